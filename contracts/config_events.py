@@ -1,0 +1,25 @@
+"""What the config service announces. Owner: config."""
+
+from contracts.configuration import ConfigurationBody
+from contracts.event import Event, pinned
+
+
+@pinned("config.configuration-created.v1")
+class ConfigurationCreated(Event, frozen=True, kw_only=True):
+    """A configuration is in force. Version 1 of it."""
+
+    request_id: str
+    configuration_id: str
+    version: int
+    body: ConfigurationBody
+
+
+@pinned("config.configuration-refused.v1")
+class ConfigurationRefused(Event, frozen=True, kw_only=True):
+    """A submitted configuration was refused; `code` is an entry of the error catalogue."""
+
+    request_id: str
+    configuration_id: str
+    code: str
+    field: str | None = None
+    hint: str = ""

@@ -1,0 +1,86 @@
+"""Values of a backup configuration that requests and facts share."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from contracts.event import Value
+from contracts.sealed import Sealed
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+LocationName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class SourceType(StrEnum):
+    """What is backed up."""
+
+    DIRECTORY = "directory"
+
+
+class BackupType(StrEnum):
+    """How much of the source a run reads."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+
+
+class Tier(StrEnum):
+    """The four places a backup is kept in."""
+
+    LOCAL = "local"
+    CLOUD_PRIMARY = "cloudPrimary"
+    CLOUD_SECONDARY = "cloudSecondary"
+    OFFSITE = "offsite"
+
+
+class Destination(Value, frozen=True, kw_only=True):
+    """Where one tier keeps its copy, and what is asked of it.
+
+    `required`: the run does not complete before this tier has everything. `lock_days`: the object
+    lock that every object of a run gets, counted from the commit; 0 for none.
+    """
+
+    location: LocationName
+    required: bool = False
+    lock_days: Annotated[int, Meta(ge=0, le=36500)] = 0
+    storage_class: Annotated[str, Meta(max_length=64)] = ""
+
+
+class StorageDestinations(Value, frozen=True, kw_only=True):
+    """The tiers of a configuration; at least one is there."""
+
+    local: Destination | None = None
+    cloud_primary: Destination | None = None
+    cloud_secondary: Destination | None = None
+    offsite: Destination | None = None
+
+    def by_tier(self) -> dict[Tier, Destination]:
+        """The destinations that are there, fastest first."""
+        all_four = {
+            Tier.LOCAL: self.local,
+            Tier.CLOUD_PRIMARY: self.cloud_primary,
+            Tier.CLOUD_SECONDARY: self.cloud_secondary,
+            Tier.OFFSITE: self.offsite,
+        }
+        return {tier: destination for tier, destination in all_four.items() if destination is not None}
+
+
+class ConfigurationBody(Value, frozen=True, kw_only=True):
+    """What a configuration says. Names and paths may carry personal data, so they are sealed.
+
+    `name_digest` is a keyed digest (hex) of the normalised name under the organisation's key: it
+    lets the record keep names unique without knowing them.
+    """
+
+    name: Sealed
+    name_digest: str
+    source_type: SourceType
+    source_location: LocationName
+    source_identifier: Sealed
+    backup_type: BackupType
+    storage_destinations: StorageDestinations
+    compression_enabled: bool = True
+    is_wedding_critical: bool = False
+    wedding_date: Sealed | None = None
+    tags: tuple[Annotated[str, Meta(max_length=64)], ...] = ()

@@ -1,0 +1,110 @@
+"""The envelope: one CloudEvents 1.0 event in structured JSON, stored and published byte for byte.
+
+What the event store keeps is exactly what JetStream carries and what the audit trail holds, so the
+three are one history. The NATS headers are derived from the envelope (`headers_of`) and are only a
+convenience for filters: where they differ from the body, the body is right.
+
+Extension attributes (CloudEvents allows lower-case letters and digits only): `organisation`,
+`actor`, `correlationid` (the request that began it all), `causationid` (the event that led to this
+one), `traceparent` (W3C Trace Context), `sequence` (the version of the aggregate, counted from 1).
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from contracts.event import Event, event_class
+
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+SOURCE_PREFIX = "/wedsync-backup/"
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One event with the circumstances in which it came to be."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    datacontenttype: Literal["application/json"]
+    organisation: str
+    actor: str
+    sequence: int
+    correlationid: str
+    causationid: str | None = None
+    traceparent: str | None = None
+    data: msgspec.Raw
+
+    @property
+    def owner(self) -> str:
+        """The service whose record this event belongs to."""
+        return self.source.removeprefix(SOURCE_PREFIX)
+
+
+class UnknownEventType(ValueError):
+    """The name is not pinned in this build: the event comes from a newer one."""
+
+
+class MalformedEvent(ValueError):
+    """The bytes are no envelope, or the data does not fit the pinned type."""
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Envelope)
+_DATA_DECODERS: dict[str, msgspec.json.Decoder[Event]] = {}
+
+
+def encode(envelope: Envelope) -> bytes:
+    """The bytes that are stored and published."""
+    return _ENCODER.encode(envelope)
+
+
+def encode_data(event: Event) -> msgspec.Raw:
+    """An event's own fields as JSON, ready for an envelope's `data`."""
+    return msgspec.Raw(_ENCODER.encode(event))
+
+
+def decode(body: bytes) -> Envelope:
+    """Read an envelope. Raises `MalformedEvent`."""
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MalformedEvent(f"not an envelope: {error}") from error
+
+
+def decode_data(envelope: Envelope) -> Event:
+    """Read the event that an envelope carries. Raises `UnknownEventType` or `MalformedEvent`."""
+    decoder = _DATA_DECODERS.get(envelope.type)
+    if decoder is None:
+        cls = event_class(envelope.type)
+        if cls is None:
+            raise UnknownEventType(envelope.type)
+        decoder = _DATA_DECODERS[envelope.type] = msgspec.json.Decoder(cls)
+    try:
+        return decoder.decode(envelope.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MalformedEvent(f"{envelope.type}: {error}") from error
+
+
+def headers_of(envelope: Envelope) -> dict[str, str]:
+    """The NATS headers of an envelope: CloudEvents attributes with the prefix `ce-`."""
+    headers = {
+        "content-type": CONTENT_TYPE,
+        "ce-specversion": envelope.specversion,
+        "ce-id": envelope.id,
+        "ce-source": envelope.source,
+        "ce-type": envelope.type,
+        "ce-subject": envelope.subject,
+        "ce-time": msgspec.to_builtins(envelope.time),
+        "ce-organisation": envelope.organisation,
+        "ce-sequence": str(envelope.sequence),
+        "ce-correlationid": envelope.correlationid,
+    }
+    if envelope.causationid is not None:
+        headers["ce-causationid"] = envelope.causationid
+    if envelope.traceparent is not None:
+        headers["traceparent"] = envelope.traceparent
+    return headers

@@ -1,0 +1,152 @@
+"""What the executor announces about backup runs. Owner: executor.
+
+Execution states: `initializing` (accepted) → `preparing` → `backing_up` → `verifying` →
+`completed` (perhaps degraded), or `failed`.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from contracts.configuration import Tier
+from contracts.event import Event, Value, pinned
+
+
+class ExecutionType(StrEnum):
+    """Why a run was started."""
+
+    MANUAL = "manual"
+    SCHEDULED = "scheduled"
+    RETRY = "retry"
+    DRILL = "drill"
+
+
+class ClassTotals(Value, frozen=True, kw_only=True):
+    """Bytes of one content class: as read, after deduplication, and as stored."""
+
+    content_class: str
+    source_bytes: int
+    new_bytes: int
+    stored_bytes: int
+
+
+class RunTotals(Value, frozen=True, kw_only=True):
+    """What a run has read and written. Bytes and counts; `stored_bytes` is per tier, encrypted."""
+
+    files: int
+    source_bytes: int
+    new_bytes: int
+    stored_bytes: int
+    unreadable_files: int = 0
+    by_class: tuple[ClassTotals, ...] = ()
+
+
+class CatchUp(Value, frozen=True, kw_only=True):
+    """What is owed to a tier that was down."""
+
+    tier: Tier
+    code: str
+
+
+@pinned("executor.backup-accepted.v1")
+class BackupAccepted(Event, frozen=True, kw_only=True):
+    """A run is in the record and waits for a worker (`initializing`)."""
+
+    request_id: str
+    execution_id: str
+    configuration_id: str
+    configuration_version: int
+    execution_type: ExecutionType
+    tiers: tuple[Tier, ...]
+    size_estimate_bytes: int | None = None
+
+
+@pinned("executor.backup-refused.v1")
+class BackupRefused(Event, frozen=True, kw_only=True):
+    """A requested backup was refused; `code` is an entry of the error catalogue."""
+
+    request_id: str
+    execution_id: str
+    configuration_id: str
+    code: str
+    hint: str = ""
+
+
+@pinned("executor.backup-preparing.v1")
+class BackupPreparing(Event, frozen=True, kw_only=True):
+    """A worker has claimed the run and checks source, tiers and keys. `fence` grows with each claim."""
+
+    execution_id: str
+    fence: Annotated[int, Meta(ge=1)]
+    worker: str
+
+
+@pinned("executor.backup-uploading.v1")
+class BackupUploading(Event, frozen=True, kw_only=True):
+    """The source is being read and its packs go to the tiers (`backing_up`)."""
+
+    execution_id: str
+    fence: int
+
+
+@pinned("executor.backup-verifying.v1")
+class BackupVerifying(Event, frozen=True, kw_only=True):
+    """The tiers have acknowledged; checksums, manifest and a sample are read back (`verifying`)."""
+
+    execution_id: str
+    fence: int
+
+
+@pinned("executor.tier-uploaded.v1")
+class TierUploaded(Event, frozen=True, kw_only=True):
+    """A tier holds the whole snapshot, committed. `log_entry` is its number in that tier's commit log."""
+
+    execution_id: str
+    tier: Tier
+    snapshot_id: str
+    log_entry: int
+    uploaded_bytes: int
+    objects: int
+    seconds: float
+
+
+@pinned("executor.tier-failed.v1")
+class TierFailed(Event, frozen=True, kw_only=True):
+    """A tier does not hold the snapshot; it is owed a catch-up."""
+
+    execution_id: str
+    tier: Tier
+    code: str
+    hint: str = ""
+
+
+@pinned("executor.backup-completed.v1")
+class BackupCompleted(Event, frozen=True, kw_only=True):
+    """The snapshot is on every required tier and was verified there.
+
+    `degraded`: at least one other tier is behind; `catch_ups` names them. `verified` names the
+    tiers that were read back. `report_digest` is the BLAKE3 of the report object with the details
+    that do not belong in an event (file errors), hex; None where there is nothing to report.
+    """
+
+    execution_id: str
+    configuration_id: str
+    snapshot_id: str
+    degraded: bool
+    totals: RunTotals
+    verified: tuple[Tier, ...]
+    catch_ups: tuple[CatchUp, ...] = ()
+    report_digest: str | None = None
+    seconds: float = 0.0
+
+
+@pinned("executor.backup-failed.v1")
+class BackupFailed(Event, frozen=True, kw_only=True):
+    """The run has ended without a snapshot on every required tier; what was uploaded is reused by the next."""
+
+    execution_id: str
+    configuration_id: str
+    code: str
+    hint: str = ""
+    tier: Tier | None = None

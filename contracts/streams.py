@@ -1,0 +1,83 @@
+"""Streams and durable consumers, declared as data.
+
+`chassis.topology` makes the server equal to this and readiness compares the two. One stream per
+service holds all its events for good (no age limit, deletion and purge denied). Progress is a
+memory stream with the last value per run. A dead letter keeps the message and its cause.
+"""
+
+import msgspec
+
+from contracts import config_events, executor_events, gateway_events
+from contracts.subjects import DEAD_LETTERS, PROGRESS, events_named, events_of
+
+SERVICES = ("gateway", "config", "executor")
+
+
+class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One stream. `durable`: file storage, kept for good, deletion and purge denied."""
+
+    name: str
+    subjects: tuple[str, ...]
+    durable: bool
+    owner: str | None = None
+    max_messages_per_subject: int = -1
+    max_bytes: int = -1
+
+
+class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One durable pull consumer, named `<service>--<handler>`. Seconds; deliveries are counted in all."""
+
+    service: str
+    handler: str
+    stream: str
+    subjects: tuple[str, ...]
+    ack_wait_seconds: float = 30.0
+    max_deliveries: int = 12
+    max_pending: int = 64
+
+    @property
+    def durable_name(self) -> str:
+        """The consumer's name on the server."""
+        return f"{self.service}--{self.handler}"
+
+
+def stream_of(owner: str) -> str:
+    """The name of a service's event stream."""
+    return f"BACKUP_{owner.upper()}"
+
+
+PROGRESS_STREAM = "BACKUP_PROGRESS"
+DEAD_LETTER_STREAM = "BACKUP_DEADLETTERS"
+
+STREAMS: tuple[StreamSpec, ...] = (
+    *(StreamSpec(name=stream_of(owner), subjects=(events_of(owner),), durable=True, owner=owner) for owner in SERVICES),
+    StreamSpec(name=PROGRESS_STREAM, subjects=(f"{PROGRESS}.>",), durable=False, max_messages_per_subject=1, max_bytes=64 * 1024 * 1024),
+    StreamSpec(name=DEAD_LETTER_STREAM, subjects=(f"{DEAD_LETTERS}.>",), durable=True),
+)
+
+CONFIG_CREATE_CONFIGURATION = ConsumerSpec(
+    service="config",
+    handler="create-configuration",
+    stream=stream_of("gateway"),
+    subjects=(events_named(gateway_events.ConfigurationSubmitted.NAME),),
+)
+EXECUTOR_ACCEPT_BACKUP = ConsumerSpec(
+    service="executor",
+    handler="accept-backup",
+    stream=stream_of("gateway"),
+    subjects=(events_named(gateway_events.BackupRequested.NAME),),
+)
+EXECUTOR_REPLICATE_CONFIGURATION = ConsumerSpec(
+    service="executor",
+    handler="replicate-configuration",
+    stream=stream_of("config"),
+    subjects=(events_named(config_events.ConfigurationCreated.NAME),),
+)
+
+CONSUMERS: tuple[ConsumerSpec, ...] = (
+    CONFIG_CREATE_CONFIGURATION,
+    EXECUTOR_ACCEPT_BACKUP,
+    EXECUTOR_REPLICATE_CONFIGURATION,
+)
+
+WAKE_WORKERS = events_named(executor_events.BackupAccepted.NAME)

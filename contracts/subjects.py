@@ -1,0 +1,40 @@
+"""Where on NATS an event is found.
+
+`backup.<owner>.<organisation>.<event>.<version>`, for example
+`backup.executor.0199a0f2-….backup-completed.v1`. Owner first, so that a publisher's permission is
+one line (`backup.executor.>`); organisation second, so that a subscriber's is one, too
+(`backup.*.<organisation>.>`). Progress and dead letters have trees of their own.
+"""
+
+from contracts.envelope import Envelope
+
+EVENTS = "backup"
+PROGRESS = "progress"
+DEAD_LETTERS = "deadletter"
+
+
+def event_subject(envelope: Envelope) -> str:
+    """The subject that an event is published on."""
+    owner, event, version = envelope.type.split(".")
+    return f"{EVENTS}.{owner}.{envelope.organisation}.{event}.{version}"
+
+
+def events_of(owner: str) -> str:
+    """A filter for all events of one owner."""
+    return f"{EVENTS}.{owner}.>"
+
+
+def events_named(name: str, organisation: str = "*") -> str:
+    """A filter for one pinned event, of one organisation or of all."""
+    owner, event, version = name.split(".")
+    return f"{EVENTS}.{owner}.{organisation}.{event}.{version}"
+
+
+def progress_subject(owner: str, organisation: str, run_id: str) -> str:
+    """Where the latest progress of one run is found."""
+    return f"{PROGRESS}.{owner}.{organisation}.{run_id}"
+
+
+def dead_letter_subject(service: str, handler: str) -> str:
+    """Where a message goes that a handler could not take."""
+    return f"{DEAD_LETTERS}.{service}.{handler}"
