@@ -52,7 +52,9 @@ class PlatformError(Exception):
     one; `context` holds ids and figures for the log.
     """
 
-    def __init__(self, code: ErrorCode, message: str, *, field: str | None = None, hint: str | None = None, **context: object) -> None:
+    def __init__(
+        self, code: ErrorCode, message: str, *, field: str | None = None, hint: str | None = None, **context: object
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -67,50 +69,262 @@ class PlatformError(Exception):
 
 
 # Requests
-MALFORMED_BODY = _code("malformed-body", 400, Retry.NEVER, "The body is not valid JSON", "Send a JSON object encoded as UTF-8.")
-INVALID_FIELD = _code("invalid-field", 422, Retry.NEVER, "A field is not valid", "Correct the named field; /schema shows what each field takes.")
-UNKNOWN_FIELD = _code("unknown-field", 422, Retry.NEVER, "A field is not known", "Remove the named field, or correct its spelling; /schema lists the fields.")
-BODY_TOO_LARGE = _code("body-too-large", 413, Retry.NEVER, "The body is too large", "Send less in one request; the limit is in the error's context.")
-UNSUPPORTED_MEDIA_TYPE = _code("unsupported-media-type", 415, Retry.NEVER, "The media type is not supported", "Send Content-Type: application/json.")
-NOT_FOUND = _code("not-found", 404, Retry.NEVER, "There is no such resource", "Check the id; only resources of your own organisation are found.")
-METHOD_NOT_ALLOWED = _code("method-not-allowed", 405, Retry.NEVER, "The method is not allowed here", "The Allow header lists the methods.")
-UNAUTHENTICATED = _code("unauthenticated", 401, Retry.NEVER, "The token is missing or not valid", "Send a current bearer token; sign in again where it has expired.")
-FORBIDDEN = _code("forbidden", 403, Retry.NEVER, "The role does not allow this", "Ask an owner of the organisation for a role that may do this.")
-TOO_MANY_REQUESTS = _code("too-many-requests", 429, Retry.LATER, "Too many requests", "Wait for as long as Retry-After says.")
-IDEMPOTENCY_KEY_REUSED = _code("idempotency-key-reused", 409, Retry.NEVER, "The idempotency key was used with another body", "Use a new key for a new request.")
-IDEMPOTENCY_KEY_MISSING = _code("idempotency-key-missing", 400, Retry.NEVER, "The Idempotency-Key header is missing", "Send a new UUID as Idempotency-Key with each new write.")
-VERSION_CONFLICT = _code("version-conflict", 412, Retry.NEVER, "The resource has changed meanwhile", "Read it again, and send its ETag as If-Match.")
-INTERNAL = _code("internal", 500, Retry.LATER, "Something went wrong on our side", "Try again later; name the trace id when you ask for help.")
-UNAVAILABLE = _code("unavailable", 503, Retry.LATER, "A part of the platform cannot be reached", "Try again in a few seconds.")
+MALFORMED_BODY = _code(
+    "malformed-body", 400, Retry.NEVER, "The body is not valid JSON", "Send a JSON object encoded as UTF-8."
+)
+INVALID_FIELD = _code(
+    "invalid-field",
+    422,
+    Retry.NEVER,
+    "A field is not valid",
+    "Correct the named field; /schema shows what each field takes.",
+)
+UNKNOWN_FIELD = _code(
+    "unknown-field",
+    422,
+    Retry.NEVER,
+    "A field is not known",
+    "Remove the named field, or correct its spelling; /schema lists the fields.",
+)
+BODY_TOO_LARGE = _code(
+    "body-too-large",
+    413,
+    Retry.NEVER,
+    "The body is too large",
+    "Send less in one request; the limit is in the error's context.",
+)
+UNSUPPORTED_MEDIA_TYPE = _code(
+    "unsupported-media-type",
+    415,
+    Retry.NEVER,
+    "The media type is not supported",
+    "Send Content-Type: application/json.",
+)
+NOT_FOUND = _code(
+    "not-found",
+    404,
+    Retry.NEVER,
+    "There is no such resource",
+    "Check the id; only resources of your own organisation are found.",
+)
+METHOD_NOT_ALLOWED = _code(
+    "method-not-allowed", 405, Retry.NEVER, "The method is not allowed here", "The Allow header lists the methods."
+)
+UNAUTHENTICATED = _code(
+    "unauthenticated",
+    401,
+    Retry.NEVER,
+    "The token is missing or not valid",
+    "Send a current bearer token; sign in again where it has expired.",
+)
+FORBIDDEN = _code(
+    "forbidden",
+    403,
+    Retry.NEVER,
+    "The role does not allow this",
+    "Ask an owner of the organisation for a role that may do this.",
+)
+TOO_MANY_REQUESTS = _code(
+    "too-many-requests", 429, Retry.LATER, "Too many requests", "Wait for as long as Retry-After says."
+)
+IDEMPOTENCY_KEY_REUSED = _code(
+    "idempotency-key-reused",
+    409,
+    Retry.NEVER,
+    "The idempotency key was used with another body",
+    "Use a new key for a new request.",
+)
+IDEMPOTENCY_KEY_MISSING = _code(
+    "idempotency-key-missing",
+    400,
+    Retry.NEVER,
+    "The Idempotency-Key header is missing",
+    "Send a new UUID as Idempotency-Key with each new write.",
+)
+VERSION_CONFLICT = _code(
+    "version-conflict",
+    412,
+    Retry.NEVER,
+    "The resource has changed meanwhile",
+    "Read it again, and send its ETag as If-Match.",
+)
+INTERNAL = _code(
+    "internal",
+    500,
+    Retry.LATER,
+    "Something went wrong on our side",
+    "Try again later; name the trace id when you ask for help.",
+)
+UNAVAILABLE = _code(
+    "unavailable", 503, Retry.LATER, "A part of the platform cannot be reached", "Try again in a few seconds."
+)
 
 # Configurations
-CONFIGURATION_NAME_TAKEN = _code("configuration-name-taken", 409, Retry.NEVER, "The name is taken", "Choose a name that no other configuration of the organisation has.")
-UNKNOWN_LOCATION = _code("unknown-location", 422, Retry.AFTER_OPERATOR, "The location is not registered", "Use a name from /api/backup/locations, or ask an operator to register one.")
-LOCATION_KIND_MISMATCH = _code("location-kind-mismatch", 422, Retry.NEVER, "The location is of another kind", "Use a location whose kind fits the source or the tier.")
-NO_DESTINATION = _code("no-destination", 422, Retry.NEVER, "There is no storage destination", "Name at least one of local, cloudPrimary, cloudSecondary and offsite.")
-PATH_OUTSIDE_LOCATION = _code("path-outside-location", 422, Retry.NEVER, "The path leaves its location", "Use a relative path without '..' below the location's root.")
-CONFIGURATION_UNKNOWN = _code("configuration-unknown", 404, Retry.NEVER, "There is no such configuration", "Check the id; only configurations of your own organisation are found.")
-CONFIGURATION_NOT_SEEN_YET = _code("configuration-not-seen-yet", 503, Retry.LATER, "The configuration has not arrived yet", "Try again in a few seconds.")
+CONFIGURATION_NAME_TAKEN = _code(
+    "configuration-name-taken",
+    409,
+    Retry.NEVER,
+    "The name is taken",
+    "Choose a name that no other configuration of the organisation has.",
+)
+UNKNOWN_LOCATION = _code(
+    "unknown-location",
+    422,
+    Retry.AFTER_OPERATOR,
+    "The location is not registered",
+    "Use a name from /api/backup/locations, or ask an operator to register one.",
+)
+LOCATION_KIND_MISMATCH = _code(
+    "location-kind-mismatch",
+    422,
+    Retry.NEVER,
+    "The location is of another kind",
+    "Use a location whose kind fits the source or the tier.",
+)
+NO_DESTINATION = _code(
+    "no-destination",
+    422,
+    Retry.NEVER,
+    "There is no storage destination",
+    "Name at least one of local, cloudPrimary, cloudSecondary and offsite.",
+)
+PATH_OUTSIDE_LOCATION = _code(
+    "path-outside-location",
+    422,
+    Retry.NEVER,
+    "The path leaves its location",
+    "Use a relative path without '..' below the location's root.",
+)
+CONFIGURATION_UNKNOWN = _code(
+    "configuration-unknown",
+    404,
+    Retry.NEVER,
+    "There is no such configuration",
+    "Check the id; only configurations of your own organisation are found.",
+)
+CONFIGURATION_NOT_SEEN_YET = _code(
+    "configuration-not-seen-yet",
+    503,
+    Retry.LATER,
+    "The configuration has not arrived yet",
+    "Try again in a few seconds.",
+)
 
 # Executions
-SOURCE_UNREACHABLE = _code("source-unreachable", 422, Retry.AFTER_OPERATOR, "The source cannot be read", "Check that the source exists and that the platform may read it.")
-TIER_UNREACHABLE = _code("tier-unreachable", 503, Retry.LATER, "A tier cannot be reached", "Check the tier's endpoint and credentials; the run catches up when it is back.")
-REQUIRED_TIER_FAILED = _code("required-tier-failed", 503, Retry.LATER, "A required tier does not have the backup", "Bring the tier back, then retry the run; what was uploaded is reused.")
-TIER_FULL = _code("tier-full", 507, Retry.AFTER_OPERATOR, "A tier has no space left", "Free space on the tier or move it, then retry the run.")
-KEYS_UNUSABLE = _code("keys-unusable", 503, Retry.AFTER_OPERATOR, "The encryption keys cannot be used", "Restore the key file from the recovery kit; do not create a new one.")
-VERIFICATION_FAILED = _code("verification-failed", 500, Retry.LATER, "What was read back differs from what was written", "Run repo check on the tier and repair it from another.")
-CLAIM_LOST = _code("claim-lost", 409, Retry.LATER, "Another worker has taken the run over", "Nothing is to be done; the other worker goes on.")
+SOURCE_UNREACHABLE = _code(
+    "source-unreachable",
+    422,
+    Retry.AFTER_OPERATOR,
+    "The source cannot be read",
+    "Check that the source exists and that the platform may read it.",
+)
+TIER_UNREACHABLE = _code(
+    "tier-unreachable",
+    503,
+    Retry.LATER,
+    "A tier cannot be reached",
+    "Check the tier's endpoint and credentials; the run catches up when it is back.",
+)
+REQUIRED_TIER_FAILED = _code(
+    "required-tier-failed",
+    503,
+    Retry.LATER,
+    "A required tier does not have the backup",
+    "Bring the tier back, then retry the run; what was uploaded is reused.",
+)
+TIER_FULL = _code(
+    "tier-full",
+    507,
+    Retry.AFTER_OPERATOR,
+    "A tier has no space left",
+    "Free space on the tier or move it, then retry the run.",
+)
+KEYS_UNUSABLE = _code(
+    "keys-unusable",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The encryption keys cannot be used",
+    "Restore the key file from the recovery kit; do not create a new one.",
+)
+VERIFICATION_FAILED = _code(
+    "verification-failed",
+    500,
+    Retry.LATER,
+    "What was read back differs from what was written",
+    "Run repo check on the tier and repair it from another.",
+)
+CLAIM_LOST = _code(
+    "claim-lost",
+    409,
+    Retry.LATER,
+    "Another worker has taken the run over",
+    "Nothing is to be done; the other worker goes on.",
+)
 RUN_FINISHED = _code("run-finished", 409, Retry.NEVER, "The run has ended already", "Start a new run.")
 
 # The bus
-MALFORMED_MESSAGE = _code("malformed-message", 500, Retry.NEVER, "A message could not be read", "Look at it with wedsync-backup deadletters show; correct its publisher.")
-UNKNOWN_EVENT_VERSION = _code("unknown-event-version", 500, Retry.LATER, "A message is of a version that this build does not know", "Update this service, then replay the message from the dead letters.")
-HANDLER_FAILED = _code("handler-failed", 500, Retry.LATER, "A handler failed again and again", "Look at the cause with wedsync-backup deadletters show, mend it, and replay.")
-STREAM_MISSING = _code("stream-missing", 503, Retry.AFTER_OPERATOR, "A stream is gone", "Run wedsync-backup refill SERVICE: it publishes the record again.")
-STREAM_OF_ANOTHER_LOG = _code("stream-of-another-log", 503, Retry.AFTER_OPERATOR, "The stream was filled from another log", "Restore the matching pair of record and stream, or refill from the record.")
-TOPOLOGY_DRIFT = _code("topology-drift", 503, Retry.AFTER_OPERATOR, "The server's streams differ from what is declared", "Run wedsync-backup topology apply.")
-PUBLISH_REFUSED = _code("publish-refused", 500, Retry.AFTER_OPERATOR, "NATS refused a publish", "Check the identity's permissions; a refusal may be an intrusion.")
+MALFORMED_MESSAGE = _code(
+    "malformed-message",
+    500,
+    Retry.NEVER,
+    "A message could not be read",
+    "Look at it with wedsync-backup deadletters show; correct its publisher.",
+)
+UNKNOWN_EVENT_VERSION = _code(
+    "unknown-event-version",
+    500,
+    Retry.LATER,
+    "A message is of a version that this build does not know",
+    "Update this service, then replay the message from the dead letters.",
+)
+HANDLER_FAILED = _code(
+    "handler-failed",
+    500,
+    Retry.LATER,
+    "A handler failed again and again",
+    "Look at the cause with wedsync-backup deadletters show, mend it, and replay.",
+)
+STREAM_MISSING = _code(
+    "stream-missing",
+    503,
+    Retry.AFTER_OPERATOR,
+    "A stream is gone",
+    "Run wedsync-backup refill SERVICE: it publishes the record again.",
+)
+STREAM_OF_ANOTHER_LOG = _code(
+    "stream-of-another-log",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The stream was filled from another log",
+    "Restore the matching pair of record and stream, or refill from the record.",
+)
+TOPOLOGY_DRIFT = _code(
+    "topology-drift",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The server's streams differ from what is declared",
+    "Run wedsync-backup topology apply.",
+)
+PUBLISH_REFUSED = _code(
+    "publish-refused",
+    500,
+    Retry.AFTER_OPERATOR,
+    "NATS refused a publish",
+    "Check the identity's permissions; a refusal may be an intrusion.",
+)
 AGGREGATE_NOT_FOUND = _code("aggregate-not-found", 404, Retry.NEVER, "The record has no such thing", "Check the id.")
 CONCURRENT_CHANGE = _code("concurrent-change", 409, Retry.LATER, "The record has changed meanwhile", "Try again.")
-INVALID_SETTING = _code("invalid-setting", 500, Retry.AFTER_OPERATOR, "A setting is missing or not valid", "Correct the named environment variable; docs/settings.md lists them all.")
-SEALING_KEY_MISSING = _code("sealing-key-missing", 410, Retry.NEVER, "The key of a sealed field was destroyed", "The field was erased; it cannot be read again.")
+INVALID_SETTING = _code(
+    "invalid-setting",
+    500,
+    Retry.AFTER_OPERATOR,
+    "A setting is missing or not valid",
+    "Correct the named environment variable; docs/settings.md lists them all.",
+)
+SEALING_KEY_MISSING = _code(
+    "sealing-key-missing",
+    410,
+    Retry.NEVER,
+    "The key of a sealed field was destroyed",
+    "The field was erased; it cannot be read again.",
+)

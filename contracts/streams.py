@@ -51,7 +51,13 @@ DEAD_LETTER_STREAM = "BACKUP_DEADLETTERS"
 
 STREAMS: tuple[StreamSpec, ...] = (
     *(StreamSpec(name=stream_of(owner), subjects=(events_of(owner),), durable=True, owner=owner) for owner in SERVICES),
-    StreamSpec(name=PROGRESS_STREAM, subjects=(f"{PROGRESS}.>",), durable=False, max_messages_per_subject=1, max_bytes=64 * 1024 * 1024),
+    StreamSpec(
+        name=PROGRESS_STREAM,
+        subjects=(f"{PROGRESS}.>",),
+        durable=False,
+        max_messages_per_subject=1,
+        max_bytes=64 * 1024 * 1024,
+    ),
     StreamSpec(name=DEAD_LETTER_STREAM, subjects=(f"{DEAD_LETTERS}.>",), durable=True),
 )
 
