@@ -1,0 +1,1 @@
+"""`wedsync-backup`: what a person types. Every command is a module of its own, imported when it is asked for."""
