@@ -1,0 +1,163 @@
+"""The port through which the repository reaches a tier: a store of immutable objects named by keys.
+
+A key is a relative path of ASCII segments (`packs/ab/<64 hex>`), never empty, never with `.` or `..`.
+Every adapter passes `tests/conformance/test_object_store.py`, and what that suite asserts is the
+contract; in short:
+
+- **Durability.** When `put` returns, the object survives a power cut of the machine that keeps it. With
+  `durable=False` that holds from the return of the next `sync` on; until then the object may be whole or
+  absent, never partial, and readers may not see it yet.
+- **Atomicity.** A reader sees the whole object or none. Two puts of one key never mix.
+- **Conditional creation.** With `if_absent`, exactly one of several concurrent puts of one key succeeds.
+  A put that finds its *own identical bytes* there succeeds as well: this is how an acknowledgement that
+  was lost on the way is recognised. Whoever must tell itself from a twin puts a token into the body.
+- **Idempotence.** `put` without `if_absent`, `delete`, `extend_lock` and `sync` may be repeated.
+- **Integrity.** `sha256` is checked against the bytes by the store, where it can, else by the adapter.
+- **Retries** are the adapter's business, within its budget. An error with `retry = later` means that the
+  budget is spent; the same call may succeed later. A failed `put` may nevertheless have been done.
+- **Threads.** All methods may be called from any number of threads at once.
+
+Every error is a `RepositoryError`; the ones of tiers are in `repository.errors`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""Contiguous bytes. A memoryview must be of format `B` and is only read until the call returns."""
+
+Body: TypeAlias = Buffer | Sequence[Buffer]
+"""One object's bytes, in one buffer or in several that follow each other (written without joining them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a store says of one object without handing out its bytes.
+
+    `size` is in bytes. `sha256` (32 bytes) is None where the store does not know it; `list` rarely
+    does. `lock_until` is None where there is no lock or where `list` would have to ask for each object.
+    """
+
+    key: str
+    size: int
+    sha256: bytes | None = None
+    lock_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store can do beyond the port's minimum.
+
+    `locks`: `lock_until` and `extend_lock` are enforced by the store (object lock). Where it is False
+    both are accepted and have no effect.
+    `versions`: an overwritten or deleted object is still there; reads find the newest version that is
+    not a delete marker.
+    `local`: `local_path` gives paths.
+    """
+
+    locks: bool = False
+    versions: bool = False
+    local: bool = False
+
+
+class ObjectStore(Protocol):
+    """One tier's objects, below the tier's own prefix. See the module's docstring for the promises."""
+
+    @property
+    def name(self) -> str:
+        """What people call the tier (`local`, `cloud-primary`); in progress, errors and metrics."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store can do. May ask the store the first time; later calls are free."""
+        ...
+
+    def put(
+        self,
+        key: str,
+        body: Body,
+        *,
+        sha256: bytes | None = None,
+        if_absent: bool = False,
+        lock_until: datetime | None = None,
+        durable: bool = True,
+    ) -> None:
+        """Store `body` under `key`, durably on return (with `durable=False`: after the next `sync`).
+
+        `sha256`: digest of the whole body (32 bytes), computed here when it is not given and needed.
+        `if_absent`: refuse to replace an object of other bytes. `lock_until`: aware, by the store's clock.
+
+        Raises `AlreadyExists` (only with `if_absent`), `Locked` (replacing a locked object, where the
+        store does not keep the old version), `ChecksumMismatch`, `TierFull`, `TierUnreachable`,
+        `AccessDenied`, `InvalidKey`.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Make all earlier puts with `durable=False` durable and visible. Free when there are none."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """The whole object.
+
+        Raises `ObjectMissing`, `Truncated`, `TierUnreachable`, `AccessDenied`, `InvalidKey`.
+        """
+        ...
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`; a negative `offset` counts from the end of the object.
+
+        Raises `Truncated` when the object ends before that (it says what there was), else as `get`.
+        """
+        ...
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What the store knows of the object, or None where there is none.
+
+        Raises `TierUnreachable`, `AccessDenied`, `InvalidKey`.
+        """
+        ...
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """The objects whose key starts with `prefix` and sorts after `after`, sorted by key (by code point).
+
+        Objects put or deleted meanwhile may be missing or there; all others are listed exactly once.
+        Raises as `head`, while iterating.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object, durably. An object that is not there is no error.
+
+        Raises `Locked` where a lock holds, `TierUnreachable`, `AccessDenied`, `InvalidKey`.
+        """
+        ...
+
+    def extend_lock(self, key: str, until: datetime) -> None:
+        """Keep the object from deletion and replacement until `until` (aware, by the store's clock).
+
+        A lock is never shortened: an earlier `until` than the present one changes nothing. Without the
+        capability `locks` nothing happens. Raises `ObjectMissing`, `TierUnreachable`, `AccessDenied`.
+        """
+        ...
+
+    def now(self) -> datetime:
+        """The time by the store's own clock, aware, in UTC: lock dates are judged by it.
+
+        Raises `TierUnreachable`.
+        """
+        ...
+
+    def local_path(self, key: str) -> str | None:
+        """The object's path on this machine's disk, for mapping it into memory; None where there is none.
+
+        Raises `InvalidKey`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Sync, then give back connections and threads. Afterwards only `close` may be called."""
+        ...
