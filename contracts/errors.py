@@ -260,6 +260,13 @@ CLAIM_LOST = _code(
     "Another worker has taken the run over",
     "Nothing is to be done; the other worker goes on.",
 )
+RUN_ABANDONED = _code(
+    "run-abandoned",
+    500,
+    Retry.AFTER_OPERATOR,
+    "The run has cost one worker after another its life",
+    "Look at the workers' logs for what stops them, mend it, then start a new run.",
+)
 RUN_FINISHED = _code("run-finished", 409, Retry.NEVER, "The run has ended already", "Start a new run.")
 
 # The bus

@@ -1,0 +1,82 @@
+# The commands of this project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup demo test test-unit check format lint types imports coverage contracts golden clean \
+        bench-spine bench-repository bench-quick test-slow mutants
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make the virtual environment from the hash-pinned lock
+
+# uv where it is there, pip where not: both read the same lock with hashes and without an index address.
+$(STAMP): requirements-dev.lock pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+	  [ -x $(BIN)/python ] || uv venv -q --python $(PYTHON) $(VENV); \
+	  uv pip install -q --python $(BIN)/python --require-hashes -r requirements-dev.lock; \
+	  uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .; \
+	else \
+	  [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	fi
+	@touch $(STAMP)
+
+demo: setup ## Back up a seeded folder to four tiers, lose one, restore, compare every byte
+	$(BIN)/wedsync-backup demo
+
+test: setup ## All tests but the slow ones; starts Postgres, NATS and S3 by itself
+	$(PYTEST) -m "not slow" tests
+
+test-unit: setup ## Tests without any server, in seconds
+	$(PYTEST) -m "not slow and not stack" tests/unit tests/contract tests/architecture
+
+test-slow: setup ## Scale, soak and long fault tests
+	$(PYTEST) -m slow tests
+
+coverage: setup ## All tests but the slow ones, with branch coverage and its floors
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow" tests
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=90
+	$(BIN)/coverage report --include='repository/*' --fail-under=95
+
+check: setup lint types imports contracts test-unit ## Format, lint, types, import rules, generated files, unit tests
+
+format: setup ## Put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup ## Format and lint, without changing anything
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup ## Strict types
+	$(BIN)/mypy
+
+imports: setup ## The import rules of the architecture
+	$(BIN)/lint-imports --no-cache
+
+contracts: setup ## Generated schemas, examples, AsyncAPI, OpenAPI and the settings table are what the code says
+	$(BIN)/python -m contracts.generate --check
+
+golden: setup ## Write the golden files anew (in a commit of their own)
+	$(BIN)/python -m contracts.generate
+	$(BIN)/python -m tests.compat.make_golden
+
+bench-spine: setup ## The figures of the platform: latency, rates, memory
+	$(BIN)/python -m benchmarks.spine_bench
+
+bench-repository: setup ## The figures of the repository, side by side with restic (Debian's package)
+	$(BIN)/python -m benchmarks.repository_bench
+
+clean: ## Remove what was built, but not the data of a running platform
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*

@@ -1,0 +1,1 @@
+"""The executor: decides about backup runs and does them."""

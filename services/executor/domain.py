@@ -1,0 +1,214 @@
+"""The aggregate of the executor: one attempt to copy one source to its tiers.
+
+States: `initializing` → `preparing` → `backing_up` → `verifying` → `completed` or `failed`; or `refused` at once.
+A takeover leads from any running state back to `preparing`, under a higher fence. What an earlier fence has done
+for a tier stays true: what is committed on a tier is committed.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+from chassis.domain import Aggregate
+from contracts.configuration import Tier
+from contracts.event import Event
+from contracts.executor_events import (
+    BackupAccepted,
+    BackupCompleted,
+    BackupFailed,
+    BackupPreparing,
+    BackupRefused,
+    BackupUploading,
+    BackupVerifying,
+    CatchUp,
+    ExecutionType,
+    RunTotals,
+    TierFailed,
+    TierUploaded,
+)
+from services.executor.errors import ClaimLost, RunFinished
+
+
+class RunState(StrEnum):
+    """Where a run stands; the values are those of the REST API."""
+
+    REFUSED = "refused"
+    INITIALIZING = "initializing"
+    PREPARING = "preparing"
+    BACKING_UP = "backing_up"
+    VERIFYING = "verifying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+FINISHED = frozenset({RunState.REFUSED, RunState.COMPLETED, RunState.FAILED})
+
+
+class BackupRun(Aggregate):
+    """One attempt to copy one source to its tiers."""
+
+    KIND: ClassVar[str] = "executor.backup-run"
+
+    def __init__(self, id: str) -> None:  # noqa: A002  # the aggregate base names it so
+        super().__init__(id)
+        self.state: RunState | None = None
+        self.configuration_id = ""
+        self.configuration_version = 0
+        self.fence = 0
+        self.tiers: tuple[Tier, ...] = ()
+        self.uploaded: dict[Tier, str] = {}
+        self.failed: dict[Tier, str] = {}
+        self.snapshot_id: str | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will happen to this run."""
+        return self.state in FINISHED
+
+    def accept(
+        self,
+        *,
+        request_id: str,
+        configuration_id: str,
+        configuration_version: int,
+        execution_type: ExecutionType,
+        tiers: Sequence[Tier],
+    ) -> None:
+        """Take the run on; a worker will claim it."""
+        self.record(
+            BackupAccepted(
+                request_id=request_id,
+                execution_id=self.id,
+                configuration_id=configuration_id,
+                configuration_version=configuration_version,
+                execution_type=execution_type,
+                tiers=tuple(tiers),
+            )
+        )
+
+    def refuse(self, *, request_id: str, configuration_id: str, code: str, hint: str) -> None:
+        """Decline the run for good."""
+        self.record(
+            BackupRefused(
+                request_id=request_id, execution_id=self.id, configuration_id=configuration_id, code=code, hint=hint
+            )
+        )
+
+    def prepare(self, *, fence: int, worker: str) -> None:
+        """A worker has claimed the run. A fence that is not higher than the last is a zombie's."""
+        self._refuse_when_finished()
+        if fence <= self.fence:
+            raise ClaimLost(self.id, fence=fence, current=self.fence)
+        self.record(BackupPreparing(execution_id=self.id, fence=fence, worker=worker))
+
+    def upload(self, *, fence: int) -> None:
+        """Source, tiers and keys are usable; reading begins."""
+        self._refuse_when_not_mine(fence)
+        self.record(BackupUploading(execution_id=self.id, fence=fence))
+
+    def tier_uploaded(
+        self,
+        *,
+        fence: int,
+        tier: Tier,
+        snapshot_id: str,
+        log_entry: int,
+        uploaded_bytes: int,
+        objects: int,
+        seconds: float,
+    ) -> None:
+        """A tier has committed the snapshot. Told once per tier: a takeover finds what the first attempt committed."""
+        self._refuse_when_not_mine(fence)
+        if self.uploaded.get(tier) == snapshot_id:
+            return
+        self.record(
+            TierUploaded(
+                execution_id=self.id,
+                tier=tier,
+                snapshot_id=snapshot_id,
+                log_entry=log_entry,
+                uploaded_bytes=uploaded_bytes,
+                objects=objects,
+                seconds=seconds,
+            )
+        )
+
+    def tier_failed(self, *, fence: int, tier: Tier, code: str, hint: str) -> None:
+        """A tier does not have the snapshot."""
+        self._refuse_when_not_mine(fence)
+        self.record(TierFailed(execution_id=self.id, tier=tier, code=code, hint=hint))
+
+    def verify(self, *, fence: int) -> None:
+        """The tiers have acknowledged; reading back begins."""
+        self._refuse_when_not_mine(fence)
+        self.record(BackupVerifying(execution_id=self.id, fence=fence))
+
+    def complete(
+        self,
+        *,
+        fence: int,
+        snapshot_id: str,
+        totals: RunTotals,
+        verified: Sequence[Tier],
+        catch_ups: Sequence[CatchUp],
+        report_digest: str | None,
+        seconds: float,
+    ) -> None:
+        """The snapshot is on every required tier and was verified there."""
+        self._refuse_when_not_mine(fence)
+        self.record(
+            BackupCompleted(
+                execution_id=self.id,
+                configuration_id=self.configuration_id,
+                snapshot_id=snapshot_id,
+                degraded=bool(catch_ups),
+                totals=totals,
+                verified=tuple(verified),
+                catch_ups=tuple(catch_ups),
+                report_digest=report_digest,
+                seconds=seconds,
+            )
+        )
+
+    def fail(self, *, fence: int, code: str, hint: str, tier: Tier | None = None) -> None:
+        """The run has ended without a snapshot on every required tier."""
+        self._refuse_when_not_mine(fence)
+        self.record(
+            BackupFailed(execution_id=self.id, configuration_id=self.configuration_id, code=code, hint=hint, tier=tier)
+        )
+
+    def apply(self, event: Event) -> None:
+        """Record what an event says; runs again on every replay, so it never refuses."""
+        match event:
+            case BackupAccepted():
+                self.state = RunState.INITIALIZING
+                self.configuration_id = event.configuration_id
+                self.configuration_version = event.configuration_version
+                self.tiers = event.tiers
+            case BackupRefused():
+                self.state = RunState.REFUSED
+                self.configuration_id = event.configuration_id
+            case BackupPreparing(fence=fence):
+                self.state, self.fence = RunState.PREPARING, fence
+            case BackupUploading():
+                self.state = RunState.BACKING_UP
+            case BackupVerifying():
+                self.state = RunState.VERIFYING
+            case TierUploaded(tier=tier, snapshot_id=snapshot_id):
+                self.uploaded[tier] = snapshot_id
+                self.failed.pop(tier, None)
+            case TierFailed(tier=tier, code=code):
+                self.failed[tier] = code
+            case BackupCompleted(snapshot_id=snapshot_id):
+                self.state, self.snapshot_id = RunState.COMPLETED, snapshot_id
+            case BackupFailed():
+                self.state = RunState.FAILED
+
+    def _refuse_when_finished(self) -> None:
+        if self.is_finished:
+            raise RunFinished(self.id)
+
+    def _refuse_when_not_mine(self, fence: int) -> None:
+        self._refuse_when_finished()
+        if fence != self.fence:
+            raise ClaimLost(self.id, fence=fence, current=self.fence)

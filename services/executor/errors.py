@@ -1,0 +1,33 @@
+"""What can go wrong in the executor, each with its code in the catalogue."""
+
+from contracts import errors
+from contracts.errors import PlatformError
+
+
+class ClaimLost(PlatformError):
+    """Another worker has taken the run over; what this one still wants to say does not count."""
+
+    def __init__(self, run_id: str, *, fence: int, current: int) -> None:
+        super().__init__(
+            errors.CLAIM_LOST, "another worker has taken the run over", run_id=run_id, fence=fence, current=current
+        )
+
+
+class RunFinished(PlatformError):
+    """The run has ended; nothing more happens to it."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(errors.RUN_FINISHED, "the run has ended already", run_id=run_id)
+
+
+class ConfigurationNotSeenYet(PlatformError):
+    """The request names a configuration, or a version of one, that has not arrived here yet."""
+
+    def __init__(self, configuration_id: str, *, version: int, seen: int) -> None:
+        super().__init__(
+            errors.CONFIGURATION_NOT_SEEN_YET,
+            "the configuration has not arrived yet",
+            configuration_id=configuration_id,
+            version=version,
+            seen=seen,
+        )

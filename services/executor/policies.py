@@ -1,0 +1,41 @@
+"""Rules of the executor: a fact in, a decision out. Pure."""
+
+from contracts import errors
+from contracts.errors import ErrorCode
+from contracts.executor_events import CatchUp
+from services.executor.ports import Replica, TierOutcome
+
+# A configuration that has not arrived after this many deliveries of the request (about a minute of
+# delayed redeliveries) is not going to: the request is refused instead of waiting for ever.
+DELIVERIES_BEFORE_REFUSAL = 8
+
+# A run that has cost this many workers their lives would cost the next one its life, too.
+ATTEMPTS_BEFORE_FAILURE = 6
+
+
+def when_backup_requested(
+    *, organisation: str, configuration_version: int, replica: Replica | None, deliveries: int
+) -> ErrorCode | None:
+    """What speaks against a requested backup: None to accept it, NOT_SEEN_YET to wait, anything else to refuse it."""
+    if replica is not None and replica.organisation != organisation:
+        return errors.CONFIGURATION_UNKNOWN
+    if replica is None or replica.version < configuration_version:
+        if deliveries >= DELIVERIES_BEFORE_REFUSAL:
+            return errors.CONFIGURATION_UNKNOWN
+        return errors.CONFIGURATION_NOT_SEEN_YET
+    return None
+
+
+def failure_of(tiers: tuple[TierOutcome, ...]) -> TierOutcome | None:
+    """The tier for whose sake a run has failed: a required one without the snapshot, or any when none has it."""
+    for outcome in tiers:
+        if outcome.required and outcome.code is not None:
+            return outcome
+    if all(outcome.code is not None for outcome in tiers):
+        return tiers[0]
+    return None
+
+
+def catch_ups_owed(tiers: tuple[TierOutcome, ...]) -> tuple[CatchUp, ...]:
+    """What a completed run still owes to the tiers that were down."""
+    return tuple(CatchUp(tier=outcome.tier, code=outcome.code) for outcome in tiers if outcome.code is not None)
