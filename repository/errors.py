@@ -1,0 +1,171 @@
+"""Errors of the repository: one base with a stable code, a retry class and a hint.
+
+A code never changes its meaning. `retry` tells a machine what to do: `never` (the same call fails
+again), `later` (the same call may succeed), `after-operator` (somebody has to act first, as `hint`
+says). Messages are lower case, without a full stop, and carry no secret and no path of a source.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Retry(StrEnum):
+    """Whether the same call may succeed when it is made again."""
+
+    NEVER = "never"
+    LATER = "later"
+    AFTER_OPERATOR = "after-operator"
+
+
+class RepositoryError(Exception):
+    """The base of every error that leaves `repository/` or `sources/`.
+
+    `context` holds ids, object keys and figures for a log; never a secret.
+    """
+
+    code: ClassVar[str] = "repository-error"
+    retry: Retry = Retry.NEVER
+    hint: str = "Look at the message and at the context."
+
+    def __init__(self, message: str, *, hint: str | None = None, retry: Retry | None = None, **context: object) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+        if retry is not None:
+            self.retry = retry
+        self.context = context
+
+
+# What is stored is not what was written
+
+
+class Damaged(RepositoryError):
+    """Stored bytes are not what was written: flipped, truncated, swapped or forged."""
+
+    code = "damaged"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Run `repo check`, then `repo repair` with a second tier."
+
+
+class UnsupportedFormat(RepositoryError):
+    """The object was written by a later version of the format."""
+
+    code = "unsupported-format"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Use a later version of the program; nothing is wrong with the repository."
+
+
+class Replayed(RepositoryError):
+    """A tier shows an older or another history than one that was seen before."""
+
+    code = "replayed-older-state"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Somebody restored or rewrote this tier's objects; find out who, and use another tier meanwhile."
+
+
+# Keys
+
+
+class WrongKey(RepositoryError):
+    """The key that was given wraps none of this repository's keys."""
+
+    code = "wrong-key"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Give the key file that was made when the repository was created, or the one of the last rotation."
+
+
+class KeyFileInvalid(RepositoryError):
+    """The key file is not one, is damaged, or is readable by everybody."""
+
+    code = "key-file-invalid"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Take the key file from the recovery kit, and give it mode 0600."
+
+
+class KeyUnavailable(RepositoryError):
+    """The key provider does not answer."""
+
+    code = "key-unavailable"
+    retry = Retry.LATER
+    hint = "Wait for the key provider, or take its key from the recovery kit."
+
+
+class UnknownKey(RepositoryError):
+    """An object names a data key that this repository does not have, or whose wrapping was destroyed."""
+
+    code = "unknown-key"
+    retry = Retry.AFTER_OPERATOR
+    hint = "The key object is missing on this tier, or its domain was erased; try another tier."
+
+
+# The repository and its log
+
+
+class NotARepository(RepositoryError):
+    """No tier that answers holds a repository at this place."""
+
+    code = "not-a-repository"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Check the tier's address, or create the repository with `repo init`."
+
+
+class RepositoryExists(RepositoryError):
+    """There is a repository already where one was to be created."""
+
+    code = "repository-exists"
+    hint = "Use it, or choose an empty place."
+
+
+class NoUsableTier(RepositoryError):
+    """No tier can do what was asked; `context` says of each tier why."""
+
+    code = "no-usable-tier"
+    retry = Retry.LATER
+    hint = "Look at what each tier answered; one that works is enough."
+
+
+class PackMarked(RepositoryError):
+    """The snapshot references a pack that an earlier log entry marked for deletion."""
+
+    code = "pack-marked"
+    retry = Retry.LATER
+    hint = "Run the backup again: it uploads what the marked packs held."
+
+
+class TierBehind(RepositoryError):
+    """The tier lacks packs that the snapshot was deduplicated against."""
+
+    code = "tier-behind"
+    retry = Retry.LATER
+    hint = "Run `repo catch-up` for this tier."
+
+
+class LogContended(RepositoryError):
+    """Other writers took the next entry again and again."""
+
+    code = "log-contended"
+    retry = Retry.LATER
+    hint = "Try again when fewer writers are at work."
+
+
+class SnapshotNotFound(RepositoryError):
+    """No snapshot has this id, or more than one begins with it."""
+
+    code = "snapshot-not-found"
+    hint = "List the snapshots with `repo snapshots`."
+
+
+class NotInIndex(RepositoryError):
+    """A chunk is referenced that no pack of the index holds."""
+
+    code = "chunk-not-in-index"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Run `repo rebuild-index`, then `repo check`."
+
+
+class LimitExceeded(RepositoryError):
+    """A value does not fit the format's field."""
+
+    code = "limit-exceeded"
+    hint = "The format's limits are listed in docs/repository-format.md."
