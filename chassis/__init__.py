@@ -1,0 +1,1 @@
+"""What every service would otherwise copy: record, bus, settings, telemetry and the life of a process."""
