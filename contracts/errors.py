@@ -335,3 +335,33 @@ SEALING_KEY_MISSING = _code(
     "The key of a sealed field was destroyed",
     "The field was erased; it cannot be read again.",
 )
+
+# The embedded stack
+STACK_RUNNING = _code(
+    "stack-running",
+    409,
+    Retry.AFTER_OPERATOR,
+    "The platform runs already in this home",
+    "Use it, or stop it first with wedsync-backup down.",
+)
+STACK_NOT_RUNNING = _code(
+    "stack-not-running",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The platform does not run in this home",
+    "Start it with wedsync-backup up.",
+)
+STACK_FAILED = _code(
+    "stack-failed",
+    500,
+    Retry.AFTER_OPERATOR,
+    "A part of the platform does not start",
+    "Read the named log; docs/operations.md says what its messages mean.",
+)
+HOME_UNUSABLE = _code(
+    "home-unusable",
+    500,
+    Retry.AFTER_OPERATOR,
+    "The home of the platform cannot be used",
+    "Give the folder to the user who runs the platform, or name another one with --home.",
+)
