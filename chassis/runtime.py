@@ -6,11 +6,20 @@ code that says so, for the supervisor to start it anew.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import uvloop
 
 from chassis.health import Check, Health
+from contracts import errors
 from contracts.errors import PlatformError
+
+_log = logging.getLogger(__name__)
 
 EXIT_OK = 0
 EXIT_CRASHED = 70
@@ -28,33 +37,57 @@ class Part(Protocol):
         """Return once the part works. Raises PlatformError."""
 
     async def stop(self) -> None:
-        """Finish what is under way and let go of everything. Called once, also after a failed start of a later part."""
+        """Finish what is under way and let go of everything. Called once, also where `start` has failed half-way."""
 
     async def check(self) -> PlatformError | str | None:
         """None where the part can do its work, else what is wrong."""
+
+
+@runtime_checkable
+class Mortal(Protocol):
+    """A part that may end by itself, which ends the process."""
+
+    async def ended(self) -> BaseException:
+        """Wait until it ends without having been stopped, and say why."""
 
 
 class Background:
     """A part that is one coroutine function running until it is cancelled; when it ends by itself, the process ends."""
 
     def __init__(self, name: str, run: Callable[[], Awaitable[None]], *, check: Check | None = None) -> None:
-        raise NotImplementedError
+        self.name = name
+        self._run = run
+        self._check = check
+        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin running."""
-        raise NotImplementedError
+        self._task = asyncio.create_task(self._call(), name=self.name)
+
+    async def _call(self) -> None:
+        await self._run()
 
     async def stop(self) -> None:
         """Cancel and wait until it has ended."""
-        raise NotImplementedError
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
 
     async def check(self) -> PlatformError | str | None:
         """What its own check says; an error once it has ended."""
-        raise NotImplementedError
+        if self._task is None or self._task.done():
+            return PlatformError(errors.UNAVAILABLE, f"{self.name} is not running")
+        return None if self._check is None else await self._check()
 
     async def ended(self) -> BaseException:
         """Wait until it ends without having been stopped, and say why."""
-        raise NotImplementedError
+        task = self._task
+        if task is None:
+            return PlatformError(errors.INTERNAL, f"{self.name} was not started")
+        await asyncio.wait({task})
+        if task.cancelled() or task.exception() is None:
+            return PlatformError(errors.INTERNAL, f"{self.name} ended by itself")
+        return task.exception() or PlatformError(errors.INTERNAL, f"{self.name} ended by itself")
 
 
 async def run_service(
@@ -64,9 +97,122 @@ async def run_service(
 
     Each part's `check` joins the readiness report under its name. `grace_seconds` bounds the stop of each part.
     """
-    raise NotImplementedError
+    stop = stop or asyncio.Event()
+    running = False
+
+    async def lifecycle() -> PlatformError | None:
+        return None if running else PlatformError(errors.UNAVAILABLE, "the process is starting or stopping")
+
+    health.add("process", lifecycle)
+    for part in parts:
+        health.add(part.name, part.check)
+    begun: list[Part] = []
+    failure: BaseException | None = None
+    with _stopping_on_signals(stop):
+        try:
+            failure = await _start(parts, begun, stop)
+            if failure is None and not stop.is_set():
+                running = True
+                _log.info("started")
+                failure = await _wait(begun, stop)
+        finally:
+            running = False
+            if failure is not None:
+                _log.error("stopping because a part failed", exc_info=failure)
+            whole = await _stop(begun, grace_seconds)
+    _log.info("stopped")
+    if failure is None:
+        return EXIT_OK if whole else EXIT_CRASHED
+    if isinstance(failure, PlatformError) and failure.code is errors.INVALID_SETTING:
+        return EXIT_CONFIGURATION
+    return EXIT_CRASHED
+
+
+@contextmanager
+def _stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def received(number: signal.Signals) -> None:
+        if stop.is_set():
+            # The second signal comes from somebody who does not want to wait. Nothing is lost: what is
+            # recorded is recorded, and what is not acknowledged is delivered again.
+            os._exit(128 + number)
+        _log.info("told to stop", extra={"signal": number.name})
+        stop.set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, received, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _start(parts: Sequence[Part], begun: list[Part], stop: asyncio.Event) -> BaseException | None:
+    """Start in order; what failed, or None. A stop that comes meanwhile cancels the start that is under way."""
+    told = asyncio.create_task(stop.wait())
+    try:
+        for part in parts:
+            begun.append(part)
+            starting = asyncio.create_task(part.start(), name=f"start {part.name}")
+            await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+            if stop.is_set():
+                return None
+            if starting.cancelled():
+                return PlatformError(errors.INTERNAL, f"the start of {part.name} was cancelled")
+            if (failure := starting.exception()) is not None:
+                return failure
+    finally:
+        told.cancel()
+    return None
+
+
+async def _wait(parts: Sequence[Part], stop: asyncio.Event) -> BaseException | None:
+    """Wait for the stop or for the end of a part; what ended, or None."""
+    told = asyncio.create_task(stop.wait())
+    ends = {asyncio.create_task(part.ended(), name=f"end of {part.name}") for part in parts if isinstance(part, Mortal)}
+    done, pending = await asyncio.wait({told, *ends}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    if stop.is_set():
+        return None
+    return next((end.result() for end in ends if end in done), None)
+
+
+async def _stop(begun: Sequence[Part], grace_seconds: float) -> bool:
+    """Stop in reverse, each within its time; whether all did. A part that fails to stop does not keep the others."""
+    whole = True
+    for part in reversed(begun):
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await part.stop()
+        except Exception as error:  # noqa: BLE001  # the others still have to be stopped
+            whole = False
+            _log.error("a part did not stop cleanly", exc_info=error, extra={"part": part.name})
+    return whole
 
 
 def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Run a process's main coroutine on uvloop; the exit code. A PlatformError is logged, never a traceback of values."""
-    raise NotImplementedError
+    """Run a process's main coroutine on uvloop; the exit code. What it raises is logged without its values."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.get_loop().set_exception_handler(_log_unhandled)
+            return runner.run(main())
+    except PlatformError as error:
+        _log.error("could not start", exc_info=error, extra={"hint": error.hint})
+        return EXIT_CONFIGURATION if error.code is errors.INVALID_SETTING else EXIT_CRASHED
+    except Exception as error:  # noqa: BLE001  # the last resort of a process
+        _log.critical("crashed", exc_info=error)
+        return EXIT_CRASHED
+
+
+def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a task or a callback raised and nobody awaited. asyncio's own handler would quote the values."""
+    error = context.get("exception")
+    _log.error("unhandled in the event loop", exc_info=error, extra={"what": str(context.get("message", ""))})
