@@ -7,7 +7,7 @@ what is on the tiers already.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, 
 from services.executor.ports import (
     BackupOutcome,
     Claim,
+    Claims,
     Configurations,
     DataPlane,
     OpenBackup,
@@ -33,6 +34,9 @@ from services.executor.ports import (
 )
 
 ACTOR = "service:executor-worker"
+
+PATIENCE_SECONDS = 300.0
+PAUSE_SECONDS = 0.5
 
 T = TypeVar("T")
 
@@ -49,31 +53,38 @@ class RunPerformance:
         *,
         runs: Runs,
         configurations: Configurations,
+        claims: Claims,
         data_plane: DataPlane,
         reports: Reports,
         progress: ProgressFeed,
     ) -> None:
         self._runs = runs
         self._configurations = configurations
+        self._claims = claims
         self._data_plane = data_plane
         self._reports = reports
         self._progress = progress
 
     async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
         """Bring a run to its end. Raises CLAIM_LOST when it is another's by now, `RunInterrupted` when cancelled."""
-        context = Context(organisation=claim.organisation, actor=ACTOR, correlation_id=claim.correlation_id)
-        run = await self._runs.load(claim.run_id)
+        context = Context(
+            organisation=claim.organisation,
+            actor=ACTOR,
+            correlation_id=claim.correlation_id,
+            traceparent=claim.traceparent,
+        )
+        run = await _patiently(lambda: self._runs.load(claim.run_id))
         run.prepare(fence=claim.fence, worker=claim.worker)
         if claim.fence > ATTEMPTS_BEFORE_FAILURE:
             await self._fail(run, claim, context, errors.RUN_ABANDONED, errors.RUN_ABANDONED.hint, None)
             return
-        await self._runs.record(run, context=context)
+        await self._record(run, context)
         started = time.monotonic()
         opened: OpenBackup | None = None
         try:
             opened = await self._open(run, claim)
             run.upload(fence=claim.fence)
-            await self._runs.record(run, context=context)
+            await self._record(run, context)
             outcome = await self._copy(opened, claim, is_cancelled)
             await self._conclude(run, claim, context, opened, outcome, started)
         except PlatformError as error:
@@ -85,10 +96,11 @@ class RunPerformance:
                 await asyncio.to_thread(opened.close)
 
     async def _open(self, run: BackupRun, claim: Claim) -> OpenBackup:
-        configuration = await self._configurations.find(run.configuration_id)
+        configuration = await _patiently(lambda: self._configurations.find(run.configuration_id))
         if configuration is None or configuration.organisation != claim.organisation:
             raise PlatformError(errors.CONFIGURATION_UNKNOWN, "the run's configuration is not known here")
-        return await asyncio.to_thread(self._data_plane.open, claim, configuration)
+        async with self._claims.alone_with_repository(claim.organisation):
+            return await asyncio.to_thread(self._data_plane.open, claim, configuration)
 
     async def _copy(self, opened: OpenBackup, claim: Claim, is_cancelled: Callable[[], bool]) -> BackupOutcome:
         loop = asyncio.get_running_loop()
@@ -99,12 +111,11 @@ class RunPerformance:
             announcements.add(task)
             task.add_done_callback(announcements.discard)
 
+        def announce_from_thread(report: ProgressReport) -> None:
+            loop.call_soon_threadsafe(announce, report)
+
         return await asyncio.to_thread(
-            partial(
-                opened.copy,
-                on_progress=lambda report: loop.call_soon_threadsafe(announce, report) and None,
-                is_cancelled=is_cancelled,
-            )
+            partial(opened.copy, on_progress=announce_from_thread, is_cancelled=is_cancelled)
         )
 
     async def _conclude(
@@ -123,7 +134,7 @@ class RunPerformance:
             await self._fail(run, claim, context, _code(failed.code), failed.hint, failed.tier)
             return
         run.verify(fence=claim.fence)
-        await self._runs.record(run, context=context)
+        await self._record(run, context)
         verdicts = dict(await asyncio.to_thread(opened.verify, outcome))
         tiers = tuple(_judged(tier, verdicts.get(tier.tier)) for tier in outcome.tiers)
         for before, after in zip(outcome.tiers, tiers, strict=True):
@@ -135,7 +146,8 @@ class RunPerformance:
             return
         digest = None
         if outcome.report is not None:
-            digest = await self._reports.keep(run.id, claim.organisation, outcome.report)
+            report = outcome.report
+            digest = await _patiently(lambda: self._reports.keep(run.id, claim.organisation, report))
         run.complete(
             fence=claim.fence,
             snapshot_id=outcome.snapshot_id,
@@ -145,7 +157,14 @@ class RunPerformance:
             report_digest=digest,
             seconds=time.monotonic() - started,
         )
-        await self._runs.record_end(run, claim=claim, context=context)
+        await self._record_end(run, claim, context)
+
+    async def _record(self, run: BackupRun, context: Context) -> None:
+        await _patiently(lambda: self._runs.record(run, context=context))
+
+    async def _record_end(self, run: BackupRun, claim: Claim, context: Context) -> None:
+        await _patiently(lambda: self._runs.record_end(run, claim=claim, context=context))
+        self._progress.forget(run.id)
 
     @staticmethod
     def _tell_of_tier(run: BackupRun, claim: Claim, outcome: BackupOutcome, tier: TierOutcome) -> None:
@@ -166,7 +185,19 @@ class RunPerformance:
         self, run: BackupRun, claim: Claim, context: Context, code: ErrorCode, hint: str, tier: Tier | None
     ) -> None:
         run.fail(fence=claim.fence, code=code.code, hint=hint, tier=tier)
-        await self._runs.record_end(run, claim=claim, context=context)
+        await self._record_end(run, claim, context)
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call again while a part of the platform is away: hours of reading are not thrown away for a restart."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await call()
+        except PlatformError as error:
+            if error.code is not errors.UNAVAILABLE or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 def _judged(tier: TierOutcome, damage: str | None) -> TierOutcome:

@@ -4,6 +4,7 @@ All calls may raise `PlatformError`; those with retry class *later* may be made 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
@@ -31,6 +32,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str
     worker: str
     fence: int
+    traceparent: str | None = None
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +50,7 @@ class Runs(Protocol):
         ...
 
     async def record_decision(self, run: BackupRun, *, context: Context, handled: Handled) -> None:
-        """Record an acceptance or a refusal, its message as handled and, for an acceptance, an open claim: all or none."""
+        """Record an acceptance with an open claim, or a refusal, and the message as handled: all or none."""
         ...
 
     async def record(self, run: BackupRun, *, context: Context) -> None:
@@ -85,6 +87,10 @@ class Claims(Protocol):
 
     async def release(self, claim: Claim) -> None:
         """Give the run back unfinished, for another worker to take at once."""
+        ...
+
+    def alone_with_repository(self, organisation: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one who opens, and perhaps creates, an organisation's repository. Waits."""
         ...
 
 
@@ -128,7 +134,7 @@ class OpenBackup(Protocol):
         ...
 
     def verify(self, outcome: BackupOutcome) -> tuple[tuple[Tier, str | None], ...]:
-        """Read manifest and a sample back from each tier that has it: the tier and None, or the code of what differs."""
+        """Read manifest and a sample back from each tier that has it: None, or the code of what differs."""
         ...
 
     def close(self) -> None:
@@ -157,4 +163,8 @@ class ProgressFeed(Protocol):
 
     async def tell(self, claim: Claim, phase: str, report: ProgressReport) -> None:
         """Announce; never raises, since progress is not history."""
+        ...
+
+    def forget(self, run_id: str) -> None:
+        """A run has ended."""
         ...

@@ -1,0 +1,1 @@
+"""The executor's outside: Postgres, NATS and the repository, each behind a port."""

@@ -1,0 +1,35 @@
+"""The executor's own tables, beside the event store's. Installed by the administrator's role; append only.
+
+`configuration_replicas` and `run_claims` are working state: the first is filled again from the config service's
+stream, the second follows from the runs (a run that has not ended has an open claim).
+"""
+
+from typing import LiteralString
+
+STATEMENTS: tuple[LiteralString, ...] = (
+    """CREATE TABLE configuration_replicas (
+        configuration_id text PRIMARY KEY,
+        organisation text NOT NULL,
+        version integer NOT NULL,
+        body bytea NOT NULL
+    )""",
+    """CREATE TABLE run_claims (
+        run_id text PRIMARY KEY,
+        organisation text NOT NULL,
+        correlation_id text NOT NULL,
+        traceparent text,
+        state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done')),
+        fence integer NOT NULL DEFAULT 0,
+        worker text,
+        asked_at timestamptz NOT NULL DEFAULT now(),
+        heartbeat_at timestamptz
+    )""",
+    "CREATE INDEX run_claims_open ON run_claims (asked_at) WHERE state <> 'done'",
+    """CREATE TABLE run_reports (
+        run_id text PRIMARY KEY,
+        organisation text NOT NULL,
+        digest text NOT NULL,
+        body bytea NOT NULL,
+        kept_at timestamptz NOT NULL DEFAULT now()
+    )""",
+)

@@ -1,0 +1,50 @@
+"""Bus in: decode → use case. What a use case refuses is in the record; what it raises, the bus retries or buries."""
+
+from chassis.bus import Bus, Received
+from chassis.context import Context
+from contracts.config_events import ConfigurationCreated
+from contracts.gateway_events import BackupRequested
+from contracts.streams import EXECUTOR_ACCEPT_BACKUP, EXECUTOR_REPLICATE_CONFIGURATION
+from services.executor.application import BackupDecisions, ConfigurationCopies
+from services.executor.ports import Handled
+
+ACTOR = "service:executor"
+
+
+class Handlers:
+    """The executor's durable consumers."""
+
+    def __init__(self, decisions: BackupDecisions, copies: ConfigurationCopies) -> None:
+        self._decisions = decisions
+        self._copies = copies
+
+    def bind(self, bus: Bus) -> None:
+        """Take the declared consumers."""
+        bus.handle(EXECUTOR_ACCEPT_BACKUP, self.accept_backup)
+        bus.handle(EXECUTOR_REPLICATE_CONFIGURATION, self.replicate_configuration)
+
+    async def accept_backup(self, received: Received) -> None:
+        """Answer a requested backup."""
+        event = received.event
+        assert isinstance(event, BackupRequested)  # noqa: S101  # the consumer's filter lets nothing else through
+        await self._decisions.decide(
+            request_id=event.request_id,
+            execution_id=event.execution_id,
+            configuration_id=event.configuration_id,
+            configuration_version=event.configuration_version,
+            context=Context.caused_by(received.envelope, actor=ACTOR, traceparent=received.traceparent),
+            handled=Handled(consumer=EXECUTOR_ACCEPT_BACKUP.durable_name, event_id=received.envelope.id),
+            deliveries=received.deliveries,
+        )
+
+    async def replicate_configuration(self, received: Received) -> None:
+        """Take note of a configuration."""
+        event = received.event
+        assert isinstance(event, ConfigurationCreated)  # noqa: S101  # as above
+        await self._copies.remember(
+            configuration_id=event.configuration_id,
+            version=event.version,
+            body=event.body,
+            context=Context.caused_by(received.envelope, actor=ACTOR, traceparent=received.traceparent),
+            handled=Handled(consumer=EXECUTOR_REPLICATE_CONFIGURATION.durable_name, event_id=received.envelope.id),
+        )
