@@ -2,8 +2,8 @@
 
 | class | what it is | what it stands for |
 |---|---|---|
-| photos | files with a JPEG's structure and a scan without redundancy (`benchmarks.jpeg`) | a photographer's deliveries |
-| tables | a real Postgres: `pg_dump -Fd -Z0` and the relation files of the same rows (`benchmarks.postgres`) | databases |
+| photos | a JPEG's structure around a scan without redundancy (`benchmarks.jpeg`) | a photographer's deliveries |
+| tables | a real Postgres: `pg_dump -Fd -Z0` and relation files (`benchmarks.postgres`) | databases |
 | documents | contract-like HTML, each file its own (`benchmarks.documents`) | contracts, mails, exports |
 | small | files of exactly one size, half thumbnail-like, half text | caches, mail folders, web sites |
 
@@ -64,7 +64,7 @@ def photos(folder: Path, size: int, *, album_size: int = 400) -> None:
 
 
 def tables(folder: Path, size: int, scratch: Path) -> None:
-    """A dump and the relation files of one database, about `size` bytes together, three fifths of them relation files."""
+    """A dump and the relation files of one database, about `size` bytes together."""
     with Postgres(scratch / "postgres", scratch / "postgres-tools") as postgres:
         postgres.populate(int(size * 0.6), WORDS)
         postgres.dump(scratch / "postgres" / "dump")

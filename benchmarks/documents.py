@@ -7,257 +7,31 @@ other document has. Real contracts are more alike than that. What it does not st
 DOCX, which deflate their content themselves and behave like photos.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 from benchmarks.seeded import Seeded
 
-WORDS = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "in",
-    "a",
-    "is",
-    "for",
-    "on",
-    "by",
-    "with",
-    "be",
-    "shall",
-    "that",
-    "this",
-    "at",
-    "from",
-    "or",
-    "as",
-    "any",
-    "it",
-    "not",
-    "which",
-    "will",
-    "may",
-    "all",
-    "client",
-    "supplier",
-    "agreement",
-    "payment",
-    "service",
-    "date",
-    "party",
-    "event",
-    "wedding",
-    "fee",
-    "photographs",
-    "images",
-    "deposit",
-    "balance",
-    "venue",
-    "hours",
-    "coverage",
-    "delivery",
-    "gallery",
-    "album",
-    "ceremony",
-    "reception",
-    "arrival",
-    "guests",
-    "family",
-    "group",
-    "portrait",
-    "evening",
-    "afternoon",
-    "morning",
-    "couple",
-    "bride",
-    "groom",
-    "planner",
-    "florist",
-    "caterer",
-    "musician",
-    "ensemble",
-    "marquee",
-    "garden",
-    "chapel",
-    "terrace",
-    "weather",
-    "shade",
-    "lighting",
-    "backup",
-    "assistant",
-    "equipment",
-    "travel",
-    "mileage",
-    "parking",
-    "accommodation",
-    "meal",
-    "overtime",
-    "cancellation",
-    "postponement",
-    "refund",
-    "liability",
-    "insurance",
-    "cover",
-    "claim",
-    "notice",
-    "written",
-    "consent",
-    "release",
-    "licence",
-    "copyright",
-    "print",
-    "reproduction",
-    "social",
-    "media",
-    "website",
-    "portfolio",
-    "credit",
-    "watermark",
-    "resolution",
-    "edited",
-    "selection",
-    "retouching",
-    "colour",
-    "monochrome",
-    "film",
-    "scan",
-    "archive",
-    "storage",
-    "retention",
-    "deletion",
-    "privacy",
-    "consent",
-    "schedule",
-    "timeline",
-    "contact",
-    "telephone",
-    "email",
-    "address",
-    "signature",
-    "witness",
-    "name",
-    "invoice",
-    "number",
-    "tax",
-    "rate",
-    "total",
-    "amount",
-    "due",
-    "days",
-    "weeks",
-    "months",
-    "before",
-    "after",
-    "during",
-    "within",
-    "without",
-    "between",
-    "until",
-    "unless",
-    "however",
-    "therefore",
-    "hereby",
-    "herein",
-    "whereas",
-    "first",
-    "second",
-    "third",
-    "final",
-    "initial",
-    "additional",
-    "reasonable",
-    "necessary",
-    "available",
-    "agreed",
-    "confirmed",
-    "requested",
-    "provided",
-    "received",
-    "paid",
-    "delivered",
-    "completed",
-    "signed",
-    "dated",
-    "attached",
-    "listed",
-    "described",
-    "specified",
-    "included",
-    "excluded",
-    "limited",
-    "subject",
-    "according",
-    "respect",
-    "regard",
-    "behalf",
-    "purpose",
-    "reason",
-    "circumstance",
-    "illness",
-    "accident",
-    "delay",
-    "failure",
-    "damage",
-    "loss",
-    "theft",
-    "fire",
-    "flood",
-    "strike",
-    "restriction",
-    "authority",
-    "permission",
-    "access",
-    "entrance",
-    "doors",
-    "stairs",
-    "power",
-    "supply",
-    "socket",
-    "cable",
-    "speaker",
-    "microphone",
-    "playlist",
-    "dance",
-    "floor",
-    "tables",
-    "chairs",
-    "linen",
-    "glassware",
-    "cutlery",
-    "menu",
-    "canapés",
-    "champagne",
-    "cake",
-    "flowers",
-    "bouquet",
-    "buttonhole",
-    "arch",
-    "candles",
-    "lanterns",
-    "ribbon",
-    "stationery",
-    "invitation",
-    "seating",
-    "favours",
-    "transport",
-    "carriage",
-    "coach",
-    "hotel",
-    "suite",
-    "dressing",
-    "hair",
-    "makeup",
-    "rehearsal",
-    "toast",
-    "speech",
-    "vows",
-    "rings",
-    "register",
-    "readings",
-    "processional",
-    "confetti",
-]
+_VOCABULARY = """
+the of and to in a is for on by with be shall that this at from or as any it not which will may all client
+supplier agreement payment service date party event wedding fee photographs images deposit balance venue hours
+coverage delivery gallery album ceremony reception arrival guests family group portrait evening afternoon
+morning couple bride groom planner florist caterer musician ensemble marquee garden chapel terrace weather shade
+lighting backup assistant equipment travel mileage parking accommodation meal overtime cancellation postponement
+refund liability insurance cover claim notice written consent release licence copyright print reproduction
+social media website portfolio credit watermark resolution edited selection retouching colour monochrome film
+scan archive storage retention deletion privacy consent schedule timeline contact telephone email address
+signature witness name invoice number tax rate total amount due days weeks months before after during within
+without between until unless however therefore hereby herein whereas first second third final initial additional
+reasonable necessary available agreed confirmed requested provided received paid delivered completed signed
+dated attached listed described specified included excluded limited subject according respect regard behalf
+purpose reason circumstance illness accident delay failure damage loss theft fire flood strike restriction
+authority permission access entrance doors stairs power supply socket cable speaker microphone playlist dance
+floor tables chairs linen glassware cutlery menu canapés champagne cake flowers bouquet buttonhole arch candles
+lanterns ribbon stationery invitation seating favours transport carriage coach hotel suite dressing hair makeup
+rehearsal toast speech vows rings register readings processional confetti
+"""
+WORDS = tuple(_VOCABULARY.split())
 _CLAUSES = (
     "The Supplier shall attend at {venue} on {date} and provide the services listed in the Schedule.",
     "The fee for the services is {total} and includes value added tax at the rate in force on the date of supply.",
@@ -278,57 +52,18 @@ _CLAUSES = (
     "Changes to this agreement are valid only in writing and signed by both parties.",
     "This agreement is governed by the law of England and Wales, whose courts have exclusive jurisdiction.",
 )
-_FIRST = [
-    "Amelia",
-    "Oliver",
-    "Isla",
-    "George",
-    "Ava",
-    "Arthur",
-    "Ivy",
-    "Noah",
-    "Freya",
-    "Leo",
-    "Lily",
-    "Oscar",
-    "Florence",
-    "Harry",
-    "Willow",
-    "Muhammad",
-    "Priya",
-    "Chidi",
-]
-_LAST = [
-    "Hughes",
-    "Patel",
-    "Okafor",
-    "Taylor",
-    "Évans",
-    "Murphy",
-    "Kowalska",
-    "Singh",
-    "Wright",
-    "Nguyen",
-    "O'Brien",
-    "Campbell",
-    "Rossi",
-    "Ahmed",
-    "Lewis",
-]
-_PLACES = [
-    "Ashdown",
-    "Barley",
-    "Cotswold",
-    "Dunster",
-    "Elmhurst",
-    "Fernhill",
-    "Grange",
-    "Hartwell",
-    "Ivybridge",
-    "Kelmscott",
-    "Larkfield",
-    "Mallory",
-]
+_FIRST_NAMES = """
+Amelia Oliver Isla George Ava Arthur Ivy Noah Freya Leo Lily Oscar Florence Harry Willow Muhammad Priya Chidi
+"""
+_FIRST = tuple(_FIRST_NAMES.split())
+_LAST_NAMES = """
+Hughes Patel Okafor Taylor Évans Murphy Kowalska Singh Wright Nguyen O'Brien Campbell Rossi Ahmed Lewis
+"""
+_LAST = tuple(_LAST_NAMES.split())
+_PLACE_NAMES = """
+Ashdown Barley Cotswold Dunster Elmhurst Fernhill Grange Hartwell Ivybridge Kelmscott Larkfield Mallory
+"""
+_PLACES = tuple(_PLACE_NAMES.split())
 
 
 def contract(seeded: Seeded, supplier: int) -> bytes:
@@ -342,12 +77,15 @@ def contract(seeded: Seeded, supplier: int) -> bytes:
     facts = _facts(seeded)
     numbers = count(1)
     body = [f"<section><h2>{next(numbers)}.</h2><p>{clause.format(**facts)}</p></section>" for clause in wording]
-    for _ in range(seeded.integer(6, 40)):
-        body.append(f"<section><h2>{next(numbers)}.</h2><p>{prose(seeded, seeded.integer(40, 160))}</p></section>")
+    body.extend(
+        f"<section><h2>{next(numbers)}.</h2><p>{prose(seeded, seeded.integer(40, 160))}</p></section>"
+        for _ in range(seeded.integer(6, 40))
+    )
     body.extend(_services(seeded))
     title = f"Agreement {facts['reference']} between {facts['supplier']} and {facts['client']}"
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n<body><h1>{title}</h1>\n'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{title}</title></head>\n<body><h1>{title}</h1>\n"
         + "\n".join(body)
         + f"\n<footer>Signed on {facts['signed']} by {facts['client']}</footer></body></html>\n"
     ).encode()
@@ -374,7 +112,7 @@ def text_blocks(seeded: Seeded, size: int) -> Iterator[bytes]:
 def _facts(seeded: Seeded) -> dict[str, str]:
     total = 50 * seeded.integer(16, 120)
 
-    def pick(choices: list[str]) -> str:
+    def pick(choices: Sequence[str]) -> str:
         return choices[seeded.integer(0, len(choices))]
 
     def day() -> str:

@@ -29,9 +29,7 @@ _DC_SYMBOLS = bytes(range(12))
 _AC_LUMINANCE_COUNTS = bytes.fromhex("0002010303020403050504040000017d")
 _AC_CHROMINANCE_COUNTS = bytes.fromhex("00020102040403040705040400010277")
 _AC_LUMINANCE_FIRST = bytes.fromhex("01020300041105122131410613516107227114328191a1082342b1c11552d1f02433627282")
-_AC_CHROMINANCE_FIRST = bytes.fromhex(
-    "0001020311040521310612415107617113223281081442 91a1b1c109233352f0156272d1".replace(" ", "")
-)
+_AC_CHROMINANCE_FIRST = bytes.fromhex("000102031104052131061241510761711322328108144291a1b1c109233352f0156272d1")
 _BITS_PER_PIXEL = 2.4  # a 24 megapixel photo of about 7 MB, quality 90
 _CAMERAS = (("Canon", "EOS R6m2"), ("NIKON CORPORATION", "NIKON Z 6_2"), ("SONY", "ILCE-7M4"), ("FUJIFILM", "X-T5"))
 
@@ -87,7 +85,7 @@ def _quantisation(table: str) -> bytes:
 
 
 def _ac_symbols(first: bytes) -> bytes:
-    """The most frequent symbols in the standard's order, then the others: runs 0..15 × sizes 1..10, end and run of 16."""
+    """The most frequent symbols in the standard's order, then the others: run 0..15 × size 1..10, end, run of 16."""
     every = {0x00, 0xF0} | {run << 4 | size for run in range(16) for size in range(1, 11)}
     return first + bytes(sorted(every - set(first)))
 

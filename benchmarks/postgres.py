@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict
 
 import psycopg
 
@@ -45,10 +45,12 @@ _ROWS = """
 INSERT INTO suppliers SELECT ident('supplier', n), initcap(word(n, 1, %(words)s)) || ' ' || word(n, 2, %(trades)s),
   word(n, 2, %(trades)s), 'hello' || n || '@' || word(n, 1, %(words)s) || '.example',
   jsonb_build_object('currency', 'GBP', 'timezone', 'Europe/London', 'vat', n %% 3 > 0, 'lead_days', pick(n, 3, 90),
-  'notify', jsonb_build_array('email', 'sms')), timestamptz '2021-01-01 00:00Z' + pick(n, 4, 100000000) * interval '1 s'
+  'notify', jsonb_build_array('email', 'sms')),
+  timestamptz '2021-01-01 00:00Z' + pick(n, 4, 100000000) * interval '1 s'
   FROM generate_series(1, %(suppliers)s::bigint) n;
-INSERT INTO clients SELECT ident('client', n), ident('supplier', 1 + pick(n, 11, %(suppliers)s)), word(n, 12, %(first)s),
-  word(n, 13, %(last)s), lower(word(n, 12, %(first)s)) || '.' || lower(word(n, 13, %(last)s)) || n || '@mail.example',
+INSERT INTO clients SELECT ident('client', n), ident('supplier', 1 + pick(n, 11, %(suppliers)s)),
+  word(n, 12, %(first)s), word(n, 13, %(last)s),
+  lower(word(n, 12, %(first)s)) || '.' || lower(word(n, 13, %(last)s)) || n || '@mail.example',
   '+44 7' || lpad(pick(n, 14, 1000000000)::text, 9, '0'),
   pick(n, 15, 240) || ' ' || initcap(word(n, 16, %(words)s)) || ' ' || word(n, 17, %(streets)s),
   date '2022-01-01' + pick(n, 18, 2000)::int, timestamptz '2021-06-01 00:00Z' + pick(n, 19, 120000000) * interval '1 s'
@@ -60,8 +62,9 @@ INSERT INTO bookings SELECT ident('booking', n), ident('client', 1 + n / 2),
   initcap(word(n, 28, %(words)s)) || ' ' || word(n, 29, %(streets)s), 'hours', 2 + pick(n, 30, 12),
   'extras', jsonb_build_array(word(n, 31, %(trades)s), word(n, 32, %(trades)s)), 'source', word(n, 33, %(states)s)),
   timestamptz '2024-01-01 00:00Z' + n * interval '37 s' FROM generate_series(1, %(bookings)s::bigint) n;
-INSERT INTO invoices SELECT n, ident('booking', 1 + pick(n, 41, %(bookings)s)), date '2022-01-01' + (n / 200)::int %% 1500,
-  date '2022-01-31' + (n / 200)::int %% 1500, pick(n, 42, 400000) / 100.0, pick(n, 42, 400000) / 500.0, pick(n, 43, 5) > 0,
+INSERT INTO invoices SELECT n, ident('booking', 1 + pick(n, 41, %(bookings)s)),
+  date '2022-01-01' + (n / 200)::int %% 1500, date '2022-01-31' + (n / 200)::int %% 1500,
+  pick(n, 42, 400000) / 100.0, pick(n, 42, 400000) / 500.0, pick(n, 43, 5) > 0,
   'INV-' || lpad(n::text, 8, '0') || '-' || upper(substr(md5('ref' || n), 1, 6))
   FROM generate_series(1, %(bookings)s::bigint) n;
 CREATE INDEX ON clients (supplier_id, last_name);
@@ -211,7 +214,13 @@ def _reachable_tools(copy: Path) -> Path:
     return copy / "bin"
 
 
-def _identity() -> dict[str, object]:
+class _Identity(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def _identity() -> _Identity:
     return {"user": _USER, "group": _USER, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
