@@ -5,14 +5,15 @@ Every adapter passes `tests/conformance/test_object_store.py`, and what that sui
 contract; in short:
 
 - **Durability.** When `put` returns, the object survives a power cut of the machine that keeps it. With
-  `durable=False` that holds from the return of the next `sync` on; until then the object may be whole or
-  absent, never partial, and readers may not see it yet.
+  `durable=False` that holds from the return of the next `sync` on; after a power cut before that the
+  object is whole or absent, never partial.
 - **Atomicity.** A reader sees the whole object or none. Two puts of one key never mix.
 - **Conditional creation.** With `if_absent`, exactly one of several concurrent puts of one key succeeds.
   A put that finds its *own identical bytes* there succeeds as well: this is how an acknowledgement that
   was lost on the way is recognised. Whoever must tell itself from a twin puts a token into the body.
 - **Idempotence.** `put` without `if_absent`, `delete`, `extend_lock` and `sync` may be repeated.
-- **Integrity.** `sha256` is checked against the bytes by the store, where it can, else by the adapter.
+- **Integrity.** `sha256` is checked against the bytes on receipt by a store that can (S3); a directory
+  trusts the memory that it is given. Reads are not checked: the layers above authenticate every byte.
 - **Retries** are the adapter's business, within its budget. An error with `retry = later` means that the
   budget is spent; the same call may succeed later. A failed `put` may nevertheless have been done.
 - **Threads.** All methods may be called from any number of threads at once.
@@ -20,16 +21,49 @@ contract; in short:
 Every error is a `RepositoryError`; the ones of tiers are in `repository.errors`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
+
+from repository.errors import InvalidKey
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Contiguous bytes. A memoryview must be of format `B` and is only read until the call returns."""
 
 Body: TypeAlias = Buffer | Sequence[Buffer]
 """One object's bytes, in one buffer or in several that follow each other (written without joining them)."""
+
+KEY_LENGTH_MAX = 512
+_SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}"
+_KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*", re.ASCII)
+_PREFIX = re.compile(rf"(?:{_SEGMENT}/)*(?:{_SEGMENT})?", re.ASCII)
+
+
+def checked_key(key: str) -> str:
+    """The key itself, if it is well formed; raises `InvalidKey`.
+
+    A segment begins with a letter, a digit or an underscore: `.`, `..` and the temporary names of the
+    directory tier are no keys, so none leaves the tier's folder or meets an unfinished file.
+    """
+    if len(key) > KEY_LENGTH_MAX or not _KEY.fullmatch(key):
+        raise InvalidKey("not an object key", key=key[:80])
+    return key
+
+
+def checked_prefix(prefix: str) -> str:
+    """The prefix itself, if it can begin a key (or is empty); raises `InvalidKey`."""
+    if len(prefix) > KEY_LENGTH_MAX or not _PREFIX.fullmatch(prefix):
+        raise InvalidKey("not the beginning of an object key", key=prefix[:80])
+    return prefix
+
+
+def buffers_of(body: Body) -> list[memoryview]:
+    """The body's buffers as flat views of bytes, empty ones left out; nothing is copied."""
+    parts = [body] if isinstance(body, bytes | bytearray | memoryview) else body
+    views = (memoryview(part).cast("B") for part in parts)
+    return [view for view in views if view.nbytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +87,7 @@ class Capabilities:
     `locks`: `lock_until` and `extend_lock` are enforced by the store (object lock). Where it is False
     both are accepted and have no effect.
     `versions`: an overwritten or deleted object is still there; reads find the newest version that is
-    not a delete marker.
+    not a delete marker, and `originals` gives a view in which nothing was overwritten.
     `local`: `local_path` gives paths.
     """
 
@@ -155,6 +189,15 @@ class ObjectStore(Protocol):
         """The object's path on this machine's disk, for mapping it into memory; None where there is none.
 
         Raises `InvalidKey`.
+        """
+        ...
+
+    def originals(self) -> "ObjectStore | None":
+        """A read-only view of the tier as it was written, or None where the store keeps no old versions.
+
+        In it an object named by its SHA-256 is the version with that checksum, and every other object is
+        its oldest version. It is the last resort after somebody overwrote objects that a lock protects:
+        the overwriting leaves the locked version beneath. Slower than the tier itself.
         """
         ...
 

@@ -1,0 +1,366 @@
+"""A tier in a directory of a disk or a mounted share.
+
+Each object is a file of the key's name below the root. It is written under a temporary name in the same
+folder, synced, given its name in one step (link where it must not exist, rename otherwise), and the
+folder is synced: after a power cut it is whole or absent. Temporary files that a crash left are no
+objects, and are swept by the next writer: a writer holds a file lock on its temporary file for as long
+as it lives, so one that can be locked is nobody's.
+
+There are no object locks: whoever may write to the folder may delete from it. `lock_until` is accepted
+and has no effect, and the capability says so.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from repository.errors import (
+    AccessDenied,
+    AlreadyExists,
+    InvalidKey,
+    ObjectMissing,
+    Retry,
+    TierError,
+    TierFull,
+    TierUnreachable,
+    Truncated,
+)
+from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
+from repository.tiers.disk import Disk, LocalDisk, locked_by_us
+from repository.tiers.folder_sync import FolderSync
+from repository.tiers.port import Body, Capabilities, ObjectInfo, ObjectStore, buffers_of, checked_key, checked_prefix
+
+_TEMPORARY = ".tmp-"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ATTEMPTS = 5
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_WRONG_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # nothing, or a link or a socket in its place
+_COMPARE_BYTES = 1 << 20
+
+
+class DirectoryObjectStore:
+    """Objects as files below `root`, an absolute path. The root is created by the first `put`."""
+
+    def __init__(
+        self,
+        root: str,
+        name: str = "local",
+        *,
+        disk: Disk | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        randomness: Randomness = SYSTEM_RANDOMNESS,
+    ) -> None:
+        """Touches nothing yet."""
+        self._root = os.path.abspath(root)
+        self._name = name
+        self._disk = disk or LocalDisk()
+        self._clock = clock
+        self._randomness = randomness
+        self._folders = FolderSync(self._disk.sync_folder)
+        self._durable_folders: frozenset[str] = frozenset()
+        self._swept_folders: set[str] = set()
+        self._root_identity: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call the tier."""
+        return self._name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Files can be mapped; nothing is locked, nothing overwritten is kept."""
+        return Capabilities(local=True)
+
+    def put(
+        self,
+        key: str,
+        body: Body,
+        *,
+        sha256: bytes | None = None,  # noqa: ARG002  # see the port: a directory trusts the memory it is given
+        if_absent: bool = False,
+        lock_until: datetime | None = None,  # noqa: ARG002  # no locks here
+        durable: bool = True,
+    ) -> None:
+        """Store the object; see the port. Without `durable`, syncing the folder is left to `sync`."""
+        path = self._path(key)
+        folder = os.path.dirname(path)
+        buffers = buffers_of(body)
+        with self._translated(key):
+            unsynced = self._prepare(folder)
+            is_ours = self._publish(path, buffers, if_absent=if_absent)
+            # Also when it was there already: whoever linked it may have died before syncing the folder.
+            unsynced.add(folder)
+            if durable:
+                self._folders.sync(unsynced)
+                self._durable_folders |= unsynced
+            else:
+                self._folders.owe(unsynced)
+        if not is_ours:
+            raise AlreadyExists("there is another object of this key", tier=self._name, key=key)
+
+    def sync(self) -> None:
+        """Sync the folders that puts without `durable` owe."""
+        with self._translated(None):
+            self._durable_folders |= self._folders.pay()
+
+    def get(self, key: str) -> bytes:
+        """The whole object; see the port."""
+        with self._translated(key), self._opened(key) as (descriptor, size):
+            return self._read(key, descriptor, 0, size, size)
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """A part of the object; see the port."""
+        with self._translated(key), self._opened(key) as (descriptor, size):
+            return self._read(key, descriptor, offset if offset >= 0 else size + offset, length, size)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What is known of the object; see the port. The SHA-256 is not."""
+        path = self._path(key)
+        with self._translated(key):
+            try:
+                found = os.lstat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                self._check_root()
+                return None
+            return ObjectInfo(key, found.st_size) if stat.S_ISREG(found.st_mode) else None
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """The objects of a prefix; see the port."""
+        folder = checked_prefix(prefix).rpartition("/")[0]
+        with self._translated(None):
+            yield from self._walk(folder + "/" if folder else "", prefix, after)
+
+    def delete(self, key: str) -> None:
+        """Remove the object, and sync its folder; see the port."""
+        path = self._path(key)
+        with self._translated(key):
+            try:
+                self._disk.unlink(path)
+            except (FileNotFoundError, NotADirectoryError):
+                self._check_root()
+            # Also when it was gone already: whoever removed it may have died before syncing.
+            if os.path.isdir(os.path.dirname(path)):
+                self._folders.sync([os.path.dirname(path)])
+
+    def extend_lock(self, key: str, until: datetime) -> None:  # noqa: ARG002  # no locks here
+        """Nothing: a directory cannot lock."""
+        checked_key(key)
+
+    def now(self) -> datetime:
+        """The time by this machine's clock."""
+        return _EPOCH + timedelta(microseconds=self._clock.now_ns() // 1000)
+
+    def local_path(self, key: str) -> str | None:
+        """The file's path, or None where there is none."""
+        path = self._path(key)
+        return path if Path(path).is_file() else None
+
+    def originals(self) -> ObjectStore | None:
+        """None: nothing is kept of what was overwritten."""
+        return None
+
+    def close(self) -> None:
+        """Sync what is owed."""
+        self.sync()
+
+    def _path(self, key: str) -> str:
+        return os.path.join(self._root, *checked_key(key).split("/"))
+
+    # Writing
+
+    def _prepare(self, folder: str) -> set[str]:
+        """Create the folder where it is missing; the folders that must be synced before it is durable."""
+        if folder in self._durable_folders:
+            return set()
+        if self._root_identity is None:
+            os.makedirs(self._root, 0o700, exist_ok=True)
+        self._check_root()
+        missing = [folder]
+        while missing[-1] != self._root:
+            missing.append(os.path.dirname(missing[-1]))
+        for path in reversed(missing):
+            self._disk.make_folder(path)
+        if folder not in self._swept_folders:
+            self._sweep(folder)
+            self._swept_folders.add(folder)
+        # Up to the root of the file system, once: which of these folders are new, and whether somebody
+        # synced them, cannot be known.
+        above = {os.path.dirname(path) for path in missing}
+        if self._root not in self._durable_folders:
+            above |= self._ancestors()
+        return above
+
+    def _ancestors(self) -> set[str]:
+        ancestors, path = set[str](), os.path.dirname(self._root)
+        while os.access(path, os.R_OK):
+            ancestors.add(path)
+            if os.path.ismount(path) or path == os.path.dirname(path):
+                break
+            path = os.path.dirname(path)
+        return ancestors
+
+    def _sweep(self, folder: str) -> None:
+        """Remove the temporary files in a folder whose writers are dead."""
+        with os.scandir(folder) as entries:
+            strays = [entry.path for entry in entries if entry.name.startswith(_TEMPORARY)]
+        for path in strays:
+            with suppress(OSError):
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    if locked_by_us(descriptor):
+                        self._disk.unlink(path)
+                finally:
+                    os.close(descriptor)
+
+    def _publish(self, path: str, buffers: Sequence[memoryview], *, if_absent: bool) -> bool:
+        """Write the file and give it its name; False when another object has it and must stay."""
+        for attempt in range(_ATTEMPTS):
+            temporary = os.path.join(os.path.dirname(path), f"{_TEMPORARY}{self._randomness.token_bytes(12).hex()}")
+            try:
+                return self._write(temporary, path, buffers, if_absent=if_absent)
+            except (BlockingIOError, FileNotFoundError):
+                # A sweeper took the file for a dead writer's in the moment before it was locked.
+                if attempt == _ATTEMPTS - 1 or not os.path.isdir(os.path.dirname(path)):
+                    raise
+        raise AssertionError("unreachable")
+
+    def _write(self, temporary: str, path: str, buffers: Sequence[memoryview], *, if_absent: bool) -> bool:
+        descriptor = self._disk.create(temporary)
+        is_renamed = False
+        try:
+            self._disk.write(descriptor, buffers)
+            # Before the name is given: a name on the medium whose bytes are not is a damaged object.
+            self._disk.sync(descriptor)
+            if if_absent:
+                try:
+                    self._disk.link(temporary, path)
+                except FileExistsError:
+                    return _holds(path, buffers)
+            else:
+                self._disk.rename(temporary, path)
+                is_renamed = True
+            return True
+        finally:
+            if not is_renamed:
+                with suppress(OSError):
+                    self._disk.unlink(temporary)
+            os.close(descriptor)
+
+    # Reading
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[tuple[int, int]]:
+        """The file's descriptor and its size in bytes."""
+        try:
+            # Without O_NONBLOCK a FIFO in the object's place would hold the reader for ever.
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self._path(key), flags)
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            self._check_root()
+            raise ObjectMissing("no object of this key", tier=self._name, key=key) from error
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise ObjectMissing("what has the object's name is no file", tier=self._name, key=key)
+            yield descriptor, found.st_size
+        finally:
+            os.close(descriptor)
+
+    def _read(self, key: str, descriptor: int, offset: int, length: int, size: int) -> bytes:
+        if offset >= 0 and offset + length <= size:
+            parts: list[bytes] = []
+            while length:
+                part = os.pread(descriptor, length, offset)
+                if not part:
+                    break
+                parts.append(part)
+                offset += len(part)
+                length -= len(part)
+            if not length:
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+        raise Truncated("the object ends before the range", tier=self._name, key=key, size=size)
+
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """The objects below a folder (a key's beginning that is empty or ends in a slash), sorted by key."""
+        try:
+            with os.scandir(os.path.join(self._root, folder)) as entries:
+                found = [
+                    (entry.name + "/", None) if entry.is_dir(follow_symlinks=False) else (entry.name, entry)
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            self._check_root()
+            return
+        # Folders sort with their slash: "a.b" comes before "a/b".
+        for name, entry in sorted(found, key=lambda item: item[0]):
+            key = folder + name
+            if entry is None:
+                if (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key)):
+                    yield from self._walk(key, prefix, after)
+            elif key.startswith(prefix) and key > after and entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):
+                    yield ObjectInfo(key, entry.stat(follow_symlinks=False).st_size)
+
+    # Errors
+
+    def _check_root(self) -> None:
+        """Raise `TierUnreachable` when the root was there and is not, or is another one.
+
+        A disk that was unmounted leaves an empty folder: without this every object of the tier would
+        count as lost, and new ones would be written to the disk beneath.
+        """
+        try:
+            found = os.stat(self._root)
+        except FileNotFoundError:
+            if self._root_identity is None:
+                return
+            raise TierUnreachable("the tier's folder is gone", tier=self._name) from None
+        if self._root_identity is None:
+            self._root_identity = (found.st_dev, found.st_ino)
+        elif self._root_identity != (found.st_dev, found.st_ino):
+            raise TierUnreachable("the tier's folder is another one than before", tier=self._name)
+
+    @contextmanager
+    def _translated(self, key: str | None) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._error(error, key) from error
+
+    def _error(self, error: OSError, key: str | None) -> TierError:
+        context: dict[str, Any] = {"tier": self._name, "errno": error.errno} | ({"key": key} if key else {})
+        reason = os.strerror(error.errno).lower() if error.errno else "unknown error of the system"
+        if error.errno in _NO_SPACE:
+            return TierFull(reason, **context)
+        if error.errno in _NO_PERMISSION:
+            return AccessDenied(reason, **context)
+        if error.errno in _WRONG_KIND:
+            return InvalidKey(reason, **context)
+        if error.errno == errno.EIO:
+            hint = "The disk reports errors: look at the system's log, and replace the disk."
+            return TierUnreachable(reason, hint=hint, retry=Retry.AFTER_OPERATOR, **context)
+        return TierUnreachable(reason, **context)
+
+
+def _holds(path: str, buffers: Sequence[memoryview]) -> bool:
+    """Whether the file has exactly these bytes."""
+    with open(path, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size != sum(buffer.nbytes for buffer in buffers):
+            return False
+        for buffer in buffers:
+            for start in range(0, buffer.nbytes, _COMPARE_BYTES):
+                expected = buffer[start : start + _COMPARE_BYTES]
+                if os.pread(file.fileno(), expected.nbytes, file.tell()) != expected:
+                    return False
+                file.seek(expected.nbytes, os.SEEK_CUR)
+    return True
