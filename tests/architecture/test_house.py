@@ -1,0 +1,89 @@
+"""Rules of the house that no linter knows."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LINES_MAX = 400
+PACKAGES = ("benchmarks", "chassis", "cli", "contracts", "deploy", "gateway", "repository", "services", "sources")
+CATALOGUES = {"contracts/errors.py"}  # a table, one entry after another
+
+
+def _tracked() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=30
+    ).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def _modules() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def test_module_is_not_longer_than_a_person_reads_at_once() -> None:
+    """A module of more than 400 lines wants splitting."""
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in _modules()
+        if (lines := len(path.read_text().splitlines())) > LINES_MAX and str(path.relative_to(ROOT)) not in CATALOGUES
+    }
+    assert not long
+
+
+def test_every_module_states_its_promise() -> None:
+    """The first thing in a module is what it promises."""
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in _modules()
+        if path.read_text().strip() and not _begins_with_docstring(path)
+    ]
+    assert not silent
+
+
+def _begins_with_docstring(path: Path) -> bool:
+    return path.read_text().lstrip().startswith('"""')
+
+
+def test_every_decision_says_what_keeps_it_true() -> None:
+    """An ADR without a check is an opinion."""
+    decisions = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    assert decisions
+    assert not [path.name for path in decisions if "**Checked by" not in path.read_text()]
+    numbers = [path.name[:4] for path in decisions]
+    assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_lock_pins_every_package_with_hashes_and_names_no_registry(lock: str) -> None:
+    """What is installed is what was reviewed, from whichever registry the machine uses."""
+    text = (ROOT / lock).read_text()
+    pins = re.findall(r"^([a-z0-9._-]+)==\S+", text, flags=re.M)
+    assert len(pins) > 40
+    assert "://" not in text
+    for block in re.split(r"\n(?=[a-z0-9])", text.strip()):
+        assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_repository_names_no_registry_and_no_path_of_a_machine() -> None:
+    """The project speaks of itself alone."""
+    # Spelled apart, so that this file does not name what it looks for.
+    hosts = "|".join(("python" + "hosted", "npm" + r"js\.org", "py" + r"pi\.org", "deb" + r"\.debian"))
+    paths = "|".join(("/wo" + "rk/", "/ro" + r"ot/\.", r"\.py" + "env"))
+    forbidden = re.compile(rf"({hosts}|{paths})")
+    guilty = []
+    for path in _tracked():
+        if path.suffix in {".png", ".svg", ".pack", ".bin"}:
+            continue
+        text = path.read_text(errors="replace")
+        if forbidden.search(text):
+            guilty.append(str(path.relative_to(ROOT)))
+    assert not guilty
+
+
+def test_npm_locks_record_no_download_addresses() -> None:
+    """A lock file pins with hashes; where to download from is the machine's business."""
+    locks = [path for path in _tracked() if path.name == "package-lock.json"]
+    assert not [str(path) for path in locks if '"resolved"' in path.read_text()]
