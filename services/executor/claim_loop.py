@@ -117,7 +117,7 @@ class ClaimLoop:
             _log.warning("a run was left", extra={**extra, "code": error.code.code})
             if error.code is not errors.CLAIM_LOST:
                 await self._give_back(claim)
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever it was, the loop goes on and the claim falls silent
             # Not given back: the claim falls silent, the next worker takes the run under a higher fence,
             # and after a number of attempts the run is failed instead of going round for ever.
             _log.exception("a run broke off", extra=extra)

@@ -60,7 +60,7 @@ def test_every_decision_says_what_keeps_it_true() -> None:
 def test_lock_pins_every_package_with_hashes_and_names_no_registry(lock: str) -> None:
     """What is installed is what was reviewed, from whichever registry the machine uses."""
     text = (ROOT / lock).read_text()
-    pins = re.findall(r"^([a-z0-9._-]+)==\S+", text, flags=re.M)
+    pins = re.findall(r"^([a-z0-9._-]+)==\S+", text, flags=re.MULTILINE)
     assert len(pins) > 40
     assert "://" not in text
     for block in re.split(r"\n(?=[a-z0-9])", text.strip()):

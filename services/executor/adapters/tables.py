@@ -6,18 +6,15 @@ from typing import Any
 
 import msgspec
 from blake3 import blake3
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from chassis import eventstore
 from chassis.context import Context
 from chassis.eventstore import EventStore, Statement
+from chassis.pool import Pool
 from chassis.postgres import translated
 from chassis.sealing import Sealer
 from contracts.configuration import ConfigurationBody
 from services.executor.ports import Claim, Handled, Replica
-
-Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 # A worker that has not been heard of for this long is taken for dead; it beats four times as often.
 SILENCE_SECONDS = 12.0

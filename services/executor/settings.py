@@ -1,0 +1,28 @@
+"""Settings of the executor's two processes, beside those that every service has."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from chassis.settings import ServiceSettings
+
+
+class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
+    """The deciding process."""
+
+
+class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
+    """A worker process."""
+
+    worker_name: Annotated[
+        str | None, Meta(description="Name of the worker in the record; host and process id where it is not given.")
+    ] = None
+    worker_slots: Annotated[int, Meta(ge=1, le=64, description="Runs that a worker performs at the same time.")] = 2
+    worker_memory_mb: Annotated[
+        int, Meta(ge=64, le=65536, description="Memory for packs on their way, in MiB, shared by a worker's runs.")
+    ] = 256
+    excluded_folders: Annotated[
+        tuple[Path, ...],
+        Meta(description="Folders that are never read as a source, such as the platform's own data and keys."),
+    ] = ()
