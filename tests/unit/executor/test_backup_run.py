@@ -1,0 +1,168 @@
+"""The aggregate of a backup run: given events, when a command, then exactly these events or this refusal."""
+
+import pytest
+
+from contracts.configuration import Tier
+from contracts.event import Event
+from contracts.executor_events import (
+    BackupAccepted,
+    BackupCompleted,
+    BackupFailed,
+    BackupPreparing,
+    BackupRefused,
+    BackupUploading,
+    BackupVerifying,
+    ExecutionType,
+    RunTotals,
+    TierFailed,
+    TierUploaded,
+)
+from services.executor.domain import BackupRun, RunState
+from services.executor.errors import ClaimLost, RunFinished
+
+RUN = "run-1"
+TOTALS = RunTotals(files=2, source_bytes=10, new_bytes=8, stored_bytes=6)
+ACCEPTED = BackupAccepted(
+    request_id="request-1",
+    execution_id=RUN,
+    configuration_id="configuration-1",
+    configuration_version=1,
+    execution_type=ExecutionType.MANUAL,
+    tiers=(Tier.LOCAL, Tier.OFFSITE),
+)
+PREPARING = BackupPreparing(execution_id=RUN, fence=1, worker="w1")
+UPLOADING = BackupUploading(execution_id=RUN, fence=1)
+VERIFYING = BackupVerifying(execution_id=RUN, fence=1)
+UPLOADED = TierUploaded(
+    execution_id=RUN, tier=Tier.LOCAL, snapshot_id="s1", log_entry=1, uploaded_bytes=6, objects=3, seconds=0.5
+)
+FAILED = BackupFailed(execution_id=RUN, configuration_id="configuration-1", code="tier-full")
+COMPLETED = BackupCompleted(
+    execution_id=RUN,
+    configuration_id="configuration-1",
+    snapshot_id="s1",
+    degraded=False,
+    totals=TOTALS,
+    verified=(Tier.LOCAL,),
+    seconds=1.0,
+)
+
+
+def given(*events: Event) -> BackupRun:
+    run = BackupRun(RUN)
+    for event in events:
+        run.advance(event)
+    return run
+
+
+def test_run_is_accepted_with_the_tiers_it_is_meant_for() -> None:
+    """An accepted run waits for a worker."""
+    run = BackupRun(RUN)
+    run.accept(
+        request_id="request-1",
+        configuration_id="configuration-1",
+        configuration_version=1,
+        execution_type=ExecutionType.MANUAL,
+        tiers=[Tier.LOCAL, Tier.OFFSITE],
+    )
+    assert run.pending == (ACCEPTED,)
+    assert run.state is RunState.INITIALIZING
+    assert not run.is_finished
+
+
+def test_refused_run_is_finished_at_once() -> None:
+    """Nothing happens to a refused run."""
+    run = BackupRun(RUN)
+    run.refuse(request_id="r", configuration_id="c", code="configuration-unknown", hint="check the id")
+    assert run.pending == (
+        BackupRefused(
+            request_id="r", execution_id=RUN, configuration_id="c", code="configuration-unknown", hint="check the id"
+        ),
+    )
+    with pytest.raises(RunFinished):
+        run.prepare(fence=1, worker="w1")
+
+
+def test_whole_life_of_a_run_is_told_in_order() -> None:
+    """Each step of a run is an event, and the last one says what is where."""
+    run = given(ACCEPTED)
+    run.prepare(fence=1, worker="w1")
+    run.upload(fence=1)
+    run.tier_uploaded(fence=1, tier=Tier.LOCAL, snapshot_id="s1", log_entry=1, uploaded_bytes=6, objects=3, seconds=0.5)
+    run.verify(fence=1)
+    run.complete(
+        fence=1, snapshot_id="s1", totals=TOTALS, verified=[Tier.LOCAL], catch_ups=[], report_digest=None, seconds=1.0
+    )
+    assert run.pending == (PREPARING, UPLOADING, UPLOADED, VERIFYING, COMPLETED)
+    assert run.snapshot_id == "s1"
+    assert run.is_finished
+
+
+@pytest.mark.parametrize("fence", [0, 1])
+def test_claim_with_a_fence_that_was_seen_is_refused(fence: int) -> None:
+    """A worker whose fence is not higher than the last one is a zombie."""
+    run = given(ACCEPTED, PREPARING)
+    with pytest.raises(ClaimLost):
+        run.prepare(fence=fence, worker="w0")
+    assert run.pending == ()
+
+
+def test_takeover_begins_again_under_a_higher_fence_and_keeps_what_is_committed() -> None:
+    """What the first worker committed on a tier stays true, and is not told twice."""
+    run = given(ACCEPTED, PREPARING, UPLOADING, UPLOADED)
+    run.prepare(fence=2, worker="w2")
+    assert run.state is RunState.PREPARING
+    run.tier_uploaded(fence=2, tier=Tier.LOCAL, snapshot_id="s1", log_entry=1, uploaded_bytes=0, objects=0, seconds=0.1)
+    assert run.pending == (BackupPreparing(execution_id=RUN, fence=2, worker="w2"),)
+
+
+@pytest.mark.parametrize("step", ["upload", "verify", "fail", "tier_failed", "tier_uploaded", "complete"])
+def test_zombie_can_say_nothing(step: str) -> None:
+    """Whatever a worker wants to record after a takeover is refused."""
+    run = given(ACCEPTED, PREPARING, BackupPreparing(execution_id=RUN, fence=2, worker="w2"))
+    details: dict[str, dict[str, object]] = {
+        "fail": {"code": "c", "hint": "h"},
+        "tier_failed": {"tier": Tier.LOCAL, "code": "c", "hint": "h"},
+        "tier_uploaded": {
+            "tier": Tier.LOCAL,
+            "snapshot_id": "s",
+            "log_entry": 1,
+            "uploaded_bytes": 0,
+            "objects": 0,
+            "seconds": 0.0,
+        },
+        "complete": {
+            "snapshot_id": "s",
+            "totals": TOTALS,
+            "verified": [],
+            "catch_ups": [],
+            "report_digest": None,
+            "seconds": 0.0,
+        },
+    }
+    with pytest.raises(ClaimLost):
+        getattr(run, step)(fence=1, **details.get(step, {}))
+    assert run.pending == ()
+
+
+@pytest.mark.parametrize("end", [FAILED, COMPLETED])
+def test_ended_run_stays_ended(end: Event) -> None:
+    """After its end nothing more is recorded of a run."""
+    run = given(ACCEPTED, PREPARING, end)
+    for step in (lambda: run.upload(fence=1), lambda: run.fail(fence=1, code="c", hint="h")):
+        with pytest.raises(RunFinished):
+            step()
+
+
+def test_tier_that_failed_and_then_has_the_snapshot_counts_as_uploaded() -> None:
+    """A second attempt that succeeds clears the failure of the first."""
+    run = given(ACCEPTED, PREPARING, TierFailed(execution_id=RUN, tier=Tier.LOCAL, code="tier-full"), UPLOADED)
+    assert run.uploaded == {Tier.LOCAL: "s1"}
+    assert run.failed == {}
+
+
+def test_failed_tier_is_remembered_with_its_code() -> None:
+    """A tier without the snapshot is named with what was wrong."""
+    run = given(ACCEPTED, PREPARING)
+    run.tier_failed(fence=1, tier=Tier.OFFSITE, code="tier-unreachable", hint="look at it")
+    assert run.failed == {Tier.OFFSITE: "tier-unreachable"}

@@ -1,0 +1,87 @@
+"""The executor's rules."""
+
+import pytest
+
+from contracts import errors
+from contracts.configuration import (
+    BackupType,
+    ConfigurationBody,
+    Destination,
+    SourceType,
+    StorageDestinations,
+    Tier,
+)
+from contracts.executor_events import CatchUp
+from contracts.sealed import Sealed
+from services.executor.policies import (
+    DELIVERIES_BEFORE_REFUSAL,
+    catch_ups_owed,
+    failure_of,
+    when_backup_requested,
+)
+from services.executor.ports import Replica, TierOutcome
+
+SEALED = Sealed(key="organisation/org-a/1", box=b"box")
+BODY = ConfigurationBody(
+    name=SEALED,
+    name_digest="d",
+    source_type=SourceType.DIRECTORY,
+    source_location="photos",
+    source_identifier=SEALED,
+    backup_type=BackupType.INCREMENTAL,
+    storage_destinations=StorageDestinations(local=Destination(location="local")),
+)
+
+
+def replica(version: int = 1, organisation: str = "org-a") -> Replica:
+    return Replica(configuration_id="c", organisation=organisation, version=version, body=BODY)
+
+
+def test_request_for_a_known_configuration_is_accepted() -> None:
+    """Nothing speaks against a configuration that is here in the version that was seen, or a later one."""
+    for version in (1, 2):
+        assert (
+            when_backup_requested(organisation="org-a", configuration_version=1, replica=replica(version), deliveries=1)
+            is None
+        )
+
+
+@pytest.mark.parametrize("known", [None, replica(1)])
+def test_request_waits_for_a_configuration_that_has_not_arrived_then_is_refused(known: Replica | None) -> None:
+    """Streams have no order among each other, so a missing fact is waited for, but not for ever."""
+    answers = [
+        when_backup_requested(organisation="org-a", configuration_version=2, replica=known, deliveries=deliveries)
+        for deliveries in (1, DELIVERIES_BEFORE_REFUSAL - 1, DELIVERIES_BEFORE_REFUSAL)
+    ]
+    assert answers == [
+        errors.CONFIGURATION_NOT_SEEN_YET,
+        errors.CONFIGURATION_NOT_SEEN_YET,
+        errors.CONFIGURATION_UNKNOWN,
+    ]
+
+
+def test_configuration_of_another_organisation_is_unknown_at_once() -> None:
+    """Another organisation's configuration does not exist, whatever its version."""
+    assert (
+        when_backup_requested(organisation="org-b", configuration_version=1, replica=replica(), deliveries=1)
+        is errors.CONFIGURATION_UNKNOWN
+    )
+
+
+def outcome(tier: Tier, *, required: bool = False, code: str | None = None) -> TierOutcome:
+    return TierOutcome(tier=tier, required=required, code=code, log_entry=None if code else 1)
+
+
+def test_run_fails_for_a_required_tier_and_when_no_tier_has_it() -> None:
+    """A required tier without the snapshot fails the run; so does a snapshot that is nowhere."""
+    lost = outcome(Tier.OFFSITE, required=True, code="tier-full")
+    assert failure_of((outcome(Tier.LOCAL), lost)) is lost
+    nowhere = outcome(Tier.LOCAL, code="tier-full")
+    assert failure_of((nowhere, outcome(Tier.OFFSITE, code="tier-unreachable"))) is nowhere
+
+
+def test_run_completes_degraded_when_a_tier_that_is_not_required_is_behind() -> None:
+    """What is missing on such a tier is owed to it, with the reason."""
+    tiers = (outcome(Tier.LOCAL, required=True), outcome(Tier.OFFSITE, code="tier-unreachable"))
+    assert failure_of(tiers) is None
+    assert catch_ups_owed(tiers) == (CatchUp(tier=Tier.OFFSITE, code="tier-unreachable"),)
