@@ -1,0 +1,160 @@
+"""How content is classified, and when and how hard it is compressed.
+
+Promise: `Compressor.compress` never returns more than it was given, and what it returns is restored
+exactly by `Decompressor.decompress` of the same `Compression`. Levels are chosen per content class;
+what looks incompressible by a sample of 12 KiB is stored as it is, so that photos cost no time here.
+Neither class is thread-safe: each worker has its own, because a zstd context is reused from call to call.
+"""
+
+from typing import Final, Protocol, cast
+
+import zstandard
+
+from repository.errors import Damaged
+from repository.format import CHUNK_LENGTH_MAX, Buffer, Compression, ContentClass
+
+DEFAULT_LEVELS: Final[dict[ContentClass, int]] = {
+    ContentClass.GENERIC: 3,
+    ContentClass.PHOTO: 1,
+    ContentClass.TEXT: 3,
+    ContentClass.DOCUMENT: 3,
+    ContentClass.TREE: 3,
+}
+"""zstd levels; measured on table-like text, level 3 is where more time stops paying."""
+
+SAMPLE_PIECE: Final = 4 << 10
+"""Bytes of each of the three pieces (start, middle, end) that stand for a chunk in the entropy test."""
+SAMPLED_FROM: Final = 64 << 10
+"""Raw bytes from which on a sample is cheaper than just compressing."""
+SAMPLE_GAIN: Final = 1 / 32
+"""Share that the sample has to lose before the whole is tried."""
+WORTH_IT: Final = 1 / 128
+"""Share of the raw bytes that compression has to save; less is not worth decompressing."""
+
+_PHOTO_SUFFIXES: Final = frozenset(
+    b"jpg jpeg jpe jfif heic heif avif webp png gif cr2 cr3 nef arw orf raf rw2 jxl mp4 m4v mov mkv webm avi mts mp3"
+    b" m4a aac ogg opus flac zip gz tgz bz2 xz zst lz4 7z rar br".split()
+)
+_TEXT_SUFFIXES: Final = frozenset(
+    b"txt csv tsv sql json jsonl ndjson xml html htm css js ts md log yaml yml toml ini conf ics vcf svg".split()
+)
+_DOCUMENT_SUFFIXES: Final = frozenset(b"pdf doc docx xls xlsx ppt pptx odt ods odp rtf ps eps psd ai indd".split())
+
+_PHOTO_MAGIC: Final = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF8",
+    b"\x1f\x8b",
+    b"\x28\xb5\x2f\xfd",
+    b"\xfd7zXZ\x00",
+    b"BZh",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!",
+)
+_DOCUMENT_MAGIC: Final = (b"%PDF", b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"{\\rtf")
+
+
+class _ZstdCompressor(Protocol):
+    def compress(self, data: Buffer) -> bytes: ...
+
+
+class _ZstdDecompressor(Protocol):
+    def decompress(self, data: Buffer, max_output_size: int = 0) -> bytes: ...
+
+
+def class_of_name(name: bytes) -> ContentClass | None:
+    """The class that a file's suffix stands for, or None when the suffix says nothing."""
+    dot = name.rfind(b".")
+    if dot < 0:
+        return None
+    suffix = name[dot + 1 :].lower()
+    if suffix in _PHOTO_SUFFIXES:
+        return ContentClass.PHOTO
+    if suffix in _TEXT_SUFFIXES:
+        return ContentClass.TEXT
+    if suffix in _DOCUMENT_SUFFIXES:
+        return ContentClass.DOCUMENT
+    return None
+
+
+def class_of_content(head: bytes) -> ContentClass:
+    """The class by the first bytes (a few hundred are enough); bytes without a zero byte are text."""
+    if head.startswith(_PHOTO_MAGIC) or head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return ContentClass.PHOTO
+    if head.startswith(_DOCUMENT_MAGIC):
+        return ContentClass.DOCUMENT
+    if head and b"\x00" not in head:
+        try:
+            head.decode()
+        except UnicodeDecodeError as error:
+            # The head may end in the middle of a character; anything earlier is no UTF-8.
+            return ContentClass.TEXT if error.start >= len(head) - 3 else ContentClass.GENERIC
+        return ContentClass.TEXT
+    return ContentClass.GENERIC
+
+
+class Compressor:
+    """zstd contexts of one thread, one for each level that it meets."""
+
+    def __init__(self, levels: dict[ContentClass, int] | None = None) -> None:
+        self._levels = {**DEFAULT_LEVELS, **(levels or {})}
+        self._by_level: dict[int, _ZstdCompressor] = {}
+        self._sampler = self._context(1)
+
+    def _context(self, level: int) -> _ZstdCompressor:
+        context = self._by_level.get(level)
+        if context is None:
+            # The frame header and the AEAD already say length and truth.
+            made = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True)
+            context = self._by_level[level] = cast(_ZstdCompressor, made)
+        return context
+
+    def compress(self, raw: Buffer, content_class: ContentClass) -> tuple[Compression, Buffer]:
+        """The bytes to be stored, and how they were made: `raw` itself where compression does not pay.
+
+        Level 0 of a class in `levels` means: never compress this class.
+        """
+        length = len(raw)
+        level = self._levels[content_class]
+        if level == 0 or not length or (length >= SAMPLED_FROM and self._looks_incompressible(raw, length)):
+            return Compression.NONE, raw
+        packed = self._context(level).compress(raw)
+        if len(packed) > length - max(1, int(length * WORTH_IT)):
+            return Compression.NONE, raw
+        return Compression.ZSTD, packed
+
+    def _looks_incompressible(self, raw: Buffer, length: int) -> bool:
+        middle = (length - SAMPLE_PIECE) // 2
+        view = memoryview(raw)
+        sample = b"".join(
+            (view[:SAMPLE_PIECE], view[middle : middle + SAMPLE_PIECE], view[length - SAMPLE_PIECE :]),
+        )
+        return len(self._sampler.compress(sample)) > len(sample) * (1 - SAMPLE_GAIN)
+
+
+class Decompressor:
+    """A zstd decompression context of one thread."""
+
+    def __init__(self) -> None:
+        self._context = cast(_ZstdDecompressor, zstandard.ZstdDecompressor())
+
+    def decompress(self, stored: Buffer, compression: Compression, raw_length: int) -> Buffer:
+        """The raw bytes, exactly `raw_length` of them; raises `Damaged` when it comes out otherwise.
+
+        `stored` itself is returned where it was not compressed. `raw_length` bounds the memory that a
+        forged frame can claim.
+        """
+        if compression is Compression.NONE:
+            raw: Buffer = stored
+        else:
+            if raw_length > CHUNK_LENGTH_MAX:
+                raise Damaged("frame claims more than a chunk can hold", length=raw_length)
+            try:
+                if zstandard.frame_content_size(bytes(stored[:18])) != raw_length:
+                    raise Damaged("compressed frame has another length than its header says", length=raw_length)
+                raw = self._context.decompress(stored, max_output_size=raw_length)
+            except zstandard.ZstdError as error:
+                raise Damaged("compressed frame cannot be read", reason=str(error)) from error
+        if len(raw) != raw_length:
+            raise Damaged("frame has another length than its header says", length=len(raw), expected=raw_length)
+        return raw
