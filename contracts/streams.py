@@ -1,8 +1,8 @@
 """Streams and durable consumers, declared as data.
 
 `chassis.topology` makes the server equal to this and readiness compares the two. One stream per
-service holds all its events for good (no age limit, deletion and purge denied). Progress is a
-memory stream with the last value per run. A dead letter keeps the message and its cause.
+service holds all its events for good (no age limit, deletion and purge denied). Progress keeps
+the last value per run and may lose the latest when the server crashes. A dead letter keeps the message and its cause.
 """
 
 import msgspec
@@ -14,7 +14,7 @@ SERVICES = ("gateway", "config", "executor")
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One stream. `durable`: file storage, kept for good, deletion and purge denied."""
+    """One stream. `durable`: synced before it is acknowledged, kept for good, deletion and purge denied."""
 
     name: str
     subjects: tuple[str, ...]

@@ -1,0 +1,166 @@
+"""Who may do what on NATS, as data.
+
+Promise: a process may publish its own subjects and nothing else, may use the durable consumers that are
+declared for it and no others, and may receive answers in its own inbox only, so that it cannot read what
+another is told. Creating, changing, purging and deleting streams, and deleting messages, is denied to all
+of them in so many words; only the `topology` identity, whose key lies offline, creates and changes, and
+not even that one deletes or purges. A refused publish looks like a timeout to the caller; the server tells
+the client, which counts, logs and reports it (`chassis.connection`).
+"""
+
+import secrets
+from collections.abc import Iterable
+
+import msgspec
+import nkeys
+
+from chassis.topology import replay_consumer, replay_subject, specs_of
+from contracts.streams import (
+    CONSUMERS,
+    DEAD_LETTER_STREAM,
+    PROGRESS_STREAM,
+    SERVICES,
+    WAKE_WORKERS,
+    ConsumerSpec,
+    stream_of,
+)
+from contracts.subjects import DEAD_LETTERS, PROGRESS, events_of
+
+WORKER = "executor-worker"
+TOPOLOGY = "topology"
+PROJECTOR = "gateway--projector"
+
+# Loses or rewrites history. Denied to everybody.
+_DESTROY = (
+    "$JS.API.STREAM.DELETE.>",
+    "$JS.API.STREAM.PURGE.>",
+    "$JS.API.STREAM.MSG.DELETE.>",
+    "$JS.API.STREAM.RESTORE.>",
+)
+# Changes what is declared. Denied to all but the topology identity.
+_CHANGE = (
+    "$JS.API.STREAM.CREATE.>",
+    "$JS.API.STREAM.UPDATE.>",
+    "$JS.API.STREAM.SNAPSHOT.>",
+    "$JS.API.STREAM.TEMPLATE.>",
+    "$JS.API.STREAM.LEADER.>",
+    "$JS.API.STREAM.PEER.>",
+    "$JS.API.CONSUMER.DURABLE.>",
+    "$JS.API.CONSUMER.LEADER.>",
+    "$JS.API.META.>",
+    "$JS.API.SERVER.>",
+    "$JS.API.ACCOUNT.>",
+)
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """One NATS user: subjects that it may publish (less those denied) and subscribe to."""
+
+    name: str
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    deny_publish: tuple[str, ...] = (*_DESTROY, *_CHANGE)
+
+    @property
+    def inbox(self) -> str:
+        """The prefix of the subjects on which it gets answers."""
+        return f"_INBOX_{self.name}"
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """An identity's nkey: the public half is in the server's configuration, the seed in the process's seed file."""
+
+    public: str
+    seed: str
+
+
+def generate_keys() -> Keys:
+    """A new Ed25519 user nkey from the system's random source."""
+    seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+    return Keys(public=nkeys.from_seed(bytearray(seed)).public_key.decode(), seed=bytes(seed).decode())
+
+
+def identities() -> tuple[Identity, ...]:
+    """Every identity of the platform."""
+    return (*(_service(service) for service in SERVICES), _worker(), _topology())
+
+
+def subscriber(name: str, consumers: Iterable[ConsumerSpec]) -> Identity:
+    """The identity of another WedSync service: it reads through consumers declared for it and publishes nothing."""
+    return Identity(
+        name=name,
+        publish=tuple(subject for spec in consumers for subject in _reading(spec)),
+        subscribe=(f"_INBOX_{name}.>",),
+    )
+
+
+def _service(service: str) -> Identity:
+    streams, consumers = specs_of(service)
+    own = stream_of(service)
+    publish = [
+        events_of(service),
+        f"{DEAD_LETTERS}.{service}.>",
+        *(f"$JS.API.STREAM.INFO.{stream.name}" for stream in streams),
+        # The relay finds its position in the last message of its own stream.
+        *_getting(own),
+        *(subject for spec in consumers for each in (spec, replay_consumer(spec)) for subject in _reading(each)),
+    ]
+    subscribe = [f"_INBOX_{service}.>"]
+    if service == "gateway":
+        publish += [subject for owner in SERVICES if owner != service for subject in _getting(stream_of(owner))]
+        publish += _getting(PROGRESS_STREAM)
+        publish += [subject for owner in SERVICES for subject in _projecting(stream_of(owner))]
+        subscribe += [f"{PROGRESS}.>", *(events_of(owner) for owner in SERVICES)]
+    return Identity(name=service, publish=tuple(publish), subscribe=tuple(subscribe))
+
+
+def _worker() -> Identity:
+    return Identity(
+        name=WORKER,
+        publish=(f"{PROGRESS}.executor.>",),
+        subscribe=(f"_INBOX_{WORKER}.>", WAKE_WORKERS),
+    )
+
+
+def _topology() -> Identity:
+    replays = tuple(replay_subject(spec.service, spec.handler) for spec in CONSUMERS)
+    return Identity(
+        name=TOPOLOGY,
+        # To apply the topology, to look at dead letters and to put them before their handlers again.
+        publish=("$JS.API.>", f"$JS.ACK.{DEAD_LETTER_STREAM}.>", *replays),
+        subscribe=(f"_INBOX_{TOPOLOGY}.>",),
+        deny_publish=_DESTROY,
+    )
+
+
+def _reading(spec: ConsumerSpec) -> tuple[str, ...]:
+    """To use one durable consumer. Wildcards match whole tokens only, so that each consumer is named."""
+    return (
+        f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.durable_name}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.durable_name}",
+        f"$JS.ACK.{spec.stream}.{spec.durable_name}.>",
+    )
+
+
+def _getting(stream: str) -> tuple[str, ...]:
+    """To read single messages of a stream, by sequence or the last of a subject."""
+    return (
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}.>",
+    )
+
+
+def _projecting(stream: str) -> tuple[str, ...]:
+    """To read a stream from any position through a consumer of one fixed name, which the projector makes anew.
+
+    Its position lives in Postgres beside the read models, so that the server's consumer is only a cursor.
+    """
+    return (
+        f"$JS.API.CONSUMER.CREATE.{stream}.{PROJECTOR}",
+        f"$JS.API.CONSUMER.CREATE.{stream}.{PROJECTOR}.>",
+        f"$JS.API.CONSUMER.DELETE.{stream}.{PROJECTOR}",
+        f"$JS.API.CONSUMER.INFO.{stream}.{PROJECTOR}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{PROJECTOR}",
+        f"$JS.ACK.{stream}.{PROJECTOR}.>",
+    )
