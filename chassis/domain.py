@@ -31,6 +31,8 @@ class Aggregate:
         self._id = id
         self._version = 0
         self._pending: list[Event] = []
+        # Whose it is: set by the event store when it has history, and never changed after.
+        self.organisation: str | None = None
 
     @property
     def id(self) -> str:
@@ -73,9 +75,11 @@ class Aggregate:
         self.apply(event)
         self._version += 1
 
-    def settle(self) -> None:
-        """What was pending is history now. For the event store."""
-        self._pending.clear()
+    def settle(self, organisation: str) -> None:
+        """What was pending is history of an organisation now. For the event store."""
+        if self._pending:
+            self._pending.clear()
+            self.organisation = organisation
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__

@@ -1,65 +1,58 @@
-"""The record of one service: append, load and read in order. Async facade over `eventsourcing`'s Postgres recorder.
+"""The record of one service: append, load and read in order. An async face for `eventsourcing` over Postgres.
 
 Promise: what `save` returned is on disk (`synchronous_commit=on`), whole or not at all, in one transaction
 with the inbox row and the extra statements; the bytes stored are the bytes that the relay publishes.
 Notification ids rise in the order of commits; a rolled-back transaction leaves a gap, never a late arrival.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import LiteralString, TypeVar
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from chassis.clock import Clock
+from eventsourcing.application import AggregateNotFoundError, Repository
+from eventsourcing.persistence import EventStore as LibraryStore
+from eventsourcing.persistence import StoredEvent
+from psycopg import errors as postgres_errors
+
+from chassis.clock import Clock, SystemClock
 from chassis.context import Context
-from chassis.domain import Aggregate
-from chassis.ids import Ids
+from chassis.domain import Aggregate, Snapshotted
+from chassis.ids import Ids, TimeOrderedIds
+from chassis.mapper import (
+    EnvelopeMapper,
+    RecordedEvent,
+    Snapshot,
+    SnapshotMapper,
+    SnapshotStore,
+    projector_of,
+    subject_of,
+)
+from chassis.postgres import blocking_pool
+from chassis.recorder import (
+    AlreadyHandled,
+    Handled,
+    PostgresRecorder,
+    SnapshotRecorder,
+    Statement,
+    StatementRefused,
+)
 from chassis.upcasting import UPCASTERS, Upcasters
-from contracts.envelope import Envelope
-from contracts.errors import PlatformError
+from contracts.envelope import SOURCE_PREFIX, Envelope, decode, encode_data
+from contracts.errors import AGGREGATE_NOT_FOUND, INVALID_SETTING, PlatformError
+
+__all__ = ["AlreadyHandled", "EventStore", "Handled", "Statement", "StatementRefused"]
 
 A = TypeVar("A", bound=Aggregate)
-
-
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """The message whose effect is being recorded: the durable consumer's name and the event's id."""
-
-    consumer: str
-    event_id: str
-
-
-class AlreadyHandled(Exception):
-    """The message's effect is in the record already: acknowledge it and do nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """An SQL statement of the service's own schema, executed in the transaction of a save, before the events.
-
-    `parameters` as psycopg takes them. `rows`: how many rows it must touch; where it touches another number, or
-    breaks a unique constraint, nothing is saved and `StatementRefused` is raised with `name`.
-    """
-
-    query: LiteralString
-    parameters: Sequence[object] | dict[str, object] = ()
-    rows: int | None = None
-    name: str = ""
-
-
-class StatementRefused(PlatformError):
-    """An extra statement did not touch what it must, or broke a unique constraint; nothing was saved.
-
-    `name` is the statement's. The code is CONCURRENT_CHANGE; whoever knows what it means raises something better.
-    """
-
-    name: str
+T = TypeVar("T")
 
 
 class EventStore:
     """A part (see `chassis.runtime`): one per service and process.
 
     `dsn` is that of the service's own role, `schema` its own schema, `service` the owner's name in the envelopes.
-    At most `pool_size` connections (at least 2: one writes, the others read).
+    At most `pool_size` connections, at least two: one writes, since appends are one after another anyway and are
+    faster from one thread than from eight; the others read.
     """
 
     name = "record"
@@ -75,27 +68,75 @@ class EventStore:
         upcasters: Upcasters = UPCASTERS,
         pool_size: int = 3,
     ) -> None:
-        raise NotImplementedError
+        if pool_size < 2:
+            raise ValueError("the record needs two connections: one to write, one to read")
+        self._service = service
+        self._clock = clock or SystemClock()
+        self._ids = ids or TimeOrderedIds(self._clock)
+        self._pool = blocking_pool(dsn, schema, name=f"record-{schema}", max_size=pool_size)
+        self._recorder = PostgresRecorder(self._pool, schema)
+        self._events = LibraryStore[str](EnvelopeMapper(upcasters), self._recorder)
+        self._snapshots = SnapshotRecorder(self._recorder)
+        self._repositories: dict[type[Aggregate], Repository[str]] = {}
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"{schema}-write")
+        self._readers = ThreadPoolExecutor(pool_size - 1, thread_name_prefix=f"{schema}-read")
 
     async def start(self) -> None:
         """Connect. Raises UNAVAILABLE, or INVALID_SETTING where the schema is not installed or not ours to use."""
-        raise NotImplementedError
+        self._pool.open()
+        try:
+            await self._read(self._recorder.check_installed)
+        except (postgres_errors.UndefinedTable, postgres_errors.InsufficientPrivilege) as error:
+            raise PlatformError(
+                INVALID_SETTING,
+                f"the schema is not installed, or not for this role: {type(error).__name__}",
+                field="WEDSYNC_POSTGRES_SCHEMA",
+                hint="Run wedsync-backup up, which installs schemas and roles, or name the service's own schema.",
+            ) from error
 
     async def stop(self) -> None:
         """Finish what is under way and close the connections."""
-        raise NotImplementedError
+        await asyncio.to_thread(self._shut_down)
+
+    def _shut_down(self) -> None:
+        self._writer.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self._pool.close()
 
     async def check(self) -> PlatformError | str | None:
         """UNAVAILABLE while Postgres does not answer."""
-        raise NotImplementedError
+        try:
+            await self._read(self._recorder.ping)
+        except PlatformError as error:
+            return error
+        return None
 
     async def load(self, cls: type[A], id: str) -> A:  # noqa: A002  # as the aggregate names it
         """Read an aggregate from its history. Raises AGGREGATE_NOT_FOUND, also where the id is another kind's."""
-        raise NotImplementedError
+        aggregate = await self.find(cls, id)
+        if aggregate is None:
+            raise PlatformError(AGGREGATE_NOT_FOUND, f"the record has no such {cls.KIND}", aggregate_id=id)
+        return aggregate
 
     async def find(self, cls: type[A], id: str) -> A | None:  # noqa: A002  # as the aggregate names it
         """As `load`, but None where there is no such aggregate."""
-        raise NotImplementedError
+        repository = self._repository_of(cls)
+
+        def get() -> A | None:
+            try:
+                aggregate: A = repository.get(id, projector_func=projector_of(cls))
+            except AggregateNotFoundError:
+                return None
+            return aggregate
+
+        return await self._read(get)
+
+    def _repository_of(self, cls: type[Aggregate]) -> Repository[str]:
+        repository = self._repositories.get(cls)
+        if repository is None:
+            snapshots = SnapshotStore(SnapshotMapper(cls), self._snapshots) if issubclass(cls, Snapshotted) else None
+            repository = self._repositories[cls] = Repository(self._events, snapshot_store=snapshots)
+        return repository
 
     async def save(
         self, *aggregates: Aggregate, context: Context, handled: Handled | None = None, also: Sequence[Statement] = ()
@@ -107,20 +148,77 @@ class EventStore:
         `StatementRefused`; UNAVAILABLE. Unless it returns, the aggregates are as they were, still pending.
         A connection that breaks during the commit is looked into: what was committed is not reported as failed.
         """
-        raise NotImplementedError
+        events = [event for aggregate in aggregates for event in self._compose(aggregate, context)]
+        snapshots = [snapshot for aggregate in aggregates for snapshot in self._take(aggregate, context)]
+        if events or handled is not None or also:
+            await self._run(
+                self._writer,
+                lambda: self._events.put(events, handled=handled, statements=also, snapshots=snapshots),
+            )
+        for aggregate in aggregates:
+            aggregate.settle(context.organisation)
+        return [event.envelope for event in events]
+
+    def _compose(self, aggregate: Aggregate, context: Context) -> list[RecordedEvent]:
+        if aggregate.organisation not in (None, context.organisation):
+            raise PlatformError(
+                AGGREGATE_NOT_FOUND, f"the organisation has no such {aggregate.KIND}", aggregate_id=aggregate.id
+            )
+        return [
+            RecordedEvent(
+                aggregate.id,
+                Envelope(
+                    specversion="1.0",
+                    id=self._ids.new(),
+                    source=SOURCE_PREFIX + self._service,
+                    type=event.NAME,
+                    subject=subject_of(aggregate.KIND, aggregate.id),
+                    time=self._clock.now(),
+                    datacontenttype="application/json",
+                    organisation=context.organisation,
+                    actor=context.actor,
+                    sequence=sequence,
+                    correlationid=context.correlation_id,
+                    causationid=context.causation_id,
+                    traceparent=context.traceparent,
+                    data=encode_data(event),
+                ),
+                event,
+            )
+            for sequence, event in enumerate(aggregate.pending, start=aggregate.saved_version + 1)
+        ]
+
+    @staticmethod
+    def _take(aggregate: Aggregate, context: Context) -> list[StoredEvent]:
+        if not isinstance(aggregate, Snapshotted):
+            return []
+        interval = aggregate.SNAPSHOT_EVERY
+        if aggregate.version // interval == aggregate.saved_version // interval:
+            return []
+        mapper = SnapshotMapper(type(aggregate))
+        return [mapper.to_stored_event(Snapshot.take(aggregate, context.organisation))]
 
     async def was_handled(self, handled: Handled) -> bool:
         """Whether a message's effect is in the record."""
-        raise NotImplementedError
+        return await self._read(lambda: self._recorder.was_handled(handled))
 
     async def history(self, id: str, *, after: int = 0) -> list[Envelope]:  # noqa: A002  # as the aggregate names it
         """The envelopes of one aggregate after a version, as they were stored."""
-        raise NotImplementedError
+        stored = await self._read(lambda: self._recorder.select_events(id, gt=after))
+        return [decode(event.state) for event in stored]
 
     async def events(self, after: int = 0, limit: int = 1000) -> list[tuple[int, Envelope]]:
         """The notification log after a notification id: ids with the envelopes as they were stored."""
-        raise NotImplementedError
+        log = await self._read(lambda: self._recorder.select_notifications(after, limit, inclusive_of_start=False))
+        return [(notification.id, decode(notification.state)) for notification in log]
 
     async def incarnation(self) -> str:
         """The id of this log: a new one when the record was restored to an earlier point."""
-        raise NotImplementedError
+        return await self._read(self._recorder.incarnation)
+
+    async def _read(self, call: Callable[[], T]) -> T:
+        return await self._run(self._readers, call)
+
+    @staticmethod
+    async def _run(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, call)

@@ -1,0 +1,339 @@
+"""How the record is written and read in Postgres: `eventsourcing`'s recorder interface over a schema of ours.
+
+One transaction holds the inbox row, the extra statements, the events and a snapshot. Appends of a schema
+are one after another under a transaction-level advisory lock, so that notification ids rise in the order of
+commits and whoever follows the log never passes over a late one. (The library's own recorder locks the table,
+for which the role would need the right to delete; here the role may only add.) None of the library's switches
+is read from the environment: `POSTGRES_ENABLE_DB_FUNCTIONS`, which drops the lock and the inbox, does not exist.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString, TypeVar
+from uuid import UUID
+
+from eventsourcing.persistence import AggregateRecorder, ApplicationRecorder, Notification, StoredEvent, Subscription
+from psycopg import Connection, errors
+from psycopg.sql import SQL, Identifier
+from psycopg_pool import ConnectionPool
+
+from chassis.postgres import advisory_key, channel_of, translated
+from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
+
+RETRY_SECONDS = 3.0
+"""For how long a call that has lost its connection is made again before it fails with UNAVAILABLE."""
+RETRY_PAUSE_SECONDS = 0.05
+
+T = TypeVar("T")
+
+_INSERT_INBOX = "INSERT INTO inbox (consumer, event_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_INSERT_EVENTS = (
+    "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
+    " SELECT e.originator_id, e.originator_version, e.topic, e.state"
+    " FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[])"
+    " WITH ORDINALITY AS e (originator_id, originator_version, topic, state, place) ORDER BY e.place"
+    " RETURNING notification_id"
+)
+_INSERT_SNAPSHOT = (
+    "INSERT INTO stored_snapshots AS s (originator_id, originator_version, topic, state) VALUES (%s, %s, %s, %s)"
+    " ON CONFLICT (originator_id) DO UPDATE"
+    " SET originator_version = excluded.originator_version, topic = excluded.topic, state = excluded.state"
+)
+_FIND_OWN = (
+    "SELECT s.notification_id FROM unnest(%s::text[], %s::bigint[], %s::bytea[])"
+    " WITH ORDINALITY AS e (originator_id, originator_version, state, place)"
+    " JOIN stored_events AS s USING (originator_id, originator_version) WHERE s.state = e.state ORDER BY e.place"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """The message whose effect is being recorded: the durable consumer's name and the event's id."""
+
+    consumer: str
+    event_id: str
+
+
+class AlreadyHandled(Exception):
+    """The message's effect is in the record already: acknowledge it and do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """An SQL statement of the service's own schema, executed in the transaction of a save, before the events.
+
+    `parameters` as psycopg takes them. `rows`: how many rows it must touch; where it touches another number, or
+    breaks a unique or exclusion constraint, nothing is saved and `StatementRefused` is raised with `name`.
+    """
+
+    query: LiteralString
+    parameters: Sequence[object] | dict[str, object] = ()
+    rows: int | None = None
+    name: str = ""
+
+
+class StatementRefused(PlatformError):
+    """An extra statement did not touch what it must, or broke a constraint of uniqueness; nothing was saved.
+
+    `name` is the statement's. The code is CONCURRENT_CHANGE; whoever knows what it means raises something better.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(CONCURRENT_CHANGE, f"the statement {name or 'without a name'} did not find what it needs")
+        self.name = name
+
+
+class _Attempt:
+    """How far a transaction has come: once `committing`, a lost connection leaves open whether it was committed."""
+
+    committing = False
+
+
+class PostgresRecorder(ApplicationRecorder):
+    """The events of one schema. Blocking; called from threads. Raises PlatformError UNAVAILABLE."""
+
+    def __init__(self, pool: ConnectionPool[Connection[Any]], schema: str) -> None:
+        self._pool = pool
+        self._lock_key = advisory_key(f"append/{schema}")
+        self._notify = SQL("NOTIFY {}").format(Identifier(channel_of(schema)))
+
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        handled: Handled | None = None,
+        statements: Sequence[Statement] = (),
+        snapshots: Sequence[StoredEvent] = (),
+        **_: Any,
+    ) -> Sequence[int]:
+        """Append, all or nothing; the notification ids. See `chassis.eventstore.EventStore.save` for the errors."""
+        give_up = time.monotonic() + RETRY_SECONDS
+        in_doubt = False
+        while True:
+            attempt = _Attempt()
+            try:
+                if in_doubt:
+                    found = self._find_own(stored_events)
+                    if found:
+                        return found
+                    in_doubt = False
+                with translated():
+                    return self._append(attempt, stored_events, handled, statements, snapshots)
+            except PlatformError as error:
+                if error.code is not UNAVAILABLE or time.monotonic() > give_up:
+                    raise
+                in_doubt = in_doubt or attempt.committing
+                if in_doubt and not stored_events:
+                    # Nothing in the record says whether this was done: the caller's message comes again,
+                    # and the inbox knows.
+                    raise
+                time.sleep(RETRY_PAUSE_SECONDS)
+
+    def _append(
+        self,
+        attempt: _Attempt,
+        stored_events: Sequence[StoredEvent],
+        handled: Handled | None,
+        statements: Sequence[Statement],
+        snapshots: Sequence[StoredEvent],
+    ) -> Sequence[int]:
+        with self._pool.connection() as connection, connection.transaction():
+            if handled is not None:
+                inserted = connection.execute(_INSERT_INBOX, (handled.consumer, handled.event_id))
+                if inserted.rowcount == 0:
+                    raise AlreadyHandled(handled)
+            for statement in statements:
+                _execute(connection, statement)
+            ids = self._append_events(connection, stored_events, snapshots) if stored_events else []
+            attempt.committing = True
+        return ids
+
+    def _append_events(
+        self, connection: Connection[Any], stored_events: Sequence[StoredEvent], snapshots: Sequence[StoredEvent]
+    ) -> list[int]:
+        # The lock is the last that a transaction takes, and is held for one round trip and the commit.
+        with connection.pipeline():
+            connection.execute(_LOCK, (self._lock_key,))
+            cursor = connection.execute(
+                _INSERT_EVENTS,
+                (
+                    [event.originator_id for event in stored_events],
+                    [event.originator_version for event in stored_events],
+                    [event.topic for event in stored_events],
+                    [event.state for event in stored_events],
+                ),
+            )
+            for snapshot in snapshots:
+                connection.execute(
+                    _INSERT_SNAPSHOT,
+                    (snapshot.originator_id, snapshot.originator_version, snapshot.topic, snapshot.state),
+                )
+            connection.execute(self._notify)
+            try:
+                return [int(row[0]) for row in cursor.fetchall()]
+            except errors.UniqueViolation as error:
+                raise PlatformError(
+                    CONCURRENT_CHANGE,
+                    "the aggregate has changed since it was loaded",
+                    aggregate_ids=sorted({str(event.originator_id) for event in stored_events}),
+                ) from error
+
+    def _find_own(self, stored_events: Sequence[StoredEvent]) -> list[int]:
+        # With the lock in hand the transaction in doubt has ended, one way or the other. Envelopes have
+        # ids of their own, so equal bytes are ours.
+        with translated(), self._pool.connection() as connection, connection.transaction():
+            connection.execute(_LOCK, (self._lock_key,))
+            rows = connection.execute(
+                _FIND_OWN,
+                (
+                    [event.originator_id for event in stored_events],
+                    [event.originator_version for event in stored_events],
+                    [event.state for event in stored_events],
+                ),
+            ).fetchall()
+        return [int(row[0]) for row in rows]
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The history of one aggregate."""
+        return self.read(lambda connection: _select(connection, "stored_events", originator_id, gt, lte, desc, limit))
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """The log from a notification id on."""
+        after = (start or 0) - (1 if inclusive_of_start else 0)
+        rows = self.read(
+            lambda connection: connection.execute(
+                "SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events"
+                " WHERE notification_id > %s AND (%s::bigint IS NULL OR notification_id <= %s)"
+                " AND (%s::text[] = '{}' OR topic = ANY(%s)) ORDER BY notification_id LIMIT %s",
+                (after, stop, stop, list(topics), list(topics), limit),
+            ).fetchall()
+        )
+        return [
+            Notification(id=row[0], originator_id=row[1], originator_version=row[2], topic=row[3], state=row[4])
+            for row in rows
+        ]
+
+    def max_notification_id(self) -> int | None:
+        """The last notification id, None in an empty log."""
+        row = self.read(
+            lambda connection: connection.execute("SELECT max(notification_id) FROM stored_events").fetchone()
+        )
+        return row[0] if row is not None else None
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
+        """Not offered: the library's subscription dies for good with its connection; the relay follows the log."""
+        raise NotImplementedError("follow the log with chassis.outbox")
+
+    def was_handled(self, handled: Handled) -> bool:
+        """Whether a message's effect is in the record."""
+        found = self.read(
+            lambda connection: connection.execute(
+                "SELECT 1 FROM inbox WHERE consumer = %s AND event_id = %s", (handled.consumer, handled.event_id)
+            ).fetchone()
+        )
+        return found is not None
+
+    def incarnation(self) -> str:
+        """The id of the log as it is now."""
+        return self.read(incarnation_of)
+
+    def ping(self) -> None:
+        """Ask for an answer."""
+        self.read(lambda connection: connection.execute("SELECT 1"))
+
+    def check_installed(self) -> None:
+        """Look at each table. Raises psycopg's error where one is missing or closed to this role."""
+        self.read(
+            lambda connection: connection.execute(
+                "SELECT FROM stored_events, stored_snapshots, inbox, log_incarnations, outbox_state LIMIT 0"
+            )
+        )
+
+    def read(self, query: Callable[[Connection[Any]], T]) -> T:
+        """Make a reading call; made again for a while when a connection turns out to be broken."""
+        give_up = time.monotonic() + RETRY_SECONDS
+        while True:
+            try:
+                with translated(), self._pool.connection() as connection:
+                    return query(connection)
+            except PlatformError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(RETRY_PAUSE_SECONDS)
+
+
+class SnapshotRecorder(AggregateRecorder):
+    """The snapshots of one schema, at most one of an aggregate; written with the events (see `PostgresRecorder`)."""
+
+    def __init__(self, recorder: PostgresRecorder) -> None:
+        self._recorder = recorder
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:
+        """Not offered: a snapshot is written in the transaction of the events that it follows."""
+        raise NotImplementedError("snapshots are written with the events")
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The snapshot of an aggregate, if there is one."""
+        return self._recorder.read(
+            lambda connection: _select(connection, "stored_snapshots", originator_id, gt, lte, desc, limit)
+        )
+
+
+def incarnation_of(connection: Connection[Any]) -> str:
+    """The id of the log as it is now."""
+    rows = connection.execute("SELECT incarnation FROM log_incarnations ORDER BY number DESC LIMIT 1").fetchall()
+    return str(rows[0][0])
+
+
+def _execute(connection: Connection[Any], statement: Statement) -> None:
+    try:
+        cursor = connection.execute(statement.query, statement.parameters)
+    except (errors.UniqueViolation, errors.ExclusionViolation) as error:
+        raise StatementRefused(statement.name) from error
+    if statement.rows is not None and cursor.rowcount != statement.rows:
+        raise StatementRefused(statement.name)
+
+
+def _select(
+    connection: Connection[Any],
+    table: str,
+    originator_id: UUID | str,
+    gt: int | None,
+    lte: int | None,
+    desc: bool,
+    limit: int | None,
+) -> list[StoredEvent]:
+    query = SQL(
+        "SELECT originator_id, originator_version, topic, state FROM {} WHERE originator_id = %s"
+        " AND originator_version > %s AND (%s::bigint IS NULL OR originator_version <= %s)"
+        " ORDER BY originator_version {} LIMIT %s"
+    ).format(Identifier(table), SQL("DESC" if desc else "ASC"))
+    return [
+        StoredEvent(*row) for row in connection.execute(query, (originator_id, gt or 0, lte, lte, limit)).fetchall()
+    ]
