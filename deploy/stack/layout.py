@@ -1,0 +1,173 @@
+"""The one folder that holds a platform: where everything lies, and what is remembered from one start to the next.
+
+| path | content |
+|---|---|
+| `layout.json` | version, instance, the organisation of dev tokens, ports |
+| `keys/` | all secrets; apart from the data, to be kept apart in a backup as well |
+| `keys/secrets.json` | passwords of the Postgres roles, credentials of the S3 servers |
+| `keys/identity.pem` | private key of the embedded identity provider |
+| `keys/nats/*.seed` | nkey seeds, one per identity |
+| `keys/platform/` | what the services read: `credentials/` of the tiers; the sealing and repository keys they make |
+| `config/` | nats.conf, jwks.json, S3 identities: written anew at each start; locations.json keeps what was added |
+| `data/` | `postgres/`, `nats/`, `s3/<region>/`, `tiers/local/` |
+| `logs/` | one file per part, rotated by size |
+| `run/` | `stack.json` (what runs), `lock` (held while it runs) |
+
+All of it is 0700 and 0600: the home's owner alone.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+from chassis.ids import new_id
+from contracts import errors
+from contracts.errors import PlatformError
+from deploy.stack.files import write_atomically
+
+VERSION = 1
+HOME_SETTING = "WEDSYNC_HOME"
+DEFAULT_HOME = ".wedsync"
+
+
+class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What layout.json holds. `organisation`: the one that dev tokens are for where no other is named."""
+
+    version: int
+    instance: str
+    organisation: str
+    ports: dict[str, int]
+
+
+class Layout:
+    """The paths of one home, and what it remembers. `Layout.create` makes it, `Layout.find` only looks."""
+
+    def __init__(self, home: Path, remembered: Remembered) -> None:
+        self.home = home
+        self.remembered = remembered
+        self.keys = home / "keys"
+        self.config = home / "config"
+        self.data = home / "data"
+        self.logs = home / "logs"
+        self.run = home / "run"
+
+        self.secrets_file = self.keys / "secrets.json"
+        self.identity_key = self.keys / "identity.pem"
+        self.nats_seeds = self.keys / "nats"
+        self.platform_keys = self.keys / "platform"
+        self.credentials = self.platform_keys / "credentials"
+
+        self.nats_conf = self.config / "nats.conf"
+        self.locations_file = self.config / "locations.json"
+        self.jwks_file = self.config / "jwks.json"
+
+        self.postgres_data = self.data / "postgres"
+        self.nats_data = self.data / "nats"
+        self.local_tier = self.data / "tiers" / "local"
+
+        self.state_file = self.run / "stack.json"
+        self.lock_file = self.run / "lock"
+
+    @classmethod
+    def create(cls, home: Path) -> "Layout":
+        """Open a home, and make it where there is none. Raises HOME_UNUSABLE."""
+        home = home.absolute()
+        try:
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            remembered = _read(home)
+            if remembered is None:
+                _require_empty(home)
+                remembered = Remembered(version=VERSION, instance=new_id(), organisation=new_id(), ports={})
+            layout = cls(home, remembered)
+            layout.remember()
+            layout._make_folders()
+        except OSError as error:
+            raise PlatformError(
+                errors.HOME_UNUSABLE, f"{home} cannot be used: {error.strerror or error}", home=str(home)
+            ) from error
+        return layout
+
+    @classmethod
+    def find(cls, home: Path) -> "Layout":
+        """Open a home that is there. Raises STACK_NOT_RUNNING where none is, HOME_UNUSABLE where it cannot be read."""
+        home = home.absolute()
+        try:
+            remembered = _read(home)
+        except OSError as error:
+            raise PlatformError(
+                errors.HOME_UNUSABLE, f"{home} cannot be read: {error.strerror or error}", home=str(home)
+            ) from error
+        if remembered is None:
+            raise PlatformError(errors.STACK_NOT_RUNNING, f"no platform was ever started in {home}", home=str(home))
+        return cls(home, remembered)
+
+    def _make_folders(self) -> None:
+        """Everything is the owner's alone. The database's folder may be another account's: it is handed over open."""
+        secret = (self.keys, self.nats_seeds, self.platform_keys, self.credentials)
+        for folder in (*secret, self.config, self.logs, self.run, self.data):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if stat.S_IMODE(folder.stat().st_mode) != 0o700:
+                folder.chmod(0o700)
+        for folder in (self.nats_data, self.local_tier):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def remember(self) -> None:
+        """Write layout.json, durably."""
+        write_atomically(self.home / "layout.json", msgspec.json.format(msgspec.json.encode(self.remembered), indent=2))
+
+    def port(self, name: str) -> int:
+        """The port that a name has since the last start."""
+        return self.remembered.ports[name]
+
+    def log(self, part: str) -> Path:
+        """Where a part's output goes."""
+        return self.logs / f"{part}.log"
+
+    def s3_data(self, region: str) -> Path:
+        """The folder of one S3 server."""
+        return self.data / "s3" / region
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the API is found."""
+        return f"http://127.0.0.1:{self.port('gateway')}"
+
+
+def home_of(chosen: str | None) -> Path:
+    """The home that a command line means: the option, else WEDSYNC_HOME, else ./.wedsync."""
+    return Path(chosen or os.environ.get(HOME_SETTING) or DEFAULT_HOME).absolute()
+
+
+def _require_empty(home: Path) -> None:
+    """A folder with somebody's files in it is a slip of the pen, not a home."""
+    strangers = [entry.name for entry in home.iterdir() if not entry.name.startswith(".layout.json.")]
+    if strangers:
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"{home} holds other files and is no home of a platform",
+            hint="Name a new or an empty folder with --home.",
+        )
+
+
+def _read(home: Path) -> Remembered | None:
+    try:
+        text = (home / "layout.json").read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        remembered = msgspec.json.decode(text, type=Remembered)
+    except msgspec.MsgspecError as error:
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"{home / 'layout.json'} cannot be understood: {error}",
+            hint="Restore layout.json from a copy of the home; it holds no secret and no data.",
+        ) from error
+    if remembered.version != VERSION:
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"the home is of version {remembered.version}, this build knows version {VERSION}",
+            hint="Use the build that made the home, or a newer one.",
+        )
+    return remembered

@@ -1,0 +1,100 @@
+"""The registry of locations of the embedded stack: its own four tiers, and what an operator has added.
+
+The registry is `<home>/config/locations.json` (`chassis.locations`). At each start the four tiers are written
+anew, since their ports may have changed; every other entry is the operator's and stays as it is.
+"""
+
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from chassis.locations import ANY_ORGANISATION, Location
+from contracts import errors
+from contracts.errors import PlatformError
+from deploy.stack.files import write_atomically
+from deploy.stack.layout import Layout
+from deploy.stack.s3 import REGIONS, Region, endpoint
+from deploy.stack.secrets import Secrets
+
+LOCAL = "local"
+
+
+class _Registry(msgspec.Struct, forbid_unknown_fields=True):
+    locations: list[Location]
+
+
+def write_registry(layout: Layout, secrets: Secrets) -> None:
+    """Write the tiers of this stack, and the credentials that their entries name; keep the operator's entries."""
+    for region in REGIONS:
+        write_atomically(
+            layout.credentials / f"{region.name}.json", msgspec.json.encode(secrets.s3[region.name]), mode=0o600
+        )
+    own = [_local(layout), *(_region(layout, region) for region in REGIONS)]
+    names = {location.name for location in own}
+    _write(layout, [*own, *(location for location in _read(layout) if location.name not in names)])
+
+
+def register(layout: Layout, location: Location) -> None:
+    """Add a location, or replace the one of its name. The running services see it at their next look."""
+    others = [other for other in _read(layout) if other.name != location.name]
+    _write(layout, [*others, location])
+
+
+def source_location(name: str, folder: Path, *, organisation: str) -> Location:
+    """A directory that one organisation may back up."""
+    return Location(
+        name=name, kind="directory", roles=("source",), organisations=(organisation,), url=directory_url(folder)
+    )
+
+
+def directory_url(folder: Path) -> str:
+    """A folder as a `file:` URL. Bytes that are not UTF-8 are kept."""
+    return f"file://{quote(bytes(folder.absolute()))}"
+
+
+def _local(layout: Layout) -> Location:
+    return Location(
+        name=LOCAL,
+        kind="directory",
+        roles=("tier",),
+        organisations=(ANY_ORGANISATION,),
+        url=directory_url(layout.local_tier),
+    )
+
+
+def region_url(layout: Layout, region: Region) -> str:
+    """Where a region's tier lies, as the repository's tiers are named."""
+    query = urlencode({"endpoint": endpoint(layout, region), "region": region.region})
+    return f"s3://{region.bucket}/tier?{query}"
+
+
+def _region(layout: Layout, region: Region) -> Location:
+    return Location(
+        name=region.name,
+        kind="s3",
+        roles=("tier",),
+        organisations=(ANY_ORGANISATION,),
+        url=region_url(layout, region),
+        credentials=region.name,
+        region=region.region,
+        lock=region.lock,
+    )
+
+
+def _read(layout: Layout) -> list[Location]:
+    try:
+        return msgspec.json.decode(layout.locations_file.read_bytes(), type=_Registry).locations
+    except FileNotFoundError:
+        return []
+    except msgspec.MsgspecError as error:
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"{layout.locations_file} cannot be understood: {error}",
+            hint="Correct the entry that you added, or delete the file: the stack's own tiers are written anew.",
+        ) from error
+
+
+def _write(layout: Layout, locations: list[Location]) -> None:
+    body = msgspec.json.format(msgspec.json.encode(_Registry(locations)), indent=2)
+    write_atomically(layout.locations_file, body)

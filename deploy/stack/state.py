@@ -1,0 +1,137 @@
+"""What runs in a home, as the supervisor last wrote it, and the lock that says that there is a supervisor.
+
+The lock is the kernel's (flock): it goes with the supervisor, however that ends, so that a stale file
+can never keep a platform from starting. The state file is a report; whether a process in it still
+lives is asked of the kernel, by number and start.
+"""
+
+import fcntl
+import os
+import time
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from contracts import errors
+from contracts.errors import PlatformError
+from deploy.stack.files import write_atomically
+from deploy.stack.process_identity import ProcessIdentity
+
+_ATTEMPTS = 10
+_PAUSE_SECONDS = 0.05
+
+
+class Condition(StrEnum):
+    """How a part is."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    NOT_READY = "not-ready"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it does its work."""
+        return self in (Condition.READY, Condition.DEGRADED)
+
+
+class PartState(msgspec.Struct, kw_only=True, rename="camel"):
+    """One part. `reason`: why it is not ready. `restarts`: since the platform was started."""
+
+    name: str
+    condition: Condition
+    process: ProcessIdentity | None = None
+    since: datetime | None = None
+    ready_seconds: float | None = None
+    restarts: int = 0
+    reason: str | None = None
+    ports: dict[str, int] = {}
+    log: str = ""
+
+
+class StackState(msgspec.Struct, kw_only=True, rename="camel"):
+    """All parts, in the order of their start. `ready_seconds`: how long the start took in all, once it was done."""
+
+    home: str
+    supervisor: ProcessIdentity
+    condition: Condition
+    started: datetime
+    ready_seconds: float | None = None
+    parts: list[PartState] = []
+
+    def part(self, name: str) -> PartState:
+        """One part by its name."""
+        return next(part for part in self.parts if part.name == name)
+
+
+def write_state(path: Path, state: StackState) -> None:
+    """Replace the report. It need not outlive a crash of the machine: no process does."""
+    write_atomically(path, msgspec.json.encode(state), durable=False)
+
+
+def read_state(path: Path) -> StackState | None:
+    """The last report; None where there is none that can be understood."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=StackState)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+class HomeLock:
+    """Held by the supervisor of a home for as long as it lives."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock; False where another supervisor holds it."""
+        for _ in range(_ATTEMPTS):
+            # Somebody who only looks (`is_running`) holds it for an instant.
+            if self._try():
+                return True
+            time.sleep(_PAUSE_SECONDS)
+        return False
+
+    def _try(self) -> bool:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def is_held(self) -> bool:
+        """Whether somebody holds it now."""
+        if not self._try():
+            return True
+        self.release()
+        return False
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def is_running(lock_file: Path) -> bool:
+    """Whether a supervisor holds this home now."""
+    return lock_file.exists() and HomeLock(lock_file).is_held()
+
+
+def running_state(lock_file: Path, state_file: Path) -> StackState:
+    """The report of the supervisor that holds this home. Raises STACK_NOT_RUNNING."""
+    state = read_state(state_file) if is_running(lock_file) else None
+    if state is None or not state.supervisor.is_alive():
+        raise PlatformError(errors.STACK_NOT_RUNNING, "no platform runs in this home")
+    return state
