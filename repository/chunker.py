@@ -38,7 +38,8 @@ class ChunkerParameters:
 
 def chunker_seed(keys: DomainKeys) -> int:
     """The secret 63-bit seed of a domain's gear table."""
-    return int.from_bytes(crypto.derive(keys.chunk_id_key, keys.repository_id, b"chunker-seed", length=8), "little") >> 1
+    seed = crypto.derive(keys.chunk_id_key, keys.repository_id, b"chunker-seed", length=8)
+    return int.from_bytes(seed, "little") >> 1
 
 
 class Cutter(Protocol):

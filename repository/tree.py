@@ -37,7 +37,9 @@ LIST_IDS_MAX: Final = 4096
 """Ids in a list chunk, at most: 128 KiB."""
 INLINE_XATTRS_MAX: Final = 4 << 10
 """Bytes of encoded extended attributes in an entry, at most; more go into a chunk of their own."""
-PAGE_ENTRIES_MAX: Final = 2048
+EXTENTS_MAX: Final = 256
+"""Extents of a sparse file, at most: sources keep small holes as zeros rather than have more."""
+PAGE_ENTRIES_MAX: Final = 1024
 """Entries in a page, at most, so that a page of the largest entries still is a chunk."""
 ROOT_NAME: Final = b""
 """The name of the only entry of a snapshot's root page: the source itself."""
@@ -74,6 +76,7 @@ class Flag(IntFlag):
     CHANGED = 1  # was written to while it was read: what is kept may be a mixture
     UNREADABLE = 2  # could not be read: there is no content
     NOT_ENTERED = 4  # a directory whose entries were left out on purpose (loop, other file system)
+    SPARSE = 8  # has holes: `extents` says what is not a hole (nothing, when all of it is one)
 
 
 class Extra(msgspec.Struct, omit_defaults=True, rename={"target": "t", "xattrs": "x"}, frozen=True, gc=False):
@@ -177,7 +180,7 @@ def rows_of(columns: Sequence[bytes]) -> list[Row]:
         if sys.byteorder != "little":
             numbers.byteswap()
         arrays.append(numbers)
-    return list(zip(*arrays, strict=True))  # type: ignore[arg-type]
+    return list(zip(*arrays, strict=True))
 
 
 def encode_page(page: Page) -> bytes:

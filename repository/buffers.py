@@ -1,0 +1,63 @@
+"""The memory of a backup: pools of equal buffers that are lent and given back.
+
+Promise: a pool never makes more buffers than it was told; who asks for one while all are lent waits. Waiting
+ends early when the pool is closed with the error that ended the backup. Buffers keep the bytes of their last use.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+WAIT_SECONDS = 0.5
+"""How often a waiter looks whether something has to be done about its waiting."""
+
+
+class BoundedPool:
+    """At most `count` buffers of `length` bytes each.
+
+    `on_waiting` is called with the seconds that somebody has been waiting for a buffer, about twice a
+    second, without any lock held; it may free some.
+    """
+
+    def __init__(self, count: int, length: int, on_waiting: Callable[[float], None] | None = None) -> None:
+        self._length = length
+        self._left = count
+        self._free: list[bytearray] = []
+        self._changed = threading.Condition()
+        self._error: BaseException | None = None
+        self._on_waiting = on_waiting
+
+    @property
+    def length(self) -> int:
+        """Bytes of each buffer."""
+        return self._length
+
+    def acquire(self) -> bytearray:
+        """A buffer. Raises the error that the pool was closed with."""
+        started = time.monotonic()
+        while True:
+            with self._changed:
+                if self._error is not None:
+                    raise self._error
+                if self._free:
+                    return self._free.pop()
+                if self._left:
+                    self._left -= 1
+                    break
+                if self._changed.wait(WAIT_SECONDS):
+                    continue
+            if self._on_waiting is not None:
+                self._on_waiting(time.monotonic() - started)
+        return bytearray(self._length)
+
+    def release(self, buffer: bytearray) -> None:
+        """Give a buffer back."""
+        with self._changed:
+            self._free.append(buffer)
+            self._changed.notify()
+
+    def close(self, error: BaseException) -> None:
+        """End all waiting, now and later, with this error."""
+        with self._changed:
+            self._error = error
+            self._changed.notify_all()
