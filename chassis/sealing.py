@@ -1,12 +1,38 @@
 """Sealing of fields that may carry personal data: AES-256-GCM under the organisation's or the subject's key.
 
 Keys are files of 32 random bytes, mode 0600, in a folder that lives apart from the event store and is in no
-backup of it. Destroying a key erases what was sealed with it from history everywhere.
+backup of it. Destroying a key erases what was sealed with it from history everywhere:
+
+    <keys folder>/SEALING-KEYS                                        marks a folder that was prepared
+    <keys folder>/organisations/<id>/organisation/<generation>.key    fields of the organisation
+    <keys folder>/organisations/<id>/digest/<generation>.key          keyed digests
+    <keys folder>/organisations/<id>/subjects/<id>/<generation>.key   fields of one data subject
+
+A key is written to a scratch file, synced and then linked to its name, so that a key is there whole or not at
+all, on disk before anything is sealed with it, and two processes agree on one. `<generation>.destroyed` stays
+where a key was: a destroyed key is told apart from a lost one, and a generation is never used twice. What the
+storage keeps of an unlinked file (snapshots, backups of the folder) is beyond this module: see docs/adr/0006.
 """
 
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import unicodedata
 from pathlib import Path
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from contracts.errors import INVALID_FIELD, KEYS_UNUSABLE, SEALING_KEY_MISSING, PlatformError
 from contracts.sealed import Sealed
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+_MARK = "SEALING-KEYS"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 def prepare_keys_folder(path: Path) -> None:
@@ -14,41 +40,199 @@ def prepare_keys_folder(path: Path) -> None:
 
     A `Sealer` refuses a folder that was not prepared: an empty mount point must not grow new keys.
     """
-    raise NotImplementedError
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+    with contextlib.suppress(FileExistsError):
+        _write_new(path / _MARK, b"The keys of sealed fields. Back this folder up apart from the databases.\n")
 
 
 def normalised(text: str) -> str:
     """A name as it is compared: NFKC, case folded, runs of white space as one blank, trimmed."""
-    raise NotImplementedError
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
 class Sealer:
     """Seals and opens fields, and makes keyed digests. Thread-safe; several processes may share a folder.
 
-    Raises KEYS_UNUSABLE where the folder was not prepared or a key is missing that was not destroyed.
+    Raises KEYS_UNUSABLE where the folder was not prepared, cannot be read, or lacks a key that was not destroyed.
     """
 
     def __init__(self, keys_dir: Path) -> None:
-        raise NotImplementedError
+        self._folder = keys_dir
+        self._cache: dict[Path, tuple[tuple[int, int], bytes]] = {}
+        self._check_prepared()
 
     def seal(self, organisation: str, field: str, text: str, *, subject: str | None = None) -> Sealed:
         """Encrypt a text for one field, such as `configuration.name`; the same field name opens it again.
 
         `subject` (an id, never a name) gives the text a key of its own that can be destroyed by itself.
         """
-        raise NotImplementedError
+        lineage = self._lineage(organisation, subject)
+        generation, key = self._current(lineage)
+        name = _name_of(organisation, subject, generation)
+        nonce = os.urandom(NONCE_BYTES)
+        return Sealed(key=name, box=nonce + AESGCM(key).encrypt(nonce, text.encode(), _bound_to(name, field)))
 
     def open(self, organisation: str, field: str, sealed: Sealed) -> str:
         """Decrypt a field. Raises SEALING_KEY_MISSING where its key was destroyed, KEYS_UNUSABLE where it was altered.
 
         A box of another organisation or field does not open.
         """
-        raise NotImplementedError
+        subject, generation = _parts_of(sealed.key, organisation)
+        key = self._read(self._lineage(organisation, subject), generation)
+        nonce, ciphertext = sealed.box[:NONCE_BYTES], sealed.box[NONCE_BYTES:]
+        try:
+            return AESGCM(key).decrypt(nonce, ciphertext, _bound_to(sealed.key, field)).decode()
+        except (InvalidTag, ValueError) as error:
+            raise PlatformError(
+                KEYS_UNUSABLE,
+                "a sealed field does not open with its key: it was altered or moved, or the key was replaced",
+                field=field,
+                key=sealed.key,
+            ) from error
 
     def digest(self, organisation: str, purpose: str, text: str) -> str:
         """A keyed digest (HMAC-SHA-256, 64 hex digits): equal texts are found equal without being known."""
-        raise NotImplementedError
+        lineage = self._organisation_folder(organisation) / "digest"
+        _, key = self._current(lineage)
+        message = len(purpose.encode()).to_bytes(4, "big") + purpose.encode() + text.encode()
+        return hmac.new(key, message, hashlib.sha256).hexdigest()
 
     def destroy(self, organisation: str, *, subject: str | None = None) -> None:
         """Destroy the keys of an organisation (its subjects' and digests' included) or of one subject. Idempotent."""
-        raise NotImplementedError
+        folder = self._organisation_folder(organisation) if subject is None else self._lineage(organisation, subject)
+        # Scratch files that a crash has left may hold a key, so everything but the marks goes.
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".destroyed"):
+            if path.suffix == ".key":
+                # The mark comes first: a crash in between leaves a key that is refused and destroyed by the
+                # next call, never one that is thought lost.
+                with contextlib.suppress(FileExistsError):
+                    _write_new(path.with_suffix(".destroyed"), b"")
+            path.unlink(missing_ok=True)
+            _sync_folder(path.parent)
+            self._cache.pop(path, None)
+
+    def _check_prepared(self) -> None:
+        if not (self._folder / _MARK).is_file():
+            raise PlatformError(
+                KEYS_UNUSABLE,
+                "the folder of the sealing keys is missing, or was never prepared",
+                field="WEDSYNC_KEYS_DIR",
+                hint="Mount the folder that WEDSYNC_KEYS_DIR names, or restore it from the recovery kit.",
+            )
+
+    def _organisation_folder(self, organisation: str) -> Path:
+        return self._folder / "organisations" / _checked(organisation, "organisation")
+
+    def _lineage(self, organisation: str, subject: str | None) -> Path:
+        folder = self._organisation_folder(organisation)
+        return folder / "organisation" if subject is None else folder / "subjects" / _checked(subject, "subject")
+
+    def _current(self, lineage: Path) -> tuple[int, bytes]:
+        """The newest generation and its key; a first or next one where there is none that was not destroyed."""
+        for _ in range(8):
+            generation = self._newest(lineage)
+            if generation and not (lineage / f"{generation}.destroyed").exists():
+                return generation, self._read(lineage, generation)
+            self._check_prepared()
+            _make_folders(lineage, self._folder)
+            with contextlib.suppress(FileExistsError):
+                _write_new(lineage / f"{generation + 1}.key", secrets.token_bytes(KEY_BYTES))
+        raise PlatformError(KEYS_UNUSABLE, "a sealing key is destroyed as fast as it is made")
+
+    @staticmethod
+    def _newest(lineage: Path) -> int:
+        try:
+            names = os.listdir(lineage)
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise _unreadable(error) from error
+        return max((int(name.partition(".")[0]) for name in names if name[0].isdigit()), default=0)
+
+    def _read(self, lineage: Path, generation: int) -> bytes:
+        path = lineage / f"{generation}.key"
+        try:
+            if (lineage / f"{generation}.destroyed").exists():
+                raise PlatformError(SEALING_KEY_MISSING, "the key of a sealed field was destroyed")
+            stat = path.stat()
+            cached = self._cache.get(path)
+            # The file is looked at each time, so that a key that another process destroyed is gone here, too.
+            if cached is not None and cached[0] == (stat.st_ino, stat.st_mtime_ns):
+                return cached[1]
+            if stat.st_mode & 0o077:
+                raise PlatformError(
+                    KEYS_UNUSABLE, "a sealing key can be read by others", hint="Give the key files the mode 0600 again."
+                )
+            key = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(error) from error
+        if len(key) != KEY_BYTES:
+            raise PlatformError(KEYS_UNUSABLE, f"a sealing key has {len(key)} bytes instead of {KEY_BYTES}")
+        self._cache[path] = ((stat.st_ino, stat.st_mtime_ns), key)
+        return key
+
+
+def _name_of(organisation: str, subject: str | None, generation: int) -> str:
+    if subject is None:
+        return f"organisation/{organisation}/{generation}"
+    return f"subject/{organisation}/{subject}/{generation}"
+
+
+def _parts_of(name: str, organisation: str) -> tuple[str | None, int]:
+    match name.split("/"):
+        case ["organisation", owner, generation] if owner == organisation and generation.isdecimal():
+            return None, int(generation)
+        case ["subject", owner, subject, generation] if owner == organisation and generation.isdecimal():
+            return subject, int(generation)
+    raise PlatformError(KEYS_UNUSABLE, "a sealed field names a key that is not its organisation's", key=name)
+
+
+def _bound_to(name: str, field: str) -> bytes:
+    return f"{name}\n{field}".encode()
+
+
+def _checked(identifier: str, field: str) -> str:
+    if not _ID.fullmatch(identifier):
+        raise PlatformError(
+            INVALID_FIELD,
+            "an id has 1 to 128 letters, digits, '-' and '_', and begins with a letter or digit",
+            field=field,
+        )
+    return identifier
+
+
+def _unreadable(error: OSError) -> PlatformError:
+    return PlatformError(KEYS_UNUSABLE, f"a sealing key cannot be read: {type(error).__name__}", errno=error.errno)
+
+
+def _make_folders(folder: Path, top: Path) -> None:
+    """Make the folders from `top` down to `folder`, mode 0700, each entry on disk."""
+    missing = [folder, *(parent for parent in folder.parents if parent.is_relative_to(top) and parent != top)]
+    for path in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+            _sync_folder(path.parent)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Make a file, whole and on disk, mode 0600. Raises FileExistsError where there is one."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(scratch, path)
+    finally:
+        scratch.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

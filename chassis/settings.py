@@ -3,44 +3,205 @@
 An error names the variable and the form that is expected, never the value, since values may be secrets.
 """
 
+import inspect
+import types
+import typing
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
+
+from contracts.errors import INVALID_SETTING, PlatformError
+
+PREFIX = "WEDSYNC_"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+T = TypeVar("T", bound="Settings")
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all groups of settings. A field `nats_url` is read from `WEDSYNC_NATS_URL`.
 
-    The description of a field's `Meta` is its line in docs/settings.md. Types: str, int, float, bool, Path,
-    tuple[str, ...] (comma separated), StrEnum, Literal, each perhaps `| None`.
+    The description in a field's `Meta` is its line in docs/settings.md. Types: str, int, float, bool, Path,
+    tuple[str, ...] (comma separated), an Enum or a Literal of texts, each perhaps `| None`. An empty variable
+    counts as one that is not set.
     """
 
 
 class ServiceSettings(Settings, frozen=True, kw_only=True):
-    """What every service needs."""
+    """What every process of a service needs."""
 
-    postgres_dsn: Annotated[str, Meta(description="...")]
-    postgres_schema: Annotated[str, Meta(description="...")]
-    nats_url: Annotated[str, Meta(description="...")]
-    nats_seed_file: Path | None = None
-    health_port: int = 0
-    keys_dir: Path
-    locations_file: Path
-    log_level: str = "info"
-    otel_endpoint: str | None = None
+    postgres_dsn: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            examples=["host=127.0.0.1 port=5432 user=config dbname=wedsync"],
+            description="How the service's own role reaches Postgres: a libpq connection string or URL. Sessions are "
+            "kept, so no pooler in transaction mode stands in between.",
+        ),
+    ]
+    postgres_schema: Annotated[
+        str, Meta(pattern="^[a-z][a-z0-9_]{0,55}$", description="The schema that holds the service's record.")
+    ]
+    nats_url: Annotated[
+        str, Meta(min_length=1, examples=["nats://127.0.0.1:4222"], description="Where NATS is; several with commas.")
+    ]
+    nats_seed_file: Annotated[
+        Path | None, Meta(description="File with the nkey seed of the process's NATS identity.")
+    ] = None
+    health_port: Annotated[
+        Port, Meta(description="Loopback port of `/health/live`, `/health/ready` and `/metrics`; 0 takes a free one.")
+    ] = 0
+    keys_dir: Annotated[
+        Path,
+        Meta(description="Folder of the sealing keys and credentials; apart from all data, never in a backup of it."),
+    ]
+    locations_file: Annotated[
+        Path, Meta(description="JSON file of the registered locations: endpoints, buckets and folders.")
+    ]
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
+    ] = "info"
+    otel_endpoint: Annotated[
+        str | None,
+        Meta(
+            examples=["http://127.0.0.1:4318"],
+            description="Base URL of an OTLP/HTTP receiver for traces; without it none are exported.",
+        ),
+    ] = None
+    otel_sample_ratio: Annotated[
+        float, Meta(ge=0.0, le=1.0, description="Share of new traces that is exported, 0 to 1.")
+    ] = 1.0
 
 
-T = TypeVar("T", bound=Settings)
+def variable_of(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
 
 
 def load(cls: type[T], environ: Mapping[str, str]) -> T:
     """Read settings from an environment. Raises INVALID_SETTING with the variable as `field`."""
-    raise NotImplementedError
+    hints = typing.get_type_hints(cls, include_extras=True)
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(cls):
+        variable = variable_of(field.name)
+        text = environ.get(variable, "").strip()
+        if text:
+            values[field.name] = _read(variable, text, hints[field.name])
+        elif field.required:
+            raise _invalid(variable, "is not set", hints[field.name])
+    return cls(**values)
+
+
+def _read(variable: str, text: str, hint: Any) -> Any:
+    kind, _ = _split(hint)
+    if kind is Path:
+        return Path(text)
+    value: object = text
+    if kind is bool:
+        if text.lower() not in _TRUE | _FALSE:
+            raise _invalid(variable, "is not valid", hint)
+        value = text.lower() in _TRUE
+    elif get_origin(kind) is tuple:
+        value = [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        return msgspec.convert(value, hint, strict=False)
+    except msgspec.ValidationError:
+        # The library's message may quote the value.
+        raise _invalid(variable, "is not valid", hint) from None
+
+
+def _invalid(variable: str, fault: str, hint: Any) -> PlatformError:
+    form = _form(hint)
+    return PlatformError(
+        INVALID_SETTING,
+        f"{variable} {fault}; expected: {form}",
+        field=variable,
+        hint=f"Set {variable} to {form}; docs/settings.md lists all settings.",
+    )
+
+
+def _split(hint: Any) -> tuple[Any, list[Meta]]:
+    """A hint without `Annotated` and `None`, and the `Meta`s that were around it."""
+    metas: list[Meta] = []
+    while True:
+        if get_origin(hint) is Annotated:
+            hint, *extras = get_args(hint)
+            metas = [extra for extra in extras if isinstance(extra, Meta)] + metas
+        elif get_origin(hint) in (Union, types.UnionType):
+            hint = next(arm for arm in get_args(hint) if arm is not type(None))
+        else:
+            return hint, metas
+
+
+def _form(hint: Any) -> str:
+    """The expected form of a value, in words."""
+    kind, metas = _split(hint)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(kind))
+    if inspect.isclass(kind) and issubclass(kind, Enum):
+        return "one of " + ", ".join(str(member.value) for member in kind)
+    if get_origin(kind) is tuple:
+        return "texts separated by commas"
+    name = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}[kind]
+    bounds = [
+        text
+        for meta in metas
+        for text in (
+            f"at least {meta.ge}" if meta.ge is not None else "",
+            f"at most {meta.le}" if meta.le is not None else "",
+            f"above {meta.gt}" if meta.gt is not None else "",
+            f"below {meta.lt}" if meta.lt is not None else "",
+            f"that matches `{meta.pattern}`" if meta.pattern is not None else "",
+        )
+        if text
+    ]
+    examples = [f"such as `{example}`" for meta in metas for example in meta.examples or ()]
+    return " ".join([name, *[" and ".join(bounds)] * bool(bounds), *examples])
 
 
 def table(groups: Sequence[type[Settings]]) -> str:
-    """The contents of docs/settings.md."""
-    raise NotImplementedError
+    """The contents of docs/settings.md: a table per group, in the order given, without what it inherits."""
+    lines = [
+        "# Settings",
+        "",
+        "Every process reads its settings from environment variables; `wedsync-backup up` sets them for the embedded",
+        "stack. This file is generated from the code (`make golden`); a test compares the two.",
+    ]
+    for group in groups:
+        hints = typing.get_type_hints(group, include_extras=True)
+        inherited = {field.name for base in group.__bases__ if issubclass(base, Settings) for field in _fields(base)}
+        lines += ["", f"## {group.__name__}", "", inspect.cleandoc(group.__doc__ or ""), ""]
+        base = next((base for base in group.__bases__ if issubclass(base, Settings) and base is not Settings), None)
+        if base is not None:
+            lines += [f"Besides those of {base.__name__}:", ""]
+        lines += ["| variable | form | default | meaning |", "|---|---|---|---|"]
+        for field in _fields(group):
+            if field.name in inherited:
+                continue
+            hint = hints[field.name]
+            description = next((meta.description for meta in reversed(_split(hint)[1]) if meta.description), "")
+            form = _form(hint).replace("|", "\\|")
+            lines.append(f"| `{variable_of(field.name)}` | {form} | {_default(field)} | {description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _fields(group: type[Settings]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(group)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    if value is None or value == () or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value.value if isinstance(value, Enum) else value}`"
