@@ -93,7 +93,7 @@ class LocalDisk:
                 waiting[first] = waiting[first][written:]
 
     def sync(self, descriptor: int) -> None:
-        """As fsync(2) does."""
+        """Data and length."""
         os.fsync(descriptor)
 
     def sync_folder(self, path: str) -> None:
@@ -108,7 +108,7 @@ class LocalDisk:
             os.close(descriptor)
 
     def link(self, source: str, target: str) -> None:
-        """As link(2) does, else as renameat2(2), which takes the first name away."""
+        """Hard link, else a rename that does not replace (and takes the first name away)."""
         try:
             os.link(source, target, follow_symlinks=False)
         except OSError as error:
@@ -117,11 +117,11 @@ class LocalDisk:
             rename_if_absent(source, target)
 
     def rename(self, source: str, target: str) -> None:
-        """As rename(2) does."""
+        """Atomic on every POSIX file system."""
         os.replace(source, target)
 
     def unlink(self, path: str) -> None:
-        """As unlink(2) does."""
+        """The bytes go when nothing has them open."""
         os.unlink(path)
 
 

@@ -1,0 +1,158 @@
+"""Addresses of tiers: `file:///PATH` and `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`.
+
+| option of s3 | meaning |
+|---|---|
+| `endpoint` | URL of the server; AWS where it is absent |
+| `region` | region to sign for; `us-east-1` where it is absent |
+| `storage-class` | class of new objects, as the provider names it |
+| `lock-mode` | `compliance` (the default) or `governance` |
+| `addressing` | `path` (the default) or `virtual` |
+| `ca` | path of a PEM file with the authorities to trust |
+| `requests` | requests at once, 16 where it is absent |
+| `upload-mib-s`, `download-mib-s` | limits in MiB per second |
+| `retry-seconds` | budget for one outage, 180 where it is absent |
+| `read-timeout` | longest silence in an answer, in seconds |
+| `originals` | `1`: read every object as it was first written (needs a bucket that keeps versions) |
+
+Credentials are never part of an address.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from repository.errors import LocationInvalid
+from repository.tiers.directory import DirectoryObjectStore
+from repository.tiers.limits import Limits
+from repository.tiers.port import ObjectStore
+from repository.tiers.retry import RetryPolicy
+from repository.tiers.s3 import S3ObjectStore
+from repository.tiers.s3_options import CredentialsProvider, S3Options, credentials_from_environment
+
+T = TypeVar("T")
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", re.ASCII)
+_PREFIX = re.compile(r"[A-Za-z0-9!_.*'()@:=+,-]+(?:/[A-Za-z0-9!_.*'()@:=+,-]+)*", re.ASCII)
+_S3_OPTIONS = {
+    "endpoint",
+    "region",
+    "storage-class",
+    "lock-mode",
+    "addressing",
+    "ca",
+    "requests",
+    "upload-mib-s",
+    "download-mib-s",
+    "retry-seconds",
+    "read-timeout",
+    "originals",
+}
+
+
+def open_tier(
+    url: str,
+    *,
+    name: str | None = None,
+    credentials: CredentialsProvider | None = None,
+    retry: RetryPolicy | None = None,
+) -> ObjectStore:
+    """The store at an address; nothing is connected to or created yet (`originals` asks the bucket).
+
+    `name` is what people call the tier; by default the folder's or the bucket's name. `credentials`:
+    where those of S3 come from; by default the environment. `retry` overrides the address.
+    Raises `LocationInvalid`.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return _directory(url, name)
+    if parts.scheme == "s3":
+        options, wants_originals = s3_options(url, credentials=credentials, retry=retry)
+        store = S3ObjectStore(options, name or options.bucket)
+        if not wants_originals:
+            return store
+        originals = store.originals()
+        if originals is None:
+            store.close()
+            raise LocationInvalid("the bucket keeps no versions", tier=store.name)
+        return originals
+    raise LocationInvalid("the address of a tier begins with file:// or s3://")
+
+
+def _directory(url: str, name: str | None) -> ObjectStore:
+    parts = urlsplit(url)
+    if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment:
+        raise LocationInvalid("the address of a directory is file:///PATH, with ? and # written as %3F and %23")
+    path = unquote(parts.path)
+    if not path.startswith("/") or "\0" in path:
+        raise LocationInvalid("the path of a directory tier is absolute")
+    path = os.path.normpath(path)
+    return DirectoryObjectStore(path, name or os.path.basename(path) or "directory")
+
+
+def s3_options(
+    url: str, *, credentials: CredentialsProvider | None = None, retry: RetryPolicy | None = None
+) -> tuple[S3Options, bool]:
+    """What an `s3://` address says, and whether it asks for the originals. Raises `LocationInvalid`."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise LocationInvalid("credentials do not belong into an address", hint="Set AWS_ACCESS_KEY_ID instead.")
+    if not _BUCKET.fullmatch(parts.netloc) or parts.fragment:
+        raise LocationInvalid("the address names no bucket")
+    prefix = unquote(parts.path).strip("/")
+    if prefix and (not _PREFIX.fullmatch(prefix) or any(segment in {".", ".."} for segment in prefix.split("/"))):
+        raise LocationInvalid("the prefix has characters that not every server keeps")
+    given: dict[str, str] = {}
+    for option, value in parse_qsl(parts.query, keep_blank_values=True):
+        if option not in _S3_OPTIONS or option in given or not value:
+            raise LocationInvalid("an option is unknown, empty or given twice", option=option[:40])
+        given[option] = value
+    endpoint = given.get("endpoint")
+    if endpoint is not None and (urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).netloc):
+        raise LocationInvalid("the endpoint is no http or https URL", option="endpoint")
+    limits = Limits(
+        requests=_number(given, "requests", int, 16),
+        upload_bytes_per_second=_rate(given, "upload-mib-s"),
+        download_bytes_per_second=_rate(given, "download-mib-s"),
+    )
+    options = S3Options(
+        bucket=parts.netloc,
+        prefix=prefix + "/" if prefix else "",
+        endpoint=endpoint,
+        region=given.get("region"),
+        credentials=credentials or credentials_from_environment(),
+        storage_class=given.get("storage-class"),
+        lock_mode=_choice(given, "lock-mode", {"compliance": "COMPLIANCE", "governance": "GOVERNANCE"}),
+        addressing=_choice(given, "addressing", {"path": "path", "virtual": "virtual"}),
+        certificate_authorities=given.get("ca"),
+        read_timeout_seconds=_number(given, "read-timeout", float, 60.0),
+        limits=limits,
+        retry=retry or RetryPolicy(budget_seconds=_number(given, "retry-seconds", float, RetryPolicy().budget_seconds)),
+    )
+    return options, _choice(given, "originals", {"0": False, "1": True})
+
+
+def _choice(given: dict[str, str], option: str, values: dict[str, Any]) -> Any:
+    """The value's meaning; the first of `values` where the option is absent."""
+    value = given.get(option, next(iter(values)))
+    if value not in values:
+        raise LocationInvalid(f"the option is one of {', '.join(values)}", option=option)
+    return values[value]
+
+
+def _number(given: dict[str, str], option: str, kind: Callable[[str], T], default: T) -> T:
+    if option not in given:
+        return default
+    try:
+        number = kind(given[option])
+    except ValueError:
+        number = kind("0")
+    if not 0 < float(str(number)) < 1e9:
+        raise LocationInvalid("the option is a number above 0", option=option)
+    return number
+
+
+def _rate(given: dict[str, str], option: str) -> int | None:
+    """Bytes per second of an option in MiB per second."""
+    return max(1, int(_number(given, option, float, 0.0) * (1 << 20))) if option in given else None

@@ -1,0 +1,303 @@
+"""A tier in a bucket of an S3 server.
+
+Each object is one PUT with the SHA-256 that the server checks, on condition that it is absent where that
+is asked for. In a bucket that keeps versions, `get`, `head` and `list` look through delete markers to the
+newest version beneath, and `delete` removes every version, markers included: only this tier's own
+deletion hides anything from it.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from repository.errors import AccessDenied, AlreadyExists, LocationInvalid, Locked, ObjectMissing, TierUnreachable
+from repository.tiers.port import Body, Capabilities, ObjectInfo, ObjectStore, buffers_of, checked_key, checked_prefix
+from repository.tiers.s3_connection import S3Connection
+from repository.tiers.s3_options import S3Options
+from repository.tiers.s3_versions import Version, Versions, checksum_of, lock_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+    from repository.tiers.s3_bodies import Download
+
+_RACES = 3
+
+
+class S3ObjectStore:
+    """Objects in a bucket, below a prefix. Connects at the first call."""
+
+    def __init__(self, options: S3Options, name: str = "s3", *, connection: S3Connection | None = None) -> None:
+        self._options = options
+        self._connection = connection or S3Connection(name, options)
+        self._versions = Versions(self._connection)
+        self._has_locks: bool | None = None
+        self._is_asked_for_locks = False
+
+    @property
+    def name(self) -> str:
+        """What people call the tier."""
+        return self._connection.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the bucket can do; asked at the first time. What must not be known counts as absent."""
+        return Capabilities(locks=self._locks() is True, versions=self._versions.are_kept)
+
+    def put(
+        self,
+        key: str,
+        body: Body,
+        *,
+        sha256: bytes | None = None,
+        if_absent: bool = False,
+        lock_until: datetime | None = None,
+        durable: bool = True,  # noqa: ARG002  # an acknowledged PUT is durable
+    ) -> None:
+        """Store the object; see the port."""
+        full_key = self._full(key)
+        buffers = buffers_of(body)
+        digest = sha256 or _digest(buffers)
+        request: dict[str, Any] = {
+            "Bucket": self._options.bucket,
+            "Key": full_key,
+            "ChecksumSHA256": base64.b64encode(digest).decode(),
+            "ContentType": "application/octet-stream",
+        }
+        if if_absent:
+            request["IfNoneMatch"] = "*"
+        if self._options.storage_class:
+            request["StorageClass"] = self._options.storage_class
+        if lock_until is not None and self._locks() is not False:
+            request["ObjectLockMode"] = self._options.lock_mode
+            request["ObjectLockRetainUntilDate"] = _whole_second(lock_until)
+
+        for _ in range(_RACES):
+            if self._is_sent(key, request, buffers):
+                return
+            found = self._head(full_key)
+            if found is None:
+                continue  # it was deleted between the refusal and the look
+            if not self._has_digest(key, found, digest):
+                raise AlreadyExists("there is another object of this key", tier=self.name, key=key)
+            # An earlier attempt of ours was done and its acknowledgement lost, or a twin was faster.
+            if lock_until is not None:
+                self.extend_lock(key, lock_until)
+            return
+        raise TierUnreachable("the object comes and goes", tier=self.name, key=key)
+
+    def sync(self) -> None:
+        """Nothing is owed: an acknowledged PUT is durable."""
+
+    def get(self, key: str) -> bytes:
+        """The whole object; see the port."""
+        return self._read(key, None, None)
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """A part of the object; see the port. A negative offset fetches all from there to the end."""
+        if length == 0:
+            if self.head(key) is None:
+                raise self._missing(key)
+            return b""
+        return self._read(key, offset, length)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What the server knows of the object; see the port."""
+        found = self._head(self._full(key))
+        if found is None:
+            return None
+        return ObjectInfo(key, int(found["ContentLength"]), checksum_of(found), lock_of(found))
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """The objects of a prefix; see the port. SHA-256 and locks are not in a listing."""
+        full_prefix = self._options.prefix + checked_prefix(prefix)
+        full_after = self._options.prefix + after if after else ""
+        # Pages that end before `after` would be fetched in vain; and one below the prefix confuses servers.
+        if full_after < full_prefix:
+            full_after = ""
+        listed = (
+            self._newest_of(full_prefix, full_after)
+            if self._versions.are_kept
+            else self._present(full_prefix, full_after)
+        )
+        for full_key, size in listed:
+            yield ObjectInfo(full_key.removeprefix(self._options.prefix), size)
+
+    def delete(self, key: str) -> None:
+        """Remove the object, with every version of it; see the port."""
+        full_key = self._full(key)
+        versions: list[Version | None] = [*self._versions.of(full_key)] if self._versions.are_kept else [None]
+        for version in versions:
+            try:
+                self._delete_version(key, full_key, version)
+            except AccessDenied:
+                self._refuse_if_locked(key, full_key, version)
+                raise
+
+    def extend_lock(self, key: str, until: datetime) -> None:
+        """Lock the object for longer; see the port."""
+        full_key = self._full(key)
+        if self._locks() is False:
+            return
+        found = self._head(full_key)
+        if found is None:
+            raise self._missing(key)
+        present, wanted = lock_of(found), _whole_second(until)
+        if present is not None and present >= wanted:
+            return
+        retention: Any = {"Mode": found.get("ObjectLockMode", self._options.lock_mode), "RetainUntilDate": wanted}
+        which = {"VersionId": found["VersionId"]} if "VersionId" in found else {}
+        self._connection.call(
+            lambda client: client.put_object_retention(
+                Bucket=self._options.bucket, Key=full_key, Retention=retention, **which
+            ),
+            key,
+        )
+
+    def now(self) -> datetime:
+        """The server's time, to the second."""
+        return self._connection.now()
+
+    def local_path(self, key: str) -> str | None:
+        """None: the objects are elsewhere."""
+        checked_key(key)
+        return None
+
+    def originals(self) -> ObjectStore | None:
+        """A view of the objects as they were first written, where the bucket keeps versions."""
+        from repository.tiers.s3_originals import S3Originals
+
+        return S3Originals(self._options, connection=self._connection) if self._versions.are_kept else None
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._connection.close()
+
+    # Writing
+
+    def _is_sent(self, key: str, request: dict[str, Any], buffers: Sequence[memoryview]) -> bool:
+        """Send one PUT; False when its condition does not hold."""
+        from repository.tiers.s3_bodies import UploadBody
+        from repository.tiers.s3_errors import PreconditionFailed
+
+        def attempt(client: "S3Client") -> None:
+            body: Any = UploadBody(buffers, self._connection.throttle.upload) if buffers else b""
+            client.put_object(**request, Body=body)
+
+        try:
+            self._connection.call(attempt, key)
+        except PreconditionFailed:
+            return False
+        return True
+
+    def _delete_version(self, key: str, full_key: str, version: Version | None) -> None:
+        request: dict[str, Any] = {"Bucket": self._options.bucket, "Key": full_key}
+        if version is not None:
+            request["VersionId"] = version.version_id
+        self._connection.call(lambda client: client.delete_object(**request), key)
+
+    def _has_digest(self, key: str, found: Any, digest: bytes) -> bool:
+        """Whether the object that was found has the bytes of the digest."""
+        stated = checksum_of(found)
+        return stated == digest if stated is not None else hashlib.sha256(self.get(key)).digest() == digest
+
+    def _refuse_if_locked(self, key: str, full_key: str, version: Version | None) -> None:
+        """Raise `Locked` when a lock is why the server refuses to delete."""
+        if self._locks() is False:
+            return
+        found = self._versions.head(full_key, version.version_id if version else None)
+        until = lock_of(found)
+        if found.get("ObjectLockLegalHoldStatus") == "ON":
+            raise Locked("the object is under legal hold", tier=self.name, key=key)
+        if until is not None and until > self.now():
+            raise Locked("the object is locked", tier=self.name, key=key, until=until.isoformat())
+
+    def _locks(self) -> bool | None:
+        """Whether the bucket has object lock; asked once. None where these credentials must not know."""
+        if not self._is_asked_for_locks:
+            bucket = self._options.bucket
+            try:
+                answer = self._connection.call(lambda client: client.get_object_lock_configuration(Bucket=bucket))
+                self._has_locks = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+            except (ObjectMissing, LocationInvalid):
+                self._has_locks = False  # no configuration, or a server that knows no locks
+            except AccessDenied:
+                self._has_locks = None
+            self._is_asked_for_locks = True
+        return self._has_locks
+
+    # Reading
+
+    def _read(self, key: str, start: int | None, length: int | None) -> bytes:
+        full_key = self._full(key)
+        download = self._download(key, start, length)
+
+        def attempt(client: "S3Client") -> bytes:
+            return download.attempt(client, self._connection.throttle.download)
+
+        try:
+            return self._connection.call(attempt, key)
+        except ObjectMissing:
+            hidden = self._versions.newest(full_key) if self._versions.are_kept else None
+            if hidden is None:
+                raise
+            download.of_version(hidden.version_id)
+            return self._connection.call(attempt, key)
+
+    def _download(self, key: str, start: int | None, length: int | None) -> "Download":
+        from repository.tiers.s3_bodies import Download
+
+        return Download(
+            bucket=self._options.bucket, key=key, full_key=self._full(key), start=start, length=length, tier=self.name
+        )
+
+    def _head(self, full_key: str) -> Any:
+        """The answer to HEAD of the newest version that is no marker, or None."""
+        try:
+            return self._versions.head(full_key)
+        except ObjectMissing:
+            hidden = self._versions.newest(full_key) if self._versions.are_kept else None
+            return None if hidden is None else self._versions.head(full_key, hidden.version_id)
+
+    def _present(self, full_prefix: str, full_after: str) -> Iterator[tuple[str, int]]:
+        """Key and size of what the server lists."""
+        request: dict[str, Any] = {"Bucket": self._options.bucket, "Prefix": full_prefix}
+        if full_after:
+            request["StartAfter"] = full_after
+        while True:
+            page = self._connection.call(lambda client: client.list_objects_v2(**request))
+            for entry in page.get("Contents", []):
+                yield entry["Key"], int(entry["Size"])
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _newest_of(self, full_prefix: str, full_after: str) -> Iterator[tuple[str, int]]:
+        """Key and size of the newest version of each object, delete markers left out."""
+        last = ""
+        for page in self._versions.pages(full_prefix, after=full_after):
+            for version in page:
+                if not version.is_marker and version.full_key != last:
+                    last = version.full_key
+                    yield version.full_key, version.size
+
+    def _full(self, key: str) -> str:
+        return self._options.prefix + checked_key(key)
+
+    def _missing(self, key: str) -> ObjectMissing:
+        return ObjectMissing("no object of this key", tier=self.name, key=key)
+
+
+def _digest(buffers: Sequence[memoryview]) -> bytes:
+    digest = hashlib.sha256()
+    for buffer in buffers:
+        digest.update(buffer)
+    return digest.digest()
+
+
+def _whole_second(moment: datetime) -> datetime:
+    """The moment, rounded up to what every server keeps: a lock never ends earlier than was asked for."""
+    moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=0) + timedelta(seconds=1 if moment.microsecond else 0)
