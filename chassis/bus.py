@@ -2,20 +2,58 @@
 
 Promise: at least once, nothing lost, nothing blocked for ever. A handler that returns (or raises
 `AlreadyHandled`) acknowledges. A message that cannot be taken goes to the dead letters with its cause
-and is only then taken from the queue. See `chassis.delivery` for the verdicts.
+and is only then taken from its queue. `chassis.delivery` has the verdicts. Deliveries are looked at before
+the handler is called, so that a message that kills the process each time is buried as well.
+
+FastStream runs the subscriptions. Its defaults would lose events: a message whose handler raises is
+dropped, and a consumer that differs from what is declared is used as it is. Hence `NACK_ON_ERROR`, streams
+and consumers that are only ever bound (`chassis.topology` declares them), and the middleware below.
 """
 
+import asyncio
+import contextlib
+import functools
+import logging
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from faststream import AckPolicy, BaseMiddleware
+from faststream.exceptions import NackMessage, RejectMessage
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from opentelemetry.trace import SpanKind
 
+from chassis import deadletters
+from chassis.clock import Clock, SystemClock
 from chassis.connection import Connection
+from chassis.delivery import Acknowledge, Again, Bury, delay, verdict
 from chassis.health import Health
-from chassis.telemetry import Telemetry
-from contracts.envelope import Envelope
-from contracts.errors import PlatformError
+from chassis.logging import describe, log_context
+from chassis.pull import BoundJetStream
+from chassis.telemetry import Telemetry, current_traceparent
+from chassis.topology import replay_consumer
+from contracts import errors
+from contracts.envelope import Envelope, MalformedEvent, UnknownEventType, decode, decode_data
+from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 from contracts.streams import ConsumerSpec
+
+if TYPE_CHECKING:
+    from faststream._internal.context.repository import ContextRepo
+
+_log = logging.getLogger(__name__)
+
+BATCH = 16
+PULL_SECONDS = 2.0
+HANDLER_SECONDS = 300.0
+STOP_SECONDS = 15.0
+_FIRST_HOLD_SECONDS = 0.1
+_LONGEST_HOLD_SECONDS = 5.0
+_GAUGE_SECONDS = 15.0
+_JETSTREAM_SECONDS = 5.0
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,12 +61,14 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
     `deliveries` counts from 1, this one included. `last`: after this delivery there is no other; a handler that
     waits for a fact refuses now. `traceparent` is that of the handler's span, for the `Context` of what follows.
+    `consumer` is the durable consumer's name, for the inbox; a replayed message has that of the first delivery.
     """
 
     envelope: Envelope
     event: Event
     deliveries: int
     last: bool
+    consumer: str
     traceparent: str | None = None
 
 
@@ -38,29 +78,317 @@ Handler = Callable[[Received], Awaitable[None]]
 class Bus:
     """A part (see `chassis.runtime`): consumes on the process's connection once started.
 
-    What a handler raises decides: nothing, or `AlreadyHandled` → acknowledged; PlatformError `UNAVAILABLE` → held and
-    tried again until the platform's part is back; other PlatformErrors with retry `later` or `after-operator` → again
-    after a growing delay, bounded by the consumer's `max_deliveries`, then dead letter; `never` → dead letter at once;
-    anything else → like `later`. Unknown version → like `later`; malformed → dead letter at once.
+    A handler may take `handler_seconds`; while it runs, the server is told that it does, so that nobody else gets
+    the message meanwhile. Up to sixteen messages of one consumer are handled at the same time, in no order.
     """
 
     name = "bus"
 
-    def __init__(self, connection: Connection, service: str, *, telemetry: Telemetry, health: Health) -> None:
-        raise NotImplementedError
+    def __init__(
+        self,
+        connection: Connection,
+        service: str,
+        *,
+        telemetry: Telemetry,
+        health: Health,
+        clock: Clock | None = None,
+        handler_seconds: float = HANDLER_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
+        self.connection = connection
+        self.service = service
+        self.telemetry = telemetry
+        self.health = health
+        self.clock = clock or SystemClock()
+        self.handler_seconds = handler_seconds
+        self.stopping = asyncio.Event()
+        self._bindings: dict[str, _Binding] = {}
+        self._broker = _SharedBroker(
+            connection, middlewares=(functools.partial(_Delivery, self),), codec=_Codec(self), stop_seconds=stop_seconds
+        )
+        self._gauges: asyncio.Task[None] | None = None
 
     def handle(self, consumer: ConsumerSpec, handler: Handler) -> None:
-        """Bind a handler to a declared durable consumer, before the start. One handler for each consumer."""
-        raise NotImplementedError
+        """Bind a handler to a declared durable consumer, before the start. One handler for each consumer.
+
+        The handler gets the replays of its dead letters as well.
+        """
+        if consumer.service != self.service:
+            raise ValueError(f"{consumer.durable_name} belongs to {consumer.service}, not to {self.service}")
+        if consumer.durable_name in self._bindings:
+            raise ValueError(f"{consumer.durable_name} has a handler already")
+        for spec in (consumer, replay_consumer(consumer)):
+            binding = self._bindings[spec.durable_name] = _Binding(spec, consumer, handler)
+            subscriber = self._broker.subscriber(
+                spec.subjects[0],
+                stream=JStream(spec.stream, declare=False),
+                durable=spec.durable_name,
+                pull_sub=PullSub(batch_size=BATCH, timeout=PULL_SECONDS),
+                ack_policy=AckPolicy.NACK_ON_ERROR,
+                inbox_prefix=f"{self.connection.inbox_prefix}.".encode(),
+                no_reply=True,
+            )
+            subscriber(functools.partial(self._call, binding))
+
+    def binding(self, durable_name: str) -> "_Binding":
+        """What was bound to a consumer."""
+        return self._bindings[durable_name]
 
     async def start(self) -> None:
-        """Begin to consume. Raises PlatformError STREAM_MISSING where a consumer is not on the server."""
-        raise NotImplementedError
+        """Begin to consume. A consumer that is not on the server yet is waited for, and keeps `check` from passing."""
+        await self._broker.start()
+        self._gauges = asyncio.create_task(self._watch(), name="bus gauges")
 
     async def stop(self) -> None:
         """Take no more; let handlers finish, bounded; give back at once what was fetched and not handled."""
-        raise NotImplementedError
+        self.stopping.set()
+        if self._gauges is not None:
+            self._gauges.cancel()
+            await asyncio.wait({self._gauges})
+        await self._broker.stop()
 
     async def check(self) -> PlatformError | str | None:
         """None while every consumer is being read."""
-        raise NotImplementedError
+        for durable, pull in self._broker.pulls.items():
+            if pull.trouble is not None:
+                return PlatformError(errors.STREAM_MISSING, f"{durable}: {pull.trouble}")
+        return None
+
+    async def _call(self, binding: "_Binding", received: Received) -> None:
+        """The handler in its span. FastStream calls this with what the codec has decoded."""
+        envelope = received.envelope
+        attributes: dict[str, str | int | float | bool] = {
+            "messaging.system": "nats",
+            "messaging.consumer.group.name": binding.spec.durable_name,
+            "cloudevents.event_type": envelope.type,
+            "cloudevents.event_id": envelope.id,
+            "messaging.nats.deliveries": received.deliveries,
+        }
+        with self.telemetry.span(
+            binding.spec.durable_name,
+            traceparent=envelope.traceparent,
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+        ):
+            async with asyncio.timeout(self.handler_seconds):
+                await binding.handler(msgspec.structs.replace(received, traceparent=current_traceparent()))
+
+    async def _watch(self) -> None:
+        """Keep the gauges of waiting and unanswered messages, which only the server knows."""
+        metrics = self.telemetry.metrics
+        while True:
+            for binding in self._bindings.values():
+                name = binding.spec.durable_name
+                with contextlib.suppress(NatsError, OSError, PlatformError):
+                    info = await self.connection.js.consumer_info(binding.spec.stream, name)
+                    metrics.waiting.labels(name).set(info.num_pending or 0)
+                    metrics.unanswered.labels(name).set(info.num_ack_pending or 0)
+            await asyncio.sleep(_GAUGE_SECONDS)
+
+
+class _Binding(msgspec.Struct, frozen=True):
+    """A handler and the consumer that it is bound to. `base` is the declared one, also for its replays."""
+
+    spec: ConsumerSpec
+    base: ConsumerSpec
+    handler: Handler
+
+
+class _Codec:
+    """Bytes to `Received`, in one step; FastStream's own decoding would guess from the content type."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def decode(self, msg: Any) -> Any:
+        """Read the envelope and the event. Raises `MalformedEvent` or `UnknownEventType`."""
+        metadata = msg.raw_message.metadata
+        binding = self._bus.binding(metadata.consumer)
+        envelope = decode(msg.body)
+        if envelope.traceparent is not None and len(envelope.traceparent) > 128:
+            raise MalformedEvent("traceparent is too long")
+        return Received(
+            envelope=envelope,
+            event=decode_data(envelope),
+            deliveries=metadata.num_delivered,
+            last=metadata.num_delivered >= binding.spec.max_deliveries,
+            consumer=binding.base.durable_name,
+        )
+
+    async def encode(self, msg: Any, serializer: Any = None) -> tuple[bytes, str | None]:
+        """Events are published by the relay alone, from the record."""
+        raise NotImplementedError("the bus publishes nothing")
+
+
+class _SharedBroker(NatsBroker):
+    """A broker on the process's connection, which it neither opens nor closes."""
+
+    def __init__(self, connection: Connection, *, middlewares: Any, codec: _Codec, stop_seconds: float) -> None:
+        # No logger: FastStream would log subjects and the text of errors. No FastDepends: nothing is injected.
+        super().__init__(
+            middlewares=middlewares, codec=codec, graceful_timeout=stop_seconds, logger=None, apply_types=False
+        )
+        self._shared = connection
+        self._bound: BoundJetStream | None = None
+
+    @property
+    def pulls(self) -> dict[str, Any]:
+        return {} if self._bound is None else self._bound.pulls
+
+    async def _connect(self) -> Client:
+        client = self._shared.client
+        self.config.connect(client)
+        self._bound = BoundJetStream(client, timeout=_JETSTREAM_SECONDS)
+        self.config.connection_state.connect(client, self._bound)
+        return client
+
+    async def stop(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
+        # Not NatsBroker's own stop, which drains the connection: relay and worker still need it.
+        await super(NatsBroker, self).stop(exc_type, exc_val, exc_tb)
+        self._connection = None
+        self.config.disconnect()
+
+
+class _Delivery(BaseMiddleware[Any, Msg]):
+    """One delivered message: counts, calls, decides."""
+
+    def __init__(self, bus: Bus, msg: Msg, /, *, context: "ContextRepo") -> None:
+        super().__init__(msg, context=context)
+        self._bus = bus
+        self._metrics = bus.telemetry.metrics
+
+    async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: NatsMessage) -> None:  # type: ignore[override]
+        """Call the handler and act on the verdict; FastStream acknowledges, returns or terminates as it is told."""
+        metadata = msg.raw_message.metadata
+        binding = self._bus.binding(metadata.consumer)
+        durable = binding.spec.durable_name
+        with log_context(consumer=durable, deliveries=metadata.num_delivered), _Keeping(msg, binding.spec):
+            if metadata.num_delivered > binding.spec.max_deliveries:
+                # Neither acknowledged nor given back: the process died over it, or it was cut off, every time.
+                cause = f"delivered {metadata.num_delivered - 1} times and never answered"
+                await self._bury(binding, msg, errors.HANDLER_FAILED, cause)
+            try:
+                received: Received = await msg.decode()  # type: ignore[assignment]  # by our codec
+            except (MalformedEvent, UnknownEventType) as error:
+                await self._act(binding, msg, "unknown", error)
+                return
+            envelope = received.envelope
+            with log_context(eventId=envelope.id, event=envelope.type, correlationId=envelope.correlationid):
+                if received.deliveries == 1:
+                    age = (self._bus.clock.now() - envelope.time).total_seconds()
+                    self._metrics.age_seconds.labels(durable).observe(max(age, 0.0))
+                failure: Exception | None = None
+                try:
+                    with self._metrics.handler_seconds.labels(durable).time():
+                        await self._call(binding, call_next, msg, envelope.type)
+                except Exception as error:  # noqa: BLE001  # whatever it is, the message must get a verdict
+                    failure = error
+                await self._act(binding, msg, envelope.type, failure)
+
+    async def _call(
+        self, binding: _Binding, call_next: Callable[[Any], Awaitable[Any]], msg: NatsMessage, name: str
+    ) -> None:
+        """Call the handler; while a part of the platform is away, hold the message and call again.
+
+        An outage of our own database must not use up the deliveries of every message that comes meanwhile.
+        """
+        held = f"held:{binding.spec.durable_name}"
+        pause = _FIRST_HOLD_SECONDS
+        try:
+            while True:
+                try:
+                    await call_next(msg)
+                    return
+                except PlatformError as error:
+                    if error.code is not errors.UNAVAILABLE:
+                        raise
+                    self._metrics.handled.labels(binding.spec.durable_name, name, "held").inc()
+                    self._bus.health.degrade(held, error)
+                    _log.warning("held until the platform's part is back", exc_info=error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._bus.stopping.wait(), pause)
+                    raise NackMessage  # Another process may reach what this one does not.
+                pause = min(pause * 2, _LONGEST_HOLD_SECONDS)
+        finally:
+            self._bus.health.restore(held)
+
+    async def _act(self, binding: _Binding, msg: NatsMessage, name: str, error: Exception | None) -> None:
+        if isinstance(error, NackMessage):
+            raise error
+        durable = binding.spec.durable_name
+        decided = verdict(
+            error,
+            identity=f"{durable}:{msg.raw_message.metadata.sequence.stream}",
+            deliveries=msg.raw_message.metadata.num_delivered,
+            max_deliveries=binding.spec.max_deliveries,
+        )
+        match decided:
+            case Acknowledge(repeated=repeated):
+                self._metrics.handled.labels(durable, name, "repeated" if repeated else "acknowledged").inc()
+            case Again(delay_seconds=seconds, code=code):
+                self._metrics.handled.labels(durable, name, "again").inc()
+                _log.warning(
+                    "to be delivered again", exc_info=error, extra={"code": code.code, "delaySeconds": seconds}
+                )
+                raise NackMessage(delay=seconds)
+            case Bury(code=code):
+                self._metrics.handled.labels(durable, name, "dead").inc()
+                await self._bury(binding, msg, code, describe(error) if error is not None else code.title)
+
+    async def _bury(self, binding: _Binding, msg: NatsMessage, code: ErrorCode, cause: str) -> None:
+        """Dead letter first, then out of the queue. Where the dead letters cannot be reached, it stays in the queue."""
+        raw = msg.raw_message
+        headers = dict(raw.headers or {})
+        replay_of = headers.pop(deadletters.REPLAY_HEADER, "")
+        burial = deadletters.Burial(
+            version=1,
+            service=binding.base.service,
+            handler=binding.base.handler,
+            code=code.code,
+            cause=cause,
+            deliveries=raw.metadata.num_delivered,
+            time=self._bus.clock.now(),
+            stream=raw.metadata.stream,
+            sequence=raw.metadata.sequence.stream,
+            subject=raw.subject,
+            headers=headers,
+            replay_of=int(replay_of) if replay_of.isdecimal() else None,
+        )
+        connection = self._bus.connection
+        try:
+            await deadletters.bury(connection.js, burial, raw.data, max_payload=connection.client.max_payload)
+        except PlatformError as error:
+            _log.error("a dead letter could not be written; the message stays in its queue", exc_info=error)
+            raise NackMessage(delay=delay(raw.subject, raw.metadata.num_delivered)) from error
+        self._metrics.dead.labels(binding.spec.durable_name, code.code).inc()
+        _log.error("given up: dead letter", extra={"code": code.code, "cause": cause})
+        raise RejectMessage
+
+
+class _Keeping:
+    """Tells the server every third of the acknowledgement time that the message is being worked on."""
+
+    def __init__(self, msg: NatsMessage, spec: ConsumerSpec) -> None:
+        self._msg = msg
+        self._every = spec.ack_wait_seconds / 3
+        self._loop = asyncio.get_running_loop()
+        self._told: set[asyncio.Task[None]] = set()
+        self._timer = self._loop.call_later(self._every, self._tell)
+
+    def _tell(self) -> None:
+        task = self._loop.create_task(_in_progress(self._msg))
+        self._told.add(task)
+        task.add_done_callback(self._told.discard)
+        self._timer = self._loop.call_later(self._every, self._tell)
+
+    def __enter__(self) -> None:
+        """Begun with its making."""
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+async def _in_progress(msg: NatsMessage) -> None:
+    # While the server is away it cannot be told; then it delivers the message again, and the inbox knows it.
+    with contextlib.suppress(NatsError, OSError):
+        await msg.in_progress()

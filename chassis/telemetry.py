@@ -101,13 +101,20 @@ class BusMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.handled = Counter(
             "wedsync_events_handled",
-            "Deliveries by what became of them: acknowledged, repeated, held, dead.",
+            "Deliveries by what became of them: acknowledged, repeated, held, again, dead.",
             ("consumer", "event", "outcome"),
             registry=registry,
         )
         self.handler_seconds = Histogram(
             "wedsync_handler_seconds",
             "How long a handler took, its retries while a part of the platform was away included.",
+            ("consumer",),
+            buckets=HANDLER_BUCKETS,
+            registry=registry,
+        )
+        self.age_seconds = Histogram(
+            "wedsync_event_age_seconds",
+            "From the recording of an event to its first delivery.",
             ("consumer",),
             buckets=HANDLER_BUCKETS,
             registry=registry,

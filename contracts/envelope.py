@@ -10,7 +10,7 @@ one), `traceparent` (W3C Trace Context), `sequence` (the version of the aggregat
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -28,7 +28,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     source: str
     type: str
     subject: str
-    time: datetime
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
     datacontenttype: Literal["application/json"]
     organisation: str
     actor: str
