@@ -9,6 +9,7 @@ import asyncio
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,16 +63,18 @@ REGIONS = (
     Region(name="offsite", region="eu-north", bucket="wedsync-offsite", lock=True),
 )
 
-_PORTS = (
+PORTS = (
     "s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "admin",
 )  # fmt: skip
+"""What one server listens on; `admin` plus `GRPC_OFFSET` is taken as well."""
+
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _BUCKET_SECONDS = 30.0
 
 
 def port_names() -> list[str]:
     """The names of all ports that the servers need."""
-    return [region.port_name(port) for region in REGIONS for port in _PORTS]
+    return [region.port_name(port) for region in REGIONS for port in PORTS]
 
 
 def paired_port_names() -> list[str]:
@@ -118,12 +121,27 @@ def _launch(layout: Layout, secrets: Secrets, region: Region) -> Launch:
     (folder / "mini.options").unlink(missing_ok=True)
     identities = layout.config / f"{region.part_name}.json"
     write_atomically(identities, _identities(secrets, region))
-    ports = {name: layout.port(region.port_name(name)) for name in _PORTS}
-    ports["admin.grpc"] = ports["admin"] + GRPC_OFFSET
+    ports = {name: layout.port(region.port_name(name)) for name in PORTS}
+    return Launch(
+        argv=server_command(folder, identities, ports),
+        environment={**_ENVIRONMENT, "HOME": str(folder)},
+        folder=folder,
+        log=layout.log(region.part_name),
+        # Like `kill`: it ends within two seconds and needs nobody for that.
+        death_signal=Part.stop_signal,
+    )
+
+
+def server_command(folder: Path, identities: Path, ports: Mapping[str, int]) -> tuple[str, ...]:
+    """The command line of one server that keeps its data in `folder`, which is its working directory, too.
+
+    `identities`: its file of identities; `ports`: one for each of `PORTS`.
+    """
     flags = {
         "ip": LOOPBACK,
         "ip.bind": LOOPBACK,
-        **{_flag(name): str(port) for name, port in ports.items()},
+        **{_flag(name): str(ports[name]) for name in PORTS},
+        _flag("admin.grpc"): str(ports["admin"] + GRPC_OFFSET),
         # Relative to the folder: a socket's path must not be longer than 107 bytes.
         "filer.localSocket": "filer.sock",
         "s3.localSocket": "s3.sock",
@@ -140,14 +158,7 @@ def _launch(layout: Layout, secrets: Secrets, region: Region) -> Launch:
         "admin.ui": "false",
     }
     options = [f"-{name}={value}" for name, value in flags.items()]
-    return Launch(
-        argv=(str(_program()), "-logtostderr=true", "mini", f"-dir={folder}", *options),
-        environment={**_ENVIRONMENT, "HOME": str(folder)},
-        folder=folder,
-        log=layout.log(region.part_name),
-        # Like `kill`: it ends within two seconds and needs nobody for that.
-        death_signal=Part.stop_signal,
-    )
+    return (str(_program()), "-logtostderr=true", "mini", f"-dir={folder}", *options)
 
 
 def _flag(port_name: str) -> str:

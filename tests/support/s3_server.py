@@ -1,21 +1,24 @@
 """A real S3 server for tests: SeaweedFS in one process, on free loopback ports, with data in a folder of its own."""
 
+import atexit
 import ctypes
 import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from deploy.stack.ports import GRPC_OFFSET, LOOPBACK, choose_ports
+import pytest
+
+from deploy.stack.ports import LOOPBACK, choose_ports
+from deploy.stack.s3 import PORTS, server_command
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -25,7 +28,6 @@ SECRET_KEY = "a-secret-that-only-tests-use-0123456789"
 READER_KEY = "WEDSYNCREADER0000000"
 REGION = "eu-test-1"
 
-_PORTS = ("s3", "s3-grpc", "master", "master-grpc", "volume", "volume-grpc", "filer", "filer-grpc", "admin")
 _START_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
@@ -69,7 +71,7 @@ class S3Server:
     def start(self) -> None:
         """Start, and wait until it answers. A port that somebody took in between costs another attempt."""
         for _ in range(3):
-            ports = choose_ports(_PORTS, {}, paired=("admin",))
+            ports = choose_ports(PORTS, {}, paired=("admin",))
             self.port = ports["s3"]
             self._server = self._launch(ports)
             if self._is_ready():
@@ -128,53 +130,22 @@ class S3Server:
 
     def _launch(self, ports: Mapping[str, int]) -> subprocess.Popen[bytes]:
         root = self._root
-        (root / "logs").mkdir(exist_ok=True)
+        # It remembers the ports of the last start, and they may be others' by now.
+        (root / "mini.options").unlink(missing_ok=True)
         everything = ["Admin", "Read", "Write", "List", "Tagging"]
         identities: list[dict[str, Any]] = [
             {"name": name, "credentials": [{"accessKey": key, "secretKey": SECRET_KEY}], "actions": actions}
             for name, key, actions in (("all", ACCESS_KEY, everything), ("reader", READER_KEY, ["Read", "List"]))
         ]
         (root / "s3.json").write_text(json.dumps({"identities": identities}))
-        arguments = [
-            str(Path(sys.executable).parent / "weed"),
-            f"-logdir={root}/logs",
-            "mini",
-            f"-dir={root}",
-            f"-ip={LOOPBACK}",
-            f"-ip.bind={LOOPBACK}",
-            f"-master.port={ports['master']}",
-            f"-master.port.grpc={ports['master-grpc']}",
-            "-master.telemetry=false",
-            "-master.volumeSizeLimitMB=1024",
-            f"-volume.port={ports['volume']}",
-            f"-volume.port.grpc={ports['volume-grpc']}",
-            "-volume.max=0",
-            "-volume.preStopSeconds=1",
-            f"-filer.port={ports['filer']}",
-            f"-filer.port.grpc={ports['filer-grpc']}",
-            f"-filer.localSocket={root}/filer.sock",
-            "-s3",
-            f"-s3.port={ports['s3']}",
-            f"-s3.port.grpc={ports['s3-grpc']}",
-            f"-s3.config={root}/s3.json",
-            f"-s3.localSocket={root}/s3.sock",
-            "-s3.port.iceberg=0",
-            "-s3.port.lance=0",
-            "-s3.autoCreateBucket=false",
-            "-s3.allowDeleteBucketNotEmpty=false",
-            "-webdav=false",
-            "-admin.ui=false",
-            f"-admin.port={ports['admin']}",
-            f"-admin.port.grpc={ports['admin'] + GRPC_OFFSET}",
-        ]
         with (root / "out.log").open("wb") as log:
             return subprocess.Popen(
-                arguments,
+                server_command(root, root / "s3.json", ports),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=root,
-                env=dict(os.environ),
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  # one system call
+                env={"PATH": "/usr/bin:/bin", "HOME": str(root)},
+                preexec_fn=_die_with_parent,  # one system call
             )
 
     def _is_ready(self) -> bool:
@@ -188,3 +159,18 @@ class S3Server:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.02)
         return False
+
+
+@cache
+def _shared_server() -> S3Server:
+    """One server for the whole test run, however many folders of tests use it."""
+    server = S3Server()
+    server.start()
+    atexit.register(server.stop)
+    return server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> S3Server:
+    """A running S3 server; each test makes buckets of its own."""
+    return _shared_server()
