@@ -27,7 +27,7 @@ from benchmarks.seeded import Seeded
 
 GB, MB = 10**9, 10**6
 DEFAULT_WORK = Path("/var/tmp/wedsync-bench")  # disk, and reachable by the user that Postgres runs as
-_VERSION = 1  # part of each cached folder's name: raise it when a corpus changes
+_VERSION = 2  # part of each cached folder's name: raise it when a corpus changes
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,23 @@ def photos(folder: Path, size: int, *, album_size: int = 400) -> None:
 
 
 def tables(folder: Path, size: int, scratch: Path) -> None:
-    """A dump and the relation files of one database, about `size` bytes together."""
+    """A database twice, about `size` bytes in all: as `dump` and as `cluster`, its data folder without log."""
     with Postgres(scratch / "postgres", scratch / "postgres-tools") as postgres:
         postgres.populate(int(size * 0.6), WORDS)
         postgres.dump(scratch / "postgres" / "dump")
-        relation_files = postgres.relation_files()
-        (folder / "relations").mkdir(parents=True)
-        for file in relation_files:
-            shutil.copyfile(file, folder / "relations" / file.name)
-        shutil.copytree(scratch / "postgres" / "dump", folder / "dump", copy_function=shutil.copyfile)
+    shutil.copytree(scratch / "postgres" / "dump", folder / "dump", copy_function=shutil.copyfile)
+    without = shutil.ignore_patterns("pg_wal", "postmaster.*")
+    shutil.copytree(postgres.folder, folder / "cluster", copy_function=shutil.copyfile, ignore=without)
+    shutil.rmtree(scratch / "postgres")
+
+
+def database(folder: Path, size: int, scratch: Path) -> None:
+    """A stopped cluster (`cluster` and `wal`) of about `size` bytes, for `Postgres(template=…)`."""
+    with Postgres(scratch / "postgres", scratch / "postgres-tools") as postgres:
+        postgres.populate(size, WORDS)
+    without = shutil.ignore_patterns("pg_wal")
+    for name in ("cluster", "wal"):
+        shutil.copytree(scratch / "postgres" / name, folder / name, ignore=without)
     shutil.rmtree(scratch / "postgres")
 
 
@@ -129,6 +137,9 @@ def _wedding_large(folder: Path, scratch: Path, scale: float) -> None:
 
 
 KINDS = {
+    "database": _Kind(
+        lambda folder, scratch, scale: database(folder, int(0.4 * GB * scale), scratch), "a stopped server of 400 MB"
+    ),
     "wedding": _Kind(_wedding, "2 GB of photos and 0.5 GB of tables"),
     "wedding-large": _Kind(_wedding_large, "24.5 GB of photos and 0.5 GB of tables"),
     "documents": _Kind(lambda folder, _, scale: documents(folder, int(0.2 * GB * scale)), "200 MB of contracts"),

@@ -26,20 +26,17 @@ CREATE FUNCTION word(n bigint, salt bigint, words text[]) RETURNS text IMMUTABLE
   $$ SELECT words[1 + abs(hashint8extended(n, salt) % array_length(words, 1))] $$;
 CREATE FUNCTION ident(kind text, n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql AS
   $$ SELECT md5(kind || n)::uuid $$;
-CREATE FUNCTION prose(n bigint, words text[], length bigint) RETURNS text IMMUTABLE LANGUAGE sql AS
-  $$ SELECT string_agg(words[floor(array_length(words, 1)
-       ^ (abs(hashint8extended(n, 100 + i) % 1000000) / 1000000.0))::int], ' ')
-     FROM generate_series(1, length) AS i $$;
 CREATE TABLE suppliers (id uuid PRIMARY KEY, name text NOT NULL, trade text NOT NULL, email text NOT NULL UNIQUE,
   settings jsonb NOT NULL, created_at timestamptz NOT NULL);
 CREATE TABLE clients (id uuid PRIMARY KEY, supplier_id uuid NOT NULL REFERENCES suppliers, first_name text NOT NULL,
   last_name text NOT NULL, email text NOT NULL, phone text, address text, wedding_date date NOT NULL,
-  created_at timestamptz NOT NULL);
+  created_at timestamptz NOT NULL) WITH (fillfactor = 85);
 CREATE TABLE bookings (id uuid PRIMARY KEY, client_id uuid NOT NULL REFERENCES clients, supplier_id uuid NOT NULL,
   status text NOT NULL, service text NOT NULL, starts_at timestamptz NOT NULL, price numeric(10,2) NOT NULL,
   notes text, details jsonb NOT NULL, updated_at timestamptz NOT NULL) WITH (fillfactor = 85);
 CREATE TABLE invoices (number bigint PRIMARY KEY, booking_id uuid NOT NULL REFERENCES bookings, issued date NOT NULL,
-  due date NOT NULL, net numeric(10,2) NOT NULL, vat numeric(10,2) NOT NULL, paid boolean NOT NULL, reference text);
+  due date NOT NULL, net numeric(10,2) NOT NULL, vat numeric(10,2) NOT NULL, paid boolean NOT NULL, reference text)
+  WITH (fillfactor = 85);
 """
 _ROWS = """
 INSERT INTO suppliers SELECT ident('supplier', n), initcap(word(n, 1, %(words)s)) || ' ' || word(n, 2, %(trades)s),
@@ -58,7 +55,9 @@ INSERT INTO clients SELECT ident('client', n), ident('supplier', 1 + pick(n, 11,
 INSERT INTO bookings SELECT ident('booking', n), ident('client', 1 + n / 2),
   ident('supplier', 1 + pick(1 + n / 2, 11, %(suppliers)s)), word(n, 22, %(states)s), word(n, 23, %(trades)s),
   timestamptz '2022-01-01 08:00Z' + pick(n, 24, 50000) * interval '1 hour', pick(n, 25, 500000) / 100.0 + 150,
-  prose(n, %(words)s, 4 + pick(n, 26, 30)), jsonb_build_object('guests', 10 + pick(n, 27, 240), 'venue',
+  (SELECT string_agg((%(words)s::text[])[floor(array_length(%(words)s::text[], 1)
+     ^ (abs(hashint8extended(n, 100 + i) %% 1000000)::float8 / 1000000))::int], ' ')
+     FROM generate_series(1, 4 + pick(n, 26, 30)) AS i), jsonb_build_object('guests', 10 + pick(n, 27, 240), 'venue',
   initcap(word(n, 28, %(words)s)) || ' ' || word(n, 29, %(streets)s), 'hours', 2 + pick(n, 30, 12),
   'extras', jsonb_build_array(word(n, 31, %(trades)s), word(n, 32, %(trades)s)), 'source', word(n, 33, %(states)s)),
   timestamptz '2024-01-01 00:00Z' + n * interval '37 s' FROM generate_series(1, %(bookings)s::bigint) n;
@@ -75,11 +74,16 @@ CREATE INDEX ON invoices (booking_id);
 
 
 class Postgres:
-    """One server in one folder, started on entry and stopped on exit. The folder's parents must be traversable."""
+    """One server in one folder, started on entry and stopped on exit. The folder's parents must be traversable.
 
-    def __init__(self, folder: Path, tools_copy: Path) -> None:
+    Below the folder are `cluster` (the data folder) and `wal` (its log, so that backups of the data folder
+    show what changed in the database). `template`: another such folder to start from.
+    """
+
+    def __init__(self, folder: Path, tools_copy: Path, *, template: Path | None = None) -> None:
         self._folder = folder
         self._tools = _reachable_tools(tools_copy)
+        self._template = template
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
@@ -91,10 +95,11 @@ class Postgres:
         self._folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             os.chown(self._folder, _USER, _USER)
-        if not self.folder.exists():
-            self.run(
-                "initdb", "-D", self.folder, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"
-            )
+        if self._template is not None:
+            self._copy(self._template)
+        else:
+            where = ("-D", self.folder, "--waldir", self._folder / "wal", "-U", "postgres", "--auth=trust")
+            self.run("initdb", *where, "--encoding=UTF8", "--locale=C.UTF-8")
         self.start()
         return self
 
@@ -102,6 +107,15 @@ class Postgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _copy(self, template: Path) -> None:
+        for name in ("cluster", "wal"):
+            shutil.copytree(template / name, self._folder / name, ignore=shutil.ignore_patterns("pg_wal"))
+        (self.folder / "pg_wal").symlink_to(self._folder / "wal")
+        if os.geteuid() == 0:
+            for root, folders, files in os.walk(self._folder):
+                for name in (*folders, *files):
+                    os.chown(os.path.join(root, name), _USER, _USER, follow_symlinks=False)
 
     def start(self) -> None:
         """Start the server and wait until it answers. It listens on a unix socket alone."""
@@ -188,13 +202,11 @@ class Postgres:
             cursor.execute("VACUUM (FREEZE, ANALYZE)")
             cursor.execute("CHECKPOINT")
 
-    def relation_files(self, database: str = "wedding") -> list[Path]:
-        """The files of that database's tables and indexes, as they stand after the last checkpoint."""
-        with self.connect(database) as connection:
-            row = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
-        if row is None:
-            raise RuntimeError("the database has no row in pg_database")
-        return sorted((self.folder / "base" / str(row[0])).iterdir())
+    def relation_files(self) -> list[Path]:
+        """The files of the cluster's tables and indexes, of all databases and the shared ones."""
+        return sorted(
+            path for place in ("base", "global") for path in (self.folder / place).rglob("*") if path.is_file()
+        )
 
     def dump(self, target: Path) -> None:
         """`pg_dump -Fd -Z0`: one uncompressed file per table."""

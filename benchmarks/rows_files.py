@@ -32,7 +32,9 @@ def first_backup(bench: Bench) -> Iterator[Figure]:
         if medium == "disk":
             ours = median_of(results["wedsync"], "wall_seconds")
             bound = sizes["wedsync"] / rate
-            note = f"the disk itself needs {bound:.1f} s for what we store ({rate / 1e6:.0f} MB/s fsync'd); we {ours:.1f} s"
+            note = (
+                f"the disk alone needs {bound:.1f} s for what we store ({rate / 1e6:.0f} MB/s fsync'd); we {ours:.1f} s"
+            )
         yield _versus(f"first-backup-{medium}", f"first backup, {medium}", speed, floor, aim, results, note=note)
         if medium == "tmpfs":
             yield _share(results, "cpu_seconds", "first-backup-cpu", "its CPU seconds", 50, 33)
@@ -119,7 +121,7 @@ def compression(bench: Bench) -> Iterator[Figure]:
     classes = {
         "photos": wedding.folder / "photos",
         "database dump": wedding.folder / "tables" / "dump",
-        "database relation files": wedding.folder / "tables" / "relations",
+        "database files": wedding.folder / "tables" / "cluster",
         "documents": contracts.folder,
     }
     for name, source in classes.items():
