@@ -11,6 +11,12 @@ from contracts.sealed import Sealed
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 LocationName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
+# The names under which fields are sealed and digested (`chassis.sealing`). Pinned: every box is bound to its field's.
+NAME_FIELD = "configuration.name"
+SOURCE_IDENTIFIER_FIELD = "configuration.source-identifier"
+WEDDING_DATE_FIELD = "configuration.wedding-date"
+NAME_DIGEST = "configuration.name"
+
 
 class SourceType(StrEnum):
     """What is backed up."""
