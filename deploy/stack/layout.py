@@ -16,7 +16,6 @@
 All of it is 0700 and 0600: the home's owner alone.
 """
 
-import os
 import stat
 from pathlib import Path
 
@@ -28,8 +27,6 @@ from contracts.errors import PlatformError
 from deploy.stack.files import write_atomically
 
 VERSION = 1
-HOME_SETTING = "WEDSYNC_HOME"
-DEFAULT_HOME = ".wedsync"
 
 
 class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -133,11 +130,6 @@ class Layout:
     def gateway_url(self) -> str:
         """Where the API is found."""
         return f"http://127.0.0.1:{self.port('gateway')}"
-
-
-def home_of(chosen: str | None) -> Path:
-    """The home that a command line means: the option, else WEDSYNC_HOME, else ./.wedsync."""
-    return Path(chosen or os.environ.get(HOME_SETTING) or DEFAULT_HOME).absolute()
 
 
 def _require_empty(home: Path) -> None:

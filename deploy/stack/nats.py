@@ -102,7 +102,10 @@ def _configure(layout: Layout) -> None:
 
     public = make_seeds(layout)
     settings = ServerSettings(
-        port=layout.port(NAME), store_dir=layout.nats_data, name=f"wedsync-{layout.remembered.instance[-12:]}"
+        port=layout.port(NAME),
+        # Relative to the server's folder: NATS's configuration cannot name every path that a system can.
+        store_dir=Path(),
+        name=f"wedsync-{layout.remembered.instance[-12:]}",
     )
     write_atomically(layout.nats_conf, render(settings, {public[each.name]: each for each in identities()}))
 

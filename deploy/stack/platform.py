@@ -4,6 +4,7 @@ This is the composition root of the stack; `wedsync-backup up` and the tests run
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from deploy.stack.identity_provider import install_identity_provider
 from deploy.stack.install import install_steps
 from deploy.stack.layout import Layout
 from deploy.stack.locations import write_registry
+from deploy.stack.logs import rotate
 from deploy.stack.part import Part, Step
 from deploy.stack.ports import choose_ports
 from deploy.stack.process_identity import ProcessIdentity
@@ -29,6 +31,8 @@ from deploy.stack.secrets import Secrets, open_secrets
 from deploy.stack.state import Condition, HomeLock, StackState, read_state, write_state
 from deploy.stack.supervisor import Supervisor
 
+SUPERVISOR = "supervisor"
+"""The name of the supervisor's own log."""
 LEFTOVER_SECONDS = 20.0
 """How long parts of a supervisor that was killed may take to end by themselves."""
 
@@ -49,6 +53,7 @@ async def run_platform(
     lock = HomeLock(layout.lock_file)
     if not lock.acquire():
         raise _running_already(layout)
+    say = _noting(layout, say)
     try:
         await _end_leftovers(layout, say)
         secrets = prepare(layout)
@@ -61,6 +66,20 @@ async def run_platform(
         await supervisor.run(stop, started=None if started is None else lambda seconds: started(layout, seconds))
     finally:
         lock.release()
+
+
+def _noting(layout: Layout, say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say`, which also keeps a log of what happened to the parts."""
+    path, clock = layout.log(SUPERVISOR), SystemClock()
+
+    def note(line: str) -> None:
+        with contextlib.suppress(OSError):
+            rotate(path)
+            with path.open("a") as log:
+                log.write(f"{clock.now():%Y-%m-%dT%H:%M:%S.%fZ} {line}\n")
+        say(line)
+
+    return note
 
 
 def prepare(layout: Layout) -> Secrets:

@@ -31,12 +31,7 @@ def open_secrets(layout: Layout, *, roles: Sequence[str], regions: Sequence[str]
     path = layout.secrets_file
     if not path.exists():
         write_once(path, msgspec.json.encode(Secrets(postgres_admin=_password())))
-    try:
-        kept = msgspec.json.decode(path.read_bytes(), type=Secrets)
-    except msgspec.MsgspecError as error:
-        raise PlatformError(
-            errors.HOME_UNUSABLE, f"{path} cannot be understood", hint="Restore keys/secrets.json from a copy."
-        ) from error
+    kept = read_secrets(layout)
     before = msgspec.json.encode(kept)
     for role in roles:
         kept.postgres_roles.setdefault(role, _password())
@@ -46,6 +41,17 @@ def open_secrets(layout: Layout, *, roles: Sequence[str], regions: Sequence[str]
     if msgspec.json.encode(kept) != before:
         write_atomically(path, msgspec.json.format(msgspec.json.encode(kept), indent=2))
     return kept
+
+
+def read_secrets(layout: Layout) -> Secrets:
+    """The secrets of a home that was started before. Raises HOME_UNUSABLE where they are missing or damaged."""
+    path = layout.secrets_file
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Secrets)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise PlatformError(
+            errors.HOME_UNUSABLE, f"{path} cannot be read", hint="Restore keys/secrets.json from a copy."
+        ) from error
 
 
 def _password() -> str:

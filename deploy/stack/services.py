@@ -17,8 +17,9 @@ from deploy.stack.part import Part
 from deploy.stack.probes import http_ready, service_ready
 from deploy.stack.secrets import Secrets
 
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "WEDSYNC_LOG_LEVEL")
-PASSED_ON_PREFIXES = ("COVERAGE_", "WEDSYNC_OTEL_", "WEDSYNC_WORKER_", "WEDSYNC_GATEWAY_")
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE")
+PASSED_ON_PREFIXES = ("COVERAGE_", "WEDSYNC_")
+"""What the caller has set of the platform's settings reaches the processes, but for those that the stack decides."""
 
 
 @dataclass(frozen=True, kw_only=True)

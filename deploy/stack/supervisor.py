@@ -162,7 +162,7 @@ class Supervisor:
             raise self._refusal(part, f"{part.name} ended with {_exit_in_words(code)} before it was ready")
 
     def _refusal(self, part: Part, message: str) -> PlatformError:
-        tail = last_lines(part.log, 3)
+        tail = list(dict.fromkeys(last_lines(part.log, 3)))
         last_words = f"; its last words: {' | '.join(tail)}" if tail else ""
         return PlatformError(errors.STACK_FAILED, f"{message}{last_words}", part=part.name, log=str(part.log))
 
