@@ -68,6 +68,12 @@ PORTS = (
 )  # fmt: skip
 """What one server listens on; `admin` plus `GRPC_OFFSET` is taken as well."""
 
+# What the platform's own identity may do in its bucket. Locks can be set and extended; bypassing one is nobody's.
+_INSIDE = (
+    "Read", "Write", "List", "Tagging",
+    "GetBucketObjectLockConfiguration", "GetObjectRetention", "PutObjectRetention",
+    "GetObjectLegalHold", "PutObjectLegalHold",
+)  # fmt: skip
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _BUCKET_SECONDS = 30.0
 
@@ -171,7 +177,7 @@ def _identities(secrets: Secrets, region: Region) -> bytes:
         pair = {"accessKey": credentials.access_key_id, "secretKey": credentials.secret_access_key}
         return {"name": name, "credentials": [pair], "actions": actions}
 
-    inside = [f"{action}:{region.bucket}" for action in ("Read", "Write", "List", "Tagging")]
+    inside = [f"{action}:{region.bucket}" for action in _INSIDE]
     return msgspec.json.encode(
         {
             "identities": [
