@@ -1,12 +1,142 @@
-"""The commit log of one tier: numbered entries, created conditionally, chained and signed. (Signatures first.)"""
+"""The commit log of one tier: numbered entries, created conditionally, chained and signed.
+
+Promise: of several writers exactly one creates entry n, and it had read all entries before n when it
+decided what n says. So every rule that `append`'s caller checks against the state holds for the history as
+a whole, without locks and without clocks. An acknowledgement that got lost is recognised by the store (its
+bytes are ours) or, after a crash, by the run token in the entry. The proof is in docs/repository-format.md.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Final
+
+from repository import crypto
+from repository.errors import AlreadyExists, Damaged, LogContended, ObjectMissing, Truncated, UnknownKey
+from repository.keys import KeyRing
+from repository.log_entry import (
+    LOG_PREFIX,
+    Begun,
+    Body,
+    Entry,
+    decode_entry,
+    encode_entry,
+    entry_number,
+    entry_object_key,
+)
+from repository.log_state import Head, LogFault, LogState
+from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
+from repository.tiers.port import ObjectStore
+
+__all__ = ["CommitLog", "Head", "LogFault", "LogState"]
+
+ATTEMPTS_MAX: Final = 100
+PARALLEL_READS: Final = 16
 
 
-class Head(NamedTuple):
-    """The last entry of a log: its number (0: none) and the SHA-256 of its bytes."""
+class CommitLog:
+    """Reads and appends. Thread-safe; `state` is replaced, never changed while somebody reads it.
 
-    number: int
-    digest: bytes
+    `genesis` is the SHA-256 of the config's bytes, which entry 1 names as its previous one.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        ring: KeyRing,
+        verifier: crypto.Verifier,
+        genesis: bytes,
+        clock: Clock = SYSTEM_CLOCK,
+        randomness: Randomness = SYSTEM_RANDOMNESS,
+    ) -> None:
+        self._store = store
+        self._ring = ring
+        self._verifier = verifier
+        self._genesis = genesis
+        self._clock = clock
+        self._randomness = randomness
+        self._lock = threading.Lock()
+        self.state = LogState(ring.root.repository_id, genesis)
+
+    def refresh(self) -> LogState:
+        """Read the entries behind the head. Raises what the store raises, never `Damaged`: see `state.faults`."""
+        with self._lock:
+            self._read_on()
+            return self.state
+
+    def reload(self) -> LogState:
+        """Forget everything and read the whole log."""
+        with self._lock:
+            self.state = LogState(self._ring.root.repository_id, self._genesis)
+            self._read_on()
+            return self.state
+
+    def begin(self) -> None:
+        """Write entry 1, unless there is one. Raises as `append`."""
+        self.append(lambda _: None)
+
+    def append(self, decide: Callable[[LogState], Body | None], *, lock_until: datetime | None = None) -> Entry | None:
+        """Append what `decide` makes of the newest state; None from it ends the matter without an entry.
+
+        A log that is empty is begun first.
+
+        `decide` is called again whenever another writer was faster; what it raises leaves. Raises `Damaged`
+        (the log has faults: repair it first), `LogContended`, and what the store raises; after `retry = later`
+        the entry may nevertheless be there, and the next `append` finds it in the state.
+        """
+        with self._lock:
+            for _ in range(ATTEMPTS_MAX):
+                self._read_on()
+                if self.state.faults:
+                    fault = self.state.faults[0]
+                    raise Damaged("commit log is damaged and takes no entries", number=fault.number) from fault.error
+                try:
+                    if not self.state.head.number:
+                        self._create(Begun(time_ns=self._clock.now_ns()), lock_until)
+                    body = decide(self.state)
+                    return None if body is None else self._create(body, lock_until)
+                except AlreadyExists:
+                    continue
+            raise LogContended("other writers were faster each time", attempts=ATTEMPTS_MAX)
+
+    def replace_fault(self, body: Body, number: int, previous: bytes) -> None:
+        """Put a bridge in the place of a faulty entry; for repair alone, followed by `reload`."""
+        with self._lock:
+            buffer = self._encoded(body, number, previous)
+            self._store.put(entry_object_key(number), buffer, sha256=crypto.sha256(buffer))
+
+    def _encoded(self, body: Body, number: int, previous: bytes) -> bytes:
+        root = self._ring.root
+        return encode_entry(body, number, previous, root, root.signer(), self._randomness)
+
+    def _create(self, body: Body, lock_until: datetime | None) -> Entry:
+        number, previous = self.state.head.number + 1, self.state.next_previous
+        buffer = self._encoded(body, number, previous)
+        digest = crypto.sha256(buffer)
+        self._store.put(entry_object_key(number), buffer, sha256=digest, if_absent=True, lock_until=lock_until)
+        entry = Entry(number, previous, digest, body)
+        self.state = self.state.with_entries([entry])
+        return entry
+
+    def _read_on(self) -> None:
+        """Read every entry behind the head, up to the highest number that the store lists."""
+        first = self.state.head.number + 1
+        listed = self._store.list(LOG_PREFIX, after=entry_object_key(first - 1))
+        last = max((number for info in listed if (number := entry_number(info.key)) is not None), default=0)
+        if last >= first:
+            self.state = self.state.with_entries(self._entries(range(first, last + 1)))
+
+    def _entries(self, numbers: range) -> Iterable[Entry | LogFault]:
+        if len(numbers) == 1:
+            return [self._entry(numbers[0])]
+        with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="log-read") as pool:
+            return list(pool.map(self._entry, numbers))
+
+    def _entry(self, number: int) -> Entry | LogFault:
+        try:
+            return decode_entry(self._store.get(entry_object_key(number)), number, self._ring, self._verifier)
+        except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+            return LogFault(number, error)

@@ -205,9 +205,7 @@ def decode_frame_header(buffer: Buffer, offset: int = 0) -> FrameHeader:
         raise Damaged("frame is shorter than its header", offset=offset, length=len(buffer))
     ordinal, raw, stored, count, content_class, compression, digest = _FRAME_HEADER.unpack_from(buffer, offset)
     try:
-        header = FrameHeader(
-            ordinal, raw, stored, count, ContentClass(content_class), Compression(compression), digest
-        )
+        header = FrameHeader(ordinal, raw, stored, count, ContentClass(content_class), Compression(compression), digest)
     except ValueError:
         raise Damaged("frame has an unknown class or compression", ordinal=ordinal) from None
     if count == 0 or stored < TAG_LENGTH or raw > CHUNK_LENGTH_MAX:

@@ -1,20 +1,41 @@
 """The index: where each chunk is.
 
-Rows live in sorted column segments (`index_segment.py`), 52 bytes a chunk, without a Python object per
-chunk. A lookup costs a microsecond or two. All methods may be called from several threads.
+Promise: a lookup costs a microsecond or two and no Python object per chunk is kept. Rows live in sorted
+column segments (`index_segment.py`, 52 bytes a chunk); the session's new rows wait in a buffer of at most
+`BUFFER_ROWS` and then become such segments too, merged so that their number grows with the logarithm of the
+rows. Segments beyond `resident_bytes_max` lie in memory-mapped temporary files, so that the kernel can drop
+their pages. All methods may be called from several threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+import threading
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
-from repository.format import FrameEntry
+from repository.format import FRAME_HEADER_LENGTH, ID_LENGTH, FrameEntry
+from repository.index_segment import (
+    SPLIT_ID,
+    Columns,
+    Run,
+    Segment,
+    Stored,
+    encode_segment,
+    in_mapped_file,
+    merged,
+    runs_of,
+)
+
+BUFFER_ROWS: Final = 1 << 15
+RESIDENT_BYTES_MAX: Final = 128 << 20
 
 
 class Location(NamedTuple):
-    """Where one chunk's plaintext is: `frame_length` bytes at `frame_offset` of the pack are the whole
-    frame (header, ciphertext, tag); the chunk is `chunk_length` bytes at `chunk_offset` of its raw bytes.
+    """Where one chunk's plaintext is.
+
+    `frame_length` bytes at `frame_offset` of the pack are the whole frame (header, ciphertext, tag); the
+    chunk is `chunk_length` bytes at `chunk_offset` of the frame's raw bytes.
     """
 
     pack_id: bytes
@@ -24,40 +45,195 @@ class Location(NamedTuple):
     chunk_length: int
 
 
+class _Buffer:
+    """The newest rows of a session, by id."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, Location] = {}
+        self.again: list[tuple[bytes, Location]] = []
+        """Rows whose chunk the buffer had already, in another pack."""
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.again)
+
+    def add(self, chunk_id: bytes, location: Location) -> None:
+        present = self.rows.setdefault(chunk_id, location)
+        if present is not location and present != location:
+            self.again.append((chunk_id, location))
+
+    def encode(self) -> bytearray:
+        import numpy as np
+
+        rows = [*self.rows.items(), *self.again]
+        numbers_by_pack: dict[bytes, int] = {}
+        cells = array("I")
+        for _, (pack_id, *places) in rows:
+            cells.append(numbers_by_pack.setdefault(pack_id, len(numbers_by_pack)))
+            cells.extend(places)
+        ids = np.frombuffer(b"".join(chunk_id for chunk_id, _ in rows), ">u8").reshape(len(rows), 4)
+        records = np.frombuffer(cells, "=u4").reshape(len(rows), 5)
+        return encode_segment(Columns(list(numbers_by_pack), ids, records))
+
+
 class Index:
-    """Segments of committed chunks and the session's new ones."""
+    """Segments of committed chunks and the session's new ones.
+
+    `shared`: segments that other indexes use too; they are not copied.
+    """
+
+    def __init__(self, shared: Sequence[Segment] = (), *, resident_bytes_max: int = RESIDENT_BYTES_MAX) -> None:
+        self._lock = threading.Lock()
+        self._segments: list[Segment] = list(shared)
+        self._committed: tuple[Run, ...] = tuple(runs_of(self._segments))
+        self._fresh: tuple[Run, ...] = ()
+        self._buffer = _Buffer()
+        self._excluded: frozenset[bytes] = frozenset()
+        self._pack_ids: set[bytes] | None = None
+        self._new_pack_ids: set[bytes] = set()
+        self._resident_bytes = 0
+        self._resident_bytes_max = resident_bytes_max
+
+    # Looking up
+
+    def _places(self, chunk_id: bytes) -> Iterator[Location]:
+        # The buffer is read before the runs, and a row leaves it only after a run has it: a lookup that races
+        # with a flush may see a row twice, never not at all.
+        buffer = self._buffer
+        found = buffer.rows.get(chunk_id)
+        if found is not None:
+            yield found
+            yield from (location for other_id, location in buffer.again if other_id == chunk_id)
+        prefix, rest = SPLIT_ID.unpack(chunk_id)
+        for runs in (self._fresh, self._committed):
+            for run in runs:
+                segment = run.segment_for(prefix)
+                row = segment.find(prefix, rest)
+                while row >= 0:
+                    yield Location._make(segment.row(row))
+                    row = segment.find(prefix, rest, row)
 
     def lookup(self, chunk_id: bytes) -> Location | None:
         """Where the chunk is, or None. Packs that are marked for deletion do not count."""
-        raise NotImplementedError
-
-    def contains(self, chunk_id: bytes) -> bool:
-        """Whether the chunk is known, without telling where."""
-        raise NotImplementedError
+        if self._excluded:
+            for location in self._places(chunk_id):
+                if location.pack_id not in self._excluded:
+                    return location
+            return None
+        return self.lookup_any(chunk_id)
 
     def lookup_any(self, chunk_id: bytes) -> Location | None:
         """As `lookup`, but packs that are marked count too (for restore)."""
-        raise NotImplementedError
+        found = self._buffer.rows.get(chunk_id)
+        if found is not None:
+            return found
+        prefix, rest = SPLIT_ID.unpack(chunk_id)
+        for runs in (self._fresh, self._committed):
+            for run in runs:
+                segment = run.segment_for(prefix)
+                row = segment.find(prefix, rest)
+                if row >= 0:
+                    return Location._make(segment.row(row))
+        return None
+
+    def lookup_all(self, chunk_id: bytes) -> list[Location]:
+        """Every place that holds the chunk: two writers may have stored it in two packs."""
+        return list(dict.fromkeys(self._places(chunk_id)))
+
+    def contains(self, chunk_id: bytes) -> bool:
+        """Whether `lookup` would find the chunk."""
+        if self._excluded:
+            return self.lookup(chunk_id) is not None
+        if chunk_id in self._buffer.rows:
+            return True
+        prefix, rest = SPLIT_ID.unpack(chunk_id)
+        for runs in (self._fresh, self._committed):
+            for run in runs:
+                if run.segment_for(prefix).find(prefix, rest) >= 0:
+                    return True
+        return False
+
+    def __len__(self) -> int:
+        """Rows; a chunk that lies in two packs counts twice."""
+        return len(self._buffer) + sum(run.rows for run in (*self._fresh, *self._committed))
+
+    def segments(self) -> list[Segment]:
+        """The committed segments."""
+        return list(self._segments)
+
+    def pack_ids(self) -> set[bytes]:
+        """The packs that rows point at, the session's included. The set is the caller's own."""
+        with self._lock:
+            if self._pack_ids is None:
+                self._pack_ids = {pack_id for segment in self._segments for pack_id in segment.pack_ids()}
+            return self._pack_ids | self._new_pack_ids
+
+    def excluded_packs(self) -> frozenset[bytes]:
+        """The packs that `exclude_packs` named."""
+        return self._excluded
+
+    # Changing
+
+    def exclude_packs(self, pack_ids: Iterable[bytes]) -> None:
+        """From now on, rows that point at exactly these packs do not count in `lookup` and `contains`."""
+        self._excluded = frozenset(pack_ids)
 
     def add_pack(self, pack_id: bytes, frames: Sequence[FrameEntry]) -> None:
         """Make the chunks of a pack of this session known."""
-        raise NotImplementedError
+        with self._lock:
+            buffer = self._buffer
+            for frame in frames:
+                length = FRAME_HEADER_LENGTH + frame.header.stored_length
+                chunk_offset = 0
+                ids = frame.chunk_ids
+                for number, chunk_length in enumerate(frame.chunk_lengths):
+                    buffer.add(
+                        ids[number * ID_LENGTH : (number + 1) * ID_LENGTH],
+                        Location(pack_id, frame.offset, length, chunk_offset, chunk_length),
+                    )
+                    chunk_offset += chunk_length
+                if len(buffer) >= BUFFER_ROWS:
+                    buffer = self._flush()
+            self._new_pack_ids.add(pack_id)
 
-    def pack_ids(self) -> set[bytes]:
-        """The packs that rows point at, the session's included."""
-        raise NotImplementedError
+    def set_segments(self, segments: Sequence[Segment]) -> None:
+        """Let exactly these be the committed segments; the session's new rows stay."""
+        with self._lock:
+            self._segments = list(segments)
+            self._committed = tuple(runs_of(self._segments))
+            self._pack_ids = None
 
-    def take_new_segments(self) -> list[bytes]:
-        """The session's rows since the last call, as encoded segments (plaintext) of bounded size."""
-        raise NotImplementedError
+    def take_new_segments(self) -> list[Segment]:
+        """The session's rows since the last call, in segments of bounded size.
 
-    def load_segment(self, body: bytes) -> None:
-        """Add an encoded segment (plaintext)."""
-        raise NotImplementedError
+        They count as committed from now on: the caller stores them before the snapshot that needs them.
+        """
+        with self._lock:
+            self._flush()
+            fresh = [segment for run in self._fresh for segment in run.segments]
+            if len(self._fresh) > 1:
+                fresh = [Segment(self._placed(body)) for body in merged(fresh)]
+            self._adopt(fresh)
+            self._fresh = ()
+            return fresh
 
-    def exclude_packs(self, pack_ids: Iterable[bytes]) -> None:
-        """Rows that point at these packs no longer count in `lookup` and `contains`."""
-        raise NotImplementedError
+    def _adopt(self, segments: Sequence[Segment]) -> None:
+        self._segments.extend(segments)
+        self._committed = tuple(runs_of(self._segments))
+        self._pack_ids = None
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    def _flush(self) -> _Buffer:
+        """Turn the buffer into a segment; merge while the last two runs are of a size."""
+        if len(self._buffer):
+            fresh = [*self._fresh, Run([Segment(self._placed(self._buffer.encode()))])]
+            while len(fresh) > 1 and fresh[-2].rows < 2 * fresh[-1].rows:
+                both = [*fresh.pop().segments, *fresh.pop().segments]
+                fresh.append(Run([Segment(self._placed(body)) for body in merged(both)]))
+            self._fresh = tuple(fresh)
+            self._buffer = _Buffer()
+        return self._buffer
+
+    def _placed(self, body: bytes | bytearray) -> Stored:
+        if self._resident_bytes + len(body) > self._resident_bytes_max:
+            return in_mapped_file(body)
+        self._resident_bytes += len(body)
+        return body

@@ -113,6 +113,7 @@ def decode_wrapped_key(record: KeyRecord) -> WrappedKey:
     """Read a key object. Raises `Damaged` (also when it lies under another key's name)."""
     try:
         key = msgspec.json.decode(record.body, type=WrappedKey)
+        bytes.fromhex(key.repository_id)
         lengths = (len(bytes.fromhex(key.key_id)), len(bytes.fromhex(key.kek_id)), len(bytes.fromhex(key.wrapped)))
     except (msgspec.DecodeError, ValueError):
         raise Damaged("key object cannot be read", object_key=record.object_key) from None
@@ -135,9 +136,7 @@ def wrap(keys: DomainKeys, provider: KeyProvider) -> WrappedKey:
         raise LimitExceeded("name of a key domain is too long", length=len(domain))
     payload = _PAYLOAD.pack(keys._master, keys.generation, len(domain)) + domain  # noqa: SLF001 - the ring's own
     wrapped = provider.wrap(payload, _associated_data(keys.repository_id, keys.key_id, kek_id))
-    return WrappedKey(
-        FORMAT_VERSION, keys.repository_id.hex(), keys.key_id.hex(), kek_id.hex(), wrapped.hex()
-    )
+    return WrappedKey(FORMAT_VERSION, keys.repository_id.hex(), keys.key_id.hex(), kek_id.hex(), wrapped.hex())
 
 
 def unwrap(key: WrappedKey, repository_id: bytes, provider: KeyProvider) -> DomainKeys:
@@ -217,7 +216,9 @@ def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvi
     damaged: list[str] = []
     for record in records:
         try:
-            opened.append(unwrap(decode_wrapped_key(record), repository_id, provider))
+            key = decode_wrapped_key(record)
+            if bytes.fromhex(key.repository_id) == repository_id:  # else left by an interrupted `init`
+                opened.append(unwrap(key, repository_id, provider))
         except WrongKey:
             continue
         except Damaged:

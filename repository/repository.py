@@ -1,76 +1,106 @@
-"""A repository over its tiers: init, open with whatever answers, snapshots. (Signatures first.)"""
+"""A repository over its tiers: created, opened with whatever answers, its snapshots found.
+
+Promise: one whole tier and a key open the repository; a dead, damaged, foreign or rolled-back tier is listed
+with its state and stops nothing. A tier's rollback is noticed against the heads that the other tiers' entries
+bear witness to, and against heads that the caller remembers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
+from concurrent.futures import ThreadPoolExecutor
 
-from repository.commit_log import Head
+from repository import compaction, crypto, opening, pending
+from repository.chunker import ChunkerParameters
+from repository.commit_log import CommitLog, Head
+from repository.config import CONFIG_KEY, RepositoryConfig, encode_config, make_config
+from repository.errors import (
+    AlreadyExists,
+    NoUsableTier,
+    Replayed,
+    RepositoryExists,
+    SnapshotNotFound,
+)
+from repository.format import REPOSITORY_ID_LENGTH
 from repository.index import Index
-from repository.keys import KeyProvider, KeyRing
+from repository.index_segment import Segment
+from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, new_keys, wrap
+from repository.open_tier import OpenTier, TierState
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
-from repository.snapshot import Snapshot, SnapshotManifest
+from repository.segments import SealedSegment, SegmentCache, seal_segment
+from repository.snapshot import Snapshot
 from repository.tiers.port import ObjectStore
 
+__all__ = ["Head", "OpenTier", "Repository", "SealedSegment", "Snapshot", "TierState"]
 
-class TierState(StrEnum):
-    """What a tier is good for."""
-
-    READY = "ready"  # reads and writes
-    EMPTY = "empty"  # answers, holds no repository: `add_tier` makes it one, catch-up fills it
-    UNREACHABLE = "unreachable"  # does not answer
-    FOREIGN = "foreign"  # holds another repository
-    DAMAGED = "damaged"  # config, keys, log or index cannot be read; restores object by object
-    REPLAYED = "replayed"  # shows an older or other history than was seen: read with care, never write
-
-
-class OpenTier:
-    """One tier of an open repository."""
-
-    name: str
-    store: ObjectStore
-    state: TierState
-    error: Exception | None
-    index: Index
-
-    def commit_snapshot(
-        self,
-        manifest: SnapshotManifest,
-        *,
-        new_segments: Sequence[bytes] = (),
-        packs: Iterable[bytes] = (),
-        index: Index | None = None,
-    ) -> Snapshot:
-        """Commit a snapshot whose packs are on this tier already; returns it as committed.
-
-        `new_segments`: sealed segments (`Repository.seal_segments`), stored here first. `packs`: ids of all packs
-        that the snapshot references. A run token that is committed already gives the earlier
-        snapshot back. Raises `PackMarked`, `TierBehind`, `LogContended` and the store's errors.
-        """
-        raise NotImplementedError
-
-    def lacks(self, pack_ids: Iterable[bytes]) -> set[bytes]:
-        """Which of these packs this tier's index does not know."""
-        raise NotImplementedError
+LATEST = "latest"
 
 
 class Repository:
-    """An open repository. Thread-safe."""
+    """An open repository. Thread-safe. Use as a context manager or call `close`."""
 
-    id: bytes
-    keys: KeyRing
-    tiers: list[OpenTier]
+    def __init__(
+        self,
+        ring: KeyRing,
+        config: RepositoryConfig,
+        genesis: bytes,
+        probes: Sequence[opening.Probe],
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self.id = ring.root.repository_id
+        self.keys = ring
+        self.config = config
+        self.clock = clock
+        self.randomness = randomness
+        self._cache = SegmentCache(ring)
+        verifier = crypto.Verifier(bytes.fromhex(config.public_key))
+        self.tiers: list[OpenTier] = []
+        for probe in probes:
+            log = CommitLog(probe.store, ring, verifier, genesis, clock, randomness)
+            damage = probe.error if probe.state is TierState.DAMAGED else None
+            tier = OpenTier(probe.store, log, self._cache, clock, damage)
+            tier.set_state(probe.state, probe.error)
+            self.tiers.append(tier)
+        for tier in self.tiers:
+            tier.peers = self.tiers
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Creating and opening
 
     @staticmethod
     def init(
         stores: Sequence[ObjectStore],
         key_provider: KeyProvider,
         *,
+        chunker: ChunkerParameters | None = None,
         clock: Clock = SYSTEM_CLOCK,
         randomness: Randomness = SYSTEM_RANDOMNESS,
     ) -> Repository:
-        """Create a repository on all these tiers, and open it. Raises `RepositoryExists`."""
-        raise NotImplementedError
+        """Create a repository on all these tiers, which have to answer and be empty, and open it.
+
+        After a crash in between, `open` works with the tiers that were finished; `add_tier` does the others.
+        Raises `RepositoryExists` and the stores' errors.
+        """
+        for probe in opening.probe_all(stores):
+            if probe.state is not TierState.EMPTY:
+                if probe.state is TierState.UNREACHABLE and probe.error is not None:
+                    raise probe.error
+                raise RepositoryExists("tier is not empty", tier=probe.store.name, state=probe.state.value)
+        root = new_keys(randomness.token_bytes(REPOSITORY_ID_LENGTH), randomness=randomness)
+        config = encode_config(make_config(root, chunker or ChunkerParameters()), root)
+        wrapped = wrap(root, key_provider)
+        for store in stores:
+            _write_beginnings(store, config, [KeyRecord(wrapped.object_key, wrapped.encode())])
+        repository = Repository.open(stores, key_provider, clock=clock, randomness=randomness)
+        for tier in repository.ready_tiers():
+            tier.log.begin()
+        return repository
 
     @staticmethod
     def open(
@@ -81,52 +111,154 @@ class Repository:
         randomness: Randomness = SYSTEM_RANDOMNESS,
         known_heads: Mapping[str, Head] | None = None,
     ) -> Repository:
-        """Open what answers; a dead tier is listed with its state and does not stop the others.
+        """Open what answers. `known_heads`: by tier name, heads that were seen before (`tier.log.state.head`).
 
-        Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`.
+        Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `UnsupportedFormat`, `KeyUnavailable`.
         """
-        raise NotImplementedError
+        ring, config, probes = opening.agree(opening.probe_all(stores), key_provider)
+        repository = Repository(ring, config.config, config.digest, probes, clock, randomness)
+        repository.load()
+        repository.detect_replays(known_heads or {})
+        if not repository.readable_tiers():
+            raise NoUsableTier("no tier can be read", tiers=repository.states())
+        return repository
 
-    def tier(self, name: str) -> OpenTier:
-        """The tier of this name. Raises `NoUsableTier`."""
-        raise NotImplementedError
+    def load(self) -> None:
+        """Read logs and indexes anew, all tiers at once."""
+        own = [tier for tier in self.tiers if tier.state in (TierState.READY, TierState.DAMAGED)]
+        if own:
+            with ThreadPoolExecutor(len(own), thread_name_prefix="tier-load") as pool:
+                list(pool.map(OpenTier.load, own))
 
-    def usable_tiers(self) -> list[OpenTier]:
-        """Tiers in state READY, in the order given."""
-        raise NotImplementedError
+    def detect_replays(self, known_heads: Mapping[str, Head]) -> None:
+        """Set REPLAYED where a tier shows less, or other, than what was seen of it."""
+        readable = self.readable_tiers()
+        for tier in readable:
+            state = tier.log.state
+            seen = [known_heads[tier.name]] if tier.name in known_heads else []
+            if state.tier_id is not None:
+                witnesses = (peer.log.state.witnesses.get(state.tier_id) for peer in readable if peer is not tier)
+                seen += [head for head in witnesses if head is not None]
+            for head in filter(state.contradicts, seen):
+                shown = state.head.number
+                error = Replayed("tier shows another history", tier=tier.name, seen=head.number, shown=shown)
+                tier.set_state(TierState.REPLAYED, error)
 
-    def session_index(self) -> Index:
-        """The index that a backup deduplicates against: of the usable tiers' indexes, the one with the most chunks.
-
-        It shares the tiers' segments (no copy) and takes the session's new packs by `add_pack`.
-        A usable tier that `lacks(session.pack_ids())` is behind: it needs catch-up before the commit.
-        """
-        raise NotImplementedError
-
-    def seal_segments(self, plain: Sequence[bytes]) -> list[bytes]:
-        """Segments sealed once for all tiers: the same object, of the same name, goes to each."""
-        raise NotImplementedError
-
-    def begin_writing(self, writer_token: bytes) -> None:
-        """Leave a pending marker on each usable tier, after adopting what an earlier writer left unfinished."""
-        raise NotImplementedError
-
-    def end_writing(self, writer_token: bytes) -> None:
-        """Remove the markers, own and adopted, on each tier that has committed."""
-        raise NotImplementedError
-
-    def snapshots(self) -> list[Snapshot]:
-        """All snapshots that any readable tier has, oldest first."""
-        raise NotImplementedError
-
-    def find_snapshot(self, name: str) -> Snapshot:
-        """By `latest` or an unambiguous prefix of the id. Raises `SnapshotNotFound`."""
-        raise NotImplementedError
-
-    def tiers_with(self, snapshot: Snapshot) -> list[OpenTier]:
-        """Readable tiers on which the snapshot is committed."""
-        raise NotImplementedError
+    def add_tier(self, tier: OpenTier) -> None:
+        """Make an EMPTY tier one of this repository's; it is behind until caught up. May be repeated."""
+        if tier.state is not TierState.EMPTY:
+            raise RepositoryExists("tier is not empty", tier=tier.name, state=tier.state.value)
+        source = self._any_ready()
+        records = [KeyRecord(key.key, source.store.get(key.key)) for key in source.store.list(KEY_PREFIX)]
+        _write_beginnings(tier.store, source.store.get(CONFIG_KEY), records)
+        tier.log.begin()
+        tier.load()
 
     def close(self) -> None:
         """Close the stores."""
-        raise NotImplementedError
+        for tier in self.tiers:
+            tier.store.close()
+
+    # Tiers
+
+    def tier(self, name: str) -> OpenTier:
+        """The tier of this name. Raises `NoUsableTier`."""
+        for tier in self.tiers:
+            if tier.name == name:
+                return tier
+        raise NoUsableTier("no tier has this name", tier=name, tiers=self.states())
+
+    def states(self) -> dict[str, str]:
+        """Each tier's state, with the error that explains it."""
+        return {tier.name: f"{tier.state}" + (f": {tier.error}" if tier.error else "") for tier in self.tiers}
+
+    def ready_tiers(self) -> list[OpenTier]:
+        """Tiers that take part in backups, in the order given."""
+        return [tier for tier in self.tiers if tier.is_ready]
+
+    def readable_tiers(self) -> list[OpenTier]:
+        """Tiers from which objects may be read: ready ones first, then those with faults."""
+        readable = [tier for tier in self.tiers if tier.is_readable]
+        return sorted(readable, key=lambda tier: not tier.is_ready)
+
+    def _any_ready(self) -> OpenTier:
+        for tier in self.ready_tiers():
+            return tier
+        raise NoUsableTier("no tier is ready", tiers=self.states())
+
+    # Writing
+
+    def begin_writing(self, writer_token: bytes) -> list[pending.Adoption]:
+        """Announce a writer on each ready tier, after adopting what an earlier one left unfinished.
+
+        `writer_token`: 16 random bytes, the same for all tiers and until `end_writing`.
+        """
+        return pending.begin_writing(self, writer_token)
+
+    def end_writing(self, writer_token: bytes) -> None:
+        """Take the announcement back on each ready tier, and compact indexes that have grown many segments."""
+        pending.end_writing(self, writer_token)
+        compaction.compact_indexes(self)
+
+    def session_index(self) -> Index:
+        """The index that a backup deduplicates against: of the ready tiers' indexes the one with the most rows.
+
+        It shares that tier's segments without a copy and takes the session's new packs by `add_pack`. Packs
+        that any ready tier marked do not count. A tier that `lacks(index.pack_ids())` has to be caught up
+        before the snapshot is committed to it. Raises `NoUsableTier`.
+        """
+        reference = max(self.ready_tiers(), key=lambda tier: len(tier.index), default=None) or self._any_ready()
+        index = Index(reference.index.segments())
+        index.exclude_packs(set().union(*(tier.log.state.marked_packs for tier in self.ready_tiers())))
+        return index
+
+    def seal_segments(self, segments: Iterable[Segment]) -> list[SealedSegment]:
+        """Segments sealed once for all tiers: the same object, of the same name, goes to each."""
+        return [seal_segment(segment, self.keys.root, self.randomness) for segment in segments]
+
+    # Snapshots
+
+    def snapshots(self) -> list[Snapshot]:
+        """All snapshots that any readable tier has, in the order of their commits (not of any clock)."""
+        logs = sorted((tier.snapshots() for tier in self.readable_tiers()), key=len, reverse=True)
+        order: list[str] = []
+        known: dict[str, Snapshot] = {}
+        for log in logs:
+            place = 0
+            for identity, snapshot in log.items():
+                if identity in known:
+                    place = order.index(identity) + 1
+                else:
+                    order.insert(place, identity)
+                    place += 1
+                known.setdefault(identity, snapshot)
+        return [known[identity] for identity in order]
+
+    def find_snapshot(self, name: str, *, label: str | None = None) -> Snapshot:
+        """By `latest` (of a label, where one is given) or an unambiguous prefix of the id.
+
+        Raises `SnapshotNotFound`.
+        """
+        snapshots = self.snapshots()
+        if label is not None:
+            snapshots = [snapshot for snapshot in snapshots if snapshot.manifest.label == label]
+        found = snapshots[-1:] if name == LATEST else [each for each in snapshots if each.id.startswith(name.lower())]
+        if not name or not found:
+            raise SnapshotNotFound("no snapshot has this id", snapshots=len(snapshots))
+        if len(found) > 1:
+            raise SnapshotNotFound("several snapshots begin with this id", matches=len(found))
+        return found[0]
+
+    def tiers_with(self, snapshot: Snapshot) -> list[OpenTier]:
+        """Readable tiers on which the snapshot is committed."""
+        return [tier for tier in self.readable_tiers() if snapshot.id in tier.snapshots()]
+
+
+def _write_beginnings(store: ObjectStore, config: bytes, keys: Sequence[KeyRecord]) -> None:
+    """Keys, then the config that needs them, each created once. Raises `RepositoryExists`."""
+    try:
+        for record in keys:
+            store.put(record.object_key, record.body, if_absent=True)
+        store.put(CONFIG_KEY, config, if_absent=True)
+    except AlreadyExists as error:
+        raise RepositoryExists("somebody else began a repository here", tier=store.name) from error

@@ -49,10 +49,10 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     """One snapshot.
 
     `time_ns`: when the backup began, by the writer's clock. `run_token`: chosen by the caller; a token is
-    committed at most once per tier. `parent`: id (hex) of the snapshot that unchanged files were recognised
-    against. `root`: chunk ids (hex) of the tree's root pages, in order. `label`: the caller's name for the source. `domain_key`:
-    id (hex) of the key under which its chunks are identified. `extra`: for what comes later
-    (partitions); readers keep it and ignore what they do not know.
+    committed at most once per tier. `label`: the caller's name for the source. `root`: chunk ids (hex) of the
+    tree's root pages, in order. `domain_key`: id (hex) of the data key under which its chunks are identified.
+    `parent`: id (hex) of the snapshot that unchanged files were recognised against. `extra`: for what comes
+    later (partitions); readers ignore what they do not know.
     """
 
     format: int = FORMAT_VERSION

@@ -1,0 +1,300 @@
+"""One index segment: rows sorted by chunk id, searched where they lie.
+
+Promise: a segment is read without decoding a row; its memory is the bytes of its body (52 to 53 a chunk, and 32
+a pack), which may lie in a memory-mapped file. The layout (little endian; n rows, p packs, b buckets):
+
+    n u32 · p u32 · b u32 · shift u8 · reserved 3
+    p × pack id 32
+    n × prefix u64
+    n × rest of the id 24
+    (b + 1) × row number u32
+    n × (pack number u32 · frame offset u32 · frame length u32 · chunk offset u32 · chunk length u32)
+
+`prefix` is the id's first 8 bytes read as a big-endian number; rows ascend by it. Bucket k holds the rows from
+the k-th row number to the next: those whose prefix, less the first row's, is k when shifted right by `shift`.
+Ids are keyed hashes, so prefixes are spread evenly and a bucket has about eight rows.
+numpy is imported only where segments are built; looking up needs none.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import sys
+import tempfile
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from repository.errors import Damaged
+from repository.format import ID_LENGTH
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HEADER_LENGTH: Final = 16
+PREFIX_LENGTH: Final = 8
+REST_LENGTH: Final = ID_LENGTH - PREFIX_LENGTH
+RECORD_LENGTH: Final = 5 * 4
+ROW_LENGTH: Final = ID_LENGTH + RECORD_LENGTH
+ROWS_MAX: Final = 1 << 20
+"""Rows in one segment, at most, as this writer makes them (55 MB)."""
+ROWS_PER_BUCKET: Final = 8
+SHIFT_MAX: Final = 64
+
+_HEADER = struct.Struct("<IIIB3s")
+_RECORD = struct.Struct("<5I")
+SPLIT_ID: Final = struct.Struct(">Q24s")
+"""Splits an id into prefix and rest."""
+
+Stored: TypeAlias = bytes | bytearray | mmap.mmap
+
+
+def _column(view: memoryview, code: str) -> Sequence[int]:
+    """`view` as native numbers, without a copy on little-endian machines."""
+    if sys.byteorder == "little":
+        return view.cast(code)  # type: ignore[call-overload, no-any-return]
+    numbers = array(code, bytes(view))
+    numbers.byteswap()
+    return numbers
+
+
+class _Layout(NamedTuple):
+    """Where the parts of a segment begin, in bytes."""
+
+    packs: int
+    prefixes: int
+    rests: int
+    buckets: int
+    records: int
+    end: int
+
+
+def _layout(rows: int, packs: int, buckets: int) -> _Layout:
+    prefixes_at = HEADER_LENGTH + packs * ID_LENGTH
+    rests_at = prefixes_at + rows * PREFIX_LENGTH
+    buckets_at = rests_at + rows * REST_LENGTH
+    records_at = buckets_at + 4 * (buckets + 1)
+    return _Layout(HEADER_LENGTH, prefixes_at, rests_at, buckets_at, records_at, records_at + rows * RECORD_LENGTH)
+
+
+class Segment:
+    """An encoded segment, ready to be searched. Immutable and thread-safe."""
+
+    __slots__ = (
+        "_buckets",
+        "_layout",
+        "_prefixes",
+        "_rests_at",
+        "_shift",
+        "body",
+        "bucket_count",
+        "first",
+        "last",
+        "pack_count",
+        "rows",
+    )
+
+    def __init__(self, body: Stored) -> None:
+        self.body: Stored = body
+        if len(body) < HEADER_LENGTH:
+            raise Damaged("index segment is shorter than its header", length=len(body))
+        self.rows, self.pack_count, self.bucket_count, self._shift, reserved = _HEADER.unpack_from(body)
+        self._layout = layout = _layout(self.rows, self.pack_count, self.bucket_count)
+        if len(body) != layout.end or any(reserved) or self._shift > SHIFT_MAX:
+            raise Damaged("index segment has another length than its counts say", rows=self.rows, packs=self.pack_count)
+        view = memoryview(body)
+        self._prefixes = _column(view[layout.prefixes : layout.rests], "Q")
+        self._buckets = _column(view[layout.buckets : layout.records], "I")
+        self._rests_at = layout.rests
+        self.first = self._prefixes[0] if self.rows else 0
+        """The lowest prefix."""
+        self.last = self._prefixes[self.rows - 1] if self.rows else -1
+        """The highest prefix."""
+
+    def find(self, prefix: int, rest: bytes, after: int = -1) -> int:
+        """The first row of this id behind row `after`, or -1. One chunk may lie in several packs."""
+        if prefix < self.first or prefix > self.last:
+            return -1
+        prefixes = self._prefixes
+        if after < 0:
+            bucket = (prefix - self.first) >> self._shift
+            buckets = self._buckets
+            row = bisect_left(prefixes, prefix, buckets[bucket], buckets[bucket + 1])
+        else:
+            row = after + 1
+        while row < self.rows and prefixes[row] == prefix:
+            at = self._rests_at + row * REST_LENGTH
+            if self.body[at : at + REST_LENGTH] == rest:
+                return row
+            row += 1
+        return -1
+
+    def pack_id(self, number: int) -> bytes:
+        """The id of the pack with this number, which is below `pack_count`."""
+        at = HEADER_LENGTH + number * ID_LENGTH
+        return bytes(self.body[at : at + ID_LENGTH])
+
+    def row(self, number: int) -> tuple[bytes, int, int, int, int]:
+        """Pack id, frame offset, frame length, chunk offset, chunk length of one row."""
+        pack, frame_offset, frame_length, chunk_offset, chunk_length = _RECORD.unpack_from(
+            self.body, self._layout.records + number * RECORD_LENGTH
+        )
+        if pack >= self.pack_count:
+            raise Damaged("index row points at a pack that its segment does not list", pack=pack)
+        at = HEADER_LENGTH + pack * ID_LENGTH
+        return (bytes(self.body[at : at + ID_LENGTH]), frame_offset, frame_length, chunk_offset, chunk_length)
+
+    def row_at_or_above(self, prefix: int) -> int:
+        """The number of rows whose prefix is lower than `prefix`."""
+        return bisect_left(self._prefixes, prefix)
+
+    def pack_ids(self) -> list[bytes]:
+        """The packs that the rows point at, in the order of their numbers."""
+        return [self.pack_id(number) for number in range(self.pack_count)]
+
+
+class Columns(NamedTuple):
+    """A segment's rows as numpy arrays, for building, merging and checking."""
+
+    pack_ids: list[bytes]
+    ids: NDArray[Any]
+    """(n, 4) big-endian u64."""
+    records: NDArray[Any]
+    """(n, 5) u32: pack number, frame offset, frame length, chunk offset, chunk length."""
+
+
+def columns_of(segment: Segment, start: int = 0, stop: int | None = None) -> Columns:
+    """Rows `start` to `stop` of a segment. The ids are copied, the records are not."""
+    import numpy as np
+
+    n = segment.rows
+    stop = n if stop is None else stop
+    layout = _layout(n, segment.pack_count, segment.bucket_count)
+    ids = np.empty((stop - start, 4), dtype=">u8")
+    ids[:, 0] = np.frombuffer(segment.body, "<u8", n, layout.prefixes)[start:stop]
+    ids[:, 1:] = np.frombuffer(segment.body, ">u8", 3 * n, layout.rests).reshape(n, 3)[start:stop]
+    records = np.frombuffer(segment.body, "<u4", 5 * n, layout.records).reshape(n, 5)[start:stop]
+    return Columns(segment.pack_ids(), ids, records)
+
+
+def _sorted_rows(columns: Columns) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Ids and records in ascending order, each row once."""
+    import numpy as np
+
+    order = np.argsort(columns.ids[:, 0].astype("=u8"), kind="stable")
+    ids, records = columns.ids[order], columns.records[order]
+    if not bool((ids[1:, 0] == ids[:-1, 0]).any()):
+        return ids, records
+    # One chunk in two packs is kept twice: the second may save the first. The same row twice is not.
+    order = np.lexsort((records[:, 3], records[:, 1], records[:, 0], ids[:, 3], ids[:, 2], ids[:, 1], ids[:, 0]))
+    ids, records = ids[order], records[order]
+    differs = (ids[1:] != ids[:-1]).any(axis=1) | (records[1:] != records[:-1]).any(axis=1)
+    keep = np.concatenate((np.ones(1, dtype=bool), differs))
+    return ids[keep], records[keep]
+
+
+def encode_segment(columns: Columns) -> bytearray:
+    """Sort rows, drop the ones that are there twice and the packs without rows, and encode."""
+    import numpy as np
+
+    ids, records = _sorted_rows(columns)
+    rows = len(ids)
+    used, pack_numbers = np.unique(records[:, 0], return_inverse=True)
+    prefixes = ids[:, 0].astype("=u8")
+    distances = prefixes - prefixes[:1]
+    span_bits = int(distances[-1]).bit_length() if rows else 0
+    shift = max(0, span_bits - (rows // ROWS_PER_BUCKET).bit_length())
+    # Shifting a u64 by 64 bits is undefined in numpy, and happens only where all distances are zero anyway.
+    bucket_of = distances >> np.uint64(min(shift, SHIFT_MAX - 1))
+    buckets = int(bucket_of[-1]) + 1 if rows else 0
+    layout = _layout(rows, len(used), buckets)
+    body = bytearray(layout.end)
+    _HEADER.pack_into(body, 0, rows, len(used), buckets, shift, bytes(3))
+    body[layout.packs : layout.prefixes] = b"".join(columns.pack_ids[number] for number in used.tolist())
+    np.frombuffer(body, "<u8", rows, layout.prefixes)[:] = prefixes
+    np.frombuffer(body, ">u8", 3 * rows, layout.rests).reshape(rows, 3)[:] = ids[:, 1:]
+    np.frombuffer(body, "<u4", buckets + 1, layout.buckets)[:] = np.searchsorted(bucket_of, np.arange(buckets + 1))
+    target = np.frombuffer(body, "<u4", 5 * rows, layout.records).reshape(rows, 5)
+    target[:, 0] = pack_numbers
+    target[:, 1:] = records[:, 1:]
+    return body
+
+
+def concatenated(parts: Sequence[Columns]) -> Columns:
+    """The rows of several parts under one table of packs."""
+    import numpy as np
+
+    known: dict[bytes, int] = {}
+    records: list[NDArray[Any]] = []
+    for part in parts:
+        renumbered = np.array([known.setdefault(pack_id, len(known)) for pack_id in part.pack_ids], dtype="<u4")
+        moved = np.array(part.records)
+        moved[:, 0] = renumbered[moved[:, 0]]
+        records.append(moved)
+    return Columns(list(known), np.concatenate([part.ids for part in parts]), np.concatenate(records))
+
+
+def merged(segments: Sequence[Segment], rows_max: int = ROWS_MAX) -> Iterator[bytearray]:
+    """Encoded segments with the rows of `segments`: disjoint, ascending, none much above `rows_max` rows.
+
+    Works through the space of prefixes part by part, so that memory is bounded by the size of one part.
+    """
+    rows = sum(segment.rows for segment in segments)
+    parts = max(1, -(-rows // rows_max))
+    starts = [0] * len(segments)
+    for part in range(1, parts + 1):
+        pieces: list[Columns] = []
+        for number, segment in enumerate(segments):
+            stop = segment.rows if part == parts else segment.row_at_or_above((part << 64) // parts)
+            if stop > starts[number]:
+                pieces.append(columns_of(segment, starts[number], stop))
+            starts[number] = stop
+        if pieces:
+            yield encode_segment(concatenated(pieces))
+
+
+class Run:
+    """Segments that do not overlap, searched as one."""
+
+    __slots__ = ("_firsts", "rows", "segments")
+
+    rows: int
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self.segments = sorted(segments, key=lambda segment: segment.first)
+        self._firsts = [segment.first for segment in self.segments]
+        self.rows = sum(segment.rows for segment in segments)
+
+    def segment_for(self, prefix: int) -> Segment:
+        """The only segment in which this prefix may be."""
+        if len(self.segments) == 1:
+            return self.segments[0]
+        return self.segments[max(0, bisect_right(self._firsts, prefix) - 1)]
+
+
+def runs_of(segments: Sequence[Segment]) -> list[Run]:
+    """The fewest runs that hold all `segments`; a lookup visits each run once."""
+    groups: list[list[Segment]] = []
+    for segment in sorted(segments, key=lambda segment: (segment.first, segment.last)):
+        if not segment.rows:
+            continue
+        for group in groups:
+            if group[-1].last < segment.first:
+                group.append(segment)
+                break
+        else:
+            groups.append([segment])
+    return [Run(group) for group in groups]
+
+
+def in_mapped_file(body: bytes | bytearray) -> mmap.mmap:
+    """`body` in an unnamed temporary file, mapped: the kernel may drop its pages when memory is short.
+
+    The file has no name and mode 0600, and holds what an index holds: keyed ids and places, no keys.
+    """
+    with tempfile.TemporaryFile(prefix="wedsync-index-") as file:
+        file.write(body)
+        file.flush()
+        return mmap.mmap(file.fileno(), len(body), access=mmap.ACCESS_READ)

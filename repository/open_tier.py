@@ -1,0 +1,288 @@
+"""One tier of an open repository: its log, its index, its state.
+
+Promise: a snapshot is committed here only when every pack that it references is in this tier's index, or in
+segments that are stored before the log entry; the order of durability is packs, segments, locks, entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from enum import StrEnum
+from itertools import repeat
+from typing import Final
+
+from msgspec import Raw
+
+from repository.commit_log import CommitLog, LogState
+from repository.config import CONFIG_KEY
+from repository.errors import (
+    Damaged,
+    ObjectMissing,
+    PackMarked,
+    RepositoryError,
+    TierBehind,
+    Truncated,
+    UnknownKey,
+    UnsupportedFormat,
+)
+from repository.format import pack_object_key
+from repository.index import Index
+from repository.index_segment import Segment
+from repository.keys import KEY_PREFIX
+from repository.log_entry import Body, IndexChanged, SnapshotCommitted
+from repository.pack_catalog import PACK_PREFIX
+from repository.ports import Clock
+from repository.segments import SealedSegment, SegmentCache, segment_object_key
+from repository.snapshot import Snapshot, SnapshotManifest, decode_manifest, snapshot_id
+from repository.tiers.port import ObjectStore
+
+PARALLEL_LOADS: Final = 4
+PARALLEL_LOCKS: Final = 16
+
+
+class TierState(StrEnum):
+    """What a tier is good for. A tier that merely lacks something is ready; see `catch_up.lag`."""
+
+    READY = "ready"
+    """Reads and writes."""
+    EMPTY = "empty"
+    """Answers and holds no repository: `Repository.add_tier` begins one, catch-up fills it."""
+    UNREACHABLE = "unreachable"
+    """Does not answer, or refuses."""
+    FOREIGN = "foreign"
+    """Holds another repository."""
+    DAMAGED = "damaged"
+    """Config, keys, log or index have faults: read with care, repair before writing."""
+    REPLAYED = "replayed"
+    """Shows an older or another history than was seen: read with care, never write."""
+    UNSUPPORTED = "unsupported"
+    """Was written by a later version."""
+
+
+_READABLE: Final = frozenset((TierState.READY, TierState.DAMAGED, TierState.REPLAYED))
+
+
+class OpenTier:
+    """One tier. `error` says why the state is not READY. Thread-safe, but for `load`."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        log: CommitLog,
+        cache: SegmentCache,
+        clock: Clock,
+        config_error: RepositoryError | None = None,
+    ) -> None:
+        self.store = store
+        self.log = log
+        self.config_error = config_error
+        """What is wrong with config or keys; the tier is read with another tier's."""
+        self.state = TierState.EMPTY
+        self.error: RepositoryError | None = None
+        self.index = Index()
+        self.damaged_segments: dict[str, RepositoryError] = {}
+        """Live segments (by name) that could not be loaded; their rows are missing from `index`."""
+        self.peers: Sequence[OpenTier] = ()
+        """The repository's tiers, for what this one bears witness to."""
+        self._cache = cache
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """What people call the tier."""
+        return self.store.name
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether objects may be read from here; each is verified on its own."""
+        return self.state in _READABLE
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the tier takes part in backups."""
+        return self.state is TierState.READY
+
+    def set_state(self, state: TierState, error: RepositoryError | None) -> None:
+        """Say what the tier is good for, and why not for more."""
+        self.state = state
+        self.error = error
+
+    def set_unreachable(self, error: RepositoryError) -> None:
+        """Leave the tier out from now on: it failed."""
+        self.set_state(TierState.UNREACHABLE, error)
+
+    # Reading
+
+    def load(self) -> None:
+        """Read log and index anew and set the state; raises nothing that a tier can answer."""
+        try:
+            state = self.log.reload()
+            self._load_segments(state)
+            self._judge(state)
+        except UnsupportedFormat as error:
+            self.set_state(TierState.UNSUPPORTED, error)
+        except RepositoryError as error:
+            self.set_state(TierState.UNREACHABLE, error)
+
+    def refresh(self) -> LogState:
+        """Read what other writers committed meanwhile. Raises what the store raises."""
+        state = self.log.refresh()
+        self._load_segments(state)
+        self._judge(state)
+        return state
+
+    def _judge(self, state: LogState) -> None:
+        if self.state is TierState.REPLAYED:
+            return
+        if self.config_error is not None:
+            self.set_state(TierState.DAMAGED, self.config_error)
+        elif state.faults:
+            self.set_state(TierState.DAMAGED, state.faults[0].error)
+        elif self.damaged_segments:
+            self.set_state(TierState.DAMAGED, next(iter(self.damaged_segments.values())))
+        elif not state.head.number and next(iter(self.store.list(PACK_PREFIX)), None) is not None:
+            self.set_state(TierState.DAMAGED, Damaged("tier has packs and no log", tier=self.name))
+        else:
+            self.set_state(TierState.READY, None)
+
+    def _load_segments(self, state: LogState) -> None:
+        self.damaged_segments = {}
+        with ThreadPoolExecutor(PARALLEL_LOADS, thread_name_prefix="index-load") as pool:
+            loaded = list(pool.map(self._load_segment, state.segments))
+        self.index.set_segments([segment for segment in loaded if segment is not None])
+        self.index.exclude_packs(state.marked_packs)
+
+    def _load_segment(self, name: str) -> Segment | None:
+        try:
+            return self._cache.load(self.store, name)
+        except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+            self.damaged_segments[name] = error
+            return None
+
+    def named_segments(self) -> dict[str, Segment]:
+        """The live segments that could be loaded, by name. Raises what the store raises."""
+        names = [name for name in self.log.state.segments if name not in self.damaged_segments]
+        return {name: self._cache.load(self.store, name) for name in names}
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        """The snapshots that are committed here, by id."""
+        return self.log.state.snapshots
+
+    def lacks(self, pack_ids: Iterable[bytes]) -> set[bytes]:
+        """Which of these packs this tier's index does not know."""
+        return set(pack_ids) - self.index.pack_ids()
+
+    # Writing
+
+    def store_segments(self, segments: Sequence[SealedSegment], *, lock_until: datetime | None = None) -> None:
+        """Store sealed segments durably, and all earlier puts that wait for a sync with them."""
+        for sealed in segments:
+            self.store.put(
+                segment_object_key(sealed.name),
+                sealed.body,
+                sha256=bytes.fromhex(sealed.name),
+                lock_until=lock_until,
+                durable=False,
+            )
+        self.store.sync()
+
+    def change_index(
+        self,
+        added: Sequence[SealedSegment],
+        replaced: Iterable[str],
+        reason: str,
+        *,
+        lock_until: datetime | None = None,
+    ) -> bool:
+        """Let `added`, which hold the rows of `replaced`, take their place in the index.
+
+        False where another writer replaced some of them first: then nothing was changed.
+        """
+        names = tuple(replaced)
+        self.store_segments(added, lock_until=lock_until)
+
+        def decide(state: LogState) -> Body | None:
+            if any(name not in state.segments for name in names):
+                return None
+            new = tuple(sealed.name for sealed in added)
+            return IndexChanged(time_ns=self._clock.now_ns(), added=new, replaced=names, reason=reason)
+
+        entry = self.log.append(decide, lock_until=lock_until)
+        self._remember(added)
+        return entry is not None
+
+    def commit_snapshot(
+        self,
+        manifest: SnapshotManifest | bytes,
+        *,
+        packs: Iterable[bytes],
+        new_segments: Sequence[SealedSegment] = (),
+        lock_until: datetime | None = None,
+        locked_packs: Iterable[bytes] = (),
+    ) -> Snapshot:
+        """Commit a snapshot; returns it as committed. `manifest`: a new one, or the bytes of another tier's.
+
+        `packs`: all packs that the snapshot references; they are on the tier already, at least put with
+        `durable=False`. `new_segments`: stored first. With `lock_until`, what the snapshot needs is kept
+        until then, but for `locked_packs`, which the caller locked when it put them. A run token that is
+        committed already gives the earlier snapshot back.
+
+        Raises `TierBehind`, `PackMarked`, `LogContended`, `Damaged` and the store's errors.
+        """
+        body = manifest if isinstance(manifest, bytes) else manifest.encode()
+        token = decode_manifest(body).run_token
+        referenced = set(packs)
+        missing = self.lacks(referenced)
+        missing.difference_update(*(sealed.segment.pack_ids() for sealed in new_segments))
+        if missing:
+            raise TierBehind("tier lacks packs that the snapshot references", tier=self.name, packs=len(missing))
+        self.store_segments(new_segments, lock_until=lock_until)
+        if lock_until is not None:
+            self._extend_locks(lock_until, referenced.difference(locked_packs), new_segments)
+        identity = snapshot_id(self.log.state.repository_id, body).hex()
+
+        def decide(state: LogState) -> Body | None:
+            if token in state.by_token:
+                return None
+            marked = state.marked_packs & referenced
+            if marked:
+                raise PackMarked("packs were marked for deletion meanwhile", tier=self.name, packs=len(marked))
+            return SnapshotCommitted(
+                time_ns=self._clock.now_ns(),
+                id=identity,
+                manifest=Raw(body),
+                segments=tuple(sealed.name for sealed in new_segments),
+                witnesses=self._witnesses(),
+            )
+
+        self.log.append(decide, lock_until=lock_until)
+        self._remember(new_segments)
+        state = self.log.state
+        return state.snapshots[state.by_token[token]]
+
+    def _remember(self, segments: Sequence[SealedSegment]) -> None:
+        for sealed in segments:
+            self._cache.add(sealed.name, sealed.segment)
+        self._load_segments(self.log.state)
+
+    def _witnesses(self) -> dict[str, tuple[int, str]]:
+        heads: dict[str, tuple[int, str]] = {}
+        for peer in self.peers:
+            state = peer.log.state
+            if peer is not self and peer.is_ready and state.tier_id is not None:
+                heads[state.tier_id.hex()] = (state.head.number, state.head.digest.hex())
+        return heads
+
+    def _extend_locks(self, until: datetime, packs: set[bytes], new_segments: Sequence[SealedSegment]) -> None:
+        """Keep what the snapshot needs: packs, index, config and keys. Entries are locked as they are made."""
+        if not self.store.capabilities.locks:
+            return
+        new = {sealed.name for sealed in new_segments}
+        keys = [pack_object_key(pack_id) for pack_id in packs]
+        keys += [segment_object_key(name) for name in self.log.state.segments if name not in new]
+        keys += [CONFIG_KEY, *(info.key for info in self.store.list(KEY_PREFIX))]
+        with ThreadPoolExecutor(PARALLEL_LOCKS, thread_name_prefix="lock") as pool:
+            for _ in pool.map(self.store.extend_lock, keys, repeat(until)):
+                pass

@@ -1,0 +1,101 @@
+"""Writers announce themselves, and what an unfinished one uploaded is adopted by the next.
+
+Promise: a pack that was uploaded by a writer that died is in the tier's index after the next writer's
+`begin_writing`, so nothing is uploaded twice. The markers are hints, not locks: nobody waits for one, and a
+lost marker costs space, never data. (A live writer whose marker another one removed still commits; should it
+die as well, `check` names its packs as orphans and `repair` adopts them.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from repository.errors import RepositoryError
+from repository.index import Index
+from repository.open_tier import OpenTier
+from repository.pack_catalog import read_footers, stored_packs
+from repository.sealed_object import ObjectKind, seal_object
+
+if TYPE_CHECKING:
+    from repository.repository import Repository
+
+PENDING_PREFIX: Final = "pending/"
+
+
+class Adoption(NamedTuple):
+    """What was adopted on one tier. `damaged`: packs whose footer cannot be read; they stay orphans."""
+
+    tier: str
+    markers: list[str]
+    packs: int
+    damaged: list[bytes]
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """What a marker says; sealed like everything."""
+
+    writer: str
+    time_ns: int
+
+
+def marker_object_key(writer_token: bytes) -> str:
+    """Where a writer's marker lives below a tier's prefix."""
+    return PENDING_PREFIX + writer_token.hex()
+
+
+def begin_writing(repository: Repository, writer_token: bytes) -> list[Adoption]:
+    """See `Repository.begin_writing`. A tier that fails on the way becomes UNREACHABLE, and the others go on."""
+    adoptions: list[Adoption] = []
+    for tier in repository.ready_tiers():
+        try:
+            adoptions.append(_begin_on(repository, tier, writer_token))
+        except RepositoryError as error:
+            tier.set_unreachable(error)
+    return adoptions
+
+
+def _begin_on(repository: Repository, tier: OpenTier, writer_token: bytes) -> Adoption:
+    own = marker_object_key(writer_token)
+    others = [info.key for info in tier.store.list(PENDING_PREFIX) if info.key != own]
+    marker = msgspec.json.encode(Marker(writer_token.hex(), repository.clock.now_ns()))
+    body = seal_object(marker, repository.keys.root, ObjectKind.PENDING_MARKER, repository.randomness)
+    # The own marker stands before the first pack and before others' are removed: whenever packs may be
+    # orphans, some marker says so.
+    tier.store.put(own, body)
+    if not others:
+        return Adoption(tier.name, [], 0, [])
+    tier.refresh()
+    packs, damaged = adopt_orphans(repository, tier)
+    for key in others:
+        tier.store.delete(key)
+    return Adoption(tier.name, others, packs, damaged)
+
+
+def end_writing(repository: Repository, writer_token: bytes) -> None:
+    """See `Repository.end_writing`. A marker that cannot be removed costs the next writer a listing."""
+    for tier in repository.ready_tiers():
+        try:
+            tier.store.delete(marker_object_key(writer_token))
+        except RepositoryError as error:
+            tier.set_unreachable(error)
+
+
+def adopt_orphans(repository: Repository, tier: OpenTier) -> tuple[int, list[bytes]]:
+    """Put packs that no row points at into the tier's index; returns how many, and the unreadable ones.
+
+    Raises the store's errors.
+    """
+    known = tier.index.pack_ids()
+    orphans = [pack for pack in stored_packs(tier.store) if pack.id not in known]
+    index, damaged, adopted = Index(), list[bytes](), 0
+    for footer in read_footers(tier.store, repository.keys, orphans):
+        if footer.error is None:
+            index.add_pack(footer.pack.id, footer.frames)
+            adopted += bool(footer.frames)
+        else:
+            damaged.append(footer.pack.id)
+    if adopted:
+        tier.change_index(repository.seal_segments(index.take_new_segments()), (), "adopted")
+    return adopted, damaged
