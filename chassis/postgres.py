@@ -63,6 +63,7 @@ RECORD_STATEMENTS: tuple[LiteralString, ...] = (
     " high_water bigint NOT NULL DEFAULT 0,"
     " foreign_tail text,"
     " first_sequence bigint NOT NULL DEFAULT 1,"
+    " lost bigint NOT NULL DEFAULT 0,"
     " permission_used bigint NOT NULL DEFAULT 0)",
     "INSERT INTO outbox_state DEFAULT VALUES",
 )
