@@ -1,0 +1,97 @@
+"""From the names in a configuration to a source and to stores: through the registry, never around it.
+
+A tenant names locations and paths below them; hosts, buckets, folders and credentials are the operator's. One
+repository per organisation lies below each tier's address.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import msgspec
+
+from chassis.locations import Location, Locations
+from contracts import errors
+from contracts.configuration import Destination, Tier
+from contracts.errors import PlatformError
+from repository.errors import RepositoryError
+from repository.tiers.location import open_tier
+from repository.tiers.port import ObjectStore
+from repository.tiers.retry import RetryPolicy
+from repository.tiers.s3_options import CredentialsProvider, S3Credentials
+
+# A tier that is not required may be down for days: a run does not wait for it as for one that it cannot do without.
+PATIENCE_SECONDS_REQUIRED = 180.0
+PATIENCE_SECONDS_OTHER = 20.0
+
+
+class _CredentialsFile(msgspec.Struct, frozen=True, rename="camel"):
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None = None
+
+
+def source_folder(locations: Locations, organisation: str, location_name: str, relative: str) -> bytes:
+    """The folder that a configuration means. Raises UNKNOWN_LOCATION, LOCATION_KIND_MISMATCH, PATH_OUTSIDE_LOCATION.
+
+    Symlinks are resolved before the look at where the path leads, so that none of them leads out of the location.
+    """
+    location = _registered(locations, organisation, location_name, role="source")
+    if location.kind != "directory":
+        raise PlatformError(errors.LOCATION_KIND_MISMATCH, "the source's location is not a directory")
+    root = os.path.realpath(os.fsencode(unquote(urlsplit(location.url).path, errors="surrogateescape")))
+    path = os.path.realpath(os.path.join(root, os.fsencode(relative)))
+    if path != root and not path.startswith(root.rstrip(b"/") + b"/"):
+        raise PlatformError(errors.PATH_OUTSIDE_LOCATION, "the source's path leaves its location")
+    if not os.path.isdir(path):
+        raise PlatformError(errors.SOURCE_UNREACHABLE, "the source's folder is not there")
+    return path
+
+
+def tier_store(
+    locations: Locations, keys_dir: Path, organisation: str, tier: Tier, destination: Destination
+) -> ObjectStore:
+    """The store that holds an organisation's repository on one tier. Nothing is connected to yet."""
+    location = _registered(locations, organisation, destination.location, role="tier")
+    parts = urlsplit(location.url)
+    url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{organisation}"))
+    if destination.storage_class and location.kind == "s3":
+        separator = "&" if parts.query else "?"
+        url += f"{separator}storage-class={destination.storage_class}"
+    patience = PATIENCE_SECONDS_REQUIRED if destination.required else PATIENCE_SECONDS_OTHER
+    try:
+        return open_tier(
+            url,
+            name=tier.value,
+            credentials=_credentials(keys_dir, location),
+            retry=RetryPolicy(budget_seconds=patience) if location.kind == "s3" else None,
+        )
+    except RepositoryError as error:
+        raise PlatformError(errors.INVALID_SETTING, f"a location's address is not valid: {error}", tier=tier) from error
+
+
+def _registered(locations: Locations, organisation: str, name: str, *, role: str) -> Location:
+    location = locations.find(name, organisation)
+    if location is None or role not in location.roles:
+        raise PlatformError(errors.UNKNOWN_LOCATION, f"no {role} location of this name is open to the organisation")
+    return location
+
+
+def _credentials(keys_dir: Path, location: Location) -> CredentialsProvider | None:
+    if location.kind != "s3" or location.credentials is None:
+        return None
+    path = keys_dir / "credentials" / f"{location.credentials}.json"
+
+    def provide() -> S3Credentials:
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=_CredentialsFile)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise PlatformError(
+                errors.INVALID_SETTING,
+                "the credentials of a location cannot be read",
+                field="WEDSYNC_KEYS_DIR",
+                hint="Put a JSON file with accessKeyId and secretAccessKey into the folder credentials of the keys.",
+            ) from error
+        return S3Credentials(found.access_key_id, found.secret_access_key, found.session_token)
+
+    return provide
