@@ -1,0 +1,265 @@
+"""One whole example of every pinned event, and of progress: what the stored examples are made from.
+
+The story is one backup: an owner submits a configuration, it is created; an operator asks for a backup, it
+is accepted, runs and completes degraded, with one tier owed a catch-up. Beside it, each refusal.
+Sealed fields hold what no key opens: the examples are for reading and for tests of decoding.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from contracts import config_events as config
+from contracts import errors
+from contracts import executor_events as executor
+from contracts import gateway_events as gateway
+from contracts.configuration import BackupType, ConfigurationBody, Destination, SourceType, StorageDestinations, Tier
+from contracts.envelope import SOURCE_PREFIX, Envelope, encode_data
+from contracts.event import Event
+from contracts.progress import Progress, TierProgress
+from contracts.sealed import Sealed
+
+ORGANISATION = "0199a0f2-0000-7000-8000-0000000000a1"
+CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
+EXECUTION = "0199a0f2-0000-7000-8000-0000000000e1"
+_CONFIGURATION_REQUEST = "0199a0f2-0000-7000-8000-000000000001"
+_BACKUP_REQUEST = "0199a0f2-0000-7000-8000-000000000002"
+_SNAPSHOT = "5f0c3a9b8d7e6f5041322314051627384950a1b2c3d4e5f60718293a4b5c6d7e"
+_BEGIN = datetime(2026, 6, 13, 9, 30, tzinfo=UTC)
+_TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def _sealed(byte: int) -> Sealed:
+    return Sealed(key=f"organisation/{ORGANISATION}/1", box=bytes([byte]) * 12 + bytes(range(32)))
+
+
+_BODY = ConfigurationBody(
+    name=_sealed(0x11),
+    name_digest="9b74c9897bac770ffc029102a200c5de",
+    source_type=SourceType.DIRECTORY,
+    source_location="studio-photos",
+    source_identifier=_sealed(0x22),
+    backup_type=BackupType.INCREMENTAL,
+    storage_destinations=StorageDestinations(
+        local=Destination(location="local", required=True),
+        cloud_primary=Destination(location="cloud-primary", required=True),
+        cloud_secondary=Destination(location="cloud-secondary"),
+        offsite=Destination(location="offsite", lock_days=30, storage_class="GLACIER_IR"),
+    ),
+    is_wedding_critical=True,
+    wedding_date=_sealed(0x33),
+    tags=("photos", "2026"),
+)
+_EVIDENCE = gateway.Evidence(
+    assurance="aal2",
+    factors=("password", "totp"),
+    roles=("owner",),
+    token_id="jti-0199a0f2",  # noqa: S106  # an id
+)
+
+_RUN = f"backup-run/{EXECUTION}"
+_CONFIG = f"configuration/{CONFIGURATION}"
+
+# In the order of the story: the request that it goes back to, the aggregate, its version there, and the event.
+_STORY: tuple[tuple[str, str, int, Event], ...] = (
+    (
+        _CONFIGURATION_REQUEST,
+        f"request/{_CONFIGURATION_REQUEST}",
+        1,
+        gateway.ConfigurationSubmitted(
+            request_id=_CONFIGURATION_REQUEST, configuration_id=CONFIGURATION, body=_BODY, evidence=_EVIDENCE
+        ),
+    ),
+    (
+        _CONFIGURATION_REQUEST,
+        _CONFIG,
+        1,
+        config.ConfigurationCreated(
+            request_id=_CONFIGURATION_REQUEST, configuration_id=CONFIGURATION, version=1, body=_BODY
+        ),
+    ),
+    (
+        _CONFIGURATION_REQUEST,
+        _CONFIG,
+        1,
+        config.ConfigurationRefused(
+            request_id=_CONFIGURATION_REQUEST,
+            configuration_id=CONFIGURATION,
+            code=errors.CONFIGURATION_NAME_TAKEN.code,
+            field="name",
+            hint=errors.CONFIGURATION_NAME_TAKEN.hint,
+        ),
+    ),
+    (
+        _BACKUP_REQUEST,
+        f"request/{_BACKUP_REQUEST}",
+        1,
+        gateway.BackupRequested(
+            request_id=_BACKUP_REQUEST,
+            execution_id=EXECUTION,
+            configuration_id=CONFIGURATION,
+            configuration_version=1,
+            evidence=_EVIDENCE,
+        ),
+    ),
+    (
+        _BACKUP_REQUEST,
+        "access/0199a0f2-0000-7000-8000-0000000000d1",
+        1,
+        gateway.AccessDenied(code=errors.FORBIDDEN.code, route="/api/backup/execute", method="POST", repeats=3),
+    ),
+    (
+        _BACKUP_REQUEST,
+        _RUN,
+        1,
+        executor.BackupAccepted(
+            request_id=_BACKUP_REQUEST,
+            execution_id=EXECUTION,
+            configuration_id=CONFIGURATION,
+            configuration_version=1,
+            execution_type=executor.ExecutionType.MANUAL,
+            tiers=(Tier.LOCAL, Tier.CLOUD_PRIMARY, Tier.CLOUD_SECONDARY, Tier.OFFSITE),
+            size_estimate_bytes=42_000_000_000,
+        ),
+    ),
+    (
+        _BACKUP_REQUEST,
+        _RUN,
+        1,
+        executor.BackupRefused(
+            request_id=_BACKUP_REQUEST,
+            execution_id=EXECUTION,
+            configuration_id=CONFIGURATION,
+            code=errors.CONFIGURATION_UNKNOWN.code,
+            hint=errors.CONFIGURATION_UNKNOWN.hint,
+        ),
+    ),
+    (_BACKUP_REQUEST, _RUN, 2, executor.BackupPreparing(execution_id=EXECUTION, fence=1, worker="worker-7c9e")),
+    (_BACKUP_REQUEST, _RUN, 3, executor.BackupUploading(execution_id=EXECUTION, fence=1)),
+    (_BACKUP_REQUEST, _RUN, 4, executor.BackupVerifying(execution_id=EXECUTION, fence=1)),
+    (
+        _BACKUP_REQUEST,
+        _RUN,
+        5,
+        executor.TierUploaded(
+            execution_id=EXECUTION,
+            tier=Tier.CLOUD_PRIMARY,
+            snapshot_id=_SNAPSHOT,
+            log_entry=17,
+            uploaded_bytes=9_663_676_416,
+            objects=291,
+            seconds=184.2,
+        ),
+    ),
+    (
+        _BACKUP_REQUEST,
+        _RUN,
+        6,
+        executor.TierFailed(
+            execution_id=EXECUTION,
+            tier=Tier.OFFSITE,
+            code=errors.TIER_UNREACHABLE.code,
+            hint=errors.TIER_UNREACHABLE.hint,
+        ),
+    ),
+    (
+        _BACKUP_REQUEST,
+        _RUN,
+        7,
+        executor.BackupCompleted(
+            execution_id=EXECUTION,
+            configuration_id=CONFIGURATION,
+            snapshot_id=_SNAPSHOT,
+            degraded=True,
+            totals=executor.RunTotals(
+                files=48_213,
+                source_bytes=42_131_456_000,
+                new_bytes=9_932_111_872,
+                stored_bytes=9_663_676_416,
+                unreadable_files=2,
+                by_class=(
+                    executor.ClassTotals(
+                        content_class="photo",
+                        source_bytes=41_875_931_136,
+                        new_bytes=9_663_676_416,
+                        stored_bytes=9_610_199_040,
+                    ),
+                    executor.ClassTotals(
+                        content_class="document",
+                        source_bytes=255_524_864,
+                        new_bytes=268_435_456,
+                        stored_bytes=53_477_376,
+                    ),
+                ),
+            ),
+            verified=(Tier.LOCAL, Tier.CLOUD_PRIMARY, Tier.CLOUD_SECONDARY),
+            catch_ups=(executor.CatchUp(tier=Tier.OFFSITE, code=errors.TIER_UNREACHABLE.code),),
+            report_digest="af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+            seconds=231.7,
+        ),
+    ),
+    (
+        _BACKUP_REQUEST,
+        _RUN,
+        7,
+        executor.BackupFailed(
+            execution_id=EXECUTION,
+            configuration_id=CONFIGURATION,
+            code=errors.REQUIRED_TIER_FAILED.code,
+            hint=errors.REQUIRED_TIER_FAILED.hint,
+            tier=Tier.CLOUD_PRIMARY,
+        ),
+    ),
+)
+
+
+def sample_envelopes() -> dict[str, Envelope]:
+    """One whole envelope of every pinned event, by its name."""
+    return {entry[3].NAME: _envelope(place, *entry) for place, entry in enumerate(_STORY, start=1)}
+
+
+def _envelope(place: int, request: str, subject: str, version: int, event: Event) -> Envelope:
+    owner = event.NAME.partition(".")[0]
+    return Envelope(
+        specversion="1.0",
+        id=_event_id(place),
+        source=f"{SOURCE_PREFIX}{owner}",
+        type=event.NAME,
+        subject=subject,
+        time=_BEGIN + timedelta(seconds=place),
+        datacontenttype="application/json",
+        organisation=ORGANISATION,
+        actor="service:executor" if owner == "executor" else "user:0199a0f2-0000-7000-8000-0000000000b1",
+        sequence=version,
+        correlationid=request,
+        causationid=None if owner == "gateway" else _event_id(_first(request)),
+        traceparent=f"00-{_TRACE}-{place:016x}-01",
+        data=encode_data(event),
+    )
+
+
+def _event_id(place: int) -> str:
+    return f"0199a0f2-0000-7000-8000-00000000e{place:03d}"
+
+
+def _first(request: str) -> int:
+    """The place of the event that a request began with."""
+    return next(place for place, entry in enumerate(_STORY, start=1) if entry[0] == request)
+
+
+def sample_progress() -> Progress:
+    """An example of what is published on a run's progress subject."""
+    return Progress(
+        execution_id=EXECUTION,
+        organisation=ORGANISATION,
+        time=_BEGIN + timedelta(seconds=60),
+        phase="backing_up",
+        files_done=12_400,
+        files_total=48_213,
+        bytes_done=10_737_418_240,
+        bytes_total=42_131_456_000,
+        bytes_per_second=228_589_568.0,
+        eta_seconds=137.3,
+        tiers=(
+            TierProgress(tier=Tier.LOCAL, state="uploading", uploaded_bytes=2_465_792_000),
+            TierProgress(tier=Tier.OFFSITE, state="behind", uploaded_bytes=1_006_632_960, queued_bytes=1_459_159_040),
+        ),
+    )
