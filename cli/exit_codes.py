@@ -1,7 +1,7 @@
 """What `wedsync-backup` says to a script. A number never changes its meaning (docs/repository-cli.md).
 
-An error carries a `code`; the first part of this table that names it decides. What is not in the
-table is decided by the error's `retry`: `later` ends with `UNAVAILABLE`, all else with `FAILED`.
+An error carries a `code`; the table below decides for the ones it names. Of all others the error's
+`retry` decides: `later` ends with `UNAVAILABLE`, all else with `FAILED`.
 """
 
 from enum import IntEnum
@@ -11,17 +11,39 @@ class ExitCode(IntEnum):
     """How a command ended."""
 
     OK = 0
-    FAILED = 1
-    USAGE = 2
-    INCOMPLETE = 3
-    DEGRADED = 4
-    DAMAGED = 5
-    WRONG_KEY = 6
-    NOT_FOUND = 7
-    UNAVAILABLE = 8
-    REFUSED = 9
-    DIFFERENT = 10
-    INTERRUPTED = 130
+    FAILED = 1  # an error that has no number of its own; standard error names it
+    USAGE = 2  # the command line is not understood
+    INCOMPLETE = 3  # done, but for files that could not be read or written: they are listed
+    DEGRADED = 4  # done, but a tier did not get it or is behind: catch-up is owed
+    DAMAGED = 5  # stored bytes are not what was written; what is damaged is listed
+    WRONG_KEY = 6  # the key file opens nothing here, or is none
+    NOT_FOUND = 7  # no such repository, snapshot, path or match
+    UNAVAILABLE = 8  # nothing answers now; the same command may succeed later
+    REFUSED = 9  # something is in the way: it exists, is locked, or access is denied
+    DIFFERENT = 10  # `repo diff` found a difference
+    INTERRUPTED = 130  # Ctrl-C
+
+
+_BY_CODE = {
+    "damaged": ExitCode.DAMAGED,
+    "replayed-older-state": ExitCode.DAMAGED,
+    "chunk-not-in-index": ExitCode.DAMAGED,
+    "object-missing": ExitCode.DAMAGED,
+    "object-truncated": ExitCode.DAMAGED,
+    "unknown-key": ExitCode.DAMAGED,
+    "wrong-key": ExitCode.WRONG_KEY,
+    "key-file-invalid": ExitCode.WRONG_KEY,
+    "not-a-repository": ExitCode.NOT_FOUND,
+    "snapshot-not-found": ExitCode.NOT_FOUND,
+    "source-unreachable": ExitCode.NOT_FOUND,
+    "repository-exists": ExitCode.REFUSED,
+    "object-exists": ExitCode.REFUSED,
+    "object-locked": ExitCode.REFUSED,
+    "tier-access-denied": ExitCode.REFUSED,
+    "location-invalid": ExitCode.USAGE,
+    "tier-behind": ExitCode.DEGRADED,
+    "backup-cancelled": ExitCode.INTERRUPTED,
+}
 
 
 def code_of(error: BaseException) -> str | None:
@@ -31,13 +53,9 @@ def code_of(error: BaseException) -> str | None:
     return name if isinstance(name, str) else None
 
 
-_BY_CODE: dict[str, ExitCode] = {}
-
-
 def exit_code_of(error: BaseException) -> ExitCode:
     """The exit code of a command that ended with this error."""
     known = _BY_CODE.get(code_of(error) or "")
     if known is not None:
         return known
-    retry = getattr(error, "retry", None)
-    return ExitCode.UNAVAILABLE if str(retry) == "later" else ExitCode.FAILED
+    return ExitCode.UNAVAILABLE if str(getattr(error, "retry", None)) == "later" else ExitCode.FAILED

@@ -78,9 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:
-        if os.environ.get("WEDSYNC_TRACEBACK") or code_of(error) is None:
+        if os.environ.get("WEDSYNC_TRACEBACK") or (code_of(error) is None and not isinstance(error, OSError)):
             raise
-        _explain(error)
+        _explain(error, for_machines=getattr(arguments, "json", False) is True)
         return exit_code_of(error)
     return code
 
@@ -106,12 +106,22 @@ def _parser(chosen: str | None, module: CommandModule | None) -> argparse.Argume
     return parser
 
 
-def _explain(error: Exception) -> None:
-    """One sentence, its code, and what to do."""
-    print(f"wedsync-backup: {error} [{code_of(error)}]", file=sys.stderr)
+def _explain(error: Exception, *, for_machines: bool) -> None:
+    """The error on standard error: one sentence, its code and what to do, or one JSON document."""
+    code = code_of(error)
+    if for_machines:
+        import json
+
+        retry = str(getattr(error, "retry", "never"))
+        document = {"code": code, "message": str(error), "retry": retry, "hint": getattr(error, "hint", None)}
+        print(json.dumps({"error": document}), file=sys.stderr)
+        return
+    print(f"wedsync-backup: {error}" + (f" [{code}]" if code else ""), file=sys.stderr)
     hint = getattr(error, "hint", None)
     if hint:
         print(f"  {hint}", file=sys.stderr)
+    for name, reason in getattr(error, "context", {}).get("tiers", {}).items():
+        print(f"  {name}: {reason}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""`wedsync-backup repo`: a repository with nothing but its key and its tiers, for the day when all else is down.
+
+Here are the options alone; each sub-command's work is in a `cli.repo_*` module that is imported when it
+is asked for. The manual, with the exit codes, is docs/repository-cli.md.
+"""
+
+import argparse
+import importlib
+from typing import NamedTuple
+
+_URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL (credentials from the environment); NAME=URL names it"
+
+
+class _Subcommand(NamedTuple):
+    module: str
+    function: str
+    summary: str
+
+
+_SUBCOMMANDS = {
+    "init": _Subcommand("cli.repo_write", "init", "create a repository on all given tiers"),
+    "backup": _Subcommand("cli.repo_write", "backup", "back up a file or folder to all given tiers"),
+    "snapshots": _Subcommand("cli.repo_read", "snapshots", "list the snapshots, and which tiers have them"),
+    "ls": _Subcommand("cli.repo_read", "ls", "list what a snapshot holds"),
+    "find": _Subcommand("cli.repo_read", "find", "find files by name in all snapshots"),
+    "diff": _Subcommand("cli.repo_read", "diff", "say what differs between two snapshots"),
+    "restore": _Subcommand("cli.repo_restore", "restore", "restore a snapshot, or part of it, below a folder"),
+    "check": _Subcommand("cli.repo_upkeep", "check", "look for damage: structure, or stored bytes too"),
+    "repair": _Subcommand("cli.repo_upkeep", "repair", "replace what is damaged or missing by another tier's copy"),
+    "catch-up": _Subcommand("cli.repo_upkeep", "catch_up", "bring tiers that were away up to the others"),
+    "rebuild-index": _Subcommand("cli.repo_upkeep", "rebuild_index", "make a tier's index anew from its packs"),
+    "stats": _Subcommand("cli.repo_read", "stats", "sizes per tier and per class of content"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Every sub-command with its options."""
+    commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+    parsers = {}
+    for name, each in _SUBCOMMANDS.items():
+        parsers[name] = commands.add_parser(
+            name, help=each.summary, description=each.summary, parents=[_common()], allow_abbrev=False
+        )
+    _configure_writing(parsers)
+    _configure_reading(parsers)
+    _configure_upkeep(parsers)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the sub-command."""
+    chosen = _SUBCOMMANDS[arguments.subcommand]
+    code: int = getattr(importlib.import_module(chosen.module), chosen.function)(arguments)
+    return code
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--key-file", metavar="FILE", required=True, help="the repository's key; `init` makes it")
+    common.add_argument(
+        "--tier", metavar="URL", action="append", required=True, dest="tiers", help=f"a tier, once for each: {_URLS}"
+    )
+    common.add_argument("--json", action="store_true", help="one JSON document on standard output, no progress")
+    return common
+
+
+def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
+    backup = parsers["backup"]
+    backup.add_argument("path", metavar="PATH", help="what is backed up")
+    backup.add_argument("--label", help="a name for this source; unchanged files are recognised within one label")
+    backup.add_argument("--tag", action="append", default=[], dest="tags", help="a word to find the snapshot by")
+    backup.add_argument("--paranoid", action="store_true", help="read every file, also those that look unchanged")
+    backup.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out what matches")
+    backup.add_argument(
+        "--require", action="append", default=[], metavar="TIER", help="fail if this tier (by name) does not get it"
+    )
+    backup.add_argument("--lock-days", type=_positive, metavar="DAYS", help="lock what is stored, where a tier can")
+    backup.add_argument(
+        "--memory", type=_positive, default=256, metavar="MIB", help="memory for what is in flight (default 256)"
+    )
+    restore = parsers["restore"]
+    restore.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`")
+    restore.add_argument("--target", required=True, metavar="DIR", help="the folder to restore below")
+    restore.add_argument(
+        "--path", action="append", default=[], metavar="GLOB", dest="globs", help="only what matches; may be repeated"
+    )
+    restore.add_argument(
+        "--on-conflict",
+        choices=("refuse", "skip", "overwrite"),
+        default="refuse",
+        help="what to do where a different file is in the way (default: refuse)",
+    )
+
+
+def _configure_reading(parsers: dict[str, argparse.ArgumentParser]) -> None:
+    parsers["snapshots"].add_argument("--label", help="only snapshots of this source")
+    listing = parsers["ls"]
+    listing.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`")
+    listing.add_argument("path", nargs="?", default="", metavar="PATH", help="a folder or file of the snapshot")
+    listing.add_argument("--recursive", "-r", action="store_true", help="what is below the folders too")
+    listing.add_argument("--long", "-l", action="store_true", help="mode, owner, size and time of each")
+    find = parsers["find"]
+    find.add_argument("pattern", metavar="GLOB", help="a name (IMG_*.JPG), or a path if it has a slash in it")
+    find.add_argument("--snapshot", metavar="SNAPSHOT", help="look into this one alone")
+    diff = parsers["diff"]
+    diff.add_argument("before", metavar="SNAPSHOT")
+    diff.add_argument("after", metavar="SNAPSHOT")
+
+
+def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
+    parsers["check"].add_argument(
+        "--read-data",
+        nargs="?",
+        type=_percent,
+        const=100.0,
+        default=0.0,
+        metavar="PERCENT",
+        help="read stored bytes back and prove them: all, or that share of them",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _percent(text: str) -> float:
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 100")
+    return number
