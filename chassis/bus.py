@@ -20,29 +20,29 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from faststream import AckPolicy, BaseMiddleware
 from faststream.exceptions import NackMessage, RejectMessage
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
-from nats.aio.client import Client
+from faststream.nats import JStream, NatsMessage, PullSub
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
 
 from chassis import deadletters
+from chassis.broker import EnvelopeCodec, KeepAlive, Received, SharedBroker
 from chassis.clock import Clock, SystemClock
 from chassis.connection import Connection
 from chassis.delivery import Acknowledge, Again, Bury, delay, verdict
 from chassis.health import Health
 from chassis.logging import describe, log_context
-from chassis.pull import BoundJetStream
 from chassis.telemetry import Telemetry, current_traceparent
 from chassis.topology import replay_consumer
 from contracts import errors
-from contracts.envelope import Envelope, MalformedEvent, UnknownEventType, decode, decode_data
+from contracts.envelope import MalformedEvent, UnknownEventType
 from contracts.errors import ErrorCode, PlatformError
-from contracts.event import Event
 from contracts.streams import ConsumerSpec
 
 if TYPE_CHECKING:
     from faststream._internal.context.repository import ContextRepo
+
+__all__ = ["Bus", "Handler", "Received"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,24 +53,6 @@ STOP_SECONDS = 15.0
 _FIRST_HOLD_SECONDS = 0.1
 _LONGEST_HOLD_SECONDS = 5.0
 _GAUGE_SECONDS = 15.0
-_JETSTREAM_SECONDS = 5.0
-
-
-class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivered event.
-
-    `deliveries` counts from 1, this one included. `last`: after this delivery there is no other; a handler that
-    waits for a fact refuses now. `traceparent` is that of the handler's span, for the `Context` of what follows.
-    `consumer` is the durable consumer's name, for the inbox; a replayed message has that of the first delivery.
-    """
-
-    envelope: Envelope
-    event: Event
-    deliveries: int
-    last: bool
-    consumer: str
-    traceparent: str | None = None
-
 
 Handler = Callable[[Received], Awaitable[None]]
 
@@ -103,8 +85,11 @@ class Bus:
         self.handler_seconds = handler_seconds
         self.stopping = asyncio.Event()
         self._bindings: dict[str, _Binding] = {}
-        self._broker = _SharedBroker(
-            connection, middlewares=(functools.partial(_Delivery, self),), codec=_Codec(self), stop_seconds=stop_seconds
+        self._broker = SharedBroker(
+            connection,
+            middlewares=(functools.partial(_Delivery, self),),
+            codec=EnvelopeCodec(self._declared),
+            stop_seconds=stop_seconds,
         )
         self._gauges: asyncio.Task[None] | None = None
 
@@ -129,6 +114,9 @@ class Bus:
                 no_reply=True,
             )
             subscriber(functools.partial(self._call, binding))
+
+    def _declared(self, durable_name: str) -> ConsumerSpec:
+        return self._bindings[durable_name].base
 
     def binding(self, durable_name: str) -> "_Binding":
         """What was bound to a consumer."""
@@ -194,61 +182,6 @@ class _Binding(msgspec.Struct, frozen=True):
     handler: Handler
 
 
-class _Codec:
-    """Bytes to `Received`, in one step; FastStream's own decoding would guess from the content type."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-
-    async def decode(self, msg: Any) -> Any:
-        """Read the envelope and the event. Raises `MalformedEvent` or `UnknownEventType`."""
-        metadata = msg.raw_message.metadata
-        binding = self._bus.binding(metadata.consumer)
-        envelope = decode(msg.body)
-        if envelope.traceparent is not None and len(envelope.traceparent) > 128:
-            raise MalformedEvent("traceparent is too long")
-        return Received(
-            envelope=envelope,
-            event=decode_data(envelope),
-            deliveries=metadata.num_delivered,
-            last=metadata.num_delivered >= binding.spec.max_deliveries,
-            consumer=binding.base.durable_name,
-        )
-
-    async def encode(self, msg: Any, serializer: Any = None) -> tuple[bytes, str | None]:
-        """Events are published by the relay alone, from the record."""
-        raise NotImplementedError("the bus publishes nothing")
-
-
-class _SharedBroker(NatsBroker):
-    """A broker on the process's connection, which it neither opens nor closes."""
-
-    def __init__(self, connection: Connection, *, middlewares: Any, codec: _Codec, stop_seconds: float) -> None:
-        # No logger: FastStream would log subjects and the text of errors. No FastDepends: nothing is injected.
-        super().__init__(
-            middlewares=middlewares, codec=codec, graceful_timeout=stop_seconds, logger=None, apply_types=False
-        )
-        self._shared = connection
-        self._bound: BoundJetStream | None = None
-
-    @property
-    def pulls(self) -> dict[str, Any]:
-        return {} if self._bound is None else self._bound.pulls
-
-    async def _connect(self) -> Client:
-        client = self._shared.client
-        self.config.connect(client)
-        self._bound = BoundJetStream(client, timeout=_JETSTREAM_SECONDS)
-        self.config.connection_state.connect(client, self._bound)
-        return client
-
-    async def stop(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
-        # Not NatsBroker's own stop, which drains the connection: relay and worker still need it.
-        await super(NatsBroker, self).stop(exc_type, exc_val, exc_tb)
-        self._connection = None
-        self.config.disconnect()
-
-
 class _Delivery(BaseMiddleware[Any, Msg]):
     """One delivered message: counts, calls, decides."""
 
@@ -262,7 +195,7 @@ class _Delivery(BaseMiddleware[Any, Msg]):
         metadata = msg.raw_message.metadata
         binding = self._bus.binding(metadata.consumer)
         durable = binding.spec.durable_name
-        with log_context(consumer=durable, deliveries=metadata.num_delivered), _Keeping(msg, binding.spec):
+        with log_context(consumer=durable, deliveries=metadata.num_delivered), KeepAlive(msg, binding.spec):
             if metadata.num_delivered > binding.spec.max_deliveries:
                 # Neither acknowledged nor given back: the process died over it, or it was cut off, every time.
                 cause = f"delivered {metadata.num_delivered - 1} times and never answered"
@@ -363,32 +296,3 @@ class _Delivery(BaseMiddleware[Any, Msg]):
         self._metrics.dead.labels(binding.spec.durable_name, code.code).inc()
         _log.error("given up: dead letter", extra={"code": code.code, "cause": cause})
         raise RejectMessage
-
-
-class _Keeping:
-    """Tells the server every third of the acknowledgement time that the message is being worked on."""
-
-    def __init__(self, msg: NatsMessage, spec: ConsumerSpec) -> None:
-        self._msg = msg
-        self._every = spec.ack_wait_seconds / 3
-        self._loop = asyncio.get_running_loop()
-        self._told: set[asyncio.Task[None]] = set()
-        self._timer = self._loop.call_later(self._every, self._tell)
-
-    def _tell(self) -> None:
-        task = self._loop.create_task(_in_progress(self._msg))
-        self._told.add(task)
-        task.add_done_callback(self._told.discard)
-        self._timer = self._loop.call_later(self._every, self._tell)
-
-    def __enter__(self) -> None:
-        """Begun with its making."""
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-
-async def _in_progress(msg: NatsMessage) -> None:
-    # While the server is away it cannot be told; then it delivers the message again, and the inbox knows it.
-    with contextlib.suppress(NatsError, OSError):
-        await msg.in_progress()

@@ -216,7 +216,7 @@ def test_generator_names_drift_on_the_command_line(
     monkeypatch.setattr(generate, "drift", refuse)
     assert generate.main(["--check"]) == 1
     assert "is frozen" in capsys.readouterr().err
-    monkeypatch.setattr(generate, "write", lambda: [])
+    monkeypatch.setattr(generate, "write", list)
     assert generate.main([]) == 0
 
 
