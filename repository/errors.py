@@ -269,3 +269,14 @@ class InvalidKey(TierError):
     """The object key is malformed or leaves the tier's folder; a fault of the program."""
 
     code = "invalid-object-key"
+
+
+# Backup and restore
+
+
+class BackupCancelled(RepositoryError):
+    """The caller's `is_cancelled` said so; what was uploaded serves the next run."""
+
+    code = "backup-cancelled"
+    retry = Retry.LATER
+    hint = "Start the backup again; it goes on with what was uploaded."

@@ -1,0 +1,366 @@
+"""Backs up a source into a repository: one reading, all tiers.
+
+Promise: when `backup` returns, each tier whose result says `committed` restores the snapshot alone. Whatever
+concerns one file alone is in `file_errors`, and the rest was saved. What was uploaded before a failure is
+found by the next run and not uploaded again.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from repository.buffers import BoundedPool
+from repository.errors import BackupCancelled, LimitExceeded, NoUsableTier
+from repository.fanout import Delivery, Fanout, TierDelivery, no_tier_left
+from repository.format import ContentClass
+from repository.open_tier import OpenTier
+from repository.pack_access import ChunkReader, nearest_first
+from repository.pack_builder import BUFFER_LENGTH_MIN, PACK_TARGET
+from repository.pack_usage import PackUsage
+from repository.parent_pages import ParentPages
+from repository.pipeline import BLOCK_LENGTH, Pipeline
+from repository.problems import FileError, ProblemLog
+from repository.progress import Progress, Ticker, TierProgress
+from repository.repository import Repository
+from repository.session import ChunkSession, ClassCount
+from repository.snapshot import ClassTotals, Snapshot, SnapshotManifest, Totals
+from repository.source import Reason, Source
+from repository.tree_builder import TreeBuilder
+from repository.walk import Walker
+
+MEMORY_BUDGET: Final = 256 << 20
+"""Bytes of buffers for one backup, by default: the process stays below twice that."""
+TREE_PACK_TARGET: Final = BUFFER_LENGTH_MIN
+WORKERS_MAX: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupOptions:
+    """How one backup is made.
+
+    `run_token`: chosen by the caller; a token is committed at most once, so a run that is repeated after a
+    lost answer adds no second snapshot. `label`: names the source; the latest snapshot of the same label is
+    the parent. `paranoid`: read every file. `memory_budget`: bytes of buffers. `compression`: zstd levels
+    per content class, 0 for none. `required`: tiers (by name) that are waited for however slow they are.
+    `lock_days`: by tier, for how long what the snapshot needs cannot be deleted (where the tier can lock).
+    `patience_seconds`: how long a slow tier may hold up a faster one. `workers`: threads that compress and
+    encrypt, 0: one for each core.
+    """
+
+    run_token: str
+    label: str
+    tags: tuple[str, ...] = ()
+    domain: str = "default"
+    paranoid: bool = False
+    memory_budget: int = MEMORY_BUDGET
+    compression: Mapping[ContentClass, int] | None = None
+    required: frozenset[str] = frozenset()
+    lock_days: Mapping[str, int] = field(default_factory=dict)
+    patience_seconds: float = 60.0
+    workers: int = 0
+    on_progress: Callable[[Progress], None] | None = None
+    on_problem: Callable[[FileError], None] | None = None
+    is_cancelled: Callable[[], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TierResult:
+    """How one tier came out of a backup. Bytes are those of packs."""
+
+    state: Delivery
+    error: Exception | None
+    bytes_sent: int
+    packs_sent: int
+    seconds: float
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """What a backup kept, and where. `file_errors` are bounded; `error_counts` count all."""
+
+    snapshot: Snapshot
+    tiers: dict[str, TierResult]
+    file_errors: list[FileError]
+    error_counts: dict[Reason, int]
+    seconds: float
+    was_committed_before: bool = False
+
+    @property
+    def snapshot_id(self) -> str:
+        """Hexadecimal, the same on every tier."""
+        return self.snapshot.id
+
+    @property
+    def totals(self) -> Totals:
+        """What the snapshot holds and what it added."""
+        return self.snapshot.manifest.totals
+
+    @property
+    def by_class(self) -> dict[str, ClassTotals]:
+        """Bytes per content class."""
+        return self.snapshot.manifest.by_class
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether a tier is owed a catch-up."""
+        return any(tier.state is not Delivery.COMMITTED for tier in self.tiers.values())
+
+    @property
+    def required_missing(self) -> list[str]:
+        """Required tiers that do not have the snapshot: the run is not complete before they do."""
+        return [
+            name for name, tier in self.tiers.items() if tier.is_required and tier.state is not Delivery.COMMITTED
+        ]
+
+
+def backup(repository: Repository, source: Source, *, options: BackupOptions) -> BackupResult:
+    """Back up `source` to every ready tier of `repository`.
+
+    Raises `NoUsableTier` (no tier took it; the causes are in its context), `SourceUnreachable`,
+    `BackupCancelled`, `UnknownKey`, `NotInIndex`. The calling thread does the walking.
+    """
+    return _Backup(repository, source, options).run()
+
+
+class _Backup:
+    """The parts of one backup, wired together."""
+
+    def __init__(self, repository: Repository, source: Source, options: BackupOptions) -> None:
+        self._repository = repository
+        self._options = options
+        self._started = time.monotonic()
+        self._time_ns = repository.clock.now_ns()
+        self._source = source
+        self._tiers = repository.ready_tiers()
+        if not self._tiers:
+            raise NoUsableTier("no tier is ready", tiers=repository.states())
+
+    def run(self) -> BackupResult:
+        """Everything, in order."""
+        earlier = self._committed_before()
+        if earlier is not None:
+            return earlier
+        token = self._repository.randomness.token_bytes(16)
+        self._repository.begin_writing(token)
+        # A tier may have failed while the writer was announced.
+        self._tiers = self._repository.ready_tiers()
+        self._wire()
+        ticker = Ticker(self._options.on_progress, self._progress)
+        try:
+            self._fanout.start()
+            self._pipeline.start()
+            ticker.start()
+            self._walker.run()
+            self._pipeline.finish()
+            self._session.flush()
+            result = self._commit()
+        except BaseException as error:
+            self._abort(error)
+            raise
+        finally:
+            ticker.stop()
+        self._repository.end_writing(token)
+        return result
+
+    def _committed_before(self) -> BackupResult | None:
+        """The result of an earlier run with the same token, if one got as far as any tier."""
+        for tier in self._tiers:
+            state = tier.log.state
+            identity = state.by_token.get(self._options.run_token)
+            if identity is not None:
+                snapshot = state.snapshots[identity]
+                results = {
+                    each.name: TierResult(
+                        Delivery.COMMITTED if snapshot.id in each.snapshots() else Delivery.BEHIND,
+                        None,
+                        0,
+                        0,
+                        0.0,
+                        each.name in self._options.required,
+                    )
+                    for each in self._tiers
+                }
+                return BackupResult(snapshot, results, [], {}, time.monotonic() - self._started, True)
+        return None
+
+    def _wire(self) -> None:
+        options, repository = self._options, self._repository
+        workers = options.workers or min(os.cpu_count() or 1, WORKERS_MAX)
+        parameters = repository.config.chunker
+        self._keys = repository.keys.active(options.domain)
+        self._index = repository.session_index()
+        self._problems = ProblemLog(options.on_problem)
+        self._fanout = Fanout(
+            self._tiers,
+            required=options.required,
+            patience_seconds=options.patience_seconds,
+            lock_until=self._lock_until,
+        )
+        blocks = (workers + 1) * (BLOCK_LENGTH + max(parameters.maximum, BLOCK_LENGTH))
+        packs = (options.memory_budget - blocks - 2 * TREE_PACK_TARGET) // PACK_TARGET
+        if packs < 2:
+            raise LimitExceeded("memory budget is too small", budget=options.memory_budget)
+        self._data_pool = BoundedPool(packs, PACK_TARGET, self._fanout.relieve)
+        self._tree_pool = BoundedPool(2, TREE_PACK_TARGET, self._fanout.relieve)
+        self._parent = self._find_parent()
+        reader = ChunkReader(
+            nearest_first(repository.tiers_with(self._parent) if self._parent else []), repository.keys
+        )
+        self._usage = PackUsage(self._index, reader.chunk)
+        self._session = ChunkSession(
+            self._keys,
+            self._index,
+            data_pool=self._data_pool,
+            tree_pool=self._tree_pool,
+            randomness=repository.randomness,
+            on_pack=self._fanout.submit,
+            on_known=self._usage.add,
+        )
+        tree = TreeBuilder(self._session.store_tree_chunk, self._usage.add)
+        levels = dict(options.compression) if options.compression is not None else None
+        self._pipeline = Pipeline(
+            self._session, tree, self._problems, workers=workers, parameters=parameters, levels=levels
+        )
+        self._fanout.on_no_tier_left = self._end
+        root = bytes.fromhex(self._parent.manifest.root[0]) if self._parent else b""
+        self._walker = Walker(
+            self._source,
+            self._pipeline,
+            parent=ParentPages(root, 0, reader.chunk),
+            paranoid=options.paranoid,
+            use_content=self._usage.add,
+            check=self._check,
+        )
+
+    def _find_parent(self) -> Snapshot | None:
+        """The latest snapshot of the same source, in the same key domain, whose tree the session's index has."""
+        for snapshot in reversed(self._repository.snapshots()):
+            manifest = snapshot.manifest
+            if manifest.label == self._options.label and manifest.domain_key == self._keys.key_id.hex():
+                return snapshot if self._index.contains(bytes.fromhex(manifest.root[0])) else None
+        return None
+
+    def _lock_until(self, tier: OpenTier) -> datetime | None:
+        days = self._options.lock_days.get(tier.name, 0)
+        return tier.store.now() + timedelta(days=days) if days and tier.store.capabilities.locks else None
+
+    def _check(self) -> None:
+        if self._options.is_cancelled is not None and self._options.is_cancelled():
+            raise BackupCancelled("backup was cancelled")
+
+    def _end(self, error: BaseException) -> None:
+        """End all waiting with this error, on all threads."""
+        self._pipeline.fail(error)
+        self._data_pool.close(error)
+        self._tree_pool.close(error)
+
+    def _abort(self, error: BaseException) -> None:
+        self._end(error)
+        self._pipeline.join()
+        self._fanout.abort()
+        self._session.discard()
+
+    def _commit(self) -> BackupResult:
+        self._check()
+        root_id = self._pipeline.tree.root_id
+        assert root_id is not None  # noqa: S101 - the root page is complete when all work is done
+        manifest = self._manifest(root_id)
+        new_packs = frozenset(self._session.new_packs)
+        packs = self._usage.packs() | new_packs
+        sealed = self._repository.seal_segments(self._index.take_new_segments())
+        committed: dict[str, Snapshot] = {}
+
+        def finish(delivery: TierDelivery) -> None:
+            tier = delivery.tier
+            committed[tier.name] = tier.commit_snapshot(
+                manifest,
+                packs=packs,
+                new_segments=sealed,
+                lock_until=self._lock_until(tier),
+                locked_packs=new_packs,
+            )
+
+        self._fanout.close(finish)
+        if not committed:
+            raise no_tier_left(self._fanout.deliveries)
+        snapshot = next(iter(committed.values()))
+        return BackupResult(
+            snapshot,
+            {delivery.name: _result_of(delivery) for delivery in self._fanout.deliveries},
+            self._problems.kept,
+            dict(self._problems.counts),
+            time.monotonic() - self._started,
+        )
+
+    def _manifest(self, root_id: bytes) -> SnapshotManifest:
+        walked = self._walker.counts
+        counts = self._pipeline.counts()
+        total = ClassCount()
+        for count in counts.values():
+            total.add(count)
+        return SnapshotManifest(
+            time_ns=self._time_ns,
+            run_token=self._options.run_token,
+            label=self._options.label,
+            root=(root_id.hex(),),
+            domain_key=self._keys.key_id.hex(),
+            parent=self._parent.id if self._parent else None,
+            tags=self._options.tags,
+            totals=Totals(
+                files=walked.files,
+                folders=walked.folders,
+                others=walked.others,
+                failed=self._problems.losses,
+                unchanged_files=walked.unchanged_files,
+                chunks=total.chunks,
+                new_chunks=total.new_chunks,
+                source_bytes=total.source_bytes - counts[ContentClass.TREE].source_bytes + walked.unchanged_bytes,
+                new_bytes=total.new_bytes,
+                stored_bytes=total.stored_bytes,
+            ),
+            by_class={
+                content_class.name.lower(): ClassTotals(
+                    chunks=count.chunks,
+                    source_bytes=count.source_bytes,
+                    new_bytes=count.new_bytes,
+                    stored_bytes=count.stored_bytes,
+                )
+                for content_class, count in counts.items()
+                if count.chunks
+            },
+        )
+
+    def _progress(self) -> Progress:
+        walked = self._walker.counts
+        workers = self._pipeline.workers
+        return Progress(
+            files_found=walked.files,
+            files_done=walked.unchanged_files + sum(worker.files_done for worker in workers),
+            bytes_found=walked.bytes,
+            bytes_done=walked.unchanged_bytes + sum(worker.bytes_done for worker in workers),
+            is_walk_complete=walked.is_complete,
+            problems=sum(self._problems.counts.values()),
+            tiers={
+                delivery.name: TierProgress(
+                    delivery.state.value, delivery.bytes_sent, delivery.bytes_waiting, delivery.packs_sent
+                )
+                for delivery in self._fanout.deliveries
+            },
+        )
+
+
+def _result_of(delivery: TierDelivery) -> TierResult:
+    return TierResult(
+        delivery.state,
+        delivery.error,
+        delivery.bytes_sent,
+        delivery.packs_sent,
+        delivery.seconds,
+        delivery.is_required,
+    )
+
+

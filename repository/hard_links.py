@@ -1,0 +1,84 @@
+"""Hard links during a backup: of several names of one file only the first is read.
+
+Promise: all names of a file get the same content; if reading the first name fails, the next one is read.
+Memory: one record for each file that has names that were not met yet.
+"""
+
+import threading
+from dataclasses import dataclass, field
+
+from repository.source import SourceDirectory
+from repository.tree import Extra, Row
+from repository.tree_builder import OpenPage, TreeBuilder
+
+Waiting = tuple[SourceDirectory, OpenPage, int]
+
+
+@dataclass(slots=True)
+class _Links:
+    names_left: int
+    row: Row | None = None
+    content: bytes = b""
+    extra: Extra | None = None
+    waiting: list[Waiting] = field(default_factory=list)
+
+
+class HardLinks:
+    """The files with several names that a backup has met. Thread-safe."""
+
+    def __init__(self, tree: TreeBuilder) -> None:
+        self._tree = tree
+        self._lock = threading.Lock()
+        self._files: dict[tuple[int, int], _Links] = {}
+
+    def is_first(self, directory: SourceDirectory, page: OpenPage, number: int, row: Row) -> bool:
+        """Whether the caller has to read this name. If not, the page will get what the first name gives.
+
+        The page already waits for this entry.
+        """
+        key = (row[8], row[6])
+        with self._lock:
+            links = self._files.get(key)
+            if links is None:
+                self._files[key] = _Links(row[7] - 1)
+                return True
+            links.names_left -= 1
+            if links.row is None:
+                links.waiting.append((directory, page, number))
+                return False
+            if links.names_left <= 0:
+                del self._files[key]
+        self._fill((directory, page, number), links.row, links.content, links.extra)
+        return False
+
+    def resolve(self, row: Row, content: bytes, extra: Extra | None) -> None:
+        """The first name was read."""
+        key = (row[8], row[6])
+        with self._lock:
+            links = self._files.get(key)
+            if links is None:
+                return
+            links.row, links.content, links.extra = row, content, extra
+            waiting, links.waiting = links.waiting, []
+            if links.names_left <= 0:
+                del self._files[key]
+        for one in waiting:
+            self._fill(one, row, content, extra)
+
+    def abandon(self, row: Row) -> Waiting | None:
+        """The first name could not be read: the name to try instead, if one waits."""
+        key = (row[8], row[6])
+        with self._lock:
+            links = self._files.get(key)
+            if links is not None and links.waiting:
+                return links.waiting.pop(0)
+            self._files.pop(key, None)
+        return None
+
+    def _fill(self, waiting: Waiting, row: Row, content: bytes, extra: Extra | None) -> None:
+        _directory, page, number = waiting
+        page.rows[number] = row
+        page.contents[number] = content
+        if extra is not None:
+            page.extras[number] = extra
+        self._tree.done(page)
