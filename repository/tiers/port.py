@@ -158,6 +158,7 @@ class ObjectStore(Protocol):
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """The objects whose key starts with `prefix` and sorts after `after`, sorted by key (by code point).
 
+        `after` is the key of an object, there or not: servers disagree on the name of a folder.
         Objects put or deleted meanwhile may be missing or there; all others are listed exactly once.
         Raises as `head`, while iterating.
         """

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from repository.errors import AccessDenied
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 T = TypeVar("T")
+
+
+@cache
+def _loader() -> Any:
+    """The description of S3's interface, read once: it is most of the time that making a client takes."""
+    import botocore.loaders
+
+    return botocore.loaders.create_loader()
 
 
 class S3Connection:
@@ -100,6 +109,7 @@ class S3Connection:
         options = self.options
         credentials = options.credentials()
         session = botocore.session.Session()
+        session.register_component("data_loader", _loader())
         # A file in somebody's home folder must not change where backups go.
         session.set_config_variable("config_file", os.devnull)
         session.set_config_variable("credentials_file", os.devnull)

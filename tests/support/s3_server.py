@@ -45,6 +45,7 @@ class S3Server:
         self._server: subprocess.Popen[bytes] | None = None
         self.port = 0
         self._buckets = 0
+        self._shared: dict[tuple[bool, bool], str] = {}
 
     def __enter__(self) -> "S3Server":
         self.start()
@@ -115,6 +116,15 @@ class S3Server:
         if versions or locks:
             client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return name
+
+    def shared_bucket(self, *, versions: bool = False, locks: bool = False) -> str:
+        """One bucket of each kind for all tests, each below a prefix of its own.
+
+        The server gives every bucket volumes of its own, and has none left after some dozens.
+        """
+        if (versions, locks) not in self._shared:
+            self._shared[versions, locks] = self.new_bucket(versions=versions, locks=locks)
+        return self._shared[versions, locks]
 
     def url(self, bucket: str, prefix: str = "", **options: str) -> str:
         """The address of a tier in the bucket."""
