@@ -69,7 +69,8 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
     backup.add_argument("--label", help="a name for this source; unchanged files are recognised within one label")
     backup.add_argument("--tag", action="append", default=[], dest="tags", help="a word to find the snapshot by")
     backup.add_argument("--paranoid", action="store_true", help="read every file, also those that look unchanged")
-    backup.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out what matches")
+    backup.add_argument("--exclude", action="append", default=[], metavar="DIR", help="leave this folder out")
+    backup.add_argument("--one-file-system", action="store_true", help="do not enter mount points")
     backup.add_argument(
         "--require", action="append", default=[], metavar="TIER", help="fail if this tier (by name) does not get it"
     )

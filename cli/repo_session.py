@@ -1,10 +1,14 @@
 """Opening a repository from the command line: the key file, the tiers' addresses, and what each tier answered."""
 
 import argparse
+import os
 import re
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from cli.output import say
 from repository.key_file import KeyFile
@@ -13,6 +17,12 @@ from repository.tiers.location import open_tier
 from repository.tiers.port import ObjectStore
 
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})=((?:file|s3)://.*)", re.DOTALL)
+
+
+def split_name(address: str) -> tuple[str | None, str]:
+    """`NAME=URL` as its two parts; the name is None where there is none."""
+    named = _NAMED.fullmatch(address)
+    return (named[1], named[2]) if named else (None, address)
 
 
 @contextmanager
@@ -25,20 +35,41 @@ def stores(addresses: list[str]) -> Iterator[list[ObjectStore]]:
     taken: set[str] = set()
     try:
         for address in addresses:
-            named = _NAMED.fullmatch(address)
-            store = open_tier(named[2], name=named[1]) if named else open_tier(address)
+            name, url = split_name(address)
+            store = open_tier(url, name=name)
             if store.name in taken:
-                base, number = store.name, 2
-                while f"{base}-{number}" in taken:
-                    number += 1
+                number = next(number for number in count(2) if f"{store.name}-{number}" not in taken)
                 store.close()
-                store = open_tier(named[2] if named else address, name=f"{base}-{number}")
+                store = open_tier(url, name=f"{store.name}-{number}")
             taken.add(store.name)
             opened.append(store)
         yield opened
     finally:
         for store in opened:
             store.close()
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether the user wants to stop.
+
+    The first Ctrl-C (or SIGTERM) only asks: the work ends in order, and what was stored stays. The second is
+    a `KeyboardInterrupt`.
+    """
+    asked = threading.Event()
+
+    def ask(_number: int, _frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        os.write(2, b"stopping; press Ctrl-C again to stop at once\n")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,0 +1,165 @@
+"""`repo init` and `repo backup`."""
+
+import argparse
+import os
+import sys
+from urllib.parse import unquote, urlsplit
+
+from cli.exit_codes import ExitCode
+from cli.output import columns, duration, name_fields, say, say_json, shown, size
+from cli.progress import Reading, display
+from cli.repo_read import snapshot_document
+from cli.repo_session import interruptible, opened, say_tiers, split_name, stores, tier_states
+from repository.backup import BackupOptions, BackupResult
+from repository.backup import backup as back_up
+from repository.errors import NoUsableTier
+from repository.fanout import Delivery
+from repository.key_file import KeyFile
+from repository.ports import SYSTEM_RANDOMNESS
+from repository.problems import FileError
+from repository.progress import Progress
+from repository.repository import Repository
+from sources.directory import DirectorySource
+
+LISTED_MAX = 50
+"""File errors that are shown to a person; a machine gets all that were kept."""
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """A new repository on all tiers, under the key file's key or a new one."""
+    is_new = not os.path.lexists(arguments.key_file)
+    with stores(arguments.tiers) as tiers:
+        key = KeyFile.create(arguments.key_file) if is_new else KeyFile.load(arguments.key_file)
+        with Repository.init(tiers, key) as repository:
+            if arguments.json:
+                made = {"repository": repository.id.hex(), "key_file": arguments.key_file, "key_file_created": is_new}
+                say_json({**made, "tiers": tier_states(repository)})
+                return ExitCode.OK
+            say(f"repository {repository.id.hex()} created on:")
+            say_tiers(repository)
+    if is_new:
+        say(f"\nThe key is in {arguments.key_file}. Without it nothing can ever be read again:")
+        say("keep copies of it apart from the backups.")
+    return ExitCode.OK
+
+
+def backup(arguments: argparse.Namespace) -> int:
+    """One backup to all tiers that answer."""
+    path = os.path.abspath(arguments.path)
+    with opened(arguments) as repository, interruptible() as is_cancelled, display(for_machines=arguments.json) as bars:
+        known = {tier.name for tier in repository.tiers}
+        if unknown := set(arguments.require) - known:
+            raise NoUsableTier(
+                f"no tier is called {', '.join(sorted(unknown))}", hint=f"There are: {', '.join(sorted(known))}."
+            )
+        options = BackupOptions(
+            run_token=SYSTEM_RANDOMNESS.token_bytes(16).hex(),
+            label=arguments.label if arguments.label is not None else path,
+            tags=tuple(arguments.tags),
+            paranoid=arguments.paranoid,
+            memory_budget=arguments.memory << 20,
+            required=frozenset(arguments.require),
+            lock_days=dict.fromkeys(known, arguments.lock_days) if arguments.lock_days else {},
+            on_progress=lambda progress: bars.show(_gauges(progress)),
+            is_cancelled=is_cancelled,
+        )
+        source = DirectorySource(
+            path,
+            # A tier below the source would be backed up into itself, and grow for ever.
+            excluded=[*arguments.exclude, *_folders_of(arguments.tiers)],
+            one_file_system=arguments.one_file_system,
+        )
+        result = back_up(repository, source, options=options)
+        away = [tier.name for tier in repository.tiers if tier.name not in result.tiers]
+        on_tiers = [tier.name for tier in repository.tiers_with(result.snapshot)]
+    if arguments.json:
+        say_json(_document(result, on_tiers, away))
+    else:
+        _say_result(result, away)
+    return _exit_code(result, away)
+
+
+def _exit_code(result: BackupResult, away: list[str]) -> ExitCode:
+    if any(error.is_loss for error in result.file_errors):
+        return ExitCode.INCOMPLETE
+    return ExitCode.DEGRADED if result.is_degraded or away else ExitCode.OK
+
+
+def _folders_of(addresses: list[str]) -> list[str]:
+    urls = (urlsplit(split_name(address)[1]) for address in addresses)
+    return [unquote(url.path) for url in urls if url.scheme == "file"]
+
+
+def _gauges(progress: Progress) -> dict[str, Reading]:
+    words = f"{progress.files_done:,} files" + (f", {progress.problems:,} problems" if progress.problems else "")
+    total = progress.bytes_found if progress.is_walk_complete else None
+    gauges = {"source": Reading(progress.bytes_done, total, words)}
+    for name, tier in progress.tiers.items():
+        gauges[name] = Reading(tier.bytes_sent, tier.bytes_sent + tier.bytes_waiting, tier.state)
+    return gauges
+
+
+def _document(result: BackupResult, on_tiers: list[str], away: list[str]) -> dict[str, object]:
+    return {
+        "snapshot": snapshot_document(result.snapshot, on_tiers),
+        "seconds": round(result.seconds, 3),
+        "was_committed_before": result.was_committed_before,
+        "tiers": {
+            name: {
+                "state": str(tier.state),
+                "error": str(tier.error) if tier.error else None,
+                "bytes_sent": tier.bytes_sent,
+                "packs_sent": tier.packs_sent,
+                "seconds": round(tier.seconds, 3),
+                "required": tier.is_required,
+            }
+            for name, tier in result.tiers.items()
+        },
+        "tiers_away": away,
+        "file_errors": [_error_document(error) for error in result.file_errors],
+        "file_error_counts": {str(reason): count for reason, count in result.error_counts.items()},
+    }
+
+
+def _error_document(error: FileError) -> dict[str, object]:
+    return {
+        **name_fields("path", error.path),
+        "reason": str(error.reason),
+        "detail": error.detail,
+        "is_loss": error.is_loss,
+    }
+
+
+def _say_result(result: BackupResult, away: list[str]) -> None:
+    totals = result.totals
+    say(f"snapshot {result.snapshot_id}")
+    rate = f" ({size(totals.source_bytes / result.seconds)}/s)" if result.seconds > 0 else ""
+    say(f"{totals.files:,} files, {size(totals.source_bytes)} in {duration(result.seconds)}{rate}")
+    say(f"{totals.unchanged_files:,} unchanged, {size(totals.new_bytes)} new, {size(totals.stored_bytes)} stored")
+    rows = [("CLASS", "READ", "NEW", "STORED", "SAVED")]
+    for name, each in sorted(result.by_class.items()):
+        saved = f"{100 * (1 - each.stored_bytes / each.new_bytes):.1f}%" if each.new_bytes else ""
+        rows.append((name, size(each.source_bytes), size(each.new_bytes), size(each.stored_bytes), saved))
+    for line in columns(rows, right=(1, 2, 3, 4)):
+        say(f"  {line}")
+    for name, tier in result.tiers.items():
+        why = f": {tier.error}" if tier.error else ""
+        say(f"tier {name}: {tier.state}, {size(tier.bytes_sent)} in {duration(tier.seconds)}{why}")
+    owed = [name for name, tier in result.tiers.items() if tier.state is not Delivery.COMMITTED] + away
+    if owed:
+        say(f"owed a catch-up: {', '.join(owed)} (`repo catch-up`)")
+    if result.required_missing:
+        say(f"required, and without this snapshot: {', '.join(result.required_missing)}")
+    _say_errors(result)
+
+
+def _say_errors(result: BackupResult) -> None:
+    counts = result.error_counts
+    if not counts:
+        return
+    print(", ".join(f"{count:,} {reason}" for reason, count in counts.items()) + ":", file=sys.stderr)
+    for error in result.file_errors[:LISTED_MAX]:
+        print(f"  {shown(error.path)}: {error.reason} {error.detail}".rstrip(), file=sys.stderr)
+    left = sum(counts.values()) - min(len(result.file_errors), LISTED_MAX)
+    if left:
+        print(f"  and {left:,} more", file=sys.stderr)
