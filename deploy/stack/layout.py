@@ -107,8 +107,8 @@ class Layout:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if stat.S_IMODE(folder.stat().st_mode) != 0o700:
                 folder.chmod(0o700)
-        for folder in (self.nats_data, self.local_tier):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.nats_data, self.data / "s3", self.local_tier.parent, self.local_tier):
+            folder.mkdir(exist_ok=True, mode=0o700)
 
     def remember(self) -> None:
         """Write layout.json, durably."""

@@ -48,8 +48,12 @@ def choose_ports(
     def fits(name: str, port: int) -> bool:
         return is_free(port) and (name not in paired or is_free(port + GRPC_OFFSET))
 
-    chosen = {name: kept[name] for name in names if name in kept and fits(name, kept[name])}
-    taken = set(chosen.values())
+    chosen: dict[str, int] = {}
+    taken: set[int] = set()
+    for name in names:
+        if name in kept and kept[name] not in taken and fits(name, kept[name]):
+            chosen[name] = kept[name]
+            taken.add(kept[name])
     # A random start keeps two stacks that start at the same moment apart.
     port = FIRST + secrets.randbelow(LAST - FIRST)
     for name in names:

@@ -1,0 +1,227 @@
+"""The supervisor with real processes: order, restart, hang, stop, and the death of the supervisor itself."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import STACK_FAILED, PlatformError
+from deploy.stack import supervisor as supervisor_module
+from deploy.stack.part import Step
+from deploy.stack.process_identity import ProcessIdentity
+from deploy.stack.state import Condition
+from tests.component.deploy.conftest import Workbench
+from tests.support.eventually import eventually
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def test_supervisor_starts_a_part_only_after_what_it_needs_is_ready(workbench: Workbench) -> None:
+    """A part that needs another starts when the other is ready, through a step in between as well."""
+    gate = workbench.folder / "gate"
+    order: list[str] = []
+
+    async def note() -> None:
+        order.append("step")
+
+    units = [
+        workbench.waiting_part("service", needs=("step",)),
+        Step(name="step", run=note, needs=("database",)),
+        workbench.part("database", "import time; time.sleep(600)", ready=gate),
+    ]
+    async with workbench.running(units):
+        await eventually(lambda: workbench.part_state("database").process)
+        assert workbench.part_state("service").condition is Condition.WAITING
+        assert order == []
+        gate.touch()
+        await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
+        assert order == ["step"]
+    assert [line.split()[0] for line in workbench.said if "stopped" in line] == ["service", "database"]
+
+
+async def test_supervisor_restarts_a_part_that_was_killed(workbench: Workbench) -> None:
+    """A part that dies is started anew, and the report counts it."""
+    async with workbench.running([workbench.waiting_part("service")]):
+        await eventually(lambda: workbench.pid("service"))
+        first = workbench.pid("service")
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: workbench.pid("service") != first)
+        assert workbench.part_state("service").restarts == 1
+        assert any("signal 9" in line for line in workbench.said)
+
+
+async def test_supervisor_pauses_longer_between_restarts(workbench: Workbench) -> None:
+    """A part that ends again and again after a good start is started with growing pauses, and never given up."""
+    flag = workbench.folder / "service.up"
+    program = f"import pathlib, time; pathlib.Path({str(flag)!r}).touch(); time.sleep(0.3)"
+    async with workbench.running([workbench.part("service", program, ready=flag)]):
+        pauses = await eventually(
+            lambda: (lines := [line.split()[-2] for line in workbench.said if "starts again" in line])[3:] and lines,
+            within=20,
+        )
+        assert [float(pause) for pause in pauses[:4]] == [0.2, 0.4, 0.8, 1.6]
+
+
+async def test_supervisor_fails_the_start_when_a_part_ends_before_it_is_ready(workbench: Workbench) -> None:
+    """A start that cannot succeed ends with the part's last words, and leaves nothing running."""
+    units = [
+        workbench.waiting_part("database"),
+        workbench.part("service", "raise SystemExit('no such setting')", ready=workbench.folder / "never"),
+    ]
+    with pytest.raises(PlatformError, match="service ended with exit code 1 before it was ready.*no such setting") as e:
+        await workbench.run(units)
+    assert e.value.code is STACK_FAILED
+    assert workbench.part_state("database").condition is Condition.STOPPED
+    assert workbench.reports[-1] is Condition.FAILED
+
+
+async def test_supervisor_fails_the_start_when_a_part_is_not_ready_in_time(workbench: Workbench) -> None:
+    """A part that runs but never becomes ready ends the start with the reason that its probe gave."""
+    part = workbench.part(
+        "service", "import time; time.sleep(600)", ready=workbench.folder / "never", ready_seconds=0.5
+    )
+    with pytest.raises(PlatformError, match="service is not ready in time: has not said so yet"):
+        await workbench.run([part])
+    assert workbench.part_state("service").condition is Condition.STOPPED
+
+
+async def test_supervisor_does_not_retry_a_part_whose_settings_are_wrong(workbench: Workbench) -> None:
+    """Exit code 78 says that starting anew does not help, so the start fails at once."""
+    part = workbench.part("service", "raise SystemExit(78)", ready=workbench.folder / "never")
+    with pytest.raises(PlatformError, match="exit code 78"):
+        await workbench.run([part])
+    assert workbench.part_state("service").restarts == 0
+
+
+async def test_supervisor_fails_the_start_when_a_step_fails(workbench: Workbench) -> None:
+    """A step's error ends the start under its own code, and what ran is stopped."""
+
+    async def refuse() -> None:
+        raise PlatformError(STACK_FAILED, "the bucket has no lock")
+
+    with pytest.raises(PlatformError, match="the bucket has no lock"):
+        await workbench.run([workbench.waiting_part("s3"), Step(name="bucket", run=refuse, needs=("s3",))])
+    assert workbench.part_state("s3").condition is Condition.STOPPED
+
+
+async def test_supervisor_kills_a_part_that_hangs(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that lives but does not answer is killed and started anew."""
+    monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
+    healthy = workbench.folder / "service.up"
+
+    async def live() -> str | None:
+        return None if healthy.exists() else "silent"
+
+    async with workbench.running([workbench.waiting_part("service", live=live, hang_seconds=0.3)]):
+        await eventually(lambda: workbench.pid("service"))
+        first = workbench.pid("service")
+        healthy.unlink()
+        await eventually(lambda: workbench.pid("service") != first)
+        assert any("has not answered" in line for line in workbench.said)
+
+
+async def test_supervisor_kills_a_part_that_does_not_stop(workbench: Workbench) -> None:
+    """A part that ignores the request to stop is killed with its children when its time is over."""
+    flag = workbench.folder / "service.up"
+    program = (
+        "import pathlib, signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "child = subprocess.Popen(['sleep', '600']); "
+        f"pathlib.Path({str(flag)!r}).write_text(str(child.pid)); time.sleep(600)"
+    )
+    async with workbench.running([workbench.part("service", program, ready=flag, stop_seconds=0.3)]) as task:
+        await eventually(lambda: flag.exists() and flag.read_text())
+        grandchild = ProcessIdentity.of(int(flag.read_text()))
+        assert grandchild is not None
+        await eventually(lambda: workbench.pid("service"))
+        workbench.stop.set()
+        await task
+    assert any("killed, it did not stop" in line for line in workbench.said)
+    await eventually(lambda: not grandchild.is_alive())
+
+
+async def test_supervisor_reports_a_part_that_is_no_longer_ready(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that loses its readiness is shown with its reason, and the platform as degraded, until it is back."""
+    monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
+    up = workbench.folder / "service.up"
+    async with workbench.running([workbench.waiting_part("service")]):
+        await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
+        up.unlink()
+        await eventually(lambda: workbench.part_state("service").condition is Condition.NOT_READY)
+        assert workbench.part_state("service").reason == "has not said so yet"
+        assert workbench.state is not None
+        assert workbench.state.condition is Condition.DEGRADED
+        up.touch()
+        await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
+
+
+async def test_supervisor_keeps_watching_when_a_probe_breaks(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe that fails with an error of its own is a reason, not the end of the watch."""
+    monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
+    answers = iter([None, RuntimeError("cannot be parsed"), None])
+
+    async def probe() -> str | None:
+        answer = next(answers, None)
+        if answer is not None:
+            raise answer
+        return None
+
+    async with workbench.running([workbench.part("service", "import time; time.sleep(600)", probe=probe)]):
+        await eventually(lambda: Condition.DEGRADED in workbench.reports)
+        await eventually(lambda: workbench.part_state("service").condition is Condition.READY)
+
+
+async def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    """Kill -9 of the supervisor leaves no part running, also not one that ignores polite signals."""
+    program = f"""
+import asyncio
+from pathlib import Path
+from tests.component.deploy.conftest import Workbench
+bench = Workbench(Path({str(tmp_path)!r}))
+stubborn = "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); " \\
+           "pathlib.Path({str(tmp_path / "stubborn.up")!r}).touch(); time.sleep(600)"
+async def main():
+    def started(seconds):
+        print(*(part.process.pid for part in bench.state.parts), flush=True)
+    units = [bench.waiting_part("polite"), bench.part("stubborn", stubborn, ready=bench.folder / "stubborn.up")]
+    await bench.run(units, started)
+asyncio.run(main())
+"""
+    supervisor = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert supervisor.stdout is not None
+    try:
+        pids = [int(word) for word in supervisor.stdout.readline().split()]
+        parts = [ProcessIdentity.of(pid) for pid in pids]
+        assert len(parts) == 2
+        assert all(part is not None and part.is_alive() for part in parts)
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+        supervisor.stdout.close()
+    await eventually(lambda: not any(part is not None and part.is_alive() for part in parts))
+
+
+async def test_supervisor_rotates_a_log_that_grows(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part's log is cut while the part goes on writing to it."""
+    monkeypatch.setattr(supervisor_module, "ROTATE_SECONDS", 0.05)
+    monkeypatch.setattr("deploy.stack.supervisor.rotate", _rotate_at_10_kb)
+    program = "import time\nwhile True: print('x' * 100, flush=True); time.sleep(0.0005)"
+    log = workbench.folder / "chatty.log"
+    async with workbench.running([workbench.part("chatty", program)]):
+        await eventually(lambda: (workbench.folder / "chatty.log.2").exists())
+        before = log.stat().st_ino
+        await eventually(lambda: log.stat().st_size > 0)
+        assert log.stat().st_ino == before
+    assert set(log.with_name("chatty.log.1").read_text()) == {"x", "\n"}
+
+
+def _rotate_at_10_kb(path: Path) -> bool:
+    from deploy.stack.logs import rotate
+
+    return rotate(path, max_bytes=10_000, kept=3)
