@@ -74,10 +74,6 @@ class CommitLog:
             self._read_on()
             return self.state
 
-    def begin(self) -> None:
-        """Write entry 1, unless there is one. Raises as `append`."""
-        self.append(lambda _: None)
-
     def append(self, decide: Callable[[LogState], Body | None], *, lock_until: datetime | None = None) -> Entry | None:
         """Append what `decide` makes of the newest state; None from it ends the matter without an entry.
 
@@ -102,11 +98,12 @@ class CommitLog:
                     continue
             raise LogContended("other writers were faster each time", attempts=ATTEMPTS_MAX)
 
-    def replace_fault(self, body: Body, number: int, previous: bytes) -> None:
-        """Put a bridge in the place of a faulty entry; for repair alone, followed by `reload`."""
+    def replace_fault(self, body: Body, number: int, previous: bytes) -> bytes:
+        """Put a bridge in the place of a faulty entry and return its digest; for repair alone, then `reload`."""
         with self._lock:
             buffer = self._encoded(body, number, previous)
             self._store.put(entry_object_key(number), buffer, sha256=crypto.sha256(buffer))
+            return crypto.sha256(buffer)
 
     def _encoded(self, body: Body, number: int, previous: bytes) -> bytes:
         root = self._ring.root

@@ -50,13 +50,14 @@ def begin_writing(repository: Repository, writer_token: bytes) -> list[Adoption]
     adoptions: list[Adoption] = []
     for tier in repository.ready_tiers():
         try:
-            adoptions.append(_begin_on(repository, tier, writer_token))
+            adoptions.append(announce(repository, tier, writer_token))
         except RepositoryError as error:
             tier.set_unreachable(error)
     return adoptions
 
 
-def _begin_on(repository: Repository, tier: OpenTier, writer_token: bytes) -> Adoption:
+def announce(repository: Repository, tier: OpenTier, writer_token: bytes) -> Adoption:
+    """Leave a marker on one tier and adopt what others left unfinished there. Raises the store's errors."""
     own = marker_object_key(writer_token)
     others = [info.key for info in tier.store.list(PENDING_PREFIX) if info.key != own]
     marker = msgspec.json.encode(Marker(writer_token.hex(), repository.clock.now_ns()))

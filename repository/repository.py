@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from repository import compaction, crypto, opening, pending
+from repository import compaction, crypto, key_change, opening, pending
 from repository.chunker import ChunkerParameters
 from repository.commit_log import CommitLog, Head
 from repository.config import CONFIG_KEY, RepositoryConfig, encode_config, make_config
@@ -99,7 +99,7 @@ class Repository:
             _write_beginnings(store, config, [KeyRecord(wrapped.object_key, wrapped.encode())])
         repository = Repository.open(stores, key_provider, clock=clock, randomness=randomness)
         for tier in repository.ready_tiers():
-            tier.log.begin()
+            key_change.record_keys(repository, tier)
         return repository
 
     @staticmethod
@@ -151,8 +151,8 @@ class Repository:
         source = self._any_ready()
         records = [KeyRecord(key.key, source.store.get(key.key)) for key in source.store.list(KEY_PREFIX)]
         _write_beginnings(tier.store, source.store.get(CONFIG_KEY), records)
-        tier.log.begin()
         tier.load()
+        key_change.record_keys(self, tier)
 
     def close(self) -> None:
         """Close the stores."""

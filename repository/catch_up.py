@@ -1,0 +1,233 @@
+"""Catching up: what a tier missed is copied from another one, as ciphertext.
+
+Promise: nothing is decrypted, re-encrypted or read from the source again; every pack is proven by its name
+before it is stored. The order is that of a backup (packs, index segments, log entries), so a crash leaves
+a tier that is less far behind. A snapshot is committed only when every pack that it references is there.
+Memory: `PACKS_AT_A_TIME` packs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from repository import crypto, pending
+from repository.errors import NoUsableTier, RepositoryError
+from repository.format import pack_object_key
+from repository.open_tier import OpenTier, TierState
+from repository.pack_access import ChunkReader
+from repository.pack_catalog import each_in_parallel, stored_packs
+from repository.segments import SealedSegment, segment_object_key
+from repository.snapshot import Snapshot
+from repository.tiers.port import ObjectStore
+from repository.tree_visit import TreeVisitor
+
+if TYPE_CHECKING:
+    from repository.repository import Repository
+
+PACKS_AT_A_TIME: Final = 3
+WRITER_TOKEN_LENGTH: Final = 16
+
+
+class Lag(NamedTuple):
+    """What a tier lacks of what the others have."""
+
+    packs: set[bytes]
+    snapshots: list[Snapshot]
+
+
+class CatchUpProgress(NamedTuple):
+    """How far the copying is."""
+
+    tier: str
+    packs_done: int
+    packs_total: int
+    bytes_done: int
+
+
+@dataclass
+class CatchUpResult:
+    """What was copied. `lost_packs`: no other tier has them whole; `left_out`: snapshots that need them."""
+
+    tier: str
+    copied_packs: int = 0
+    copied_bytes: int = 0
+    copied_segments: int = 0
+    snapshots: list[str] = field(default_factory=list)
+    lost_packs: list[bytes] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the tier has everything now."""
+        return not self.lost_packs and not self.left_out
+
+
+def sources_for(repository: Repository, tier: OpenTier) -> list[OpenTier]:
+    """The other tiers from which objects may be read, the best first."""
+    return [other for other in repository.readable_tiers() if other is not tier]
+
+
+def lag(repository: Repository, tier: OpenTier) -> Lag:
+    """What this tier lacks. An EMPTY tier lacks everything."""
+    known = tier.index.pack_ids()
+    packs: set[bytes] = set()
+    for source in sources_for(repository, tier):
+        packs |= source.index.pack_ids() - source.log.state.marked_packs
+    own = tier.log.state
+    snapshots = [
+        each
+        for each in repository.snapshots()
+        if each.id not in own.snapshots and each.manifest.run_token not in own.by_token
+    ]
+    return Lag(packs - known, snapshots)
+
+
+def catch_up(
+    repository: Repository,
+    tier: OpenTier,
+    *,
+    lock_until: datetime | None = None,
+    on_progress: Callable[[CatchUpProgress], None] | None = None,
+    check_cancelled: Callable[[], None] = lambda: None,
+) -> CatchUpResult:
+    """Copy to `tier` what the other readable tiers have and it lacks.
+
+    `check_cancelled` may raise; what was copied stays. Raises `NoUsableTier` (this tier is neither READY nor
+    EMPTY, or there is no other one), `LogContended`, and this tier's errors. A source that fails is
+    passed over for the next.
+    """
+    if tier.state is TierState.EMPTY:
+        repository.add_tier(tier)
+    if not tier.is_ready:
+        raise NoUsableTier("tier cannot be written to", tier=tier.name, state=tier.state.value) from tier.error
+    sources = sources_for(repository, tier)
+    if not sources:
+        raise NoUsableTier("there is no other tier to copy from", tiers=repository.states())
+    result = CatchUpResult(tier.name)
+    tier.refresh()
+    missing = lag(repository, tier)
+    token = repository.randomness.token_bytes(WRITER_TOKEN_LENGTH) if missing.packs else b""
+    if token:
+        pending.announce(repository, tier, token)
+        # What an interrupted catch-up left has been adopted and need not be copied again.
+        missing = lag(repository, tier)
+    _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
+    _copy_segments(tier, sources, set(result.lost_packs), result, lock_until)
+    _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
+    if token:
+        tier.store.delete(pending.marker_object_key(token))
+    return result
+
+
+def _copy_packs(
+    tier: OpenTier,
+    sources: Sequence[OpenTier],
+    packs: set[bytes],
+    result: CatchUpResult,
+    lock_until: datetime | None,
+    on_progress: Callable[[CatchUpProgress], None] | None,
+    check_cancelled: Callable[[], None],
+) -> None:
+    present = {pack.id for pack in stored_packs(tier.store)} if packs else set()
+
+    def copy(pack_id: bytes) -> tuple[bytes, int]:
+        check_cancelled()
+        if pack_id in present:
+            return pack_id, 0
+        body = whole_pack(pack_id, (source.store for source in sources))
+        if body is None:
+            return pack_id, -1
+        tier.store.put(pack_object_key(pack_id), body, sha256=pack_id, lock_until=lock_until, durable=False)
+        return pack_id, len(body)
+
+    for pack_id, size in each_in_parallel(copy, sorted(packs), PACKS_AT_A_TIME):
+        if size < 0:
+            result.lost_packs.append(pack_id)
+        elif size:
+            result.copied_packs += 1
+            result.copied_bytes += size
+        if on_progress is not None:
+            on_progress(CatchUpProgress(tier.name, result.copied_packs, len(packs), result.copied_bytes))
+    tier.store.sync()
+
+
+def whole_pack(pack_id: bytes, stores: Iterable[ObjectStore]) -> bytes | None:
+    """The pack's bytes from the first store that has them as their name says; None where none has."""
+    for store in stores:
+        try:
+            body = store.get(pack_object_key(pack_id))
+        except RepositoryError:
+            continue
+        if crypto.sha256(body) == pack_id:
+            return body
+    return None
+
+
+def _copy_segments(
+    tier: OpenTier,
+    sources: Sequence[OpenTier],
+    lost: set[bytes],
+    result: CatchUpResult,
+    lock_until: datetime | None,
+) -> None:
+    """Copy each source's segments, and let them take the place of what that source compacted."""
+    for source in sources:
+        own, theirs = tier.log.state, source.log.state
+        wanted = [name for name in theirs.segments if name not in own.segments and name not in own.replaced_segments]
+        added = [sealed for name in wanted if (sealed := _segment(source, name, lost)) is not None]
+        # What the source compacted may go only when all that took its place is here.
+        is_whole = len(added) == len(wanted)
+        replaced = sorted(own.segments.keys() & theirs.replaced_segments) if is_whole else []
+        if added or replaced:
+            tier.change_index(added, replaced, "caught up", lock_until=lock_until)
+            result.copied_segments += len(added)
+
+
+def _segment(source: OpenTier, name: str, lost: set[bytes]) -> SealedSegment | None:
+    """The segment as it lies on the source; None where it is damaged, or points at packs that nobody has."""
+    if name in source.damaged_segments:
+        return None
+    try:
+        body = source.store.get(segment_object_key(name))
+        segment = source.named_segments()[name]
+    except RepositoryError:
+        return None
+    if crypto.sha256(body).hex() != name or lost.intersection(segment.pack_ids()):
+        return None
+    return SealedSegment(name, body, segment)
+
+
+def _commit_snapshots(
+    repository: Repository,
+    tier: OpenTier,
+    snapshots: Sequence[Snapshot],
+    result: CatchUpResult,
+    lock_until: datetime | None,
+) -> None:
+    sources = sources_for(repository, tier)
+    everything = set[bytes]().union(*(source.index.pack_ids() for source in sources))
+    # Where all packs of all indexes are here and none is marked, no tree has to be looked into.
+    is_level = not tier.lacks(everything) and not tier.log.state.marked_packs
+    is_level = is_level and not any(source.damaged_segments for source in sources)
+    reader = ChunkReader([tier, *sources], repository.keys)
+    for snapshot in snapshots:
+        packs = everything if is_level else _packs_of(snapshot, tier, TreeVisitor(reader.chunk))
+        if packs is None:
+            result.left_out.append(snapshot.id)
+            continue
+        tier.commit_snapshot(snapshot.body, packs=packs, lock_until=lock_until)
+        result.snapshots.append(snapshot.id)
+
+
+def _packs_of(snapshot: Snapshot, tier: OpenTier, visitor: TreeVisitor) -> set[bytes] | None:
+    """The packs on this tier that the snapshot references; None where the tier lacks some of it."""
+    packs: set[bytes] = set()
+    for chunk_id in visitor.chunks(snapshot.manifest.root):
+        location = tier.index.lookup(chunk_id)
+        if location is None:
+            return None
+        packs.add(location.pack_id)
+    return None if visitor.faults else packs

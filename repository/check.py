@@ -1,0 +1,320 @@
+"""Checks a repository: its structure, a sample of its bytes, or all of them, per tier.
+
+Promise: every damaged or missing object that the chosen depth can show is named, with the tiers that have it
+whole; one bad object never ends the check. `read_percent` 0 reads config, keys, log, index and all trees;
+above that, this share of the packs (chosen at random) is read back whole: its name, every frame, the identity
+of every chunk, and that the index lists each where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from repository import crypto
+from repository.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
+from repository.config import CONFIG_KEY, encode_config
+from repository.errors import Damaged, NotInIndex, ObjectMissing, RepositoryError
+from repository.format import CHUNK_LENGTH_MAX, TRAILER_LENGTH, pack_object_key
+from repository.index import Location
+from repository.index_segment import Segment, columns_of
+from repository.keys import KEY_PREFIX, KeyRecord, decode_wrapped_key
+from repository.log_entry import LOG_PREFIX, entry_number, entry_object_key
+from repository.open_tier import OpenTier, TierState
+from repository.pack_access import ChunkReader
+from repository.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
+from repository.pending import PENDING_PREFIX
+from repository.segments import INDEX_PREFIX, segment_object_key
+from repository.tree_visit import TreeVisitor
+
+if TYPE_CHECKING:
+    from repository.repository import Repository
+
+PACKS_AT_A_TIME: Final = 3
+_SEED_LENGTH: Final = 16
+
+
+def check(
+    repository: Repository,
+    *,
+    read_percent: float = 0.0,
+    tiers: Collection[str] | None = None,
+    on_progress: Callable[[CheckProgress], None] | None = None,
+    check_cancelled: Callable[[], None] = lambda: None,
+) -> CheckReport:
+    """Check the named tiers (all, where none is named). `check_cancelled` is called between packs and may raise.
+
+    A tier that does not answer (any more) becomes a finding.
+    """
+    report = CheckReport()
+    for tier in repository.tiers:
+        if tiers is not None and tier.name not in tiers:
+            continue
+        counts = report.tiers[tier.name] = TierCounts()
+        if not tier.is_readable:
+            report.findings.append(Finding(tier.name, Problem.TIER, "", f"{tier.state}: {tier.error}"))
+            continue
+        one = _TierCheck(repository, tier, counts)
+        try:
+            report.findings.extend(one.structure())
+            report.findings.extend(one.data(read_percent, on_progress, check_cancelled))
+        except RepositoryError as error:
+            if is_fault_of_object(error):
+                raise
+            report.findings.append(Finding(tier.name, Problem.TIER, "", f"{error.code}: {error}"))
+    return report
+
+
+class _TierCheck:
+    """One tier's check. `structure` comes first: it learns what packs there are."""
+
+    def __init__(self, repository: Repository, tier: OpenTier, counts: TierCounts) -> None:
+        self._repository = repository
+        self._tier = tier
+        self._counts = counts
+        self._others = [other for other in repository.readable_tiers() if other is not tier]
+        self._packs: list[StoredPack] = []
+
+    def _finding(self, problem: Problem, object_key: str, detail: object, sources: Collection[str] = ()) -> Finding:
+        text = f"{detail.code}: {detail}" if isinstance(detail, RepositoryError) else str(detail)
+        return Finding(self._tier.name, problem, object_key, text, tuple(sources))
+
+    def _tiers_with(self, object_key: str, digest: str | None = None) -> list[str]:
+        """Other tiers that have the object, and whole, where its digest (hex) is given and the object small."""
+        found: list[str] = []
+        for other in self._others:
+            try:
+                if digest is None:
+                    has = other.store.head(object_key) is not None
+                else:
+                    has = crypto.sha256(other.store.get(object_key)).hex() == digest
+            except RepositoryError:
+                continue
+            if has:
+                found.append(other.name)
+        return found
+
+    # Structure
+
+    def structure(self) -> Iterator[Finding]:
+        """Everything but the bytes of data packs."""
+        if self._tier.state is TierState.REPLAYED:
+            yield self._finding(Problem.REPLAYED, LOG_PREFIX, self._tier.error)
+        self._packs = list(stored_packs(self._tier.store))
+        self._counts.packs = len(self._packs)
+        self._counts.pack_bytes = sum(pack.size for pack in self._packs)
+        yield from self._config()
+        yield from self._keys()
+        yield from self._log()
+        yield from self._index()
+        yield from self._pack_list()
+        yield from self._trees()
+        yield from self._strange_objects()
+
+    def _config(self) -> Iterator[Finding]:
+        root = self._repository.keys.root
+        expected = encode_config(self._repository.config, root)
+        try:
+            if self._tier.store.get(CONFIG_KEY) != expected:
+                raise Damaged("config is not the repository's")
+        except RepositoryError as error:
+            if not is_fault_of_object(error):
+                raise
+            # All that it says follows from the key, which is open: it can be made again.
+            yield self._finding(Problem.CONFIG, CONFIG_KEY, error, [self._tier.name])
+
+    def _keys(self) -> Iterator[Finding]:
+        recorded = self._tier.log.state.key_objects
+        present = [info.key for info in self._tier.store.list(KEY_PREFIX)]
+        for object_key in dict.fromkeys([*recorded, *present]):
+            digest = recorded.get(object_key)
+            try:
+                body = self._tier.store.get(object_key)
+                decode_wrapped_key(KeyRecord(object_key, body))
+                if digest is not None and crypto.sha256(body).hex() != digest:
+                    raise Damaged("key object is not the one that the log names")
+            except RepositoryError as error:
+                if not is_fault_of_object(error):
+                    raise
+                yield self._finding(Problem.KEY, object_key, error, self._tiers_with(object_key, digest))
+
+    def _log(self) -> Iterator[Finding]:
+        state = self._tier.log.state
+        self._counts.log_entries = state.head.number
+        self._counts.snapshots = len(state.snapshots)
+        for fault in state.faults:
+            yield self._finding(Problem.LOG_ENTRY, entry_object_key(fault.number), fault.error, [self._tier.name])
+
+    def _index(self) -> Iterator[Finding]:
+        for name in self._tier.log.state.segments:
+            key = segment_object_key(name)
+            self._counts.segments += 1
+            try:
+                # From the tier, not from memory: the object may have been damaged since it was loaded.
+                if crypto.sha256(self._tier.store.get(key)).hex() != name:
+                    raise Damaged("index segment is not the one of its name")
+                _verify_rows(self._tier.named_segments()[name])
+            except KeyError:
+                error = self._tier.damaged_segments[name]
+                yield self._finding(Problem.SEGMENT, key, error, [self._tier.name])
+            except RepositoryError as error:
+                if not is_fault_of_object(error):
+                    raise
+                yield self._finding(Problem.SEGMENT, key, error, [*self._tiers_with(key, name), self._tier.name])
+        self._counts.rows = len(self._tier.index)
+
+    def _pack_list(self) -> Iterator[Finding]:
+        sizes = {pack.id: pack.size for pack in self._packs}
+        needed: dict[bytes, int] = {}
+        for segment in self._tier.index.segments():
+            for pack_id, end in _pack_ends(segment):
+                needed[pack_id] = max(end, needed.get(pack_id, 0))
+        for pack_id, end in sorted(needed.items()):
+            key = pack_object_key(pack_id)
+            if pack_id not in sizes:
+                yield self._finding(
+                    Problem.PACK_MISSING, key, "pack is in the index and not there", self._tiers_with(key)
+                )
+            elif sizes[pack_id] < end + TRAILER_LENGTH:
+                yield self._finding(
+                    Problem.PACK_DAMAGED, key, f"pack has {sizes[pack_id]} bytes, too few", self._tiers_with(key)
+                )
+        if not self._tier.damaged_segments:
+            for pack_id in sorted(sizes.keys() - needed.keys()):
+                yield self._finding(
+                    Problem.ORPHAN, pack_object_key(pack_id), "no index row points at the pack", [self._tier.name]
+                )
+
+    def _trees(self) -> Iterator[Finding]:
+        index = self._tier.index
+        reader = ChunkReader([self._tier], self._repository.keys)
+        visitor = TreeVisitor(reader.chunk)
+        for snapshot in self._tier.snapshots().values():
+            missing = 0
+            for chunk_id in visitor.chunks(snapshot.manifest.root):
+                self._counts.tree_chunks += 1
+                missing += index.lookup_any(chunk_id) is None
+            if missing:
+                detail = f"{missing} chunks that it references are not in the index"
+                sources = [other.name for other in self._others if snapshot.id in other.snapshots()]
+                yield self._finding(Problem.TREE, f"snapshot {snapshot.id}", detail, [*sources, self._tier.name])
+            for fault in visitor.faults:
+                if not isinstance(fault.error, NotInIndex):
+                    yield self._tree_fault(snapshot.id, fault.chunk_id, fault.error)
+            visitor.faults.clear()
+
+    def _tree_fault(self, snapshot_id: str, chunk_id: bytes, error: RepositoryError) -> Finding:
+        location = self._tier.index.lookup_any(chunk_id)
+        if location is None or not is_fault_of_object(error):
+            return self._finding(Problem.TREE, f"snapshot {snapshot_id}", error)
+        key = pack_object_key(location.pack_id)
+        problem = Problem.PACK_MISSING if isinstance(error, ObjectMissing) else Problem.PACK_DAMAGED
+        return self._finding(problem, key, f"tree of snapshot {snapshot_id}: {error}", self._tiers_with(key))
+
+    def _strange_objects(self) -> Iterator[Finding]:
+        packs = {pack_object_key(pack.id) for pack in self._packs}
+        for info in self._tier.store.list(""):
+            key = info.key
+            explained = (
+                key == CONFIG_KEY
+                or key in packs
+                or key.startswith((KEY_PREFIX, INDEX_PREFIX, PENDING_PREFIX))
+                or entry_number(key) is not None
+            )
+            if not explained:
+                yield self._finding(Problem.STRANGE, key, "no part of the format explains the object")
+
+    # Data
+
+    def data(
+        self,
+        read_percent: float,
+        on_progress: Callable[[CheckProgress], None] | None,
+        check_cancelled: Callable[[], None],
+    ) -> Iterator[Finding]:
+        """Read back a share of the packs that the index points at."""
+        chosen = self._sample(read_percent)
+        counts = self._counts
+
+        def read(pack: StoredPack) -> PackReading:
+            check_cancelled()
+            return read_pack(self._repository, self._tier, pack)
+
+        for reading in each_in_parallel(read, chosen, PACKS_AT_A_TIME):
+            counts.packs_read += 1
+            counts.bytes_read += reading.bytes_read
+            counts.chunks_read += reading.chunks
+            key = pack_object_key(reading.pack.id)
+            if reading.error is not None:
+                problem = Problem.PACK_MISSING if isinstance(reading.error, ObjectMissing) else Problem.PACK_DAMAGED
+                yield self._finding(problem, key, reading.error, self._tiers_with(key))
+            elif reading.unlisted:
+                detail = f"{reading.unlisted} chunks of the pack are not listed where they are"
+                yield self._finding(Problem.INDEX_INCOMPLETE, key, detail, [self._tier.name])
+            if on_progress is not None:
+                on_progress(CheckProgress(self._tier.name, counts.packs_read, len(chosen), counts.bytes_read))
+
+    def _sample(self, percent: float) -> list[StoredPack]:
+        known = self._tier.index.pack_ids()
+        packs = [pack for pack in self._packs if pack.id in known]
+        if percent >= 100:
+            return packs
+        count = -(-len(packs) * percent // 100)
+        seed = self._repository.randomness.token_bytes(_SEED_LENGTH)
+        chosen = sorted(packs, key=lambda pack: crypto.sha256(seed, pack.id))[: int(count)]
+        return sorted(chosen)
+
+
+class PackReading(NamedTuple):
+    """What reading one pack back showed. `unlisted`: its chunks that the index does not list there."""
+
+    pack: StoredPack
+    bytes_read: int
+    chunks: int
+    unlisted: int
+    error: RepositoryError | None
+
+
+def read_pack(repository: Repository, tier: OpenTier, pack: StoredPack) -> PackReading:
+    """Read one pack whole and prove all of it. Raises what is the tier's fault, not the pack's."""
+    from repository.pack_reader import read_frames
+
+    chunks = unlisted = size = 0
+    try:
+        body = tier.store.get(pack_object_key(pack.id))
+        size = len(body)
+        for entry, _ in read_frames(body, repository.keys, pack.id):
+            offset = 0
+            for chunk in entry.chunks():
+                location = Location(pack.id, entry.offset, entry.length, offset, chunk.length)
+                unlisted += location not in tier.index.lookup_all(chunk.id)
+                chunks += 1
+                offset += chunk.length
+    except RepositoryError as error:
+        if not is_fault_of_object(error):
+            raise
+        return PackReading(pack, size, chunks, unlisted, error)
+    return PackReading(pack, size, chunks, unlisted, None)
+
+
+def _pack_ends(segment: Segment) -> Iterator[tuple[bytes, int]]:
+    """For each pack of a segment, where its last frame ends, in bytes."""
+    import numpy as np
+
+    records = columns_of(segment).records
+    ends = np.zeros(segment.pack_count, dtype=np.uint64)
+    np.maximum.at(ends, records[:, 0], records[:, 1].astype(np.uint64) + records[:, 2])
+    yield from zip(segment.pack_ids(), ends.tolist(), strict=True)
+
+
+def _verify_rows(segment: Segment) -> None:
+    """Raises `Damaged` unless the rows are what a writer makes: sorted, with packs that exist, in range."""
+    import numpy as np
+
+    columns = columns_of(segment)
+    prefixes = columns.ids[:, 0].astype("=u8")
+    if bool((prefixes[1:] < prefixes[:-1]).any()):
+        raise Damaged("rows of an index segment are out of order")
+    ends = columns.records[:, 3].astype(np.uint64) + columns.records[:, 4]
+    if bool((columns.records[:, 0] >= segment.pack_count).any()) or bool((ends > CHUNK_LENGTH_MAX).any()):
+        raise Damaged("rows of an index segment are out of range")

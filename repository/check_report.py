@@ -1,0 +1,92 @@
+"""What a check says: findings, each naming one object and where a whole copy of it is."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Problem(StrEnum):
+    """What is wrong with an object, or worth knowing."""
+
+    TIER = "tier"
+    """The tier as a whole cannot be checked; nothing was looked at."""
+    REPLAYED = "replayed"
+    """The tier shows an older or another history than was seen."""
+    CONFIG = "config"
+    KEY = "key"
+    LOG_ENTRY = "log-entry"
+    SEGMENT = "index-segment"
+    PACK_MISSING = "pack-missing"
+    PACK_DAMAGED = "pack-damaged"
+    INDEX_INCOMPLETE = "index-incomplete"
+    """A pack holds what the index does not list, or lists otherwise."""
+    TREE = "tree"
+    """A snapshot's tree cannot be read, or references what the index does not have."""
+    ORPHAN = "orphan"
+    """A pack that no row points at: left by a writer that died. Costs space, harms nothing."""
+    STRANGE = "strange-object"
+    """An object that no part of the format explains."""
+
+
+NOTES = frozenset((Problem.ORPHAN, Problem.STRANGE))
+"""What is worth knowing and no damage."""
+
+
+class Finding(NamedTuple):
+    """One object with a problem. `repairable_from`: the tiers (its own too, where its other objects
+    suffice) from which `repair` can make it whole; empty: none that was reachable.
+    """
+
+    tier: str
+    problem: Problem
+    object_key: str
+    detail: str
+    repairable_from: tuple[str, ...] = ()
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether something has to be done."""
+        return self.problem not in NOTES
+
+
+class CheckProgress(NamedTuple):
+    """How far the reading of packs is."""
+
+    tier: str
+    packs_done: int
+    packs_total: int
+    bytes_done: int
+
+
+@dataclass
+class TierCounts:
+    """What was looked at on one tier."""
+
+    snapshots: int = 0
+    log_entries: int = 0
+    segments: int = 0
+    rows: int = 0
+    packs: int = 0
+    pack_bytes: int = 0
+    tree_chunks: int = 0
+    packs_read: int = 0
+    bytes_read: int = 0
+    chunks_read: int = 0
+
+
+@dataclass
+class CheckReport:
+    """The outcome of a check."""
+
+    findings: list[Finding] = field(default_factory=list)
+    tiers: dict[str, TierCounts] = field(default_factory=dict)
+
+    @property
+    def damage(self) -> list[Finding]:
+        """The findings that something has to be done about."""
+        return [finding for finding in self.findings if finding.is_damage]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether there is no damage on any tier that was asked for."""
+        return not self.damage

@@ -1,0 +1,81 @@
+"""Keys that come and go: new wrappings, new domains, new generations.
+
+Promise: no object is changed and no data is encrypted anew; after a crash in between, the same call finishes
+the work. A new wrapping is on each ready tier before the log says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repository import crypto
+from repository.errors import LimitExceeded, RepositoryError
+from repository.keys import (
+    DEFAULT_DOMAIN,
+    KEY_PREFIX,
+    KeyProvider,
+    WrappedKey,
+    new_keys,
+    wrap,
+)
+from repository.log_entry import Body, KeysChanged
+from repository.log_state import LogState
+from repository.open_tier import OpenTier
+
+if TYPE_CHECKING:
+    from repository.repository import Repository
+
+
+def record_keys(repository: Repository, tier: OpenTier) -> None:
+    """Let the tier's log say which key objects there are, unless it does; `check` compares them with it."""
+    objects = {info.key: crypto.sha256(tier.store.get(info.key)).hex() for info in tier.store.list(KEY_PREFIX)}
+
+    def decide(state: LogState) -> Body | None:
+        if state.key_objects == objects:
+            return None
+        return KeysChanged(time_ns=repository.clock.now_ns(), objects=objects)
+
+    tier.log.append(decide)
+
+
+def rewrap(repository: Repository, new_provider: KeyProvider) -> dict[str, RepositoryError | None]:
+    """Wrap every key under the new provider's present KEK too; says of each ready tier whether it has them.
+
+    The old wrappings stay: who has the old KEK can still open. To end that, delete the old key objects on
+    every tier (once their locks have passed) and destroy the old KEK. Raises what the provider raises.
+    """
+    return _store(repository, [wrap(keys, new_provider) for keys in repository.keys.all()])
+
+
+def add_generation(
+    repository: Repository, provider: KeyProvider, domain: str = DEFAULT_DOMAIN
+) -> dict[str, RepositoryError | None]:
+    """A new key for what a domain writes from now on; a domain that is new begins with generation 1.
+
+    Chunks of another generation are not recognised as known. Raises `LimitExceeded` (name of the
+    domain), and what the provider raises; per tier as `rewrap`.
+    """
+    if not domain or len(domain.encode()) > 255:
+        raise LimitExceeded("name of a key domain has 1 to 255 bytes", length=len(domain))
+    own = [keys.generation for keys in repository.keys.all() if keys.domain == domain]
+    keys = new_keys(repository.id, domain, max(own, default=0) + 1, repository.randomness)
+    stored = _store(repository, [wrap(keys, provider)])
+    # Only a key that is safe somewhere may encrypt anything.
+    if any(error is None for error in stored.values()):
+        repository.keys.add(keys)
+    return stored
+
+
+def _store(repository: Repository, wrapped: list[WrappedKey]) -> dict[str, RepositoryError | None]:
+    outcome: dict[str, RepositoryError | None] = {}
+    for tier in repository.ready_tiers():
+        try:
+            present = {info.key for info in tier.store.list(KEY_PREFIX)}
+            for key in wrapped:
+                if key.object_key not in present:
+                    tier.store.put(key.object_key, key.encode(), if_absent=True)
+            record_keys(repository, tier)
+            outcome[tier.name] = None
+        except RepositoryError as error:
+            outcome[tier.name] = error
+    return outcome

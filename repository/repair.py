@@ -1,0 +1,220 @@
+"""Repairs a tier: what is damaged or missing comes from another tier, or from what the tier itself still has.
+
+Promise: nothing is stored that is not proven first (packs and segments by their names, keys by the digest in
+the log, the config by the root key), nothing whole is overwritten, and each call may be repeated. What
+cannot be repaired is left as it is and named. The order: config, keys, log, packs, index, orphans, snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from repository import catch_up, crypto, key_change, pending, rebuild
+from repository.check import check
+from repository.check_report import CheckReport, Finding, Problem
+from repository.config import CONFIG_KEY, encode_config
+from repository.errors import NoUsableTier, RepositoryError
+from repository.format import ID_LENGTH
+from repository.log_entry import Body, Bridged, HistoryAccepted, decode_entry_header, entry_object_key
+from repository.log_state import LogState
+from repository.open_tier import OpenTier, TierState
+from repository.segments import segment_object_key
+from repository.tiers.port import ObjectStore
+
+if TYPE_CHECKING:
+    from repository.repository import Repository
+
+
+class RepairAction(NamedTuple):
+    """One object made whole. `source`: a tier's name, or how it was made."""
+
+    object_key: str
+    source: str
+
+
+@dataclass
+class RepairResult:
+    """What was done on one tier, and the damage that is left."""
+
+    tier: str
+    actions: list[RepairAction] = field(default_factory=list)
+    unrepaired: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no damage is left of what was known."""
+        return not self.unrepaired
+
+
+def repair(
+    repository: Repository,
+    tier: OpenTier,
+    report: CheckReport | None = None,
+    *,
+    check_cancelled: Callable[[], None] = lambda: None,
+) -> RepairResult:
+    """Repair one tier by the findings of `report`; without one, by those of a check of the structure.
+
+    Damage within packs is only known to a report of a check that read them. Raises `NoUsableTier` (the tier
+    cannot be read, or was rolled back: see `accept_history`) and this tier's errors.
+    """
+    if not tier.is_readable or tier.state is TierState.REPLAYED:
+        raise NoUsableTier("tier cannot be repaired", tier=tier.name, state=tier.state.value) from tier.error
+    given = report if report is not None else check(repository, tiers=[tier.name])
+    findings = [each for each in given.findings if each.tier == tier.name and each.is_damage]
+    work = _Repair(repository, tier, RepairResult(tier.name), check_cancelled)
+    work.beginnings(findings)
+    work.log()
+    tier.load()
+    # Packs before the index: should it be rebuilt, it needs their footers.
+    work.packs(findings)
+    work.index(findings)
+    tier.load()
+    work.orphans(given)
+    work.snapshots(findings)
+    work.result.unrepaired = work.still_damaged()
+    return work.result
+
+
+class _Repair:
+    def __init__(
+        self, repository: Repository, tier: OpenTier, result: RepairResult, check_cancelled: Callable[[], None]
+    ) -> None:
+        self._repository = repository
+        self._tier = tier
+        self._sources = catch_up.sources_for(repository, tier)
+        self._check_cancelled = check_cancelled
+        self._broken: list[Finding] = []
+        self.result = result
+
+    def _done(self, object_key: str, source: str) -> None:
+        self.result.actions.append(RepairAction(object_key, source))
+
+    def _stores(self) -> Iterable[tuple[str, ObjectStore]]:
+        yield from ((source.name, source.store) for source in self._sources)
+        originals = self._tier.store.originals()
+        if originals is not None:
+            yield f"older versions on {self._tier.name}", originals
+
+    def _copy(self, finding: Finding, is_whole: Callable[[bytes], bool]) -> None:
+        """Store the object as the first source has it whole."""
+        for name, store in self._stores():
+            try:
+                body = store.get(finding.object_key)
+            except RepositoryError:
+                continue
+            if is_whole(body):
+                self._tier.store.put(finding.object_key, body)
+                self._done(finding.object_key, name)
+                return
+        self._broken.append(finding)
+
+    def beginnings(self, findings: list[Finding]) -> None:
+        """Config and keys."""
+        repository = self._repository
+        if any(finding.problem is Problem.CONFIG for finding in findings):
+            self._tier.store.put(CONFIG_KEY, encode_config(repository.config, repository.keys.root))
+            self._tier.config_error = None
+            self._done(CONFIG_KEY, "made from the key")
+        recorded = dict(self._tier.log.state.key_objects)
+        for source in self._sources:
+            recorded = {**source.log.state.key_objects, **recorded}
+        for finding in findings:
+            if finding.problem is Problem.KEY:
+                digest = recorded.get(finding.object_key)
+                self._copy(finding, lambda body, digest=digest: digest == crypto.sha256(body).hex())  # type: ignore[misc]
+
+    def log(self) -> None:
+        """Bridge every faulty entry, so that the log takes entries again; the chain behind it is kept."""
+        state = self._tier.log.reload()
+        previous = state.digests[0]
+        for number in range(1, state.head.number + 1):
+            if any(fault.number == number for fault in state.faults):
+                follower = self._previous_named_by(number + 1)
+                body = Bridged(time_ns=self._repository.clock.now_ns(), stands_for=follower.hex())
+                previous = self._tier.log.replace_fault(body, number, previous)
+                previous = follower or previous
+                self._done(entry_object_key(number), "bridged")
+            else:
+                previous = state.digests[number]
+
+    def _previous_named_by(self, number: int) -> bytes:
+        """The digest that an entry names as its previous one; empty where there is no such entry."""
+        try:
+            return decode_entry_header(self._tier.store.get(entry_object_key(number))).previous
+        except RepositoryError:
+            return b""
+
+    def index(self, findings: list[Finding]) -> None:
+        """Damaged segments from another tier; if one is not to be had, all of the index from the packs."""
+        for finding in findings:
+            if finding.problem is Problem.SEGMENT:
+                name = finding.object_key.removeprefix(segment_object_key(""))
+                self._copy(finding, lambda body, name=name: crypto.sha256(body).hex() == name)  # type: ignore[misc]
+        lost = [finding for finding in self._broken if finding.problem is Problem.SEGMENT]
+        if lost or any(finding.problem in (Problem.INDEX_INCOMPLETE, Problem.TREE) for finding in findings):
+            self._broken = [finding for finding in self._broken if finding not in lost]
+            rebuilt = rebuild.rebuild_index(self._repository, self._tier, check_cancelled=self._check_cancelled)
+            self._done(segment_object_key(""), f"rebuilt from {rebuilt.packs} packs")
+
+    def packs(self, findings: list[Finding]) -> None:
+        """Damaged and missing packs."""
+        wanted = {
+            finding.object_key: finding
+            for finding in findings
+            if finding.problem in (Problem.PACK_MISSING, Problem.PACK_DAMAGED)
+        }
+        for key, finding in wanted.items():
+            self._check_cancelled()
+            pack_id = bytes.fromhex(key[-2 * ID_LENGTH :])
+            self._copy(finding, lambda body, pack_id=pack_id: crypto.sha256(body) == pack_id)  # type: ignore[misc]
+
+    def orphans(self, report: CheckReport) -> None:
+        """Packs that a dead writer left join the index."""
+        if any(each.tier == self._tier.name and each.problem is Problem.ORPHAN for each in report.findings):
+            adopted, _ = pending.adopt_orphans(self._repository, self._tier)
+            if adopted:
+                self._done(segment_object_key(""), f"adopted {adopted} packs")
+
+    def snapshots(self, findings: list[Finding]) -> None:
+        """Whatever else the tier lacks, packs or entries of snapshots, is copied as it is for a tier that was away."""
+        if not self._tier.is_ready:
+            return
+        key_change.record_keys(self._repository, self._tier)
+        is_short = any(finding.problem is Problem.TREE for finding in findings)
+        if self._sources and (is_short or any(action.source == "bridged" for action in self.result.actions)):
+            caught = catch_up.catch_up(self._repository, self._tier, check_cancelled=self._check_cancelled)
+            for snapshot_id in caught.snapshots:
+                self._done(f"snapshot {snapshot_id}", "committed again")
+
+    def still_damaged(self) -> list[Finding]:
+        """What could not be copied, and what a second look at the structure finds."""
+        again = check(self._repository, tiers=[self._tier.name]).damage
+        known = {(finding.problem, finding.object_key) for finding in again}
+        return [*again, *(each for each in self._broken if (each.problem, each.object_key) not in known)]
+
+
+def accept_history(repository: Repository, tier: OpenTier) -> None:
+    """Take a rolled-back tier's present history for good: an operator knows why it went back.
+
+    The other ready tiers' logs say so, and void what they bore witness to. Heads that a caller remembers
+    are the caller's to forget. The tier is behind afterwards. Raises what the other tiers raise.
+    """
+    if tier.state is not TierState.REPLAYED or tier.log.state.tier_id is None:
+        raise NoUsableTier("tier was not rolled back", tier=tier.name, state=tier.state.value)
+    identity, head = tier.log.state.tier_id, tier.log.state.head
+
+    def decide(state: LogState) -> Body | None:
+        if identity not in state.witnesses or not tier.log.state.contradicts(state.witnesses[identity]):
+            return None
+        return HistoryAccepted(
+            time_ns=repository.clock.now_ns(), tier_id=identity.hex(), number=head.number, digest=head.digest.hex()
+        )
+
+    for other in repository.ready_tiers():
+        other.log.append(decide)
+    tier.set_state(TierState.READY, None)
+    tier.load()
+    repository.detect_replays({})
