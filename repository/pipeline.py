@@ -68,6 +68,18 @@ class FileStream:
         self._finished: dict[int, bytes] = {}
         self._blocks_in_order = 0
 
+    def block_read(self, *, is_last: bool) -> int:
+        """Count a block that has been read and cut; returns its number.
+
+        The count and `is_read` change together: between the two, a worker that finishes the block before
+        would take the file for complete without its last block.
+        """
+        with self._lock:
+            number = self.blocks_read
+            self.blocks_read += 1
+            self.is_read = is_last
+            return number
+
     def block_done(self, number: int, ids: bytes) -> bool:
         """Take the ids of a block; True for the caller that completes the file."""
         with self._lock:
@@ -283,24 +295,24 @@ class Worker:
             view[:filled] = stream.tail
             limit = filled + BLOCK_LENGTH
             lengths: list[int] = []
-            while not lengths and not stream.is_read:
+            is_last = False
+            while not lengths and not is_last:
                 try:
                     while filled < limit and (count := stream.file.read_into(view[filled:limit])):
                         filled += count
                 except FileProblem as problem:
                     stream.failure = problem
-                    stream.is_read = True
+                    is_last = True
                     break
-                stream.is_read = filled < limit
-                lengths = stream.cutter.cut(view[:filled], final=stream.is_read)
+                is_last = filled < limit
+                lengths = stream.cutter.cut(view[:filled], final=is_last)
                 limit = len(view)
             if stream.content_class is None:
                 stream.content_class = class_of_content(bytes(view[: min(filled, HEAD_LENGTH)]))
             cut = sum(lengths)
             stream.tail = bytes(view[cut:filled])
-            number = stream.blocks_read
-            stream.blocks_read += 1
-            if not stream.is_read:
+            number = stream.block_read(is_last=is_last)
+            if not is_last:
                 pipeline.queue.put_first(stream)
             ids = self._store_block(view, lengths, stream.content_class)
         finally:
