@@ -239,6 +239,20 @@ TIER_FULL = _code(
     "A tier has no space left",
     "Free space on the tier or move it, then retry the run.",
 )
+TIER_BEHIND = _code(
+    "tier-behind",
+    503,
+    Retry.LATER,
+    "A tier was too slow and is behind",
+    "Nothing is to be done; the next run, or repo catch-up, brings it what it lacks.",
+)
+TIER_UNUSABLE = _code(
+    "tier-unusable",
+    503,
+    Retry.AFTER_OPERATOR,
+    "A tier is damaged, rolled back, or another repository's",
+    "Run repo check on the tier; repair it from another, or register another location.",
+)
 KEYS_UNUSABLE = _code(
     "keys-unusable",
     503,

@@ -1,0 +1,281 @@
+"""The data plane of a run: source, keys and tiers from the configuration, then the repository's backup.
+
+An organisation has one repository, complete on each tier, and one key file. The key file is made with the
+repository and never again: where a tier already holds a repository and the key file is gone, the run fails
+instead of beginning a second history that nobody asked for.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from chassis.locations import Locations
+from chassis.sealing import Sealer
+from contracts import errors
+from contracts.configuration import SOURCE_IDENTIFIER_FIELD, Destination, Tier
+from contracts.errors import PlatformError
+from contracts.executor_events import ClassTotals, RunTotals
+from repository.backup import BackupOptions, BackupResult, backup
+from repository.catch_up import catch_up, lag
+from repository.config import CONFIG_KEY
+from repository.errors import NotARepository, RepositoryError
+from repository.fanout import Delivery
+from repository.format import ContentClass
+from repository.key_file import KeyFile
+from repository.open_tier import OpenTier, TierState
+from repository.progress import Progress
+from repository.repository import Repository
+from repository.tiers.port import ObjectStore
+from services.executor.adapters.read_back import read_back
+from services.executor.adapters.stores import source_folder, tier_store
+from services.executor.adapters.translation import code_of, translated
+from services.executor.performance import RunInterrupted
+from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, Replica, TierOutcome
+from sources.directory import DirectorySource
+
+_log = logging.getLogger(__name__)
+
+NO_COMPRESSION_LEVEL = 0
+
+
+class RepositoryDataPlane:
+    """`DataPlane` on `repository/` and `sources/`."""
+
+    def __init__(
+        self,
+        *,
+        locations: Locations,
+        sealer: Sealer,
+        keys_dir: Path,
+        excluded_folders: Sequence[Path],
+        memory_bytes: int,
+    ) -> None:
+        self._locations = locations
+        self._sealer = sealer
+        self._keys_dir = keys_dir
+        self._excluded_folders = [bytes(folder) for folder in excluded_folders]
+        self._memory_bytes = memory_bytes
+
+    def open(self, claim: Claim, configuration: Replica) -> OpenBackup:
+        """Try source, keys and tiers. See `DataPlane.open`."""
+        organisation, body = claim.organisation, configuration.body
+        relative = self._sealer.open(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier)
+        folder = source_folder(self._locations, organisation, body.source_location, relative)
+        destinations = body.storage_destinations.by_tier()
+        stores = [
+            tier_store(self._locations, self._keys_dir, organisation, tier, destination)
+            for tier, destination in destinations.items()
+        ]
+        try:
+            with translated():
+                repository = self._repository(organisation, stores)
+                _require(repository, destinations)
+        except BaseException:
+            for store in stores:
+                store.close()
+            raise
+        return RepositoryBackup(
+            repository,
+            DirectorySource(folder, excluded=self._excluded_folders),
+            destinations,
+            BackupOptions(
+                run_token=claim.run_id,
+                label=configuration.configuration_id,
+                memory_budget=self._memory_bytes,
+                compression=None if body.compression_enabled else dict.fromkeys(ContentClass, NO_COMPRESSION_LEVEL),
+                required=frozenset(tier.value for tier, each in destinations.items() if each.required),
+                lock_days={tier.value: each.lock_days for tier, each in destinations.items() if each.lock_days},
+            ),
+        )
+
+    def _repository(self, organisation: str, stores: list[ObjectStore]) -> Repository:
+        path = self._keys_dir / "repositories" / f"{organisation}.key"
+        if not path.exists():
+            return self._begin(path, stores)
+        key = KeyFile.load(path)
+        try:
+            return Repository.open(stores, key)
+        except NotARepository:
+            # The key file was made by a run that got no further, or for tiers that are no longer in use.
+            return _create(stores, key)
+
+    def _begin(self, path: Path, stores: list[ObjectStore]) -> Repository:
+        for store in stores:
+            try:
+                exists = store.head(CONFIG_KEY) is not None
+            except RepositoryError as error:
+                _log.warning("a tier does not answer", extra={"tier": store.name, "code": error.code})
+                continue
+            if exists:
+                raise PlatformError(errors.KEYS_UNUSABLE, "the tier holds a repository, and its key file is gone")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _create(stores, KeyFile.create(path))
+
+
+def _create(stores: list[ObjectStore], key: KeyFile) -> Repository:
+    """Begin a repository on the tiers that answer; the others join when they are back."""
+    answering = []
+    trouble: RepositoryError | None = None
+    for store in stores:
+        try:
+            if store.head(CONFIG_KEY) is None:
+                answering.append(store)
+        except RepositoryError as error:
+            trouble = error
+    if not answering:
+        raise trouble or NotARepository("no tier is empty and none holds this organisation's repository")
+    Repository.init(answering, key)
+    return Repository.open(stores, key)
+
+
+def _require(repository: Repository, destinations: dict[Tier, Destination]) -> None:
+    for tier, destination in destinations.items():
+        opened = repository.tier(tier.value)
+        if destination.required and not (opened.is_ready or opened.state is TierState.EMPTY):
+            hint = f"{errors.REQUIRED_TIER_FAILED.hint} The tier {tier.value} is {opened.state}."
+            raise PlatformError(
+                errors.REQUIRED_TIER_FAILED, "a required tier cannot be written to", hint=hint, tier=tier
+            )
+
+
+class RepositoryBackup:
+    """One run's backup: `OpenBackup` on an open repository."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        source: DirectorySource,
+        destinations: dict[Tier, Destination],
+        options: BackupOptions,
+    ) -> None:
+        self._repository = repository
+        self._source = source
+        self._destinations = destinations
+        self._options = options
+
+    def copy(self, *, on_progress: Callable[[ProgressReport], None], is_cancelled: Callable[[], bool]) -> BackupOutcome:
+        """Catch up what is behind, then back up. See `OpenBackup.copy`."""
+        options = replace(
+            self._options,
+            on_progress=lambda progress: on_progress(progress_report(progress)),
+            is_cancelled=is_cancelled,
+        )
+        with translated():
+            for tier in self._repository.tiers:
+                if tier.is_ready or tier.state is TierState.EMPTY:
+                    self._catch_up(tier, is_cancelled)
+            result = backup(self._repository, self._source, options=options)
+            for name, outcome in result.tiers.items():
+                if outcome.state is not Delivery.COMMITTED:
+                    self._catch_up(self._repository.tier(name), is_cancelled)
+        return self._outcome(result)
+
+    def verify(self, outcome: BackupOutcome) -> tuple[tuple[Tier, str | None], ...]:
+        """Read the snapshot and a sample of its packs back from each tier. See `OpenBackup.verify`."""
+        verdicts: list[tuple[Tier, str | None]] = []
+        for tier in outcome.tiers:
+            if tier.code is not None:
+                continue
+            try:
+                read_back(self._repository, self._repository.tier(tier.tier.value), outcome.snapshot_id)
+                verdicts.append((tier.tier, None))
+            except RepositoryError as error:
+                _log.error("a tier could not be read back", extra={"tier": tier.tier, "code": error.code})
+                verdicts.append((tier.tier, code_of(error).code))
+        return tuple(verdicts)
+
+    def close(self) -> None:
+        """Close the tiers."""
+        self._repository.close()
+
+    def _catch_up(self, tier: OpenTier, is_cancelled: Callable[[], bool]) -> None:
+        """Bring a tier what the others have. A tier that fails here fails alone, and is judged by what it lacks."""
+
+        def check_cancelled() -> None:
+            if is_cancelled():
+                raise RunInterrupted
+
+        try:
+            missing = lag(self._repository, tier)
+            if tier.state is TierState.EMPTY or missing.packs or missing.snapshots:
+                catch_up(self._repository, tier, lock_until=self._lock_until(tier), check_cancelled=check_cancelled)
+        except RepositoryError as error:
+            _log.warning("a tier could not be caught up", extra={"tier": tier.name, "code": error.code})
+
+    def _lock_until(self, tier: OpenTier) -> datetime | None:
+        days = self._options.lock_days.get(tier.name, 0)
+        return tier.store.now() + timedelta(days=days) if days and tier.store.capabilities.locks else None
+
+    def _outcome(self, result: BackupResult) -> BackupOutcome:
+        totals = result.totals
+        return BackupOutcome(
+            snapshot_id=result.snapshot_id,
+            totals=RunTotals(
+                files=totals.files,
+                source_bytes=totals.source_bytes,
+                new_bytes=totals.new_bytes,
+                stored_bytes=totals.stored_bytes,
+                unreadable_files=totals.failed,
+                by_class=tuple(
+                    ClassTotals(
+                        content_class=name,
+                        source_bytes=each.source_bytes,
+                        new_bytes=each.new_bytes,
+                        stored_bytes=each.stored_bytes,
+                    )
+                    for name, each in sorted(result.by_class.items())
+                ),
+            ),
+            tiers=tuple(
+                self._tier_outcome(result, tier, destination) for tier, destination in self._destinations.items()
+            ),
+            report=_report(result),
+        )
+
+    def _tier_outcome(self, result: BackupResult, tier: Tier, destination: Destination) -> TierOutcome:
+        opened = self._repository.tier(tier.value)
+        delivered = result.tiers.get(tier.value)
+        if result.snapshot_id in opened.snapshots():
+            return TierOutcome(
+                tier=tier,
+                required=destination.required,
+                log_entry=opened.log.state.head.number,
+                uploaded_bytes=delivered.bytes_sent if delivered else 0,
+                objects=delivered.packs_sent if delivered else 0,
+                seconds=delivered.seconds if delivered else 0.0,
+            )
+        code = code_of((delivered.error if delivered else None) or opened.error)
+        if code is errors.INTERNAL:
+            code = errors.TIER_UNUSABLE if opened.state is not TierState.READY else errors.TIER_BEHIND
+        return TierOutcome(tier=tier, required=destination.required, code=code.code, hint=code.hint)
+
+
+def _report(result: BackupResult) -> bytes | None:
+    if not result.error_counts:
+        return None
+    return msgspec.json.encode(
+        {
+            "counts": {reason.value: count for reason, count in sorted(result.error_counts.items())},
+            "files": [
+                {"path": each.path.decode("utf-8", "backslashreplace"), "reason": each.reason.value}
+                for each in result.file_errors
+            ],
+        }
+    )
+
+
+def progress_report(progress: Progress) -> ProgressReport:
+    """The repository's counters as a run's. Totals are known once the walk is complete."""
+    return ProgressReport(
+        files_done=progress.files_done,
+        files_total=progress.files_found if progress.is_walk_complete else None,
+        bytes_done=progress.bytes_done,
+        bytes_total=progress.bytes_found if progress.is_walk_complete else None,
+        tiers=tuple(
+            (Tier(name), tier.state, tier.bytes_sent, tier.bytes_waiting) for name, tier in progress.tiers.items()
+        ),
+    )

@@ -1,0 +1,49 @@
+"""Reading back after a backup: what a tier says that it has, asked again from the store itself.
+
+A whole read-back costs as much egress as a restore and is done by schedule (`repository.check`); after each run
+the log's head, the snapshot's root page, the store's own checksums of some packs and the bytes of a few are read.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from repository import crypto
+from repository.check import read_pack
+from repository.errors import Damaged, ObjectMissing, SnapshotNotFound
+from repository.format import pack_object_key
+from repository.open_tier import OpenTier
+from repository.pack_access import ChunkReader
+from repository.pack_catalog import StoredPack
+
+if TYPE_CHECKING:
+    from repository.repository import Repository
+
+PACKS_ASKED: Final = 16
+PACKS_READ: Final = 2
+_SEED_LENGTH: Final = 16
+
+
+def read_back(repository: "Repository", tier: OpenTier, snapshot_id: str) -> None:
+    """Prove a sample of a snapshot on one tier. Raises the repository's error for what is not as it was written."""
+    tier.refresh()
+    snapshot = tier.snapshots().get(snapshot_id)
+    if snapshot is None:
+        raise SnapshotNotFound("the tier's log does not have the snapshot that it took", tier=tier.name)
+    reader = ChunkReader([tier], repository.keys)
+    for page in snapshot.manifest.root:
+        reader.chunk(bytes.fromhex(page))
+    # By a fresh seed each time, so that over many runs every pack has its turn.
+    seed = repository.randomness.token_bytes(_SEED_LENGTH)
+    chosen = sorted(tier.index.pack_ids(), key=lambda pack_id: crypto.sha256(seed, pack_id))[:PACKS_ASKED]
+    for number, pack_id in enumerate(chosen):
+        key = pack_object_key(pack_id)
+        info = tier.store.head(key)
+        if info is None:
+            raise ObjectMissing("a pack is not there", object_key=key)
+        if info.sha256 is not None and info.sha256 != pack_id:
+            raise Damaged("the store's checksum of a pack is another", object_key=key)
+        if number < PACKS_READ:
+            reading = read_pack(repository, tier, StoredPack(pack_id, info.size))
+            if reading.error is not None:
+                raise reading.error
+            if reading.unlisted:
+                raise Damaged("the index does not list a pack's chunks where they are", object_key=key)
