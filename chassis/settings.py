@@ -6,7 +6,7 @@ An error names the variable and the form that is expected, never the value, sinc
 import inspect
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -29,8 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all groups of settings. A field `nats_url` is read from `WEDSYNC_NATS_URL`.
 
     The description in a field's `Meta` is its line in docs/settings.md. Types: str, int, float, bool, Path,
-    tuple[str, ...] (comma separated), an Enum or a Literal of texts, each perhaps `| None`. An empty variable
-    counts as one that is not set.
+    tuple[str, ...] and tuple[Path, ...] (comma separated), an Enum or a Literal of texts, each perhaps `| None`.
+    An empty variable counts as one that is not set.
     """
 
 
@@ -100,9 +100,7 @@ def load(cls: type[T], environ: Mapping[str, str]) -> T:
 
 
 def _read(variable: str, text: str, hint: Any) -> Any:
-    kind, _ = _split(hint)
-    if kind is Path:
-        return Path(text)
+    kind, _ = split_hint(hint)
     value: object = text
     if kind is bool:
         if text.lower() not in _TRUE | _FALSE:
@@ -111,14 +109,19 @@ def _read(variable: str, text: str, hint: Any) -> Any:
     elif get_origin(kind) is tuple:
         value = [item.strip() for item in text.split(",") if item.strip()]
     try:
-        return msgspec.convert(value, hint, strict=False)
+        return msgspec.convert(value, hint, strict=False, dec_hook=_construct)
     except msgspec.ValidationError:
         # The library's message may quote the value.
         raise _invalid(variable, "is not valid", hint) from None
 
 
+def _construct(kind: type[Any], value: object) -> Any:
+    """What the library does not know, `Path` that is, is made of the text."""
+    return kind(value)
+
+
 def _invalid(variable: str, fault: str, hint: Any) -> PlatformError:
-    form = _form(hint)
+    form = form_of(hint)
     return PlatformError(
         INVALID_SETTING,
         f"{variable} {fault}; expected: {form}",
@@ -127,7 +130,7 @@ def _invalid(variable: str, fault: str, hint: Any) -> PlatformError:
     )
 
 
-def _split(hint: Any) -> tuple[Any, list[Meta]]:
+def split_hint(hint: Any) -> tuple[Any, list[Meta]]:
     """A hint without `Annotated` and `None`, and the `Meta`s that were around it."""
     metas: list[Meta] = []
     while True:
@@ -140,15 +143,15 @@ def _split(hint: Any) -> tuple[Any, list[Meta]]:
             return hint, metas
 
 
-def _form(hint: Any) -> str:
+def form_of(hint: Any) -> str:
     """The expected form of a value, in words."""
-    kind, metas = _split(hint)
+    kind, metas = split_hint(hint)
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(kind))
     if inspect.isclass(kind) and issubclass(kind, Enum):
         return "one of " + ", ".join(str(member.value) for member in kind)
     if get_origin(kind) is tuple:
-        return "texts separated by commas"
+        return ("paths" if Path in get_args(kind) else "texts") + " separated by commas"
     name = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}[kind]
     bounds = [
         text
@@ -164,44 +167,3 @@ def _form(hint: Any) -> str:
     ]
     examples = [f"such as `{example}`" for meta in metas for example in meta.examples or ()]
     return " ".join([name, *[" and ".join(bounds)] * bool(bounds), *examples])
-
-
-def table(groups: Sequence[type[Settings]]) -> str:
-    """The contents of docs/settings.md: a table per group, in the order given, without what it inherits."""
-    lines = [
-        "# Settings",
-        "",
-        "Every process reads its settings from environment variables; `wedsync-backup up` sets them for the embedded",
-        "stack. This file is generated from the code (`make golden`); a test compares the two.",
-    ]
-    for group in groups:
-        hints = typing.get_type_hints(group, include_extras=True)
-        inherited = {field.name for base in group.__bases__ if issubclass(base, Settings) for field in _fields(base)}
-        lines += ["", f"## {group.__name__}", "", inspect.cleandoc(group.__doc__ or ""), ""]
-        base = next((base for base in group.__bases__ if issubclass(base, Settings) and base is not Settings), None)
-        if base is not None:
-            lines += [f"Besides those of {base.__name__}:", ""]
-        lines += ["| variable | form | default | meaning |", "|---|---|---|---|"]
-        for field in _fields(group):
-            if field.name in inherited:
-                continue
-            hint = hints[field.name]
-            description = next((meta.description for meta in reversed(_split(hint)[1]) if meta.description), "")
-            form = _form(hint).replace("|", "\\|")
-            lines.append(f"| `{variable_of(field.name)}` | {form} | {_default(field)} | {description} |")
-    return "\n".join(lines) + "\n"
-
-
-def _fields(group: type[Settings]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    return msgspec.structs.fields(group)
-
-
-def _default(field: msgspec.structs.FieldInfo) -> str:
-    if field.required:
-        return "required"
-    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    if value is None or value == () or value == "":
-        return "none"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value.value if isinstance(value, Enum) else value}`"

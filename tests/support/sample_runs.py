@@ -24,7 +24,7 @@ class SampleRun(Aggregate):
 
     KIND: ClassVar[str] = "executor.sample-run"
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str) -> None:  # noqa: A002  # as the base names it
         super().__init__(id)
         self.failed: list[Tier] = []
 
@@ -59,7 +59,7 @@ class LongRun(Snapshotted[LongState]):
     STATE: ClassVar[type[msgspec.Struct]] = LongState
     SNAPSHOT_EVERY: ClassVar[int] = 3
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str) -> None:  # noqa: A002  # as the base names it
         super().__init__(id)
         self.failures = 0
         self.applied = 0

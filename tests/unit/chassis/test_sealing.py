@@ -1,0 +1,252 @@
+"""Sealed fields: opened by whom, destroyed how, and what a lost or altered key looks like."""
+
+import os
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.sealing import Sealer, normalised, prepare_keys_folder
+from contracts import errors
+from contracts.errors import ErrorCode, PlatformError
+from contracts.sealed import Sealed
+
+ORGANISATION = "0199a0f2-1111-7000-8000-000000000001"
+OTHER = "0199a0f2-1111-7000-8000-000000000002"
+FIELD = "configuration.name"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A prepared folder."""
+    path = tmp_path / "keys"
+    prepare_keys_folder(path)
+    return path
+
+
+@pytest.fixture
+def sealer(folder: Path) -> Sealer:
+    """A sealer over a prepared folder."""
+    return Sealer(folder)
+
+
+def _refusal(sealer: Sealer, sealed: Sealed, *, organisation: str = ORGANISATION, field: str = FIELD) -> ErrorCode:
+    with pytest.raises(PlatformError) as refused:
+        sealer.open(organisation, field, sealed)
+    return refused.value.code
+
+
+def test_sealed_text_opens_again_in_another_process(folder: Path, sealer: Sealer) -> None:
+    """A key that was made is on disk."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "Hochzeit Åsa & Jürgen 💍")
+    assert Sealer(folder).open(ORGANISATION, FIELD, sealed) == "Hochzeit Åsa & Jürgen 💍"
+    assert sealed.key == f"organisation/{ORGANISATION}/1"
+    assert b"Hochzeit" not in msgspec.json.encode(sealed)
+
+
+def test_sealing_the_same_text_twice_gives_different_boxes(sealer: Sealer) -> None:
+    """Equal texts cannot be told from their boxes."""
+    assert sealer.seal(ORGANISATION, FIELD, "x").box != sealer.seal(ORGANISATION, FIELD, "x").box
+
+
+def test_box_does_not_open_elsewhere(sealer: Sealer) -> None:
+    """A box that was moved to another field, organisation or subject, or altered, does not open."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "x")
+    other = sealer.seal(OTHER, FIELD, "y")
+    of_subject = sealer.seal(ORGANISATION, FIELD, "z", subject="guest-1")
+    assert _refusal(sealer, sealed, field="configuration.path") is errors.KEYS_UNUSABLE
+    assert _refusal(sealer, sealed, organisation=OTHER) is errors.KEYS_UNUSABLE
+    assert _refusal(sealer, of_subject, organisation=OTHER) is errors.KEYS_UNUSABLE
+    assert _refusal(sealer, Sealed(key=sealed.key, box=other.box)) is errors.KEYS_UNUSABLE
+    assert _refusal(sealer, Sealed(key=sealed.key, box=of_subject.box)) is errors.KEYS_UNUSABLE
+    assert _refusal(sealer, Sealed(key=sealed.key, box=sealed.box[:-1] + b"\0")) is errors.KEYS_UNUSABLE
+    assert _refusal(sealer, Sealed(key=sealed.key, box=b"")) is errors.KEYS_UNUSABLE
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "organisation", f"organisation/{ORGANISATION}/x", f"organisation/{ORGANISATION}/../1", f"subject/{OTHER}/a/1"],
+)
+def test_key_name_of_another_shape_is_refused(sealer: Sealer, name: str) -> None:
+    """A key's name in an event reaches no file but its own."""
+    assert _refusal(sealer, Sealed(key=name, box=bytes(40))) is errors.KEYS_UNUSABLE
+
+
+@pytest.mark.parametrize("identifier", ["", "..", "a/b", "a.b", " ", "a" * 129])
+def test_ids_that_would_leave_the_folder_are_refused(sealer: Sealer, identifier: str) -> None:
+    """Neither an organisation nor a subject names a path."""
+    for call in (
+        lambda: sealer.seal(identifier, FIELD, "x"),
+        lambda: sealer.seal(ORGANISATION, FIELD, "x", subject=identifier),
+        lambda: sealer.digest(identifier, "name", "x"),
+        lambda: sealer.destroy(identifier),
+    ):
+        with pytest.raises(PlatformError) as refused:
+            call()
+        assert refused.value.code is errors.INVALID_FIELD
+
+
+def test_destroyed_subject_is_erased_and_its_organisation_is_not(sealer: Sealer) -> None:
+    """Destroying one subject's key erases that subject's fields alone."""
+    of_subject = sealer.seal(ORGANISATION, FIELD, "guest", subject="guest-1")
+    of_other = sealer.seal(ORGANISATION, FIELD, "other", subject="guest-2")
+    of_organisation = sealer.seal(ORGANISATION, FIELD, "name")
+    sealer.destroy(ORGANISATION, subject="guest-1")
+    assert _refusal(sealer, of_subject) is errors.SEALING_KEY_MISSING
+    assert sealer.open(ORGANISATION, FIELD, of_other) == "other"
+    assert sealer.open(ORGANISATION, FIELD, of_organisation) == "name"
+
+
+def test_destroyed_key_is_gone_for_a_process_that_has_used_it(folder: Path, sealer: Sealer) -> None:
+    """No process keeps a key in memory after another has destroyed it."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "x")
+    other_process = Sealer(folder)
+    assert other_process.open(ORGANISATION, FIELD, sealed) == "x"
+    sealer.destroy(ORGANISATION)
+    assert _refusal(other_process, sealed) is errors.SEALING_KEY_MISSING
+
+
+def test_destroying_an_organisation_takes_every_key_of_it(folder: Path, sealer: Sealer) -> None:
+    """Fields, subjects and digests go together; calling it again changes nothing; others stay."""
+    sealed = [sealer.seal(ORGANISATION, FIELD, "x"), sealer.seal(ORGANISATION, FIELD, "x", subject="guest-1")]
+    digest = sealer.digest(ORGANISATION, "name", "x")
+    kept = sealer.seal(OTHER, FIELD, "kept")
+    sealer.destroy(ORGANISATION)
+    sealer.destroy(ORGANISATION)
+    assert {_refusal(sealer, box) for box in sealed} == {errors.SEALING_KEY_MISSING}
+    assert sealer.digest(ORGANISATION, "name", "x") != digest
+    assert sealer.open(OTHER, FIELD, kept) == "kept"
+    left = [path for path in (folder / "organisations" / ORGANISATION).rglob("*.key") if path.parent.name != "digest"]
+    assert left == []
+
+
+def test_key_after_a_destroyed_one_is_a_new_generation(sealer: Sealer) -> None:
+    """A generation is never used twice, so that an erased field stays erased."""
+    before = sealer.seal(ORGANISATION, FIELD, "before")
+    sealer.destroy(ORGANISATION)
+    after = sealer.seal(ORGANISATION, FIELD, "after")
+    assert after.key == f"organisation/{ORGANISATION}/2"
+    assert sealer.open(ORGANISATION, FIELD, after) == "after"
+    assert _refusal(sealer, before) is errors.SEALING_KEY_MISSING
+
+
+def test_destruction_goes_on_after_a_crash_half_way(folder: Path, sealer: Sealer) -> None:
+    """A mark without the removal counts as destroyed, and the next call removes the key; scratch files go, too."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "x")
+    lineage = folder / "organisations" / ORGANISATION / "organisation"
+    (lineage / "1.destroyed").touch()
+    (lineage / ".1.key.0123").write_bytes(bytes(32))
+    assert _refusal(sealer, sealed) is errors.SEALING_KEY_MISSING
+    sealer.destroy(ORGANISATION)
+    assert sorted(os.listdir(lineage)) == ["1.destroyed"]
+
+
+def test_lost_key_is_told_apart_from_a_destroyed_one(folder: Path, sealer: Sealer) -> None:
+    """A key file that is gone is a case for the recovery kit, not an erasure."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "x")
+    (folder / "organisations" / ORGANISATION / "organisation" / "1.key").unlink()
+    assert _refusal(sealer, sealed) is errors.KEYS_UNUSABLE
+
+
+@pytest.mark.parametrize("content", [b"", bytes(16), bytes(33)])
+def test_key_file_of_another_length_is_refused(folder: Path, sealer: Sealer, content: bytes) -> None:
+    """A truncated key is no key."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "x")
+    path = folder / "organisations" / ORGANISATION / "organisation" / "1.key"
+    path.write_bytes(content)
+    os.utime(path, ns=(1, 1))
+    assert _refusal(sealer, sealed) is errors.KEYS_UNUSABLE
+
+
+def test_key_that_others_can_read_is_refused(folder: Path, sealer: Sealer) -> None:
+    """A key file with a wider mode than 0600 is not used."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "x")
+    path = folder / "organisations" / ORGANISATION / "organisation" / "1.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    os.utime(path, ns=(1, 1))
+    assert _refusal(sealer, sealed) is errors.KEYS_UNUSABLE
+
+
+def test_folder_that_was_not_prepared_grows_no_keys(tmp_path: Path) -> None:
+    """An empty mount point is an error, not a reason to make new keys."""
+    with pytest.raises(PlatformError) as refused:
+        Sealer(tmp_path)
+    assert refused.value.code is errors.KEYS_UNUSABLE
+    assert refused.value.field == "WEDSYNC_KEYS_DIR"
+
+
+def test_folder_that_vanishes_grows_no_keys(folder: Path, sealer: Sealer) -> None:
+    """A folder that is unmounted while the process runs is noticed before a new key is made."""
+    folder.rename(folder.with_name("elsewhere"))
+    folder.mkdir()
+    with pytest.raises(PlatformError) as refused:
+        sealer.seal(ORGANISATION, FIELD, "x")
+    assert refused.value.code is errors.KEYS_UNUSABLE
+    assert os.listdir(folder) == []
+
+
+def test_lineage_that_cannot_be_listed_is_refused(folder: Path, sealer: Sealer) -> None:
+    """What stands where a folder of keys belongs is reported, not replaced."""
+    place = folder / "organisations" / ORGANISATION
+    place.mkdir(parents=True)
+    (place / "organisation").write_text("a file")
+    with pytest.raises(PlatformError) as refused:
+        sealer.seal(ORGANISATION, FIELD, "x")
+    assert refused.value.code is errors.KEYS_UNUSABLE
+
+
+def test_prepared_folder_is_closed_to_others_and_recognised(folder: Path) -> None:
+    """Preparing again keeps what is there and closes the folder."""
+    sealed = Sealer(folder).seal(ORGANISATION, FIELD, "x")
+    folder.chmod(0o755)
+    prepare_keys_folder(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert Sealer(folder).open(ORGANISATION, FIELD, sealed) == "x"
+
+
+def test_processes_that_begin_at_once_agree_on_one_key(folder: Path) -> None:
+    """Of several that make a first key, one wins and all use its key."""
+    begin = threading.Barrier(6)
+    sealed: list[Sealed] = []
+
+    def seal() -> None:
+        sealer = Sealer(folder)
+        begin.wait()
+        sealed.append(sealer.seal(ORGANISATION, FIELD, "x"))
+
+    threads = [threading.Thread(target=seal) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [Sealer(folder).open(ORGANISATION, FIELD, box) for box in sealed] == ["x"] * 6
+    assert {box.key for box in sealed} == {f"organisation/{ORGANISATION}/1"}
+    assert os.listdir(folder / "organisations" / ORGANISATION / "organisation") == ["1.key"]
+
+
+def test_digest_depends_on_organisation_purpose_and_text(folder: Path, sealer: Sealer) -> None:
+    """Equal texts have equal digests within an organisation and a purpose, and nowhere else."""
+    digest = sealer.digest(ORGANISATION, "name", "smith wedding")
+    assert digest == Sealer(folder).digest(ORGANISATION, "name", "smith wedding")
+    assert len(digest) == 64
+    others = [
+        sealer.digest(OTHER, "name", "smith wedding"),
+        sealer.digest(ORGANISATION, "namesmith", " wedding"),
+        sealer.digest(ORGANISATION, "name", "smith  wedding"),
+    ]
+    assert digest not in others
+
+
+@given(st.text())
+def test_normalised_name_is_normalised_already(text: str) -> None:
+    """Normalising twice is normalising once, so that a stored digest stays findable."""
+    assert normalised(normalised(text)) == normalised(text)
+
+
+def test_normalised_names_ignore_case_width_and_blanks() -> None:
+    """What a person takes for the same name is the same name."""
+    assert normalised("  Straße\tFotos ") == normalised("STRASSE fotos") == normalised("ｓｔｒａßｅ fotos")
