@@ -9,6 +9,8 @@ import os
 import stat
 from dataclasses import dataclass, field
 
+from cli.output import shown
+
 _BLOCK = 1024 * 1024
 _MAX_DIFFERENCES = 100
 # What the system itself puts on files, and does not let everybody copy.
@@ -38,12 +40,7 @@ class Comparison:
     def differs(self, path: bytes, what: str) -> None:
         """Note a difference; after many of them the rest is not told."""
         if len(self.differences) < _MAX_DIFFERENCES:
-            self.differences.append(f"{printable(path)}: {what}")
-
-
-def printable(path: bytes) -> str:
-    """A path for people: bytes that are no text are shown as escapes."""
-    return path.decode("utf-8", "backslashreplace").replace("\n", "\\n")
+            self.differences.append(f"{shown(path)}: {what}")
 
 
 def compare_folders(expected: bytes, actual: bytes) -> Comparison:

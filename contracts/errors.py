@@ -379,3 +379,10 @@ HOME_UNUSABLE = _code(
     "The home of the platform cannot be used",
     "Give the folder to the user who runs the platform, or name another one with --home.",
 )
+RESTORE_FAILED = _code(
+    "restore-failed",
+    500,
+    Retry.AFTER_OPERATOR,
+    "A restore has failed",
+    "Run the printed command again; its own message says what is wrong.",
+)

@@ -30,11 +30,15 @@ VERSION = 1
 
 
 class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What layout.json holds. `organisation`: the one that dev tokens are for where no other is named."""
+    """What layout.json holds. `organisation`: the one that dev tokens are for where no other is named.
+
+    The demo has an organisation of its own: it deletes a whole tier of it.
+    """
 
     version: int
     instance: str
     organisation: str
+    demo_organisation: str
     ports: dict[str, int]
 
 
@@ -63,6 +67,7 @@ class Layout:
         self.postgres_data = self.data / "postgres"
         self.nats_data = self.data / "nats"
         self.local_tier = self.data / "tiers" / "local"
+        self.demo = home / "demo"
 
         self.state_file = self.run / "stack.json"
         self.lock_file = self.run / "lock"
@@ -76,7 +81,13 @@ class Layout:
             remembered = _read(home)
             if remembered is None:
                 _require_empty(home)
-                remembered = Remembered(version=VERSION, instance=new_id(), organisation=new_id(), ports={})
+                remembered = Remembered(
+                    version=VERSION,
+                    instance=new_id(),
+                    organisation=new_id(),
+                    demo_organisation=new_id(),
+                    ports={},
+                )
             layout = cls(home, remembered)
             layout.remember()
             layout._make_folders()

@@ -1,0 +1,205 @@
+"""`wedsync-backup demo`: the main job from end to end, on real parts, and the proof that it was done.
+
+It starts the platform where none runs in the home, makes a seeded folder of photos and contracts (or takes
+`--directory`), creates a configuration over the REST API, backs up to four tiers with progress from the
+WebSocket, deletes the local tier, restores from another one with the stand-alone CLI into a new place, and
+compares every byte and every attribute. Ends with 0 only where all compared equal, with 10 where something
+differs. What was started is stopped.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.exit_codes import ExitCode
+from cli.home import add_home, home_of
+
+if TYPE_CHECKING:
+    from cli.demo_api import Document
+    from cli.demo_source import SourceSummary
+    from cli.demo_summary import Outcome
+    from cli.demo_watch import Watch
+    from deploy.stack.layout import Layout
+
+DEFAULT_MEGABYTES = 64
+LOCK_DAYS = 1
+LOCATION = "demo-source"
+RESTORED_FROM = "cloud primary"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_home(parser)
+    parser.add_argument("--directory", metavar="PATH", help="back up this folder instead of a seeded one")
+    parser.add_argument("--size", type=_megabytes, default=DEFAULT_MEGABYTES, metavar="MB", help="of the seeded folder")
+    parser.add_argument("--json", metavar="FILE", help="write all figures to this file as well")
+    parser.add_argument("--keep", action="store_true", help="leave the seeded and the restored folder for a look")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the main job, say how it went."""
+    from cli.demo_platform import platform
+    from cli.output import duration, say
+
+    home = home_of(arguments)
+    directory = None if arguments.directory is None else _checked(Path(arguments.directory), home)
+    say(f"The platform starts in {home} …")
+    with platform(home) as running:
+        if running.ready_seconds is not None:
+            say(f"The platform is ready after {duration(running.ready_seconds)}.")
+        else:
+            say("The platform runs already.")
+        demo = Demo(running.layout, directory, arguments.size, keep=arguments.keep)
+        outcome = demo.perform(running.ready_seconds)
+    for line in outcome.page():
+        say(line)
+    if arguments.json is not None:
+        Path(arguments.json).write_text(json.dumps(outcome.document(), indent=2) + "\n")
+    return ExitCode.OK if outcome.comparison.is_equal else ExitCode.DIFFERENT
+
+
+class Demo:
+    """One performance of the main job in a home whose platform is ready."""
+
+    def __init__(self, layout: "Layout", directory: Path | None, megabytes: int, *, keep: bool) -> None:
+        self._layout = layout
+        self._organisation = layout.remembered.demo_organisation
+        self._directory = directory
+        self._megabytes = megabytes
+        self._keep = keep
+        self._seconds: dict[str, float] = {}
+
+    def perform(self, ready_seconds: float | None) -> "Outcome":
+        """Back up, lose, restore, compare. Raises PlatformError where a step fails."""
+        from cli.demo_compare import compare_folders
+        from cli.demo_restore import bring_local_tier_back, delete_local_tier, restore
+        from cli.demo_summary import Outcome
+        from cli.output import say, size
+
+        restored = self._layout.demo / "restored"
+        shutil.rmtree(restored, ignore_errors=True)
+        with self._timed("source"):
+            source, made = self._source()
+        try:
+            with self._timed("backup"):
+                execution, watched = asyncio.run(self._back_up(source))
+            deleted = delete_local_tier(self._layout, self._organisation)
+            say(f"The local tier of the demo is deleted: {size(deleted)} are gone.")
+            with self._timed("restore"):
+                snapshot_id = execution["completionDetails"]["snapshotId"]
+                back = restore(self._layout, self._organisation, snapshot_id, restored)
+            say(f"Restored from {RESTORED_FROM} into {restored}.")
+            with self._timed("compare"):
+                comparison = compare_folders(bytes(source), bytes(restored))
+            with self._timed("catch-up"):
+                caught_up = bring_local_tier_back(self._layout, self._organisation)
+        finally:
+            if not self._keep:
+                shutil.rmtree(self._layout.demo, ignore_errors=True)
+        return Outcome(
+            home=self._layout.home,
+            source=source,
+            made=made,
+            execution=execution,
+            watched=watched,
+            deleted_bytes=deleted,
+            restored_from=RESTORED_FROM,
+            restored=back,
+            caught_up=caught_up,
+            comparison=comparison,
+            platform_ready_seconds=ready_seconds,
+            seconds=self._seconds,
+        )
+
+    def _source(self) -> "tuple[Path, SourceSummary | None]":
+        """The user's folder, or a new seeded one."""
+        from cli.demo_source import make_source
+        from cli.output import say, size
+
+        if self._directory is not None:
+            say(f"The source is {self._directory}.")
+            return self._directory, None
+        folder = self._layout.demo / "source"
+        shutil.rmtree(folder, ignore_errors=True)
+        made = make_source(folder, megabytes=self._megabytes)
+        say(
+            f"The source has {made.photos} photos and {made.contracts} contracts, {size(made.content_bytes)}, "
+            f"and {made.others} oddities: {folder}."
+        )
+        return folder, made
+
+    async def _back_up(self, source: Path) -> "tuple[Document, Watch]":
+        """Register the source, create a configuration, execute it and follow it to its end."""
+        from chassis.ids import new_id
+        from cli.demo_api import ApiClient
+        from cli.demo_watch import watch
+        from cli.output import say
+        from cli.progress import display
+        from contracts import errors
+        from contracts.errors import PlatformError, catalogue
+        from deploy.stack.identity_provider import IdentityProvider
+        from deploy.stack.locations import register, source_location
+
+        register(self._layout, source_location(LOCATION, source, organisation=self._organisation))
+        provider, person = IdentityProvider.of(self._layout), new_id()
+        client = ApiClient(
+            self._layout.gateway_url,
+            lambda: provider.token(organisation=self._organisation, roles=["owner"], subject=person),
+            new_key=new_id,
+        )
+        try:
+            name = f"Demo {new_id()[-12:]}"
+            configuration = await client.create_configuration(name, LOCATION, lock_days=LOCK_DAYS)
+            say(f"Configuration {configuration['id']} is created: {name}, four tiers, all required.")
+            accepted = await client.execute(configuration["id"])
+            say(f"Execution {accepted['id']} is accepted.")
+            with display(for_machines=False) as bars:
+                execution, watched = await watch(client, accepted["id"], bars.show)
+        finally:
+            await client.close()
+        if execution["state"] != "completed" or execution["degraded"]:
+            why = execution["error"] or {"code": "tier-behind", "hint": "Look at the tiers of the execution."}
+            raise PlatformError(
+                catalogue().get(why["code"], errors.INTERNAL),
+                f"the backup ended as {execution['state']}{' (degraded)' if execution['degraded'] else ''}",
+                hint=why["hint"],
+                execution=execution["id"],
+            )
+        say("The backup is on all four tiers and was verified there.")
+        return execution, watched
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._seconds[step] = time.monotonic() - begun
+
+
+def _checked(directory: Path, home: Path) -> Path:
+    """The folder to back up. The platform never reads its own data and keys, so the home must lie elsewhere."""
+    from contracts import errors
+    from contracts.errors import PlatformError
+
+    folder = directory.resolve()
+    if not folder.is_dir():
+        raise PlatformError(errors.SOURCE_UNREACHABLE, f"{directory} is no folder")
+    if home.resolve().is_relative_to(folder):
+        raise PlatformError(
+            errors.SOURCE_UNREACHABLE,
+            f"the platform's own home lies inside {directory}, and is never backed up",
+            hint="Name a home elsewhere with --home.",
+        )
+    return folder
+
+
+def _megabytes(text: str) -> int:
+    megabytes = int(text)
+    if not 1 <= megabytes <= 1_000_000:
+        raise argparse.ArgumentTypeError("between 1 and 1000000")
+    return megabytes

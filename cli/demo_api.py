@@ -1,0 +1,136 @@
+"""The demo's view of the platform: the public REST API and the WebSocket, as any client would use them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+
+from contracts import errors
+from contracts.errors import PlatformError, catalogue
+
+POLL_SECONDS = 0.2
+RECONNECT_SECONDS = 0.5
+ENDED = ("completed", "failed", "cancelled")
+TIERS = {
+    "local": "local",
+    "cloudPrimary": "cloud-primary",
+    "cloudSecondary": "cloud-secondary",
+    "offsite": "offsite",
+}
+"""Each tier of a configuration and the location that the embedded stack has for it."""
+
+Document = dict[str, Any]
+
+
+class ApiClient:
+    """One person's access to the API. `token`: makes a current bearer token."""
+
+    def __init__(self, url: str, token: Callable[[], str], *, new_key: Callable[[], str]) -> None:
+        self._url = url
+        self._token = token
+        self._new_key = new_key
+        self._http = httpx.AsyncClient(base_url=url, timeout=30.0)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def create_configuration(self, name: str, location: str, *, lock_days: int) -> Document:
+        """Submit a configuration of all four tiers, and wait until the config service has answered."""
+        body = {
+            "name": name,
+            "sourceType": "directory",
+            "sourceLocation": location,
+            "sourceIdentifier": "",
+            "backupType": "full",
+            "storageDestinations": {
+                tier: {"location": place, "required": True, "lockDays": lock_days if tier == "offsite" else 0}
+                for tier, place in TIERS.items()
+            },
+            "isWeddingCritical": True,
+            "weddingDate": "2027-06-19",
+            "tags": ["demo"],
+        }
+        return await self._write("/api/backup/configurations", body)
+
+    async def execute(self, configuration_id: str) -> Document:
+        """Ask for a backup now, and wait until the executor has accepted it."""
+        return await self._write("/api/backup/execute", {"configurationId": configuration_id})
+
+    async def execution(self, execution_id: str) -> Document:
+        """A run as the read model shows it."""
+        return await self._get(f"/api/backup/executions/{execution_id}")
+
+    async def status(self) -> Document:
+        """The state of everything."""
+        return await self._get("/api/backup/status")
+
+    async def follow(self, execution_id: str) -> AsyncIterator[Document]:
+        """Every message of the WebSocket about a run. After a drop it goes on where it stopped, without an end."""
+        from websockets.asyncio.client import connect
+        from websockets.exceptions import WebSocketException
+
+        address = self._url.replace("http", "ws", 1) + "/api/backup/monitoring"
+        resume: str | None = None
+        while True:
+            try:
+                headers = {"Authorization": f"Bearer {self._token()}"}
+                async with connect(address, additional_headers=headers, max_size=16 * 1024 * 1024) as socket:
+                    subscription: Document = {"type": "subscribe", "executions": [execution_id]}
+                    if resume is not None:
+                        subscription["resume"] = resume
+                    await socket.send(json.dumps(subscription))
+                    async for text in socket:
+                        message: Document = json.loads(text)
+                        resume = message.get("resume", resume)
+                        yield message
+            except (WebSocketException, OSError):
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _write(self, path: str, body: Document) -> Document:
+        """A write with a key of its own; a 202 that points to a request is followed until it is answered."""
+        headers = {"Idempotency-Key": self._new_key()}
+        answer = await self._send("POST", path, json=body, headers=headers)
+        location = answer.headers.get("Location", "")
+        if "/requests/" not in location:
+            return _document(answer)
+        while True:
+            request = await self._get(location)
+            if request["state"] == "refused":
+                raise _error(request["problem"])
+            if request["state"] == "accepted":
+                return await self._get(request["resource"])
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _get(self, path: str) -> Document:
+        return _document(await self._send("GET", path))
+
+    async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._token()}", **more.pop("headers", {})}
+        try:
+            answer = await self._http.request(method, path, headers=headers, **more)
+        except httpx.HTTPError as error:
+            raise PlatformError(
+                errors.UNAVAILABLE, f"the API does not answer: {type(error).__name__}", path=path
+            ) from error
+        if answer.is_error:
+            raise _error(_document(answer))
+        return answer
+
+
+def _document(answer: httpx.Response) -> Document:
+    try:
+        document: Document = answer.json()
+    except ValueError as error:
+        raise PlatformError(errors.INTERNAL, f"the API answers {answer.status_code} without JSON") from error
+    return document
+
+
+def _error(problem: Document) -> PlatformError:
+    """The error that a problem document stands for."""
+    code = catalogue().get(problem.get("code", ""), errors.INTERNAL)
+    return PlatformError(
+        code, problem.get("detail") or code.title, field=problem.get("field"), hint=problem.get("hint")
+    )

@@ -1,0 +1,88 @@
+"""The platform under the demo: the one that runs in the home already, or one that lives as long as the demo."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts import errors
+from contracts.errors import PlatformError
+from deploy.stack.child import Launch, spawn
+from deploy.stack.layout import Layout
+from deploy.stack.logs import last_lines
+from deploy.stack.state import StackState, is_running, read_state
+
+START_SECONDS = 120.0
+STOP_SECONDS = 90.0
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class RunningPlatform:
+    """A platform that is ready. `ready_seconds`: how long its start took; None where it ran already."""
+
+    layout: Layout
+    ready_seconds: float | None
+
+
+@contextmanager
+def platform(home: Path) -> Iterator[RunningPlatform]:
+    """A ready platform in a home; what was started for it is stopped at the end. Raises STACK_FAILED."""
+    layout = Layout.create(home)
+    if is_running(layout.lock_file):
+        _wait(layout, None)
+        yield RunningPlatform(Layout.find(home), None)
+        return
+    process = _start(layout)
+    try:
+        seconds = _wait(layout, process)
+        yield RunningPlatform(Layout.find(home), seconds)
+    finally:
+        _stop(process)
+
+
+def _start(layout: Layout) -> "subprocess.Popen[bytes]":
+    """`wedsync-backup up` as a child that is asked to stop when the demo dies."""
+    return spawn(
+        Launch(
+            argv=(sys.executable, "-m", "cli", "up", "--home", str(layout.home)),
+            environment={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            folder=layout.home,
+            log=layout.log("demo-platform"),
+            death_signal=signal.SIGTERM,
+        )
+    )
+
+
+def _wait(layout: Layout, process: "subprocess.Popen[bytes] | None") -> float:
+    """Wait until all parts are ready; the seconds that took."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        state = read_state(layout.state_file)
+        if state is not None and _is_it(state, process) and state.ready_seconds is not None:
+            return state.ready_seconds
+        if process is not None and process.poll() is not None:
+            words = " | ".join(last_lines(layout.log("demo-platform"), 3))
+            raise PlatformError(errors.STACK_FAILED, f"the platform did not start: {words}", log=str(layout.logs))
+        time.sleep(POLL_SECONDS)
+    raise PlatformError(errors.STACK_FAILED, f"the platform is not ready after {START_SECONDS:.0f} s")
+
+
+def _is_it(state: StackState, process: "subprocess.Popen[bytes] | None") -> bool:
+    """Whether a report is of the platform that is waited for, and not of one that has ended."""
+    return state.supervisor.is_alive() if process is None else state.supervisor.pid == process.pid
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        # Its parts die with it.
+        process.kill()
+        process.wait()
