@@ -86,10 +86,14 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
     )
     restore.add_argument(
         "--on-conflict",
-        choices=("refuse", "skip", "overwrite"),
+        choices=("refuse", "skip", "overwrite", "rename"),
         default="refuse",
-        help="what to do where a different file is in the way (default: refuse)",
+        help="where something is in the way: refuse (the target has to be empty or hold an interrupted"
+        " restore of the same snapshot, which is gone on with), skip, overwrite, or restore beside it",
     )
+    restore.add_argument("--from", action="append", default=[], metavar="TIER", dest="sources", help="read from it")
+    restore.add_argument("--verify", action="store_true", help="read everything back from the target at the end")
+    restore.add_argument("--no-sparse", action="store_true", help="write the holes of sparse files too")
 
 
 def _configure_reading(parsers: dict[str, argparse.ArgumentParser]) -> None:
@@ -108,14 +112,22 @@ def _configure_reading(parsers: dict[str, argparse.ArgumentParser]) -> None:
 
 
 def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
-    parsers["check"].add_argument(
-        "--read-data",
-        nargs="?",
-        type=_percent,
-        const=100.0,
-        default=0.0,
-        metavar="PERCENT",
-        help="read stored bytes back and prove them: all, or that share of them",
+    for name in ("check", "repair", "catch-up", "rebuild-index"):
+        parsers[name].add_argument("--only", action="append", default=[], metavar="TIER", help="this tier alone")
+    for name in ("check", "repair"):
+        parsers[name].add_argument(
+            "--read-data",
+            nargs="?",
+            type=_percent,
+            const=100.0,
+            default=0.0,
+            metavar="PERCENT",
+            help="read stored bytes back and prove them: all, or that share of them",
+        )
+    parsers["repair"].add_argument(
+        "--accept-history",
+        metavar="TIER",
+        help="this tier went back to an older state, you know why, and it is right",
     )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from repository.errors import Damaged, RepositoryError
 from repository.pack_access import ChunkReader
+from repository.path_filter import Match, PathFilter
 from repository.snapshot import Snapshot
 from repository.tree import ROOT_NAME, Entry, Page, content_ids, decode_page
 
@@ -95,12 +96,18 @@ class SnapshotTree:
             if entry.is_directory:
                 open_directories.append((found.path, self.below(entry, found.path)))
 
-    def find(self, pattern: bytes) -> Iterator[Found]:
-        """Entries whose name matches, or whose path does where the pattern has a slash in it."""
-        by_path = b"/" in pattern.strip(b"/")
-        wanted = pattern.strip(b"/")
+    def find(self, glob: bytes) -> Iterator[Found]:
+        """Entries whose name matches, or whose path does where the glob has a slash in it (`path_filter`)."""
+        names_only = b"/" not in glob.rstrip(b"/")
+        wanted, by_path = glob.rstrip(b"/"), PathFilter((glob,))
         for found in self.walk(self.root(), b""):
-            if fnmatchcase(found.path if by_path else found.entry.name, wanted):
+            if names_only:
+                is_match = fnmatchcase(found.entry.name, wanted)
+            else:
+                # A restore wants what lies below a match too; a search shows the match alone.
+                above = found.path.rpartition(b"/")[0]
+                is_match = by_path.match(found.path) is Match.WANTED and by_path.match(above) is not Match.WANTED
+            if is_match:
                 yield found
 
     def _pages(self, directory: Entry, path: bytes) -> Iterator[Page]:

@@ -1,0 +1,246 @@
+"""`repo check`, `repair`, `catch-up` and `rebuild-index`: keeping every tier whole."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cli.exit_codes import ExitCode, exit_code_of
+from cli.output import say, say_json, size
+from cli.progress import Display, Reading, display
+from cli.repo_session import interruptible, opened, tier_states
+from repository.catch_up import CatchUpProgress, CatchUpResult, lag
+from repository.catch_up import catch_up as catch_tier_up
+from repository.check import check as check_repository
+from repository.check_report import CheckProgress, CheckReport, Finding, Problem
+from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
+from repository.open_tier import OpenTier, TierState
+from repository.rebuild import rebuild_index as rebuild
+from repository.repair import RepairResult, accept_history
+from repository.repair import repair as repair_tier
+from repository.repository import Repository
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Structure of all tiers, and stored bytes if they are asked for."""
+    with opened(arguments) as repository, _at_work(arguments) as (bars, check_cancelled):
+        report = _checked(repository, arguments, bars, check_cancelled)
+        behind = _behind(repository)
+        states = tier_states(repository)
+    if arguments.json:
+        findings = [_finding_document(each) for each in report.findings]
+        counts = {name: _counts_document(report, name) for name in report.tiers}
+        say_json({"ok": report.is_ok, "findings": findings, "tiers": counts, "behind": behind, "states": states})
+    else:
+        _say_report(report, behind, reads_data=arguments.read_data > 0)
+    if any(each.problem is not Problem.TIER for each in report.damage):
+        return ExitCode.DAMAGED
+    return ExitCode.DEGRADED if report.damage or behind else ExitCode.OK
+
+
+def repair(arguments: argparse.Namespace) -> int:
+    """Check, then make whole what is damaged, tier by tier. Exit code 5 where damage is left."""
+    results: dict[str, RepairResult] = {}
+    with opened(arguments) as repository, _at_work(arguments) as (bars, check_cancelled):
+        if arguments.accept_history is not None:
+            accept_history(repository, repository.tier(arguments.accept_history))
+        report = _checked(repository, arguments, bars, check_cancelled)
+        left_out: dict[str, str] = {}
+        for tier in _chosen(repository, arguments.only):
+            if not tier.is_readable or tier.state is TierState.REPLAYED:
+                left_out[tier.name] = f"{tier.state}: {tier.error}"
+                continue
+            results[tier.name] = repair_tier(repository, tier, report, check_cancelled=check_cancelled)
+    if arguments.json:
+        tiers = {name: _repair_document(result) for name, result in results.items()}
+        say_json({"tiers": tiers, "left_out": left_out})
+    else:
+        _say_repairs(results, left_out)
+    if any(not result.is_complete for result in results.values()):
+        return ExitCode.DAMAGED
+    return ExitCode.DEGRADED if left_out else ExitCode.OK
+
+
+def catch_up(arguments: argparse.Namespace) -> int:
+    """Copy to each tier that is behind, or empty, what it lacks."""
+    results: dict[str, CatchUpResult] = {}
+    failed: dict[str, RepositoryError] = {}
+    with opened(arguments) as repository, _at_work(arguments) as (bars, check_cancelled):
+
+        def show(progress: CatchUpProgress) -> None:
+            words = f"{progress.packs_done:,} of {progress.packs_total:,} packs"
+            bars.show({progress.tier: Reading(progress.bytes_done, None, words)})
+
+        for tier in _chosen(repository, arguments.only):
+            try:
+                results[tier.name] = catch_tier_up(repository, tier, on_progress=show, check_cancelled=check_cancelled)
+            except BackupCancelled:
+                raise
+            except RepositoryError as error:
+                # One tier that is away must not keep the others from catching up.
+                failed[tier.name] = error
+    if arguments.json:
+        tiers = {name: _catch_up_document(result) for name, result in results.items()}
+        say_json({"tiers": tiers, "failed": {name: str(failure) for name, failure in failed.items()}})
+    else:
+        for name, result in results.items():
+            _say_caught_up(name, result)
+        for name, failure in failed.items():
+            say(f"{name}: not caught up: {failure} [{failure.code}]")
+    if not results and failed:
+        return exit_code_of(next(iter(failed.values())))
+    if any(not result.is_complete for result in results.values()):
+        return ExitCode.DAMAGED
+    return ExitCode.DEGRADED if failed else ExitCode.OK
+
+
+def rebuild_index(arguments: argparse.Namespace) -> int:
+    """A new index for each tier, out of the packs that are there. Exit code 5 where a pack cannot be read."""
+    with opened(arguments) as repository, _at_work(arguments) as (bars, check_cancelled):
+        show = _shower(bars)
+        results = [
+            rebuild(repository, tier, on_progress=show, check_cancelled=check_cancelled)
+            for tier in _chosen(repository, arguments.only)
+            if tier.is_readable
+        ]
+    if not results:
+        raise NoUsableTier("no tier can be read")
+    if arguments.json:
+        say_json(
+            {
+                "tiers": {
+                    each.tier: {
+                        "packs": each.packs,
+                        "rows": each.rows,
+                        "segments": each.segments,
+                        "damaged_packs": [pack_id.hex() for pack_id in each.damaged],
+                    }
+                    for each in results
+                }
+            }
+        )
+    else:
+        for each in results:
+            say(f"{each.tier}: {each.rows:,} chunks of {each.packs:,} packs in {each.segments} segments")
+            for pack_id in each.damaged:
+                say(f"  cannot be read: {pack_id.hex()}")
+    return ExitCode.DAMAGED if any(each.damaged for each in results) else ExitCode.OK
+
+
+@contextmanager
+def _at_work(arguments: argparse.Namespace) -> Iterator[tuple[Display, Callable[[], None]]]:
+    """The display, and a function that raises when the user wants to stop."""
+    with interruptible() as is_cancelled, display(for_machines=arguments.json) as bars:
+
+        def check_cancelled() -> None:
+            if is_cancelled():
+                raise BackupCancelled("stopped", hint="What was done stays; run the command again to go on.")
+
+        yield bars, check_cancelled
+
+
+def _shower(bars: Display) -> Callable[[CheckProgress], None]:
+    def show(progress: CheckProgress) -> None:
+        words = f"{progress.packs_done:,} of {progress.packs_total:,} packs"
+        bars.show({progress.tier: Reading(progress.bytes_done, None, words)})
+
+    return show
+
+
+def _checked(
+    repository: Repository, arguments: argparse.Namespace, bars: Display, check_cancelled: Callable[[], None]
+) -> CheckReport:
+    return check_repository(
+        repository,
+        read_percent=arguments.read_data,
+        tiers=arguments.only or None,
+        on_progress=_shower(bars),
+        check_cancelled=check_cancelled,
+    )
+
+
+def _chosen(repository: Repository, names: list[str]) -> list[OpenTier]:
+    return [repository.tier(name) for name in names] if names else repository.tiers
+
+
+def _behind(repository: Repository) -> dict[str, dict[str, int]]:
+    """What ready tiers lack of what the others have."""
+    lags = {tier.name: lag(repository, tier) for tier in repository.ready_tiers()}
+    return {
+        name: {"packs": len(each.packs), "snapshots": len(each.snapshots)}
+        for name, each in lags.items()
+        if each.packs or each.snapshots
+    }
+
+
+def _finding_document(finding: Finding) -> dict[str, object]:
+    return {
+        "tier": finding.tier,
+        "problem": str(finding.problem),
+        "object": finding.object_key,
+        "detail": finding.detail,
+        "is_damage": finding.is_damage,
+        "repairable_from": list(finding.repairable_from),
+    }
+
+
+def _counts_document(report: CheckReport, name: str) -> dict[str, int]:
+    from dataclasses import asdict
+
+    return asdict(report.tiers[name])
+
+
+def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads_data: bool) -> None:
+    for name, counts in report.tiers.items():
+        read = f", {counts.packs_read:,} of them read back ({size(counts.bytes_read)})" if reads_data else ""
+        say(f"{name}: {counts.snapshots:,} snapshots, {counts.packs:,} packs ({size(counts.pack_bytes)}){read}")
+    for finding in report.findings:
+        mark = "DAMAGE" if finding.is_damage else "note"
+        where = f"; whole on: {', '.join(finding.repairable_from)}" if finding.repairable_from else ""
+        say(f"{mark} on {finding.tier}: {finding.problem} {finding.object_key}: {finding.detail}{where}")
+    for name, lacking in behind.items():
+        say(f"{name} is behind by {lacking['packs']:,} packs and {lacking['snapshots']:,} snapshots (`repo catch-up`)")
+    if report.is_ok:
+        say("no damage found" + ("" if reads_data else " in the structure; --read-data reads stored bytes too"))
+
+
+def _repair_document(result: RepairResult) -> dict[str, object]:
+    return {
+        "actions": [{"object": each.object_key, "source": each.source} for each in result.actions],
+        "unrepaired": [_finding_document(each) for each in result.unrepaired],
+    }
+
+
+def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str]) -> None:
+    for name, result in results.items():
+        for action in result.actions:
+            say(f"{name}: {action.object_key} made whole ({action.source})")
+        for finding in result.unrepaired:
+            say(f"{name}: NOT repaired: {finding.problem} {finding.object_key}: {finding.detail}")
+        if not result.actions and not result.unrepaired:
+            say(f"{name}: nothing to repair")
+    for name, why in left_out.items():
+        say(f"{name}: left out, {why}")
+
+
+def _catch_up_document(result: CatchUpResult) -> dict[str, object]:
+    return {
+        "packs": result.copied_packs,
+        "bytes": result.copied_bytes,
+        "segments": result.copied_segments,
+        "snapshots": result.snapshots,
+        "lost_packs": [pack_id.hex() for pack_id in result.lost_packs],
+        "left_out": result.left_out,
+    }
+
+
+def _say_caught_up(name: str, result: CatchUpResult) -> None:
+    if not result.copied_packs and not result.snapshots and result.is_complete:
+        say(f"{name}: has everything")
+        return
+    say(
+        f"{name}: {result.copied_packs:,} packs ({size(result.copied_bytes)}) and {len(result.snapshots):,} snapshots copied"
+    )
+    for pack_id in result.lost_packs:
+        say(f"  no tier has pack {pack_id.hex()} whole")
+    for snapshot_id in result.left_out:
+        say(f"  snapshot {snapshot_id} was left out: something that it needs is missing")
