@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _INSERT_INBOX = "INSERT INTO inbox (consumer, event_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_LOCK_AND_NOTIFY = "SELECT pg_advisory_xact_lock(%s), pg_notify(%s, '')"
 _INSERT_EVENTS = (
     "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
     " SELECT e.originator_id, e.originator_version, e.topic, e.state"
@@ -97,7 +98,7 @@ class PostgresRecorder(ApplicationRecorder):
     def __init__(self, pool: ConnectionPool[Connection[Any]], schema: str) -> None:
         self._pool = pool
         self._lock_key = advisory_key(f"append/{schema}")
-        self._notify = SQL("NOTIFY {}").format(Identifier(channel_of(schema)))
+        self._channel = channel_of(schema)
 
     def insert_events(
         self,
@@ -153,10 +154,11 @@ class PostgresRecorder(ApplicationRecorder):
     def _append_events(
         self, connection: Connection[Any], stored_events: Sequence[StoredEvent], snapshots: Sequence[StoredEvent]
     ) -> list[int]:
-        # The lock is the last that a transaction takes, and is held for one round trip and the commit.
-        with connection.pipeline():
-            connection.execute(_LOCK, (self._lock_key,))
-            cursor = connection.execute(
+        # The lock is the last that a transaction takes, and is held for the insert and the commit. The
+        # announcement rides with it: it is sent when the transaction is committed, and not otherwise.
+        connection.execute(_LOCK_AND_NOTIFY, (self._lock_key, self._channel))
+        try:
+            rows = connection.execute(
                 _INSERT_EVENTS,
                 (
                     [event.originator_id for event in stored_events],
@@ -164,21 +166,19 @@ class PostgresRecorder(ApplicationRecorder):
                     [event.topic for event in stored_events],
                     [event.state for event in stored_events],
                 ),
+            ).fetchall()
+        except errors.UniqueViolation as error:
+            raise PlatformError(
+                CONCURRENT_CHANGE,
+                "the aggregate has changed since it was loaded",
+                aggregate_ids=sorted({str(event.originator_id) for event in stored_events}),
+            ) from error
+        for snapshot in snapshots:
+            connection.execute(
+                _INSERT_SNAPSHOT,
+                (snapshot.originator_id, snapshot.originator_version, snapshot.topic, snapshot.state),
             )
-            for snapshot in snapshots:
-                connection.execute(
-                    _INSERT_SNAPSHOT,
-                    (snapshot.originator_id, snapshot.originator_version, snapshot.topic, snapshot.state),
-                )
-            connection.execute(self._notify)
-            try:
-                return [int(row[0]) for row in cursor.fetchall()]
-            except errors.UniqueViolation as error:
-                raise PlatformError(
-                    CONCURRENT_CHANGE,
-                    "the aggregate has changed since it was loaded",
-                    aggregate_ids=sorted({str(event.originator_id) for event in stored_events}),
-                ) from error
+        return [int(row[0]) for row in rows]
 
     def _find_own(self, stored_events: Sequence[StoredEvent]) -> list[int]:
         # With the lock in hand the transaction in doubt has ended, one way or the other. Envelopes have
