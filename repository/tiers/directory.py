@@ -135,6 +135,7 @@ class DirectoryObjectStore:
         """The objects of a prefix; see the port."""
         folder = checked_prefix(prefix).rpartition("/")[0]
         with self._translated(None):
+            self._check_root()
             yield from self._walk(folder + "/" if folder else "", prefix, after)
 
     def delete(self, key: str) -> None:
@@ -177,34 +178,32 @@ class DirectoryObjectStore:
 
     def _prepare(self, folder: str) -> set[str]:
         """Create the folder where it is missing; the folders that must be synced before it is durable."""
-        if folder in self._durable_folders:
+        if folder in self._durable_folders and folder in self._swept_folders:
             return set()
         if self._root_identity is None:
-            os.makedirs(self._root, 0o700, exist_ok=True)
+            self._make_folders(self._root, "/")
         self._check_root()
-        missing = [folder]
-        while missing[-1] != self._root:
-            missing.append(os.path.dirname(missing[-1]))
-        for path in reversed(missing):
-            self._disk.make_folder(path)
+        self._make_folders(folder, self._root)
         if folder not in self._swept_folders:
             self._sweep(folder)
             self._swept_folders.add(folder)
-        # Up to the root of the file system, once: which of these folders are new, and whether somebody
-        # synced them, cannot be known.
-        above = {os.path.dirname(path) for path in missing}
-        if self._root not in self._durable_folders:
-            above |= self._ancestors()
-        return above
-
-    def _ancestors(self) -> set[str]:
-        ancestors, path = set[str](), os.path.dirname(self._root)
-        while os.access(path, os.R_OK):
-            ancestors.add(path)
-            if os.path.ismount(path) or path == os.path.dirname(path):
-                break
+        # Up to a folder whose own name is durable, at most to the root of the file system: which of these
+        # folders are new, and whether somebody synced them, cannot be known.
+        unsynced, path = {folder}, folder
+        while path not in self._durable_folders and not os.path.ismount(path):
             path = os.path.dirname(path)
-        return ancestors
+            if not os.access(path, os.R_OK):
+                break
+            unsynced.add(path)
+        return unsynced
+
+    def _make_folders(self, folder: str, above: str) -> None:
+        missing = []
+        while folder != above and not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
+            self._disk.make_folder(path)
 
     def _sweep(self, folder: str) -> None:
         """Remove the temporary files in a folder whose writers are dead."""
