@@ -40,13 +40,15 @@ from contracts.errors import ErrorCode, PlatformError
 from contracts.streams import ConsumerSpec
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from faststream._internal.context.repository import ContextRepo
 
-__all__ = ["Bus", "Handler", "Received"]
+__all__ = ["SLOTS", "Bus", "Handler", "Received"]
 
 _log = logging.getLogger(__name__)
 
-BATCH = 16
+SLOTS = 16
 PULL_SECONDS = 2.0
 HANDLER_SECONDS = 300.0
 STOP_SECONDS = 15.0
@@ -61,7 +63,8 @@ class Bus:
     """A part (see `chassis.runtime`): consumes on the process's connection once started.
 
     A handler may take `handler_seconds`; while it runs, the server is told that it does, so that nobody else gets
-    the message meanwhile. Up to sixteen messages of one consumer are handled at the same time, in no order.
+    the message meanwhile. Up to sixteen messages of one consumer are handled at the same time, in no order, and no
+    more are fetched, so that a slow one holds up none of the others.
     """
 
     name = "bus"
@@ -108,7 +111,8 @@ class Bus:
                 spec.subjects[0],
                 stream=JStream(spec.stream, declare=False),
                 durable=spec.durable_name,
-                pull_sub=PullSub(batch_size=BATCH, timeout=PULL_SECONDS),
+                pull_sub=PullSub(batch_size=SLOTS, timeout=PULL_SECONDS),
+                max_workers=SLOTS,
                 ack_policy=AckPolicy.NACK_ON_ERROR,
                 inbox_prefix=f"{self.connection.inbox_prefix}.".encode(),
                 no_reply=True,
@@ -122,6 +126,12 @@ class Bus:
         """What was bound to a consumer."""
         return self._bindings[durable_name]
 
+    def release(self, message: Msg) -> None:
+        """A message was dealt with; another may be fetched in its place."""
+        pull = self._broker.pulls.get(message.metadata.consumer)
+        if pull is not None:
+            pull.done(message)
+
     async def start(self) -> None:
         """Begin to consume. A consumer that is not on the server yet is waited for, and keeps `check` from passing."""
         await self._broker.start()
@@ -129,6 +139,9 @@ class Bus:
 
     async def stop(self) -> None:
         """Take no more; let handlers finish, bounded; give back at once what was fetched and not handled."""
+        # In this order: what is given back while this process stops must not be fetched by it again.
+        for pull in self._broker.pulls.values():
+            await pull.close()
         self.stopping.set()
         if self._gauges is not None:
             self._gauges.cancel()
@@ -244,6 +257,16 @@ class _Delivery(BaseMiddleware[Any, Msg]):
                 pause = min(pause * 2, _LONGEST_HOLD_SECONDS)
         finally:
             self._bus.health.restore(held)
+
+    async def after_processed(
+        self,
+        exc_type: type[BaseException] | None = None,  # noqa: ARG002
+        exc_val: BaseException | None = None,  # noqa: ARG002
+        exc_tb: "TracebackType | None" = None,  # noqa: ARG002
+    ) -> bool:
+        """The message's slot is free, whatever became of it."""
+        self._bus.release(self.msg)
+        return False
 
     async def _act(self, binding: _Binding, msg: NatsMessage, name: str, error: Exception | None) -> None:
         if isinstance(error, NackMessage):

@@ -2,10 +2,11 @@
 
 FastStream's pull loop asks again at once whatever the answer was. Against a consumer that is not there (a
 lost store, before the topology is applied anew) it would spin thousands of times a second, and on a closed
-connection it would never give the event loop back. It also creates a consumer that it does not find, and
-forgets at its stop what was fetched and not handled, which then waits for the whole acknowledgement time.
-So it gets a JetStream context whose pull subscriptions never create, wait between failures, ask nothing
-while there is no connection, and give back at once what nobody handled.
+connection it would never give the event loop back. It fetches what it has no hands for, which then runs out
+of acknowledgement time in a queue. It creates a consumer that it does not find, and forgets at its stop what
+was fetched and not handled. So it gets a JetStream context whose pull subscriptions never create, ask only
+for what there is a free slot for, wait between failures, ask nothing while there is no connection, and give
+back at once what nobody handled.
 """
 
 import asyncio
@@ -57,23 +58,37 @@ class BoundJetStream(JetStreamContext):
 
 
 class PacedPull:
-    """A pull subscription. `trouble` says why the last request was refused; None while the consumer answers."""
+    """A pull subscription with a number of slots: a fetched message takes one until `done` was called for it.
+
+    `trouble` says why the last request was refused; None while the consumer answers.
+    """
 
     def __init__(self, client: Client, subscription: JetStreamContext.PullSubscription) -> None:
         self._client = client
         self._subscription = subscription
         self._pause = _FIRST_PAUSE_SECONDS
-        self._handed: list[Msg] = []
+        self._taken: dict[int, Msg] = {}
+        self._freed = asyncio.Event()
+        self._is_closed = False
         self.trouble: str | None = None
 
     async def fetch(self, batch: int = 1, timeout: float | None = 5) -> list[Msg]:  # noqa: ASYNC109  # FastStream's call
-        """Wait for messages. Raises `nats.errors.TimeoutError` where there are none, whatever the reason."""
+        """Wait for messages. Raises `nats.errors.TimeoutError` where there are none, whatever the reason.
+
+        `batch` is the number of slots in all.
+        """
         started = time.monotonic()
+        seconds = timeout or _LONGEST_PAUSE_SECONDS
+        free = await self._free_slots(batch, seconds)
+        if self._is_closed:
+            await asyncio.sleep(seconds)
+        if free == 0 or self._is_closed:
+            raise nats.errors.TimeoutError
         try:
             if not self._client.is_connected:
-                await self._until_connected(timeout or 1.0)
+                await self._until_connected(seconds)
                 raise nats.errors.TimeoutError
-            messages = await self._subscription.fetch(batch, timeout)
+            messages = await self._subscription.fetch(free, seconds)
         except (APIError, nats.errors.NoRespondersError) as error:
             self.trouble = f"the consumer does not answer: {type(error).__name__}"
             await asyncio.sleep(self._pause)
@@ -88,8 +103,21 @@ class PacedPull:
                 self._well()
             raise nats.errors.TimeoutError from error
         self._well()
-        self._handed = messages
+        self._taken |= {id(message): message for message in messages}
         return messages
+
+    def done(self, message: Msg) -> None:
+        """A message needs its slot no longer."""
+        self._taken.pop(id(message), None)
+        self._freed.set()
+
+    async def _free_slots(self, slots: int, seconds: float) -> int:
+        """How many slots are free; waits a while where none is."""
+        if len(self._taken) >= slots:
+            self._freed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), seconds)
+        return max(slots - len(self._taken), 0)
 
     def _well(self) -> None:
         self.trouble = None
@@ -97,18 +125,24 @@ class PacedPull:
 
     async def _until_connected(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while not self._client.is_connected and time.monotonic() < deadline:  # noqa: ASYNC110  # the client has no event for it
+        while not self._client.is_connected and time.monotonic() < deadline:  # noqa: ASYNC110  # nats-py has no event
             await asyncio.sleep(_RECONNECT_POLL_SECONDS)
+
+    async def close(self) -> None:
+        """Be given no more, while what was fetched is still worked on: what is given back now shall go to others."""
+        if not self._is_closed:
+            self._is_closed = True
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await self._subscription.unsubscribe()
 
     async def unsubscribe(self) -> None:
         """Stop; what was delivered here and not answered is given back for others to take at once."""
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self._subscription.unsubscribe()
+        await self.close()
         queue = self._subscription._sub._pending_queue  # noqa: SLF001  # no public way to see what waits there
         waiting = [queue.get_nowait() for _ in range(queue.qsize())]
-        for message in (*self._handed, *waiting):
+        for message in (*self._taken.values(), *waiting):
             if not message.is_acked and message.reply.startswith("$JS.ACK."):
                 # While the server is away this cannot be said; it notices by itself after the acknowledgement time.
                 with contextlib.suppress(nats.errors.Error, OSError):
                     await message.nak()
-        self._handed = []
+        self._taken.clear()
