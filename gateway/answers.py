@@ -1,0 +1,35 @@
+"""The response to a write, by what became of it in time."""
+
+from typing import Any
+
+from litestar import Response
+from litestar.status_codes import HTTP_202_ACCEPTED
+
+from gateway.parts import Gateway
+from gateway.principal import Principal
+from gateway.problems import error_of_code
+from gateway.queries import requests as request_queries
+from gateway.requests import Outcome
+from gateway.resources import WriteRequest
+
+RETRY_SECONDS = "1"
+
+
+def raise_refusal(outcome: Outcome) -> None:
+    """Raise the error that the owner's refusal stands for; return where it was not refused."""
+    if outcome.refusal is not None:
+        code, field, hint = outcome.refusal
+        error = error_of_code(code, field=field, hint=hint)
+        error.context["request_id"] = outcome.request_id
+        raise error
+
+
+async def pending(gateway: Gateway, principal: Principal, outcome: Outcome) -> Response[Any]:
+    """202: the write is in the record, its owner has not answered yet; `Location` is where the answer will be."""
+    async with gateway.pool.connection() as connection:
+        request: WriteRequest = await request_queries.one(connection, principal.organisation, outcome.request_id)
+    return Response(
+        request,
+        status_code=HTTP_202_ACCEPTED,
+        headers={"Location": f"/api/backup/requests/{outcome.request_id}", "Retry-After": RETRY_SECONDS},
+    )

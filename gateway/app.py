@@ -1,0 +1,76 @@
+"""The application: routes behind their layers. Everything that it needs is given; nothing is opened here."""
+
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.middleware import DefineMiddleware
+from litestar.types import ASGIApp
+
+from gateway import problems
+from gateway.guards import Authentication
+from gateway.parts import Gateway
+from gateway.routes import configurations, executions, locations, monitoring, probes, requests, schema
+from gateway.web import BODY_BYTES_MAX, HttpMetrics, StrictRequest, observed, only_known_parameters
+
+API_PREFIX = "/api/backup"
+
+
+def create_app(gateway: Gateway) -> ASGIApp:
+    """The ASGI application of a gateway, with traces, metrics and safe headers around it."""
+    litestar = build(gateway)
+    return observed(litestar, gateway.telemetry, HttpMetrics(gateway.telemetry))
+
+
+def build(gateway: Gateway | None) -> Litestar:
+    """The application itself. Without parts it only describes itself, for the OpenAPI document."""
+    api = Router(
+        API_PREFIX,
+        route_handlers=[
+            configurations.router,
+            executions.router,
+            requests.show_request,
+            locations.list_locations,
+            monitoring.give_ticket,
+            monitoring.monitor,
+        ],
+        guards=[only_known_parameters],
+    )
+    layers = []
+    if gateway is not None:
+        layers.append(
+            DefineMiddleware(
+                Authentication, verifier=gateway.verifier, people=gateway.people, strangers=gateway.strangers
+            )
+        )
+    origins = list(gateway.allowed_origins) if gateway is not None else []
+    return Litestar(
+        route_handlers=[
+            api,
+            probes.live,
+            probes.ready,
+            probes.asyncapi,
+            schema.schema_page,
+            schema.schema_document,
+        ],
+        middleware=layers,
+        exception_handlers={Exception: problems.respond},
+        request_class=StrictRequest,
+        request_max_body_size=BODY_BYTES_MAX,
+        cors_config=_cors(origins),
+        openapi_config=None,
+        state=State({"gateway": gateway}),
+        debug=False,
+        logging_config=None,
+    )
+
+
+def _cors(origins: list[str]) -> CORSConfig | None:
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "traceparent"],
+        expose_headers=["ETag", "Location", "Retry-After", "X-Trace-Id"],
+        max_age=600,
+    )

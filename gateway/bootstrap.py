@@ -1,0 +1,186 @@
+"""Where the gateway is put together."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from chassis.clock import SystemClock
+from chassis.connection import Connection
+from chassis.eventstore import EventStore
+from chassis.health import Health, HealthServer
+from chassis.ids import TimeOrderedIds
+from chassis.locations import Locations
+from chassis.logging import describe
+from chassis.outbox import Relay
+from chassis.pool import PoolPart
+from chassis.postgres import open_pool, translated
+from chassis.runtime import Background, Part, run_service
+from chassis.sealing import Sealer
+from chassis.telemetry import Telemetry
+from contracts.errors import PlatformError
+from gateway.app import create_app
+from gateway.auth import TokenRules, TokenVerifier
+from gateway.denials import DenialLog
+from gateway.feed import FactFeed
+from gateway.http_server import HttpServer
+from gateway.jwks import KeySet
+from gateway.live_progress import LiveProgress
+from gateway.monitoring import Monitor
+from gateway.parts import Gateway
+from gateway.projections.projector import Projector
+from gateway.queries import status
+from gateway.queries.configurations import ConfigurationQueries
+from gateway.rate_limit import Rate, TokenBuckets
+from gateway.requests import RequestBook
+from gateway.settings import GatewaySettings
+from gateway.status_board import StatusBoard
+from gateway.tickets import Tickets
+from gateway.waiters import Waiters
+
+LOG = logging.getLogger(__name__)
+
+SERVICE = "gateway"
+POOL_CONNECTIONS = 8
+HOUSEKEEPING_SECONDS = 600.0
+FAILED_SIGN_INS = Rate(per_second=2.0, burst=40.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A gateway that is put together and not started yet: its parts in the order of their start."""
+
+    parts: Sequence[Part]
+    http: HttpServer
+    health: Health
+    health_server: HealthServer
+
+
+async def run(settings: GatewaySettings) -> int:
+    """Run until told to stop; the exit code."""
+    process = assemble(settings)
+    return await run_service(process.parts, health=process.health)
+
+
+def assemble(settings: GatewaySettings) -> Process:
+    """All parts of a gateway, wired."""
+    clock, ids = SystemClock(), TimeOrderedIds()
+    dsn, schema = settings.postgres_dsn, settings.postgres_schema
+    telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint)
+    health = Health(SERVICE)
+    connection = connection_of(settings, telemetry, health)
+    store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
+    pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
+    sealer, locations = Sealer(settings.keys_dir), Locations(settings.locations_file)
+    keys = KeySet(file=settings.jwks_file, url=settings.jwks_url, refresh_seconds=settings.jwks_refresh_seconds)
+    rules = TokenRules(
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        organisation_path=settings.jwt_organisation_claim,
+        roles_path=settings.jwt_roles_claim,
+    )
+    projector = projector_of(settings, connection, telemetry, health)
+    feed, waiters, progress = FactFeed(dsn, schema), Waiters(), LiveProgress(lambda: connection.client)
+
+    async def read_status(organisation: str) -> bytes:
+        with translated():
+            async with pool.connection() as database:
+                return msgspec.json.encode(await status.read(database, organisation, locations, clock))
+
+    board = StatusBoard(read_status)
+    monitor = Monitor(
+        pool=pool,
+        feed=feed,
+        progress=progress,
+        clock=clock,
+        sockets_per_organisation=settings.sockets_per_organisation,
+    )
+    for listener in (waiters.tell, board.tell, progress.tell):
+        feed.listen(listener)
+    gateway = Gateway(
+        pool=pool,
+        clock=clock,
+        sealer=sealer,
+        locations=locations,
+        verifier=TokenVerifier(keys, rules, clock),
+        people=TokenBuckets(Rate(settings.rate_per_second, settings.rate_burst)),
+        strangers=TokenBuckets(FAILED_SIGN_INS),
+        book=RequestBook(
+            store=store,
+            pool=pool,
+            sealer=sealer,
+            waiters=waiters,
+            clock=clock,
+            ids=ids,
+            wait_seconds=settings.answer_wait_seconds,
+        ),
+        configurations=ConfigurationQueries(sealer),
+        status=board,
+        progress=progress,
+        monitor=monitor,
+        tickets=Tickets(pool, clock),
+        denials=DenialLog(store, ids),
+        health=health,
+        telemetry=telemetry,
+        allowed_origins=settings.allowed_origins,
+    )
+    http = HttpServer(
+        create_app(gateway),
+        host=settings.http_host,
+        port=settings.http_port,
+        trusted_proxies=settings.trusted_proxies,
+    )
+    health_server = HealthServer(health, telemetry, port=settings.health_port)
+    parts: list[Part] = [
+        health_server,
+        store,
+        PoolPart(pool),
+        connection,
+        keys,
+        Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE),
+        Background("projector", projector.run, check=projector.check),
+        Background("feed", feed.run, check=feed.check),
+        progress,
+        Background("denials", gateway.denials.run),
+        Background("housekeeping", lambda: _keep_house(gateway)),
+        http,
+    ]
+    return Process(parts, http, health, health_server)
+
+
+def connection_of(settings: GatewaySettings, telemetry: Telemetry, health: Health) -> Connection:
+    """The process's connection to NATS."""
+    return Connection(
+        url=settings.nats_url,
+        identity=SERVICE,
+        telemetry=telemetry,
+        health=health,
+        seed_file=settings.nats_seed_file,
+    )
+
+
+def projector_of(
+    settings: GatewaySettings, connection: Connection, telemetry: Telemetry, health: Health | None, *, batch: int = 500
+) -> Projector:
+    """The projector of this gateway's read models."""
+    return Projector(
+        dsn=settings.postgres_dsn,
+        schema=settings.postgres_schema,
+        nats=lambda: connection.client,
+        telemetry=telemetry,
+        health=health,
+        batch=batch,
+    )
+
+
+async def _keep_house(gateway: Gateway) -> None:
+    """Let go of what is too old to be used, now and then."""
+    while True:
+        for forget in (gateway.book.forget_old, gateway.tickets.forget_old):
+            try:
+                await forget()
+            except PlatformError as error:
+                LOG.warning("housekeeping put off", extra={"cause": describe(error)})
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)

@@ -1,0 +1,110 @@
+"""What is said on the WebSocket: one JSON object a message, told apart by `type`.
+
+From the client: `subscribe`. To the client: `snapshot` first (or `resumed`), then `fact` and `progress`, and `error`
+for what could not be understood. `resume` is what a client sends after a drop to go on where it stopped.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from contracts import errors
+from contracts.errors import PlatformError
+from contracts.progress import Progress
+from gateway.problems import Problem
+from gateway.projections.facts import Fact
+from gateway.resources import Execution, Uuid
+
+NAMED_MAX = 100
+
+
+class Subscribe(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, tag="subscribe"):
+    """What a client wants to be told: everything of its organisation, or of some executions or configurations.
+
+    A new subscription replaces the one before. `resume`: the `resume` of the last message that was received.
+    """
+
+    all: bool = False
+    executions: Annotated[tuple[Uuid, ...], Meta(max_length=NAMED_MAX)] = ()
+    configurations: Annotated[tuple[Uuid, ...], Meta(max_length=NAMED_MAX)] = ()
+    resume: Annotated[str, Meta(max_length=100)] | None = None
+
+    def wants(self, execution_id: str | None, configuration_id: str | None) -> bool:
+        """Whether something about a run or a configuration is to be told."""
+        return self.all or execution_id in self.executions or configuration_id in self.configurations
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="snapshot"):
+    """How things stand at `resume`; every later fact follows as a message of its own."""
+
+    resume: str
+    executions: list[Execution]
+    progress: list[Progress]
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="resumed"):
+    """Nothing was missed: what happened since `resume` follows."""
+
+    resume: str
+
+
+class FactFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="fact"):
+    """Something that is now true. `event` is the pinned name, `fields` are the event's own (docs/subscribing.md)."""
+
+    resume: str
+    id: str
+    event: str
+    time: datetime
+    execution_id: str | None
+    configuration_id: str | None
+    fields: msgspec.Raw
+
+
+class ProgressFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="progress"):
+    """How far a run is. May be left out for slow readers: the next one says more."""
+
+    progress: Progress
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="error"):
+    """A message was not understood; the subscription is as it was."""
+
+    problem: Problem
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """Where a reader stands: the epoch of the read models and the number of the last fact."""
+
+    epoch: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.sequence}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Resume":
+        """Raises INVALID_FIELD."""
+        epoch, _, number = text.rpartition(":")
+        if not epoch or not number.isdecimal() or len(number) > 18:
+            raise PlatformError(
+                errors.INVALID_FIELD,
+                "not a resume id",
+                field="resume",
+                hint="Send the resume of the last message as it is, or leave it out for a snapshot.",
+            )
+        return cls(epoch, int(number))
+
+
+def fact_frame(epoch: str, fact: Fact) -> FactFrame:
+    """A fact as it is told."""
+    return FactFrame(
+        resume=str(Resume(epoch, fact.sequence)),
+        id=fact.event_id,
+        event=fact.type,
+        time=fact.time,
+        execution_id=fact.execution_id,
+        configuration_id=fact.configuration_id,
+        fields=fact.fields,
+    )

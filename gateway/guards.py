@@ -1,0 +1,78 @@
+"""Who may come in, and who may do what: the layers that every route stands behind.
+
+Promise: a route is open only where it says so (`OPEN`); every other one needs a verified token, a caller within its
+rate, and one of the roles that its guard names. What an authenticated person is denied is recorded.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.types import ASGIApp
+
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway.auth import TokenVerifier, bearer_of
+from gateway.denials import DenialLog
+from gateway.principal import Principal, Role
+from gateway.rate_limit import TokenBuckets
+from gateway.web import client_address
+
+OPEN = {"exclude_from_auth": True}
+"""For `opt` of the few routes that need no token."""
+ROLES = "roles"
+"""The key in `opt` under which a route says who may use it, for the OpenAPI document."""
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
+
+
+class Authentication(AbstractAuthenticationMiddleware):
+    """Puts the verified person into the scope; HTTP only, WebSockets are let in by `gateway.monitoring`.
+
+    `people`: how much one person may ask. `strangers`: how often one address may fail to say who it is.
+    """
+
+    def __init__(self, app: ASGIApp, *, verifier: TokenVerifier, people: TokenBuckets, strangers: TokenBuckets) -> None:
+        super().__init__(app, scopes={ScopeType.HTTP})
+        self._verifier = verifier
+        self._people = people
+        self._strangers = strangers
+
+    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
+        """Raises UNAUTHENTICATED or TOO_MANY_REQUESTS."""
+        address = client_address(connection)
+        refuse_above(self._strangers.wait_seconds(address))
+        try:
+            principal = self._verifier.verify(bearer_of(connection.headers.get("authorization")))
+        except PlatformError:
+            self._strangers.take(address)
+            raise
+        refuse_above(self._people.take((principal.organisation, principal.actor)))
+        return AuthenticationResult(user=principal, auth=None)
+
+
+def refuse_above(wait_seconds: float) -> None:
+    """Raise TOO_MANY_REQUESTS where a caller has to wait."""
+    if wait_seconds > 0:
+        raise PlatformError(errors.TOO_MANY_REQUESTS, "too many requests", retry_after_seconds=round(wait_seconds, 3))
+
+
+def requires(allowed: frozenset[Role]) -> Guard:
+    """A guard that lets people with one of these roles pass, and records who was not."""
+
+    async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+        principal: Principal = connection.scope["user"]
+        if principal.may(allowed):
+            return
+        denials: DenialLog = connection.app.state["gateway"].denials
+        method = str(connection.scope.get("method", ""))
+        await denials.note(principal, errors.FORBIDDEN.code, str(connection.scope.get("path_template", "")), method)
+        raise PlatformError(
+            errors.FORBIDDEN, f"this needs one of the roles {', '.join(sorted(allowed))}", roles=sorted(allowed)
+        )
+
+    return guard

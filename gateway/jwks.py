@@ -1,0 +1,198 @@
+"""The identity provider's public keys: read from a file or a URL, refreshed outside of any request.
+
+Promise: a request never waits for the identity provider. A key that the set does not have is refused at once, and
+asks for a refresh in the background, so that a rotated key is known seconds later; a provider that cannot be reached
+leaves the keys as they were. Only signature keys of the algorithms ES256, RS256 and EdDSA (Ed25519) are taken.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from contracts import errors
+from contracts.errors import PlatformError
+
+LOG = logging.getLogger(__name__)
+
+ALGORITHMS = ("ES256", "RS256", "EdDSA")
+RSA_BITS_MIN = 2048
+DOCUMENT_BYTES_MAX = 1024 * 1024
+RETRY_SECONDS = 5.0
+ASKED_AGAIN_SECONDS = 15.0
+
+
+class SigningKey(msgspec.Struct, frozen=True):
+    """One public key, with the one algorithm that it may be used with. `material`: its bytes, to tell keys apart."""
+
+    algorithm: str
+    key: jwt.PyJWK
+    material: bytes
+
+
+class _Document(msgspec.Struct):
+    keys: list[dict[str, Any]]
+
+
+def _algorithm_of(entry: Mapping[str, Any]) -> str | None:
+    """The algorithm by the key's own kind: what the token's header says is never believed."""
+    match entry.get("kty"), entry.get("crv"):
+        case "EC", "P-256":
+            algorithm = "ES256"
+        case "OKP", "Ed25519":
+            algorithm = "EdDSA"
+        case "RSA", None:
+            algorithm = "RS256"
+        case _:
+            return None
+    return algorithm if entry.get("alg", algorithm) == algorithm else None
+
+
+def parse(document: bytes) -> dict[str, SigningKey]:
+    """The usable keys of a JWKS document, by key id.
+
+    Keys for encryption, of other algorithms, without an id or too short are left out. Raises PlatformError
+    INVALID_SETTING where the document is no JWKS, or has no usable key.
+    """
+    keys: dict[str, SigningKey] = {}
+    try:
+        entries = msgspec.json.decode(document, type=_Document).keys
+        for entry in entries:
+            key_id, algorithm = entry.get("kid"), _algorithm_of(entry)
+            if algorithm is None or not isinstance(key_id, str) or entry.get("use", "sig") != "sig" or "d" in entry:
+                continue
+            key = jwt.PyJWK(entry, algorithm=algorithm)
+            if algorithm == "RS256" and key.key.key_size < RSA_BITS_MIN:
+                continue
+            material = key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            keys[key_id] = SigningKey(algorithm, key, material)
+    except (msgspec.MsgspecError, jwt.PyJWTError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _unusable("the key set cannot be read") from error
+    if not keys:
+        raise _unusable("the key set has no usable key")
+    return keys
+
+
+def _unusable(message: str) -> PlatformError:
+    return PlatformError(
+        errors.INVALID_SETTING,
+        message,
+        field="WEDSYNC_JWKS_FILE or WEDSYNC_JWKS_URL",
+        hint="Point it at a JWKS document with ES256, RS256 (2048 bits or more) or EdDSA keys that have a 'kid'.",
+    )
+
+
+async def _from_file(path: Path) -> bytes:
+    try:
+        return await asyncio.to_thread(path.read_bytes)
+    except OSError as error:
+        raise _unusable("the key set's file cannot be read") from error
+
+
+async def _from_url(url: str) -> bytes:
+    body = bytearray()
+    try:
+        async with (
+            httpx.AsyncClient(timeout=10.0, follow_redirects=False) as client,
+            client.stream("GET", url, headers={"Accept": "application/json"}) as response,
+        ):
+            response.raise_for_status()
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > DOCUMENT_BYTES_MAX:
+                    raise _unusable("the key set is too large")
+    except httpx.HTTPError as error:
+        raise PlatformError(errors.UNAVAILABLE, "the identity provider's key set cannot be fetched") from error
+    return bytes(body)
+
+
+class KeySet:
+    """A part of the process (see `chassis.runtime`): holds the keys, and keeps them fresh in the background.
+
+    Exactly one of `file` and `url` is given. `refresh_seconds`: how often they are read again. A file that
+    cannot be read at the start is an error; a provider that cannot be reached yet makes the gateway not ready.
+    """
+
+    name = "signing-keys"
+
+    def __init__(self, *, file: Path | None = None, url: str | None = None, refresh_seconds: float = 600.0) -> None:
+        if (file is None) == (url is None):
+            raise _unusable("exactly one of the two must be given")
+        self._load: Callable[[], Awaitable[bytes]] = (
+            (lambda: _from_file(file)) if file is not None else (lambda: _from_url(url or ""))
+        )
+        self._must_start = file is not None
+        self._refresh_seconds = refresh_seconds
+        self._keys: dict[str, SigningKey] = {}
+        self._asked = asyncio.Event()
+        self._asked_at = float("-inf")
+        self._listeners: list[Callable[[], None]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def find(self, key_id: str) -> SigningKey | None:
+        """The key of an id; None where there is none, which asks for a refresh in the background."""
+        key = self._keys.get(key_id)
+        if key is None and time.monotonic() - self._asked_at > ASKED_AGAIN_SECONDS:
+            # Bounded, so that made-up key ids do not become a flood on the identity provider.
+            self._asked_at = time.monotonic()
+            self._asked.set()
+        return key
+
+    def when_changed(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each change of the keys: what was verified by a withdrawn key must go."""
+        self._listeners.append(listener)
+
+    async def refresh(self) -> None:
+        """Read the keys now. Raises PlatformError, and leaves the keys as they are."""
+        keys = parse(await self._load())
+        changed = _materials(keys) != _materials(self._keys)
+        self._keys = keys
+        if changed:
+            LOG.info("signing keys changed", extra={"keys": len(keys)})
+            for listener in self._listeners:
+                listener()
+
+    async def start(self) -> None:
+        """Read the keys once and begin to refresh them. Raises INVALID_SETTING where the file is not usable."""
+        try:
+            await self.refresh()
+        except PlatformError as error:
+            if self._must_start:
+                raise
+            LOG.warning("signing keys not there yet", extra={"code": error.code.code})
+        self._task = asyncio.create_task(self._keep_fresh(), name="signing-keys")
+
+    async def stop(self) -> None:
+        """Stop refreshing."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def check(self) -> PlatformError | None:
+        """UNAVAILABLE until there are keys."""
+        return None if self._keys else PlatformError(errors.UNAVAILABLE, "there are no signing keys yet")
+
+    async def _keep_fresh(self) -> None:
+        pause = self._refresh_seconds if self._keys else RETRY_SECONDS
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), pause)
+            self._asked.clear()
+            try:
+                await self.refresh()
+                pause = self._refresh_seconds
+            except PlatformError as error:
+                LOG.warning("signing keys could not be refreshed", extra={"code": error.code.code})
+                pause = RETRY_SECONDS
+
+
+def _materials(keys: Mapping[str, SigningKey]) -> dict[str, bytes]:
+    return {key_id: key.material for key_id, key in keys.items()}

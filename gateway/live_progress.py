@@ -1,0 +1,94 @@
+"""The latest progress of each run, from the memory stream and then from what is published.
+
+Progress is not history: a lost report is replaced by the next one. What has ended is forgotten.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from chassis.logging import describe
+from contracts.errors import PlatformError
+from contracts.executor_events import BackupCompleted, BackupFailed
+from contracts.progress import Progress
+from contracts.streams import PROGRESS_STREAM
+from contracts.subjects import PROGRESS
+from gateway.projections.facts import Fact
+from gateway.projections.stream_reader import StreamReader
+
+LOG = logging.getLogger(__name__)
+
+RUNS_MAX = 20_000
+_DECODER = msgspec.json.Decoder(Progress)
+ENDS = frozenset({BackupCompleted.NAME, BackupFailed.NAME})
+
+
+class LiveProgress:
+    """A part of the process (see `chassis.runtime`). `nats` gives the connected client once it is asked."""
+
+    name = "progress"
+
+    def __init__(self, nats: Callable[[], Client]) -> None:
+        self._nats = nats
+        self._latest: OrderedDict[str, Progress] = OrderedDict()
+        self._listeners: list[Callable[[Progress], None]] = []
+        self._subscription: Subscription | None = None
+
+    def listen(self, listener: Callable[[Progress], None]) -> None:
+        """Call `listener` with each report."""
+        self._listeners.append(listener)
+
+    def of(self, organisation: str, execution_id: str) -> Progress | None:
+        """The latest report about a run of an organisation."""
+        progress = self._latest.get(execution_id)
+        return progress if progress is not None and progress.organisation == organisation else None
+
+    def tell(self, new: Sequence[Fact]) -> None:
+        """New facts: the progress of a run that has ended is no longer of use."""
+        for fact in new:
+            if fact.type in ENDS and fact.execution_id is not None:
+                self._latest.pop(fact.execution_id, None)
+
+    async def start(self) -> None:
+        """Listen, then take over what the stream remembers; without the stream only new reports are known."""
+        self._subscription = await self._nats().subscribe(f"{PROGRESS}.>", cb=self._hear)
+        reader = StreamReader(self._nats(), PROGRESS_STREAM)
+        try:
+            for message in await reader.everything():
+                self._take(message.body)
+        except PlatformError as error:
+            LOG.warning("remembered progress cannot be read", extra={"cause": describe(error)})
+        finally:
+            await reader.close()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._subscription is not None and not self._nats().is_closed:
+            await self._subscription.unsubscribe()
+
+    async def check(self) -> None:
+        """Always well: without progress everything else goes on."""
+
+    async def _hear(self, message: Msg) -> None:
+        self._take(message.data)
+
+    def _take(self, body: bytes) -> None:
+        try:
+            progress = _DECODER.decode(body)
+        except msgspec.MsgspecError as error:
+            LOG.warning("progress cannot be read", extra={"cause": describe(error)})
+            return
+        known = self._latest.get(progress.execution_id)
+        if known is not None and known.time > progress.time:
+            return
+        self._latest[progress.execution_id] = progress
+        self._latest.move_to_end(progress.execution_id)
+        if len(self._latest) > RUNS_MAX:
+            self._latest.popitem(last=False)
+        for listener in self._listeners:
+            listener(progress)

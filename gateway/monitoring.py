@@ -1,0 +1,309 @@
+"""The WebSocket: what happens to an organisation's backups, as it happens.
+
+Promise: a snapshot first, at one instant of the read models, then every fact after it in order, none twice and none
+left out, also for a slow reader, who reads them from the store later; progress is the latest only. After a drop a
+reader resumes by (epoch, sequence). A socket is closed when the token that opened it ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from litestar import WebSocket
+from litestar.exceptions import WebSocketDisconnect
+from psycopg import IsolationLevel
+
+from chassis.clock import Clock
+from chassis.logging import describe
+from chassis.pool import Pool
+from chassis.postgres import translated
+from contracts import errors
+from contracts.errors import PlatformError
+from contracts.progress import Progress
+from gateway.feed import FactFeed
+from gateway.frames import (
+    Failure,
+    ProgressFrame,
+    Resume,
+    Resumed,
+    Snapshot,
+    Subscribe,
+    fact_frame,
+)
+from gateway.live_progress import ENDS, LiveProgress
+from gateway.principal import Principal
+from gateway.problems import invalid_body, problem_of
+from gateway.projections import facts, state
+from gateway.projections.applied import Database
+from gateway.projections.executions import EXECUTION_DECODER
+from gateway.projections.facts import Fact
+from gateway.queries.executions import told
+from gateway.resources import Execution
+
+LOG = logging.getLogger(__name__)
+
+READ_AT_ONCE = 500
+SEND_SECONDS_MAX = 30.0
+"""How long a reader may take for one message before the socket is closed."""
+SHOWN_MAX = 200
+
+TOKEN_ENDED = 4401
+TOO_SLOW = 4408
+TRY_AGAIN = 1013
+
+_DECODER = msgspec.json.Decoder(Subscribe)
+_ENCODER = msgspec.json.Encoder()
+_SHOWN = """
+    SELECT e.view::text, coalesce(c.is_wedding_critical, false) FROM executions e
+    LEFT JOIN configurations c ON c.configuration_id = e.configuration_id
+    WHERE e.organisation = %s
+      AND (e.execution_id = ANY(%s) OR e.configuration_id = ANY(%s) AND e.finished_at IS NULL
+           OR %s AND e.finished_at IS NULL)
+    ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT %s
+"""
+
+
+class Monitor:
+    """The open sockets of this process. One reads the feed for all of them."""
+
+    def __init__(
+        self, *, pool: Pool, feed: FactFeed, progress: LiveProgress, clock: Clock, sockets_per_organisation: int
+    ) -> None:
+        self.pool = pool
+        self.feed = feed
+        self.progress = progress
+        self.clock = clock
+        self._sockets_max = sockets_per_organisation
+        self._readers: defaultdict[str, set[Reader]] = defaultdict(set)
+        progress.listen(self._hear_progress)
+        feed.listen(self._hear_facts)
+
+    def refuse_if_full(self, principal: Principal) -> None:
+        """Raises TOO_MANY_REQUESTS where an organisation has as many sockets as it may."""
+        if len(self._readers.get(principal.organisation, ())) >= self._sockets_max:
+            raise PlatformError(
+                errors.TOO_MANY_REQUESTS, "the organisation has too many open sockets", limit=self._sockets_max
+            )
+
+    def __len__(self) -> int:
+        return sum(len(readers) for readers in self._readers.values())
+
+    async def serve(self, socket: WebSocket[Any, Any, Any], principal: Principal) -> None:
+        """Serve an accepted socket until it is closed by either side."""
+        reader = Reader(self, socket, principal)
+        readers = self._readers[principal.organisation]
+        readers.add(reader)
+        try:
+            await reader.serve()
+        finally:
+            readers.discard(reader)
+            if not readers:
+                self._readers.pop(principal.organisation, None)
+
+    def _hear_progress(self, progress: Progress) -> None:
+        for reader in self._readers.get(progress.organisation, ()):
+            reader.offer(progress)
+
+    def _hear_facts(self, new: Sequence[Fact]) -> None:
+        organisations = {fact.organisation for fact in new} if new else set(self._readers)
+        for organisation in organisations:
+            for reader in self._readers.get(organisation, ()):
+                reader.wake.set()
+
+
+class Reader:
+    """One open socket: where it stands, what it wants, and the progress that waits for it."""
+
+    def __init__(self, monitor: Monitor, socket: WebSocket[Any, Any, Any], principal: Principal) -> None:
+        self._monitor = monitor
+        self._socket = socket
+        self._principal = principal
+        self._subscription: Subscribe | None = None
+        self._asked: Subscribe | None = None
+        self._stand = Resume("", 0)
+        self._configurations: dict[str, str] = {}
+        self._progress: dict[str, Progress] = {}
+        self.wake = asyncio.Event()
+
+    def offer(self, progress: Progress) -> None:
+        """Progress to be told; what the reader has not taken yet is replaced."""
+        if self._subscription is not None:
+            self._progress[progress.execution_id] = progress
+            self.wake.set()
+
+    async def serve(self) -> None:
+        """Listen and tell, until the client is gone, the token ends or the reader is too slow."""
+        left = self._principal.expires_at - self._monitor.clock.now().timestamp()
+        listening = asyncio.create_task(self._listen())
+        telling = asyncio.create_task(self._tell())
+        closing: tuple[int, str] | None = None
+        try:
+            done, _ = await asyncio.wait(
+                {listening, telling}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                closing = (TOKEN_ENDED, "the token has expired")
+            elif telling in done:
+                telling.result()
+        except TimeoutError:
+            closing = (TOO_SLOW, "the reader is too slow")
+        except PlatformError as error:
+            LOG.warning("socket closed", extra={"cause": describe(error)})
+            closing = (TRY_AGAIN, error.code.code)
+        finally:
+            for task in (listening, telling):
+                task.cancel()
+            await asyncio.gather(listening, telling, return_exceptions=True)
+        if closing is not None:
+            with contextlib.suppress(WebSocketDisconnect, TimeoutError, OSError):
+                async with asyncio.timeout(1.0):
+                    await self._socket.close(*closing)
+
+    async def _listen(self) -> None:
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                text = await self._socket.receive_data(mode="text")
+                try:
+                    self._asked = _understood(text)
+                    self.wake.set()
+                except PlatformError as error:
+                    await self._send(Failure(problem=problem_of(error)))
+
+    async def _tell(self) -> None:
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                await self.wake.wait()
+                self.wake.clear()
+                if self._asked is not None:
+                    self._subscription, self._asked = self._asked, None
+                    await self._begin(self._subscription)
+                if self._subscription is not None:
+                    await self._tell_facts(self._subscription)
+                    await self._tell_progress(self._subscription)
+
+    async def _begin(self, subscription: Subscribe) -> None:
+        if subscription.resume is not None:
+            stand = Resume.parse(subscription.resume)
+            if await self._can_resume(stand):
+                self._stand = stand
+                await self._send(Resumed(resume=str(stand)))
+                return
+        await self._send_snapshot(subscription)
+
+    async def _can_resume(self, stand: Resume) -> bool:
+        """Whether all facts after a stand are still kept."""
+        with translated():
+            async with self._monitor.pool.connection() as database:
+                now = await state.read(database)
+                if now.epoch != stand.epoch or stand.sequence > now.sequence:
+                    return False
+                following = await facts.after(database, stand.sequence, 1)
+        return stand.sequence == now.sequence or (bool(following) and following[0].sequence == stand.sequence + 1)
+
+    async def _send_snapshot(self, subscription: Subscribe) -> None:
+        with translated():
+            async with self._monitor.pool.connection() as database:
+                self._stand, executions = await _snapshot(database, self._principal.organisation, subscription)
+        self._progress.clear()
+        known = (self._monitor.progress.of(self._principal.organisation, run.id) for run in executions)
+        for run in executions:
+            self._configurations[run.id] = run.configuration_id
+        await self._send(
+            Snapshot(
+                resume=str(self._stand),
+                executions=executions,
+                progress=[progress for progress in known if progress is not None],
+            )
+        )
+
+    async def _tell_facts(self, subscription: Subscribe) -> None:
+        while True:
+            batch = await self._new_facts()
+            if batch is None:
+                await self._send_snapshot(subscription)
+                return
+            new, reached = batch
+            for fact in new:
+                self._stand = Resume(self._stand.epoch, fact.sequence)
+                self._note(fact)
+                if subscription.wants(fact.execution_id, fact.configuration_id):
+                    await self._send(fact_frame(self._stand.epoch, fact))
+            if len(new) < READ_AT_ONCE:
+                # Numbers are shared by all organisations: those up to here are others', and need not be read again.
+                self._stand = Resume(self._stand.epoch, max(self._stand.sequence, reached))
+                return
+
+    def _note(self, fact: Fact) -> None:
+        """Remember which configuration a running run belongs to: progress does not say it."""
+        if fact.execution_id is None or fact.configuration_id is None:
+            return
+        if fact.type in ENDS:
+            self._configurations.pop(fact.execution_id, None)
+        else:
+            self._configurations[fact.execution_id] = fact.configuration_id
+
+    async def _new_facts(self) -> tuple[list[Fact], int] | None:
+        """The facts that follow, and the number up to which they are all; None where the reader cannot go on."""
+        feed, stand = self._monitor.feed, self._stand
+        remembered = feed.since(self._principal.organisation, stand.epoch, stand.sequence)
+        if remembered is not None:
+            return remembered, feed.sequence
+        with translated():
+            async with self._monitor.pool.connection() as database:
+                now = await state.read(database)
+                if now.epoch != stand.epoch:
+                    return None
+                oldest = await facts.after(database, 0, 1)
+                if oldest and oldest[0].sequence > stand.sequence + 1:
+                    return None
+                following = await facts.after(database, stand.sequence, READ_AT_ONCE, self._principal.organisation)
+        return following, now.sequence
+
+    async def _tell_progress(self, subscription: Subscribe) -> None:
+        while self._progress:
+            execution_id, progress = next(iter(self._progress.items()))
+            del self._progress[execution_id]
+            if subscription.wants(execution_id, self._configurations.get(execution_id)):
+                await self._send(ProgressFrame(progress=progress))
+
+    async def _send(self, frame: msgspec.Struct) -> None:
+        # The server holds back while its buffer is full: who reads slowly is waited for here, alone.
+        async with asyncio.timeout(SEND_SECONDS_MAX):
+            await self._socket.send_data(_ENCODER.encode(frame).decode(), mode="text")
+
+
+def _understood(text: str) -> Subscribe:
+    """A message of the client. Raises PlatformError."""
+    try:
+        subscription = _DECODER.decode(text)
+    except msgspec.MsgspecError as error:
+        raise invalid_body(error) from error
+    except RecursionError as error:
+        raise PlatformError(errors.MALFORMED_BODY, "the message is nested too deeply") from error
+    if subscription.resume is not None:
+        Resume.parse(subscription.resume)
+    if not (subscription.all or subscription.executions or subscription.configurations):
+        raise PlatformError(
+            errors.INVALID_FIELD,
+            "the subscription names nothing",
+            hint="Send all: true, or ids in executions or configurations.",
+        )
+    return subscription
+
+
+async def _snapshot(database: Database, organisation: str, wanted: Subscribe) -> tuple[Resume, list[Execution]]:
+    """Where the read models stand and the runs that are shown, of one instant."""
+    await database.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+    try:
+        async with database.transaction():
+            stand = await state.read(database)
+            parameters = (organisation, list(wanted.executions), list(wanted.configurations), wanted.all, SHOWN_MAX)
+            rows = await (await database.execute(_SHOWN, parameters)).fetchall()
+    finally:
+        await database.set_isolation_level(None)
+    shown = [told(EXECUTION_DECODER.decode(view), critical) for view, critical in rows]
+    return Resume(stand.epoch, stand.sequence), shown

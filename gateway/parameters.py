@@ -1,0 +1,48 @@
+"""Parameters that several routes take."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
+
+from chassis.ids import is_id
+from contracts import errors
+from contracts.errors import PlatformError
+
+LIMIT_MAX = 200
+LIMIT_DEFAULT = 50
+
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=LIMIT_MAX, description="Items on a page")]
+CursorText = Annotated[
+    str | None, QueryParameter(name="cursor", max_length=300, description="`nextCursor` of the page before")
+]
+WeddingCritical = Annotated[
+    bool | None,
+    QueryParameter(name="weddingCritical", description="Of configurations that are wedding-critical, or not"),
+]
+From = Annotated[datetime | None, QueryParameter(name="from", description="At this time or later (RFC 3339)")]
+Before = Annotated[datetime | None, QueryParameter(name="before", description="Before this time (RFC 3339)")]
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="A new UUID for each new write; the same key and body again gives the same answer. Required.",
+    ),
+]
+Id = Annotated[str, PathParameter(description="A UUID")]
+
+
+def checked_id(text: str, *, code: errors.ErrorCode = errors.NOT_FOUND) -> str:
+    """An id that could exist. Raises NOT_FOUND otherwise: what is no id names nothing."""
+    if not is_id(text):
+        raise PlatformError(code, "the id is not one of ours")
+    return text
+
+
+def checked_time(time: datetime | None, field: str) -> datetime | None:
+    """A time with its offset. Raises INVALID_FIELD where it has none: it would be guessed."""
+    if time is not None and time.tzinfo is None:
+        raise PlatformError(
+            errors.INVALID_FIELD, "the time has no offset", field=field, hint="Write it as 2026-11-24T10:00:00Z."
+        )
+    return time

@@ -1,0 +1,56 @@
+"""What the routes need, in one place: filled by `gateway.bootstrap`, reached through the application's state."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from litestar.connection import ASGIConnection
+
+from chassis.clock import Clock
+from chassis.health import Health
+from chassis.locations import Locations
+from chassis.pool import Pool
+from chassis.sealing import Sealer
+from chassis.telemetry import Telemetry
+from gateway.auth import TokenVerifier
+from gateway.denials import DenialLog
+from gateway.live_progress import LiveProgress
+from gateway.monitoring import Monitor
+from gateway.principal import Principal
+from gateway.queries.configurations import ConfigurationQueries
+from gateway.rate_limit import TokenBuckets
+from gateway.requests import RequestBook
+from gateway.status_board import StatusBoard
+from gateway.tickets import Tickets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The parts of one gateway process."""
+
+    pool: Pool
+    clock: Clock
+    sealer: Sealer
+    locations: Locations
+    verifier: TokenVerifier
+    people: TokenBuckets
+    strangers: TokenBuckets
+    book: RequestBook
+    configurations: ConfigurationQueries
+    status: StatusBoard
+    progress: LiveProgress
+    monitor: Monitor
+    tickets: Tickets
+    denials: DenialLog
+    health: Health
+    telemetry: Telemetry
+    allowed_origins: tuple[str, ...] = ()
+
+
+def parts_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Gateway:
+    """The parts of the gateway that a request has come to."""
+    return cast("Gateway", connection.app.state["gateway"])
+
+
+def principal_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
+    """The person who asks, as the authentication has found."""
+    return cast("Principal", connection.scope["user"])

@@ -1,0 +1,54 @@
+"""Who asks: what a verified token says about a person, and what each role may do.
+
+The roles of the API (`docs/api.md`): a viewer reads; an operator also runs backups; an owner also changes
+configurations; an auditor reads everything, access logs too, and changes nothing.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from contracts.gateway_events import Evidence
+
+
+class Role(StrEnum):
+    """What an organisation lets a person do."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    OWNER = "owner"
+    AUDITOR = "auditor"
+
+
+READERS = frozenset({Role.VIEWER, Role.OPERATOR, Role.OWNER, Role.AUDITOR})
+OPERATORS = frozenset({Role.OPERATOR, Role.OWNER})
+OWNERS = frozenset({Role.OWNER})
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """An authenticated person. Nothing in here is a secret; the token itself is kept nowhere.
+
+    `actor`: `user:<subject>`. `assurance`: `aal1` or `aal2`. `factors`: the methods of the sign-in.
+    `expires_at`: the token's end, Unix seconds.
+    """
+
+    actor: str
+    organisation: str
+    roles: frozenset[Role]
+    assurance: str = "aal1"
+    factors: tuple[str, ...] = ()
+    token_id: str | None = None
+    expires_at: float
+
+    def may(self, allowed: frozenset[Role]) -> bool:
+        """Whether one of the person's roles is among those that are allowed."""
+        return not self.roles.isdisjoint(allowed)
+
+    def evidence(self) -> Evidence:
+        """How the person had proved who they are, for the record."""
+        return Evidence(
+            assurance=self.assurance,
+            factors=self.factors,
+            roles=tuple(sorted(self.roles)),
+            token_id=self.token_id,
+        )

@@ -1,0 +1,105 @@
+"""Where the read models stand: how far each stream is applied, and the number of the latest fact.
+
+The row of the state is locked by whoever applies, so that even two projectors at once apply nothing twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import LiteralString
+
+import msgspec
+from psycopg.sql import SQL, Identifier
+
+from chassis.ids import new_id
+from gateway.projections.applied import Database
+from gateway.projections.stream_reader import START, Place
+from gateway.schema import READ_MODELS
+
+_STAND = """
+    SELECT s.epoch, s.sequence, p.stream, p.log, p.position, p.stream_sequence
+    FROM projection_state s LEFT JOIN projection_positions p ON true
+"""
+
+
+def channel_of(schema: str) -> str:
+    """The NOTIFY channel on which the number of the latest fact is announced to all gateways."""
+    return f"{schema}.facts"
+
+
+class Stand(msgspec.Struct, frozen=True):
+    """How far the read models are. `epoch` changes with every rebuild; `sequence` numbers the facts within one."""
+
+    epoch: str
+    sequence: int
+    places: Mapping[str, Place]
+
+    def place_of(self, stream: str) -> Place:
+        """The place of the event of a stream that was applied last."""
+        return self.places.get(stream, START)
+
+
+async def read(database: Database) -> Stand:
+    """How far the read models are, seen from outside of any transaction that applies."""
+    return await _stand(database, _STAND)
+
+
+async def lock(database: Database) -> Stand:
+    """As `read`, and nobody else applies until the caller's transaction has ended."""
+    return await _stand(database, _STAND + " FOR UPDATE OF s")
+
+
+async def _stand(database: Database, query: LiteralString) -> Stand:
+    rows = await (await database.execute(query)).fetchall()
+    if not rows:
+        await database.execute(
+            "INSERT INTO projection_state (epoch, sequence) VALUES (%s, 0) ON CONFLICT DO NOTHING", (new_id(),)
+        )
+        rows = await (await database.execute(query)).fetchall()
+    places = {row[2]: Place(row[3], row[4], row[5]) for row in rows if row[2] is not None}
+    return Stand(rows[0][0], rows[0][1], places)
+
+
+async def advance(database: Database, stand: Stand, stream: str, place: Place, facts: int) -> Stand:
+    """Write down how far a stream is applied and how many facts are new, in the transaction that applies them."""
+    await database.execute(
+        """
+        INSERT INTO projection_positions (stream, log, position, stream_sequence) VALUES (%s, %s, %s, %s)
+        ON CONFLICT (stream) DO UPDATE SET
+            log = excluded.log, position = excluded.position, stream_sequence = excluded.stream_sequence
+        """,
+        (stream, place.log, place.position, place.sequence),
+    )
+    after = Stand(stand.epoch, stand.sequence + facts, {**stand.places, stream: place})
+    await database.execute("UPDATE projection_state SET sequence = %s", (after.sequence,))
+    return after
+
+
+async def announce(database: Database, sequence: int) -> None:
+    """Tell all gateways about the latest fact; heard once the transaction is committed."""
+    await database.execute("SELECT pg_notify(current_schema() || '.facts', %s)", (str(sequence),))
+
+
+async def note_skipped(database: Database, stream: str, skipped: Sequence[tuple[Place, str]]) -> None:
+    """Remember events that this build could not read, so that the gap is seen until a rebuild."""
+    for place, name in skipped:
+        await database.execute(
+            "INSERT INTO projection_skipped (stream, position, type) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            (stream, place.position, name),
+        )
+
+
+async def count_skipped(database: Database) -> int:
+    """How many events are missing from the read models because they could not be read."""
+    rows = await (await database.execute("SELECT count(*) FROM projection_skipped")).fetchall()
+    return int(rows[0][0])
+
+
+async def reset(database: Database) -> Stand:
+    """Empty the read models and begin a new epoch: everything is applied again from the beginning."""
+    async with database.transaction():
+        await lock(database)
+        for table in READ_MODELS:
+            await database.execute(SQL("DELETE FROM {}").format(Identifier(table)))
+        await database.execute("DELETE FROM projection_positions")
+        await database.execute("UPDATE projection_state SET epoch = %s, sequence = 0", (new_id(),))
+        await announce(database, 0)
+    return await read(database)

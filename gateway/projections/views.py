@@ -1,0 +1,246 @@
+"""What the read models know about runs, folded from the executor's facts. Pure.
+
+`ExecutionView` is everything about one run; `RunsView` is what a configuration shows of its runs. Both are stored as
+JSON beside the columns that are searched. An `apply` never raises: facts are true, in the order of their positions.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from contracts.configuration import Tier
+from contracts.envelope import Envelope
+from contracts.event import Event
+from contracts.executor_events import (
+    BackupAccepted,
+    BackupCompleted,
+    BackupFailed,
+    BackupPreparing,
+    BackupUploading,
+    BackupVerifying,
+    ExecutionType,
+    RunTotals,
+    TierFailed,
+    TierUploaded,
+)
+
+FINISHED = frozenset({"completed", "failed"})
+
+
+class PhaseView(msgspec.Struct, omit_defaults=True):
+    """One phase, with its times."""
+
+    name: str
+    started_at: datetime
+    finished_at: datetime | None = None
+
+
+class TierView(msgspec.Struct, omit_defaults=True):
+    """What one tier has of a run."""
+
+    state: Literal["pending", "uploaded", "failed"] = "pending"
+    verified: bool = False
+    snapshot_id: str | None = None
+    log_entry: int | None = None
+    uploaded_bytes: int | None = None
+    objects: int | None = None
+    seconds: float | None = None
+    code: str | None = None
+    hint: str | None = None
+    changed_at: datetime | None = None
+
+
+class ErrorView(msgspec.Struct, omit_defaults=True):
+    """Why a run failed."""
+
+    code: str
+    hint: str = ""
+    tier: Tier | None = None
+
+
+class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One run. `version` counts its facts; `attempts` is the fence: how often a worker has claimed it."""
+
+    execution_id: str
+    organisation: str
+    configuration_id: str
+    configuration_version: int
+    request_id: str
+    execution_type: ExecutionType
+    started_by: str
+    accepted_at: datetime
+    state: str = "initializing"
+    degraded: bool = False
+    version: int = 1
+    attempts: int = 0
+    phases: list[PhaseView]
+    tiers: dict[Tier, TierView]
+    size_estimate: int | None = None
+    totals: RunTotals | None = None
+    snapshot_id: str | None = None
+    report_digest: str | None = None
+    seconds: float = 0.0
+    finished_at: datetime | None = None
+    error: ErrorView | None = None
+
+    @classmethod
+    def accepted(cls, envelope: Envelope, event: BackupAccepted) -> "ExecutionView":
+        """A run as it begins."""
+        return cls(
+            execution_id=event.execution_id,
+            organisation=envelope.organisation,
+            configuration_id=event.configuration_id,
+            configuration_version=event.configuration_version,
+            request_id=event.request_id,
+            execution_type=event.execution_type,
+            started_by=envelope.actor,
+            accepted_at=envelope.time,
+            phases=[PhaseView("initializing", envelope.time)],
+            tiers={tier: TierView() for tier in event.tiers},
+            size_estimate=event.size_estimate_bytes,
+        )
+
+    def apply(self, envelope: Envelope, event: Event) -> None:
+        """Take a later fact of this run over."""
+        self.version += 1
+        at = envelope.time
+        match event:
+            case BackupPreparing(fence=fence):
+                self.attempts = fence
+                self._enter("preparing", at)
+            case BackupUploading():
+                self._enter("backing_up", at)
+            case BackupVerifying():
+                self._enter("verifying", at)
+            case TierUploaded():
+                self.tiers[event.tier] = TierView(
+                    "uploaded",
+                    snapshot_id=event.snapshot_id,
+                    log_entry=event.log_entry,
+                    uploaded_bytes=event.uploaded_bytes,
+                    objects=event.objects,
+                    seconds=event.seconds,
+                    changed_at=at,
+                )
+            case TierFailed():
+                self.tiers[event.tier] = TierView("failed", code=event.code, hint=event.hint, changed_at=at)
+            case BackupCompleted():
+                self._complete(event, at)
+            case BackupFailed():
+                self.error = ErrorView(event.code, event.hint, event.tier)
+                self._end("failed", at)
+
+    def _complete(self, event: BackupCompleted, at: datetime) -> None:
+        self.degraded = event.degraded
+        self.totals = event.totals
+        self.snapshot_id = event.snapshot_id
+        self.report_digest = event.report_digest
+        self.seconds = event.seconds
+        for tier in event.verified:
+            self.tiers.setdefault(tier, TierView("uploaded", changed_at=at)).verified = True
+        for owed in event.catch_ups:
+            self.tiers[owed.tier] = TierView("failed", code=owed.code, changed_at=at)
+        self._end("completed", at)
+
+    def _enter(self, state: str, at: datetime) -> None:
+        self._leave(at)
+        self.state = state
+        self.phases.append(PhaseView(state, at))
+
+    def _end(self, state: str, at: datetime) -> None:
+        self._leave(at)
+        self.state = state
+        self.finished_at = at
+
+    def _leave(self, at: datetime) -> None:
+        if self.phases and self.phases[-1].finished_at is None:
+            self.phases[-1].finished_at = at
+
+    @property
+    def counted_as(self) -> str:
+        """The name under which the status counts it."""
+        return "degraded" if self.degraded and self.state == "completed" else self.state
+
+
+class LastRunView(msgspec.Struct, omit_defaults=True):
+    """The latest run of a configuration."""
+
+    execution_id: str
+    state: str
+    degraded: bool
+    started_at: datetime
+    finished_at: datetime | None = None
+    error_code: str | None = None
+
+
+class RecoveryPointView(msgspec.Struct, omit_defaults=True):
+    """The latest snapshot that is on every required tier; `tiers` hold it, `verified` were read back."""
+
+    execution_id: str
+    snapshot_id: str
+    completed_at: datetime
+    tiers: list[Tier]
+    verified: list[Tier]
+
+
+class TierRecord(msgspec.Struct, omit_defaults=True):
+    """How one tier did lately for one configuration."""
+
+    uploaded_at: datetime | None = None
+    failed_at: datetime | None = None
+    code: str | None = None
+
+
+class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a configuration shows of its runs. `ended` is the latest that has ended."""
+
+    configuration_id: str
+    organisation: str
+    last: LastRunView | None = None
+    ended: LastRunView | None = None
+    recovery_point: RecoveryPointView | None = None
+    tiers: dict[Tier, TierRecord] = msgspec.field(default_factory=dict)
+
+    def apply(self, run: ExecutionView) -> None:
+        """Take over where a run stands now; runs may overlap, so the later start counts, not the later fact."""
+        shown = LastRunView(
+            run.execution_id,
+            run.state,
+            run.degraded,
+            run.accepted_at,
+            run.finished_at,
+            run.error.code if run.error is not None else None,
+        )
+        if self.last is None or run.accepted_at >= self.last.started_at:
+            self.last = shown
+        if run.finished_at is not None and (self.ended is None or run.finished_at >= _finish(self.ended)):
+            self.ended = shown
+        if run.snapshot_id is not None and run.finished_at is not None:
+            self._protect(run, run.snapshot_id, run.finished_at)
+        for tier, state in run.tiers.items():
+            self._judge(self.tiers.setdefault(tier, TierRecord()), state)
+
+    def _protect(self, run: ExecutionView, snapshot_id: str, at: datetime) -> None:
+        if self.recovery_point is None or at >= self.recovery_point.completed_at:
+            self.recovery_point = RecoveryPointView(
+                run.execution_id,
+                snapshot_id,
+                at,
+                [tier for tier, state in run.tiers.items() if state.state == "uploaded"],
+                [tier for tier, state in run.tiers.items() if state.verified],
+            )
+
+    @staticmethod
+    def _judge(record: TierRecord, state: TierView) -> None:
+        at = state.changed_at
+        if at is None:
+            return
+        if state.state == "uploaded" and (record.uploaded_at is None or at > record.uploaded_at):
+            record.uploaded_at = at
+        if state.state == "failed" and (record.failed_at is None or at > record.failed_at):
+            record.failed_at, record.code = at, state.code
+
+
+def _finish(run: LastRunView) -> datetime:
+    return run.finished_at or run.started_at

@@ -1,0 +1,182 @@
+"""Runs as resources: one, a page of them, and how they are told."""
+
+from datetime import datetime
+from typing import Any, LiteralString
+
+import msgspec
+
+from contracts import errors
+from contracts.configuration import Tier
+from contracts.errors import PlatformError
+from gateway.projections.applied import Database
+from gateway.projections.executions import EXECUTION_DECODER
+from gateway.projections.views import ExecutionView, TierView
+from gateway.queries import cursor as cursors
+from gateway.resources import (
+    CompletionDetails,
+    Execution,
+    ExecutionError,
+    ExecutionState,
+    ListPage,
+    Phase,
+    TierState,
+    VerificationStatus,
+)
+
+_ONE = """
+    SELECT e.view::text, coalesce(c.is_wedding_critical, false) FROM executions e
+    LEFT JOIN configurations c ON c.configuration_id = e.configuration_id
+    WHERE e.organisation = %s AND e.execution_id = %s
+"""
+_MANY: LiteralString = """
+    SELECT e.view::text, coalesce(c.is_wedding_critical, false) FROM executions e
+    LEFT JOIN configurations c ON c.configuration_id = e.configuration_id
+    WHERE e.organisation = %s
+"""
+
+
+class ExecutionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs a list shows; what is None or empty does not narrow it. Times bound the start of a run."""
+
+    status: tuple[ExecutionState, ...] = ()
+    configuration_id: str | None = None
+    started_from: datetime | None = None
+    started_before: datetime | None = None
+    is_wedding_critical: bool | None = None
+    is_degraded: bool | None = None
+
+
+async def one(database: Database, organisation: str, execution_id: str) -> Execution:
+    """A run. Raises NOT_FOUND, also where it is another organisation's."""
+    row = await (await database.execute(_ONE, (organisation, execution_id))).fetchone()
+    if row is None:
+        raise PlatformError(errors.NOT_FOUND, "there is no such execution")
+    return told(EXECUTION_DECODER.decode(row[0]), row[1])
+
+
+async def page(
+    database: Database, organisation: str, wanted: ExecutionFilter, *, limit: int, cursor: str | None
+) -> ListPage[Execution]:
+    """A page of runs, the latest first."""
+    query, parameters = _MANY, [organisation]
+    conditions: list[tuple[LiteralString, Any]] = [
+        (" AND e.state = ANY(%s)", [state.value for state in wanted.status] or None),
+        (" AND e.configuration_id = %s", wanted.configuration_id),
+        (" AND e.accepted_at >= %s", wanted.started_from),
+        (" AND e.accepted_at < %s", wanted.started_before),
+        (" AND coalesce(c.is_wedding_critical, false) = %s", wanted.is_wedding_critical),
+        (" AND e.degraded = %s", wanted.is_degraded),
+    ]
+    values: list[Any] = list(parameters)
+    for condition, value in conditions:
+        if value is not None:
+            query += condition
+            values.append(value)
+    after = cursors.decode(cursor)
+    if after is not None:
+        query += " AND (e.accepted_at, e.execution_id) < (%s, %s)"
+        values += [after.time, after.id]
+    query += " ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT %s"
+    rows = await (await database.execute(query, [*values, limit + 1])).fetchall()
+    items = [told(EXECUTION_DECODER.decode(view), critical) for view, critical in rows[:limit]]
+    following = None
+    if len(rows) > limit:
+        following = cursors.encode(cursors.Cursor(items[-1].started_at, items[-1].id))
+    return ListPage(items=items, next_cursor=following)
+
+
+def told(run: ExecutionView, is_wedding_critical: bool) -> Execution:
+    """A run as the API tells it."""
+    totals = run.totals
+    return Execution(
+        id=run.execution_id,
+        version=run.version,
+        configuration_id=run.configuration_id,
+        configuration_version=run.configuration_version,
+        request_id=run.request_id,
+        execution_type=run.execution_type,
+        state=ExecutionState(run.state),
+        degraded=run.degraded,
+        is_wedding_critical=is_wedding_critical,
+        started_by=run.started_by,
+        started_at=run.accepted_at,
+        finished_at=run.finished_at,
+        attempts=run.attempts,
+        phases=[
+            Phase(
+                name=ExecutionState(phase.name),
+                started_at=phase.started_at,
+                finished_at=phase.finished_at,
+                seconds=(phase.finished_at - phase.started_at).total_seconds() if phase.finished_at else None,
+            )
+            for phase in run.phases
+        ],
+        tiers=[_tier(tier, state) for tier, state in run.tiers.items()],
+        size_estimate=run.size_estimate,
+        size_actual=totals.source_bytes if totals else None,
+        source_bytes=totals.source_bytes if totals else None,
+        new_bytes=totals.new_bytes if totals else None,
+        stored_bytes=totals.stored_bytes if totals else None,
+        ratio=round(totals.stored_bytes / totals.new_bytes, 4) if totals and totals.new_bytes else None,
+        files=totals.files if totals else None,
+        bytes_per_second=round(totals.source_bytes / run.seconds, 1) if totals and run.seconds > 0 else None,
+        verification_status=_verification(run),
+        completion_details=_details(run),
+        error=_error(run),
+        error_message=_message(run),
+    )
+
+
+def _tier(tier: Tier, state: TierView) -> TierState:
+    return TierState(
+        tier=tier,
+        state=state.state,
+        verified=state.verified,
+        snapshot_id=state.snapshot_id,
+        log_entry=state.log_entry,
+        uploaded_bytes=state.uploaded_bytes,
+        objects=state.objects,
+        seconds=state.seconds,
+        code=state.code,
+        hint=state.hint,
+    )
+
+
+def _verification(run: ExecutionView) -> VerificationStatus:
+    if run.state == ExecutionState.COMPLETED:
+        verified = [state.verified for state in run.tiers.values()]
+        return VerificationStatus.VERIFIED if all(verified) else VerificationStatus.PARTIAL
+    if run.state == ExecutionState.FAILED:
+        failed = run.error is not None and run.error.code == errors.VERIFICATION_FAILED.code
+        return VerificationStatus.FAILED if failed else VerificationStatus.NOT_VERIFIED
+    return VerificationStatus.PENDING
+
+
+def _details(run: ExecutionView) -> CompletionDetails | None:
+    if run.totals is None or run.snapshot_id is None:
+        return None
+    return CompletionDetails(
+        snapshot_id=run.snapshot_id,
+        files=run.totals.files,
+        unreadable_files=run.totals.unreadable_files,
+        by_class=list(run.totals.by_class),
+        seconds=run.seconds,
+        report_digest=run.report_digest,
+    )
+
+
+def _error(run: ExecutionView) -> ExecutionError | None:
+    if run.error is None:
+        return None
+    entry = errors.catalogue().get(run.error.code)
+    return ExecutionError(
+        code=run.error.code,
+        title=entry.title if entry else run.error.code,
+        hint=run.error.hint or (entry.hint if entry else ""),
+        tier=run.error.tier,
+    )
+
+
+def _message(run: ExecutionView) -> str | None:
+    error = _error(run)
+    return None if error is None else f"{error.title}. {error.hint}".strip()

@@ -1,0 +1,178 @@
+"""Writes: the idempotency row and the request event in one transaction, then a bounded wait for the answer.
+
+Promise: the same key with the same body is one request, however often and at however many gateways it is sent; with
+another body it is refused. What was taken down is in the record before anything is answered, and is answered by its
+owner sooner or later: who does not get the answer at once is told where it will be.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from chassis.clock import Clock
+from chassis.context import Context
+from chassis.eventstore import EventStore, Statement, StatementRefused
+from chassis.ids import Ids
+from chassis.pool import Pool
+from chassis.postgres import translated
+from chassis.sealing import Sealer
+from chassis.telemetry import current_traceparent
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway.domain import WriteRequest
+from gateway.principal import Principal
+from gateway.waiters import Waiters, wait
+
+KEY_LENGTH_MAX = 200
+KEYS_KEPT_DAYS = 7
+_DIGEST_PURPOSE = "idempotency"
+
+_TAKE_KEY = """
+    INSERT INTO idempotency_keys (organisation, actor, route, key, body_digest, request_id, resource_id, created_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_SHOW = """
+    INSERT INTO requests (request_id, organisation, kind, resource_id, actor, submitted_at)
+    VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (request_id) DO NOTHING
+"""
+_FIND_KEY = """
+    SELECT body_digest, request_id, resource_id FROM idempotency_keys
+    WHERE organisation = %s AND actor = %s AND route = %s AND key = %s
+"""
+_STATE = "SELECT state, code, field, hint FROM requests WHERE request_id = %s AND organisation = %s"
+_FORGET = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(days => %s)"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a write within the time that was waited. `refusal` is the owner's code, field and hint."""
+
+    request_id: str
+    resource_id: str
+    is_answered: bool
+    refusal: tuple[str, str | None, str | None] | None = None
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """One write as it arrives. `record` puts its event on the new request, for the id that the resource gets."""
+
+    kind: str
+    route: str
+    key: str
+    body: Any
+    record: Callable[[WriteRequest, str], None]
+
+
+class RequestBook:
+    """Takes writes down. One for each process."""
+
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        pool: Pool,
+        sealer: Sealer,
+        waiters: Waiters,
+        clock: Clock,
+        ids: Ids,
+        wait_seconds: float,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._sealer = sealer
+        self._waiters = waiters
+        self._clock = clock
+        self._ids = ids
+        self._wait_seconds = wait_seconds
+
+    async def submit(self, principal: Principal, submission: Submission) -> Outcome:
+        """Take a write down, or recognise it, and wait for its answer.
+
+        Raises IDEMPOTENCY_KEY_MISSING, IDEMPOTENCY_KEY_REUSED, UNAVAILABLE.
+        """
+        key = check_key(submission.key)
+        digest = self._digest(principal, submission.body)
+        request = WriteRequest(self._ids.new())
+        resource_id = self._ids.new()
+        submission.record(request, resource_id)
+        with self._waiters.expect(request.id) as answered:
+            try:
+                await self._record(principal, submission, key, digest, request)
+            except StatementRefused:
+                return await self._recognise(principal, submission, key, digest)
+            await wait(answered, self._wait_seconds)
+        return await self._outcome(principal, request.id, resource_id)
+
+    async def forget_old(self) -> None:
+        """Let go of keys that nobody sends again."""
+        with translated():
+            async with self._pool.connection() as connection:
+                await connection.execute(_FORGET, (KEYS_KEPT_DAYS,))
+
+    async def _record(
+        self, principal: Principal, submission: Submission, key: str, digest: str, request: WriteRequest
+    ) -> None:
+        now = self._clock.now()
+        organisation, actor = principal.organisation, principal.actor
+        took = (organisation, actor, submission.route, key, digest, request.id, request.resource_id, now)
+        shown = (request.id, organisation, submission.kind, request.resource_id, actor, now)
+        await self._store.save(
+            request,
+            context=Context(
+                organisation=organisation,
+                actor=actor,
+                correlation_id=request.id,
+                traceparent=current_traceparent(),
+            ),
+            also=(Statement(_TAKE_KEY, took, name="idempotency key"), Statement(_SHOW, shown, name="request")),
+        )
+
+    async def _recognise(self, principal: Principal, submission: Submission, key: str, digest: str) -> Outcome:
+        """The outcome of the request that has this key already."""
+        with translated():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(
+                    _FIND_KEY, (principal.organisation, principal.actor, submission.route, key)
+                )
+                row = await cursor.fetchone()
+        if row is None:
+            raise PlatformError(errors.CONCURRENT_CHANGE, "the idempotency key was let go at this moment")
+        if row[0] != digest:
+            raise PlatformError(
+                errors.IDEMPOTENCY_KEY_REUSED,
+                "the key was used with another body",
+                field="Idempotency-Key",
+                request_id=row[1],
+            )
+        with self._waiters.expect(row[1]) as answered:
+            outcome = await self._outcome(principal, row[1], row[2])
+            if outcome.is_answered or not await wait(answered, self._wait_seconds):
+                return outcome
+        return await self._outcome(principal, row[1], row[2])
+
+    async def _outcome(self, principal: Principal, request_id: str, resource_id: str) -> Outcome:
+        with translated():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(_STATE, (request_id, principal.organisation))).fetchone()
+        if row is None or row[0] == "pending":
+            return Outcome(request_id, resource_id, False)
+        refusal = (row[1], row[2], row[3]) if row[0] == "refused" else None
+        return Outcome(request_id, resource_id, True, refusal)
+
+    def _digest(self, principal: Principal, body: Any) -> str:
+        # Keyed, since a body's plain hash would give away short names and paths to whoever reads the table.
+        text = msgspec.json.encode(body, order="deterministic").decode()
+        return self._sealer.digest(principal.organisation, _DIGEST_PURPOSE, text)
+
+
+def check_key(key: str | None) -> str:
+    """A usable Idempotency-Key. Raises IDEMPOTENCY_KEY_MISSING or INVALID_FIELD."""
+    if not key:
+        raise PlatformError(errors.IDEMPOTENCY_KEY_MISSING, "a write needs an idempotency key", field="Idempotency-Key")
+    if len(key) > KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
+        raise PlatformError(
+            errors.INVALID_FIELD,
+            f"an idempotency key has up to {KEY_LENGTH_MAX} printable ASCII characters",
+            field="Idempotency-Key",
+        )
+    return key

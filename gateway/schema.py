@@ -1,0 +1,154 @@
+"""The gateway's own tables beside its record, as statements that the administrator's role installs.
+
+Two kinds: what the gateway has decided (idempotency keys, tickets), and read models, which may be dropped at any
+time and are made again by replay. Statements are executed once, ever; a change is a new statement at the end.
+"""
+
+from typing import LiteralString
+
+STATEMENTS: tuple[LiteralString, ...] = (
+    # Decided here.
+    """
+    CREATE TABLE idempotency_keys (
+        organisation text NOT NULL,
+        actor        text NOT NULL,
+        route        text NOT NULL,
+        key          text NOT NULL,
+        body_digest  text NOT NULL,
+        request_id   text NOT NULL,
+        resource_id  text NOT NULL,
+        created_at   timestamptz NOT NULL,
+        PRIMARY KEY (organisation, actor, route, key)
+    )
+    """,
+    "CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at)",
+    """
+    CREATE TABLE monitoring_tickets (
+        digest     bytea PRIMARY KEY,
+        principal  bytea NOT NULL,
+        expires_at timestamptz NOT NULL
+    )
+    """,
+    # Read models: where they stand.
+    """
+    CREATE TABLE projection_state (
+        only_one bool PRIMARY KEY DEFAULT true CHECK (only_one),
+        epoch    text NOT NULL,
+        sequence bigint NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE projection_positions (
+        stream          text PRIMARY KEY,
+        log             text NOT NULL,
+        position        bigint NOT NULL,
+        stream_sequence bigint NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE projection_skipped (
+        stream   text NOT NULL,
+        position bigint NOT NULL,
+        type     text NOT NULL,
+        PRIMARY KEY (stream, position)
+    )
+    """,
+    # Read models: what they show.
+    """
+    CREATE TABLE requests (
+        request_id   text PRIMARY KEY,
+        organisation text NOT NULL,
+        kind         text NOT NULL,
+        resource_id  text NOT NULL,
+        actor        text NOT NULL,
+        submitted_at timestamptz,
+        state        text NOT NULL DEFAULT 'pending',
+        code         text,
+        field        text,
+        hint         text,
+        answered_at  timestamptz
+    )
+    """,
+    """
+    CREATE TABLE configurations (
+        configuration_id    text PRIMARY KEY,
+        organisation        text NOT NULL,
+        version             bigint NOT NULL,
+        is_wedding_critical bool NOT NULL,
+        created_by          text NOT NULL,
+        created_at          timestamptz NOT NULL,
+        body                json NOT NULL
+    )
+    """,
+    """
+    CREATE INDEX configurations_by_organisation
+        ON configurations (organisation, created_at DESC, configuration_id DESC)
+    """,
+    """
+    CREATE TABLE configuration_runs (
+        configuration_id text PRIMARY KEY,
+        organisation     text NOT NULL,
+        last_state       text NOT NULL,
+        view             json NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE executions (
+        execution_id     text PRIMARY KEY,
+        organisation     text NOT NULL,
+        configuration_id text NOT NULL,
+        state            text NOT NULL,
+        degraded         bool NOT NULL,
+        accepted_at      timestamptz NOT NULL,
+        finished_at      timestamptz,
+        files            bigint,
+        source_bytes     bigint,
+        new_bytes        bigint,
+        stored_bytes     bigint,
+        view             json NOT NULL
+    )
+    """,
+    "CREATE INDEX executions_by_organisation ON executions (organisation, accepted_at DESC, execution_id DESC)",
+    """
+    CREATE INDEX executions_by_configuration
+        ON executions (organisation, configuration_id, accepted_at DESC, execution_id DESC)
+    """,
+    "CREATE INDEX executions_running ON executions (organisation, accepted_at) WHERE finished_at IS NULL",
+    """
+    CREATE INDEX executions_finished ON executions (organisation, finished_at)
+        INCLUDE (state, degraded, files, source_bytes, new_bytes, stored_bytes) WHERE finished_at IS NOT NULL
+    """,
+    """
+    CREATE TABLE execution_counts (
+        organisation text NOT NULL,
+        state        text NOT NULL,
+        runs         bigint NOT NULL,
+        PRIMARY KEY (organisation, state)
+    )
+    """,
+    """
+    CREATE TABLE facts (
+        sequence         bigint PRIMARY KEY,
+        organisation     text NOT NULL,
+        execution_id     text,
+        configuration_id text,
+        request_id       text,
+        type             text NOT NULL,
+        event_id         text NOT NULL,
+        time             timestamptz NOT NULL,
+        fields           json NOT NULL
+    )
+    """,
+    "CREATE INDEX facts_by_organisation ON facts (organisation, sequence)",
+)
+
+READ_MODELS: tuple[LiteralString, ...] = (
+    "facts",
+    "execution_counts",
+    "executions",
+    "configuration_runs",
+    "configurations",
+    "requests",
+    "projection_skipped",
+)
+"""What a rebuild empties, beside the positions."""

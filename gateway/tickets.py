@@ -1,0 +1,60 @@
+"""Single-use tickets for the WebSocket: browsers cannot send an Authorization header there.
+
+Promise: a ticket lets its holder in once, within half a minute, as the person whom it was given to and for no longer
+than that person's token lasts. Only its hash is stored, in Postgres, so that any gateway takes it.
+"""
+
+import hashlib
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from chassis.clock import Clock
+from chassis.pool import Pool
+from chassis.postgres import translated
+from gateway.auth import refused
+from gateway.principal import Principal
+from gateway.resources import Ticket
+
+LIFETIME = timedelta(seconds=30)
+
+_GIVE = "INSERT INTO monitoring_tickets (digest, principal, expires_at) VALUES (%s, %s, %s)"
+_TAKE = "DELETE FROM monitoring_tickets WHERE digest = %s RETURNING principal, expires_at"
+_FORGET = "DELETE FROM monitoring_tickets WHERE expires_at < %s"
+
+
+class Tickets:
+    """Gives tickets and takes them."""
+
+    def __init__(self, pool: Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+
+    async def give(self, principal: Principal) -> Ticket:
+        """A new ticket for a person."""
+        ticket = secrets.token_urlsafe(32)
+        expires_at = min(self._clock.now() + LIFETIME, datetime.fromtimestamp(principal.expires_at, UTC))
+        with translated():
+            async with self._pool.connection() as connection:
+                await connection.execute(_GIVE, (_digest(ticket), msgspec.json.encode(principal), expires_at))
+        return Ticket(ticket=ticket, expires_at=expires_at)
+
+    async def take(self, ticket: str) -> Principal:
+        """The person whom a ticket was given to. Raises UNAUTHENTICATED where it was used, is too old or unknown."""
+        with translated():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(_TAKE, (_digest(ticket),))).fetchone()
+        if row is None or row[1] <= self._clock.now():
+            raise refused("the ticket is not valid any longer")
+        return msgspec.json.decode(row[0], type=Principal)
+
+    async def forget_old(self) -> None:
+        """Let go of tickets that nobody has used."""
+        with translated():
+            async with self._pool.connection() as connection:
+                await connection.execute(_FORGET, (self._clock.now(),))
+
+
+def _digest(ticket: str) -> bytes:
+    return hashlib.sha256(ticket.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,166 @@
+"""How this gateway reads requests and dresses responses: strict bodies, known parameters, safe headers.
+
+Promise: a body is taken only as JSON of the declared shape, without coercion and without unknown fields; an unknown
+query parameter is refused, since a misspelt filter would silently answer with everything; each request has a span and
+is counted by route, never by path.
+"""
+
+import re
+import time
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import MutableScopeHeaders
+from litestar.enums import ScopeType
+from litestar.exceptions import ClientException
+from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Histogram
+
+from chassis.telemetry import Telemetry, current_trace_id
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway.problems import invalid_body
+
+BODY_BYTES_MAX = 256 * 1024
+DEPTH_MESSAGE = "the body is nested too deeply"
+_TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=31536000; includeSubDomains",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class StrictRequest(Request[Any, Any, Any]):
+    """A request whose JSON is decoded into the type that its handler declares for `data`."""
+
+    async def json(self) -> Any:
+        """The body. Raises PlatformError: media type, size, malformed, unknown field, invalid field."""
+        field = self.route_handler.parsed_data_field
+        body = await self.body()
+        try:
+            return msgspec.json.decode(body, type=Any if field is None else field.annotation)
+        except msgspec.MsgspecError as error:
+            raise invalid_body(error) from error
+        except RecursionError as error:
+            raise PlatformError(errors.MALFORMED_BODY, DEPTH_MESSAGE) from error
+
+    async def body(self) -> bytes:
+        """The raw body, of bounded size and of the one media type that is taken."""
+        if self.content_type[0].lower() != "application/json":
+            raise PlatformError(
+                errors.UNSUPPORTED_MEDIA_TYPE, "the body is not announced as JSON", field="Content-Type"
+            )
+        try:
+            body = await super().body()
+        except ClientException as error:
+            if error.status_code != 413:
+                raise
+            raise PlatformError(errors.BODY_TOO_LARGE, "the body is too large", limit_bytes=BODY_BYTES_MAX) from error
+        if not body:
+            raise PlatformError(errors.MALFORMED_BODY, "the body is empty")
+        return body
+
+
+def only_known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A guard: refuse query parameters that the route does not have."""
+    if not connection.scope.get("query_string"):
+        return
+    known = handler.opt.get("query_names")
+    if known is None:
+        known = handler.opt["query_names"] = _query_names(handler)
+    for name in connection.query_params:
+        if name not in known:
+            raise PlatformError(
+                errors.UNKNOWN_FIELD,
+                "the query parameter is not known",
+                field=name[:100],
+                hint="Remove the parameter, or correct its spelling; /schema lists them.",
+            )
+
+
+def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
+    return frozenset(
+        field.kwarg_definition.name or name
+        for name, field in handler.parsed_fn_signature.parameters.items()
+        if isinstance(field.kwarg_definition, QueryParameter)
+    )
+
+
+class HttpMetrics:
+    """Counts and times requests. Labels come from closed sets: route templates, methods, status classes."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.requests = Counter(
+            "wedsync_gateway_http_requests",
+            "Answered requests",
+            ("method", "route", "status"),
+            registry=telemetry.registry,
+        )
+        self.seconds = Histogram(
+            "wedsync_gateway_http_seconds",
+            "Time from the request to the first byte of the answer",
+            ("method", "route"),
+            buckets=_LATENCY_BUCKETS,
+            registry=telemetry.registry,
+        )
+
+
+def observed(app: ASGIApp, telemetry: Telemetry, metrics: HttpMetrics) -> ASGIApp:
+    """An ASGI layer around everything: a span, the safe headers, the trace id for the caller, the figures."""
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 500
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+
+        async def dressed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableScopeHeaders.from_message(message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                if trace_id := current_trace_id():
+                    headers["x-trace-id"] = trace_id
+            await send(message)
+
+        with telemetry.span(f"HTTP {method}", traceparent=_traceparent(scope), kind=SpanKind.SERVER) as span:
+            try:
+                await app(scope, receive, dressed)
+            finally:
+                route = scope.get("path_template") or "none"
+                span.update_name(f"{method} {route}")
+                span.set_attribute("http.response.status_code", status)
+                metrics.requests.labels(method, route, str(status)).inc()
+                metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+
+    return layer
+
+
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
+
+def _traceparent(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            return value.decode() if _TRACEPARENT.fullmatch(value) else None
+    return None
+
+
+def client_address(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """Where a request comes from, for rate limits alone."""
+    return connection.client.host if connection.client else "unknown"
