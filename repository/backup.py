@@ -112,9 +112,7 @@ class BackupResult:
     @property
     def required_missing(self) -> list[str]:
         """Required tiers that do not have the snapshot: the run is not complete before they do."""
-        return [
-            name for name, tier in self.tiers.items() if tier.is_required and tier.state is not Delivery.COMMITTED
-        ]
+        return [name for name, tier in self.tiers.items() if tier.is_required and tier.state is not Delivery.COMMITTED]
 
 
 def backup(repository: Repository, source: Source, *, options: BackupOptions) -> BackupResult:
@@ -362,5 +360,3 @@ def _result_of(delivery: TierDelivery) -> TierResult:
         delivery.seconds,
         delivery.is_required,
     )
-
-

@@ -81,6 +81,14 @@ class ChunkReader:
             raise failure
         raise NotInIndex("no tier that can be read has the chunk", chunk=chunk_id.hex())
 
+    def locate(self, chunk_id: bytes) -> Location:
+        """Where any of the tiers has the chunk. Raises `NotInIndex`."""
+        for access in self._accesses:
+            location = access.tier.index.lookup_any(chunk_id)
+            if location is not None:
+                return location
+        raise NotInIndex("no tier that can be read has the chunk", chunk=chunk_id.hex())
+
     def _read(self, access: PackAccess, location: Location, chunk_id: bytes) -> bytes:
         key = (location.pack_id, location.frame_offset)
         with self._lock:
@@ -103,5 +111,3 @@ class ChunkReader:
                 self._frames.pop(key, None)
             raise Damaged("chunk is not the one of its id", pack=location.pack_id.hex())
         return chunk
-
-

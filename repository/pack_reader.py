@@ -150,4 +150,3 @@ def read_frames(body: Buffer, ring: KeyRing, pack_id: bytes) -> Iterator[tuple[F
     view = memoryview(body)
     for entry in frames:
         yield entry, opener.verified(pack, view[entry.offset : entry.offset + entry.length], entry).raw
-

@@ -12,7 +12,6 @@ from repository.parent_pages import UNREADABLE
 from repository.tree import ids_of
 
 
-
 class PackUsage:
     """Collects the packs of chunks that are known. Thread-safe. `load` gives a chunk of the tree."""
 

@@ -63,12 +63,8 @@ class ChunkSession:
         self._on_known = on_known
         self._claims = threading.Lock()
         self._unsealed: set[bytes] = set()
-        self.data = PackWriter(
-            keys, PackKind.DATA, data_pool, randomness, lambda pack: self._take(pack, data_pool)
-        )
-        self._tree = PackWriter(
-            keys, PackKind.TREE, tree_pool, randomness, lambda pack: self._take(pack, tree_pool)
-        )
+        self.data = PackWriter(keys, PackKind.DATA, data_pool, randomness, lambda pack: self._take(pack, data_pool))
+        self._tree = PackWriter(keys, PackKind.TREE, tree_pool, randomness, lambda pack: self._take(pack, tree_pool))
         self._tree_lock = threading.Lock()
         self._tree_gatherer = FrameGatherer(
             self._tree, Compressor(), ContentClass.TREE, self.tree_counts[ContentClass.TREE]

@@ -334,4 +334,3 @@ def page_boundaries(names: Sequence[bytes]) -> list[int]:
     if start < count:
         ends.append(count)
     return ends
-

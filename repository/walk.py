@@ -196,9 +196,7 @@ class Walker:
         self._tree.done(page)
         return True
 
-    def _take_entries(
-        self, visit: _Visit, page: OpenPage, rows: list[Row], identities: list[bytes] | None
-    ) -> None:
+    def _take_entries(self, visit: _Visit, page: OpenPage, rows: list[Row], identities: list[bytes] | None) -> None:
         counts = self.counts
         small: list[int] = []
         is_small = not visit.source.block_length

@@ -323,4 +323,3 @@ def _identity_at(path: bytes | str) -> _Identity | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-

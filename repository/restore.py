@@ -1,0 +1,157 @@
+"""Restores a snapshot, or part of it, below a folder.
+
+Promise: every byte that is written was authenticated and hashed to its id; nothing outside the target is ever
+touched; when `restore` returns, what it reports as restored is durable. A tier that cannot give a chunk is passed
+over for the next one. The same call after an interruption goes on with what is there.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+
+from repository.errors import NoUsableTier, RepositoryError, RestoreCancelled, TargetFailed
+from repository.open_tier import OpenTier
+from repository.pack_access import ChunkReader, nearest_first
+from repository.path_filter import PathFilter
+from repository.progress import Progress, Ticker
+from repository.repository import Repository
+from repository.restore_files import TargetFiles
+from repository.restore_folders import Folders
+from repository.restore_options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble
+from repository.restore_reading import SpanReaders
+from repository.restore_target import RestoreTarget
+from repository.restore_writing import RestoreWriting
+from repository.snapshot import Snapshot
+from repository.snapshot_walk import SnapshotWalk, root_entry
+
+__all__ = ["Conflict", "RestoreOptions", "RestoreResult", "RestoreTrouble", "Trouble", "restore"]
+
+TROUBLES_KEPT_MAX = 10_000
+
+
+def restore(
+    repository: Repository, snapshot: Snapshot, target: str | bytes, *, options: RestoreOptions | None = None
+) -> RestoreResult:
+    """Restore `snapshot` below the folder `target`, which is made where it is absent.
+
+    What concerns single entries is in the result's `troubles`, and the rest was restored. Raises
+    `RestoreRefused` (the target is in use; nothing was touched), `TargetFailed`, `RestoreCancelled`,
+    `NoUsableTier`, and `Damaged` or a tier's error when not even the snapshot's root can be read.
+    """
+    return _Restore(repository, snapshot, os.fsencode(target), options or RestoreOptions()).run()
+
+
+class _Restore:
+    """The parts of one restore, wired together."""
+
+    def __init__(self, repository: Repository, snapshot: Snapshot, target: bytes, options: RestoreOptions) -> None:
+        self._options = options
+        self._result = RestoreResult()
+        self._started = time.monotonic()
+        self._snapshot = snapshot
+        self._target_path = target
+        tiers = _tiers(repository, snapshot, options.tiers)
+        self._reader = ChunkReader(tiers, repository.keys)
+        self._tiers = tiers
+        self._ring = repository.keys
+        self._keys = repository.keys.by_id(bytes.fromhex(snapshot.manifest.domain_key))
+
+    def run(self) -> RestoreResult:
+        """Everything, in order."""
+        root = root_entry(self._snapshot, self._reader.chunk)
+        target = RestoreTarget(self._target_path, self._snapshot, self._options.conflict)
+        folders = Folders(target.fd, root, is_new=target.is_in_place)
+        suffix = self._snapshot.id[:8].encode()
+        files = TargetFiles(
+            folders,
+            in_place=target.is_in_place,
+            conflict=self._options.conflict,
+            suffix=suffix,
+            on_trouble=self._trouble,
+        )
+        readers = SpanReaders(self._tiers, self._reader, self._ring, files, self._trouble, self._options.workers)
+        writing = RestoreWriting(
+            folders, files, readers, self._reader, target, self._options, self._trouble, self._result, self._keys
+        )
+        walk = SnapshotWalk(
+            self._reader.chunk,
+            PathFilter(self._options.globs),
+            lambda path, error: self._trouble(path, Trouble.DAMAGED, str(error)),
+            lambda path: self._trouble(path, Trouble.HOSTILE_NAME, ""),
+        )
+        ticker = Ticker(self._options.on_progress, lambda: self._progress(writing, files))
+        try:
+            ticker.start()
+            for step in walk.steps(root):
+                self._check()
+                writing.take(step, walk)
+            writing.drain()
+            target.remove_marker()
+            writing.finish_root(root)
+            target.make_durable()
+        except OSError as error:
+            raise TargetFailed("target cannot be written", reason=os.strerror(error.errno or 0)) from error
+        finally:
+            readers.close()
+            files.close()
+            folders.close()
+            os.close(target.fd)
+            ticker.stop()
+        result = self._result
+        result.files, result.bytes = files.files_done, files.bytes_done
+        result.renamed += files.renamed
+        result.bytes_by_tier = readers.bytes_by_tier
+        result.chunks_from_other_tiers = readers.chunks_from_others
+        result.seconds = time.monotonic() - self._started
+        return result
+
+    def _check(self) -> None:
+        if self._options.is_cancelled is not None and self._options.is_cancelled():
+            raise RestoreCancelled("restore was cancelled")
+
+    def _trouble(self, path: bytes, trouble: Trouble, detail: str) -> None:
+        counts = self._result.trouble_counts
+        counts[trouble] = counts.get(trouble, 0) + 1
+        found = RestoreTrouble(path, trouble, detail)
+        if len(self._result.troubles) < TROUBLES_KEPT_MAX:
+            self._result.troubles.append(found)
+        if self._options.on_trouble is not None:
+            self._options.on_trouble(found)
+
+    def _progress(self, writing: RestoreWriting, files: TargetFiles) -> Progress:
+        return Progress(
+            files_found=writing.files_found,
+            files_done=files.files_done,
+            bytes_found=writing.bytes_found,
+            bytes_done=files.bytes_done,
+            is_walk_complete=writing.is_complete,
+            problems=sum(self._result.trouble_counts.values()),
+        )
+
+
+def _tiers(repository: Repository, snapshot: Snapshot, names: Sequence[str]) -> list[OpenTier]:
+    """The tiers to read from, best first."""
+    tiers = repository.tiers_with(snapshot)
+    if names:
+        by_name = {tier.name: tier for tier in tiers}
+        return [by_name[name] for name in names if name in by_name] or _nothing(repository)
+    nearest = nearest_first(tiers)
+    if not nearest:
+        return _nothing(repository)
+    remote = [tier for tier in nearest if not tier.store.capabilities.local]
+    if len(remote) == len(nearest) > 1:
+        nearest.sort(key=lambda tier: (not tier.is_ready, _seconds_to_answer(tier)))
+    return nearest
+
+
+def _nothing(repository: Repository) -> list[OpenTier]:
+    raise NoUsableTier("no tier that can be read has the snapshot", tiers=repository.states())
+
+
+def _seconds_to_answer(tier: OpenTier) -> float:
+    started = time.monotonic()
+    try:
+        tier.store.head("config")
+    except RepositoryError:
+        return float("inf")
+    return time.monotonic() - started

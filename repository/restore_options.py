@@ -1,0 +1,87 @@
+"""What a restore is asked for, and what it tells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from repository.progress import Progress
+
+
+class Conflict(StrEnum):
+    """What to do where something is in the way.
+
+    `refuse`: the target has to be absent or empty (or hold what an interrupted restore of the same
+    snapshot left, which is gone on with). `skip`: leave it. `overwrite`: replace it, whole file by whole
+    file. `rename`: restore beside it, under a name with the snapshot's id.
+    """
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+    OVERWRITE = "overwrite"
+    RENAME = "rename"
+
+
+class Trouble(StrEnum):
+    """Why an entry is not as it was."""
+
+    DAMAGED = "damaged"  # no tier has all of its bytes; what there is, is beside it as `….incomplete`
+    HOSTILE_NAME = "hostile-name"  # a name that would lead out of its folder: not restored
+    NOT_CREATED = "not-created"  # the system refused; `detail` is its word
+    ATTRIBUTES = "attributes"  # bytes are whole; owner or extended attributes were refused
+    NOT_SAVED = "not-saved"  # could not be read when the backup was made
+    SKIPPED = "skipped"  # something was in the way, and was to be left
+
+
+class RestoreTrouble(NamedTuple):
+    """One entry and what is wrong with it. `path` is relative to the snapshot's root."""
+
+    path: bytes
+    trouble: Trouble
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions:
+    """How one restore is made.
+
+    `globs`: see `path_filter`; none wants all. `tiers`: names of tiers to read from, in this order; none
+    means every tier that has the snapshot, nearest first. `sparse`: holes become holes again. `verify`: read
+    everything back from the target when it is written. `workers`: 0 for one per core (more for remote tiers).
+    """
+
+    globs: tuple[bytes | str, ...] = ()
+    conflict: Conflict = Conflict.REFUSE
+    tiers: tuple[str, ...] = ()
+    sparse: bool = True
+    verify: bool = False
+    workers: int = 0
+    on_progress: Callable[[Progress], None] | None = None
+    on_trouble: Callable[[RestoreTrouble], None] | None = None
+    is_cancelled: Callable[[], bool] | None = None
+
+
+@dataclass(slots=True)
+class RestoreResult:
+    """What was restored. `bytes` are those of files; `bytes_by_tier` those of packs that were read.
+
+    `troubles` are bounded, `trouble_counts` count all.
+    """
+
+    files: int = 0
+    folders: int = 0
+    others: int = 0
+    bytes: int = 0
+    resumed_files: int = 0
+    renamed: int = 0
+    troubles: list[RestoreTrouble] = field(default_factory=list)
+    trouble_counts: dict[Trouble, int] = field(default_factory=dict)
+    bytes_by_tier: dict[str, int] = field(default_factory=dict)
+    chunks_from_other_tiers: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every byte that the snapshot has of what was asked for is there."""
+        lost = (Trouble.DAMAGED, Trouble.HOSTILE_NAME, Trouble.NOT_CREATED)
+        return not any(self.trouble_counts.get(trouble) for trouble in lost)
