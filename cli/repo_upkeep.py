@@ -237,9 +237,8 @@ def _say_caught_up(name: str, result: CatchUpResult) -> None:
     if not result.copied_packs and not result.snapshots and result.is_complete:
         say(f"{name}: has everything")
         return
-    say(
-        f"{name}: {result.copied_packs:,} packs ({size(result.copied_bytes)}) and {len(result.snapshots):,} snapshots copied"
-    )
+    amount = f"{result.copied_packs:,} packs ({size(result.copied_bytes)})"
+    say(f"{name}: {amount} and {len(result.snapshots):,} snapshots copied")
     for pack_id in result.lost_packs:
         say(f"  no tier has pack {pack_id.hex()} whole")
     for snapshot_id in result.left_out:

@@ -1,0 +1,71 @@
+"""The repository side by side with restic: `python -m benchmarks.repository_bench` measures the whole table.
+
+`--quick` is a twentieth of the sizes and one round, in under two minutes, for continuous integration: it shows
+that every row runs, and says nothing about speed. `--rows` picks rows, `--scale` sizes, `--rounds` how
+often each contestant runs. The full run writes its table, JSON and plot to `docs/figures/`.
+
+Exit code 0: every floor was met (with `--quick`: every row ran); 1: one was not; 2: usage.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import rows_files, rows_postgres, rows_scale
+from benchmarks.bench import Bench, NoRoom
+from benchmarks.contestants import Restic
+from benchmarks.corpora import DEFAULT_WORK
+from benchmarks.report import Report, plot
+
+ROWS = {**rows_files.ROWS, **rows_postgres.ROWS, **rows_scale.ROWS}
+_FIGURES = Path("docs/figures")
+_QUICK_SCALE = 0.05
+
+
+def main() -> int:
+    """Measure, print, write."""
+    arguments = _arguments()
+    bench = Bench(arguments.work, arguments.scale, arguments.rounds)
+    report = Report(arguments.scale, arguments.rounds, Restic().version(), facts=bench.facts)
+    for name in arguments.rows:
+        started = time.perf_counter()
+        print(f"== {name}: {ROWS[name].summary}", flush=True)
+        try:
+            for figure in ROWS[name].measure(bench):
+                report.figures.append(figure)
+                print(f"  → {figure.work}: {figure.got:.2f} {figure.unit} {figure.verdict}", flush=True)
+        except NoRoom as reason:
+            report.facts[f"left out: {name}"] = str(reason)
+            print(f"  left out: {reason}", flush=True)
+        print(f"  {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"\n{report.table()}\n")
+    if arguments.output is not None:
+        report.write_json(arguments.output / "repository-bench.json")
+        (arguments.output / "repository-bench.md").write_text(report.table() + "\n")
+        plot(report.figures, arguments.output / "repository-bench.svg")
+        print(f"written to {arguments.output}/repository-bench.{{json,md,svg}}")
+    return 0 if arguments.quick or report.is_met else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.repository_bench", description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", nargs="+", choices=sorted(ROWS), metavar="ROW", help=f"of: {', '.join(ROWS)}")
+    parser.add_argument("--scale", type=float, help="1 is the size that the floors are for")
+    parser.add_argument("--rounds", type=int, help="runs of each contestant per figure (default 3)")
+    parser.add_argument("--quick", action="store_true", help="small, one round, nothing written")
+    parser.add_argument(
+        "--work", type=Path, default=DEFAULT_WORK, help=f"corpora and disk runs (default {DEFAULT_WORK})"
+    )
+    parser.add_argument("--output", type=Path, help=f"where JSON, table and plot go (full run: {_FIGURES})")
+    arguments = parser.parse_args()
+    is_whole = arguments.rows is None and arguments.scale is None and not arguments.quick
+    arguments.rows = arguments.rows or [name for name, row in ROWS.items() if row.quick or not arguments.quick]
+    arguments.scale = arguments.scale or (_QUICK_SCALE if arguments.quick else 1.0)
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else 3)
+    arguments.output = arguments.output or (_FIGURES if is_whole else None)
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())
