@@ -180,6 +180,8 @@ class Supervisor:
         silent_since: float | None = None
         while True:
             reason = await _ask(part.probe)
+            if self._stopping.is_set():
+                return
             now = time.monotonic()
             if reason is None or isinstance(reason, Degraded):
                 if not state.condition.is_up:

@@ -1,0 +1,196 @@
+"""The embedded stack as a person meets it: up, status, token, logs, down, and what happens when parts die."""
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import STACK_RUNNING
+from deploy.stack.account import Account, database_account
+from deploy.stack.process_identity import ProcessIdentity
+from tests.support.eventually import eventually
+from tests.support.stack import Platform
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+PARTS = [
+    "postgres",
+    "nats",
+    "s3-cloud-primary",
+    "s3-cloud-secondary",
+    "s3-offsite",
+    "config",
+    "executor",
+    "executor-worker",
+    "gateway",
+]
+READY_SECONDS_MAX = 60.0
+"""The promise is 15 s on a machine of its own (`make bench-spine` holds it to that); a test shares its cores."""
+
+
+async def test_platform_comes_up_serves_and_goes_down(unstarted_platform: Platform) -> None:
+    """From nothing to a served request with a token of the CLI, and down again without a trace of a process."""
+    platform = unstarted_platform
+    state = await platform.start()
+    assert state.ready_seconds is not None
+    assert state.ready_seconds < READY_SECONDS_MAX
+    assert [part.name for part in state.parts] == PARTS
+
+    code, status = platform.status()
+    assert (code, status["condition"]) == (0, "ready")
+    assert {part["condition"] for part in status["parts"]} == {"ready"}
+    assert "executor-worker" in platform.command("status").stdout
+
+    token = platform.command("token", "--role", "viewer").stdout.strip()
+    async with platform.client() as client:
+        answer = await client.get("/api/backup/status", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200
+        assert (await client.get("/health/ready", headers={})).status_code == 200
+    assert "wedsync-backup token --role operator" in platform.output()
+    assert "started" in platform.command("logs", "executor", "--lines", "5").stdout
+
+    done = platform.command("down")
+    assert done.returncode == 0
+    assert "has stopped" in done.stdout
+    assert platform.process is not None
+    assert platform.process.wait(10) == 0
+    assert not any(part.process is not None and part.process.is_alive() for part in state.parts)
+    assert platform.status()[0] == 8
+    assert platform.command("down").stdout == "No platform runs in this home.\n"
+
+
+async def test_second_start_finds_everything_and_a_new_port_where_one_was_taken(unstarted_platform: Platform) -> None:
+    """A port that somebody else has taken meanwhile is chosen anew; all others, all keys and all data stay."""
+    platform = unstarted_platform
+    await platform.start()
+    before = dict(platform.layout.remembered.ports)
+    secrets = platform.layout.secrets_file.read_bytes()
+    token = platform.token("viewer")
+    assert platform.stop() == 0
+
+    taken = {name: before[name] for name in ("gateway", "postgres", "s3.offsite.s3", "s3.offsite.master", "nats")}
+    listeners = [socket.create_server(("127.0.0.1", port)) for port in taken.values()]
+    try:
+        await platform.start()
+    finally:
+        for listener in listeners:
+            listener.close()
+    after = platform.layout.remembered.ports
+    assert {name for name in before if before[name] != after[name]} == set(taken)
+    assert platform.layout.secrets_file.read_bytes() == secrets
+    async with platform.client() as client:
+        answer = await client.get("/api/backup/status", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200
+
+
+async def test_second_up_on_a_home_is_refused(own_platform: Platform) -> None:
+    """A home has one supervisor; the refusal names its process and what to do."""
+    for words in (("up",), ("up", "--detach")):
+        refused = own_platform.command(*words)
+        assert refused.returncode != 0
+        assert STACK_RUNNING.code in refused.stderr
+        assert "wedsync-backup down" in refused.stderr
+    assert own_platform.process is not None
+    assert str(own_platform.process.pid) in own_platform.command("up").stderr
+    assert own_platform.status()[0] == 0
+
+
+@pytest.mark.parametrize("part", ["gateway", "config", "executor", "executor-worker", "postgres", "nats", "s3-offsite"])
+async def test_part_that_is_killed_comes_back_and_the_platform_with_it(own_platform: Platform, part: str) -> None:
+    """Kill -9 of any part: it is started anew, and all parts are ready again without anybody's help."""
+    before = own_platform.kill(part)
+    await own_platform.restarted(part, before)
+
+    def all_ready() -> bool:
+        state = own_platform.state()
+        return state is not None and state.condition == "ready"
+
+    await eventually(all_ready, within=60)
+    assert own_platform.part(part).restarts == 1
+    async with own_platform.client("viewer") as client:
+        assert (await client.get("/api/backup/status")).status_code == 200
+
+
+async def test_parts_die_with_the_supervisor_and_the_next_start_works(own_platform: Platform) -> None:
+    """Kill -9 of the supervisor: no part is left, status says so, and the next start takes over the home."""
+    state = own_platform.state()
+    assert state is not None
+    assert own_platform.process is not None
+    own_platform.process.kill()
+    own_platform.process.wait()
+    # At once, while the servers are still closing their files: it waits for them instead of running beside them.
+    await own_platform.start()
+    assert not any(part.process is not None and part.process.is_alive() for part in state.parts)
+    assert own_platform.status()[0] == 0
+
+
+async def test_everything_listens_on_loopback_alone(own_platform: Platform) -> None:
+    """No part can be reached from another machine."""
+    state = own_platform.state()
+    assert state is not None
+    inodes: set[str] = set()
+    for part in state.parts:
+        assert part.process is not None
+        for descriptor in os.scandir(f"/proc/{part.process.pid}/fd"):
+            try:
+                target = str(Path(descriptor.path).readlink())
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    listening = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(table) as lines:
+            next(lines)
+            listening += [line.split() for line in lines]
+    own = [row for row in listening if row[3] == "0A" and row[9] in inodes]
+    assert len(own) > 30
+    assert {row[1].partition(":")[0] for row in own} == {"0100007F"}
+
+
+async def test_secrets_are_nobody_else_s_to_read(own_platform: Platform) -> None:
+    """Keys, configuration, logs and data lie below a home that others cannot enter, and no secret is in a log."""
+    layout = own_platform.layout
+    assert stat.S_IMODE(layout.home.stat().st_mode) == 0o700
+    for folder in (layout.keys, layout.config, layout.run, layout.logs):
+        for path in [folder, *folder.rglob("*")]:
+            assert stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0, path
+    from deploy.stack.secrets import read_secrets
+
+    secrets = read_secrets(layout)
+    hidden = [secrets.postgres_admin, *secrets.postgres_roles.values()]
+    hidden += [credentials.secret_access_key for credentials in secrets.s3.values()]
+    hidden += [path.read_text() for path in layout.nats_seeds.iterdir()]
+    written = "".join(path.read_text(errors="replace") for path in layout.logs.iterdir()) + own_platform.output()
+    for part in PARTS:
+        with open(f"/proc/{own_platform.pid(part)}/cmdline", errors="replace") as line:
+            written += line.read()
+    assert not [secret[:4] for secret in hidden if secret.strip() in written]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give Postgres another user")
+async def test_database_does_not_run_as_root(own_platform: Platform) -> None:
+    """Postgres runs as the unprivileged account, below a home that this account cannot enter."""
+    account = database_account(os.environ)
+    assert isinstance(account, Account)
+    assert not account.can_execute_below(own_platform.home)
+    assert os.stat(f"/proc/{own_platform.pid('postgres')}").st_uid == account.uid
+
+
+async def test_supervisor_that_is_asked_twice_kills(own_platform: Platform) -> None:
+    """A second Ctrl-C does not wait for anybody."""
+    import signal
+
+    stuck = own_platform.part("executor").process
+    assert stuck is not None
+    assert stuck.send(signal.SIGSTOP)
+    assert own_platform.process is not None
+    supervisor = ProcessIdentity.of(own_platform.process.pid)
+    assert supervisor is not None
+    assert supervisor.send(signal.SIGINT)
+    await eventually(lambda: "stopping; once more to kill" in own_platform.output())
+    assert supervisor.send(signal.SIGINT)
+    assert own_platform.process.wait(20) == 0
+    assert not stuck.is_alive()
