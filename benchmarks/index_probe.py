@@ -7,6 +7,7 @@ needs is counted.
 
 import argparse
 import json
+import mmap
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from benchmarks.seeded import Seeded
 from repository.format import Compression, ContentClass, FrameEntry, FrameHeader
 from repository.index import Index
-from repository.index_segment import Segment, in_mapped_file
+from repository.index_segment import Segment
 
 _CHUNKS_PER_FRAME = 8
 _FRAMES_PER_PACK = 32
@@ -57,7 +58,7 @@ def search(folder: Path) -> dict[str, float]:
     """Lookups of chunks that are there and of chunks that are not, one thread."""
     paths = sorted(folder.iterdir())
     per_pack = _CHUNKS_PER_FRAME * _FRAMES_PER_PACK
-    chunks = sum(Segment(in_mapped_file(path.read_bytes())).rows for path in paths)
+    chunks = sum(Segment(_mapped(path)).rows for path in paths)
     there: list[bytes] = []
     for number in Seeded("picks").integers(_LOOKUPS // per_pack, chunks // per_pack).tolist():
         ids = bytes(Seeded("chunks", number).bytes(32 * per_pack))
@@ -66,7 +67,7 @@ def search(folder: Path) -> dict[str, float]:
     absent = [others[at : at + 32] for at in range(0, len(others), 32)]
     # What was made until here would be counted otherwise: the index is opened last.
     before = _memory()
-    index = Index([Segment(in_mapped_file(path.read_bytes())) for path in paths])
+    index = Index([Segment(_mapped(path)) for path in paths])
     found = _rate(index, there, expected=True)
     missed = _rate(index, absent, expected=False)
     after = _memory()
@@ -77,6 +78,11 @@ def search(folder: Path) -> dict[str, float]:
         "resident_bytes": after["VmRSS"] - before["VmRSS"],
         "private_bytes": after["RssAnon"] - before["RssAnon"],
     }
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _rate(index: Index, ids: list[bytes], *, expected: bool) -> float:

@@ -37,12 +37,14 @@ _BY_CODE = {
     "snapshot-not-found": ExitCode.NOT_FOUND,
     "source-unreachable": ExitCode.NOT_FOUND,
     "repository-exists": ExitCode.REFUSED,
+    "restore-refused": ExitCode.REFUSED,
     "object-exists": ExitCode.REFUSED,
     "object-locked": ExitCode.REFUSED,
     "tier-access-denied": ExitCode.REFUSED,
     "location-invalid": ExitCode.USAGE,
     "tier-behind": ExitCode.DEGRADED,
     "backup-cancelled": ExitCode.INTERRUPTED,
+    "restore-cancelled": ExitCode.INTERRUPTED,
 }
 
 

@@ -1,0 +1,92 @@
+"""`repo restore`."""
+
+import argparse
+import os
+import sys
+
+from cli.exit_codes import ExitCode
+from cli.output import duration, name_fields, say, say_json, shown, size
+from cli.progress import Reading, display
+from cli.repo_session import interruptible, opened
+from repository.progress import Progress
+from repository.restore import restore as restore_snapshot
+from repository.restore_options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble
+
+LISTED_MAX = 50
+"""Troubles that are shown to a person; a machine gets all that were kept."""
+
+
+def restore(arguments: argparse.Namespace) -> int:
+    """A snapshot, or what of it matches, below the target."""
+    with opened(arguments) as repository, interruptible() as is_cancelled, display(for_machines=arguments.json) as bars:
+        snapshot = repository.find_snapshot(arguments.snapshot)
+        options = RestoreOptions(
+            globs=tuple(os.fsencode(glob) for glob in arguments.globs),
+            conflict=Conflict(arguments.on_conflict),
+            tiers=tuple(arguments.sources),
+            sparse=not arguments.no_sparse,
+            verify=arguments.verify,
+            on_progress=lambda progress: bars.show(_gauges(progress)),
+            is_cancelled=is_cancelled,
+        )
+        result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
+    if arguments.json:
+        say_json(_document(snapshot.id, result))
+    else:
+        _say_result(snapshot.id, result, filtered=bool(arguments.globs))
+    if not result.is_whole:
+        return ExitCode.INCOMPLETE
+    if arguments.globs and not (result.files or result.folders or result.others):
+        return ExitCode.NOT_FOUND
+    return ExitCode.OK
+
+
+def _gauges(progress: Progress) -> dict[str, Reading]:
+    words = f"{progress.files_done:,} files" + (f", {progress.problems:,} problems" if progress.problems else "")
+    total = progress.bytes_found if progress.is_walk_complete else None
+    return {"restored": Reading(progress.bytes_done, total, words)}
+
+
+def _document(snapshot_id: str, result: RestoreResult) -> dict[str, object]:
+    return {
+        "snapshot": snapshot_id,
+        "files": result.files,
+        "folders": result.folders,
+        "others": result.others,
+        "bytes": result.bytes,
+        "resumed_files": result.resumed_files,
+        "renamed": result.renamed,
+        "seconds": round(result.seconds, 3),
+        "is_whole": result.is_whole,
+        "bytes_by_tier": result.bytes_by_tier,
+        "chunks_from_other_tiers": result.chunks_from_other_tiers,
+        "troubles": [_trouble_document(each) for each in result.troubles],
+        "trouble_counts": {str(trouble): count for trouble, count in result.trouble_counts.items()},
+    }
+
+
+def _trouble_document(trouble: RestoreTrouble) -> dict[str, object]:
+    return {**name_fields("path", trouble.path), "trouble": str(trouble.trouble), "detail": trouble.detail}
+
+
+def _say_result(snapshot_id: str, result: RestoreResult, *, filtered: bool) -> None:
+    rate = f" ({size(result.bytes / result.seconds)}/s)" if result.seconds > 0 else ""
+    what = "what matches of snapshot" if filtered else "snapshot"
+    amount = f"{result.files:,} files, {size(result.bytes)} in {duration(result.seconds)}{rate}"
+    say(f"{what} {snapshot_id} restored: {amount}")
+    if result.resumed_files:
+        say(f"{result.resumed_files:,} files were there from an interrupted restore")
+    if result.renamed:
+        say(f"{result.renamed:,} entries stand beside what was in the way")
+    for name, count in result.bytes_by_tier.items():
+        say(f"read from {name}: {size(count)}")
+    if result.chunks_from_other_tiers:
+        say(f"{result.chunks_from_other_tiers:,} chunks had to come from another tier: run `repo check --read-data`")
+    if result.trouble_counts:
+        counts = ", ".join(f"{count:,} {trouble}" for trouble, count in result.trouble_counts.items())
+        print(f"{counts}:", file=sys.stderr)
+        for trouble in result.troubles[:LISTED_MAX]:
+            print(f"  {shown(trouble.path)}: {trouble.trouble} {trouble.detail}".rstrip(), file=sys.stderr)
+        left = sum(result.trouble_counts.values()) - min(len(result.troubles), LISTED_MAX)
+        if left:
+            print(f"  and {left:,} more", file=sys.stderr)
