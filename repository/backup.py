@@ -316,7 +316,7 @@ class _Backup:
                 unchanged_files=walked.unchanged_files,
                 chunks=total.chunks,
                 new_chunks=total.new_chunks,
-                source_bytes=total.source_bytes - counts[ContentClass.TREE].source_bytes + walked.unchanged_bytes,
+                source_bytes=walked.bytes + self._pipeline.size_changes,
                 new_bytes=total.new_bytes,
                 stored_bytes=total.stored_bytes,
             ),

@@ -120,6 +120,9 @@ class Pipeline:
         self.seed = chunker_seed(session.keys)
         longest = max(parameters.maximum, BLOCK_LENGTH)
         self.blocks = BoundedPool(workers + 1, BLOCK_LENGTH + longest)
+        self.size_changes = 0
+        """Bytes by which files turned out longer (or shorter, or unreadable) than the walker was told."""
+        self._lock = threading.Lock()
         self.workers = [Worker(self) for _ in range(workers)]
         self._threads: list[threading.Thread] = []
 
@@ -165,6 +168,7 @@ class Pipeline:
             extra = self.extra_kept(extra)
         if row[7] > 1:
             self.links.resolve(row, content, extra)
+        self._note_size(page.rows[number], row[3])
         page.rows[number] = row
         page.contents[number] = content
         if extra is not None:
@@ -179,11 +183,18 @@ class Pipeline:
             instead = self.links.abandon(row)
             if instead is not None:
                 self.queue.put_first(LargeFile(*instead))
+        self._note_size(row, 0)
         if problem.reason is Reason.VANISHED:
             page.rows[number] = None
         else:
             page.extras[number] = Extra(flags=int(Flag.UNREADABLE))
         self.tree.done(page)
+
+    def _note_size(self, announced: Row | None, size: int) -> None:
+        change = size - max(announced[3], 0) if announced is not None else size
+        if change:
+            with self._lock:
+                self.size_changes += change
 
     def extra_kept(self, extra: Extra | None) -> Extra | None:
         """The extra as it goes into a page: many extended attributes become a chunk of their own."""
