@@ -74,17 +74,17 @@ class S3Connection:
 
         with self.throttle.request():
             for is_renewed in (False, True):
-                client = self._current_client()
+                client = None
                 try:
+                    client = self._current_client()
                     return attempt(client)
                 except FAILURES as failure:
                     error = translated(failure, tier=self.name, key=key)
-                    if isinstance(error, CredentialsExpired):
-                        if is_renewed:
-                            raise AccessDenied("the credentials have expired", tier=self.name) from failure
-                        self._forget(client)
-                        continue
-                    raise error from failure
+                    if not isinstance(error, CredentialsExpired):
+                        raise error from failure
+                    if is_renewed or client is None:
+                        raise AccessDenied("the credentials have expired", tier=self.name) from failure
+                    self._forget(client)
         raise AssertionError("unreachable")
 
     def _current_client(self) -> "S3Client":

@@ -1,0 +1,321 @@
+"""What a tier in an S3 bucket promises beyond the common contract, against a real server."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from repository.errors import AccessDenied, LocationInvalid, Locked, ObjectMissing, RepositoryError
+from repository.tiers.location import open_tier, s3_options
+from repository.tiers.port import ObjectStore
+from repository.tiers.retry import RetryPolicy
+from repository.tiers.s3 import S3ObjectStore
+from repository.tiers.s3_options import S3Credentials, credentials_from_environment
+from tests.support.s3_server import S3Server
+
+IMPATIENT = RetryPolicy(budget_seconds=2.0, first_wait_seconds=0.02, longest_wait_seconds=0.2)
+BODY = bytes(range(256)) * 300
+
+
+@pytest.fixture
+def open_bucket(s3_server: S3Server) -> Iterator[Callable[..., ObjectStore]]:
+    """Opens a tier in a bucket, with the credentials that may do everything."""
+    opened: list[ObjectStore] = []
+
+    def open_bucket(bucket: str, prefix: str = "tier", *, environment: str = "all", **options: str) -> ObjectStore:
+        variables = s3_server.environment if environment == "all" else s3_server.reader_environment
+        credentials = credentials_from_environment(variables)
+        store = open_tier(s3_server.url(bucket, prefix, **options), credentials=credentials, retry=IMPATIENT)
+        opened.append(store)
+        return store
+
+    yield open_bucket
+    for store in opened:
+        store.close()
+
+
+def digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
+
+
+def test_s3_tier_says_what_its_bucket_can_do(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:
+    """Locks and versions are found by asking the bucket."""
+    for versions, locks in ((False, False), (True, False), (True, True)):
+        bucket = s3_server.shared_bucket(versions=versions and not locks, locks=locks)
+        found = open_bucket(bucket).capabilities
+        assert (found.versions, found.locks, found.local) == (versions, locks, False)
+
+
+def test_s3_tier_keeps_to_its_prefix(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:
+    """Tiers with other prefixes in one bucket do not see each other, also where one prefix begins like the other."""
+    bucket = s3_server.shared_bucket()
+    one, other, whole = open_bucket(bucket, "keep/a"), open_bucket(bucket, "keep/ab"), open_bucket(bucket, "")
+    one.put("x", b"one")
+    other.put("y", b"other")
+    assert [info.key for info in one.list("")] == ["x"]
+    assert [info.key for info in other.list("")] == ["y"]
+    assert whole.get("keep/a/x") == b"one"
+    assert one.head("y") is None
+
+
+@pytest.mark.parametrize("locks", [False, True])
+def test_s3_tier_looks_through_delete_markers(
+    s3_server: S3Server, open_bucket: Callable[..., ObjectStore], locks: bool
+) -> None:
+    """An object that somebody else deleted from a bucket with versions is still read, found and listed."""
+    bucket = s3_server.shared_bucket(versions=not locks, locks=locks)
+    store = open_bucket(bucket, f"markers-{locks}")
+    store.put("packs/aa/x", BODY, sha256=digest(BODY))
+    store.put("packs/aa/y", BODY)
+    store.put("packs/ab/z", BODY)
+    client = s3_server.client()
+    for key in ("packs/aa/x", "packs/ab/z"):
+        for _ in range(2):
+            client.delete_object(Bucket=bucket, Key=f"markers-{locks}/{key}")
+    assert store.get("packs/aa/x") == BODY
+    assert store.get_range("packs/aa/x", -10, 10) == BODY[-10:]
+    found = store.head("packs/aa/x")
+    assert found is not None
+    assert (found.size, found.sha256) == (len(BODY), digest(BODY))
+    assert [info.key for info in store.list("packs/")] == ["packs/aa/x", "packs/aa/y", "packs/ab/z"]
+    assert [info.key for info in store.list("packs/", after="packs/aa/x")] == ["packs/aa/y", "packs/ab/z"]
+    assert [info.size for info in store.list("packs/ab/")] == [len(BODY)]
+    store.delete("packs/aa/x")
+    assert store.head("packs/aa/x") is None
+    with pytest.raises(ObjectMissing):
+        store.get("packs/aa/x")
+    left = client.list_object_versions(Bucket=bucket, Prefix=f"markers-{locks}/packs/aa/x")
+    assert not left.get("Versions")
+    assert not left.get("DeleteMarkers")
+
+
+def test_s3_tier_extends_the_lock_of_a_hidden_object(
+    s3_server: S3Server, open_bucket: Callable[..., ObjectStore]
+) -> None:
+    """The lock of an object below a delete marker is extended like any other."""
+    bucket = s3_server.shared_bucket(locks=True)
+    store = open_bucket(bucket, "hidden-lock")
+    start = store.now().replace(microsecond=0)
+    store.put("x", BODY, lock_until=start + timedelta(seconds=500))
+    s3_server.client().delete_object(Bucket=bucket, Key="hidden-lock/x")
+    store.extend_lock("x", start + timedelta(seconds=900))
+    found = store.head("x")
+    assert found is not None
+    assert found.lock_until == start + timedelta(seconds=900)
+
+
+def test_s3_originals_show_what_was_written(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:
+    """After somebody overwrote and deleted everything, `originals` reads what was there before, and only reads."""
+    bucket = s3_server.shared_bucket(versions=True)
+    store = open_bucket(bucket, "originals")
+    named = f"packs/aa/{digest(BODY).hex()}"
+    # The pack was damaged when it was first written, and repaired: not the oldest version is the right one.
+    store.put(named, BODY[:-1] + b"?")
+    store.put(named, BODY, sha256=digest(BODY))
+    store.put("config", b"the config")
+    store.put("log/1", b"once")
+    client = s3_server.client()
+    for key in (named, "config"):
+        client.put_object(Bucket=bucket, Key=f"originals/{key}", Body=b"pay us")
+        client.delete_object(Bucket=bucket, Key=f"originals/{key}")
+        client.put_object(Bucket=bucket, Key=f"originals/{key}", Body=b"pay us more")
+    client.put_object(Bucket=bucket, Key="originals/later", Body=b"x")
+    client.delete_object(Bucket=bucket, Key="originals/later")
+    assert store.get(named) == b"pay us more"
+
+    found = store.originals()
+    by_address = open_bucket(bucket, "originals", originals="1")
+    assert found is not None
+    for view in (found, by_address):
+        assert view.get(named) == BODY
+        assert view.get_range(named, 5, 20) == BODY[5:25]
+        assert view.get_range(named, -5, 5) == BODY[-5:]
+        assert view.get("config") == b"the config"
+        assert view.get("log/1") == b"once"
+        assert view.get("later") == b"x"
+        assert {info.key: info.size for info in view.list("")} == {
+            named: len(BODY),
+            "config": 10,
+            "log/1": 4,
+            "later": 1,
+        }
+        looked_at = view.head(named)
+        assert looked_at is not None
+        assert looked_at.sha256 == digest(BODY)
+        assert view.head("missing") is None
+        with pytest.raises(ObjectMissing):
+            view.get("missing")
+        for change in (
+            lambda view=view: view.put("x", b"x"),
+            lambda view=view: view.delete("config"),
+            lambda view=view: view.extend_lock("config", view.now()),
+        ):
+            with pytest.raises(AccessDenied):
+                change()
+        view.close()
+    assert store.get("log/1") == b"once"
+
+
+def test_s3_originals_are_not_to_be_had_without_versions(
+    s3_server: S3Server, open_bucket: Callable[..., ObjectStore]
+) -> None:
+    """A bucket that keeps no versions has no originals, and an address that asks for them says so."""
+    bucket = s3_server.shared_bucket()
+    assert open_bucket(bucket).originals() is None
+    with pytest.raises(LocationInvalid):
+        open_bucket(bucket, originals="1")
+
+
+def test_s3_tier_finds_versions_beyond_a_page(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:
+    """An object with more versions than a page holds is deleted whole, and listed once."""
+    bucket = s3_server.shared_bucket(versions=True)
+    store = open_bucket(bucket, "many-versions")
+    assert isinstance(store, S3ObjectStore)
+    for number in range(7):
+        store.put("x", b"%d" % number)
+        store.put(f"y/{number}", b"1")
+    pages = store._versions.pages
+
+    def small_pages(prefix: str, *, after: str = "") -> Iterator[object]:
+        store._connection.call(
+            lambda client: client.meta.events.register(
+                "before-parameter-build.s3.ListObjectVersions",
+                lambda params, **_: params.update(MaxKeys=3),
+                unique_id="p",
+            )
+        )
+        return pages(prefix, after=after)
+
+    store._versions.pages = small_pages  # type: ignore[method-assign]
+    assert [(info.key, info.size) for info in store.list("")] == [("x", 1), *((f"y/{n}", 1) for n in range(7))]
+    assert store._versions.original("many-versions/x") is not None
+    assert len(store._versions.of("many-versions/x")) == 7
+    store.delete("x")
+    assert [info.key for info in store.list("x")] == []
+
+
+def test_s3_tier_with_a_legal_hold_is_locked(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:
+    """An object under legal hold is not deleted, and the error says that it is locked."""
+    bucket = s3_server.shared_bucket(locks=True)
+    store = open_bucket(bucket, "hold")
+    store.put("x", BODY)
+    client = s3_server.client()
+    client.put_object_legal_hold(Bucket=bucket, Key="hold/x", LegalHold={"Status": "ON"})
+    with pytest.raises(Locked):
+        store.delete("x")
+    client.put_object_legal_hold(Bucket=bucket, Key="hold/x", LegalHold={"Status": "OFF"})
+    store.delete("x")
+    assert store.head("x") is None
+
+
+def test_s3_tier_reads_with_credentials_that_may_only_read(
+    s3_server: S3Server, open_bucket: Callable[..., ObjectStore]
+) -> None:
+    """Everything that a restore needs works with a reader's credentials; writing is refused with a hint."""
+    for locks in (False, True):
+        bucket = s3_server.shared_bucket(locks=locks)
+        open_bucket(bucket, "reader").put("packs/x", BODY)
+        reader = open_bucket(bucket, "reader", environment="reader")
+        assert reader.get("packs/x") == BODY
+        assert reader.get_range("packs/x", 3, 4) == BODY[3:7]
+        assert [info.key for info in reader.list("")] == ["packs/x"]
+        assert reader.head("missing") is None
+        assert reader.capabilities is not None
+        for refused in (
+            lambda reader=reader: reader.put("y", b"1"),
+            lambda reader=reader: reader.put("y", b"1", if_absent=True, lock_until=reader.now()),
+            lambda reader=reader: reader.delete("packs/x"),
+        ):
+            with pytest.raises(AccessDenied) as caught:
+                refused()
+            assert caught.value.hint
+
+
+def test_s3_tier_passes_the_storage_class(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:
+    """New objects get the storage class of the address."""
+    bucket = s3_server.shared_bucket()
+    store = open_bucket(bucket, "class", **{"storage-class": "STANDARD_IA"})
+    assert isinstance(store, S3ObjectStore)
+    sent = []
+    store._connection.call(
+        lambda client: client.meta.events.register("before-call.s3.PutObject", lambda params, **_: sent.append(params))
+    )
+    store.put("x", BODY, sha256=digest(BODY))
+    headers = {str(name).lower(): value for name, value in sent[0]["headers"].items()}
+    assert headers["x-amz-storage-class"] == "STANDARD_IA"
+    assert headers["x-amz-checksum-sha256"]
+    assert "x-amz-checksum-crc32" not in headers
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"bucket": "no-such-bucket"}, LocationInvalid),
+        ({"credentials": lambda: S3Credentials("NOBODY00000000000000", "wrong")}, AccessDenied),
+        ({"credentials": credentials_from_environment({})}, AccessDenied),
+        ({"region": "not a region!"}, LocationInvalid),
+    ],
+    ids=["bucket", "key", "no-key", "region"],
+)
+def test_s3_tier_says_what_is_wrong_with_its_address(
+    s3_server: S3Server, wrong: dict[str, object], error: type[RepositoryError]
+) -> None:
+    """A wrong bucket, key or region is an error for the operator at once, without waiting for it to pass."""
+    options, _ = s3_options(
+        s3_server.url(s3_server.shared_bucket(), "wrong"),
+        credentials=credentials_from_environment(s3_server.environment),
+        retry=RetryPolicy(budget_seconds=1000, first_wait_seconds=100, longest_wait_seconds=100),
+    )
+    store = S3ObjectStore(replace(options, **wrong))  # type: ignore[arg-type]
+    calls: list[Callable[[], object]] = [
+        lambda: store.get("x"),
+        lambda: store.put("x", b"1", if_absent=True),
+        lambda: list(store.list("")),
+        lambda: store.delete("x"),
+    ]
+    for call in calls:
+        with pytest.raises(error) as caught:
+            call()
+        assert "wrong" not in str(caught.value.context)
+    store.close()
+
+
+def test_s3_tier_asks_for_new_credentials_when_they_have_expired(s3_server: S3Server) -> None:
+    """A provider is asked again when the server says that a session has expired."""
+    from botocore.exceptions import ClientError
+
+    asked = []
+
+    def provide() -> S3Credentials:
+        asked.append(1)
+        return credentials_from_environment(s3_server.environment)()
+
+    options, _ = s3_options(s3_server.url(s3_server.shared_bucket(), "expiry"), credentials=provide, retry=IMPATIENT)
+    store = S3ObjectStore(options)
+    expired = ClientError({"Error": {"Code": "ExpiredToken"}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "PutObject")
+    failures = [expired]
+
+    def attempt(client: object) -> str:
+        if failures:
+            raise failures.pop()
+        return "done"
+
+    assert store._connection.call(attempt) == "done"
+    assert len(asked) == 2
+    failures += [expired, expired]
+    with pytest.raises(AccessDenied):
+        store._connection.call(attempt)
+    store.close()
+
+
+def test_s3_tier_is_loaded_without_its_library() -> None:
+    """Nothing loads boto3 before the first call: the command line has to start fast."""
+    program = (
+        "import sys; from repository.tiers.location import open_tier; open_tier('s3://bucket/p');"
+        "sys.exit(any(name.startswith(('boto', 'urllib3')) for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
