@@ -1,0 +1,94 @@
+"""A proxy before Postgres that loses one commit, on its way there or its answer on the way back."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum, auto
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+
+class Lose(Enum):
+    """What is lost, with the connection."""
+
+    REQUEST = auto()
+    ANSWER = auto()
+
+
+class CommitProxy:
+    """Passes everything on, but for the next commits that `lose` names."""
+
+    def __init__(self, port: int) -> None:
+        self._upstream = port
+        self._server: asyncio.Server | None = None
+        self.lose: list[Lose] = []
+        self.lost = 0
+
+    def dsn(self, dsn: str) -> str:
+        """The same access, through the proxy."""
+        assert self._server is not None
+        parts = {**conninfo_to_dict(dsn), "port": self._server.sockets[0].getsockname()[1]}
+        return make_conninfo(**parts)
+
+    async def listen(self) -> None:
+        """Take connections on a free loopback port."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+
+    async def close(self) -> None:
+        """Take no more."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+        answers = asyncio.create_task(_pump(up_reader, writer))
+        try:
+            while data := await reader.read(65536):
+                if b"COMMIT" in data and self.lose:
+                    await self._break(self.lose.pop(0), data, up_reader, up_writer, answers)
+                    break
+                up_writer.write(data)
+                await up_writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            answers.cancel()
+            for end in (writer, up_writer):
+                end.close()
+
+    async def _break(
+        self,
+        what: Lose,
+        data: bytes,
+        up_reader: asyncio.StreamReader,
+        up_writer: asyncio.StreamWriter,
+        answers: "asyncio.Task[None]",
+    ) -> None:
+        self.lost += 1
+        if what is Lose.ANSWER:
+            answers.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await answers
+            up_writer.write(data)
+            await up_writer.drain()
+            await up_reader.read(1)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def commit_proxy(port: int) -> AsyncIterator[CommitProxy]:
+    """A listening proxy before the server on a port."""
+    proxy = CommitProxy(port)
+    await proxy.listen()
+    try:
+        yield proxy
+    finally:
+        await proxy.close()
