@@ -68,7 +68,9 @@ def assemble(settings: GatewaySettings) -> Process:
     """All parts of a gateway, wired."""
     clock, ids = SystemClock(), TimeOrderedIds()
     dsn, schema = settings.postgres_dsn, settings.postgres_schema
-    telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint)
+    telemetry = Telemetry(
+        SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio
+    )
     health = Health(SERVICE)
     connection = connection_of(settings, telemetry, health)
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
@@ -139,7 +141,7 @@ def assemble(settings: GatewaySettings) -> Process:
         PoolPart(pool),
         connection,
         keys,
-        Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE),
+        Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, registry=telemetry.registry),
         Background("projector", projector.run, check=projector.check),
         Background("feed", feed.run, check=feed.check),
         progress,

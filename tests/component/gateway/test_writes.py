@@ -1,0 +1,180 @@
+"""Writes: one request event each, answered by its owner, told in the right way."""
+
+import asyncio
+
+import pytest
+
+from chassis.ids import new_id
+from contracts import errors
+from contracts.envelope import decode_data
+from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
+from tests.support.eventually import eventually
+from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
+
+pytestmark = pytest.mark.stack
+
+CONFIGURATIONS = "/api/backup/configurations"
+EXECUTE = "/api/backup/execute"
+
+
+async def test_configuration_is_created_with_201_and_its_place(gateway: RunningGateway) -> None:
+    """A write waits for the fact that answers it, and shows the resource as it is in force."""
+    async with gateway.http("owner") as http:
+        answer = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers={"Idempotency-Key": new_id()})
+        assert answer.status_code == 201
+        created = answer.json()
+        assert answer.headers["location"] == f"{CONFIGURATIONS}/{created['id']}"
+        assert answer.headers["etag"] == '"1"'
+        assert created["name"] == NEW_CONFIGURATION["name"]
+        assert created["sourceIdentifier"] == "2027/meyer"
+        assert created["weddingDate"] == "2027-06-12"
+        assert created["createdBy"] == "user:someone"
+        assert created["health"] == "never-run"
+        shown = await http.get(answer.headers["location"])
+        assert shown.json() == created
+        assert shown.headers["etag"] == '"1"'
+
+
+async def test_personal_fields_leave_the_gateway_sealed(gateway: RunningGateway) -> None:
+    """Names, paths and dates are in no event in the clear."""
+    async with gateway.http("owner") as http:
+        await gateway.create_configuration(http)
+    (envelope,) = gateway.owners.asked
+    event = decode_data(envelope)
+    assert isinstance(event, ConfigurationSubmitted)
+    text = bytes(envelope.data).decode()
+    for secret in ("Meyer", "2027/meyer", "2027-06-12"):
+        assert secret not in text
+    assert event.evidence.roles == ("owner",)
+    assert event.evidence.token_id
+
+
+async def test_execution_is_accepted_with_202_and_the_run(gateway: RunningGateway) -> None:
+    """POST execute answers with the execution, and where it is found."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+        answer = await http.post(
+            EXECUTE, json={"configurationId": configuration["id"]}, headers={"Idempotency-Key": new_id()}
+        )
+        assert answer.status_code == 202
+        run = answer.json()
+        assert answer.headers["location"] == f"/api/backup/executions/{run['id']}"
+        assert run["state"] == "initializing"
+        assert run["configurationId"] == configuration["id"]
+        assert run["isWeddingCritical"] is True
+        assert run["startedBy"] == "user:someone"
+        assert [tier["state"] for tier in run["tiers"]] == ["pending", "pending"]
+        assert (await http.get(answer.headers["location"])).json() == run
+    event = decode_data(gateway.owners.asked[-1])
+    assert isinstance(event, BackupRequested)
+    assert event.configuration_version == 1
+
+
+async def test_refusal_is_a_problem_with_the_owners_code(gateway: RunningGateway) -> None:
+    """What the owner refuses is told with its code, its field and the request that it is about."""
+    gateway.owners.refuse = errors.CONFIGURATION_NAME_TAKEN.code
+    async with gateway.http("owner") as http:
+        key = new_id()
+        answer = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers={"Idempotency-Key": key})
+        assert answer.status_code == 409
+        assert problem_code(answer) == "configuration-name-taken"
+        problem = answer.json()
+        assert problem["field"] == "name"
+        request = await http.get(f"/api/backup/requests/{problem['context']['request_id']}")
+        assert request.json()["state"] == "refused"
+        assert request.json()["problem"]["code"] == "configuration-name-taken"
+        again = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers={"Idempotency-Key": key})
+        assert problem_code(again) == "configuration-name-taken"
+    assert len(gateway.owners.asked) == 1
+
+
+async def test_same_key_and_body_is_one_request(gateway: RunningGateway) -> None:
+    """However often and however concurrently a write is sent, there is one request and one answer."""
+    headers = {"Idempotency-Key": new_id()}
+    async with gateway.http("owner") as http:
+        sent = [http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers) for _ in range(8)]
+        answers = await asyncio.gather(*sent)
+        later = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers)
+    assert {answer.status_code for answer in (*answers, later)} == {201}
+    assert len({answer.json()["id"] for answer in (*answers, later)}) == 1
+    assert len(gateway.owners.asked) == 1
+
+
+async def test_same_key_with_another_body_is_refused(gateway: RunningGateway) -> None:
+    """A key stands for one body."""
+    headers = {"Idempotency-Key": new_id()}
+    async with gateway.http("owner") as http:
+        await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers)
+        other = await http.post(CONFIGURATIONS, json={**NEW_CONFIGURATION, "name": "Another"}, headers=headers)
+        assert other.status_code == 409
+        assert problem_code(other) == "idempotency-key-reused"
+    async with gateway.http("owner", subject="somebody-else") as http:
+        mine = await http.post(CONFIGURATIONS, json={**NEW_CONFIGURATION, "name": "Another"}, headers=headers)
+        assert mine.status_code == 201
+    assert len(gateway.owners.asked) == 2
+
+
+@pytest.mark.parametrize("key", [None, "", "x" * 201, "naïve"])
+async def test_write_without_usable_key_is_refused(gateway: RunningGateway, key: str | None) -> None:
+    """A write needs a key that can be kept."""
+    headers = {} if key is None else {"Idempotency-Key": key.encode("latin-1")}
+    async with gateway.http("owner") as http:
+        answer = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers)
+    assert problem_code(answer) in {"idempotency-key-missing", "invalid-field"}
+    assert answer.json()["field"] == "Idempotency-Key"
+    assert gateway.owners.asked == []
+
+
+async def test_write_is_pending_when_its_owner_is_slow(gateway: RunningGateway) -> None:
+    """What is not answered in time is in the record, and 202 says where its answer will be."""
+    gateway.owners.is_silent = True
+    headers = {"Idempotency-Key": new_id()}
+    async with gateway.http("owner") as http:
+        answer = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers)
+        assert answer.status_code == 202
+        request = answer.json()
+        assert answer.headers["location"] == f"/api/backup/requests/{request['id']}"
+        assert request["state"] == "pending"
+        (envelope,) = gateway.owners.asked
+        await gateway.owners.answer(envelope, decode_data(envelope))
+
+        async def accepted() -> bool:
+            shown = (await http.get(answer.headers["location"])).json()
+            return bool(shown["state"] == "accepted")
+
+        await eventually(accepted)
+        assert (await http.get(request["resource"])).status_code == 200
+        again = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers)
+        assert again.status_code == 201
+
+
+async def test_write_is_taken_down_when_nats_is_away(gateway: RunningGateway) -> None:
+    """A write is in the record before anything is answered, and is published once NATS is back."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+        await asyncio.to_thread(gateway.nats.stop)
+        answer = await http.post(
+            EXECUTE, json={"configurationId": configuration["id"]}, headers={"Idempotency-Key": new_id()}
+        )
+        assert answer.status_code == 202
+        assert answer.json()["state"] == "pending"
+        await asyncio.to_thread(gateway.nats.start)
+
+        async def accepted() -> bool:
+            shown = (await http.get(answer.headers["location"])).json()
+            return bool(shown["state"] == "accepted")
+
+        await eventually(accepted, within=30)
+
+
+async def test_execution_of_another_organisations_configuration_is_not_found(gateway: RunningGateway) -> None:
+    """Ids of others answer 404, and nothing is asked of anybody."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+    async with gateway.http("owner", organisation="other") as http:
+        answer = await http.post(
+            EXECUTE, json={"configurationId": configuration["id"]}, headers={"Idempotency-Key": new_id()}
+        )
+    assert answer.status_code == 404
+    assert problem_code(answer) == "configuration-unknown"
+    assert len(gateway.owners.asked) == 1

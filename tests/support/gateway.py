@@ -1,0 +1,387 @@
+"""A whole gateway in the test's own event loop, on real Postgres and NATS, and what other services would tell it.
+
+`RunningGateway` is the process as `gateway.bootstrap` puts it together, reached over HTTP like any other. The owners
+of configurations and runs are stood in for by `Facts`, which publishes what they would on their streams, with the
+headers of their relays; `Owners` answers requests as they would.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import nats.js
+from cryptography.hazmat.primitives.asymmetric import ec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from chassis.chained import LOG_HEADER, POSITION_HEADER
+from chassis.ids import new_id
+from chassis.sealing import prepare_keys_folder
+from contracts.config_events import ConfigurationCreated, ConfigurationRefused
+from contracts.configuration import Tier
+from contracts.envelope import Envelope, decode, decode_data, encode, encode_data, headers_of
+from contracts.event import Event
+from contracts.executor_events import (
+    BackupAccepted,
+    BackupCompleted,
+    BackupPreparing,
+    BackupRefused,
+    BackupUploading,
+    BackupVerifying,
+    ExecutionType,
+    RunTotals,
+    TierUploaded,
+)
+from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
+from contracts.subjects import event_subject, events_of
+from deploy.stack.identity_provider import IdentityProvider
+from gateway.bootstrap import Process, assemble
+from gateway.schema import STATEMENTS
+from gateway.settings import GatewaySettings
+from tests.support.eventually import eventually
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer, SchemaAccess
+
+ISSUER = "https://identity.test"
+ORGANISATION = "acme-weddings"
+ALL_TIERS = tuple(Tier)
+LOCATIONS = {
+    "locations": [
+        {"name": "photos", "kind": "directory", "roles": ["source"], "organisations": ["*"], "url": "file:///photos"},
+        {"name": "local", "kind": "directory", "roles": ["tier"], "organisations": ["*"], "url": "file:///tier"},
+        {
+            "name": "offsite",
+            "kind": "s3",
+            "roles": ["tier"],
+            "organisations": [ORGANISATION],
+            "url": "s3://offsite",
+            "region": "eu-north-1",
+            "credentials": "offsite",
+            "lock": True,
+        },
+    ]
+}
+NEW_CONFIGURATION = {
+    "name": "Photos of the Meyer wedding",
+    "sourceType": "directory",
+    "sourceLocation": "photos",
+    "sourceIdentifier": "2027/meyer",
+    "storageDestinations": {
+        "local": {"location": "local", "required": True},
+        "offsite": {"location": "offsite", "lockDays": 30},
+    },
+    "isWeddingCritical": True,
+    "weddingDate": "2027-06-12",
+    "tags": ["photos"],
+}
+
+
+class Facts:
+    """Publishes facts on the owners' streams, numbered and headed as their relays do."""
+
+    def __init__(self, js: nats.js.JetStreamContext, log: str = "log-1") -> None:
+        self._js = js
+        self.log = log
+        self._positions: dict[str, int] = {}
+        self._sequences: dict[str, int] = {}
+        self.published: list[tuple[int, Envelope]] = []
+
+    def envelope(
+        self,
+        event: Event,
+        *,
+        organisation: str = ORGANISATION,
+        actor: str = "user:someone",
+        time: datetime | None = None,
+        correlation_id: str | None = None,
+    ) -> Envelope:
+        """An event as it is stored and published."""
+        owner = event.NAME.partition(".")[0]
+        subject = getattr(event, "execution_id", None) or getattr(event, "configuration_id", None) or new_id()
+        self._sequences[subject] = self._sequences.get(subject, 0) + 1
+        return Envelope(
+            specversion="1.0",
+            id=new_id(),
+            source=f"/wedsync-backup/{owner}",
+            type=event.NAME,
+            subject=f"test/{subject}",
+            time=time or datetime.now(UTC),  # noqa: TID251  # a fact's own time
+            datacontenttype="application/json",
+            organisation=organisation,
+            actor=actor,
+            sequence=self._sequences[subject],
+            correlationid=correlation_id or new_id(),
+            data=encode_data(event),
+        )
+
+    async def publish(self, event: Event, **circumstances: Any) -> Envelope:
+        """Make something true."""
+        envelope = self.envelope(event, **circumstances)
+        position = self._positions[envelope.owner] = self._positions.get(envelope.owner, 0) + 1
+        self.published.append((position, envelope))
+        await self.send(position, envelope)
+        return envelope
+
+    async def send(self, position: int, envelope: Envelope) -> None:
+        """Put an event on its stream under its position."""
+        await self._js.publish(event_subject(envelope), encode(envelope), headers=self.headers(position, envelope))
+
+    async def send_raw(self, owner: str, subject: str, body: bytes) -> None:
+        """Put something on a stream that is no event of ours, under the next position."""
+        position = self._positions[owner] = self._positions.get(owner, 0) + 1
+        headers = {LOG_HEADER: self.log, POSITION_HEADER: str(position), "Nats-Msg-Id": f"{self.log}:{position}"}
+        await self._js.publish(subject, body, headers=headers)
+
+    def headers(self, position: int, envelope: Envelope) -> dict[str, str]:
+        """The headers of a relay's message."""
+        own = {LOG_HEADER: self.log, POSITION_HEADER: str(position), "Nats-Msg-Id": f"{self.log}:{position}"}
+        return {**headers_of(envelope), **own}
+
+    async def publish_again(self) -> None:
+        """Fill new streams with everything that was ever published, as a refill does."""
+        for position, envelope in self.published:
+            await self.send(position, envelope)
+
+    async def accepted(self, *, configuration_id: str | None = None, **circumstances: Any) -> str:
+        """A run begins; its id."""
+        execution_id = new_id()
+        event = BackupAccepted(
+            request_id=new_id(),
+            execution_id=execution_id,
+            configuration_id=configuration_id or new_id(),
+            configuration_version=1,
+            execution_type=ExecutionType.MANUAL,
+            tiers=ALL_TIERS,
+        )
+        await self.publish(event, **circumstances)
+        return execution_id
+
+    async def complete(self, execution_id: str, configuration_id: str, **circumstances: Any) -> None:
+        """A run goes through all its phases and ends well."""
+        for event in whole_run(execution_id, configuration_id):
+            await self.publish(event, **circumstances)
+
+
+def whole_run(execution_id: str, configuration_id: str, tiers: Sequence[Tier] = ALL_TIERS) -> list[Event]:
+    """What follows the acceptance of a run that ends well."""
+    snapshot_id = execution_id.replace("-", "")
+    return [
+        BackupPreparing(execution_id=execution_id, fence=1, worker="worker-1"),
+        BackupUploading(execution_id=execution_id, fence=1),
+        *(
+            TierUploaded(
+                execution_id=execution_id,
+                tier=tier,
+                snapshot_id=snapshot_id,
+                log_entry=1,
+                uploaded_bytes=900,
+                objects=3,
+                seconds=0.5,
+            )
+            for tier in tiers
+        ),
+        BackupVerifying(execution_id=execution_id, fence=1),
+        BackupCompleted(
+            execution_id=execution_id,
+            configuration_id=configuration_id,
+            snapshot_id=snapshot_id,
+            degraded=False,
+            totals=RunTotals(files=12, source_bytes=2000, new_bytes=1000, stored_bytes=900),
+            verified=tuple(tiers),
+            seconds=2.0,
+        ),
+    ]
+
+
+@dataclass
+class Owners:
+    """Answers requests as config and executor would. `refuse`: a code to refuse everything with."""
+
+    facts: Facts
+    refuse: str | None = None
+    is_silent: bool = False
+    asked: list[Envelope] = field(default_factory=list)
+
+    async def hear(self, message: Msg) -> None:
+        """A request has been published."""
+        envelope = decode(message.data)
+        event = decode_data(envelope)
+        if not isinstance(event, ConfigurationSubmitted | BackupRequested):
+            return
+        self.asked.append(envelope)
+        if not self.is_silent:
+            await self.answer(envelope, event)
+
+    async def answer(self, envelope: Envelope, event: Event) -> None:
+        """Accept or refuse."""
+        circumstances = {
+            "organisation": envelope.organisation,
+            "actor": envelope.actor,
+            "correlation_id": envelope.correlationid,
+        }
+        match event:
+            case ConfigurationSubmitted(request_id=request, configuration_id=configuration):
+                if self.refuse:
+                    refusal = ConfigurationRefused(
+                        request_id=request, configuration_id=configuration, code=self.refuse, field="name"
+                    )
+                    await self.facts.publish(refusal, **circumstances)
+                    return
+                created = ConfigurationCreated(
+                    request_id=request, configuration_id=configuration, version=1, body=event.body
+                )
+                await self.facts.publish(created, **circumstances)
+            case BackupRequested(request_id=request, execution_id=execution, configuration_id=configuration):
+                if self.refuse:
+                    await self.facts.publish(
+                        BackupRefused(
+                            request_id=request,
+                            execution_id=execution,
+                            configuration_id=configuration,
+                            code=self.refuse,
+                        ),
+                        **circumstances,
+                    )
+                    return
+                await self.facts.publish(
+                    BackupAccepted(
+                        request_id=request,
+                        execution_id=execution,
+                        configuration_id=configuration,
+                        configuration_version=event.configuration_version,
+                        execution_type=ExecutionType.MANUAL,
+                        tiers=(Tier.LOCAL, Tier.OFFSITE),
+                    ),
+                    **circumstances,
+                )
+
+
+@dataclass
+class RunningGateway:
+    """A gateway that serves."""
+
+    process: Process
+    provider: IdentityProvider
+    settings: GatewaySettings
+    nats: NatsServer
+    postgres: PostgresServer
+    access: SchemaAccess
+    client: Client
+    facts: Facts
+    owners: Owners
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return f"http://127.0.0.1:{self.process.http.port}"
+
+    @property
+    def socket_url(self) -> str:
+        """Where its WebSocket is."""
+        return f"ws://127.0.0.1:{self.process.http.port}/api/backup/monitoring"
+
+    def token(self, *roles: str, organisation: str = ORGANISATION, **other: Any) -> str:
+        """A token of the test's identity provider."""
+        return self.provider.token(
+            organisation=organisation, roles=roles or ("owner",), issuer=ISSUER, **{"subject": "someone", **other}
+        )
+
+    def http(self, *roles: str, **other: Any) -> httpx.AsyncClient:
+        """A client of somebody with these roles."""
+        headers = {"Authorization": f"Bearer {self.token(*roles, **other)}"}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30.0)
+
+    def stranger(self) -> httpx.AsyncClient:
+        """A client of nobody."""
+        return httpx.AsyncClient(base_url=self.url, timeout=30.0)
+
+    async def create_configuration(self, http: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:
+        """Create a configuration and return it."""
+        answer = await http.post(
+            "/api/backup/configurations", json={**NEW_CONFIGURATION, **changes}, headers={"Idempotency-Key": new_id()}
+        )
+        assert answer.status_code == 201, answer.text
+        created: dict[str, Any] = answer.json()
+        return created
+
+    async def shows(self, path: str, check: Callable[[dict[str, Any]], Any], **who: Any) -> dict[str, Any]:
+        """What a path answers, once it is as wanted."""
+        async with self.http("owner", **who) as http:
+
+            async def look() -> dict[str, Any] | None:
+                answer = await http.get(path)
+                body: dict[str, Any] = answer.json()
+                return body if answer.status_code == 200 and check(body) else None
+
+            found = await eventually(look)
+        assert found is not None
+        return found
+
+
+@asynccontextmanager
+async def running_gateway(
+    folder: Path, postgres: PostgresServer, nats_server: NatsServer, **settings: Any
+) -> AsyncIterator[RunningGateway]:
+    """A gateway with streams and a schema of its own, stopped and dropped at the end."""
+    await nats_server.apply()
+    access = postgres.fresh(statements=STATEMENTS, prefix="gateway")
+    provider = IdentityProvider(ec.generate_private_key(ec.SECP256R1()))
+    jwks, locations, keys = folder / "jwks.json", folder / "locations.json", folder / "keys"
+    jwks.write_bytes(provider.jwks())
+    locations.write_text(json.dumps(LOCATIONS))
+    prepare_keys_folder(keys)
+    configured = GatewaySettings(
+        postgres_dsn=access.dsn,
+        postgres_schema=access.schema,
+        nats_url=nats_server.url,
+        nats_seed_file=nats_server.seed_file("gateway"),
+        keys_dir=keys,
+        locations_file=locations,
+        http_port=0,
+        jwks_file=jwks,
+        jwt_issuer=ISSUER,
+        **settings,
+    )
+    client = await nats_server.client()
+    facts = Facts(client.jetstream())
+    owners = Owners(facts)
+    await client.subscribe(events_of("gateway"), cb=owners.hear)
+    try:
+        async with started(assemble(configured)) as process:
+            yield RunningGateway(process, provider, configured, nats_server, postgres, access, client, facts, owners)
+    finally:
+        await client.close()
+        postgres.drop(access)
+
+
+@asynccontextmanager
+async def started(process: Process) -> AsyncIterator[Process]:
+    """Start the parts of a process in order, stop them in reverse."""
+    begun = []
+    try:
+        for part in process.parts:
+            begun.append(part)
+            await part.start()
+        yield process
+    finally:
+        for part in reversed(begun):
+            await asyncio.wait_for(part.stop(), 20)
+
+
+def problem_code(answer: httpx.Response) -> str:
+    """The code of a problem; checks what every problem has."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    problem = msgspec.json.decode(answer.content)
+    assert problem["status"] == answer.status_code
+    assert problem["type"] == f"urn:wedsync-backup:problem:{problem['code']}"
+    assert problem["title"]
+    assert problem["hint"]
+    assert problem["detail"]
+    return str(problem["code"])
