@@ -1,6 +1,6 @@
 """One index segment: rows sorted by chunk id, searched where they lie.
 
-Promise: a segment is read without decoding a row; its memory is the bytes of its body (52 to 53 a chunk, and 32
+Promise: a segment is read without decoding a row; its memory is the bytes of its body (less than 53 a chunk, and 32
 a pack), which may lie in a memory-mapped file. The layout (little endian; n rows, p packs, b buckets):
 
     n u32 · p u32 · b u32 · shift u8 · reserved 3
@@ -12,7 +12,7 @@ a pack), which may lie in a memory-mapped file. The layout (little endian; n row
 
 `prefix` is the id's first 8 bytes read as a big-endian number; rows ascend by it. Bucket k holds the rows from
 the k-th row number to the next: those whose prefix, less the first row's, is k when shifted right by `shift`.
-Ids are keyed hashes, so prefixes are spread evenly and a bucket has about eight rows.
+Ids are keyed hashes, so prefixes are spread evenly and a bucket has four to eight rows.
 numpy is imported only where segments are built; looking up needs none.
 """
 
@@ -205,9 +205,9 @@ def encode_segment(columns: Columns) -> bytearray:
     prefixes = ids[:, 0].astype("=u8")
     distances = prefixes - prefixes[:1]
     span_bits = int(distances[-1]).bit_length() if rows else 0
-    shift = max(0, span_bits - (rows // ROWS_PER_BUCKET).bit_length())
-    # Shifting a u64 by 64 bits is undefined in numpy, and happens only where all distances are zero anyway.
-    bucket_of = distances >> np.uint64(min(shift, SHIFT_MAX - 1))
+    # Shifting a u64 by 64 bits is undefined in numpy, so a span of all 64 bits gets two buckets at least.
+    shift = min(max(0, span_bits - (rows // ROWS_PER_BUCKET).bit_length()), SHIFT_MAX - 1)
+    bucket_of = distances >> np.uint64(shift)
     buckets = int(bucket_of[-1]) + 1 if rows else 0
     layout = _layout(rows, len(used), buckets)
     body = bytearray(layout.end)
