@@ -184,7 +184,9 @@ class RepositoryBackup:
                 read_back(self._repository, self._repository.tier(tier.tier.value), outcome.snapshot_id)
                 verdicts.append((tier.tier, None))
             except RepositoryError as error:
-                _log.error("a tier could not be read back", extra={"tier": tier.tier, "code": error.code})
+                _log.error(
+                    "a tier could not be read back", extra={"tier": tier.tier, "code": error.code, **_facts(error)}
+                )
                 verdicts.append((tier.tier, code_of(error).code))
         return tuple(verdicts)
 
@@ -279,3 +281,8 @@ def progress_report(progress: Progress) -> ProgressReport:
             (Tier(name), tier.state, tier.bytes_sent, tier.bytes_waiting) for name, tier in progress.tiers.items()
         ),
     )
+
+
+def _facts(error: RepositoryError) -> dict[str, object]:
+    """What a log may know of an error: its message and context are ids, keys of objects and figures."""
+    return {"reason": error.message, "context": {name: str(value) for name, value in error.context.items()}}

@@ -1,0 +1,212 @@
+"""An executor on real parts: record and claims in Postgres, the wake-up on NATS, repositories in folders."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chassis.clock import SystemClock
+from chassis.connection import Connection
+from chassis.context import Context
+from chassis.eventstore import EventStore
+from chassis.health import Health
+from chassis.ids import new_id
+from chassis.locations import Locations
+from chassis.pool import Pool, PoolPart
+from chassis.postgres import open_pool
+from chassis.sealing import Sealer, prepare_keys_folder
+from chassis.telemetry import Telemetry
+from contracts.configuration import (
+    NAME_FIELD,
+    SOURCE_IDENTIFIER_FIELD,
+    BackupType,
+    ConfigurationBody,
+    Destination,
+    SourceType,
+    StorageDestinations,
+)
+from contracts.envelope import Envelope, decode_data
+from contracts.event import Event
+from services.executor.adapters.data_plane import RepositoryDataPlane
+from services.executor.adapters.progress import NatsProgress
+from services.executor.adapters.runs import RecordedRuns
+from services.executor.adapters.schema import STATEMENTS
+from services.executor.adapters.tables import ClaimTable, ReplicaTable, SealedReports
+from services.executor.application import BackupDecisions, ConfigurationCopies
+from services.executor.claim_loop import ClaimLoop
+from services.executor.performance import RunPerformance
+from services.executor.ports import Handled
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+
+ORGANISATION = "org-a"
+CONFIGURATION = "configuration-1"
+BEAT_SECONDS = 0.1
+SILENCE_SECONDS = 1.0
+
+
+@dataclass
+class ExecutorBench:
+    """Everything that an executor consists of, to be used piece by piece."""
+
+    home: Path
+    store: EventStore
+    pool: Pool
+    connection: Connection
+    sealer: Sealer
+    locations: Locations
+
+    @property
+    def source(self) -> Path:
+        """The folder that is backed up."""
+        return self.home / "source"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of keys."""
+        return self.home / "keys"
+
+    def tier(self, name: str) -> Path:
+        """The folder of an organisation's repository on a tier."""
+        return self.home / "tiers" / name / ORGANISATION
+
+    @property
+    def claims(self) -> ClaimTable:
+        """The claims, with a short silence."""
+        return ClaimTable(self.pool, silence_seconds=SILENCE_SECONDS)
+
+    def data_plane(self) -> RepositoryDataPlane:
+        """The real one."""
+        return RepositoryDataPlane(
+            locations=self.locations,
+            sealer=self.sealer,
+            keys_dir=self.keys,
+            excluded_folders=[self.keys],
+            memory_bytes=256 << 20,
+        )
+
+    def performance(self, data_plane: object | None = None) -> RunPerformance:
+        """A worker's use case."""
+        return RunPerformance(
+            runs=RecordedRuns(self.store),
+            configurations=ReplicaTable(self.pool, self.store),
+            claims=self.claims,
+            data_plane=data_plane or self.data_plane(),  # type: ignore[arg-type]  # tests wrap the real one
+            reports=SealedReports(self.pool, self.sealer),
+            progress=NatsProgress(self.connection, SystemClock()),
+        )
+
+    def loop(self, worker: str = "w1", *, slots: int = 1, data_plane: object | None = None) -> ClaimLoop:
+        """A worker."""
+        return ClaimLoop(
+            claims=self.claims,
+            performance=self.performance(data_plane),
+            connection=self.connection,
+            worker=worker,
+            slots=slots,
+            beat_seconds=BEAT_SECONDS,
+        )
+
+    async def configure(self, **destinations: Destination) -> None:
+        """Make a configuration known, of the whole source."""
+        body = ConfigurationBody(
+            name=self.sealer.seal(ORGANISATION, NAME_FIELD, "weddings"),
+            name_digest="d",
+            source_type=SourceType.DIRECTORY,
+            source_location="photos",
+            source_identifier=self.sealer.seal(ORGANISATION, SOURCE_IDENTIFIER_FIELD, ""),
+            backup_type=BackupType.INCREMENTAL,
+            storage_destinations=StorageDestinations(**destinations),
+        )
+        event_id = new_id()
+        await ConfigurationCopies(ReplicaTable(self.pool, self.store)).remember(
+            configuration_id=CONFIGURATION,
+            version=1,
+            body=body,
+            context=self.context(),
+            handled=Handled(consumer="executor--replicate-configuration", event_id=event_id),
+        )
+
+    async def request(self, run_id: str, *, event_id: str | None = None, version: int = 1, deliveries: int = 1) -> None:
+        """Decide on a requested backup, as the handler does."""
+        decisions = BackupDecisions(RecordedRuns(self.store), ReplicaTable(self.pool, self.store))
+        await decisions.decide(
+            request_id=f"request of {run_id}",
+            execution_id=run_id,
+            configuration_id=CONFIGURATION,
+            configuration_version=version,
+            context=self.context(),
+            handled=Handled(consumer="executor--accept-backup", event_id=event_id or new_id()),
+            deliveries=deliveries,
+        )
+
+    async def told(self, run_id: str) -> list[Event]:
+        """All events of a run."""
+        envelopes: list[Envelope] = await self.store.history(run_id)
+        return [decode_data(envelope) for envelope in envelopes]
+
+    async def names(self, run_id: str) -> list[str]:
+        """The names of a run's events, without owner and version."""
+        return [event.NAME.split(".")[1] for event in await self.told(run_id)]
+
+    @staticmethod
+    def context() -> Context:
+        """In the name of a user."""
+        return Context(organisation=ORGANISATION, actor="user:u1", correlation_id="correlation-1")
+
+
+def _register(home: Path, tiers: tuple[str, ...]) -> Path:
+    path = home / "locations.json"
+    entries = [
+        {
+            "name": name,
+            "kind": "directory",
+            "roles": ["tier"],
+            "organisations": ["*"],
+            "url": f"file://{home}/tiers/{name}",
+        }
+        for name in tiers
+    ]
+    entries.append(
+        {
+            "name": "photos",
+            "kind": "directory",
+            "roles": ["source"],
+            "organisations": [ORGANISATION],
+            "url": f"file://{home}/source",
+        }
+    )
+    path.write_text(json.dumps({"locations": entries}))
+    return path
+
+
+@asynccontextmanager
+async def executor_bench(home: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
+    """Put an executor together in a folder of its own."""
+    (home / "source").mkdir(parents=True)
+    tiers = ("local", "second", "third")
+    for name in tiers:
+        (home / "tiers" / name).mkdir(parents=True)
+    prepare_keys_folder(home / "keys")
+    access = postgres.fresh(statements=STATEMENTS, prefix="executor")
+    store = EventStore(dsn=access.dsn, schema=access.schema, service="executor")
+    pool = open_pool(access.dsn, access.schema, name="test", max_size=6)
+    telemetry, health = Telemetry("executor-worker"), Health("executor-worker")
+    connection = nats_server.connection("executor-worker", telemetry, health)
+    parts = [store, PoolPart(pool), connection]
+    for part in parts:
+        await part.start()
+    try:
+        yield ExecutorBench(
+            home=home,
+            store=store,
+            pool=pool,
+            connection=connection,
+            sealer=Sealer(home / "keys"),
+            locations=Locations(_register(home, tiers)),
+        )
+    finally:
+        for part in reversed(parts):
+            await part.stop()
+        postgres.drop(access)
