@@ -89,7 +89,6 @@ class PackHeader(NamedTuple):
     repository_id: bytes
     key_id: bytes
     salt: bytes
-    flags: int = 0
 
 
 class FrameHeader(NamedTuple):
@@ -164,7 +163,7 @@ def encode_pack_header(header: PackHeader) -> bytes:
     return _PACK_HEADER.pack(
         PACK_MAGIC,
         FORMAT_VERSION,
-        header.flags,
+        0,
         header.kind,
         bytes(3),
         header.repository_id,
@@ -186,7 +185,7 @@ def decode_pack_header(buffer: Buffer) -> PackHeader:
     if any(reserved) or any(reserved_end):
         raise Damaged("reserved bytes of a pack header are not zero")
     try:
-        return PackHeader(PackKind(kind), repository_id, key_id, salt, flags)
+        return PackHeader(PackKind(kind), repository_id, key_id, salt)
     except ValueError:
         raise Damaged("pack is of an unknown kind", kind=kind) from None
 

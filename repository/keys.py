@@ -131,7 +131,7 @@ def _associated_data(repository_id: bytes, key_id: bytes, kek_id: bytes) -> byte
 def wrap(keys: DomainKeys, provider: KeyProvider) -> WrappedKey:
     """`keys`' master wrapped under the provider's present KEK."""
     kek_id = provider.kek_id()
-    domain = keys.domain.encode()
+    domain = keys.domain.encode("utf-8", "surrogateescape")
     if len(domain) > 0xFFFF:
         raise LimitExceeded("name of a key domain is too long", length=len(domain))
     payload = _PAYLOAD.pack(keys._master, keys.generation, len(domain)) + domain  # noqa: SLF001 - the ring's own
@@ -146,10 +146,10 @@ def unwrap(key: WrappedKey, repository_id: bytes, provider: KeyProvider) -> Doma
     if len(payload) < _PAYLOAD.size:
         raise Damaged("wrapped key is too short", object_key=key.object_key)
     master, generation, length = _PAYLOAD.unpack_from(payload)
-    domain = payload[_PAYLOAD.size :]
-    if len(domain) != length:
+    domain = payload[_PAYLOAD.size :].decode("utf-8", "surrogateescape")
+    if len(payload) - _PAYLOAD.size != length:
         raise Damaged("wrapped key has another length than it says", object_key=key.object_key)
-    keys = DomainKeys(repository_id, domain.decode(), generation, master)
+    keys = DomainKeys(repository_id, domain, generation, master)
     if not crypto.same(keys.key_id, key_id):
         raise Damaged("wrapped key is not the one that its name says", object_key=key.object_key)
     return keys
