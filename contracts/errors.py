@@ -188,6 +188,20 @@ NO_DESTINATION = _code(
     "There is no storage destination",
     "Name at least one of local, cloudPrimary, cloudSecondary and offsite.",
 )
+DESTINATION_TWICE = _code(
+    "destination-twice",
+    422,
+    Retry.NEVER,
+    "Two tiers are in one place",
+    "Give each tier a location of its own.",
+)
+LOCK_NOT_SUPPORTED = _code(
+    "lock-not-supported",
+    422,
+    Retry.NEVER,
+    "The location cannot lock objects",
+    "Use a location with object lock, or leave lockDays out.",
+)
 PATH_OUTSIDE_LOCATION = _code(
     "path-outside-location",
     422,

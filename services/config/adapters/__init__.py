@@ -1,0 +1,1 @@
+"""The outside of the config service: its record in Postgres and the registry of locations."""

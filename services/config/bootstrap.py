@@ -1,0 +1,37 @@
+"""Where the config service is put together."""
+
+from chassis.bus import Bus
+from chassis.connection import Connection
+from chassis.eventstore import EventStore
+from chassis.health import Health, HealthServer
+from chassis.locations import Locations
+from chassis.outbox import Relay
+from chassis.runtime import run_service
+from chassis.telemetry import Telemetry
+from services.config.adapters.locations import RegisteredLocations
+from services.config.adapters.record import RecordedConfigurations
+from services.config.application import ConfigurationDecisions
+from services.config.handlers import Handlers
+from services.config.settings import ConfigSettings
+
+SERVICE = "config"
+
+
+async def run(settings: ConfigSettings) -> int:
+    """Answer submissions and publish the record until told to stop; the exit code."""
+    telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint)
+    health = Health(SERVICE)
+    connection = Connection(
+        url=settings.nats_url,
+        identity=SERVICE,
+        telemetry=telemetry,
+        health=health,
+        seed_file=str(settings.nats_seed_file) if settings.nats_seed_file else None,
+    )
+    store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE)
+    relay = Relay(dsn=settings.postgres_dsn, schema=settings.postgres_schema, nats=connection, owner=SERVICE)
+    bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
+    locations = RegisteredLocations(Locations(settings.locations_file))
+    Handlers(ConfigurationDecisions(RecordedConfigurations(store), locations)).bind(bus)
+    server = HealthServer(health, telemetry, port=settings.health_port)
+    return await run_service([server, store, connection, relay, bus], health=health)

@@ -1,0 +1,49 @@
+"""What the inside of the config service needs of the outside."""
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from chassis.context import Context
+from services.config.domain import Configuration
+
+Role = Literal["source", "tier"]
+
+
+class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered location, as far as the rules look at it. `lock`: its store promises object locks."""
+
+    name: str
+    kind: str
+    roles: tuple[str, ...]
+    lock: bool = False
+
+
+class Handled(msgspec.Struct, frozen=True, kw_only=True):
+    """The message whose effect is being recorded."""
+
+    consumer: str
+    event_id: str
+
+
+class LocationRegistry(Protocol):
+    """The places that operators have registered."""
+
+    def find(self, name: str, organisation: str) -> KnownLocation | None:
+        """A location that the organisation may use, or None."""
+        ...
+
+
+class Configurations(Protocol):
+    """The record of configurations."""
+
+    async def record_created(self, configuration: Configuration, *, context: Context, handled: Handled) -> None:
+        """Record a creation, its name as taken and the message as handled: all or none.
+
+        Raises `ConfigurationNameTaken` where another configuration of the organisation has the name's digest.
+        """
+        ...
+
+    async def record_refused(self, configuration: Configuration, *, context: Context, handled: Handled) -> None:
+        """Record a refusal and the message as handled."""
+        ...
