@@ -20,8 +20,9 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = None
     worker_slots: Annotated[int, Meta(ge=1, le=64, description="Runs that a worker performs at the same time.")] = 2
     worker_memory_mb: Annotated[
-        int, Meta(ge=64, le=65536, description="Memory for packs on their way, in MiB, shared by a worker's runs.")
-    ] = 256
+        int,
+        Meta(ge=192, le=65536, description="Memory for packs, in MiB, shared by a worker's runs: 192 a slot at least."),
+    ] = 512
     excluded_folders: Annotated[
         tuple[Path, ...],
         Meta(description="Folders that are never read as a source, such as the platform's own data and keys."),
