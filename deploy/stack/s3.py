@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from chassis.clock import SystemClock
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.child import Launch
@@ -23,10 +23,8 @@ from deploy.stack.layout import Layout
 from deploy.stack.part import Part, Step
 from deploy.stack.ports import GRPC_OFFSET, LOOPBACK
 from deploy.stack.probes import http_ready
+from deploy.stack.s3_request import Answer, ServerSilent, request
 from deploy.stack.secrets import S3Credentials, Secrets
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +74,7 @@ _INSIDE = (
 )  # fmt: skip
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _BUCKET_SECONDS = 30.0
+_THERE_ALREADY = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
 
 def port_names() -> list[str]:
@@ -199,51 +198,46 @@ def _program() -> Path:
     return Path(found)
 
 
-def admin_client(layout: Layout, secrets: Secrets, region: Region) -> "S3Client":
-    """A client that may do everything on one server."""
-    import boto3
-    from botocore.config import Config
-
-    credentials = secrets.s3[region.admin]
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint(layout, region),
-        region_name=region.region,
-        aws_access_key_id=credentials.access_key_id,
-        aws_secret_access_key=credentials.secret_access_key,
-        config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20, retries={"max_attempts": 1}),
-    )
-
-
 def _make_bucket(layout: Layout, secrets: Secrets, region: Region) -> None:
     """Make the bucket where it is missing, with object lock where the region has it. Raises STACK_FAILED."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    client = admin_client(layout, secrets, region)
     deadline = time.monotonic() + _BUCKET_SECONDS
     while True:
         try:
-            _ensure(client, region)
-        except (ClientError, BotoCoreError) as error:
-            # The server answers before its volumes are there; then a write fails and soon does not.
-            if time.monotonic() > deadline:
-                raise PlatformError(
-                    errors.STACK_FAILED, f"the bucket of {region.name} cannot be made: {error}", part=region.part_name
-                ) from error
-            time.sleep(0.1)
-        else:
+            trouble = _ensure(layout, secrets, region)
+        except ServerSilent as error:
+            trouble = str(error)
+        if trouble is None:
             return
-
-
-def _ensure(client: "S3Client", region: Region) -> None:
-    present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
-    if region.bucket not in present:
-        client.create_bucket(Bucket=region.bucket, ObjectLockEnabledForBucket=region.lock)
-    if region.lock:
-        found = client.get_object_lock_configuration(Bucket=region.bucket)
-        if found["ObjectLockConfiguration"].get("ObjectLockEnabled") != "Enabled":
+        # The server answers before its volumes are there; then a write fails and soon does not.
+        if time.monotonic() > deadline:
             raise PlatformError(
-                errors.STACK_FAILED,
-                f"the bucket of {region.name} has no object lock",
-                hint="A lock cannot be added to a bucket: make a new one, and point the location at it.",
+                errors.STACK_FAILED, f"the bucket of {region.name} cannot be made: {trouble}", part=region.part_name
             )
+        time.sleep(0.1)
+
+
+def _ensure(layout: Layout, secrets: Secrets, region: Region) -> str | None:
+    """Make the bucket; what went wrong, or None. Raises STACK_FAILED where it is there without its lock."""
+
+    def ask(method: str, query: str = "", headers: Mapping[str, str] | None = None) -> Answer:
+        return request(
+            layout.port(region.port_name("s3")),
+            method,
+            f"/{region.bucket}",
+            credentials=secrets.s3[region.admin],
+            region=region.region,
+            now=SystemClock().now(),
+            query=query,
+            headers=headers,
+        )
+
+    made = ask("PUT", headers={"x-amz-bucket-object-lock-enabled": "true"} if region.lock else None)
+    if not made.is_success and made.code not in _THERE_ALREADY:
+        return made.code or f"the server answers {made.status}"
+    if region.lock and "<ObjectLockEnabled>Enabled<" not in ask("GET", "object-lock=").body:
+        raise PlatformError(
+            errors.STACK_FAILED,
+            f"the bucket of {region.name} has no object lock",
+            hint="A lock cannot be added to a bucket: make a new one, and point the location at it.",
+        )
+    return None
