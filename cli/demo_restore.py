@@ -20,7 +20,7 @@ import msgspec
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.layout import Layout
-from deploy.stack.locations import directory_url, region_url
+from deploy.stack.locations import LOCAL, directory_url, region_url
 from deploy.stack.s3 import REGIONS, Region
 from deploy.stack.secrets import S3Credentials
 
@@ -46,9 +46,9 @@ def local_tier(layout: Layout, organisation: str) -> Path:
 
 
 def tier_address(layout: Layout, region: Region, organisation: str) -> str:
-    """The address of an organisation's repository in a region."""
+    """The address of an organisation's repository in a region, with a name that messages call it by."""
     parts = urlsplit(region_url(layout, region))
-    return urlunsplit(parts._replace(path=f"{parts.path}/{organisation}"))
+    return f"{region.name}={urlunsplit(parts._replace(path=f'{parts.path}/{organisation}'))}"
 
 
 def delete_local_tier(layout: Layout, organisation: str) -> int:
@@ -69,7 +69,7 @@ def restore(layout: Layout, organisation: str, snapshot_id: str, target: Path, r
 def bring_local_tier_back(layout: Layout, organisation: str, region: Region = REGIONS[0]) -> Command:
     """Fill the deleted tier again from one region's ciphertext. Raises RESTORE_FAILED."""
     local = directory_url(local_tier(layout, organisation))
-    addresses = [local, tier_address(layout, region, organisation)]
+    addresses = [f"{LOCAL}={local}", tier_address(layout, region, organisation)]
     return _run(layout, region, ["catch-up", *_access(layout, organisation, addresses)])
 
 
