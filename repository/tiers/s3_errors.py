@@ -4,12 +4,11 @@ import http.client
 from collections.abc import Mapping
 from typing import Any
 
+import urllib3.exceptions
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     EndpointConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
     InvalidRegionError,
     ParamValidationError,
     SSLError,
@@ -31,8 +30,9 @@ from repository.errors import (
 )
 from repository.tiers.retry import TryAgain
 
-FAILURES = (BotoCoreError, ClientError, OSError, http.client.HTTPException, ValueError)
-"""What a call of the client, or reading a body, may raise."""
+FAILURES = (BotoCoreError, ClientError, OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError)
+"""What a call of the client, or reading a body, may raise. (The client leaks what urllib3 raises while it
+reads the body of an error.)"""
 
 _MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
 _NO_BUCKET = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed"}
@@ -98,7 +98,7 @@ def translated(error: Exception, *, tier: str, key: str | None) -> Exception:
         return _of_answer(error, context)
     if isinstance(error, ParamValidationError | InvalidRegionError):
         return LocationInvalid("the client refuses the bucket, region or key", **context)
-    if isinstance(error, ValueError) and not isinstance(error, HTTPClientError | IncompleteReadError):
+    if isinstance(error, ValueError) and not isinstance(error, BotoCoreError | OSError | urllib3.exceptions.HTTPError):
         return LocationInvalid("the client refuses the endpoint", **context)
     if isinstance(error, SSLError) and "CERTIFICATE" in str(error).upper():
         hint = "Check the endpoint's certificate; for one of your own give its authority's file as `ca`."
