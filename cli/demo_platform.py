@@ -13,6 +13,7 @@ from pathlib import Path
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.child import Launch, spawn
+from deploy.stack.interpreter import python_path
 from deploy.stack.layout import Layout
 from deploy.stack.logs import last_lines
 from deploy.stack.state import StackState, is_running, read_state
@@ -51,7 +52,7 @@ def _start(layout: Layout) -> "subprocess.Popen[bytes]":
     return spawn(
         Launch(
             argv=(sys.executable, "-m", "cli", "up", "--home", str(layout.home)),
-            environment={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            environment={**os.environ, "PYTHONPATH": python_path()},
             folder=layout.home,
             log=layout.log("demo-platform"),
             death_signal=signal.SIGTERM,

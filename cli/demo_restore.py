@@ -19,6 +19,7 @@ import msgspec
 
 from contracts import errors
 from contracts.errors import PlatformError
+from deploy.stack.interpreter import python_path
 from deploy.stack.layout import Layout
 from deploy.stack.locations import LOCAL, directory_url, region_url
 from deploy.stack.s3 import REGIONS, Region
@@ -86,7 +87,7 @@ def _run(layout: Layout, region: Region, words: Sequence[str]) -> Command:
     # Its progress bars go to the terminal by standard error; what it says at the end is not needed here.
     done = subprocess.run(
         [sys.executable, "-m", "cli", "repo", *words],
-        env={**os.environ, **_credentials(layout, region), "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, **_credentials(layout, region), "PYTHONPATH": python_path()},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

@@ -36,10 +36,10 @@ class Outcome:
         return {
             "equal": self.comparison.is_equal,
             "home": str(self.home),
-            "source": {"path": str(self.source), "made": None if self.made is None else asdict(self.made)},
+            "source": {"path": str(self.source), "made": None if self.made is None else _camel(asdict(self.made))},
             "platformReadySeconds": self.platform_ready_seconds,
             "execution": run,
-            "backupBytesPerSecond": _rate(run["sourceBytes"], self.seconds["backup"]),
+            "backupBytesPerSecond": _rate(run["sourceBytes"], self._run_seconds),
             "webSocket": {"facts": self.watched.facts, "progressMessages": self.watched.progress_messages},
             "deletedTier": {"tier": "local", "bytes": self.deleted_bytes},
             "restore": {
@@ -49,7 +49,7 @@ class Outcome:
                 "command": self.restored.line,
             },
             "catchUp": {"seconds": self.caught_up.seconds, "command": self.caught_up.line},
-            "comparison": asdict(self.comparison),
+            "comparison": _camel(asdict(self.comparison)),
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
         }
 
@@ -66,6 +66,12 @@ class Outcome:
             *self._verdict(),
         ]
 
+    @property
+    def _run_seconds(self) -> float:
+        """From the claim to the last byte read back, as the worker measured it."""
+        seconds: float = self.execution["completionDetails"]["seconds"]
+        return seconds
+
     def _overview(self) -> list[str]:
         run = self.execution
         ready = self.platform_ready_seconds
@@ -74,7 +80,7 @@ class Outcome:
             ["source", f"{run['files']} files, {size(run['sourceBytes'])}"],
             [
                 "backup",
-                f"{duration(self.seconds['backup'])}, {size(_rate(run['sourceBytes'], self.seconds['backup']))}/s, "
+                f"{duration(self._run_seconds)}, {size(_rate(run['sourceBytes'], self._run_seconds))}/s, "
                 f"{size(run['newBytes'])} new, {size(run['storedBytes'])} stored on each tier",
             ],
             [
@@ -110,20 +116,31 @@ class Outcome:
         rows = [["content", "read", "new", "stored", "saved by compression"]]
         for each in self.execution["completionDetails"]["byClass"]:
             new, stored = each["newBytes"], each["storedBytes"]
-            saved = f"{100 * (1 - stored / new):.1f} %" if new else "-"
+            # What cannot be compressed grows by a few bytes of framing.
+            saved = f"{max(0.0, 100 * (1 - stored / new)):.1f} %" if new else "-"
             rows.append([each["contentClass"], size(each["sourceBytes"]), size(new), size(stored), saved])
         return columns(rows, right=(1, 2, 3, 4))
 
     def _verdict(self) -> list[str]:
         seen = self.comparison
         what = (
-            f"{seen.files} files ({size(seen.content_bytes)}), {seen.folders} folders, {seen.links} symbolic links, "
-            f"{seen.hard_links} hard links, {seen.sparse_files} sparse files, {seen.attributes} extended attributes"
+            f"{size(seen.content_bytes)} in files: {seen.files}, folders: {seen.folders}, links: {seen.links}, "
+            f"hard links: {seen.hard_links}, sparse files: {seen.sparse_files}, extended attributes: {seen.attributes}"
         )
         if seen.is_equal:
             return [f"Equal, every byte and every attribute: {what}."]
         shown = seen.differences[:SHOWN_DIFFERENCES]
         return [f"NOT EQUAL. Compared were {what}.", *(f"  {difference}" for difference in shown)]
+
+
+def _camel(fields: Document) -> Document:
+    """Field names as the API spells them."""
+
+    def spelled(name: str) -> str:
+        first, *others = name.split("_")
+        return first + "".join(word.capitalize() for word in others)
+
+    return {spelled(name): value for name, value in fields.items()}
 
 
 def _rate(count: int, seconds: float) -> float:

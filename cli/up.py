@@ -75,6 +75,7 @@ def _detached(home: Path) -> int:
     """Start `up` as a process of its own, wait until it is ready or has ended."""
     from contracts import errors
     from contracts.errors import PlatformError
+    from deploy.stack.interpreter import python_path
     from deploy.stack.layout import Layout
     from deploy.stack.logs import last_lines
     from deploy.stack.state import is_running, read_state
@@ -91,7 +92,7 @@ def _detached(home: Path) -> int:
             stdout=subprocess.DEVNULL,
             stderr=output,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            env={**os.environ, "PYTHONPATH": python_path()},
         )
     deadline = time.monotonic() + DETACH_SECONDS
     while time.monotonic() < deadline:

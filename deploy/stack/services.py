@@ -4,14 +4,13 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import deploy
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres
 from deploy.stack.child import Launch
 from deploy.stack.identity_provider import AUDIENCE, ISSUER
 from deploy.stack.install import TOPOLOGY_STEP, schema_step_name
+from deploy.stack.interpreter import python_path
 from deploy.stack.layout import Layout
 from deploy.stack.part import Part
 from deploy.stack.probes import http_ready, service_ready
@@ -107,7 +106,7 @@ def environment_of(layout: Layout, secrets: Secrets, service: Service) -> dict[s
     return {
         **inherited,
         # The same code as the supervisor's, and nothing that lies in the working folder.
-        "PYTHONPATH": str(Path(deploy.__file__).parent.parent),
+        "PYTHONPATH": python_path(),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         **settings,
