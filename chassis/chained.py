@@ -7,14 +7,18 @@ the last publisher died) is acknowledged as a duplicate and counts as published.
 """
 
 import asyncio
+import contextlib
+import itertools
 import time
 from collections.abc import Sequence
 
 import msgspec
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.js.api import PubAck, StreamState
-from nats.js.errors import APIError, NotFoundError
+from nats.js.api import StreamState
+from nats.js.errors import NotFoundError
 
 from chassis.continuity import StreamView, Tail
 from contracts.errors import STREAM_MISSING, UNAVAILABLE, PlatformError
@@ -24,6 +28,7 @@ POSITION_HEADER = "Wedsync-Position"
 MESSAGE_ID_HEADER = "Nats-Msg-Id"
 _LAST_ID_HEADER = "Nats-Expected-Last-Msg-Id"
 _LAST_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
+_STREAM_HEADER = "Nats-Expected-Stream"
 
 ACK_SECONDS = 5.0
 API_SECONDS = 3.0
@@ -40,17 +45,81 @@ class Message(msgspec.Struct, frozen=True):
     headers: dict[str, str]
 
 
+class _ServerError(msgspec.Struct, frozen=True):
+    err_code: int = 0
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What the server answers to a publish: the message's sequence, or an error."""
+
+    seq: int = 0
+    error: _ServerError | None = None
+
+
+class NotTaken(Exception):
+    """Why the server does not have a message, in a few words without values."""
+
+
+class _Answers:
+    """The answers to publishes under way. The client library's own `publish_async` never hears of a refusal:
+    the error is raised where it should be set, and the publisher waits until its time is up.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._inbox = client.new_inbox()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[str, asyncio.Future[int]] = {}
+        self._subscription: Subscription | None = None
+
+    async def publish(self, message: Message, headers: dict[str, str]) -> "asyncio.Future[int]":
+        """Send a message; the future is its sequence in the stream, or `NotTaken`."""
+        if self._subscription is None:
+            self._subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._take)
+        token = str(next(self._numbers))
+        future = self._waiting[token] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda _: self._waiting.pop(token, None))
+        await self._client.publish(message.subject, message.body, reply=f"{self._inbox}.{token}", headers=headers)
+        return future
+
+    async def _take(self, answer: Msg) -> None:
+        future = self._waiting.get(answer.subject.rpartition(".")[2])
+        if future is None or future.done():
+            return
+        if (answer.headers or {}).get("Status") is not None:
+            future.set_exception(NotTaken("no stream takes this subject"))
+            return
+        try:
+            decoded = msgspec.json.decode(answer.data, type=_Answer)
+        except msgspec.MsgspecError:
+            future.set_exception(NotTaken("the answer cannot be read"))
+            return
+        if decoded.error is not None:
+            future.set_exception(NotTaken(f"server error {decoded.error.err_code}"))
+        else:
+            future.set_result(decoded.seq)
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._subscription is not None:
+            with contextlib.suppress(NatsError):
+                await self._subscription.unsubscribe()
+
+
 class ChainedPublisher:
     """The end of one stream, for one publisher. Not for concurrent calls."""
 
-    def __init__(self, client: Client, stream: str, *, window: int) -> None:
+    def __init__(self, client: Client, stream: str) -> None:
         self._client = client
         self._stream = stream
-        # A context of our own: the client library makes whoever overruns its bound wait, and hides a
-        # cancellation while it does.
-        self._js = client.jetstream(timeout=API_SECONDS, publish_async_max_pending=window + 1)
+        self._js = client.jetstream(timeout=API_SECONDS)
+        self._answers = _Answers(client)
         self._last_id: str | None = None
         self._last_sequence = 0
+
+    async def close(self) -> None:
+        """Let go of the connection, which stays open."""
+        await self._answers.close()
 
     async def look(self) -> StreamView:
         """Read the end of the stream, and chain the next message to it. Raises STREAM_MISSING or UNAVAILABLE."""
@@ -84,36 +153,36 @@ class ChainedPublisher:
             body=raw.data or b"",
         )
 
-    async def append(self, messages: Sequence[Message]) -> tuple[int, Exception | None]:
+    async def append(self, messages: Sequence[Message]) -> tuple[int, NotTaken | None]:
         """Publish in order: how many are in the stream for certain, and what stopped the others.
 
         After a failure `look` comes first.
         """
-        on_their_way: list[asyncio.Future[PubAck]] = []
-        unsent: Exception | None = None
+        on_their_way: list[asyncio.Future[int]] = []
+        unsent: NotTaken | None = None
         try:
             for message in messages:
                 on_their_way.append(await self._send(message))  # noqa: PERF401  # what was sent counts, also when one fails
         except NatsError as error:
-            unsent = error
+            unsent = NotTaken(type(error).__name__)
         await self._wait(set(on_their_way))
         failures = [self._verdict(future) for future in on_their_way]
         taken = next((place for place, failure in enumerate(failures) if failure is not None), len(failures))
         return taken, failures[taken] if taken < len(failures) else unsent
 
-    async def _send(self, message: Message) -> "asyncio.Future[PubAck]":
+    async def _send(self, message: Message) -> "asyncio.Future[int]":
         chain = (
             {_LAST_SEQUENCE_HEADER: str(self._last_sequence)}
             if self._last_id is None
             else {_LAST_ID_HEADER: self._last_id}
         )
-        headers = {**message.headers, MESSAGE_ID_HEADER: message.message_id, **chain}
-        future = await self._js.publish_async(message.subject, message.body, stream=self._stream, headers=headers)
+        headers = {**message.headers, _STREAM_HEADER: self._stream, MESSAGE_ID_HEADER: message.message_id, **chain}
+        future = await self._answers.publish(message, headers)
         self._last_id = message.message_id
         return future
 
-    async def _wait(self, waiting: "set[asyncio.Future[PubAck]]") -> None:
-        """Wait for the acknowledgements, as long as there is hope."""
+    async def _wait(self, waiting: "set[asyncio.Future[int]]") -> None:
+        """Wait for the answers, as long as there is hope."""
         give_up = time.monotonic() + ACK_SECONDS
         while waiting and self._client.is_connected and time.monotonic() < give_up:
             done, waiting = await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
@@ -122,26 +191,16 @@ class ChainedPublisher:
         for future in waiting:
             future.cancel()
 
-    def _verdict(self, future: "asyncio.Future[PubAck]") -> Exception | None:
+    def _verdict(self, future: "asyncio.Future[int]") -> NotTaken | None:
         """What became of a message: None where it is in the stream, behind the one before."""
         if not future.done() or future.cancelled():
-            return TimeoutError()
+            return NotTaken("no answer in time")
         failure = future.exception()
-        if failure is not None:
-            return failure if isinstance(failure, Exception) else RuntimeError()
-        sequence = future.result().seq
-        if sequence != self._last_sequence + 1:
+        if isinstance(failure, NotTaken):
+            return failure
+        if future.result() != self._last_sequence + 1:
             # A stream that was emptied by hand still remembers the ids for a while (its duplicate window) and
             # acknowledges them as duplicates without keeping them. Only the sequence tells.
-            return OutOfPlace()
-        self._last_sequence = sequence
+            return NotTaken("acknowledged at another place")
+        self._last_sequence += 1
         return None
-
-
-class OutOfPlace(Exception):
-    """The server has acknowledged a message at another place than behind the one before."""
-
-
-def reason_of(failure: Exception) -> str:
-    """A failure in a few words without values: the server's error number, or the class."""
-    return f"server error {failure.err_code}" if isinstance(failure, APIError) else type(failure).__name__

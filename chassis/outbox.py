@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
-from chassis.chained import LOG_HEADER, POSITION_HEADER, ChainedPublisher, Message, reason_of
+from chassis.chained import LOG_HEADER, POSITION_HEADER, ChainedPublisher, Message
 from chassis.continuity import LogView, Published, StreamView, message_id, position_in
 from chassis.postgres import channel_of, connection_arguments, translated
 from contracts.envelope import decode, headers_of
@@ -35,8 +35,8 @@ __all__ = ["LOG_HEADER", "POSITION_HEADER", "Relay", "RelayState", "message_id",
 
 POLL_SECONDS = 1.0
 STOP_SECONDS = 5.0
-REJOIN_SECONDS = 15.0
-"""How often an idle relay looks whether the stream still ends where it left it."""
+LOOK_SECONDS = 15.0
+"""How often a relay looks whether the stream still is what it left, holes included."""
 REMEMBER_SECONDS = 0.5
 TROUBLE_SECONDS = 3.0
 """How long publishing may fail, with tries every second or sooner, before the relay counts as not ready."""
@@ -82,7 +82,8 @@ class Relay:
     """A part (see `chassis.runtime`): follows one service's log while it runs.
 
     `dsn` and `schema` as for the event store; `nats` is the process's connection; `owner` the service whose stream
-    and subjects these are. `window`: how many messages are on their way at most. `registry` gets the metrics.
+    and subjects these are. `window`: how many messages are on their way at most. `look_seconds`: how often the whole
+    stream is looked at. `registry` gets the metrics.
     """
 
     name = "relay"
@@ -95,6 +96,7 @@ class Relay:
         nats: NatsConnection,
         owner: str,
         window: int = 256,
+        look_seconds: float = LOOK_SECONDS,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._dsn = dsn
@@ -102,6 +104,7 @@ class Relay:
         self._nats = nats
         self._stream = stream_of(owner)
         self._window = window
+        self._look_seconds = look_seconds
         self._metrics = _Metrics(registry or CollectorRegistry())
         self._state = RelayState()
         self._trouble_since = 0.0
@@ -183,25 +186,31 @@ class Relay:
             # The one table that is written here is a memory of what was published. When a crash loses the last
             # of it, less is noticed for a moment; a commit on disk for each window would be dear.
             await connection.execute("SET synchronous_commit = off")
-            line = await self._join(connection)
-            while True:
-                self._wake.clear()
-                rows = await self._read(connection, line)
-                if rows:
-                    await self._publish(line, rows)
-                    await self._remember(connection, line)
-                    continue
-                await self._remember(connection, line, now=True)
+            publisher = ChainedPublisher(self._nats.client, self._stream)
+            try:
+                await self._follow(connection, publisher)
+            finally:
+                await publisher.close()
+
+    async def _follow(self, connection: _Connection, publisher: ChainedPublisher) -> None:
+        line = await self._join(connection, publisher)
+        while True:
+            self._wake.clear()
+            rows = await self._read(connection, line)
+            if rows:
+                await self._publish(line, rows)
+            await self._remember(connection, line, now=not rows)
+            if not rows:
                 if self._stopping:
                     return
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
-                if time.monotonic() - line.looked_at > REJOIN_SECONDS:
-                    line = await self._join(connection)
+                    await asyncio.wait_for(self._wake.wait(), min(POLL_SECONDS, self._look_seconds))
+            if time.monotonic() - line.looked_at > self._look_seconds:
+                await self._remember(connection, line, now=True)
+                line = await self._join(connection, publisher)
 
-    async def _join(self, connection: _Connection) -> _Line:
+    async def _join(self, connection: _Connection, publisher: ChainedPublisher) -> _Line:
         """Find the position in the stream. Raises STREAM_MISSING, STREAM_OF_ANOTHER_LOG or UNAVAILABLE."""
-        publisher = ChainedPublisher(self._nats.client, self._stream, window=self._window)
         view = await publisher.look()
         log = await _log_view(connection, view)
         published, granted, used = await _published(connection)
@@ -236,11 +245,11 @@ class Relay:
             messages.append(Message(identity, event_subject(envelope), state, headers))
         taken, failure = await line.publisher.append(messages)
         if taken:
-            line.position, line.looked_at = rows[taken - 1][0], time.monotonic()
+            line.position = rows[taken - 1][0]
             self._metrics.published.inc(taken)
             self._state = msgspec.structs.replace(self._state, published=self._state.published + taken)
         if failure is not None:
-            raise PlatformError(UNAVAILABLE, f"the stream did not take an event: {reason_of(failure)}", part="nats")
+            raise PlatformError(UNAVAILABLE, f"the stream did not take an event: {failure}", part="nats")
         self._settle(line, max(0, self._state.lag - taken) if len(rows) == self._window else 0)
 
     async def _remember(self, connection: _Connection, line: _Line, *, now: bool = False) -> None:

@@ -1,10 +1,11 @@
 """Stores and relays over real servers, for the tests of the record."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
 
 from chassis.eventstore import EventStore
 from chassis.health import Health
@@ -30,13 +31,21 @@ async def open_store(access: SchemaAccess, *, pool_size: int = 3) -> AsyncIterat
 
 
 @asynccontextmanager
-async def open_relay(access: SchemaAccess, server: NatsServer, *, window: int = 64) -> AsyncIterator[Relay]:
+async def open_relay(
+    access: SchemaAccess, server: NatsServer, *, window: int = 64, look_seconds: float = 15.0
+) -> AsyncIterator[Relay]:
     """A started relay with the identity of production."""
     telemetry = Telemetry(SERVICE)
     connection = server.connection(SERVICE, telemetry, Health(SERVICE))
     await connection.start()
     relay = Relay(
-        dsn=access.dsn, schema=access.schema, nats=connection, owner=SERVICE, window=window, registry=telemetry.registry
+        dsn=access.dsn,
+        schema=access.schema,
+        nats=connection,
+        owner=SERVICE,
+        window=window,
+        look_seconds=look_seconds,
+        registry=telemetry.registry,
     )
     await relay.start()
     try:
@@ -51,16 +60,12 @@ async def stored_messages(server: NatsServer) -> list[tuple[str, bytes]]:
     """Every message of the stream in its order: message id and body."""
     async with server.connected() as client:
         js = client.jetstream()
-        found: list[tuple[str, bytes]] = []
         state = (await js.stream_info(STREAM)).state
-        if state.messages == 0:
-            return found
-        subscription = await js.pull_subscribe(
-            "", stream=STREAM, config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL, mem_storage=True)
-        )
-        while len(found) < state.messages:
-            batch = await subscription.fetch(500, timeout=5)
-            found += [((message.headers or {}).get("Nats-Msg-Id", ""), message.data) for message in batch]
+        found = []
+        for sequence in range(max(1, state.first_seq), state.last_seq + 1):
+            with contextlib.suppress(NotFoundError):
+                message = await js.get_msg(STREAM, seq=sequence)
+                found.append(((message.headers or {}).get("Nats-Msg-Id", ""), message.data or b""))
         return found
 
 

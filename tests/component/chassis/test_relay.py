@@ -1,0 +1,225 @@
+"""The relay between a real Postgres and a real NATS: the stream is the log, message for message."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from chassis.eventstore import EventStore
+from chassis.health import Health
+from chassis.outbox import Relay, message_id
+from chassis.telemetry import Telemetry
+from contracts import errors
+from contracts.envelope import CONTENT_TYPE, encode
+from contracts.errors import PlatformError
+from tests.component.chassis.record_fixtures import SERVICE, STREAM, open_relay, store, stored_messages
+from tests.support.eventually import eventually
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import SchemaAccess
+from tests.support.sample_runs import CONTEXT, SampleRun
+
+__all__ = ["store"]
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+async def nats(own_nats: NatsServer) -> NatsServer:
+    """A server with the topology."""
+    await own_nats.apply()
+    return own_nats
+
+
+@pytest.fixture
+async def relay(record_access: SchemaAccess, nats: NatsServer) -> AsyncIterator[Relay]:
+    """A running relay."""
+    async with open_relay(record_access, nats) as opened:
+        yield opened
+
+
+async def _append(store: EventStore, count: int, name: str = "run") -> None:
+    for number in range(count):
+        await store.save(SampleRun(f"{name}-{number}").fail(), context=CONTEXT)
+
+
+async def _expected(store: EventStore) -> list[tuple[str, bytes]]:
+    """What the stream has to hold: ids and bytes of the log."""
+    incarnation = await store.incarnation()
+    log = await store.events(limit=100_000)
+    return [(message_id(incarnation, notification_id), encode(envelope)) for notification_id, envelope in log]
+
+
+async def _caught_up(relay: Relay, store: EventStore) -> None:
+    last = (await store.events(limit=100_000))[-1][0]
+    await eventually(lambda: relay.state.position == last, within=20)
+
+
+async def test_stream_is_the_log_byte_for_byte(store: EventStore, relay: Relay, nats: NatsServer) -> None:
+    """What was recorded before and while the relay runs is published in order, once, as it was stored."""
+    await _append(store, 30)
+    run = SampleRun("long")
+    for _ in range(200):
+        run.fail()
+    await store.save(run, context=CONTEXT)
+    await _caught_up(relay, store)
+    await _append(store, 5, "later")
+    await _caught_up(relay, store)
+    assert await stored_messages(nats) == await _expected(store)
+    assert (relay.state.lag, relay.state.published, relay.state.refused) == (0, 235, None)
+    assert await relay.check() is None
+
+
+async def test_message_carries_subject_and_headers(store: EventStore, relay: Relay, nats: NatsServer) -> None:
+    """Subject, attributes and position can be read without the body."""
+    (envelope,) = await store.save(SampleRun("a").fail(), context=CONTEXT)
+    await _caught_up(relay, store)
+    async with nats.connected() as client:
+        raw = await client.jetstream().get_msg(STREAM, seq=1)
+    headers = raw.headers or {}
+    assert raw.subject == f"backup.executor.{CONTEXT.organisation}.tier-failed.v1"
+    assert headers["content-type"] == CONTENT_TYPE
+    assert headers["ce-id"] == envelope.id
+    assert headers["Wedsync-Log"] == await store.incarnation()
+    assert headers["Wedsync-Position"] == "1"
+    assert headers["Nats-Msg-Id"] == message_id(await store.incarnation(), 1)
+
+
+async def test_relay_goes_on_where_the_stream_ends(
+    store: EventStore, record_access: SchemaAccess, nats: NatsServer
+) -> None:
+    """A new process reads its position from the stream, and publishes nothing again."""
+    for round_ in range(3):
+        async with open_relay(record_access, nats) as relay:
+            await _append(store, 20, str(round_))
+            await _caught_up(relay, store)
+            assert relay.state.published == 20
+        await _append(store, 0)
+    assert await stored_messages(nats) == await _expected(store)
+
+
+async def test_stop_publishes_what_is_in_the_log(
+    store: EventStore, record_access: SchemaAccess, nats: NatsServer
+) -> None:
+    """A graceful stop leaves nothing behind for the next start."""
+    async with open_relay(record_access, nats):
+        await _append(store, 50)
+    assert await stored_messages(nats) == await _expected(store)
+
+
+async def test_two_relays_do_not_repeat_or_reorder(
+    store: EventStore, record_access: SchemaAccess, nats: NatsServer, relay: Relay
+) -> None:
+    """The chain fences off a second publisher: between them they publish each event once."""
+    async with open_relay(record_access, nats, window=7) as second:
+        await _append(store, 200)
+        await _caught_up(second, store)
+        await _caught_up(relay, store)
+        assert await relay.check() is None
+        assert await second.check() is None
+    assert await stored_messages(nats) == await _expected(store)
+
+
+async def test_ids_that_a_rolled_back_change_has_used_are_passed_over(
+    store: EventStore, relay: Relay, nats: NatsServer
+) -> None:
+    """A gap in the notification ids is no missing event."""
+    await store.save(SampleRun("a").fail(), context=CONTEXT)
+    for _ in range(3):
+        with pytest.raises(PlatformError):
+            await store.save(SampleRun("a").fail(), context=CONTEXT)
+    await store.save(SampleRun("b").fail(), context=CONTEXT)
+    await _caught_up(relay, store)
+    assert relay.state.position > 2
+    assert await stored_messages(nats) == await _expected(store)
+
+
+async def test_append_wakes_the_relay_before_its_next_look(store: EventStore, relay: Relay) -> None:
+    """An event is on the stream well before the poll would have found it."""
+    await _append(store, 1, "first")
+    await _caught_up(relay, store)
+    seconds = []
+    for number in range(9):
+        await store.save(SampleRun(str(number)).fail(), context=CONTEXT)
+        begin = time.monotonic()
+        await eventually(lambda: relay.state.lag == 0 and relay.state.position == len(seconds) + 2, every=0.002)
+        seconds.append(time.monotonic() - begin)
+    assert sorted(seconds)[4] < 0.5
+
+
+async def test_relay_without_its_listening_connection_polls_and_listens_again(
+    store: EventStore, relay: Relay, record_access: SchemaAccess
+) -> None:
+    """A connection that is cut costs a moment, and never an event."""
+    await _append(store, 1, "first")
+    await _caught_up(relay, store)
+    for number in range(3):
+        with psycopg.connect(record_access.admin_dsn, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s AND query LIKE 'LISTEN%%'",
+                (record_access.role,),
+            )
+        await _append(store, 3, str(number))
+        await _caught_up(relay, store)
+
+
+async def test_metrics_show_what_is_published_and_what_is_behind(
+    store: EventStore, record_access: SchemaAccess, nats: NatsServer
+) -> None:
+    """An operator sees the lag and whether anything is refused."""
+    telemetry = Telemetry(SERVICE)
+    connection = nats.connection(SERVICE, telemetry, Health(SERVICE))
+    await connection.start()
+    relay = Relay(
+        dsn=record_access.dsn,
+        schema=record_access.schema,
+        nats=connection,
+        owner=SERVICE,
+        look_seconds=0.3,
+        registry=telemetry.registry,
+    )
+    await _append(store, 3)
+    await relay.start()
+    await _caught_up(relay, store)
+    assert telemetry.registry.get_sample_value("wedsync_relay_published_total") == 3
+    assert telemetry.registry.get_sample_value("wedsync_relay_lag_events") == 0
+    assert telemetry.registry.get_sample_value("wedsync_relay_refused") == 0
+    await asyncio.to_thread(nats.stop)
+    await eventually(lambda: telemetry.registry.get_sample_value("wedsync_relay_refused") == 1, within=30)
+    await relay.stop()
+    await connection.stop()
+
+
+async def test_relay_without_nats_is_not_ready_after_a_while_and_recovers(
+    store: EventStore, relay: Relay, nats: NatsServer
+) -> None:
+    """A short interruption is no alarm; one that lasts is, with the part that is away."""
+    await _append(store, 1)
+    await _caught_up(relay, store)
+    await asyncio.to_thread(nats.stop)
+    await _append(store, 5, "meanwhile")
+    finding = await eventually(relay.check, within=30)
+    assert isinstance(finding, PlatformError)
+    assert finding.code is errors.UNAVAILABLE
+    assert finding.context["part"] == "nats"
+    await asyncio.to_thread(nats.start)
+    await _caught_up(relay, store)
+    assert await relay.check() is None
+    assert await stored_messages(nats) == await _expected(store)
+
+
+async def test_relay_that_dies_says_why(record_access: SchemaAccess) -> None:
+    """A relay that ends by itself takes its process with it instead of falling silent."""
+
+    class NoConnection:
+        @property
+        def client(self) -> object:
+            raise RuntimeError("not started")
+
+    relay = Relay(dsn=record_access.dsn, schema=record_access.schema, nats=NoConnection(), owner=SERVICE)  # type: ignore[arg-type]
+    assert "not started" in str(await relay.ended())
+    await relay.stop()
+    await relay.start()
+    assert "not started" in str(await relay.ended())
+    await relay.stop()

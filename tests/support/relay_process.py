@@ -1,0 +1,22 @@
+"""A relay in a process of its own, to be killed: `python -m tests.support.relay_process DSN SCHEMA URL SEED`."""
+
+import asyncio
+import sys
+
+from chassis.connection import Connection
+from chassis.health import Health
+from chassis.outbox import Relay
+from chassis.telemetry import Telemetry
+
+
+async def main(dsn: str, schema: str, url: str, seed: str) -> None:
+    """Follow the log for ever."""
+    connection = Connection(
+        url=url, identity="executor", telemetry=Telemetry("executor"), health=Health("executor"), seed_file=seed
+    )
+    await connection.start()
+    await Relay(dsn=dsn, schema=schema, nats=connection, owner="executor", window=64).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
