@@ -1,0 +1,69 @@
+"""JetStream is transport: its store may be lost in the middle of a run, and comes back from the record."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from contracts.configuration import Tier
+from tests.support.eventually import eventually
+from tests.support.saved_source import SavedSource
+from tests.support.stack import Platform
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+
+
+async def test_store_of_nats_deleted_in_the_middle_of_a_run_is_filled_again_from_the_record(
+    own_platform: Platform, tmp_path: Path
+) -> None:
+    """Nothing is published by surprise; after the refill command nothing is lost and nothing has run twice."""
+    source = SavedSource.make(own_platform, files=12)
+    await source.configure((Tier.LOCAL, Tier.OFFSITE))
+    first = await source.execute()
+    await source.ended(first)
+    (source.folder / "new.txt").write_text("new " * 50_000)
+    second = await source.execute()
+    await source.reached(second, "backup-uploading")
+
+    nats = own_platform.kill("nats", signal.SIGSTOP)
+    shutil.rmtree(own_platform.layout.nats_data)
+    own_platform.kill("nats")
+    await own_platform.restarted("nats", nats)
+    await source.reached(second, "backup-completed")
+
+    async def is_refused() -> bool:
+        return _codes(own_platform) >= {"stream-missing"}
+
+    await eventually(is_refused, within=60, every=0.5)
+    assert own_platform.status()[0] != 0
+
+    done = own_platform.command("refill", "all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = await source.ended(second)
+    assert shown["state"] == "completed"
+    for run in (first, second):
+        await source.proven(run)
+    third = await source.execute()
+    assert (await source.ended(third))["state"] == "completed"
+    await source.proven(third)
+    source.restores_from(Tier.OFFSITE, tmp_path / "restored")
+
+
+def _codes(platform: Platform) -> set[str]:
+    """The codes of what the services report as wrong."""
+    text = platform.command("status", "--json").stdout
+    return {word for word in ("stream-missing", "topology-drift", "unavailable") if f'"{word}"' in text}
+
+
+async def test_run_goes_on_while_nats_is_stopped_and_is_published_afterwards(own_platform: Platform) -> None:
+    """A run does not need the bus; what it told meanwhile arrives when the bus is back."""
+    source = SavedSource.make(own_platform, files=12)
+    await source.configure((Tier.LOCAL,))
+    run = await source.execute()
+    await source.reached(run, "backup-preparing")
+    own_platform.kill("nats", signal.SIGSTOP)
+    await source.reached(run, "backup-completed")
+    own_platform.kill("nats", signal.SIGCONT)
+    assert (await source.ended(run))["state"] == "completed"
+    await source.proven(run)
