@@ -8,9 +8,13 @@ from cli.exit_codes import ExitCode
 from cli.output import duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_session import interruptible, opened
+from cli.snapshot_tree import SnapshotTree
+from repository.pack_access import ChunkReader
 from repository.progress import Progress
+from repository.repository import Repository
 from repository.restore import restore as restore_snapshot
 from repository.restore_options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble
+from repository.snapshot import Snapshot
 
 LISTED_MAX = 50
 """Troubles that are shown to a person; a machine gets all that were kept."""
@@ -30,15 +34,20 @@ def restore(arguments: argparse.Namespace) -> int:
             is_cancelled=is_cancelled,
         )
         result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
+        is_found = bool(result.files or result.others) or _matches(repository, snapshot, arguments.globs)
     if arguments.json:
         say_json(_document(snapshot.id, result))
     else:
         _say_result(snapshot.id, result, filtered=bool(arguments.globs))
     if not result.is_whole:
         return ExitCode.INCOMPLETE
-    if arguments.globs and not (result.files or result.folders or result.others):
-        return ExitCode.NOT_FOUND
-    return ExitCode.OK
+    return ExitCode.OK if is_found else ExitCode.NOT_FOUND
+
+
+def _matches(repository: Repository, snapshot: Snapshot, globs: list[str]) -> bool:
+    """Whether anything matches at all: folders on the way to nothing do not count. Without globs all does."""
+    tree = SnapshotTree(ChunkReader(repository.readable_tiers(), repository.keys), snapshot, lambda _path, _error: None)
+    return not globs or any(next(tree.find(os.fsencode(glob)), None) is not None for glob in globs)
 
 
 def _gauges(progress: Progress) -> dict[str, Reading]:
