@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from repository import crypto, pending
 from repository.errors import NoUsableTier, RepositoryError
 from repository.format import pack_object_key
+from repository.index_segment import Segment, without_packs
 from repository.open_tier import OpenTier, TierState
 from repository.pack_access import ChunkReader
 from repository.pack_catalog import each_in_parallel, stored_packs
@@ -115,7 +116,10 @@ def catch_up(
         # What an interrupted catch-up left has been adopted and need not be copied again.
         missing = lag(repository, tier)
     _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
-    _copy_segments(tier, sources, set(result.lost_packs), result, lock_until)
+    _copy_segments(repository, tier, result, lock_until)
+    if tier.lacks(missing.packs.difference(result.lost_packs)):
+        # Their rows are in segments that this tier replaced (an index rebuilt while packs were gone).
+        pending.adopt_orphans(repository, tier)
     _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
     if token:
         tier.store.delete(pending.marker_object_key(token))
@@ -166,28 +170,23 @@ def whole_pack(pack_id: bytes, stores: Iterable[ObjectStore]) -> bytes | None:
     return None
 
 
-def _copy_segments(
-    tier: OpenTier,
-    sources: Sequence[OpenTier],
-    lost: set[bytes],
-    result: CatchUpResult,
-    lock_until: datetime | None,
-) -> None:
+def _copy_segments(repository: Repository, tier: OpenTier, result: CatchUpResult, lock_until: datetime | None) -> None:
     """Copy each source's segments, and let them take the place of what that source compacted."""
-    for source in sources:
+    for source in sources_for(repository, tier):
         own, theirs = tier.log.state, source.log.state
         wanted = [name for name in theirs.segments if name not in own.segments and name not in own.replaced_segments]
-        added = [sealed for name in wanted if (sealed := _segment(source, name, lost)) is not None]
+        copies = [_segment(repository, source, name, result.lost_packs) for name in wanted]
+        added = [sealed for sealed in copies if sealed is not None]
         # What the source compacted may go only when all that took its place is here.
-        is_whole = len(added) == len(wanted)
+        is_whole = [sealed.name for sealed in added] == wanted
         replaced = sorted(own.segments.keys() & theirs.replaced_segments) if is_whole else []
         if added or replaced:
             tier.change_index(added, replaced, "caught up", lock_until=lock_until)
             result.copied_segments += len(added)
 
 
-def _segment(source: OpenTier, name: str, lost: set[bytes]) -> SealedSegment | None:
-    """The segment as it lies on the source; None where it is damaged, or points at packs that nobody has."""
+def _segment(repository: Repository, source: OpenTier, name: str, lost: Sequence[bytes]) -> SealedSegment | None:
+    """The segment as it lies on the source, without rows of packs that nobody has; None where it is damaged."""
     if name in source.damaged_segments:
         return None
     try:
@@ -195,9 +194,12 @@ def _segment(source: OpenTier, name: str, lost: set[bytes]) -> SealedSegment | N
         segment = source.named_segments()[name]
     except RepositoryError:
         return None
-    if crypto.sha256(body).hex() != name or lost.intersection(segment.pack_ids()):
+    if crypto.sha256(body).hex() != name:
         return None
-    return SealedSegment(name, body, segment)
+    if not set(lost).intersection(segment.pack_ids()):
+        return SealedSegment(name, body, segment)
+    (sealed,) = repository.seal_segments([Segment(without_packs(segment, set(lost)))])
+    return sealed
 
 
 def _commit_snapshots(

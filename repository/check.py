@@ -130,9 +130,9 @@ class _TierCheck:
             digest = recorded.get(object_key)
             try:
                 body = self._tier.store.get(object_key)
-                decode_wrapped_key(KeyRecord(object_key, body))
                 if digest is not None and crypto.sha256(body).hex() != digest:
                     raise Damaged("key object is not the one that the log names")
+                decode_wrapped_key(KeyRecord(object_key, body))
             except RepositoryError as error:
                 if not is_fault_of_object(error):
                     raise
@@ -205,11 +205,17 @@ class _TierCheck:
 
     def _tree_fault(self, snapshot_id: str, chunk_id: bytes, error: RepositoryError) -> Finding:
         location = self._tier.index.lookup_any(chunk_id)
-        if location is None or not is_fault_of_object(error):
+        pack = next((pack for pack in self._packs if location is not None and pack.id == location.pack_id), None)
+        if location is None or pack is None or not is_fault_of_object(error):
             return self._finding(Problem.TREE, f"snapshot {snapshot_id}", error)
-        key = pack_object_key(location.pack_id)
-        problem = Problem.PACK_MISSING if isinstance(error, ObjectMissing) else Problem.PACK_DAMAGED
-        return self._finding(problem, key, f"tree of snapshot {snapshot_id}: {error}", self._tiers_with(key))
+        key = pack_object_key(pack.id)
+        reading = read_pack(self._repository, self._tier, pack)
+        if reading.error is None:
+            detail = f"the index is wrong about a page of snapshot {snapshot_id}"
+            return self._finding(Problem.INDEX_INCOMPLETE, key, detail, [self._tier.name])
+        return self._finding(
+            Problem.PACK_DAMAGED, key, f"tree of snapshot {snapshot_id}: {reading.error}", self._tiers_with(key)
+        )
 
     def _strange_objects(self) -> Iterator[Finding]:
         packs = {pack_object_key(pack.id) for pack in self._packs}

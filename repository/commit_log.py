@@ -110,7 +110,8 @@ class CommitLog:
         return encode_entry(body, number, previous, root, root.signer(), self._randomness)
 
     def _create(self, body: Body, lock_until: datetime | None) -> Entry:
-        number, previous = self.state.head.number + 1, self.state.next_previous
+        head = self.state.head
+        number, previous = head.number + 1, head.digest
         buffer = self._encoded(body, number, previous)
         digest = crypto.sha256(buffer)
         self._store.put(entry_object_key(number), buffer, sha256=digest, if_absent=True, lock_until=lock_until)

@@ -94,6 +94,15 @@ def decode_config(body: bytes) -> ReadConfig:
     return ReadConfig(config, bytes(outer.config), mac, crypto.sha256(body))
 
 
+def is_authentic(body: bytes, keys: DomainKeys) -> bool:
+    """Whether the holder of the root key wrote this config, of whatever format."""
+    try:
+        outer = msgspec.json.decode(body, type=_Authenticated)
+    except msgspec.DecodeError:
+        return False
+    return crypto.same(crypto.keyed_digest(keys.config_key(), outer.config).hex().encode(), outer.mac.encode())
+
+
 def verify_config(read: ReadConfig, keys: DomainKeys) -> None:
     """Raises `Damaged` unless the holder of the root key wrote this config for this repository."""
     if not crypto.same(crypto.keyed_digest(keys.config_key(), read.authenticated), read.mac):

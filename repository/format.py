@@ -36,7 +36,7 @@ FOOTER_FRAME_LENGTH: Final = 4 + FRAME_HEADER_LENGTH
 
 CHUNK_LENGTH_MAX: Final = 16 << 20
 """Bytes of plaintext in one chunk, at most."""
-SHARED_FRAME_LENGTH_MAX: Final = 512 << 10
+SHARED_FRAME_LENGTH_MAX: Final = 1 << 20
 """Raw bytes in a frame of more than one chunk, at most."""
 CHUNKS_PER_FRAME_MAX: Final = 0xFFFF
 PACK_LENGTH_MAX: Final = 1 << 30

@@ -24,7 +24,7 @@ import sys
 import tempfile
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from repository.errors import Damaged
@@ -234,6 +234,16 @@ def concatenated(parts: Sequence[Columns]) -> Columns:
         moved[:, 0] = renumbered[moved[:, 0]]
         records.append(moved)
     return Columns(list(known), np.concatenate([part.ids for part in parts]), np.concatenate(records))
+
+
+def without_packs(segment: Segment, pack_ids: Collection[bytes]) -> bytearray:
+    """The segment's rows but for those that point at these packs, encoded."""
+    import numpy as np
+
+    columns = columns_of(segment)
+    left_out = [number for number, pack_id in enumerate(columns.pack_ids) if pack_id in pack_ids]
+    keep = ~np.isin(columns.records[:, 0], left_out)
+    return encode_segment(Columns(columns.pack_ids, columns.ids[keep], columns.records[keep]))
 
 
 def merged(segments: Sequence[Segment], rows_max: int = ROWS_MAX) -> Iterator[bytearray]:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from repository import crypto
-from repository.errors import Damaged, LimitExceeded, UnknownKey, UnsupportedFormat, WrongKey
+from repository.errors import Damaged, LimitExceeded, RepositoryError, UnknownKey, UnsupportedFormat, WrongKey
 from repository.format import FORMAT_VERSION, KEY_ID_LENGTH, Buffer
 from repository.ports import SYSTEM_RANDOMNESS, Randomness
 
@@ -209,22 +209,31 @@ def new_keys(
 def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvider) -> KeyRing:
     """Unwrap what the provider's KEKs open.
 
-    Raises `WrongKey` when they open none and none is damaged, `Damaged` when the right KEK met only
-    damaged objects. A damaged object beside a whole one of the same master does no harm.
+    Raises `WrongKey` when they open none and none is damaged, `Damaged` when the right KEK met only damaged
+    objects, `UnsupportedFormat` when there are only later versions' objects. A damaged object beside a whole
+    one of the same master does no harm.
     """
     opened: list[DomainKeys] = []
-    damaged: list[str] = []
+    faults: dict[str, RepositoryError] = {}
     for record in records:
         try:
             key = decode_wrapped_key(record)
-            if bytes.fromhex(key.repository_id) == repository_id:  # else left by an interrupted `init`
-                opened.append(unwrap(key, repository_id, provider))
+        except (Damaged, UnsupportedFormat) as error:
+            faults[record.object_key] = error
+            continue
+        try:
+            opened.append(unwrap(key, repository_id, provider))
         except WrongKey:
             continue
-        except Damaged:
-            damaged.append(record.object_key)
-    if not opened and damaged:
-        raise Damaged("no key object can be opened, and some are damaged", objects=damaged)
+        except Damaged as error:
+            # One that says another repository's id was left by an interrupted `init`.
+            if key.repository_id == repository_id.hex():
+                faults[record.object_key] = error
+    if not opened and faults:
+        later = [error for error in faults.values() if isinstance(error, UnsupportedFormat)]
+        if len(later) == len(faults):
+            raise later[0]
+        raise Damaged("no key object can be opened, and some are damaged", objects=list(faults))
     ring = KeyRing(opened)
-    ring.damaged = damaged
+    ring.damaged = list(faults)
     return ring

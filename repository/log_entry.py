@@ -171,10 +171,11 @@ def decode_entry(buffer: bytes, number: int, ring: KeyRing, verifier: crypto.Ver
 
     Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`.
     """
-    header = decode_entry_header(buffer)
-    signed_length = ENTRY_HEADER_LENGTH + header.body_length
-    if not verifier.verifies(buffer[signed_length:], _signed(buffer[:signed_length])):
+    signed_length = len(buffer) - crypto.SIGNATURE_LENGTH
+    # The signature first: only what is signed may be taken for the work of a later version.
+    if signed_length < 0 or not verifier.verifies(buffer[signed_length:], _signed(buffer[:signed_length])):
         raise Damaged("log entry is not signed by the repository's key", number=number)
+    header = decode_entry_header(buffer)
     if header.number != number or header.repository_id != ring.root.repository_id:
         raise Damaged("log entry lies at another entry's place", number=number, says=header.number)
     body = unseal_object(

@@ -46,10 +46,12 @@ class LogFault(NamedTuple):
 class LogState:
     """The state after all entries that were read.
 
-    `genesis`: digest that entry 1 names as its previous one (of the config's bytes). `tier_id`: 16 bytes of
-    the first entry's digest; names this tier among all, and survives its being restored to an older state.
-    `digests[n]`: digest of entry n, `digests[0]` the genesis. `snapshots`: by id (hex), in the order of their
-    entries. `by_token`: run token → snapshot id. `segments`: names (hex) of the live index segments.
+    `genesis`: digest that entry 1 names as its previous one (of the config's bytes). `digests[n]`: what entry
+    n + 1 names as its previous one, so the digest of entry n (`digests[0]` is the genesis); empty where entry n
+    is gone. `bridged`: numbers of lost entries that a bridge stands for. `tier_id`: 16 bytes of the first
+    entry's digest; names this tier among all, and survives its being restored to an older state. `snapshots`:
+    by id (hex), in the order of their entries. `by_token`: run token → snapshot id. `segments`: names (hex) of
+    the live index segments, with the number of the entry that brought them.
     """
 
     repository_id: bytes
@@ -64,7 +66,7 @@ class LogState:
     key_objects: dict[str, str] = field(default_factory=dict)
     witnesses: dict[bytes, Head] = field(default_factory=dict)
     faults: list[LogFault] = field(default_factory=list)
-    _stands_for: bytes | None = None
+    bridged: set[int] = field(default_factory=set)
     _is_linked: bool = True
 
     def __post_init__(self) -> None:
@@ -75,11 +77,6 @@ class LogState:
     def head(self) -> Head:
         """The last entry; number 0 and the genesis where there is none."""
         return Head(len(self.digests) - 1, self.digests[-1])
-
-    @property
-    def next_previous(self) -> bytes:
-        """What the next entry names as its previous one."""
-        return self._stands_for if self._stands_for is not None else self.digests[-1]
 
     def with_entries(self, entries: Iterable[Entry | LogFault]) -> LogState:
         """The state after these entries too; this one stays as it is."""
@@ -94,6 +91,7 @@ class LogState:
             key_objects=dict(self.key_objects),
             witnesses=dict(self.witnesses),
             faults=list(self.faults),
+            bridged=set(self.bridged),
         )
         for entry in entries:
             if isinstance(entry, LogFault):
@@ -105,7 +103,7 @@ class LogState:
     def add(self, entry: Entry) -> None:
         """Take entry `head.number + 1`; one that does not continue this history becomes a fault."""
         try:
-            if self._is_linked and entry.previous != self.next_previous:
+            if self._is_linked and entry.previous != self.digests[-1]:
                 raise Damaged("log entry does not continue this history", number=entry.number)
             if isinstance(entry.body, Begun) and entry.number != 1:
                 raise Damaged("log begins twice", number=entry.number)
@@ -113,18 +111,18 @@ class LogState:
         except Damaged as error:
             self.add_fault(entry.number, error, entry.digest)
             return
-        self.digests.append(entry.digest)
+        self.digests.append(_named_by_the_next(entry))
         self._is_linked = True
+        if entry.number == 1:
+            self.tier_id = self.digests[1][:TIER_ID_LENGTH]
 
     def add_fault(self, number: int, error: RepositoryError, digest: bytes = b"") -> None:
         """Entry `head.number + 1` cannot be used."""
         self.faults.append(LogFault(number, error))
         self.digests.append(digest)
-        self._stands_for = None
         self._is_linked = False
 
     def _apply(self, entry: Entry) -> None:
-        self._stands_for = None
         match entry.body:
             case Begun():
                 pass
@@ -144,11 +142,8 @@ class LogState:
                 self.key_objects = dict(objects)
             case HistoryAccepted(tier_id=tier_id, number=number, digest=digest):
                 self.witnesses[bytes.fromhex(tier_id)] = Head(number, bytes.fromhex(digest))
-            case Bridged(stands_for=stands_for):
-                self._stands_for = bytes.fromhex(stands_for) if stands_for else None
-        if entry.number == 1:
-            first = self._stands_for if self._stands_for is not None else entry.digest
-            self.tier_id = first[:TIER_ID_LENGTH]
+            case Bridged():
+                self.bridged.add(entry.number)
 
     def _apply_snapshot(self, committed: SnapshotCommitted, number: int) -> None:
         body = bytes(committed.manifest)
@@ -163,8 +158,17 @@ class LogState:
             self.witnesses[bytes.fromhex(tier_id)] = max(head, self.witnesses.get(bytes.fromhex(tier_id), head))
 
     def contradicts(self, seen: Head) -> bool:
-        """Whether this log, which once had the head `seen`, now shows an older or another history."""
+        """Whether this log, which once had the head `seen`, now shows an older or another history.
+
+        A bridge was made by a holder of the key, who could not know the lost entry's digest: it fits any.
+        """
         if seen.number >= len(self.digests):
             return True
         present = self.digests[seen.number]
-        return bool(present) and present != seen.digest
+        return seen.number not in self.bridged and bool(present and seen.digest) and present != seen.digest
+
+
+def _named_by_the_next(entry: Entry) -> bytes:
+    if isinstance(entry.body, Bridged) and entry.body.stands_for:
+        return bytes.fromhex(entry.body.stands_for)
+    return entry.digest

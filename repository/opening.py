@@ -8,7 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from repository.config import CONFIG_KEY, ReadConfig, decode_config, verify_config
+from repository.chunker import ChunkerParameters
+from repository.config import (
+    CONFIG_KEY,
+    ReadConfig,
+    decode_config,
+    encode_config,
+    is_authentic,
+    make_config,
+    verify_config,
+)
 from repository.errors import (
     Damaged,
     NotARepository,
@@ -20,8 +29,8 @@ from repository.errors import (
     UnsupportedFormat,
     WrongKey,
 )
-from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, open_ring
-from repository.log_entry import LOG_PREFIX
+from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, decode_wrapped_key, open_ring
+from repository.log_entry import LOG_PREFIX, decode_entry_header, entry_object_key
 from repository.open_tier import TierState
 from repository.pack_catalog import PACK_PREFIX
 from repository.tiers.port import ObjectStore
@@ -33,14 +42,24 @@ class Probe:
 
     store: ObjectStore
     state: TierState
+    body: bytes = b""
     config: ReadConfig | None = None
     keys: list[KeyRecord] = field(default_factory=list)
     error: RepositoryError | None = None
 
-    @property
-    def repository_id(self) -> bytes | None:
-        """What the config says, or None where there is none."""
-        return bytes.fromhex(self.config.config.repository_id) if self.config is not None else None
+    def repository_ids(self) -> list[bytes]:
+        """The repositories that config and key objects speak of; one of them may be damaged."""
+        found = [bytes.fromhex(self.config.config.repository_id)] if self.config is not None else []
+        for record in self.keys:
+            try:
+                found.append(bytes.fromhex(decode_wrapped_key(record).repository_id))
+            except (Damaged, UnsupportedFormat):
+                continue
+        return found
+
+    def damage(self, error: RepositoryError) -> None:
+        """The config is not to be used."""
+        self.state, self.error, self.config = TierState.DAMAGED, error, None
 
 
 class Opened(NamedTuple):
@@ -53,22 +72,32 @@ class Opened(NamedTuple):
 
 def probe(store: ObjectStore) -> Probe:
     """Read one tier's config and key objects; raises nothing that a tier can answer."""
+    found = Probe(store, TierState.READY)
     try:
-        keys = _keys(store)
-        try:
-            config = decode_config(store.get(CONFIG_KEY))
-        except ObjectMissing as error:
-            # Keys alone are what an interrupted `init` leaves: nothing depends on them.
-            if _holds(store, LOG_PREFIX) or _holds(store, PACK_PREFIX):
-                return Probe(store, TierState.DAMAGED, None, keys, error)
-            return Probe(store, TierState.EMPTY)
-        except (Damaged, Truncated) as error:
-            return Probe(store, TierState.DAMAGED, None, keys, error)
+        found.keys = _keys(store)
+        found.body = store.get(CONFIG_KEY)
+        found.config = decode_config(found.body)
+    except ObjectMissing as error:
+        return _without_config(found, error)
+    except (Damaged, Truncated) as error:
+        found.damage(error)
     except UnsupportedFormat as error:
-        return Probe(store, TierState.UNSUPPORTED, error=error)
+        found.state, found.error = TierState.UNSUPPORTED, error
     except RepositoryError as error:
-        return Probe(store, TierState.UNREACHABLE, error=error)
-    return Probe(store, TierState.READY, config, keys)
+        found.state, found.error = TierState.UNREACHABLE, error
+    return found
+
+
+def _without_config(found: Probe, error: RepositoryError) -> Probe:
+    try:
+        if _holds(found.store, LOG_PREFIX) or _holds(found.store, PACK_PREFIX):
+            found.damage(error)
+        else:
+            # Keys alone are what an interrupted `init` leaves: nothing depends on them.
+            found.state, found.keys = TierState.EMPTY, []
+    except RepositoryError as unreachable:
+        found.state, found.error = TierState.UNREACHABLE, unreachable
+    return found
 
 
 def _keys(store: ObjectStore) -> list[KeyRecord]:
@@ -95,33 +124,33 @@ def probe_all(stores: Sequence[ObjectStore]) -> list[Probe]:
 def agree(probes: list[Probe], provider: KeyProvider) -> Opened:
     """Find the repository that the key opens, and judge each tier by it.
 
-    Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `KeyUnavailable`.
+    Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `UnsupportedFormat`, `KeyUnavailable`.
     """
     errors: list[RepositoryError] = []
-    for candidate in dict.fromkeys(each.repository_id for each in probes if each.repository_id is not None):
-        own = [each for each in probes if each.repository_id == candidate]
+    claims = {id(each): each.repository_ids() for each in probes}
+    for candidate in dict.fromkeys(claim for each in probes for claim in claims[id(each)]):
         # A tier whose config is lost may still hold the only whole key object.
-        lost = [each for each in probes if each.state is TierState.DAMAGED]
-        records = list(dict.fromkeys(record for each in [*own, *lost] for record in each.keys))
+        own = [each for each in probes if candidate in claims[id(each)] or each.state is TierState.DAMAGED]
         try:
-            ring = open_ring(records, candidate, provider)
-            config = _verified(own, ring)
-        except (WrongKey, Damaged, UnknownKey) as error:
+            ring = open_ring(list(dict.fromkeys(record for each in own for record in each.keys)), candidate, provider)
+            config = _agreed_config(own, ring)
+        except (WrongKey, Damaged, UnknownKey, UnsupportedFormat) as error:
             errors.append(error)
             continue
         for each in probes:
-            if each.repository_id is not None and each.repository_id != candidate:
+            if each.config is not None and each not in own:
                 each.state = TierState.FOREIGN
                 each.error = NotARepository("tier holds another repository", tier=each.store.name)
         return Opened(ring, config, probes)
     raise _why_not(probes, errors)
 
 
-def _verified(own: list[Probe], ring: KeyRing) -> ReadConfig:
-    """The first authentic config; tiers that hold another one are damaged."""
+def _agreed_config(own: list[Probe], ring: KeyRing) -> ReadConfig:
+    """The first authentic config; tiers that hold anything else are damaged."""
     first: ReadConfig | None = None
-    error: Damaged | None = None
     for each in own:
+        if each.state is TierState.UNSUPPORTED and not is_authentic(each.body, ring.root):
+            each.damage(Damaged("repository config is not authentic", object_key=CONFIG_KEY))
         if each.config is None:
             continue
         try:
@@ -130,16 +159,27 @@ def _verified(own: list[Probe], ring: KeyRing) -> ReadConfig:
                 raise Damaged("tier has another config than the others", tier=each.store.name)
             first = first or each.config
         except Damaged as damage:
-            each.state, each.error = TierState.DAMAGED, damage
-            error = damage
-    if first is None:
-        raise error or Damaged("no tier has a config")
-    return first
+            each.damage(damage)
+    return first or _config_made_again(own, ring)
+
+
+def _config_made_again(own: list[Probe], ring: KeyRing) -> ReadConfig:
+    """No tier has its config: make it from the key, with the usual chunk lengths, and prove it by a log."""
+    config = decode_config(encode_config(make_config(ring.root, ChunkerParameters()), ring.root))
+    for each in own:
+        try:
+            header = decode_entry_header(each.store.get(entry_object_key(1)))
+        except RepositoryError:
+            continue
+        if header.previous == config.digest:
+            return config
+    raise next((each.error for each in own if each.error is not None), Damaged("no tier has its config"))
 
 
 def _why_not(probes: list[Probe], errors: list[RepositoryError]) -> RepositoryError:
     if errors:
-        return errors[0]
+        # That a key opened something that is damaged says more than that it did not open another thing.
+        return next((error for error in errors if not isinstance(error, WrongKey)), errors[0])
     context = {each.store.name: f"{each.state}: {each.error}" for each in probes}
     if all(each.state is TierState.EMPTY for each in probes):
         return NotARepository("there is no repository here", tiers=context)

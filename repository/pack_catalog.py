@@ -21,6 +21,10 @@ TAIL_LENGTH: Final = 64 << 10
 """Bytes read from the end of a pack at first: the footer of most packs fits."""
 PARALLEL_READS: Final = 8
 
+_FAULTS_OF_OBJECTS: Final = frozenset(
+    ("damaged", "object-missing", "object-truncated", "unknown-key", "checksum-mismatch", "unsupported-format")
+)
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -86,7 +90,7 @@ def read_footers(store: ObjectStore, ring: KeyRing, packs: Iterable[StoredPack])
 
 def is_fault_of_object(error: RepositoryError) -> bool:
     """Whether the object is bad or gone, rather than the tier out of reach."""
-    return error.code in ("damaged", "object-missing", "object-truncated", "unknown-key", "checksum-mismatch")
+    return error.code in _FAULTS_OF_OBJECTS
 
 
 def each_in_parallel(call: Callable[[Item], Result], items: Iterable[Item], width: int) -> Iterator[Result]:

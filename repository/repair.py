@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository import catch_up, crypto, key_change, pending, rebuild
 from repository.check import check
@@ -25,6 +25,8 @@ from repository.tiers.port import ObjectStore
 
 if TYPE_CHECKING:
     from repository.repository import Repository
+
+PASSES_MAX: Final = 3
 
 
 class RepairAction(NamedTuple):
@@ -57,24 +59,21 @@ def repair(
 ) -> RepairResult:
     """Repair one tier by the findings of `report`; without one, by those of a check of the structure.
 
-    Damage within packs is only known to a report of a check that read them. Raises `NoUsableTier` (the tier
+    Damage within packs is only known to a report of a check that read them. Works in passes, since one damage may
+    hide another or look like it (a lost index segment looks like a lost pack). Raises `NoUsableTier` (the tier
     cannot be read, or was rolled back: see `accept_history`) and this tier's errors.
     """
     if not tier.is_readable or tier.state is TierState.REPLAYED:
         raise NoUsableTier("tier cannot be repaired", tier=tier.name, state=tier.state.value) from tier.error
-    given = report if report is not None else check(repository, tiers=[tier.name])
-    findings = [each for each in given.findings if each.tier == tier.name and each.is_damage]
     work = _Repair(repository, tier, RepairResult(tier.name), check_cancelled)
-    work.beginnings(findings)
-    work.log()
-    tier.load()
-    # Packs before the index: should it be rebuilt, it needs their footers.
-    work.packs(findings)
-    work.index(findings)
-    tier.load()
-    work.orphans(given)
-    work.snapshots(findings)
-    work.result.unrepaired = work.still_damaged()
+    given = report if report is not None else check(repository, tiers=[tier.name])
+    for _ in range(PASSES_MAX):
+        done = len(work.result.actions)
+        work.one_pass([finding for finding in given.findings if finding.tier == tier.name])
+        given = check(repository, tiers=[tier.name])
+        if given.is_ok or len(work.result.actions) == done:
+            break
+    work.result.unrepaired = work.left_over(given)
     return work.result
 
 
@@ -86,8 +85,35 @@ class _Repair:
         self._tier = tier
         self._sources = catch_up.sources_for(repository, tier)
         self._check_cancelled = check_cancelled
-        self._broken: list[Finding] = []
+        self._broken: dict[str, Finding] = {}
         self.result = result
+
+    def one_pass(self, findings: list[Finding]) -> None:
+        """Repair what these findings say, in the order in which one thing needs another."""
+        repository, tier = self._repository, self._tier
+        kinds = {finding.problem for finding in findings}
+        self._beginnings(findings)
+        if Problem.LOG_ENTRY in kinds:
+            self._log()
+        tier.load()
+        # Packs before the index: should it be rebuilt, it needs their footers.
+        self._packs(findings)
+        self._segments(findings)
+        tier.load()
+        if Problem.ORPHAN in kinds:
+            adopted, _ = pending.adopt_orphans(repository, tier)
+            if adopted:
+                self._done(segment_object_key(""), f"adopted {adopted} packs")
+        if not tier.is_ready:
+            return
+        if kinds & {Problem.KEY, Problem.LOG_ENTRY}:
+            key_change.record_keys(repository, tier)
+        if self._sources and kinds & {Problem.TREE, Problem.LOG_ENTRY}:
+            caught = catch_up.catch_up(repository, tier, check_cancelled=self._check_cancelled)
+            for snapshot_id in caught.snapshots:
+                self._done(f"snapshot {snapshot_id}", "committed again")
+            if caught.copied_packs:
+                self._done(segment_object_key(""), f"caught up with {caught.copied_packs} packs")
 
     def _done(self, object_key: str, source: str) -> None:
         self.result.actions.append(RepairAction(object_key, source))
@@ -108,10 +134,11 @@ class _Repair:
             if is_whole(body):
                 self._tier.store.put(finding.object_key, body)
                 self._done(finding.object_key, name)
+                self._broken.pop(finding.object_key, None)
                 return
-        self._broken.append(finding)
+        self._broken[finding.object_key] = finding
 
-    def beginnings(self, findings: list[Finding]) -> None:
+    def _beginnings(self, findings: list[Finding]) -> None:
         """Config and keys."""
         repository = self._repository
         if any(finding.problem is Problem.CONFIG for finding in findings):
@@ -126,7 +153,7 @@ class _Repair:
                 digest = recorded.get(finding.object_key)
                 self._copy(finding, lambda body, digest=digest: digest == crypto.sha256(body).hex())  # type: ignore[misc]
 
-    def log(self) -> None:
+    def _log(self) -> None:
         """Bridge every faulty entry, so that the log takes entries again; the chain behind it is kept."""
         state = self._tier.log.reload()
         previous = state.digests[0]
@@ -147,53 +174,37 @@ class _Repair:
         except RepositoryError:
             return b""
 
-    def index(self, findings: list[Finding]) -> None:
-        """Damaged segments from another tier; if one is not to be had, all of the index from the packs."""
-        for finding in findings:
-            if finding.problem is Problem.SEGMENT:
-                name = finding.object_key.removeprefix(segment_object_key(""))
-                self._copy(finding, lambda body, name=name: crypto.sha256(body).hex() == name)  # type: ignore[misc]
-        lost = [finding for finding in self._broken if finding.problem is Problem.SEGMENT]
-        if lost or any(finding.problem in (Problem.INDEX_INCOMPLETE, Problem.TREE) for finding in findings):
-            self._broken = [finding for finding in self._broken if finding not in lost]
-            rebuilt = rebuild.rebuild_index(self._repository, self._tier, check_cancelled=self._check_cancelled)
-            self._done(segment_object_key(""), f"rebuilt from {rebuilt.packs} packs")
-
-    def packs(self, findings: list[Finding]) -> None:
+    def _packs(self, findings: list[Finding]) -> None:
         """Damaged and missing packs."""
-        wanted = {
-            finding.object_key: finding
-            for finding in findings
-            if finding.problem in (Problem.PACK_MISSING, Problem.PACK_DAMAGED)
-        }
+        kinds = (Problem.PACK_MISSING, Problem.PACK_DAMAGED)
+        wanted = {finding.object_key: finding for finding in findings if finding.problem in kinds}
         for key, finding in wanted.items():
             self._check_cancelled()
             pack_id = bytes.fromhex(key[-2 * ID_LENGTH :])
             self._copy(finding, lambda body, pack_id=pack_id: crypto.sha256(body) == pack_id)  # type: ignore[misc]
 
-    def orphans(self, report: CheckReport) -> None:
-        """Packs that a dead writer left join the index."""
-        if any(each.tier == self._tier.name and each.problem is Problem.ORPHAN for each in report.findings):
-            adopted, _ = pending.adopt_orphans(self._repository, self._tier)
-            if adopted:
-                self._done(segment_object_key(""), f"adopted {adopted} packs")
+    def _segments(self, findings: list[Finding]) -> None:
+        """Damaged segments from another tier; where one is not to be had, all of the index from the packs."""
+        damaged = [finding for finding in findings if finding.problem is Problem.SEGMENT]
+        for finding in damaged:
+            name = finding.object_key.removeprefix(segment_object_key(""))
+            self._copy(finding, lambda body, name=name: crypto.sha256(body).hex() == name)  # type: ignore[misc]
+        lost = [finding.object_key for finding in damaged if finding.object_key in self._broken]
+        if not damaged:
+            # With damaged segments or lost entries these are the consequence; the next pass sees what is left.
+            wrong = [each for each in findings if each.problem in (Problem.INDEX_INCOMPLETE, Problem.TREE)]
+            is_cause = not any(each.problem in (Problem.LOG_ENTRY, Problem.PACK_MISSING) for each in findings)
+            lost = [each.object_key for each in wrong] if is_cause else []
+        if lost:
+            rebuilt = rebuild.rebuild_index(self._repository, self._tier, check_cancelled=self._check_cancelled)
+            self._done(segment_object_key(""), f"rebuilt from {rebuilt.packs} packs")
+            for key in lost:
+                self._broken.pop(key, None)
 
-    def snapshots(self, findings: list[Finding]) -> None:
-        """Whatever else the tier lacks, packs or entries of snapshots, is copied as it is for a tier that was away."""
-        if not self._tier.is_ready:
-            return
-        key_change.record_keys(self._repository, self._tier)
-        is_short = any(finding.problem is Problem.TREE for finding in findings)
-        if self._sources and (is_short or any(action.source == "bridged" for action in self.result.actions)):
-            caught = catch_up.catch_up(self._repository, self._tier, check_cancelled=self._check_cancelled)
-            for snapshot_id in caught.snapshots:
-                self._done(f"snapshot {snapshot_id}", "committed again")
-
-    def still_damaged(self) -> list[Finding]:
-        """What could not be copied, and what a second look at the structure finds."""
-        again = check(self._repository, tiers=[self._tier.name]).damage
-        known = {(finding.problem, finding.object_key) for finding in again}
-        return [*again, *(each for each in self._broken if (each.problem, each.object_key) not in known)]
+    def left_over(self, report: CheckReport) -> list[Finding]:
+        """What could not be copied, and what the last look at the structure found."""
+        known = {finding.object_key for finding in report.damage}
+        return [*report.damage, *(finding for key, finding in self._broken.items() if key not in known)]
 
 
 def accept_history(repository: Repository, tier: OpenTier) -> None:

@@ -120,6 +120,9 @@ class Repository:
         repository.load()
         repository.detect_replays(known_heads or {})
         if not repository.readable_tiers():
+            for tier in repository.tiers:
+                if tier.state is TierState.UNSUPPORTED and tier.error is not None:
+                    raise tier.error
             raise NoUsableTier("no tier can be read", tiers=repository.states())
         return repository
 

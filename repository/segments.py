@@ -1,7 +1,7 @@
 """Index segments as objects of a tier: sealed, named by the SHA-256 of their bytes, shared among tiers.
 
 Promise: the segment that `SegmentCache.load` returns for a name is the one that was stored under it. A
-segment that several tiers hold is in memory once.
+segment that several tiers hold is read from one of them and is in memory once.
 """
 
 import threading
@@ -52,6 +52,7 @@ class SegmentCache:
     def __init__(self, ring: KeyRing, resident_bytes_max: int = RESIDENT_BYTES_MAX) -> None:
         self._ring = ring
         self._lock = threading.Lock()
+        self._gates: dict[str, threading.Lock] = {}
         self._segments: dict[str, Segment] = {}
         self._resident_bytes = 0
         self._resident_bytes_max = resident_bytes_max
@@ -62,17 +63,18 @@ class SegmentCache:
         Raises `ObjectMissing`, `Truncated`, `Damaged`, `UnknownKey` and the store's errors.
         """
         with self._lock:
+            gate = self._gates.setdefault(name, threading.Lock())
+        # Tiers that are opened at the same time do not fetch the same segment twice.
+        with gate:
             found = self._segments.get(name)
-        if found is None:
-            segment = open_segment(name, store.get(segment_object_key(name)), self._ring, self._place)
-            with self._lock:
-                found = self._segments.setdefault(name, segment)
+            if found is None:
+                found = open_segment(name, store.get(segment_object_key(name)), self._ring, self._place)
+                self._segments[name] = found
         return found
 
     def add(self, name: str, segment: Segment) -> None:
         """Remember a segment that was made here."""
-        with self._lock:
-            self._segments.setdefault(name, segment)
+        self._segments.setdefault(name, segment)
 
     def _place(self, body: bytes) -> Stored:
         with self._lock:

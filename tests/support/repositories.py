@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from repository.errors import RepositoryError
 from repository.format import Compression, ContentClass, PackKind, pack_object_key
-from repository.index import Index
 from repository.key_file import KeyFile
 from repository.open_tier import OpenTier
 from repository.pack_builder import BUFFER_LENGTH_MIN, PackWriter, RawFrame, SealedPack
@@ -14,7 +13,7 @@ from repository.repository import Repository
 from repository.snapshot import Snapshot, SnapshotManifest
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
-from repository.tree import ROOT_NAME, Extra, Page, Row, columns_of, encode_page
+from repository.tree import ROOT_NAME, Extra, Page, Row, columns_of, encode_page, encode_xattrs
 
 START_NS = 1_790_000_000_000_000_000
 
@@ -152,7 +151,7 @@ def write_snapshot(
     page_id = keep(
         encode_page(Page(names, columns_of([_row(files[name]) for name in names]), contents, {})), PackKind.TREE
     )
-    extras = {0: Extra(xattrs_chunk=keep(b"\x90", PackKind.TREE))}
+    extras = {0: Extra(xattrs_chunk=keep(encode_xattrs(((b"user.run", token.encode()),)), PackKind.TREE))}
     root = Page([ROOT_NAME], columns_of([_row(None)]), [page_id], extras)
     root_id = keep(encode_page(root), PackKind.TREE)
     writers[PackKind.TREE].flush()

@@ -96,10 +96,26 @@ def test_every_flipped_byte_and_every_truncation_of_an_entry_is_noticed() -> Non
     for place in range(len(encoded)):
         changed = bytearray(encoded)
         changed[place] ^= 1
-        with pytest.raises((Damaged, UnsupportedFormat)):
+        with pytest.raises(Damaged):
             decode_entry(bytes(changed), 1, RING, VERIFIER)
         with pytest.raises(Damaged):
             decode_entry(encoded[:place], 1, RING, VERIFIER)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "error"),
+    [(0, b"X", Damaged), (8, b"\2", UnsupportedFormat), (10, b"\1", UnsupportedFormat), (12, b"\1", Damaged)],
+)
+def test_entry_of_another_layout_is_refused_though_signed(place: int, value: bytes, error: type[Exception]) -> None:
+    """Magic, format, flags and length are checked on what the key's holder signed, too."""
+    encoded = bytearray(encode_entry(Begun(time_ns=1), 1, GENESIS, KEYS, SIGNER, SeededRandomness())[:-64])
+    encoded[place : place + 1] = value
+    signature = SIGNER.sign(b"wedsync-backup/v1/log-entry\0" + bytes(encoded))
+    with pytest.raises(error):
+        decode_entry(bytes(encoded) + signature, 1, RING, VERIFIER)
+    short = SIGNER.sign(b"wedsync-backup/v1/log-entry\0" + b"short")
+    with pytest.raises(Damaged, match="too short"):
+        decode_entry(b"short" + short, 1, RING, VERIFIER)
 
 
 def test_entry_is_refused_when_another_key_signed_it() -> None:
@@ -431,7 +447,9 @@ def test_bridge_makes_the_log_whole_again(number: int) -> None:
     digest = log.replace_fault(Bridged(time_ns=1, stands_for=stands_for.hex()), number, healthy.digests[number - 1])
     state = log.reload()
     assert not state.faults
-    assert state.digests[number] == digest
+    assert state.bridged == {number}
+    assert crypto.sha256(store.get(entry_object_key(number))) == digest
+    assert not any(state.contradicts(Head(place, healthy.digests[place])) for place in range(5))
     assert state.tier_id == healthy.tier_id
     assert log.append(_index_change("aa")) is not None
     assert not _log(store).refresh().faults

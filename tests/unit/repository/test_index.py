@@ -1,6 +1,7 @@
 """The index against a dictionary, at every way that rows can take."""
 
 import hashlib
+import itertools
 import threading
 from array import array
 from collections.abc import Iterable
@@ -182,7 +183,7 @@ def test_merging_cuts_into_disjoint_segments() -> None:
     segments = [Segment(body) for body in bodies]
     assert len(segments) == 5
     assert len(runs_of(segments)) == 1
-    assert all(left.last < right.first for left, right in zip(segments, segments[1:], strict=False))
+    assert all(left.last < right.first for left, right in itertools.pairwise(segments))
     index = Index(segments)
     assert {chunk_id: index.lookup(chunk_id) for chunk_id in rows | more} == rows | more
     assert not any(index.contains(_id(number)) for number in range(400, 600))
@@ -274,9 +275,7 @@ def test_lookups_go_on_while_packs_are_added(monkeypatch: pytest.MonkeyPatch) ->
 
     def look() -> None:
         while not finished.is_set():
-            for number in added[:]:
-                if not index.contains(_id(number)):
-                    lost.append(number)
+            lost.extend(number for number in added[:] if not index.contains(_id(number)))
 
     watcher = threading.Thread(target=look)
     watcher.start()
