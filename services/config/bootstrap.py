@@ -19,7 +19,7 @@ SERVICE = "config"
 
 async def run(settings: ConfigSettings) -> int:
     """Answer submissions and publish the record until told to stop; the exit code."""
-    telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint)
+    telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
     health = Health(SERVICE)
     connection = Connection(
         url=settings.nats_url,
@@ -29,7 +29,13 @@ async def run(settings: ConfigSettings) -> int:
         seed_file=str(settings.nats_seed_file) if settings.nats_seed_file else None,
     )
     store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE)
-    relay = Relay(dsn=settings.postgres_dsn, schema=settings.postgres_schema, nats=connection, owner=SERVICE)
+    relay = Relay(
+        dsn=settings.postgres_dsn,
+        schema=settings.postgres_schema,
+        nats=connection,
+        owner=SERVICE,
+        registry=telemetry.registry,
+    )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     locations = RegisteredLocations(Locations(settings.locations_file))
     Handlers(ConfigurationDecisions(RecordedConfigurations(store), locations)).bind(bus)

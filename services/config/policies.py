@@ -5,9 +5,9 @@ from collections.abc import Callable
 import msgspec
 
 from contracts import errors
-from contracts.configuration import ConfigurationBody, SourceType, Tier
+from contracts.configuration import ConfigurationBody, Destination, SourceType, Tier
 from contracts.errors import ErrorCode
-from services.config.ports import KnownLocation
+from services.config.ports import SOURCE, TIER, KnownLocation
 
 Find = Callable[[str], KnownLocation | None]
 
@@ -27,22 +27,28 @@ def when_configuration_submitted(body: ConfigurationBody, find: Find) -> Objecti
     if not destinations:
         return Objection(errors.NO_DESTINATION, "storageDestinations")
     source = find(body.source_location)
-    if source is None or "source" not in source.roles:
+    if source is None:
         return Objection(errors.UNKNOWN_LOCATION, "sourceLocation")
-    if source.kind != _KIND_OF_SOURCE[body.source_type]:
+    if SOURCE not in source.roles or source.kind != _KIND_OF_SOURCE[body.source_type]:
         return Objection(errors.LOCATION_KIND_MISMATCH, "sourceLocation")
-    seen: dict[str, Tier] = {}
+    taken: set[str] = set()
     for tier, destination in destinations.items():
         field = f"storageDestinations.{tier.value}"
-        location = find(destination.location)
-        if location is None or "tier" not in location.roles:
-            return Objection(errors.UNKNOWN_LOCATION, f"{field}.location")
-        if tier is Tier.LOCAL and location.kind != "directory":
-            return Objection(errors.LOCATION_KIND_MISMATCH, f"{field}.location")
-        if destination.location in seen:
-            # Two tiers in one place are one tier: the loss of the place would be the loss of both.
-            return Objection(errors.DESTINATION_TWICE, f"{field}.location")
-        if destination.lock_days and not location.lock:
-            return Objection(errors.LOCK_NOT_SUPPORTED, f"{field}.lockDays")
-        seen[destination.location] = tier
+        objection = _against(tier, destination, find(destination.location), taken)
+        if objection is not None:
+            return Objection(objection.code, f"{field}.{objection.field}")
+        taken.add(destination.location)
+    return None
+
+
+def _against(tier: Tier, destination: Destination, location: KnownLocation | None, taken: set[str]) -> Objection | None:
+    if location is None:
+        return Objection(errors.UNKNOWN_LOCATION, "location")
+    if TIER not in location.roles or (tier is Tier.LOCAL and location.kind != "directory"):
+        return Objection(errors.LOCATION_KIND_MISMATCH, "location")
+    if destination.location in taken:
+        # Two tiers in one place are one tier: the loss of the place would be the loss of both.
+        return Objection(errors.DESTINATION_TWICE, "location")
+    if destination.lock_days and not location.lock:
+        return Objection(errors.LOCK_NOT_SUPPORTED, "lockDays")
     return None

@@ -1,17 +1,21 @@
 """What the inside of the config service needs of the outside."""
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from chassis.context import Context
 from services.config.domain import Configuration
 
-Role = Literal["source", "tier"]
+SOURCE = "source"
+TIER = "tier"
 
 
 class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered location, as far as the rules look at it. `lock`: its store promises object locks."""
+    """A registered location, as far as the rules look at it.
+
+    `roles` are of `SOURCE` and `TIER`; `lock`: its store promises object locks.
+    """
 
     name: str
     kind: str

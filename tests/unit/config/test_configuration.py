@@ -1,0 +1,31 @@
+"""The aggregate: what a configuration is after its events."""
+
+from contracts.config_events import ConfigurationCreated, ConfigurationRefused
+from services.config.domain import Configuration
+from tests.support.configurations import body
+
+
+def test_created_configuration_is_in_force_as_version_1() -> None:
+    """A creation carries the whole body and the request that it answers."""
+    configuration = Configuration("configuration-1")
+    configuration.create(request_id="request-1", body=body())
+    assert configuration.pending == (
+        ConfigurationCreated(request_id="request-1", configuration_id="configuration-1", version=1, body=body()),
+    )
+    assert (configuration.body, configuration.body_version, configuration.is_refused) == (body(), 1, False)
+
+
+def test_refused_configuration_exists_as_its_refusal_alone() -> None:
+    """A refusal says code, field and what to do, and leaves no body."""
+    configuration = Configuration("configuration-1")
+    configuration.refuse(request_id="request-1", code="no-destination", field="storageDestinations", hint="Name one.")
+    assert configuration.pending == (
+        ConfigurationRefused(
+            request_id="request-1",
+            configuration_id="configuration-1",
+            code="no-destination",
+            field="storageDestinations",
+            hint="Name one.",
+        ),
+    )
+    assert (configuration.body, configuration.is_refused) == (None, True)
