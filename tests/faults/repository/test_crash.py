@@ -1,0 +1,133 @@
+"""The machine dies at any moment of a backup: what was committed stays, and the next run goes on."""
+
+from collections.abc import Iterator, Sequence
+from random import Random  # noqa: TID251  # seeded
+from unittest.mock import patch
+
+import pytest
+
+from repository.backup import BackupResult
+from repository.compaction import compact_indexes
+from repository.errors import NotARepository
+from repository.fanout import Delivery
+from tests.support.crash_scenes import (
+    ChangingSource,
+    History,
+    chunks_of,
+    fast_folder,
+    small_packs,
+    stores_of,
+)
+from tests.support.recording_store import Recorder, RecordingStore
+
+TIERS = ("near", "far", "vault")
+SEEDS = 20
+CRASHES_EACH = 15
+
+
+@pytest.fixture(autouse=True)
+def _small_packs() -> Iterator[None]:
+    # An index is compacted from its third run on.
+    with small_packs(), patch.object(compact_indexes, "__defaults__", (2,)):
+        yield
+
+
+def recorded_history(
+    source: ChangingSource, recorder: Recorder, seed: int, operations: Sequence[Sequence[str] | None]
+) -> History:
+    """A repository that is created and worked with, every write of it recorded.
+
+    Each operation is a backup to some tiers (the others cannot be reached meanwhile), or None: a catch-up.
+    """
+    stores = {name: RecordingStore(name, recorder) for name in TIERS}
+    history = History(source, list(stores.values()), seed)
+    history.init()
+    recorder.note("initialised")
+    for number, operation in enumerate(operations):
+        if operation is None:
+            history.open(list(stores.values()), seed=number)
+            history.catch_up_all()
+            recorder.note("level")
+        else:
+            history.open([stores[name] for name in operation], seed=number)
+            version = source.change()
+            recorder.note(history.backup(version, f"run {len(history.tokens)}"))
+    return history
+
+
+def examine(history: History, recorder: Recorder, moment: int, chance: Random) -> None:
+    """Crash at a moment, and assert everything that is promised about it."""
+    state = recorder.after_crash(moment, TIERS, chance)
+    noted = recorder.noted_until(moment)
+    after = History(history.source, stores_of(state), history.seed, dict(history.tokens))
+    try:
+        repository = after.open(seed=moment)
+    except NotARepository:
+        assert "initialised" not in noted
+        return
+    after.expect_sound()
+    finished = [one for one in noted if isinstance(one, BackupResult)]
+    for result in finished:
+        is_everywhere = "level" in noted[noted.index(result) :]
+        for tier in repository.tiers:
+            committed = tier.name in result.tiers and result.tiers[tier.name].state is Delivery.COMMITTED
+            if committed or is_everywhere:
+                assert result.snapshot_id in tier.snapshots(), "an acknowledged snapshot is gone"
+    after.expect_restores()
+
+    # The run that was interrupted is repeated under its token, as a worker does that takes it over.
+    interrupted = len(finished)
+    if interrupted < len(history.tokens):
+        surviving = {tier.name: chunks_of(repository, tier) for tier in repository.ready_tiers()}
+        token = f"run {interrupted}"
+        result = after.backup(history.tokens[token], token)
+        expect_reuse(after, surviving)
+        assert result.snapshot_id in {snapshot.id for snapshot in repository.snapshots()}
+    after.catch_up_all()
+
+    reopened = after.open(seed=moment + 1)
+    after.expect_sound()
+    after.expect_level()
+    tokens = sorted(snapshot.manifest.run_token for snapshot in reopened.snapshots())
+    done = min(interrupted + 1, len(history.tokens))
+    assert tokens == [f"run {number}" for number in range(done)], "a run is committed once"
+    for tier in reopened.tiers if done else ():
+        after.expect_restore(reopened.find_snapshot("latest"), tier)
+
+
+def expect_reuse(after: History, surviving: dict[str, dict[str, frozenset[bytes]]]) -> None:
+    """Assert that nothing was uploaded again that the tier deduplicated against had kept."""
+    repository = after.repository
+    assert repository is not None
+    uploaded_again = {}
+    for name, packs in surviving.items():
+        kept = frozenset[bytes]().union(*packs.values())
+        now = chunks_of(repository, repository.tier(name))
+        new = frozenset[bytes]().union(*(chunks for key, chunks in now.items() if key not in packs))
+        uploaded_again[name] = len(kept & new)
+    assert not uploaded_again or min(uploaded_again.values()) == 0, uploaded_again
+
+
+def test_repository_survives_a_crash_at_every_step() -> None:
+    """Whatever the moment: the repository opens, is sound, has all that was acknowledged, and goes on."""
+    with fast_folder() as folder:
+        recorder = Recorder()
+        history = recorded_history(ChangingSource(folder, Random(1)), recorder, 1, [TIERS, TIERS])
+        assert recorder.now > 100
+        for moment in range(recorder.now + 1):
+            examine(history, recorder, moment, Random(moment))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_repository_survives_crashes_at_random(seed: int) -> None:
+    """The same for other sources and histories: tiers that were away, catch-ups, compaction, drawn losses."""
+    chance = Random(1000 + seed)
+    operations: list[Sequence[str] | None] = []
+    for _ in range(chance.randint(1, 5)):
+        some = [name for name in TIERS if chance.random() < 0.8] or ["near"]
+        operations.append(chance.choice([TIERS, some, some, None]))
+    with fast_folder() as folder:
+        recorder = Recorder()
+        history = recorded_history(ChangingSource(folder, chance), recorder, seed, operations)
+        for _ in range(CRASHES_EACH):
+            examine(history, recorder, chance.randint(0, recorder.now), chance)
