@@ -298,7 +298,7 @@ class _Backup:
         walked = self._walker.counts
         counts = self._pipeline.counts()
         total = ClassCount()
-        for count in counts.values():
+        for count in counts:
             total.add(count)
         return SnapshotManifest(
             time_ns=self._time_ns,
@@ -327,7 +327,7 @@ class _Backup:
                     new_bytes=count.new_bytes,
                     stored_bytes=count.stored_bytes,
                 )
-                for content_class, count in counts.items()
+                for content_class, count in zip(ContentClass, counts, strict=True)
                 if count.chunks
             },
         )

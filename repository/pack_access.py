@@ -18,7 +18,7 @@ from repository.pack_reader import FrameOpener, PackReader
 
 READERS_MAX: Final = 1024
 FRAMES_MAX: Final = 32
-"""Opened frames that are kept, of mostly up to 512 KiB."""
+"""Opened frames that are kept, of mostly up to 1 MiB."""
 REMOTE_SPAN: Final = 4 << 20
 """Bytes that are fetched at once from a tier that is not local."""
 

@@ -11,6 +11,8 @@ worker may go on with it, and works on the chunks of its block. Small files come
 import threading
 from typing import Final
 
+from blake3 import blake3
+
 from repository.buffers import BoundedPool
 from repository.chunker import ChunkerParameters, Cutter, FastCdcCutter, FixedCutter, chunker_seed
 from repository.compression import Compressor, class_of_content, class_of_name
@@ -123,6 +125,9 @@ class Pipeline:
         self.size_changes = 0
         """Bytes by which files turned out longer (or shorter, or unreadable) than the walker was told."""
         self._lock = threading.Lock()
+        self.turn = threading.Lock()
+        """Held by who goes through many small steps. Two such threads take the interpreter from each other at every
+        system call, and both take several times as long; one alone leaves it to the threads with long native calls."""
         self.workers = [Worker(self) for _ in range(workers)]
         self._threads: list[threading.Thread] = []
 
@@ -152,12 +157,12 @@ class Pipeline:
         for thread in self._threads:
             thread.join()
 
-    def counts(self) -> dict[ContentClass, ClassCount]:
-        """The counts of all workers and of the tree, summed up."""
+    def counts(self) -> list[ClassCount]:
+        """The counts of all workers and of the tree, summed up, by class."""
         total = new_counts()
         for counts in (*(worker.counts for worker in self.workers), self.session.tree_counts):
-            for content_class, count in counts.items():
-                total[content_class].add(count)
+            for sum_, count in zip(total, counts, strict=True):
+                sum_.add(count)
         return total
 
     def complete(self, page: OpenPage, number: int, row: Row, content: bytes, extra: Extra | None) -> None:
@@ -226,16 +231,19 @@ class Worker:
         self.counts = new_counts()
         self.files_done = 0
         self.bytes_done = 0
-        self._gatherers = {
-            content_class: FrameGatherer(self._session.data, self._compressor, content_class, count)
-            for content_class, count in self.counts.items()
-        }
+        self._gatherers = [
+            FrameGatherer(self._session.data, self._compressor, content_class, self.counts[content_class])
+            for content_class in ContentClass
+        ]
 
     def do(self, task: Task) -> None:
         """One piece of work."""
         if isinstance(task, SmallFiles):
-            for directory, page, numbers in task.parts:
-                self._read_small(directory, page, numbers)
+            with self._pipeline.turn:
+                for directory, page, numbers in task.parts:
+                    self._read_small(directory, page, numbers)
+            for gatherer in self._gatherers:
+                gatherer.write_full()
         elif isinstance(task, FileStream):
             self._read_block(task)
         else:
@@ -243,13 +251,13 @@ class Worker:
 
     def flush(self) -> None:
         """Store what was gathered for shared frames."""
-        for gatherer in self._gatherers.values():
+        for gatherer in self._gatherers:
             gatherer.flush()
 
     def _read_small(self, directory: SourceDirectory, page: OpenPage, numbers: list[int]) -> None:
         pipeline = self._pipeline
         names, rows, contents = page.names, page.rows, page.contents
-        chunk_id, claim = self._session.keys.chunk_id, self._session.claim
+        key, claim = self._session.keys.chunk_id_key, self._session.claim
         plain = 0
         for number in numbers:
             name = names[number]
@@ -265,13 +273,13 @@ class Worker:
                 content_class = class_of_name(name)
                 if content_class is None:
                     content_class = class_of_content(body[:HEAD_LENGTH])
-                content = chunk_id(body)
+                content = blake3(body, key=key).digest()
                 count = self.counts[content_class]
                 count.chunks += 1
                 count.source_bytes += len(body)
                 self.bytes_done += len(body)
                 if claim(content):
-                    self._gatherers[content_class].add(content, body)
+                    self._gatherers[content_class].gather(content, body)
             if extra is None and after is row and row[7] == 1:
                 contents[number] = content
                 plain += 1
@@ -332,7 +340,7 @@ class Worker:
             self._complete(stream)
 
     def _store_block(self, view: memoryview, lengths: list[int], content_class: ContentClass) -> bytes:
-        chunk_id, claim = self._session.keys.chunk_id, self._session.claim
+        key, claim = self._session.keys.chunk_id_key, self._session.claim
         gatherer = self._gatherers[content_class]
         count = self.counts[content_class]
         ids: list[bytes] = []
@@ -340,7 +348,7 @@ class Worker:
         for length in lengths:
             chunk = view[at : at + length]
             at += length
-            identity = chunk_id(chunk)
+            identity = blake3(chunk, key=key).digest()
             ids.append(identity)
             count.chunks += 1
             count.source_bytes += length
@@ -348,7 +356,8 @@ class Worker:
                 if length >= OWN_FRAME_FROM:
                     gatherer.write(identity, (length,), chunk)
                 else:
-                    gatherer.add(identity, bytes(chunk))
+                    gatherer.gather(identity, bytes(chunk))
+                    gatherer.write_full()
             self.bytes_done += length
         return b"".join(ids)
 

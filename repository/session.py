@@ -36,9 +36,9 @@ class ClassCount:
         self.stored_bytes += other.stored_bytes
 
 
-def new_counts() -> dict[ContentClass, ClassCount]:
-    """A zero for each class."""
-    return {content_class: ClassCount() for content_class in ContentClass}
+def new_counts() -> list[ClassCount]:
+    """A zero for each class, at the class's number: a list, because an enum's hash costs more than the counting."""
+    return [ClassCount() for _ in ContentClass]
 
 
 class ChunkSession:
@@ -90,7 +90,8 @@ class ChunkSession:
             count.chunks += 1
             count.source_bytes += len(body)
             if is_new:
-                self._tree_gatherer.add(chunk_id, body)
+                self._tree_gatherer.gather(chunk_id, body)
+                self._tree_gatherer.write_full()
         return chunk_id
 
     def flush(self) -> None:
@@ -114,7 +115,11 @@ class ChunkSession:
 
 
 class FrameGatherer:
-    """Puts small new chunks of one class together into shared frames. For one thread."""
+    """Puts small new chunks of one class together into shared frames. For one thread.
+
+    `gather` only collects, so that a caller may do it where it must not be long; `write_full` and `flush` do
+    the work.
+    """
 
     def __init__(
         self, writer: PackWriter, compressor: Compressor, content_class: ContentClass, count: ClassCount
@@ -123,31 +128,36 @@ class FrameGatherer:
         self._compressor = compressor
         self._class = content_class
         self._count = count
-        self._pieces: list[Buffer] = []
-        self._ids: list[bytes] = []
-        self._lengths: list[int] = []
-        self._raw_length = 0
+        self._gathered = _Gathered()
+        self._full: list[_Gathered] = []
 
-    def add(self, chunk_id: bytes, body: Buffer) -> None:
-        """Take a claimed chunk. `body` must stay as it is until the frame is written (`flush`)."""
+    def gather(self, chunk_id: bytes, body: Buffer) -> None:
+        """Take a claimed chunk. `body` must stay as it is until its frame is written."""
+        gathered = self._gathered
         length = len(body)
-        if self._raw_length + length > SHARED_FRAME_LENGTH_MAX or len(self._ids) == CHUNKS_PER_FRAME_MAX:
-            self.flush()
-        self._pieces.append(body)
-        self._ids.append(chunk_id)
-        self._lengths.append(length)
-        self._raw_length += length
+        if (
+            gathered.raw_length + length > SHARED_FRAME_LENGTH_MAX or len(gathered.ids) == CHUNKS_PER_FRAME_MAX
+        ) and gathered.ids:
+            self._full.append(gathered)
+            gathered = self._gathered = _Gathered()
+        gathered.pieces.append(body)
+        gathered.ids.append(chunk_id)
+        gathered.lengths.append(length)
+        gathered.raw_length += length
+
+    def write_full(self) -> None:
+        """Compress and encrypt the frames that are full."""
+        full, self._full = self._full, []
+        for gathered in full:
+            raw: Buffer = b"".join(gathered.pieces) if len(gathered.pieces) > 1 else gathered.pieces[0]
+            self.write(b"".join(gathered.ids), tuple(gathered.lengths), raw)
 
     def flush(self) -> None:
-        """Compress, encrypt and forget what was gathered."""
-        if not self._ids:
-            return
-        raw: Buffer = b"".join(self._pieces) if len(self._pieces) > 1 else self._pieces[0]
-        self.write(b"".join(self._ids), tuple(self._lengths), raw)
-        self._pieces.clear()
-        self._ids.clear()
-        self._lengths.clear()
-        self._raw_length = 0
+        """Compress and encrypt all that was gathered."""
+        if self._gathered.ids:
+            self._full.append(self._gathered)
+            self._gathered = _Gathered()
+        self.write_full()
 
     def write(self, chunk_ids: bytes, lengths: tuple[int, ...], raw: Buffer) -> None:
         """One frame of claimed chunks at once; `raw` may be reused afterwards."""
@@ -158,3 +168,15 @@ class FrameGatherer:
         )
         count.new_bytes += len(raw)
         count.new_chunks += len(lengths)
+
+
+class _Gathered:
+    """The chunks of one shared frame."""
+
+    __slots__ = ("ids", "lengths", "pieces", "raw_length")
+
+    def __init__(self) -> None:
+        self.pieces: list[Buffer] = []
+        self.ids: list[bytes] = []
+        self.lengths: list[int] = []
+        self.raw_length = 0

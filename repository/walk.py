@@ -14,7 +14,7 @@ from typing import Final
 
 from repository.chunker import SMALL_FILE_MAX
 from repository.parent_pages import ParentPages
-from repository.pipeline import LargeFile, Pipeline, SmallFiles
+from repository.pipeline import LargeFile, Pipeline, SmallFiles, Task
 from repository.source import FileProblem, Reason, Source, SourceDirectory, SourceUnreachable
 from repository.tree import ROOT_NAME, Extra, Flag, Row, columns_of, page_boundaries
 from repository.tree_builder import OpenDirectory, OpenPage
@@ -27,6 +27,7 @@ BATCH_PARTS: Final = 16
 _SIZE = itemgetter(3)
 _DIRECTORY = stat_bits.S_IFDIR
 _FILE = stat_bits.S_IFREG
+_SYMLINK = stat_bits.S_IFLNK
 _KIND = 0o170000
 
 
@@ -82,6 +83,7 @@ class Walker:
         self._use_content = use_content
         self._check = check
         self.counts = WalkCounts()
+        self._outbox: list[Task] = []
         self._batch = SmallFiles()
         self._batch_files = 0
         self._batch_bytes = 0
@@ -109,11 +111,14 @@ class Walker:
                     self._tree.done(page)
             elif visit.ends:
                 self._check()
-                self._take_page(visit)
+                with self._pipeline.turn:
+                    self._take_page(visit)
+                self._send()
             else:
                 path.pop()
                 self._tree.left(visit.building)
         self._emit()
+        self._send()
         self.counts.is_complete = True
 
     def _descend(self, path: list[_Visit], visit: _Visit, page: OpenPage, number: int, parent: ParentPages) -> None:
@@ -212,6 +217,8 @@ class Walker:
                 counts.bytes += max(row[3], 0)
             else:
                 counts.others += 1
+            if kind not in (_FILE, _SYMLINK):
+                self._problem(page, number, FileProblem(Reason.SPECIAL))
             if not self._paranoid and self._is_unchanged(visit, page, number, row, identities):
                 continue
             if kind != _FILE:
@@ -226,7 +233,7 @@ class Walker:
                 small.append(number)
             else:
                 self._tree.wait_for(page)
-                self._pipeline.queue.put(LargeFile(visit.source, page, number))
+                self._outbox.append(LargeFile(visit.source, page, number))
         if small:
             self._tree.wait_for(page, len(small))
             self._hand_out(visit, page, small, rows)
@@ -271,8 +278,6 @@ class Walker:
             else:
                 page.extras[number] = Extra(flags=int(Flag.UNREADABLE))
             return
-        if row[0] & _KIND != stat_bits.S_IFLNK:
-            self._problem(page, number, FileProblem(Reason.SPECIAL))
         kept = self._pipeline.extra_kept(extra)
         if kept is not None:
             page.extras[number] = kept
@@ -294,10 +299,16 @@ class Walker:
 
     def _emit(self) -> None:
         if self._batch.parts:
-            self._pipeline.queue.put(self._batch)
+            self._outbox.append(self._batch)
             self._batch = SmallFiles()
         self._batch_files = 0
         self._batch_bytes = 0
+
+    def _send(self) -> None:
+        """Put what was found into the queue: apart, because that may have to wait for those who wait for the turn."""
+        for task in self._outbox:
+            self._pipeline.queue.put(task)
+        self._outbox.clear()
 
 
 def _joined(path: bytes, name: bytes) -> bytes:

@@ -32,9 +32,12 @@ def row_of(status: os.stat_result, device: int) -> Row:
     return row
 
 
+_KERNEL_CLOCK: Final = getattr(time, "CLOCK_REALTIME_COARSE", time.CLOCK_REALTIME)
+
+
 def kernel_now_ns() -> int:
     """The clock that the kernel stamps files with: not the time of day for any rule, only for `is_racy`."""
-    return time.clock_gettime_ns(time.CLOCK_REALTIME_COARSE) if hasattr(time, "CLOCK_REALTIME_COARSE") else 1 << 62
+    return time.clock_gettime_ns(_KERNEL_CLOCK)
 
 
 def is_racy(ctime_ns: int, started_ns: int) -> bool:
