@@ -1,0 +1,78 @@
+"""Ctrl-C in the middle: the work ends in order, and what was stored serves the next run."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.exit_codes import ExitCode
+from tests.support.eventually import eventually
+from tests.support.repo_command import RepoCommand
+
+ROOT = Path(__file__).resolve().parents[2]
+PHOTOS = 24
+PHOTO_BYTES = 20 << 20
+
+
+@pytest.fixture
+def repo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> RepoCommand:
+    """A repository on one tier, and a source of half a gigabyte that does not compress."""
+    command = RepoCommand(tmp_path, capsys, tiers=("a",))
+    assert command.run("init").code == ExitCode.OK
+    (tmp_path / "source").mkdir()
+    for number in range(PHOTOS):
+        body = hashlib.shake_256(b"photo %d" % number).digest(PHOTO_BYTES)
+        (tmp_path / "source" / f"{number}.jpg").write_bytes(body)
+    return command
+
+
+@pytest.fixture
+def running(repo: RepoCommand) -> Iterator[subprocess.Popen[bytes]]:
+    """A backup of the source in a process of its own."""
+    command = [sys.executable, "-m", "cli", "repo", "backup", "--key-file", str(repo.key_file), "--json"]
+    process = subprocess.Popen(
+        [*command, "--tier", repo.tiers[0], str(repo.folder / "source")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+async def test_interrupted_backup_leaves_what_the_next_one_uses(
+    repo: RepoCommand, running: subprocess.Popen[bytes]
+) -> None:
+    """Exit code 130, no snapshot, no damage; the next run does not send again what arrived."""
+    packs = repo.tier("a") / "packs"
+    await eventually(lambda: sum(1 for path in packs.rglob("*") if path.is_file()) >= 2, within=60)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == ExitCode.INTERRUPTED
+    first, _, document = err.decode().partition("\n")
+    assert "press Ctrl-C again" in first
+    assert json.loads(document)["error"]["code"] == "backup-cancelled"
+    assert repo.json("snapshots")["snapshots"] == []
+    arrived = sum(path.stat().st_size for path in packs.rglob("*") if path.is_file())
+    done = repo.json("backup", repo.folder / "source")
+    sent = done["tiers"]["a"]["bytes_sent"]
+    whole = PHOTOS * PHOTO_BYTES
+    assert sent < whole - arrived * 0.9
+    assert repo.run("check", "--read-data").code == ExitCode.OK
+
+
+async def test_second_signal_ends_at_once(repo: RepoCommand, running: subprocess.Popen[bytes]) -> None:
+    """Who presses twice does not wait; the repository opens all the same."""
+    packs = repo.tier("a") / "packs"
+    await eventually(lambda: any(path.is_file() for path in packs.rglob("*")), within=60)
+    running.send_signal(signal.SIGTERM)
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert running.returncode in (ExitCode.INTERRUPTED, -signal.SIGTERM)
+    assert repo.run("check").code == ExitCode.OK
