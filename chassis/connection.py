@@ -6,10 +6,12 @@ report (`PUBLISH_REFUSED`), since to the caller it only looks like a timeout.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 from pathlib import Path
 
+import nats.errors
 import nkeys
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -26,6 +28,7 @@ _REFUSAL = re.compile(r"permissions violation for (publish|subscription) to \"?(
 _UNAUTHORISED = "authorization violation"
 _RECONNECT_WAIT_SECONDS = 0.25
 _PING_SECONDS = 20
+_DRAIN_SECONDS = 5
 _JETSTREAM_SECONDS = 5.0
 
 
@@ -93,6 +96,7 @@ class Connection:
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_SECONDS,
                 max_outstanding_pings=2,
+                drain_timeout=_DRAIN_SECONDS,
                 error_cb=self._on_error,
                 disconnected_cb=self._on_disconnected,
                 reconnected_cb=self._on_reconnected,
@@ -136,10 +140,12 @@ class Connection:
     async def stop(self) -> None:
         """Flush what was published, and close. While the server is away there is nothing to be flushed to."""
         self._stopping = True
-        if self._client.is_connected:
-            await self._client.drain()
-        elif not self._client.is_closed:
-            await self._client.close()
+        # nats-py lets the broken socket's error out of its own close.
+        with contextlib.suppress(nats.errors.Error, OSError):
+            if self._client.is_connected:
+                await self._client.drain()
+            elif not self._client.is_closed:
+                await self._client.close()
         self._metrics.connected.set(0)
 
     async def check(self) -> PlatformError | str | None:
