@@ -1,8 +1,8 @@
 """Catching up: what a tier missed is copied from another one, as ciphertext.
 
 Promise: nothing is decrypted, re-encrypted or read from the source again; every pack is proven by its name
-before it is stored. The order is that of a backup (packs, index segments, log entries), so a crash leaves
-a tier that is less far behind. A snapshot is committed only when every pack that it references is there.
+before it is stored. The order is keys, then that of a backup (packs, index segments, log entries), so a
+crash leaves a tier that is less far behind. A snapshot is committed only when every pack that it references is there.
 Memory: `PACKS_AT_A_TIME` packs.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from repository import crypto, pending
+from repository import crypto, key_change, pending
 from repository.errors import NoUsableTier, RepositoryError
 from repository.format import pack_object_key
 from repository.index_segment import Segment, without_packs
@@ -109,6 +109,7 @@ def catch_up(
         raise NoUsableTier("there is no other tier to copy from", tiers=repository.states())
     result = CatchUpResult(tier.name)
     tier.refresh()
+    key_change.copy_keys(repository, tier, sources)
     missing = lag(repository, tier)
     token = repository.randomness.token_bytes(WRITER_TOKEN_LENGTH) if missing.packs else b""
     if token:

@@ -6,6 +6,7 @@ the work. A new wrapping is on each ready tier before the log says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from repository import crypto
@@ -36,6 +37,31 @@ def record_keys(repository: Repository, tier: OpenTier) -> None:
         return KeysChanged(time_ns=repository.clock.now_ns(), objects=objects)
 
     tier.log.append(decide)
+
+
+def copy_keys(repository: Repository, tier: OpenTier, sources: Sequence[OpenTier]) -> int:
+    """Give a tier the key objects that others got while it was away; returns how many.
+
+    Without them it could not be opened alone, or its newest snapshots could not be read. Raises what the
+    tier raises; a source that fails is passed over.
+    """
+    present = {info.key for info in tier.store.list(KEY_PREFIX)}
+    copied = 0
+    for source in sources:
+        for object_key, digest in source.log.state.key_objects.items():
+            if object_key in present:
+                continue
+            try:
+                body = source.store.get(object_key)
+            except RepositoryError:
+                continue
+            if crypto.sha256(body).hex() == digest:
+                tier.store.put(object_key, body, if_absent=True)
+                present.add(object_key)
+                copied += 1
+    if copied:
+        record_keys(repository, tier)
+    return copied
 
 
 def rewrap(repository: Repository, new_provider: KeyProvider) -> dict[str, RepositoryError | None]:

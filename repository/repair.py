@@ -104,6 +104,8 @@ class _Repair:
             adopted, _ = pending.adopt_orphans(repository, tier)
             if adopted:
                 self._done(segment_object_key(""), f"adopted {adopted} packs")
+                # A tier that had lost its whole log has one again.
+                tier.load()
         if not tier.is_ready:
             return
         if kinds & {Problem.KEY, Problem.LOG_ENTRY}:
