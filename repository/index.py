@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import threading
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from repository.format import FRAME_HEADER_LENGTH, ID_LENGTH, FrameEntry
+from repository.format import ID_LENGTH, FrameEntry
 from repository.index_segment import (
     SPLIT_ID,
     Columns,
@@ -46,33 +47,70 @@ class Location(NamedTuple):
 
 
 class _Buffer:
-    """The newest rows of a session, by id."""
+    """The newest rows of a session: whole frames, and the number of each id's row among them."""
 
     def __init__(self) -> None:
-        self.rows: dict[bytes, Location] = {}
-        self.again: list[tuple[bytes, Location]] = []
-        """Rows whose chunk the buffer had already, in another pack."""
+        self.rows: dict[bytes, int] = {}
+        self._frames: list[tuple[bytes, FrameEntry]] = []
+        self._firsts: list[int] = []
+        self._length = 0
 
     def __len__(self) -> int:
-        return len(self.rows) + len(self.again)
+        return self._length
 
-    def add(self, chunk_id: bytes, location: Location) -> None:
-        present = self.rows.setdefault(chunk_id, location)
-        if present is not location and present != location:
-            self.again.append((chunk_id, location))
+    def add(self, pack_id: bytes, frame: FrameEntry) -> None:
+        first, ids = self._length, frame.chunk_ids
+        self._firsts.append(first)
+        self._frames.append((pack_id, frame))
+        self._length = end = first + len(frame.chunk_lengths)
+        # Last, so that who finds an id finds its frame.
+        self.rows.update(zip(ids_of(ids), range(first, end), strict=True))
+
+    def location(self, row: int) -> Location:
+        """The place of one row."""
+        number = bisect_right(self._firsts, row) - 1
+        pack_id, frame = self._frames[number]
+        place = row - self._firsts[number]
+        lengths = frame.chunk_lengths
+        return Location(pack_id, frame.offset, frame.length, sum(lengths[:place]), lengths[place])
+
+    def places(self, chunk_id: bytes) -> Iterator[Location]:
+        """Every place of a chunk; looks through all frames only where some chunk came twice."""
+        found = self.rows.get(chunk_id)
+        if found is None:
+            return
+        if len(self.rows) == self._length:
+            yield self.location(found)
+            return
+        for first, (_, frame) in zip(self._firsts[:], self._frames[:], strict=False):
+            for number, other in enumerate(ids_of(frame.chunk_ids)):
+                if other == chunk_id:
+                    yield self.location(first + number)
 
     def encode(self) -> bytearray:
         import numpy as np
 
-        rows = [*self.rows.items(), *self.again]
         numbers_by_pack: dict[bytes, int] = {}
-        cells = array("I")
-        for _, (pack_id, *places) in rows:
-            cells.append(numbers_by_pack.setdefault(pack_id, len(numbers_by_pack)))
-            cells.extend(places)
-        ids = np.frombuffer(b"".join(chunk_id for chunk_id, _ in rows), ">u8").reshape(len(rows), 4)
-        records = np.frombuffer(cells, "=u4").reshape(len(rows), 5)
+        of_frames = array("I")
+        lengths = array("I")
+        for pack_id, frame in self._frames:
+            pack = numbers_by_pack.setdefault(pack_id, len(numbers_by_pack))
+            of_frames.extend((pack, frame.offset, frame.length))
+            lengths.extend(frame.chunk_lengths)
+        ids = np.frombuffer(b"".join(frame.chunk_ids for _, frame in self._frames), ">u8").reshape(self._length, 4)
+        counts = np.diff([*self._firsts, self._length])
+        records = np.empty((self._length, 5), dtype="<u4")
+        records[:, :3] = np.repeat(np.frombuffer(of_frames, "=u4").reshape(-1, 3), counts, axis=0)
+        records[:, 4] = np.frombuffer(lengths, "=u4")
+        ends = np.cumsum(records[:, 4], dtype=np.int64)
+        starts = ends - records[:, 4]
+        records[:, 3] = starts - np.repeat(starts[self._firsts], counts)
         return encode_segment(Columns(list(numbers_by_pack), ids, records))
+
+
+def ids_of(concatenated: bytes) -> list[bytes]:
+    """Concatenated ids one by one."""
+    return [concatenated[start : start + ID_LENGTH] for start in range(0, len(concatenated), ID_LENGTH)]
 
 
 class Index:
@@ -99,10 +137,7 @@ class Index:
         # The buffer is read before the runs, and a row leaves it only after a run has it: a lookup that races
         # with a flush may see a row twice, never not at all.
         buffer = self._buffer
-        found = buffer.rows.get(chunk_id)
-        if found is not None:
-            yield found
-            yield from (location for other_id, location in buffer.again if other_id == chunk_id)
+        yield from buffer.places(chunk_id)
         prefix, rest = SPLIT_ID.unpack(chunk_id)
         for runs in (self._fresh, self._committed):
             for run in runs:
@@ -123,9 +158,10 @@ class Index:
 
     def lookup_any(self, chunk_id: bytes) -> Location | None:
         """As `lookup`, but packs that are marked count too (for restore)."""
-        found = self._buffer.rows.get(chunk_id)
+        buffer = self._buffer
+        found = buffer.rows.get(chunk_id)
         if found is not None:
-            return found
+            return buffer.location(found)
         prefix, rest = SPLIT_ID.unpack(chunk_id)
         for runs in (self._fresh, self._committed):
             for run in runs:
@@ -180,19 +216,11 @@ class Index:
     def add_pack(self, pack_id: bytes, frames: Sequence[FrameEntry]) -> None:
         """Make the chunks of a pack of this session known."""
         with self._lock:
-            buffer = self._buffer
             for frame in frames:
-                length = FRAME_HEADER_LENGTH + frame.header.stored_length
-                chunk_offset = 0
-                ids = frame.chunk_ids
-                for number, chunk_length in enumerate(frame.chunk_lengths):
-                    buffer.add(
-                        ids[number * ID_LENGTH : (number + 1) * ID_LENGTH],
-                        Location(pack_id, frame.offset, length, chunk_offset, chunk_length),
-                    )
-                    chunk_offset += chunk_length
-                if len(buffer) >= BUFFER_ROWS:
-                    buffer = self._flush()
+                if frame.chunk_lengths:
+                    self._buffer.add(pack_id, frame)
+                if len(self._buffer) >= BUFFER_ROWS:
+                    self._flush()
             self._new_pack_ids.add(pack_id)
 
     def set_segments(self, segments: Sequence[Segment]) -> None:
@@ -221,7 +249,7 @@ class Index:
         self._committed = tuple(runs_of(self._segments))
         self._pack_ids = None
 
-    def _flush(self) -> _Buffer:
+    def _flush(self) -> None:
         """Turn the buffer into a segment; merge while the last two runs are of a size."""
         if len(self._buffer):
             fresh = [*self._fresh, Run([Segment(self._placed(self._buffer.encode()))])]
@@ -230,7 +258,6 @@ class Index:
                 fresh.append(Run([Segment(self._placed(body)) for body in merged(both)]))
             self._fresh = tuple(fresh)
             self._buffer = _Buffer()
-        return self._buffer
 
     def _placed(self, body: bytes | bytearray) -> Stored:
         if self._resident_bytes + len(body) > self._resident_bytes_max:

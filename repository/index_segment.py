@@ -41,7 +41,7 @@ ROW_LENGTH: Final = ID_LENGTH + RECORD_LENGTH
 ROWS_MAX: Final = 1 << 20
 """Rows in one segment, at most, as this writer makes them (55 MB)."""
 ROWS_PER_BUCKET: Final = 8
-SHIFT_MAX: Final = 64
+SHIFT_MAX: Final = 63
 
 _HEADER = struct.Struct("<IIIB3s")
 _RECORD = struct.Struct("<5I")
@@ -206,7 +206,7 @@ def encode_segment(columns: Columns) -> bytearray:
     distances = prefixes - prefixes[:1]
     span_bits = int(distances[-1]).bit_length() if rows else 0
     # Shifting a u64 by 64 bits is undefined in numpy, so a span of all 64 bits gets two buckets at least.
-    shift = min(max(0, span_bits - (rows // ROWS_PER_BUCKET).bit_length()), SHIFT_MAX - 1)
+    shift = min(max(0, span_bits - (rows // ROWS_PER_BUCKET).bit_length()), SHIFT_MAX)
     bucket_of = distances >> np.uint64(shift)
     buckets = int(bucket_of[-1]) + 1 if rows else 0
     layout = _layout(rows, len(used), buckets)

@@ -38,7 +38,7 @@ from repository.segments import SealedSegment, SegmentCache, segment_object_key
 from repository.snapshot import Snapshot, SnapshotManifest, decode_manifest, snapshot_id
 from repository.tiers.port import ObjectStore
 
-PARALLEL_LOADS: Final = 4
+PARALLEL_LOADS: Final = 2
 PARALLEL_LOCKS: Final = 16
 
 

@@ -306,9 +306,7 @@ def test_every_row_of_a_small_segment_is_found_when_the_ids_span_all_64_bits(row
     """A span of all bits of the prefix is cut into buckets by the same shift when writing and when looking up."""
     ids = [bytes([255 * number // (rows - 1)]) + bytes([number]) * 31 for number in range(rows)]
     index = Index()
-    pack = b"p" * 32
-    for number, chunk_id in enumerate(ids):
-        index._buffer.add(chunk_id, Location(pack, 96 + number, 100, 0, 10))
+    index.add_pack(b"p" * 32, _frames((), ids))
     segments = index.take_new_segments()
     found = Index(segments)
     assert [found.lookup_any(chunk_id) is not None for chunk_id in ids] == [True] * rows
