@@ -4,15 +4,18 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
 from chassis.eventstore import EventStore
 from chassis.ids import new_id
+from chassis.runtime import EXIT_CONFIGURATION
 from chassis.sealing import prepare_keys_folder
 from contracts import errors
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
@@ -28,10 +31,11 @@ from tests.support.configurations import body, destinations
 from tests.support.eventually import eventually
 from tests.support.messages import envelope_of, publish
 from tests.support.nats_server import NatsServer
-from tests.support.postgres_server import PostgresServer, SchemaAccess
+from tests.support.postgres_server import PostgresServer, SchemaAccess, free_port
 
 pytestmark = pytest.mark.stack
 
+ROOT = Path(__file__).resolve().parents[3]
 STUDIO, OTHER_STUDIO = "studio-a", "studio-b"
 LOCATIONS = [
     {"name": "photos", "kind": "directory", "roles": ["source"], "organisations": ["*"], "url": "file:///photos"},
@@ -256,3 +260,46 @@ async def test_record_holds_what_was_announced_and_no_name_in_the_clear(bench: B
             f"SELECT organisation, digest, configuration_id FROM {bench.access.schema}.configuration_names"
         ).fetchall()
     assert names == [(STUDIO, "digest of clear-name", "configuration-7")]
+
+
+async def test_process_starts_becomes_ready_and_stops_when_told(bench: Bench, tmp_path: Path) -> None:
+    """`python -m services.config` with its settings in the environment runs until SIGTERM, and ends with 0."""
+    assert await bench.stop() == 0
+    port = free_port()
+    environment = {
+        **os.environ,
+        "WEDSYNC_POSTGRES_DSN": bench.access.dsn,
+        "WEDSYNC_POSTGRES_SCHEMA": bench.access.schema,
+        "WEDSYNC_NATS_URL": bench.nats.url,
+        "WEDSYNC_NATS_SEED_FILE": str(bench.nats.seed_file("config")),
+        "WEDSYNC_HEALTH_PORT": str(port),
+        "WEDSYNC_KEYS_DIR": str(tmp_path / "keys"),
+        "WEDSYNC_LOCATIONS_FILE": str(bench.locations),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.config", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    async with httpx.AsyncClient() as client:
+
+        async def is_ready() -> bool:
+            return (await client.get(f"http://127.0.0.1:{port}/health/ready")).status_code == 200
+
+        await eventually(is_ready, within=30)
+    created = await bench.answer_to(await bench.submit(body("by a process")))
+    assert isinstance(created, ConfigurationCreated)
+    process.terminate()
+    _, log = await process.communicate()
+    assert process.returncode == 0, log.decode()[-2000:]
+    assert b"Traceback" not in log
+    bench.start()
+
+
+async def test_process_without_a_setting_names_it_and_gives_up() -> None:
+    """A missing variable is named on stderr, and the exit code tells the supervisor not to try again."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WEDSYNC_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.config", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, log = await process.communicate()
+    assert process.returncode == EXIT_CONFIGURATION
+    assert b"WEDSYNC_POSTGRES_DSN is not set" in log
