@@ -133,6 +133,7 @@ class _Backup:
         self._started = time.monotonic()
         self._time_ns = repository.clock.now_ns()
         self._source = source
+        self._locks: dict[str, datetime | None] = {}
         self._tiers = repository.ready_tiers()
         if not self._tiers:
             raise NoUsableTier("no tier is ready", tiers=repository.states())
@@ -161,7 +162,11 @@ class _Backup:
             raise
         finally:
             ticker.stop()
-        self._repository.end_writing(token)
+        # Where the backup did not get through, packs wait for the next writer to adopt: the marker says so.
+        states = result.tiers
+        self._repository.end_writing(
+            token, [tier for tier in self._tiers if states[tier.name].state is Delivery.COMMITTED]
+        )
         return result
 
     def _committed_before(self) -> BackupResult | None:
@@ -221,7 +226,13 @@ class _Backup:
         tree = TreeBuilder(self._session.store_tree_chunk, self._usage.add)
         levels = dict(options.compression) if options.compression is not None else None
         self._pipeline = Pipeline(
-            self._session, tree, self._problems, workers=workers, parameters=parameters, levels=levels
+            self._session,
+            tree,
+            self._problems,
+            workers=workers,
+            parameters=parameters,
+            levels=levels,
+            check=self._check,
         )
         self._fanout.on_no_tier_left = self._end
         root = bytes.fromhex(self._parent.manifest.root[0]) if self._parent else b""
@@ -243,8 +254,12 @@ class _Backup:
         return None
 
     def _lock_until(self, tier: OpenTier) -> datetime | None:
-        days = self._options.lock_days.get(tier.name, 0)
-        return tier.store.now() + timedelta(days=days) if days and tier.store.capabilities.locks else None
+        """Until when this backup's objects are locked on a tier: asked once, by the tier's own clock."""
+        if tier.name not in self._locks:
+            days = self._options.lock_days.get(tier.name, 0)
+            has_locks = days and tier.store.capabilities.locks
+            self._locks[tier.name] = tier.store.now() + timedelta(days=days) if has_locks else None
+        return self._locks[tier.name]
 
     def _check(self) -> None:
         if self._options.is_cancelled is not None and self._options.is_cancelled():

@@ -18,8 +18,8 @@ from typing import Final
 
 from repository.errors import NoUsableTier, RepositoryError, TierBehind
 from repository.format import pack_object_key
-from repository.pack_builder import BufferPool, SealedPack
 from repository.open_tier import OpenTier
+from repository.pack_builder import BufferPool, SealedPack
 
 UPLOADS_LOCAL: Final = 2
 """Packs written to one directory tier at a time: one waits for the disk's fsync, one is being written."""

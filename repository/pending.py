@@ -8,6 +8,7 @@ die as well, `check` names its packs as orphans and `repair` adopts them.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -74,9 +75,9 @@ def announce(repository: Repository, tier: OpenTier, writer_token: bytes) -> Ado
     return Adoption(tier.name, others, packs, damaged)
 
 
-def end_writing(repository: Repository, writer_token: bytes) -> None:
+def end_writing(repository: Repository, writer_token: bytes, tiers: Sequence[OpenTier] | None = None) -> None:
     """See `Repository.end_writing`. A marker that cannot be removed costs the next writer a listing."""
-    for tier in repository.ready_tiers():
+    for tier in repository.ready_tiers() if tiers is None else tiers:
         try:
             tier.store.delete(marker_object_key(writer_token))
         except RepositoryError as error:

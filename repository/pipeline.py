@@ -9,6 +9,7 @@ worker may go on with it, and works on the chunks of its block. Small files come
 """
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from blake3 import blake3
@@ -100,7 +101,7 @@ Task = SmallFiles | LargeFile | FileStream
 
 
 class Pipeline:
-    """Threads, queue and shared state of one backup's reading half."""
+    """Threads, queue and shared state of one backup's reading half. `check` may raise to end it."""
 
     def __init__(
         self,
@@ -111,8 +112,10 @@ class Pipeline:
         workers: int,
         parameters: ChunkerParameters,
         levels: dict[ContentClass, int] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.session = session
+        self.check = check
         self.tree = tree
         self.problems = problems
         self.levels = levels
@@ -237,7 +240,8 @@ class Worker:
         ]
 
     def do(self, task: Task) -> None:
-        """One piece of work."""
+        """One piece of work. Raises what `check` raises: a cancellation."""
+        self._pipeline.check()
         if isinstance(task, SmallFiles):
             with self._pipeline.turn:
                 for directory, page, numbers in task.parts:

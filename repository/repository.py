@@ -198,9 +198,12 @@ class Repository:
         """
         return pending.begin_writing(self, writer_token)
 
-    def end_writing(self, writer_token: bytes) -> None:
-        """Take the announcement back on each ready tier, and compact indexes that have grown many segments."""
-        pending.end_writing(self, writer_token)
+    def end_writing(self, writer_token: bytes, tiers: Sequence[OpenTier] | None = None) -> None:
+        """Take the announcement back, and compact indexes that have grown many segments.
+
+        `tiers`: those on which everything that was uploaded is committed; None: each ready tier.
+        """
+        pending.end_writing(self, writer_token, tiers)
         compaction.compact_indexes(self)
 
     def session_index(self) -> Index:

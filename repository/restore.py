@@ -6,6 +6,7 @@ over for the next one. The same call after an interruption goes on with what is 
 """
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from repository.pack_access import ChunkReader, nearest_first
 from repository.path_filter import PathFilter
 from repository.progress import Progress, Ticker
 from repository.repository import Repository
+from repository.restore_contents import RestoreContents
 from repository.restore_files import TargetFiles
 from repository.restore_folders import Folders
 from repository.restore_options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble
@@ -47,6 +49,7 @@ class _Restore:
     def __init__(self, repository: Repository, snapshot: Snapshot, target: bytes, options: RestoreOptions) -> None:
         self._options = options
         self._result = RestoreResult()
+        self._lock = threading.Lock()
         self._started = time.monotonic()
         self._snapshot = snapshot
         self._target_path = target
@@ -61,17 +64,30 @@ class _Restore:
         root = root_entry(self._snapshot, self._reader.chunk)
         target = RestoreTarget(self._target_path, self._snapshot, self._options.conflict)
         folders = Folders(target.fd, root, is_new=target.is_in_place)
-        suffix = self._snapshot.id[:8].encode()
+        options = self._options
         files = TargetFiles(
             folders,
             in_place=target.is_in_place,
-            conflict=self._options.conflict,
-            suffix=suffix,
+            conflict=options.conflict,
+            suffix=self._snapshot.id[:8].encode(),
+            sparse=options.sparse,
             on_trouble=self._trouble,
         )
-        readers = SpanReaders(self._tiers, self._reader, self._ring, files, self._trouble, self._options.workers)
+        readers = SpanReaders(
+            self._tiers, self._reader, self._ring, files, self._trouble, self._check, workers=options.workers
+        )
+        contents = RestoreContents(
+            folders,
+            files,
+            readers,
+            self._reader,
+            self._keys,
+            self._trouble,
+            is_resumed=target.is_resumed,
+            verify=options.verify,
+        )
         writing = RestoreWriting(
-            folders, files, readers, self._reader, target, self._options, self._trouble, self._result, self._keys
+            folders, files, contents, self._reader, target, options.conflict, self._trouble, self._result
         )
         walk = SnapshotWalk(
             self._reader.chunk,
@@ -86,9 +102,11 @@ class _Restore:
                 self._check()
                 writing.take(step, walk)
             writing.drain()
+            # The marker goes when all else is durable: a power cut before that leaves a restore to go on with.
+            target.make_durable()
             target.remove_marker()
             writing.finish_root(root)
-            target.make_durable()
+            os.fsync(target.fd)
         except OSError as error:
             raise TargetFailed("target cannot be written", reason=os.strerror(error.errno or 0)) from error
         finally:
@@ -98,7 +116,9 @@ class _Restore:
             os.close(target.fd)
             ticker.stop()
         result = self._result
-        result.files, result.bytes = files.files_done, files.bytes_done
+        result.files += files.files_done
+        result.bytes = files.bytes_done
+        result.resumed_files += contents.resumed_files
         result.renamed += files.renamed
         result.bytes_by_tier = readers.bytes_by_tier
         result.chunks_from_other_tiers = readers.chunks_from_others
@@ -111,10 +131,11 @@ class _Restore:
 
     def _trouble(self, path: bytes, trouble: Trouble, detail: str) -> None:
         counts = self._result.trouble_counts
-        counts[trouble] = counts.get(trouble, 0) + 1
         found = RestoreTrouble(path, trouble, detail)
-        if len(self._result.troubles) < TROUBLES_KEPT_MAX:
-            self._result.troubles.append(found)
+        with self._lock:
+            counts[trouble] = counts.get(trouble, 0) + 1
+            if len(self._result.troubles) < TROUBLES_KEPT_MAX:
+                self._result.troubles.append(found)
         if self._options.on_trouble is not None:
             self._options.on_trouble(found)
 

@@ -23,7 +23,7 @@ TEMPORARY_PREFIX: Final = b".wedsync-restoring-"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE_WHILE_RESTORING: Final = 0o600
 
-_FATAL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE))
+FATAL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE))
 
 Extents = Sequence[tuple[int, int]]
 
@@ -76,12 +76,14 @@ class TargetFiles:
         in_place: bool,
         conflict: Conflict,
         suffix: bytes,
+        sparse: bool,
         on_trouble: Callable[[bytes, Trouble, str], None],
     ) -> None:
         self._folders = folders
         self._in_place = in_place
         self._conflict = conflict
         self._suffix = suffix
+        self._sparse = sparse
         self._on_trouble = on_trouble
         self._lock = threading.Lock()
         self._open: OrderedDict[int, TargetFile] = OrderedDict()
@@ -133,7 +135,10 @@ class TargetFiles:
             return
         fd = self._acquire(file)
         try:
-            os.ftruncate(fd, file.entry.stat.size)
+            size = file.entry.stat.size
+            os.ftruncate(fd, size)
+            if size and file.extents is not None and not self._sparse:
+                os.posix_fallocate(fd, 0, size)
             refused = set_on_descriptor(fd, file.entry.stat, file.xattrs)
         finally:
             self._release(file)
@@ -144,7 +149,7 @@ class TargetFiles:
 
     def give_up(self, file: TargetFile, error: OSError) -> None:
         """The system refused the file: record it, once. Raises the error when it concerns the whole target."""
-        if error.errno in _FATAL:
+        if error.errno in FATAL:
             raise error
         with self._lock:
             was_given_up, file.is_given_up = file.is_given_up, True

@@ -37,7 +37,7 @@ class _State(threading.local):
 
 
 class SpanReaders:
-    """The reading half of a restore."""
+    """The reading half of a restore. `check` is called for every span and may raise to cancel."""
 
     def __init__(
         self,
@@ -46,13 +46,16 @@ class SpanReaders:
         ring: KeyRing,
         files: TargetFiles,
         on_trouble: Callable[[bytes, Trouble, str], None],
-        workers: int,
+        check: Callable[[], None],
+        *,
+        workers: int = 0,
     ) -> None:
         self._tiers = list(tiers)
         self._accesses = {tier.name: PackAccess(tier, ring) for tier in tiers}
         self._reader = reader
         self._files = files
         self._on_trouble = on_trouble
+        self._check = check
         is_local = tiers[0].store.capabilities.local
         self._span_length = SPAN_LOCAL if is_local else SPAN_REMOTE
         count = workers or (min(os.cpu_count() or 1, 8) if is_local else WORKERS_REMOTE)
@@ -102,6 +105,7 @@ class SpanReaders:
         self._write(part, chunk)
 
     def _read_span(self, tier: OpenTier, span: Span) -> None:
+        self._check()
         access = self._accesses[tier.name]
         try:
             pack = access.reader(span.pack_id)

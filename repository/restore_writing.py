@@ -1,8 +1,8 @@
 """Turns the walk of a snapshot into folders, files, links and special files of the target.
 
-Promise: what is small in number is made as it is met; contents are planned in windows and filled by the readers; a
-folder gets its attributes (its times above all) when everything below it is done. Memory: one window,
-and one record for each file of several names.
+Promise: a folder is made when something in it is wanted, and gets its attributes (its times above all) when everything
+below it is done; contents go through windows (`restore_contents`). Memory: one window, and one record for each
+file of several names.
 """
 
 import errno
@@ -11,51 +11,56 @@ import stat as stat_bits
 from collections.abc import Callable
 from typing import Final
 
-from repository.errors import Damaged, RepositoryError
+from repository.errors import RepositoryError
 from repository.file_attributes import Xattrs, set_on_descriptor, set_on_name
-from repository.keys import DomainKeys
 from repository.pack_access import ChunkReader
-from repository.restore_files import TargetFile, TargetFiles
+from repository.path_filter import Match
+from repository.restore_contents import RestoreContents
+from repository.restore_files import FATAL, TargetFiles
 from repository.restore_folders import Folder, Folders
-from repository.restore_options import Conflict, RestoreOptions, RestoreResult, Trouble
-from repository.restore_plan import WINDOW_PARTS, Part
-from repository.restore_reading import SpanReaders
-from repository.restore_resume import ExistingFiles
+from repository.restore_options import Conflict, RestoreResult, Trouble
+from repository.restore_plan import WINDOW_PARTS
 from repository.restore_target import RestoreTarget
 from repository.snapshot_walk import SnapshotWalk, Step
-from repository.tree import Entry, Flag, content_ids, decode_extents, decode_xattrs
+from repository.tree import Entry, Flag, decode_xattrs
 
 _SPECIAL: Final = (stat_bits.S_IFIFO, stat_bits.S_IFCHR, stat_bits.S_IFBLK, stat_bits.S_IFSOCK)
 
 
+class _Level:
+    """One folder on the path of the walk; `step` is None for the target itself."""
+
+    __slots__ = ("folder", "is_refused", "step")
+
+    def __init__(self, step: Step | None, folder: Folder | None) -> None:
+        self.step = step
+        self.folder = folder
+        self.is_refused = False
+
+
 class RestoreWriting:
-    """The writing half of a restore. Used by one thread."""
+    """The writing half of a restore. Used by one thread. Raises `OSError` when the target fails as a whole."""
 
     def __init__(
         self,
         folders: Folders,
         files: TargetFiles,
-        readers: SpanReaders,
+        contents: RestoreContents,
         reader: ChunkReader,
         target: RestoreTarget,
-        options: RestoreOptions,
+        conflict: Conflict,
         on_trouble: Callable[[bytes, Trouble, str], None],
         result: RestoreResult,
-        keys: DomainKeys,
     ) -> None:
         self._folders = folders
         self._files = files
-        self._readers = readers
+        self._contents = contents
         self._reader = reader
         self._target = target
-        self._options = options
+        self._conflict = conflict
         self._trouble = on_trouble
         self._result = result
-        self._existing = ExistingFiles(folders, files, keys)
-        self._path: list[Folder] = [folders.root]
-        self._parts: list[Part] = []
-        self._empty: list[TargetFile] = []
-        self._pack_order: dict[bytes, int] = {}
+        self._path: list[_Level] = [_Level(None, folders.root)]
         self._left: list[Folder] = []
         self._links: dict[tuple[int, int], tuple[Folder, bytes]] = {}
         self._links_waiting: list[tuple[Folder, bytes, bytes, tuple[int, int]]] = []
@@ -64,7 +69,7 @@ class RestoreWriting:
         self.is_complete = False
 
     def take(self, step: Step, walk: SnapshotWalk) -> None:
-        """One step of the walk. Raises `OSError` when the target fails as a whole."""
+        """One step of the walk."""
         if step.is_leaving:
             self._leave()
         elif step.entry.is_directory:
@@ -74,7 +79,7 @@ class RestoreWriting:
                 self._take_entry(step)
             except OSError as error:
                 self._refused(step.path, error)
-        if len(self._parts) + len(self._empty) + len(self._left) >= WINDOW_PARTS:
+        if len(self._contents) + len(self._left) + len(self._links_waiting) >= WINDOW_PARTS:
             self._drain_window()
 
     def drain(self) -> None:
@@ -85,65 +90,75 @@ class RestoreWriting:
     def finish_root(self, root: Entry) -> None:
         """Give the target's root the attributes of the source's, where the target is this restore's own."""
         if self._target.is_in_place:
-            try:
-                refused = set_on_descriptor(self._target.fd, root.stat, self._xattrs(root))
-            except OSError as error:
-                refused = errno.errorcode.get(error.errno or 0, "?")
-            if refused:
-                self._trouble(b"", Trouble.ATTRIBUTES, refused)
+            self._set_attributes(self._folders.root, root)
 
     def _refused(self, path: bytes, error: OSError) -> None:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+        if error.errno in FATAL:
             raise error
         self._trouble(path, Trouble.NOT_CREATED, errno.errorcode.get(error.errno or 0, "?"))
 
     # Folders
 
     def _enter(self, step: Step, walk: SnapshotWalk) -> None:
-        above = self._path[-1]
-        try:
-            folder = self._make_folder(above, step)
-        except OSError as error:
-            self._refused(step.path, error)
-            folder = None
-        if folder is None:
+        self._path.append(_Level(step, None))
+        # A folder of which only something below is wanted is made when that turns up.
+        if step.match is Match.WANTED and self._folder() is None:
+            self._path.pop()
             walk.skip()
-            return
-        if step.entry.extra.flags & Flag.UNREADABLE:
-            self._trouble(step.path, Trouble.NOT_SAVED, "")
-        self._result.folders += 1
-        self._path.append(folder)
+
+    def _folder(self) -> Folder | None:
+        """The folder that the walk is in, made with those above it where needed; None where it cannot be made."""
+        above = self._path[0].folder
+        for level in self._path[1:]:
+            if level.folder is None and level.step is not None and above is not None and not level.is_refused:
+                level.folder = self._make_folder(above, level.step)
+                level.is_refused = level.folder is None
+            above = level.folder
+        return above
 
     def _make_folder(self, above: Folder, step: Step) -> Folder | None:
         name = step.entry.name
         try:
-            return self._folders.make(above, name, step.path, step.entry)
-        except FileExistsError:
-            free = self._make_way(above, name, step.path)
-            return self._folders.make(above, free, step.path, step.entry) if free is not None else None
+            try:
+                folder = self._folders.make(above, name, step.path, step.entry)
+            except FileExistsError:
+                free = self._make_way(above, name, step.path)
+                if free is None:
+                    return None
+                folder = self._folders.make(above, free, step.path, step.entry)
+        except OSError as error:
+            self._refused(step.path, error)
+            return None
+        if step.entry.extra.flags & Flag.UNREADABLE:
+            self._trouble(step.path, Trouble.NOT_SAVED, "")
+        self._result.folders += 1
+        return folder
 
     def _make_way(self, folder: Folder, name: bytes, path: bytes) -> bytes | None:
-        """The name to use where something is in the way of something that is not written whole by `TargetFiles`."""
-        conflict = self._options.conflict
-        if conflict is Conflict.SKIP:
+        """The name to use where something is in the way; None where it is to stay."""
+        if self._conflict is Conflict.SKIP:
             self._trouble(path, Trouble.SKIPPED, "")
             return None
-        if conflict is Conflict.RENAME:
+        if self._conflict is Conflict.RENAME:
             return self._files.free_name(folder, name)
         with self._folders.using(folder) as fd:
             os.unlink(name, dir_fd=fd)
         return name
 
     def _leave(self) -> None:
+        folder = self._path[-1].folder
         if len(self._path) > 1:
-            self._left.append(self._path.pop())
+            self._path.pop()
+            if folder is not None:
+                self._left.append(folder)
 
-    def _finish_folder(self, folder: Folder) -> None:
-        if not folder.is_new and self._options.conflict is Conflict.SKIP:
+    def _set_attributes(self, folder: Folder, entry: Entry) -> None:
+        if not folder.is_new and self._conflict is Conflict.SKIP:
             return
+        xattrs = self._xattrs(entry, folder.path)
         try:
             with self._folders.using(folder) as fd:
-                refused = set_on_descriptor(fd, folder.entry.stat, self._xattrs(folder.entry))
+                refused = set_on_descriptor(fd, entry.stat, xattrs)
         except OSError as error:
             self._refused(folder.path, error)
             return
@@ -153,29 +168,37 @@ class RestoreWriting:
     # Files and the rest
 
     def _take_entry(self, step: Step) -> None:
-        entry, folder = step.entry, self._path[-1]
-        self.files_found += 1
+        entry = step.entry
+        self.files_found += entry.is_file
         if entry.extra.flags & Flag.UNREADABLE:
             self._trouble(step.path, Trouble.NOT_SAVED, "")
             return
-        if entry.is_file and entry.stat.links > 1:
-            key = (entry.stat.device, entry.stat.inode)
-            if key in self._links:
-                self._links_waiting.append((folder, entry.name, step.path, key))
-                return
-        name = self._free_name(folder, step)
+        folder = self._folder()
+        if folder is None:
+            return
+        key = (entry.stat.device, entry.stat.inode)
+        is_linked = entry.is_file and entry.stat.links > 1
+        if is_linked and key in self._links:
+            self._links_waiting.append((folder, entry.name, step.path, key))
+            return
+        name = self._name_for(folder, step)
         if name is None:
             return
+        if is_linked:
+            self._links[key] = (folder, name)
         if not entry.is_file:
             self._make_other(folder, name, step)
             return
-        if entry.stat.links > 1:
-            self._links[(entry.stat.device, entry.stat.inode)] = (folder, name)
-        self._plan(folder, name, step)
+        self.bytes_found += entry.stat.size
+        try:
+            self._contents.plan(folder, name, entry, self._xattrs(entry, step.path))
+        except RepositoryError as error:
+            self._links.pop(key, None)
+            self._trouble(step.path, Trouble.DAMAGED, str(error))
 
-    def _free_name(self, folder: Folder, step: Step) -> bytes | None:
-        """The name under which the entry goes to its folder, or None where it stays away."""
-        name = step.entry.name
+    def _name_for(self, folder: Folder, step: Step) -> bytes | None:
+        """The name under which an entry goes to its folder, or None where it stays away."""
+        name, is_file = step.entry.name, step.entry.is_file
         if self._target.is_in_place and not self._target.is_resumed:
             return name
         with self._folders.using(folder) as fd:
@@ -183,99 +206,41 @@ class RestoreWriting:
                 found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 return name
-        if step.entry.is_file and (
-            self._target.is_in_place
-            or (self._options.conflict is Conflict.OVERWRITE and not stat_bits.S_ISDIR(found.st_mode))
-        ):
-            return name
-        if self._target.is_in_place:
-            with self._folders.using(folder) as fd:
-                os.unlink(name, dir_fd=fd)
+            if self._target.is_in_place:
+                # What is there is this restore's own, as far as it got; only files are gone on with.
+                if not is_file:
+                    os.unlink(name, dir_fd=fd)
+                return name
+        if is_file and self._target.is_resumed and self._contents.is_there(folder, name, step.entry):
+            self._result.resumed_files += 1
+            return None
+        if is_file and self._conflict is Conflict.OVERWRITE and not stat_bits.S_ISDIR(found.st_mode):
             return name
         return self._make_way(folder, name, step.path)
 
-    def _plan(self, folder: Folder, name: bytes, step: Step) -> None:
-        entry = step.entry
-        self.bytes_found += entry.stat.size
-        try:
-            parts = self._parts_of(folder, name, entry)
-        except RepositoryError as error:
-            self._trouble(step.path, Trouble.DAMAGED, str(error))
-            return
-        self._parts.extend(parts)
-
-    def _parts_of(self, folder: Folder, name: bytes, entry: Entry) -> list[Part]:
-        extents = None
-        if entry.extra.flags & Flag.SPARSE:
-            extents = decode_extents(entry.extra.extents, entry.stat.size)
-        expected = entry.stat.size if extents is None else sum(length for _offset, length in extents)
-        file = TargetFile(folder, name, entry, extents, self._xattrs(entry))
-        parts: list[Part] = []
-        position = 0
-        for chunk_id in content_ids(entry.content or b"", entry.extra.depth, self._reader.chunk):
-            location = self._readers.locate(chunk_id)
-            if location is None:
-                location = self._reader.locate(chunk_id)
-            pack_id, frame_offset, frame_length, chunk_offset, chunk_length = location
-            order = self._pack_order.setdefault(pack_id, len(self._pack_order))
-            parts.append(
-                Part(
-                    order,
-                    frame_offset,
-                    chunk_offset,
-                    len(self._parts) + len(parts),
-                    pack_id,
-                    frame_length,
-                    chunk_length,
-                    chunk_id,
-                    file,
-                    position,
-                    False,
-                )
-            )
-            position += chunk_length
-        if position != expected:
-            raise Damaged("content does not add up to the file's size", size=expected, content=position)
-        return self._only_missing(file, parts)
-
-    def _only_missing(self, file: TargetFile, parts: list[Part]) -> list[Part]:
-        """The parts that have to be read: what an interrupted restore left and is right stays."""
-        if self._target.is_resumed:
-            missing = self._existing.missing(file, parts)
-            if missing is not None:
-                file.parts_left = len(missing)
-                if not missing:
-                    self._result.resumed_files += 1
-                    self._empty.append(file)
-                return missing
-        if not parts:
-            self._empty.append(file)
-        elif len(parts) == 1 and file.extents is None:
-            return [parts[0]._replace(is_whole_file=True)]
-        file.parts_left = len(parts)
-        return parts
-
-    def _xattrs(self, entry: Entry) -> Xattrs:
+    def _xattrs(self, entry: Entry, path: bytes) -> Xattrs:
         if not entry.extra.xattrs_chunk:
             return entry.extra.xattrs
         try:
             return decode_xattrs(self._reader.chunk(entry.extra.xattrs_chunk))
-        except RepositoryError:
+        except RepositoryError as error:
+            self._trouble(path, Trouble.ATTRIBUTES, str(error))
             return ()
 
     def _make_other(self, folder: Folder, name: bytes, step: Step) -> None:
         """A symlink, FIFO, socket or device."""
         entry = step.entry
         kind = stat_bits.S_IFMT(entry.stat.mode)
+        if not entry.is_symlink and kind not in _SPECIAL:
+            self._trouble(step.path, Trouble.NOT_CREATED, "unknown kind")
+            return
+        xattrs = self._xattrs(entry, step.path)
         with self._folders.using(folder) as fd:
             if entry.is_symlink:
                 os.symlink(entry.extra.target, name, dir_fd=fd)
-            elif kind in _SPECIAL:
-                os.mknod(name, kind | 0o600, os.makedev(*entry.extra.device), dir_fd=fd)
             else:
-                self._trouble(step.path, Trouble.NOT_CREATED, "unknown kind")
-                return
-            refused = set_on_name(fd, name, entry.stat, self._xattrs(entry))
+                os.mknod(name, kind | 0o600, os.makedev(*entry.extra.device), dir_fd=fd)
+            refused = set_on_name(fd, name, entry.stat, xattrs)
         self._result.others += 1
         if refused:
             self._trouble(step.path, Trouble.ATTRIBUTES, refused)
@@ -283,40 +248,35 @@ class RestoreWriting:
     # Windows
 
     def _drain_window(self) -> None:
-        self._readers.read(self._parts)
-        self._parts.clear()
-        self._pack_order.clear()
-        for file in self._empty:
-            self._readers.finish(file)
-        self._empty.clear()
+        self._contents.drain()
         for waiting in self._links_waiting:
             self._link(*waiting)
         self._links_waiting.clear()
         for folder in self._left:
-            self._finish_folder(folder)
+            self._set_attributes(folder, folder.entry)
         self._left.clear()
 
     def _link(self, folder: Folder, name: bytes, path: bytes, key: tuple[int, int]) -> None:
+        """Give a file that was restored another of its names."""
         first_folder, first_name = self._links[key]
         try:
             with self._folders.using(first_folder) as first, self._folders.using(folder) as fd:
                 try:
                     os.link(first_name, name, src_dir_fd=first, dst_dir_fd=fd, follow_symlinks=False)
                 except FileExistsError:
-                    if _is_same(first, first_name, fd, name):
-                        pass
-                    elif self._target.is_in_place:
-                        os.unlink(name, dir_fd=fd)
-                        os.link(first_name, name, src_dir_fd=first, dst_dir_fd=fd, follow_symlinks=False)
-                    else:
-                        free = self._make_way(folder, name, path)
+                    if not _is_same(first, first_name, fd, name):
+                        free: bytes | None = name
+                        if self._target.is_in_place:
+                            os.unlink(name, dir_fd=fd)
+                        else:
+                            free = self._make_way(folder, name, path)
                         if free is None:
                             return
                         os.link(first_name, free, src_dir_fd=first, dst_dir_fd=fd, follow_symlinks=False)
         except OSError as error:
             self._refused(path, error)
             return
-        self._files.files_done += 1
+        self._result.files += 1
 
 
 def _is_same(left: int, left_name: bytes, right: int, right_name: bytes) -> bool:

@@ -168,7 +168,9 @@ def columns_of(rows: list[Row]) -> list[bytes]:
 
 def _folded(row: Row) -> Row:
     mode, uid, gid, size, mtime_ns, ctime_ns, inode, links, device = row
-    return mode, uid, gid, size, mtime_ns, ctime_ns, inode & _INT64_MASK, links, device
+    # Times beyond the year 2262 do not fit; the nearest one that does is kept.
+    mtime_ns, ctime_ns = (max(-_INT64_MASK, min(time, _INT64_MASK)) for time in (mtime_ns, ctime_ns))
+    return mode, uid, gid, size & _INT64_MASK, mtime_ns, ctime_ns, inode & _INT64_MASK, links, device
 
 
 def rows_of(columns: Sequence[bytes]) -> list[Row]:

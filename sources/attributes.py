@@ -11,7 +11,8 @@ import time
 from operator import attrgetter
 from typing import Final, cast
 
-from repository.source import FileProblem, Reason
+from repository.errors import RepositoryError
+from repository.source import FileProblem, Reason, SourceUnreachable
 from repository.tree import EXTENTS_MAX, Row
 
 _FIELDS = attrgetter("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_nlink")
@@ -20,6 +21,7 @@ RACY_NS: Final = 20_000_000
 """The kernel stamps files with a clock that ticks every 1 to 10 ms: two writes within one tick look alike."""
 
 _NO_XATTRS = frozenset((errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENOENT, errno.ENODATA))
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _GONE = frozenset((errno.ENOENT, errno.ESTALE))
 
 
@@ -45,9 +47,11 @@ def is_racy(ctime_ns: int, started_ns: int) -> bool:
     return ctime_ns >= started_ns - RACY_NS
 
 
-def problem_of(error: OSError) -> FileProblem:
-    """What an operating system's error means for one entry."""
+def problem_of(error: OSError) -> RepositoryError:
+    """What an operating system's error means for one entry; for the whole source when the system has run out."""
     name = errno.errorcode.get(error.errno or 0, "?")
+    if error.errno in _EXHAUSTED:
+        return SourceUnreachable("system has no descriptors or memory left to read with", reason=name)
     return FileProblem(Reason.VANISHED if error.errno in _GONE else Reason.UNREADABLE, name)
 
 

@@ -6,8 +6,10 @@ a directory that is swapped for a symlink leads nowhere. FIFOs, devices and sock
 A Postgres data directory is recognised, and its relation files are cut on pages of 8 KiB.
 """
 
+import contextlib
 import errno
 import os
+import resource
 import stat as stat_bits
 import threading
 from collections.abc import Iterable, Sequence
@@ -25,10 +27,13 @@ _CAN_ADVISE: Final = hasattr(os, "posix_fadvise")
 _SPARSE_FROM: Final = 4096
 """Bytes from which on a file may have a hole worth keeping."""
 
+DESCRIPTORS_WANTED: Final = 65536
 POSTGRES_PAGE: Final = 8192
 _POSTGRES_MARKS: Final = frozenset((b"PG_VERSION", b"base", b"global"))
 
 _Identity = tuple[int, int]
+_Path = tuple[_Identity, "_Path | None"]
+"""The directories from one up to the root, as a chain that each directory shares with those below it."""
 
 
 class DirectorySource:
@@ -68,7 +73,8 @@ class DirectorySource:
             raise SourceUnreachable("source cannot be opened", reason=errno.errorcode.get(error.errno or 0)) from error
         status = os.fstat(fd)
         identity = (status.st_dev, status.st_ino)
-        directory = Directory(self, fd, identity, frozenset((identity,)), block_length=0, only=only)
+        _allow_many_descriptors()
+        directory = Directory(self, fd, (identity, None), block_length=0, only=only)
         return row_of(status, self.device_number(status.st_dev)), directory
 
 
@@ -79,16 +85,14 @@ class Directory:
         self,
         source: DirectorySource,
         fd: int,
-        identity: _Identity,
-        above: frozenset[_Identity],
+        path: _Path,
         *,
         block_length: int,
         only: bytes | None = None,
     ) -> None:
         self._source = source
         self._fd = fd
-        self._identity = identity
-        self._above = above
+        self._path = path
         self._only = only
         self._in_cluster = False
         self.block_length = block_length
@@ -109,14 +113,17 @@ class Directory:
         """See `SourceDirectory.rows`."""
         rows: list[Row | None] = []
         append, stat, fd = rows.append, os.stat, self._fd
-        own = self._identity[0]
+        own = self._path[0][0]
         number = self._source.device_number(own)
         excluded = self._source.excluded
         for name in names:
             try:
                 status = stat(name, dir_fd=fd, follow_symlinks=False)
             except OSError as error:
-                on_problem(name, problem_of(error))
+                problem = problem_of(error)
+                if not isinstance(problem, FileProblem):
+                    raise problem from error
+                on_problem(name, problem)
                 append(None)
                 continue
             if excluded and (status.st_dev, status.st_ino) in excluded:
@@ -134,9 +141,9 @@ class Directory:
         try:
             status = os.fstat(fd)
             identity = (status.st_dev, status.st_ino)
-            if identity in self._above:
+            if _leads_through(self._path, identity):
                 raise FileProblem(Reason.LOOP)
-            if self._source.one_file_system and identity[0] != self._identity[0]:
+            if self._source.one_file_system and identity[0] != self._path[0][0]:
                 raise FileProblem(Reason.OTHER_FILE_SYSTEM)
         except BaseException:
             os.close(fd)
@@ -144,7 +151,7 @@ class Directory:
         block_length = self.block_length
         if self._in_cluster and name in {b"base", b"global", b"pg_tblspc"}:
             block_length = POSTGRES_PAGE
-        return Directory(self._source, fd, identity, self._above | {identity}, block_length=block_length)
+        return Directory(self._source, fd, (identity, self._path), block_length=block_length)
 
     def extra(self) -> Extra | None:
         """See `SourceDirectory.extra`."""
@@ -203,25 +210,29 @@ class Directory:
                 xattrs = xattrs_of(fd)
                 return SmallFile(body, row, Extra(xattrs=xattrs) if xattrs else None)
             # Anything out of the ordinary goes the long way: holes, a file that was or is being written.
-            return _read_whole(DirectoryFile(fd, row[8], trusted_before_ns + RACY_NS))
+            file = DirectoryFile(fd, row[8], trusted_before_ns + RACY_NS)
+            fd = -1  # it is the file's now
+            return _read_whole(file)
         except OSError as error:
             raise problem_of(error) from error
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
 
     def open(self, name: bytes, row: Row) -> "DirectoryFile":
         """See `SourceDirectory.open`."""
         started_ns = kernel_now_ns()
         fd = self._open_file(name)
         try:
-            file = DirectoryFile(fd, row[8], started_ns)
             if _CAN_ADVISE:
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        except BaseException as error:
-            os.close(fd)
-            if isinstance(error, OSError):
-                raise problem_of(error) from error
-            raise
+            file = DirectoryFile(fd, row[8], started_ns)
+            fd = -1  # it is the file's now
+        except OSError as error:
+            raise problem_of(error) from error
+        finally:
+            if fd >= 0:
+                os.close(fd)
         return file
 
     def close(self) -> None:
@@ -230,6 +241,9 @@ class Directory:
         if fd >= 0:
             os.close(fd)
 
+    # A backup that ends early forgets its directories; their descriptors must not outlive them.
+    __del__ = close
+
 
 class DirectoryFile:
     """A file that is read from its start to the end that it had when it was opened. See `SourceFile`."""
@@ -237,7 +251,7 @@ class DirectoryFile:
     head_class: ContentClass | None = None
 
     def __init__(self, fd: int, device: int, started_ns: int) -> None:
-        self._fd = fd
+        self._fd = -1  # until nothing can go wrong any more: a failed file leaves the descriptor to the caller
         self._device = device
         self._started_ns = started_ns
         status = os.fstat(fd)
@@ -252,6 +266,7 @@ class DirectoryFile:
         self._number = 0
         self._done = 0
         self._missing = 0
+        self._fd = fd
 
     def read_into(self, view: memoryview) -> int:
         """See `SourceFile.read_into`."""
@@ -309,15 +324,37 @@ class DirectoryFile:
         if fd >= 0:
             os.close(fd)
 
+    __del__ = close
+
 
 def _read_whole(file: DirectoryFile) -> SmallFile:
-    """All that `file` gives; the descriptor stays open, it is the caller's."""
-    pieces = []
-    buffer = bytearray(64 << 10)
-    while count := file.read_into(memoryview(buffer)):
-        pieces.append(bytes(buffer[:count]))
-    row, extra = file._result(row_of(os.fstat(file._fd), file._device), xattrs_of(file._fd))  # noqa: SLF001
+    """All that `file` gives; closes it."""
+    try:
+        pieces = []
+        buffer = bytearray(64 << 10)
+        while count := file.read_into(memoryview(buffer)):
+            pieces.append(bytes(buffer[:count]))
+        row, extra = file.finish()
+    finally:
+        file.close()
     return SmallFile(b"".join(pieces), row, extra)
+
+
+def _leads_through(path: _Path | None, identity: _Identity) -> bool:
+    while path is not None:
+        if path[0] == identity:
+            return True
+        path = path[1]
+    return False
+
+
+def _allow_many_descriptors() -> None:
+    """A deep tree keeps a descriptor open for each level: take what the system allows, as Go programs do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _identity_at(path: bytes | str) -> _Identity | None:
