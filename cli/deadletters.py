@@ -1,0 +1,180 @@
+"""`wedsync-backup deadletters`: look at messages that could not be handled, and put them before their handlers again.
+
+`list` shows those that were not replayed yet (`--all`: every one), `show` one with its cause and its message,
+`replay` puts some before the handler that gave them up. A dead letter stays after its replay; when the replay
+fails again, it becomes a new one, which says whose replay it was.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from cli.exit_codes import ExitCode
+from cli.home import add_home, home_of
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
+    from chassis.deadletters import DeadLetter
+    from deploy.stack.layout import Layout
+
+_TOKEN = re.compile(r"[a-z0-9-]+")
+_SHOWN_BYTES = 64 * 1024
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="what could not be handled", description="What could not be handled.")
+    showing = actions.add_parser("show", help="one, with its cause", description="One dead letter, with its cause.")
+    replaying = actions.add_parser(
+        "replay", help="let the handler try again", description="Put dead letters before their handlers again."
+    )
+    for each in (listing, showing, replaying):
+        add_home(each)
+        each.add_argument("--json", action="store_true", help="for machines: one JSON object a line")
+    for each in (listing, replaying):
+        each.add_argument("--service", type=_token, help="only of this service")
+        each.add_argument("--handler", type=_token, help="only of this handler")
+        each.add_argument("--code", type=_token, help="only with this error code")
+    listing.add_argument("--all", action="store_true", help="also those that were replayed already")
+    showing.add_argument("number", type=_number, help="its number in the list")
+    replaying.add_argument("number", type=_number, nargs="*", help="their numbers in the list")
+    replaying.add_argument("--all", action="store_true", help="all that were not replayed yet and fit the options")
+
+
+def _token(text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        raise argparse.ArgumentTypeError("lower-case letters, digits and '-' only")
+    return text
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError("a number from the list")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked for."""
+    from deploy.stack.layout import Layout
+
+    return asyncio.run(_run(Layout.find(home_of(arguments)), arguments))
+
+
+async def _run(layout: "Layout", arguments: argparse.Namespace) -> int:
+    from deploy.stack.nats import topology_connection
+
+    async with topology_connection(layout) as client:
+        js = client.jetstream()
+        match arguments.action:
+            case "list":
+                return await _list(js, arguments)
+            case "show":
+                return await _show(js, arguments)
+            case _:
+                return await _replay(js, arguments)
+
+
+async def _chosen(
+    js: "JetStreamContext", arguments: argparse.Namespace, *, replayed: bool
+) -> "AsyncIterator[DeadLetter]":
+    from chassis.deadletters import list_letters
+
+    found = list_letters(js, service=arguments.service, handler=arguments.handler, include_replayed=replayed)
+    async for letter in found:
+        if arguments.code in (None, letter.burial.code):
+            yield letter
+
+
+async def _list(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
+    from chassis.deadletters import as_builtins
+
+    count = 0
+    async for letter in _chosen(js, arguments, replayed=arguments.all):
+        count += 1
+        if arguments.json:
+            print(json.dumps(as_builtins(letter), ensure_ascii=False))
+            continue
+        burial = letter.burial
+        again = f", replayed {letter.replays}×" if letter.replays else ""
+        place = f"{burial.service}/{burial.handler}"
+        print(f"{letter.number:>6}  {burial.time:%Y-%m-%d %H:%M:%S}Z  {place}  {burial.code}{again}")
+        print(f"        {burial.cause}")
+    if count == 0 and not arguments.json:
+        print("There are no dead letters.")
+    return ExitCode.OK
+
+
+async def _show(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
+    from chassis.deadletters import as_builtins, show
+
+    letter = await show(js, arguments.number)
+    if arguments.json:
+        print(json.dumps({**as_builtins(letter), "body": _text(letter.body)}, ensure_ascii=False))
+        return ExitCode.OK
+    burial = letter.burial
+    for name, value in (
+        ("number", letter.number),
+        ("buried", f"{burial.time:%Y-%m-%d %H:%M:%S}Z after {burial.deliveries} deliveries"),
+        ("handler", f"{burial.service}/{burial.handler}"),
+        ("code", burial.code),
+        ("cause", burial.cause),
+        ("original", f"message {burial.sequence} of {burial.stream}, {burial.subject}"),
+        ("replay of", burial.replay_of),
+        ("replayed", f"{letter.replays}×" if letter.replays else "never"),
+    ):
+        if value is not None:
+            print(f"{name:<10}{value}")
+    for name, value in burial.headers.items():
+        print(f"{'':<10}{name}: {value}")
+    print()
+    if burial.body_omitted:
+        print("(too large to be kept here; it is read from its stream when it is replayed)")
+    else:
+        print(_text(letter.body))
+    return ExitCode.OK
+
+
+def _text(body: bytes) -> str:
+    """A message as a person reads it: JSON indented, other text as it is, anything else in hex; control codes shown."""
+    shown = body[:_SHOWN_BYTES]
+    try:
+        text = shown.decode()
+    except UnicodeDecodeError:
+        return shown.hex(" ", 1)
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        # A terminal obeys control codes; a message is for reading.
+        return "".join(
+            each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+        )
+
+
+async def _replay(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
+    from chassis.deadletters import replay, show
+    from contracts import errors
+    from contracts.errors import PlatformError
+
+    if bool(arguments.number) == arguments.all:
+        raise PlatformError(
+            errors.INVALID_FIELD, "name the dead letters to replay, or --all", hint="wedsync-backup deadletters list"
+        )
+    if arguments.all:
+        chosen = [letter async for letter in _chosen(js, arguments, replayed=False)]
+    else:
+        # All are looked up before the first is replayed, so that a wrong number replays nothing.
+        chosen = [await show(js, number) for number in arguments.number]
+    for letter in chosen:
+        await replay(js, letter)
+        if arguments.json:
+            print(json.dumps({"replayed": letter.number}))
+        else:
+            print(f"replayed {letter.number} to {letter.burial.service}/{letter.burial.handler}")
+    if not chosen and not arguments.json:
+        print("There was nothing to replay.")
+    return ExitCode.OK
