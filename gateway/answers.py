@@ -26,7 +26,7 @@ def raise_refusal(outcome: Outcome) -> None:
 
 async def pending(gateway: Gateway, principal: Principal, outcome: Outcome) -> Response[Any]:
     """202: the write is in the record, its owner has not answered yet; `Location` is where the answer will be."""
-    async with gateway.pool.connection() as connection:
+    async with gateway.reading() as connection:
         request: WriteRequest = await request_queries.one(connection, principal.organisation, outcome.request_id)
     return Response(
         request,

@@ -68,9 +68,7 @@ def assemble(settings: GatewaySettings) -> Process:
     """All parts of a gateway, wired."""
     clock, ids = SystemClock(), TimeOrderedIds()
     dsn, schema = settings.postgres_dsn, settings.postgres_schema
-    telemetry = Telemetry(
-        SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio
-    )
+    telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
     health = Health(SERVICE)
     connection = connection_of(settings, telemetry, health)
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)

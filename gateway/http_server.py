@@ -63,7 +63,9 @@ class HttpServer:
 
     async def start(self) -> None:
         """Listen. Raises INVALID_SETTING where the port cannot be had."""
-        listening = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        # The protocol is named, since asyncio only then switches Nagle's algorithm off for accepted connections.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((self._host, self._port))

@@ -36,7 +36,7 @@ from gateway.frames import (
 )
 from gateway.live_progress import ENDS, LiveProgress
 from gateway.principal import Principal
-from gateway.problems import invalid_body, problem_of
+from gateway.problems import UNREADABLE, invalid_body, problem_of
 from gateway.projections import facts, state
 from gateway.projections.applied import Database
 from gateway.projections.executions import EXECUTION_DECODER
@@ -280,10 +280,8 @@ def _understood(text: str) -> Subscribe:
     """A message of the client. Raises PlatformError."""
     try:
         subscription = _DECODER.decode(text)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise invalid_body(error) from error
-    except RecursionError as error:
-        raise PlatformError(errors.MALFORMED_BODY, "the message is nested too deeply") from error
     if subscription.resume is not None:
         Resume.parse(subscription.resume)
     if not (subscription.all or subscription.executions or subscription.configurations):

@@ -1,5 +1,7 @@
 """What the routes need, in one place: filled by `gateway.bootstrap`, reached through the application's state."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,6 +11,7 @@ from chassis.clock import Clock
 from chassis.health import Health
 from chassis.locations import Locations
 from chassis.pool import Pool
+from chassis.postgres import translated
 from chassis.sealing import Sealer
 from chassis.telemetry import Telemetry
 from gateway.auth import TokenVerifier
@@ -16,6 +19,7 @@ from gateway.denials import DenialLog
 from gateway.live_progress import LiveProgress
 from gateway.monitoring import Monitor
 from gateway.principal import Principal
+from gateway.projections.applied import Database
 from gateway.queries.configurations import ConfigurationQueries
 from gateway.rate_limit import TokenBuckets
 from gateway.requests import RequestBook
@@ -44,6 +48,13 @@ class Gateway:
     health: Health
     telemetry: Telemetry
     allowed_origins: tuple[str, ...] = ()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Database]:
+        """A connection to read the read models on. Raises UNAVAILABLE where Postgres does not answer."""
+        with translated():
+            async with self.pool.connection() as database:
+                yield database
 
 
 def parts_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Gateway:

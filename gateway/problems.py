@@ -18,7 +18,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from chassis.logging import describe
 from chassis.telemetry import current_trace_id
 from contracts import errors
-from contracts.errors import ErrorCode, PlatformError
+from contracts.errors import PlatformError
 
 LOG = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def error_of_code(code: str, *, field: str | None = None, hint: str | None = Non
 
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The response to any exception that a request ends with."""
-    platform_error = _as_platform_error(error)
+    platform_error = _as_platform_error(request, error)
     code = platform_error.code
     if code.status >= 500:
         # An unexpected error may quote rows or paths: `describe` writes its text only where it is ours.
@@ -118,12 +118,12 @@ def _headers_of(error: Exception, platform_error: PlatformError) -> Mapping[str,
     return {"Retry-After": "2"} if code.status == 503 else {}
 
 
-def _as_platform_error(error: Exception) -> PlatformError:
+def _as_platform_error(request: Request[Any, Any, Any], error: Exception) -> PlatformError:
     match error:
         case PlatformError():
             return error
         case ValidationException():
-            return _invalid_parameter(error)
+            return _invalid_parameter(request, error)
         case HTTPException(status_code=400):
             return PlatformError(errors.MALFORMED_BODY, "the request cannot be read")
         case HTTPException(status_code=status) if status in _BY_STATUS:
@@ -133,25 +133,31 @@ def _as_platform_error(error: Exception) -> PlatformError:
             return PlatformError(errors.INTERNAL, "something unexpected happened")
 
 
-def _invalid_parameter(error: ValidationException) -> PlatformError:
+def _invalid_parameter(request: Request[Any, Any, Any], error: ValidationException) -> PlatformError:
     """What Litestar says about a query parameter or a header, told by its name in the request."""
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
-    key, message = first.get("key"), first.get("message")
+    key, message = str(first.get("key", "")).partition(".")[0], first.get("message")
     if not isinstance(message, str):
         return PlatformError(errors.INVALID_FIELD, "a parameter is missing or not valid")
-    return PlatformError(errors.INVALID_FIELD, _plain(message), field=_camel(key) if isinstance(key, str) else None)
+    field = request.route_handler.parsed_fn_signature.parameters.get(key)
+    name = getattr(field.kwarg_definition, "name", None) if field is not None else None
+    return PlatformError(errors.INVALID_FIELD, _plain(message), field=name or key or None)
 
 
 _AT = re.compile(r" - at `(?P<in>key in )?\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
 FIELD_LENGTH_MAX = 200
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what was asked for."""
 
 
-def invalid_body(error: msgspec.MsgspecError) -> PlatformError:
+def invalid_body(error: msgspec.MsgspecError | UnicodeDecodeError | RecursionError) -> PlatformError:
     """What msgspec says about a body, as an error that names the field by its JSON path."""
-    text = str(error)
+    if isinstance(error, RecursionError):
+        return PlatformError(errors.MALFORMED_BODY, "the body is nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
         return PlatformError(errors.MALFORMED_BODY, "the body is not valid JSON")
+    text = str(error)
     place = _AT.search(text)
     path = place.group("path").lstrip(".") if place else ""
     message = text[: place.start()] if place else text
@@ -167,15 +173,3 @@ def _plain(message: str) -> str:
     """A library's sentence in the form of ours: lower case, no full stop, no path."""
     plain = _AT.sub("", message).rstrip(".")
     return plain[:1].lower() + plain[1:]
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)
-
-
-def unexpected(code: ErrorCode, cause: Exception) -> PlatformError:
-    """An error of the catalogue for something that a library raised."""
-    error = PlatformError(code, code.title[0].lower() + code.title[1:])
-    error.__cause__ = cause
-    return error

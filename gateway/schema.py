@@ -37,6 +37,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
         sequence bigint NOT NULL
     )
     """,
+    "INSERT INTO projection_state (epoch, sequence) VALUES (gen_random_uuid()::text, 0)",
     """
     CREATE TABLE projection_positions (
         stream          text PRIMARY KEY,

@@ -24,10 +24,9 @@ from prometheus_client import Counter, Histogram
 from chassis.telemetry import Telemetry, current_trace_id
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.problems import invalid_body
+from gateway.problems import UNREADABLE, invalid_body
 
 BODY_BYTES_MAX = 256 * 1024
-DEPTH_MESSAGE = "the body is nested too deeply"
 _TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -50,10 +49,8 @@ class StrictRequest(Request[Any, Any, Any]):
         body = await self.body()
         try:
             return msgspec.json.decode(body, type=Any if field is None else field.annotation)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise invalid_body(error) from error
-        except RecursionError as error:
-            raise PlatformError(errors.MALFORMED_BODY, DEPTH_MESSAGE) from error
 
     async def body(self) -> bytes:
         """The raw body, of bounded size and of the one media type that is taken."""

@@ -4,7 +4,6 @@ The row of the state is locked by whoever applies, so that even two projectors a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import LiteralString
 
 import msgspec
 from psycopg.sql import SQL, Identifier
@@ -39,21 +38,18 @@ class Stand(msgspec.Struct, frozen=True):
 
 async def read(database: Database) -> Stand:
     """How far the read models are, seen from outside of any transaction that applies."""
-    return await _stand(database, _STAND)
+    return await _stand(database)
 
 
 async def lock(database: Database) -> Stand:
     """As `read`, and nobody else applies until the caller's transaction has ended."""
-    return await _stand(database, _STAND + " FOR UPDATE OF s")
+    # Two statements: one alone would wait for the row and then join it with positions as they were before the wait.
+    await database.execute("SELECT FROM projection_state FOR UPDATE")
+    return await _stand(database)
 
 
-async def _stand(database: Database, query: LiteralString) -> Stand:
-    rows = await (await database.execute(query)).fetchall()
-    if not rows:
-        await database.execute(
-            "INSERT INTO projection_state (epoch, sequence) VALUES (%s, 0) ON CONFLICT DO NOTHING", (new_id(),)
-        )
-        rows = await (await database.execute(query)).fetchall()
+async def _stand(database: Database) -> Stand:
+    rows = await (await database.execute(_STAND)).fetchall()
     places = {row[2]: Place(row[3], row[4], row[5]) for row in rows if row[2] is not None}
     return Stand(rows[0][0], rows[0][1], places)
 

@@ -37,7 +37,7 @@ class PhaseView(msgspec.Struct, omit_defaults=True):
 
 
 class TierView(msgspec.Struct, omit_defaults=True):
-    """What one tier has of a run."""
+    """What one tier has of a run. Both times stay, so that a view does not depend on how facts came in batches."""
 
     state: Literal["pending", "uploaded", "failed"] = "pending"
     verified: bool = False
@@ -48,7 +48,8 @@ class TierView(msgspec.Struct, omit_defaults=True):
     seconds: float | None = None
     code: str | None = None
     hint: str | None = None
-    changed_at: datetime | None = None
+    uploaded_at: datetime | None = None
+    failed_at: datetime | None = None
 
 
 class ErrorView(msgspec.Struct, omit_defaults=True):
@@ -113,18 +114,19 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self._enter("backing_up", at)
             case BackupVerifying():
                 self._enter("verifying", at)
-            case TierUploaded():
-                self.tiers[event.tier] = TierView(
+            case TierUploaded(tier=tier):
+                self.tiers[tier] = TierView(
                     "uploaded",
                     snapshot_id=event.snapshot_id,
                     log_entry=event.log_entry,
                     uploaded_bytes=event.uploaded_bytes,
                     objects=event.objects,
                     seconds=event.seconds,
-                    changed_at=at,
+                    uploaded_at=at,
+                    failed_at=self._tier(tier).failed_at,
                 )
-            case TierFailed():
-                self.tiers[event.tier] = TierView("failed", code=event.code, hint=event.hint, changed_at=at)
+            case TierFailed(tier=tier):
+                self._fail_tier(tier, event.code, event.hint, at)
             case BackupCompleted():
                 self._complete(event, at)
             case BackupFailed():
@@ -138,10 +140,18 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.report_digest = event.report_digest
         self.seconds = event.seconds
         for tier in event.verified:
-            self.tiers.setdefault(tier, TierView("uploaded", changed_at=at)).verified = True
+            self._tier(tier).verified = True
         for owed in event.catch_ups:
-            self.tiers[owed.tier] = TierView("failed", code=owed.code, changed_at=at)
+            if self._tier(owed.tier).state != "failed":
+                self._fail_tier(owed.tier, owed.code, "", at)
         self._end("completed", at)
+
+    def _tier(self, tier: Tier) -> TierView:
+        return self.tiers.setdefault(tier, TierView())
+
+    def _fail_tier(self, tier: Tier, code: str, hint: str, at: datetime) -> None:
+        known = self._tier(tier)
+        self.tiers[tier] = TierView("failed", code=code, hint=hint, uploaded_at=known.uploaded_at, failed_at=at)
 
     def _enter(self, state: str, at: datetime) -> None:
         self._leave(at)
@@ -212,9 +222,9 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
             run.finished_at,
             run.error.code if run.error is not None else None,
         )
-        if self.last is None or run.accepted_at >= self.last.started_at:
+        if self.last is None or _began(shown) >= _began(self.last):
             self.last = shown
-        if run.finished_at is not None and (self.ended is None or run.finished_at >= _finish(self.ended)):
+        if run.finished_at is not None and (self.ended is None or _finished(shown) >= _finished(self.ended)):
             self.ended = shown
         if run.snapshot_id is not None and run.finished_at is not None:
             self._protect(run, run.snapshot_id, run.finished_at)
@@ -222,7 +232,8 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
             self._judge(self.tiers.setdefault(tier, TierRecord()), state)
 
     def _protect(self, run: ExecutionView, snapshot_id: str, at: datetime) -> None:
-        if self.recovery_point is None or at >= self.recovery_point.completed_at:
+        known = self.recovery_point
+        if known is None or (at, run.execution_id) >= (known.completed_at, known.execution_id):
             self.recovery_point = RecoveryPointView(
                 run.execution_id,
                 snapshot_id,
@@ -233,14 +244,15 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     @staticmethod
     def _judge(record: TierRecord, state: TierView) -> None:
-        at = state.changed_at
-        if at is None:
-            return
-        if state.state == "uploaded" and (record.uploaded_at is None or at > record.uploaded_at):
-            record.uploaded_at = at
-        if state.state == "failed" and (record.failed_at is None or at > record.failed_at):
-            record.failed_at, record.code = at, state.code
+        if state.uploaded_at is not None and (record.uploaded_at is None or state.uploaded_at > record.uploaded_at):
+            record.uploaded_at = state.uploaded_at
+        if state.failed_at is not None and (record.failed_at is None or state.failed_at > record.failed_at):
+            record.failed_at, record.code = state.failed_at, state.code
 
 
-def _finish(run: LastRunView) -> datetime:
-    return run.finished_at or run.started_at
+def _began(run: LastRunView) -> tuple[datetime, str]:
+    return run.started_at, run.execution_id
+
+
+def _finished(run: LastRunView) -> tuple[datetime, str]:
+    return run.finished_at or run.started_at, run.execution_id

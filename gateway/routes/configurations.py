@@ -64,7 +64,7 @@ async def create_configuration(
     raise_refusal(outcome)
     if not outcome.is_answered:
         return await pending(gateway, principal, outcome)
-    async with gateway.pool.connection() as database:
+    async with gateway.reading() as database:
         created = await gateway.configurations.one(database, principal.organisation, outcome.resource_id)
     location = f"/api/backup/configurations/{created.id}"
     return Response(
@@ -90,7 +90,7 @@ async def list_configurations(
         created_before=checked_time(created_before, "before"),
         is_wedding_critical=wedding_critical,
     )
-    async with gateway.pool.connection() as database:
+    async with gateway.reading() as database:
         return await gateway.configurations.page(database, principal.organisation, wanted, limit=limit, cursor=cursor)
 
 
@@ -105,7 +105,7 @@ async def show_configuration(request: Request[Any, Any, Any], configuration_id: 
     """One configuration. `ETag` is its version, to be sent as `If-Match` with a change."""
     gateway, principal = parts_of(request), principal_of(request)
     checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
-    async with gateway.pool.connection() as database:
+    async with gateway.reading() as database:
         shown = await gateway.configurations.one(database, principal.organisation, configuration_id)
     return Response(shown, headers={"ETag": f'"{shown.version}"'})
 

@@ -63,7 +63,7 @@ async def execute_backup(
     """Ask for an immediate backup and wait, bounded, until the executor has accepted or refused it."""
     gateway, principal = parts_of(request), principal_of(request)
     key = check_key(idempotency_key)
-    async with gateway.pool.connection() as database:
+    async with gateway.reading() as database:
         version = await configuration_queries.version_of(database, principal.organisation, data.configuration_id)
     outcome = await gateway.book.submit(
         principal,
@@ -80,7 +80,7 @@ async def execute_backup(
     raise_refusal(outcome)
     if not outcome.is_answered:
         return await pending(gateway, principal, outcome)
-    async with gateway.pool.connection() as database:
+    async with gateway.reading() as database:
         accepted = await queries.one(database, principal.organisation, outcome.resource_id)
     location = f"/api/backup/executions/{accepted.id}"
     return Response(
@@ -112,7 +112,7 @@ async def list_executions(
         is_wedding_critical=wedding_critical,
         is_degraded=degraded,
     )
-    async with gateway.pool.connection() as database:
+    async with gateway.reading() as database:
         return await queries.page(database, principal.organisation, wanted, limit=limit, cursor=cursor)
 
 
@@ -127,7 +127,7 @@ async def show_execution(
 ) -> Response[Execution]:
     """One run: phases with their times, what each tier has, sizes, verification, and why it failed."""
     gateway, principal = parts_of(request), principal_of(request)
-    async with gateway.pool.connection() as database:
+    async with gateway.reading() as database:
         shown = await queries.one(database, principal.organisation, checked_id(execution_id))
     etag = f'"{shown.version}"'
     if if_none_match is not None and etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
@@ -144,7 +144,7 @@ async def show_execution(
 async def show_progress(request: Request[Any, Any, Any], execution_id: Id) -> ProgressView:
     """How far a run is: phase, bytes and files done and in all, rate, tiers, time left."""
     gateway, principal = parts_of(request), principal_of(request)
-    async with gateway.pool.connection() as database:
+    async with gateway.reading() as database:
         shown = await queries.one(database, principal.organisation, checked_id(execution_id))
     progress = gateway.progress.of(principal.organisation, execution_id) if shown.finished_at is None else None
     return ProgressView(

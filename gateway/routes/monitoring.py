@@ -1,9 +1,10 @@
 """The WebSocket, and the ticket with which a browser opens it."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, WebSocket, post, websocket
+from litestar.params import QueryParameter
 from litestar.status_codes import HTTP_201_CREATED
 
 from contracts import errors
@@ -15,6 +16,8 @@ from gateway.principal import READERS, Principal
 from gateway.problems import MEDIA_TYPE, problem_of
 from gateway.resources import Ticket
 from gateway.web import client_address
+
+TicketText = Annotated[str | None, QueryParameter(name="ticket", description="A ticket, in place of the header")]
 
 
 @post(
@@ -31,11 +34,11 @@ async def give_ticket(request: Request[Any, Any, Any]) -> Ticket:
 
 
 @websocket("/monitoring", opt={**OPEN, ROLES: READERS})
-async def monitor(socket: WebSocket[Any, Any, Any]) -> None:
+async def monitor(socket: WebSocket[Any, Any, Any], ticket: TicketText = None) -> None:
     """Snapshot, facts and progress (docs/api.md). By bearer header, or by `?ticket=` from an allowed origin."""
     gateway = parts_of(socket)
     try:
-        principal = await _let_in(gateway, socket)
+        principal = await _let_in(gateway, socket, ticket)
     except PlatformError as error:
         await _refuse(socket, error)
         return
@@ -43,7 +46,7 @@ async def monitor(socket: WebSocket[Any, Any, Any]) -> None:
     await gateway.monitor.serve(socket, principal)
 
 
-async def _let_in(gateway: Gateway, socket: WebSocket[Any, Any, Any]) -> Principal:
+async def _let_in(gateway: Gateway, socket: WebSocket[Any, Any, Any], ticket: str | None) -> Principal:
     address = client_address(socket)
     refuse_above(gateway.strangers.wait_seconds(address))
     try:
@@ -55,7 +58,6 @@ async def _let_in(gateway: Gateway, socket: WebSocket[Any, Any, Any]) -> Princip
                 field="Origin",
                 hint="Ask an operator to add the origin to WEDSYNC_ALLOWED_ORIGINS.",
             )
-        ticket = socket.query_params.get("ticket")
         if ticket is not None:
             principal = await gateway.tickets.take(ticket)
         else:

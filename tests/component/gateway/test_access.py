@@ -1,0 +1,227 @@
+"""Who may come in and who may do what."""
+
+import json
+import time
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from chassis.ids import new_id
+from contracts.envelope import decode, decode_data
+from contracts.gateway_events import AccessDenied
+from contracts.streams import stream_of
+from tests.support.eventually import eventually
+from tests.support.gateway import ISSUER, NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
+
+pytestmark = pytest.mark.stack
+
+GUARDED = (
+    ("GET", "/api/backup/configurations"),
+    ("POST", "/api/backup/configurations"),
+    ("GET", "/api/backup/configurations/templates"),
+    ("GET", f"/api/backup/configurations/{'0' * 36}"),
+    ("POST", "/api/backup/execute"),
+    ("GET", "/api/backup/executions"),
+    ("GET", f"/api/backup/executions/{'0' * 36}"),
+    ("GET", f"/api/backup/progress/{'0' * 36}"),
+    ("GET", "/api/backup/status"),
+    ("GET", f"/api/backup/requests/{'0' * 36}"),
+    ("GET", "/api/backup/locations"),
+    ("POST", "/api/backup/monitoring/ticket"),
+)
+
+
+def _claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())  # noqa: TID251  # a token's times are the wall clock's
+    claims = {
+        "iss": ISSUER,
+        "aud": "authenticated",
+        "sub": "someone",
+        "iat": now,
+        "exp": now + 600,
+        "role": "authenticated",
+        "app_metadata": {"organisation_id": ORGANISATION, "backup_roles": ["owner"]},
+    }
+    return {name: value for name, value in {**claims, **changes}.items() if value is not None}
+
+
+async def _status(gateway: RunningGateway, token: str) -> httpx.Response:
+    async with gateway.stranger() as http:
+        return await http.get("/api/backup/status", headers={"Authorization": f"Bearer {token}"})
+
+
+async def test_every_route_needs_a_token(gateway: RunningGateway) -> None:
+    """Nothing of the API answers somebody who does not say who they are."""
+    async with gateway.stranger() as http:
+        for method, path in GUARDED:
+            answer = await http.request(method, path)
+            assert answer.status_code == 401, path
+            assert problem_code(answer) == "unauthenticated"
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_forged_and_stale_tokens_are_refused(gateway: RunningGateway) -> None:
+    """Only a current token, signed by the provider for this API and a person, is accepted."""
+    key, key_id = gateway.provider._key, gateway.provider.key_id
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    now = int(time.time())  # noqa: TID251  # a token's times are the wall clock's
+
+    def signed(with_key: Any = key, algorithm: str = "ES256", kid: str | None = key_id, **changes: Any) -> str:
+        return jwt.encode(_claims(**changes), with_key, algorithm=algorithm, headers={"kid": kid} if kid else {})
+
+    good = signed()
+    assert (await _status(gateway, good)).status_code == 200
+    head, body, signature = good.split(".")
+    forged = {
+        "expired": signed(exp=now - 60),
+        "not yet valid": signed(nbf=now + 600),
+        "without an end": signed(exp=None),
+        "wrong issuer": signed(iss="https://elsewhere.test"),
+        "wrong audience": signed(aud="anon"),
+        "without audience": signed(aud=None),
+        "another key": signed(ec.generate_private_key(ec.SECP256R1())),
+        "another algorithm": signed(rsa.generate_private_key(65537, 2048), "RS256"),
+        "unknown key id": signed(kid="unknown"),
+        "no key id": signed(kid=None),
+        "no signature": jwt.encode(_claims(), None, algorithm="none", headers={"kid": key_id}),
+        "public key as secret": _hmac(public, key_id),
+        "altered": f"{head}.{body[:-2]}AA.{signature}",
+        "truncated": f"{head}.{body}.",
+        "garbage": "not-a-token",
+        "huge": "x" * 20_000,
+        "anonymous": signed(is_anonymous=True),
+        "service role": signed(role="service_role"),
+        "third-party client": signed(client_id="some-app"),
+        "without organisation": signed(app_metadata={"backup_roles": ["owner"]}),
+        "organisation from user metadata": signed(
+            app_metadata={}, user_metadata={"organisation_id": ORGANISATION, "backup_roles": ["owner"]}
+        ),
+        "organisation that breaks subjects": signed(app_metadata={"organisation_id": "a.>", "backup_roles": ["owner"]}),
+        "subject with line breaks": signed(sub="a\nb"),
+    }
+    for name, token in forged.items():
+        answer = await _status(gateway, token)
+        assert answer.status_code == 401, name
+        assert problem_code(answer) == "unauthenticated", name
+
+
+def _hmac(secret: bytes, key_id: str) -> str:
+    import base64
+    import hashlib
+    import hmac
+
+    def part(value: object) -> bytes:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
+
+    signed = part({"alg": "HS256", "typ": "JWT", "kid": key_id}) + b"." + part(_claims())
+    tag = hmac.new(secret, signed, hashlib.sha256).digest()
+    return (signed + b"." + base64.urlsafe_b64encode(tag).rstrip(b"=")).decode()
+
+
+async def test_failed_sign_ins_are_slowed_down(gateway: RunningGateway) -> None:
+    """An address that fails again and again to say who it is has to wait; others do not."""
+    async with gateway.stranger() as http:
+        answers = [await http.get("/api/backup/status", headers={"Authorization": "Bearer x"}) for _ in range(60)]
+    assert answers[0].status_code == 401
+    assert answers[-1].status_code == 429
+    assert problem_code(answers[-1]) == "too-many-requests"
+    assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+async def test_roles_decide(gateway: RunningGateway) -> None:
+    """Each role may do what the API's table says, and reads are everybody's."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+    for role, may_create, may_execute in (
+        ("viewer", False, False),
+        ("auditor", False, False),
+        ("operator", False, True),
+        ("owner", True, True),
+    ):
+        async with gateway.http(role) as http:
+            for path in ("/api/backup/configurations", "/api/backup/executions", "/api/backup/status"):
+                assert (await http.get(path)).status_code == 200
+            created = await http.post(
+                "/api/backup/configurations",
+                json={**NEW_CONFIGURATION, "name": role},
+                headers={"Idempotency-Key": new_id()},
+            )
+            executed = await http.post(
+                "/api/backup/execute",
+                json={"configurationId": configuration["id"]},
+                headers={"Idempotency-Key": new_id()},
+            )
+        assert created.status_code == (201 if may_create else 403), role
+        assert executed.status_code == (202 if may_execute else 403), role
+        for answer in (created, executed):
+            if answer.status_code == 403:
+                assert problem_code(answer) == "forbidden"
+
+
+async def test_token_without_role_may_nothing(gateway: RunningGateway) -> None:
+    """Who is known and has no role here is denied even to read."""
+    async with gateway.http("guest") as http:
+        answer = await http.get("/api/backup/status")
+    assert problem_code(answer) == "forbidden"
+
+
+async def test_denials_are_recorded_once_a_minute(gateway: RunningGateway) -> None:
+    """The first denial of a person is in the record at once; a flood of them is not copied into it."""
+    async with gateway.http("viewer") as http:
+        for _ in range(20):
+            answer = await http.post(
+                "/api/backup/execute", json={"configurationId": new_id()}, headers={"Idempotency-Key": new_id()}
+            )
+            assert answer.status_code == 403
+
+    async def denials() -> list[AccessDenied]:
+        js = gateway.client.jetstream()
+        last = (await js.stream_info(stream_of("gateway"))).state.last_seq
+        events = [
+            decode_data(decode((await js.get_msg(stream_of("gateway"), seq)).data or b"")) for seq in range(1, last + 1)
+        ]
+        return [event for event in events if isinstance(event, AccessDenied)]
+
+    (denied,) = await eventually(denials)
+    assert (denied.code, denied.route, denied.method) == ("forbidden", "/api/backup/execute", "POST")
+
+
+async def test_open_routes_tell_nothing_but_how_it_is(gateway: RunningGateway) -> None:
+    """Probes and documents need no token, and carry the safe headers."""
+    async with gateway.stranger() as http:
+        assert (await http.get("/health/live")).json() == {"status": "live"}
+        ready = await http.get("/health/ready")
+        assert ready.json()["status"] in {"ready", "degraded", "not-ready"}
+        page = await http.get("/schema")
+        assert page.headers["content-type"].startswith("text/html")
+        assert "executeBackup" in page.text
+        assert "<script" not in page.text
+        document = await http.get("/schema/openapi.json")
+        assert document.json()["openapi"] == "3.1.0"
+        assert (await http.get("/metrics")).status_code == 404
+        for answer in (ready, page, document):
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+            assert answer.headers["strict-transport-security"]
+            assert "server" not in answer.headers
+
+
+async def test_trace_goes_from_the_request_into_the_event(gateway: RunningGateway) -> None:
+    """The caller's trace is that of the event, and its id is told in the answer."""
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    async with gateway.http("owner") as http:
+        answer = await http.post(
+            "/api/backup/configurations",
+            json=NEW_CONFIGURATION,
+            headers={"Idempotency-Key": new_id(), "traceparent": f"00-{trace_id}-b7ad6b7169203331-01"},
+        )
+    assert answer.headers["x-trace-id"] == trace_id
+    (envelope,) = gateway.owners.asked
+    assert envelope.traceparent is not None
+    assert trace_id in envelope.traceparent
+    assert envelope.actor == "user:someone"
+    assert envelope.organisation == ORGANISATION

@@ -1,0 +1,302 @@
+"""The WebSocket: a snapshot, then every fact once and in order, progress on the way, and who may listen."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from chassis.ids import new_id
+from contracts.executor_events import BackupPreparing
+from contracts.progress import Progress
+from contracts.subjects import progress_subject
+from gateway.rebuild import rebuild
+from tests.support.eventually import eventually
+from tests.support.gateway import ORGANISATION, RunningGateway, running_gateway
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+
+pytestmark = pytest.mark.stack
+
+ORIGIN = "https://app.test"
+
+
+@asynccontextmanager
+async def _socket(gateway: RunningGateway, *roles: str, **who: Any) -> AsyncIterator[ClientConnection]:
+    headers = {"Authorization": f"Bearer {gateway.token(*(roles or ('viewer',)), **who)}"}
+    async with connect(gateway.socket_url, additional_headers=headers) as socket:
+        yield socket
+
+
+async def _say(socket: ClientConnection, **message: Any) -> None:
+    await socket.send(json.dumps({"type": "subscribe", **message}))
+
+
+async def _hear(socket: ClientConnection) -> dict[str, Any]:
+    heard: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 15))
+    return heard
+
+
+async def _hear_facts(socket: ClientConnection, count: int) -> list[dict[str, Any]]:
+    heard: list[dict[str, Any]] = []
+    while len(heard) < count:
+        frame = await _hear(socket)
+        assert frame["type"] in {"fact", "progress"}, frame
+        if frame["type"] == "fact":
+            heard.append(frame)
+    return heard
+
+
+async def _report(gateway: RunningGateway, run: str, done: int) -> None:
+    progress = Progress(
+        execution_id=run,
+        organisation=ORGANISATION,
+        time=datetime.now(UTC),  # noqa: TID251  # a report's own time
+        phase="backing_up",
+        bytes_done=done,
+    )
+    await gateway.client.publish(progress_subject("executor", ORGANISATION, run), msgspec.json.encode(progress))
+
+
+async def test_snapshot_comes_first_and_facts_follow_in_order(gateway: RunningGateway) -> None:
+    """Who subscribes sees how things stand at one instant, then everything after it."""
+    configuration_id = new_id()
+    run = await gateway.facts.accepted(configuration_id=configuration_id)
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True)
+        snapshot = await _hear(socket)
+        assert snapshot["type"] == "snapshot"
+        assert [shown["id"] for shown in snapshot["executions"]] == [run]
+        await gateway.facts.complete(run, configuration_id)
+        heard = await _hear_facts(socket, 8)
+    assert [frame["event"].split(".")[1] for frame in heard] == [
+        "backup-preparing",
+        "backup-uploading",
+        *(["tier-uploaded"] * 4),
+        "backup-verifying",
+        "backup-completed",
+    ]
+    assert {frame["executionId"] for frame in heard} == {run}
+    assert {frame["configurationId"] for frame in heard} == {configuration_id}
+    assert heard[0]["fields"]["worker"] == "worker-1"
+    epoch, first = snapshot["resume"].rsplit(":", 1)
+    assert [frame["resume"] for frame in heard] == [f"{epoch}:{int(first) + n}" for n in range(1, 9)]
+
+
+async def test_progress_is_told_while_a_run_goes_on(gateway: RunningGateway) -> None:
+    """The snapshot has the latest progress, and each later report is told."""
+    run = await gateway.facts.accepted()
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    await _report(gateway, run, 10)
+    await gateway.shows(f"/api/backup/progress/{run}", lambda body: body["progress"])
+    async with _socket(gateway) as socket:
+        await _say(socket, executions=[run])
+        snapshot = await _hear(socket)
+        assert snapshot["progress"][0]["bytesDone"] == 10
+        await _report(gateway, run, 20)
+        frame = await _hear(socket)
+        assert (frame["type"], frame["progress"]["bytesDone"]) == ("progress", 20)
+
+
+async def test_subscription_tells_what_was_asked_for_alone(gateway: RunningGateway) -> None:
+    """By execution, by configuration, and never another organisation's."""
+    wanted, other = new_id(), new_id()
+    async with _socket(gateway) as of_configuration, _socket(gateway, organisation="other") as elsewhere:
+        await _say(of_configuration, configurations=[wanted])
+        await _say(elsewhere, all=True)
+        await _hear(of_configuration)
+        await _hear(elsewhere)
+        first = await gateway.facts.accepted(configuration_id=other)
+        second = await gateway.facts.accepted(configuration_id=wanted)
+        (frame,) = await _hear_facts(of_configuration, 1)
+        assert frame["executionId"] == second
+        async with _socket(gateway) as of_execution:
+            await _say(of_execution, executions=[first])
+            assert [run["id"] for run in (await _hear(of_execution))["executions"]] == [first]
+            await _report(gateway, first, 1)
+            await _report(gateway, second, 1)
+            await gateway.facts.publish(BackupPreparing(execution_id=first, fence=1, worker="w"))
+            (frame,) = await _hear_facts(of_execution, 1)
+            assert frame["executionId"] == first
+        progress = await _hear(of_configuration)
+        assert progress["progress"]["executionId"] == second
+        elsewhere_run = await gateway.facts.accepted(organisation="other")
+        assert (await _hear(elsewhere))["executionId"] == elsewhere_run
+
+
+async def test_reader_resumes_after_a_drop(gateway: RunningGateway) -> None:
+    """What happened while nobody listened follows, once and in order, without a snapshot."""
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True)
+        resume = (await _hear(socket))["resume"]
+        seen = await gateway.facts.accepted()
+        (frame,) = await _hear_facts(socket, 1)
+        resume = frame["resume"]
+    missed = [await gateway.facts.accepted() for _ in range(4)]
+    await gateway.shows(f"/api/backup/executions/{missed[-1]}", lambda body: True)
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True, resume=resume)
+        assert (await _hear(socket)) == {"type": "resumed", "resume": resume}
+        assert [frame["executionId"] for frame in await _hear_facts(socket, 4)] == missed
+    assert seen not in missed
+
+
+async def test_facts_older_than_memory_are_read_from_the_store(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that is further behind than the process remembers misses nothing."""
+    monkeypatch.setattr("gateway.feed.REMEMBERED", 3)
+    monkeypatch.setattr("gateway.monitoring.READ_AT_ONCE", 4)
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True)
+        resume = (await _hear(socket))["resume"]
+    runs = [await gateway.facts.accepted() for _ in range(15)]
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True, resume=resume)
+        assert (await _hear(socket))["type"] == "resumed"
+        assert [frame["executionId"] for frame in await _hear_facts(socket, 15)] == runs
+        last = await gateway.facts.accepted()
+        assert (await _hear_facts(socket, 1))[0]["executionId"] == last
+
+
+async def test_reader_gets_a_snapshot_after_a_rebuild(gateway: RunningGateway) -> None:
+    """A resume id of an earlier epoch, and an open socket during a rebuild, lead to a new snapshot."""
+    run = await gateway.facts.accepted()
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True)
+        old = (await _hear(socket))["resume"]
+        await rebuild(gateway.settings)
+
+        async def is_anew() -> dict[str, Any] | None:
+            frame = await _hear(socket)
+            shown = frame.get("executions", [])
+            return frame if frame["type"] == "fact" or [each["id"] for each in shown] == [run] else None
+
+        frame = await eventually(is_anew)
+        assert frame is not None
+        assert frame["resume"].rsplit(":", 1)[0] != old.rsplit(":", 1)[0]
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True, resume=old)
+        assert (await _hear(socket))["type"] == "snapshot"
+        ahead = f"{frame['resume'].rsplit(':', 1)[0]}:999999"
+        await _say(socket, all=True, resume=ahead)
+        assert (await _hear(socket))["type"] == "snapshot"
+
+
+async def test_what_is_not_understood_is_answered_and_changes_nothing(gateway: RunningGateway) -> None:
+    """A message that is no subscription gets an error with its code; the subscription stands."""
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True)
+        await _hear(socket)
+        for message, code in (
+            ("{", "malformed-body"),
+            ('{"type": "dance"}', "invalid-field"),
+            ('{"type": "subscribe"}', "invalid-field"),
+            ('{"type": "subscribe", "all": "yes"}', "invalid-field"),
+            ('{"type": "subscribe", "everything": true}', "unknown-field"),
+            ('{"type": "subscribe", "all": true, "resume": "nowhere"}', "invalid-field"),
+            ('{"type": "subscribe", "executions": ["x"]}', "invalid-field"),
+        ):
+            await socket.send(message)
+            frame = await _hear(socket)
+            assert (frame["type"], frame["problem"]["code"]) == ("error", code), message
+        run = await gateway.facts.accepted()
+        assert (await _hear(socket))["executionId"] == run
+
+
+async def test_slow_reader_loses_progress_and_no_facts(gateway: RunningGateway) -> None:
+    """While a reader does not read, progress is replaced by later progress; every fact waits for it."""
+    run = await gateway.facts.accepted()
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    headers = {"Authorization": f"Bearer {gateway.token('viewer')}"}
+    # The client takes one frame at a time, so that the server's buffers are all that stands between them.
+    async with connect(gateway.socket_url, additional_headers=headers, max_queue=1) as socket:
+        await _say(socket, all=True)
+        await _hear(socket)
+        others = []
+        for number in range(600):
+            await _report(gateway, run, number)
+            if number % 20 == 0:
+                others.append(await gateway.facts.accepted())
+        await gateway.shows(f"/api/backup/executions/{others[-1]}", lambda body: True)
+        facts, reports = [], []
+        while len(facts) < len(others) or not reports or reports[-1] != 599:
+            frame = await _hear(socket)
+            if frame["type"] == "fact":
+                facts.append(frame["executionId"])
+            else:
+                reports.append(frame["progress"]["bytesDone"])
+    assert facts == others
+    assert reports == sorted(reports)
+
+
+async def test_socket_is_closed_when_the_token_ends(gateway: RunningGateway) -> None:
+    """Nobody listens longer than their token allows."""
+    async with _socket(gateway, lifetime_seconds=2) as socket:
+        await _say(socket, all=True)
+        await _hear(socket)
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(socket.recv(), 15)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4401
+
+
+async def test_strangers_are_refused_before_the_socket_opens(gateway: RunningGateway) -> None:
+    """Without a token, with a bad one, without a role, or from a page that is not allowed, nothing is opened."""
+    good = f"Bearer {gateway.token('viewer')}"
+    for headers, query, status, code in (
+        ({}, "", 401, "unauthenticated"),
+        ({"Authorization": "Bearer x"}, "", 401, "unauthenticated"),
+        ({}, "?ticket=guessed", 401, "unauthenticated"),
+        ({"Authorization": f"Bearer {gateway.token('guest')}"}, "", 403, "forbidden"),
+        ({"Authorization": good, "Origin": "https://evil.test"}, "", 403, "forbidden"),
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(gateway.socket_url + query, additional_headers=headers):
+                pass
+        assert refused.value.response.status_code == status
+        assert json.loads(refused.value.response.body or b"")["code"] == code
+
+
+async def test_ticket_opens_one_socket_from_an_allowed_page(
+    tmp_path: Path, postgres: PostgresServer, own_nats: NatsServer
+) -> None:
+    """A browser gets a ticket by CORS and opens one socket with it, from an allowed origin alone."""
+    async with running_gateway(
+        tmp_path, postgres, own_nats, allowed_origins=(ORIGIN,), sockets_per_organisation=1
+    ) as gateway:
+        async with gateway.http("viewer") as http:
+            preflight = await http.options(
+                "/api/backup/monitoring/ticket",
+                headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"},
+            )
+            assert preflight.headers["access-control-allow-origin"] == ORIGIN
+            given = await http.post("/api/backup/monitoring/ticket", headers={"Origin": ORIGIN})
+            assert given.status_code == 201
+            assert given.headers["access-control-allow-origin"] == ORIGIN
+            ticket = given.json()["ticket"]
+            spare = (await http.post("/api/backup/monitoring/ticket")).json()["ticket"]
+        with pytest.raises(InvalidStatus):
+            async with connect(f"{gateway.socket_url}?ticket={spare}", origin="https://evil.test"):  # type: ignore[arg-type]
+                pass
+        async with connect(f"{gateway.socket_url}?ticket={ticket}", origin=ORIGIN) as socket:  # type: ignore[arg-type]
+            await _say(socket, all=True)
+            assert (await _hear(socket))["type"] == "snapshot"
+            with pytest.raises(InvalidStatus) as full:
+                async with connect(f"{gateway.socket_url}?ticket={spare}", origin=ORIGIN):  # type: ignore[arg-type]
+                    pass
+            assert full.value.response.status_code == 429
+        with pytest.raises(InvalidStatus) as used:
+            async with connect(f"{gateway.socket_url}?ticket={ticket}", origin=ORIGIN):  # type: ignore[arg-type]
+                pass
+        assert used.value.response.status_code == 401

@@ -1,0 +1,339 @@
+"""Reads: what the read models show, page by page, to the organisation that it belongs to."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chassis.ids import new_id
+from contracts.configuration import Tier
+from contracts.executor_events import (
+    BackupCompleted,
+    BackupFailed,
+    BackupPreparing,
+    BackupUploading,
+    CatchUp,
+    RunTotals,
+    TierFailed,
+    TierUploaded,
+)
+from contracts.progress import Progress
+from contracts.subjects import progress_subject
+from tests.support.eventually import eventually
+from tests.support.gateway import ORGANISATION, RunningGateway, problem_code
+
+pytestmark = pytest.mark.stack
+
+BEGAN = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
+
+
+async def test_run_is_shown_with_phases_tiers_and_sizes(gateway: RunningGateway) -> None:
+    """A run that ended well shows when it did what, what each tier has, and how much it was."""
+    configuration_id = new_id()
+    execution_id = await gateway.facts.accepted(configuration_id=configuration_id, time=BEGAN)
+    await gateway.facts.complete(execution_id, configuration_id)
+    run = await gateway.shows(f"/api/backup/executions/{execution_id}", lambda body: body["state"] == "completed")
+    assert [phase["name"] for phase in run["phases"]] == ["initializing", "preparing", "backing_up", "verifying"]
+    assert all(phase["finishedAt"] for phase in run["phases"])
+    assert {tier["tier"]: (tier["state"], tier["verified"]) for tier in run["tiers"]} == {
+        tier.value: ("uploaded", True) for tier in Tier
+    }
+    assert run["verificationStatus"] == "verified"
+    assert run["sizeActual"] == run["sourceBytes"] == 2000
+    assert run["ratio"] == 0.9
+    assert run["bytesPerSecond"] == 1000.0
+    assert run["completionDetails"]["files"] == 12
+    assert run["version"] == 9
+    assert run["startedAt"] == "2026-11-01T08:00:00Z"
+
+
+async def test_degraded_and_failed_runs_say_why(gateway: RunningGateway) -> None:
+    """A tier that is owed a catch-up and a run that failed show their codes and what to do."""
+    facts, configuration_id = gateway.facts, new_id()
+    degraded = await facts.accepted(configuration_id=configuration_id)
+    await facts.publish(BackupPreparing(execution_id=degraded, fence=1, worker="w"))
+    await facts.publish(TierFailed(execution_id=degraded, tier=Tier.OFFSITE, code="tier-unreachable", hint="wait"))
+    await facts.publish(
+        BackupCompleted(
+            execution_id=degraded,
+            configuration_id=configuration_id,
+            snapshot_id="s1",
+            degraded=True,
+            totals=RunTotals(files=1, source_bytes=10, new_bytes=0, stored_bytes=0),
+            verified=(Tier.LOCAL, Tier.CLOUD_PRIMARY, Tier.CLOUD_SECONDARY),
+            catch_ups=(CatchUp(tier=Tier.OFFSITE, code="tier-unreachable"),),
+        )
+    )
+    failed = await facts.accepted(configuration_id=configuration_id)
+    await facts.publish(BackupPreparing(execution_id=failed, fence=1, worker="w"))
+    await facts.publish(BackupUploading(execution_id=failed, fence=1))
+    await facts.publish(BackupPreparing(execution_id=failed, fence=2, worker="w2"))
+    await facts.publish(
+        BackupFailed(
+            execution_id=failed, configuration_id=configuration_id, code="required-tier-failed", tier=Tier.LOCAL
+        )
+    )
+    shown = await gateway.shows(f"/api/backup/executions/{failed}", lambda body: body["state"] == "failed")
+    assert shown["error"]["code"] == "required-tier-failed"
+    assert shown["error"]["tier"] == "local"
+    assert shown["errorMessage"].startswith("A required tier does not have the backup.")
+    assert shown["attempts"] == 2
+    assert shown["verificationStatus"] == "not-verified"
+    assert [phase["name"] for phase in shown["phases"]] == ["initializing", "preparing", "backing_up", "preparing"]
+    shown = await gateway.shows(f"/api/backup/executions/{degraded}", lambda body: body["degraded"])
+    offsite = next(tier for tier in shown["tiers"] if tier["tier"] == "offsite")
+    assert (offsite["state"], offsite["code"]) == ("failed", "tier-unreachable")
+    assert shown["verificationStatus"] == "partial"
+    assert shown["ratio"] is None
+
+
+async def test_list_of_runs_is_paged_without_gaps_or_repeats(gateway: RunningGateway) -> None:
+    """Following the cursors shows each run once, the latest first, also where several began at once."""
+    ids = [await gateway.facts.accepted(time=BEGAN + timedelta(seconds=number // 3)) for number in range(11)]
+    await gateway.shows("/api/backup/status", lambda body: body["executions"]["initializing"] == len(ids))
+    seen: list[dict[str, Any]] = []
+    async with gateway.http("viewer") as http:
+        cursor = None
+        while True:
+            parameters = {"limit": 4} | ({"cursor": cursor} if cursor else {})
+            page = (await http.get("/api/backup/executions", params=parameters)).json()
+            seen += page["items"]
+            cursor = page["nextCursor"]
+            if cursor is None:
+                break
+    assert [run["id"] for run in seen] == sorted(ids, reverse=True)
+
+
+async def test_list_of_runs_is_narrowed_by_its_filters(gateway: RunningGateway) -> None:
+    """State, configuration, time, wedding-critical and degraded each narrow the list; together they do, too."""
+    async with gateway.http("owner") as http:
+        critical = await gateway.create_configuration(http, name="critical")
+        usual = await gateway.create_configuration(http, name="usual", isWeddingCritical=False)
+        first = await gateway.facts.accepted(configuration_id=critical["id"], time=BEGAN)
+        await gateway.facts.complete(first, critical["id"])
+        second = await gateway.facts.accepted(configuration_id=usual["id"], time=BEGAN + timedelta(days=1))
+        await gateway.shows(f"/api/backup/executions/{second}", lambda body: True)
+
+        async def found(**parameters: Any) -> list[str]:
+            answer = await http.get("/api/backup/executions", params=parameters)
+            assert answer.status_code == 200, answer.text
+            return [run["id"] for run in answer.json()["items"]]
+
+        assert await found() == [second, first]
+        assert await found(status="completed") == [first]
+        assert await found(status=["completed", "initializing"]) == [second, first]
+        assert await found(configurationId=usual["id"]) == [second]
+        assert await found(weddingCritical="true") == [first]
+        assert await found(weddingCritical="false", status="completed") == []
+        assert await found(degraded="true") == []
+        assert await found(**{"from": "2026-11-02T00:00:00Z"}) == [second]
+        assert await found(before="2026-11-02T00:00:00Z") == [first]
+        assert await found(before="2026-11-02T00:00:00+01:00", status="completed") == [first]
+
+
+async def test_list_of_configurations_is_paged_and_narrowed(gateway: RunningGateway) -> None:
+    """Configurations show their last run and recovery point, and are found by them."""
+    async with gateway.http("owner") as http:
+        made = [await gateway.create_configuration(http, name=f"c{i}", isWeddingCritical=i == 0) for i in range(3)]
+        run = await gateway.facts.accepted(configuration_id=made[1]["id"])
+        await gateway.facts.complete(run, made[1]["id"])
+        shown = await gateway.shows(
+            f"/api/backup/configurations/{made[1]['id']}", lambda body: body["health"] == "healthy"
+        )
+        assert shown["lastRun"]["executionId"] == run
+        assert shown["lastRecoveryPoint"]["tiers"] == [tier.value for tier in Tier]
+
+        async def found(**parameters: Any) -> list[str]:
+            answer = await http.get("/api/backup/configurations", params=parameters)
+            assert answer.status_code == 200, answer.text
+            return [item["name"] for item in answer.json()["items"]]
+
+        assert await found() == ["c2", "c1", "c0"]
+        assert await found(status="never-run") == ["c2", "c0"]
+        assert await found(status="completed") == ["c1"]
+        assert await found(weddingCritical="true") == ["c0"]
+        assert await found(**{"from": "2100-01-01T00:00:00Z"}) == []
+        assert await found(before="2100-01-01T00:00:00Z", limit=2) == ["c2", "c1"]
+        page = (await http.get("/api/backup/configurations", params={"limit": 2})).json()
+        assert await found(limit=2, cursor=page["nextCursor"]) == ["c0"]
+
+
+async def test_others_find_nothing(gateway: RunningGateway) -> None:
+    """Every read is within the caller's organisation: ids of others answer 404, lists are empty."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+    run = await gateway.facts.accepted(configuration_id=configuration["id"])
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    request = (await gateway.shows(f"/api/backup/executions/{run}", lambda body: True))["requestId"]
+    async with gateway.http("owner", organisation="other") as http:
+        for path in (
+            f"/api/backup/configurations/{configuration['id']}",
+            f"/api/backup/executions/{run}",
+            f"/api/backup/progress/{run}",
+            f"/api/backup/requests/{request}",
+        ):
+            answer = await http.get(path)
+            assert answer.status_code == 404, path
+            assert problem_code(answer) in {"not-found", "configuration-unknown"}
+        for path in ("/api/backup/configurations", "/api/backup/executions"):
+            assert (await http.get(path)).json() == {"items": [], "nextCursor": None}
+        status = (await http.get("/api/backup/status")).json()
+        assert status["executions"]["initializing"] == 0
+        names = [item["name"] for item in (await http.get("/api/backup/locations")).json()["items"]]
+        assert names == ["local", "photos"]
+
+
+async def test_run_is_not_sent_again_when_it_has_not_changed(gateway: RunningGateway) -> None:
+    """If-None-Match with the ETag answers 304 until something happens."""
+    configuration_id = new_id()
+    run = await gateway.facts.accepted(configuration_id=configuration_id)
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    async with gateway.http("viewer") as http:
+        etag = (await http.get(f"/api/backup/executions/{run}")).headers["etag"]
+        same = await http.get(f"/api/backup/executions/{run}", headers={"If-None-Match": f'"0", {etag}'})
+        assert (same.status_code, same.content) == (304, b"")
+        assert same.headers["etag"] == etag
+        await gateway.facts.publish(BackupPreparing(execution_id=run, fence=1, worker="w"))
+        await gateway.shows(f"/api/backup/executions/{run}", lambda body: body["version"] == 2)
+        changed = await http.get(f"/api/backup/executions/{run}", headers={"If-None-Match": etag})
+        assert changed.status_code == 200
+
+
+async def test_status_tells_the_state_of_everything(gateway: RunningGateway) -> None:
+    """Counts, running, queue, last day, tiers and 3-2-1-1-0 follow from the facts."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+        empty = (await http.get("/api/backup/status")).json()
+        assert empty["oldestUnprotectedSource"]["configurationId"] == configuration["id"]
+        assert empty["verdict"]["satisfied"] is False
+        assert {tier["tier"]: tier["verdict"] for tier in empty["tiers"]} == {
+            "local": "unproven",
+            "offsite": "unproven",
+            "cloudPrimary": "unused",
+            "cloudSecondary": "unused",
+        }
+    done = await gateway.facts.accepted(configuration_id=configuration["id"])
+    await gateway.facts.complete(done, configuration["id"])
+    waiting = await gateway.facts.accepted(configuration_id=configuration["id"])
+    status = await gateway.shows("/api/backup/status", lambda body: body["queue"]["waiting"] == 1)
+    assert status["executions"]["completed"] == 1
+    assert [run["executionId"] for run in status["running"]] == [waiting]
+    assert status["queue"]["oldestSince"]
+    assert status["last24Hours"] == {
+        "completed": 1,
+        "degraded": 0,
+        "failed": 0,
+        "files": 12,
+        "sourceBytes": 2000,
+        "newBytes": 1000,
+        "storedBytes": 900,
+    }
+    assert status["configurations"]["healthy"] == 1
+    assert {tier["tier"] for tier in status["tiers"] if tier["verdict"] == "healthy"} == {"local", "offsite"}
+    assert status["verdict"] == {
+        "satisfied": True,
+        "rules": [
+            {"rule": rule, "satisfied": True, "failingConfigurations": 0}
+            for rule in ("three-copies", "two-media", "one-offsite", "one-immutable", "zero-errors")
+        ],
+    }
+    assert status["oldestUnprotectedSource"]["lastRecoveryPointAt"]
+
+
+async def test_status_shows_a_tier_that_is_behind(gateway: RunningGateway) -> None:
+    """A tier that has an earlier backup and lacks the latest is behind, one that never had one is failing."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+    run = await gateway.facts.accepted(configuration_id=configuration["id"])
+    await gateway.facts.publish(
+        TierUploaded(
+            execution_id=run,
+            tier=Tier.OFFSITE,
+            snapshot_id="s",
+            log_entry=1,
+            uploaded_bytes=1,
+            objects=1,
+            seconds=0.1,
+        )
+    )
+    await gateway.facts.publish(TierFailed(execution_id=run, tier=Tier.OFFSITE, code="tier-full"))
+    await gateway.facts.publish(TierFailed(execution_id=run, tier=Tier.LOCAL, code="tier-unreachable"))
+
+    def is_judged(body: dict[str, Any]) -> bool:
+        tiers = {tier["tier"]: tier for tier in body["tiers"]}
+        return bool(tiers["offsite"]["verdict"] == "behind" and tiers["local"]["verdict"] == "failing")
+
+    status = await gateway.shows("/api/backup/status", is_judged)
+    offsite = next(tier for tier in status["tiers"] if tier["tier"] == "offsite")
+    assert offsite["lastFailureCode"] == "tier-full"
+    assert offsite["catchUpsOwed"] == 1
+
+
+async def test_progress_is_shown_while_a_run_goes_on(gateway: RunningGateway) -> None:
+    """The latest report of a running run is told, and none of a run that has ended."""
+    configuration_id = new_id()
+    run = await gateway.facts.accepted(configuration_id=configuration_id)
+    for done in (10, 40):
+        progress = Progress(
+            execution_id=run,
+            organisation=ORGANISATION,
+            time=BEGAN,
+            phase="backing_up",
+            bytes_done=done,
+            bytes_total=100,
+        )
+        await gateway.client.publish(progress_subject("executor", ORGANISATION, run), _json(progress))
+    shown = await gateway.shows(
+        f"/api/backup/progress/{run}", lambda body: body["progress"] and body["progress"]["bytesDone"] == 40
+    )
+    assert shown["state"] == "initializing"
+    await gateway.client.publish(progress_subject("executor", ORGANISATION, run), b"not json")
+    await gateway.facts.complete(run, configuration_id)
+    ended = await gateway.shows(f"/api/backup/progress/{run}", lambda body: body["state"] == "completed")
+    assert ended["progress"] is None
+    assert gateway.process is not None
+
+
+async def test_locations_are_named_and_nothing_more(gateway: RunningGateway) -> None:
+    """The organisation sees the names that it may use; where they are and with which secrets stays the operator's."""
+    async with gateway.http("auditor") as http:
+        answer = await http.get("/api/backup/locations")
+    assert answer.json()["items"] == [
+        {"name": "local", "kind": "directory", "roles": ["tier"], "region": None, "lock": False},
+        {"name": "offsite", "kind": "s3", "roles": ["tier"], "region": "eu-north-1", "lock": True},
+        {"name": "photos", "kind": "directory", "roles": ["source"], "region": None, "lock": False},
+    ]
+    assert "s3://" not in answer.text
+
+
+async def test_templates_can_be_sent_as_they_are(gateway: RunningGateway) -> None:
+    """A template's configuration is a valid body."""
+    async with gateway.http("owner") as http:
+        templates = (await http.get("/api/backup/configurations/templates")).json()["items"]
+        assert {template["id"] for template in templates} >= {"wedding-photos", "archive-only"}
+        for template in templates:
+            answer = await http.post(
+                "/api/backup/configurations", json=template["configuration"], headers={"Idempotency-Key": new_id()}
+            )
+            assert answer.status_code == 201, answer.text
+
+
+async def test_erased_fields_are_null(gateway: RunningGateway) -> None:
+    """Destroying an organisation's key erases names and paths from every answer, and breaks no list."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+        from chassis.sealing import Sealer
+
+        Sealer(gateway.settings.keys_dir).destroy(ORGANISATION)
+
+        async def erased() -> bool:
+            listed = (await http.get("/api/backup/configurations")).json()["items"]
+            return bool(listed[0]["id"] == configuration["id"] and listed[0]["name"] is None)
+
+        await eventually(erased)
+
+
+def _json(progress: Progress) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(progress)
