@@ -29,11 +29,12 @@ class Row:
 
 @dataclass
 class Bench:
-    """The circumstances of one run."""
+    """The circumstances of one run. `media`: what repositories lie on, `tmpfs` and `disk`."""
 
     work: Path
     scale: float
     rounds: int
+    media: tuple[str, ...] = ("tmpfs", "disk")
     say: Callable[[str], None] = print
     facts: dict[str, object] = field(default_factory=dict)
     _corpora: dict[str, Corpus] = field(default_factory=dict)

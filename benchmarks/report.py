@@ -149,7 +149,8 @@ def _cells(figure: Figure) -> tuple[str, ...]:
     def number(value: float | None) -> str:
         if value is None:
             return ""
-        return f"{value:,.0f}{_suffix(figure.unit)}" if abs(value) >= 100 else f"{value:.2f}{_suffix(figure.unit)}"
+        digits = 0 if abs(value) >= 1000 or value == round(value) else 2
+        return f"{value:,.{digits}f}{_suffix(figure.unit)}"
 
     bound = "≤ " if figure.smaller_is_better else "≥ "
     return (

@@ -14,13 +14,12 @@ from benchmarks.corpora import Corpus, measure
 from benchmarks.harness import Measurement, fsynced_write_rate, interleaved, median_of
 from benchmarks.report import Figure
 
-MEDIA = ("tmpfs", "disk")
-
 
 def first_backup(bench: Bench) -> Iterator[Figure]:
     """A first backup of photos and tables to one directory tier: time, processor, memory, stored size."""
     corpus = bench.corpus("wedding")
-    for medium, floor, aim in (("tmpfs", 2.5, 3.5), ("disk", 2.0, None)):
+    for medium in bench.media:
+        floor, aim = {"tmpfs": (2.5, 3.5), "disk": (2.0, None)}[medium]
         with bench.place(medium, int(2.5 * corpus.bytes)) as folder:
             if medium == "disk":
                 rate = fsynced_write_rate(folder, size=min(1 << 30, corpus.bytes))
@@ -57,7 +56,8 @@ def first_backup(bench: Bench) -> Iterator[Figure]:
 def four_tiers(bench: Bench) -> Iterator[Figure]:
     """The same to four tiers, against a restic backup and three `restic copy`."""
     corpus = bench.corpus("wedding")
-    for medium, floor, aim in (("tmpfs", 8.0, 12.0), ("disk", 4.0, None)):
+    for medium in bench.media:
+        floor, aim = {"tmpfs": (8.0, 12.0), "disk": (4.0, None)}[medium]
         with bench.place(medium, int(4.4 * corpus.bytes)) as folder:
             results = _backups(bench, folder, corpus, 4, {}, keep=False)
         speed = _ratio(results, "wall_seconds")
@@ -92,7 +92,7 @@ def unchanged(bench: Bench) -> Iterator[Figure]:
 def small_files(bench: Bench) -> Iterator[Figure]:
     """200,000 files of 4 KB, first backup."""
     corpus = bench.corpus("small-files")
-    for medium in MEDIA:
+    for medium in bench.media:
         with bench.place(medium, int(4 * corpus.bytes)) as folder:
             results = _backups(bench, folder, corpus, 1, {})
         work = f"{corpus.files:,} files of 4 KB, {medium}"
@@ -102,7 +102,8 @@ def small_files(bench: Bench) -> Iterator[Figure]:
 def restore_all(bench: Bench) -> Iterator[Figure]:
     """Restore of everything, compared with the source byte by byte in the last round."""
     corpus = bench.corpus("wedding")
-    for medium, floor, aim in (("tmpfs", 2.0, 3.0), ("disk", 1.2, None)):
+    for medium in bench.media:
+        floor, aim = {"tmpfs": (2.0, 3.0), "disk": (1.2, None)}[medium]
         with bench.place(medium, int(4.2 * corpus.bytes)) as folder:
             contestants: list[Contestant] = list(bench.contestants())
             runs: dict[str, Callable[[int], Measurement]] = {}

@@ -35,7 +35,7 @@ def daily_versions(bench: Bench) -> Iterator[Figure]:
 def _thirty_days(bench: Bench, pattern: str) -> Iterator[Figure]:
     template = bench.corpus("database")
     size = template.bytes
-    days = _DAYS if bench.scale >= 0.2 else 3
+    days = _DAYS if bench.scale >= 0.2 else 2
     with bench.place("disk", 3 * size) as disk, bench.place("tmpfs", 6 * size) as ram:
         disk.chmod(0o755)
         with Postgres(disk / "postgres", disk / "postgres-tools", template=template.folder) as server:
