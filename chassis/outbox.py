@@ -199,7 +199,7 @@ class Relay:
             rows = await self._read(connection, line)
             if rows:
                 await self._publish(line, rows)
-            await self._remember(connection, line, now=not rows)
+            await self._remember(connection, line, now=self._stopping)
             if not rows:
                 if self._stopping:
                     return
