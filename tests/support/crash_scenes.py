@@ -166,6 +166,13 @@ class History:
             found = differences(self.source.seen(version), seen(folder / "restored"))
             assert not found, (tier.name, found)
 
+    def expect_restores_alone(self) -> None:
+        """Assert that with nothing but one tier and the key the latest snapshot is restored, for each tier."""
+        for store in self.stores:
+            alone = History(self.source, [store], self.seed, self.tokens)
+            repository = alone.open(seed=99)
+            alone.expect_restore(repository.find_snapshot("latest"), repository.tier(store.name))
+
     def expect_sound(self) -> None:
         """Assert that every tier is ready and a whole check finds nothing but orphans of unfinished runs."""
         assert self.repository is not None
