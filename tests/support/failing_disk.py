@@ -30,9 +30,11 @@ class FailingDisk(LocalDisk):
 
     def write(self, descriptor: int, buffers: Sequence[memoryview]) -> None:
         """Write the buffers, or half of the first and fail."""
-        if self._step == "write":
+        try:
+            self._may_fail("write")
+        except OSError:
             super().write(descriptor, [buffers[0][: buffers[0].nbytes // 2]])
-        self._may_fail("write")
+            raise
         super().write(descriptor, buffers)
 
     def sync(self, descriptor: int) -> None:

@@ -4,6 +4,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from contracts.configuration import Tier
@@ -33,7 +34,7 @@ async def test_store_of_nats_deleted_in_the_middle_of_a_run_is_filled_again_from
     await source.reached(second, "backup-completed")
 
     async def is_refused() -> bool:
-        return _codes(own_platform) >= {"stream-missing"}
+        return await _reports(own_platform, "executor", "stream-missing")
 
     await eventually(is_refused, within=60, every=0.5)
     assert own_platform.status()[0] != 0
@@ -50,10 +51,11 @@ async def test_store_of_nats_deleted_in_the_middle_of_a_run_is_filled_again_from
     source.restores_from(Tier.OFFSITE, tmp_path / "restored")
 
 
-def _codes(platform: Platform) -> set[str]:
-    """The codes of what the services report as wrong."""
-    text = platform.command("status", "--json").stdout
-    return {word for word in ("stream-missing", "topology-drift", "unavailable") if f'"{word}"' in text}
+async def _reports(platform: Platform, service: str, code: str) -> bool:
+    """Whether a service's readiness report has a finding of this code."""
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(f"http://127.0.0.1:{platform.layout.port(f'{service}.health')}/health/ready")
+    return any(check.get("code") == code for check in answer.json()["checks"])
 
 
 async def test_run_goes_on_while_nats_is_stopped_and_is_published_afterwards(own_platform: Platform) -> None:
