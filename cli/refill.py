@@ -68,14 +68,14 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
 
 async def _reason_not_ready(layout: "Layout", service: str, seconds: float) -> str | None:
     """Why a service is not ready after so many seconds; None as soon as it is."""
-    from deploy.stack.probes import Degraded, service_ready
+    from deploy.stack.probes import Grade, service_ready
 
     probe = service_ready(layout.port(f"{service}.health"))
     deadline = time.monotonic() + seconds
     while True:
-        reason = await probe()
-        if reason is None or isinstance(reason, Degraded):
+        trouble = await probe()
+        if trouble is None or trouble.grade is Grade.DEGRADED:
             return None
         if time.monotonic() > deadline:
-            return reason
+            return trouble.reason
         await asyncio.sleep(POLL_SECONDS)

@@ -40,7 +40,7 @@ def _in_foreground(home: Path) -> int:
     from deploy.stack.platform import run_platform
 
     def started(layout: "Layout", seconds: float) -> None:
-        _tell("\n".join(["", f"The platform is ready after {seconds:.1f} s.", *_how_to(layout), "Ctrl-C stops it."]))
+        _tell("\n".join(["", *_stand(layout, seconds), *_how_to(layout), "Ctrl-C stops it."]))
 
     asyncio.run(run_platform(home, say=_tell, started=started))
     _tell("The platform has stopped.")
@@ -54,6 +54,20 @@ def _tell(line: str) -> None:
     except OSError:
         # What is still in the buffer would fail again when the interpreter ends.
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # stays open until the end
+
+
+def _stand(layout: "Layout", seconds: float) -> list[str]:
+    """Whether all is ready, and what is not."""
+    from deploy.stack.state import read_state
+
+    state = read_state(layout.state_file)
+    wrong = [] if state is None else [part for part in state.parts if part.reason is not None]
+    if not wrong:
+        return [f"The platform is ready after {seconds:.1f} s."]
+    return [
+        f"The platform is up after {seconds:.1f} s, but not all of it is ready (docs/operations.md, section 3):",
+        *(f"  {part.name}: {part.reason}" for part in wrong),
+    ]
 
 
 def _how_to(layout: "Layout") -> list[str]:
@@ -99,8 +113,7 @@ def _detached(home: Path) -> int:
         state = read_state(layout.state_file)
         if state is not None and state.supervisor.pid == child.pid and state.ready_seconds is not None:
             found = Layout.find(home)
-            print(f"The platform is ready after {state.ready_seconds:.1f} s, process {child.pid}.")
-            print("\n".join(_how_to(found)))
+            print("\n".join([*_stand(found, state.ready_seconds), *_how_to(found)]))
             print(f"  stop      wedsync-backup down{home_option(home)}")
             return ExitCode.OK
         if child.poll() is not None:

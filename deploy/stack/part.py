@@ -15,7 +15,8 @@ class Part:
 
     `launch` is asked anew at each start. `needs`: parts and steps that must be ready first; they are also
     stopped only after this one. `live`: where it fails for `hang_seconds` on end the program is killed and
-    started anew. `ready_seconds` bounds the first start, `stop_seconds` the graceful stop.
+    started anew; a program that it finds alive does not fail the platform's start by not being ready.
+    `ready_seconds` bounds the first start, `stop_seconds` the graceful stop.
     """
 
     name: str

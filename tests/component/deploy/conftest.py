@@ -14,8 +14,9 @@ import pytest
 from chassis.clock import SystemClock
 from deploy.stack.child import Launch
 from deploy.stack.part import Part, Step
+from deploy.stack.probes import Trouble
 from deploy.stack.process_identity import ProcessIdentity
-from deploy.stack.state import Condition, PartState, StackState
+from deploy.stack.state import Condition, PartState, StackState, write_state
 from deploy.stack.supervisor import Supervisor
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
@@ -39,8 +40,8 @@ class Workbench:
     def part(self, name: str, program: str, *, ready: Path | None = None, **more: Any) -> Part:
         """A part that is ready once the file `ready` is there; at once where none is named."""
 
-        async def probe() -> str | None:
-            return None if ready is None or ready.exists() else "has not said so yet"
+        async def probe() -> Trouble | None:
+            return None if ready is None or ready.exists() else Trouble("has not said so yet")
 
         def launch() -> Launch:
             return Launch(
@@ -74,10 +75,12 @@ class Workbench:
         self.state = StackState(
             home=str(self.folder), supervisor=own, condition=Condition.STARTING, started=SystemClock().now()
         )
-        supervisor = Supervisor(
-            units, state=self.state, report=lambda state: self.reports.append(state.condition), say=self.said.append
-        )
+        supervisor = Supervisor(units, state=self.state, report=self._take_report, say=self.said.append)
         await supervisor.run(self.stop, started=started)
+
+    def _take_report(self, state: StackState) -> None:
+        write_state(self.folder / "stack.json", state)
+        self.reports.append(state.condition)
 
     def part_state(self, name: str) -> PartState:
         """What the report says of a part."""

@@ -11,6 +11,7 @@ import pytest
 from contracts.errors import STACK_FAILED, PlatformError
 from deploy.stack import supervisor as supervisor_module
 from deploy.stack.part import Part, Step
+from deploy.stack.probes import Grade, Trouble
 from deploy.stack.process_identity import ProcessIdentity
 from deploy.stack.state import Condition
 from tests.component.deploy.conftest import Workbench
@@ -112,8 +113,8 @@ async def test_supervisor_kills_a_part_that_hangs(workbench: Workbench, monkeypa
     monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
     healthy = workbench.folder / "service.up"
 
-    async def live() -> str | None:
-        return None if healthy.exists() else "silent"
+    async def live() -> Trouble | None:
+        return None if healthy.exists() else Trouble("silent")
 
     async with workbench.running([workbench.waiting_part("service", live=live, hang_seconds=0.3)]):
         await eventually(lambda: workbench.pid("service"))
@@ -159,6 +160,49 @@ async def test_supervisor_reports_a_part_that_is_no_longer_ready(
         await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
 
 
+async def test_supervisor_shows_a_part_that_is_degraded(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that works but wants to be looked at is shown so, in a report that can be read, and counts as started."""
+    monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
+    troubles: list[Trouble | None] = [Trouble("a publish was refused", Grade.DEGRADED)]
+
+    async def probe() -> Trouble | None:
+        return troubles[0]
+
+    async with workbench.running([workbench.part("service", "import time; time.sleep(600)", probe=probe)]):
+        await eventually(lambda: workbench.state is not None and workbench.state.ready_seconds)
+        assert workbench.state is not None
+        assert workbench.state.condition is Condition.DEGRADED
+        assert workbench.part_state("service").reason == "a publish was refused"
+        troubles[0] = None
+        await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
+    assert len([line for line in workbench.said if "ready in" in line]) == 1
+
+
+async def test_start_goes_on_without_a_part_that_waits_for_an_operator(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What mends the part needs the platform to be up: the start ends as degraded, and nothing is stopped."""
+    monkeypatch.setattr(supervisor_module, "OPERATOR_SECONDS", 0.2)
+
+    async def probe() -> Trouble | None:
+        return Trouble("relay: the stream is another log's [stream-of-another-log]", Grade.NEEDS_OPERATOR)
+
+    async def live() -> Trouble | None:
+        return None
+
+    units = [
+        workbench.part("gateway", "import time; time.sleep(600)", probe=probe, live=live),
+        workbench.waiting_part("executor", needs=("gateway",)),
+    ]
+    async with workbench.running(units):
+        await eventually(lambda: workbench.state is not None and workbench.state.ready_seconds)
+        assert workbench.state is not None
+        assert workbench.state.condition is Condition.DEGRADED
+        assert workbench.part_state("gateway").condition is Condition.NOT_READY
+        assert "another log's" in (workbench.part_state("gateway").reason or "")
+        assert workbench.pid("executor")
+
+
 async def test_supervisor_keeps_watching_when_a_probe_breaks(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +210,7 @@ async def test_supervisor_keeps_watching_when_a_probe_breaks(
     monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
     answers = iter([None, RuntimeError("cannot be parsed"), None])
 
-    async def probe() -> str | None:
+    async def probe() -> Trouble | None:
         answer = next(answers, None)
         if answer is not None:
             raise answer
