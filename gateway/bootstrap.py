@@ -20,6 +20,7 @@ from chassis.postgres import open_pool, translated
 from chassis.runtime import Background, Part, run_service
 from chassis.sealing import Sealer
 from chassis.telemetry import Telemetry
+from chassis.topology import TopologyCheck
 from contracts.errors import PlatformError
 from gateway.app import create_app
 from gateway.auth import TokenRules, TokenVerifier
@@ -138,6 +139,7 @@ def assemble(settings: GatewaySettings) -> Process:
         store,
         PoolPart(pool),
         connection,
+        TopologyCheck(connection, SERVICE),
         keys,
         Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, registry=telemetry.registry),
         Background("projector", projector.run, check=projector.check),

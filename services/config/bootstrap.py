@@ -8,6 +8,7 @@ from chassis.locations import Locations
 from chassis.outbox import Relay
 from chassis.runtime import run_service
 from chassis.telemetry import Telemetry
+from chassis.topology import TopologyCheck
 from services.config.adapters.locations import RegisteredLocations
 from services.config.adapters.record import RecordedConfigurations
 from services.config.application import ConfigurationDecisions
@@ -40,4 +41,4 @@ async def run(settings: ConfigSettings) -> int:
     locations = RegisteredLocations(Locations(settings.locations_file))
     Handlers(ConfigurationDecisions(RecordedConfigurations(store), locations)).bind(bus)
     server = HealthServer(health, telemetry, port=settings.health_port)
-    return await run_service([server, store, connection, relay, bus], health=health)
+    return await run_service([server, store, connection, TopologyCheck(connection, SERVICE), relay, bus], health=health)

@@ -16,6 +16,7 @@ from chassis.runtime import run_service
 from chassis.sealing import Sealer
 from chassis.settings import ServiceSettings
 from chassis.telemetry import Telemetry
+from chassis.topology import TopologyCheck
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RecordedRuns
@@ -51,8 +52,9 @@ async def run(settings: ExecutorSettings) -> int:
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     replicas = ReplicaTable(pool, store)
     Handlers(BackupDecisions(RecordedRuns(store), replicas), ConfigurationCopies(replicas)).bind(bus)
+    topology = TopologyCheck(connection, SERVICE)
     server = HealthServer(health, telemetry, port=settings.health_port)
-    return await run_service([server, store, PoolPart(pool), connection, relay, bus], health=health)
+    return await run_service([server, store, PoolPart(pool), connection, topology, relay, bus], health=health)
 
 
 async def run_worker(settings: WorkerSettings) -> int:
