@@ -188,7 +188,8 @@ class PackWriter:
 
         The payload may be reused when this returns. Raises `LimitExceeded` for a frame that fits no pack.
         """
-        if not 1 <= len(frame.chunk_lengths) <= CHUNKS_PER_FRAME_MAX or frame.raw_length > CHUNK_LENGTH_MAX:
+        longest = max(frame.raw_length, len(frame.payload))
+        if not 1 <= len(frame.chunk_lengths) <= CHUNKS_PER_FRAME_MAX or longest > CHUNK_LENGTH_MAX:
             raise LimitExceeded("frame holds too much or nothing", chunks=len(frame.chunk_lengths))
         while True:
             with self._lock:

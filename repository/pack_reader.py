@@ -127,14 +127,6 @@ class FrameOpener:
         return frame
 
 
-def chunk_of(pack: PackReader, frame: OpenedFrame, chunk_id: bytes, offset: int, length: int) -> memoryview:
-    """The chunk's plaintext within an opened frame, proven by its id. Raises `Damaged`."""
-    chunk = frame.raw[offset : offset + length]
-    if len(chunk) != length or not crypto.same(pack.keys.chunk_id(chunk), chunk_id):
-        raise Damaged("chunk is not the one of its id", pack=pack.id.hex(), ordinal=frame.header.ordinal)
-    return chunk
-
-
 def read_footer(body: Buffer, ring: KeyRing, pack_id: bytes) -> tuple[PackReader, list[FrameEntry]]:
     """Header and frame table of a whole pack. Raises `Damaged` when the bytes are not the ones of the id."""
     if hashlib.sha256(body).digest() != pack_id:

@@ -1,0 +1,326 @@
+"""Packs: what the builder wrote, and nothing else, is what the reader gives back."""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repository.compression import Compressor
+from repository.errors import Damaged, LimitExceeded, RepositoryError, UnknownKey
+from repository.format import (
+    CHUNK_LENGTH_MAX,
+    FRAME_HEADER_LENGTH,
+    PACK_HEADER_LENGTH,
+    TRAILER_LENGTH,
+    Compression,
+    ContentClass,
+    FrameEntry,
+    PackKind,
+)
+from repository.keys import DomainKeys, KeyRing, new_keys
+from repository.pack_builder import BUFFER_LENGTH_MIN, PackWriter, RawFrame, SealedPack
+from repository.pack_reader import FrameOpener, PackReader, read_footer, read_frames
+from tests.support.repositories import SeededRandomness
+
+KEYS = new_keys(b"r" * 16, randomness=SeededRandomness(1))
+RING = KeyRing([KEYS])
+
+
+class _Pool:
+    """Lends as many buffers as are asked for and remembers what came back."""
+
+    def __init__(self, length: int = BUFFER_LENGTH_MIN) -> None:
+        self._length = length
+        self.lent = 0
+        self.returned: list[bytearray] = []
+
+    def acquire(self) -> bytearray:
+        self.lent += 1
+        return bytearray(self._length)
+
+    def release(self, buffer: bytearray) -> None:
+        self.returned.append(buffer)
+
+
+def _frame(bodies: Sequence[bytes], content_class: ContentClass = ContentClass.TEXT) -> RawFrame:
+    raw = b"".join(bodies)
+    compression, payload = Compressor().compress(raw, content_class)
+    ids = b"".join(KEYS.chunk_id(body) for body in bodies)
+    return RawFrame(ids, tuple(map(len, bodies)), len(raw), content_class, compression, payload)
+
+
+def _packs(frames: Sequence[RawFrame], *, kind: PackKind = PackKind.DATA, seed: int = 2) -> list[tuple[bytes, bytes]]:
+    """The packs (id, bytes) that these frames become."""
+    made: list[tuple[bytes, bytes]] = []
+    writer = PackWriter(
+        KEYS, kind, _Pool(), SeededRandomness(seed), lambda pack: made.append((pack.id, bytes(pack.body)))
+    )
+    for frame in frames:
+        writer.add(frame)
+    writer.flush()
+    return made
+
+
+def _contents(packs: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    found = []
+    for pack_id, body in packs:
+        for entry, raw in read_frames(body, RING, pack_id):
+            at = 0
+            for chunk in entry.chunks():
+                found.append(bytes(raw[at : at + chunk.length]))
+                at += chunk.length
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.binary(max_size=3000), min_size=1, max_size=6), min_size=1, max_size=8))
+def test_pack_gives_back_every_chunk(frames: list[list[bytes]]) -> None:
+    """Any chunks in any frames come back as they were, in order."""
+    assert _contents(_packs([_frame(bodies) for bodies in frames])) == [body for bodies in frames for body in bodies]
+
+
+def test_pack_id_is_the_sha256_of_its_bytes() -> None:
+    """The name under which a pack is stored proves all of its bytes."""
+    ((pack_id, body),) = _packs([_frame([b"vows"])])
+    assert pack_id == hashlib.sha256(body).digest()
+
+
+def test_pack_says_its_kind() -> None:
+    """Packs of trees can be told from packs of contents by their header."""
+    ((pack_id, body),) = _packs([_frame([b"page"])], kind=PackKind.TREE)
+    assert PackReader(body[:PACK_HEADER_LENGTH], RING, pack_id).header.kind is PackKind.TREE
+
+
+def test_writer_begins_another_pack_when_one_is_full() -> None:
+    """Frames that do not fit go to the next pack; none is lost or split."""
+    bodies = [hashlib.shake_256(bytes([number])).digest(5 << 20) for number in range(5)]
+    packs = _packs([_frame([body], ContentClass.PHOTO) for body in bodies])
+    assert [len(list(read_footer(body, RING, pack_id)[1])) for pack_id, body in packs] == [3, 2]
+    assert _contents(packs) == bodies
+
+
+def test_packs_of_the_same_content_share_no_byte_of_ciphertext() -> None:
+    """Two packs have different salts, so equal chunks cannot be recognised by who sees the bucket."""
+    ((_, one),) = _packs([_frame([b"x" * 1000])], seed=3)
+    ((_, other),) = _packs([_frame([b"x" * 1000])], seed=4)
+    start = PACK_HEADER_LENGTH + FRAME_HEADER_LENGTH
+    assert one[start : start + 16] != other[start : start + 16]
+
+
+def test_writer_takes_frames_from_many_threads() -> None:
+    """Threads that add at the same time get places of their own; every chunk is whole."""
+    made: list[tuple[bytes, bytes]] = []
+    writer = PackWriter(
+        KEYS, PackKind.DATA, _Pool(), SeededRandomness(5), lambda pack: made.append((pack.id, bytes(pack.body)))
+    )
+    bodies = [[hashlib.shake_256(bytes([thread, number])).digest(600_000) for number in range(20)] for thread in range(4)]
+
+    def add(mine: list[bytes]) -> None:
+        for body in mine:
+            writer.add(_frame([body], ContentClass.PHOTO))
+
+    threads = [threading.Thread(target=add, args=(mine,)) for mine in bodies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.flush()
+    assert sorted(_contents(made)) == sorted(body for mine in bodies for body in mine)
+    assert len(made) == 3
+
+
+def test_pack_is_finished_by_the_thread_that_writes_its_last_frame() -> None:
+    """A pack is not sealed while a frame of it is still being encrypted, although it is full already."""
+    made: list[SealedPack] = []
+    writer = PackWriter(KEYS, PackKind.DATA, _Pool(), SeededRandomness(6), made.append)
+    big = hashlib.shake_256(b"big").digest(9 << 20)
+    entered, go_on = threading.Event(), threading.Event()
+    writer.add(_frame([b"first"]))
+    builder = writer._open
+    assert builder is not None
+    encrypt = builder.write
+
+    def slow(entry: FrameEntry, payload: bytes) -> None:
+        entered.set()
+        assert go_on.wait(10)
+        encrypt(entry, payload)
+
+    builder.write = slow  # type: ignore[method-assign, assignment]
+    late = threading.Thread(target=writer.add, args=(_frame([big], ContentClass.PHOTO),))
+    late.start()
+    assert entered.wait(10)
+    writer.add(_frame([big], ContentClass.PHOTO))
+    assert made == []
+    go_on.set()
+    late.join()
+    assert [len(pack.frames) for pack in made] == [2]
+    writer.flush()
+    assert [len(pack.frames) for pack in made] == [2, 1]
+
+
+def test_frame_that_fails_leaves_its_pack_unsealed() -> None:
+    """A frame that could not be encrypted never leaves a pack with a hole in it."""
+    made: list[SealedPack] = []
+    pool = _Pool()
+    writer = PackWriter(KEYS, PackKind.DATA, pool, SeededRandomness(7), made.append)
+    writer.add(_frame([b"first"]))
+    bad = RawFrame(b"i" * 32, (4,), 4, ContentClass.TEXT, Compression.NONE, "no bytes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        writer.add(bad)
+    writer.flush()
+    assert made == []
+
+
+def test_discard_gives_the_buffer_back() -> None:
+    """A backup that fails returns the memory of its unfinished pack."""
+    pool = _Pool()
+    writer = PackWriter(KEYS, PackKind.DATA, pool, SeededRandomness(8), lambda _pack: None)
+    writer.discard()
+    assert pool.returned == []
+    writer.add(_frame([b"x"]))
+    writer.discard()
+    assert len(pool.returned) == pool.lent == 1
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        RawFrame(b"", (), 0, ContentClass.TEXT, Compression.NONE, b""),
+        RawFrame(b"i" * 32, (CHUNK_LENGTH_MAX + 1,), CHUNK_LENGTH_MAX + 1, ContentClass.TEXT, Compression.ZSTD, b"x"),
+        RawFrame(b"i" * 32, (1,), 1, ContentClass.TEXT, Compression.NONE, bytes(CHUNK_LENGTH_MAX + 1)),
+    ],
+    ids=["no chunk", "too long", "payload too long"],
+)
+def test_writer_refuses_a_frame_that_the_format_cannot_hold(frame: RawFrame) -> None:
+    """A frame beyond the limits is refused before a byte is written."""
+    writer = PackWriter(KEYS, PackKind.DATA, _Pool(), SeededRandomness(9), lambda _pack: None)
+    with pytest.raises(LimitExceeded):
+        writer.add(frame)
+
+
+def test_writer_refuses_buffers_that_are_too_short() -> None:
+    """A pool of buffers in which the longest chunk has no place is a mistake that shows at once."""
+    writer = PackWriter(KEYS, PackKind.DATA, _Pool(1000), SeededRandomness(10), lambda _pack: None)
+    with pytest.raises(LimitExceeded):
+        writer.add(_frame([b"x"]))
+
+
+def _one_pack() -> tuple[bytes, bytes, list[FrameEntry]]:
+    ((pack_id, body),) = _packs([_frame([b"a" * 500, b"b" * 700]), _frame([bytes(range(256))], ContentClass.PHOTO)])
+    return pack_id, body, read_footer(body, RING, pack_id)[1]
+
+
+def test_reader_finds_every_flipped_byte() -> None:
+    """Any byte of a pack that is flipped is noticed, with or without the name of the whole."""
+    pack_id, body, frames = _one_pack()
+    for place in range(len(body)):
+        flipped = bytearray(body)
+        flipped[place] ^= 0x20
+        with pytest.raises(Damaged):
+            read_footer(bytes(flipped), RING, pack_id)
+        with pytest.raises(RepositoryError):
+            pack = PackReader(flipped[:PACK_HEADER_LENGTH], RING, pack_id)
+            pack.footer(flipped, len(flipped))
+            for entry in frames:
+                FrameOpener().verified(pack, flipped[entry.offset : entry.offset + entry.length], entry)
+
+
+@pytest.mark.parametrize("length", [0, 50, PACK_HEADER_LENGTH, 200, -TRAILER_LENGTH, -1])
+def test_reader_refuses_a_pack_that_was_cut_off(length: int) -> None:
+    """A pack that lost its end says so."""
+    pack_id, body, _ = _one_pack()
+    cut = body[:length]
+    with pytest.raises(Damaged):
+        PackReader(cut[:PACK_HEADER_LENGTH], RING, pack_id).footer(cut, len(cut))
+
+
+def test_reader_refuses_a_tail_without_the_footer() -> None:
+    """The end of a pack that is too short to hold the footer is not mistaken for it."""
+    pack_id, body, _ = _one_pack()
+    pack = PackReader(body, RING, pack_id)
+    with pytest.raises(Damaged, match="does not hold its footer"):
+        pack.footer(body[-TRAILER_LENGTH:], len(body))
+
+
+def test_reader_refuses_frames_in_another_place() -> None:
+    """A frame that is authentic, but not the one that belongs there, is refused."""
+    pack_id, body, frames = _one_pack()
+    pack = PackReader(body, RING, pack_id)
+    second = body[frames[1].offset : frames[1].offset + frames[1].length]
+    with pytest.raises(Damaged, match="another one"):
+        FrameOpener().verified(pack, second, frames[0])
+
+
+def test_reader_refuses_a_frame_of_another_pack() -> None:
+    """A frame that was moved from one pack to another is not authentic there."""
+    pack_id, body, frames = _one_pack()
+    ((_, other),) = _packs([_frame([b"a" * 500, b"b" * 700])], seed=20)
+    pack = PackReader(body, RING, pack_id)
+    with pytest.raises(Damaged, match="not authentic"):
+        FrameOpener().open(pack, other[frames[0].offset :])
+
+
+def test_reader_refuses_chunks_that_are_not_those_of_their_ids() -> None:
+    """A writer that stored other bytes than it hashed is found out."""
+    lying = RawFrame(b"z" * 32, (4,), 4, ContentClass.TEXT, Compression.NONE, b"lies")
+    ((pack_id, body),) = _packs([lying])
+    with pytest.raises(Damaged, match="not the one of its id"):
+        list(read_frames(body, RING, pack_id))
+
+
+def test_reader_refuses_a_length_that_the_frame_does_not_have() -> None:
+    """A raw length that is not what comes out is noticed, compressed or not."""
+    body = b"a" * 1000
+    compression, payload = Compressor().compress(body, ContentClass.TEXT)
+    assert compression is Compression.ZSTD
+    for frame in (
+        RawFrame(KEYS.chunk_id(body), (999,), 999, ContentClass.TEXT, compression, payload),
+        RawFrame(KEYS.chunk_id(body), (999,), 999, ContentClass.TEXT, Compression.NONE, body),
+    ):
+        ((pack_id, pack),) = _packs([frame])
+        with pytest.raises(Damaged):
+            list(read_frames(pack, RING, pack_id))
+
+
+def test_reader_needs_the_key_of_the_pack() -> None:
+    """Another domain's key opens nothing, and it says that the key is missing, not that the pack is damaged."""
+    pack_id, body, _ = _one_pack()
+    others = KeyRing([new_keys(b"r" * 16, randomness=SeededRandomness(99))])
+    with pytest.raises(UnknownKey):
+        PackReader(body, others, pack_id)
+
+
+def test_reader_refuses_a_pack_of_another_repository() -> None:
+    """A pack that somebody moved here from another repository with the same key is refused."""
+    pack_id, body, _ = _one_pack()
+    elsewhere = DomainKeys(b"q" * 16, KEYS.domain, KEYS.generation, KEYS._master)
+    elsewhere.key_id = KEYS.key_id
+    with pytest.raises(Damaged, match="another repository"):
+        PackReader(body, KeyRing([elsewhere]), pack_id)
+
+
+def test_opener_grows_its_buffer_for_long_frames() -> None:
+    """Frames longer than the opener's first buffer are opened all the same."""
+    body = hashlib.shake_256(b"long").digest(3 << 20)
+    assert _contents(_packs([_frame([b"short"]), _frame([body], ContentClass.PHOTO)])) == [b"short", body]
+
+
+def test_opener_refuses_a_frame_that_is_cut_off() -> None:
+    """A frame of which the end is missing is not opened."""
+    pack_id, body, frames = _one_pack()
+    pack = PackReader(body, RING, pack_id)
+    with pytest.raises(Damaged, match="cut off"):
+        FrameOpener().open(pack, body[frames[0].offset : frames[0].offset + frames[0].length - 1])
+
+
+def test_opener_refuses_a_frame_that_claims_more_than_a_chunk() -> None:
+    """A header that claims a huge frame costs no memory."""
+    pack_id, body, frames = _one_pack()
+    pack = PackReader(body, RING, pack_id)
+    forged = bytearray(body[frames[0].offset :])
+    forged[8:12] = (0xFFFFFFF0).to_bytes(4, "little")
+    with pytest.raises(Damaged, match="out of range"):
+        FrameOpener().open(pack, forged)

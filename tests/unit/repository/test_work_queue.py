@@ -1,0 +1,131 @@
+"""The queue between walker and workers: bounded, failing as a whole, ending when all is done."""
+
+import threading
+
+import pytest
+
+from repository.buffers import BoundedPool
+from repository.work_queue import WorkQueue
+from tests.support.eventually import eventually
+
+
+def _in_thread(target: object) -> threading.Thread:
+    thread = threading.Thread(target=target, daemon=True)  # type: ignore[arg-type]
+    thread.start()
+    return thread
+
+
+def test_queue_gives_continuations_before_new_work() -> None:
+    """Work that is begun goes on before other work is begun."""
+    queue: WorkQueue[str] = WorkQueue(5)
+    queue.put("new")
+    queue.put_first("continued")
+    assert [queue.get(), queue.get()] == ["continued", "new"]
+
+
+def test_queue_ends_only_when_everything_is_done() -> None:
+    """After `close`, a worker waits for what the others still do, because it may bring more work."""
+    queue: WorkQueue[str] = WorkQueue(5)
+    queue.put("one")
+    assert queue.get() == "one"
+    queue.close()
+    got: list[str | None] = []
+    thread = _in_thread(lambda: got.extend((queue.get(), queue.task_done(), queue.get())[::2]))
+    queue.put_first("continued")
+    queue.task_done()
+    thread.join(10)
+    assert got == ["continued", None]
+    assert queue.get() is None
+
+
+def test_put_waits_for_room() -> None:
+    """New work waits while the queue is full; continuations never do."""
+    queue: WorkQueue[int] = WorkQueue(1)
+    queue.put(1)
+    entered = threading.Event()
+    done: list[int] = []
+
+    def put() -> None:
+        entered.set()
+        queue.put(2)
+        done.append(2)
+
+    thread = _in_thread(put)
+    assert entered.wait(10)
+    queue.put_first(0)
+    assert [queue.get(), done] == [0, []]
+    assert queue.get() == 1
+    thread.join(10)
+    assert done == [2]
+
+
+@pytest.mark.parametrize("waiting", ["put", "get"])
+def test_failure_ends_all_waiting(waiting: str) -> None:
+    """A failure wakes whoever waits, with the error; the first error counts."""
+    queue: WorkQueue[int] = WorkQueue(1)
+    if waiting == "put":
+        queue.put(1)
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            queue.put(2) if waiting == "put" else queue.get()
+        except BaseException as error:
+            caught.append(error)
+
+    thread = _in_thread(wait)
+    first = ValueError("first")
+    queue.fail(first)
+    queue.fail(KeyError("second"))
+    thread.join(10)
+    assert caught == [first]
+    assert queue.error is first
+    for call in (lambda: queue.put(1), lambda: queue.put_first(1), queue.get):
+        with pytest.raises(ValueError, match="first"):
+            call()
+
+
+def test_pool_makes_no_more_buffers_than_it_may() -> None:
+    """Buffers are made up to the bound, and then only lent again."""
+    pool = BoundedPool(2, 10)
+    one, other = pool.acquire(), pool.acquire()
+    assert (len(one), len(other), pool.length) == (10, 10, 10)
+    got: list[bytearray] = []
+    thread = _in_thread(lambda: got.append(pool.acquire()))
+    pool.release(one)
+    thread.join(10)
+    assert got[0] is one
+
+
+async def test_pool_tells_how_long_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody waits, the callback hears of it and may free a buffer."""
+    monkeypatch.setattr("repository.buffers.WAIT_SECONDS", 0.01)
+    waits: list[float] = []
+    pool = BoundedPool(1, 10, waits.append)
+    buffer = pool.acquire()
+    thread = _in_thread(lambda: pool.release(pool.acquire()))
+    await eventually(lambda: len(waits) > 2)
+    assert waits == sorted(waits)
+    pool.release(buffer)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_pool_that_is_closed_ends_all_waiting() -> None:
+    """A backup that failed leaves nobody waiting for memory."""
+    pool = BoundedPool(1, 10)
+    pool.acquire()
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            pool.acquire()
+        except ValueError as error:
+            caught.append(error)
+
+    thread = _in_thread(wait)
+    pool.close(ValueError("over"))
+    thread.join(10)
+    assert [str(error) for error in caught] == ["over"]
+    with pytest.raises(ValueError, match="over"):
+        pool.acquire()
