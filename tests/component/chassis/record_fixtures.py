@@ -9,11 +9,14 @@ from nats.js.errors import NotFoundError
 
 from chassis.eventstore import EventStore
 from chassis.health import Health
-from chassis.outbox import Relay
+from chassis.outbox import Relay, message_id
 from chassis.telemetry import Telemetry
+from contracts.envelope import encode
 from contracts.streams import stream_of
+from tests.support.eventually import eventually
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import SchemaAccess
+from tests.support.sample_runs import CONTEXT, SampleRun
 
 SERVICE = "executor"
 STREAM = stream_of(SERVICE)
@@ -67,6 +70,25 @@ async def stored_messages(server: NatsServer) -> list[tuple[str, bytes]]:
                 message = await js.get_msg(STREAM, seq=sequence)
                 found.append(((message.headers or {}).get("Nats-Msg-Id", ""), message.data or b""))
         return found
+
+
+async def append(store: EventStore, count: int, name: str = "run") -> None:
+    """Record so many runs with one event each."""
+    for number in range(count):
+        await store.save(SampleRun(f"{name}-{number}").fail(), context=CONTEXT)
+
+
+async def expected(store: EventStore) -> list[tuple[str, bytes]]:
+    """What the stream has to hold: ids and bytes of the log."""
+    incarnation = await store.incarnation()
+    log = await store.events(limit=100_000)
+    return [(message_id(incarnation, notification_id), encode(envelope)) for notification_id, envelope in log]
+
+
+async def caught_up(relay: Relay, store: EventStore) -> None:
+    """Wait until all that is in the log by now is on the stream."""
+    last = (await store.events(limit=100_000))[-1][0]
+    await eventually(lambda: relay.state.position == last, within=20)
 
 
 @pytest.fixture

@@ -12,9 +12,18 @@ from chassis.health import Health
 from chassis.outbox import Relay, message_id
 from chassis.telemetry import Telemetry
 from contracts import errors
-from contracts.envelope import CONTENT_TYPE, encode
+from contracts.envelope import CONTENT_TYPE
 from contracts.errors import PlatformError
-from tests.component.chassis.record_fixtures import SERVICE, STREAM, open_relay, store, stored_messages
+from tests.component.chassis.record_fixtures import (
+    SERVICE,
+    STREAM,
+    append,
+    caught_up,
+    expected,
+    open_relay,
+    store,
+    stored_messages,
+)
 from tests.support.eventually import eventually
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import SchemaAccess
@@ -39,34 +48,17 @@ async def relay(record_access: SchemaAccess, nats: NatsServer) -> AsyncIterator[
         yield opened
 
 
-async def _append(store: EventStore, count: int, name: str = "run") -> None:
-    for number in range(count):
-        await store.save(SampleRun(f"{name}-{number}").fail(), context=CONTEXT)
-
-
-async def _expected(store: EventStore) -> list[tuple[str, bytes]]:
-    """What the stream has to hold: ids and bytes of the log."""
-    incarnation = await store.incarnation()
-    log = await store.events(limit=100_000)
-    return [(message_id(incarnation, notification_id), encode(envelope)) for notification_id, envelope in log]
-
-
-async def _caught_up(relay: Relay, store: EventStore) -> None:
-    last = (await store.events(limit=100_000))[-1][0]
-    await eventually(lambda: relay.state.position == last, within=20)
-
-
 async def test_stream_is_the_log_byte_for_byte(store: EventStore, relay: Relay, nats: NatsServer) -> None:
     """What was recorded before and while the relay runs is published in order, once, as it was stored."""
-    await _append(store, 30)
+    await append(store, 30)
     run = SampleRun("long")
     for _ in range(200):
         run.fail()
     await store.save(run, context=CONTEXT)
-    await _caught_up(relay, store)
-    await _append(store, 5, "later")
-    await _caught_up(relay, store)
-    assert await stored_messages(nats) == await _expected(store)
+    await caught_up(relay, store)
+    await append(store, 5, "later")
+    await caught_up(relay, store)
+    assert await stored_messages(nats) == await expected(store)
     assert (relay.state.lag, relay.state.published, relay.state.refused) == (0, 235, None)
     assert await relay.check() is None
 
@@ -74,7 +66,7 @@ async def test_stream_is_the_log_byte_for_byte(store: EventStore, relay: Relay, 
 async def test_message_carries_subject_and_headers(store: EventStore, relay: Relay, nats: NatsServer) -> None:
     """Subject, attributes and position can be read without the body."""
     (envelope,) = await store.save(SampleRun("a").fail(), context=CONTEXT)
-    await _caught_up(relay, store)
+    await caught_up(relay, store)
     async with nats.connected() as client:
         raw = await client.jetstream().get_msg(STREAM, seq=1)
     headers = raw.headers or {}
@@ -92,11 +84,11 @@ async def test_relay_goes_on_where_the_stream_ends(
     """A new process reads its position from the stream, and publishes nothing again."""
     for round_ in range(3):
         async with open_relay(record_access, nats) as relay:
-            await _append(store, 20, str(round_))
-            await _caught_up(relay, store)
+            await append(store, 20, str(round_))
+            await caught_up(relay, store)
             assert relay.state.published == 20
-        await _append(store, 0)
-    assert await stored_messages(nats) == await _expected(store)
+        await append(store, 0)
+    assert await stored_messages(nats) == await expected(store)
 
 
 async def test_stop_publishes_what_is_in_the_log(
@@ -104,8 +96,8 @@ async def test_stop_publishes_what_is_in_the_log(
 ) -> None:
     """A graceful stop leaves nothing behind for the next start."""
     async with open_relay(record_access, nats):
-        await _append(store, 50)
-    assert await stored_messages(nats) == await _expected(store)
+        await append(store, 50)
+    assert await stored_messages(nats) == await expected(store)
 
 
 async def test_two_relays_do_not_repeat_or_reorder(
@@ -113,12 +105,12 @@ async def test_two_relays_do_not_repeat_or_reorder(
 ) -> None:
     """The chain fences off a second publisher: between them they publish each event once."""
     async with open_relay(record_access, nats, window=7) as second:
-        await _append(store, 200)
-        await _caught_up(second, store)
-        await _caught_up(relay, store)
+        await append(store, 200)
+        await caught_up(second, store)
+        await caught_up(relay, store)
         assert await relay.check() is None
         assert await second.check() is None
-    assert await stored_messages(nats) == await _expected(store)
+    assert await stored_messages(nats) == await expected(store)
 
 
 async def test_ids_that_a_rolled_back_change_has_used_are_passed_over(
@@ -130,15 +122,15 @@ async def test_ids_that_a_rolled_back_change_has_used_are_passed_over(
         with pytest.raises(PlatformError):
             await store.save(SampleRun("a").fail(), context=CONTEXT)
     await store.save(SampleRun("b").fail(), context=CONTEXT)
-    await _caught_up(relay, store)
+    await caught_up(relay, store)
     assert relay.state.position > 2
-    assert await stored_messages(nats) == await _expected(store)
+    assert await stored_messages(nats) == await expected(store)
 
 
 async def test_append_wakes_the_relay_before_its_next_look(store: EventStore, relay: Relay) -> None:
     """An event is on the stream well before the poll would have found it."""
-    await _append(store, 1, "first")
-    await _caught_up(relay, store)
+    await append(store, 1, "first")
+    await caught_up(relay, store)
     seconds = []
     for number in range(9):
         await store.save(SampleRun(str(number)).fail(), context=CONTEXT)
@@ -152,16 +144,16 @@ async def test_relay_without_its_listening_connection_polls_and_listens_again(
     store: EventStore, relay: Relay, record_access: SchemaAccess
 ) -> None:
     """A connection that is cut costs a moment, and never an event."""
-    await _append(store, 1, "first")
-    await _caught_up(relay, store)
+    await append(store, 1, "first")
+    await caught_up(relay, store)
     for number in range(3):
         with psycopg.connect(record_access.admin_dsn, autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s AND query LIKE 'LISTEN%%'",
                 (record_access.role,),
             )
-        await _append(store, 3, str(number))
-        await _caught_up(relay, store)
+        await append(store, 3, str(number))
+        await caught_up(relay, store)
 
 
 async def test_metrics_show_what_is_published_and_what_is_behind(
@@ -179,9 +171,9 @@ async def test_metrics_show_what_is_published_and_what_is_behind(
         look_seconds=0.3,
         registry=telemetry.registry,
     )
-    await _append(store, 3)
+    await append(store, 3)
     await relay.start()
-    await _caught_up(relay, store)
+    await caught_up(relay, store)
     assert telemetry.registry.get_sample_value("wedsync_relay_published_total") == 3
     assert telemetry.registry.get_sample_value("wedsync_relay_lag_events") == 0
     assert telemetry.registry.get_sample_value("wedsync_relay_refused") == 0
@@ -195,18 +187,18 @@ async def test_relay_without_nats_is_not_ready_after_a_while_and_recovers(
     store: EventStore, relay: Relay, nats: NatsServer
 ) -> None:
     """A short interruption is no alarm; one that lasts is, with the part that is away."""
-    await _append(store, 1)
-    await _caught_up(relay, store)
+    await append(store, 1)
+    await caught_up(relay, store)
     await asyncio.to_thread(nats.stop)
-    await _append(store, 5, "meanwhile")
+    await append(store, 5, "meanwhile")
     finding = await eventually(relay.check, within=30)
     assert isinstance(finding, PlatformError)
     assert finding.code is errors.UNAVAILABLE
     assert finding.context["part"] == "nats"
     await asyncio.to_thread(nats.start)
-    await _caught_up(relay, store)
+    await caught_up(relay, store)
     assert await relay.check() is None
-    assert await stored_messages(nats) == await _expected(store)
+    assert await stored_messages(nats) == await expected(store)
 
 
 async def test_relay_that_dies_says_why(record_access: SchemaAccess) -> None:

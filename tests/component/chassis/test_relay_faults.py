@@ -15,8 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from chassis.eventstore import AlreadyHandled, EventStore, Handled
 from contracts import errors
 from contracts.errors import PlatformError
-from tests.component.chassis.record_fixtures import STREAM, open_relay, open_store, stored_messages
-from tests.component.chassis.test_relay import _caught_up, _expected
+from tests.component.chassis.record_fixtures import STREAM, caught_up, expected, open_relay, open_store, stored_messages
 from tests.support.eventually import eventually
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess, running_postgres
@@ -130,10 +129,10 @@ async def test_relay_and_nats_that_are_killed_again_and_again_lose_and_repeat_no
             appending.stop()
             await work
         async with open_relay(access, nats) as relay:
-            await _caught_up(relay, store)
-        expected = await _expected(store)
-        assert len(expected) > 400
-        assert await stored_messages(nats) == expected
+            await caught_up(relay, store)
+        log = await expected(store)
+        assert len(log) > 400
+        assert await stored_messages(nats) == log
 
 
 async def test_relay_survives_restarts_of_postgres(
@@ -151,9 +150,9 @@ async def test_relay_survives_restarts_of_postgres(
         finally:
             appending.stop()
             await work
-        await _caught_up(relay, store)
+        await caught_up(relay, store)
         assert await relay.check() is None
-        assert await stored_messages(nats) == await _expected(store)
+        assert await stored_messages(nats) == await expected(store)
 
 
 async def test_redelivered_messages_have_one_effect_each(access: SchemaAccess, nats: NatsServer) -> None:

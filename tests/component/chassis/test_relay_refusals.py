@@ -14,8 +14,17 @@ from chassis.outbox import Relay, request_refill
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from contracts.subjects import events_of
-from tests.component.chassis.record_fixtures import SERVICE, STREAM, open_relay, open_store, store, stored_messages
-from tests.component.chassis.test_relay import _append, _caught_up, _expected
+from tests.component.chassis.record_fixtures import (
+    SERVICE,
+    STREAM,
+    append,
+    caught_up,
+    expected,
+    open_relay,
+    open_store,
+    store,
+    stored_messages,
+)
 from tests.support.eventually import eventually
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
@@ -40,8 +49,8 @@ async def published(
 
     async def publish(count: int) -> None:
         async with open_relay(record_access, nats) as relay:
-            await _append(store, count, f"published-{len(await store.events(limit=100_000))}")
-            await _caught_up(relay, store)
+            await append(store, count, f"published-{len(await store.events(limit=100_000))}")
+            await caught_up(relay, store)
 
     return publish
 
@@ -79,14 +88,14 @@ async def test_empty_stream_is_refused_until_refill_and_then_filled_under_the_sa
     async with open_relay(record_access, nats) as relay:
         assert await _refused(relay) is errors.STREAM_MISSING
         await nats.apply()
-        await _append(store, 5, "meanwhile")
+        await append(store, 5, "meanwhile")
         assert await _refused(relay) is errors.STREAM_MISSING
         assert await stored_messages(nats) == []
         await request_refill(record_access.admin_dsn, record_access.schema)
-        await _caught_up(relay, store)
+        await caught_up(relay, store)
         assert await relay.check() is None
     after = await stored_messages(nats)
-    assert after == await _expected(store)
+    assert after == await expected(store)
     assert after[:20] == before
 
 
@@ -95,16 +104,16 @@ async def test_stream_that_is_lost_while_the_relay_runs_is_refused(
 ) -> None:
     """The chain notices in the middle of the work what a start would notice."""
     async with open_relay(record_access, nats) as relay:
-        await _append(store, 10)
-        await _caught_up(relay, store)
+        await append(store, 10)
+        await caught_up(relay, store)
         await _empty(nats)
         await nats.apply()
-        await _append(store, 1, "after")
+        await append(store, 1, "after")
         assert await _refused(relay) is errors.STREAM_MISSING
         assert await stored_messages(nats) == []
         await request_refill(record_access.admin_dsn, record_access.schema)
-        await _caught_up(relay, store)
-    assert await stored_messages(nats) == await _expected(store)
+        await caught_up(relay, store)
+    assert await stored_messages(nats) == await expected(store)
 
 
 async def test_permission_is_used_once(
@@ -121,7 +130,7 @@ async def test_permission_is_used_once(
     async with open_relay(record_access, nats) as relay:
         assert await _refused(relay) is errors.STREAM_MISSING
         await request_refill(record_access.admin_dsn, record_access.schema)
-        await _caught_up(relay, store)
+        await caught_up(relay, store)
     await _empty(nats)
     await nats.apply()
     async with open_relay(record_access, nats) as relay:
@@ -148,9 +157,9 @@ async def test_short_stream_is_refused_until_refill_and_then_continued(
         assert await _refused(relay) is errors.STREAM_MISSING
         assert len(await stored_messages(nats)) == 10
         await request_refill(record_access.admin_dsn, record_access.schema)
-        await _caught_up(relay, store)
+        await caught_up(relay, store)
         assert relay.state.published == 10
-    assert await stored_messages(nats) == await _expected(store)
+    assert await stored_messages(nats) == await expected(store)
 
 
 async def test_stream_of_another_record_is_refused_until_refill_and_then_continued_behind(
@@ -162,20 +171,20 @@ async def test_stream_of_another_record_is_refused_until_refill_and_then_continu
 ) -> None:
     """A record that meets a stranger's stream adds nothing to it by itself, and destroys nothing of it ever."""
     await published(10)
-    theirs = await _expected(store)
+    theirs = await expected(store)
     ours = postgres.fresh()
     async with open_store(ours) as second:
-        await _append(second, 7, "ours")
+        await append(second, 7, "ours")
         async with open_relay(ours, nats) as relay:
             assert await _refused(relay) is errors.STREAM_OF_ANOTHER_LOG
             assert len(await stored_messages(nats)) == 10
             await request_refill(ours.admin_dsn, ours.schema)
-            await _caught_up(relay, second)
+            await caught_up(relay, second)
         async with open_relay(ours, nats) as relay:
-            await _append(second, 1, "more")
-            await _caught_up(relay, second)
+            await append(second, 1, "more")
+            await caught_up(relay, second)
             assert relay.state.published == 1
-        assert await stored_messages(nats) == theirs + await _expected(second)
+        assert await stored_messages(nats) == theirs + await expected(second)
     postgres.drop(ours)
 
 
@@ -196,17 +205,17 @@ async def test_record_behind_its_stream_is_refused_until_it_begins_a_new_log(
 ) -> None:
     """A restored record never reuses an identity: only a new incarnation goes on, with its whole history."""
     await published(10)
-    before = await _expected(store)
+    before = await expected(store)
     _forget(record_access, 6)
     async with open_relay(record_access, nats) as relay:
         assert await _refused(relay) is errors.STREAM_OF_ANOTHER_LOG
         await request_refill(record_access.admin_dsn, record_access.schema)
-        await _append(store, 1, "after")
+        await append(store, 1, "after")
         assert await _refused(relay) is errors.STREAM_OF_ANOTHER_LOG
         assert len(await stored_messages(nats)) == 10
         await request_refill(record_access.admin_dsn, record_access.schema, new_incarnation=True)
-        await _caught_up(relay, store)
-    after = await _expected(store)
+        await caught_up(relay, store)
+    after = await expected(store)
     assert await stored_messages(nats) == before + after
     assert not {identity for identity, _ in before} & {identity for identity, _ in after}
 
@@ -220,7 +229,7 @@ async def test_record_that_has_grown_differently_is_refused(
     """As many events are not the same events: the last message is compared byte by byte."""
     await published(10)
     _forget(record_access, 6)
-    await _append(store, 8, "another history")
+    await append(store, 8, "another history")
     async with open_relay(record_access, nats) as relay:
         assert await _refused(relay) is errors.STREAM_OF_ANOTHER_LOG
     assert len(await stored_messages(nats)) == 10
@@ -231,11 +240,11 @@ async def test_message_that_was_published_past_the_record_is_noticed(
 ) -> None:
     """Whoever adds to a service's stream without its record stops the relay, and does not go unseen."""
     async with open_relay(record_access, nats) as relay:
-        await _append(store, 3)
-        await _caught_up(relay, store)
+        await append(store, 3)
+        await caught_up(relay, store)
         async with nats.connected() as client:
             await client.jetstream().publish(f"backup.{SERVICE}.org.forged.v1", b"{}")
-        await _append(store, 1, "after")
+        await append(store, 1, "after")
         assert await _refused(relay) is errors.STREAM_OF_ANOTHER_LOG
     assert len(await stored_messages(nats)) == 4
 
@@ -254,8 +263,8 @@ async def test_hole_in_the_stream_is_refused_until_the_record_begins_a_new_log(
     """A message that is lost in the middle is noticed, and the record published anew behind what is left."""
     await _bare_stream(own_nats, timedelta(minutes=2))
     async with open_relay(record_access, own_nats) as relay:
-        await _append(store, 5)
-        await _caught_up(relay, store)
+        await append(store, 5)
+        await caught_up(relay, store)
     async with own_nats.connected() as client:
         await client.jetstream().delete_msg(STREAM, 3)
     async with open_relay(record_access, own_nats) as relay:
@@ -263,10 +272,10 @@ async def test_hole_in_the_stream_is_refused_until_the_record_begins_a_new_log(
         await request_refill(record_access.admin_dsn, record_access.schema)
         assert await _refused(relay) is errors.STREAM_MISSING
         await request_refill(record_access.admin_dsn, record_access.schema, new_incarnation=True)
-        await _caught_up(relay, store)
+        await caught_up(relay, store)
     messages = await stored_messages(own_nats)
     assert len(messages) == 9
-    assert messages[4:] == await _expected(store)
+    assert messages[4:] == await expected(store)
 
 
 async def test_purged_stream_that_remembers_the_ids_is_filled_and_not_believed(
@@ -275,15 +284,15 @@ async def test_purged_stream_that_remembers_the_ids_is_filled_and_not_believed(
     """A server that acknowledges duplicates without keeping them is found out by their place in the stream."""
     await _bare_stream(own_nats, timedelta(seconds=3))
     async with open_relay(record_access, own_nats) as relay:
-        await _append(store, 5)
-        await _caught_up(relay, store)
+        await append(store, 5)
+        await caught_up(relay, store)
     async with own_nats.connected() as client:
         await client.jetstream().purge_stream(STREAM)
     async with open_relay(record_access, own_nats) as relay:
         assert await _refused(relay) is errors.STREAM_MISSING
         await request_refill(record_access.admin_dsn, record_access.schema)
-        await _caught_up(relay, store)
-    assert await stored_messages(own_nats) == await _expected(store)
+        await caught_up(relay, store)
+    assert await stored_messages(own_nats) == await expected(store)
 
 
 async def test_stream_that_is_purged_while_the_relay_runs_is_noticed(
@@ -292,11 +301,11 @@ async def test_stream_that_is_purged_while_the_relay_runs_is_noticed(
     """What the chain alone does not notice, since the server remembers the last id, a regular look does."""
     await _bare_stream(own_nats, timedelta(seconds=1))
     async with open_relay(record_access, own_nats, look_seconds=0.3) as relay:
-        await _append(store, 5)
-        await _caught_up(relay, store)
+        await append(store, 5)
+        await caught_up(relay, store)
         async with own_nats.connected() as client:
             await client.jetstream().purge_stream(STREAM)
-        await _append(store, 5, "after")
+        await append(store, 5, "after")
         assert await _refused(relay) is errors.STREAM_MISSING
         assert len(await stored_messages(own_nats)) <= 5
 
