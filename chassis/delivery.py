@@ -78,6 +78,10 @@ def delay(identity: str, deliveries: int) -> float:
     """Seconds until the next delivery, after this many."""
     # The exponent is bounded before it is used: 2.0 to the power of a long crash loop is not a float.
     plain = min(FIRST_DELAY_SECONDS * 2.0 ** min(deliveries - 1, 16), LONGEST_DELAY_SECONDS)
+    return plain * (1 + _SPREAD * (2 * chance(identity, deliveries) - 1))
+
+
+def chance(identity: str, deliveries: int) -> float:
+    """A number from 0 to 1 that differs from message to message and from delivery to delivery."""
     digest = hashlib.blake2s(f"{identity}:{deliveries}".encode(), digest_size=4).digest()
-    spread = int.from_bytes(digest, "big") / 0xFFFFFFFF * 2 - 1
-    return plain * (1 + _SPREAD * spread)
+    return int.from_bytes(digest, "big") / 0xFFFFFFFF
