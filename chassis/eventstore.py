@@ -82,7 +82,10 @@ class EventStore:
         self._readers = ThreadPoolExecutor(pool_size - 1, thread_name_prefix=f"{schema}-read")
 
     async def start(self) -> None:
-        """Connect. Raises UNAVAILABLE, or INVALID_SETTING where the schema is not installed or not ours to use."""
+        """Connect. Raises UNAVAILABLE, or INVALID_SETTING.
+
+        That is where the schema is not installed or not ours to use, or a commit would not be durable.
+        """
         self._pool.open()
         try:
             await self._read(self._recorder.check_installed)
@@ -93,6 +96,14 @@ class EventStore:
                 field="WEDSYNC_POSTGRES_SCHEMA",
                 hint="Run wedsync-backup up, which installs schemas and roles, or name the service's own schema.",
             ) from error
+        if not await self._read(self._recorder.is_durable):
+            # An event could be published, and then be missing from the record after a crash.
+            raise PlatformError(
+                INVALID_SETTING,
+                "synchronous_commit is off: what is confirmed would not be on disk",
+                field="WEDSYNC_POSTGRES_DSN",
+                hint="Take synchronous_commit out of the connection string, or set it on for the role.",
+            )
 
     async def stop(self) -> None:
         """Finish what is under way and close the connections."""

@@ -259,6 +259,11 @@ class PostgresRecorder(ApplicationRecorder):
         """Ask for an answer."""
         self.read(lambda connection: connection.execute("SELECT 1"))
 
+    def is_durable(self) -> bool:
+        """Whether a commit is on disk when it is confirmed, as far as the connection's own setting goes."""
+        ((setting,),) = self.read(lambda connection: connection.execute("SHOW synchronous_commit").fetchall())
+        return str(setting) != "off"
+
     def check_installed(self) -> None:
         """Look at each table. Raises psycopg's error where one is missing or closed to this role."""
         self.read(

@@ -342,6 +342,16 @@ async def test_store_without_an_installed_schema_says_so(postgres: PostgresServe
     assert (refused.value.code, refused.value.field) == (errors.INVALID_SETTING, "WEDSYNC_POSTGRES_SCHEMA")
 
 
+async def test_store_whose_commits_are_not_durable_does_not_start(record_access: SchemaAccess) -> None:
+    """A connection string that switches durability off is refused before the first event."""
+    dsn = psycopg.conninfo.make_conninfo(record_access.dsn, options="-c synchronous_commit=off")
+    store = EventStore(dsn=dsn, schema=record_access.schema, service="executor")
+    with pytest.raises(PlatformError, match="synchronous_commit") as refused:
+        await store.start()
+    await store.stop()
+    assert refused.value.code is errors.INVALID_SETTING
+
+
 class Silent(Aggregate):
     """Knows no event."""
 
