@@ -39,9 +39,8 @@ from gateway.principal import Principal
 from gateway.problems import UNREADABLE, invalid_body, problem_of
 from gateway.projections import facts, state
 from gateway.projections.applied import Database
-from gateway.projections.executions import EXECUTION_DECODER
 from gateway.projections.facts import Fact
-from gateway.queries.executions import told
+from gateway.queries.executions import SELECT, of_row
 from gateway.resources import Execution
 
 LOG = logging.getLogger(__name__)
@@ -57,14 +56,14 @@ TRY_AGAIN = 1013
 
 _DECODER = msgspec.json.Decoder(Subscribe)
 _ENCODER = msgspec.json.Encoder()
-_SHOWN = """
-    SELECT e.view::text, coalesce(c.is_wedding_critical, false) FROM executions e
-    LEFT JOIN configurations c ON c.configuration_id = e.configuration_id
-    WHERE e.organisation = %s
+_SHOWN = (
+    SELECT
+    + """
       AND (e.execution_id = ANY(%s) OR e.configuration_id = ANY(%s) AND e.finished_at IS NULL
            OR %s AND e.finished_at IS NULL)
     ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT %s
 """
+)
 
 
 class Monitor:
@@ -303,5 +302,4 @@ async def _snapshot(database: Database, organisation: str, wanted: Subscribe) ->
             rows = await (await database.execute(_SHOWN, parameters)).fetchall()
     finally:
         await database.set_isolation_level(None)
-    shown = [told(EXECUTION_DECODER.decode(view), critical) for view, critical in rows]
-    return Resume(stand.epoch, stand.sequence), shown
+    return Resume(stand.epoch, stand.sequence), [of_row(row) for row in rows]

@@ -75,7 +75,7 @@ def problem_of(error: PlatformError, *, instance: str | None = None) -> Problem:
         instance=instance,
         field=error.field,
         trace_id=current_trace_id(),
-        context=dict(error.context) or None if code.status < 500 else None,
+        context={_camel(name): value for name, value in error.context.items()} or None if code.status < 500 else None,
     )
 
 
@@ -167,6 +167,11 @@ def invalid_body(error: msgspec.MsgspecError | UnicodeDecodeError | RecursionErr
             errors.UNKNOWN_FIELD, "the body has a field that is not known", field=f"{path}.{name}" if path else name
         )
     return PlatformError(errors.INVALID_FIELD, _plain(message), field=path or None)
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
 
 
 def _plain(message: str) -> str:

@@ -240,13 +240,16 @@ class RequestState(StrEnum):
 
 
 class WriteRequest(Resource, frozen=True, kw_only=True):
-    """A write that was taken down: it is in the record, and its owner answers it. `resource` is where the result is."""
+    """A write that was taken down: it is in the record, and its owner answers it.
+
+    `resource` is where the result is. `submittedBy` is null for an instant where the answer was heard of first.
+    """
 
     id: str
     kind: str
     state: RequestState
     resource: str
-    submitted_by: str
+    submitted_by: str | None
     submitted_at: Timestamp
     answered_at: Timestamp | None = None
     problem: Problem | None = None

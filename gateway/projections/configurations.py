@@ -10,9 +10,9 @@ from gateway.projections.applied import Applied, Database, upsert
 EVENTS = (ConfigurationCreated,)
 
 _STORE = """
-    INSERT INTO configurations (configuration_id, organisation, version, is_wedding_critical, created_by, created_at,
-                                body)
-    VALUES (%s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO configurations (configuration_id, organisation, version, is_wedding_critical, request_id, created_by,
+                                created_at, body)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
         version = excluded.version, is_wedding_critical = excluded.is_wedding_critical, body = excluded.body
 """
@@ -26,6 +26,7 @@ async def project(database: Database, events: Sequence[Applied]) -> None:
             applied.envelope.organisation,
             event.version,
             event.body.is_wedding_critical,
+            event.request_id,
             applied.envelope.actor,
             applied.envelope.time,
             msgspec.json.encode(event.body).decode(),

@@ -47,9 +47,9 @@ RUNS_DECODER = msgspec.json.Decoder(RunsView)
 
 _LOAD = "SELECT execution_id, view::text FROM executions WHERE execution_id = ANY(%s)"
 _STORE = """
-    INSERT INTO executions (execution_id, organisation, configuration_id, state, degraded, accepted_at, finished_at,
-                            files, source_bytes, new_bytes, stored_bytes, view)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO executions (execution_id, organisation, configuration_id, request_id, state, degraded, accepted_at,
+                            finished_at, files, source_bytes, new_bytes, stored_bytes, view)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (execution_id) DO UPDATE SET
         state = excluded.state, degraded = excluded.degraded, finished_at = excluded.finished_at,
         files = excluded.files, source_bytes = excluded.source_bytes, new_bytes = excluded.new_bytes,
@@ -109,6 +109,7 @@ def _row(run: ExecutionView) -> tuple[object, ...]:
         run.execution_id,
         run.organisation,
         run.configuration_id,
+        run.request_id,
         run.state,
         run.degraded,
         run.accepted_at,

@@ -1,6 +1,7 @@
 """The read model of requests: what was asked for, and what its owner answered.
 
-The request and its answer come by different streams, in any order: each writes its own columns.
+The request and its answer come by different streams, in any order: each writes its own columns. Who asked is told by
+the request alone: the answer is its owner's.
 """
 
 from collections.abc import Sequence
@@ -28,8 +29,8 @@ _SUBMITTED = """
     ON CONFLICT (request_id) DO UPDATE SET submitted_at = excluded.submitted_at, actor = excluded.actor
 """
 _ANSWERED = """
-    INSERT INTO requests (request_id, organisation, kind, resource_id, actor, state, code, field, hint, answered_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO requests (request_id, organisation, kind, resource_id, state, code, field, hint, answered_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (request_id) DO UPDATE SET
         state = excluded.state, code = excluded.code, field = excluded.field, hint = excluded.hint,
         answered_at = excluded.answered_at
@@ -50,15 +51,15 @@ async def project(database: Database, events: Sequence[Applied]) -> None:
                 submitted.append((request, organisation, EXECUTE_BACKUP, resource, actor, at))
             case ConfigurationCreated(request_id=request, configuration_id=resource):
                 kind = CREATE_CONFIGURATION
-                answered.append((request, organisation, kind, resource, actor, "accepted", None, None, None, at))
+                answered.append((request, organisation, kind, resource, "accepted", None, None, None, at))
             case BackupAccepted(request_id=request, execution_id=resource):
                 kind = EXECUTE_BACKUP
-                answered.append((request, organisation, kind, resource, actor, "accepted", None, None, None, at))
+                answered.append((request, organisation, kind, resource, "accepted", None, None, None, at))
             case ConfigurationRefused(request_id=request, configuration_id=resource) as refusal:
                 reason = ("refused", refusal.code, refusal.field, refusal.hint, at)
-                answered.append((request, organisation, CREATE_CONFIGURATION, resource, actor, *reason))
+                answered.append((request, organisation, CREATE_CONFIGURATION, resource, *reason))
             case BackupRefused(request_id=request, execution_id=resource) as refusal:
                 reason = ("refused", refusal.code, None, refusal.hint, at)
-                answered.append((request, organisation, EXECUTE_BACKUP, resource, actor, *reason))
+                answered.append((request, organisation, EXECUTE_BACKUP, resource, *reason))
     await upsert(database, _SUBMITTED, submitted)
     await upsert(database, _ANSWERED, answered)

@@ -19,8 +19,10 @@ from gateway.resources import Configuration, ConfigurationHealth, LastRecoveryPo
 _BODY = msgspec.json.Decoder(ConfigurationBody)
 
 _SELECT: LiteralString = """
-    SELECT c.configuration_id, c.version, c.created_by, c.created_at, c.body::text, r.view::text
-    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
+    SELECT c.configuration_id, c.version, coalesce(q.actor, c.created_by), c.created_at, c.body::text, r.view::text
+    FROM configurations c
+    LEFT JOIN configuration_runs r USING (configuration_id)
+    LEFT JOIN requests q ON q.request_id = c.request_id
     WHERE c.organisation = %s
 """
 _VERSION = "SELECT version FROM configurations WHERE organisation = %s AND configuration_id = %s"

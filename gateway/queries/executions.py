@@ -23,16 +23,13 @@ from gateway.resources import (
     VerificationStatus,
 )
 
-_ONE = """
-    SELECT e.view::text, coalesce(c.is_wedding_critical, false) FROM executions e
+SELECT: LiteralString = """
+    SELECT e.view::text, coalesce(c.is_wedding_critical, false), q.actor FROM executions e
     LEFT JOIN configurations c ON c.configuration_id = e.configuration_id
-    WHERE e.organisation = %s AND e.execution_id = %s
-"""
-_MANY: LiteralString = """
-    SELECT e.view::text, coalesce(c.is_wedding_critical, false) FROM executions e
-    LEFT JOIN configurations c ON c.configuration_id = e.configuration_id
+    LEFT JOIN requests q ON q.request_id = e.request_id
     WHERE e.organisation = %s
 """
+"""What `of_row` takes; the organisation is the first parameter, conditions follow."""
 
 
 class ExecutionFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,17 +45,18 @@ class ExecutionFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def one(database: Database, organisation: str, execution_id: str) -> Execution:
     """A run. Raises NOT_FOUND, also where it is another organisation's."""
-    row = await (await database.execute(_ONE, (organisation, execution_id))).fetchone()
+    query = SELECT + " AND e.execution_id = %s"
+    row = await (await database.execute(query, (organisation, execution_id))).fetchone()
     if row is None:
         raise PlatformError(errors.NOT_FOUND, "there is no such execution")
-    return told(EXECUTION_DECODER.decode(row[0]), row[1])
+    return of_row(row)
 
 
 async def page(
     database: Database, organisation: str, wanted: ExecutionFilter, *, limit: int, cursor: str | None
 ) -> ListPage[Execution]:
     """A page of runs, the latest first."""
-    query, parameters = _MANY, [organisation]
+    query = SELECT
     conditions: list[tuple[LiteralString, Any]] = [
         (" AND e.state = ANY(%s)", [state.value for state in wanted.status] or None),
         (" AND e.configuration_id = %s", wanted.configuration_id),
@@ -67,7 +65,7 @@ async def page(
         (" AND coalesce(c.is_wedding_critical, false) = %s", wanted.is_wedding_critical),
         (" AND e.degraded = %s", wanted.is_degraded),
     ]
-    values: list[Any] = list(parameters)
+    values: list[Any] = [organisation]
     for condition, value in conditions:
         if value is not None:
             query += condition
@@ -78,14 +76,20 @@ async def page(
         values += [after.time, after.id]
     query += " ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT %s"
     rows = await (await database.execute(query, [*values, limit + 1])).fetchall()
-    items = [told(EXECUTION_DECODER.decode(view), critical) for view, critical in rows[:limit]]
+    items = [of_row(row) for row in rows[:limit]]
     following = None
     if len(rows) > limit:
         following = cursors.encode(cursors.Cursor(items[-1].started_at, items[-1].id))
     return ListPage(items=items, next_cursor=following)
 
 
-def told(run: ExecutionView, is_wedding_critical: bool) -> Execution:
+def of_row(row: tuple[Any, ...]) -> Execution:
+    """A run of a row that `SELECT` has found. Who asked for it is in the request; a schedule's run has none."""
+    view, is_wedding_critical, actor = row
+    return told(EXECUTION_DECODER.decode(view), is_wedding_critical, actor)
+
+
+def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Execution:
     """A run as the API tells it."""
     totals = run.totals
     return Execution(
@@ -98,7 +102,7 @@ def told(run: ExecutionView, is_wedding_critical: bool) -> Execution:
         state=ExecutionState(run.state),
         degraded=run.degraded,
         is_wedding_critical=is_wedding_critical,
-        started_by=run.started_by,
+        started_by=actor or run.started_by,
         started_at=run.accepted_at,
         finished_at=run.finished_at,
         attempts=run.attempts,

@@ -223,7 +223,7 @@ class Owners:
         """Accept or refuse."""
         circumstances = {
             "organisation": envelope.organisation,
-            "actor": envelope.actor,
+            "actor": "service:owner",
             "correlation_id": envelope.correlationid,
         }
         match event:

@@ -85,7 +85,7 @@ async def test_oversized_body_is_refused_unread(gateway: RunningGateway) -> None
             answer = await http.post(CONFIGURATIONS, content=content, headers={**JSON, "Idempotency-Key": new_id()})
             assert answer.status_code == 413
             assert problem_code(answer) == "body-too-large"
-            assert answer.json()["context"]["limit_bytes"] == 262_144
+            assert answer.json()["context"]["limitBytes"] == 262_144
 
 
 async def test_other_media_types_are_refused(gateway: RunningGateway) -> None:

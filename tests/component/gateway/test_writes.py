@@ -80,7 +80,7 @@ async def test_refusal_is_a_problem_with_the_owners_code(gateway: RunningGateway
         assert problem_code(answer) == "configuration-name-taken"
         problem = answer.json()
         assert problem["field"] == "name"
-        request = await http.get(f"/api/backup/requests/{problem['context']['request_id']}")
+        request = await http.get(f"/api/backup/requests/{problem['context']['requestId']}")
         assert request.json()["state"] == "refused"
         assert request.json()["problem"]["code"] == "configuration-name-taken"
         again = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers={"Idempotency-Key": key})
