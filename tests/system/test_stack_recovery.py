@@ -1,0 +1,121 @@
+"""The runbook's recoveries, by the commands that docs/operations.md names."""
+
+import shutil
+
+import httpx
+import pytest
+
+from chassis.ids import new_id
+from cli.exit_codes import ExitCode
+from contracts.streams import STREAMS
+from deploy.stack.nats import topology_connection
+from tests.support.eventually import eventually
+from tests.support.stack import Platform
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(280)]
+
+
+def _configuration(name: str) -> dict[str, object]:
+    return {
+        "name": name,
+        "sourceType": "directory",
+        "sourceLocation": "nowhere",
+        "storageDestinations": {"local": {"location": "local"}},
+    }
+
+
+async def _submit(client: httpx.AsyncClient, name: str) -> httpx.Response:
+    return await client.post(
+        "/api/backup/configurations", json=_configuration(name), headers={"Idempotency-Key": new_id()}
+    )
+
+
+async def _refusals(platform: Platform) -> int:
+    """How many answers of the config service the gateway shows; each took the whole way there and back."""
+    async with topology_connection(platform.layout) as client:
+        return (await client.jetstream().stream_info("BACKUP_CONFIG")).state.messages
+
+
+async def test_lost_nats_store_is_filled_again_by_the_refill_command(own_platform: Platform) -> None:
+    """NATS's store is deleted: the services say so and publish nothing by themselves, until `refill` is run."""
+    async with own_platform.client() as client:
+        first = await _submit(client, "before")
+        assert (first.status_code, first.json()["code"]) == (422, "unknown-location")
+        assert await _refusals(own_platform) == 1
+
+        before = own_platform.kill("nats")
+        shutil.rmtree(own_platform.layout.nats_data / "jetstream")
+        await own_platform.restarted("nats", before)
+
+        def is_told() -> bool:
+            part = own_platform.part("gateway")
+            return part.condition == "not-ready" and "stream-missing" in (part.reason or "")
+
+        await eventually(is_told, within=60)
+        code, status = own_platform.status()
+        assert (code, status["condition"]) == (ExitCode.DEGRADED, "degraded")
+        compared = own_platform.command("topology", "compare")
+        assert compared.returncode == ExitCode.DIFFERENT
+        assert "BACKUP_GATEWAY" in compared.stdout
+
+        refilled = own_platform.command("refill", "all", "--timeout", "90")
+        assert refilled.returncode == 0, refilled.stdout + refilled.stderr
+        assert "gateway: permitted to publish its record again" in refilled.stdout
+        assert await _refusals(own_platform) == 1
+        await eventually(lambda: own_platform.status()[0] == 0, within=60, every=0.5)
+        second = await _submit(client, "after")
+        assert second.json()["code"] == "unknown-location"
+        assert await _refusals(own_platform) == 2
+    assert own_platform.command("topology", "compare").stdout == "The server has everything as declared.\n"
+
+
+async def test_topology_that_somebody_changed_is_shown_and_mended(own_platform: Platform) -> None:
+    """A consumer changed by hand makes its service not ready; `topology apply` mends it."""
+    async with topology_connection(own_platform.layout) as client:
+        js = client.jetstream()
+        info = await js.consumer_info("BACKUP_GATEWAY", "config--create-configuration")
+        info.config.max_deliver = 1
+        await js.add_consumer("BACKUP_GATEWAY", config=info.config)
+    compared = own_platform.command("topology", "compare")
+    assert compared.returncode == ExitCode.DIFFERENT
+    assert "max_deliver" in compared.stdout
+    await eventually(lambda: own_platform.part("config").condition == "not-ready", within=60)
+    assert "topology-drift" in str(own_platform.status()[1])
+    applied = own_platform.command("topology", "apply")
+    assert applied.returncode == 0
+    assert "updated" in applied.stdout
+    assert own_platform.command("topology", "apply").stdout == "Nothing was to be changed.\n"
+    await eventually(lambda: own_platform.part("config").condition == "ready", within=60)
+
+
+def test_topology_is_shown_without_a_platform(unstarted_platform: Platform) -> None:
+    """What is declared can be read before anything runs; what needs a platform says that none runs."""
+    shown = unstarted_platform.command("topology", "show").stdout
+    assert all(stream.name in shown for stream in STREAMS)
+    for words in (("topology", "apply"), ("refill", "all"), ("token", "--role", "viewer"), ("logs",)):
+        refused = unstarted_platform.command(*words)
+        assert refused.returncode != 0
+        assert "wedsync-backup up" in refused.stderr
+
+
+async def test_lost_record_begins_anew_behind_the_old_one_s_events(own_platform: Platform) -> None:
+    """Postgres's data is lost: the platform starts with an empty record, and works after a refill."""
+    async with own_platform.client() as client:
+        await _submit(client, "before")
+    assert own_platform.command("down").returncode == 0
+    layout = own_platform.layout
+    layout.postgres_data.rename(layout.data / "postgres-lost")
+    up = own_platform.command("up", "--detach")
+    try:
+        assert up.returncode == 0, up.stderr
+        assert "not all of it is ready" in up.stdout
+        assert "stream-of-another-log" in up.stdout
+        assert own_platform.status()[0] == ExitCode.DEGRADED
+        refilled = own_platform.command("refill", "all", "--timeout", "90")
+        assert refilled.returncode == 0, refilled.stdout + refilled.stderr
+        async with own_platform.client() as client:
+            answer = await _submit(client, "after")
+        assert answer.json()["code"] == "unknown-location"
+        assert await _refusals(own_platform) == 2
+    finally:
+        assert own_platform.command("down").returncode == 0
