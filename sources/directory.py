@@ -27,6 +27,8 @@ _CAN_ADVISE: Final = hasattr(os, "posix_fadvise")
 _SPARSE_FROM: Final = 4096
 """Bytes from which on a file may have a hole worth keeping."""
 
+_CLOSED: Final = -2
+"""No descriptor; not -1, which `os.listdir` takes for the current directory."""
 DESCRIPTORS_WANTED: Final = 65536
 POSTGRES_PAGE: Final = 8192
 _POSTGRES_MARKS: Final = frozenset((b"PG_VERSION", b"base", b"global"))
@@ -237,7 +239,7 @@ class Directory:
 
     def close(self) -> None:
         """See `SourceDirectory.close`."""
-        fd, self._fd = self._fd, -1
+        fd, self._fd = self._fd, _CLOSED
         if fd >= 0:
             os.close(fd)
 
