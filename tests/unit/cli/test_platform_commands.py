@@ -1,0 +1,221 @@
+"""The commands of the embedded stack on a home where nothing runs, or only seems to."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jwt
+import msgspec
+import pytest
+
+from chassis.clock import SystemClock
+from cli import logs, status
+from cli.exit_codes import ExitCode
+from cli.home import home_option
+from cli.main import main
+from deploy.stack.identity_provider import AUDIENCE, ISSUER, install_identity_provider
+from deploy.stack.layout import Layout
+from deploy.stack.process_identity import ProcessIdentity
+from deploy.stack.state import Condition, HomeLock, PartState, StackState, write_state
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A home that was started once."""
+    layout = Layout.create(tmp_path / "a home")
+    install_identity_provider(layout)
+    return layout
+
+
+def _state(layout: Layout, *parts: PartState, condition: Condition = Condition.READY) -> StackState:
+    own = ProcessIdentity.of(os.getpid())
+    assert own is not None
+    return StackState(
+        home=str(layout.home), supervisor=own, condition=condition, started=SystemClock().now(), parts=list(parts)
+    )
+
+
+@pytest.fixture
+def lock(layout: Layout) -> Iterator[HomeLock]:
+    """The home's lock, held by this process as if it were the supervisor."""
+    lock = HomeLock(layout.lock_file)
+    assert lock.acquire()
+    yield lock
+    lock.release()
+
+
+def test_status_says_that_nothing_runs(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 8, with the command that starts it; for machines a document."""
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.UNAVAILABLE
+    assert f"wedsync-backup up --home '{layout.home}'" in capsys.readouterr().err
+    assert main(["status", "--json", "--home", str(layout.home)]) == ExitCode.UNAVAILABLE
+    assert json.loads(capsys.readouterr().out)["condition"] == "not-running"
+
+
+@pytest.mark.usefixtures("lock")
+def test_status_shows_every_part(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, condition, process, age, restarts and ports in a table; exit code 0 where all are ready."""
+    own = ProcessIdentity.of(os.getpid())
+    part = PartState(
+        name="gateway",
+        condition=Condition.READY,
+        process=own,
+        since=SystemClock().now() - timedelta(hours=5),
+        restarts=3,
+        ports={"http": 20_001, "health": 20_002},
+    )
+    write_state(layout.state_file, _state(layout, part))
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.OK
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.split() == ["gateway", "ready", str(os.getpid()), "5", "h", "3", "http=20001", "health=20002"]
+
+
+@pytest.mark.usefixtures("lock")
+def test_status_does_not_believe_in_a_process_that_is_gone(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """A report may be older than a part's death: the kernel is asked."""
+    own = ProcessIdentity.of(os.getpid())
+    assert own is not None
+    gone = msgspec.structs.replace(own, started=own.started - 1)
+    part = PartState(name="nats", condition=Condition.READY, process=gone, log="/logs/nats.log")
+    write_state(layout.state_file, _state(layout, part))
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.DEGRADED
+    assert "nats: its process is gone (log: /logs/nats.log)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("lock")
+def test_status_of_a_platform_that_is_starting_is_not_well_yet(layout: Layout) -> None:
+    """Scripts that wait for 0 wait until all is ready."""
+    write_state(layout.state_file, _state(layout, condition=Condition.STARTING))
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.DEGRADED
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7_199, "1 h"), (90_000, "1 d"), (-5, "0 s")]
+)
+def test_age_is_told_in_its_largest_unit(seconds: int, words: str) -> None:
+    """A part's age fits into a column; a clock that jumped back gives no negative one."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert status._ago(now - timedelta(seconds=seconds), now) == words
+
+
+def test_down_is_well_where_nothing_runs(layout: Layout, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`down` states a wish that is fulfilled already, also where there is no home at all."""
+    write_state(layout.state_file, _state(layout))
+    for home in (layout.home, tmp_path / "nowhere"):
+        assert main(["down", "--home", str(home)]) == ExitCode.OK
+        assert capsys.readouterr().out == "No platform runs in this home.\n"
+
+
+def test_token_is_for_the_home_s_organisation_unless_told_otherwise(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the token is printed, and it says what was asked for."""
+
+    def claims(*words: str) -> dict[str, object]:
+        assert main(["token", "--home", str(layout.home), *words]) == ExitCode.OK
+        token = capsys.readouterr().out
+        assert token.count("\n") == 1
+        keys = jwt.PyJWKSet.from_json(layout.jwks_file.read_text())
+        said: dict[str, object] = jwt.decode(
+            token.strip(), keys.keys[0], algorithms=["ES256"], audience=AUDIENCE, issuer=ISSUER
+        )
+        return said
+
+    plain = claims("--role", "viewer")
+    assert plain["app_metadata"] == {
+        "organisation_id": layout.remembered.organisation,
+        "backup_roles": ["viewer"],
+    }
+    assert plain["aal"] == "aal1"
+    assert int(str(plain["exp"])) - int(str(plain["iat"])) == 3600
+    other = claims(
+        *("--role", "owner", "--role", "auditor", "--organisation", "org-1", "--subject", "me"),
+        *("--minutes", "5", "--second-factor"),
+    )
+    assert other["app_metadata"] == {"organisation_id": "org-1", "backup_roles": ["owner", "auditor"]}
+    assert (other["sub"], other["aal"]) == ("me", "aal2")
+    assert int(str(other["exp"])) - int(str(other["iat"])) == 300
+
+
+@pytest.mark.parametrize("words", [["--role", "root"], [], ["--role", "viewer", "--minutes", "0"]])
+def test_token_refuses_what_makes_no_sense(layout: Layout, words: list[str]) -> None:
+    """An unknown role, none, or a token without a life is a usage error."""
+    with pytest.raises(SystemExit) as refusal:
+        main(["token", "--home", str(layout.home), *words])
+    assert refusal.value.code == ExitCode.USAGE
+
+
+def test_logs_show_the_end_of_one_part_or_of_all(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """One part as it is; several with their names; an unknown one is an error that lists the known."""
+    layout.log("nats").write_text("one\ntwo\n")
+    layout.log("gateway").write_text("three\n")
+    assert main(["logs", "nats", "-n", "1", "--home", str(layout.home)]) == ExitCode.OK
+    assert capsys.readouterr().out == "two\n"
+    assert main(["logs", "--home", str(layout.home)]) == ExitCode.OK
+    out = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert out == [["gateway", "|", "three"], ["nats", "|", "one"], ["nats", "|", "two"]]
+    assert main(["logs", "natz", "--home", str(layout.home)]) == ExitCode.NOT_FOUND
+    assert "there are gateway, nats" in capsys.readouterr().err
+
+
+def test_logs_follow_whole_lines_through_a_rotation(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half a line waits for its other half; a log that was cut is read from its beginning."""
+    log = layout.log("nats")
+    log.write_text("old\n")
+    steps = iter(["old\nnew ha", "old\nnew half\n", "cut\n"])
+
+    def write_next(_seconds: float) -> None:
+        text = next(steps, None)
+        if text is None:
+            raise KeyboardInterrupt
+        log.write_text(text)
+
+    monkeypatch.setattr(logs.time, "sleep", write_next)
+    assert main(["logs", "nats", "--follow", "--home", str(layout.home)]) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().out.splitlines() == ["old", "new half", "cut"]
+
+
+def test_home_option_is_named_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The commands that are printed for copying work as they stand."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WEDSYNC_HOME", raising=False)
+    assert home_option(tmp_path / ".wedsync") == ""
+    assert home_option(tmp_path / "an other") == f" --home '{tmp_path / 'an other'}'"
+    monkeypatch.setenv("WEDSYNC_HOME", str(tmp_path / "an other"))
+    assert home_option(tmp_path / "an other") == ""
+
+
+def test_up_goes_on_when_its_terminal_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed terminal must not keep the supervisor from stopping its parts in order."""
+    from cli import up
+
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(5, "input/output error")
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    up._tell("stopping")
+    up._tell("once more")
+    sys.stdout.close()
+
+
+def test_up_refuses_a_folder_of_somebody_else_s(tmp_path: Path) -> None:
+    """The error is one sentence with its code and a hint, and no traceback."""
+    (tmp_path / "photo.jpg").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "up", "--home", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == ExitCode.FAILED
+    assert "[home-unusable]" in done.stderr
+    assert "Traceback" not in done.stderr
