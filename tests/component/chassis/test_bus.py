@@ -393,7 +393,10 @@ async def test_metrics_name_no_subject_and_no_organisation(own_nats: NatsServer)
     async with own_nats.connected() as client, BusProcess(own_nats, "executor").running((ACCEPT, accept)) as process:
         js = client.jetstream()
         await publish(js, envelope_of(backup_requested(), 1, organisation="first-org"))
-        await eventually(lambda: handled == 1)
+        labels = {"consumer": DURABLE, "event": REQUESTED, "outcome": "acknowledged"}
+        await eventually(lambda: process.sample("wedsync_events_handled_total", **labels) == 1)
+        replays = 'wedsync_consumer_unanswered{consumer="executor--accept-backup--replay"}'
+        await eventually(lambda: replays in process.metrics())
         lines = len(process.metrics().splitlines())
         for number in range(2, 30):
             await publish(js, envelope_of(backup_requested(number), number, organisation=f"org-{number}"))
