@@ -4,6 +4,7 @@
 Schemas are msgspec's own, so that the document promises exactly what is decoded and encoded.
 """
 
+import inspect
 import re
 import sys
 from datetime import datetime
@@ -62,19 +63,21 @@ def document() -> dict[str, Any]:
     for operation in OPERATIONS.values():
         types += [operation.body] if operation.body is not None else []
         types += [body for answer in operation.answers for body in answer.types]
+    for _, handler in _handlers(app):
+        types += [_plain_type(field) for field in _parameter_fields(handler).values()]
     _, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for route, handler in _handlers(app):
         path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
         for method in sorted(handler.http_methods):
             paths.setdefault(path, {})[method.lower()] = _operation(handler)
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": _INFO,
         "servers": [{"url": "/"}],
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": dict(sorted(components.items())),
+            "schemas": _tidy(dict(sorted(components.items()))),
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -88,11 +91,23 @@ def document() -> dict[str, Any]:
             },
         },
     }
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described))
+    return plain
 
 
 def encoded() -> bytes:
     """The document as it is committed: indented, with a line break at the end."""
     return msgspec.json.format(msgspec.json.encode(document()), indent=2) + b"\n"
+
+
+def _tidy(value: Any) -> Any:
+    """Docstrings without the indentation of the source, which differs between versions of Python."""
+    if isinstance(value, dict):
+        return {
+            key: inspect.cleandoc(item) if key == "description" and isinstance(item, str) else _tidy(item)
+            for key, item in value.items()
+        }
+    return [_tidy(item) for item in value] if isinstance(value, list) else value
 
 
 def _handlers(app: Litestar) -> list[tuple[HTTPRoute, HTTPRouteHandler]]:
@@ -108,7 +123,7 @@ def _handlers(app: Litestar) -> list[tuple[HTTPRoute, HTTPRouteHandler]]:
 def _operation(handler: HTTPRouteHandler) -> dict[str, Any]:
     operation = OPERATIONS[handler.handler_name]
     roles = sorted(handler.opt.get(ROLES, ()))
-    description = (handler.fn.__doc__ or "").strip()
+    description = inspect.cleandoc(handler.fn.__doc__ or "")
     described: dict[str, Any] = {
         "operationId": _operation_id(handler.handler_name),
         "summary": handler.summary,
@@ -181,11 +196,11 @@ def _problems(handler: HTTPRouteHandler, operation: Operation, is_guarded: bool)
 
 def _problem_example(code: ErrorCode) -> Any:
     problem = problem_of(error_of_code(code.code), instance="/api/backup/…")
-    return msgspec.to_builtins(msgspec.structs.replace(problem, trace_id=EXAMPLE_TRACE_ID))
+    return msgspec.structs.replace(problem, trace_id=EXAMPLE_TRACE_ID)
 
 
 def _named(examples: dict[str, Any]) -> dict[str, Any]:
-    return {name: {"value": msgspec.to_builtins(value)} for name, value in examples.items()}
+    return {name: {"value": value} for name, value in examples.items()}
 
 
 def _schema(body: Any) -> dict[str, Any]:
@@ -193,24 +208,24 @@ def _schema(body: Any) -> dict[str, Any]:
     return schema
 
 
+def _parameter_fields(handler: HTTPRouteHandler) -> dict[str, FieldDefinition]:
+    return {
+        name: field
+        for name, field in handler.parsed_fn_signature.parameters.items()
+        if isinstance(field.kwarg_definition, QueryParameter | HeaderParameter | PathParameter)
+    }
+
+
 def _parameters(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
     described = []
-    for name, field in handler.parsed_fn_signature.parameters.items():
-        definition = field.kwarg_definition
-        match definition:
-            case QueryParameter():
-                place, is_required = "query", False
-            case HeaderParameter():
-                place, is_required = "header", definition.name == "Idempotency-Key"
-            case PathParameter():
-                place, is_required = "path", True
-            case _:
-                continue
+    for name, field in _parameter_fields(handler).items():
+        definition: Any = field.kwarg_definition
+        place = definition.param_type.value
         described.append(
             {
                 "name": definition.name or name,
                 "in": place,
-                "required": is_required,
+                "required": place == "path" or definition.name == "Idempotency-Key",
                 "description": definition.description,
                 "schema": _parameter_schema(field, definition),
             }
@@ -219,11 +234,9 @@ def _parameters(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
 
 
 def _parameter_schema(field: FieldDefinition, definition: Any) -> dict[str, Any]:
-    wanted = [part for part in get_args(field.annotation) if part is not type(None)] if field.is_optional else []
-    annotation = wanted[0] if len(wanted) == 1 else field.annotation
-    (schema,), inlined = msgspec.json.schema_components([annotation], ref_template=REFERENCE)
-    del inlined  # states and the like are among the components of the bodies
-    if annotation is datetime:
+    plain = _plain_type(field)
+    schema = _schema(plain)
+    if plain is datetime:
         schema["format"] = "date-time"
     for name, keyword in (("ge", "minimum"), ("le", "maximum"), ("max_length", "maxLength")):
         if (bound := getattr(definition, name, None)) is not None:
@@ -231,6 +244,12 @@ def _parameter_schema(field: FieldDefinition, definition: Any) -> dict[str, Any]
     if field.has_default and field.default is not None:
         schema["default"] = field.default
     return schema
+
+
+def _plain_type(field: FieldDefinition) -> Any:
+    """The type of a parameter that is there: without `None`, which says that it may be left out."""
+    wanted = [part for part in get_args(field.annotation) if part is not type(None)] if field.is_optional else []
+    return wanted[0] if len(wanted) == 1 else field.annotation
 
 
 def main(arguments: list[str]) -> int:

@@ -37,7 +37,11 @@ class PhaseView(msgspec.Struct, omit_defaults=True):
 
 
 class TierView(msgspec.Struct, omit_defaults=True):
-    """What one tier has of a run. Both times stay, so that a view does not depend on how facts came in batches."""
+    """What one tier has of a run.
+
+    `uploaded_at`, `failed_at` and `failed_code` stay when the state changes, so that what is made of a view does not
+    depend on how the facts came in batches.
+    """
 
     state: Literal["pending", "uploaded", "failed"] = "pending"
     verified: bool = False
@@ -50,6 +54,7 @@ class TierView(msgspec.Struct, omit_defaults=True):
     hint: str | None = None
     uploaded_at: datetime | None = None
     failed_at: datetime | None = None
+    failed_code: str | None = None
 
 
 class ErrorView(msgspec.Struct, omit_defaults=True):
@@ -115,6 +120,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             case BackupVerifying():
                 self._enter("verifying", at)
             case TierUploaded(tier=tier):
+                known = self._tier(tier)
                 self.tiers[tier] = TierView(
                     "uploaded",
                     snapshot_id=event.snapshot_id,
@@ -123,7 +129,8 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
                     objects=event.objects,
                     seconds=event.seconds,
                     uploaded_at=at,
-                    failed_at=self._tier(tier).failed_at,
+                    failed_at=known.failed_at,
+                    failed_code=known.failed_code,
                 )
             case TierFailed(tier=tier):
                 self._fail_tier(tier, event.code, event.hint, at)
@@ -151,7 +158,9 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def _fail_tier(self, tier: Tier, code: str, hint: str, at: datetime) -> None:
         known = self._tier(tier)
-        self.tiers[tier] = TierView("failed", code=code, hint=hint, uploaded_at=known.uploaded_at, failed_at=at)
+        self.tiers[tier] = TierView(
+            "failed", code=code, hint=hint, uploaded_at=known.uploaded_at, failed_at=at, failed_code=code
+        )
 
     def _enter(self, state: str, at: datetime) -> None:
         self._leave(at)
@@ -247,7 +256,7 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
         if state.uploaded_at is not None and (record.uploaded_at is None or state.uploaded_at > record.uploaded_at):
             record.uploaded_at = state.uploaded_at
         if state.failed_at is not None and (record.failed_at is None or state.failed_at > record.failed_at):
-            record.failed_at, record.code = state.failed_at, state.code
+            record.failed_at, record.code = state.failed_at, state.failed_code
 
 
 def _began(run: LastRunView) -> tuple[datetime, str]:

@@ -1,0 +1,148 @@
+"""docs/openapi.json is what the code says, and what it promises is true."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from litestar.routes import HTTPRoute, WebSocketRoute
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from gateway.app import build
+from gateway.guards import OPEN, ROLES
+from gateway.openapi import FILE, document, encoded, main
+from gateway.operations import OPERATIONS
+from gateway.principal import READERS
+from gateway.schema_page import render
+
+OPEN_PATHS = {"/health/live", "/health/ready", "/asyncapi", "/schema", "/schema/openapi.json"}
+
+
+def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            yield path, method, operation
+
+
+def _bodies() -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Each example with the schema that it must fit."""
+    for path, method, operation in _operations():
+        contents = [operation["requestBody"]["content"]] if "requestBody" in operation else []
+        contents += [response.get("content", {}) for response in operation["responses"].values()]
+        for content in contents:
+            for body in content.values():
+                for name, example in body["examples"].items():
+                    yield f"{method} {path} {name}", body["schema"], example["value"]
+
+
+def test_committed_document_is_what_the_code_says() -> None:
+    """Whoever changes the API changes its document (`python -m gateway.openapi`)."""
+    assert FILE.read_bytes() == encoded()
+    assert main(["--check"]) == 0
+
+
+def test_changed_document_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """The check notices a file that is missing or different, and writing mends it."""
+    monkeypatch.setattr("gateway.openapi.FILE", tmp_path / "docs" / "openapi.json")
+    assert main(["--check"]) == 1
+    assert main([]) == 0
+    assert main(["--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "value"), list(_bodies()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_example_fits_its_schema(name: str, schema: dict[str, Any], value: Any) -> None:
+    """Every example of a request, a response and an error is one that the schema allows."""
+    whole = Resource.from_contents(document(), default_specification=DRAFT202012)
+    registry: Registry[Any] = Registry().with_resource("urn:api", whole)
+    pointed = json.loads(re.sub(r'"#/', '"urn:api#/', json.dumps(schema)))
+    Draft202012Validator(pointed, registry=registry).validate(value)
+
+
+def test_every_response_of_the_api_has_an_example() -> None:
+    """Nothing is promised without being shown."""
+    for path, method, operation in _operations():
+        for status, response in operation["responses"].items():
+            if status != "304":
+                assert all(body["examples"] for body in response["content"].values()), (path, method, status)
+
+
+def test_every_route_is_described() -> None:
+    """No endpoint is left out of the document, and the document has none that does not exist."""
+    routes = {
+        handler.handler_name
+        for route in build(None).routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if handler.handler_name != "options_handler"
+    }
+    assert routes == set(OPERATIONS)
+
+
+def test_every_route_is_guarded_unless_it_is_open() -> None:
+    """A route needs a token and a role, but for the few that are meant to be open."""
+    for route in build(None).routes:
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                if handler.handler_name == "options_handler":
+                    continue
+                is_open = bool(handler.opt.get("exclude_from_auth"))
+                assert is_open is (route.path in OPEN_PATHS), route.path
+                assert is_open or (handler.guards and handler.opt[ROLES] <= READERS), route.path
+        if isinstance(route, WebSocketRoute):
+            # The WebSocket authenticates itself (gateway.routes.monitoring): header or ticket.
+            assert route.route_handler.opt.items() >= OPEN.items()
+            assert route.path == "/api/backup/monitoring"
+
+
+def test_guarded_operations_need_the_bearer_token_and_say_how_they_fail() -> None:
+    """Security and the errors that every operation may answer with are in the document."""
+    for path, method, operation in _operations():
+        if path in OPEN_PATHS:
+            assert operation["security"] == []
+            continue
+        assert operation["security"] == [{"bearer": []}]
+        assert {"401", "403", "429", "500", "503"} <= set(operation["responses"])
+        assert "Roles: " in operation["description"]
+        if method == "post" and "requestBody" in operation:
+            assert {"400", "409", "413", "415", "422"} <= set(operation["responses"])
+            (key,) = (each for each in operation["parameters"] if each["name"] == "Idempotency-Key")
+            assert key["required"] is True
+
+
+def test_operations_have_names_of_their_own_and_whole_paths() -> None:
+    """Clients are generated from this: ids are unique, and each placeholder in a path is a parameter."""
+    ids = [operation["operationId"] for _, _, operation in _operations()]
+    assert len(ids) == len(set(ids))
+    for path, _, operation in _operations():
+        named = {each["name"] for each in operation.get("parameters", []) if each["in"] == "path"}
+        assert named == set(re.findall(r"\{(\w+)\}", path))
+
+
+def test_references_lead_somewhere() -> None:
+    """Every schema that is referred to is there."""
+    text = encoded().decode()
+    names = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+    assert names <= set(document()["components"]["schemas"])
+
+
+def test_request_bodies_are_closed() -> None:
+    """What a client sends beside the known fields is refused, and the schema says so."""
+    schemas = document()["components"]["schemas"]
+    for name in ("NewConfiguration", "NewExecution", "StorageDestinations", "Destination"):
+        assert schemas[name]["additionalProperties"] is False
+
+
+def test_page_shows_every_operation_without_scripts() -> None:
+    """The page is whole by itself, and what is in the document cannot break out of it."""
+    page = render(document())
+    for path, _, operation in _operations():
+        assert path in page
+        assert operation["operationId"] in page
+    assert "<script" not in page
+    hostile = {**document(), "info": {**document()["info"], "title": "<script>alert(1)</script>"}}
+    assert "<script>" not in render(hostile)

@@ -1,0 +1,297 @@
+"""Tokens and keys: what is believed, what is remembered, and for how long."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway import jwks
+from gateway.auth import TokenRules, TokenVerifier, bearer_of
+from gateway.jwks import KeySet
+from gateway.principal import OPERATORS, READERS, Role
+from tests.support.eventually import eventually
+
+NOW = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251  # PyJWT asks the wall clock
+RULES = TokenRules(issuer="https://identity.test", audience="authenticated", leeway_seconds=0)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> datetime:
+        return self.time
+
+
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+ED_KEY = ed25519.Ed25519PrivateKey.generate()
+
+
+def _jwk(key: Any, key_id: str, **changes: Any) -> dict[str, Any]:
+    algorithm = {
+        ec.EllipticCurvePrivateKey: jwt.algorithms.ECAlgorithm,
+        rsa.RSAPrivateKey: jwt.algorithms.RSAAlgorithm,
+        ed25519.Ed25519PrivateKey: jwt.algorithms.OKPAlgorithm,
+    }[
+        next(
+            base
+            for base in (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)
+            if isinstance(key, base)
+        )
+    ]
+    return {**json.loads(algorithm.to_jwk(key.public_key())), "kid": key_id, "use": "sig", **changes}
+
+
+def _document(*keys: dict[str, Any]) -> bytes:
+    return json.dumps({"keys": list(keys)}).encode()
+
+
+def _token(key: Any = EC_KEY, algorithm: str = "ES256", key_id: str = "ec", **changes: Any) -> str:
+    at = int(NOW.timestamp())
+    claims = {
+        "iss": RULES.issuer,
+        "aud": "authenticated",
+        "sub": "someone",
+        "iat": at,
+        "exp": at + 600,
+        "app_metadata": {"organisation_id": "acme", "backup_roles": ["operator", "king", 7]},
+        **changes,
+    }
+    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": key_id})
+
+
+@pytest.fixture
+async def keys(tmp_path: Path) -> KeySet:
+    """All three kinds of keys, in a file."""
+    file = tmp_path / "jwks.json"
+    file.write_bytes(_document(_jwk(EC_KEY, "ec"), _jwk(RSA_KEY, "rsa"), _jwk(ED_KEY, "ed")))
+    keys = KeySet(file=file)
+    await keys.refresh()
+    return keys
+
+
+async def test_all_three_algorithms_are_accepted(keys: KeySet) -> None:
+    """ES256, RS256 and EdDSA tokens speak for a person."""
+    verifier = TokenVerifier(keys, RULES, _Clock())
+    for key, algorithm, key_id in ((EC_KEY, "ES256", "ec"), (RSA_KEY, "RS256", "rsa"), (ED_KEY, "EdDSA", "ed")):
+        principal = verifier.verify(_token(key, algorithm, key_id))
+        assert principal.actor == "user:someone"
+        assert principal.organisation == "acme"
+        assert principal.roles == {Role.OPERATOR}
+        assert principal.may(OPERATORS)
+
+
+async def test_algorithm_follows_from_the_key_alone(keys: KeySet) -> None:
+    """A token that claims another algorithm than its key's is refused, however it is signed."""
+    verifier = TokenVerifier(keys, RULES, _Clock())
+    for token in (_token(RSA_KEY, "RS256", "ec"), _token(EC_KEY, "ES256", "rsa"), _token(RSA_KEY, "PS256", "rsa")):
+        with pytest.raises(PlatformError) as refused:
+            verifier.verify(token)
+        assert refused.value.code is errors.UNAUTHENTICATED
+
+
+async def test_token_is_remembered_until_it_ends(keys: KeySet) -> None:
+    """A token that was verified once is not verified again, and is no longer believed once it has ended."""
+    clock = _Clock()
+    verifier = TokenVerifier(keys, RULES, clock)
+    token = _token(exp=int(NOW.timestamp()) + 100)
+    first = verifier.verify(token)
+    assert verifier.verify(token) is first
+    clock.time = NOW + timedelta(seconds=101)
+    with pytest.raises(PlatformError):
+        verifier.verify(token)
+
+
+async def test_remembered_tokens_are_forgotten_when_keys_change(keys: KeySet, tmp_path: Path) -> None:
+    """A withdrawn key ends the tokens that it signed at once."""
+    verifier = TokenVerifier(keys, RULES, _Clock())
+    token = _token()
+    verifier.verify(token)
+    (tmp_path / "jwks.json").write_bytes(_document(_jwk(ec.generate_private_key(ec.SECP256R1()), "ec")))
+    await keys.refresh()
+    with pytest.raises(PlatformError):
+        verifier.verify(token)
+
+
+async def test_remembering_is_bounded(keys: KeySet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tokens there are, only the latest are remembered."""
+    monkeypatch.setattr("gateway.auth.REMEMBERED_MAX", 3)
+    verifier = TokenVerifier(keys, RULES, _Clock())
+    for number in range(6):
+        verifier.verify(_token(sub=f"someone-{number}"))
+    assert len(verifier._remembered) == 3
+
+
+async def test_claims_of_the_sign_in_are_evidence(keys: KeySet) -> None:
+    """Assurance, factors and the token's id are kept; hooks may write factors as plain strings."""
+    verifier = TokenVerifier(keys, RULES, _Clock())
+    strong = verifier.verify(_token(aal="aal2", amr=[{"method": "totp", "timestamp": 1}, "password", 5], jti="token-1"))
+    evidence = strong.evidence()
+    assert (evidence.assurance, evidence.factors, evidence.token_id) == ("aal2", ("totp", "password"), "token-1")
+    weak = verifier.verify(_token(amr="totp", session_id="session-1", app_metadata={"organisation_id": "acme"}))
+    assert (weak.assurance, weak.factors, weak.token_id) == ("aal1", (), "session-1")
+    assert not weak.may(READERS)
+
+
+async def test_paths_of_claims_are_settings(keys: KeySet) -> None:
+    """Another identity provider may keep organisation and roles elsewhere."""
+    rules = TokenRules(
+        issuer=RULES.issuer, audience="authenticated", organisation_path="tenant", roles_path="resource.backup.roles"
+    )
+    principal = TokenVerifier(keys, rules, _Clock()).verify(
+        _token(tenant="other", resource={"backup": {"roles": ["auditor"]}}, app_metadata=None)
+    )
+    assert (principal.organisation, principal.roles) == ("other", {Role.AUDITOR})
+
+
+@given(st.text(max_size=200))
+def test_no_text_is_a_token(text: str) -> None:
+    """Whatever is sent in a token's place is refused, and nothing else happens."""
+    keys = KeySet(file=Path("/nowhere"))
+    with pytest.raises(PlatformError) as refused:
+        TokenVerifier(keys, RULES, _Clock()).verify(text)
+    assert refused.value.code is errors.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", "abc"])
+def test_header_without_bearer_token_is_refused(header: str | None) -> None:
+    """Only `Bearer <token>` is a token."""
+    with pytest.raises(PlatformError):
+        bearer_of(header)
+    assert bearer_of("bearer  abc ") == "abc"
+
+
+def test_unusable_keys_are_left_out() -> None:
+    """Encryption keys, other curves, short RSA keys, private keys and those without an id are not taken."""
+    short = rsa.generate_private_key(65537, 1024)
+    other_curve = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key()))
+    document = _document(
+        _jwk(EC_KEY, "good"),
+        _jwk(EC_KEY, "for-encryption", use="enc"),
+        _jwk(EC_KEY, "other-algorithm", alg="ES384"),
+        {**other_curve, "kid": "other-curve"},
+        _jwk(short, "short"),
+        {**_jwk(EC_KEY, "private"), "d": "AAAA"},
+        {name: value for name, value in _jwk(EC_KEY, "x").items() if name != "kid"},
+        {"kty": "oct", "k": "AAAA", "kid": "secret"},
+    )
+    assert set(jwks.parse(document)) == {"good"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b"", b"{}", b"[]", b'{"keys": []}', b'{"keys": [{"kty": "EC", "crv": "P-256", "kid": "x"}]}', b"[" * 100_000],
+)
+def test_document_without_usable_keys_is_an_error(document: bytes) -> None:
+    """A gateway that could believe nobody does not start."""
+    with pytest.raises(PlatformError) as unusable:
+        jwks.parse(document)
+    assert unusable.value.code is errors.INVALID_SETTING
+
+
+async def test_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    """A wrong path is an error of the settings, told at once."""
+    with pytest.raises(PlatformError) as missing:
+        await KeySet(file=tmp_path / "nothing.json").start()
+    assert missing.value.code is errors.INVALID_SETTING
+    with pytest.raises(PlatformError):
+        KeySet()
+    with pytest.raises(PlatformError):
+        KeySet(file=tmp_path / "a", url="https://b.test")
+
+
+class _Provider:
+    """An identity provider's key endpoint. `answer`: status and body; counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.answer: tuple[int, bytes] = (200, _document(_jwk(EC_KEY, "ec")))
+        self.asked = 0
+        provider = self
+
+        class _Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                provider.asked += 1
+                status, body = provider.answer
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/jwks"
+
+
+@pytest.fixture
+def provider() -> Iterator[_Provider]:
+    """A provider on loopback."""
+    provider = _Provider()
+    yield provider
+    provider.server.shutdown()
+    provider.server.server_close()
+
+
+async def test_provider_that_is_away_at_the_start_is_waited_for(
+    provider: _Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without keys the gateway is up and not ready; it becomes ready by itself."""
+    monkeypatch.setattr(jwks, "RETRY_SECONDS", 0.05)
+    provider.answer = (503, b"")
+    keys = KeySet(url=provider.url)
+    await keys.start()
+    try:
+        assert await keys.check() is not None
+        provider.answer = (200, _document(_jwk(EC_KEY, "ec")))
+
+        async def is_ready() -> bool:
+            return await keys.check() is None
+
+        await eventually(is_ready)
+    finally:
+        await keys.stop()
+
+
+async def test_unknown_key_id_asks_for_new_keys_in_the_background(provider: _Provider) -> None:
+    """A rotated key is known soon after its first use; made-up ids do not become a flood."""
+    keys = KeySet(url=provider.url)
+    await keys.start()
+    try:
+        assert keys.find("new") is None
+        provider.answer = (200, _document(_jwk(EC_KEY, "ec"), _jwk(ED_KEY, "new")))
+        await eventually(lambda: keys._keys.get("new"))
+        asked = provider.asked
+        for number in range(100):
+            assert keys.find(f"made-up-{number}") is None
+        await asyncio.sleep(0.05)
+        assert provider.asked <= asked + 1
+    finally:
+        await keys.stop()
+
+
+async def test_provider_that_fails_leaves_the_keys_as_they_were(provider: _Provider) -> None:
+    """Neither an error, nor nonsense, nor an endless answer takes the keys away."""
+    keys = KeySet(url=provider.url)
+    await keys.refresh()
+    for answer in ((500, b""), (200, b"not json"), (302, b""), (200, b"x" * (jwks.DOCUMENT_BYTES_MAX + 1))):
+        provider.answer = answer
+        with pytest.raises(PlatformError):
+            await keys.refresh()
+        assert keys.find("ec") is not None

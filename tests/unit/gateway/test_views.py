@@ -1,0 +1,227 @@
+"""What the read models know about runs, folded from facts."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.configuration import Tier
+from contracts.envelope import Envelope, encode_data
+from contracts.event import Event
+from contracts.executor_events import (
+    BackupAccepted,
+    BackupCompleted,
+    BackupFailed,
+    BackupPreparing,
+    BackupUploading,
+    BackupVerifying,
+    CatchUp,
+    ExecutionType,
+    RunTotals,
+    TierFailed,
+    TierUploaded,
+)
+from gateway.projections.executions import EXECUTION_DECODER, RUNS_DECODER
+from gateway.projections.views import ExecutionView, RunsView
+from gateway.queries.configurations import health_of
+from gateway.queries.executions import told
+from gateway.resources import ConfigurationHealth, VerificationStatus
+
+BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)
+TOTALS = RunTotals(files=3, source_bytes=300, new_bytes=200, stored_bytes=100)
+
+
+def _envelope(event: Event, seconds: float) -> Envelope:
+    return Envelope(
+        specversion="1.0",
+        id=f"event-{seconds}",
+        source="/wedsync-backup/executor",
+        type=event.NAME,
+        subject="backup-run/run",
+        time=BEGAN + timedelta(seconds=seconds),
+        datacontenttype="application/json",
+        organisation="acme",
+        actor="service:executor",
+        sequence=1,
+        correlationid="c",
+        data=encode_data(event),
+    )
+
+
+def _accepted(
+    run: str = "run", seconds: float = 0, tiers: tuple[Tier, ...] = (Tier.LOCAL, Tier.OFFSITE)
+) -> ExecutionView:
+    event = BackupAccepted(
+        request_id="request",
+        execution_id=run,
+        configuration_id="configuration",
+        configuration_version=2,
+        execution_type=ExecutionType.MANUAL,
+        tiers=tiers,
+    )
+    return ExecutionView.accepted(_envelope(event, seconds), event)
+
+
+def _folded(view: ExecutionView, *events: tuple[float, Event]) -> ExecutionView:
+    for seconds, event in events:
+        view.apply(_envelope(event, seconds), event)
+    return view
+
+
+def _uploaded(tier: Tier, run: str = "run") -> TierUploaded:
+    return TierUploaded(
+        execution_id=run, tier=tier, snapshot_id="s", log_entry=1, uploaded_bytes=9, objects=1, seconds=1.0
+    )
+
+
+def _completed(run: str = "run", **changes: Any) -> BackupCompleted:
+    fields: dict[str, Any] = {
+        "execution_id": run,
+        "configuration_id": "configuration",
+        "snapshot_id": "s",
+        "degraded": False,
+        "totals": TOTALS,
+        "verified": (Tier.LOCAL, Tier.OFFSITE),
+        "seconds": 2.0,
+    }
+    return BackupCompleted(**{**fields, **changes})
+
+
+def test_run_goes_through_its_phases_with_their_times() -> None:
+    """Each phase begins where the one before ends."""
+    view = _folded(
+        _accepted(),
+        (1, BackupPreparing(execution_id="run", fence=1, worker="w")),
+        (2, BackupUploading(execution_id="run", fence=1)),
+        (3, _uploaded(Tier.LOCAL)),
+        (4, _uploaded(Tier.OFFSITE)),
+        (5, BackupVerifying(execution_id="run", fence=1)),
+        (7, _completed()),
+    )
+    shown = told(view, is_wedding_critical=True, actor="user:someone")
+    assert [(phase.name.value, phase.seconds) for phase in shown.phases] == [
+        ("initializing", 1.0),
+        ("preparing", 1.0),
+        ("backing_up", 3.0),
+        ("verifying", 2.0),
+    ]
+    assert shown.verification_status is VerificationStatus.VERIFIED
+    assert shown.started_by == "user:someone"
+    assert shown.version == 7
+    assert view.counted_as == "completed"
+
+
+def test_completed_run_that_owes_a_tier_is_counted_as_degraded() -> None:
+    """A tier that is owed a catch-up has failed, also where no fact of its own said so."""
+    view = _folded(
+        _accepted(),
+        (1, _uploaded(Tier.LOCAL)),
+        (
+            2,
+            _completed(
+                degraded=True, verified=(Tier.LOCAL,), catch_ups=(CatchUp(tier=Tier.OFFSITE, code="tier-full"),)
+            ),
+        ),
+    )
+    assert view.tiers[Tier.OFFSITE].state == "failed"
+    assert view.tiers[Tier.OFFSITE].code == "tier-full"
+    assert view.counted_as == "degraded"
+    assert told(view, False, None).verification_status is VerificationStatus.PARTIAL
+
+
+def test_failure_of_a_tier_keeps_its_own_hint() -> None:
+    """The tier's own fact says more than the run's."""
+    view = _folded(
+        _accepted(),
+        (1, TierFailed(execution_id="run", tier=Tier.OFFSITE, code="tier-full", hint="make room")),
+        (
+            2,
+            _completed(
+                degraded=True, catch_ups=(CatchUp(tier=Tier.OFFSITE, code="tier-full"),), verified=(Tier.LOCAL,)
+            ),
+        ),
+    )
+    assert view.tiers[Tier.OFFSITE].hint == "make room"
+    assert view.tiers[Tier.OFFSITE].failed_at == BEGAN + timedelta(seconds=1)
+
+
+def test_takeover_shows_a_second_attempt() -> None:
+    """A worker that takes a run over begins again with preparing, under a higher fence."""
+    view = _folded(
+        _accepted(),
+        (1, BackupPreparing(execution_id="run", fence=1, worker="a")),
+        (2, BackupUploading(execution_id="run", fence=1)),
+        (3, BackupPreparing(execution_id="run", fence=2, worker="b")),
+    )
+    assert view.attempts == 2
+    assert [phase.name for phase in view.phases] == ["initializing", "preparing", "backing_up", "preparing"]
+
+
+def test_failed_verification_is_told_apart_from_other_failures() -> None:
+    """What was read back and differs is a failed verification; what was never read back is not."""
+    for code, status in (
+        ("verification-failed", VerificationStatus.FAILED),
+        ("source-unreachable", VerificationStatus.NOT_VERIFIED),
+        ("code-of-a-newer-build", VerificationStatus.NOT_VERIFIED),
+    ):
+        event = BackupFailed(execution_id="run", configuration_id="configuration", code=code, hint="do this")
+        shown = told(_folded(_accepted(), (1, event)), False, None)
+        assert shown.verification_status is status
+        assert shown.error is not None
+        assert shown.error_message == f"{shown.error.title}. do this"
+
+
+def test_view_survives_storing() -> None:
+    """What is stored is what is read again."""
+    view = _folded(_accepted(), (1, _uploaded(Tier.LOCAL)), (2, _completed()))
+    assert EXECUTION_DECODER.decode(msgspec.json.encode(view)) == view
+
+
+def _runs(*views: ExecutionView) -> RunsView:
+    runs = RunsView(configuration_id="configuration", organisation="acme")
+    for view in views:
+        runs.apply(view)
+    return runs
+
+
+def test_health_follows_the_latest_run_that_ended() -> None:
+    """A run that goes on changes nothing; the latest to end decides."""
+    good = _folded(_accepted("a"), (10, _completed("a")))
+    bad = _folded(
+        _accepted("b", 20), (30, BackupFailed(execution_id="b", configuration_id="configuration", code="tier-full"))
+    )
+    running = _accepted("c", 40)
+    assert health_of(None) is ConfigurationHealth.NEVER_RUN
+    assert health_of(_runs(running)) is ConfigurationHealth.NEVER_RUN
+    assert health_of(_runs(good, running)) is ConfigurationHealth.HEALTHY
+    assert health_of(_runs(good, bad, running)) is ConfigurationHealth.FAILING
+    degraded = _folded(_accepted("d", 50), (60, _completed("d", degraded=True)))
+    assert health_of(_runs(bad, degraded)) is ConfigurationHealth.DEGRADED
+
+
+@given(st.permutations([0, 1, 2, 3]), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_runs_of_a_configuration_do_not_depend_on_batches(order: list[int], each_alone: list[bool]) -> None:
+    """However facts are cut into batches, and in whichever order overlapping runs come, the view is the same."""
+    histories: list[list[tuple[float, Event]]] = [
+        [(10, _uploaded(Tier.LOCAL, "0")), (11, _completed("0"))],
+        [(12, TierFailed(execution_id="1", tier=Tier.LOCAL, code="tier-full")), (13, _uploaded(Tier.LOCAL, "1"))],
+        [(14, _uploaded(Tier.OFFSITE, "2")), (15, TierFailed(execution_id="2", tier=Tier.OFFSITE, code="x"))],
+        [(16, BackupFailed(execution_id="3", configuration_id="configuration", code="tier-full"))],
+    ]
+
+    def view(number: int) -> ExecutionView:
+        return _folded(_accepted(str(number), float(number)), *histories[number])
+
+    whole = _runs(*(view(number) for number in range(4)))
+    pieces = RunsView(configuration_id="configuration", organisation="acme")
+    for number in order:
+        run = _accepted(str(number), float(number))
+        for seconds, event in histories[number]:
+            run.apply(_envelope(event, seconds), event)
+            if each_alone[number]:
+                pieces.apply(run)
+        pieces.apply(run)
+    assert pieces == whole
+    assert RUNS_DECODER.decode(msgspec.json.encode(whole)) == whole
