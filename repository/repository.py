@@ -230,6 +230,8 @@ class Repository:
         order: list[str] = []
         known: dict[str, Snapshot] = {}
         for log in logs:
+            if log.keys() <= known.keys():
+                continue
             place = 0
             for identity, snapshot in log.items():
                 if identity in known:

@@ -501,3 +501,31 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "tree",
     ]
     assert msgspec.to_builtins(Problem.ORPHAN) == "orphan"
+
+
+def test_tier_that_was_away_while_keys_changed_gets_them() -> None:
+    """Caught up, it opens alone with the new key, and reads what was written under the new generation."""
+    scene = Scene(("a", "b", "c"))
+    scene.backup(photos(2), "one")
+    scene.reopen(stores=[scene.store("a")])
+    new = key_file(7)
+    key_change.rewrap(scene.repository, new)
+    key_change.add_generation(scene.repository, scene.provider)
+    snapshot = scene.backup(photos(2, seed=1), "two")
+    assert snapshot is not None
+    with pytest.raises(WrongKey):
+        Repository.open([scene.store("b")], new)
+    repository = scene.reopen()
+    assert catch_up(repository, repository.tier("b")).is_complete
+    alone = Repository.open([scene.store("b")], new)
+    assert alone.states() == {"b": "ready"}
+    assert len(_below(scene.store("b"), "keys/")) == 3
+    assert check(scene.reopen(stores=[scene.store("b")]), read_percent=100).is_ok
+    assert read_back(scene.repository, snapshot, scene.tier("b")) == photos(2, seed=1)
+    # A source whose copy is damaged or that does not answer is passed over.
+    key = max(_below(scene.store("b"), "keys/"))
+    _flip(scene.store("a"), key)
+    scene.store("a").delete(min(_below(scene.store("b"), "keys/")))
+    repository = scene.reopen()
+    assert catch_up(repository, repository.tier("c")).is_complete
+    assert set(_below(scene.store("c"), "keys/")) == set(_below(scene.store("b"), "keys/"))
