@@ -22,6 +22,12 @@ from repository.keys import DomainKeys
 SMALL_FILE_MAX: Final = 512 << 10
 """A file of at most this many bytes is one chunk."""
 
+MINIMUM_MIN: Final = 64
+AVERAGE_MIN: Final = 256
+AVERAGE_MAX: Final = 4 << 20
+MAXIMUM_MIN: Final = 1024
+"""What FastCDC can do, as its authors' implementations limit it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkerParameters:
@@ -32,7 +38,8 @@ class ChunkerParameters:
     maximum: int = 4 << 20
 
     def __post_init__(self) -> None:
-        if not 64 <= self.minimum <= self.average <= self.maximum <= CHUNK_LENGTH_MAX:
+        in_order = MINIMUM_MIN <= self.minimum <= self.average <= self.maximum <= CHUNK_LENGTH_MAX
+        if not in_order or not AVERAGE_MIN <= self.average <= AVERAGE_MAX or self.maximum < MAXIMUM_MIN:
             raise LimitExceeded("chunker parameters are out of order", minimum=self.minimum, maximum=self.maximum)
 
 

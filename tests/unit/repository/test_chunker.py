@@ -93,7 +93,17 @@ def test_fixed_cuts_wait_for_a_whole_block() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [(0, 1, 2), (256, 128, 512), (64, 1024, 512), (64, 1024, CHUNK_LENGTH_MAX + 1)], ids=str
+    "limits",
+    [
+        (0, 256, 1024),
+        (512, 256, 1024),
+        (64, 2048, 1024),
+        (64, 128, 1024),
+        (64, 5 << 20, 8 << 20),
+        (64, 256, 512),
+        (64, 1024, CHUNK_LENGTH_MAX + 1),
+    ],
+    ids=str,
 )
 def test_parameters_out_of_order_are_refused(limits: tuple[int, int, int]) -> None:
     """Impossible limits are refused when they are given, not when data is cut."""
