@@ -217,7 +217,8 @@ async def test_install_gives_each_service_its_own_schema_and_no_other(home: Layo
     for _ in range(2):  # a second start installs nothing twice
         async with running(home, units):
             for schema in SCHEMAS:
-                dsn = postgres.dsn(home, role=schema.role, password=secrets.postgres_roles[schema.role])
+                access: Any = {"role": schema.role, "password": secrets.postgres_roles[schema.role]}
+                dsn = postgres.dsn(home, **access)
                 async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
                     await connection.execute(f"SELECT count(*) FROM {schema.service}.stored_events")
                     for other in SCHEMAS:
@@ -225,4 +226,4 @@ async def test_install_gives_each_service_its_own_schema_and_no_other(home: Layo
                             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                                 await connection.execute(f"SELECT 1 FROM {other.service}.stored_events")
                 with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-                    await psycopg.AsyncConnection.connect(dsn.replace("/wedsync", "/postgres"))
+                    await psycopg.AsyncConnection.connect(postgres.dsn(home, database="postgres", **access))

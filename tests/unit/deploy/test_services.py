@@ -1,0 +1,78 @@
+"""What each of our own processes is started with."""
+
+from pathlib import Path
+
+import pytest
+
+from chassis.settings import ServiceSettings, load
+from deploy.stack import nats, postgres, s3, services
+from deploy.stack.layout import Layout
+from deploy.stack.secrets import Secrets, open_secrets
+from gateway.settings import GatewaySettings
+from services.config.settings import ConfigSettings
+from services.executor.settings import ExecutorSettings, WorkerSettings
+
+SETTINGS: dict[str, type[ServiceSettings]] = {
+    "gateway": GatewaySettings,
+    "config": ConfigSettings,
+    "executor": ExecutorSettings,
+    "executor-worker": WorkerSettings,
+}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A home with ports."""
+    layout = Layout.create(tmp_path / "a home")
+    names = [postgres.NAME, nats.NAME, *services.port_names(), *s3.port_names()]
+    layout.remembered.ports = {name: 20_000 + number for number, name in enumerate(names)}
+    return layout
+
+
+@pytest.fixture
+def secrets(layout: Layout) -> Secrets:
+    """The home's secrets."""
+    return open_secrets(layout, roles=list(services.ROLES.values()), regions=s3.credential_names())
+
+
+@pytest.mark.parametrize("service", services.SERVICES, ids=lambda service: service.identity)
+def test_process_gets_settings_that_it_accepts(layout: Layout, secrets: Secrets, service: services.Service) -> None:
+    """Every setting that a process needs is there, in the form that it expects."""
+    settings = load(SETTINGS[service.identity], services.environment_of(layout, secrets, service))
+    assert settings.postgres_schema == service.service
+    assert settings.nats_seed_file == layout.nats_seeds / f"{service.identity}.seed"
+    assert settings.health_port == layout.port(f"{service.identity}.health")
+
+
+@pytest.mark.parametrize("service", services.SERVICES, ids=lambda service: service.identity)
+def test_process_gets_its_own_password_and_nobody_else_s(
+    layout: Layout, secrets: Secrets, service: services.Service
+) -> None:
+    """What a process could leak is what it needs itself."""
+    environment = "\n".join(services.environment_of(layout, secrets, service).values())
+    own = services.ROLES[service.service]
+    assert secrets.postgres_roles[own] in environment
+    others = [password for role, password in secrets.postgres_roles.items() if role != own]
+    others += [secrets.postgres_admin, *(each.secret_access_key for each in secrets.s3.values())]
+    assert not [secret for secret in others if secret in environment]
+
+
+def test_process_gets_the_caller_s_settings_but_not_the_rest_of_its_environment(
+    layout: Layout, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting of the caller's reaches the processes, where the stack does not decide it; other variables do not."""
+    monkeypatch.setenv("WEDSYNC_LOG_LEVEL", "debug")
+    monkeypatch.setenv("WEDSYNC_POSTGRES_DSN", "of another platform")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the user's own")
+    environment = services.environment_of(layout, secrets, services.GATEWAY)
+    assert environment["WEDSYNC_LOG_LEVEL"] == "debug"
+    assert environment["WEDSYNC_POSTGRES_DSN"].startswith("postgresql://wedsync_gateway:")
+    assert "AWS_SECRET_ACCESS_KEY" not in environment
+
+
+def test_worker_never_reads_the_platform_s_own_folders(layout: Layout, secrets: Secrets) -> None:
+    """Keys, data, configuration, logs and state are excluded from every source; the demo's folder is not."""
+    worker = next(service for service in services.SERVICES if service.identity == "executor-worker")
+    settings = load(WorkerSettings, services.environment_of(layout, secrets, worker))
+    assert set(settings.excluded_folders) == {layout.keys, layout.data, layout.config, layout.logs, layout.run}
+    assert not any(layout.demo.is_relative_to(folder) for folder in settings.excluded_folders)
