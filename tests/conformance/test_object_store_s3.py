@@ -1,20 +1,38 @@
 """What a tier in an S3 bucket promises beyond the common contract, against a real server."""
 
 import hashlib
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from repository.errors import AccessDenied, LocationInvalid, Locked, ObjectMissing, RepositoryError
+from repository.errors import (
+    AccessDenied,
+    ChecksumMismatch,
+    LocationInvalid,
+    Locked,
+    ObjectMissing,
+    RepositoryError,
+    Retry,
+    TierUnreachable,
+)
 from repository.tiers.location import open_tier, s3_options
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3 import S3ObjectStore
 from repository.tiers.s3_options import S3Credentials, credentials_from_environment
+from tests.support.fault_proxy import FaultProxy
 from tests.support.s3_server import S3Server
 
 IMPATIENT = RetryPolicy(budget_seconds=2.0, first_wait_seconds=0.02, longest_wait_seconds=0.2)
@@ -319,3 +337,56 @@ def test_s3_tier_is_loaded_without_its_library() -> None:
         "sys.exit(any(name.startswith(('boto', 'urllib3')) for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+# HTTPS
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate for 127.0.0.1 that nobody signed, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "wedsync tests")])
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "server.pem"
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + built.public_bytes(Encoding.PEM)
+    )
+    return path
+
+
+def test_s3_tier_over_https_trusts_the_given_authority_alone(s3_server: S3Server, tmp_path: Path) -> None:
+    """With the address's own authority everything works; without it the server is refused, with a hint, at once."""
+    path = certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(path)
+    with FaultProxy(s3_server.endpoint, tls=tls) as proxy:
+        address = f"s3://{s3_server.shared_bucket()}/https?endpoint={proxy.endpoint}&region=x"
+        credentials = credentials_from_environment(s3_server.environment)
+        store = open_tier(f"{address}&ca={path}", credentials=credentials, retry=IMPATIENT)
+        parts = [BODY[:96], BODY, BODY[:32], BODY * 20]
+        whole = b"".join(parts)
+        store.put("x", parts, sha256=digest(whole), if_absent=True)
+        assert store.get("x") == whole
+        assert store.get_range("x", -1000, 1000) == whole[-1000:]
+        with pytest.raises(ChecksumMismatch):
+            store.put("y", parts, sha256=digest(BODY))
+        assert store.head("y") is None
+        store.close()
+        stranger = open_tier(address, credentials=credentials, retry=RetryPolicy(budget_seconds=1000))
+        for call in (lambda: stranger.get("x"), lambda: stranger.put("z", b"1")):
+            with pytest.raises(TierUnreachable) as caught:
+                call()
+            assert caught.value.retry == Retry.AFTER_OPERATOR
+            assert "ca" in caught.value.hint
+        stranger.close()

@@ -8,6 +8,7 @@ order in which they were added; the first that fits is applied, and used up afte
 import asyncio
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable
@@ -95,13 +96,17 @@ class _Message:
 
 
 class FaultProxy:
-    """Use as a context manager; `endpoint` is where clients go instead of `upstream` (an http URL)."""
+    """Use as a context manager; `endpoint` is where clients go instead of `upstream` (an http URL).
 
-    def __init__(self, upstream: str) -> None:
+    With `tls` clients speak HTTPS with the proxy.
+    """
+
+    def __init__(self, upstream: str, *, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(upstream)
         assert parts.hostname is not None
         assert parts.port is not None
         self._upstream = (parts.hostname, parts.port)
+        self._tls = tls
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._seen: list[Seen] = []
@@ -125,7 +130,8 @@ class FaultProxy:
     def endpoint(self) -> str:
         """Where the proxy answers."""
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def add(self, fault: Fault) -> None:
         """Apply the fault to the requests that come from now on."""
@@ -155,7 +161,7 @@ class FaultProxy:
             return fault
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20, ssl=self._tls)
 
     async def _stop(self) -> None:
         assert self._server is not None

@@ -1,0 +1,114 @@
+"""What answers and failures of S3 mean."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    InvalidRegionError,
+    ParamValidationError,
+    ReadTimeoutError,
+    SSLError,
+)
+from urllib3.exceptions import ProtocolError
+
+from repository.errors import ChecksumMismatch, LocationInvalid, RepositoryError, Retry, TierUnreachable
+from repository.tiers.retry import TryAgain
+from repository.tiers.s3_errors import CredentialsExpired, PreconditionFailed, translated
+
+
+def answer(status: int, code: str, **headers: str) -> ClientError:
+    response: Any = {
+        "Error": {"Code": code},
+        "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers},
+    }
+    return ClientError(response, "PutObject")
+
+
+def meaning(error: Exception) -> Exception:
+    return translated(error, tier="vault", key="packs/x")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="http://x"),
+        ConnectTimeoutError(endpoint_url="http://x"),
+        ReadTimeoutError(endpoint_url="http://x"),
+        SSLError(endpoint_url="http://x", error="EOF occurred in violation of protocol"),
+        ProtocolError("broken"),
+        ConnectionResetError(),
+        OSError("gone"),
+        answer(500, "InternalError"),
+        answer(502, ""),
+        answer(503, "SlowDown"),
+        answer(0, ""),
+    ],
+    ids=repr,
+)
+def test_failures_of_network_and_server_are_tried_again(error: Exception) -> None:
+    """What may pass is tried again, and is an unreachable tier in the end."""
+    found = meaning(error)
+    assert isinstance(found, TryAgain)
+    assert isinstance(found.error, TierUnreachable)
+    assert found.error.retry == Retry.LATER
+    assert found.error.context["tier"] == "vault"
+    assert found.error.context["key"] == "packs/x"
+
+
+def test_certificate_that_is_not_trusted_is_for_the_operator() -> None:
+    """A wrong certificate does not get better by asking again."""
+    found = meaning(SSLError(endpoint_url="https://x", error="[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"))
+    assert isinstance(found, TierUnreachable)
+    assert found.retry == Retry.AFTER_OPERATOR
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ParamValidationError(report="Invalid bucket name"),
+        InvalidRegionError(region_name="!"),
+        ValueError("Invalid endpoint: x"),
+        answer(400, "InvalidArgument"),
+    ],
+    ids=repr,
+)
+def test_what_the_client_refuses_is_a_wrong_address(error: Exception) -> None:
+    """A request that the client or the server finds malformed is the address's fault."""
+    assert isinstance(meaning(error), LocationInvalid)
+
+
+def test_errors_name_no_secret_and_no_text_of_the_server() -> None:
+    """Of an answer only code and status are kept: its text may hold keys and names."""
+    error = answer(403, "SignatureDoesNotMatch")
+    error.response["Error"]["Message"] = "secret things"
+    found = meaning(error)
+    assert isinstance(found, RepositoryError)
+    assert "secret" not in f"{found} {found.context}"
+    assert found.context == {"tier": "vault", "key": "packs/x", "answer": "SignatureDoesNotMatch", "status": 403}
+
+
+@pytest.mark.parametrize(
+    ("stated", "seconds"), [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)]
+)
+def test_retry_after_is_read_where_it_is_a_number(stated: str, seconds: float) -> None:
+    """Seconds count; a date does not, the random wait is as good."""
+    for error in (answer(503, "SlowDown", **{"retry-after": stated}), answer(500, "X", **{"retry-after": stated})):
+        found = meaning(error)
+        assert isinstance(found, TryAgain)
+        assert found.at_least_seconds == seconds
+
+
+def test_damage_on_the_way_is_tried_again_and_named() -> None:
+    """A digest that the server finds wrong may be a bit that flipped on the way."""
+    found = meaning(answer(400, "BadDigest"))
+    assert isinstance(found, TryAgain)
+    assert isinstance(found.error, ChecksumMismatch)
+
+
+def test_conditions_and_expiry_have_answers_of_their_own() -> None:
+    """These two are for the tier itself to handle."""
+    assert isinstance(meaning(answer(412, "PreconditionFailed")), PreconditionFailed)
+    assert isinstance(meaning(answer(400, "ExpiredToken")), CredentialsExpired)
