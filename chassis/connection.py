@@ -18,6 +18,7 @@ from nats.js import JetStreamContext
 
 from chassis.health import Health
 from chassis.logging import describe
+from chassis.nats_client import QuickClient
 from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
@@ -58,7 +59,7 @@ class Connection:
         self._health = health
         self._seed_file = None if seed_file is None else Path(seed_file)
         self._start_seconds = start_seconds
-        self._client = Client()
+        self._client = QuickClient()
         self._js: JetStreamContext | None = None
         self._closed: asyncio.Future[BaseException] | None = None
         self._unauthorised = asyncio.Event()
