@@ -39,7 +39,7 @@ def install_steps(layout: Layout, secrets: Secrets) -> list[Step]:
         from chassis.topology import apply
 
         async with nats.topology_connection(layout) as client:
-            await apply(client.jetstream())
+            await apply(client.jetstream(), readers=nats.readers(layout))
 
     return [
         Step(name=DATABASE_STEP, run=make_database, needs=(postgres.NAME,)),

@@ -19,6 +19,9 @@ from deploy.stack.probes import nats_ready
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
+    from contracts.streams import ConsumerSpec
+    from deploy.nats.permissions import Identity
+
 NAME = "nats"
 _CONNECT_SECONDS = 5.0
 
@@ -56,14 +59,29 @@ def seed_file(layout: Layout, identity: str) -> Path:
     return layout.nats_seeds / f"{identity}.seed"
 
 
+def _identities(layout: Layout) -> "tuple[Identity, ...]":
+    """The platform's own, and those of the subscribers that the operator has registered."""
+    from deploy.nats.permissions import identities
+    from deploy.nats.subscribers import load_subscribers
+
+    return (*identities(), *(each.identity() for each in load_subscribers(layout.subscribers_file)))
+
+
+def readers(layout: Layout) -> "list[ConsumerSpec]":
+    """The consumers of the registered subscribers, for `chassis.topology.apply`."""
+    from deploy.nats.subscribers import load_subscribers
+
+    return [spec for each in load_subscribers(layout.subscribers_file) for spec in each.consumers()]
+
+
 def make_seeds(layout: Layout) -> dict[str, str]:
     """Make the missing nkeys; the public key of every identity by its name."""
     import nkeys
 
-    from deploy.nats.permissions import generate_keys, identities
+    from deploy.nats.permissions import generate_keys
 
     public: dict[str, str] = {}
-    for identity in identities():
+    for identity in _identities(layout):
         path = seed_file(layout, identity.name)
         if not path.exists():
             write_once(path, generate_keys().seed)
@@ -97,7 +115,6 @@ async def topology_connection(layout: Layout) -> "AsyncIterator[Client]":
 
 
 def _configure(layout: Layout) -> None:
-    from deploy.nats.permissions import identities
     from deploy.nats.server_config import ServerSettings, render
 
     public = make_seeds(layout)
@@ -107,7 +124,7 @@ def _configure(layout: Layout) -> None:
         store_dir=Path(),
         name=f"wedsync-{layout.remembered.instance[-12:]}",
     )
-    write_atomically(layout.nats_conf, render(settings, {public[each.name]: each for each in identities()}))
+    write_atomically(layout.nats_conf, render(settings, {public[each.name]: each for each in _identities(layout)}))
 
 
 def _program() -> Path:

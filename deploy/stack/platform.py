@@ -56,7 +56,12 @@ async def run_platform(
     say = _noting(layout, say)
     try:
         await _end_leftovers(layout, say)
-        secrets = prepare(layout)
+        try:
+            secrets = prepare(layout)
+        except OSError as error:
+            raise PlatformError(
+                errors.HOME_UNUSABLE, f"{layout.home} cannot be written to: {error.strerror or error}"
+            ) from error
         state = _new_state(layout)
         supervisor = Supervisor(
             units(layout, secrets), state=state, report=lambda now: write_state(layout.state_file, now), say=say

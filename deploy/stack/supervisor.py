@@ -9,6 +9,7 @@ happens is told in whole lines (`say`) and kept in a report for `status` (`deplo
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -60,6 +61,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._failure: PlatformError | None = None
         self._settled = asyncio.Event()
+        self._is_silent = False
         state.parts = [
             PartState(name=part.name, condition=Condition.WAITING, ports=dict(part.ports), log=str(part.log))
             for part in self._parts
@@ -127,41 +129,49 @@ class Supervisor:
     def _fail(self, name: str, error: PlatformError) -> None:
         if self._stopping.is_set() or self._failure is not None:
             return
-        self._failure = error
         self._say(f"{name:<18} failed: {error}")
-        self._settled.set()
+        if self._state.ready_seconds is None:
+            self._failure = error
+            self._settled.set()
+            return
+        # The platform is up: what is left of it goes on, and `status` shows what does not.
+        for part in self._parts:
+            if part.name == name:
+                self._change(part, Condition.FAILED, str(error))
 
     async def _keep(self, part: Part) -> None:
         """Start a part, wait for its end, start it anew."""
         pause, attempts = FIRST_PAUSE_SECONDS, 0
         while not self._stopping.is_set():
             begun = time.monotonic()
-            child = self._start(part)
-            watch = asyncio.create_task(self._watch(part, child, begun))
-            try:
-                code = await child.wait()
-            finally:
-                watch.cancel()
+            end, helps = await self._run_once(part, begun)
             if self._stopping.is_set():
                 return
             attempts += 1
-            self._ready_again_needed(part, code, attempts)
+            if not self._ready[part.name].is_set() and (attempts >= FIRST_ATTEMPTS or not helps):
+                raise self._refusal(part, f"{part.name} {end} before it was ready")
             if time.monotonic() - begun > SETTLED_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
-            state = self._state.part(part.name)
-            state.restarts += 1
-            reason = f"ended with {_exit_in_words(code)}; starts again in {pause:.1f} s"
+            self._state.part(part.name).restarts += 1
+            reason = f"{end}; starts again in {pause:.1f} s"
             self._say(f"{part.name:<18} {reason}")
             self._change(part, Condition.RESTARTING, reason)
             await asyncio.sleep(pause)
-            pause = LONGEST_PAUSE_SECONDS if code == EXIT_CONFIGURATION else min(pause * 2, LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS) if helps else LONGEST_PAUSE_SECONDS
 
-    def _ready_again_needed(self, part: Part, code: int, attempts: int) -> None:
-        """During the first start a part that ends again and again ends the start."""
-        if self._ready[part.name].is_set():
-            return
-        if attempts >= FIRST_ATTEMPTS or code == EXIT_CONFIGURATION:
-            raise self._refusal(part, f"{part.name} ended with {_exit_in_words(code)} before it was ready")
+    async def _run_once(self, part: Part, begun: float) -> tuple[str, bool]:
+        """Run a part from its start to its end: how it ended, and whether starting anew may help at once."""
+        try:
+            child = self._start(part)
+        except (OSError, PlatformError) as error:
+            # A full disk, say: its configuration cannot be written now, and can be later.
+            return f"cannot be started ({error})", True
+        watch = asyncio.create_task(self._watch(part, child, begun))
+        try:
+            code = await child.wait()
+        finally:
+            watch.cancel()
+        return f"ended with {_exit_in_words(code)}", code != EXIT_CONFIGURATION
 
     def _refusal(self, part: Part, message: str) -> PlatformError:
         tail = list(dict.fromkeys(last_lines(part.log, 3)))
@@ -169,7 +179,8 @@ class Supervisor:
         return PlatformError(errors.STACK_FAILED, f"{message}{last_words}", part=part.name, log=str(part.log))
 
     def _start(self, part: Part) -> Child:
-        rotate(part.log)
+        with contextlib.suppress(OSError):
+            rotate(part.log)
         child = self._children[part.name] = Child.start(part.launch())
         state = self._state.part(part.name)
         state.process = child.identity
@@ -242,7 +253,18 @@ class Supervisor:
         state.condition, state.reason = condition, reason
         if self._state.condition in (Condition.READY, Condition.DEGRADED):
             self._state.condition = self._overall()
-        self._report(self._state)
+        self._tell_report()
+
+    def _tell_report(self) -> None:
+        try:
+            self._report(self._state)
+        except OSError as error:
+            # On a full disk the report grows old, but the parts are looked after all the same.
+            if not self._is_silent:
+                self._say(f"the report cannot be written: {error.strerror}")
+            self._is_silent = True
+        else:
+            self._is_silent = False
 
     def _overall(self) -> Condition:
         """How the platform is once it was started."""
@@ -251,7 +273,7 @@ class Supervisor:
 
     def _change_all(self, condition: Condition) -> None:
         self._state.condition = condition
-        self._report(self._state)
+        self._tell_report()
 
     async def _stop_all(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         self._stopping.set()

@@ -36,6 +36,8 @@ class Workbench:
     reports: list[Condition] = field(default_factory=list)
     state: StackState | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    supervisor: Supervisor | None = None
+    take_report: Callable[[StackState], None] | None = None
 
     def part(self, name: str, program: str, *, ready: Path | None = None, **more: Any) -> Part:
         """A part that is ready once the file `ready` is there; at once where none is named."""
@@ -75,8 +77,10 @@ class Workbench:
         self.state = StackState(
             home=str(self.folder), supervisor=own, condition=Condition.STARTING, started=SystemClock().now()
         )
-        supervisor = Supervisor(units, state=self.state, report=self._take_report, say=self.said.append)
-        await supervisor.run(self.stop, started=started)
+        self.supervisor = Supervisor(
+            units, state=self.state, report=self.take_report or self._take_report, say=self.said.append
+        )
+        await self.supervisor.run(self.stop, started=started)
 
     def _take_report(self, state: StackState) -> None:
         write_state(self.folder / "stack.json", state)

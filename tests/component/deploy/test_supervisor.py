@@ -1,19 +1,23 @@
 """The supervisor with real processes: order, restart, hang, stop, and the death of the supervisor itself."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_launch
 
 from contracts.errors import STACK_FAILED, PlatformError
 from deploy.stack import supervisor as supervisor_module
+from deploy.stack.child import Launch
 from deploy.stack.part import Part, Step
 from deploy.stack.probes import Grade, Trouble
 from deploy.stack.process_identity import ProcessIdentity
-from deploy.stack.state import Condition
+from deploy.stack.state import Condition, StackState
 from tests.component.deploy.conftest import Workbench
 from tests.support.eventually import eventually
 
@@ -269,3 +273,73 @@ def _rotate_at_10_kb(path: Path) -> bool:
     from deploy.stack.logs import rotate
 
     return rotate(path, max_bytes=10_000, kept=3)
+
+
+async def test_part_that_cannot_be_started_is_tried_again(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full for a while costs pauses, and neither the part nor the others."""
+    part = workbench.waiting_part("service")
+    fails = [OSError(28, "No space left on device"), PlatformError(STACK_FAILED, "cannot be configured")]
+    is_full = False
+
+    def launch() -> Launch:
+        if is_full and fails:
+            raise fails.pop()
+        return part.launch()
+
+    async with workbench.running([replace(part, launch=launch)]):
+        await eventually(lambda: workbench.pid("service"))
+        first, is_full = workbench.pid("service"), True
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: workbench.pid("service") != first)
+        assert workbench.part_state("service").restarts == 3
+    assert any("cannot be started ([Errno 28] No space left on device)" in line for line in workbench.said)
+
+
+async def test_start_fails_when_a_part_cannot_be_started_at_all(workbench: Workbench) -> None:
+    """A program that is not there ends the start after a few attempts."""
+    part = workbench.waiting_part("service")
+
+    def launch() -> Launch:
+        return replace_launch(part.launch(), argv=("/no/such/program",))
+
+    with pytest.raises(PlatformError, match=r"service cannot be started .*No such file"):
+        await workbench.run([replace(part, launch=launch)])
+
+
+async def test_report_that_cannot_be_written_stops_nothing(workbench: Workbench) -> None:
+    """While the disk is full the report grows old; parts are looked after, and the report is written again later."""
+    is_full = True
+    written: list[Condition] = []
+
+    def report(state: StackState) -> None:
+        if is_full:
+            raise OSError(28, "No space left on device")
+        written.append(state.condition)
+
+    workbench.take_report = report
+    async with workbench.running([workbench.waiting_part("service")]):
+        await eventually(lambda: workbench.pid("service"))
+        first = workbench.pid("service")
+        is_full = False
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: workbench.pid("service") != first)
+        assert written
+    assert len([line for line in workbench.said if "report cannot be written" in line]) == 1
+
+
+async def test_kill_ends_every_part_at_once(workbench: Workbench) -> None:
+    """A second Ctrl-C does not wait for parts that do not stop."""
+    flag = workbench.folder / "stubborn.up"
+    program = (
+        "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"pathlib.Path({str(flag)!r}).touch(); time.sleep(600)"
+    )
+    async with workbench.running([workbench.part("stubborn", program, ready=flag, stop_seconds=60.0)]) as task:
+        await eventually(lambda: workbench.pid("stubborn"))
+        workbench.stop.set()
+        await eventually(lambda: workbench.part_state("stubborn").condition is Condition.STOPPING)
+        assert workbench.supervisor is not None
+        workbench.supervisor.kill()
+        await asyncio.wait_for(task, 10)
