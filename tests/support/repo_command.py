@@ -26,17 +26,18 @@ class Done:
 
 
 class RepoCommand:
-    """A repository below `folder`: a key file and tiers in folders, used through the command line."""
+    """A repository below `folder`: a key file and tiers in folders (paths below it), used through the command line."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], tiers: tuple[str, ...] = ("a", "b")) -> None:
         self.folder = folder
         self.key_file = folder / "key"
-        self.tiers = [(folder / name).as_uri() for name in tiers]
+        self._folders = {Path(name).name: folder / name for name in tiers}
+        self.tiers = [path.as_uri() for path in self._folders.values()]
         self._capsys = capsys
 
     def tier(self, name: str) -> Path:
-        """The folder of a tier."""
-        return self.folder / name
+        """The folder of a tier, by the tier's name."""
+        return self._folders[name]
 
     def run(self, *words: str | Path, tiers: list[str] | None = None) -> Done:
         """One command on all tiers (or these)."""

@@ -1,0 +1,187 @@
+"""What the command line says and does when something is wrong: with files, tiers, objects and histories."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cli.exit_codes import ExitCode
+from tests.support.file_trees import differences, make_everything, seen
+from tests.support.repo_command import RepoCommand
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder with one of everything."""
+    folder = tmp_path / "source"
+    make_everything(folder)
+    return folder
+
+
+@pytest.fixture
+def repo(tmp_path: Path, capsys: pytest.CaptureFixture[str], source: Path) -> RepoCommand:
+    """A repository on two tiers with one snapshot."""
+    command = RepoCommand(tmp_path, capsys, tiers=("disk a/a", "disk b/b"))
+    command.json("init")
+    command.json("backup", source)
+    return command
+
+
+def out_of_the_way(repo: RepoCommand, tier: str) -> None:
+    """Make a tier unreachable: where its disk was mounted there is a file."""
+    disk = repo.tier(tier).parent
+    disk.rename(disk.with_name(f"{disk.name} aside"))
+    disk.write_text("no folder")
+
+
+def packs_by_size(tier: Path) -> list[Path]:
+    """The packs of a tier, the smallest (the tree's) first."""
+    return sorted(
+        (path for path in (tier / "packs").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
+
+
+def damage(path: Path) -> None:
+    """Flip a byte in the first frame."""
+    body = bytearray(path.read_bytes())
+    body[140] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(body)
+
+
+def test_backup_is_incomplete_when_a_file_cannot_be_read(repo: RepoCommand) -> None:
+    """The snapshot is there, the file is named, the exit code says so, for people and for machines."""
+    unreadable = "/proc/self/mem"  # a file that nobody can read from its start, not even root
+    done = repo.run("backup", unreadable)
+    assert done.code == ExitCode.INCOMPLETE
+    assert "1 unreadable" in done.err
+    assert "mem: unreadable EIO" in done.err
+    told = repo.run("backup", unreadable, "--json")
+    assert told.code == ExitCode.INCOMPLETE
+    (error,) = told.document["file_errors"]
+    assert (error["path"], error["reason"], error["is_loss"]) == ("mem", "unreadable", True)
+
+
+def test_backup_says_that_a_required_tier_lacks_the_snapshot(repo: RepoCommand, source: Path) -> None:
+    """A required tier that cannot be written to is named; the exit code is not 0."""
+    out_of_the_way(repo, "b")
+    done = repo.run("backup", source, "--require", "b")
+    assert done.code != ExitCode.OK
+    assert "b" in done.out + done.err
+
+
+def test_backup_of_a_source_that_is_not_there_makes_no_snapshot(repo: RepoCommand, tmp_path: Path) -> None:
+    """A mistyped path is an error, not an empty backup."""
+    assert repo.run("backup", tmp_path / "nowhere").code == ExitCode.NOT_FOUND
+    assert len(repo.json("snapshots")["snapshots"]) == 1
+
+
+def test_commands_work_with_the_tiers_that_answer(repo: RepoCommand, source: Path, tmp_path: Path) -> None:
+    """One dead tier is named on standard error and stops nothing."""
+    out_of_the_way(repo, "a")
+    done = repo.run("restore", "latest", "--target", tmp_path / "out")
+    assert done.code == ExitCode.OK
+    assert "tier a is unreachable" in done.err
+    assert not differences(seen(source), seen(tmp_path / "out"))
+    checked = repo.run("check")
+    assert checked.code == ExitCode.DEGRADED
+    assert "DAMAGE on a: tier" in checked.out
+
+
+def test_nothing_answers(repo: RepoCommand) -> None:
+    """With no tier left the exit code says: later, perhaps."""
+    out_of_the_way(repo, "a")
+    out_of_the_way(repo, "b")
+    done = repo.run("snapshots")
+    assert done.code == ExitCode.UNAVAILABLE
+    assert "  a: unreachable" in done.err
+    assert "  b: unreachable" in done.err
+
+
+def test_listing_goes_on_where_a_page_is_damaged(repo: RepoCommand) -> None:
+    """`ls`, `find` and `diff` show what can be read, name what cannot, and end with 5."""
+    for url, tier in zip(repo.tiers, ("a", "b"), strict=True):
+        assert repo.run("ls", "latest", tiers=[url]).code == ExitCode.OK
+        damage(packs_by_size(repo.tier(tier))[0])
+        done = repo.run("ls", "latest", "-r", tiers=[url])
+        assert done.code == ExitCode.DAMAGED, done
+    assert repo.run("ls", "latest", "-r").code == ExitCode.DAMAGED
+
+
+def test_catch_up_helps_the_others_when_one_tier_is_away(repo: RepoCommand, source: Path, tmp_path: Path) -> None:
+    """A new tier is filled although another one does not answer, and the exit code tells."""
+    out_of_the_way(repo, "b")
+    every = [*repo.tiers, (tmp_path / "c").as_uri()]
+    done = repo.run("catch-up", tiers=every)
+    assert done.code == ExitCode.DEGRADED
+    assert "b: not caught up" in done.out
+    assert "c: " in done.out
+    document = repo.run("catch-up", "--json", tiers=every).document
+    assert document["failed"].keys() == {"b"}
+    assert document["tiers"]["c"]["lost_packs"] == []
+
+
+def test_catch_up_names_what_nobody_has_any_more(repo: RepoCommand, tmp_path: Path) -> None:
+    """A pack that no tier has whole is named, the snapshot that needs it is left out, exit code 5."""
+    lost = packs_by_size(repo.tier("a"))[-1]
+    damage(lost)
+    tiers = [repo.tiers[0], (tmp_path / "c").as_uri()]
+    done = repo.run("catch-up", tiers=tiers)
+    assert done.code == ExitCode.DAMAGED
+    assert f"no tier has pack {lost.name} whole" in done.out
+    assert "was left out" in done.out
+
+
+def test_catch_up_of_a_single_tier_has_nothing_to_copy_from(repo: RepoCommand) -> None:
+    """One tier alone cannot catch up, and is told why."""
+    done = repo.run("catch-up", tiers=repo.tiers[:1])
+    assert done.code == ExitCode.UNAVAILABLE
+    assert "no other tier to copy from" in done.out
+
+
+def test_rebuild_index_names_packs_that_cannot_be_read(repo: RepoCommand) -> None:
+    """The index lists what can be read; what cannot is named, exit code 5."""
+    pack = packs_by_size(repo.tier("a"))[-1]
+    pack.chmod(0o600)
+    os.truncate(pack, pack.stat().st_size - 10)
+    done = repo.run("rebuild-index", "--only", "a")
+    assert done.code == ExitCode.DAMAGED
+    assert f"cannot be read: {pack.name}" in done.out
+    document = repo.run("rebuild-index", "--only", "a", "--json").document
+    assert document["tiers"]["a"]["damaged_packs"] == [pack.name]
+
+
+def test_rolled_back_tier_is_not_written_until_an_operator_accepts_it(repo: RepoCommand, source: Path) -> None:
+    """A tier that went back to yesterday's state is told apart; with --accept-history it catches up."""
+    yesterday = shutil.copytree(repo.tier("b"), repo.folder / "b yesterday")
+    (source / "new").write_text("today")
+    repo.json("backup", source)
+    repo.json("backup", source)
+    shutil.rmtree(repo.tier("b"))
+    yesterday.rename(repo.tier("b"))
+    checked = repo.run("check")
+    assert checked.code == ExitCode.DAMAGED
+    assert "replayed" in checked.out
+    left_out = repo.run("repair")
+    assert left_out.code == ExitCode.DEGRADED
+    assert "b: left out, replayed" in left_out.out
+    assert repo.run("repair", "--accept-history", "b").code == ExitCode.OK
+    assert repo.run("catch-up").code == ExitCode.OK
+    assert repo.run("check", "--read-data").code == ExitCode.OK
+
+
+def test_restore_goes_on_where_it_was_interrupted(repo: RepoCommand, source: Path, tmp_path: Path) -> None:
+    """Files that an interrupted restore finished are not read again; restored beside others, they get other names."""
+    document = repo.json("restore", "latest", "--target", tmp_path / "out")
+    assert document["is_whole"]
+    beside = repo.json("restore", "latest", "--target", tmp_path / "out", "--on-conflict", "rename")
+    assert beside["renamed"] > 0
+    assert repo.run("restore", "latest", "--target", tmp_path / "out", "--on-conflict", "overwrite").code == ExitCode.OK
+
+
+def test_restore_reads_from_the_tier_that_is_asked_for(repo: RepoCommand, tmp_path: Path) -> None:
+    """--from names the tier; an unknown one is refused."""
+    document = repo.json("restore", "latest", "--target", tmp_path / "out", "--from", "b", "--verify", "--no-sparse")
+    assert document["bytes_by_tier"].keys() == {"b"}
+    assert repo.run("restore", "latest", "--target", tmp_path / "x", "--from", "c").code == ExitCode.UNAVAILABLE

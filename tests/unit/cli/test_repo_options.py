@@ -1,0 +1,88 @@
+"""What `repo` takes on its command line, and what it refuses."""
+
+import argparse
+
+import pytest
+
+from cli import repo
+from cli.repo_session import split_name
+
+COMMON = ["--key-file", "k", "--tier", "file:///a"]
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    """The options of one command line."""
+    parser = argparse.ArgumentParser()
+    repo.configure(parser)
+    return parser.parse_args([words[0], *COMMON, *words[1:]])
+
+
+@pytest.mark.parametrize(
+    ("words", "percent"),
+    [
+        (["check"], 0.0),
+        (["check", "--read-data"], 100.0),
+        (["check", "--read-data", "5"], 5.0),
+        (["repair", "--read-data", "2.5%"], 2.5),
+    ],
+)
+def test_read_data_takes_a_share_or_all(words: list[str], percent: float) -> None:
+    """Without the option nothing is read, without a number all."""
+    assert parsed(*words).read_data == percent
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "--read-data", "0"],
+        ["check", "--read-data", "101"],
+        ["check", "--read-data", "half"],
+        ["check", "--read-data", "nan"],
+        ["backup", "--memory", "0", "p"],
+        ["backup", "--lock-days", "-1", "p"],
+        ["backup", "--memory", "²", "p"],
+        ["backup"],
+        ["restore", "latest"],
+        ["restore", "latest", "--target", "t", "--on-conflict", "maybe"],
+        ["diff", "latest"],
+        ["backup", "--par", "p"],
+    ],
+)
+def test_option_that_makes_no_sense_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong value or a missing word ends with usage, before anything is opened; options are never guessed."""
+    with pytest.raises(SystemExit) as exit_info:
+        parsed(*words)
+    assert exit_info.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("left_out", ["--key-file", "--tier"])
+def test_key_and_tier_are_needed_by_every_sub_command(left_out: str) -> None:
+    """There is no default for either: a command never works on a repository that was not meant."""
+    parser = argparse.ArgumentParser()
+    repo.configure(parser)
+    place = COMMON.index(left_out)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["snapshots", *COMMON[:place], *COMMON[place + 2 :]])
+
+
+def test_every_sub_command_of_the_manual_is_there() -> None:
+    """The twelve that are promised."""
+    promised = "init backup snapshots ls find diff restore check repair catch-up rebuild-index stats"
+    assert list(repo._SUBCOMMANDS) == promised.split()
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("file:///a", (None, "file:///a")),
+        ("local=file:///a=b", ("local", "file:///a=b")),
+        ("s3://bucket/p?endpoint=http://x", (None, "s3://bucket/p?endpoint=http://x")),
+        ("eu-1=s3://bucket/p?endpoint=http://x", ("eu-1", "s3://bucket/p?endpoint=http://x")),
+        ("=file:///a", (None, "=file:///a")),
+        ("a b=file:///a", (None, "a b=file:///a")),
+    ],
+)
+def test_tier_can_be_given_a_name(address: str, parts: tuple[str | None, str]) -> None:
+    """NAME=URL names a tier; an equals sign further on is part of the address."""
+    assert split_name(address) == parts
