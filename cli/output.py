@@ -1,8 +1,8 @@
 """How commands speak: sizes, times and columns for people, one JSON document for machines, names that cannot do harm.
 
 A file's name may hold any byte but a slash and zero, escape sequences of a terminal included: `shown` writes
-what is not printable as a backslash, an x and two hexadecimal digits. In JSON a name is such a string too; where it is not the name's exact
-text, a second field with `_bytes` at the end of its name gives the bytes in base64.
+what is not printable as a backslash, an x and two hexadecimal digits. In JSON a name is such a string too; where
+it is not the name's exact text, a second field with `_bytes` at the end of its name gives the bytes in base64.
 """
 
 import base64
