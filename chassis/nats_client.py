@@ -16,7 +16,13 @@ class QuickClient(Client):
         headers: dict[str, str] = {}
         for line in raw.decode("utf-8", "replace").split("\r\n"):
             name, colon, value = line.partition(":")
-            name = name.strip()
-            if colon and name.isascii() and not any(blank in name for blank in " \t\n\v\f"):
-                headers[name] = value.strip()
-        return headers
+            if colon:
+                headers[name.strip()] = value.strip()
+        if _is_clean("".join(headers)):
+            return headers
+        return {name: value for name, value in headers.items() if _is_clean(name)}
+
+
+def _is_clean(names: str) -> bool:
+    """Whether names are ASCII without blanks; asked once for all of them, which is nearly always the answer."""
+    return names.isascii() and len(names.split()) < 2
