@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repository import format as layouts
 from repository.errors import Damaged, LimitExceeded, RepositoryError, UnsupportedFormat
 from repository.format import (
     CHUNK_LENGTH_MAX,
@@ -114,6 +115,40 @@ def test_layouts_are_the_ones_of_the_specification() -> None:
     assert footer_associated_data(b"a", b"b") == b"ab"
     assert pack_object_key(b"\xab" * 32) == "packs/ab/" + "ab" * 32
     assert chunks_digest(b"").hex() == "af1349b9f5f9a1a6a0404dea36dcc949"  # BLAKE3 of nothing
+
+
+def test_numbers_are_the_ones_of_the_specification() -> None:
+    """Lengths, limits and codes of format 1 never change."""
+    lengths = {name: getattr(layouts, name) for name in dir(layouts) if name.endswith(("_LENGTH", "_MAX", "_VERSION"))}
+    del lengths["SHARED_FRAME_LENGTH_MAX"]  # a choice of the writer
+    assert lengths == {
+        "CHUNKS_PER_FRAME_MAX": 65_535,
+        "CHUNK_LENGTH_MAX": 16 * 1024 * 1024,
+        "FOOTER_FRAME_LENGTH": 36,
+        "FOOTER_PREFIX_LENGTH": 8,
+        "FORMAT_VERSION": 1,
+        "FRAME_HEADER_LENGTH": 32,
+        "ID_LENGTH": 32,
+        "KEY_ID_LENGTH": 16,
+        "NONCE_LENGTH": 12,
+        "PACK_HEADER_LENGTH": 96,
+        "PACK_LENGTH_MAX": 1024 * 1024 * 1024,
+        "REPOSITORY_ID_LENGTH": 16,
+        "SALT_LENGTH": 32,
+        "TAG_LENGTH": 16,
+        "TRAILER_LENGTH": 24,
+    }
+    assert {purpose.name: purpose.value for purpose in Purpose} == {"FRAME": 1, "FOOTER": 2, "OBJECT": 3}
+    assert {kind.name: kind.value for kind in PackKind} == {"DATA": 0, "TREE": 1}
+    classes = {each.name: each.value for each in ContentClass}
+    assert classes == {"GENERIC": 0, "PHOTO": 1, "TEXT": 2, "DOCUMENT": 3, "TREE": 4}
+    assert {each.name: each.value for each in Compression} == {"NONE": 0, "ZSTD": 1}
+
+
+def test_longest_chunk_and_shortest_frame_are_taken() -> None:
+    """The limits themselves are within."""
+    header = FrameHeader(0, CHUNK_LENGTH_MAX, 16, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
+    assert decode_frame_header(encode_frame_header(header)) == header
 
 
 def test_frame_entry_lists_its_chunks() -> None:
