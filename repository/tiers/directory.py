@@ -33,7 +33,16 @@ from repository.errors import (
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.tiers.disk import Disk, LocalDisk, locked_by_us
 from repository.tiers.folder_sync import FolderSync
-from repository.tiers.port import Body, Capabilities, ObjectInfo, ObjectStore, buffers_of, checked_key, checked_prefix
+from repository.tiers.port import (
+    Body,
+    Capabilities,
+    KnownCapabilities,
+    ObjectInfo,
+    ObjectStore,
+    buffers_of,
+    checked_key,
+    checked_prefix,
+)
 
 _TEMPORARY = ".tmp-"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,7 +85,7 @@ class DirectoryObjectStore:
     @property
     def capabilities(self) -> Capabilities:
         """Files can be mapped; nothing is locked, nothing overwritten is kept."""
-        return Capabilities(local=True)
+        return KnownCapabilities(local=True)
 
     def put(
         self,

@@ -11,7 +11,16 @@ from datetime import UTC, datetime, timedelta
 
 from repository.errors import AlreadyExists, ChecksumMismatch, Locked, ObjectMissing, TierFull, Truncated
 from repository.ports import SYSTEM_CLOCK, Clock
-from repository.tiers.port import Body, Capabilities, ObjectInfo, ObjectStore, buffers_of, checked_key, checked_prefix
+from repository.tiers.port import (
+    Body,
+    Capabilities,
+    KnownCapabilities,
+    ObjectInfo,
+    ObjectStore,
+    buffers_of,
+    checked_key,
+    checked_prefix,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,7 +41,7 @@ class MemoryObjectStore:
         self._name = name
         self._objects = dict(objects or {})
         self._locked_until: dict[str, datetime] = {}
-        self._capabilities = Capabilities(locks=locks)
+        self._capabilities = KnownCapabilities(locks=locks)
         self._capacity = capacity_bytes
         self._stored = sum(len(body) for body in self._objects.values())
         self._clock = clock

@@ -80,20 +80,36 @@ class ObjectInfo:
     lock_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a store can do beyond the port's minimum.
-
-    `locks`: `lock_until` and `extend_lock` are enforced by the store (object lock). Where it is False
-    both are accepted and have no effect.
-    `versions`: an overwritten or deleted object is still there; reads find the newest version that is
-    not a delete marker, and `originals` gives a view in which nothing was overwritten.
-    `local`: `local_path` gives paths.
+class Capabilities(Protocol):
+    """What a store can do beyond the port's minimum. `local` is known at once; the others may ask the store
+    the first time, and raise its errors.
     """
 
+    @property
+    def local(self) -> bool:
+        """`local_path` gives paths."""
+        ...
+
+    @property
+    def locks(self) -> bool:
+        """`lock_until` and `extend_lock` are enforced. Where it is False both are accepted without effect."""
+        ...
+
+    @property
+    def versions(self) -> bool:
+        """What was overwritten or deleted is still there: reads find the newest version that is no delete
+        marker, and `originals` gives a view in which nothing was overwritten.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCapabilities:
+    """Capabilities that nobody has to be asked for."""
+
+    local: bool = False
     locks: bool = False
     versions: bool = False
-    local: bool = False
 
 
 class ObjectStore(Protocol):
@@ -106,7 +122,7 @@ class ObjectStore(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this store can do. May ask the store the first time; later calls are free."""
+        """What this store can do."""
         ...
 
     def put(

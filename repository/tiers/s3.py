@@ -43,8 +43,26 @@ class S3ObjectStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the bucket can do; asked at the first time. What must not be known counts as absent."""
-        return Capabilities(locks=self._locks() is True, versions=self._versions.are_kept)
+        """What the bucket can do. What these credentials must not know counts as absent."""
+        return S3Capabilities(self)
+
+    def has_locks(self) -> bool | None:
+        """Whether the bucket has object lock; asked once. None where these credentials must not know."""
+        if not self._is_asked_for_locks:
+            bucket = self._options.bucket
+            try:
+                answer = self._connection.call(lambda client: client.get_object_lock_configuration(Bucket=bucket))
+                self._has_locks = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+            except (ObjectMissing, LocationInvalid):
+                self._has_locks = False  # no configuration, or a server that knows no locks
+            except AccessDenied:
+                self._has_locks = None
+            self._is_asked_for_locks = True
+        return self._has_locks
+
+    def keeps_versions(self) -> bool:
+        """Whether the bucket keeps versions; asked once. False where these credentials must not know."""
+        return self._versions.are_kept
 
     def put(
         self,
@@ -70,7 +88,7 @@ class S3ObjectStore:
             request["IfNoneMatch"] = "*"
         if self._options.storage_class:
             request["StorageClass"] = self._options.storage_class
-        if lock_until is not None and self._locks() is not False:
+        if lock_until is not None and self.has_locks() is not False:
             request["ObjectLockMode"] = self._options.lock_mode
             request["ObjectLockRetainUntilDate"] = _whole_second(lock_until)
 
@@ -119,7 +137,7 @@ class S3ObjectStore:
             full_after = ""
         listed = (
             self._newest_of(full_prefix, full_after)
-            if self._versions.are_kept
+            if self.keeps_versions()
             else self._present(full_prefix, full_after)
         )
         for full_key, size in listed:
@@ -128,7 +146,7 @@ class S3ObjectStore:
     def delete(self, key: str) -> None:
         """Remove the object, with every version of it; see the port."""
         full_key = self._full(key)
-        versions: list[Version | None] = [*self._versions.of(full_key)] if self._versions.are_kept else [None]
+        versions: list[Version | None] = [*self._versions.of(full_key)] if self.keeps_versions() else [None]
         for version in versions:
             try:
                 self._delete_version(key, full_key, version)
@@ -139,7 +157,7 @@ class S3ObjectStore:
     def extend_lock(self, key: str, until: datetime) -> None:
         """Lock the object for longer; see the port."""
         full_key = self._full(key)
-        if self._locks() is False:
+        if self.has_locks() is False:
             return
         found = self._head(full_key)
         if found is None:
@@ -169,7 +187,7 @@ class S3ObjectStore:
         """A view of the objects as they were first written, where the bucket keeps versions."""
         from repository.tiers.s3_originals import S3Originals
 
-        return S3Originals(self._options, connection=self._connection) if self._versions.are_kept else None
+        return S3Originals(self._options, connection=self._connection) if self.keeps_versions() else None
 
     def close(self) -> None:
         """Give back the connections."""
@@ -205,7 +223,7 @@ class S3ObjectStore:
 
     def _refuse_if_locked(self, key: str, full_key: str, version: Version | None) -> None:
         """Raise `Locked` when a lock is why the server refuses to delete."""
-        if self._locks() is False:
+        if self.has_locks() is False:
             return
         found = self._versions.head(full_key, version.version_id if version else None)
         until = lock_of(found)
@@ -213,20 +231,6 @@ class S3ObjectStore:
             raise Locked("the object is under legal hold", tier=self.name, key=key)
         if until is not None and until > self.now():
             raise Locked("the object is locked", tier=self.name, key=key, until=until.isoformat())
-
-    def _locks(self) -> bool | None:
-        """Whether the bucket has object lock; asked once. None where these credentials must not know."""
-        if not self._is_asked_for_locks:
-            bucket = self._options.bucket
-            try:
-                answer = self._connection.call(lambda client: client.get_object_lock_configuration(Bucket=bucket))
-                self._has_locks = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
-            except (ObjectMissing, LocationInvalid):
-                self._has_locks = False  # no configuration, or a server that knows no locks
-            except AccessDenied:
-                self._has_locks = None
-            self._is_asked_for_locks = True
-        return self._has_locks
 
     # Reading
 
@@ -240,7 +244,7 @@ class S3ObjectStore:
         try:
             return self._connection.call(attempt, key)
         except ObjectMissing:
-            hidden = self._versions.newest(full_key) if self._versions.are_kept else None
+            hidden = self._versions.newest(full_key) if self.keeps_versions() else None
             if hidden is None:
                 raise
             download.of_version(hidden.version_id)
@@ -258,7 +262,7 @@ class S3ObjectStore:
         try:
             return self._versions.head(full_key)
         except ObjectMissing:
-            hidden = self._versions.newest(full_key) if self._versions.are_kept else None
+            hidden = self._versions.newest(full_key) if self.keeps_versions() else None
             return None if hidden is None else self._versions.head(full_key, hidden.version_id)
 
     def _present(self, full_prefix: str, full_after: str) -> Iterator[tuple[str, int]]:
@@ -288,6 +292,25 @@ class S3ObjectStore:
 
     def _missing(self, key: str) -> ObjectMissing:
         return ObjectMissing("no object of this key", tier=self.name, key=key)
+
+
+class S3Capabilities:
+    """What a bucket can do; asked for when somebody wants to know."""
+
+    local = False
+
+    def __init__(self, store: S3ObjectStore) -> None:
+        self._store = store
+
+    @property
+    def locks(self) -> bool:
+        """Whether the bucket has object lock."""
+        return self._store.has_locks() is True
+
+    @property
+    def versions(self) -> bool:
+        """Whether the bucket keeps versions."""
+        return self._store.keeps_versions()
 
 
 def _digest(buffers: Sequence[memoryview]) -> bytes:

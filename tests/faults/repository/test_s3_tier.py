@@ -322,3 +322,16 @@ def test_s3_tier_deletes_and_lists_in_spite_of(tiers: Tiers, proxy: FaultProxy) 
     proxy.add(Fault("lost-ack", "DELETE"))
     other.delete("y")
     assert other.head("y") is None
+
+
+def test_s3_tier_knows_without_asking_that_it_is_not_local(tiers: Tiers, proxy: FaultProxy) -> None:
+    """A restore sorts its tiers by nearness: a dead one among them must not end it."""
+    store = tiers.open("nearness", budget_seconds=0.2)
+    proxy.add(Fault("refuse", times=None))
+    assert store.capabilities.local is False
+    assert proxy.seen() == []
+    for ask in (lambda: store.capabilities.locks, lambda: store.capabilities.versions):
+        with pytest.raises(TierUnreachable):
+            ask()
+    proxy.clear()
+    assert (store.capabilities.locks, store.capabilities.versions) == (False, False)
