@@ -29,12 +29,12 @@ _REFUSAL = re.compile(r"permissions violation for (publish|subscription) to \"?(
 _UNAUTHORISED = "authorization violation"
 _RECONNECT_WAIT_SECONDS = 0.25
 _PING_SECONDS = 20
-_DRAIN_SECONDS = 5
+_FLUSH_SECONDS = 2
 _JETSTREAM_SECONDS = 5.0
 
 
 class Connection:
-    """A part (see `chassis.runtime`): connects on start, drains on stop, and is shared by all that speak to NATS.
+    """A part (see `chassis.runtime`): connects on start, closes on stop, and is shared by all that speak to NATS.
 
     `url`: one or more NATS URLs, comma separated. `identity`: the name of the NATS identity; it decides
     the inbox prefix `_INBOX_<identity>`. `seed_file`: file with the identity's nkey seed, None where the
@@ -97,7 +97,6 @@ class Connection:
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_SECONDS,
                 max_outstanding_pings=2,
-                drain_timeout=_DRAIN_SECONDS,
                 error_cb=self._on_error,
                 disconnected_cb=self._on_disconnected,
                 reconnected_cb=self._on_reconnected,
@@ -141,12 +140,13 @@ class Connection:
     async def stop(self) -> None:
         """Flush what was published, and close. While the server is away there is nothing to be flushed to."""
         self._stopping = True
-        # nats-py lets the broken socket's error out of its own close.
+        # Not nats-py's drain, which waits for pull subscriptions whose messages nobody takes any more. Its close
+        # lets the broken socket's error out.
         with contextlib.suppress(nats.errors.Error, OSError):
             if self._client.is_connected:
-                await self._client.drain()
-            elif not self._client.is_closed:
-                await self._client.close()
+                await self._client.flush(_FLUSH_SECONDS)
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._client.close()
         self._metrics.connected.set(0)
 
     async def check(self) -> PlatformError | str | None:

@@ -163,9 +163,12 @@ async def apply(
     streams: Sequence[StreamSpec] = STREAMS,
     consumers: Sequence[ConsumerSpec] = CONSUMERS,
     *,
+    readers: Sequence[ConsumerSpec] = (),
     replicas: int = 1,
 ) -> list[Change]:
     """Make the server equal to the declaration, as the topology identity; what was changed, in order.
+
+    `readers`: consumers of other services, which have no dead letters here and so get no replays.
 
     Raises PlatformError TOPOLOGY_DRIFT where the server refuses a change (the storage of a stream cannot be
     changed), UNAVAILABLE where it does not answer.
@@ -187,7 +190,7 @@ async def apply(
         elif _differences(what, declared, vars(actual.config)) or actual.config.num_replicas != replicas:
             await _done(what, js.update_stream(config))
             changes.append(Change(what, "updated"))
-    for spec in _with_replays(consumers):
+    for spec in (*_with_replays(consumers), *readers):
         declared = consumer_config(spec)
         what = f"consumer {spec.durable_name}"
         info = await _found(js.consumer_info(spec.stream, spec.durable_name))

@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
 async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: bool, seconds: float) -> int:
     from chassis.outbox import request_refill
     from chassis.topology import apply
-    from deploy.stack.nats import topology_connection
+    from deploy.stack.nats import readers, topology_connection
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
 
     async with topology_connection(layout) as client:
-        for change in await apply(client.jetstream()):
+        for change in await apply(client.jetstream(), readers=readers(layout)):
             print(f"{change.action} {change.what}")
     dsn = admin_dsn(layout, read_secrets(layout))
     for service in services:

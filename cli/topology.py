@@ -40,7 +40,7 @@ def _show() -> int:
     from contracts.streams import CONSUMERS, STREAMS
 
     for stream in STREAMS:
-        kind = "for good" if stream.durable else "in memory"
+        kind = "for good" if stream.durable else "latest only"
         print(f"stream   {stream.name:<22}{kind:<12}{', '.join(stream.subjects)}")
     for consumer in CONSUMERS:
         print(f"consumer {consumer.durable_name:<36}{consumer.stream:<18}{', '.join(consumer.subjects)}")
@@ -63,10 +63,10 @@ async def _compare(layout: "Layout") -> int:
 
 async def _apply(layout: "Layout") -> int:
     from chassis.topology import apply
-    from deploy.stack.nats import topology_connection
+    from deploy.stack.nats import readers, topology_connection
 
     async with topology_connection(layout) as client:
-        changes = await apply(client.jetstream())
+        changes = await apply(client.jetstream(), readers=readers(layout))
     for change in changes:
         print(f"{change.action} {change.what}")
     if not changes:
