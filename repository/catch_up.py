@@ -123,7 +123,7 @@ def catch_up(
         pending.adopt_orphans(repository, tier)
     _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
     if token:
-        tier.store.delete(pending.marker_object_key(token))
+        pending.remove_marker(tier, pending.marker_object_key(token))
     return result
 
 

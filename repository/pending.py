@@ -9,11 +9,12 @@ die as well, `check` names its packs as orphans and `repair` adopts them.)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from repository.errors import RepositoryError
+from repository.errors import AccessDenied, Locked, RepositoryError
 from repository.index import Index
 from repository.open_tier import OpenTier
 from repository.pack_catalog import read_footers, stored_packs
@@ -71,7 +72,7 @@ def announce(repository: Repository, tier: OpenTier, writer_token: bytes) -> Ado
     tier.refresh()
     packs, damaged = adopt_orphans(repository, tier)
     for key in others:
-        tier.store.delete(key)
+        remove_marker(tier, key)
     return Adoption(tier.name, others, packs, damaged)
 
 
@@ -79,9 +80,19 @@ def end_writing(repository: Repository, writer_token: bytes, tiers: Sequence[Ope
     """See `Repository.end_writing`. A marker that cannot be removed costs the next writer a listing."""
     for tier in repository.ready_tiers() if tiers is None else tiers:
         try:
-            tier.store.delete(marker_object_key(writer_token))
+            remove_marker(tier, marker_object_key(writer_token))
         except RepositoryError as error:
             tier.set_unreachable(error)
+
+
+def remove_marker(tier: OpenTier, object_key: str) -> None:
+    """Take a marker away. One that must not be deleted stays, and costs the writers to come a listing.
+
+    Buckets are set up to lock whatever they get, and writers to have no right to delete: neither keeps a
+    backup from being made.
+    """
+    with suppress(Locked, AccessDenied):
+        tier.store.delete(object_key)
 
 
 def adopt_orphans(repository: Repository, tier: OpenTier) -> tuple[int, list[bytes]]:

@@ -194,3 +194,16 @@ class LateStore(WrappedStore):
     def now(self) -> datetime:
         """The other time."""
         return self.inner.now() + self._ahead
+
+
+class KeepingStore(WrappedStore):
+    """Refuses every deletion: a bucket that locks whatever it gets, or a writer without the right to delete."""
+
+    def __init__(self, inner: ObjectStore, error: Callable[[], Exception]) -> None:
+        super().__init__(inner)
+        self._error = error
+
+    def delete(self, key: str) -> None:
+        """Refuse where there is something to delete."""
+        if self.inner.head(key) is not None:
+            raise self._error()

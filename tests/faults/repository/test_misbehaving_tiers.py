@@ -13,7 +13,7 @@ from repository import key_change
 from repository.backup import BackupOptions, backup
 from repository.check import check
 from repository.check_report import Problem
-from repository.errors import AccessDenied, NoUsableTier, RepositoryError, TierFull, TierUnreachable
+from repository.errors import AccessDenied, Locked, NoUsableTier, RepositoryError, TierFull, TierUnreachable
 from repository.fanout import Delivery
 from repository.open_tier import TierState
 from repository.repair import repair
@@ -24,7 +24,7 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from tests.support.crash_scenes import ChangingSource, History, chunks_of, fast_folder, small_packs
 from tests.support.failing_disk import FailingDisk
-from tests.support.misbehaving_stores import FailingStore, LyingStore
+from tests.support.misbehaving_stores import FailingStore, KeepingStore, LyingStore
 from tests.support.repositories import START_NS, CountingClock, SeededRandomness, key_file
 
 WEEK_NS = 7 * 24 * 3600 * 10**9
@@ -148,6 +148,26 @@ def test_restore_needs_no_space_and_no_permission_on_the_tier(source: ChangingSo
     history.open([ReadOnly(store) for store in stores])
     history.expect_sound()
     assert history.expect_restores() == 2
+
+
+@pytest.mark.parametrize("error", [Locked, AccessDenied])
+def test_backups_go_on_where_nothing_can_be_deleted(source: ChangingSource, error: type[RepositoryError]) -> None:
+    """A bucket that locks all it gets, or a writer that must not delete, takes one backup after the other."""
+    near = MemoryObjectStore("near")
+    vault = KeepingStore(MemoryObjectStore("vault"), lambda: error("kept"))
+    history = History(source, [near, vault], 3)
+    history.init()
+    for number in range(4):
+        # Every other backup leaves the vault behind, so that catch-ups announce themselves as well.
+        is_behind = number % 2 == 1
+        history.open([near] if is_behind else [near, vault], seed=number)
+        result = history.backup(source.change(), f"run {number}")
+        assert is_behind or result.tiers["vault"].state is Delivery.COMMITTED
+        history.open([near, vault], seed=10 + number)
+        history.catch_up_all()
+        history.expect_level()
+    history.expect_sound()
+    history.expect_restores_alone()
 
 
 # Tiers that lie
