@@ -48,7 +48,13 @@ async def run(settings: ExecutorSettings) -> int:
     connection = _connection(settings, SERVICE, telemetry, health)
     store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE)
     pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor", max_size=2)
-    relay = Relay(dsn=settings.postgres_dsn, schema=settings.postgres_schema, nats=connection, owner=SERVICE)
+    relay = Relay(
+        dsn=settings.postgres_dsn,
+        schema=settings.postgres_schema,
+        nats=connection,
+        owner=SERVICE,
+        registry=telemetry.registry,
+    )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     replicas = ReplicaTable(pool, store)
     Handlers(BackupDecisions(RecordedRuns(store), replicas), ConfigurationCopies(replicas)).bind(bus)

@@ -98,6 +98,19 @@ async def test_log_is_read_in_pages(store: EventStore) -> None:
     assert await store.events(after=rest[-1][0]) == []
 
 
+async def test_recorder_answers_the_library_in_its_own_terms(store: EventStore) -> None:
+    """Ranges, topics and the last id are what `eventsourcing` means by them."""
+    recorder = store._recorder
+    assert recorder.max_notification_id() is None
+    await store.save(LongRun("a").fail(3), context=CONTEXT)
+    assert recorder.max_notification_id() == 3
+    assert [found.id for found in recorder.select_notifications(2, 10)] == [2, 3]
+    assert [found.id for found in recorder.select_notifications(1, 10, stop=2)] == [1, 2]
+    assert [found.id for found in recorder.select_notifications(None, 1)] == [1]
+    assert recorder.select_notifications(1, 10, topics=["executor.backup-failed.v1"]) == []
+    assert len(recorder.select_notifications(1, 10, topics=["executor.tier-failed.v1"])) == 3
+
+
 async def test_aggregate_without_history_is_not_found(store: EventStore) -> None:
     """Nothing is loaded from nothing."""
     assert await store.find(SampleRun, "a") is None
