@@ -142,11 +142,12 @@ class HealthServer:
         self._port = int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Stop listening."""
+        """Stop listening, and export the spans that are left: this part is started first, and so stopped last."""
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
             self._server = None
+        await asyncio.to_thread(self._telemetry.close)
 
     async def check(self) -> PlatformError | str | None:
         """Always well: who can ask has reached it."""

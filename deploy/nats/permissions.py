@@ -28,7 +28,6 @@ from contracts.subjects import DEAD_LETTERS, PROGRESS, events_of
 
 WORKER = "executor-worker"
 TOPOLOGY = "topology"
-PROJECTOR = "gateway--projector"
 
 # Loses or rewrites history. Denied to everybody.
 _DESTROY = (
@@ -109,7 +108,6 @@ def _service(service: str) -> Identity:
     if service == "gateway":
         publish += [subject for owner in SERVICES if owner != service for subject in _getting(stream_of(owner))]
         publish += _getting(PROGRESS_STREAM)
-        publish += [subject for owner in SERVICES for subject in _projecting(stream_of(owner))]
         subscribe += [f"{PROGRESS}.>", *(events_of(owner) for owner in SERVICES)]
     return Identity(name=service, publish=tuple(publish), subscribe=tuple(subscribe))
 
@@ -148,19 +146,4 @@ def _getting(stream: str) -> tuple[str, ...]:
         f"$JS.API.STREAM.MSG.GET.{stream}",
         f"$JS.API.DIRECT.GET.{stream}",
         f"$JS.API.DIRECT.GET.{stream}.>",
-    )
-
-
-def _projecting(stream: str) -> tuple[str, ...]:
-    """To read a stream from any position through a consumer of one fixed name, which the projector makes anew.
-
-    Its position lives in Postgres beside the read models, so that the server's consumer is only a cursor.
-    """
-    return (
-        f"$JS.API.CONSUMER.CREATE.{stream}.{PROJECTOR}",
-        f"$JS.API.CONSUMER.CREATE.{stream}.{PROJECTOR}.>",
-        f"$JS.API.CONSUMER.DELETE.{stream}.{PROJECTOR}",
-        f"$JS.API.CONSUMER.INFO.{stream}.{PROJECTOR}",
-        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{PROJECTOR}",
-        f"$JS.ACK.{stream}.{PROJECTOR}.>",
     )

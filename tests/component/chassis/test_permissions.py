@@ -26,7 +26,7 @@ from contracts.streams import (
     STREAMS,
     stream_of,
 )
-from deploy.nats.permissions import PROJECTOR, TOPOLOGY, WORKER, generate_keys, identities, subscriber
+from deploy.nats.permissions import TOPOLOGY, WORKER, generate_keys, identities, subscriber
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish
 from tests.support.nats_server import NatsServer
@@ -201,27 +201,16 @@ async def test_relay_finds_its_position_in_its_own_stream(server: NatsServer) ->
         assert (await js.stream_info(stream_of("executor"))).state.last_seq == answer.seq
 
 
-async def test_projector_reads_every_stream_from_any_position(server: NatsServer) -> None:
-    """The gateway makes its own cursor anew from the position in its database, and can remove it again."""
+async def test_projector_reads_every_stream_from_any_position_without_a_consumer(server: NatsServer) -> None:
+    """The gateway's position lives in its database: it reads messages directly, and leaves nothing on the server."""
     async with server.connected("config") as client:
         await client.jetstream().publish(OWN["config"], b"{}")
     async with server.connected("gateway") as client:
         js = client.jetstream(timeout=2)
         for service in SERVICES:
-            stream = stream_of(service)
-            config = nats.js.api.ConsumerConfig(
-                name=PROJECTOR,
-                durable_name=PROJECTOR,
-                deliver_policy=nats.js.api.DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=1,
-            )
-            await js.add_consumer(stream, config)
-            subscription = await js.pull_subscribe_bind(PROJECTOR, stream)
-            if service == "config":
-                (message,) = await subscription.fetch(1, timeout=2)
-                await message.ack_sync()
-            assert await js.delete_consumer(stream, PROJECTOR)
-        await js.get_msg(stream_of("config"), seq=1, direct=True)
+            assert await js.stream_info(stream_of(service))
+        assert (await js.get_msg(stream_of("config"), seq=1, direct=True)).data == b"{}"
+        assert (await js.get_last_msg(stream_of("config"), "backup.config.>", direct=True)).data == b"{}"
         assert await js.stream_info(PROGRESS_STREAM)
 
 
