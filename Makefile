@@ -70,6 +70,8 @@ contracts: setup ## Generated schemas, examples, AsyncAPI, OpenAPI and the setti
 
 golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m contracts.generate
+	$(BIN)/python -m gateway.openapi
+	$(BIN)/python -m tests.contract.settings_document
 	$(BIN)/python -m tests.compat.make_golden
 
 bench-spine: setup ## The figures of the platform: latency, rates, memory
@@ -77,6 +79,12 @@ bench-spine: setup ## The figures of the platform: latency, rates, memory
 
 bench-repository: setup ## The figures of the repository, side by side with restic (Debian's package)
 	$(BIN)/python -m benchmarks.repository_bench
+
+bench-quick: setup ## The repository's benchmark, small and not written down: that it still works
+	$(BIN)/python -m benchmarks.repository_bench --quick
+
+mutants: setup ## The share of mutants of the crypto, format and commit-log modules that the tests kill
+	$(BIN)/python -m tests.mutation.mutants
 
 clean: ## Remove what was built, but not the data of a running platform
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*
