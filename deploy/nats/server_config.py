@@ -31,7 +31,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def render(settings: ServerSettings, users: Mapping[str, Identity]) -> str:
     """The configuration. `users` maps the public nkey to the identity that it stands for."""
-    text = _text
+    text = quoted
     lines = [
         "# Rendered by deploy.nats.server_config; changes are lost.",
         f"server_name: {text(settings.name)}",
@@ -58,7 +58,7 @@ def render(settings: ServerSettings, users: Mapping[str, Identity]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _text(value: str) -> str:
+def quoted(value: str) -> str:
     """A string as NATS's parser reads it: like JSON's, but it knows only these escapes, and UTF-8 as it is."""
     escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
     return '"' + "".join(escapes.get(each, f"\\x{ord(each):02x}" if each < " " else each) for each in value) + '"'

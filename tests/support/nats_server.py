@@ -28,7 +28,7 @@ from chassis.health import Health
 from chassis.telemetry import Telemetry
 from contracts.streams import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec
 from deploy.nats.permissions import TOPOLOGY, Identity, Keys, generate_keys, identities
-from deploy.nats.server_config import ServerSettings, render
+from deploy.nats.server_config import ServerSettings, quoted, render
 
 BINARY = Path(sys.executable).with_name("nats-server")
 # Asks the kernel to end the server with whoever started it, then becomes the server. Not a `preexec_fn`: a fork that
@@ -80,7 +80,7 @@ class NatsServer:
         users = {self.keys[identity.name].public: identity for identity in known}
         settings = ServerSettings(port=self.port, store_dir=self.store, sync_always=self.sync_always)
         conf = self.folder / "nats.conf"
-        conf.write_text(f"ports_file_dir: {json.dumps(str(self.folder))}\n" + render(settings, users), encoding="utf-8")
+        conf.write_text(f"ports_file_dir: {quoted(str(self.folder))}\n" + render(settings, users), encoding="utf-8")
         log = (self.folder / "nats.log").open("ab")
         argv = [sys.executable, "-I", "-S", "-c", _BECOME, BINARY, "-c", conf]
         self._process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.nats.permissions import generate_keys, identities
 from deploy.nats.server_config import ServerSettings, render
-from tests.support.nats_server import BINARY
+from tests.support.nats_server import BINARY, NatsServer
 
 pytestmark = pytest.mark.stack
 
@@ -16,7 +16,7 @@ def test_server_accepts_the_configuration(tmp_path: Path) -> None:
     """The server's own check finds no fault, with every option set and a path that needs quoting."""
     users = {generate_keys().public: identity for identity in identities()}
     settings = ServerSettings(
-        port=4222, store_dir=tmp_path / 'a "b" ü \\ c\td', monitor_port=8222, max_file_bytes=10**9, name="wedsync test"
+        port=4222, store_dir=tmp_path / 'a "b" ü \\ c\td', monitor_port=8222, max_file_bytes=10**9, name="wedsync-test"
     )
     conf = tmp_path / "nats.conf"
     conf.write_text(render(settings, users), encoding="utf-8")
@@ -24,6 +24,17 @@ def test_server_accepts_the_configuration(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stderr
     conf.write_text(render(settings, users).replace("jetstream {", "jetstreem {"), encoding="utf-8")
     assert subprocess.run([BINARY, "-t", "-c", conf], capture_output=True, timeout=30, check=False).returncode != 0
+
+
+async def test_server_keeps_its_store_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    """Quotes, backslashes, control codes and letters of any script arrive as they are."""
+    folder = tmp_path / 'a "b" ü \\ c\td'
+    server = NatsServer(folder).start()
+    try:
+        await server.apply()
+        assert (folder / "store" / "jetstream").is_dir()
+    finally:
+        server.stop()
 
 
 def test_configuration_syncs_always_and_holds_no_secret(tmp_path: Path) -> None:
