@@ -19,7 +19,7 @@ from repository.format import pack_object_key
 from repository.index_segment import Segment, without_packs
 from repository.open_tier import OpenTier, TierState
 from repository.pack_access import ChunkReader
-from repository.pack_catalog import each_in_parallel, stored_packs
+from repository.pack_catalog import each_in_parallel
 from repository.segments import SealedSegment, segment_object_key
 from repository.snapshot import Snapshot
 from repository.tiers.port import ObjectStore
@@ -114,7 +114,8 @@ def catch_up(
     token = repository.randomness.token_bytes(WRITER_TOKEN_LENGTH) if missing.packs else b""
     if token:
         pending.announce(repository, tier, token)
-        # What an interrupted catch-up left has been adopted and need not be copied again.
+        # What an interrupted catch-up left is adopted and need not be copied again; what cannot be, is.
+        pending.adopt_orphans(repository, tier)
         missing = lag(repository, tier)
     _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
     _copy_segments(repository, tier, result, lock_until)
@@ -136,12 +137,8 @@ def _copy_packs(
     on_progress: Callable[[CatchUpProgress], None] | None,
     check_cancelled: Callable[[], None],
 ) -> None:
-    present = {pack.id for pack in stored_packs(tier.store)} if packs else set()
-
     def copy(pack_id: bytes) -> tuple[bytes, int]:
         check_cancelled()
-        if pack_id in present:
-            return pack_id, 0
         body = whole_pack(pack_id, (source.store for source in sources))
         if body is None:
             return pack_id, -1
@@ -151,7 +148,7 @@ def _copy_packs(
     for pack_id, size in each_in_parallel(copy, sorted(packs), PACKS_AT_A_TIME):
         if size < 0:
             result.lost_packs.append(pack_id)
-        elif size:
+        else:
             result.copied_packs += 1
             result.copied_bytes += size
         if on_progress is not None:

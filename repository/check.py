@@ -24,7 +24,7 @@ from repository.open_tier import OpenTier, TierState
 from repository.pack_access import ChunkReader
 from repository.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
 from repository.pending import PENDING_PREFIX
-from repository.segments import INDEX_PREFIX, segment_object_key
+from repository.segments import INDEX_PREFIX, open_segment, segment_object_key
 from repository.tree_visit import TreeVisitor
 
 if TYPE_CHECKING:
@@ -59,8 +59,6 @@ def check(
             report.findings.extend(one.structure())
             report.findings.extend(one.data(read_percent, on_progress, check_cancelled))
         except RepositoryError as error:
-            if is_fault_of_object(error):
-                raise
             report.findings.append(Finding(tier.name, Problem.TIER, "", f"{error.code}: {error}"))
     return report
 
@@ -151,12 +149,7 @@ class _TierCheck:
             self._counts.segments += 1
             try:
                 # From the tier, not from memory: the object may have been damaged since it was loaded.
-                if crypto.sha256(self._tier.store.get(key)).hex() != name:
-                    raise Damaged("index segment is not the one of its name")
-                _verify_rows(self._tier.named_segments()[name])
-            except KeyError:
-                error = self._tier.damaged_segments[name]
-                yield self._finding(Problem.SEGMENT, key, error, [self._tier.name])
+                _verify_rows(open_segment(name, self._tier.store.get(key), self._repository.keys))
             except RepositoryError as error:
                 if not is_fault_of_object(error):
                     raise

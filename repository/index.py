@@ -217,8 +217,7 @@ class Index:
         """Make the chunks of a pack of this session known."""
         with self._lock:
             for frame in frames:
-                if frame.chunk_lengths:
-                    self._buffer.add(pack_id, frame)
+                self._buffer.add(pack_id, frame)
                 if len(self._buffer) >= BUFFER_ROWS:
                     self._flush()
             self._new_pack_ids.add(pack_id)

@@ -424,6 +424,34 @@ def test_reading_a_pack_tells_the_tiers_faults_from_the_packs() -> None:
         read_pack(repository, repository.tier("a"), gone)
 
 
+def test_repair_passes_over_a_tier_that_does_not_answer() -> None:
+    """The next one has the object, too."""
+    scene = _scene(("a", "b", "c"))
+    key = _below(scene.store("a"), "packs/")[0]
+    scene.store("a").delete(key)
+    broken = BrokenStore(scene.store("b"))
+    repository = scene.reopen(stores=[scene.store("a"), broken, scene.store("c")])  # type: ignore[list-item]
+    broken.failures["get"] = TierUnreachable("no answer")
+    assert repair(repository, repository.tier("a")).actions == [RepairAction(key, "c")]
+
+
+def test_repair_of_a_tier_that_dies_on_the_way_says_so() -> None:
+    """What was done stays done; the tier is the finding that is left."""
+    scene = _scene()
+    key = _below(scene.store("a"), "packs/")[0]
+    scene.store("a").delete(key)
+
+    class DiesAfterPut(BrokenStore):
+        def put(self, key: str, body: bytes, **options: object) -> None:
+            self._inner.put(key, body, **options)  # type: ignore[arg-type]
+            self.failures["list"] = TierUnreachable("gone")
+
+    repository = scene.reopen(stores=[DiesAfterPut(scene.store("a")), scene.store("b")])  # type: ignore[list-item]
+    result = repair(repository, repository.tier("a"))
+    assert result.actions == [RepairAction(key, "b")]
+    assert [finding.problem for finding in result.unrepaired] == [Problem.TIER]
+
+
 def test_repair_of_nothing_changes_nothing() -> None:
     """A whole tier stays as it is, byte for byte."""
     scene = _scene()

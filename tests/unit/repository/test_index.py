@@ -189,6 +189,18 @@ def test_merging_cuts_into_disjoint_segments() -> None:
     assert not any(index.contains(_id(number)) for number in range(400, 600))
 
 
+def test_merging_takes_rows_wherever_they_crowd() -> None:
+    """Ids that are not spread evenly end up in fewer, larger segments; none is lost."""
+    crowded = [bytes(8) + _id(number)[:24] for number in range(50)]
+    index = Index()
+    index.add_pack(b"P" * 32, _frames((), crowded))
+    other, rows = _filled(range(50), b"Q" * 32)
+    bodies = list(merged([*index.take_new_segments(), *other.take_new_segments()], rows_max=20))
+    together = Index([Segment(body) for body in bodies])
+    assert len(together) == 100
+    assert all(together.contains(chunk_id) for chunk_id in [*crowded, *rows])
+
+
 def test_runs_hold_segments_that_do_not_overlap() -> None:
     """Overlapping segments go to different runs, empty ones to none."""
     index, _ = _filled(range(100))

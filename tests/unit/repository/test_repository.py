@@ -8,7 +8,7 @@ import pytest
 
 from repository.chunker import ChunkerParameters
 from repository.commit_log import Head
-from repository.config import CONFIG_KEY, decode_config, encode_config, make_config, verify_config
+from repository.config import CONFIG_KEY, decode_config, encode_config, is_authentic, make_config, verify_config
 from repository.errors import (
     Damaged,
     NotARepository,
@@ -17,6 +17,7 @@ from repository.errors import (
     PackMarked,
     RepositoryError,
     RepositoryExists,
+    Retry,
     SnapshotNotFound,
     TierBehind,
     TierUnreachable,
@@ -74,6 +75,15 @@ def test_every_flipped_byte_of_the_config_is_noticed() -> None:
         changed[place] ^= 4
         with pytest.raises((Damaged, UnsupportedFormat)):
             verify_config(decode_config(bytes(changed)), KEYS)
+
+
+def test_only_the_keys_holder_makes_an_authentic_config() -> None:
+    """Of whatever format; garbage is nobody's."""
+    encoded = encode_config(make_config(KEYS, ChunkerParameters()), KEYS)
+    assert is_authentic(encoded, KEYS)
+    assert not is_authentic(encoded, DomainKeys(b"R" * 16, "default", 1, b"n" * 32))
+    assert not is_authentic(encoded[:-2], KEYS)
+    assert not is_authentic(b'{"config":{},"mac":""}', KEYS)
 
 
 def test_config_is_damaged_when_authentic_and_impossible() -> None:
@@ -200,6 +210,22 @@ def test_dead_tier_does_not_stop_the_others() -> None:
     assert repository.states() == {"a": "unreachable: no answer", "b": "ready"}
     assert [tier.name for tier in repository.ready_tiers()] == ["b"]
     assert scene.backup(photos(1), "run") is not None
+
+
+def test_tier_that_dies_while_it_is_looked_at_is_unreachable() -> None:
+    """No config, and then no answer: that is not an empty tier."""
+
+    class DiesAfterConfig(BrokenStore):
+        def get(self, key: str) -> bytes:
+            self.failures["list"] = TierUnreachable("gone")
+            return self._inner.get(key)
+
+    scene = Scene(("a",))
+    store = DiesAfterConfig(MemoryObjectStore("b"))
+    repository = scene.reopen(stores=[scene.store("a"), store])  # type: ignore[list-item]
+    assert repository.tier("b").state is TierState.UNREACHABLE
+    error = RepositoryError("x", hint="do this", retry=Retry.LATER)
+    assert (error.hint, error.retry) == ("do this", "later")
 
 
 def test_tier_that_dies_while_its_log_is_read_is_unreachable() -> None:

@@ -15,6 +15,7 @@ from repository.pack_catalog import StoredPack, each_in_parallel, read_footer_of
 from repository.rebuild import rebuild_index
 from repository.repair import accept_history
 from repository.repository import Repository
+from repository.segments import SegmentCache
 from repository.tiers.memory import MemoryObjectStore
 from tests.support.repositories import BrokenStore, Scene, key_file, photos, read_back
 
@@ -84,6 +85,19 @@ def test_tier_that_fails_when_writers_come_and_go_is_left_out() -> None:
     scene.repository.end_writing(b"w" * 16)
     assert scene.tier("a").state is TierState.UNREACHABLE
     assert scene.tier("b").is_ready
+
+
+def test_segments_beyond_the_bound_are_mapped() -> None:
+    """What does not fit the cache's memory lies in a file that the kernel may drop from memory."""
+    import mmap
+
+    scene = Scene()
+    scene.backup(photos(2), "run")
+    cache = SegmentCache(scene.repository.keys, resident_bytes_max=0)
+    (name,) = scene.tier("a").log.state.segments
+    segment = cache.load(scene.store("a"), name)
+    assert isinstance(segment.body, mmap.mmap)
+    assert cache.load(scene.store("a"), name) is segment
 
 
 def test_footers_longer_than_the_first_read_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +256,19 @@ def test_catch_up_that_was_cut_off_goes_on_where_it_was() -> None:
     result = catch_up(scene.repository, scene.tier("b"))
     assert result.copied_packs == 12 - copied
     assert check(scene.reopen()).is_ok
+
+
+def test_catch_up_copies_again_what_lies_there_broken() -> None:
+    """An orphan that cannot be adopted is no copy of the pack: it is replaced."""
+    scene = Scene(("a", "b"))
+    snapshot = scene.backup(photos(2), "run", only=["a"])
+    first, second = _below(scene.store("a"), "packs/")
+    scene.store("b").put(first, scene.store("a").get(first)[:-10])
+    scene.store("b").put(second, scene.store("a").get(second))
+    result = catch_up(scene.repository, scene.tier("b"))
+    assert (result.copied_packs, result.is_complete) == (1, True)
+    assert snapshot is not None
+    assert check(scene.reopen(), read_percent=100).is_ok
 
 
 def test_catch_up_passes_over_a_source_with_a_bad_copy() -> None:
