@@ -69,6 +69,27 @@ async def test_bus_goes_on_when_nats_was_stopped_and_started_in_the_middle(
         assert len(set(inbox.effects)) == len(inbox.effects)
 
 
+async def test_bus_stops_while_nats_is_away(own_nats: NatsServer) -> None:
+    """A process can be stopped without its server, cleanly and at once, with a handler under way."""
+    await own_nats.apply()
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: Received) -> None:
+        begun.set()
+        await release.wait()
+
+    process = BusProcess(own_nats, "executor")
+    async with process.running((ACCEPT, handler)):
+        await _publish_some(own_nats, range(1))
+        await begun.wait()
+        own_nats.kill()
+        await eventually(process.connection.check)
+        release.set()
+        async with asyncio.timeout(5):
+            await process.bus.stop()
+            await process.connection.stop()
+
+
 async def test_bus_goes_on_after_the_store_was_deleted_and_filled_again(own_nats: NatsServer) -> None:
     """A lost store: the service says what is missing, and after topology and refill handles only what is new."""
     await own_nats.apply()
