@@ -184,7 +184,8 @@ class KeySet:
         pause = self._refresh_seconds if self._keys else RETRY_SECONDS
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._asked.wait()
             self._asked.clear()
             try:
                 await self.refresh()

@@ -45,7 +45,8 @@ class Waiters:
 async def wait(answered: asyncio.Event, seconds: float) -> bool:
     """Whether the answer came in time."""
     try:
-        await asyncio.wait_for(answered.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await answered.wait()
     except TimeoutError:
         return False
     return True

@@ -9,6 +9,7 @@ on, and after an update a rebuild takes it in.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -217,11 +218,11 @@ class Projector:
             # The longer it takes, the less often is looked: an announced event may never be stored.
             await asyncio.sleep(min(0.02, max(STORED_PAUSE_SECONDS, (now - min(awaited)) / 4)))
             return
-        try:
-            await asyncio.wait_for(self._wake.wait(), max(0.0, looked_at + POLL_SECONDS - now))
+        # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with what it waits for.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, looked_at + POLL_SECONDS - now)):
+                await self._wake.wait()
             await asyncio.sleep(STORED_PAUSE_SECONDS)
-        except TimeoutError:
-            pass
 
     def _awaited(self, now: float) -> Sequence[str]:
         """The owners whose announced events are not applied yet; an announcement that never came true is forgotten."""
@@ -258,6 +259,8 @@ class Projector:
             except PlatformError as error:
                 trouble = error
                 continue
+            if len(messages) == self._batch:
+                reader.read_ahead(messages[-1].place, self._batch)
             if messages:
                 stand = await self._apply(database, stand, reader.stream, messages)
                 applied += len(messages)

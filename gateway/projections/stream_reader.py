@@ -90,6 +90,12 @@ class StreamReader:
         self._inbox = ""
         self._asked = 0
         self._answer: _Answer | None = None
+        self._ahead: tuple[Place, asyncio.Task[list[StoredMessage]]] | None = None
+
+    def read_ahead(self, place: Place, limit: int) -> None:
+        """Begin to read what follows a place, while the caller still works on what is before it."""
+        if self._ahead is None:
+            self._ahead = (place, asyncio.create_task(self._read(place, limit)))
 
     async def after(self, place: Place, limit: int) -> list[StoredMessage]:
         """The messages that follow a place, at most `limit`; empty where there are none yet.
@@ -97,6 +103,14 @@ class StreamReader:
         Raises LogChanged where the record is another log now, STREAM_MISSING where there is no stream, UNAVAILABLE
         where the server does not answer.
         """
+        if self._ahead is not None:
+            (read_from, reading), self._ahead = self._ahead, None
+            if read_from == place:
+                return await reading
+            await _dropped(reading)
+        return await self._read(place, limit)
+
+    async def _read(self, place: Place, limit: int) -> list[StoredMessage]:
         if place.position == 0:
             first = await self._first(lambda message, log: message.place.log == log)
             return [] if first is None else _of_one_log(await self._batch(first, limit))
@@ -127,6 +141,9 @@ class StreamReader:
 
     async def close(self) -> None:
         """Give the inbox back."""
+        if self._ahead is not None:
+            await _dropped(self._ahead[1])
+            self._ahead = None
         if self._subscription is not None and not self._client.is_closed:
             await self._subscription.unsubscribe()
         self._subscription = None
@@ -194,3 +211,8 @@ class StreamReader:
 
 def _of_one_log(messages: list[StoredMessage]) -> list[StoredMessage]:
     return [message for message in messages if message.place.log == messages[0].place.log]
+
+
+async def _dropped(reading: asyncio.Task[list[StoredMessage]]) -> None:
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
