@@ -54,6 +54,7 @@ class Process:
     """A gateway that is put together and not started yet: its parts in the order of their start."""
 
     parts: Sequence[Part]
+    gateway: Gateway
     http: HttpServer
     health: Health
     health_server: HealthServer
@@ -149,7 +150,7 @@ def assemble(settings: GatewaySettings) -> Process:
         Background("housekeeping", lambda: _keep_house(gateway)),
         http,
     ]
-    return Process(parts, http, health, health_server)
+    return Process(parts, gateway, http, health, health_server)
 
 
 def connection_of(settings: GatewaySettings, telemetry: Telemetry, health: Health) -> Connection:
