@@ -1,5 +1,6 @@
 """Rules of configurations: a submitted one in, the first objection out. Pure."""
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -11,6 +12,8 @@ from services.config.ports import SOURCE, TIER, KnownLocation
 
 Find = Callable[[str], KnownLocation | None]
 
+# As providers name their classes; what is in force is a word in requests to them and nothing else.
+_STORAGE_CLASS = re.compile(r"[A-Za-z0-9_-]*")
 _KIND_OF_SOURCE = {SourceType.DIRECTORY: "directory"}
 
 
@@ -51,4 +54,6 @@ def _against(tier: Tier, destination: Destination, location: KnownLocation | Non
         return Objection(errors.DESTINATION_TWICE, "location")
     if destination.lock_days and not location.lock:
         return Objection(errors.LOCK_NOT_SUPPORTED, "lockDays")
+    if not _STORAGE_CLASS.fullmatch(destination.storage_class):
+        return Objection(errors.INVALID_FIELD, "storageClass")
     return None

@@ -6,7 +6,7 @@ repository per organisation lies below each tier's address.
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import msgspec
 
@@ -57,7 +57,8 @@ def tier_store(
     url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{organisation}"))
     if destination.storage_class and location.kind == "s3":
         separator = "&" if parts.query else "?"
-        url += f"{separator}storage-class={destination.storage_class}"
+        # Written by a tenant: quoted, it can name no option of its own (another server, a weaker lock).
+        url += f"{separator}storage-class={quote(destination.storage_class, safe='')}"
     patience = PATIENCE_SECONDS_REQUIRED if destination.required else PATIENCE_SECONDS_OTHER
     try:
         return open_tier(

@@ -72,6 +72,15 @@ def test_nothing_speaks_against_a_configuration_whose_locations_fit(submitted: C
             errors.LOCK_NOT_SUPPORTED,
             "storageDestinations.offsite.lockDays",
         ),
+        (
+            body(
+                storage_destinations=destinations(
+                    cloud_primary=Destination(location="cloud", storage_class="X&endpoint=http://169.254.169.254")
+                )
+            ),
+            errors.INVALID_FIELD,
+            "storageDestinations.cloudPrimary.storageClass",
+        ),
     ],
 )
 def test_objection_names_the_rule_and_the_field(
