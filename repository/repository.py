@@ -30,6 +30,7 @@ from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.segments import SealedSegment, SegmentCache, seal_segment
 from repository.snapshot import Snapshot
 from repository.tiers.port import ObjectStore
+from repository.tiers.proof import prove
 
 __all__ = ["Head", "OpenTier", "Repository", "SealedSegment", "Snapshot", "TierState"]
 
@@ -85,13 +86,15 @@ class Repository:
         """Create a repository on all these tiers, which have to answer and be empty, and open it.
 
         After a crash in between, `open` works with the tiers that were finished; `add_tier` does the others.
-        Raises `RepositoryExists` and the stores' errors.
+        Raises `RepositoryExists`, `LocationInvalid` (a store does not keep its promises) and the stores' errors.
         """
         for probe in opening.probe_all(stores):
             if probe.state is not TierState.EMPTY:
                 if probe.state is TierState.UNREACHABLE and probe.error is not None:
                     raise probe.error
                 raise RepositoryExists("tier is not empty", tier=probe.store.name, state=probe.state.value)
+        for store in stores:
+            prove(store, pending.PENDING_PREFIX)
         root = new_keys(randomness.token_bytes(REPOSITORY_ID_LENGTH), randomness=randomness)
         config = encode_config(make_config(root, chunker or ChunkerParameters()), root)
         wrapped = wrap(root, key_provider)
@@ -151,6 +154,7 @@ class Repository:
         """Make an EMPTY tier one of this repository's; it is behind until caught up. May be repeated."""
         if tier.state is not TierState.EMPTY:
             raise RepositoryExists("tier is not empty", tier=tier.name, state=tier.state.value)
+        prove(tier.store, pending.PENDING_PREFIX)
         source = self._any_ready()
         records = [KeyRecord(key.key, source.store.get(key.key)) for key in source.store.list(KEY_PREFIX)]
         _write_beginnings(tier.store, source.store.get(CONFIG_KEY), records)
