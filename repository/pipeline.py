@@ -21,7 +21,7 @@ from repository.format import ContentClass
 from repository.hard_links import HardLinks
 from repository.problems import ProblemLog
 from repository.session import ChunkSession, ClassCount, FrameGatherer, new_counts
-from repository.source import FileProblem, Reason, SourceDirectory, SourceFile
+from repository.source import FileProblem, GrownLarge, Reason, SourceDirectory, SourceFile
 from repository.tree import INLINE_XATTRS_MAX, ContentList, Extra, Flag, Row, encode_xattrs
 from repository.tree_builder import OpenPage, TreeBuilder
 from repository.work_queue import WorkQueue
@@ -174,9 +174,14 @@ class Pipeline:
             if extra.flags & Flag.CHANGED:
                 self.problems.add_entry(page, number, FileProblem(Reason.CHANGED))
             extra = self.extra_kept(extra)
-        if row[7] > 1:
-            self.links.resolve(row, content, extra)
-        self._note_size(page.rows[number], row[3])
+        listed = page.rows[number]
+        if listed is not None and listed[7] > 1:
+            if (row[6], row[8]) == (listed[6], listed[8]):
+                self.links.resolve(listed, row, content, extra)
+            else:
+                # The name had been given to another file: the names that wait are still those of the first one.
+                self._read_another_name(listed)
+        self._note_size(listed, row[3])
         page.rows[number] = row
         page.contents[number] = content
         if extra is not None:
@@ -188,15 +193,18 @@ class Pipeline:
         self.problems.add_entry(page, number, problem)
         row = page.rows[number]
         if row is not None and row[7] > 1:
-            instead = self.links.abandon(row)
-            if instead is not None:
-                self.queue.put_first(LargeFile(*instead))
+            self._read_another_name(row)
         self._note_size(row, 0)
         if problem.reason is Reason.VANISHED:
             page.rows[number] = None
         else:
             page.extras[number] = Extra(flags=int(Flag.UNREADABLE))
         self.tree.done(page)
+
+    def _read_another_name(self, listed: Row) -> None:
+        instead = self.links.abandon(listed)
+        if instead is not None:
+            self.queue.put_first(LargeFile(*instead))
 
     def _note_size(self, announced: Row | None, size: int) -> None:
         change = size - max(announced[3], 0) if announced is not None else size
@@ -269,6 +277,10 @@ class Worker:
             assert row is not None  # noqa: S101 - the walker queues only what it has examined
             try:
                 body, after, extra = directory.read_small(name, row)
+            except GrownLarge:
+                pipeline.queue.put_first(LargeFile(directory, page, number))
+                self.files_done -= 1  # it is counted when it has been read
+                continue
             except FileProblem as problem:
                 pipeline.give_up(page, number, problem)
                 continue

@@ -46,6 +46,13 @@ class FileProblem(RepositoryError):
         self.detail = detail
 
 
+class GrownLarge(FileProblem):
+    """A file is not small any more (`chunker.SMALL_FILE_MAX`): the caller opens it instead, and nothing is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.CHANGED, "has grown since it was listed")
+
+
 class SourceUnreachable(RepositoryError):
     """The source as a whole cannot be read."""
 
@@ -133,7 +140,7 @@ class SourceDirectory(Protocol):
         ...
 
     def read_small(self, name: bytes, row: Row) -> SmallFile:
-        """A small file at once. Raises `FileProblem`."""
+        """A small file at once. Raises `FileProblem`, and `GrownLarge` where it is large by now."""
         ...
 
     def open(self, name: bytes, row: Row) -> SourceFile:

@@ -15,8 +15,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from repository.chunker import SMALL_FILE_MAX
 from repository.format import ContentClass
-from repository.source import FileProblem, Listing, ProblemSink, Reason, SmallFile, SourceUnreachable
+from repository.source import FileProblem, GrownLarge, Listing, ProblemSink, Reason, SmallFile, SourceUnreachable
 from repository.tree import Extra, Flag, Row, encode_extents
 from sources.attributes import RACY_NS, extents_of, is_racy, kernel_now_ns, problem_of, row_of, xattrs_of
 
@@ -270,6 +271,11 @@ class DirectoryFile:
         self._missing = 0
         self._fd = fd
 
+    @property
+    def size(self) -> int:
+        """Bytes that the file had when it was opened, holes included."""
+        return self._size
+
     def read_into(self, view: memoryview) -> int:
         """See `SourceFile.read_into`."""
         while self._number < len(self._extents):
@@ -330,8 +336,10 @@ class DirectoryFile:
 
 
 def _read_whole(file: DirectoryFile) -> SmallFile:
-    """All that `file` gives; closes it."""
+    """All that `file` gives; closes it. Raises `GrownLarge`: memory is for small files."""
     try:
+        if file.size > SMALL_FILE_MAX:
+            raise GrownLarge
         pieces = []
         buffer = bytearray(64 << 10)
         while count := file.read_into(memoryview(buffer)):

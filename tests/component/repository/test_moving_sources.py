@@ -1,0 +1,124 @@
+"""Sources that change between the listing and the reading: replaced names, files that grow, reused inodes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from repository.backup import BackupOptions, BackupResult, backup
+from repository.chunker import SMALL_FILE_MAX
+from repository.repository import Repository
+from repository.tree import Row
+from sources.directory import Directory, DirectorySource
+from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
+from tests.support.repositories import Scene
+from tests.support.snapshots import kept
+
+
+def run(repository: Repository, source: MemorySource | DirectorySource, token: str = "1") -> BackupResult:
+    """Back up on one worker, so that names are read in their order."""
+    return backup(repository, source, options=BackupOptions(run_token=token, label="photos", workers=1))
+
+
+def bodies(repository: Repository, result: BackupResult) -> dict[bytes, bytes | None]:
+    """The files of a snapshot."""
+    return {path: each.body for path, each in kept(repository, result.snapshot).items() if each.entry.is_file}
+
+
+@pytest.mark.parametrize("links", [1, 2])
+@pytest.mark.parametrize("length", [40, SMALL_FILE_MAX + 1])
+def test_hard_link_that_is_replaced_before_it_is_read_leaves_the_other_names_their_file(
+    links: int, length: int
+) -> None:
+    """What is read under the first name is another file by then: the other names are read for themselves."""
+    scene = Scene()
+    old, new = b"o" * length, b"new" * length
+    replaced = MemoryFile(old, inode=5, links=3)
+
+    def swap() -> None:
+        replaced.body, replaced.inode, replaced.links = new, 6, links
+
+    replaced.on_read = swap
+    others = [MemoryFile(old, inode=5, links=3) for _ in "bc"]
+    tree = MemoryFolder({b"a": replaced, b"b": others[0], b"c": others[1]})
+    result = run(scene.repository, MemorySource(tree))
+    assert bodies(scene.repository, result) == {b"a": new, b"b": old, b"c": old}
+    assert [file.reads for file in others] == [1, 0]
+
+
+def test_hard_link_replaced_on_a_disk_does_not_end_the_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editor that saves by renaming breaks a link while the backup is at it: both files are kept."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"vows")
+    os.link(folder / "a", folder / "b")
+    before = Directory.read_small
+
+    def read_small(self: Directory, name: bytes, row: Row) -> object:
+        if name == b"a":
+            (folder / "new").write_bytes(b"vows, revised")
+            os.replace(folder / "new", folder / "a")
+        return before(self, name, row)
+
+    monkeypatch.setattr(Directory, "read_small", read_small)
+    scene = Scene()
+    result = run(scene.repository, DirectorySource(str(folder)))
+    assert bodies(scene.repository, result) == {b"a": b"vows, revised", b"b": b"vows"}
+
+
+@pytest.mark.parametrize("length", [SMALL_FILE_MAX + 1, 20 << 20])
+def test_small_file_that_has_grown_large_before_it_is_read_is_kept_as_a_large_one(
+    length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A download that goes on, a log that is replaced: however large it is by then, it is cut into chunks."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "download").write_bytes(b"begun")
+    (folder / "beside").write_bytes(b"beside")
+    body = os.urandom(length)
+    before = Directory.read_small
+
+    def read_small(self: Directory, name: bytes, row: Row) -> object:
+        if name == b"download":
+            (folder / "download").write_bytes(body)
+        return before(self, name, row)
+
+    monkeypatch.setattr(Directory, "read_small", read_small)
+    scene = Scene()
+    result = run(scene.repository, DirectorySource(str(folder)))
+    assert bodies(scene.repository, result) == {b"download": body, b"beside": b"beside"}
+    found = kept(scene.repository, result.snapshot)[b"download"].entry
+    assert found.stat.size == length
+    assert length == SMALL_FILE_MAX + 1 or len(found.content or b"") >= 5 * 32
+    assert not result.file_errors
+
+
+@pytest.mark.parametrize("length", [40, SMALL_FILE_MAX + 1])
+def test_hard_link_whose_other_name_is_removed_before_it_is_read_does_not_end_the_backup(length: int) -> None:
+    """The file has one name less than was listed; what was listed is kept."""
+    scene = Scene()
+    body = b"x" * length
+    first = MemoryFile(body, inode=5, links=2)
+
+    def remove_the_other() -> None:
+        first.links = 1
+
+    first.on_read = remove_the_other
+    tree = MemoryFolder({b"a": first, b"b": MemoryFile(body, inode=5, links=2)})
+    assert bodies(scene.repository, run(scene.repository, MemorySource(tree))) == {b"a": body, b"b": body}
+
+
+def test_inode_that_was_given_to_another_file_meanwhile_is_not_taken_for_a_link() -> None:
+    """File systems use numbers again: a later file of the same number has its own content and its own times."""
+    scene = Scene()
+    tree = MemoryFolder(
+        {
+            b"a": MemoryFile(b"gone by now", inode=5, links=2),
+            b"z": MemoryFolder(
+                {b"%d" % number: MemoryFile(b"another", inode=5, links=2, mtime_ns=2_000) for number in range(2)}
+            ),
+        }
+    )
+    result = run(scene.repository, MemorySource(tree))
+    assert bodies(scene.repository, result) == {b"a": b"gone by now", b"z/0": b"another", b"z/1": b"another"}
+    assert kept(scene.repository, result.snapshot)[b"z/0"].entry.stat.mtime_ns == 2_000
