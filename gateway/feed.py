@@ -83,7 +83,8 @@ class FactFeed:
 
     async def _read(self, database: psycopg.AsyncConnection[Any]) -> None:
         stand = await state.read(database)
-        if stand.epoch != self.epoch:
+        if stand.epoch != self.epoch or stand.sequence < self.sequence:
+            # A rebuild, or a crash of Postgres that took the latest facts: what follows is numbered anew.
             self.epoch, self.sequence = stand.epoch, stand.sequence
             self._recent, self._recent_after = [], stand.sequence
             self._tell([])

@@ -51,7 +51,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="re
 
 
 class FactFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="fact"):
-    """Something that is now true. `event` is the pinned name, `fields` are the event's own (docs/subscribing.md)."""
+    """Something that is now true. `event` is the pinned name, `fields` are the event's own (docs/subscribers.md)."""
 
     resume: str
     id: str

@@ -34,10 +34,14 @@ STATEMENTS: tuple[LiteralString, ...] = (
     CREATE TABLE projection_state (
         only_one bool PRIMARY KEY DEFAULT true CHECK (only_one),
         epoch    text NOT NULL,
-        sequence bigint NOT NULL
+        sequence bigint NOT NULL,
+        server_started_at timestamptz NOT NULL
     )
     """,
-    "INSERT INTO projection_state (epoch, sequence) VALUES (gen_random_uuid()::text, 0)",
+    """
+    INSERT INTO projection_state (epoch, sequence, server_started_at)
+    VALUES (gen_random_uuid()::text, 0, pg_postmaster_start_time())
+    """,
     """
     CREATE TABLE projection_positions (
         stream          text PRIMARY KEY,

@@ -133,6 +133,7 @@ class Projector:
         ) as database:
             if not await self._take_lead(database):
                 raise PlatformError(errors.CONCURRENT_CHANGE, "another projector is at work; it applies the events")
+            await state.lead(database)
             readers = self._readers()
             try:
                 while True:
@@ -163,6 +164,7 @@ class Projector:
                 self._standing_by, self._trouble = True, None
                 await asyncio.sleep(STANDBY_SECONDS)
             self._standing_by, self._trouble = False, None
+            await state.lead(database)
             self._skipped = await state.count_skipped(database)
             readers = self._readers()
             subscriptions = [await self._nats().subscribe(events_of(owner), cb=self._announce) for owner in SERVICES]
