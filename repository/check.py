@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository import crypto
 from repository.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
+from repository.commit_log import GAP_MAX
 from repository.config import CONFIG_KEY, encode_config
 from repository.errors import Damaged, NotInIndex, ObjectMissing, RepositoryError
 from repository.format import CHUNK_LENGTH_MAX, TRAILER_LENGTH, pack_object_key
@@ -212,13 +213,15 @@ class _TierCheck:
 
     def _strange_objects(self) -> Iterator[Finding]:
         packs = {pack_object_key(pack.id) for pack in self._packs}
+        last = self._tier.log.state.head.number
         for info in self._tier.store.list(""):
             key = info.key
+            number = entry_number(key)
             explained = (
                 key == CONFIG_KEY
                 or key in packs
                 or key.startswith((KEY_PREFIX, INDEX_PREFIX, PENDING_PREFIX))
-                or entry_number(key) is not None
+                or (number is not None and number - last <= GAP_MAX)
             )
             if not explained:
                 yield self._finding(Problem.STRANGE, key, "no part of the format explains the object")

@@ -35,6 +35,8 @@ __all__ = ["CommitLog", "Head", "LogFault", "LogState"]
 
 ATTEMPTS_MAX: Final = 100
 PARALLEL_READS: Final = 16
+GAP_MAX: Final = 1000
+"""Numbers that may be missing before one that counts unseen; what lies beyond a longer gap has to be signed."""
 
 
 class CommitLog:
@@ -120,12 +122,21 @@ class CommitLog:
         return entry
 
     def _read_on(self) -> None:
-        """Read every entry behind the head, up to the highest number that the store lists."""
+        """Read every entry behind the head, up to the highest number that the store lists and that may be true."""
         first = self.state.head.number + 1
-        listed = self._store.list(LOG_PREFIX, after=entry_object_key(first - 1))
-        last = max((number for info in listed if (number := entry_number(info.key)) is not None), default=0)
+        last = first - 1
+        for info in self._store.list(LOG_PREFIX, after=entry_object_key(last)):
+            number = entry_number(info.key)
+            # Anybody who may write to the store can name an object after a number far away. Were it believed
+            # unseen, all the numbers before it would be read, and kept as faults.
+            if number is not None and (number - last <= GAP_MAX or self._is_signed(number)):
+                last = number
         if last >= first:
             self.state = self.state.with_entries(self._entries(range(first, last + 1)))
+
+    def _is_signed(self, number: int) -> bool:
+        found = self._entry(number)
+        return not isinstance(found, LogFault) or isinstance(found.error, UnknownKey)
 
     def _entries(self, numbers: range) -> Iterable[Entry | LogFault]:
         if len(numbers) == 1:

@@ -85,7 +85,7 @@ def decode_config(body: bytes) -> ReadConfig:
             len(bytes.fromhex(config.root_key_id)),
             len(bytes.fromhex(config.public_key)),
         )
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise Damaged("repository config cannot be read", object_key=CONFIG_KEY) from None
     if config.format != FORMAT_VERSION:
         raise UnsupportedFormat("repository has an unknown format", version=config.format)
@@ -98,7 +98,7 @@ def is_authentic(body: bytes, keys: DomainKeys) -> bool:
     """Whether the holder of the root key wrote this config, of whatever format."""
     try:
         outer = msgspec.json.decode(body, type=_Authenticated)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return crypto.same(crypto.keyed_digest(keys.config_key(), outer.config).hex().encode(), outer.mac.encode())
 

@@ -1,13 +1,14 @@
 """The packs of a tier as its store lists them, and their footers: what an index is rebuilt from."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeVar
 
 from repository.errors import Damaged, RepositoryError
 from repository.format import (
-    ID_LENGTH,
     PACK_HEADER_LENGTH,
+    PACK_LENGTH_MAX,
     TRAILER_LENGTH,
     FrameEntry,
     decode_trailer,
@@ -24,6 +25,8 @@ PARALLEL_READS: Final = 8
 _FAULTS_OF_OBJECTS: Final = frozenset(
     ("damaged", "object-missing", "object-truncated", "unknown-key", "checksum-mismatch", "unsupported-format")
 )
+
+_PACK_KEY: Final = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,9 +50,9 @@ class Footer(NamedTuple):
 def stored_packs(store: ObjectStore) -> Iterator[StoredPack]:
     """The packs below `packs/`, by id; objects with other names are left out."""
     for info in store.list(PACK_PREFIX):
-        name = info.key.rpartition("/")[2]
-        if len(name) == 2 * ID_LENGTH and info.key == pack_object_key(bytes.fromhex(name)):
-            yield StoredPack(bytes.fromhex(name), info.size)
+        named = _PACK_KEY.fullmatch(info.key)
+        if named is not None:
+            yield StoredPack(bytes.fromhex(named[2]), info.size)
 
 
 def read_footer_of(store: ObjectStore, ring: KeyRing, pack: StoredPack) -> list[FrameEntry]:
@@ -62,6 +65,9 @@ def read_footer_of(store: ObjectStore, ring: KeyRing, pack: StoredPack) -> list[
     key = pack_object_key(pack.id)
     if pack.size < PACK_HEADER_LENGTH + TRAILER_LENGTH:
         raise Damaged("pack is shorter than header and trailer", object_key=key, length=pack.size)
+    if pack.size > PACK_LENGTH_MAX:
+        # Its trailer, which anybody can write, says how much is to be read.
+        raise Damaged("pack is longer than a pack can be", object_key=key, length=pack.size)
     reader = PackReader(store.get_range(key, 0, PACK_HEADER_LENGTH), ring, pack.id)
     length = min(pack.size, TAIL_LENGTH)
     tail = store.get_range(key, pack.size - length, length)

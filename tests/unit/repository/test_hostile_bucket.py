@@ -1,0 +1,92 @@
+"""Objects that somebody without the key put beside ours: each costs its finder an error at most, never the program."""
+
+import pytest
+
+from repository.check import check
+from repository.check_report import Problem
+from repository.config import CONFIG_KEY
+from repository.errors import Damaged
+from repository.format import PACK_LENGTH_MAX
+from repository.log_entry import entry_object_key
+from repository.open_tier import TierState
+from repository.pack_catalog import StoredPack, read_footer_of, stored_packs
+from tests.support.repositories import Scene, photos, read_back
+
+
+def test_pack_with_a_name_that_is_no_digest_is_left_out() -> None:
+    """Sixty-four characters that are no hexadecimal digits are a strange object, not an exception."""
+    scene = Scene()
+    snapshot = scene.backup(photos(2), "run")
+    assert snapshot is not None
+    scene.backup(photos(4, seed=1), "dies", commit=False)
+    for name in ("packs/zz/" + "z" * 64, "packs/" + "g" * 64, "packs/AB/" + "AB" * 32):
+        scene.store("a").put(name, b"?")
+    repository = scene.reopen()
+    packs = list(stored_packs(scene.store("a")))
+    assert len(packs) == 4
+    (adoption,) = repository.begin_writing(b"w" * 16)
+    assert (adoption.packs, adoption.damaged) == (2, [])
+    strange = [one for one in check(repository).findings if one.problem is Problem.STRANGE]
+    assert len(strange) == 3
+
+
+@pytest.mark.parametrize("number", [10**16 - 1, 5_000_000])
+def test_forged_entry_of_a_high_number_costs_no_memory_and_hides_nothing(number: int) -> None:
+    """Anybody who may write to the bucket can name an object after any number: unsigned, it counts for nothing."""
+    scene = Scene()
+    snapshot = scene.backup(photos(2), "run")
+    assert snapshot is not None
+    genuine = scene.store("a").get(entry_object_key(2))
+    scene.store("a").put(entry_object_key(number), genuine)
+    scene.store("a").put(entry_object_key(number - 1), b"?")
+    repository = scene.reopen()
+    assert repository.tier("a").is_ready
+    assert read_back(repository, snapshot, repository.tier("a")) == photos(2)
+    assert scene.backup(photos(3, seed=1), "next") is not None
+    strange = {one.object_key for one in check(repository).findings if one.problem is Problem.STRANGE}
+    assert strange == {entry_object_key(number), entry_object_key(number - 1)}
+
+
+def test_forged_entry_near_the_end_is_a_fault_as_any_damage_is() -> None:
+    """A gap that may as well be a loss is told, and the log takes no entries before it is repaired."""
+    scene = Scene()
+    scene.backup(photos(2), "run")
+    head = scene.tier("a").log.state.head.number
+    scene.store("a").put(entry_object_key(head + 3), b"?")
+    assert scene.reopen().tier("a").state is TierState.DAMAGED
+    assert [fault.number for fault in scene.tier("a").log.state.faults] == [head + 1, head + 2, head + 3]
+
+
+def test_signed_entry_behind_a_long_gap_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old entries may be deleted when their locks have passed: the signed ones behind the gap are history."""
+    monkeypatch.setattr("repository.commit_log.GAP_MAX", 2)
+    scene = Scene()
+    snapshots = [scene.backup(photos(2, seed=seed), f"run {seed}") for seed in range(5)]
+    last = scene.tier("a").log.state.head.number
+    for number in range(2, last):
+        scene.store("a").delete(entry_object_key(number))
+    state = scene.reopen().tier("a").log.state
+    assert state.head.number == last
+    assert [fault.number for fault in state.faults] == list(range(2, last))
+    assert snapshots[-1] is not None
+    assert list(state.snapshots) == [snapshots[-1].id]
+
+
+@pytest.mark.parametrize("inner", ["[", '{"x":'])
+def test_config_that_is_nested_without_end_is_a_damaged_one(inner: str) -> None:
+    """A parser that gives up on depth says so as it says everything: the other tier opens the repository."""
+    scene = Scene(("a", "b"))
+    scene.store("a").put(CONFIG_KEY, ('{"config":' + inner * 100_000).encode())
+    repository = scene.reopen()
+    assert repository.tier("a").state is TierState.DAMAGED
+    assert isinstance(repository.tier("a").error, Damaged)
+    assert repository.tier("b").is_ready
+
+
+def test_pack_longer_than_any_pack_is_not_fetched() -> None:
+    """The trailer, which anybody can write, says how much of the object's end is to be read."""
+    scene = Scene()
+    scene.backup(photos(2), "run")
+    (pack, *_) = stored_packs(scene.store("a"))
+    with pytest.raises(Damaged, match="longer than"):
+        read_footer_of(scene.store("a"), scene.repository.keys, StoredPack(pack.id, PACK_LENGTH_MAX + 1))
