@@ -21,6 +21,7 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks import spine_history as history
 from benchmarks import spine_rows as rows
 from benchmarks.report import Figure, Verdict, machine
 from benchmarks.spine_platform import Platform, platform
@@ -35,9 +36,9 @@ ROWS: tuple[tuple[str, Measure], ...] = (
     ("append to consumer", rows.append_to_consumer),
     ("relay", rows.relay_rate),
     ("post execute", rows.post_execute),
-    ("history", rows.fill),
+    ("history", history.fill),
     ("status", rows.status_under_load),
-    ("rebuild", rows.rebuild_rate),
+    ("rebuild", history.rebuild_rate),
 )
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import psycopg
 from nats.js import api
 
 from benchmarks.outside_client import Plan
@@ -17,21 +16,11 @@ from benchmarks.report import Figure
 from benchmarks.spine_platform import OURS, Platform, ask_from_outside, percentile
 from chassis.clock import SystemClock
 from chassis.context import Context
-from chassis.domain import Aggregate
-from chassis.eventstore import EventStore
 from chassis.ids import new_id
-from chassis.postgres import connection_arguments, install_schema
-from chassis.telemetry import Telemetry
-from contracts.configuration import Tier
 from contracts.envelope import decode
-from contracts.event import Event
-from contracts.executor_events import BackupAccepted, BackupCompleted, ExecutionType, RunTotals, TierUploaded
 from contracts.streams import stream_of
 from contracts.subjects import events_of
 from gateway.domain import Denial
-from gateway.projections import state
-from gateway.projections.projector import Projector
-from gateway.schema import STATEMENTS
 
 EVENTS_PER_SECOND = 200
 REQUESTS_PER_SECOND = 200
@@ -82,7 +71,7 @@ def _denial() -> Denial:
     return denial
 
 
-def _context(organisation: str = BENCH_ORGANISATION) -> Context:
+def context_of(organisation: str = BENCH_ORGANISATION) -> Context:
     return Context(organisation=organisation, actor="service:bench", correlation_id=new_id())
 
 
@@ -112,7 +101,7 @@ async def append_to_consumer(platform: Platform, much: Circumstances) -> list[Fi
         async def append() -> None:
             denial = _denial()
             appended[f"denial/{denial.id}"] = time.perf_counter()
-            await store.save(denial, context=_context())
+            await store.save(denial, context=context_of())
             committed[f"denial/{denial.id}"] = time.perf_counter()
 
         consumer = asyncio.create_task(consume())
@@ -150,7 +139,7 @@ async def relay_rate(platform: Platform, much: Circumstances) -> list[Figure]:
         js = connection.js
         before = (await js.stream_info(stream_of("gateway"))).state.last_seq
         for _ in range(much.relayed // batch):
-            await store.save(*(_denial() for _ in range(batch)), context=_context())
+            await store.save(*(_denial() for _ in range(batch)), context=context_of())
         last = before + much.relayed
         deadline = time.perf_counter() + 120
         while (await js.stream_info(stream_of("gateway"))).state.last_seq < last:
@@ -202,88 +191,6 @@ async def post_execute(platform: Platform, much: Circumstances) -> list[Figure]:
             ours=f"p50 {percentile(accepted, 0.5):.1f}, {much.posts} at 5/s",
         )
     ]
-
-
-class _History(Aggregate):
-    """A run of the past, recorded whole."""
-
-    KIND = "executor.backup-run"
-
-    def apply(self, event: Event) -> None:
-        """Nothing is decided by it."""
-
-
-def _past_run(number: int, organisation_configurations: list[str]) -> _History:
-    run = _History(new_id())
-    configuration = organisation_configurations[number % len(organisation_configurations)]
-    run.record(
-        BackupAccepted(
-            request_id=new_id(),
-            execution_id=run.id,
-            configuration_id=configuration,
-            configuration_version=1,
-            execution_type=ExecutionType.SCHEDULED,
-            tiers=(Tier.LOCAL,),
-        )
-    )
-    run.record(
-        TierUploaded(
-            execution_id=run.id,
-            tier=Tier.LOCAL,
-            snapshot_id=run.id,
-            log_entry=number + 1,
-            uploaded_bytes=1_000_000,
-            objects=3,
-            seconds=1.0,
-        )
-    )
-    run.record(
-        BackupCompleted(
-            execution_id=run.id,
-            configuration_id=configuration,
-            snapshot_id=run.id,
-            degraded=False,
-            totals=RunTotals(files=10, source_bytes=2_000_000, new_bytes=1_000_000, stored_bytes=1_000_000),
-            verified=(Tier.LOCAL,),
-            seconds=2.0,
-        )
-    )
-    return run
-
-
-async def fill(platform: Platform, much: Circumstances) -> list[Figure]:
-    """Record a past of many runs in many organisations, and wait until the gateway shows them."""
-    organisations = [f"org-{number:02}" for number in range(much.organisations)]
-    configurations = {organisation: [new_id() for _ in range(10)] for organisation in organisations}
-    each = much.executions // much.organisations
-    began = time.perf_counter()
-    async with platform.record("executor") as store:
-        for organisation in organisations:
-            await _record_past(store, organisation, configurations[organisation], each)
-    async with await _read_models(platform.dsn("gateway"), "gateway") as database:
-        while True:
-            rows = await (
-                await database.execute("SELECT count(*) FROM executions WHERE state = 'completed'")
-            ).fetchall()
-            if rows[0][0] >= each * len(organisations):
-                break
-            if time.perf_counter() - began > 1200:
-                raise RuntimeError(f"only {rows[0][0]} executions are shown")
-            await asyncio.sleep(0.5)
-    much.facts["fill_seconds"] = round(time.perf_counter() - began, 1)
-    much.facts["executions"] = each * len(organisations)
-    return []
-
-
-async def _record_past(store: EventStore, organisation: str, configurations: list[str], count: int) -> None:
-    batch = 100
-    for first in range(0, count, batch):
-        runs = [_past_run(number, configurations) for number in range(first, min(first + batch, count))]
-        await store.save(*runs, context=_context(organisation))
-
-
-async def _read_models(dsn: str, schema: str) -> psycopg.AsyncConnection[Any]:
-    return await psycopg.AsyncConnection.connect(dsn, **connection_arguments(dsn, schema))
 
 
 @asynccontextmanager
@@ -371,37 +278,6 @@ async def status_under_load(platform: Platform, much: Circumstances) -> list[Fig
             smaller_is_better=True,
             ours=f"{len(found['stale'])} runs",
         ),
-    ]
-
-
-async def rebuild_rate(platform: Platform, much: Circumstances) -> list[Figure]:
-    """All read models made from nothing by replay, into a schema of their own beside the running gateway."""
-    schema, role, password = "bench_read_models", "bench_read_models", new_id()
-    install_schema(platform.admin_dsn, service=schema, role=role, password=password, statements=STATEMENTS)
-    dsn = psycopg.conninfo.make_conninfo(platform.dsn("gateway"), user=role, password=password)
-    async with platform.connected("gateway") as connection:
-        projector = Projector(
-            dsn=dsn, schema=schema, nats=lambda: connection.client, telemetry=Telemetry("bench"), batch=2000
-        )
-        began = time.perf_counter()
-        events = await projector.catch_up()
-        seconds = time.perf_counter() - began
-    async with (
-        await _read_models(dsn, schema) as rebuilt,
-        await _read_models(platform.dsn("gateway"), "gateway") as ours,
-    ):
-        for database in (rebuilt, ours):
-            stand = await state.read(database)
-            much.facts[f"facts_{database.info.user}"] = stand.sequence
-    return [
-        Figure(
-            "rebuild",
-            "rebuild of the read models",
-            events / seconds,
-            unit="events/s",
-            floor=8000,
-            ours=f"{events} events in {seconds:.1f} s",
-        )
     ]
 
 
