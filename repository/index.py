@@ -13,12 +13,13 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from repository.format import ID_LENGTH, FrameEntry
 from repository.index_segment import (
     SPLIT_ID,
     Columns,
+    Location,
     Run,
     Segment,
     Stored,
@@ -28,22 +29,10 @@ from repository.index_segment import (
     runs_of,
 )
 
+__all__ = ["Index", "Location"]
+
 BUFFER_ROWS: Final = 1 << 15
 RESIDENT_BYTES_MAX: Final = 128 << 20
-
-
-class Location(NamedTuple):
-    """Where one chunk's plaintext is.
-
-    `frame_length` bytes at `frame_offset` of the pack are the whole frame (header, ciphertext, tag); the
-    chunk is `chunk_length` bytes at `chunk_offset` of the frame's raw bytes.
-    """
-
-    pack_id: bytes
-    frame_offset: int
-    frame_length: int
-    chunk_offset: int
-    chunk_length: int
 
 
 class _Buffer:
@@ -144,7 +133,7 @@ class Index:
                 segment = run.segment_for(prefix)
                 row = segment.find(prefix, rest)
                 while row >= 0:
-                    yield Location._make(segment.row(row))
+                    yield segment.location(row)
                     row = segment.find(prefix, rest, row)
 
     def lookup(self, chunk_id: bytes) -> Location | None:
@@ -168,7 +157,7 @@ class Index:
                 segment = run.segment_for(prefix)
                 row = segment.find(prefix, rest)
                 if row >= 0:
-                    return Location._make(segment.row(row))
+                    return segment.location(row)
         return None
 
     def lookup_all(self, chunk_id: bytes) -> list[Location]:

@@ -60,6 +60,23 @@ def _column(view: memoryview, code: str) -> Sequence[int]:
     return numbers
 
 
+class Location(NamedTuple):
+    """Where one chunk's plaintext is.
+
+    `frame_length` bytes at `frame_offset` of the pack are the whole frame (header, ciphertext, tag); the
+    chunk is `chunk_length` bytes at `chunk_offset` of the frame's raw bytes.
+    """
+
+    pack_id: bytes
+    frame_offset: int
+    frame_length: int
+    chunk_offset: int
+    chunk_length: int
+
+
+_new_tuple = tuple.__new__  # half the time of calling the class
+
+
 class _Layout(NamedTuple):
     """Where the parts of a segment begin, in bytes."""
 
@@ -136,15 +153,13 @@ class Segment:
         at = HEADER_LENGTH + number * ID_LENGTH
         return bytes(self.body[at : at + ID_LENGTH])
 
-    def row(self, number: int) -> tuple[bytes, int, int, int, int]:
-        """Pack id, frame offset, frame length, chunk offset, chunk length of one row."""
-        pack, frame_offset, frame_length, chunk_offset, chunk_length = _RECORD.unpack_from(
-            self.body, self._layout.records + number * RECORD_LENGTH
-        )
+    def location(self, row: int) -> Location:
+        """Where the chunk of a row is. Raises `Damaged` when the row points at a pack that is not listed."""
+        pack, *place = _RECORD.unpack_from(self.body, self._layout.records + row * RECORD_LENGTH)
         if pack >= self.pack_count:
             raise Damaged("index row points at a pack that its segment does not list", pack=pack)
         at = HEADER_LENGTH + pack * ID_LENGTH
-        return (bytes(self.body[at : at + ID_LENGTH]), frame_offset, frame_length, chunk_offset, chunk_length)
+        return _new_tuple(Location, (bytes(self.body[at : at + ID_LENGTH]), *place))
 
     def row_at_or_above(self, prefix: int) -> int:
         """The number of rows whose prefix is lower than `prefix`."""
