@@ -18,7 +18,7 @@ from repository.errors import NoUsableTier, RepositoryError
 from repository.format import pack_object_key
 from repository.index_segment import Segment, without_packs
 from repository.open_tier import OpenTier, TierState
-from repository.pack_access import ChunkReader
+from repository.pack_access import ChunkReader, nearest_first
 from repository.pack_catalog import each_in_parallel
 from repository.segments import SealedSegment, segment_object_key
 from repository.snapshot import Snapshot
@@ -177,10 +177,22 @@ def _copy_segments(repository: Repository, tier: OpenTier, result: CatchUpResult
         added = [sealed for sealed in copies if sealed is not None]
         # What the source compacted may go only when all that took its place is here.
         is_whole = [sealed.name for sealed in added] == wanted
-        replaced = sorted(own.segments.keys() & theirs.replaced_segments) if is_whole else []
+        compacted = sorted(own.segments.keys() & theirs.replaced_segments)
+        replaced = _replaceable(tier, compacted, added) if is_whole else []
         if added or replaced:
             tier.change_index(added, replaced, "caught up", lock_until=lock_until)
             result.copied_segments += len(added)
+
+
+def _replaceable(tier: OpenTier, names: Sequence[str], added: Sequence[SealedSegment]) -> list[str]:
+    """Which of these segments point at no pack that only they know.
+
+    The source may have rebuilt its index without packs that it lost, and this tier still has.
+    """
+    segments = tier.named_segments()
+    known = {pack_id for sealed in added for pack_id in sealed.segment.pack_ids()}
+    known.update(*(segment.pack_ids() for name, segment in segments.items() if name not in names))
+    return [name for name in names if name in segments and known.issuperset(segments[name].pack_ids())]
 
 
 def _segment(repository: Repository, source: OpenTier, name: str, lost: Sequence[bytes]) -> SealedSegment | None:
@@ -207,23 +219,24 @@ def _commit_snapshots(
     result: CatchUpResult,
     lock_until: datetime | None,
 ) -> None:
-    sources = sources_for(repository, tier)
-    everything = set[bytes]().union(*(source.index.pack_ids() for source in sources))
-    # Where all packs of all indexes are here and none is marked, no tree has to be looked into.
-    is_level = not tier.lacks(everything) and not tier.log.state.marked_packs
-    is_level = is_level and not any(source.damaged_segments for source in sources)
-    reader = ChunkReader([tier, *sources], repository.keys)
+    # Each tree is looked into: that this tier has all packs of the sources' indexes proves nothing, since an
+    # index may have lost rows (with an entry of its log, or when it was rebuilt without packs that were gone).
+    reader = ChunkReader(nearest_first([tier, *sources_for(repository, tier)]), repository.keys)
+    visitor, packs = TreeVisitor(reader.chunk), set[bytes]()
     for snapshot in snapshots:
-        packs = everything if is_level else _packs_of(snapshot, tier, TreeVisitor(reader.chunk))
-        if packs is None:
+        found = _packs_of(snapshot, tier, visitor)
+        if found is None:
             result.left_out.append(snapshot.id)
+            # What was missing may be in the next one as well: nothing that was seen counts as being there.
+            visitor, packs = TreeVisitor(reader.chunk), set()
             continue
+        packs |= found
         tier.commit_snapshot(snapshot.body, packs=packs, lock_until=lock_until)
         result.snapshots.append(snapshot.id)
 
 
 def _packs_of(snapshot: Snapshot, tier: OpenTier, visitor: TreeVisitor) -> set[bytes] | None:
-    """The packs on this tier that the snapshot references; None where the tier lacks some of it."""
+    """The packs on this tier of what the snapshot adds to those before; None where the tier lacks some of it."""
     packs: set[bytes] = set()
     for chunk_id in visitor.chunks(snapshot.manifest.root):
         location = tier.index.lookup(chunk_id)

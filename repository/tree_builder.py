@@ -67,12 +67,13 @@ class OpenPage:
 class TreeBuilder:
     """Completes pages and directories.
 
-    `store` keeps a page or a list as a chunk and returns its id; `on_reused` gets the id of a page of the parent.
+    `store` keeps a page or a list as a chunk and returns its id; `use` gets the id of a page of the parent, and
+    says whether the new snapshot may rely on it: the pack that holds it may be absent, or marked for deletion.
     """
 
-    def __init__(self, store: Callable[[bytes], bytes], on_reused: Callable[[bytes], object]) -> None:
+    def __init__(self, store: Callable[[bytes], bytes], use: Callable[[bytes], bool]) -> None:
         self._store = store
-        self._on_reused = on_reused
+        self._use = use
         self._lock = threading.Lock()
         self.root_id: bytes | None = None
         self.pages_reused = 0
@@ -147,9 +148,8 @@ class TreeBuilder:
     def _page_id(self, page: OpenPage) -> bytes:
         if page.reused is not None:
             page_id, old = page.reused
-            if page.contents == old.contents and page.extras == old.extras:
+            if page.contents == old.contents and page.extras == old.extras and self._use(page_id):
                 self.pages_reused += 1
-                self._on_reused(page_id)
                 return page_id
         rows = [row for row in page.rows if row is not None]
         names, contents, extras = page.names, page.contents, page.extras
