@@ -115,7 +115,8 @@ class ClaimLoop:
                 await self._give_back(claim)
         except PlatformError as error:
             _log.warning("a run was left", extra={**extra, "code": error.code.code})
-            if error.code is not errors.CLAIM_LOST:
+            # Given back is what the next worker may do better. Whatever else it was would be the same at once.
+            if error.code in {errors.CONCURRENT_CHANGE, errors.UNAVAILABLE}:
                 await self._give_back(claim)
         except Exception:  # noqa: BLE001  # whatever it was, the loop goes on and the claim falls silent
             # Not given back: the claim falls silent, the next worker takes the run under a higher fence,

@@ -74,8 +74,10 @@ class RunPerformance:
             traceparent=claim.traceparent,
         )
         run = await _patiently(lambda: self._runs.load(claim.run_id))
+        if run.is_finished and await _patiently(lambda: self._claims.close(claim)):
+            return  # The record is right, and nobody else needs to find that out again.
         run.prepare(fence=claim.fence, worker=claim.worker)
-        if claim.fence > ATTEMPTS_BEFORE_FAILURE:
+        if claim.silenced >= ATTEMPTS_BEFORE_FAILURE:
             await self._fail(run, claim, context, errors.RUN_ABANDONED, errors.RUN_ABANDONED.hint, None)
             return
         await self._record(run, context)

@@ -25,13 +25,17 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker's right to one run, until somebody holds a higher fence."""
+    """A worker's right to one run, until somebody holds a higher fence.
+
+    `silenced`: how many workers have fallen silent over it; who gave it back is not counted.
+    """
 
     run_id: str
     organisation: str
     correlation_id: str
     worker: str
     fence: int
+    silenced: int = 0
     traceparent: str | None = None
 
 
@@ -87,6 +91,10 @@ class Claims(Protocol):
 
     async def release(self, claim: Claim) -> None:
         """Give the run back unfinished, for another worker to take at once."""
+        ...
+
+    async def close(self, claim: Claim) -> bool:
+        """Let nobody take the run again, since it has ended. False: the claim is another's."""
         ...
 
     def alone_with_repository(self, organisation: str) -> AbstractAsyncContextManager[None]:

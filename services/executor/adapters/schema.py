@@ -32,4 +32,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
         body bytea NOT NULL,
         kept_at timestamptz NOT NULL DEFAULT now()
     )""",
+    # How often a worker has given the run back by itself: no fault of the run.
+    "ALTER TABLE run_claims ADD COLUMN given_back integer NOT NULL DEFAULT 0",
 )

@@ -17,7 +17,7 @@ from repository.repository import Repository
 from repository.tiers.location import open_tier
 from services.executor.errors import ClaimLost
 from services.executor.performance import RunInterrupted
-from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, DELIVERIES_BEFORE_REFUSAL
+from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, Replica
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
@@ -248,20 +248,6 @@ async def test_zombie_and_successor_commit_one_snapshot(bench: ExecutorBench) ->
     key = KeyFile.load(bench.keys / "repositories" / f"{ORGANISATION}.key")
     with Repository.open([open_tier(f"file://{bench.tier('local')}")], key) as repository:
         assert len(repository.snapshots()) == 1
-
-
-async def test_run_that_kills_its_workers_is_failed_in_the_end(bench: ExecutorBench) -> None:
-    """A run does not go round for ever."""
-    await bench.configure(local=Destination(location="local"))
-    await bench.request("run-1")
-    for _ in range(ATTEMPTS_BEFORE_FAILURE):
-        claim = await bench.claims.take("mortal")
-        assert claim is not None
-        await bench.claims.release(claim)
-    await perform_next(bench)
-    failed = (await bench.told("run-1"))[-1]
-    assert isinstance(failed, BackupFailed)
-    assert failed.code == "run-abandoned"
 
 
 async def test_interrupted_run_is_given_back_and_finished_by_the_next_worker(bench: ExecutorBench) -> None:
