@@ -39,7 +39,7 @@ def test_storage_class_cannot_change_the_address(tmp_path: Path, url: str, stora
     """A storage class is passed on as it is: it names no other server, lock mode or authority."""
     store = _store(tmp_path, url, storage_class)
     try:
-        options = store._options  # noqa: SLF001  # what the store was made of is what the guarantee is about
+        options = store._options  # what the store was made of is what the guarantee is about
         assert options.storage_class == storage_class
         assert options.endpoint is None
         assert options.lock_mode == "COMPLIANCE"
