@@ -25,6 +25,7 @@ from repository.restore_target import RestoreTarget
 from repository.restore_writing import RestoreWriting
 from repository.snapshot import Snapshot
 from repository.snapshot_walk import SnapshotWalk, root_entry
+from repository.tree import Entry
 
 __all__ = ["Conflict", "RestoreOptions", "RestoreResult", "RestoreTrouble", "Trouble", "restore"]
 
@@ -62,12 +63,24 @@ class _Restore:
     def run(self) -> RestoreResult:
         """Everything, in order."""
         root = root_entry(self._snapshot, self._reader.chunk)
-        target = RestoreTarget(self._target_path, self._snapshot, self._options.conflict)
+        try:
+            target = RestoreTarget(self._target_path, self._snapshot, self._options.conflict)
+            try:
+                self._fill(target, root)
+            finally:
+                os.close(target.fd)
+        except OSError as error:
+            raise TargetFailed("target cannot be written", reason=os.strerror(error.errno or 0)) from error
+        self._result.seconds = time.monotonic() - self._started
+        return self._result
+
+    def _fill(self, target: RestoreTarget, root: Entry) -> None:
         folders = Folders(target.fd, root, is_new=target.is_in_place)
         options = self._options
         files = TargetFiles(
             folders,
             in_place=target.is_in_place,
+            is_resumed=target.is_resumed,
             conflict=options.conflict,
             suffix=self._snapshot.id[:8].encode(),
             sparse=options.sparse,
@@ -107,13 +120,10 @@ class _Restore:
             target.remove_marker()
             writing.finish_root(root)
             os.fsync(target.fd)
-        except OSError as error:
-            raise TargetFailed("target cannot be written", reason=os.strerror(error.errno or 0)) from error
         finally:
             readers.close()
             files.close()
             folders.close()
-            os.close(target.fd)
             ticker.stop()
         result = self._result
         result.files += files.files_done
@@ -122,8 +132,6 @@ class _Restore:
         result.renamed += files.renamed
         result.bytes_by_tier = readers.bytes_by_tier
         result.chunks_from_other_tiers = readers.chunks_from_others
-        result.seconds = time.monotonic() - self._started
-        return result
 
     def _check(self) -> None:
         if self._options.is_cancelled is not None and self._options.is_cancelled():

@@ -8,6 +8,7 @@ open at a time; attributes are set when a file is finished.
 
 import errno
 import os
+import stat as stat_bits
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -19,8 +20,10 @@ from repository.restore_options import Conflict, Trouble
 from repository.tree import Entry
 
 OPEN_MAX: Final = 256
+NAME_LENGTH_MAX: Final = 255
 TEMPORARY_PREFIX: Final = b".wedsync-restoring-"
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Without O_NONBLOCK a FIFO that lies where a file belongs would hold the restore for ever."""
 _MODE_WHILE_RESTORING: Final = 0o600
 
 FATAL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE))
@@ -36,6 +39,7 @@ class TargetFile:
         "extents",
         "fd",
         "folder",
+        "is_begun",
         "is_damaged",
         "is_given_up",
         "name",
@@ -53,6 +57,7 @@ class TargetFile:
         self.parts_left = 0
         self.fd = -1
         self.users = 0
+        self.is_begun = False
         self.is_damaged = False
         self.is_given_up = False
 
@@ -74,6 +79,7 @@ class TargetFiles:
         folders: Folders,
         *,
         in_place: bool,
+        is_resumed: bool,
         conflict: Conflict,
         suffix: bytes,
         sparse: bool,
@@ -81,6 +87,7 @@ class TargetFiles:
     ) -> None:
         self._folders = folders
         self._in_place = in_place
+        self._is_resumed = is_resumed
         self._conflict = conflict
         self._suffix = suffix
         self._sparse = sparse
@@ -95,8 +102,10 @@ class TargetFiles:
         """Make, fill and finish a file that is one chunk (or none). Raises `OSError`."""
         with self._folders.using(file.folder) as folder:
             working = self.working_name(file)
-            fd = os.open(working, _CREATE | os.O_TRUNC, _MODE_WHILE_RESTORING, dir_fd=folder)
+            fd = self._create(file, working, folder)
             try:
+                if self._is_resumed:
+                    os.ftruncate(fd, 0)
                 if body:
                     _write_all(fd, body, 0)
                 refused = set_on_descriptor(fd, file.entry.stat, file.xattrs)
@@ -191,6 +200,10 @@ class TargetFiles:
                     return
             os.unlink(working, dir_fd=folder)
 
+    def name_beside(self, name: bytes) -> bytes:
+        """The first name that is tried for what cannot have its own."""
+        return self._tailed(name, b".restored-" + self._suffix)
+
     def free_name(self, folder: Folder, name: bytes) -> bytes:
         """A name beside one that is taken."""
         with self._folders.using(folder) as fd:
@@ -200,15 +213,32 @@ class TargetFiles:
         return found
 
     def _beside(self, folder: int, name: bytes, kind: bytes) -> bytes:
-        ending = kind + b"-" + self._suffix if kind else b".restored-" + self._suffix
-        for number in range(1000):
-            tail = ending + (b"-%d" % number if number else b"")
-            candidate = name[: 255 - len(tail)] + tail
+        ending = (kind or b".restored") + b"-" + self._suffix
+        candidate = self._tailed(name, ending)
+        for number in range(1, 1000):
             try:
                 os.stat(candidate, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
-                return candidate
-        return name[: 255 - len(ending)] + ending
+                break
+            candidate = self._tailed(name, ending + b"-%d" % number)
+        return candidate
+
+    @staticmethod
+    def _tailed(name: bytes, ending: bytes) -> bytes:
+        return name[: NAME_LENGTH_MAX - len(ending)] + ending
+
+    def _create(self, file: TargetFile, working: bytes, folder: int) -> int:
+        """Make the file; nothing that is there is opened, unless it is what an interrupted restore left."""
+        if self._is_resumed:
+            fd = os.open(working, _WRITE | os.O_CREAT, _MODE_WHILE_RESTORING, dir_fd=folder)
+            status = os.fstat(fd)
+            if not stat_bits.S_ISREG(status.st_mode) or status.st_nlink > max(1, file.entry.stat.links):
+                os.close(fd)
+                raise FileExistsError(errno.EEXIST, "not what a restore leaves")
+        else:
+            fd = os.open(working, _WRITE | os.O_CREAT | os.O_EXCL, _MODE_WHILE_RESTORING, dir_fd=folder)
+        file.is_begun = True
+        return fd
 
     def _acquire(self, file: TargetFile) -> int:
         """The file's descriptor, kept open until `_release`."""
@@ -223,7 +253,11 @@ class TargetFiles:
     def _open_file(self, file: TargetFile) -> None:
         """Open a file, making it the first time; closes one that is not in use if too many are open."""
         with self._folders.using(file.folder) as folder:
-            file.fd = os.open(self.working_name(file), _CREATE, _MODE_WHILE_RESTORING, dir_fd=folder)
+            working = self.working_name(file)
+            if file.is_begun:
+                file.fd = os.open(working, _WRITE, dir_fd=folder)
+            else:
+                file.fd = self._create(file, working, folder)
         self._open[id(file)] = file
         if len(self._open) > OPEN_MAX:
             for key, other in self._open.items():

@@ -10,6 +10,7 @@ import os
 from typing import Final
 
 from repository.errors import RestoreRefused
+from repository.restore_files import FATAL
 from repository.restore_options import Conflict
 from repository.snapshot import Snapshot
 
@@ -19,7 +20,10 @@ _BESIDE: Final = b"beside\n"
 
 
 class RestoreTarget:
-    """The root folder. `is_in_place`: nothing but this restore's own files is in it."""
+    """The root folder. `is_in_place`: nothing but this restore's own files is in it.
+
+    Raises `RestoreRefused`, and `OSError` when the target is full or failing.
+    """
 
     def __init__(self, path: bytes, snapshot: Snapshot, conflict: Conflict) -> None:
         self.marker = MARKER_PREFIX + snapshot.id[:16].encode()
@@ -28,9 +32,10 @@ class RestoreTarget:
             os.makedirs(path, 0o700, exist_ok=True)
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise RestoreRefused(
-                "target is no folder that can be opened", reason=os.strerror(error.errno or 0)
-            ) from error
+            if error.errno in FATAL:
+                raise
+            reason = os.strerror(error.errno or 0)
+            raise RestoreRefused("target is no folder that can be opened", reason=reason) from error
         try:
             found = set(map(os.fsencode, os.listdir(self.fd)))
             self.is_resumed = self.marker in found

@@ -122,10 +122,10 @@ class RestoreWriting:
             try:
                 folder = self._folders.make(above, name, step.path, step.entry)
             except FileExistsError:
-                free = self._make_way(above, name, step.path)
-                if free is None:
+                folder_beside = self._folder_beside(above, step)
+                if folder_beside is None:
                     return None
-                folder = self._folders.make(above, free, step.path, step.entry)
+                folder = folder_beside
         except OSError as error:
             self._refused(step.path, error)
             return None
@@ -133,6 +133,17 @@ class RestoreWriting:
             self._trouble(step.path, Trouble.NOT_SAVED, "")
         self._result.folders += 1
         return folder
+
+    def _folder_beside(self, above: Folder, step: Step) -> Folder | None:
+        """The folder in place of, or beside, something else of its name; None where that is to stay."""
+        name = step.entry.name
+        if self._target.is_resumed and self._conflict is Conflict.RENAME:
+            try:
+                return self._folders.make(above, self._files.name_beside(name), step.path, step.entry)
+            except FileExistsError:
+                pass
+        free = self._make_way(above, name, step.path)
+        return None if free is None else self._folders.make(above, free, step.path, step.entry)
 
     def _make_way(self, folder: Folder, name: bytes, path: bytes) -> bytes | None:
         """The name to use where something is in the way; None where it is to stay."""
@@ -181,11 +192,15 @@ class RestoreWriting:
         if is_linked and key in self._links:
             self._links_waiting.append((folder, entry.name, step.path, key))
             return
-        name = self._name_for(folder, step)
+        there = self._found_again(folder, step)
+        name = self._name_for(folder, step) if there is None else there
         if name is None:
             return
         if is_linked:
             self._links[key] = (folder, name)
+        if there is not None:
+            self._result.resumed_files += entry.is_file
+            return
         if not entry.is_file:
             self._make_other(folder, name, step)
             return
@@ -195,6 +210,21 @@ class RestoreWriting:
         except RepositoryError as error:
             self._links.pop(key, None)
             self._trouble(step.path, Trouble.DAMAGED, str(error))
+
+    def _found_again(self, folder: Folder, step: Step) -> bytes | None:
+        """The name under which an interrupted restore, in a place that others use, has finished the entry."""
+        if not self._target.is_resumed or self._target.is_in_place:
+            return None
+        name, entry = step.entry.name, step.entry
+        for candidate in (name, self._files.name_beside(name)):
+            if entry.is_file:
+                if self._contents.is_there(folder, candidate, entry):
+                    return candidate
+            else:
+                with self._folders.using(folder) as fd:
+                    if _is_same_other(fd, candidate, entry):
+                        return candidate
+        return None
 
     def _name_for(self, folder: Folder, step: Step) -> bytes | None:
         """The name under which an entry goes to its folder, or None where it stays away."""
@@ -211,9 +241,6 @@ class RestoreWriting:
                 if not is_file:
                     os.unlink(name, dir_fd=fd)
                 return name
-        if is_file and self._target.is_resumed and self._contents.is_there(folder, name, step.entry):
-            self._result.resumed_files += 1
-            return None
         if is_file and self._conflict is Conflict.OVERWRITE and not stat_bits.S_ISDIR(found.st_mode):
             return name
         return self._make_way(folder, name, step.path)
@@ -277,6 +304,21 @@ class RestoreWriting:
             self._refused(path, error)
             return
         self._result.files += 1
+
+
+def _is_same_other(folder: int, name: bytes, entry: Entry) -> bool:
+    """Whether what has the name is the very symlink or special file that the entry describes."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat_bits.S_IFMT(status.st_mode) != stat_bits.S_IFMT(entry.stat.mode):
+            return False
+        if status.st_mtime_ns != entry.stat.mtime_ns:
+            return False
+        if entry.is_symlink:
+            return os.readlink(name, dir_fd=folder) == entry.extra.target
+    except OSError:
+        return False
+    return status.st_rdev == os.makedev(*entry.extra.device)
 
 
 def _is_same(left: int, left_name: bytes, right: int, right_name: bytes) -> bool:

@@ -1,6 +1,6 @@
 """Reads a snapshot back from one tier: all of its tree, and a sample of its packs.
 
-Promise: when `verify_snapshot` returns, the tier itself gave the whole tree and the index a place for every chunk, and the
+Promise: when `verify_snapshot` returns, the tier gave the whole tree, its index a place for every chunk, and the
 sampled packs hold what they should, byte for byte. It is the look that a backup takes at its own work; `check`
 is the one that finds everything.
 """
