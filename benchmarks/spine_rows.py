@@ -72,6 +72,7 @@ def _denial() -> Denial:
 
 
 def context_of(organisation: str = BENCH_ORGANISATION) -> Context:
+    """In whose name the benchmark records something."""
     return Context(organisation=organisation, actor="service:bench", correlation_id=new_id())
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from prometheus_client import Gauge
 
 from chassis.clock import SystemClock
 from chassis.connection import Connection
@@ -35,6 +36,7 @@ from gateway.projections.projector import Projector
 from gateway.queries import status
 from gateway.queries.configurations import ConfigurationQueries
 from gateway.rate_limit import Rate, TokenBuckets
+from gateway.readiness import Readiness
 from gateway.requests import RequestBook
 from gateway.settings import GatewaySettings
 from gateway.status_board import StatusBoard
@@ -99,6 +101,8 @@ def assemble(settings: GatewaySettings) -> Process:
         clock=clock,
         sockets_per_organisation=settings.sockets_per_organisation,
     )
+    _gauge(telemetry, "wedsync_gateway_sockets", "Open WebSockets", lambda: len(monitor))
+    _gauge(telemetry, "wedsync_gateway_waiting_writes", "Writes that wait for their answer", lambda: len(waiters))
     for listener in (waiters.tell, board.tell, progress.tell):
         feed.listen(listener)
     gateway = Gateway(
@@ -124,7 +128,7 @@ def assemble(settings: GatewaySettings) -> Process:
         monitor=monitor,
         tickets=Tickets(pool, clock),
         denials=DenialLog(store, ids),
-        health=health,
+        readiness=Readiness(health),
         telemetry=telemetry,
         allowed_origins=settings.allowed_origins,
     )
@@ -151,6 +155,10 @@ def assemble(settings: GatewaySettings) -> Process:
         http,
     ]
     return Process(parts, gateway, http, health, health_server)
+
+
+def _gauge(telemetry: Telemetry, name: str, meaning: str, value: Callable[[], float]) -> None:
+    Gauge(name, meaning, registry=telemetry.registry).set_function(value)
 
 
 def connection_of(settings: GatewaySettings, telemetry: Telemetry, health: Health) -> Connection:

@@ -3,6 +3,7 @@
 Progress is not history: a lost report is replaced by the next one. What has ended is forgotten.
 """
 
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 
 from chassis.logging import describe
 from contracts.errors import PlatformError
@@ -68,8 +70,9 @@ class LiveProgress:
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._subscription is not None and not self._nats().is_closed:
-            await self._subscription.unsubscribe()
+        if self._subscription is not None:
+            with contextlib.suppress(NatsError):  # a connection that is gone has let go of it already
+                await self._subscription.unsubscribe()
 
     async def check(self) -> None:
         """Always well: without progress everything else goes on."""

@@ -8,7 +8,6 @@ from typing import Any, cast
 from litestar.connection import ASGIConnection
 
 from chassis.clock import Clock
-from chassis.health import Health
 from chassis.locations import Locations
 from chassis.pool import Pool
 from chassis.postgres import translated
@@ -22,6 +21,7 @@ from gateway.principal import Principal
 from gateway.projections.applied import Database
 from gateway.queries.configurations import ConfigurationQueries
 from gateway.rate_limit import TokenBuckets
+from gateway.readiness import Readiness
 from gateway.requests import RequestBook
 from gateway.status_board import StatusBoard
 from gateway.tickets import Tickets
@@ -45,7 +45,7 @@ class Gateway:
     monitor: Monitor
     tickets: Tickets
     denials: DenialLog
-    health: Health
+    readiness: Readiness
     telemetry: Telemetry
     allowed_origins: tuple[str, ...] = ()
 

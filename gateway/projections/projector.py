@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import psycopg
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from prometheus_client import Counter, Gauge
 
 from chassis.health import Health
@@ -105,7 +106,7 @@ class Projector:
         while True:
             try:
                 await self._lead()
-            except (PlatformError, psycopg.Error, OSError) as error:
+            except (PlatformError, psycopg.Error, NatsError, OSError) as error:
                 self._trouble = (
                     error
                     if isinstance(error, PlatformError)
@@ -171,11 +172,11 @@ class Projector:
             try:
                 await self._follow(database, readers)
             finally:
-                if not self._nats().is_closed:
+                with contextlib.suppress(NatsError):
                     for subscription in subscriptions:
                         await subscription.unsubscribe()
-                    for reader in readers.values():
-                        await reader.close()
+                for reader in readers.values():
+                    await reader.close()
 
     def _readers(self) -> dict[str, StreamReader]:
         return {owner: StreamReader(self._nats(), stream_of(owner)) for owner in SERVICES}

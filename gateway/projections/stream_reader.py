@@ -12,6 +12,7 @@ Subjects: requests to `$JS.API.DIRECT.GET.<stream>`, answers on the connection's
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -144,8 +145,9 @@ class StreamReader:
         if self._ahead is not None:
             await _dropped(self._ahead[1])
             self._ahead = None
-        if self._subscription is not None and not self._client.is_closed:
-            await self._subscription.unsubscribe()
+        if self._subscription is not None:
+            with contextlib.suppress(NatsError):  # a connection that is gone has let go of it already
+                await self._subscription.unsubscribe()
         self._subscription = None
 
     async def _first(self, is_behind: Callable[[StoredMessage, str], bool], *, of: str | None = None) -> int | None:

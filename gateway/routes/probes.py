@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Request, Response, get
 
+from chassis.health import NOT_READY
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.guards import OPEN
@@ -24,9 +25,8 @@ def live() -> Liveness:
 @get("/health/ready", opt=OPEN, summary="Ready to work")
 async def ready(request: Request[Any, Any, Any]) -> Response[Liveness]:
     """200 where every part can do its work, else 503. Which part cannot is told on the internal port alone."""
-    report = await parts_of(request).health.report()
-    is_ready = report.status != "not-ready"
-    return Response(Liveness(status=report.status), status_code=200 if is_ready else 503)
+    status = await parts_of(request).readiness.status()
+    return Response(Liveness(status=status), status_code=503 if status == NOT_READY else 200)
 
 
 @get(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis.health import Health
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway import problems
@@ -19,6 +20,7 @@ from gateway.problems import error_of_code, invalid_body, problem_of
 from gateway.projections.facts import Fact
 from gateway.queries import cursor
 from gateway.rate_limit import Rate, TokenBuckets
+from gateway.readiness import Readiness
 from gateway.requests import check_key
 from gateway.resources import NewConfiguration
 from gateway.status_board import FRESH_SECONDS, StatusBoard
@@ -198,6 +200,25 @@ async def test_caller_who_gives_up_takes_nobody_with_them(monkeypatch: pytest.Mo
     for organisation in ("b", "c", "d"):
         await board.of(organisation)
     assert len(board._entries) <= 2
+
+
+async def test_readiness_is_looked_at_once_a_second() -> None:
+    """Whoever asks without a token cannot make the gateway look more often."""
+    seconds = _Seconds()
+    looked = 0
+
+    async def check() -> str | None:
+        nonlocal looked
+        looked += 1
+        return None if looked == 1 else "away"
+
+    health = Health("gateway")
+    health.add("part", check)
+    readiness = Readiness(health, seconds)
+    assert await asyncio.gather(readiness.status(), readiness.status()) == ["ready", "ready"]
+    assert looked == 1
+    seconds.now = 1.0
+    assert await readiness.status() == "not-ready"
 
 
 def test_every_code_has_a_whole_problem() -> None:
