@@ -14,6 +14,7 @@ server's duplicate window), and a handler recognises what it has handled anyway.
 
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,8 @@ from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import DEAD_LETTER_STREAM
 from contracts.subjects import DEAD_LETTERS, dead_letter_subject
+
+_log = logging.getLogger(__name__)
 
 HEADER = "Wedsync-Dead-Letter"
 REPLAY_HEADER = "Wedsync-Replay-Of"
@@ -107,16 +110,23 @@ async def list_letters(
     include_replayed: bool = False,
     after: int = 0,
 ) -> AsyncIterator[DeadLetter]:
-    """Dead letters in the order in which they were buried, after a number. Raises PlatformError STREAM_MISSING."""
+    """Dead letters in the order in which they were buried, after a number. Raises PlatformError STREAM_MISSING.
+
+    One that cannot be read, or is not its writer's own, is logged and left out: it must not hide the others.
+    """
     replays = await _replays(js)
     async for message in _messages(js, f"{DEAD_LETTERS}.{service or '*'}.{handler or '*'}", after=after):
-        letter = _letter(message, replays)
+        try:
+            letter = _letter(message, replays)
+        except PlatformError:
+            _log.warning("dead letter %s is left out: unreadable, or in another handler's name", message.seq)
+            continue
         if letter is not None and (include_replayed or letter.replays == 0):
             yield letter
 
 
 async def show(js: JetStreamContext, number: int) -> DeadLetter:
-    """One dead letter, with its body. Raises PlatformError NOT_FOUND."""
+    """One dead letter, with its body. Raises PlatformError NOT_FOUND, or MALFORMED_MESSAGE."""
     with contextlib.suppress(NotFoundError):
         letter = _letter(await js.get_msg(DEAD_LETTER_STREAM, seq=number), await _replays(js))
         if letter is not None:
@@ -203,6 +213,12 @@ def _letter(message: RawStreamMsg, replays: Mapping[int, int]) -> DeadLetter | N
         raise PlatformError(
             errors.MALFORMED_MESSAGE, f"dead letter {message.seq} has a header that cannot be read", number=message.seq
         ) from error
+    if message.subject != dead_letter_subject(burial.service, burial.handler):
+        # Only the subject is under the server's permissions. Who writes another's name into the header would have
+        # the operator replay a message of his making before that one's handler.
+        raise PlatformError(
+            errors.MALFORMED_MESSAGE, f"dead letter {message.seq} is in another handler's name", number=message.seq
+        )
     return DeadLetter(number=message.seq, burial=burial, body=message.data or b"", replays=replays.get(message.seq, 0))
 
 

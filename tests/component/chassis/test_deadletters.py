@@ -101,6 +101,25 @@ async def test_list_filters_by_service_handler_and_replay(own_nats: NatsServer) 
             assert caught.value.code is errors.NOT_FOUND
 
 
+async def test_dead_letter_of_another_service_cannot_be_written(own_nats: NatsServer) -> None:
+    """A service that writes dead letters in another's name gets nothing replayed, and hides no others."""
+    await own_nats.apply()
+    async with own_nats.connected("config") as client:
+        forged = {deadletters.HEADER: deadletters._header(_burial())}
+        unreadable = {deadletters.HEADER: "{"}
+        for headers in (forged, unreadable):
+            await client.jetstream().publish("deadletter.config.create-configuration", b"{}", headers=headers)
+    async with own_nats.connected("executor") as client:
+        await bury(client.jetstream(), _burial(2), b"2", max_payload=MAX)
+    async with own_nats.connected(TOPOLOGY) as client:
+        js = client.jetstream()
+        assert [letter.body for letter in await letters(js)] == [b"2"]
+        for number in (1, 2):
+            with pytest.raises(PlatformError) as caught:
+                await show(js, number)
+            assert caught.value.code is errors.MALFORMED_MESSAGE
+
+
 async def test_replay_reaches_the_handler_that_gave_up_and_nothing_else(own_nats: NatsServer) -> None:
     """After the cause is mended the same message succeeds; the stream that mirrors a record gets nothing added."""
     await own_nats.apply()
@@ -224,7 +243,7 @@ async def test_unreadable_header_is_named(own_nats: NatsServer) -> None:
         js = client.jetstream()
         await js.publish("deadletter.executor.accept-backup", b"", headers={deadletters.HEADER: "{}"})
         with pytest.raises(PlatformError, match="dead letter 1 has a header") as caught:
-            await letters(js)
+            await show(js, 1)
         assert caught.value.code is errors.MALFORMED_MESSAGE
 
 
