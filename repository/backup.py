@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from repository.buffers import BoundedPool
-from repository.errors import BackupCancelled, LimitExceeded, NoUsableTier
+from repository.errors import BackupCancelled, LimitExceeded, NoUsableTier, RepositoryError
 from repository.fanout import Delivery, Fanout, TierDelivery, no_tier_left
 from repository.format import ContentClass
 from repository.open_tier import OpenTier
@@ -176,19 +176,20 @@ class _Backup:
             identity = state.by_token.get(self._options.run_token)
             if identity is not None:
                 snapshot = state.snapshots[identity]
-                results = {
-                    each.name: TierResult(
-                        Delivery.COMMITTED if snapshot.id in each.snapshots() else Delivery.BEHIND,
-                        None,
-                        0,
-                        0,
-                        0.0,
-                        each.name in self._options.required,
-                    )
-                    for each in self._tiers
-                }
+                results = {each.name: self._found_on(each, snapshot) for each in self._tiers}
                 return BackupResult(snapshot, results, [], {}, time.monotonic() - self._started, True)
         return None
+
+    def _found_on(self, tier: OpenTier, snapshot: Snapshot) -> TierResult:
+        """How a tier came out of an earlier run. That one may have died before its entry was durable."""
+        state, failure = Delivery.BEHIND, None
+        if snapshot.id in tier.snapshots():
+            try:
+                tier.log.append(lambda _state: None)
+                state = Delivery.COMMITTED
+            except RepositoryError as error:
+                state, failure = Delivery.FAILED, error
+        return TierResult(state, failure, 0, 0, 0.0, tier.name in self._options.required)
 
     def _wire(self) -> None:
         options, repository = self._options, self._repository

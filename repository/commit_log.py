@@ -79,7 +79,7 @@ class CommitLog:
     def append(self, decide: Callable[[LogState], Body | None], *, lock_until: datetime | None = None) -> Entry | None:
         """Append what `decide` makes of the newest state; None from it ends the matter without an entry.
 
-        A log that is empty is begun first.
+        A log that is empty is begun first. Either way the state is durable on return.
 
         `decide` is called again whenever another writer was faster; what it raises leaves. Raises `Damaged`
         (the log has faults: repair it first), `LogContended`, and what the store raises; after `retry = later`
@@ -95,9 +95,13 @@ class CommitLog:
                     if not self.state.head.number:
                         self._create(Begun(time_ns=self._clock.now_ns()), lock_until)
                     body = decide(self.state)
-                    return None if body is None else self._create(body, lock_until)
+                    if body is not None:
+                        return self._create(body, lock_until)
                 except AlreadyExists:
                     continue
+                # The caller relies on what others wrote, and they may have died before syncing the last of it.
+                self._store.settle([entry_object_key(self.state.head.number)])
+                return None
             raise LogContended("other writers were faster each time", attempts=ATTEMPTS_MAX)
 
     def replace_fault(self, body: Body, number: int, previous: bytes) -> bytes:

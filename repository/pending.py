@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from repository.errors import AccessDenied, Locked, RepositoryError
+from repository.format import pack_object_key
 from repository.index import Index
 from repository.open_tier import OpenTier
 from repository.pack_catalog import read_footers, stored_packs
@@ -110,5 +111,7 @@ def adopt_orphans(repository: Repository, tier: OpenTier) -> tuple[int, list[byt
         else:
             damaged.append(footer.pack.id)
     if adopted:
+        # Who uploaded them may have died before syncing: a name must not be lost after the index relies on it.
+        tier.store.settle(map(pack_object_key, index.pack_ids()))
         tier.change_index(repository.seal_segments(index.take_new_segments()), (), "adopted")
     return adopted, damaged

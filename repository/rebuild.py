@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from repository.check_report import CheckProgress
 from repository.errors import NoUsableTier
+from repository.format import pack_object_key
 from repository.index import Index
 from repository.open_tier import OpenTier
 from repository.pack_catalog import read_footers, stored_packs
@@ -55,6 +56,8 @@ def rebuild_index(
         bytes_done += footer.pack.size
         if on_progress is not None:
             on_progress(CheckProgress(tier.name, number, len(packs), bytes_done))
+    # Who uploaded them may have died before syncing.
+    tier.store.settle(map(pack_object_key, index.pack_ids()))
     sealed = repository.seal_segments(index.take_new_segments())
     tier.change_index(sealed, replaced, "rebuilt")
     tier.load()

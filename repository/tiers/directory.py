@@ -13,7 +13,7 @@ and has no effect, and the capability says so.
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,6 +119,15 @@ class DirectoryObjectStore:
         with self._translated(None):
             self._durable_folders |= self._folders.pay()
 
+    def settle(self, keys: Iterable[str]) -> None:
+        """Sync the folders of these objects; see the port. Their bytes were synced before they had a name."""
+        folders = {os.path.dirname(self._path(key)) for key in keys}
+        with self._translated(None):
+            present = [folder for folder in folders if os.path.isdir(folder)]
+            unsynced = set[str]().union(*map(self._with_unsynced_above, present))
+            self._folders.sync(unsynced)
+            self._durable_folders |= unsynced
+
     def get(self, key: str) -> bytes:
         """The whole object; see the port."""
         with self._translated(key), self._opened(key) as (descriptor, size):
@@ -196,8 +205,14 @@ class DirectoryObjectStore:
         if folder not in self._swept_folders:
             self._sweep(folder)
             self._swept_folders.add(folder)
-        # Up to a folder whose own name is durable, at most to the root of the file system: which of these
-        # folders are new, and whether somebody synced them, cannot be known.
+        return self._with_unsynced_above(folder)
+
+    def _with_unsynced_above(self, folder: str) -> set[str]:
+        """The folder, and those above it that must be synced for its own name to be durable.
+
+        Up to a folder whose own name is durable, at most to the root of the file system: which of these
+        folders are new, and whether somebody synced them, cannot be known.
+        """
         unsynced, path = {folder}, folder
         while path not in self._durable_folders and not os.path.ismount(path):
             path = os.path.dirname(path)

@@ -6,7 +6,7 @@ It passes the conformance suite of the real ones, object locks included. It is a
 import hashlib
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from repository.errors import AlreadyExists, ChecksumMismatch, Locked, ObjectMissing, TierFull, Truncated
@@ -95,6 +95,11 @@ class MemoryObjectStore:
 
     def sync(self) -> None:
         """Nothing is owed."""
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Nothing is owed by anybody."""
+        for key in keys:
+            checked_key(key)
 
     def get(self, key: str) -> bytes:
         """The whole object; see the port."""

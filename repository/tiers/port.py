@@ -22,7 +22,7 @@ Every error is a `RepositoryError`; the ones of tiers are in `repository.errors`
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -148,6 +148,13 @@ class ObjectStore(Protocol):
 
     def sync(self) -> None:
         """Make all earlier puts with `durable=False` durable and visible. Free when there are none."""
+        ...
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Make these objects durable, whoever put them; a key without an object is no error.
+
+        For whoever relies on what it found: the one that put it may have died before its own `sync`.
+        """
         ...
 
     def get(self, key: str) -> bytes:

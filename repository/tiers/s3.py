@@ -8,7 +8,7 @@ deletion hides anything from it.
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +108,11 @@ class S3ObjectStore:
 
     def sync(self) -> None:
         """Nothing is owed: an acknowledged PUT is durable."""
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Nothing: what is there is durable."""
+        for key in keys:
+            checked_key(key)
 
     def get(self, key: str) -> bytes:
         """The whole object; see the port."""

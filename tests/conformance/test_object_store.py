@@ -311,6 +311,15 @@ def test_object_store_syncs_what_was_put_without_durability(place: Place, store:
     other.close()
 
 
+def test_object_store_settles_objects_whoever_put_them(place: Place, store: ObjectStore) -> None:
+    """What another writer put without durability can be made durable by whoever relies on it, there or not."""
+    store.put("packs/aa/1", b"x", durable=False)
+    other = place.open()
+    other.settle(["packs/aa/1", "packs/bb/absent"])
+    assert other.get("packs/aa/1") == b"x"
+    other.close()
+
+
 def test_object_store_takes_many_puts_at_once(store: ObjectStore) -> None:
     """Puts from many threads, into old and new folders, are all there afterwards."""
     with ThreadPoolExecutor(12) as pool:
@@ -452,6 +461,7 @@ def test_object_store_refuses_a_malformed_key(store: ObjectStore, key: str) -> N
         lambda: store.get(key),
         lambda: store.get_range(key, 0, 1),
         lambda: store.head(key),
+        lambda: store.settle([key]),
         lambda: store.delete(key),
         lambda: store.extend_lock(key, store.now()),
         lambda: store.local_path(key),

@@ -236,6 +236,23 @@ def test_directory_tier_owes_the_folders_that_it_could_not_sync(root: Path) -> N
     assert {str(root), str(root / "a")} <= {step.path for step in disk.steps[before:]}
 
 
+def test_directory_tier_settles_what_another_writer_did_not_sync(root: Path) -> None:
+    """The folders of the named objects, and those above, are synced; an object that is not there is no error."""
+    DirectoryObjectStore(str(root)).put("a/b/x", BODY, durable=False)
+    disk = RecordingDisk()
+    store = DirectoryObjectStore(str(root), disk=disk)
+    store.settle(["a/b/x", "a/c/absent"])
+    assert {str(root), str(root / "a"), str(root / "a" / "b")} <= {step.path for step in disk.steps}
+    assert {step.kind for step in disk.steps} == {"sync-folder"}
+    disk.steps.clear()
+    # Somebody may have put another object there meanwhile.
+    store.settle(["a/b/x"])
+    assert [step.path for step in disk.steps] == [str(root / "a" / "b")]
+    store._folders._sync_folder = FailingDisk("sync_folder", errno.EIO).sync_folder
+    with pytest.raises(TierUnreachable):
+        store.settle(["a/b/x"])
+
+
 def test_directory_tier_notices_that_its_disk_was_unmounted(root: Path, tmp_path: Path) -> None:
     """A root that vanished or became another folder is an unreachable tier, not an empty one."""
     store = DirectoryObjectStore(str(root))

@@ -1,7 +1,7 @@
 """Tiers that fail, lie, fill up, or keep another time: each around a store that works."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
 from repository.tiers.port import Body, Capabilities, ObjectInfo, ObjectStore
@@ -39,6 +39,10 @@ class WrappedStore:
     def sync(self) -> None:
         """Pass on."""
         self.inner.sync()
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Pass on."""
+        self.inner.settle(keys)
 
     def get(self, key: str) -> bytes:
         """Pass on."""
