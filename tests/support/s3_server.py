@@ -115,7 +115,25 @@ class S3Server:
         client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locks)
         if versions or locks:
             client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        self._wait_until_writable(name)
         return name
+
+    def _wait_until_writable(self, bucket: str) -> None:
+        """The server makes the bucket's volumes at the first write, which fails meanwhile."""
+        from botocore.exceptions import ClientError
+
+        client = self.client()
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                client.put_object(Bucket=bucket, Key="first", Body=b"1")
+            except ClientError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                client.delete_object(Bucket=bucket, Key="first")
+                return
 
     def shared_bucket(self, *, versions: bool = False, locks: bool = False) -> str:
         """One bucket of each kind for all tests, each below a prefix of its own.
