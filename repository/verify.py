@@ -7,7 +7,7 @@ is the one that finds everything.
 
 from typing import NamedTuple
 
-from repository.errors import Damaged, NotInIndex, SnapshotNotFound
+from repository.errors import NotInIndex, SnapshotNotFound
 from repository.format import pack_object_key
 from repository.open_tier import OpenTier
 from repository.pack_access import ChunkReader
@@ -49,10 +49,8 @@ def verify_snapshot(repository: Repository, tier: OpenTier, snapshot: Snapshot, 
     for pack_id in chosen:
         body = tier.store.get(pack_object_key(pack_id))
         bytes_read += len(body)
-        for entry, _raw in read_frames(body, repository.keys, pack_id):
-            for chunk in entry.chunks():
-                if tier.index.lookup_any(chunk.id) is None:
-                    raise Damaged("pack holds a chunk that the index does not know", pack=pack_id.hex())
+        for _frame in read_frames(body, repository.keys, pack_id):
+            pass  # each is proven as it is read
     return Verified(chunks, len(packs), len(chosen), bytes_read)
 
 

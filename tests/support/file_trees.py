@@ -44,9 +44,10 @@ def seen(folder: Path | str | bytes) -> dict[bytes, Seen]:
             elif kind in (stat.S_IFCHR, stat.S_IFBLK):
                 content = b"%d" % status.st_rdev
             place = b"/proc/self/fd/%d/%s" % (fd, name)
-            xattrs = []
-            for key in os.listxattr(place, follow_symlinks=False):
-                xattrs.append((os.fsencode(key), os.getxattr(place, key, follow_symlinks=False)))
+            xattrs = [
+                (os.fsencode(key), os.getxattr(place, key, follow_symlinks=False))
+                for key in os.listxattr(place, follow_symlinks=False)
+            ]
             identity = (status.st_dev, status.st_ino)
             found[full] = Seen(
                 kind,
@@ -119,9 +120,9 @@ def make_everything(folder: Path) -> None:
         sparse.truncate(200_000)
         sparse.seek(100_000)
         sparse.write(b"!")
-    os.chmod(folder / "small.txt", 0o4711)
-    os.chmod(folder / "nested", 0o2750)
-    os.chmod(folder / "empty", 0o000)
+    (folder / "small.txt").chmod(0o4711)
+    (folder / "nested").chmod(0o2750)
+    (folder / "empty").chmod(0o000)
     for name in ("large.bin", "nested", "photo.jpg"):
         try:
             os.setxattr(folder / name, "user.colour", b"white")

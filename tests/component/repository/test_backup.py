@@ -351,7 +351,7 @@ def test_entry_that_is_not_to_be_trusted_is_read_again(what: str) -> None:
 
 
 def test_folders_that_come_go_and_move_are_followed() -> None:
-    """A folder that became a file, a file that became a folder, and pages of other lengths are all taken as they are."""
+    """A folder that became a file, a file that became a folder, and pages of other lengths are taken as they are."""
     scene = Scene()
     first = folder_of(b=b"b", c=b"c")
     first.entries[b"a"] = folder_of(inside=b"1")
@@ -650,7 +650,7 @@ def test_run_token_is_committed_once() -> None:
 
 @pytest.mark.parametrize("after", [0, 3])
 def test_backup_can_be_cancelled(after: int) -> None:
-    """A backup that is cancelled ends with that error and no snapshot; the next one goes on with what was uploaded."""
+    """A backup that is cancelled ends with that error and no snapshot; the next one goes on with what arrived."""
     scene = Scene()
     calls = [0]
 

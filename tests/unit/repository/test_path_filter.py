@@ -46,7 +46,7 @@ def test_no_glob_wants_everything() -> None:
     ],
 )
 def test_glob_matches_as_the_shell_does(glob: str | bytes, path: bytes, expected: Match) -> None:
-    """Names at any depth without a slash, paths with one; what is below a match is wanted, what leads to one is entered."""
+    """Names at any depth without a slash, paths with one; what is below a match is wanted, what leads there entered."""
     assert PathFilter([glob]).match(path) is expected
 
 

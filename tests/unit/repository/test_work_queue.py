@@ -70,7 +70,7 @@ def test_failure_ends_all_waiting(waiting: str) -> None:
     def wait() -> None:
         try:
             queue.put(2) if waiting == "put" else queue.get()
-        except BaseException as error:
+        except ValueError as error:
             caught.append(error)
 
     thread = _in_thread(wait)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -117,5 +118,5 @@ def test_coarser_extents_keep_the_largest_holes(gaps: list[tuple[int, int]]) -> 
     assert coarse[0][0] == extents[0][0]
     assert sum(coarse[-1]) == end
     holes = sorted(gap for gap, _length in gaps[1:])
-    kept = sorted(offset - sum(before) for before, (offset, _length) in zip(coarse, coarse[1:], strict=False))
+    kept = sorted(offset - sum(before) for before, (offset, _length) in pairwise(coarse))
     assert kept == holes[len(holes) - len(kept) :]
