@@ -4,7 +4,7 @@
 the mutants that were killed and the ones that survived. Exit 1 where less than `--floor` percent were killed in a
 module. A mutant is killed when its tests fail, or take much longer than they should.
 
-Not mutated: docstrings, messages, annotations, `__all__`, `__repr__`, and keyword arguments of errors (context).
+Not mutated: docstrings, messages, annotations, keywords of classes, `__all__`, `__repr__`, and keyword arguments of errors (context).
 """
 
 import argparse
@@ -82,7 +82,9 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
     """All nodes that are worth a change, in a fixed order."""
     yield node
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list", "bases", "type_params", "type_ignores"):
+        if name in ("annotation", "returns", "decorator_list", "bases", "type_params", "type_ignores") or (
+            isinstance(node, ast.ClassDef) and name == "keywords"
+        ):
             continue
         children = value if isinstance(value, list) else [value]
         for child in children:
@@ -177,7 +179,11 @@ def _run_tests(folder: Path, tests: tuple[str, ...]) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
     import pytest
+    from hypothesis import Phase, settings
 
+    # That an example fails is enough; nobody looks at the smallest one.
+    settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], deadline=None, database=None)
+    settings.load_profile("mutants")
     code = 1
     try:
         code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]))

@@ -221,6 +221,7 @@ def test_decision_may_be_not_to_write() -> None:
     log = _log(MemoryObjectStore())
     assert log.append(lambda _: None) is None
     assert log.state.head.number == 1
+    assert log.state.tier_id == log.state.head.digest[:16]
 
 
 def test_entry_is_locked_when_asked() -> None:
@@ -394,6 +395,7 @@ def test_missing_entry_is_named_and_its_tail_still_counts() -> None:
     store.delete(entry_object_key(3))
     state = _log(store).refresh()
     assert [(fault.number, fault.error.code) for fault in state.faults] == [(3, "object-missing")]
+    assert not state.contradicts(Head(3, b"x" * 32))  # nothing is left to compare with
     assert {snapshot.manifest.run_token for snapshot in state.snapshots.values()} == {"one", "three"}
 
 
@@ -472,6 +474,7 @@ def test_older_history_contradicts_a_head_that_was_seen() -> None:
     """Fewer entries than were seen, or other ones, are a replay; more of the same are not."""
     store = _three_snapshots()
     state = _log(store).refresh()
+    assert not state.contradicts(Head(4, b""))  # a head of which only the number is known
     assert not any(state.contradicts(Head(number, state.digests[number])) for number in range(5))
     assert state.contradicts(Head(4, b"x" * 32))
     assert state.contradicts(Head(5, b"x" * 32))
