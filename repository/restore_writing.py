@@ -9,10 +9,12 @@ import errno
 import os
 import stat as stat_bits
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
+from repository.crypto import sha256
 from repository.errors import RepositoryError
 from repository.file_attributes import Xattrs, set_on_descriptor, set_on_name
+from repository.format import ID_LENGTH
 from repository.pack_access import ChunkReader
 from repository.path_filter import Match
 from repository.restore_contents import RestoreContents
@@ -25,6 +27,10 @@ from repository.snapshot_walk import SnapshotWalk, Step
 from repository.tree import Entry, Flag, decode_xattrs
 
 _SPECIAL: Final = (stat_bits.S_IFIFO, stat_bits.S_IFCHR, stat_bits.S_IFBLK, stat_bits.S_IFSOCK)
+
+
+_LinkKey: TypeAlias = tuple[int, int, int, int, bytes]
+_NO_LINK: Final[_LinkKey] = (0, 0, 0, 0, b"")
 
 
 class _Level:
@@ -62,8 +68,8 @@ class RestoreWriting:
         self._result = result
         self._path: list[_Level] = [_Level(None, folders.root)]
         self._left: list[Folder] = []
-        self._links: dict[tuple[int, int], tuple[Folder, bytes]] = {}
-        self._links_waiting: list[tuple[Folder, bytes, bytes, tuple[int, int]]] = []
+        self._links: dict[_LinkKey, tuple[Folder, bytes]] = {}
+        self._links_waiting: list[tuple[Folder, bytes, bytes, _LinkKey]] = []
         self.files_found = 0
         self.bytes_found = 0
         self.is_complete = False
@@ -187,8 +193,8 @@ class RestoreWriting:
         folder = self._folder()
         if folder is None:
             return
-        key = (entry.stat.device, entry.stat.inode)
         is_linked = entry.is_file and entry.stat.links > 1
+        key = _link_key(entry) if is_linked else _NO_LINK
         if is_linked and key in self._links:
             self._links_waiting.append((folder, entry.name, step.path, key))
             return
@@ -283,7 +289,7 @@ class RestoreWriting:
             self._set_attributes(folder, folder.entry)
         self._left.clear()
 
-    def _link(self, folder: Folder, name: bytes, path: bytes, key: tuple[int, int]) -> None:
+    def _link(self, folder: Folder, name: bytes, path: bytes, key: _LinkKey) -> None:
         """Give a file that was restored another of its names."""
         first_folder, first_name = self._links[key]
         try:
@@ -319,6 +325,16 @@ def _is_same_other(folder: int, name: bytes, entry: Entry) -> bool:
     except OSError:
         return False
     return status.st_rdev == os.makedev(*entry.extra.device)
+
+
+def _link_key(entry: Entry) -> _LinkKey:
+    """What the names of one file have in common.
+
+    The inode alone is not enough: the file may have been written to, or its number given to another one, between
+    the listings of two names.
+    """
+    stat, content = entry.stat, entry.content or b""
+    return stat.device, stat.inode, stat.size, stat.mtime_ns, content if len(content) <= ID_LENGTH else sha256(content)
 
 
 def _is_same(left: int, left_name: bytes, right: int, right_name: bytes) -> bool:
