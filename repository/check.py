@@ -3,7 +3,8 @@
 Promise: every damaged or missing object that the chosen depth can show is named, with the tiers that have it
 whole; one bad object never ends the check. `read_percent` 0 reads config, keys, log, index and all trees;
 above that, this share of the packs (chosen at random) is read back whole: its name, every frame, the identity
-of every chunk, and that the index lists each where it is.
+of every chunk, and that the index lists each where it is. At 100 packs that no index row points at are read too:
+with a damaged index they may be needed, and a repair should not have to be followed by another one.
 """
 
 from __future__ import annotations
@@ -234,9 +235,10 @@ class _TierCheck:
         on_progress: Callable[[CheckProgress], None] | None,
         check_cancelled: Callable[[], None],
     ) -> Iterator[Finding]:
-        """Read back a share of the packs that the index points at."""
+        """Read back a share of the packs that the index points at; all means orphans, too."""
         chosen = self._sample(read_percent)
         counts = self._counts
+        known = self._tier.index.pack_ids()
 
         def read(pack: StoredPack) -> PackReading:
             check_cancelled()
@@ -247,20 +249,24 @@ class _TierCheck:
             counts.bytes_read += reading.bytes_read
             counts.chunks_read += reading.chunks
             key = pack_object_key(reading.pack.id)
+            is_known = reading.pack.id in known
             if reading.error is not None:
                 problem = Problem.PACK_MISSING if isinstance(reading.error, ObjectMissing) else Problem.PACK_DAMAGED
-                yield self._finding(problem, key, reading.error, self._tiers_with(key))
-            elif reading.unlisted:
+                sources = self._tiers_with(key)
+                # An orphan that others have is one because this tier's index or log is damaged: it is needed.
+                if is_known or sources:
+                    yield self._finding(problem, key, reading.error, sources)
+            elif reading.unlisted and is_known:
                 detail = f"{reading.unlisted} chunks of the pack are not listed where they are"
                 yield self._finding(Problem.INDEX_INCOMPLETE, key, detail, [self._tier.name])
             if on_progress is not None:
                 on_progress(CheckProgress(self._tier.name, counts.packs_read, len(chosen), counts.bytes_read))
 
     def _sample(self, percent: float) -> list[StoredPack]:
+        if percent >= 100:
+            return self._packs
         known = self._tier.index.pack_ids()
         packs = [pack for pack in self._packs if pack.id in known]
-        if percent >= 100:
-            return packs
         count = -(-len(packs) * percent // 100)
         seed = self._repository.randomness.token_bytes(_SEED_LENGTH)
         chosen = sorted(packs, key=lambda pack: crypto.sha256(seed, pack.id))[: int(count)]

@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from random import Random  # noqa: TID251  # seeded
+from typing import cast
 from unittest.mock import patch
 
 import pytest
 
 from repository.backup import BackupResult
+from repository.check import check
 from repository.compaction import compact_indexes
 from repository.errors import NotARepository
 from repository.fanout import Delivery
+from repository.open_tier import TierState
+from repository.rebuild import rebuild_index
+from repository.repair import accept_history, repair
 from tests.support.crash_scenes import (
     ChangingSource,
     History,
@@ -131,3 +136,62 @@ def test_repository_survives_crashes_at_random(seed: int) -> None:
         history = recorded_history(ChangingSource(folder, chance), recorder, seed, operations)
         for _ in range(CRASHES_EACH):
             examine(history, recorder, chance.randint(0, recorder.now), chance)
+
+
+def hurt(history: History, chance: Random) -> dict[str, dict[str, bytes]]:
+    """The tiers' objects, with one tier's log, index and packs damaged here and there, and its config lost."""
+    state = {store.name: dict(cast(RecordingStore, store).contents()) for store in history.stores}
+    near = state["near"]
+    packs, entries = (sorted(key for key in near if key.startswith(kind)) for kind in ("packs/", "log/"))
+    segments = [key for key in near if key.startswith("index/")]
+    for key in (chance.choice(packs), chance.choice(segments), "config"):
+        del near[key]
+    for key in (chance.choice(entries), chance.choice(packs)):
+        if key in near:
+            near[key] = near[key][:40] + bytes([near[key][40] ^ 1]) + near[key][41:]
+    return state
+
+
+def mended(history: History, stores: Sequence[RecordingStore], seed: int) -> History:
+    """The history after a repair of its first tier from whatever state that is in, and a catch-up."""
+    after = History(history.source, stores, history.seed, dict(history.tokens))
+    repository = after.open(seed=seed)
+    tier = repository.tier("near")
+    if tier.state is TierState.REPLAYED:
+        accept_history(repository, tier)
+    result = repair(repository, tier, check(repository, read_percent=100, tiers=["near"]))
+    assert result.is_complete, result.unrepaired
+    after.catch_up_all()
+    return after
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_repair_survives_a_crash_at_every_step(seed: int) -> None:
+    """A repair that dies anywhere is repeated, and leaves nothing that a second one cannot mend."""
+    chance = Random(seed)
+    with fast_folder() as folder:
+        before = recorded_history(ChangingSource(folder, chance), Recorder(), seed, [TIERS, TIERS])
+        state = hurt(before, chance)
+        recorder = Recorder()
+        mended(before, [RecordingStore(name, recorder, objects=state[name]) for name in TIERS], seed)
+        assert recorder.now > 20
+        for moment in range(0, recorder.now + 1, 2):
+            crashed = recorder.after_crash(moment, TIERS, Random(moment))
+            after = mended(before, [RecordingStore(name, Recorder(), objects=crashed[name]) for name in TIERS], moment)
+            after.open(seed=moment + 1)
+            after.expect_sound()
+            after.expect_level()
+            after.expect_restores_alone()
+
+
+def test_rebuilding_an_index_survives_a_crash_at_every_step() -> None:
+    """An index that was being made anew is the old one or the new one, and whole."""
+    with fast_folder() as folder:
+        recorder = Recorder()
+        history = recorded_history(ChangingSource(folder, Random(2)), recorder, 2, [TIERS, TIERS])
+        began = recorder.now
+        repository = history.open(seed=50)
+        for tier in repository.tiers:
+            assert not rebuild_index(repository, tier).damaged
+        for moment in range(began, recorder.now + 1):
+            examine(history, recorder, moment, Random(moment))
