@@ -6,6 +6,12 @@ another is told. Creating, changing, purging and deleting streams, and deleting 
 of them in so many words; only the `topology` identity, whose key lies offline, creates and changes, and
 not even that one deletes or purges. A refused publish looks like a timeout to the caller; the server tells
 the client, which counts, logs and reports it (`chassis.connection`).
+
+What permissions cannot do: the server checks the subject of a publish, never the subject of its reply, and answers
+in its own name. Whoever may ask JetStream anything can have an answer delivered to any subject of the account, the
+API's own included: that deletes a stream, or puts a message into another's. Other services' subscribers are therefore
+in accounts of their own, from which only the API for their own consumers can be reached. The platform's own processes
+share one account and are not safe from each other in this way; what they destroy is refilled from the record.
 """
 
 import secrets
@@ -25,6 +31,10 @@ from contracts.streams import (
     stream_of,
 )
 from contracts.subjects import DEAD_LETTERS, PROGRESS, events_of
+
+API = "$JS.API"
+SUBSCRIBERS_API = "WEDSYNC.API"
+"""How subscribers reach JetStream's API: its own name stands for that of their own account, which has none."""
 
 WORKER = "executor-worker"
 TOPOLOGY = "topology"
@@ -53,12 +63,16 @@ _CHANGE = (
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """One NATS user: subjects that it may publish (less those denied) and subscribe to."""
+    """One NATS user: subjects that it may publish (less those denied) and subscribe to.
+
+    `is_apart`: in an account of its own, which has no subjects but its own and those that it may publish.
+    """
 
     name: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
     deny_publish: tuple[str, ...] = (*_DESTROY, *_CHANGE)
+    is_apart: bool = False
 
     @property
     def inbox(self) -> str:
@@ -88,8 +102,9 @@ def subscriber(name: str, consumers: Iterable[ConsumerSpec]) -> Identity:
     """The identity of another WedSync service: it reads through consumers declared for it and publishes nothing."""
     return Identity(
         name=name,
-        publish=tuple(subject for spec in consumers for subject in _reading(spec)),
+        publish=tuple(subject.replace(API, SUBSCRIBERS_API) for spec in consumers for subject in _reading(spec)),
         subscribe=(f"_INBOX_{name}.>",),
+        is_apart=True,
     )
 
 

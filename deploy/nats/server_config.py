@@ -1,18 +1,21 @@
 """Renders the NATS server's configuration file.
 
 Promise: what the server acknowledged is on the disk (`sync_interval: always`); it listens on the given
-address only; nobody connects without an nkey, and each key may do what `permissions` says. The file
+address only; nobody connects without an nkey, and each key may do what `permissions` says. Identities that are
+apart have accounts of their own: whatever they make the server answer, and to whom, stays in there. The file
 holds public keys only and no secret.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from deploy.nats.permissions import Identity
+from deploy.nats.permissions import API, SUBSCRIBERS_API, Identity
 
+PLATFORM = "platform"
+"""The account that has the streams."""
 MAX_PAYLOAD_BYTES = 1024 * 1024
 
 
@@ -32,6 +35,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 def render(settings: ServerSettings, users: Mapping[str, Identity]) -> str:
     """The configuration. `users` maps the public nkey to the identity that it stands for."""
     text = quoted
+    apart = [each for each in users.values() if each.is_apart]
     lines = [
         "# Rendered by deploy.nats.server_config; changes are lost.",
         f"server_name: {text(settings.name)}",
@@ -48,11 +52,10 @@ def render(settings: ServerSettings, users: Mapping[str, Identity]) -> str:
         *((f"  max_file_store: {settings.max_file_bytes}",) if settings.max_file_bytes is not None else ()),
         *(("  sync_interval: always",) if settings.sync_always else ()),
         "}",
-        "authorization {",
-        "  timeout: 2",
-        "  users: [",
-        *(_user(public, identity) for public, identity in users.items()),
-        "  ]",
+        "authorization { timeout: 2 }",
+        "accounts {",
+        *_platform({public: each for public, each in users.items() if not each.is_apart}, apart),
+        *(line for public, each in users.items() if each.is_apart for line in _account(public, each)),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -64,9 +67,50 @@ def quoted(value: str) -> str:
     return '"' + "".join(escapes.get(each, f"\\x{ord(each):02x}" if each < " " else each) for each in value) + '"'
 
 
+def _platform(users: Mapping[str, Identity], apart: Sequence[Identity]) -> list[str]:
+    exports = [
+        # A batch of messages is several answers to one question.
+        {"service": _exported(subject), "accounts": [_account_of(each)], "response_type": "stream"}
+        for each in apart
+        for subject in each.publish
+    ]
+    return [
+        f"  {json.dumps(PLATFORM)}: {{",
+        "    jetstream: enabled",
+        f"    exports: {json.dumps(exports)}",
+        "    users: [",
+        *(_user(public, each) for public, each in users.items()),
+        "    ]",
+        "  }",
+    ]
+
+
+def _account(public: str, identity: Identity) -> list[str]:
+    imports = [
+        {"service": {"account": PLATFORM, "subject": _exported(subject)}, "to": subject} for subject in identity.publish
+    ]
+    return [
+        f"  {json.dumps(_account_of(identity))}: {{",
+        f"    imports: {json.dumps(imports)}",
+        "    users: [",
+        _user(public, identity),
+        "    ]",
+        "  }",
+    ]
+
+
+def _account_of(identity: Identity) -> str:
+    return f"subscriber-{identity.name}"
+
+
+def _exported(subject: str) -> str:
+    """A subject of a subscriber as the platform's account knows it."""
+    return API + subject.removeprefix(SUBSCRIBERS_API) if subject.startswith(SUBSCRIBERS_API) else subject
+
+
 def _user(public: str, identity: Identity) -> str:
     permissions = {
         "publish": {"allow": list(identity.publish), "deny": list(identity.deny_publish)},
         "subscribe": {"allow": list(identity.subscribe)},
     }
-    return f"    {{ nkey: {json.dumps(public)}, permissions: {json.dumps(permissions)} }},"
+    return f"      {{ nkey: {json.dumps(public)}, permissions: {json.dumps(permissions)} }},"

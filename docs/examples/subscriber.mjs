@@ -94,8 +94,8 @@ for (const signal of ["SIGTERM", "SIGINT"]) {
   });
 }
 
-// The operator declared the consumer; it is bound to, never created.
-const consumer = await jetstream(client).consumers.get(options.stream, `${options.name}--events`);
+// Subscribers reach the API by this prefix. The operator declared the consumer: it is bound to, never created.
+const consumer = await jetstream(client, { apiPrefix: "WEDSYNC.API" }).consumers.get(options.stream, `${options.name}--events`);
 console.log("ready");
 while (!isStopping) {
   try {

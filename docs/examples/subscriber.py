@@ -88,8 +88,9 @@ async def main() -> None:
         reconnect_time_wait=0.5,
         error_cb=on_error,
     )
-    # The operator declared the consumer; it is bound to, never created.
-    subscription = await client.jetstream().pull_subscribe_bind(f"{arguments.name}--events", arguments.stream)
+    # Subscribers reach the API by this prefix. The operator declared the consumer: it is bound to, never created.
+    jetstream = client.jetstream(prefix="WEDSYNC.API")
+    subscription = await jetstream.pull_subscribe_bind(f"{arguments.name}--events", arguments.stream)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

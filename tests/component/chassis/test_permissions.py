@@ -9,6 +9,7 @@ import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.errors import APIError
 
 from chassis.health import Health
@@ -26,7 +27,7 @@ from contracts.streams import (
     STREAMS,
     stream_of,
 )
-from deploy.nats.permissions import TOPOLOGY, WORKER, generate_keys, identities, subscriber
+from deploy.nats.permissions import SUBSCRIBERS_API, TOPOLOGY, WORKER, generate_keys, identities, subscriber
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish
 from tests.support.nats_server import NatsServer
@@ -235,16 +236,64 @@ async def test_subscriber_of_another_service_only_reads_what_is_declared_for_it(
         await publish(client.jetstream(), envelope_of(backup_requested()))
     tried = await _try(own_nats, "crm")
     try:
-        js = tried.client.jetstream(timeout=2)
+        js = tried.client.jetstream(timeout=2, prefix=SUBSCRIBERS_API)
         spec = EXECUTOR_ACCEPT_BACKUP
         (message,) = await (await js.pull_subscribe_bind(spec.durable_name, spec.stream)).fetch(1, timeout=2)
         await message.ack_sync()
         assert await tried.is_refused(OWN["gateway"])
-        assert await tried.is_refused(f"$JS.API.STREAM.INFO.{spec.stream}")
         other = CONFIG_CREATE_CONFIGURATION
-        assert await tried.is_refused(f"$JS.API.CONSUMER.INFO.{other.stream}.{other.durable_name}")
+        for api in ("$JS.API", SUBSCRIBERS_API):
+            assert await tried.is_refused(f"{api}.STREAM.INFO.{spec.stream}")
+            assert await tried.is_refused(f"{api}.CONSUMER.INFO.{other.stream}.{other.durable_name}")
     finally:
         await tried.client.close()
+
+
+ELSEWHERE = (
+    f"$JS.API.STREAM.DELETE.{PROGRESS_STREAM}",
+    f"{SUBSCRIBERS_API}.STREAM.DELETE.{PROGRESS_STREAM}",
+    f"$JS.API.CONSUMER.DELETE.{EXECUTOR_ACCEPT_BACKUP.stream}.{EXECUTOR_ACCEPT_BACKUP.durable_name}",
+    *(f"backup.{service}.studio-a.configuration-created.v1" for service in SERVICES),
+    "progress.executor.studio-a.run",
+    "deadletter.executor.accept-backup.replay",
+    "_INBOX_gateway.1",
+)
+
+
+async def test_answers_to_a_subscriber_reach_nobody_else(own_nats: NatsServer) -> None:
+    """The server answers in its own name wherever it is told to: for a subscriber that is its own account alone."""
+    own_nats.stop()
+    spec = EXECUTOR_ACCEPT_BACKUP
+    own_nats.also = (subscriber("crm", (spec,)),)
+    own_nats.start()
+    await own_nats.apply()
+    questions = {
+        f"{SUBSCRIBERS_API}.CONSUMER.MSG.NEXT.{spec.stream}.{spec.durable_name}": b'{"batch": 1, "no_wait": true}',
+        f"{SUBSCRIBERS_API}.CONSUMER.INFO.{spec.stream}.{spec.durable_name}": b"",
+        f"$JS.ACK.{spec.stream}.{spec.durable_name}.1.1.1.1.0": b"+NXT",
+    }
+    heard: list[str] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(message.subject)
+
+    async with own_nats.connected() as anyone, own_nats.connected("crm") as crm:
+        js = anyone.jetstream()
+        await publish(js, envelope_of(backup_requested()))
+        held = [(await js.stream_info(stream.name)).state.messages for stream in STREAMS]
+        for subject in ("backup.>", "progress.>", "deadletter.>", "_INBOX_gateway.>"):
+            await anyone.subscribe(subject, cb=hear)
+        await anyone.flush()
+        for elsewhere in ELSEWHERE:
+            for _ in range(2):  # The first gets what is there, the second that there is nothing: no body at all.
+                for question, body in questions.items():
+                    await crm.publish(question, body, reply=elsewhere)
+        await crm.flush()
+        # What was asked before this question is answered before it.
+        assert await crm.request(f"{SUBSCRIBERS_API}.CONSUMER.INFO.{spec.stream}.{spec.durable_name}", b"", timeout=5)
+        assert [(await js.stream_info(stream.name)).state.messages for stream in STREAMS] == held
+        assert await js.consumer_info(spec.stream, spec.durable_name)
+        assert heard == []
 
 
 @pytest.mark.parametrize("seed", [None, "another"])
