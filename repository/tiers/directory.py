@@ -42,6 +42,7 @@ from repository.tiers.port import (
     buffers_of,
     checked_key,
     checked_prefix,
+    is_key,
 )
 
 _TEMPORARY = ".tmp-"
@@ -52,6 +53,8 @@ _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _WRONG_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # nothing, or a link or a socket in its place
 _COMPARE_BYTES = 1 << 20
+# Without O_NONBLOCK a FIFO in an object's place would hold the reader for ever.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class DirectoryObjectStore:
@@ -282,9 +285,7 @@ class DirectoryObjectStore:
     def _opened(self, key: str) -> Iterator[tuple[int, int]]:
         """The file's descriptor and its size in bytes."""
         try:
-            # Without O_NONBLOCK a FIFO in the object's place would hold the reader for ever.
-            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            descriptor = os.open(self._path(key), flags)
+            descriptor = os.open(self._path(key), _READ)
         except OSError as error:
             if error.errno not in _NO_FILE:
                 raise
@@ -330,7 +331,7 @@ class DirectoryObjectStore:
             if entry is None:
                 if (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key)):
                     yield from self._walk(key, prefix, after)
-            elif key.startswith(prefix) and key > after and entry.is_file(follow_symlinks=False):
+            elif key.startswith(prefix) and key > after and is_key(key) and entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):
                     yield ObjectInfo(key, entry.stat(follow_symlinks=False).st_size)
 
@@ -376,8 +377,14 @@ class DirectoryObjectStore:
 
 
 def _holds(path: str, buffers: Sequence[memoryview]) -> bool:
-    """Whether the file has exactly these bytes."""
-    with open(path, "rb", buffering=0) as file:
+    """Whether it is a file of exactly these bytes."""
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return False
+        raise
+    with open(descriptor, "rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size != sum(buffer.nbytes for buffer in buffers):
             return False
         for buffer in buffers:

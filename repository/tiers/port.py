@@ -47,9 +47,14 @@ def checked_key(key: str) -> str:
     A segment begins with a letter, a digit or an underscore: `.`, `..` and the temporary names of the
     directory tier are no keys, so none leaves the tier's folder or meets an unfinished file.
     """
-    if len(key) > KEY_LENGTH_MAX or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise InvalidKey("not an object key", key=key[:80])
     return key
+
+
+def is_key(name: str) -> bool:
+    """Whether something of this name can be an object of a tier; a listing leaves the rest out."""
+    return len(name) <= KEY_LENGTH_MAX and _KEY.fullmatch(name) is not None
 
 
 def checked_prefix(prefix: str) -> str:
@@ -181,6 +186,7 @@ class ObjectStore(Protocol):
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """The objects whose key starts with `prefix` and sorts after `after`, sorted by key (by code point).
 
+        What somebody else put there under a name that is no key is no object, and is left out.
         `after` is the key of an object, there or not: servers disagree on the name of a folder.
         Objects put or deleted meanwhile may be missing or there; all others are listed exactly once.
         Raises as `head`, while iterating.

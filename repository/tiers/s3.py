@@ -13,7 +13,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from repository.errors import AccessDenied, AlreadyExists, LocationInvalid, Locked, ObjectMissing, TierUnreachable
-from repository.tiers.port import Body, Capabilities, ObjectInfo, ObjectStore, buffers_of, checked_key, checked_prefix
+from repository.tiers.port import (
+    Body,
+    Capabilities,
+    ObjectInfo,
+    ObjectStore,
+    buffers_of,
+    checked_key,
+    checked_prefix,
+    is_key,
+)
 from repository.tiers.s3_connection import S3Connection
 from repository.tiers.s3_options import S3Options
 from repository.tiers.s3_versions import Version, Versions, checksum_of, lock_of
@@ -146,7 +155,9 @@ class S3ObjectStore:
             else self._present(full_prefix, full_after)
         )
         for full_key, size in listed:
-            yield ObjectInfo(full_key.removeprefix(self._options.prefix), size)
+            key = full_key.removeprefix(self._options.prefix)
+            if is_key(key):
+                yield ObjectInfo(key, size)
 
     def delete(self, key: str) -> None:
         """Remove the object, with every version of it; see the port."""

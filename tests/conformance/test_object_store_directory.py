@@ -141,6 +141,18 @@ def test_directory_tier_reads_files_only(root: Path, store: DirectoryObjectStore
     assert [info.key for info in store.list("")] == ["a/x"]
     with pytest.raises(ObjectMissing):
         store.get("a/y")
+    with pytest.raises(InvalidKey if kind == "folder" else AlreadyExists):
+        store.put("a/y", b"elsewhere", if_absent=True)
+
+
+def test_directory_tier_lists_nothing_that_is_no_key(root: Path, store: DirectoryObjectStore) -> None:
+    """Names that no object can have are left out: whoever asked for them would only be told so."""
+    store.put("a/x", BODY)
+    for name in ("a/no key", "a/\u00fc", "a/" + "x" * 201, "no folder/x"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(BODY)
+    assert [info.key for info in store.list("")] == ["a/x"]
+    assert [info.key for info in store.list("a/")] == ["a/x"]
 
 
 def test_directory_tier_refuses_an_object_below_an_object(store: DirectoryObjectStore) -> None:

@@ -111,6 +111,20 @@ def test_s3_tier_looks_through_delete_markers(
     assert not left.get("DeleteMarkers")
 
 
+@pytest.mark.parametrize("versions", [False, True])
+def test_s3_tier_lists_nothing_that_is_no_key(
+    s3_server: S3Server, open_bucket: Callable[..., ObjectStore], versions: bool
+) -> None:
+    """Names that no object can have are left out: whoever asked for them would only be told so."""
+    bucket = s3_server.shared_bucket(versions=versions)
+    store = open_bucket(bucket, f"strange-{versions}")
+    store.put("packs/aa/x", BODY)
+    for name in ("packs/aa/no key", "packs/\u00fc"):
+        s3_server.client().put_object(Bucket=bucket, Key=f"strange-{versions}/{name}", Body=BODY)
+    assert [info.key for info in store.list("packs/")] == ["packs/aa/x"]
+    assert [info.key for info in store.list("")] == ["packs/aa/x"]
+
+
 def test_s3_tier_extends_the_lock_of_a_hidden_object(
     s3_server: S3Server, open_bucket: Callable[..., ObjectStore]
 ) -> None:

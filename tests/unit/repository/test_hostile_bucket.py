@@ -1,5 +1,7 @@
 """Objects that somebody without the key put beside ours: each costs its finder an error at most, never the program."""
 
+from pathlib import Path
+
 import pytest
 
 from repository.check import check
@@ -10,6 +12,7 @@ from repository.format import PACK_LENGTH_MAX
 from repository.log_entry import entry_object_key
 from repository.open_tier import TierState
 from repository.pack_catalog import StoredPack, read_footer_of, stored_packs
+from repository.tiers.directory import DirectoryObjectStore
 from tests.support.repositories import Scene, photos, read_back
 
 
@@ -90,3 +93,18 @@ def test_pack_longer_than_any_pack_is_not_fetched() -> None:
     (pack, *_) = stored_packs(scene.store("a"))
     with pytest.raises(Damaged, match="longer than"):
         read_footer_of(scene.store("a"), scene.repository.keys, StoredPack(pack.id, PACK_LENGTH_MAX + 1))
+
+
+@pytest.mark.parametrize("name", ["keys/no key", "pending/not a key", "log/\u00fc", "packs/00/x y", "index/a b"])
+def test_object_whose_name_is_no_key_disturbs_nobody(name: str, tmp_path: Path) -> None:
+    """A file that a person or a program left in the folder makes the tier neither unreachable nor damaged."""
+    scene = Scene(stores=[DirectoryObjectStore(str(tmp_path), "disk")])
+    scene.backup(photos(2), "1")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"?")
+    repository = scene.reopen(stores=[DirectoryObjectStore(str(tmp_path), "disk")])
+    snapshot = scene.backup(photos(3), "2")
+    assert snapshot is not None
+    assert repository.tier("disk").is_ready
+    assert read_back(repository, snapshot, repository.tier("disk")) == photos(3)
+    assert check(repository).is_ok
