@@ -4,7 +4,7 @@
 the mutants that were killed and the ones that survived. Exit 1 where less than `--floor` percent were killed in a
 module. A mutant is killed when its tests fail, or take much longer than they should.
 
-Not mutated: docstrings, messages, annotations, keywords of classes, `__all__`, `__repr__`, and keyword arguments of errors (context).
+Not mutated: docstrings, messages, annotations, keywords of classes, `__repr__`, and the words and context of errors.
 """
 
 import argparse
