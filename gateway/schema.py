@@ -35,20 +35,13 @@ STATEMENTS: tuple[LiteralString, ...] = (
         only_one bool PRIMARY KEY DEFAULT true CHECK (only_one),
         epoch    text NOT NULL,
         sequence bigint NOT NULL,
+        places   json NOT NULL DEFAULT '{}',
         server_started_at timestamptz NOT NULL
     )
     """,
     """
     INSERT INTO projection_state (epoch, sequence, server_started_at)
     VALUES (gen_random_uuid()::text, 0, pg_postmaster_start_time())
-    """,
-    """
-    CREATE TABLE projection_positions (
-        stream          text PRIMARY KEY,
-        log             text NOT NULL,
-        position        bigint NOT NULL,
-        stream_sequence bigint NOT NULL
-    )
     """,
     """
     CREATE TABLE projection_skipped (
@@ -158,4 +151,4 @@ READ_MODELS: tuple[LiteralString, ...] = (
     "requests",
     "projection_skipped",
 )
-"""What a rebuild empties, beside the positions."""
+"""What a rebuild empties."""

@@ -21,8 +21,10 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 async def upsert(database: Database, statement: LiteralString, rows: list[Row]) -> None:
-    """Execute a statement for many rows in few round trips."""
-    if rows:
+    """Execute a statement for each row, in few round trips."""
+    if len(rows) == 1:
+        await database.execute(statement, rows[0])
+    elif rows:
         async with database.cursor() as cursor:
             await cursor.executemany(statement, rows)
 

@@ -14,12 +14,16 @@ from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.event import Event
 from contracts.executor_events import BackupAccepted, BackupRefused
 from gateway.projections import executions
-from gateway.projections.applied import Applied, Database
+from gateway.projections.applied import Applied, Database, upsert
 
 EVENTS = (ConfigurationCreated, ConfigurationRefused, BackupRefused, *executions.EVENTS)
 KEPT = 250_000
 """How many of the latest facts are kept for resuming; who is further behind gets a snapshot."""
 
+_INSERT = """
+    INSERT INTO facts (sequence, organisation, execution_id, configuration_id, request_id, type, event_id, time, fields)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
 _COPY = """
     COPY facts (sequence, organisation, execution_id, configuration_id, request_id, type, event_id, time, fields)
     FROM STDIN
@@ -52,10 +56,14 @@ async def project(
         _fact(number, applied, configuration_of)
         for number, applied in enumerate((a for a in events if isinstance(a.event, EVENTS)), sequence + 1)
     ]
-    if facts:
+    rows = [(*msgspec.structs.astuple(fact)[:-1], bytes(fact.fields).decode()) for fact in facts]
+    if database.info.pipeline_status:
+        # COPY has no place in a pipeline, and few rows need none.
+        await upsert(database, _INSERT, rows)
+    elif rows:
         async with database.cursor() as cursor, cursor.copy(_COPY) as copy:
-            for fact in facts:
-                await copy.write_row((*msgspec.structs.astuple(fact)[:-1], bytes(fact.fields).decode()))
+            for row in rows:
+                await copy.write_row(row)
     return facts
 
 

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import psycopg
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -48,6 +49,8 @@ ANNOUNCED_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 STANDBY_SECONDS = 2.0
 FORGET_EVERY = 20_000
+PIPELINED_MAX = 100
+"""Up to this many messages are written in a pipeline, with three waits in all; more of them are copied."""
 HEALTH_NAME = "read-models"
 
 PROJECTED = tuple({*configurations.EVENTS, *executions.EVENTS, *requests.EVENTS, *facts.EVENTS})
@@ -68,6 +71,14 @@ class ProjectorMetrics:
             "wedsync_projector_behind_seconds", "Time since all streams were last found applied", registry=registry
         )
         self.rebuilds = Counter("wedsync_projector_rebuilds", "Rebuilds of the read models", registry=registry)
+
+
+class Round(msgspec.Struct):
+    """What one look at the streams has found: events applied, whether there are more, and what failed."""
+
+    applied: int = 0
+    is_behind: bool = False
+    trouble: PlatformError | None = None
 
 
 class Projector:
@@ -97,6 +108,7 @@ class Projector:
         self._caught_up_at = float("-inf")
         self._trouble: PlatformError | None = None
         self._noted: PlatformError | None = None
+        self._stand: Stand | None = None
         self._standing_by = False
         self._skipped = 0
         self._since_forget = 0
@@ -138,12 +150,12 @@ class Projector:
             readers = self._readers()
             try:
                 while True:
-                    applied, trouble = await self._round(database, readers, SERVICES)
-                    if trouble is not None:
-                        raise trouble
-                    if not applied:
+                    looked = await self._round(database, readers, SERVICES)
+                    if looked.trouble is not None:
+                        raise looked.trouble
+                    if not looked.applied:
                         return total
-                    total += applied
+                    total += looked.applied
             finally:
                 for reader in readers.values():
                     await reader.close()
@@ -166,6 +178,7 @@ class Projector:
                 await asyncio.sleep(STANDBY_SECONDS)
             self._standing_by, self._trouble = False, None
             await state.lead(database)
+            self._stand = None
             self._skipped = await state.count_skipped(database)
             readers = self._readers()
             subscriptions = [await self._nats().subscribe(events_of(owner), cb=self._announce) for owner in SERVICES]
@@ -187,14 +200,14 @@ class Projector:
             now = time.monotonic()
             due = now - looked_at >= POLL_SECONDS
             self._wake.clear()
-            applied, trouble = await self._round(database, readers, SERVICES if due else self._awaited(now))
+            looked = await self._round(database, readers, SERVICES if due else self._awaited(now))
             if due:
-                self._take_note(trouble)
-            if due and not applied:
+                self._take_note(looked.trouble)
+            if due and not looked.is_behind:
                 looked_at = now
-                if trouble is None:
+                if looked.trouble is None:
                     self._caught_up_at = now
-            elif not applied:
+            if not looked.applied:
                 await self._pause(looked_at)
 
     def _take_note(self, trouble: PlatformError | None) -> None:
@@ -243,14 +256,15 @@ class Projector:
             self._announced[owner] = (position, time.monotonic())
         self._wake.set()
 
-    async def _round(
-        self, database: Database, readers: dict[str, StreamReader], owners: Sequence[str]
-    ) -> tuple[int, PlatformError | None]:
-        """One batch of each stream, in turn; how many events were applied, and what a stream that failed said."""
-        applied, trouble = 0, None
+    async def _round(self, database: Database, readers: dict[str, StreamReader], owners: Sequence[str]) -> Round:
+        """One batch of each stream, in turn."""
+        looked = Round()
         if not owners:
-            return applied, trouble
-        stand = await state.read(database)
+            return looked
+        if self._stand is None or len(owners) == len(readers):
+            # Looked at now and then, since a rebuild may be asked for elsewhere; what is applied is checked anyway.
+            self._stand = await state.read(database)
+        stand = self._stand
         for owner in owners:
             reader = readers[owner]
             try:
@@ -258,28 +272,32 @@ class Projector:
             except LogChanged:
                 LOG.warning("the record is another log now, read models are made anew", extra={"stream": reader.stream})
                 await self._start_over(database)
-                return 1, None
+                return Round(applied=1, is_behind=True)
             except PlatformError as error:
-                trouble = error
+                looked.trouble = error
                 continue
             if len(messages) == self._batch:
+                looked.is_behind = True
                 reader.read_ahead(messages[-1].place, self._batch)
             if messages:
-                stand = await self._apply(database, stand, reader.stream, messages)
-                applied += len(messages)
+                stand = self._stand = await self._apply(database, stand, reader.stream, messages)
+                looked.applied += len(messages)
             if owner in self._announced and self._announced[owner][0] <= stand.place_of(reader.stream).position:
                 del self._announced[owner]
-        return applied, trouble
+        return looked
 
     async def _start_over(self, database: Database) -> None:
         self._metrics.rebuilds.inc()
         self._skipped = 0
-        await state.reset(database)
+        self._stand = await state.reset(database)
 
     async def _apply(self, database: Database, stand: Stand, stream: str, messages: list[StoredMessage]) -> Stand:
         """Take messages that follow `stand` into the read models; where they stand then."""
         events, skipped = self._decode(stream, messages)
-        async with database.transaction():
+        async with contextlib.AsyncExitStack() as stack:
+            if len(messages) <= PIPELINED_MAX:
+                await stack.enter_async_context(database.pipeline())
+            await stack.enter_async_context(database.transaction())
             locked = await state.lock(database)
             if locked.epoch != stand.epoch or locked.place_of(stream) != stand.place_of(stream):
                 # Somebody has emptied the read models, or applied more: what was read does not follow any longer.
@@ -290,8 +308,6 @@ class Projector:
             new = await facts.project(database, events, locked.sequence, configuration_of)
             after = await state.advance(database, locked, stream, messages[-1].place, len(new))
             await state.note_skipped(database, stream, skipped)
-            if new:
-                await state.announce(database, after.sequence)
             await self._forget_old(database, after.sequence, len(new))
         self._metrics.applied.labels(stream).inc(len(messages))
         self._metrics.skipped.labels(stream).inc(len(skipped))

@@ -1,6 +1,6 @@
 """Where the read models stand: how far each stream is applied, and the number of the latest fact.
 
-The row of the state is locked by whoever applies, so that even two projectors at once apply nothing twice.
+All of it is one row, locked by whoever applies, so that even two projectors at once apply nothing twice.
 
 Read models are committed without waiting for the disk: what a crash of Postgres takes is applied again from the
 streams, in one transaction with its position. Only the numbers of facts might then be given twice, to other facts; so
@@ -8,6 +8,7 @@ each start of the server begins a new epoch (`lead`), and whoever resumes from b
 """
 
 from collections.abc import Mapping, Sequence
+from typing import LiteralString
 
 import msgspec
 from psycopg.sql import SQL, Identifier
@@ -17,9 +18,12 @@ from gateway.projections.applied import Database
 from gateway.projections.stream_reader import START, Place
 from gateway.schema import READ_MODELS
 
-_STAND = """
-    SELECT s.epoch, s.sequence, p.stream, p.log, p.position, p.stream_sequence
-    FROM projection_state s LEFT JOIN projection_positions p ON true
+_PLACES = msgspec.json.Decoder(dict[str, Place])
+_STAND = "SELECT epoch, sequence, places::text FROM projection_state"
+_ADVANCE = "UPDATE projection_state SET sequence = %s, places = %s"
+_ADVANCE_AND_TELL = """
+    WITH moved AS (UPDATE projection_state SET sequence = %s, places = %s)
+    SELECT pg_notify(current_schema() || '.facts', %s)
 """
 
 
@@ -42,20 +46,21 @@ class Stand(msgspec.Struct, frozen=True):
 
 async def read(database: Database) -> Stand:
     """How far the read models are, seen from outside of any transaction that applies."""
-    return await _stand(database)
+    return await _stand(database, _STAND)
 
 
 async def lock(database: Database) -> Stand:
-    """As `read`, and nobody else applies until the caller's transaction has ended."""
-    # Two statements: one alone would wait for the row and then join it with positions as they were before the wait.
-    await database.execute("SELECT FROM projection_state FOR UPDATE")
-    return await _stand(database)
+    """As `read`, and nobody else applies until the caller's transaction has ended.
+
+    One row is locked and read at once: a second table would be seen as it was before the wait for the lock.
+    """
+    return await _stand(database, _STAND + " FOR UPDATE")
 
 
-async def _stand(database: Database) -> Stand:
-    rows = await (await database.execute(_STAND)).fetchall()
-    places = {row[2]: Place(row[3], row[4], row[5]) for row in rows if row[2] is not None}
-    return Stand(rows[0][0], rows[0][1], places)
+async def _stand(database: Database, query: LiteralString) -> Stand:
+    rows = await (await database.execute(query)).fetchall()
+    epoch, sequence, places = rows[0]
+    return Stand(epoch, sequence, _PLACES.decode(places))
 
 
 async def lead(database: Database) -> None:
@@ -71,27 +76,25 @@ async def lead(database: Database) -> None:
             (new_id(),),
         )
         if changed.rowcount:
-            await announce(database, 0)
+            await _announce_anew(database)
 
 
 async def advance(database: Database, stand: Stand, stream: str, place: Place, facts: int) -> Stand:
-    """Write down how far a stream is applied and how many facts are new, in the transaction that applies them."""
-    await database.execute(
-        """
-        INSERT INTO projection_positions (stream, log, position, stream_sequence) VALUES (%s, %s, %s, %s)
-        ON CONFLICT (stream) DO UPDATE SET
-            log = excluded.log, position = excluded.position, stream_sequence = excluded.stream_sequence
-        """,
-        (stream, place.log, place.position, place.sequence),
-    )
+    """Write down how far a stream is applied and how many facts are new, in the transaction that applies them.
+
+    New facts are announced to all gateways; they hear of it once the transaction is committed.
+    """
     after = Stand(stand.epoch, stand.sequence + facts, {**stand.places, stream: place})
-    await database.execute("UPDATE projection_state SET sequence = %s", (after.sequence,))
+    places = msgspec.json.encode(after.places).decode()
+    if facts:
+        await database.execute(_ADVANCE_AND_TELL, (after.sequence, places, str(after.sequence)))
+    else:
+        await database.execute(_ADVANCE, (after.sequence, places))
     return after
 
 
-async def announce(database: Database, sequence: int) -> None:
-    """Tell all gateways about the latest fact; heard once the transaction is committed."""
-    await database.execute("SELECT pg_notify(current_schema() || '.facts', %s)", (str(sequence),))
+async def _announce_anew(database: Database) -> None:
+    await database.execute("SELECT pg_notify(current_schema() || '.facts', '0')")
 
 
 async def note_skipped(database: Database, stream: str, skipped: Sequence[tuple[Place, str]]) -> None:
@@ -115,7 +118,6 @@ async def reset(database: Database) -> Stand:
         await lock(database)
         for table in READ_MODELS:
             await database.execute(SQL("DELETE FROM {}").format(Identifier(table)))
-        await database.execute("DELETE FROM projection_positions")
-        await database.execute("UPDATE projection_state SET epoch = %s, sequence = 0", (new_id(),))
-        await announce(database, 0)
+        await database.execute("UPDATE projection_state SET epoch = %s, sequence = 0, places = '{}'", (new_id(),))
+        await _announce_anew(database)
     return await read(database)

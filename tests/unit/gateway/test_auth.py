@@ -23,13 +23,16 @@ from gateway.jwks import KeySet
 from gateway.principal import OPERATORS, READERS, Role
 from tests.support.eventually import eventually
 
-NOW = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251  # PyJWT asks the wall clock
 RULES = TokenRules(issuer="https://identity.test", audience="authenticated", leeway_seconds=0)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)  # noqa: TID251  # PyJWT asks the wall clock, too
 
 
 class _Clock:
     def __init__(self) -> None:
-        self.time = NOW
+        self.time = _now()
 
     def now(self) -> datetime:
         return self.time
@@ -60,7 +63,7 @@ def _document(*keys: dict[str, Any]) -> bytes:
 
 
 def _token(key: Any = EC_KEY, algorithm: str = "ES256", key_id: str = "ec", **changes: Any) -> str:
-    at = int(NOW.timestamp())
+    at = int(_now().timestamp())
     claims = {
         "iss": RULES.issuer,
         "aud": "authenticated",
@@ -107,10 +110,10 @@ async def test_token_is_remembered_until_it_ends(keys: KeySet) -> None:
     """A token that was verified once is not verified again, and is no longer believed once it has ended."""
     clock = _Clock()
     verifier = TokenVerifier(keys, RULES, clock)
-    token = _token(exp=int(NOW.timestamp()) + 100)
+    token = _token(exp=int(_now().timestamp()) + 100)
     first = verifier.verify(token)
     assert verifier.verify(token) is first
-    clock.time = NOW + timedelta(seconds=101)
+    clock.time = _now() + timedelta(seconds=101)
     with pytest.raises(PlatformError):
         verifier.verify(token)
 
