@@ -12,7 +12,7 @@ import msgspec
 
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.event import Event
-from contracts.executor_events import BackupAccepted, BackupRefused
+from contracts.executor_events import BackupRefused
 from gateway.projections import executions
 from gateway.projections.applied import Applied, Database, upsert
 
@@ -119,6 +119,3 @@ def _fields(event: Event, stored: msgspec.Raw) -> msgspec.Raw:
         }
         return msgspec.Raw(msgspec.json.encode(shown))
     return stored
-
-
-ANSWERS = (ConfigurationCreated, ConfigurationRefused, BackupAccepted, BackupRefused)

@@ -133,11 +133,6 @@ class Projector:
         self._metrics.behind.set(behind)
         return self._trouble
 
-    @property
-    def caught_up_seconds(self) -> float:
-        """How long ago all streams were last found applied, as far as this process knows; infinite on a standby."""
-        return time.monotonic() - self._caught_up_at
-
     async def catch_up(self) -> int:
         """Apply everything that the streams hold now, and return how many events that were."""
         total = 0
