@@ -32,6 +32,7 @@ from chassis.connection import Connection
 from chassis.delivery import Acknowledge, Again, Bury, chance, delay, verdict
 from chassis.health import Health
 from chassis.logging import describe, log_context
+from chassis.tasks import end
 from chassis.telemetry import Telemetry, current_traceparent
 from chassis.topology import replay_consumer
 from contracts import errors
@@ -149,8 +150,7 @@ class Bus:
             await pull.close()
         self.stopping.set()
         if self._gauges is not None:
-            self._gauges.cancel()
-            await asyncio.wait({self._gauges})
+            await end(self._gauges)
         await self._broker.stop()
 
     async def check(self) -> PlatformError | str | None:

@@ -19,6 +19,7 @@ from nats.js import JetStreamContext
 from chassis.health import Health
 from chassis.logging import describe
 from chassis.nats_client import QuickClient
+from chassis.tasks import end
 from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
@@ -117,9 +118,7 @@ class Connection:
             except Exception as error:
                 raise PlatformError(errors.UNAVAILABLE, "nats cannot be reached") from error
         finally:
-            for task in (connecting, refused):
-                task.cancel()
-            await asyncio.wait({connecting, refused})
+            await end(connecting, refused)
         self._js = self._client.jetstream(timeout=_JETSTREAM_SECONDS)
         self._metrics.connected.set(1)
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import uvloop
 
 from chassis.health import Check, Health
+from chassis.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
 
@@ -70,8 +71,7 @@ class Background:
     async def stop(self) -> None:
         """Cancel and wait until it has ended."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end(self._task)
 
     async def check(self) -> PlatformError | str | None:
         """What its own check says; an error once it has ended."""
@@ -159,8 +159,7 @@ async def _start(parts: Sequence[Part], begun: list[Part], stop: asyncio.Event) 
             starting = asyncio.create_task(part.start(), name=f"start {part.name}")
             await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
-                starting.cancel()
-                await asyncio.wait({starting})
+                await end(starting)
             if stop.is_set():
                 return None
             if starting.cancelled():
@@ -176,13 +175,11 @@ async def _wait(parts: Sequence[Part], stop: asyncio.Event) -> BaseException | N
     """Wait for the stop or for the end of a part; what ended, or None."""
     told = asyncio.create_task(stop.wait())
     ends = {asyncio.create_task(part.ended(), name=f"end of {part.name}") for part in parts if isinstance(part, Mortal)}
-    done, pending = await asyncio.wait({told, *ends}, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
+    done, _ = await asyncio.wait({told, *ends}, return_when=asyncio.FIRST_COMPLETED)
+    await end(told, *ends)
     if stop.is_set():
         return None
-    return next((end.result() for end in ends if end in done), None)
+    return next((each.result() for each in ends if each in done), None)
 
 
 async def _stop(begun: Sequence[Part], grace_seconds: float) -> bool:
