@@ -94,11 +94,13 @@ def assemble(settings: GatewaySettings) -> Process:
                 return msgspec.json.encode(await status.read(database, organisation, locations, clock))
 
     board = StatusBoard(read_status)
+    people = TokenBuckets(Rate(settings.rate_per_second, settings.rate_burst))
     monitor = Monitor(
         pool=pool,
         feed=feed,
         progress=progress,
         clock=clock,
+        people=people,
         sockets_per_organisation=settings.sockets_per_organisation,
     )
     _gauge(telemetry, "wedsync_gateway_sockets", "Open WebSockets", lambda: len(monitor))
@@ -111,7 +113,7 @@ def assemble(settings: GatewaySettings) -> Process:
         sealer=sealer,
         locations=locations,
         verifier=TokenVerifier(keys, rules, clock),
-        people=TokenBuckets(Rate(settings.rate_per_second, settings.rate_burst)),
+        people=people,
         strangers=TokenBuckets(FAILED_SIGN_INS),
         book=RequestBook(
             store=store,

@@ -18,7 +18,7 @@ from contracts.errors import PlatformError
 from gateway.auth import TokenVerifier, bearer_of
 from gateway.denials import DenialLog
 from gateway.principal import Principal, Role
-from gateway.rate_limit import TokenBuckets
+from gateway.rate_limit import TokenBuckets, refuse_above
 from gateway.web import client_address
 
 OPEN = {"exclude_from_auth": True}
@@ -44,21 +44,14 @@ class Authentication(AbstractAuthenticationMiddleware):
 
     async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
         """Raises UNAUTHENTICATED or TOO_MANY_REQUESTS."""
-        address = client_address(connection)
-        refuse_above(self._strangers.wait_seconds(address))
         try:
             principal = self._verifier.verify(bearer_of(connection.headers.get("authorization")))
         except PlatformError:
-            self._strangers.take(address)
+            # Only who fails waits: an address may be a whole studio's, or a proxy's.
+            refuse_above(self._strangers.take(client_address(connection)))
             raise
         refuse_above(self._people.take((principal.organisation, principal.actor)))
         return AuthenticationResult(user=principal, auth=None)
-
-
-def refuse_above(wait_seconds: float) -> None:
-    """Raise TOO_MANY_REQUESTS where a caller has to wait."""
-    if wait_seconds > 0:
-        raise PlatformError(errors.TOO_MANY_REQUESTS, "too many requests", retry_after_seconds=round(wait_seconds, 3))
 
 
 def requires(allowed: frozenset[Role]) -> Guard:

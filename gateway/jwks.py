@@ -18,6 +18,7 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from chassis.logging import describe
 from contracts import errors
 from contracts.errors import PlatformError
 
@@ -192,6 +193,9 @@ class KeySet:
                 pause = self._refresh_seconds
             except PlatformError as error:
                 LOG.warning("signing keys could not be refreshed", extra={"code": error.code.code})
+                pause = RETRY_SECONDS
+            except Exception as error:  # noqa: BLE001  # whatever it was, keys that are withdrawn must go one day
+                LOG.error("signing keys could not be refreshed", extra={"cause": describe(error)})
                 pause = RETRY_SECONDS
 
 

@@ -41,6 +41,7 @@ from gateway.projections import facts, state
 from gateway.projections.applied import Database
 from gateway.projections.facts import Fact
 from gateway.queries.executions import SELECT, of_row
+from gateway.rate_limit import TokenBuckets, refuse_above
 from gateway.resources import Execution
 
 LOG = logging.getLogger(__name__)
@@ -70,12 +71,20 @@ class Monitor:
     """The open sockets of this process. One reads the feed for all of them."""
 
     def __init__(
-        self, *, pool: Pool, feed: FactFeed, progress: LiveProgress, clock: Clock, sockets_per_organisation: int
+        self,
+        *,
+        pool: Pool,
+        feed: FactFeed,
+        progress: LiveProgress,
+        clock: Clock,
+        people: TokenBuckets,
+        sockets_per_organisation: int,
     ) -> None:
         self.pool = pool
         self.feed = feed
         self.progress = progress
         self.clock = clock
+        self.people = people
         self._sockets_max = sockets_per_organisation
         self._readers: defaultdict[str, set[Reader]] = defaultdict(set)
         progress.listen(self._hear_progress)
@@ -167,6 +176,8 @@ class Reader:
             while True:
                 text = await self._socket.receive_data(mode="text")
                 try:
+                    # A subscription costs what a request costs.
+                    refuse_above(self._monitor.people.take((self._principal.organisation, self._principal.actor)))
                     self._asked = _understood(text)
                     self.wake.set()
                 except PlatformError as error:

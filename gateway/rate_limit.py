@@ -10,6 +10,9 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 
+from contracts import errors
+from contracts.errors import PlatformError
+
 
 class Rate(msgspec.Struct, frozen=True):
     """`per_second` requests in the long run, `burst` at once."""
@@ -56,3 +59,9 @@ class TokenBuckets:
             return 0.0
         tokens = min(self._rate.burst, bucket.tokens + (self._clock() - bucket.filled_at) * self._rate.per_second)
         return 0.0 if tokens >= 1.0 else (1.0 - tokens) / self._rate.per_second
+
+
+def refuse_above(wait_seconds: float) -> None:
+    """Raise TOO_MANY_REQUESTS where a caller has to wait."""
+    if wait_seconds > 0:
+        raise PlatformError(errors.TOO_MANY_REQUESTS, "too many requests", retry_after_seconds=round(wait_seconds, 3))

@@ -10,10 +10,11 @@ from litestar.status_codes import HTTP_201_CREATED
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth import bearer_of
-from gateway.guards import OPEN, ROLES, refuse_above, requires
+from gateway.guards import OPEN, ROLES, requires
 from gateway.parts import Gateway, parts_of, principal_of
 from gateway.principal import READERS, Principal
 from gateway.problems import MEDIA_TYPE, problem_of
+from gateway.rate_limit import refuse_above
 from gateway.resources import Ticket
 from gateway.web import client_address
 
@@ -48,7 +49,6 @@ async def monitor(socket: WebSocket[Any, Any, Any], ticket: TicketText = None) -
 
 async def _let_in(gateway: Gateway, socket: WebSocket[Any, Any, Any], ticket: str | None) -> Principal:
     address = client_address(socket)
-    refuse_above(gateway.strangers.wait_seconds(address))
     try:
         origin = socket.headers.get("origin")
         if origin is not None and origin not in gateway.allowed_origins:
@@ -59,11 +59,13 @@ async def _let_in(gateway: Gateway, socket: WebSocket[Any, Any, Any], ticket: st
                 hint="Ask an operator to add the origin to WEDSYNC_ALLOWED_ORIGINS.",
             )
         if ticket is not None:
+            # Each ticket that is made up costs a look into the database.
+            refuse_above(gateway.strangers.wait_seconds(address))
             principal = await gateway.tickets.take(ticket)
         else:
             principal = gateway.verifier.verify(bearer_of(socket.headers.get("authorization")))
     except PlatformError:
-        gateway.strangers.take(address)
+        refuse_above(gateway.strangers.take(address))
         raise
     refuse_above(gateway.people.take((principal.organisation, principal.actor)))
     if not principal.may(READERS):

@@ -214,6 +214,23 @@ async def test_what_is_not_understood_is_answered_and_changes_nothing(gateway: R
         assert (await _hear(socket))["executionId"] == run
 
 
+async def test_subscriptions_are_within_the_callers_rate(
+    tmp_path: Path, postgres: PostgresServer, own_nats: NatsServer
+) -> None:
+    """A socket is no way around the rate: each subscription costs what a request costs."""
+    async with (
+        running_gateway(tmp_path, postgres, own_nats, rate_per_second=0.1, rate_burst=3.0) as gateway,
+        _socket(gateway) as socket,
+    ):
+        for _ in range(4):
+            await _say(socket, all=True)
+        refused: list[str] = []
+        while len(refused) < 2:
+            frame = await _hear(socket)
+            refused += [frame["problem"]["code"]] if frame["type"] == "error" else []
+    assert refused == ["too-many-requests"] * 2
+
+
 async def test_slow_reader_loses_progress_and_no_facts(gateway: RunningGateway) -> None:
     """While a reader does not read, progress is replaced by later progress; every fact waits for it."""
     run = await gateway.facts.accepted()
