@@ -298,3 +298,25 @@ async def test_provider_that_fails_leaves_the_keys_as_they_were(provider: _Provi
         with pytest.raises(PlatformError):
             await keys.refresh()
         assert keys.find("ec") is not None
+
+
+async def test_refreshing_outlives_a_fault(provider: _Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong in one refresh, the next one is made: a withdrawn key must not stay for ever."""
+    monkeypatch.setattr(jwks, "RETRY_SECONDS", 0.05)
+    provider.answer = (503, b"")
+    keys = KeySet(url=provider.url)
+    faults = [RuntimeError("out of the blue")]
+
+    def listen() -> None:
+        if faults:
+            raise faults.pop()
+
+    keys.when_changed(listen)
+    await keys.start()
+    try:
+        provider.answer = (200, _document(_jwk(EC_KEY, "ec")))
+        await eventually(lambda: not faults)
+        provider.answer = (200, _document(_jwk(ED_KEY, "new")))
+        await eventually(lambda: keys._keys.get("new"))
+    finally:
+        await keys.stop()
