@@ -115,7 +115,7 @@ class TargetFiles:
         self._count(file, len(body), refused)
 
     def write_part(self, file: TargetFile, part: memoryview | bytes, position: int) -> None:
-        """Write a chunk whose place is `position` in the content, holes not counted. Raises `OSError`."""
+        """Write chunks that start at `position` of the content, holes not counted. Raises `OSError`."""
         if file.is_given_up:
             return
         fd = self._acquire(file)
@@ -129,10 +129,10 @@ class TargetFiles:
         with self._lock:
             self.bytes_done += len(part)
 
-    def part_done(self, file: TargetFile) -> None:
-        """A chunk is written, or will never be (`is_damaged`); finishes the file after the last. Raises `OSError`."""
+    def parts_done(self, file: TargetFile, count: int) -> None:
+        """Chunks are written, or will never be (`is_damaged`); finishes the file after the last. Raises `OSError`."""
         with self._lock:
-            file.parts_left -= 1
+            file.parts_left -= count
             if file.parts_left:
                 return
         self.finish(file)

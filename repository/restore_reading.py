@@ -36,6 +36,31 @@ class _State(threading.local):
         self.buffer = bytearray(0)
 
 
+class _Run:
+    """Chunks that lie side by side in a frame and in one file, and are written with one call."""
+
+    __slots__ = ("count", "end", "first")
+
+    def __init__(self, first: Part | None = None) -> None:
+        self.first = first
+        self.end = first.chunk_offset + first.chunk_length if first is not None else 0
+        self.count = 1
+
+    def takes(self, part: Part) -> bool:
+        """Whether the part goes on where the run ends; then it is in it."""
+        first = self.first
+        if (
+            first is None
+            or part.file is not first.file
+            or part.chunk_offset != self.end
+            or part.position - first.position != part.chunk_offset - first.chunk_offset
+        ):
+            return False
+        self.end += part.chunk_length
+        self.count += 1
+        return True
+
+
 class SpanReaders:
     """The reading half of a restore. `check` is called for every span and may raise to cancel."""
 
@@ -98,11 +123,14 @@ class SpanReaders:
         except RepositoryError as error:
             part.file.is_damaged = True
             self._on_trouble(part.file.path, Trouble.DAMAGED, str(error))
-            self._part_done(part.file)
+            self._parts_done(part.file, 1)
             return
         with self._lock:
             self.chunks_from_others += 1
-        self._write(part, chunk)
+        if part.is_whole_file:
+            self._write_whole(part, chunk)
+        else:
+            self._write_run(_Run(part._replace(chunk_offset=0)), chunk)
 
     def _read_span(self, tier: OpenTier, span: Span) -> None:
         self._check()
@@ -130,27 +158,37 @@ class SpanReaders:
                 self.write_from_anywhere(part)
             return
         proven = b""
+        run = _Run()
         for part in parts:
-            chunk = raw[part.chunk_offset : part.chunk_offset + part.chunk_length]
-            if part.chunk_id != proven and (
-                len(chunk) != part.chunk_length or pack.keys.chunk_id(chunk) != part.chunk_id
-            ):
-                self.write_from_anywhere(part)
-                continue
-            proven = part.chunk_id
-            self._write(part, chunk)
-
-    def _write(self, part: Part, chunk: memoryview | bytes) -> None:
-        file, files = part.file, self._files
-        try:
+            end = part.chunk_offset + part.chunk_length
+            chunk = raw[part.chunk_offset : end]
+            if part.chunk_id != proven:
+                if len(chunk) != part.chunk_length or pack.keys.chunk_id(chunk) != part.chunk_id:
+                    self.write_from_anywhere(part)
+                    continue
+                proven = part.chunk_id
             if part.is_whole_file:
-                files.write_whole(file, chunk)
-            else:
-                files.write_part(file, chunk, part.position)
+                self._write_whole(part, chunk)
+            elif not run.takes(part):
+                self._write_run(run, raw)
+                run = _Run(part)
+        self._write_run(run, raw)
+
+    def _write_whole(self, part: Part, chunk: memoryview | bytes) -> None:
+        try:
+            self._files.write_whole(part.file, chunk)
         except OSError as error:
-            files.give_up(file, error)
-        if not part.is_whole_file:
-            self._part_done(file)
+            self._files.give_up(part.file, error)
+
+    def _write_run(self, run: "_Run", raw: memoryview | bytes) -> None:
+        first = run.first
+        if first is None:
+            return
+        try:
+            self._files.write_part(first.file, raw[first.chunk_offset : run.end], first.position)
+        except OSError as error:
+            self._files.give_up(first.file, error)
+        self._parts_done(first.file, run.count)
 
     def finish(self, file: TargetFile) -> None:
         """Finish a file that wants nothing written."""
@@ -159,9 +197,9 @@ class SpanReaders:
         except OSError as error:
             self._files.give_up(file, error)
 
-    def _part_done(self, file: TargetFile) -> None:
+    def _parts_done(self, file: TargetFile, count: int) -> None:
         try:
-            self._files.part_done(file)
+            self._files.parts_done(file, count)
         except OSError as error:
             self._files.give_up(file, error)
 
