@@ -32,7 +32,7 @@ from gateway.jwks import KeySet
 from gateway.live_progress import LiveProgress
 from gateway.monitoring import Monitor
 from gateway.parts import Gateway
-from gateway.projections.projector import Projector
+from gateway.projections.projector import BATCH, Projector
 from gateway.queries import status
 from gateway.queries.configurations import ConfigurationQueries
 from gateway.rate_limit import Rate, TokenBuckets
@@ -175,7 +175,12 @@ def connection_of(settings: GatewaySettings, telemetry: Telemetry, health: Healt
 
 
 def projector_of(
-    settings: GatewaySettings, connection: Connection, telemetry: Telemetry, health: Health | None, *, batch: int = 500
+    settings: GatewaySettings,
+    connection: Connection,
+    telemetry: Telemetry,
+    health: Health | None,
+    *,
+    batch: int = BATCH,
 ) -> Projector:
     """The projector of this gateway's read models."""
     return Projector(

@@ -19,13 +19,17 @@ from chassis.postgres import translated
 from chassis.sealing import Sealer
 from chassis.telemetry import current_traceparent
 from contracts import errors
+from contracts.config_events import ConfigurationCreated
 from contracts.errors import PlatformError
+from contracts.executor_events import BackupAccepted
 from gateway.domain import WriteRequest
 from gateway.principal import Principal
-from gateway.waiters import Waiters, wait
+from gateway.waiters import Waiters
 
 KEY_LENGTH_MAX = 200
 KEYS_KEPT_DAYS = 7
+ACCEPTED = frozenset({ConfigurationCreated.NAME, BackupAccepted.NAME})
+"""The facts by which an owner says yes."""
 _DIGEST_PURPOSE = "idempotency"
 
 _TAKE_KEY = """
@@ -95,12 +99,14 @@ class RequestBook:
         request = WriteRequest(self._ids.new())
         resource_id = self._ids.new()
         submission.record(request, resource_id)
-        with self._waiters.expect(request.id) as answered:
+        with self._waiters.expect(request.id) as waiter:
             try:
                 await self._record(principal, submission, key, digest, request)
             except StatementRefused:
                 return await self._recognise(principal, submission, key, digest)
-            await wait(answered, self._wait_seconds)
+            fact = await waiter.wait(self._wait_seconds)
+        if fact is not None and fact.type in ACCEPTED:
+            return Outcome(request.id, resource_id, True)
         return await self._outcome(principal, request.id, resource_id)
 
     async def forget_old(self) -> None:
@@ -144,9 +150,9 @@ class RequestBook:
                 field="Idempotency-Key",
                 request_id=row[1],
             )
-        with self._waiters.expect(row[1]) as answered:
+        with self._waiters.expect(row[1]) as waiter:
             outcome = await self._outcome(principal, row[1], row[2])
-            if outcome.is_answered or not await wait(answered, self._wait_seconds):
+            if outcome.is_answered or await waiter.wait(self._wait_seconds) is None:
                 return outcome
         return await self._outcome(principal, row[1], row[2])
 

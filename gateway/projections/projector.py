@@ -40,7 +40,8 @@ from gateway.projections.stream_reader import LogChanged, Place, StoredMessage, 
 
 LOG = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 250
+"""Few enough that requests on the same event loop do not wait long for a batch."""
 POLL_SECONDS = 0.5
 """How often each stream is looked at although nobody announced anything: bounds the age of an answer."""
 STORED_PAUSE_SECONDS = 0.0015

@@ -25,7 +25,7 @@ from gateway.requests import check_key
 from gateway.resources import NewConfiguration
 from gateway.status_board import FRESH_SECONDS, StatusBoard
 from gateway.templates import TEMPLATES
-from gateway.waiters import Waiters, wait
+from gateway.waiters import Waiters
 
 
 class _Seconds:
@@ -130,9 +130,10 @@ async def test_waiter_hears_the_answer_to_its_request_alone() -> None:
     waiters = Waiters()
     with waiters.expect("r1") as first, waiters.expect("r1") as second, waiters.expect("r2") as other:
         waiters.tell([_fact(), _fact(request_id="r1"), _fact(request_id="r3")])
-        assert await wait(first, 1)
-        assert await wait(second, 1)
-        assert not await wait(other, 0.01)
+        assert await first.wait(1) == await second.wait(1)
+        assert first.fact is not None
+        assert first.fact.request_id == "r1"
+        assert await other.wait(0.01) is None
     assert len(waiters) == 0
 
 
