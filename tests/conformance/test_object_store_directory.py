@@ -377,6 +377,24 @@ def test_directory_tier_survives_a_power_cut_at_every_step(root: Path, tmp_path:
         assert [path for path in temporary_files(after) if path.parent.name == "0"] == []
 
 
+def test_directory_tier_settles_what_a_dead_writer_left(root: Path, tmp_path: Path) -> None:
+    """Objects that another process named and did not sync survive a power cut once they are settled."""
+    for seed in range(20):
+        disk = RecordingDisk()
+        place = root / f"{seed}"
+        root.mkdir(exist_ok=True)
+        dead = DirectoryObjectStore(str(place), disk=disk)
+        for number in range(4):
+            dead.put(f"packs/{number}/x", BODY, durable=False)
+        heir = DirectoryObjectStore(str(place), disk=disk)
+        heir.settle(["packs/1/x", "packs/3/x", "packs/3/missing", "packs/none/x"])
+        after = tmp_path / f"after-{seed}"
+        rebuild(disk.steps, str(root), after, Random(seed))
+        rebuilt = DirectoryObjectStore(str(after / f"{seed}"))
+        assert rebuilt.get("packs/1/x") == rebuilt.get("packs/3/x") == BODY
+        assert not (after / f"{seed}" / "packs" / "none").exists()
+
+
 def test_directory_tier_is_durable_when_many_threads_put(root: Path, tmp_path: Path) -> None:
     """With many puts at once, into folders that are new to all of them, each acknowledgement is durable."""
     disk = RecordingDisk()

@@ -166,9 +166,12 @@ class History:
             found = differences(self.source.seen(version), seen(folder / "restored"))
             assert not found, (tier.name, found)
 
-    def expect_restores_alone(self) -> None:
-        """Assert that with nothing but one tier and the key the latest snapshot is restored, for each tier."""
-        for store in self.stores:
+    def expect_restores_alone(self, *, only: int | None = None) -> None:
+        """Assert that with nothing but one tier and the key the latest snapshot is restored, for each tier.
+
+        `only`: the place of one tier among the stores.
+        """
+        for store in self.stores if only is None else [self.stores[only]]:
             alone = History(self.source, [store], self.seed, self.tokens)
             repository = alone.open(seed=99)
             alone.expect_restore(repository.find_snapshot("latest"), repository.tier(store.name))

@@ -96,7 +96,7 @@ class FailingStore(WrappedStore):
         after: int,
         times: int | None = None,
         does_it: bool = False,
-        calls: frozenset[str] = frozenset({"put", "sync", "get", "get_range", "head", "list", "delete"}),
+        calls: frozenset[str] = frozenset({"put", "sync", "settle", "get", "get_range", "head", "list", "delete"}),
     ) -> None:
         super().__init__(inner)
         self._error, self._after, self._times, self._does_it, self._calls = error, after, times, does_it, calls
@@ -136,6 +136,12 @@ class FailingStore(WrappedStore):
         """Sync, or fail."""
         self._step("sync", self.inner.sync)
         self.inner.sync()
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Settle, or fail."""
+        wanted = list(keys)
+        self._step("settle", lambda: self.inner.settle(wanted))
+        self.inner.settle(wanted)
 
     def get(self, key: str) -> bytes:
         """Read, or fail."""

@@ -1,6 +1,7 @@
 """The machine dies at any moment of a backup: what was committed stays, and the next run goes on."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from random import Random  # noqa: TID251  # seeded
 from typing import cast
 from unittest.mock import patch
@@ -10,7 +11,7 @@ import pytest
 from repository.backup import BackupResult
 from repository.check import check
 from repository.compaction import compact_indexes
-from repository.errors import NotARepository
+from repository.errors import NotARepository, NoUsableTier
 from repository.fanout import Delivery
 from repository.open_tier import TierState
 from repository.rebuild import rebuild_index
@@ -23,7 +24,7 @@ from tests.support.crash_scenes import (
     small_packs,
     stores_of,
 )
-from tests.support.recording_store import Recorder, RecordingStore
+from tests.support.recording_store import NEVER, Recorder, RecordingStore
 
 TIERS = ("near", "far", "vault")
 SEEDS = 20
@@ -37,26 +38,50 @@ def _small_packs() -> Iterator[None]:
         yield
 
 
-def recorded_history(
-    source: ChangingSource, recorder: Recorder, seed: int, operations: Sequence[Sequence[str] | None]
-) -> History:
-    """A repository that is created and worked with, every write of it recorded.
+@dataclass(frozen=True)
+class Backup:
+    """A backup to some tiers (the others cannot be reached); `dies`: after so many moments the process is dead."""
 
-    Each operation is a backup to some tiers (the others cannot be reached meanwhile), or None: a catch-up.
+    tiers: Sequence[str] = TIERS
+    dies: int = 0
+
+
+class CatchUp:
+    """All tiers are brought level."""
+
+
+def recorded_history(
+    source: ChangingSource, recorder: Recorder, seed: int, operations: Sequence[Backup | CatchUp]
+) -> History:
+    """A repository that is created and worked with, by one process after the other, every write of it recorded.
+
+    A backup that died is begun again, under its token, by the next one.
     """
     stores = {name: RecordingStore(name, recorder) for name in TIERS}
     history = History(source, list(stores.values()), seed)
     history.init()
     recorder.note("initialised")
+    finished = 0
     for number, operation in enumerate(operations):
-        if operation is None:
+        stores = {name: store.successor() for name, store in stores.items()}
+        if isinstance(operation, CatchUp):
             history.open(list(stores.values()), seed=number)
             history.catch_up_all()
             recorder.note("level")
-        else:
-            history.open([stores[name] for name in operation], seed=number)
-            version = source.change()
-            recorder.note(history.backup(version, f"run {len(history.tokens)}"))
+            continue
+        history.open([stores[name] for name in operation.tiers], seed=number)
+        token = f"run {finished}"
+        version = history.tokens.get(token, len(source.versions))
+        if version == len(source.versions):
+            source.change()
+        if operation.dies:
+            recorder.die_at = recorder.now + operation.dies
+        try:
+            recorder.note(history.backup(version, token))
+            finished += 1
+        except NoUsableTier:
+            assert operation.dies
+        recorder.die_at = NEVER
     return history
 
 
@@ -97,7 +122,7 @@ def examine(history: History, recorder: Recorder, moment: int, chance: Random) -
     done = min(interrupted + 1, len(history.tokens))
     assert tokens == [f"run {number}" for number in range(done)], "a run is committed once"
     if done:
-        after.expect_restores_alone()
+        after.expect_restores_alone(only=moment % len(TIERS))
 
 
 def expect_reuse(after: History, surviving: dict[str, dict[str, frozenset[bytes]]]) -> None:
@@ -117,20 +142,33 @@ def test_repository_survives_a_crash_at_every_step() -> None:
     """Whatever the moment: the repository opens, is sound, has all that was acknowledged, and goes on."""
     with fast_folder() as folder:
         recorder = Recorder()
-        history = recorded_history(ChangingSource(folder, Random(1)), recorder, 1, [TIERS, TIERS])
+        history = recorded_history(ChangingSource(folder, Random(1)), recorder, 1, [Backup(), Backup()])
         assert recorder.now > 100
         for moment in range(recorder.now + 1):
             examine(history, recorder, moment, Random(moment))
 
 
+def test_repository_survives_a_power_cut_after_a_process_died() -> None:
+    """What a dead process left unsynced, and the next one built upon, is still there after a power cut."""
+    for dies in range(4, 64, 3):
+        with fast_folder() as folder:
+            recorder = Recorder()
+            source = ChangingSource(folder, Random(dies))
+            history = recorded_history(source, recorder, dies, [Backup(), Backup(dies=dies), Backup()])
+            for seed in range(2):
+                examine(history, recorder, recorder.now, Random(seed))
+                examine(history, recorder, Random(seed).randint(recorder.now // 2, recorder.now), Random(seed))
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_repository_survives_crashes_at_random(seed: int) -> None:
-    """The same for other sources and histories: tiers that were away, catch-ups, compaction, drawn losses."""
+    """The same for other histories: processes that died before, tiers that were away, catch-ups, compaction."""
     chance = Random(1000 + seed)
-    operations: list[Sequence[str] | None] = []
+    operations: list[Backup | CatchUp] = []
     for _ in range(chance.randint(1, 5)):
         some = [name for name in TIERS if chance.random() < 0.8] or ["near"]
-        operations.append(chance.choice([TIERS, some, some, None]))
+        dying = Backup(some, dies=chance.randint(1, 60))
+        operations.append(chance.choice([Backup(), Backup(some), dying, dying, CatchUp()]))
     with fast_folder() as folder:
         recorder = Recorder()
         history = recorded_history(ChangingSource(folder, chance), recorder, seed, operations)
@@ -170,7 +208,7 @@ def test_repair_survives_a_crash_at_every_step(seed: int) -> None:
     """A repair that dies anywhere is repeated, and leaves nothing that a second one cannot mend."""
     chance = Random(seed)
     with fast_folder() as folder:
-        before = recorded_history(ChangingSource(folder, chance), Recorder(), seed, [TIERS, TIERS])
+        before = recorded_history(ChangingSource(folder, chance), Recorder(), seed, [Backup(), Backup()])
         state = hurt(before, chance)
         recorder = Recorder()
         mended(before, [RecordingStore(name, recorder, objects=state[name]) for name in TIERS], seed)
@@ -188,7 +226,7 @@ def test_rebuilding_an_index_survives_a_crash_at_every_step() -> None:
     """An index that was being made anew is the old one or the new one, and whole."""
     with fast_folder() as folder:
         recorder = Recorder()
-        history = recorded_history(ChangingSource(folder, Random(2)), recorder, 2, [TIERS, TIERS])
+        history = recorded_history(ChangingSource(folder, Random(2)), recorder, 2, [Backup(), Backup()])
         began = recorder.now
         repository = history.open(seed=50)
         for tier in repository.tiers:
