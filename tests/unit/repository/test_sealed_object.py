@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from repository.errors import Damaged, LimitExceeded, UnknownKey, UnsupportedFormat
 from repository.keys import DomainKeys, KeyRing
 from repository.sealed_object import (
+    RAW_LENGTH_MAX,
     SEALED_HEADER_LENGTH,
     ObjectKind,
     decode_sealed_header,
@@ -96,9 +97,22 @@ def test_header_is_refused_when_unknown(place: int, error: type[Exception]) -> N
         decode_sealed_header(changed)
 
 
+def test_numbers_are_the_ones_of_the_specification() -> None:
+    """Codes and limits of format 1 never change."""
+    kinds = {kind.name: kind.value for kind in ObjectKind}
+    assert kinds == {"INDEX_SEGMENT": 1, "LOG_BODY": 2, "PENDING_MARKER": 3}
+    assert RAW_LENGTH_MAX == 1024 * 1024 * 1024
+    assert SEALED_HEADER_LENGTH == 64
+    # A position that is not given is 0.
+    assert unseal_object(_seal(b"body"), RING, ObjectKind.LOG_BODY, position=0) == b"body"
+    default = seal_object(b"body", KEYS, ObjectKind.LOG_BODY, SeededRandomness())
+    assert unseal_object(default, RING, ObjectKind.LOG_BODY, position=0) == b"body"
+
+
 def test_sealed_object_has_a_greatest_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plaintext that the length field or a reader's memory could not hold is refused."""
     monkeypatch.setattr("repository.sealed_object.RAW_LENGTH_MAX", 10)
+    assert unseal_object(_seal(b"ten  bytes"), RING, ObjectKind.LOG_BODY) == b"ten  bytes"
     with pytest.raises(LimitExceeded):
         _seal(b"eleven byte")
 
