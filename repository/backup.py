@@ -35,6 +35,8 @@ MEMORY_BUDGET: Final = 256 << 20
 """Bytes of buffers for one backup, by default: the process stays below twice that."""
 TREE_PACK_TARGET: Final = BUFFER_LENGTH_MIN
 WORKERS_MAX: Final = 8
+PACKS_MIN: Final = 2
+"""One pack that is filled while another is sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +195,8 @@ class _Backup:
 
     def _wire(self) -> None:
         options, repository = self._options, self._repository
-        workers = options.workers or min(os.cpu_count() or 1, WORKERS_MAX)
         parameters = repository.config.chunker
+        workers, packs = _shared_out(options, BLOCK_LENGTH + parameters.maximum)
         self._keys = repository.keys.active(options.domain)
         self._index = repository.session_index()
         self._problems = ProblemLog(options.on_problem)
@@ -204,10 +206,6 @@ class _Backup:
             patience_seconds=options.patience_seconds,
             lock_until=self._lock_until,
         )
-        blocks = (workers + 1) * (BLOCK_LENGTH + max(parameters.maximum, BLOCK_LENGTH))
-        packs = (options.memory_budget - blocks - 2 * TREE_PACK_TARGET) // PACK_TARGET
-        if packs < 2:
-            raise LimitExceeded("memory budget is too small", budget=options.memory_budget)
         self._data_pool = BoundedPool(packs, PACK_TARGET, self._fanout.relieve)
         self._tree_pool = BoundedPool(2, TREE_PACK_TARGET, self._fanout.relieve)
         self._parent = self._find_parent()
@@ -350,12 +348,12 @@ class _Backup:
 
     def _progress(self) -> Progress:
         walked = self._walker.counts
-        workers = self._pipeline.workers
+        workers, links = self._pipeline.workers, self._pipeline.links
         return Progress(
             files_found=walked.files,
-            files_done=walked.unchanged_files + sum(worker.files_done for worker in workers),
+            files_done=walked.unchanged_files + links.names_filled + sum(worker.files_done for worker in workers),
             bytes_found=walked.bytes,
-            bytes_done=walked.unchanged_bytes + sum(worker.bytes_done for worker in workers),
+            bytes_done=walked.unchanged_bytes + links.bytes_filled + sum(worker.bytes_done for worker in workers),
             is_walk_complete=walked.is_complete,
             problems=sum(self._problems.counts.values()),
             tiers={
@@ -365,6 +363,16 @@ class _Backup:
                 for delivery in self._fanout.deliveries
             },
         )
+
+
+def _shared_out(options: BackupOptions, block_length: int) -> tuple[int, int]:
+    """Workers and data packs that the memory budget holds: rather fewer workers than fewer than two packs."""
+    wanted = options.workers or min(os.cpu_count() or 1, WORKERS_MAX)
+    for workers in range(wanted, 0, -1):
+        left = options.memory_budget - (workers + 1) * block_length - 2 * TREE_PACK_TARGET
+        if left >= PACKS_MIN * PACK_TARGET:
+            return workers, left // PACK_TARGET
+    raise LimitExceeded("memory budget is too small", budget=options.memory_budget)
 
 
 def _result_of(delivery: TierDelivery) -> TierResult:

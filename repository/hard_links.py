@@ -31,6 +31,8 @@ class HardLinks:
     def __init__(self, tree: TreeBuilder) -> None:
         self._tree = tree
         self._lock = threading.Lock()
+        self.names_filled = 0
+        self.bytes_filled = 0
         self._files: dict[Row, _Links] = {}
 
     def is_first(self, directory: SourceDirectory, page: OpenPage, number: int, row: Row) -> bool:
@@ -80,4 +82,7 @@ class HardLinks:
         page.contents[number] = content
         if extra is not None:
             page.extras[number] = extra
+        with self._lock:
+            self.names_filled += 1
+            self.bytes_filled += row[3]
         self._tree.done(page)

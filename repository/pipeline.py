@@ -123,8 +123,7 @@ class Pipeline:
         self.links = HardLinks(tree)
         self.parameters = parameters
         self.seed = chunker_seed(session.keys)
-        longest = max(parameters.maximum, BLOCK_LENGTH)
-        self.blocks = BoundedPool(workers + 1, BLOCK_LENGTH + longest)
+        self.blocks = BoundedPool(workers + 1, BLOCK_LENGTH + parameters.maximum)
         self.size_changes = 0
         """Bytes by which files turned out longer (or shorter, or unreadable) than the walker was told."""
         self._lock = threading.Lock()
@@ -312,9 +311,11 @@ class Worker:
         try:
             file = task.directory.open(name, row)
         except FileProblem as problem:
+            self.files_done += 1
             pipeline.give_up(task.page, task.number, problem)
             return
-        block = task.directory.block_length
+        # A longer block would not fit behind the room that a worker's buffer has for an unfinished chunk.
+        block = min(task.directory.block_length, pipeline.parameters.maximum)
         cutter: Cutter = FixedCutter(block) if block else self._cdc
         stream = FileStream(task, file, cutter, ContentList(self._session.store_tree_chunk))
         stream.content_class = file.head_class or class_of_name(name)

@@ -705,3 +705,30 @@ def test_memory_budget_that_holds_no_pack_is_refused() -> None:
     scene = Scene()
     with pytest.raises(LimitExceeded):
         run(scene.repository, folder_of(x=b"x"), memory_budget=64 << 20)
+
+
+def test_small_memory_budget_takes_fewer_workers() -> None:
+    """A budget that holds only part of the workers is kept to, and the backup is whole."""
+    scene = Scene()
+    tree = folder_of(**{f"f{number}": noise(9_000_000, number) for number in range(10)})
+    result = run(scene.repository, tree, memory_budget=140 << 20, workers=8)
+    assert len(bodies(scene.repository, result)) == 10
+
+
+def test_blocks_longer_than_a_chunk_are_cut_at_the_longest_chunk() -> None:
+    """A source that asks for blocks beyond the repository's longest chunk gets those, and all of its bytes."""
+    scene = Scene()
+    tree = MemoryFolder({b"disk": MemoryFile(noise(13_000_000))}, block_length=16 << 20)
+    result = run(scene.repository, tree)
+    assert result.by_class["generic"].chunks == 4
+    assert bodies(scene.repository, result) == {b"disk": noise(13_000_000)}
+
+
+def test_hard_links_count_in_the_progress() -> None:
+    """Names that are not read count as done when their file is."""
+    scene = Scene()
+    shared = MemoryFile(noise(900_000), inode=7, links=3)
+    heard: list[Progress] = []
+    run(scene.repository, MemoryFolder({b"a": shared, b"b": shared, b"c": shared}), on_progress=heard.append)
+    last = heard[-1]
+    assert (last.files_done, last.bytes_done) == (last.files_found, last.bytes_found) == (3, 2_700_000)
