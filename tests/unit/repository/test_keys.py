@@ -105,6 +105,31 @@ def test_wrapped_key_round_trips() -> None:
     assert back.chunk_id_key == keys.chunk_id_key
 
 
+def test_payload_and_associated_data_are_the_ones_of_the_specification() -> None:
+    """What a provider wraps, and what it binds, never changes."""
+    calls: list[tuple[bytes, bytes]] = []
+
+    class Recording(_Lying):
+        def wrap(self, plaintext: bytes, associated_data: bytes) -> bytes:
+            calls.append((plaintext, associated_data))
+            return plaintext
+
+        def unwrap(self, kek_id: bytes, wrapped: bytes, associated_data: bytes) -> bytes:
+            calls.append((wrapped, associated_data))
+            return wrapped
+
+    provider = Recording(b"")
+    wrapped = wrap(KEYS, provider)
+    unwrap(wrapped, REPOSITORY, provider)
+    bound = b"wedsync-backup/v1/master\0" + REPOSITORY + KEYS.key_id + b"k" * 16
+    assert calls == [(b"m" * 32 + b"\1\0\0\0\7\0default", bound)] * 2
+    assert new_keys(REPOSITORY).generation == 1
+    longest = wrap(DomainKeys(REPOSITORY, "x" * 0xFFFF, 1, b"m" * 32), key_file())
+    assert unwrap(longest, REPOSITORY, key_file()).domain == "x" * 0xFFFF
+    nameless = wrap(DomainKeys(REPOSITORY, "", 1, b"m" * 32), key_file())
+    assert unwrap(nameless, REPOSITORY, key_file()).domain == ""
+
+
 def test_wrong_key_is_told_apart_from_damage() -> None:
     """Another key file is a wrong key; a flipped bit under the right one is damage."""
     record = _record()
