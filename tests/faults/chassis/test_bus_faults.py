@@ -169,7 +169,7 @@ from chassis.telemetry import Telemetry
 from contracts.streams import EXECUTOR_ACCEPT_BACKUP
 
 async def main(url, seed_file, deliveries):
-    spec = msgspec.structs.replace(EXECUTOR_ACCEPT_BACKUP, ack_wait_seconds=0.5, max_deliveries=int(deliveries))
+    spec = msgspec.structs.replace(EXECUTOR_ACCEPT_BACKUP, ack_wait_seconds=1.5, max_deliveries=int(deliveries))
     telemetry, health = Telemetry("executor"), Health("executor")
     connection = Connection(url=url, identity="executor", telemetry=telemetry, health=health, seed_file=seed_file)
     bus = Bus(connection, "executor", telemetry=telemetry, health=health)
@@ -194,7 +194,7 @@ async def test_message_that_kills_the_process_each_time_is_buried(own_nats: Nats
     Its neighbours, which died with it each time, are not: from the third delivery on they are handled apart.
     """
     deaths_max = 5
-    spec = msgspec.structs.replace(ACCEPT, ack_wait_seconds=0.5, max_deliveries=deaths_max)
+    spec = msgspec.structs.replace(ACCEPT, ack_wait_seconds=1.5, max_deliveries=deaths_max)
     await own_nats.apply(consumers=(spec,))
     script = tmp_path / "dying.py"
     script.write_text(_DYING, encoding="utf-8")
@@ -216,7 +216,7 @@ async def test_message_that_kills_the_process_each_time_is_buried(own_nats: Nats
         process = live()
         try:
             for _ in range(deaths_max):
-                assert await asyncio.wait_for(asyncio.to_thread(process.wait), 30) == -signal.SIGKILL
+                assert await asyncio.wait_for(asyncio.to_thread(process.wait), 60) == -signal.SIGKILL
                 deaths += 1
                 process = live()
             (letter,) = await eventually(lambda: letters(js), within=30)
