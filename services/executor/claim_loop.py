@@ -13,6 +13,7 @@ from contextlib import suppress
 from nats.aio.msg import Msg
 
 from chassis.connection import Connection
+from chassis.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import WAKE_WORKERS
@@ -60,9 +61,7 @@ class ClaimLoop:
         """Claim no more, interrupt the runs under way, and give them back."""
         self._stopping.set()
         if self._loop_task is not None:
-            self._loop_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._loop_task
+            await end(self._loop_task)
         if self._running:
             await asyncio.wait(self._running)
 
