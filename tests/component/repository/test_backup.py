@@ -614,7 +614,7 @@ def test_tier_that_lacks_older_packs_is_behind() -> None:
 
 
 def test_locks_cover_what_the_snapshot_needs() -> None:
-    """Where a tier locks, new packs are locked as they come and older ones are kept for as long, by the tier's clock."""
+    """Where a tier locks, new packs are locked as they come and older ones kept for as long, by the tier's clock."""
     store = _Wrapped("a", _nothing, locks=True)
     scene = Scene(stores=[store])  # type: ignore[list-item]
     tree = folder_of(old=noise(5000))
