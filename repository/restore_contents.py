@@ -13,6 +13,7 @@ from typing import Final
 
 from repository.errors import Damaged, RepositoryError
 from repository.file_attributes import Xattrs
+from repository.format import ID_LENGTH
 from repository.keys import DomainKeys
 from repository.pack_access import ChunkReader
 from repository.restore_files import TargetFile, TargetFiles, places_of
@@ -20,8 +21,9 @@ from repository.restore_folders import Folder, Folders
 from repository.restore_options import Trouble
 from repository.restore_plan import Part
 from repository.restore_reading import SpanReaders
-from repository.tree import Entry, Flag, content_ids, decode_extents
+from repository.tree import Entry, Flag, content_ids, decode_extents, ids_of
 
+_SPARSE: Final = int(Flag.SPARSE)  # an enum's own operators cost more than all else that is done for a small file
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -63,11 +65,7 @@ class RestoreContents:
 
     def plan(self, folder: Folder, name: bytes, entry: Entry, xattrs: Xattrs) -> None:
         """Put a file into the window. Raises `Damaged`, `NotInIndex` or a tier's error."""
-        extents = None
-        expected = entry.stat.size
-        if entry.extra.flags & Flag.SPARSE:
-            extents = decode_extents(entry.extra.extents, entry.stat.size)
-            expected = sum(length for _offset, length in extents)
+        extents, expected = _extents_of(entry)
         file = TargetFile(folder, name, entry, extents, xattrs)
         parts = self._parts_of(file, expected)
         if self._is_resumed:
@@ -81,8 +79,8 @@ class RestoreContents:
                 return
         if not parts:
             self._nothing_to_read.append(file)
-        elif len(parts) == 1 and extents is None:
-            self._parts.append(parts[0]._replace(is_whole_file=True))
+        elif parts[0].is_whole_file:
+            self._parts.append(parts[0])
         else:
             file.parts_left = len(parts)
             self._parts.extend(parts)
@@ -94,10 +92,8 @@ class RestoreContents:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if (status.st_size, status.st_mtime_ns) != (entry.stat.size, entry.stat.mtime_ns):
                 return False
-            sparse = entry.extra.flags & Flag.SPARSE
-            extents = decode_extents(entry.extra.extents, entry.stat.size) if sparse else None
+            extents, expected = _extents_of(entry)
             file = TargetFile(folder, name, entry, extents, ())
-            expected = entry.stat.size if extents is None else sum(length for _offset, length in extents)
             return self._missing(file, self._parts_of(file, expected), name) == []
         except (OSError, RepositoryError):
             return False
@@ -120,8 +116,12 @@ class RestoreContents:
         position = 0
         number = len(self._parts)
         order = self._pack_order
-        for chunk_id in content_ids(entry.content or b"", entry.extra.depth, self._reader.chunk):
-            location = self._readers.locate(chunk_id) or self._reader.locate(chunk_id)
+        is_whole = len(entry.content or b"") == ID_LENGTH and not entry.extra.depth and file.extents is None
+        is_whole = is_whole and not self._is_resumed
+        locate = self._readers.locate
+        depth, content = entry.extra.depth, entry.content or b""
+        for chunk_id in content_ids(content, depth, self._reader.chunk) if depth else ids_of(content):
+            location = locate(chunk_id) or self._reader.locate(chunk_id)
             pack_id, frame_offset, frame_length, chunk_offset, length = location
             place = order.setdefault(pack_id, len(order))
             parts.append(
@@ -136,7 +136,7 @@ class RestoreContents:
                     chunk_id,
                     file,
                     position,
-                    False,
+                    is_whole,
                 )
             )
             number += 1
@@ -198,3 +198,11 @@ class RestoreContents:
             else:
                 if wrong:
                     self._trouble(file.path, Trouble.DAMAGED, "read back other bytes than were written")
+
+
+def _extents_of(entry: Entry) -> tuple[list[tuple[int, int]] | None, int]:
+    """What is not a hole, where there are holes, and the bytes of the content. Raises `Damaged`."""
+    if not entry.extra.flags & _SPARSE:
+        return None, entry.stat.size
+    extents = decode_extents(entry.extra.extents, entry.stat.size)
+    return extents, sum(length for _offset, length in extents)

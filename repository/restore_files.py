@@ -11,7 +11,7 @@ import os
 import stat as stat_bits
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from repository.file_attributes import Xattrs, set_on_descriptor
@@ -93,24 +93,45 @@ class TargetFiles:
         self._sparse = sparse
         self._on_trouble = on_trouble
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._open: OrderedDict[int, TargetFile] = OrderedDict()
         self.files_done = 0
         self.bytes_done = 0
         self.renamed = 0
 
-    def write_whole(self, file: TargetFile, body: memoryview | bytes) -> None:
-        """Make, fill and finish a file that is one chunk (or none). Raises `OSError`."""
-        with self._folders.using(file.folder) as folder:
-            working = self.working_name(file)
-            fd = self._create(file, working, folder)
+    def write_whole(self, files: Iterable[tuple[TargetFile, memoryview | bytes]]) -> None:
+        """Make, fill and finish files that are one chunk each. Raises `OSError` when the target fails as a whole."""
+        # One thread at a time: two that go from one short call to the next take the interpreter from each other.
+        with self._turn:
+            pinned: Folder | None = None
+            folder = -1
             try:
-                if self._is_resumed:
-                    os.ftruncate(fd, 0)
-                if body:
-                    _write_all(fd, body, 0)
-                refused = set_on_descriptor(fd, file.entry.stat, file.xattrs)
+                for file, body in files:
+                    try:
+                        if file.folder is not pinned:
+                            if pinned is not None:
+                                self._folders.unpin(pinned)
+                                pinned = None
+                            folder = self._folders.pin(file.folder)
+                            pinned = file.folder
+                        self._write_one(file, folder, body)
+                    except OSError as error:
+                        self.give_up(file, error)
             finally:
-                os.close(fd)
+                if pinned is not None:
+                    self._folders.unpin(pinned)
+
+    def _write_one(self, file: TargetFile, folder: int, body: memoryview | bytes) -> None:
+        working = file.name if self._in_place else self.working_name(file)
+        fd = self._create(file, working, folder)
+        try:
+            if self._is_resumed:
+                os.ftruncate(fd, 0)
+            _write_all(fd, body, 0)
+            refused = set_on_descriptor(fd, file.entry.stat, file.xattrs)
+        finally:
+            os.close(fd)
+        if not self._in_place:
             self._give_name(file, folder, working)
         self._count(file, len(body), refused)
 

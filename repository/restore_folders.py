@@ -46,12 +46,11 @@ class Folders:
     @contextmanager
     def using(self, folder: Folder) -> Iterator[int]:
         """The folder's descriptor, for the length of the block. Raises `OSError`."""
-        fd = self._pin(folder)
+        fd = self.pin(folder)
         try:
             yield fd
         finally:
-            with self._lock:
-                folder.users -= 1
+            self.unpin(folder)
 
     def make(self, above: Folder, name: bytes, path: bytes, entry: Entry) -> Folder:
         """A new folder, or the one that is there. Raises `FileExistsError` when something else has the name."""
@@ -75,7 +74,13 @@ class Folders:
                 folder.fd = -1
             self._open.clear()
 
-    def _pin(self, folder: Folder) -> int:
+    def unpin(self, folder: Folder) -> None:
+        """Give back what `pin` gave."""
+        with self._lock:
+            folder.users -= 1
+
+    def pin(self, folder: Folder) -> int:
+        """The folder's descriptor, open until `unpin`. Raises `OSError`."""
         with self._lock:
             folder.users += 1
             if folder.fd >= 0:

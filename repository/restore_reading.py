@@ -12,6 +12,8 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from itertools import groupby
 from typing import Final
 
+from blake3 import blake3
+
 from repository.errors import Damaged, RepositoryError, TierError
 from repository.format import pack_object_key
 from repository.index import Location
@@ -128,7 +130,7 @@ class SpanReaders:
         with self._lock:
             self.chunks_from_others += 1
         if part.is_whole_file:
-            self._write_whole(part, chunk)
+            self._files.write_whole([(part.file, chunk)])
         else:
             self._write_run(_Run(part._replace(chunk_offset=0)), chunk)
 
@@ -158,27 +160,25 @@ class SpanReaders:
                 self.write_from_anywhere(part)
             return
         proven = b""
+        key = pack.keys.chunk_id_key
         run = _Run()
+        whole: list[tuple[TargetFile, memoryview | bytes]] = []
         for part in parts:
             end = part.chunk_offset + part.chunk_length
             chunk = raw[part.chunk_offset : end]
             if part.chunk_id != proven:
-                if len(chunk) != part.chunk_length or pack.keys.chunk_id(chunk) != part.chunk_id:
+                if len(chunk) != part.chunk_length or blake3(chunk, key=key).digest() != part.chunk_id:
                     self.write_from_anywhere(part)
                     continue
                 proven = part.chunk_id
             if part.is_whole_file:
-                self._write_whole(part, chunk)
+                whole.append((part.file, chunk))
             elif not run.takes(part):
                 self._write_run(run, raw)
                 run = _Run(part)
         self._write_run(run, raw)
-
-    def _write_whole(self, part: Part, chunk: memoryview | bytes) -> None:
-        try:
-            self._files.write_whole(part.file, chunk)
-        except OSError as error:
-            self._files.give_up(part.file, error)
+        if whole:
+            self._files.write_whole(whole)
 
     def _write_run(self, run: "_Run", raw: memoryview | bytes) -> None:
         first = run.first

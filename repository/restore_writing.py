@@ -26,6 +26,7 @@ from repository.restore_target import RestoreTarget
 from repository.snapshot_walk import SnapshotWalk, Step
 from repository.tree import Entry, Flag, decode_xattrs
 
+_UNREADABLE: Final = int(Flag.UNREADABLE)
 _SPECIAL: Final = (stat_bits.S_IFIFO, stat_bits.S_IFCHR, stat_bits.S_IFBLK, stat_bits.S_IFSOCK)
 
 
@@ -66,6 +67,7 @@ class RestoreWriting:
         self._conflict = conflict
         self._trouble = on_trouble
         self._result = result
+        self._is_fresh = target.is_in_place and not target.is_resumed
         self._path: list[_Level] = [_Level(None, folders.root)]
         self._left: list[Folder] = []
         self._links: dict[_LinkKey, tuple[Folder, bytes]] = {}
@@ -114,6 +116,9 @@ class RestoreWriting:
 
     def _folder(self) -> Folder | None:
         """The folder that the walk is in, made with those above it where needed; None where it cannot be made."""
+        innermost = self._path[-1].folder
+        if innermost is not None:
+            return innermost
         above = self._path[0].folder
         for level in self._path[1:]:
             if level.folder is None and level.step is not None and above is not None and not level.is_refused:
@@ -135,7 +140,7 @@ class RestoreWriting:
         except OSError as error:
             self._refused(step.path, error)
             return None
-        if step.entry.extra.flags & Flag.UNREADABLE:
+        if step.entry.extra.flags & _UNREADABLE:
             self._trouble(step.path, Trouble.NOT_SAVED, "")
         self._result.folders += 1
         return folder
@@ -186,28 +191,29 @@ class RestoreWriting:
 
     def _take_entry(self, step: Step) -> None:
         entry = step.entry
-        self.files_found += entry.is_file
-        if entry.extra.flags & Flag.UNREADABLE:
+        is_file = entry.is_file
+        self.files_found += is_file
+        if entry.extra.flags & _UNREADABLE:
             self._trouble(step.path, Trouble.NOT_SAVED, "")
             return
         folder = self._folder()
         if folder is None:
             return
-        is_linked = entry.is_file and entry.stat.links > 1
+        is_linked = is_file and entry.stat.links > 1
         key = _link_key(entry) if is_linked else _NO_LINK
         if is_linked and key in self._links:
             self._links_waiting.append((folder, entry.name, step.path, key))
             return
-        there = self._found_again(folder, step)
-        name = self._name_for(folder, step) if there is None else there
+        there = None if self._is_fresh else self._found_again(folder, step)
+        name = there or (entry.name if self._is_fresh else self._name_for(folder, step))
         if name is None:
             return
         if is_linked:
             self._links[key] = (folder, name)
         if there is not None:
-            self._result.resumed_files += entry.is_file
+            self._result.resumed_files += is_file
             return
-        if not entry.is_file:
+        if not is_file:
             self._make_other(folder, name, step)
             return
         self.bytes_found += entry.stat.size
@@ -235,8 +241,6 @@ class RestoreWriting:
     def _name_for(self, folder: Folder, step: Step) -> bytes | None:
         """The name under which an entry goes to its folder, or None where it stays away."""
         name, is_file = step.entry.name, step.entry.is_file
-        if self._target.is_in_place and not self._target.is_resumed:
-            return name
         with self._folders.using(folder) as fd:
             try:
                 found = os.stat(name, dir_fd=fd, follow_symlinks=False)

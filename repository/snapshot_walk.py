@@ -6,7 +6,7 @@ has is reported and what is beside it still comes.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from repository.errors import Damaged, RepositoryError
 from repository.path_filter import Match, PathFilter
@@ -23,9 +23,12 @@ class Step(NamedTuple):
     is_leaving: bool
 
 
+_RESERVED: Final = frozenset((b"", b".", b".."))
+
+
 def is_safe(name: bytes) -> bool:
     """Whether a name can only mean an entry of its own folder."""
-    return name not in (b"", b".", b"..") and b"/" not in name and b"\x00" not in name
+    return name not in _RESERVED and b"/" not in name and b"\x00" not in name
 
 
 def root_entry(snapshot: Snapshot, load: Callable[[bytes], bytes]) -> Entry:
@@ -85,11 +88,12 @@ class SnapshotWalk:
                     self._on_damaged(above, error)
                     continue
                 for entry in page.entries():
-                    path = above + b"/" + entry.name if above else entry.name
-                    if not is_safe(entry.name) or entry.name <= last:
+                    name = entry.name
+                    path = above + b"/" + name if above else name
+                    if not is_safe(name) or name <= last:
                         self._on_hostile(path)
                         continue
-                    last = entry.name
+                    last = name
                     match = Match.WANTED if folder.match is Match.WANTED else self._wanted.match(path)
                     if match is Match.WANTED or (match is Match.BELOW and entry.is_directory):
                         yield Step(path, entry, match, False)

@@ -142,8 +142,8 @@ class Page(NamedTuple):
     def entries(self) -> Iterator[Entry]:
         """The entries in the order of their names."""
         extras = self.extras
-        for number, row in enumerate(self.rows()):
-            yield Entry(self.names[number], Stat(*row), self.contents[number], extras.get(number, NO_EXTRA))
+        for number, (name, row, content) in enumerate(zip(self.names, self.rows(), self.contents, strict=True)):
+            yield Entry(name, Stat._make(row), content, extras.get(number, NO_EXTRA))
 
 
 _encode = msgspec.msgpack.Encoder().encode
