@@ -301,7 +301,8 @@ class RestoreWriting:
                 try:
                     os.link(first_name, name, src_dir_fd=first, dst_dir_fd=fd, follow_symlinks=False)
                 except FileExistsError:
-                    if not _is_same(first, first_name, fd, name):
+                    beside = (name, self._files.name_beside(name)) if self._target.is_resumed else (name,)
+                    if not any(_is_same(first, first_name, fd, each) for each in beside):
                         free: bytes | None = name
                         if self._target.is_in_place:
                             os.unlink(name, dir_fd=fd)
@@ -342,6 +343,9 @@ def _link_key(entry: Entry) -> _LinkKey:
 
 
 def _is_same(left: int, left_name: bytes, right: int, right_name: bytes) -> bool:
-    one = os.stat(left_name, dir_fd=left, follow_symlinks=False)
-    other = os.stat(right_name, dir_fd=right, follow_symlinks=False)
+    try:
+        one = os.stat(left_name, dir_fd=left, follow_symlinks=False)
+        other = os.stat(right_name, dir_fd=right, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)

@@ -867,3 +867,93 @@ def test_object_missing_is_the_tiers_word() -> None:
     scene.store("a").delete(pack_object_key(location.pack_id))
     with pytest.raises(ObjectMissing):
         restored(scene.repository, snapshot, Path("/nonexistent/never made"))
+
+
+@pytest.mark.parametrize("conflict", [Conflict.RENAME, Conflict.OVERWRITE, Conflict.SKIP])
+def test_interrupted_restore_beside_others_makes_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conflict: Conflict
+) -> None:
+    """Gone on with, a restore finds again what it put beside other things: files, folders, links, special files."""
+    scene = Scene()
+    tree = _many()
+    tree.entries[b"zzz"] = MemoryFile(noise(2_000_000, "last"), inode=901)
+    snapshot = saved(scene.repository, tree)
+    target = tmp_path / "t"
+    target.mkdir()
+    for name in ("folder", "link", "fifo", "s00", "h1", "h2"):
+        (target / name).write_bytes(b"mine")
+    with monkeypatch.context() as cut:
+        cut.setattr("repository.restore_writing.WINDOW_PARTS", 3)
+        calls = [0]
+
+        def is_cancelled() -> bool:
+            calls[0] += 1
+            return calls[0] > 200
+
+        real = os.pwrite
+
+        def full(fd: int, body: Any, offset: int) -> int:
+            if len(body) and bytes(body[:64]) in noise(2_000_000, "last"):
+                raise OSError(errno.ENOSPC, "full")
+            return real(fd, body, offset)
+
+        cut.setattr(os, "pwrite", full)
+        with pytest.raises(TargetFailed):
+            restored(scene.repository, snapshot, target, conflict=conflict)
+    names_before = sorted(os.listdir(target))
+    result = restored(scene.repository, snapshot, target, conflict=conflict)
+    left = [name for name in names_before if not name.startswith(".wedsync")]
+    assert sorted(os.listdir(target)) == sorted([*left, "zzz"])
+    assert (target / "zzz").read_bytes() == noise(2_000_000, "last")
+    assert result.resumed_files > 25
+    tail = f".restored-{snapshot.id[:8]}" if conflict is Conflict.RENAME else ""
+    if conflict is Conflict.SKIP:
+        assert (target / "s00").read_bytes() == b"mine"
+    else:
+        assert (target / f"s00{tail}").read_bytes() == b"0" * 100
+        assert (target / f"folder{tail}" / "l3").read_bytes() == noise(3_000_000, 3)
+        assert os.stat(target / f"h1{tail}").st_ino == os.stat(target / f"h2{tail}").st_ino
+        assert stat.S_ISFIFO(os.lstat(target / f"fifo{tail}").st_mode)
+        assert (target / f"link{tail}").is_symlink()
+
+
+def test_marker_of_an_interrupted_restore_is_not_followed(tmp_path: Path) -> None:
+    """A link under the marker's name is no marker: the target is refused or failing, never written through."""
+    scene = Scene()
+    snapshot = saved(scene.repository, files_of(a=b"1"))
+    (tmp_path / "t").mkdir()
+    (tmp_path / "victim").write_bytes(b"in-place\n")
+    os.symlink(tmp_path / "victim", tmp_path / "t" / os.fsdecode(MARKER_PREFIX + snapshot.id[:16].encode()))
+    with pytest.raises((TargetFailed, RestoreRefused)):
+        restored(scene.repository, snapshot, tmp_path / "t")
+    assert (tmp_path / "victim").read_bytes() == b"in-place\n"
+
+
+def test_file_with_a_list_that_is_gone_costs_that_file(tmp_path: Path) -> None:
+    """A file whose list of chunks no tier has is named; a folder whose list of pages is gone is as well."""
+    from repository.chunker import ChunkerParameters
+    from tests.support.repositories import CountingClock, SeededRandomness, key_file
+
+    repository = Repository.init(
+        [MemoryObjectStore("a")],
+        key_file(),
+        chunker=ChunkerParameters(minimum=64, average=256, maximum=1024),
+        clock=CountingClock(),
+        randomness=SeededRandomness(),
+    )
+    entries: dict[bytes, Any] = {b"%05d" % number: MemoryFile(b"", inode=number) for number in range(66_000)}
+    tree = MemoryFolder(
+        {b"good": MemoryFile(b"good"), b"long": MemoryFile(noise(600_000)), b"many": MemoryFolder(entries)}
+    )
+    snapshot = saved(repository, tree)
+    from tests.support.snapshots import kept
+
+    found = kept(repository, snapshot)
+    assert found[b"long"].entry.extra.depth == found[b"many"].entry.extra.depth == 1
+    lost = {(found[path].entry.content or b"")[:32] for path in (b"long", b"many")}
+    index = repository.tiers[0].index
+    lookup_all = index.lookup_all
+    index.lookup_all = lambda one: [] if one in lost else lookup_all(one)  # type: ignore[method-assign]
+    result = restored(repository, snapshot, tmp_path / "t")
+    assert {trouble.path for trouble in only(result, Trouble.DAMAGED)} == {b"long", b"many"}
+    assert contents(tmp_path / "t") == {"good": b"good"}
