@@ -57,6 +57,7 @@ def test_derivations_are_the_ones_of_the_specification() -> None:
     assert KEYS.config_key() == hkdf(b"m" * 32, REPOSITORY, prefix + b"config\0", 32)
     seed = hkdf(b"m" * 32, REPOSITORY, prefix + b"signature\0", 32)
     assert KEYS.signer().public_key == crypto.Signer(seed).public_key
+    assert kek_id(b"k" * 32) == hkdf(b"k" * 32, bytes(32), prefix + b"kek-id\0", 16)
     assert KEYS.key_id.hex() == "1a7522cda9378090c83fe9274b637ce8"
 
 
