@@ -164,6 +164,8 @@ class _Backup:
             raise
         finally:
             ticker.stop()
+            for pool in (self._data_pool, self._tree_pool, self._pipeline.blocks):
+                pool.dissolve()
         # Where the backup did not get through, packs wait for the next writer to adopt: the marker says so.
         states = result.tiers
         self._repository.end_writing(

@@ -25,6 +25,7 @@ class BoundedPool:
         self._free: list[bytearray] = []
         self._changed = threading.Condition()
         self._error: BaseException | None = None
+        self._is_dissolved = False
         self._on_waiting = on_waiting
 
     @property
@@ -53,8 +54,19 @@ class BoundedPool:
     def release(self, buffer: bytearray) -> None:
         """Give a buffer back."""
         with self._changed:
-            self._free.append(buffer)
+            if not self._is_dissolved:
+                self._free.append(buffer)
             self._changed.notify()
+
+    def dissolve(self) -> None:
+        """Let go of all memory: of free buffers now, of lent ones when they are given back.
+
+        The parts of a backup refer to each other, so without this its buffers would stay until the next garbage
+        collection, which a process that makes few objects may not see for many backups.
+        """
+        with self._changed:
+            self._is_dissolved = True
+            self._free.clear()
 
     def close(self, error: BaseException) -> None:
         """End all waiting, now and later, with this error."""
