@@ -48,7 +48,7 @@ class BackupOptions:
     the parent. `paranoid`: read every file. `memory_budget`: bytes of buffers. `compression`: zstd levels
     per content class, 0 for none. `required`: tiers (by name) that are waited for however slow they are.
     `lock_days`: by tier, for how long what the snapshot needs cannot be deleted (where the tier can lock).
-    `patience_seconds`: how long a slow tier may hold up a faster one. `workers`: threads that compress and
+    `patience_seconds`: how long a slow tier may hold up a faster one, in all. `workers`: threads that compress and
     encrypt, 0: one for each core.
     """
 

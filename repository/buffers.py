@@ -15,8 +15,8 @@ WAIT_SECONDS = 0.5
 class BoundedPool:
     """At most `count` buffers of `length` bytes each.
 
-    `on_waiting` is called with the seconds that somebody has been waiting for a buffer, about twice a
-    second, without any lock held; it may free some.
+    `on_waiting` is called with the seconds that somebody has been waiting since it was last called, at least
+    every `WAIT_SECONDS`, without any lock held; it may free some.
     """
 
     def __init__(self, count: int, length: int, on_waiting: Callable[[float], None] | None = None) -> None:
@@ -35,8 +35,8 @@ class BoundedPool:
 
     def acquire(self) -> bytearray:
         """A buffer. Raises the error that the pool was closed with."""
-        started = time.monotonic()
         while True:
+            started = time.monotonic()
             with self._changed:
                 if self._error is not None:
                     raise self._error
@@ -45,8 +45,7 @@ class BoundedPool:
                 if self._left:
                     self._left -= 1
                     break
-                if self._changed.wait(WAIT_SECONDS):
-                    continue
+                self._changed.wait(WAIT_SECONDS)
             if self._on_waiting is not None:
                 self._on_waiting(time.monotonic() - started)
         return bytearray(self._length)

@@ -1,7 +1,7 @@
 """Sends every sealed pack to all tiers at once, each through a queue of its own.
 
-Promise: a slow tier holds nobody up for longer than `patience_seconds`, a dead one not at all: a tier that
-fails is dropped for the rest of the backup with its error, a tier that is too slow is dropped as *behind*
+Promise: a slow tier holds the others up for no longer than `patience_seconds` in all, a dead one not at all: a tier
+that fails is dropped for the rest of the backup with its error, a tier that is too slow is dropped as *behind*
 (unless it is required, then the backup waits for it). What a dropped tier lacks is for catch-up. A pack's
 buffer goes back to the pool when the last tier is done with it. The order per tier is: all packs durable,
 then whatever `finish` does (index segments, log entry); never the other way round.
@@ -58,6 +58,7 @@ class TierDelivery:
     seconds: float = 0.0
     queue: deque[_Parcel] = field(default_factory=deque)
     in_flight: int = 0
+    held_up_seconds: float = 0.0
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -117,19 +118,21 @@ class Fanout:
             pool.release(pack.buffer)
 
     def relieve(self, waited_seconds: float) -> None:
-        """Somebody has waited this long for a buffer: drop the slowest tier if it holds up a faster one."""
-        if waited_seconds < self._patience:
-            return
+        """Somebody waited so long for a buffer: drop a tier that has held up an idle one for too long.
+
+        Only time in which another tier has nothing to do counts; where none has, as with tiers that are equally
+        slow, what counted is forgotten as fast.
+        """
         with self._changed:
             sending = [delivery for delivery in self.deliveries if delivery.state is Delivery.SENDING]
-            if not sending:
-                return
-            load = {id(delivery): len(delivery.queue) + delivery.in_flight for delivery in sending}
-            least = min(load.values())
-            slow = [one for one in sending if not one.is_required and load[id(one)] > least]
-            if slow:
-                slowest = max(slow, key=lambda delivery: load[id(delivery)])
-                self._drop(slowest, Delivery.BEHIND, TierBehind("tier was too slow for this backup", tier=slowest.name))
+            busy = [delivery for delivery in sending if delivery.queue or delivery.in_flight]
+            is_held_up = len(busy) < len(sending)
+            for delivery in busy:
+                change = waited_seconds if is_held_up else -waited_seconds
+                delivery.held_up_seconds = max(0.0, delivery.held_up_seconds + change)
+                if delivery.held_up_seconds > self._patience and not delivery.is_required:
+                    error = TierBehind("tier was too slow for this backup", tier=delivery.name)
+                    self._drop(delivery, Delivery.BEHIND, error)
 
     def drop(self, delivery: TierDelivery, state: Delivery, error: Exception) -> None:
         """Stop sending to a tier."""

@@ -300,8 +300,41 @@ def test_tiers_that_are_equally_slow_are_not_dropped() -> None:
     fanout = Fanout(scene.repository.tiers, patience_seconds=1)
     pool = BoundedPool(2, 100)
     fanout.submit(_pack(pool, 1), pool)
-    fanout.relieve(0.5)
     fanout.relieve(5)
+    fanout.relieve(5)
+    assert {delivery.state for delivery in fanout.deliveries} == {Delivery.SENDING}
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_tier_that_is_always_slower_is_dropped_in_the_end(required: bool) -> None:
+    """Many short waits for one tier, while another is idle, add up; a required tier is waited for all the same."""
+    scene = Scene(("fast", "slow"))
+    fanout = Fanout(scene.repository.tiers, patience_seconds=1, required=frozenset({"slow"} if required else ()))
+    pool = BoundedPool(2, 100)
+    fanout.submit(_pack(pool, 1), pool)
+    fast, slow = fanout.deliveries
+    fanout.relieve(0.9)  # neither is idle
+    fast.queue.clear()
+    fanout.relieve(0.6)
+    fanout.relieve(0.3)
+    assert slow.state is Delivery.SENDING
+    fanout.relieve(0.2)
+    assert slow.state is (Delivery.SENDING if required else Delivery.BEHIND)
+    assert fast.state is Delivery.SENDING
+
+
+def test_tier_that_is_slower_now_and_then_is_not_dropped() -> None:
+    """A tier that is now the slower and now the faster one holds up nobody in particular."""
+    scene = Scene(("a", "b"))
+    fanout = Fanout(scene.repository.tiers, patience_seconds=1)
+    pool = BoundedPool(2, 100)
+    fanout.submit(_pack(pool, 1), pool)
+    queues = [delivery.queue.copy() for delivery in fanout.deliveries]
+    for _ in range(10):
+        fanout.deliveries[0].queue.clear()
+        fanout.relieve(0.5)
+        fanout.deliveries[0].queue.extend(queues[0])
+        fanout.relieve(0.5)
     assert {delivery.state for delivery in fanout.deliveries} == {Delivery.SENDING}
 
 

@@ -105,7 +105,7 @@ async def test_pool_tells_how_long_somebody_waits(monkeypatch: pytest.MonkeyPatc
     buffer = pool.acquire()
     thread = _in_thread(lambda: pool.release(pool.acquire()))
     await eventually(lambda: len(waits) > 2)
-    assert waits == sorted(waits)
+    assert all(0 < wait < 5 for wait in waits)
     pool.release(buffer)
     thread.join(10)
     assert not thread.is_alive()
