@@ -36,4 +36,5 @@ def test_backup_gives_its_buffers_back_without_a_garbage_collection(tmp_path: Pa
             sizes.append(_resident())
     finally:
         gc.enable()
-    assert sizes[-1] - sizes[0] < GROWTH_MAX
+    # The first ones are left out: the allocator keeps some of what it got to know.
+    assert sizes[-1] - sizes[1] < GROWTH_MAX
