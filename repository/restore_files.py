@@ -6,6 +6,7 @@ then. A file of which no tier has everything ends as `<name>.incomplete-<snapsho
 open at a time; attributes are set when a file is finished.
 """
 
+import contextlib
 import errno
 import os
 import stat as stat_bits
@@ -162,6 +163,7 @@ class TargetFiles:
         """Give a file its size, attributes and name. Raises `OSError`."""
         if file.is_given_up:
             self._close(file)
+            self._remove(file)
             return
         fd = self._acquire(file)
         try:
@@ -185,6 +187,14 @@ class TargetFiles:
             was_given_up, file.is_given_up = file.is_given_up, True
         if not was_given_up:
             self._on_trouble(file.path, Trouble.NOT_CREATED, errno.errorcode.get(error.errno or 0, "?"))
+        if file.fd < 0:
+            self._remove(file)
+
+    def _remove(self, file: TargetFile) -> None:
+        """Leave nothing of a file that was given up: half a file would look like one."""
+        if file.is_begun:
+            with contextlib.suppress(OSError), self._folders.using(file.folder) as folder:
+                os.unlink(self.working_name(file), dir_fd=folder)
 
     def _count(self, file: TargetFile, length: int, refused: str) -> None:
         with self._lock:

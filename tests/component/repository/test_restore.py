@@ -957,3 +957,73 @@ def test_file_with_a_list_that_is_gone_costs_that_file(tmp_path: Path) -> None:
     result = restored(repository, snapshot, tmp_path / "t")
     assert {trouble.path for trouble in only(result, Trouble.DAMAGED)} == {b"long", b"many"}
     assert contents(tmp_path / "t") == {"good": b"good"}
+
+
+@pytest.mark.parametrize("in_use", [True, False])
+@pytest.mark.parametrize("call", ["fchmod", "ftruncate", "replace", "link", "utime"])
+def test_file_that_is_given_up_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, in_use: bool
+) -> None:
+    """Of a file that the system refuses in the end there is nothing left that looks like a file, and no scratch."""
+    scene = Scene()
+    snapshot = saved(scene.repository, files_of(small=b"small", large=noise(2_500_000)))
+    (tmp_path / "t").mkdir()
+    if in_use:
+        (tmp_path / "t" / "mine").write_bytes(b"mine")
+
+    def refuses(*_args: object, **_options: object) -> None:
+        raise OSError(errno.EPERM, "not here")
+
+    monkeypatch.setattr(os, call, refuses)
+    for conflict in (Conflict.OVERWRITE, Conflict.RENAME) if in_use else (Conflict.REFUSE,):
+        with monkeypatch.context():
+            result = restored(scene.repository, snapshot, tmp_path / "t", conflict=conflict)
+        left = {name: len(body) for name, body in contents(tmp_path / "t").items() if name != "mine"}
+        assert set(left.items()) <= {("small", 5), ("large", 2_500_000)}
+        missing = {"small", "large"} - set(left)
+        assert {trouble.path.decode() for trouble in result.troubles} >= missing
+        for name in left:
+            (tmp_path / "t" / name).unlink()
+
+
+@pytest.mark.parametrize("answer", ["absent", "failing"])
+def test_durability_does_not_hang_on_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """Where the system has no syncfs everything is synced; where it fails, nothing is reported as restored."""
+    import ctypes
+
+    scene = Scene()
+    snapshot = saved(scene.repository, files_of(a=b"1"))
+    synced = []
+
+    class _Library:
+        def __init__(self, *_args: object, **_options: object) -> None:
+            if answer == "failing":
+                self.syncfs = self._fails
+
+        def _fails(self, _fd: int) -> int:
+            ctypes.set_errno(errno.EIO)
+            return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", _Library)
+    monkeypatch.setattr(os, "sync", lambda: synced.append(True))
+    if answer == "absent":
+        restored(scene.repository, snapshot, tmp_path / "t")
+        assert synced == [True]
+    else:
+        with pytest.raises(TargetFailed):
+            restored(scene.repository, snapshot, tmp_path / "t")
+        monkeypatch.undo()
+        # Not durable, so not finished: the marker is there, and the next call makes it so.
+        assert restored(scene.repository, snapshot, tmp_path / "t").resumed_files == 1
+
+
+def test_snapshot_without_a_root_folder_is_damaged(tmp_path: Path) -> None:
+    """A root page that names no folder is not restored as an empty one."""
+    from msgspec.structs import replace
+
+    scene = Scene()
+    snapshot = saved(scene.repository, files_of(a=b"1"))
+    below = _page_of(scene.repository, snapshot, b"")
+    wrong = replace(snapshot, manifest=replace(snapshot.manifest, root=(below.hex(),)))
+    with pytest.raises(Damaged, match="no root folder"):
+        restored(scene.repository, wrong, tmp_path / "t")
