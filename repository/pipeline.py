@@ -146,8 +146,6 @@ class Pipeline:
         self.join()
         if self.queue.error is not None:
             raise self.queue.error
-        for worker in self.workers:
-            worker.flush()
 
     def fail(self, error: BaseException) -> None:
         """End all threads with this error."""
@@ -226,6 +224,7 @@ class Pipeline:
             while (task := self.queue.get()) is not None:
                 worker.do(task)
                 self.queue.task_done()
+            worker.flush()
         except BaseException as error:  # noqa: BLE001 - whatever it was, it ends the backup on all threads
             self.fail(error)
 

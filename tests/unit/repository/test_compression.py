@@ -70,7 +70,9 @@ def test_level_is_the_callers_choice() -> None:
     """A higher level stores less, and contexts are used again."""
     fast, slow = Compressor({ContentClass.TEXT: 1}), Compressor({ContentClass.TEXT: 12})
     names = [hashlib.sha256(b"%d" % number).hexdigest()[: 4 + number % 9] for number in range(800)]
-    rows = [f"{names[n * 31 % 800]} {names[n * 17 % 800]},{n * n % 97},{names[n % 800]}@example.org" for n in range(9000)]
+    rows = [
+        f"{names[n * 31 % 800]} {names[n * 17 % 800]},{n * n % 97},{names[n % 800]}@example.org" for n in range(9000)
+    ]
     prose = "\n".join(rows).encode()
     sizes = [len(each.compress(prose, ContentClass.TEXT)[1]) for each in (fast, slow, fast)]
     assert sizes[1] < sizes[0] == sizes[2]
