@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from importlib import import_module
 from typing import Final
 
 from repository.buffers import BoundedPool
@@ -156,6 +157,9 @@ class _Backup:
             self._pipeline.start()
             ticker.start()
             self._walker.run()
+            if self._session.new_packs:
+                # The index will need it. While the workers are still busy, this thread has nothing else to do.
+                import_module("numpy")
             self._pipeline.finish()
             self._session.flush()
             result = self._commit()
