@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from repository import crypto
+from repository.buffers import Memory
 from repository.errors import LimitExceeded
 from repository.format import (
     CHUNK_LENGTH_MAX,
@@ -74,17 +75,17 @@ class SealedPack(NamedTuple):
     kind: PackKind
     body: memoryview
     frames: list[FrameEntry]
-    buffer: bytearray
+    buffer: Memory
 
 
 class BufferPool(Protocol):
     """Lends the buffers that packs are built in; it is what bounds the memory of a backup."""
 
-    def acquire(self) -> bytearray:
+    def acquire(self) -> Memory:
         """A buffer, at once or after somebody gave one back. Raises what ended the backup meanwhile."""
         ...
 
-    def release(self, buffer: bytearray) -> None:
+    def release(self, buffer: Memory) -> None:
         """Give a buffer back."""
         ...
 
@@ -92,7 +93,7 @@ class BufferPool(Protocol):
 class PackBuilder:
     """One pack that is being filled. `reserve` and `finish` are called under the writer's lock."""
 
-    def __init__(self, keys: DomainKeys, kind: PackKind, salt: bytes, buffer: bytearray) -> None:
+    def __init__(self, keys: DomainKeys, kind: PackKind, salt: bytes, buffer: Memory) -> None:
         self._kind = kind
         self._buffer = buffer
         self._view = memoryview(buffer)
@@ -155,7 +156,7 @@ class PackBuilder:
         body = self._view[: end + TRAILER_LENGTH]
         return SealedPack(hashlib.sha256(body).digest(), self._kind, body, self.frames, self._buffer)
 
-    def discard(self) -> bytearray:
+    def discard(self) -> Memory:
         """Give up the pack; its buffer may be used again."""
         self._view.release()
         return self._buffer

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from repository.tiers.direct_io import write_directly
+
 _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux and macOS
 _FOLDER_SYNC_UNKNOWN = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
@@ -83,6 +85,8 @@ class LocalDisk:
     def write(self, descriptor: int, buffers: Sequence[memoryview]) -> None:
         """Write all buffers without joining them."""
         waiting = list(buffers)
+        if len(waiting) == 1:
+            waiting[0] = waiting[0][write_directly(descriptor, waiting[0]) :]
         first = 0
         while first < len(waiting):
             written = os.writev(descriptor, waiting[first : first + _BUFFERS_PER_CALL])
