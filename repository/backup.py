@@ -22,7 +22,7 @@ from repository.pack_access import ChunkReader, nearest_first
 from repository.pack_builder import BUFFER_LENGTH_MIN, PACK_TARGET
 from repository.pack_usage import PackUsage
 from repository.parent_pages import ParentPages
-from repository.pipeline import BLOCK_LENGTH, Pipeline
+from repository.pipeline import Pipeline
 from repository.problems import FileError, ProblemLog
 from repository.progress import Progress, Ticker, TierProgress
 from repository.repository import Repository
@@ -31,6 +31,7 @@ from repository.snapshot import ClassTotals, Snapshot, SnapshotManifest, Totals
 from repository.source import Reason, Source
 from repository.tree_builder import TreeBuilder
 from repository.walk import Walker
+from repository.worker import BLOCK_LENGTH
 
 MEMORY_BUDGET: Final = 256 << 20
 """Bytes of buffers for one backup, by default: the process stays below twice that."""

@@ -81,6 +81,24 @@ class ChunkSession:
         self._on_known(chunk_id)
         return False
 
+    def claim_all(self, chunk_ids: list[bytes]) -> list[bool]:
+        """As `claim`, for many ids; an empty one is nobody's to store."""
+        claimed: list[bool] = []
+        known: list[bytes] = []
+        with self._claims:
+            unsealed, contains = self._unsealed, self.index.contains
+            for chunk_id in chunk_ids:
+                is_new = bool(chunk_id) and chunk_id not in unsealed
+                if is_new and contains(chunk_id):
+                    known.append(chunk_id)
+                    is_new = False
+                if is_new:
+                    unsealed.add(chunk_id)
+                claimed.append(is_new)
+        for chunk_id in known:
+            self._on_known(chunk_id)
+        return claimed
+
     def store_tree_chunk(self, body: bytes) -> bytes:
         """Keep a page or a list; returns its id."""
         chunk_id = self.keys.chunk_id(body)

@@ -14,8 +14,9 @@ from typing import Final
 
 from repository.chunker import SMALL_FILE_MAX
 from repository.parent_pages import ParentPages
-from repository.pipeline import LargeFile, Pipeline, SmallFiles, Task
+from repository.pipeline import Pipeline
 from repository.source import FileProblem, Reason, Source, SourceDirectory, SourceUnreachable
+from repository.tasks import LargeFile, SmallFiles, Task
 from repository.tree import ROOT_NAME, Extra, Flag, Row, columns_of, page_boundaries
 from repository.tree_builder import OpenDirectory, OpenPage
 

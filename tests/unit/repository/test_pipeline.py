@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from repository.pipeline import FileStream
+from repository.tasks import FileStream
 from repository.tree import ContentList
 
 
