@@ -59,6 +59,11 @@ class ParentPages:
             return self._pages[0]
         return None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the parent has nothing in the present range."""
+        return not self._pages
+
     def find(self, name: bytes) -> OldEntry | None:
         """What the parent has under a name of the present range."""
         if self._entries is None:

@@ -206,6 +206,7 @@ class Walker:
         counts = self.counts
         small: list[int] = []
         is_small = not visit.source.block_length
+        is_new = self._paranoid or visit.parent.is_empty
         for number, row in enumerate(rows):
             kind = row[0] & _KIND
             if kind == _DIRECTORY:
@@ -220,7 +221,7 @@ class Walker:
                 counts.others += 1
             if kind not in (_FILE, _SYMLINK):
                 self._problem(page, number, FileProblem(Reason.SPECIAL))
-            if not self._paranoid and self._is_unchanged(visit, page, number, row, identities):
+            if not is_new and self._is_unchanged(visit, page, number, row, identities):
                 continue
             if kind != _FILE:
                 self._describe(visit, page, number, row)

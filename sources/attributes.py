@@ -17,6 +17,8 @@ from repository.tree import EXTENTS_MAX, Row
 
 _FIELDS = attrgetter("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_nlink")
 
+_KIND: Final = stat_bits.S_IFMT(0xFFFF)
+
 RACY_NS: Final = 20_000_000
 """The kernel stamps files with a clock that ticks every 1 to 10 ms: two writes within one tick look alike."""
 
@@ -28,7 +30,7 @@ _GONE = frozenset((errno.ENOENT, errno.ESTALE))
 def row_of(status: os.stat_result, device: int) -> Row:
     """The row of one `stat`; a directory's size and links say nothing that the tree does not, and are left out."""
     row = cast(Row, (*_FIELDS(status), device))
-    if stat_bits.S_ISDIR(status.st_mode):
+    if row[0] & _KIND == stat_bits.S_IFDIR:
         mode, uid, gid, _size, mtime_ns, ctime_ns, inode, _links, _device = row
         return mode, uid, gid, 0, mtime_ns, ctime_ns, inode, 1, device
     return row

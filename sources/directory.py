@@ -11,8 +11,10 @@ import errno
 import os
 import resource
 import stat as stat_bits
+import sys
 import threading
 from collections.abc import Iterable, Sequence
+from operator import methodcaller
 from typing import Final
 
 from repository.chunker import SMALL_FILE_MAX
@@ -24,6 +26,7 @@ from sources.attributes import RACY_NS, extents_of, is_racy, kernel_now_ns, prob
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NOATIME: Final = getattr(os, "O_NOATIME", 0)
+_FSENCODE: Final = methodcaller("encode", sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
 _CAN_ADVISE: Final = hasattr(os, "posix_fadvise")
 _SPARSE_FROM: Final = 4096
 """Bytes from which on a file may have a hole worth keeping."""
@@ -103,8 +106,8 @@ class Directory:
     def names(self) -> list[bytes]:
         """See `SourceDirectory.names`."""
         try:
-            # A descriptor gives names as text; fsencode gives back exactly the bytes.
-            names = sorted(map(os.fsencode, os.listdir(self._fd)))
+            # A descriptor gives names as text; this gives back exactly the bytes, as os.fsencode does.
+            names = sorted(map(_FSENCODE, os.listdir(self._fd)))
         except OSError as error:
             raise problem_of(error) from error
         if self._only is not None:
