@@ -106,6 +106,12 @@ class _Answers:
                 await self._subscription.unsubscribe()
 
 
+def _undecided(on_their_way: "Sequence[asyncio.Future[int]]") -> "list[asyncio.Future[int]]":
+    """The answers that are waited for: those in front of the first refusal."""
+    decided = (place for place, future in enumerate(on_their_way) if future.done() and future.exception() is not None)
+    return [future for future in on_their_way[: next(decided, len(on_their_way))] if not future.done()]
+
+
 class ChainedPublisher:
     """The end of one stream, for one publisher. Not for concurrent calls."""
 
@@ -165,7 +171,7 @@ class ChainedPublisher:
                 on_their_way.append(await self._send(message))  # noqa: PERF401  # what was sent counts, also when one fails
         except NatsError as error:
             unsent = NotTaken(type(error).__name__)
-        await self._wait(set(on_their_way))
+        await self._wait(on_their_way)
         failures = [self._verdict(future) for future in on_their_way]
         taken = next((place for place, failure in enumerate(failures) if failure is not None), len(failures))
         return taken, failures[taken] if taken < len(failures) else unsent
@@ -181,14 +187,15 @@ class ChainedPublisher:
         self._last_id = message.message_id
         return future
 
-    async def _wait(self, waiting: "set[asyncio.Future[int]]") -> None:
-        """Wait for the answers, as long as there is hope."""
+    async def _wait(self, on_their_way: "Sequence[asyncio.Future[int]]") -> None:
+        """Wait for the answers up to the first refusal, as long as there is hope.
+
+        For those in front of it too: the refusal of a subject overtakes the answers of a stream that still writes.
+        """
         give_up = time.monotonic() + ACK_SECONDS
-        while waiting and self._client.is_connected and time.monotonic() < give_up:
-            done, waiting = await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
-            if any(future.exception() is not None for future in done):
-                break
-        for future in waiting:
+        while (open_ones := _undecided(on_their_way)) and self._client.is_connected and time.monotonic() < give_up:
+            await asyncio.wait(open_ones, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
+        for future in on_their_way:
             future.cancel()
 
     def _verdict(self, future: "asyncio.Future[int]") -> NotTaken | None:
