@@ -5,7 +5,7 @@ lost store, before the topology is applied anew) it would spin thousands of time
 connection it would never give the event loop back. It fetches what it has no hands for, which then runs out
 of acknowledgement time in a queue. It creates a consumer that it does not find, and forgets at its stop what
 was fetched and not handled. So it gets a JetStream context whose pull subscriptions never create, ask only
-for what there is a free slot for, wait between failures, ask nothing while there is no connection, and give
+when there is a free slot, wait between failures, ask nothing while there is no connection, and give
 back at once what nobody handled.
 """
 
@@ -79,16 +79,18 @@ class PacedPull:
         """
         started = time.monotonic()
         seconds = timeout or _LONGEST_PAUSE_SECONDS
-        free = await self._free_slots(batch, seconds)
+        is_free = await self._slot_is_free(batch, seconds)
         if self._is_closed:
             await asyncio.sleep(seconds)
-        if free == 0 or self._is_closed:
+        if not is_free or self._is_closed:
             raise nats.errors.TimeoutError
         try:
             if not self._client.is_connected:
                 await self._until_connected(seconds)
                 raise nats.errors.TimeoutError
-            messages = await self._subscription.fetch(free, seconds)
+            # One by one: asked for several, the library's fetch sometimes holds back the one that is there until
+            # the next comes (the server leaves its request open behind messages that the filter passes over).
+            messages = await self._subscription.fetch(1, seconds)
         except (APIError, nats.errors.NoRespondersError) as error:
             self.trouble = f"the consumer does not answer: {type(error).__name__}"
             await asyncio.sleep(self._pause)
@@ -111,13 +113,13 @@ class PacedPull:
         self._taken.pop(id(message), None)
         self._freed.set()
 
-    async def _free_slots(self, slots: int, seconds: float) -> int:
-        """How many slots are free; waits a while where none is."""
+    async def _slot_is_free(self, slots: int, seconds: float) -> bool:
+        """Whether one of so many slots is free; waits a while where none is."""
         if len(self._taken) >= slots:
             self._freed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._freed.wait(), seconds)
-        return max(slots - len(self._taken), 0)
+        return len(self._taken) < slots
 
     def _well(self) -> None:
         self.trouble = None
