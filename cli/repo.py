@@ -6,6 +6,7 @@ is asked for. The manual, with the exit codes, is docs/repository-cli.md.
 
 import argparse
 import importlib
+import os
 from typing import NamedTuple
 
 _URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL (credentials from the environment); NAME=URL names it"
@@ -48,6 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the sub-command."""
+    # The index is sorted and searched, never multiplied: NumPy's threads would only spin.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     chosen = _SUBCOMMANDS[arguments.subcommand]
     code: int = getattr(importlib.import_module(chosen.module), chosen.function)(arguments)
     return code

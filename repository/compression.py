@@ -22,9 +22,9 @@ DEFAULT_LEVELS: Final[dict[ContentClass, int]] = {
 }
 """zstd levels; measured on table-like text, level 3 is where more time stops paying."""
 
-TEXT_MATCH_MIN: Final = 6
-"""Shortest match in text at level 3: dumps come out 1% smaller, because short matches cost more to say, and tables that
-fit the processor's second cache find them no slower."""
+MATCH_MIN: Final[dict[ContentClass, int]] = {ContentClass.TEXT: 7, ContentClass.GENERIC: 5}
+"""Shortest match that is looked for, of the classes whose default level is tuned: in text short matches cost more to
+say than they save, in the pages of a database they do not."""
 
 SAMPLE_PIECE: Final = 4 << 10
 """Bytes of each of the three pieces (start, middle, end) that stand for a chunk in the entropy test."""
@@ -94,15 +94,15 @@ class Compressor:
 
     def __init__(self, levels: dict[ContentClass, int] | None = None) -> None:
         self._levels = {**DEFAULT_LEVELS, **(levels or {})}
-        self._contexts: dict[tuple[int, bool], _ZstdCompressor] = {}
+        self._contexts: dict[tuple[int, int | None], _ZstdCompressor] = {}
         self._sampler = self._context(1, ContentClass.GENERIC)
 
     def _context(self, level: int, content_class: ContentClass) -> _ZstdCompressor:
-        is_tuned = content_class is ContentClass.TEXT and level == DEFAULT_LEVELS[ContentClass.TEXT]
-        context = self._contexts.get((level, is_tuned))
+        match_min = MATCH_MIN.get(content_class) if level == DEFAULT_LEVELS[content_class] else None
+        context = self._contexts.get((level, match_min))
         if context is None:
-            made = _tuned_for_text() if is_tuned else _plain(level)
-            context = self._contexts[(level, is_tuned)] = cast(_ZstdCompressor, made)
+            made = _plain(level) if match_min is None else _tuned(match_min)
+            context = self._contexts[(level, match_min)] = cast(_ZstdCompressor, made)
         return context
 
     def compress(self, raw: Buffer, content_class: ContentClass) -> tuple[Compression, Buffer]:
@@ -135,14 +135,15 @@ def _plain(level: int) -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(level=level, write_checksum=False)
 
 
-def _tuned_for_text() -> zstandard.ZstdCompressor:
+def _tuned(match_min: int) -> zstandard.ZstdCompressor:
+    """Level 3 for long frames: matches from all over the frame, found with tables that fit the second cache."""
     return zstandard.ZstdCompressor(
         compression_params=zstandard.ZstdCompressionParameters(
-            window_log=20,
-            chain_log=16,
-            hash_log=16,
+            window_log=23,
+            chain_log=18,
+            hash_log=18,
             search_log=1,
-            min_match=TEXT_MATCH_MIN,
+            min_match=match_min,
             strategy=zstandard.STRATEGY_DFAST,
             write_checksum=False,
         )

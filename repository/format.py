@@ -37,7 +37,9 @@ FOOTER_FRAME_LENGTH: Final = 4 + FRAME_HEADER_LENGTH
 CHUNK_LENGTH_MAX: Final = 16 << 20
 """Bytes of plaintext in one chunk, at most."""
 SHARED_FRAME_LENGTH_MAX: Final = 1 << 20
-"""Raw bytes in a frame of more than one chunk, at most."""
+"""Raw bytes in a frame of several small files, at most: what has to be read to restore one of them."""
+STREAM_FRAME_LENGTH_MAX: Final = 8 << 20
+"""Raw bytes in a frame of several chunks of large files, at most: the longer, the more of a database is saved."""
 CHUNKS_PER_FRAME_MAX: Final = 0xFFFF
 PACK_LENGTH_MAX: Final = 1 << 30
 """Bytes of one pack, at most; writers aim at 32 MiB."""

@@ -67,7 +67,11 @@ class ChunkSession:
         self._tree = PackWriter(keys, PackKind.TREE, tree_pool, randomness, lambda pack: self._take(pack, tree_pool))
         self._tree_lock = threading.Lock()
         self._tree_gatherer = FrameGatherer(
-            self._tree, Compressor(), ContentClass.TREE, self.tree_counts[ContentClass.TREE]
+            self._tree,
+            Compressor(),
+            ContentClass.TREE,
+            self.tree_counts[ContentClass.TREE],
+            length_max=SHARED_FRAME_LENGTH_MAX,
         )
 
     def claim(self, chunk_id: bytes) -> bool:
@@ -133,15 +137,22 @@ class ChunkSession:
 
 
 class FrameGatherer:
-    """Puts small new chunks of one class together into shared frames. For one thread.
+    """Puts new chunks of one class together into shared frames of at most `length_max` raw bytes. For one thread.
 
     `gather` only collects, so that a caller may do it where it must not be long; `write_full` and `flush` do
     the work.
     """
 
     def __init__(
-        self, writer: PackWriter, compressor: Compressor, content_class: ContentClass, count: ClassCount
+        self,
+        writer: PackWriter,
+        compressor: Compressor,
+        content_class: ContentClass,
+        count: ClassCount,
+        *,
+        length_max: int,
     ) -> None:
+        self._length_max = length_max
         self._writer = writer
         self._compressor = compressor
         self._class = content_class
@@ -154,7 +165,7 @@ class FrameGatherer:
         gathered = self._gathered
         length = len(body)
         if (
-            gathered.raw_length + length > SHARED_FRAME_LENGTH_MAX or len(gathered.ids) == CHUNKS_PER_FRAME_MAX
+            gathered.raw_length + length > self._length_max or len(gathered.ids) == CHUNKS_PER_FRAME_MAX
         ) and gathered.ids:
             self._full.append(gathered)
             gathered = self._gathered = _Gathered()

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from repository.chunker import Cutter, FastCdcCutter, FixedCutter
 from repository.compression import Compressor, class_of_content, class_of_name
-from repository.format import ContentClass
+from repository.format import CHUNK_LENGTH_MAX, SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass
 from repository.session import FrameGatherer, new_counts
 from repository.source import FileProblem, GrownLarge, SourceDirectory
 from repository.tasks import FileStream, LargeFile, SmallFiles, Task
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BLOCK_LENGTH: Final = 8 << 20
 """Bytes that are read and cut at a time."""
 OWN_FRAME_FROM: Final = 128 << 10
-"""Bytes from which on a chunk is a frame of its own."""
+"""Bytes from which on a chunk is a frame of its own, but for text."""
 HEAD_LENGTH: Final = 512
 """Bytes at the start of a file that its class is judged by."""
 
@@ -43,8 +43,14 @@ class Worker:
         self.counts = new_counts()
         self.files_done = 0
         self.bytes_done = 0
-        self._gatherers = [
-            FrameGatherer(self._session.data, self._compressor, content_class, self.counts[content_class])
+        self._gatherers = self._gatherers_of(SHARED_FRAME_LENGTH_MAX)
+        self._stream_gatherers = self._gatherers_of(STREAM_FRAME_LENGTH_MAX)
+
+    def _gatherers_of(self, length_max: int) -> list[FrameGatherer]:
+        """One for each class."""
+        data, compressor = self._session.data, self._compressor
+        return [
+            FrameGatherer(data, compressor, content_class, self.counts[content_class], length_max=length_max)
             for content_class in ContentClass
         ]
 
@@ -64,7 +70,7 @@ class Worker:
 
     def flush(self) -> None:
         """Store what was gathered for shared frames."""
-        for gatherer in self._gatherers:
+        for gatherer in (*self._gatherers, *self._stream_gatherers):
             gatherer.flush()
 
     def _read_small(self, directory: SourceDirectory, page: OpenPage, numbers: list[int]) -> None:
@@ -175,7 +181,8 @@ class Worker:
 
     def _store_block(self, view: memoryview, lengths: list[int], content_class: ContentClass) -> bytes:
         key, claim = self._session.keys.chunk_id_key, self._session.claim
-        gatherer = self._gatherers[content_class]
+        gatherer = self._stream_gatherers[content_class]
+        own_frame_from = CHUNK_LENGTH_MAX if content_class is ContentClass.TEXT else OWN_FRAME_FROM
         count = self.counts[content_class]
         ids: list[bytes] = []
         at = 0
@@ -187,7 +194,7 @@ class Worker:
             count.chunks += 1
             count.source_bytes += length
             if claim(identity):
-                if length >= OWN_FRAME_FROM:
+                if length >= own_frame_from:
                     gatherer.write(identity, (length,), chunk)
                 else:
                     gatherer.gather(identity, bytes(chunk))

@@ -43,6 +43,8 @@ def small_packs() -> Iterator[None]:
         patch("repository.backup.TREE_PACK_TARGET", PACK_LENGTH),
         patch("repository.pack_builder.BUFFER_LENGTH_MIN", PACK_LENGTH),
         patch("repository.session.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
+        patch("repository.worker.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
+        patch("repository.worker.STREAM_FRAME_LENGTH_MAX", FRAME_LENGTH),
     ):
         yield
 
