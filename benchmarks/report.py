@@ -23,7 +23,7 @@ class Figure:
     """One line of the table.
 
     `got` is compared with `floor` and `aim`: larger is better, unless `smaller_is_better`. `ours` and
-    `theirs` say in words what it was made of.
+    `theirs` say in words what it was made of. `measured_by` is the name of the row for `--rows`.
     """
 
     row: str
@@ -36,6 +36,7 @@ class Figure:
     ours: str = ""
     theirs: str = ""
     note: str = ""
+    measured_by: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -75,6 +76,23 @@ class Report:
         rendered.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
         notes = [f"- {figure.work}: {figure.note}" for figure in self.figures if figure.note]
         return "\n".join((*rendered, *([""] if notes else []), *notes))
+
+    def take_over(self, path: Path, order: Sequence[str]) -> None:
+        """Add the figures of an earlier run at the same scale, but those of rows that this run has; in that order.
+
+        Raises `ValueError` where the earlier run was of another scale or against another restic.
+        """
+        earlier = json.loads(path.read_text())
+        if (earlier["scale"], earlier["restic"]) != (self.scale, self.restic):
+            raise ValueError(f"{path} was measured at scale {earlier['scale']} against {earlier['restic']}")
+        measured = {figure.measured_by for figure in self.figures}
+        for found in earlier["figures"]:
+            del found["verdict"]  # it follows from the rest
+            figure = Figure(**found)
+            if figure.measured_by not in measured:
+                self.figures.append(figure)
+        self.figures.sort(key=lambda figure: order.index(figure.measured_by))
+        self.facts = {**earlier["facts"], **self.facts}
 
     def write_json(self, path: Path) -> None:
         """Figures, verdicts and circumstances."""

@@ -2,7 +2,8 @@
 
 `--quick` is a fiftieth of the sizes, one round and no disk, in under two minutes, for continuous integration: it
 shows that every row runs, and says nothing about speed. `--rows` picks rows, `--scale` sizes, `--rounds` how
-often each contestant runs. The full run writes its table, JSON and plot to `docs/figures/`.
+often each contestant runs. The full run writes its table, JSON and plot to `docs/figures/`; with `--merge` a
+run of some rows keeps what an earlier one wrote about the others.
 
 Exit code 0: every floor was met (with `--quick`: every row ran); 1: one was not; 2: usage.
 """
@@ -10,6 +11,7 @@ Exit code 0: every floor was met (with `--quick`: every row ran); 1: one was not
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import rows_files, rows_postgres, rows_scale
@@ -34,12 +36,14 @@ def main() -> int:
         print(f"== {name}: {ROWS[name].summary}", flush=True)
         try:
             for figure in ROWS[name].measure(bench):
-                report.figures.append(figure)
+                report.figures.append(replace(figure, measured_by=name))
                 print(f"  → {figure.work}: {figure.got:.2f} {figure.unit} {figure.verdict}", flush=True)
         except NoRoom as reason:
             report.facts[f"left out: {name}"] = str(reason)
             print(f"  left out: {reason}", flush=True)
         print(f"  {time.perf_counter() - started:.0f} s", flush=True)
+    if arguments.merge is not None:
+        report.take_over(arguments.merge, list(ROWS))
     print(f"\n{report.table()}\n")
     if arguments.output is not None:
         report.write_json(arguments.output / "repository-bench.json")
@@ -59,6 +63,7 @@ def _arguments() -> argparse.Namespace:
         "--work", type=Path, default=DEFAULT_WORK, help=f"corpora and disk runs (default {DEFAULT_WORK})"
     )
     parser.add_argument("--output", type=Path, help=f"where JSON, table and plot go (full run: {_FIGURES})")
+    parser.add_argument("--merge", type=Path, metavar="JSON", help="an earlier run's file, for the other rows")
     arguments = parser.parse_args()
     is_whole = arguments.rows is None and arguments.scale is None and not arguments.quick
     arguments.rows = arguments.rows or [name for name, row in ROWS.items() if row.quick or not arguments.quick]

@@ -59,6 +59,18 @@ def test_report_writes_figures_verdicts_and_circumstances(tmp_path: Path) -> Non
     assert document["machine"]["cores"] >= 1
 
 
+def test_rows_of_an_earlier_run_are_taken_over(tmp_path: Path) -> None:
+    """What is measured anew replaces what was; what is not stays, in the order of the table."""
+    earlier = [Figure("a", "old a", 1.0, measured_by="first"), Figure("b", "b", 2.0, measured_by="second")]
+    Report(1.0, 3, "restic", earlier, {"fsync": 1, "disk": 2}).write_json(tmp_path / "figures.json")
+    report = Report(1.0, 3, "restic", [Figure("a", "new a", 3.0, measured_by="first")], {"fsync": 4})
+    report.take_over(tmp_path / "figures.json", ["second", "first"])
+    assert [figure.work for figure in report.figures] == ["b", "new a"]
+    assert report.facts == {"fsync": 4, "disk": 2}
+    with pytest.raises(ValueError, match="scale"):
+        Report(0.5, 3, "restic").take_over(tmp_path / "figures.json", ["first"])
+
+
 def test_plot_is_the_same_for_the_same_figures(tmp_path: Path) -> None:
     """The picture changes only when a figure does, so that a diff means something."""
     figures = [
