@@ -10,8 +10,10 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import jwt
@@ -19,6 +21,7 @@ import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chassis.logging import describe
+from chassis.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
 
@@ -60,26 +63,34 @@ def _algorithm_of(entry: Mapping[str, Any]) -> str | None:
 def parse(document: bytes) -> dict[str, SigningKey]:
     """The usable keys of a JWKS document, by key id.
 
-    Keys for encryption, of other algorithms, without an id or too short are left out. Raises PlatformError
-    INVALID_SETTING where the document is no JWKS, or has no usable key.
+    Keys for encryption, of other algorithms, without an id, too short or malformed are left out, so that one bad entry
+    of the provider's locks nobody out. Raises PlatformError INVALID_SETTING where the document is no JWKS, or has no
+    usable key.
     """
-    keys: dict[str, SigningKey] = {}
     try:
         entries = msgspec.json.decode(document, type=_Document).keys
-        for entry in entries:
-            key_id, algorithm = entry.get("kid"), _algorithm_of(entry)
-            if algorithm is None or not isinstance(key_id, str) or entry.get("use", "sig") != "sig" or "d" in entry:
-                continue
-            key = jwt.PyJWK(entry, algorithm=algorithm)
-            if algorithm == "RS256" and key.key.key_size < RSA_BITS_MIN:
-                continue
-            material = key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            keys[key_id] = SigningKey(algorithm, key, material)
-    except (msgspec.MsgspecError, jwt.PyJWTError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _unusable("the key set cannot be read") from error
+    keys = {key_id: key for key_id, key in map(_usable_key, entries) if key is not None}
     if not keys:
         raise _unusable("the key set has no usable key")
     return keys
+
+
+def _usable_key(entry: Mapping[str, Any]) -> tuple[str, SigningKey | None]:
+    """An entry's id and key; None in place of a key that is not taken."""
+    key_id, algorithm = entry.get("kid"), _algorithm_of(entry)
+    if algorithm is None or not isinstance(key_id, str) or entry.get("use", "sig") != "sig" or "d" in entry:
+        return "", None
+    try:
+        key = jwt.PyJWK(dict(entry), algorithm=algorithm)
+        if algorithm == "RS256" and key.key.key_size < RSA_BITS_MIN:
+            return "", None
+        material = key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
+        LOG.warning("a key of the key set is left out", extra={"cause": describe(error)})
+        return "", None
+    return key_id, SigningKey(algorithm, key, material)
 
 
 def _unusable(message: str) -> PlatformError:
@@ -89,6 +100,23 @@ def _unusable(message: str) -> PlatformError:
         field="WEDSYNC_JWKS_FILE or WEDSYNC_JWKS_URL",
         hint="Point it at a JWKS document with ES256, RS256 (2048 bits or more) or EdDSA keys that have a 'kid'.",
     )
+
+
+def _is_trustworthy(url: str) -> bool:
+    """Whether nobody on the way can put keys of his own in the place of the provider's."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    is_local = parts.hostname == "localhost" or _is_loopback(parts.hostname or "")
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_local))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def _from_file(path: Path) -> bytes:
@@ -127,6 +155,8 @@ class KeySet:
     def __init__(self, *, file: Path | None = None, url: str | None = None, refresh_seconds: float = 600.0) -> None:
         if (file is None) == (url is None):
             raise _unusable("exactly one of the two must be given")
+        if url is not None and not _is_trustworthy(url):
+            raise _unusable("the key set's URL must begin with https:// unless it is on this machine")
         self._load: Callable[[], Awaitable[bytes]] = (
             (lambda: _from_file(file)) if file is not None else (lambda: _from_url(url or ""))
         )
@@ -174,8 +204,7 @@ class KeySet:
     async def stop(self) -> None:
         """Stop refreshing."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def check(self) -> PlatformError | None:
         """UNAVAILABLE until there are keys."""

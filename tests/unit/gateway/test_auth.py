@@ -178,7 +178,7 @@ def test_header_without_bearer_token_is_refused(header: str | None) -> None:
 
 
 def test_unusable_keys_are_left_out() -> None:
-    """Encryption keys, other curves, short RSA keys, private keys and those without an id are not taken."""
+    """Keys for encryption, of other curves, short, private, malformed or without an id are not taken."""
     short = rsa.generate_private_key(65537, 1024)
     other_curve = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key()))
     document = _document(
@@ -190,6 +190,8 @@ def test_unusable_keys_are_left_out() -> None:
         {**_jwk(EC_KEY, "private"), "d": "AAAA"},
         {name: value for name, value in _jwk(EC_KEY, "x").items() if name != "kid"},
         {"kty": "oct", "k": "AAAA", "kid": "secret"},
+        {"kty": "EC", "crv": "P-256", "kid": "malformed", "x": "AAAA", "y": 1},
+        {"kty": "RSA", "kid": "malformed-too", "n": "!", "e": ""},
     )
     assert set(jwks.parse(document)) == {"good"}
 
@@ -203,6 +205,18 @@ def test_document_without_usable_keys_is_an_error(document: bytes) -> None:
     with pytest.raises(PlatformError) as unusable:
         jwks.parse(document)
     assert unusable.value.code is errors.INVALID_SETTING
+
+
+@pytest.mark.parametrize(
+    "url", ["http://idp.test/jwks", "http://10.0.0.1/jwks", "file:///etc/passwd", "idp", "http://[x", ""]
+)
+def test_keys_are_not_fetched_over_an_open_line(url: str) -> None:
+    """Whoever is on the way could sign tokens for everybody; on the machine itself nobody is."""
+    with pytest.raises(PlatformError) as refused:
+        KeySet(url=url)
+    assert refused.value.code is errors.INVALID_SETTING
+    for trustworthy in ("https://idp.test/jwks", "http://localhost:1/jwks", "http://[::1]:1/jwks"):
+        KeySet(url=trustworthy)
 
 
 async def test_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
