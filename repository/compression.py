@@ -6,7 +6,7 @@ what looks incompressible by a sample of 12 KiB is stored as it is, so that phot
 Neither class is thread-safe: each worker has its own, because a zstd context is reused from call to call.
 """
 
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import zstandard
 
@@ -22,9 +22,17 @@ DEFAULT_LEVELS: Final[dict[ContentClass, int]] = {
 }
 """zstd levels; measured on table-like text, level 3 is where more time stops paying."""
 
-MATCH_MIN: Final[dict[ContentClass, int]] = {ContentClass.TEXT: 7, ContentClass.GENERIC: 5}
-"""Shortest match that is looked for, of the classes whose default level is tuned: in text short matches cost more to
-say than they save, in the pages of a database they do not."""
+
+class _Tuning(NamedTuple):
+    """zstd's `minMatch` and `hashLog`."""
+
+    match_min: int
+    hash_log: int
+
+
+_TUNED: Final = {ContentClass.TEXT: _Tuning(7, 18), ContentClass.GENERIC: _Tuning(5, 19)}
+"""Classes whose default level is tuned for long frames. In text short matches cost more to say than they save; in a
+database's pages they do not, and there are more places to remember."""
 
 SAMPLE_PIECE: Final = 4 << 10
 """Bytes of each of the three pieces (start, middle, end) that stand for a chunk in the entropy test."""
@@ -94,15 +102,15 @@ class Compressor:
 
     def __init__(self, levels: dict[ContentClass, int] | None = None) -> None:
         self._levels = {**DEFAULT_LEVELS, **(levels or {})}
-        self._contexts: dict[tuple[int, int | None], _ZstdCompressor] = {}
+        self._contexts: dict[tuple[int, _Tuning | None], _ZstdCompressor] = {}
         self._sampler = self._context(1, ContentClass.GENERIC)
 
     def _context(self, level: int, content_class: ContentClass) -> _ZstdCompressor:
-        match_min = MATCH_MIN.get(content_class) if level == DEFAULT_LEVELS[content_class] else None
-        context = self._contexts.get((level, match_min))
+        tuning = _TUNED.get(content_class) if level == DEFAULT_LEVELS[content_class] else None
+        context = self._contexts.get((level, tuning))
         if context is None:
-            made = _plain(level) if match_min is None else _tuned(match_min)
-            context = self._contexts[(level, match_min)] = cast(_ZstdCompressor, made)
+            made = _plain(level) if tuning is None else _tuned(tuning)
+            context = self._contexts[(level, tuning)] = cast(_ZstdCompressor, made)
         return context
 
     def compress(self, raw: Buffer, content_class: ContentClass) -> tuple[Compression, Buffer]:
@@ -135,15 +143,15 @@ def _plain(level: int) -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(level=level, write_checksum=False)
 
 
-def _tuned(match_min: int) -> zstandard.ZstdCompressor:
-    """Level 3 for long frames: matches from all over the frame, found with tables that fit the second cache."""
+def _tuned(tuning: _Tuning) -> zstandard.ZstdCompressor:
+    """Level 3 for long frames: matches from all over the frame, found with tables that about fit the second cache."""
     return zstandard.ZstdCompressor(
         compression_params=zstandard.ZstdCompressionParameters(
             window_log=23,
             chain_log=18,
-            hash_log=18,
+            hash_log=tuning.hash_log,
             search_log=1,
-            min_match=match_min,
+            min_match=tuning.match_min,
             strategy=zstandard.STRATEGY_DFAST,
             write_checksum=False,
         )
