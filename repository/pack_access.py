@@ -18,7 +18,8 @@ from repository.pack_reader import FrameOpener, PackReader
 
 READERS_MAX: Final = 1024
 FRAMES_MAX: Final = 32
-"""Opened frames that are kept, of mostly up to 1 MiB."""
+FRAMES_BYTES_MAX: Final = 32 << 20
+"""Opened frames that are kept: so many, of so many bytes together."""
 REMOTE_SPAN: Final = 4 << 20
 """Bytes that are fetched at once from a tier that is not local."""
 
@@ -67,6 +68,7 @@ class ChunkReader:
         self._lock = threading.Lock()
         self._opener = FrameOpener()
         self._frames: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+        self._frames_bytes = 0
 
     def chunk(self, chunk_id: bytes) -> bytes:
         """The chunk's plaintext. Raises `NotInIndex`, `Damaged`, `UnknownKey` or a tier's error."""
@@ -100,14 +102,19 @@ class ChunkReader:
             stored = access.frame(location)
             with self._lock:
                 raw = bytes(self._opener.open(pack, stored).raw)
+                self._forget(key)  # another thread may have read it too
                 self._frames[key] = raw
-                if len(self._frames) > FRAMES_MAX:
-                    self._frames.popitem(last=False)
+                self._frames_bytes += len(raw)
+                while len(self._frames) > FRAMES_MAX or self._frames_bytes > FRAMES_BYTES_MAX:
+                    self._forget(next(iter(self._frames)))
         else:
             pack = access.reader(location.pack_id)
         chunk = raw[location.chunk_offset : location.chunk_offset + location.chunk_length]
         if len(chunk) != location.chunk_length or pack.keys.chunk_id(chunk) != chunk_id:
             with self._lock:
-                self._frames.pop(key, None)
+                self._forget(key)
             raise Damaged("chunk is not the one of its id", pack=location.pack_id.hex())
         return chunk
+
+    def _forget(self, key: tuple[bytes, int]) -> None:
+        self._frames_bytes -= len(self._frames.pop(key, b""))

@@ -435,6 +435,22 @@ def test_chunk_reader_keeps_a_bounded_number_of_frames(monkeypatch: pytest.Monke
     assert len(access._readers) == 1
 
 
+def test_chunk_reader_keeps_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few long frames are as much as many short ones; one that is longer than all together is read all the same."""
+    scene = Scene()
+    scene.backup(photos(6), "1")
+    reader = ChunkReader(scene.repository.tiers, scene.repository.keys)
+    bodies = list(photos(6).values())
+    monkeypatch.setattr("repository.pack_access.FRAMES_BYTES_MAX", 2 * max(map(len, bodies)))
+    for body in bodies:
+        assert reader.chunk(scene.repository.keys.active().chunk_id(body)) == body
+        assert reader._frames_bytes == sum(map(len, reader._frames.values()))
+    assert 1 <= len(reader._frames) < len(bodies)
+    monkeypatch.setattr("repository.pack_access.FRAMES_BYTES_MAX", 1)
+    assert reader.chunk(scene.repository.keys.active().chunk_id(bodies[0])) == bodies[0]
+    assert reader._frames_bytes == sum(map(len, reader._frames.values()))
+
+
 def test_chunk_reader_does_not_keep_a_frame_that_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame in which a chunk is not what the index says is an error each time, and never cached as good."""
     scene = Scene()
