@@ -24,13 +24,14 @@ DEFAULT_LEVELS: Final[dict[ContentClass, int]] = {
 
 
 class _Tuning(NamedTuple):
-    """zstd's `minMatch` and `hashLog`."""
+    """zstd's `minMatch`, `hashLog` (of long matches) and `chainLog` (of short ones)."""
 
     match_min: int
     hash_log: int
+    chain_log: int
 
 
-_TUNED: Final = {ContentClass.TEXT: _Tuning(7, 18), ContentClass.GENERIC: _Tuning(5, 19)}
+_TUNED: Final = {ContentClass.TEXT: _Tuning(7, 18, 17), ContentClass.GENERIC: _Tuning(5, 19, 18)}
 """Classes whose default level is tuned for long frames. In text short matches cost more to say than they save; in a
 database's pages they do not, and there are more places to remember."""
 
@@ -148,7 +149,7 @@ def _tuned(tuning: _Tuning) -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(
         compression_params=zstandard.ZstdCompressionParameters(
             window_log=23,
-            chain_log=18,
+            chain_log=tuning.chain_log,
             hash_log=tuning.hash_log,
             search_log=1,
             min_match=tuning.match_min,

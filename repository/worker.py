@@ -180,26 +180,25 @@ class Worker:
             self._complete(stream)
 
     def _store_block(self, view: memoryview, lengths: list[int], content_class: ContentClass) -> bytes:
-        key, claim = self._session.keys.chunk_id_key, self._session.claim
+        key = self._session.keys.chunk_id_key
         gatherer = self._stream_gatherers[content_class]
         own_frame_from = CHUNK_LENGTH_MAX if content_class is ContentClass.TEXT else OWN_FRAME_FROM
-        count = self.counts[content_class]
-        ids: list[bytes] = []
+        chunks: list[memoryview] = []
         at = 0
         for length in lengths:
-            chunk = view[at : at + length]
+            chunks.append(view[at : at + length])
             at += length
-            identity = blake3(chunk, key=key).digest()
-            ids.append(identity)
-            count.chunks += 1
-            count.source_bytes += length
-            if claim(identity):
-                if length >= own_frame_from:
-                    gatherer.write(identity, (length,), chunk)
-                else:
-                    gatherer.gather(identity, bytes(chunk))
-                    gatherer.write_full()
+        ids = [blake3(chunk, key=key).digest() for chunk in chunks]
+        count = self.counts[content_class]
+        count.chunks += len(chunks)
+        count.source_bytes += at
+        for chunk, length, identity, is_new in zip(chunks, lengths, ids, self._session.claim_all(ids), strict=True):
+            if is_new and length >= own_frame_from:
+                gatherer.write(identity, (length,), chunk)
+            elif is_new:
+                gatherer.gather(identity, bytes(chunk))
             self.bytes_done += length
+        gatherer.write_full()
         return b"".join(ids)
 
     def _complete(self, stream: FileStream) -> None:

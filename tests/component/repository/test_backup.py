@@ -20,8 +20,9 @@ from repository.errors import (
     TierUnreachable,
 )
 from repository.fanout import Delivery
-from repository.format import ContentClass
+from repository.format import SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass, pack_object_key
 from repository.index import Index
+from repository.pack_reader import read_frames
 from repository.problems import FileError
 from repository.progress import Progress
 from repository.repository import Repository
@@ -203,6 +204,45 @@ def test_another_snapshot_stores_only_what_is_new() -> None:
     assert again.snapshot.manifest.parent is None
     assert again.by_class["generic"].new_bytes == 500
     assert bodies(scene.repository, again) == {b"elsewhere": noise(800_000), b"new": noise(500, 1)}
+
+
+def frames_by_class(scene: Scene) -> dict[ContentClass, list[tuple[int, int]]]:
+    """Raw length and number of chunks of every frame that holds data."""
+    found: dict[ContentClass, list[tuple[int, int]]] = {}
+    for pack_id in scene.tier("a").index.pack_ids():
+        body = scene.store("a").get(pack_object_key(pack_id))
+        for entry, _ in read_frames(body, scene.repository.keys, pack_id):
+            found.setdefault(entry.header.content_class, []).append((entry.header.raw_length, len(entry.chunk_lengths)))
+    return found
+
+
+def test_large_texts_and_databases_share_long_frames() -> None:
+    """What repeats far apart is found, in frames of 8 MiB; a small file is restored from 1 MiB, a video is alone."""
+    scene = Scene()
+    line = b"".join(b"%d,%s\n" % (number, noise(16, number).hex().encode()) for number in range(300_000))
+    pages = MemoryFolder({b"1259": MemoryFile(b"\x00" + line, inode=2)}, block_length=8192)
+    small = MemoryFolder(
+        {b"%d.txt" % number: MemoryFile(line[number : number + 90_000], inode=number) for number in range(100, 140)}
+    )
+    folder = MemoryFolder(
+        {
+            b"dump.sql": MemoryFile(line, inode=1),
+            b"base": pages,
+            b"small": small,
+            b"film.bin": MemoryFile(b"\x00" + noise(9 << 20), inode=3),
+        }
+    )
+    result = run(scene.repository, folder, workers=1)
+    found = frames_by_class(scene)
+    texts = found[ContentClass.TEXT]
+    long_ones = [(length, chunks) for length, chunks in texts if length > SHARED_FRAME_LENGTH_MAX]
+    assert long_ones
+    assert all(length <= STREAM_FRAME_LENGTH_MAX and chunks > 1 for length, chunks in long_ones)
+    assert sum(chunks == SHARED_FRAME_LENGTH_MAX // 90_000 for _, chunks in texts) >= 3
+    of_pages = [length for length, chunks in found[ContentClass.GENERIC] if chunks > 1]
+    assert max(of_pages) == STREAM_FRAME_LENGTH_MAX
+    assert sum(length for length, chunks in found[ContentClass.GENERIC] if chunks == 1) >= 9 << 20
+    assert bodies(scene.repository, result)[b"dump.sql"] == line
 
 
 def test_compression_can_be_turned_off() -> None:
