@@ -229,7 +229,10 @@ class Repository:
     # Snapshots
 
     def snapshots(self) -> list[Snapshot]:
-        """All snapshots that any readable tier has, in the order of their commits (not of any clock)."""
+        """All snapshots that any readable tier has, in the order of their commits (not of any clock).
+
+        A tier that was caught up has an older snapshot behind newer ones; it comes before those that were made from it.
+        """
         logs = sorted((tier.snapshots() for tier in self.readable_tiers()), key=len, reverse=True)
         order: list[str] = []
         known: dict[str, Snapshot] = {}
@@ -244,7 +247,7 @@ class Repository:
                     order.insert(place, identity)
                     place += 1
                 known.setdefault(identity, snapshot)
-        return [known[identity] for identity in order]
+        return [known[identity] for identity in _parents_first(order, known)]
 
     def find_snapshot(self, name: str, *, label: str | None = None) -> Snapshot:
         """By `latest` (of a label, where one is given) or an unambiguous prefix of the id.
@@ -274,3 +277,16 @@ def _write_beginnings(store: ObjectStore, config: bytes, keys: Sequence[KeyRecor
         store.put(CONFIG_KEY, config, if_absent=True)
     except AlreadyExists as error:
         raise RepositoryExists("somebody else began a repository here", tier=store.name) from error
+
+
+def _parents_first(order: Sequence[str], known: Mapping[str, Snapshot]) -> list[str]:
+    """The same ids in the same order, but that each snapshot's parent comes before it."""
+    placed: dict[str, None] = {}
+    for identity in order:
+        line: dict[str, None] = {}
+        ancestor: str | None = identity
+        while ancestor is not None and ancestor in known and ancestor not in placed and ancestor not in line:
+            line[ancestor] = None
+            ancestor = known[ancestor].manifest.parent
+        placed.update(dict.fromkeys(reversed(line)))
+    return list(placed)

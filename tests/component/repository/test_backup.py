@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from repository.backup import BackupOptions, BackupResult, backup
+from repository.catch_up import catch_up
 from repository.chunker import ChunkerParameters
 from repository.errors import (
     BackupCancelled,
@@ -772,3 +773,17 @@ def test_hard_links_count_in_the_progress() -> None:
     run(scene.repository, MemoryFolder({b"a": shared, b"b": shared, b"c": shared}), on_progress=heard.append)
     last = heard[-1]
     assert (last.files_done, last.bytes_done) == (last.files_found, last.bytes_found) == (3, 2_700_000)
+
+
+def test_snapshot_that_a_tier_got_late_is_not_the_latest() -> None:
+    """A tier that is caught up has the older snapshot behind the newer one; `latest` is the newer one all the same."""
+    scene = Scene(("a", "b"))
+    run(scene.repository, folder_of(a=noise(5_000)), "1")
+    run(scene.reopen(stores=[scene.store("b")]), folder_of(a=noise(5_000, 1)), "2")
+    newest = run(scene.reopen(), folder_of(a=noise(5_000, 2)), "3")
+    catch_up(scene.reopen(), scene.tier("a"))
+    repository = scene.reopen()
+    late = [snapshot.manifest.run_token for snapshot in repository.tier("a").snapshots().values()]
+    assert late == ["1", "3", "2"]
+    assert [snapshot.manifest.run_token for snapshot in repository.snapshots()] == ["1", "2", "3"]
+    assert repository.find_snapshot("latest").id == newest.snapshot.id
