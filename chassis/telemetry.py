@@ -142,6 +142,12 @@ class BusMetrics:
         )
         self.connected = Gauge("wedsync_nats_connected", "1 while the NATS connection stands.", registry=registry)
         self.reconnects = Counter("wedsync_nats_reconnects", "Reconnections to NATS.", registry=registry)
+        self.restarts = Counter(
+            "wedsync_loop_restarts",
+            "How often a loop of the process broke off and was begun anew.",
+            ("loop",),
+            registry=registry,
+        )
 
 
 def current_traceparent() -> str | None:
