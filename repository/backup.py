@@ -192,12 +192,13 @@ class _Backup:
     def _found_on(self, tier: OpenTier, snapshot: Snapshot) -> TierResult:
         """How a tier came out of an earlier run. That one may have died before its entry was durable."""
         state, failure = Delivery.BEHIND, None
-        if snapshot.id in tier.snapshots():
-            try:
-                tier.log.append(lambda _state: None)
+        try:
+            # Reads the log again, too: the earlier run may have gone on since it was read.
+            tier.log.append(lambda _state: None)
+            if snapshot.id in tier.snapshots():
                 state = Delivery.COMMITTED
-            except RepositoryError as error:
-                state, failure = Delivery.FAILED, error
+        except RepositoryError as error:
+            state, failure = Delivery.FAILED, error
         return TierResult(state, failure, 0, 0, 0.0, tier.name in self._options.required)
 
     def _wire(self) -> None:

@@ -143,9 +143,18 @@ class OpenTier:
         elif self.damaged_segments:
             self.set_state(TierState.DAMAGED, next(iter(self.damaged_segments.values())))
         elif not state.head.number and next(iter(self.store.list(PACK_PREFIX)), None) is not None:
-            self.set_state(TierState.DAMAGED, Damaged("tier has packs and no log", tier=self.name))
+            self._judge_without_log()
         else:
             self.set_state(TierState.READY, None)
+
+    def _judge_without_log(self) -> None:
+        # The packs were seen after the log was read, and a writer may have begun it in between.
+        state = self.log.refresh()
+        if state.head.number:
+            self._load_segments(state)
+            self._judge(state)
+        else:
+            self.set_state(TierState.DAMAGED, Damaged("tier has packs and no log", tier=self.name))
 
     def _load_segments(self, state: LogState) -> None:
         self.damaged_segments = {}
@@ -234,8 +243,12 @@ class OpenTier:
         body = manifest if isinstance(manifest, bytes) else manifest.encode()
         token = decode_manifest(body).run_token
         referenced = set(packs)
-        missing = self.lacks(referenced)
-        missing.difference_update(*(sealed.segment.pack_ids() for sealed in new_segments))
+        needed = referenced.difference(*(sealed.segment.pack_ids() for sealed in new_segments))
+        missing = self.lacks(needed)
+        if missing:
+            # The caller may know them from a tier that was read later than this one: others bring packs meanwhile.
+            self.refresh()
+            missing = self.lacks(needed)
         if missing:
             raise TierBehind("tier lacks packs that the snapshot references", tier=self.name, packs=len(missing))
         self.store_segments(new_segments, lock_until=lock_until)

@@ -77,6 +77,8 @@ def probe(store: ObjectStore) -> Probe:
         found.keys = _keys(store)
         found.body = store.get(CONFIG_KEY)
         found.config = decode_config(found.body)
+        # Keys are written before the config: where it is seen and they are not, they were looked for too early.
+        found.keys = found.keys or _keys(store)
     except ObjectMissing as error:
         return _without_config(found, error)
     except (Damaged, Truncated) as error:
@@ -91,6 +93,9 @@ def probe(store: ObjectStore) -> Probe:
 def _without_config(found: Probe, error: RepositoryError) -> Probe:
     try:
         if _holds(found.store, LOG_PREFIX) or _holds(found.store, PACK_PREFIX):
+            # Looked for first, and written before log and packs: another writer may have begun in between.
+            if found.store.head(CONFIG_KEY) is not None:
+                return probe(found.store)
             found.damage(error)
         else:
             # Keys alone are what an interrupted `init` leaves: nothing depends on them.

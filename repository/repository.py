@@ -137,18 +137,30 @@ class Repository:
                 list(pool.map(OpenTier.load, own))
 
     def detect_replays(self, known_heads: Mapping[str, Head]) -> None:
-        """Set REPLAYED where a tier shows less, or other, than what was seen of it."""
-        readable = self.readable_tiers()
-        for tier in readable:
-            state = tier.log.state
-            seen = [known_heads[tier.name]] if tier.name in known_heads else []
-            if state.tier_id is not None:
-                witnesses = (peer.log.state.witnesses.get(state.tier_id) for peer in readable if peer is not tier)
-                seen += [head for head in witnesses if head is not None]
-            for head in filter(state.contradicts, seen):
-                shown = state.head.number
+        """Set REPLAYED where a tier shows less, or other, than what was seen of it.
+
+        What seems to contradict is read again first: the tiers were read at different moments, and another writer
+        may have committed in between, so that a slow tier's entries bear witness to what a fast one got since.
+        """
+        for tier in self.readable_tiers():
+            if self._contradictions(tier, known_heads):
+                tier.load()
+            for head in self._contradictions(tier, known_heads):
+                shown = tier.log.state.head.number
                 error = Replayed("tier shows another history", tier=tier.name, seen=head.number, shown=shown)
                 tier.set_state(TierState.REPLAYED, error)
+
+    def _contradictions(self, tier: OpenTier, known_heads: Mapping[str, Head]) -> list[Head]:
+        """What was seen of a tier, by its peers or by the caller, and does not fit what it shows."""
+        if not tier.is_readable:
+            return []
+        state = tier.log.state
+        seen = [known_heads[tier.name]] if tier.name in known_heads else []
+        if state.tier_id is not None:
+            peers = (peer for peer in self.readable_tiers() if peer is not tier)
+            witnesses = (peer.log.state.witnesses.get(state.tier_id) for peer in peers)
+            seen += [head for head in witnesses if head is not None]
+        return [head for head in seen if state.contradicts(head)]
 
     def add_tier(self, tier: OpenTier) -> None:
         """Make an EMPTY tier one of this repository's; it is behind until caught up. May be repeated."""
