@@ -26,15 +26,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_home(parser)
     parser.add_argument("--detach", action="store_true", help="return once all is ready; `down` stops it")
+    parser.add_argument(
+        "--begin-anew",
+        action="append",
+        default=[],
+        choices=("data/postgres", "data/nats/jetstream"),
+        help="this data is gone for good: make it anew, empty; may be repeated (docs/operations.md, section 6)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Start, keep running, stop."""
     home = home_of(arguments)
-    return _detached(home) if arguments.detach else _in_foreground(home)
+    anew: list[str] = arguments.begin_anew
+    return _detached(home, anew) if arguments.detach else _in_foreground(home, anew)
 
 
-def _in_foreground(home: Path) -> int:
+def _in_foreground(home: Path, begin_anew: list[str]) -> int:
     import asyncio
 
     from deploy.stack.platform import run_platform
@@ -42,7 +50,7 @@ def _in_foreground(home: Path) -> int:
     def started(layout: "Layout", seconds: float) -> None:
         _tell("\n".join(["", *_stand(layout, seconds), *_how_to(layout), "Ctrl-C stops it."]))
 
-    asyncio.run(run_platform(home, say=_tell, started=started))
+    asyncio.run(run_platform(home, say=_tell, started=started, begin_anew=begin_anew))
     _tell("The platform has stopped.")
     return ExitCode.OK
 
@@ -85,7 +93,7 @@ def _how_to(layout: "Layout") -> list[str]:
     ]
 
 
-def _detached(home: Path) -> int:
+def _detached(home: Path, begin_anew: list[str]) -> int:
     """Start `up` as a process of its own, wait until it is ready or has ended."""
     from contracts import errors
     from contracts.errors import PlatformError
@@ -94,7 +102,7 @@ def _detached(home: Path) -> int:
     from deploy.stack.logs import last_lines
     from deploy.stack.state import is_running, read_state
 
-    layout = Layout.create(home)
+    layout = Layout.create(home, begin_anew=begin_anew)
     if is_running(layout.lock_file):
         raise PlatformError(errors.STACK_RUNNING, f"the platform in {home} runs already")
     log = layout.log(SUPERVISOR_LOG)

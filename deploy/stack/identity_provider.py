@@ -23,7 +23,7 @@ from chassis.clock import Clock, SystemClock
 from chassis.ids import new_id
 from contracts import errors
 from contracts.errors import PlatformError
-from deploy.stack.files import write_atomically, write_once
+from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 
 ALGORITHM = "ES256"
@@ -113,7 +113,7 @@ def install_identity_provider(layout: Layout) -> IdentityProvider:
     """Make the key at the first start, and write the JWKS file that the gateway reads."""
     if not layout.identity_key.exists():
         key = ec.generate_private_key(ec.SECP256R1())
-        write_once(layout.identity_key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        layout.make_key(layout.identity_key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     provider = IdentityProvider.of(layout)
     write_atomically(layout.jwks_file, provider.jwks())
     return provider

@@ -2,7 +2,7 @@
 
 | path | content |
 |---|---|
-| `layout.json` | version, instance, the organisation of dev tokens, ports |
+| `layout.json` | version, instance, the organisation of dev tokens, ports, what was begun (`deploy.stack.begun`) |
 | `keys/` | all secrets; apart from the data, to be kept apart in a backup as well |
 | `keys/secrets.json` | passwords of the Postgres roles, credentials of the S3 servers |
 | `keys/identity.pem` | private key of the embedded identity provider |
@@ -18,6 +18,7 @@ All of it is 0700 and 0600: the home's owner alone.
 """
 
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -25,13 +26,15 @@ import msgspec
 from chassis.ids import new_id
 from contracts import errors
 from contracts.errors import PlatformError
-from deploy.stack.files import write_atomically
+from deploy.stack.begun import LOCAL_TIER, begun_in, keys_missing, require_whole
+from deploy.stack.files import write_atomically, write_once
 
 VERSION = 1
 
 
 class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """What layout.json holds. `organisation`: the one that dev tokens are for where no other is named.
+    `begun`: the keys and the data that were made here, as paths below the home; see `deploy.stack.begun`.
 
     The demo has an organisation of its own: it deletes a whole tier of it.
     """
@@ -41,6 +44,7 @@ class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fi
     organisation: str
     demo_organisation: str
     ports: dict[str, int]
+    begun: list[str] = []
 
 
 class Layout:
@@ -75,8 +79,11 @@ class Layout:
         self.lock_file = self.run / "lock"
 
     @classmethod
-    def create(cls, home: Path) -> "Layout":
-        """Open a home, and make it where there is none. Raises HOME_UNUSABLE."""
+    def create(cls, home: Path, *, begin_anew: Collection[str] = ()) -> "Layout":
+        """Open a home, and make it where there is none. `begin_anew`: data that is gone, and may be made again.
+
+        Raises HOME_UNUSABLE, and KEYS_UNUSABLE where keys are gone that were made before.
+        """
         home = home.absolute()
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -91,7 +98,10 @@ class Layout:
                     ports={},
                 )
             layout = cls(home, remembered)
-            layout.remember()
+            require_whole(home, set(remembered.begun).difference(begin_anew))
+            if not remembered.begun or begin_anew:
+                remembered.begun = [name for name in remembered.begun if name not in begin_anew]
+                layout.remember()
             layout._make_folders()
         except OSError as error:
             raise PlatformError(
@@ -120,8 +130,24 @@ class Layout:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if stat.S_IMODE(folder.stat().st_mode) != 0o700:
                 folder.chmod(0o700)
-        for folder in (self.nats_data, self.data / "s3", self.local_tier.parent, self.local_tier):
+        for folder in (self.nats_data, self.data / "s3", self.local_tier.parent):
             folder.mkdir(exist_ok=True, mode=0o700)
+        if LOCAL_TIER not in self.remembered.begun:
+            self.local_tier.mkdir(exist_ok=True, mode=0o700)
+
+    def note_begun(self) -> None:
+        """Remember which keys and data are there by now: from here on none of them is made again."""
+        begun = sorted(begun_in(self.home).union(self.remembered.begun))
+        if begun != self.remembered.begun:
+            self.remembered.begun = begun
+            self.remember()
+
+    def make_key(self, path: Path, content: bytes | str) -> None:
+        """Write a key that is not there. Raises KEYS_UNUSABLE where it was made before, and is gone."""
+        name = str(path.relative_to(self.home))
+        if name in self.remembered.begun and not path.exists():
+            raise keys_missing(self.home, [name])
+        write_once(path, content)
 
     def remember(self) -> None:
         """Write layout.json, durably."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.child import Launch
-from deploy.stack.files import write_atomically, write_once
+from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 from deploy.stack.part import Part
 from deploy.stack.ports import LOOPBACK
@@ -75,7 +75,10 @@ def readers(layout: Layout) -> "list[ConsumerSpec]":
 
 
 def make_seeds(layout: Layout) -> dict[str, str]:
-    """Make the missing nkeys; the public key of every identity by its name."""
+    """Make the nkeys that were never made; the public key of every identity by its name.
+
+    Raises KEYS_UNUSABLE where one is gone: whoever has the other half could not sign in any more.
+    """
     import nkeys
 
     from deploy.nats.permissions import generate_keys
@@ -84,10 +87,11 @@ def make_seeds(layout: Layout) -> dict[str, str]:
     for identity in _identities(layout):
         path = seed_file(layout, identity.name)
         if not path.exists():
-            write_once(path, generate_keys().seed)
+            layout.make_key(path, generate_keys().seed)
         pair = nkeys.from_seed(bytearray(path.read_bytes().strip()))
         public[identity.name] = pair.public_key.decode()
         pair.wipe()
+    layout.note_begun()
     return public
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from chassis.clock import SystemClock
@@ -43,13 +43,15 @@ async def run_platform(
     say: Callable[[str], None],
     started: Callable[[Layout, float], None] | None = None,
     stop: asyncio.Event | None = None,
+    begin_anew: Collection[str] = (),
 ) -> None:
     """Start the platform of a home, call `started` with the seconds it took, run until a signal or `stop`.
 
-    SIGINT, SIGTERM and SIGHUP stop gracefully; a second one kills. Raises HOME_UNUSABLE, STACK_RUNNING, STACK_FAILED.
+    `begin_anew`: data that is gone and may be made again (`deploy.stack.begun`). SIGINT, SIGTERM and SIGHUP stop
+    gracefully; a second one kills. Raises HOME_UNUSABLE, KEYS_UNUSABLE, STACK_RUNNING, STACK_FAILED.
     """
     _require_linux()
-    layout = Layout.create(home)
+    layout = Layout.create(home, begin_anew=begin_anew)
     lock = HomeLock(layout.lock_file)
     if not lock.acquire():
         raise _running_already(layout)
@@ -68,7 +70,13 @@ async def run_platform(
         )
         stop = stop or asyncio.Event()
         _stop_on_signals(stop, supervisor, say)
-        await supervisor.run(stop, started=None if started is None else lambda seconds: started(layout, seconds))
+
+        def up(seconds: float) -> None:
+            layout.note_begun()
+            if started is not None:
+                started(layout, seconds)
+
+        await supervisor.run(stop, started=up)
     finally:
         lock.release()
 
@@ -98,6 +106,7 @@ def prepare(layout: Layout) -> Secrets:
     prepare_keys_folder(layout.platform_keys)
     install_identity_provider(layout)
     write_registry(layout, secrets)
+    layout.note_begun()
     return secrets
 
 

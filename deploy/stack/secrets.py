@@ -7,7 +7,7 @@ import msgspec
 
 from contracts import errors
 from contracts.errors import PlatformError
-from deploy.stack.files import write_atomically, write_once
+from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 
 
@@ -27,10 +27,14 @@ class Secrets(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_field
 
 
 def open_secrets(layout: Layout, *, roles: Sequence[str], regions: Sequence[str]) -> Secrets:
-    """Read the secrets; make those that are missing. Raises HOME_UNUSABLE where the file cannot be understood."""
+    """Read the secrets; make those that were never made.
+
+    Raises HOME_UNUSABLE where the file cannot be understood, KEYS_UNUSABLE where it is gone. A role gets a new
+    password without harm, since each start sets it; the administrator's is in the cluster alone.
+    """
     path = layout.secrets_file
     if not path.exists():
-        write_once(path, msgspec.json.encode(Secrets(postgres_admin=_password())))
+        layout.make_key(path, msgspec.json.encode(Secrets(postgres_admin=_password())))
     kept = read_secrets(layout)
     before = msgspec.json.encode(kept)
     for role in roles:
@@ -50,7 +54,7 @@ def read_secrets(layout: Layout) -> Secrets:
         return msgspec.json.decode(path.read_bytes(), type=Secrets)
     except (OSError, msgspec.MsgspecError) as error:
         raise PlatformError(
-            errors.HOME_UNUSABLE, f"{path} cannot be read", hint="Restore keys/secrets.json from a copy."
+            errors.HOME_UNUSABLE, f"{path} cannot be read: {error}", hint="Restore keys/secrets.json from a copy."
         ) from error
 
 

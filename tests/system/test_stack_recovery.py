@@ -99,13 +99,17 @@ def test_topology_is_shown_without_a_platform(unstarted_platform: Platform) -> N
 
 
 async def test_lost_record_begins_anew_behind_the_old_one_s_events(own_platform: Platform) -> None:
-    """Postgres's data is lost: the platform starts with an empty record, and works after a refill."""
+    """Postgres's data is lost: the platform starts with an empty record when that is said, and works after a refill."""
     async with own_platform.client() as client:
         await _submit(client, "before")
     assert own_platform.command("down").returncode == 0
     layout = own_platform.layout
     layout.postgres_data.rename(layout.data / "postgres-lost")
-    up = own_platform.command("up", "--detach")
+    refused = own_platform.command("up", "--detach")
+    assert refused.returncode == ExitCode.FAILED
+    assert "--begin-anew data/postgres" in refused.stderr
+    assert not layout.postgres_data.exists()
+    up = own_platform.command("up", "--detach", "--begin-anew", "data/postgres")
     try:
         assert up.returncode == 0, up.stderr
         assert "not all of it is ready" in up.stdout

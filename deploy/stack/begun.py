@@ -1,0 +1,57 @@
+"""What a home was begun with: keys and data that are never made a second time beside the other half of them.
+
+Keys that are made anew open nothing of what lies there, and seal what comes beside it: the old is unreadable for
+good, also once the copy of the keys is back. Data that is made anew (on whatever lies below a disk that is not
+mounted) hides the old. So `layout.json`, which lies in neither, remembers what was begun, and the start is refused
+while some of it is missing, before anything is made.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from contracts import errors
+from contracts.errors import PlatformError
+
+_KEYS = ("keys/secrets.json", "keys/identity.pem", "keys/platform/SEALING-KEYS")
+_SEEDS = "keys/nats/*.seed"
+CLUSTER = "data/postgres"
+DATA = (CLUSTER, "data/nats/jetstream")
+"""What cannot be missed, and can be begun anew when that is said (`wedsync-backup up --begin-anew`)."""
+LOCAL_TIER = "data/tiers/local"
+"""Without it the platform starts: a tier that is gone is the executor's to tell, and is never made again."""
+
+
+def begun_in(home: Path) -> set[str]:
+    """What is there now, as paths below the home."""
+    found = {name for name in (*_KEYS, *DATA, LOCAL_TIER) if (home / name).exists()}
+    return found | {str(path.relative_to(home)) for path in home.glob(_SEEDS)}
+
+
+def require_whole(home: Path, begun: Iterable[str]) -> None:
+    """Raise KEYS_UNUSABLE or HOME_UNUSABLE where something that was begun is gone; nothing has been made yet."""
+    expected = set(begun) - {LOCAL_TIER}
+    if (home / CLUSTER).exists():
+        # Also in a home of a build that did not note what was begun: the keys are made before the cluster.
+        expected.update(_KEYS)
+    missing = sorted(name for name in expected if not (home / name).exists())
+    keys = [name for name in missing if name.startswith("keys/")]
+    if keys:
+        raise keys_missing(home, keys)
+    if missing:
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"{home} lacks data that was there before: {', '.join(missing)}",
+            hint="Mount its disk or put its copy back, then start again: nothing was changed. To go on without it: "
+            + " ".join(["wedsync-backup up", *(f"--begin-anew {name}" for name in missing)])
+            + " (docs/operations.md says what is lost then).",
+        )
+
+
+def keys_missing(home: Path, names: Iterable[str]) -> PlatformError:
+    """The refusal to make keys beside data that was sealed under others."""
+    return PlatformError(
+        errors.KEYS_UNUSABLE,
+        f"{home} lacks keys that were made before: {', '.join(names)}",
+        hint="Put the copy of the folder keys/ back, then start again: nothing was changed. New keys would open "
+        "nothing of what is here; to begin with nothing, name a new home with --home.",
+    )

@@ -1,0 +1,93 @@
+"""Keys and data that were begun are never made a second time."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import HOME_UNUSABLE, KEYS_UNUSABLE, PlatformError
+from deploy.stack import nats, platform
+from deploy.stack.begun import CLUSTER, LOCAL_TIER
+from deploy.stack.layout import Layout
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home that was started once: all its keys, and a cluster."""
+    layout = Layout.create(tmp_path / "home")
+    platform.prepare(layout)
+    nats.make_seeds(layout)
+    layout.postgres_data.mkdir()
+    (layout.nats_data / "jetstream").mkdir()
+    layout.note_begun()
+    return layout.home
+
+
+@pytest.mark.parametrize(
+    "lost", ["keys", "keys/secrets.json", "keys/identity.pem", "keys/platform", "keys/nats", "keys/nats/gateway.seed"]
+)
+def test_key_that_is_gone_is_named_and_not_made_anew(home: Path, lost: str, tmp_path: Path) -> None:
+    """A start without some of the keys is refused and makes nothing; with the copy back it is as before."""
+    before = _content(home / "keys")
+    (home / lost).rename(tmp_path / "copy")
+    left = _content(home)
+    with pytest.raises(PlatformError) as refusal:
+        Layout.create(home)
+    assert refusal.value.code is KEYS_UNUSABLE
+    gone = sorted(f"keys/{name}" for name in before.keys() - _content(home / "keys").keys())
+    assert all(name in refusal.value.message for name in gone if not name.startswith("keys/platform/credentials"))
+    assert "copy" in refusal.value.hint
+    assert _content(home) == left
+    assert (home / lost).exists() is False
+    (tmp_path / "copy").rename(home / lost)
+    layout = Layout.create(home)
+    platform.prepare(layout)
+    nats.make_seeds(layout)
+    assert _content(home / "keys") == before
+
+
+def test_key_that_goes_while_the_platform_runs_is_not_made_by_a_restart_of_its_part(home: Path) -> None:
+    """A part that is started anew finds its key gone, and says so."""
+    layout = Layout.create(home)
+    (home / "keys/nats/gateway.seed").unlink()
+    with pytest.raises(PlatformError, match=r"keys/nats/gateway\.seed") as refusal:
+        nats.make_seeds(layout)
+    assert refusal.value.code is KEYS_UNUSABLE
+
+
+def test_home_of_a_build_that_noted_nothing_is_known_by_its_cluster(home: Path) -> None:
+    """Where a cluster is, keys were made, whatever layout.json knows of them."""
+    layout = Layout.find(home)
+    layout.remembered.begun = []
+    layout.remember()
+    (home / "keys/secrets.json").unlink()
+    with pytest.raises(PlatformError, match=r"keys/secrets\.json"):
+        Layout.create(home)
+
+
+@pytest.mark.parametrize("lost", [CLUSTER, "data/nats/jetstream", "data"])
+def test_data_that_is_gone_is_begun_anew_by_command_alone(home: Path, lost: str) -> None:
+    """A disk that is not mounted does not grow a second history; whoever means it says so."""
+    shutil.rmtree(home / lost)
+    with pytest.raises(PlatformError, match="lacks data") as refusal:
+        Layout.create(home)
+    assert refusal.value.code is HOME_UNUSABLE
+    assert not (home / lost).exists()
+    named = [name for name in (CLUSTER, "data/nats/jetstream") if not (home / name).exists()]
+    assert all(f"--begin-anew {name}" in refusal.value.hint for name in named)
+    layout = Layout.create(home, begin_anew=named)
+    assert not set(named) & set(Layout.find(home).remembered.begun)
+    layout.postgres_data.mkdir(exist_ok=True)
+    (layout.nats_data / "jetstream").mkdir(exist_ok=True)
+    Layout.create(home)
+
+
+def test_local_tier_that_is_gone_is_not_made_again(home: Path) -> None:
+    """Its disk is not mounted, perhaps: the platform starts, and the folder stays away."""
+    (home / LOCAL_TIER).rmdir()
+    Layout.create(home)
+    assert not (home / LOCAL_TIER).exists()
