@@ -3,7 +3,6 @@
 import os
 import pwd
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TypedDict
 
 import msgspec
@@ -33,19 +32,6 @@ class Account(msgspec.Struct, frozen=True):
     def popen_options(self) -> PopenOptions:
         """What makes a child run as this account, without any of the caller's groups."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
-
-    def can_execute_below(self, folder: Path) -> bool:
-        """Whether every folder down to this one lets this account pass."""
-        folder = folder.resolve()
-        return all(self._may_pass(place) for place in (folder, *folder.parents))
-
-    def _may_pass(self, folder: Path) -> bool:
-        status = folder.stat()
-        if status.st_uid == self.uid:
-            return bool(status.st_mode & 0o100)
-        if status.st_gid == self.gid:
-            return bool(status.st_mode & 0o010)
-        return bool(status.st_mode & 0o001)
 
 
 def database_account(environment: Mapping[str, str]) -> Account | None:

