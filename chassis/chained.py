@@ -21,7 +21,7 @@ from nats.js.api import StreamState
 from nats.js.errors import NotFoundError
 
 from chassis.continuity import StreamView, Tail
-from contracts.errors import STREAM_MISSING, UNAVAILABLE, PlatformError
+from contracts.errors import STREAM_FULL, STREAM_MISSING, UNAVAILABLE, PlatformError
 
 LOG_HEADER = "Wedsync-Log"
 POSITION_HEADER = "Wedsync-Position"
@@ -35,6 +35,11 @@ API_SECONDS = 3.0
 LOOK_SECONDS = 0.1
 """How soon a lost connection is noticed while acknowledgements are waited for."""
 
+_BROKEN_CHAIN = frozenset({10070, 10071, 10164})
+_NO_SPACE = frozenset({10002, 10023, 10028, 10047})
+_NOT_STORED = 10077
+"""The server's error codes: the last message is another one; an account or a disk is full; the store has refused."""
+
 
 class Message(msgspec.Struct, frozen=True):
     """What is published. `headers` are without those of the chain, which are added."""
@@ -47,6 +52,7 @@ class Message(msgspec.Struct, frozen=True):
 
 class _ServerError(msgspec.Struct, frozen=True):
     err_code: int = 0
+    description: str = ""
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -56,8 +62,22 @@ class _Answer(msgspec.Struct, frozen=True):
     error: _ServerError | None = None
 
 
-class NotTaken(Exception):
-    """Why the server does not have a message, in a few words without values."""
+class NotTaken(PlatformError):
+    """Why the server does not have a message. `is_chain`: somebody else has published, which `look` shows."""
+
+    def __init__(self, why: str, *, full: bool = False, is_chain: bool = False) -> None:
+        code = STREAM_FULL if full else UNAVAILABLE
+        super().__init__(code, f"the stream did not take an event: {why}", part="nats")
+        self.is_chain = is_chain
+
+
+def _refusal(error: _ServerError) -> NotTaken:
+    # Of the server's own words only these are repeated: others may name files.
+    is_full = error.err_code in _NO_SPACE or (
+        error.err_code == _NOT_STORED and error.description.startswith("maximum ")
+    )
+    why = error.description if is_full and error.err_code == _NOT_STORED else f"server error {error.err_code}"
+    return NotTaken(why, full=is_full, is_chain=error.err_code in _BROKEN_CHAIN)
 
 
 class _Answers:
@@ -95,7 +115,7 @@ class _Answers:
             future.set_exception(NotTaken("the answer cannot be read"))
             return
         if decoded.error is not None:
-            future.set_exception(NotTaken(f"server error {decoded.error.err_code}"))
+            future.set_exception(_refusal(decoded.error))
         else:
             future.set_result(decoded.seq)
 
@@ -208,6 +228,6 @@ class ChainedPublisher:
         if future.result() != self._last_sequence + 1:
             # A stream that was emptied by hand still remembers the ids for a while (its duplicate window) and
             # acknowledges them as duplicates without keeping them. Only the sequence tells.
-            return NotTaken("acknowledged at another place")
+            return NotTaken("acknowledged at another place", is_chain=True)
         self._last_sequence += 1
         return None

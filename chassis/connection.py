@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import time
 from pathlib import Path
 
 import nats.errors
@@ -64,6 +65,7 @@ class Connection:
         self._js: JetStreamContext | None = None
         self._closed: asyncio.Future[BaseException] | None = None
         self._unauthorised = asyncio.Event()
+        self._refusals: dict[str, tuple[float, PlatformError]] = {}
         self._stopping = False
 
     @property
@@ -158,6 +160,14 @@ class Connection:
             return PlatformError(errors.UNAVAILABLE, "the nats connection was not started")
         return await asyncio.shield(self._closed)
 
+    def refusal(self, subject: str, *, since: float) -> PlatformError | None:
+        """Why the server refused a publish to such a subject since a moment (of `time.monotonic`), if it did.
+
+        To whoever published it only looks like an answer that never comes.
+        """
+        at, error = self._refusals.get(_tree(subject), (0.0, None))
+        return error if at >= since else None
+
     async def _on_error(self, error: Exception) -> None:
         text = str(error)
         if (refusal := _REFUSAL.search(text)) is not None:
@@ -168,8 +178,7 @@ class Connection:
             _log.warning("nats connection trouble", extra={"reason": describe(error)})
 
     def _refused(self, kind: str, subject: str) -> None:
-        # Owner and tree are enough to find the permission; the rest of a subject names an organisation.
-        tree = ".".join(subject.split(".")[:5] if subject.startswith("$JS.") else subject.split(".")[:2])
+        tree = _tree(subject)
         self._metrics.refused.labels(kind=kind).inc()
         error = PlatformError(
             errors.PUBLISH_REFUSED,
@@ -178,6 +187,8 @@ class Connection:
             subject=tree,
             identity=self._identity,
         )
+        if kind == "publish":
+            self._refusals[tree] = (time.monotonic(), error)
         _log.error("nats refused for want of permission", exc_info=error, extra={"kind": kind, "subject": tree})
         # Stays until the process is started anew: a refusal is a wrong deployment or an intrusion, not weather.
         self._health.degrade("nats-permissions", error)
@@ -196,3 +207,8 @@ class Connection:
         self._metrics.connected.set(0)
         if not self._stopping and self._closed is not None and not self._closed.done():
             self._closed.set_result(PlatformError(errors.UNAVAILABLE, "the nats server turned the connection away"))
+
+
+def _tree(subject: str) -> str:
+    # Owner and tree are enough to find the permission; the rest of a subject names an organisation.
+    return ".".join(subject.split(".")[:5] if subject.startswith("$JS.") else subject.split(".")[:2])

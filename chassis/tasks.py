@@ -107,7 +107,8 @@ class Supervised:
         if before is None:
             self._trouble_since = time.monotonic()
         if before is None or (before.code, before.message) != (found.code, found.message):
-            _log.error("makes no progress", exc_info=error, extra={"loop": self.name, "hint": found.hint})
+            level = logging.WARNING if found.code is errors.UNAVAILABLE else logging.ERROR
+            _log.log(level, "makes no progress", exc_info=error, extra={"loop": self.name, "hint": found.hint})
         self.trouble = found
 
     def _unforeseen(self, error: BaseException) -> PlatformError:
@@ -165,7 +166,8 @@ class Supervised:
             self._pause = min(self._pause * 2, self._longest_pause_seconds)
 
     def _broke_off(self, error: BaseException) -> None:
-        self.restarts += 1
-        if self._telemetry is not None:
-            self._telemetry.metrics.restarts.labels(self.name).inc()
+        if not isinstance(error, PlatformError):
+            self.restarts += 1
+            if self._telemetry is not None:
+                self._telemetry.metrics.restarts.labels(self.name).inc()
         self.failed(error if isinstance(error, Exception) else self._unforeseen(error))

@@ -333,6 +333,13 @@ STREAM_OF_ANOTHER_LOG = _code(
     "The stream was filled from another log",
     "Restore the matching pair of record and stream, or refill from the record.",
 )
+STREAM_FULL = _code(
+    "stream-full",
+    507,
+    Retry.AFTER_OPERATOR,
+    "The stream has no space left",
+    "Give JetStream more space: the disk, the server's max_file_store, the stream's max_bytes. It goes on by itself.",
+)
 TOPOLOGY_DRIFT = _code(
     "topology-drift",
     503,
@@ -346,6 +353,13 @@ PUBLISH_REFUSED = _code(
     Retry.AFTER_OPERATOR,
     "NATS refused a publish",
     "Check the identity's permissions; a refusal may be an intrusion.",
+)
+EVENT_TOO_LARGE = _code(
+    "event-too-large",
+    413,
+    Retry.NEVER,
+    "What was asked for does not fit into one event",
+    "Ask for less at once: shorter lists and texts. The limit is in the error's context.",
 )
 AGGREGATE_NOT_FOUND = _code("aggregate-not-found", 404, Retry.NEVER, "The record has no such thing", "Check the id.")
 CONCURRENT_CHANGE = _code("concurrent-change", 409, Retry.LATER, "The record has changed meanwhile", "Try again.")

@@ -148,7 +148,7 @@ def assemble(settings: GatewaySettings) -> Process:
         connection,
         TopologyCheck(connection, SERVICE),
         keys,
-        Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, registry=telemetry.registry),
+        Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, telemetry=telemetry),
         Background("projector", projector.run, check=projector.check),
         Background("feed", feed.run, check=feed.check),
         progress,

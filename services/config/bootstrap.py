@@ -35,7 +35,7 @@ async def run(settings: ConfigSettings) -> int:
         schema=settings.postgres_schema,
         nats=connection,
         owner=SERVICE,
-        registry=telemetry.registry,
+        telemetry=telemetry,
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     locations = RegisteredLocations(Locations(settings.locations_file))

@@ -53,7 +53,7 @@ async def run(settings: ExecutorSettings) -> int:
         schema=settings.postgres_schema,
         nats=connection,
         owner=SERVICE,
-        registry=telemetry.registry,
+        telemetry=telemetry,
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     replicas = ReplicaTable(pool, store)

@@ -11,11 +11,14 @@ from chassis.telemetry import Telemetry
 
 async def main(dsn: str, schema: str, url: str, seed: str) -> None:
     """Follow the log for ever."""
+    telemetry = Telemetry("executor")
     connection = Connection(
-        url=url, identity="executor", telemetry=Telemetry("executor"), health=Health("executor"), seed_file=seed
+        url=url, identity="executor", telemetry=telemetry, health=Health("executor"), seed_file=seed
     )
     await connection.start()
-    await Relay(dsn=dsn, schema=schema, nats=connection, owner="executor", window=64).run()
+    relay = Relay(dsn=dsn, schema=schema, nats=connection, owner="executor", telemetry=telemetry, window=64)
+    await relay.start()
+    await relay.ended()
 
 
 if __name__ == "__main__":

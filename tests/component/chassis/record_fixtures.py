@@ -48,7 +48,7 @@ async def open_relay(
         owner=SERVICE,
         window=window,
         look_seconds=look_seconds,
-        registry=telemetry.registry,
+        telemetry=telemetry,
     )
     await relay.start()
     try:

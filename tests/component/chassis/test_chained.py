@@ -73,7 +73,7 @@ async def test_subject_that_no_stream_takes_is_told_at_once(own_nats: NatsServer
         await stray.look()
         begin = time.monotonic()
         taken, failure = await stray.append([_message(1), _message(2, "nobody.listens.here"), _message(3)])
-        assert (taken, str(failure)) == (1, "no stream takes this subject")
+        assert (taken, str(failure)) == (1, "the stream did not take an event: no stream takes this subject")
         assert time.monotonic() - begin < 2
         await stray.close()
 
@@ -84,7 +84,7 @@ async def test_subject_of_another_stream_is_refused(own_nats: NatsServer, publis
         stray = ChainedPublisher(anyone, STREAM)
         await stray.look()
         taken, failure = await stray.append([_message(1, "backup.config.org.x.v1")])
-        assert (taken, str(failure)) == (0, "server error 10060")
+        assert (taken, str(failure)) == (0, "the stream did not take an event: server error 10060")
         await stray.close()
 
 
@@ -101,7 +101,7 @@ async def test_answer_that_cannot_be_read_counts_as_none(own_nats: NatsServer) -
         await stray.look()
         assert [str(part) for part in await stray.append([_message(1, "nobody.else")])] == [
             "0",
-            "the answer cannot be read",
+            "the stream did not take an event: the answer cannot be read",
         ]
         await stray.close()
 
@@ -114,7 +114,7 @@ async def test_closed_connection_takes_nothing(own_nats: NatsServer, publisher: 
     await closed.append([_message(1)])
     await client.close()
     taken, failure = await closed.append([_message(2)])
-    assert (taken, str(failure)) == (0, "ConnectionClosedError")
+    assert (taken, str(failure)) == (0, "the stream did not take an event: ConnectionClosedError")
     with pytest.raises(PlatformError) as refused:
         await closed.look()
     assert refused.value.code is errors.UNAVAILABLE

@@ -169,7 +169,7 @@ async def test_metrics_show_what_is_published_and_what_is_behind(
         nats=connection,
         owner=SERVICE,
         look_seconds=0.3,
-        registry=telemetry.registry,
+        telemetry=telemetry,
     )
     await append(store, 3)
     await relay.start()
@@ -201,17 +201,22 @@ async def test_relay_without_nats_is_not_ready_after_a_while_and_recovers(
     assert await stored_messages(nats) == await expected(store)
 
 
-async def test_relay_that_dies_says_why(record_access: SchemaAccess) -> None:
-    """A relay that ends by itself takes its process with it instead of falling silent."""
+async def test_relay_that_meets_what_nobody_foresaw_says_so_and_goes_on(record_access: SchemaAccess) -> None:
+    """A relay neither ends nor falls silent: its check says what it met."""
 
     class NoConnection:
         @property
         def client(self) -> object:
             raise RuntimeError("not started")
 
-    relay = Relay(dsn=record_access.dsn, schema=record_access.schema, nats=NoConnection(), owner=SERVICE)  # type: ignore[arg-type]
-    assert "not started" in str(await relay.ended())
-    await relay.stop()
+    relay = Relay(
+        dsn=record_access.dsn,
+        schema=record_access.schema,
+        nats=NoConnection(),  # type: ignore[arg-type]
+        owner=SERVICE,
+        telemetry=Telemetry(SERVICE),
+    )
+    assert "not running" in str(await relay.ended())
     await relay.start()
-    assert "not started" in str(await relay.ended())
+    assert "relay broke off: RuntimeError" in str(await eventually(relay.check))
     await relay.stop()
