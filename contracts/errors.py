@@ -93,6 +93,27 @@ BODY_TOO_LARGE = _code(
     "The body is too large",
     "Send less in one request; the limit is in the error's context.",
 )
+HEAD_TOO_LARGE = _code(
+    "head-too-large",
+    431,
+    Retry.NEVER,
+    "The request's headers are too large",
+    "Send fewer and shorter headers; the limits are in the error's context.",
+)
+PATH_TOO_LONG = _code(
+    "path-too-long",
+    414,
+    Retry.NEVER,
+    "The request's path is too long",
+    "Send a shorter path and query; the limit is in the error's context.",
+)
+REQUEST_TIMED_OUT = _code(
+    "request-timed-out",
+    408,
+    Retry.LATER,
+    "The request did not arrive in time",
+    "Send the whole request without pausing; the limit is in the error's context.",
+)
 UNSUPPORTED_MEDIA_TYPE = _code(
     "unsupported-media-type",
     415,
@@ -157,6 +178,13 @@ INTERNAL = _code(
 )
 UNAVAILABLE = _code(
     "unavailable", 503, Retry.LATER, "A part of the platform cannot be reached", "Try again in a few seconds."
+)
+IDENTITY_PROVIDER_UNAVAILABLE = _code(
+    "identity-provider-unavailable",
+    503,
+    Retry.LATER,
+    "Sign-ins cannot be judged",
+    "Try again in a few seconds; an operator sees whether the identity provider's JWKS document can be read.",
 )
 
 # Configurations

@@ -17,7 +17,7 @@ import msgspec
 from chassis.clock import Clock
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.jwks import ALGORITHMS, KeySet
+from gateway.jwks import ALGORITHMS, KeySet, SigningKey
 from gateway.principal import Principal, Role
 
 REMEMBERED_MAX = 20_000
@@ -51,7 +51,12 @@ class TokenVerifier:
         keys.when_changed(self._remembered.clear)
 
     def verify(self, token: str) -> Principal:
-        """The person that a token speaks for. Raises PlatformError UNAUTHENTICATED, which never says more than why."""
+        """The person that a token speaks for.
+
+        Raises UNAUTHENTICATED, which never says more than why, and IDENTITY_PROVIDER_UNAVAILABLE. One judgement costs
+        one signature of a key of the provider's at most, whatever was sent.
+        """
+        self._keys.refuse_if_stale()
         if len(token) > TOKEN_LENGTH_MAX:
             raise refused("the token is too long")
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
@@ -62,7 +67,8 @@ class TokenVerifier:
                 self._remembered.move_to_end(digest)
                 return known
             del self._remembered[digest]
-        principal = self._principal(self._claims(token))
+        claims, key = self._claims(token)
+        principal = self._principal(claims, key)
         if now >= principal.expires_at + self._rules.leeway_seconds:
             raise refused("the token has expired")
         self._remembered[digest] = principal
@@ -70,7 +76,17 @@ class TokenVerifier:
             self._remembered.popitem(last=False)
         return principal
 
-    def _claims(self, token: str) -> Mapping[str, Any]:
+    def confirm(self, principal: Principal) -> Principal:
+        """Somebody whose token was verified before, if the key that had signed it is still the provider's.
+
+        Raises as `verify` does.
+        """
+        self._keys.refuse_if_stale()
+        if not self._keys.has(principal.signed_by):
+            raise refused("the token's key was withdrawn")
+        return principal
+
+    def _claims(self, token: str) -> tuple[Mapping[str, Any], SigningKey]:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
@@ -97,9 +113,9 @@ class TokenVerifier:
             raise refused("the token has expired") from error
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError) as error:
             raise refused("the token is not valid") from error
-        return claims
+        return claims, key
 
-    def _principal(self, claims: Mapping[str, Any]) -> Principal:
+    def _principal(self, claims: Mapping[str, Any], key: SigningKey) -> Principal:
         if claims.get("is_anonymous"):
             raise refused("anonymous sign-ins are not accepted")
         if claims.get("role", "authenticated") != "authenticated":
@@ -126,6 +142,7 @@ class TokenVerifier:
             factors=_factors(claims.get("amr")),
             token_id=_short(claims.get("jti")) or _short(claims.get("session_id")),
             expires_at=float(claims["exp"]),
+            signed_by=key.thumbprint,
         )
 
 

@@ -78,7 +78,13 @@ def assemble(settings: GatewaySettings) -> Process:
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
     sealer, locations = Sealer(settings.keys_dir), Locations(settings.locations_file)
-    keys = KeySet(file=settings.jwks_file, url=settings.jwks_url, refresh_seconds=settings.jwks_refresh_seconds)
+    keys = KeySet(
+        file=settings.jwks_file,
+        url=settings.jwks_url,
+        refresh_seconds=settings.jwks_refresh_seconds,
+        stale_seconds_max=settings.jwks_stale_seconds_max,
+        health=health,
+    )
     rules = TokenRules(
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
@@ -103,6 +109,7 @@ def assemble(settings: GatewaySettings) -> Process:
         people=people,
         sockets_per_organisation=settings.sockets_per_organisation,
     )
+    keys.when_changed(lambda: monitor.end_withdrawn(keys.has))
     _gauge(telemetry, "wedsync_gateway_sockets", "Open WebSockets", lambda: len(monitor))
     _gauge(telemetry, "wedsync_gateway_waiting_writes", "Writes that wait for their answer", lambda: len(waiters))
     for listener in (waiters.tell, board.tell, progress.tell):

@@ -4,7 +4,8 @@ Promise: a route is open only where it says so (`OPEN`); every other one needs a
 rate, and one of the roles that its guard names. What an authenticated person is denied is recorded.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -43,15 +44,26 @@ class Authentication(AbstractAuthenticationMiddleware):
         self._strangers = strangers
 
     async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
-        """Raises UNAUTHENTICATED or TOO_MANY_REQUESTS."""
-        try:
+        """Raises UNAUTHENTICATED, IDENTITY_PROVIDER_UNAVAILABLE or TOO_MANY_REQUESTS."""
+        with counting_failures(self._strangers, client_address(connection)):
             principal = self._verifier.verify(bearer_of(connection.headers.get("authorization")))
-        except PlatformError:
-            # Only who fails waits: an address may be a whole studio's, or a proxy's.
-            refuse_above(self._strangers.take(client_address(connection)))
-            raise
         refuse_above(self._people.take((principal.organisation, principal.actor)))
         return AuthenticationResult(user=principal, auth=None)
+
+
+@contextmanager
+def counting_failures(strangers: TokenBuckets, address: str) -> Iterator[None]:
+    """A sign-in of somebody at an address. Raises TOO_MANY_REQUESTS in place of a failure, where there were too many.
+
+    Only who fails waits: an address may be a whole studio's, or a proxy's, so that each token and each ticket is judged
+    by itself, whatever was sent from there before. What could not be judged is no failure.
+    """
+    try:
+        yield
+    except PlatformError as error:
+        if error.code is errors.UNAUTHENTICATED:
+            refuse_above(strangers.take(address))
+        raise
 
 
 def requires(allowed: frozenset[Role]) -> Guard:

@@ -1,12 +1,15 @@
 """The identity provider's public keys: read from a file or a URL, refreshed outside of any request.
 
 Promise: a request never waits for the identity provider. A key that the set does not have is refused at once, and
-asks for a refresh in the background, so that a rotated key is known seconds later; a provider that cannot be reached
-leaves the keys as they were. Only signature keys of the algorithms ES256, RS256 and EdDSA (Ed25519) are taken.
+asks for a refresh in the background, so that a rotated key is known seconds later. A well-formed answer is the truth,
+an empty one too: what is withdrawn no longer signs anybody in. An answer that does not come or cannot be read says
+nothing about the keys: they are kept for a bounded time, and after that nobody's sign-in is judged (503). Only
+signature keys of the algorithms ES256, RS256 and EdDSA (Ed25519) are taken.
 """
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +23,7 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from chassis.health import Health
 from chassis.logging import describe
 from chassis.tasks import end
 from contracts import errors
@@ -32,6 +36,9 @@ RSA_BITS_MIN = 2048
 DOCUMENT_BYTES_MAX = 1024 * 1024
 RETRY_SECONDS = 5.0
 ASKED_AGAIN_SECONDS = 15.0
+FETCH_SECONDS_MAX = 20.0
+"""For a whole answer: a provider that sends a byte now and then would keep a withdrawn key in force."""
+STALE_SECONDS_MAX = 7200.0
 
 
 class SigningKey(msgspec.Struct, frozen=True):
@@ -40,6 +47,11 @@ class SigningKey(msgspec.Struct, frozen=True):
     algorithm: str
     key: jwt.PyJWK
     material: bytes
+
+    @property
+    def thumbprint(self) -> str:
+        """A short name of the key itself: an id may be given to another key."""
+        return hashlib.sha256(self.material).hexdigest()[:32]
 
 
 class _Document(msgspec.Struct):
@@ -61,20 +73,16 @@ def _algorithm_of(entry: Mapping[str, Any]) -> str | None:
 
 
 def parse(document: bytes) -> dict[str, SigningKey]:
-    """The usable keys of a JWKS document, by key id.
+    """The usable keys of a JWKS document, by key id; none, where the provider has withdrawn them all.
 
     Keys for encryption, of other algorithms, without an id, too short or malformed are left out, so that one bad entry
-    of the provider's locks nobody out. Raises PlatformError INVALID_SETTING where the document is no JWKS, or has no
-    usable key.
+    of the provider's locks nobody out. Raises PlatformError INVALID_SETTING where the document is no JWKS.
     """
     try:
         entries = msgspec.json.decode(document, type=_Document).keys
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _unusable("the key set cannot be read") from error
-    keys = {key_id: key for key_id, key in map(_usable_key, entries) if key is not None}
-    if not keys:
-        raise _unusable("the key set has no usable key")
-    return keys
+    return {key_id: key for key_id, key in map(_usable_key, entries) if key is not None}
 
 
 def _usable_key(entry: Mapping[str, Any]) -> tuple[str, SigningKey | None]:
@@ -108,11 +116,13 @@ def _is_trustworthy(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    is_local = parts.hostname == "localhost" or _is_loopback(parts.hostname or "")
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_local))
+    host = parts.hostname or ""
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)))
 
 
 def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -128,9 +138,12 @@ async def _from_file(path: Path) -> bytes:
 
 async def _from_url(url: str) -> bytes:
     body = bytearray()
+    # A proxy of the environment is for what is elsewhere: on this machine it would be somebody else on the way.
+    uses_proxies = not _is_loopback(urlsplit(url).hostname or "")
     try:
         async with (
-            httpx.AsyncClient(timeout=10.0, follow_redirects=False) as client,
+            asyncio.timeout(FETCH_SECONDS_MAX),
+            httpx.AsyncClient(timeout=10.0, follow_redirects=False, trust_env=uses_proxies) as client,
             client.stream("GET", url, headers={"Accept": "application/json"}) as response,
         ):
             response.raise_for_status()
@@ -138,7 +151,7 @@ async def _from_url(url: str) -> bytes:
                 body += part
                 if len(body) > DOCUMENT_BYTES_MAX:
                     raise _unusable("the key set is too large")
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, TimeoutError) as error:
         raise PlatformError(errors.UNAVAILABLE, "the identity provider's key set cannot be fetched") from error
     return bytes(body)
 
@@ -146,36 +159,83 @@ async def _from_url(url: str) -> bytes:
 class KeySet:
     """A part of the process (see `chassis.runtime`): holds the keys, and keeps them fresh in the background.
 
-    Exactly one of `file` and `url` is given. `refresh_seconds`: how often they are read again. A file that
-    cannot be read at the start is an error; a provider that cannot be reached yet makes the gateway not ready.
+    Exactly one of `file` and `url` is given. `refresh_seconds`: how often they are read again. `stale_seconds_max`: how
+    long the keys of the last answer are believed while no other one comes. A file that cannot be read at the start, or
+    has no usable key, is an error; a provider that cannot be reached yet makes the gateway not ready.
     """
 
     name = "signing-keys"
 
-    def __init__(self, *, file: Path | None = None, url: str | None = None, refresh_seconds: float = 600.0) -> None:
+    def __init__(
+        self,
+        *,
+        file: Path | None = None,
+        url: str | None = None,
+        refresh_seconds: float = 600.0,
+        stale_seconds_max: float = STALE_SECONDS_MAX,
+        health: Health | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if (file is None) == (url is None):
             raise _unusable("exactly one of the two must be given")
         if url is not None and not _is_trustworthy(url):
             raise _unusable("the key set's URL must begin with https:// unless it is on this machine")
+        if stale_seconds_max <= refresh_seconds:
+            raise PlatformError(
+                errors.INVALID_SETTING,
+                "keys would be too old before they are read again",
+                field="WEDSYNC_JWKS_STALE_SECONDS_MAX",
+                hint="Give it more than WEDSYNC_JWKS_REFRESH_SECONDS.",
+            )
         self._load: Callable[[], Awaitable[bytes]] = (
             (lambda: _from_file(file)) if file is not None else (lambda: _from_url(url or ""))
         )
         self._must_start = file is not None
         self._refresh_seconds = refresh_seconds
+        self._stale_seconds_max = stale_seconds_max
+        self._health = health
+        self._clock = clock
         self._keys: dict[str, SigningKey] = {}
+        self._thumbprints: frozenset[str] = frozenset()
+        self._read_at = float("-inf")
+        self._is_failing = False
         self._asked = asyncio.Event()
         self._asked_at = float("-inf")
         self._listeners: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def find(self, key_id: str) -> SigningKey | None:
-        """The key of an id; None where there is none, which asks for a refresh in the background."""
+        """The key of an id; None where there is none, which asks for a refresh in the background.
+
+        Raises IDENTITY_PROVIDER_UNAVAILABLE where it cannot be known: the provider may have that key by now.
+        """
         key = self._keys.get(key_id)
-        if key is None and time.monotonic() - self._asked_at > ASKED_AGAIN_SECONDS:
-            # Bounded, so that made-up key ids do not become a flood on the identity provider.
-            self._asked_at = time.monotonic()
-            self._asked.set()
+        if key is None:
+            now = self._clock()
+            if now - self._asked_at > ASKED_AGAIN_SECONDS:
+                # Bounded, so that made-up key ids do not become a flood on the identity provider.
+                self._asked_at = now
+                self._asked.set()
+            if self._is_failing:
+                raise _away("the identity provider cannot be asked for the token's key")
         return key
+
+    def has(self, thumbprint: str) -> bool:
+        """Whether a key is still among those of the provider."""
+        return thumbprint in self._thumbprints
+
+    def refuse_if_stale(self) -> None:
+        """Raises IDENTITY_PROVIDER_UNAVAILABLE where the keys are too old to judge anybody by, or were never there."""
+        error = self._staleness()
+        if error is not None:
+            raise error
+
+    def _staleness(self) -> PlatformError | None:
+        if self._read_at == float("-inf"):
+            return _away("there are no signing keys yet")
+        if self._clock() - self._read_at > self._stale_seconds_max:
+            return _away("the signing keys are too old: the identity provider has not told them for too long")
+        return None
 
     def when_changed(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each change of the keys: what was verified by a withdrawn key must go."""
@@ -183,13 +243,30 @@ class KeySet:
 
     async def refresh(self) -> None:
         """Read the keys now. Raises PlatformError, and leaves the keys as they are."""
-        keys = parse(await self._load())
+        began_at = self._clock()
+        try:
+            keys = parse(await self._load())
+        except PlatformError as error:
+            self._is_failing = True
+            self._tell(error)
+            raise
+        # The age counts from before the question: what the provider has changed since is in the next answer.
+        self._read_at, self._is_failing = began_at, False
         changed = _materials(keys) != _materials(self._keys)
-        self._keys = keys
+        self._keys, self._thumbprints = keys, frozenset(key.thumbprint for key in keys.values())
+        self._tell(None if keys else _unusable("the identity provider has no usable key: nobody can sign in"))
         if changed:
             LOG.info("signing keys changed", extra={"keys": len(keys)})
             for listener in self._listeners:
                 listener()
+
+    def _tell(self, error: PlatformError | None) -> None:
+        if self._health is None:
+            return
+        if error is None:
+            self._health.restore("identity-provider")
+        else:
+            self._health.degrade("identity-provider", error)
 
     async def start(self) -> None:
         """Read the keys once and begin to refresh them. Raises INVALID_SETTING where the file is not usable."""
@@ -199,6 +276,8 @@ class KeySet:
             if self._must_start:
                 raise
             LOG.warning("signing keys not there yet", extra={"code": error.code.code})
+        if self._must_start and not self._keys:
+            raise _unusable("the key set has no usable key")
         self._task = asyncio.create_task(self._keep_fresh(), name="signing-keys")
 
     async def stop(self) -> None:
@@ -207,11 +286,11 @@ class KeySet:
             await end(self._task)
 
     async def check(self) -> PlatformError | None:
-        """UNAVAILABLE until there are keys."""
-        return None if self._keys else PlatformError(errors.UNAVAILABLE, "there are no signing keys yet")
+        """IDENTITY_PROVIDER_UNAVAILABLE while nobody's sign-in can be judged."""
+        return self._staleness()
 
     async def _keep_fresh(self) -> None:
-        pause = self._refresh_seconds if self._keys else RETRY_SECONDS
+        pause = RETRY_SECONDS if self._is_failing else self._refresh_seconds
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -226,6 +305,10 @@ class KeySet:
             except Exception as error:  # noqa: BLE001  # whatever it was, keys that are withdrawn must go one day
                 LOG.error("signing keys could not be refreshed", extra={"cause": describe(error)})
                 pause = RETRY_SECONDS
+
+
+def _away(message: str) -> PlatformError:
+    return PlatformError(errors.IDENTITY_PROVIDER_UNAVAILABLE, message)
 
 
 def _materials(keys: Mapping[str, SigningKey]) -> dict[str, bytes]:

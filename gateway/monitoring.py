@@ -2,14 +2,16 @@
 
 Promise: a snapshot first, at one instant of the read models, then every fact after it in order, none twice and none
 left out, also for a slow reader, who reads them from the store later; progress is the latest only. After a drop a
-reader resumes by (epoch, sequence). A socket is closed when the token that opened it ends.
+reader resumes by (epoch, sequence). A socket is closed when the token that opened it ends or the key that signed the
+token is withdrawn, and when nothing is subscribed to for a minute. One person may have a quarter of the organisation's
+sockets, so that nobody takes them all.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -49,10 +51,14 @@ LOG = logging.getLogger(__name__)
 READ_AT_ONCE = 500
 SEND_SECONDS_MAX = 30.0
 """How long a reader may take for one message before the socket is closed."""
+UNUSED_SECONDS_MAX = 60.0
+"""How long a socket may be open without a subscription."""
+FULL_RETRY_SECONDS = 30
 SHOWN_MAX = 200
 
 TOKEN_ENDED = 4401
 TOO_SLOW = 4408
+UNUSED = 4409
 TRY_AGAIN = 1013
 
 _DECODER = msgspec.json.Decoder(Subscribe)
@@ -91,11 +97,28 @@ class Monitor:
         feed.listen(self._hear_facts)
 
     def refuse_if_full(self, principal: Principal) -> None:
-        """Raises TOO_MANY_REQUESTS where an organisation has as many sockets as it may."""
-        if len(self._readers.get(principal.organisation, ())) >= self._sockets_max:
-            raise PlatformError(
-                errors.TOO_MANY_REQUESTS, "the organisation has too many open sockets", limit=self._sockets_max
-            )
+        """Raises TOO_MANY_REQUESTS where an organisation, or the person, has as many sockets as it may."""
+        readers = self._readers.get(principal.organisation, ())
+        own = sum(reader.principal.actor == principal.actor for reader in readers)
+        for who, count, limit in (
+            ("the organisation has", len(readers), self._sockets_max),
+            ("you have", own, -(-self._sockets_max // 4)),
+        ):
+            if count >= limit:
+                raise PlatformError(
+                    errors.TOO_MANY_REQUESTS,
+                    f"{who} too many open sockets",
+                    hint="Close a socket that is no longer needed, then try again.",
+                    limit=limit,
+                    retry_after_seconds=FULL_RETRY_SECONDS,
+                )
+
+    def end_withdrawn(self, is_valid: Callable[[str], bool]) -> None:
+        """Close the sockets of people whose token's key is no longer valid, by its thumbprint."""
+        for readers in self._readers.values():
+            for reader in readers:
+                if not is_valid(reader.principal.signed_by):
+                    reader.withdrawn.set()
 
     def __len__(self) -> int:
         return sum(len(readers) for readers in self._readers.values())
@@ -129,13 +152,14 @@ class Reader:
     def __init__(self, monitor: Monitor, socket: WebSocket[Any, Any, Any], principal: Principal) -> None:
         self._monitor = monitor
         self._socket = socket
-        self._principal = principal
+        self.principal = principal
         self._subscription: Subscribe | None = None
         self._asked: Subscribe | None = None
         self._stand = Resume("", 0)
         self._configurations: dict[str, str] = {}
         self._progress: dict[str, Progress] = {}
         self.wake = asyncio.Event()
+        self.withdrawn = asyncio.Event()
 
     def offer(self, progress: Progress) -> None:
         """Progress to be told; what the reader has not taken yet is replaced."""
@@ -144,32 +168,43 @@ class Reader:
             self.wake.set()
 
     async def serve(self) -> None:
-        """Listen and tell, until the client is gone, the token ends or the reader is too slow."""
-        left = self._principal.expires_at - self._monitor.clock.now().timestamp()
+        """Listen and tell, until the client is gone, has no right or no use for it any more, or reads too slowly."""
+        left = max(0.0, self.principal.expires_at - self._monitor.clock.now().timestamp())
         listening = asyncio.create_task(self._listen())
         telling = asyncio.create_task(self._tell())
+        withdrawn = asyncio.create_task(self.withdrawn.wait())
+        tasks = {listening, telling, withdrawn}
         closing: tuple[int, str] | None = None
         try:
-            done, _ = await asyncio.wait(
-                {listening, telling}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED
-            )
-            if not done:
-                closing = (TOKEN_ENDED, "the token has expired")
+            first = min(left, UNUSED_SECONDS_MAX)
+            done, _ = await asyncio.wait(tasks, timeout=first, return_when=asyncio.FIRST_COMPLETED)
+            if not done and first < left and not self._is_subscribed:
+                closing = (UNUSED, "nothing was subscribed to")
+            elif not done:
+                done, _ = await asyncio.wait(tasks, timeout=left - first, return_when=asyncio.FIRST_COMPLETED)
+            if withdrawn in done:
+                closing = (TOKEN_ENDED, "the key of the token was withdrawn")
             elif telling in done:
                 telling.result()
+            elif not done and closing is None:
+                closing = (TOKEN_ENDED, "the token has expired")
         except TimeoutError:
             closing = (TOO_SLOW, "the reader is too slow")
         except PlatformError as error:
             LOG.warning("socket closed", extra={"cause": describe(error)})
             closing = (TRY_AGAIN, error.code.code)
         finally:
-            for task in (listening, telling):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(listening, telling, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         if closing is not None:
             with contextlib.suppress(WebSocketDisconnect, TimeoutError, OSError):
                 async with asyncio.timeout(1.0):
                     await self._socket.close(*closing)
+
+    @property
+    def _is_subscribed(self) -> bool:
+        return self._subscription is not None or self._asked is not None
 
     async def _listen(self) -> None:
         with contextlib.suppress(WebSocketDisconnect):
@@ -177,7 +212,7 @@ class Reader:
                 text = await self._socket.receive_data(mode="text")
                 try:
                     # A subscription costs what a request costs.
-                    refuse_above(self._monitor.people.take((self._principal.organisation, self._principal.actor)))
+                    refuse_above(self._monitor.people.take((self.principal.organisation, self.principal.actor)))
                     self._asked = _understood(text)
                     self.wake.set()
                 except PlatformError as error:
@@ -217,9 +252,9 @@ class Reader:
     async def _send_snapshot(self, subscription: Subscribe) -> None:
         with translated():
             async with self._monitor.pool.connection() as database:
-                self._stand, executions = await _snapshot(database, self._principal.organisation, subscription)
+                self._stand, executions = await _snapshot(database, self.principal.organisation, subscription)
         self._progress.clear()
-        known = (self._monitor.progress.of(self._principal.organisation, run.id) for run in executions)
+        known = (self._monitor.progress.of(self.principal.organisation, run.id) for run in executions)
         for run in executions:
             self._configurations[run.id] = run.configuration_id
         await self._send(
@@ -259,7 +294,7 @@ class Reader:
     async def _new_facts(self) -> tuple[list[Fact], int] | None:
         """The facts that follow, and the number up to which they are all; None where the reader cannot go on."""
         feed, stand = self._monitor.feed, self._stand
-        remembered = feed.since(self._principal.organisation, stand.epoch, stand.sequence)
+        remembered = feed.since(self.principal.organisation, stand.epoch, stand.sequence)
         if remembered is not None:
             return remembered, feed.sequence
         with translated():
@@ -270,7 +305,7 @@ class Reader:
                 oldest = await facts.after(database, 0, 1)
                 if oldest and oldest[0].sequence > stand.sequence + 1:
                     return None
-                following = await facts.after(database, stand.sequence, READ_AT_ONCE, self._principal.organisation)
+                following = await facts.after(database, stand.sequence, READ_AT_ONCE, self.principal.organisation)
         return following, now.sequence
 
     async def _tell_progress(self, subscription: Subscribe) -> None:

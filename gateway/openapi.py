@@ -42,7 +42,17 @@ _INFO = {
     ),
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
 }
-_ALWAYS = (errors.UNAUTHENTICATED, errors.FORBIDDEN, errors.TOO_MANY_REQUESTS, errors.INTERNAL, errors.UNAVAILABLE)
+_ALWAYS = (
+    errors.UNAUTHENTICATED,
+    errors.FORBIDDEN,
+    errors.REQUEST_TIMED_OUT,
+    errors.PATH_TOO_LONG,
+    errors.TOO_MANY_REQUESTS,
+    errors.HEAD_TOO_LARGE,
+    errors.INTERNAL,
+    errors.UNAVAILABLE,
+    errors.IDENTITY_PROVIDER_UNAVAILABLE,
+)
 _OF_BODIES = (
     errors.MALFORMED_BODY,
     errors.BODY_TOO_LARGE,

@@ -29,7 +29,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated person. Nothing in here is a secret; the token itself is kept nowhere.
 
     `actor`: `user:<subject>`. `assurance`: `aal1` or `aal2`. `factors`: the methods of the sign-in.
-    `expires_at`: the token's end, Unix seconds.
+    `expires_at`: the token's end, Unix seconds. `signed_by`: the thumbprint of the key that signed it.
     """
 
     actor: str
@@ -39,6 +39,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     factors: tuple[str, ...] = ()
     token_id: str | None = None
     expires_at: float
+    signed_by: str = ""
 
     def may(self, allowed: frozenset[Role]) -> bool:
         """Whether one of the person's roles is among those that are allowed."""

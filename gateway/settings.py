@@ -20,6 +20,13 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     ] = None
     jwks_url: Annotated[str | None, Meta(description="URL of the identity provider's JWKS document")] = None
     jwks_refresh_seconds: Annotated[float, Meta(description="How often the keys are read again", gt=0)] = 600.0
+    jwks_stale_seconds_max: Annotated[
+        float,
+        Meta(
+            description="How long the last keys are believed while no new ones can be read; after that nobody signs in",
+            gt=0,
+        ),
+    ] = 7200.0
     jwt_issuer: Annotated[str, Meta(description="The `iss` that a token must have")]
     jwt_audience: Annotated[str, Meta(description="The `aud` that a token must have")] = "authenticated"
     jwt_organisation_claim: Annotated[

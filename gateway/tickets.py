@@ -1,10 +1,13 @@
 """Single-use tickets for the WebSocket: browsers cannot send an Authorization header there.
 
 Promise: a ticket lets its holder in once, within half a minute, as the person whom it was given to and for no longer
-than that person's token lasts. Only its hash is stored, in Postgres, so that any gateway takes it.
+than that person's token lasts. Only its hash is stored, in Postgres, so that any gateway takes it. Who makes tickets up
+takes two connections to Postgres at most, and makes nobody wait but those who come with a ticket at that moment.
 """
 
+import asyncio
 import hashlib
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +21,9 @@ from gateway.principal import Principal
 from gateway.resources import Ticket
 
 LIFETIME = timedelta(seconds=30)
+TAKEN_AT_ONCE = 2
+_BYTES = 32
+_TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _GIVE = "INSERT INTO monitoring_tickets (digest, principal, expires_at) VALUES (%s, %s, %s)"
 _TAKE = "DELETE FROM monitoring_tickets WHERE digest = %s RETURNING principal, expires_at"
@@ -30,10 +36,11 @@ class Tickets:
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
+        self._taking = asyncio.Semaphore(TAKEN_AT_ONCE)
 
     async def give(self, principal: Principal) -> Ticket:
         """A new ticket for a person."""
-        ticket = secrets.token_urlsafe(32)
+        ticket = secrets.token_urlsafe(_BYTES)
         expires_at = min(self._clock.now() + LIFETIME, datetime.fromtimestamp(principal.expires_at, UTC))
         with translated():
             async with self._pool.connection() as connection:
@@ -42,8 +49,10 @@ class Tickets:
 
     async def take(self, ticket: str) -> Principal:
         """The person whom a ticket was given to. Raises UNAUTHENTICATED where it was used, is too old or unknown."""
+        if not _TICKET.fullmatch(ticket):
+            raise refused("the ticket is not valid any longer")
         with translated():
-            async with self._pool.connection() as connection:
+            async with self._taking, self._pool.connection() as connection:
                 row = await (await connection.execute(_TAKE, (_digest(ticket),))).fetchone()
         if row is None or row[1] <= self._clock.now():
             raise refused("the ticket is not valid any longer")
@@ -57,4 +66,4 @@ class Tickets:
 
 
 def _digest(ticket: str) -> bytes:
-    return hashlib.sha256(ticket.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(ticket.encode()).digest()

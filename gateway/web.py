@@ -7,6 +7,7 @@ is counted by route, never by path.
 
 import re
 import time
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
 import msgspec
@@ -159,5 +160,18 @@ def _traceparent(scope: Scope) -> str | None:
 
 
 def client_address(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    """Where a request comes from, for rate limits alone."""
-    return connection.client.host if connection.client else "unknown"
+    """Where a request comes from, for rate limits alone: of IPv6 the network, since one client has all of it."""
+    return network_of(connection.client.host) if connection.client else "unknown"
+
+
+def network_of(host: str) -> str:
+    """An IPv4 address as it is, the /64 network of an IPv6 address."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address, 64), strict=False))

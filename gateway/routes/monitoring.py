@@ -10,7 +10,7 @@ from litestar.status_codes import HTTP_201_CREATED
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth import bearer_of
-from gateway.guards import OPEN, ROLES, requires
+from gateway.guards import OPEN, ROLES, counting_failures, requires
 from gateway.parts import Gateway, parts_of, principal_of
 from gateway.principal import READERS, Principal
 from gateway.problems import MEDIA_TYPE, problem_of
@@ -48,25 +48,19 @@ async def monitor(socket: WebSocket[Any, Any, Any], ticket: TicketText = None) -
 
 
 async def _let_in(gateway: Gateway, socket: WebSocket[Any, Any, Any], ticket: str | None) -> Principal:
-    address = client_address(socket)
-    try:
-        origin = socket.headers.get("origin")
-        if origin is not None and origin not in gateway.allowed_origins:
-            raise PlatformError(
-                errors.FORBIDDEN,
-                "the page's origin is not allowed",
-                field="Origin",
-                hint="Ask an operator to add the origin to WEDSYNC_ALLOWED_ORIGINS.",
-            )
+    origin = socket.headers.get("origin")
+    if origin is not None and origin not in gateway.allowed_origins:
+        raise PlatformError(
+            errors.FORBIDDEN,
+            "the page's origin is not allowed",
+            field="Origin",
+            hint="Ask an operator to add the origin to WEDSYNC_ALLOWED_ORIGINS.",
+        )
+    with counting_failures(gateway.strangers, client_address(socket)):
         if ticket is not None:
-            # Each ticket that is made up costs a look into the database.
-            refuse_above(gateway.strangers.wait_seconds(address))
-            principal = await gateway.tickets.take(ticket)
+            principal = gateway.verifier.confirm(await gateway.tickets.take(ticket))
         else:
             principal = gateway.verifier.verify(bearer_of(socket.headers.get("authorization")))
-    except PlatformError:
-        refuse_above(gateway.strangers.take(address))
-        raise
     refuse_above(gateway.people.take((principal.organisation, principal.actor)))
     if not principal.may(READERS):
         await gateway.denials.note(principal, errors.FORBIDDEN.code, "/api/backup/monitoring", "WEBSOCKET")

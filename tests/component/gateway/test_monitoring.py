@@ -17,6 +17,7 @@ from chassis.ids import new_id
 from contracts.executor_events import BackupPreparing
 from contracts.progress import Progress
 from contracts.subjects import progress_subject
+from gateway.jwks import KeySet
 from gateway.rebuild import rebuild
 from tests.support.eventually import eventually
 from tests.support.gateway import ORGANISATION, RunningGateway, running_gateway
@@ -266,6 +267,79 @@ async def test_socket_is_closed_when_the_token_ends(gateway: RunningGateway) -> 
             await asyncio.wait_for(socket.recv(), 15)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4401
+
+
+async def test_socket_is_closed_when_the_key_of_its_token_is_withdrawn(gateway: RunningGateway) -> None:
+    """Whoever a withdrawn key let in is let out: open sockets and tickets are judged again."""
+    async with gateway.http("viewer") as http:
+        ticket = (await http.post("/api/backup/monitoring/ticket")).json()["ticket"]
+    keys = next(part for part in gateway.process.parts if part.name == "signing-keys")
+    assert isinstance(keys, KeySet)
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True)
+        await _hear(socket)
+        assert gateway.settings.jwks_file is not None
+        gateway.settings.jwks_file.write_text('{"keys": []}')
+        await keys.refresh()
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(socket.recv(), 15)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4401
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(f"{gateway.socket_url}?ticket={ticket}"):
+            pass
+    assert refused.value.response.status_code == 401
+
+
+async def test_socket_without_subscription_is_closed(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who opens a socket and asks for nothing does not keep it; who has asked does."""
+    monkeypatch.setattr("gateway.monitoring.UNUSED_SECONDS_MAX", 0.5)
+    async with _socket(gateway) as socket, _socket(gateway) as used:
+        await _say(used, all=True)
+        await _hear(used)
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(socket.recv(), 15)
+        await gateway.facts.accepted()
+        assert (await _hear(used))["type"] == "fact"
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4409
+
+
+async def test_one_person_does_not_take_all_sockets(
+    tmp_path: Path, postgres: PostgresServer, own_nats: NatsServer
+) -> None:
+    """A person has a quarter of the organisation's sockets at most; a colleague still gets one."""
+    async with (
+        running_gateway(tmp_path, postgres, own_nats, sockets_per_organisation=4) as gateway,
+        _socket(gateway) as socket,
+    ):
+        await _say(socket, all=True)
+        await _hear(socket)
+        with pytest.raises(InvalidStatus) as full:
+            async with _socket(gateway):
+                pass
+        assert full.value.response.status_code == 429
+        async with _socket(gateway, subject="colleague") as other:
+            await _say(other, all=True)
+            assert (await _hear(other))["type"] == "snapshot"
+
+
+async def test_failed_sign_ins_lock_out_no_valid_ticket_or_token(gateway: RunningGateway) -> None:
+    """Each ticket and each token is judged by itself, whatever was sent from the same address before."""
+    async with gateway.http("viewer") as http, gateway.stranger() as stranger:
+        ticket = (await http.post("/api/backup/monitoring/ticket")).json()["ticket"]
+        for _ in range(60):
+            answer = await stranger.get("/api/backup/status", headers={"Authorization": "Bearer x"})
+    assert answer.status_code == 429
+    for guessed in ("x" * 43, "guessed"):
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(f"{gateway.socket_url}?ticket={guessed}"):
+                pass
+        assert refused.value.response.status_code == 429
+    async with connect(f"{gateway.socket_url}?ticket={ticket}") as by_ticket, _socket(gateway) as by_token:
+        for socket in (by_ticket, by_token):
+            await _say(socket, all=True)
+            assert (await _hear(socket))["type"] == "snapshot"
 
 
 async def test_strangers_are_refused_before_the_socket_opens(gateway: RunningGateway) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis.health import DEGRADED, NOT_READY, READY, Health
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway import jwks
@@ -164,6 +166,7 @@ async def test_paths_of_claims_are_settings(keys: KeySet) -> None:
 def test_no_text_is_a_token(text: str) -> None:
     """Whatever is sent in a token's place is refused, and nothing else happens."""
     keys = KeySet(file=Path("/nowhere"))
+    keys._read_at = time.monotonic()
     with pytest.raises(PlatformError) as refused:
         TokenVerifier(keys, RULES, _Clock()).verify(text)
     assert refused.value.code is errors.UNAUTHENTICATED
@@ -196,14 +199,25 @@ def test_unusable_keys_are_left_out() -> None:
     assert set(jwks.parse(document)) == {"good"}
 
 
-@pytest.mark.parametrize(
-    "document",
-    [b"", b"{}", b"[]", b'{"keys": []}', b'{"keys": [{"kty": "EC", "crv": "P-256", "kid": "x"}]}', b"[" * 100_000],
-)
-def test_document_without_usable_keys_is_an_error(document: bytes) -> None:
-    """A gateway that could believe nobody does not start."""
+WITHOUT_KEYS = (b'{"keys": []}', b'{"keys": [{"kty": "EC", "crv": "P-256", "kid": "x"}]}')
+NO_KEY_SETS = (b"", b"{}", b"[]", b'{"keys": {}}', b'{"keys": [7]}', b"[" * 100_000)
+
+
+@pytest.mark.parametrize("document", NO_KEY_SETS)
+def test_document_that_is_no_key_set_is_an_error(document: bytes) -> None:
+    """What cannot be read says nothing about the keys."""
     with pytest.raises(PlatformError) as unusable:
         jwks.parse(document)
+    assert unusable.value.code is errors.INVALID_SETTING
+
+
+@pytest.mark.parametrize("document", WITHOUT_KEYS)
+async def test_file_without_usable_keys_stops_the_start(document: bytes, tmp_path: Path) -> None:
+    """A gateway that could believe nobody does not start."""
+    file = tmp_path / "jwks.json"
+    file.write_bytes(document)
+    with pytest.raises(PlatformError) as unusable:
+        await KeySet(file=file).start()
     assert unusable.value.code is errors.INVALID_SETTING
 
 
@@ -236,11 +250,13 @@ class _Provider:
     def __init__(self) -> None:
         self.answer: tuple[int, bytes] = (200, _document(_jwk(EC_KEY, "ec")))
         self.asked = 0
+        self.pause_seconds = 0.0
         provider = self
 
         class _Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 provider.asked += 1
+                time.sleep(provider.pause_seconds)
                 status, body = provider.answer
                 self.send_response(status)
                 self.end_headers()
@@ -301,6 +317,90 @@ async def test_unknown_key_id_asks_for_new_keys_in_the_background(provider: _Pro
         assert provider.asked <= asked + 1
     finally:
         await keys.stop()
+
+
+@pytest.mark.parametrize("document", WITHOUT_KEYS)
+async def test_provider_that_withdraws_all_keys_signs_nobody_in(provider: _Provider, document: bytes) -> None:
+    """A well-formed answer is the truth, also an empty one: remembered tokens go, and readiness says it."""
+    health = Health("gateway")
+    keys = KeySet(url=provider.url, health=health)
+    health.add(keys.name, keys.check)
+    await keys.refresh()
+    verifier, token = TokenVerifier(keys, RULES, _Clock()), _token()
+    thumbprint = verifier.verify(token).signed_by
+    assert keys.has(thumbprint)
+    provider.answer = (200, document)
+    await keys.refresh()
+    assert not keys.has(thumbprint)
+    with pytest.raises(PlatformError) as refused:
+        verifier.verify(token)
+    assert refused.value.code is errors.UNAUTHENTICATED
+    report = await health.report()
+    assert report.status == DEGRADED
+    assert "no usable key" in str(report.checks)
+    provider.answer = (200, _document(_jwk(EC_KEY, "ec")))
+    await keys.refresh()
+    assert verifier.verify(token).actor == "user:someone"
+    assert (await health.report()).status == READY
+
+
+@pytest.mark.parametrize("answer", [(500, b""), (404, b'{"keys": []}'), *((200, body) for body in NO_KEY_SETS)])
+async def test_keys_of_a_silent_provider_are_believed_for_a_bounded_time(
+    provider: _Provider, answer: tuple[int, bytes]
+) -> None:
+    """A provider that cannot be asked is no provider that has withdrawn: its keys go on, and end."""
+    now = [1000.0]
+    health = Health("gateway")
+    keys = KeySet(url=provider.url, refresh_seconds=10, stale_seconds_max=60, health=health, clock=lambda: now[0])
+    health.add(keys.name, keys.check)
+    verifier, token = TokenVerifier(keys, RULES, _Clock()), _token()
+    with pytest.raises(PlatformError) as unknown:
+        verifier.verify(token)
+    assert unknown.value.code is errors.IDENTITY_PROVIDER_UNAVAILABLE
+    await keys.refresh()
+    provider.answer = answer
+    with pytest.raises(PlatformError):
+        await keys.refresh()
+    now[0] += 60
+    assert verifier.verify(token).actor == "user:someone"
+    assert (await health.report()).status == DEGRADED
+    with pytest.raises(PlatformError) as unknown:
+        verifier.verify(_token(key_id="rotated-meanwhile"))
+    assert unknown.value.code is errors.IDENTITY_PROVIDER_UNAVAILABLE
+    now[0] += 1
+    with pytest.raises(PlatformError) as unknown:
+        verifier.verify(token)
+    assert unknown.value.code is errors.IDENTITY_PROVIDER_UNAVAILABLE
+    assert (await health.report()).status == NOT_READY
+
+
+async def test_proxy_of_the_environment_does_not_carry_loopback(
+    provider: _Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on this machine is asked directly: a proxy could put keys of its own in their place."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    keys = KeySet(url=provider.url)
+    await keys.refresh()
+    assert keys.find("ec") is not None
+
+
+async def test_endless_answer_is_given_up(provider: _Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that never comes to an end cannot keep a withdrawn key in force."""
+    monkeypatch.setattr(jwks, "FETCH_SECONDS_MAX", 0.05)
+    provider.pause_seconds = 0.5
+    with pytest.raises(PlatformError) as away:
+        await KeySet(url=provider.url).refresh()
+    assert away.value.code is errors.UNAVAILABLE
+
+
+def test_keys_that_end_before_they_are_read_again_are_refused() -> None:
+    """Two settings that contradict each other are told at the start, by name."""
+    with pytest.raises(PlatformError) as refused:
+        KeySet(url="https://idp.test/jwks", refresh_seconds=600, stale_seconds_max=600)
+    assert refused.value.field == "WEDSYNC_JWKS_STALE_SECONDS_MAX"
 
 
 async def test_provider_that_fails_leaves_the_keys_as_they_were(provider: _Provider) -> None:
