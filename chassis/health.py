@@ -55,14 +55,17 @@ class Health:
     def __init__(self, service: str, *, check_seconds: float = 5.0) -> None:
         self.service = service
         self.check_seconds = check_seconds
-        self._checks: dict[str, Check] = {}
+        self._checks: dict[str, tuple[Check, str]] = {}
         self._degraded: dict[str, PlatformError] = {}
 
-    def add(self, name: str, check: Check) -> None:
-        """Take a check into the readiness report. A check that takes longer than `check_seconds` counts as failed."""
+    def add(self, name: str, check: Check, *, worst: str = NOT_READY) -> None:
+        """Take a check into the readiness report. A check that takes longer than `check_seconds` counts as failed.
+
+        `worst`: DEGRADED for what somebody should look at while the process can do its work.
+        """
         if name in self._checks:
             raise ValueError(f"there is a check named {name} already")
-        self._checks[name] = check
+        self._checks[name] = (check, worst)
 
     def degrade(self, name: str, error: PlatformError) -> None:
         """Note something that went wrong although the process goes on; `/health/ready` shows it until `restore`."""
@@ -74,12 +77,12 @@ class Health:
 
     async def report(self) -> Report:
         """Run all checks at the same time and say what they found."""
-        findings = list(await asyncio.gather(*(self._find(name, check) for name, check in self._checks.items())))
+        findings = list(await asyncio.gather(*(self._find(name, *each) for name, each in self._checks.items())))
         findings += [_finding(name, DEGRADED, error) for name, error in self._degraded.items()]
         status = max((finding.status for finding in findings), key=_WORSE.__getitem__, default=READY)
         return Report(service=self.service, status=status, checks=tuple(findings))
 
-    async def _find(self, name: str, check: Check) -> Finding:
+    async def _find(self, name: str, check: Check, worst: str) -> Finding:
         try:
             async with asyncio.timeout(self.check_seconds):
                 found = await check()
@@ -93,7 +96,7 @@ class Health:
             return Finding(name=name, status=READY)
         if isinstance(found, str):
             found = PlatformError(errors.UNAVAILABLE, found)
-        return _finding(name, NOT_READY, found)
+        return _finding(name, worst, found)
 
 
 def _finding(name: str, status: str, error: PlatformError) -> Finding:

@@ -4,14 +4,17 @@ Keys are files of 32 random bytes, mode 0600, in a folder that lives apart from 
 backup of it. Destroying a key erases what was sealed with it from history everywhere:
 
     <keys folder>/SEALING-KEYS                                        marks a folder that was prepared
+    <keys folder>/MADE                                                a line for each key that was ever made
     <keys folder>/organisations/<id>/organisation/<generation>.key    fields of the organisation
     <keys folder>/organisations/<id>/digest/<generation>.key          keyed digests
     <keys folder>/organisations/<id>/subjects/<id>/<generation>.key   fields of one data subject
 
 A key is written to a scratch file, synced and then linked to its name, so that a key is there whole or not at
 all, on disk before anything is sealed with it, and two processes agree on one. `<generation>.destroyed` stays
-where a key was: a destroyed key is told apart from a lost one, and a generation is never used twice. What the
-storage keeps of an unlinked file (snapshots, backups of the folder) is beyond this module: see docs/adr/0006.
+where a key was: a destroyed key is told apart from a lost one, and a generation is never used twice. Nor is a key
+that `MADE` names made a second time: a new one would open nothing of what was sealed. That the whole folder was
+lost, `SEALING-KEYS` shows; that an older copy of it was put back, only what was sealed meanwhile can (`has_keys`).
+What the storage keeps of an unlinked file (snapshots, backups of the folder) is beyond this module: see docs/adr/0006.
 """
 
 import contextlib
@@ -32,6 +35,7 @@ from contracts.sealed import Sealed
 KEY_BYTES = 32
 NONCE_BYTES = 12
 _MARK = "SEALING-KEYS"
+_MADE = "MADE"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -57,10 +61,33 @@ class Sealer:
     Raises KEYS_UNUSABLE where the folder was not prepared, cannot be read, or lacks a key that was not destroyed.
     """
 
-    def __init__(self, keys_dir: Path) -> None:
+    def __init__(self, keys_dir: Path, *, may_make: bool = True) -> None:
+        """`may_make`: make an organisation's first key where there is none; else KEYS_UNUSABLE is raised."""
         self._folder = keys_dir
+        self._may_make = may_make
         self._cache: dict[Path, tuple[tuple[int, int], bytes]] = {}
-        self._check_prepared()
+        self._made: dict[str, int] = {}
+        self.check_folder()
+
+    def missing(self) -> list[str]:
+        """The files, below the keys folder, of keys that were made and neither are there nor were destroyed.
+
+        Raises KEYS_UNUSABLE where the folder is gone.
+        """
+        self.check_folder()
+        names = [
+            f"{lineage}/{number}" for lineage, newest in self._read_made().items() for number in range(1, newest + 1)
+        ]
+        return [
+            f"{name}.key"
+            for name in names
+            if not (self._folder / f"{name}.key").exists() and not (self._folder / f"{name}.destroyed").exists()
+        ]
+
+    def has_keys(self, organisation: str) -> tuple[bool, bool]:
+        """Whether an organisation's own key, and the one of its digests, are there or were destroyed."""
+        folder = self._organisation_folder(organisation)
+        return bool(self._newest(folder / "organisation")), bool(self._newest(folder / "digest"))
 
     def seal(self, organisation: str, field: str, text: str, *, subject: str | None = None) -> Sealed:
         """Encrypt a text for one field, such as `configuration.name`; the same field name opens it again.
@@ -112,7 +139,8 @@ class Sealer:
             _sync_folder(path.parent)
             self._cache.pop(path, None)
 
-    def _check_prepared(self) -> None:
+    def check_folder(self) -> None:
+        """Raise KEYS_UNUSABLE where the folder is gone, or was never prepared."""
         if not (self._folder / _MARK).is_file():
             raise PlatformError(
                 KEYS_UNUSABLE,
@@ -133,12 +161,57 @@ class Sealer:
         for _ in range(8):
             generation = self._newest(lineage)
             if generation and not (lineage / f"{generation}.destroyed").exists():
+                self._note_made(lineage, generation)
                 return generation, self._read(lineage, generation)
-            self._check_prepared()
+            self.check_folder()
+            self._check_never_made(lineage, generation)
             _make_folders(lineage, self._folder)
             with contextlib.suppress(FileExistsError):
                 _write_new(lineage / f"{generation + 1}.key", secrets.token_bytes(KEY_BYTES))
         raise PlatformError(KEYS_UNUSABLE, "a sealing key is destroyed as fast as it is made")
+
+    def _check_never_made(self, lineage: Path, generation: int) -> None:
+        """Raise KEYS_UNUSABLE where a key that follows this generation was made before, or must not be made here."""
+        is_known = self._read_made().get(self._name_in_folder(lineage), 0) > generation
+        # A key has its name before its line: one that another process has just made is there by now.
+        if self._newest(lineage) > generation or (self._may_make and not is_known):
+            return
+        raise PlatformError(
+            KEYS_UNUSABLE,
+            "a sealing key is missing, and is not made anew beside what it sealed",
+            file=f"{self._name_in_folder(lineage)}/{generation + 1}.key",
+        )
+
+    def _note_made(self, lineage: Path, generation: int) -> None:
+        """Have a line for a key, before anything is sealed with it."""
+        name = self._name_in_folder(lineage)
+        if self._made.get(name, 0) >= generation:
+            return
+        self._made = self._read_made()
+        if self._made.get(name, 0) < generation:
+            try:
+                _append(self._folder / _MADE, f"{name} {generation}\n".encode())
+            except OSError as error:
+                raise _unreadable(error) from error
+            self._made[name] = generation
+
+    def _read_made(self) -> dict[str, int]:
+        """The newest generation that was made, by the folder of its key."""
+        try:
+            lines = (self._folder / _MADE).read_text().splitlines()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise _unreadable(error) from error
+        made: dict[str, int] = {}
+        for name, _, generation in (line.partition(" ") for line in lines):
+            # A line that a crash has cut short is no key's: the next use of the key writes it again.
+            if generation.isdecimal():
+                made[name] = max(made.get(name, 0), int(generation))
+        return made
+
+    def _name_in_folder(self, lineage: Path) -> str:
+        return str(lineage.relative_to(self._folder))
 
     @staticmethod
     def _newest(lineage: Path) -> int:
@@ -162,13 +235,20 @@ class Sealer:
                 return cached[1]
             if stat.st_mode & 0o077:
                 raise PlatformError(
-                    KEYS_UNUSABLE, "a sealing key can be read by others", hint="Give the key files the mode 0600 again."
+                    KEYS_UNUSABLE,
+                    "a sealing key can be read by others",
+                    hint="Give the key files the mode 0600 again.",
+                    file=self._name_in_folder(path),
                 )
             key = path.read_bytes()
         except OSError as error:
-            raise _unreadable(error) from error
+            raise _unreadable(error, file=self._name_in_folder(path)) from error
         if len(key) != KEY_BYTES:
-            raise PlatformError(KEYS_UNUSABLE, f"a sealing key has {len(key)} bytes instead of {KEY_BYTES}")
+            raise PlatformError(
+                KEYS_UNUSABLE,
+                f"a sealing key has {len(key)} bytes instead of {KEY_BYTES}",
+                file=self._name_in_folder(path),
+            )
         self._cache[path] = ((stat.st_ino, stat.st_mtime_ns), key)
         return key
 
@@ -202,8 +282,11 @@ def _checked(identifier: str, field: str) -> str:
     return identifier
 
 
-def _unreadable(error: OSError) -> PlatformError:
-    return PlatformError(KEYS_UNUSABLE, f"a sealing key cannot be read: {type(error).__name__}", errno=error.errno)
+def _unreadable(error: OSError, *, file: str = _MADE) -> PlatformError:
+    if isinstance(error, FileNotFoundError):
+        return PlatformError(KEYS_UNUSABLE, "the key of a sealed field is missing", file=file)
+    reason = os.strerror(error.errno).lower() if error.errno else type(error).__name__
+    return PlatformError(KEYS_UNUSABLE, f"the sealing keys cannot be read: {reason}", errno=error.errno, file=file)
 
 
 def _make_folders(folder: Path, top: Path) -> None:
@@ -227,6 +310,20 @@ def _write_new(path: Path, content: bytes) -> None:
         os.link(scratch, path)
     finally:
         scratch.unlink()
+    _sync_folder(path.parent)
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line at the end of a file, on disk; lines of several processes do not mix."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        # Behind a line that a crash has cut short begins a new one.
+        is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, b"\n" + line if is_cut else line)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     _sync_folder(path.parent)
 
 

@@ -30,8 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--begin-anew",
         action="append",
         default=[],
-        choices=("data/postgres", "data/nats/jetstream"),
-        help="this data is gone for good: make it anew, empty; may be repeated (docs/operations.md, section 6)",
+        choices=("data/postgres", "data/nats/jetstream", "keys/identity.pem"),
+        help="this is gone for good: make it anew, empty; may be repeated (docs/operations.md, section 6)",
     )
 
 

@@ -13,6 +13,7 @@ from chassis.connection import Connection
 from chassis.eventstore import EventStore
 from chassis.health import Health, HealthServer
 from chassis.ids import TimeOrderedIds
+from chassis.key_checks import add_key_checks
 from chassis.locations import Locations
 from chassis.logging import describe
 from chassis.outbox import Relay
@@ -78,6 +79,7 @@ def assemble(settings: GatewaySettings) -> Process:
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
     sealer, locations = Sealer(settings.keys_dir), Locations(settings.locations_file)
+    add_key_checks(health, sealer)
     keys = KeySet(
         file=settings.jwks_file,
         url=settings.jwks_url,

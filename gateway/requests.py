@@ -44,6 +44,10 @@ _FIND_KEY = """
     SELECT body_digest, request_id, resource_id FROM idempotency_keys
     WHERE organisation = %s AND actor = %s AND route = %s AND key = %s
 """
+_SEALED = """
+    SELECT EXISTS (SELECT 1 FROM configurations WHERE organisation = %(organisation)s),
+           EXISTS (SELECT 1 FROM requests WHERE organisation = %(organisation)s)
+"""
 _STATE = "SELECT state, code, field, hint FROM requests WHERE request_id = %s AND organisation = %s"
 _FORGET = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(days => %s)"
 
@@ -95,6 +99,7 @@ class RequestBook:
         Raises IDEMPOTENCY_KEY_MISSING, IDEMPOTENCY_KEY_REUSED, UNAVAILABLE.
         """
         key = check_key(submission.key)
+        await self.require_keys(principal.organisation)
         digest = self._digest(principal, submission.body)
         request = WriteRequest(self._ids.new())
         resource_id = self._ids.new()
@@ -108,6 +113,21 @@ class RequestBook:
         if fact is not None and fact.type in ACCEPTED:
             return Outcome(request.id, resource_id, True)
         return await self._outcome(principal, request.id, resource_id)
+
+    async def require_keys(self, organisation: str) -> None:
+        """Raise KEYS_UNUSABLE where an organisation's keys are gone, though it has things that they sealed.
+
+        To be called before anything is sealed: a key that is made beside old data opens none of it.
+        """
+        own, digest = self._sealer.has_keys(organisation)
+        if own and digest:
+            return
+        with translated():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(_SEALED, {"organisation": organisation})).fetchone()
+        has_configurations, has_requests = row or (False, False)
+        if (has_configurations and not own) or (has_requests and not digest):
+            raise PlatformError(errors.KEYS_UNUSABLE, "the organisation's keys are missing", organisation=organisation)
 
     async def forget_old(self) -> None:
         """Let go of keys that nobody sends again."""

@@ -102,7 +102,7 @@ class ConfigurationHealth(StrEnum):
 
 
 class Configuration(Resource, frozen=True, kw_only=True):
-    """A configuration as it is in force, with what became of its runs. `version` is its ETag."""
+    """A configuration in force, with its runs; `version` is its ETag. `unreadableFields` are null for want of a key."""
 
     id: str
     version: int
@@ -122,6 +122,7 @@ class Configuration(Resource, frozen=True, kw_only=True):
     last_run: LastRun | None
     last_recovery_point: LastRecoveryPoint | None
     health: ConfigurationHealth
+    unreadable_fields: list[str] = []
 
 
 class NewExecution(Body, frozen=True, kw_only=True):

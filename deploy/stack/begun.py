@@ -6,17 +6,21 @@ mounted) hides the old. So `layout.json`, which lies in neither, remembers what 
 while some of it is missing, before anything is made.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from contracts import errors
 from contracts.errors import PlatformError
 
-_KEYS = ("keys/secrets.json", "keys/identity.pem", "keys/platform/SEALING-KEYS")
+IDENTITY = "keys/identity.pem"
+_KEYS = ("keys/secrets.json", IDENTITY, "keys/platform/SEALING-KEYS")
 _SEEDS = "keys/nats/*.seed"
 CLUSTER = "data/postgres"
 DATA = (CLUSTER, "data/nats/jetstream")
-"""What cannot be missed, and can be begun anew when that is said (`wedsync-backup up --begin-anew`)."""
+MAY_BE_BEGUN_ANEW = (*DATA, IDENTITY)
+"""What can be made again when that is said (`wedsync-backup up --begin-anew`). Nothing is sealed under the key of the
+identity provider: a new one ends all tokens.
+"""
 LOCAL_TIER = "data/tiers/local"
 """Without it the platform starts: a tier that is gone is the executor's to tell, and is never made again."""
 
@@ -27,13 +31,13 @@ def begun_in(home: Path) -> set[str]:
     return found | {str(path.relative_to(home)) for path in home.glob(_SEEDS)}
 
 
-def require_whole(home: Path, begun: Iterable[str]) -> None:
+def require_whole(home: Path, begun: Iterable[str], begin_anew: Collection[str] = ()) -> None:
     """Raise KEYS_UNUSABLE or HOME_UNUSABLE where something that was begun is gone; nothing has been made yet."""
     expected = set(begun) - {LOCAL_TIER}
     if (home / CLUSTER).exists():
         # Also in a home of a build that did not note what was begun: the keys are made before the cluster.
         expected.update(_KEYS)
-    missing = sorted(name for name in expected if not (home / name).exists())
+    missing = sorted(name for name in expected.difference(begin_anew) if not (home / name).exists())
     keys = [name for name in missing if name.startswith("keys/")]
     if keys:
         raise keys_missing(home, keys)

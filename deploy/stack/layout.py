@@ -98,7 +98,7 @@ class Layout:
                     ports={},
                 )
             layout = cls(home, remembered)
-            require_whole(home, set(remembered.begun).difference(begin_anew))
+            require_whole(home, remembered.begun, begin_anew)
             if not remembered.begun or begin_anew:
                 remembered.begun = [name for name in remembered.begun if name not in begin_anew]
                 layout.remember()

@@ -28,6 +28,9 @@ _SELECT: LiteralString = """
 _VERSION = "SELECT version FROM configurations WHERE organisation = %s AND configuration_id = %s"
 
 
+_NAME_OF_FIELD = {NAME_FIELD: "name", SOURCE_IDENTIFIER_FIELD: "sourceIdentifier", WEDDING_DATE_FIELD: "weddingDate"}
+
+
 class ConfigurationFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which configurations a list shows. `status` is the state of the latest run; times bound the creation."""
 
@@ -83,14 +86,15 @@ class ConfigurationQueries:
         configuration_id, version, created_by, created_at, stored, runs = row
         body = _BODY.decode(stored)
         view = RUNS_DECODER.decode(runs) if runs is not None else None
-        wedding = self._opened(organisation, WEDDING_DATE_FIELD, body.wedding_date)
+        unreadable: list[str] = []
+        wedding = self._opened(organisation, WEDDING_DATE_FIELD, body.wedding_date, unreadable)
         return Configuration(
             id=configuration_id,
             version=version,
-            name=self._opened(organisation, NAME_FIELD, body.name),
+            name=self._opened(organisation, NAME_FIELD, body.name, unreadable),
             source_type=body.source_type,
             source_location=body.source_location,
-            source_identifier=self._opened(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier),
+            source_identifier=self._opened(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier, unreadable),
             backup_type=body.backup_type,
             storage_destinations=body.storage_destinations,
             compression_enabled=body.compression_enabled,
@@ -103,16 +107,22 @@ class ConfigurationQueries:
             last_run=_last_run(view),
             last_recovery_point=_recovery_point(view),
             health=health_of(view),
+            unreadable_fields=unreadable,
         )
 
-    def _opened(self, organisation: str, field: str, sealed: Sealed | None) -> str | None:
-        """The text of a field; None where its key was destroyed: erased is no error of the list that shows it."""
+    def _opened(self, organisation: str, field: str, sealed: Sealed | None, unreadable: list[str]) -> str | None:
+        """The text of a field; None where its key was destroyed (erased), or is missing (then named in `unreadable`).
+
+        One entry whose key is lost costs that entry, never the list that shows it.
+        """
         if sealed is None:
             return None
         try:
             return self._sealer.open(organisation, field, sealed)
         except PlatformError as error:
-            if error.code is not errors.SEALING_KEY_MISSING:
+            if error.code is errors.KEYS_UNUSABLE:
+                unreadable.append(_NAME_OF_FIELD[field])
+            elif error.code is not errors.SEALING_KEY_MISSING:
                 raise
             return None
 

@@ -50,6 +50,7 @@ async def create_configuration(
     """Submit a new configuration and wait, bounded, for the config service's answer."""
     gateway, principal = parts_of(request), principal_of(request)
     check_key(idempotency_key)
+    await gateway.book.require_keys(principal.organisation)
     body = sealed_body(gateway, principal.organisation, data)
     outcome = await gateway.book.submit(
         principal,

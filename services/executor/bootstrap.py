@@ -8,6 +8,7 @@ from chassis.clock import SystemClock
 from chassis.connection import Connection
 from chassis.eventstore import EventStore
 from chassis.health import Health, HealthServer
+from chassis.key_checks import add_key_checks
 from chassis.locations import Locations
 from chassis.outbox import Relay
 from chassis.pool import PoolPart
@@ -72,7 +73,9 @@ async def run_worker(settings: WorkerSettings) -> int:
     pool = open_pool(
         settings.postgres_dsn, settings.postgres_schema, name="executor-worker", max_size=settings.worker_slots + 2
     )
-    sealer = Sealer(settings.keys_dir)
+    # The gateway makes an organisation's keys, before anything of it can come here.
+    sealer = Sealer(settings.keys_dir, may_make=False)
+    add_key_checks(health, sealer)
     claims = ClaimTable(pool)
     performance = RunPerformance(
         runs=RecordedRuns(store),

@@ -1,11 +1,14 @@
 """Reads: what the read models show, page by page, to the organisation that it belongs to."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chassis.ids import new_id
+from chassis.sealing import prepare_keys_folder
 from contracts.configuration import Tier
 from contracts.executor_events import (
     BackupCompleted,
@@ -20,7 +23,7 @@ from contracts.executor_events import (
 from contracts.progress import Progress
 from contracts.subjects import progress_subject
 from tests.support.eventually import eventually
-from tests.support.gateway import ORGANISATION, RunningGateway, problem_code
+from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
 
@@ -331,6 +334,42 @@ async def test_erased_fields_are_null(gateway: RunningGateway) -> None:
             return bool(listed[0]["id"] == configuration["id"] and listed[0]["name"] is None)
 
         await eventually(erased)
+
+
+async def test_lost_keys_cost_what_they_sealed_and_are_not_made_anew(gateway: RunningGateway, tmp_path: Path) -> None:
+    """Without an organisation's keys its list answers, with the fields that cannot be read; writes are refused, and
+    nothing is made. With the copy back all reads again, without a rebuild.
+    """
+    keys = gateway.settings.keys_dir
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+        made = (keys / "MADE").read_bytes()
+        for lost in (f"organisations/{ORGANISATION}", "organisations", "."):
+            place = keys / lost
+            place.rename(tmp_path / "copy")
+            if lost == ".":
+                # An older copy of the folder, or a new one: what is in the record tells that there were keys.
+                prepare_keys_folder(keys)
+            listed = (await http.get("/api/backup/configurations")).json()["items"]
+            assert [one["id"] for one in listed] == [configuration["id"]]
+            assert (listed[0]["name"], listed[0]["tags"]) == (None, configuration["tags"])
+            assert {"name", "sourceIdentifier"} <= set(listed[0]["unreadableFields"])
+            answer = await http.post(
+                "/api/backup/configurations",
+                json={**NEW_CONFIGURATION, "name": "another"},
+                headers={"Idempotency-Key": new_id()},
+            )
+            assert (answer.status_code, answer.json()["code"]) == (503, "keys-unusable")
+            assert str(keys) not in answer.text
+            if lost == ".":
+                assert not (keys / "organisations").exists()
+                shutil.rmtree(keys)
+            else:
+                assert (keys / "MADE").read_bytes() == made
+                assert not place.exists()
+            (tmp_path / "copy").rename(place)
+            shown = (await http.get(f"/api/backup/configurations/{configuration['id']}")).json()
+            assert (shown["name"], shown["unreadableFields"]) == (configuration["name"], [])
 
 
 def _json(progress: Progress) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chassis.health import Health, HealthServer, answer
+from chassis.health import DEGRADED, Health, HealthServer, answer
 from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
@@ -200,3 +200,15 @@ async def test_answer_serves_a_process_with_its_own_server() -> None:
     health, telemetry = Health("gateway"), Telemetry("gateway")
     assert (await answer(health, telemetry, "/health/ready"))[0] == 200
     assert (await answer(health, telemetry, "/health/nothing"))[0] == 404
+
+
+async def test_check_that_only_degrades_leaves_the_process_ready() -> None:
+    """What somebody should look at while the work goes on is no reason to take the process away."""
+    health = Health("test")
+
+    async def finds() -> PlatformError:
+        return PlatformError(errors.KEYS_UNUSABLE, "a key is missing")
+
+    health.add("keys", finds, worst=DEGRADED)
+    report = await health.report()
+    assert (report.status, report.checks[0].status, report.checks[0].code) == (DEGRADED, DEGRADED, "keys-unusable")

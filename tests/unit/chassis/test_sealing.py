@@ -228,6 +228,51 @@ def test_processes_that_begin_at_once_agree_on_one_key(folder: Path) -> None:
     assert os.listdir(folder / "organisations" / ORGANISATION / "organisation") == ["1.key"]
 
 
+@pytest.mark.parametrize("lost", ["organisations", f"organisations/{ORGANISATION}", "1.key"])
+def test_lost_key_is_not_made_anew_and_all_reads_again_once_it_is_back(
+    folder: Path, sealer: Sealer, lost: str, tmp_path: Path
+) -> None:
+    """Neither this process nor another seals under a new key; with the copy back, what was sealed opens."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "x")
+    digest = sealer.digest(ORGANISATION, "name", "x")
+    assert sealer.missing() == []
+    place = f"organisations/{ORGANISATION}/organisation/1.key" if lost == "1.key" else lost
+    (folder / place).rename(tmp_path / "copy")
+    for one in (sealer, Sealer(folder)):
+        with pytest.raises(PlatformError) as refused:
+            one.seal(ORGANISATION, FIELD, "y")
+        assert refused.value.code is errors.KEYS_UNUSABLE
+        assert refused.value.context["file"] == f"organisations/{ORGANISATION}/organisation/1.key"
+        assert _refusal(one, sealed) is errors.KEYS_UNUSABLE
+        assert f"organisations/{ORGANISATION}/organisation/1.key" in one.missing()
+    (tmp_path / "copy").rename(folder / place)
+    assert sealer.open(ORGANISATION, FIELD, sealed) == "x"
+    assert sealer.digest(ORGANISATION, "name", "x") == digest
+    assert sealer.missing() == []
+
+
+def test_sealer_that_may_not_make_keys_uses_those_that_are_there(folder: Path, sealer: Sealer) -> None:
+    """A process that comes after the one that makes keys never makes the first."""
+    reader = Sealer(folder, may_make=False)
+    with pytest.raises(PlatformError) as refused:
+        reader.seal(ORGANISATION, FIELD, "x")
+    assert refused.value.code is errors.KEYS_UNUSABLE
+    assert not (folder / "organisations").exists()
+    sealer.seal(ORGANISATION, FIELD, "x")
+    assert sealer.open(ORGANISATION, FIELD, reader.seal(ORGANISATION, FIELD, "y")) == "y"
+
+
+def test_note_of_made_keys_survives_a_line_that_was_cut_short(folder: Path, sealer: Sealer) -> None:
+    """A crash within a line costs that line, which the next use of the key writes again."""
+    sealer.seal(ORGANISATION, FIELD, "x")
+    with (folder / "MADE").open("a") as file:
+        file.write("organisations/half")
+    other = Sealer(folder)
+    other.seal(OTHER, FIELD, "x")
+    (folder / "organisations" / OTHER / "organisation" / "1.key").unlink()
+    assert Sealer(folder).missing() == [f"organisations/{OTHER}/organisation/1.key"]
+
+
 def test_digest_depends_on_organisation_purpose_and_text(folder: Path, sealer: Sealer) -> None:
     """Equal texts have equal digests within an organisation and a purpose, and nowhere else."""
     digest = sealer.digest(ORGANISATION, "name", "smith wedding")

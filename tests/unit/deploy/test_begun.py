@@ -1,13 +1,15 @@
 """Keys and data that were begun are never made a second time."""
 
+import argparse
 import shutil
 from pathlib import Path
 
 import pytest
 
+from cli import up
 from contracts.errors import HOME_UNUSABLE, KEYS_UNUSABLE, PlatformError
 from deploy.stack import nats, platform
-from deploy.stack.begun import CLUSTER, LOCAL_TIER
+from deploy.stack.begun import CLUSTER, IDENTITY, LOCAL_TIER, MAY_BE_BEGUN_ANEW
 from deploy.stack.layout import Layout
 
 
@@ -91,3 +93,25 @@ def test_local_tier_that_is_gone_is_not_made_again(home: Path) -> None:
     (home / LOCAL_TIER).rmdir()
     Layout.create(home)
     assert not (home / LOCAL_TIER).exists()
+
+
+def test_new_key_of_the_identity_provider_is_made_by_command_alone(home: Path) -> None:
+    """It ends all tokens, and nothing is sealed under it; the other keys are never begun anew."""
+    key = home / IDENTITY
+    before = key.read_bytes()
+    key.unlink()
+    with pytest.raises(PlatformError, match=IDENTITY):
+        Layout.create(home)
+    layout = Layout.create(home, begin_anew=[IDENTITY])
+    platform.prepare(layout)
+    assert key.read_bytes() != before
+    assert IDENTITY in Layout.find(home).remembered.begun
+
+
+def test_command_offers_what_may_be_begun_anew() -> None:
+    """The command line knows the names without importing the stack."""
+    parser = argparse.ArgumentParser()
+    up.configure(parser)
+    assert parser.parse_args(["--begin-anew", IDENTITY]).begin_anew == [IDENTITY]
+    (offered,) = [action.choices for action in parser._actions if action.dest == "begin_anew"]
+    assert tuple(offered or ()) == MAY_BE_BEGUN_ANEW
