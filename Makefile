@@ -5,32 +5,22 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= python3
-STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
-.PHONY: help setup demo test test-unit check format lint types imports coverage contracts golden clean \
+.PHONY: help runtime setup demo test test-unit check format lint types imports coverage contracts golden clean \
         bench-spine bench-repository bench-quick test-slow mutants
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## Make the virtual environment from the hash-pinned lock
+runtime: ## Make the virtual environment from the hash-pinned lock, with what the platform needs
+	$(ENVIRONMENT)
 
-# uv where it is there, pip where not: both read the same lock with hashes and without an index address.
-$(STAMP): requirements-dev.lock pyproject.toml
-	@if command -v uv >/dev/null 2>&1; then \
-	  [ -x $(BIN)/python ] || uv venv -q --python $(PYTHON) $(VENV); \
-	  uv pip install -q --python $(BIN)/python --require-hashes -r requirements-dev.lock; \
-	  uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .; \
-	else \
-	  [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
-	fi
-	@touch $(STAMP)
+setup: ## The same with what tests and checks need
+	$(ENVIRONMENT) --dev
 
-demo: setup ## Back up a seeded folder to four tiers, lose one, restore, compare every byte
+demo: runtime ## Back up a seeded folder to four tiers, lose one, restore, compare every byte
 	$(BIN)/wedsync-backup demo
 
 test: setup ## All tests but the slow ones; starts Postgres, NATS and S3 by itself
@@ -43,27 +33,27 @@ test-slow: setup ## Scale, soak and long fault tests
 	$(PYTEST) -m slow tests
 
 coverage: setup ## All tests but the slow ones, with branch coverage and its floors
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not slow" tests
-	$(BIN)/coverage combine -q
-	$(BIN)/coverage report --fail-under=90
-	$(BIN)/coverage report --include='repository/*' --fail-under=95
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -m "not slow" tests
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --fail-under=90
+	$(BIN)/python -m coverage report --include='repository/*' --fail-under=95
 
 check: setup lint types imports contracts test-unit ## Format, lint, types, import rules, generated files, unit tests
 
 format: setup ## Put the code into its format
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m ruff check --fix .
 
 lint: setup ## Format and lint, without changing anything
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
 
 types: setup ## Strict types
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 
 imports: setup ## The import rules of the architecture
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/python $(BIN)/lint-imports --no-cache
 
 contracts: setup ## Generated schemas, examples, AsyncAPI, OpenAPI and the settings table are what the code says
 	$(BIN)/python -m contracts.generate --check
