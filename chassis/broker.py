@@ -16,7 +16,8 @@ from nats.errors import Error as NatsError
 
 from chassis.connection import Connection
 from chassis.pull import BoundJetStream, PacedPull
-from contracts.envelope import Envelope, MalformedEvent, decode, decode_data
+from chassis.upcasting import read_event
+from contracts.envelope import Envelope, MalformedEvent, decode
 from contracts.event import Event
 from contracts.streams import ConsumerSpec
 
@@ -47,7 +48,7 @@ class EnvelopeCodec:
         self._declared = declared
 
     async def decode(self, msg: Any) -> Any:
-        """Read the envelope and the event. Raises `MalformedEvent` or `UnknownEventType`."""
+        """Read the envelope and the event in its newest version. Raises `MalformedEvent` or `UnknownEventType`."""
         metadata = msg.raw_message.metadata
         declared = self._declared(metadata.consumer)
         envelope = decode(msg.body)
@@ -55,7 +56,7 @@ class EnvelopeCodec:
             raise MalformedEvent("traceparent is too long")
         return Received(
             envelope=envelope,
-            event=decode_data(envelope),
+            event=read_event(envelope),
             deliveries=metadata.num_delivered,
             last=metadata.num_delivered >= declared.max_deliveries,
             consumer=declared.durable_name,

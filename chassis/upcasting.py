@@ -9,6 +9,8 @@ the old version need not exist any more:
         return {**fields, "objects": 0}
 
 It is pure, it never raises for what was valid when it was written, and it stays for good.
+
+All who act on events read through here: the record, the handlers on the bus, the read models.
 """
 
 from collections.abc import Callable
@@ -18,6 +20,7 @@ import msgspec
 
 from contracts.envelope import Envelope, MalformedEvent, UnknownEventType, decode_data
 from contracts.event import Event, event_class
+from contracts.reading import read_plain
 
 Fields = dict[str, Any]
 Upcaster = Callable[[Fields], Fields]
@@ -63,7 +66,7 @@ class Upcasters:
             while name in self._steps:
                 name, upcaster = self._steps[name]
                 fields = upcaster(fields)
-            return msgspec.convert(fields, cls)
+            return read_plain(fields, cls)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise MalformedEvent(f"{envelope.type} read as {name}: {error}") from error
 

@@ -1,11 +1,11 @@
 """Values of a backup configuration that requests and facts share."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta
 
 from contracts.event import Value
+from contracts.reading import Growing
 from contracts.sealed import Sealed
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -18,20 +18,20 @@ WEDDING_DATE_FIELD = "configuration.wedding-date"
 NAME_DIGEST = "configuration.name"
 
 
-class SourceType(StrEnum):
+class SourceType(Growing):
     """What is backed up."""
 
     DIRECTORY = "directory"
 
 
-class BackupType(StrEnum):
+class BackupType(Growing):
     """How much of the source a run reads."""
 
     FULL = "full"
     INCREMENTAL = "incremental"
 
 
-class Tier(StrEnum):
+class Tier(Growing):
     """The four places a backup is kept in."""
 
     LOCAL = "local"

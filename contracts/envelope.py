@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contracts.event import Event, event_class
+from contracts.reading import UNKNOWN, read_json
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 SOURCE_PREFIX = "/wedsync-backup/"
@@ -54,6 +55,8 @@ class MalformedEvent(ValueError):
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Envelope)
+_KNOWN = frozenset(field.name for field in msgspec.structs.fields(Envelope))
+_UNKNOWN = f'"{UNKNOWN}"'.encode()
 _DATA_DECODERS: dict[str, msgspec.json.Decoder[Event]] = {}
 
 
@@ -63,28 +66,56 @@ def encode(envelope: Envelope) -> bytes:
 
 
 def encode_data(event: Event) -> msgspec.Raw:
-    """An event's own fields as JSON, ready for an envelope's `data`."""
-    return msgspec.Raw(_ENCODER.encode(event))
+    """An event's own fields as JSON, ready for an envelope's `data`.
+
+    Raises `MalformedEvent` where it repeats a member of an enum that this build has met as `unknown`: what is
+    published is what its type says.
+    """
+    data = _ENCODER.encode(event)
+    if _UNKNOWN in data:
+        try:
+            msgspec.json.decode(data, type=type(event))
+        except msgspec.ValidationError as error:
+            raise MalformedEvent(f"{event.NAME} is not published: {error}") from error
+    return msgspec.Raw(data)
 
 
 def decode(body: bytes) -> Envelope:
-    """Read an envelope. Raises `MalformedEvent`."""
+    """Read an envelope; attributes that this build does not know are left out. Raises `MalformedEvent`."""
     try:
         return _DECODER.decode(body)
+    except msgspec.ValidationError:
+        return _decode_known(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedEvent(f"not an envelope: {error}") from error
 
 
-def decode_data(envelope: Envelope) -> Event:
-    """Read the event that an envelope carries. Raises `UnknownEventType` or `MalformedEvent`."""
-    decoder = _DATA_DECODERS.get(envelope.type)
-    if decoder is None:
-        cls = event_class(envelope.type)
-        if cls is None:
-            raise UnknownEventType(envelope.type)
-        decoder = _DATA_DECODERS[envelope.type] = msgspec.json.Decoder(cls)
+def _decode_known(body: bytes) -> Envelope:
     try:
-        return decoder.decode(envelope.data)
+        attributes = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        return _DECODER.decode(_ENCODER.encode({name: raw for name, raw in attributes.items() if name in _KNOWN}))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MalformedEvent(f"not an envelope: {error}") from error
+
+
+def _decoder_of(name: str) -> msgspec.json.Decoder[Event]:
+    decoder = _DATA_DECODERS.get(name)
+    if decoder is None:
+        cls = event_class(name)
+        if cls is None:
+            raise UnknownEventType(name)
+        decoder = _DATA_DECODERS[name] = msgspec.json.Decoder(cls)
+    return decoder
+
+
+def decode_data(envelope: Envelope) -> Event:
+    """Read the event that an envelope carries, as far as this build knows its fields (`contracts.reading`).
+
+    Raises `UnknownEventType` or `MalformedEvent`. Whoever acts on events reads them by `chassis.upcasting`.
+    """
+    decoder = _decoder_of(envelope.type)
+    try:
+        return read_json(envelope.data, decoder)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedEvent(f"{envelope.type}: {error}") from error
 

@@ -1,10 +1,10 @@
 """The base of every event and the registry of pinned names.
 
 An event is defined once, here in `contracts`, as a pure frozen Struct with a pinned name such as
-`executor.backup-completed.v1`: owner, what is now true, version. A version's fields never change;
-a changed event is a new version, and an upcaster turns the stored old one into the new one when it
-is read (`chassis.upcasting`). Names are pinned text, never module paths: moving a file must not
-orphan history.
+`executor.backup-completed.v1`: owner, what is now true, version. Within a version only optional
+fields with a default are added and enums grow (`contracts.reading`); any other change is a new version,
+and an upcaster turns the stored old one into the new one when it is read (`chassis.upcasting`). Names
+are pinned text, never module paths: moving a file must not orphan history.
 """
 
 from collections.abc import Callable

@@ -4,16 +4,16 @@ Execution states: `initializing` (accepted) → `preparing` → `backing_up` →
 `completed` (perhaps degraded), or `failed`.
 """
 
-from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta
 
 from contracts.configuration import Tier
 from contracts.event import Event, Value, pinned
+from contracts.reading import Growing
 
 
-class ExecutionType(StrEnum):
+class ExecutionType(Growing):
     """Why a run was started."""
 
     MANUAL = "manual"

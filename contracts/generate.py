@@ -4,12 +4,11 @@
     python -m contracts.generate --check    writes nothing; exit code 1 and one line per file that differs
 
 `schemas/<pinned name>.json` is closed (no unknown fields) and describes the whole message, envelope
-included; `examples/<pinned name>.json` is such a message. `frozen.json` holds the digest of every pinned
-version's shape and example: a version never changes once it is listed there, and the generator refuses to
-list it with another. A changed event is a new version.
+included; `examples/<pinned name>.json` is such a message. `frozen.json` holds every pinned version's shape and
+example. Once a version is listed there, optional fields with a default may be added to it and its enums may
+grow; the generator refuses any other change, which is a new version.
 """
 
-import hashlib
 import importlib
 import inspect
 import json
@@ -35,8 +34,11 @@ PROGRESS_NAME = "progress"
 FROZEN = "frozen.json"
 
 
+Frozen = dict[str, dict[str, Any]]
+
+
 class Changed(Exception):
-    """A version that is frozen has another shape or another example than it had."""
+    """A version that is frozen has changed in a way that old messages or old readers would not bear."""
 
 
 def message_schema(name: str, cls: type[Event], ref: str = "#/$defs/{name}") -> tuple[dict[str, Any], dict[str, Any]]:
@@ -96,11 +98,6 @@ def _text(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def artifacts() -> dict[str, str]:
     """Every generated file by its path below `contracts`, but `frozen.json`."""
     files: dict[str, str] = {}
@@ -111,10 +108,10 @@ def artifacts() -> dict[str, str]:
     return files
 
 
-def frozen_digests() -> dict[str, dict[str, str]]:
-    """The digest of the shape and of the example of every message, as the code has them now."""
+def shapes() -> Frozen:
+    """The shape and the example of every message, as the code has them now."""
     return {
-        name: {"shape": _digest(shape(schema, definitions)), "example": _digest(example)}
+        name: json.loads(json.dumps({"shape": shape(schema, definitions), "example": example}))
         for name, (schema, definitions, example) in _messages().items()
     }
 
@@ -132,15 +129,49 @@ def _messages(ref: str = "#/$defs/{name}") -> Described:
     return {**messages, PROGRESS_NAME: (*progress_schema(ref), msgspec.to_builtins(sample_progress()))}
 
 
-def freeze(known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """What is frozen, with what is new. Raises `Changed` where a version differs from what is frozen, or is gone."""
-    now = frozen_digests()
-    for name, digests in known.items():
+def freeze(known: Frozen) -> Frozen:
+    """What is frozen, with what was added. Raises `Changed` where a version has changed otherwise, or is gone."""
+    now = shapes()
+    for name, was in known.items():
         if name not in now:
             raise Changed(f"{name} is frozen and is not defined any more: history needs it")
-        if dict(digests) != now[name]:
-            raise Changed(f"{name} is frozen and has changed: define the next version instead")
+        changed = breach(was["shape"], now[name]["shape"]) or _missing(was["example"], now[name]["example"], "example")
+        if changed is not None:
+            raise Changed(f"{name} is frozen and has changed ({changed}): define the next version instead")
     return {name: now[name] for name in [*known, *(name for name in now if name not in known)]}
+
+
+def breach(was: Any, now: Any, at: str = "$") -> str | None:
+    """The first place where a shape does more than add optional fields or members of an enum; None where it does not.
+
+    What was written under either shape can then be read under the other (`contracts.reading`).
+    """
+    if isinstance(was, dict) and isinstance(now, dict):
+        # `required` stays as it is, so that what is added is optional.
+        grows = "properties" if isinstance(was.get("properties"), dict) else None
+        if was.keys() != now.keys():
+            return at
+        pairs = [(key, was[key], now[key]) for key in was if key != grows]
+        if grows is not None:
+            pairs += [(name, field, now[grows].get(name)) for name, field in was[grows].items()]
+        changed = (
+            breach(old, new, f"{at}.{key}")
+            for key, old, new in pairs
+            if not (key == "enum" and isinstance(old, list) and set(old) <= set(new))
+        )
+        return next((found for found in changed if found is not None), None)
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        return next((found for old, new in zip(was, now, strict=True) if (found := breach(old, new, at))), None)
+    return None if was == now and type(was) is type(now) else at
+
+
+def _missing(was: Any, now: Any, at: str) -> str | None:
+    """The first place where an example lacks what it had."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        return next((found for key in was if (found := _missing(was[key], now.get(key), f"{at}.{key}"))), None)
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        return next((found for old, new in zip(was, now, strict=True) if (found := _missing(old, new, at))), None)
+    return None if was == now else at
 
 
 def drift(home: Path = HOME) -> list[str]:
@@ -160,12 +191,12 @@ def _is(path: Path, text: str) -> bool:
     return path.exists() and path.read_text(encoding="utf-8") == text
 
 
-def read_frozen(home: Path = HOME) -> dict[str, dict[str, str]]:
-    """The frozen digests as they are stored; empty where nothing was frozen yet."""
+def read_frozen(home: Path = HOME) -> Frozen:
+    """What is frozen, as it is stored; empty where nothing was frozen yet."""
     path = home / FROZEN
     if not path.exists():
         return {}
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
+    return msgspec.json.decode(path.read_bytes(), type=Frozen)
 
 
 def write(home: Path = HOME) -> list[str]:

@@ -25,9 +25,12 @@ def events_of(owner: str) -> str:
 
 
 def events_named(name: str, organisation: str = "*") -> str:
-    """A filter for one pinned event, of one organisation or of all."""
-    owner, event, version = name.split(".")
-    return f"{EVENTS}.{owner}.{organisation}.{event}.{version}"
+    """A filter for one event, of one organisation or of all, in every version: readers turn old ones into new.
+
+    `name` is pinned, or without its version.
+    """
+    owner, event = name.split(".")[:2]
+    return f"{EVENTS}.{owner}.{organisation}.{event}.*"
 
 
 def progress_subject(owner: str, organisation: str, run_id: str) -> str:

@@ -3,7 +3,8 @@
     {"subscribers": [{"name": "crm", "events": ["executor.backup-completed.v1"], "organisations": ["*"]}]}
 
 `name`: lower-case letters, digits and dashes; becomes the NATS identity, whose seed the operator hands over.
-`events`: pinned names, or `["*"]` for all that this build knows. `organisations`: ids, or `["*"]`.
+`events`: pinned names, with or without their version (every version is delivered), or `["*"]` for all that this build
+knows. `organisations`: ids, or `["*"]`.
 
 Each subscriber gets one durable consumer on every stream that has some of its events, named `<name>--events`;
 it may read these and nothing else, and publish nothing. Leaving out the file, or a subscriber, leaves its
@@ -37,7 +38,8 @@ class Subscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def consumers(self) -> tuple[ConsumerSpec, ...]:
         """Its durable consumers, one on each stream that has events for it."""
-        names = list(pinned_events()) if ALL in self.events else list(self.events)
+        named = pinned_events() if ALL in self.events else self.events
+        names = list(dict.fromkeys(_unversioned(name) for name in named))
         owners = dict.fromkeys(name.partition(".")[0] for name in names)
         return tuple(
             ConsumerSpec(
@@ -57,6 +59,10 @@ class Subscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def identity(self) -> Identity:
         """Its NATS identity."""
         return subscriber(self.name, self.consumers())
+
+
+def _unversioned(name: str) -> str:
+    return ".".join(name.split(".")[:2])
 
 
 class _Registered(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +97,8 @@ def _check(each: Subscriber, taken: set[str]) -> None:
         )
     if each.name in taken:
         raise PlatformError(errors.INVALID_SETTING, f"the name {each.name} is taken", field="name")
-    unknown = sorted({*each.events} - {*pinned_events(), ALL})
+    known = {ALL, *pinned_events(), *map(_unversioned, pinned_events())}
+    unknown = sorted({*each.events} - known)
     if unknown or not each.events:
         raise PlatformError(
             errors.INVALID_SETTING,

@@ -156,20 +156,54 @@ def test_frozen_shape_ignores_words_and_class_names_but_nothing_else() -> None:
     assert generate.shape(schema, {"B": {"type": "string"}}) != plain
 
 
-def test_freeze_refuses_a_changed_version() -> None:
-    """History cannot be redefined: another shape or example under a frozen name stops the generator."""
-    for part in ("shape", "example"):
-        frozen = generate.read_frozen()
-        frozen["executor.tier-uploaded.v1"] = {**frozen["executor.tier-uploaded.v1"], part: "0" * 64}
-        with pytest.raises(generate.Changed, match="next version"):
-            generate.freeze(frozen)
+def _frozen_tier() -> tuple[generate.Frozen, dict[str, Any], dict[str, Any]]:
+    """What is frozen, and of one event the properties of its data and its example."""
+    frozen = generate.read_frozen()
+    tier = frozen["executor.tier-uploaded.v1"]
+    return frozen, tier["shape"]["properties"]["data"], tier["example"]["data"]
+
+
+def test_freeze_takes_optional_fields_and_members_of_enums() -> None:
+    """Within a version what only adds is no new version: the fields and members were not there before."""
+    frozen, data, example = _frozen_tier()
+    frozen["executor.backup-failed.v1"]["shape"]["properties"]["data"]["properties"].pop("hint")
+    frozen["executor.backup-failed.v1"]["example"]["data"].pop("hint")
+    data["properties"]["tier"]["enum"].remove("offsite")
+    assert example["tier"] != "offsite"
+    assert generate.freeze(frozen) == generate.read_frozen()
+
+
+@pytest.mark.parametrize("part", ["field", "required", "enum", "type", "example"])
+def test_freeze_refuses_what_old_messages_or_readers_would_not_bear(part: str) -> None:
+    """History cannot be redefined: fields and members that go, new duties and other types stop the generator."""
+    frozen, data, example = _frozen_tier()
+    match part:
+        case "field":
+            data["properties"]["gone"] = {"type": "integer", "default": 0}
+        case "required":
+            data["required"].remove("objects")
+        case "enum":
+            data["properties"]["tier"]["enum"].append("gone")
+        case "type":
+            data["properties"]["objects"]["type"] = "string"
+        case "example":
+            example["objects"] += 1
+    with pytest.raises(generate.Changed, match=r"executor\.tier-uploaded\.v1 .* define the next version"):
+        generate.freeze(frozen)
 
 
 def test_freeze_refuses_to_forget_a_version() -> None:
     """History needs its definitions for good."""
-    frozen = {**generate.read_frozen(), "executor.backup-paused.v1": {"shape": "0" * 64, "example": "0" * 64}}
+    frozen = {**generate.read_frozen(), "executor.backup-paused.v1": {"shape": {}, "example": {}}}
     with pytest.raises(generate.Changed, match="history needs it"):
         generate.freeze(frozen)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_frozen_example_is_read_by_this_build(name: str) -> None:
+    """What was published when the version was new is read for good."""
+    body = json.dumps(generate.read_frozen()[name]["example"]).encode()
+    assert type(decode_data(decode(body))) is pinned_events()[name]
 
 
 def test_freeze_lists_what_is_new() -> None:

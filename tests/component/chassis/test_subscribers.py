@@ -39,7 +39,7 @@ def test_subscriber_gets_a_consumer_on_each_stream_that_has_events_for_it(tmp_pa
         tmp_path,
         {
             "name": "crm",
-            "events": ["executor.backup-completed.v1", "config.configuration-created.v1"],
+            "events": ["executor.backup-completed", "config.configuration-created.v1"],
             "organisations": ["a", "b"],
         },
         {"name": "audit", "events": ["*"]},
@@ -47,7 +47,7 @@ def test_subscriber_gets_a_consumer_on_each_stream_that_has_events_for_it(tmp_pa
     crm, audit = load_subscribers(path)
     first, second = crm.consumers()
     assert (first.stream, first.durable_name) == ("BACKUP_EXECUTOR", "crm--events")
-    assert first.subjects == ("backup.executor.a.backup-completed.v1", "backup.executor.b.backup-completed.v1")
+    assert first.subjects == ("backup.executor.a.backup-completed.*", "backup.executor.b.backup-completed.*")
     assert second.stream == "BACKUP_CONFIG"
     assert crm.identity().subscribe == ("_INBOX_crm.>",)
     assert all("crm--events" in subject for subject in crm.identity().publish)

@@ -1,0 +1,96 @@
+"""Reading what a newer build has written, within a version: unknown fields are left out, unknown members are `unknown`.
+
+Promise: what fits exactly is read at full speed. What does not is read a second time without the fields that this
+build does not know, and with a member of a `Growing` enum that it does not know as `UNKNOWN`. Everything else that
+does not fit (a missing field, a wrong type) still raises `msgspec.ValidationError`.
+
+Only readers of messages and of what was stored use this. What people send, and what is published, fits exactly.
+"""
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
+from functools import cache
+from typing import Any, Self, TypeVar, cast
+
+import msgspec
+from msgspec import inspect
+
+T = TypeVar("T")
+
+UNKNOWN = "unknown"
+_TOLERANT: ContextVar[bool] = ContextVar("tolerant", default=False)
+
+
+class Growing(StrEnum):
+    """An enum whose next member may be added within a version. A reader meets one that it does not know as `unknown`.
+
+    `unknown` is none of the members: it equals no other, nobody can send it and it is never published.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return _unknown_of(cls) if _TOLERANT.get() and isinstance(value, str) else None
+
+
+@cache
+def _unknown_of(cls: type[Growing]) -> Any:
+    member = str.__new__(cls, UNKNOWN)
+    member._name_ = UNKNOWN.upper()
+    member._value_ = UNKNOWN
+    return member
+
+
+def read_json(data: bytes | str | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
+    """What JSON says, as far as the decoder's type knows it. Raises msgspec.MsgspecError."""
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError:
+        return _read_known(msgspec.json.decode(data), decoder.type)
+
+
+def read_plain(value: Any, cls: type[T]) -> T:
+    """The same for JSON values that are decoded already."""
+    try:
+        return msgspec.convert(value, cls)
+    except msgspec.ValidationError:
+        return _read_known(value, cls)
+
+
+def _read_known(value: Any, cls: type[T]) -> T:
+    with _tolerant():
+        return msgspec.convert(_known(value, _shape_of(cast("Hashable", cls))), cls)
+
+
+@contextmanager
+def _tolerant() -> Iterator[None]:
+    token = _TOLERANT.set(True)
+    try:
+        yield
+    finally:
+        _TOLERANT.reset(token)
+
+
+@cache
+def _shape_of(cls: Hashable) -> inspect.Type:
+    return inspect.type_info(cls)
+
+
+def _known(value: Any, shape: inspect.Type) -> Any:
+    """A value without the fields that its type does not have; what does not fit at all is left for the conversion."""
+    match shape:
+        case inspect.StructType() if isinstance(value, dict):
+            fields = {field.encode_name: field.type for field in shape.fields}
+            known = {name: _known(item, fields[name]) for name, item in value.items() if name in fields}
+            return {**known, shape.tag_field: value[shape.tag_field]} if shape.tag_field in value else known
+        case inspect.ListType() | inspect.VarTupleType() if isinstance(value, list):
+            return [_known(item, shape.item_type) for item in value]
+        case inspect.DictType() if isinstance(value, dict):
+            return {name: _known(item, shape.value_type) for name, item in value.items()}
+        case inspect.UnionType() if value is not None:
+            # Contracts know one kind of union: something or None.
+            others = [each for each in shape.types if not isinstance(each, inspect.NoneType)]
+            return _known(value, others[0]) if len(others) == 1 else value
+        case _:
+            return value
