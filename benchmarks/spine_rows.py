@@ -83,7 +83,7 @@ async def append_to_consumer(platform: Platform, much: Circumstances) -> list[Fi
     took: list[float] = []
     took_from_commit: list[float] = []
     async with platform.record("gateway") as store, platform.connected("topology") as connection:
-        subscription = await connection.js.pull_subscribe(
+        subscription = await connection.client.jetstream().pull_subscribe(
             events_of("gateway"),
             stream=stream_of("gateway"),
             config=api.ConsumerConfig(deliver_policy=api.DeliverPolicy.NEW, ack_policy=api.AckPolicy.NONE),
@@ -137,7 +137,7 @@ async def relay_rate(platform: Platform, much: Circumstances) -> list[Figure]:
     """How fast the gateway's relay publishes a backlog, by the stream's own times."""
     batch = 250
     async with platform.record("gateway") as store, platform.connected("topology") as connection:
-        js = connection.js
+        js = connection.client.jetstream()
         before = (await js.stream_info(stream_of("gateway"))).state.last_seq
         for _ in range(much.relayed // batch):
             await store.save(*(_denial() for _ in range(batch)), context=context_of())

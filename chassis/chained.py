@@ -22,6 +22,7 @@ from nats.js.errors import NotFoundError
 
 from chassis.continuity import StreamView, Tail
 from contracts.errors import STREAM_FULL, STREAM_MISSING, UNAVAILABLE, PlatformError
+from contracts.subjects import JETSTREAM_API
 
 LOG_HEADER = "Wedsync-Log"
 POSITION_HEADER = "Wedsync-Position"
@@ -138,7 +139,7 @@ class ChainedPublisher:
     def __init__(self, client: Client, stream: str) -> None:
         self._client = client
         self._stream = stream
-        self._js = client.jetstream(timeout=API_SECONDS)
+        self._js = client.jetstream(timeout=API_SECONDS, prefix=JETSTREAM_API)
         self._answers = _Answers(client)
         self._last_id: str | None = None
         self._last_sequence = 0

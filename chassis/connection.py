@@ -24,6 +24,7 @@ from chassis.tasks import end
 from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.subjects import JETSTREAM_API
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Connection:
                 raise PlatformError(errors.UNAVAILABLE, "nats cannot be reached") from error
         finally:
             await end(connecting, refused)
-        self._js = self._client.jetstream(timeout=_JETSTREAM_SECONDS)
+        self._js = self._client.jetstream(timeout=_JETSTREAM_SECONDS, prefix=JETSTREAM_API)
         self._metrics.connected.set(1)
 
     def _seed(self) -> str | None:

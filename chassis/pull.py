@@ -20,6 +20,8 @@ from nats.js import JetStreamContext, api
 from nats.js.client import DEFAULT_JS_SUB_PENDING_BYTES_LIMIT, DEFAULT_JS_SUB_PENDING_MSGS_LIMIT
 from nats.js.errors import APIError
 
+from contracts.subjects import JETSTREAM_API
+
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _QUICK_SECONDS = 0.01
@@ -30,7 +32,7 @@ class BoundJetStream(JetStreamContext):
     """A JetStream context that binds to durable consumers and never creates them."""
 
     def __init__(self, client: Client, *, timeout: float) -> None:
-        super().__init__(client, timeout=timeout)
+        super().__init__(client, timeout=timeout, prefix=JETSTREAM_API)
         self.pulls: dict[str, PacedPull] = {}
 
     async def pull_subscribe(  # type: ignore[override]  # gives FastStream what it uses of a subscription

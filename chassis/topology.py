@@ -24,6 +24,7 @@ from nats.js.api import (
     DiscardPolicy,
     PersistMode,
     ReplayPolicy,
+    RePublish,
     RetentionPolicy,
     StorageType,
     StoreCompression,
@@ -44,7 +45,7 @@ from contracts.streams import (
     StreamSpec,
     stream_of,
 )
-from contracts.subjects import dead_letter_subject
+from contracts.subjects import dead_letter_subject, once_stored
 
 T = TypeVar("T")
 
@@ -133,9 +134,20 @@ def stream_config(spec: StreamSpec) -> dict[str, Any]:
         "no_ack": False,
         "mirror": None,
         "sources": None,
-        "republish": None,
+        "republish": _announcement(spec),
         "subject_transform": None,
     }
+
+
+def _announcement(spec: StreamSpec) -> RePublish | None:
+    """The server itself tells what it has stored, in the platform's account: who publishes from another account is
+    heard by streams there, but not by whoever listens from a third.
+    """
+    if not spec.is_announced:
+        return None
+    (subject,) = spec.subjects
+    # As the server answers it: what is false is left out.
+    return RePublish(src=subject, dest=once_stored(subject), headers_only=spec.durable or None)
 
 
 def consumer_config(spec: ConsumerSpec) -> dict[str, Any]:

@@ -8,13 +8,16 @@ the last value per run and may lose the latest when the server crashes. A dead l
 import msgspec
 
 from contracts import config_events, executor_events, gateway_events
-from contracts.subjects import DEAD_LETTERS, PROGRESS, events_named, events_of
+from contracts.subjects import DEAD_LETTERS, PROGRESS, events_named, events_of, once_stored
 
 SERVICES = ("gateway", "config", "executor")
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One stream. `durable`: synced before it is acknowledged, kept for good, deletion and purge denied."""
+    """One stream. `durable`: synced before it is acknowledged, kept for good, deletion and purge denied.
+
+    `is_announced`: what it has stored is told on `once_stored(subject)`: of a durable stream's messages the headers.
+    """
 
     name: str
     subjects: tuple[str, ...]
@@ -22,6 +25,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     max_messages_per_subject: int = -1
     max_bytes: int = -1
+    is_announced: bool = False
 
 
 class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,13 +54,17 @@ PROGRESS_STREAM = "BACKUP_PROGRESS"
 DEAD_LETTER_STREAM = "BACKUP_DEADLETTERS"
 
 STREAMS: tuple[StreamSpec, ...] = (
-    *(StreamSpec(name=stream_of(owner), subjects=(events_of(owner),), durable=True, owner=owner) for owner in SERVICES),
+    *(
+        StreamSpec(name=stream_of(owner), subjects=(events_of(owner),), durable=True, owner=owner, is_announced=True)
+        for owner in SERVICES
+    ),
     StreamSpec(
         name=PROGRESS_STREAM,
         subjects=(f"{PROGRESS}.>",),
         durable=False,
         max_messages_per_subject=1,
         max_bytes=64 * 1024 * 1024,
+        is_announced=True,
     ),
     StreamSpec(name=DEAD_LETTER_STREAM, subjects=(f"{DEAD_LETTERS}.>",), durable=True),
 )
@@ -86,4 +94,4 @@ CONSUMERS: tuple[ConsumerSpec, ...] = (
     EXECUTOR_REPLICATE_CONFIGURATION,
 )
 
-WAKE_WORKERS = events_named(executor_events.BackupAccepted.NAME)
+WAKE_WORKERS = once_stored(events_named(executor_events.BackupAccepted.NAME))

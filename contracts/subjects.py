@@ -11,12 +11,21 @@ from contracts.envelope import Envelope
 EVENTS = "backup"
 PROGRESS = "progress"
 DEAD_LETTERS = "deadletter"
+STORED = "stored"
+
+JETSTREAM_API = "WEDSYNC.API"
+"""The prefix by which whoever is in a NATS account of their own reaches JetStream's API, in place of `$JS.API`."""
 
 
 def event_subject(envelope: Envelope) -> str:
     """The subject that an event is published on."""
     owner, event, version = envelope.type.split(".")
     return f"{EVENTS}.{owner}.{envelope.organisation}.{event}.{version}"
+
+
+def once_stored(subject: str) -> str:
+    """Where a stream says that it has stored a message of a subject: what is heard there can be read."""
+    return f"{STORED}.{subject}"
 
 
 def events_of(owner: str) -> str:

@@ -19,7 +19,7 @@ from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted, BackupFailed
 from contracts.progress import Progress
 from contracts.streams import PROGRESS_STREAM
-from contracts.subjects import PROGRESS
+from contracts.subjects import PROGRESS, once_stored
 from gateway.projections.facts import Fact
 from gateway.projections.stream_reader import StreamReader
 
@@ -58,7 +58,7 @@ class LiveProgress:
 
     async def start(self) -> None:
         """Listen, then take over what the stream remembers; without the stream only new reports are known."""
-        self._subscription = await self._nats().subscribe(f"{PROGRESS}.>", cb=self._hear)
+        self._subscription = await self._nats().subscribe(once_stored(f"{PROGRESS}.>"), cb=self._hear)
         reader = StreamReader(self._nats(), PROGRESS_STREAM)
         try:
             for message in await reader.everything():

@@ -9,9 +9,9 @@ the client, which counts, logs and reports it (`chassis.connection`).
 
 What permissions cannot do: the server checks the subject of a publish, never the subject of its reply, and answers
 in its own name. Whoever may ask JetStream anything can have an answer delivered to any subject of the account, the
-API's own included: that deletes a stream, or puts a message into another's. Other services' subscribers are therefore
-in accounts of their own, from which only the API for their own consumers can be reached. The platform's own processes
-share one account and are not safe from each other in this way; what they destroy is refilled from the record.
+API's own included: that deletes a stream, or puts a message into another's. Every identity is therefore in an account
+of its own, our processes like other services' subscribers: what it may publish leads into the platform's account, and
+the answer out of it into its own alone. Only the topology identity is in the platform's account itself.
 """
 
 import secrets
@@ -30,11 +30,10 @@ from contracts.streams import (
     ConsumerSpec,
     stream_of,
 )
-from contracts.subjects import DEAD_LETTERS, PROGRESS, events_of
+from contracts.subjects import DEAD_LETTERS, JETSTREAM_API, PROGRESS, events_of, once_stored
 
 API = "$JS.API"
-SUBSCRIBERS_API = "WEDSYNC.API"
-"""How subscribers reach JetStream's API: its own name stands for that of their own account, which has none."""
+"""JetStream's API in the platform's account. In another account the name stands for that account's own: it has none."""
 
 WORKER = "executor-worker"
 TOPOLOGY = "topology"
@@ -65,7 +64,8 @@ _CHANGE = (
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """One NATS user: subjects that it may publish (less those denied) and subscribe to.
 
-    `is_apart`: in an account of its own, which has no subjects but its own and those that it may publish.
+    `is_apart`: in an account of its own, which has no subjects but its own inbox, those that it may publish, and
+    those that it hears. JetStream's API begins with `JETSTREAM_API` there.
     """
 
     name: str
@@ -78,6 +78,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     def inbox(self) -> str:
         """The prefix of the subjects on which it gets answers."""
         return f"_INBOX_{self.name}"
+
+    @property
+    def hears(self) -> tuple[str, ...]:
+        """The platform's subjects that it may subscribe to."""
+        return tuple(subject for subject in self.subscribe if subject != f"{self.inbox}.>")
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -100,12 +105,7 @@ def identities() -> tuple[Identity, ...]:
 
 def subscriber(name: str, consumers: Iterable[ConsumerSpec]) -> Identity:
     """The identity of another WedSync service: it reads through consumers declared for it and publishes nothing."""
-    return Identity(
-        name=name,
-        publish=tuple(subject.replace(API, SUBSCRIBERS_API) for spec in consumers for subject in _reading(spec)),
-        subscribe=(f"_INBOX_{name}.>",),
-        is_apart=True,
-    )
+    return _apart(name, publish=[subject for spec in consumers for subject in _reading(spec)])
 
 
 def _service(service: str) -> Identity:
@@ -119,20 +119,31 @@ def _service(service: str) -> Identity:
         *_getting(own),
         *(subject for spec in consumers for each in (spec, replay_consumer(spec)) for subject in _reading(each)),
     ]
-    subscribe = [f"_INBOX_{service}.>"]
+    hears: list[str] = []
     if service == "gateway":
         publish += [subject for owner in SERVICES if owner != service for subject in _getting(stream_of(owner))]
         publish += _getting(PROGRESS_STREAM)
-        subscribe += [f"{PROGRESS}.>", *(events_of(owner) for owner in SERVICES)]
-    return Identity(name=service, publish=tuple(publish), subscribe=tuple(subscribe))
+        hears += [once_stored(f"{PROGRESS}.>"), *(once_stored(events_of(owner)) for owner in SERVICES)]
+    return _apart(service, publish=publish, hears=hears)
 
 
 def _worker() -> Identity:
+    return _apart(WORKER, publish=[f"{PROGRESS}.executor.>"], hears=[WAKE_WORKERS])
+
+
+def _apart(name: str, *, publish: Iterable[str], hears: Iterable[str] = ()) -> Identity:
+    denied = (*_DESTROY, *_CHANGE)
     return Identity(
-        name=WORKER,
-        publish=(f"{PROGRESS}.executor.>",),
-        subscribe=(f"_INBOX_{WORKER}.>", WAKE_WORKERS),
+        name=name,
+        publish=tuple(dict.fromkeys(_from_apart(subject) for subject in publish)),
+        subscribe=(f"_INBOX_{name}.>", *hears),
+        deny_publish=(*denied, *(_from_apart(subject) for subject in denied)),
+        is_apart=True,
     )
+
+
+def _from_apart(subject: str) -> str:
+    return JETSTREAM_API + subject.removeprefix(API) if subject.startswith(API) else subject
 
 
 def _topology() -> Identity:

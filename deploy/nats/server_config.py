@@ -7,12 +7,14 @@ holds public keys only and no secret.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from deploy.nats.permissions import API, SUBSCRIBERS_API, Identity
+from contracts.subjects import JETSTREAM_API
+from deploy.nats.permissions import API, Identity
 
 PLATFORM = "platform"
 """The account that has the streams."""
@@ -68,11 +70,16 @@ def quoted(value: str) -> str:
 
 
 def _platform(users: Mapping[str, Identity], apart: Sequence[Identity]) -> list[str]:
+    asked, heard = defaultdict(list), defaultdict(list)
+    for each in apart:
+        for subject in each.publish:
+            asked[_exported(subject)].append(_account_of(each))
+        for subject in each.hears:
+            heard[subject].append(_account_of(each))
     exports = [
         # A batch of messages is several answers to one question.
-        {"service": _exported(subject), "accounts": [_account_of(each)], "response_type": "stream"}
-        for each in apart
-        for subject in each.publish
+        *({"service": subject, "accounts": who, "response_type": "stream"} for subject, who in asked.items()),
+        *({"stream": subject, "accounts": who} for subject, who in heard.items()),
     ]
     return [
         f"  {json.dumps(PLATFORM)}: {{",
@@ -87,7 +94,11 @@ def _platform(users: Mapping[str, Identity], apart: Sequence[Identity]) -> list[
 
 def _account(public: str, identity: Identity) -> list[str]:
     imports = [
-        {"service": {"account": PLATFORM, "subject": _exported(subject)}, "to": subject} for subject in identity.publish
+        *(
+            {"service": {"account": PLATFORM, "subject": _exported(subject)}, "to": subject}
+            for subject in identity.publish
+        ),
+        *({"stream": {"account": PLATFORM, "subject": subject}} for subject in identity.hears),
     ]
     return [
         f"  {json.dumps(_account_of(identity))}: {{",
@@ -100,12 +111,12 @@ def _account(public: str, identity: Identity) -> list[str]:
 
 
 def _account_of(identity: Identity) -> str:
-    return f"subscriber-{identity.name}"
+    return f"of-{identity.name}"
 
 
 def _exported(subject: str) -> str:
-    """A subject of a subscriber as the platform's account knows it."""
-    return API + subject.removeprefix(SUBSCRIBERS_API) if subject.startswith(SUBSCRIBERS_API) else subject
+    """A subject of one who is apart as the platform's account knows it."""
+    return API + subject.removeprefix(JETSTREAM_API) if subject.startswith(JETSTREAM_API) else subject
 
 
 def _user(public: str, identity: Identity) -> str:

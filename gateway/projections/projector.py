@@ -32,7 +32,7 @@ from contracts.envelope import MalformedEvent, UnknownEventType, decode
 from contracts.errors import PlatformError
 from contracts.event import event_class
 from contracts.streams import SERVICES, stream_of
-from contracts.subjects import EVENTS, events_of
+from contracts.subjects import EVENTS, events_of, once_stored
 from gateway.projections import configurations, executions, facts, requests, state
 from gateway.projections.applied import Applied, Database
 from gateway.projections.state import Stand
@@ -177,7 +177,9 @@ class Projector:
             self._stand = None
             self._skipped = await state.count_skipped(database)
             readers = self._readers()
-            subscriptions = [await self._nats().subscribe(events_of(owner), cb=self._announce) for owner in SERVICES]
+            subscriptions = [
+                await self._nats().subscribe(once_stored(events_of(owner)), cb=self._announce) for owner in SERVICES
+            ]
             try:
                 await self._follow(database, readers)
             finally:
@@ -245,7 +247,7 @@ class Projector:
 
     async def _announce(self, message: Msg) -> None:
         """An event is on its way into a stream. Only a hint: what is applied is what the stream has stored."""
-        owner = message.subject.removeprefix(f"{EVENTS}.").partition(".")[0]
+        owner = message.subject.removeprefix(once_stored(f"{EVENTS}.")).partition(".")[0]
         position = int((message.headers or {}).get(POSITION_HEADER, "0"))
         known = self._announced.get(owner)
         if known is None or position > known[0]:

@@ -8,7 +8,7 @@ so that nothing is applied twice and nothing is passed over.
 A stream may hold several logs one after the other (a record that was restored to an earlier point is published again
 under a new incarnation); only the last one is the record, and only it is read.
 
-Subjects: requests to `$JS.API.DIRECT.GET.<stream>`, answers on the connection's own inbox. Needs nats-server 2.11.
+Subjects: requests to JetStream's `DIRECT.GET.<stream>`, answers on the connection's own inbox. Needs nats-server 2.11.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from nats.errors import Error as NatsError
 from chassis.outbox import LOG_HEADER, POSITION_HEADER
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.subjects import JETSTREAM_API
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 ANSWER_SECONDS = 5.0
@@ -193,7 +194,9 @@ class StreamReader:
             self._asked += 1
             answer = self._answer = _Answer(single)
             await self._client.publish(
-                f"$JS.API.DIRECT.GET.{self.stream}", msgspec.json.encode(query), reply=f"{self._inbox}.{self._asked}"
+                f"{JETSTREAM_API}.DIRECT.GET.{self.stream}",
+                msgspec.json.encode(query),
+                reply=f"{self._inbox}.{self._asked}",
             )
             async with asyncio.timeout(ANSWER_SECONDS):
                 status = await answer.done

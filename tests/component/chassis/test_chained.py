@@ -5,14 +5,44 @@ from collections.abc import AsyncIterator
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from chassis.chained import ChainedPublisher, Message
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.subjects import JETSTREAM_API
+from deploy.nats.permissions import Identity
 from tests.component.chassis.record_fixtures import SERVICE, STREAM, stored_messages
 from tests.support.nats_server import NatsServer
 
 pytestmark = pytest.mark.stack
+
+STRAY = Identity(
+    name="stray",
+    publish=(
+        *(f"{JETSTREAM_API}.STREAM.{verb}.{STREAM}" for verb in ("INFO", "MSG.GET")),
+        f"backup.{SERVICE}.>",
+        "backup.config.>",
+        "nobody.>",
+    ),
+    subscribe=("_INBOX_stray.>",),
+    is_apart=True,
+)
+"""An account as a service has it, that may also publish what no service may."""
+
+
+@pytest.fixture
+async def stray(own_nats: NatsServer) -> AsyncIterator[ChainedPublisher]:
+    """A publisher at the end of the empty stream, who goes astray."""
+    own_nats.stop()
+    own_nats.also = (STRAY,)
+    own_nats.start()
+    await own_nats.apply()
+    async with own_nats.connected(STRAY.name) as client:
+        opened = ChainedPublisher(client, STREAM)
+        await opened.look()
+        yield opened
+        await opened.close()
 
 
 def _message(number: int, subject: str = f"backup.{SERVICE}.org.x.v1") -> Message:
@@ -66,44 +96,31 @@ async def test_another_publisher_breaks_the_chain_at_once(publisher: ChainedPubl
     assert await publisher.append([_message(2), _message(3)]) == (2, None)
 
 
-async def test_subject_that_no_stream_takes_is_told_at_once(own_nats: NatsServer, publisher: ChainedPublisher) -> None:
+async def test_subject_that_no_stream_takes_is_told_at_once(stray: ChainedPublisher) -> None:
     """What was taken before the one that is refused counts; the rest does not."""
-    async with own_nats.connected() as anyone:
-        stray = ChainedPublisher(anyone, STREAM)
-        await stray.look()
-        begin = time.monotonic()
-        taken, failure = await stray.append([_message(1), _message(2, "nobody.listens.here"), _message(3)])
-        assert (taken, str(failure)) == (1, "the stream did not take an event: no stream takes this subject")
-        assert time.monotonic() - begin < 2
-        await stray.close()
+    begin = time.monotonic()
+    taken, failure = await stray.append([_message(1), _message(2, "nobody.listens.here"), _message(3)])
+    assert (taken, str(failure)) == (1, "the stream did not take an event: no stream takes this subject")
+    assert time.monotonic() - begin < 2
 
 
-async def test_subject_of_another_stream_is_refused(own_nats: NatsServer, publisher: ChainedPublisher) -> None:
+async def test_subject_of_another_stream_is_refused(stray: ChainedPublisher) -> None:
     """An event that would land in another service's stream is refused by the server."""
-    async with own_nats.connected() as anyone:
-        stray = ChainedPublisher(anyone, STREAM)
-        await stray.look()
-        taken, failure = await stray.append([_message(1, "backup.config.org.x.v1")])
-        assert (taken, str(failure)) == (0, "the stream did not take an event: server error 10060")
-        await stray.close()
+    taken, failure = await stray.append([_message(1, "backup.config.org.x.v1")])
+    assert (taken, str(failure)) == (0, "the stream did not take an event: server error 10060")
 
 
-async def test_answer_that_cannot_be_read_counts_as_none(own_nats: NatsServer) -> None:
+async def test_answer_that_cannot_be_read_counts_as_none(own_nats: NatsServer, stray: ChainedPublisher) -> None:
     """Whoever answers in the server's place with something else is not believed."""
+
+    async def answer(message: Msg) -> None:
+        await message.respond(b"[1]")
+
     async with own_nats.connected() as anyone:
-
-        async def answer(message: object) -> None:
-            await message.respond(b"[1]")  # type: ignore[attr-defined]
-
         await anyone.subscribe("nobody.else", cb=answer)
-        await own_nats.apply()
-        stray = ChainedPublisher(anyone, STREAM)
-        await stray.look()
-        assert [str(part) for part in await stray.append([_message(1, "nobody.else")])] == [
-            "0",
-            "the stream did not take an event: the answer cannot be read",
-        ]
-        await stray.close()
+        await anyone.flush()
+        taken, failure = await stray.append([_message(1, "nobody.else")])
+        assert (taken, str(failure)) == (0, "the stream did not take an event: the answer cannot be read")
 
 
 async def test_closed_connection_takes_nothing(own_nats: NatsServer, publisher: ChainedPublisher) -> None:
@@ -123,7 +140,7 @@ async def test_closed_connection_takes_nothing(own_nats: NatsServer, publisher: 
 
 async def test_stream_that_is_not_there_is_missing(own_nats: NatsServer) -> None:
     """A stream that was never declared is told apart from a server that does not answer."""
-    async with own_nats.connected() as anyone:
+    async with own_nats.connected(SERVICE) as client:
         with pytest.raises(PlatformError) as refused:
-            await ChainedPublisher(anyone, STREAM).look()
+            await ChainedPublisher(client, STREAM).look()
     assert refused.value.code is errors.STREAM_MISSING

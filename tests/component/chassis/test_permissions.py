@@ -25,9 +25,11 @@ from contracts.streams import (
     PROGRESS_STREAM,
     SERVICES,
     STREAMS,
+    WAKE_WORKERS,
     stream_of,
 )
-from deploy.nats.permissions import SUBSCRIBERS_API, TOPOLOGY, WORKER, generate_keys, identities, subscriber
+from contracts.subjects import JETSTREAM_API, once_stored
+from deploy.nats.permissions import TOPOLOGY, WORKER, Identity, generate_keys, identities, subscriber
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish
 from tests.support.nats_server import NatsServer
@@ -157,7 +159,7 @@ async def test_service_uses_its_own_consumers_and_no_others(server: NatsServer, 
             for spec in (declared, replay_consumer(declared)):
                 is_other = spec.service != identity
                 for verb in ("INFO", "MSG.NEXT"):
-                    subject = f"$JS.API.CONSUMER.{verb}.{spec.stream}.{spec.durable_name}"
+                    subject = f"{JETSTREAM_API}.CONSUMER.{verb}.{spec.stream}.{spec.durable_name}"
                     assert await tried.is_refused(subject) is is_other, subject
                 ack = f"$JS.ACK.{spec.stream}.{spec.durable_name}.1.1.1.1.0"
                 assert await tried.is_refused(ack) is is_other, ack
@@ -170,21 +172,30 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
     """Nobody listens to another's answers; only the gateway hears all facts, and the worker only its wake-up."""
     tried = await _try(server, identity)
     allowed = {
-        "gateway": {"progress.>", *(f"backup.{owner}.>" for owner in SERVICES)},
-        WORKER: {"backup.executor.*.backup-accepted.v1"},
+        "gateway": {once_stored("progress.>"), *(once_stored(f"backup.{owner}.>") for owner in SERVICES)},
+        WORKER: {WAKE_WORKERS},
     }.get(identity, set())
     try:
         wanted = [
             *(f"_INBOX_{name}.>" for name in ALL),
-            *("progress.>", "backup.>", "deadletter.>", "$JS.>", ">", "backup.executor.*.backup-accepted.v1"),
-            *(f"backup.{owner}.>" for owner in SERVICES),
+            *(
+                "progress.>",
+                "backup.>",
+                "deadletter.>",
+                "$JS.>",
+                ">",
+                "stored.>",
+                WAKE_WORKERS,
+                once_stored("progress.>"),
+            ),
+            *(each for owner in SERVICES for each in (f"backup.{owner}.>", once_stored(f"backup.{owner}.>"))),
         ]
         for subject in wanted:
             before = len(tried.refusals)
             await tried.client.subscribe(subject)
             await tried.answered()
             may = subject in allowed or subject == f"_INBOX_{identity}.>"
-            if identity == "gateway" and subject == "backup.executor.*.backup-accepted.v1":
+            if identity == "gateway" and subject == WAKE_WORKERS:
                 may = True  # A part of what it hears anyway.
             assert (len(tried.refusals) == before) is may, subject
     finally:
@@ -194,7 +205,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
 async def test_relay_finds_its_position_in_its_own_stream(server: NatsServer) -> None:
     """What the outbox needs is permitted: publish with an answer, the last message, the stream's state."""
     async with server.connected("executor") as client:
-        js = client.jetstream(timeout=2)
+        js = client.jetstream(timeout=2, prefix=JETSTREAM_API)
         answer = await js.publish(OWN["executor"], b"{}")
         last = await js.get_last_msg(stream_of("executor"), "backup.executor.>", direct=True)
         assert last.seq == answer.seq
@@ -205,9 +216,9 @@ async def test_relay_finds_its_position_in_its_own_stream(server: NatsServer) ->
 async def test_projector_reads_every_stream_from_any_position_without_a_consumer(server: NatsServer) -> None:
     """The gateway's position lives in its database: it reads messages directly, and leaves nothing on the server."""
     async with server.connected("config") as client:
-        await client.jetstream().publish(OWN["config"], b"{}")
+        await client.jetstream(prefix=JETSTREAM_API).publish(OWN["config"], b"{}")
     async with server.connected("gateway") as client:
-        js = client.jetstream(timeout=2)
+        js = client.jetstream(timeout=2, prefix=JETSTREAM_API)
         for service in SERVICES:
             assert await js.stream_info(stream_of(service))
         assert (await js.get_msg(stream_of("config"), seq=1, direct=True)).data == b"{}"
@@ -236,64 +247,81 @@ async def test_subscriber_of_another_service_only_reads_what_is_declared_for_it(
         await publish(client.jetstream(), envelope_of(backup_requested()))
     tried = await _try(own_nats, "crm")
     try:
-        js = tried.client.jetstream(timeout=2, prefix=SUBSCRIBERS_API)
+        js = tried.client.jetstream(timeout=2, prefix=JETSTREAM_API)
         spec = EXECUTOR_ACCEPT_BACKUP
         (message,) = await (await js.pull_subscribe_bind(spec.durable_name, spec.stream)).fetch(1, timeout=2)
         await message.ack_sync()
         assert await tried.is_refused(OWN["gateway"])
         other = CONFIG_CREATE_CONFIGURATION
-        for api in ("$JS.API", SUBSCRIBERS_API):
+        for api in ("$JS.API", JETSTREAM_API):
             assert await tried.is_refused(f"{api}.STREAM.INFO.{spec.stream}")
             assert await tried.is_refused(f"{api}.CONSUMER.INFO.{other.stream}.{other.durable_name}")
     finally:
         await tried.client.close()
 
 
+CRM = subscriber("crm", (EXECUTOR_ACCEPT_BACKUP,))
 ELSEWHERE = (
     f"$JS.API.STREAM.DELETE.{PROGRESS_STREAM}",
-    f"{SUBSCRIBERS_API}.STREAM.DELETE.{PROGRESS_STREAM}",
+    f"{JETSTREAM_API}.STREAM.DELETE.{PROGRESS_STREAM}",
     f"$JS.API.CONSUMER.DELETE.{EXECUTOR_ACCEPT_BACKUP.stream}.{EXECUTOR_ACCEPT_BACKUP.durable_name}",
     *(f"backup.{service}.studio-a.configuration-created.v1" for service in SERVICES),
+    once_stored("backup.executor.studio-a.backup-accepted.v1"),
     "progress.executor.studio-a.run",
     "deadletter.executor.accept-backup.replay",
-    "_INBOX_gateway.1",
+    *(f"_INBOX_{name}.1" for name in ALL),
 )
 
 
-async def test_answers_to_a_subscriber_reach_nobody_else(own_nats: NatsServer) -> None:
-    """The server answers in its own name wherever it is told to: for a subscriber that is its own account alone."""
+def _questions(identity: Identity) -> list[tuple[str, bytes]]:
+    """One question of each kind that an identity may ask, with a body that gets messages where it can be."""
+    bodies = {"MSG.NEXT": b'{"batch": 1, "no_wait": true}', "MSG.GET": b'{"seq": 1}', "$JS.ACK": b"+NXT"}
+    subjects = [subject.replace(">", "1.1.1.1.0") for subject in identity.publish]
+    return [(subject, next((body for kind, body in bodies.items() if kind in subject), b"")) for subject in subjects]
+
+
+@pytest.mark.parametrize(
+    "identity", [each for each in (*identities(), CRM) if each.is_apart], ids=lambda each: each.name
+)
+async def test_answers_to_one_identity_reach_nobody_else(own_nats: NatsServer, identity: Identity) -> None:
+    """The server answers in its own name wherever it is told to: for each identity that is its own account alone."""
     own_nats.stop()
-    spec = EXECUTOR_ACCEPT_BACKUP
-    own_nats.also = (subscriber("crm", (spec,)),)
+    own_nats.also = (CRM,)
     own_nats.start()
     await own_nats.apply()
-    questions = {
-        f"{SUBSCRIBERS_API}.CONSUMER.MSG.NEXT.{spec.stream}.{spec.durable_name}": b'{"batch": 1, "no_wait": true}',
-        f"{SUBSCRIBERS_API}.CONSUMER.INFO.{spec.stream}.{spec.durable_name}": b"",
-        f"$JS.ACK.{spec.stream}.{spec.durable_name}.1.1.1.1.0": b"+NXT",
-    }
     heard: list[str] = []
+    may_write = {stream_of(identity.name), DEAD_LETTER_STREAM} if identity.name in SERVICES else set()
+    others = [stream.name for stream in STREAMS if stream.name not in may_write | {PROGRESS_STREAM}]
 
     async def hear(message: Msg) -> None:
         heard.append(message.subject)
 
-    async with own_nats.connected() as anyone, own_nats.connected("crm") as crm:
+    async with own_nats.connected() as anyone, own_nats.connected(identity.name) as client:
         js = anyone.jetstream()
+        for subject in OWN.values():
+            await anyone.publish(subject, b"{}")
         await publish(js, envelope_of(backup_requested()))
-        held = [(await js.stream_info(stream.name)).state.messages for stream in STREAMS]
-        for subject in ("backup.>", "progress.>", "deadletter.>", "_INBOX_gateway.>"):
-            await anyone.subscribe(subject, cb=hear)
+        held = [(await js.stream_info(name)).state.messages for name in others]
+        for subject in ELSEWHERE:
+            if not may_write or not subject.startswith((f"backup.{identity.name}.", f"deadletter.{identity.name}.")):
+                await anyone.subscribe(subject, cb=hear)
         await anyone.flush()
         for elsewhere in ELSEWHERE:
             for _ in range(2):  # The first gets what is there, the second that there is nothing: no body at all.
-                for question, body in questions.items():
-                    await crm.publish(question, body, reply=elsewhere)
-        await crm.flush()
-        # What was asked before this question is answered before it.
-        assert await crm.request(f"{SUBSCRIBERS_API}.CONSUMER.INFO.{spec.stream}.{spec.durable_name}", b"", timeout=5)
-        assert [(await js.stream_info(stream.name)).state.messages for stream in STREAMS] == held
-        assert await js.consumer_info(spec.stream, spec.durable_name)
+                for question, body in _questions(identity):
+                    await client.publish(question, body, reply=elsewhere)
+        await client.flush()
+        await client.flush()
+        # Whatever was on its way has arrived once each stream has answered.
+        assert [(await js.stream_info(name)).state.messages for name in others] == held
+        assert await js.stream_info(PROGRESS_STREAM)
+        assert await js.consumer_info(EXECUTOR_ACCEPT_BACKUP.stream, EXECUTOR_ACCEPT_BACKUP.durable_name)
         assert heard == []
+
+
+def test_only_the_operators_key_is_in_the_account_that_has_the_streams() -> None:
+    """What holds for an identity that is apart holds for all that run."""
+    assert [each.name for each in identities() if not each.is_apart] == [TOPOLOGY]
 
 
 @pytest.mark.parametrize("seed", [None, "another"])

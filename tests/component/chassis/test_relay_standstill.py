@@ -22,6 +22,8 @@ from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.envelope import SOURCE_PREFIX, Envelope, encode
 from contracts.errors import ErrorCode, PlatformError
+from contracts.streams import stream_of
+from contracts.subjects import JETSTREAM_API
 from deploy.nats.permissions import Identity
 from tests.component.chassis.record_fixtures import (
     SERVICE,
@@ -94,9 +96,8 @@ async def test_relay_without_permission_is_not_ready_and_names_it(
     tmp_path: Path, store: EventStore, record_access: SchemaAccess
 ) -> None:
     """What only looks like an answer that never comes is told as the refusal that it is."""
-    muted = Identity(
-        name="muted", publish=("$JS.API.>",), subscribe=("_INBOX_muted.>",), deny_publish=(f"backup.{SERVICE}.>",)
-    )
+    looks = tuple(f"{JETSTREAM_API}.STREAM.{verb}.{stream_of(SERVICE)}" for verb in ("INFO", "MSG.GET"))
+    muted = Identity(name="muted", publish=looks, subscribe=("_INBOX_muted.>",), is_apart=True)
     server = NatsServer(tmp_path / "nats", also=(muted,)).start()
     telemetry = Telemetry(SERVICE)
     connection = server.connection("muted", telemetry, Health(SERVICE))
