@@ -9,7 +9,7 @@ recorder, mapper and repository store and load it. It is not a subclass of that 
 which derives event classes from method signatures: their defaults are lost, and old events with them.
 """
 
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ class Aggregate:
         self._id = id
         self._version = 0
         self._pending: list[Event] = []
+        self._drafts: tuple[Any, ...] = ()
         # Whose it is: set by the event store when it has history, and never changed after.
         self.organisation: str | None = None
 
@@ -75,10 +76,20 @@ class Aggregate:
         self.apply(event)
         self._version += 1
 
-    def settle(self, organisation: str) -> None:
-        """What was pending is history of an organisation now. For the event store."""
-        if self._pending:
-            self._pending.clear()
+    @property
+    def drafts(self) -> tuple[Any, ...]:
+        """What the first of the pending events were made into by a save of which nobody knows whether it was made."""
+        return self._drafts
+
+    def keep_drafts(self, drafts: tuple[Any, ...]) -> None:
+        """A save is in doubt: its events keep their identities until it is known. For the event store."""
+        self._drafts = drafts
+
+    def settle(self, organisation: str, count: int | None = None) -> None:
+        """What was pending, or the first `count` of it, is history of an organisation now. For the event store."""
+        self._drafts = ()
+        if self._pending and count != 0:
+            del self._pending[:count]
             self.organisation = organisation
 
     def __eq__(self, other: object) -> bool:

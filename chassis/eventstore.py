@@ -6,6 +6,7 @@ Notification ids rise in the order of commits; a rolled-back transaction leaves 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -15,6 +16,7 @@ from eventsourcing.persistence import EventStore as LibraryStore
 from eventsourcing.persistence import StoredEvent
 from psycopg import errors as postgres_errors
 
+from chassis.circuit import WAITING_MAX, patience
 from chassis.clock import Clock, SystemClock
 from chassis.context import Context
 from chassis.domain import Aggregate, Snapshotted
@@ -31,6 +33,7 @@ from chassis.mapper import (
 from chassis.postgres import blocking_pool
 from chassis.recorder import (
     AlreadyHandled,
+    CommitInDoubt,
     Handled,
     PostgresRecorder,
     SnapshotRecorder,
@@ -39,9 +42,12 @@ from chassis.recorder import (
 )
 from chassis.upcasting import UPCASTERS, Upcasters
 from contracts.envelope import SOURCE_PREFIX, Envelope, decode, encode_data
-from contracts.errors import AGGREGATE_NOT_FOUND, INVALID_SETTING, PlatformError
+from contracts.errors import AGGREGATE_NOT_FOUND, INVALID_SETTING, UNAVAILABLE, PlatformError
 
 __all__ = ["AlreadyHandled", "EventStore", "Handled", "Statement", "StatementRefused"]
+
+OVERTIME_SECONDS = 0.5
+"""A call ends by itself when its time is over; one that does not, has a server that never answers."""
 
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
@@ -75,9 +81,11 @@ class EventStore:
         self._ids = ids or TimeOrderedIds(self._clock)
         self._pool = blocking_pool(dsn, schema, name=f"record-{schema}", max_size=pool_size)
         self._recorder = PostgresRecorder(self._pool, schema)
-        self._events = LibraryStore[str](EnvelopeMapper(upcasters), self._recorder)
+        self._mapper = EnvelopeMapper(upcasters)
+        self._events = LibraryStore[str](self._mapper, self._recorder)
         self._snapshots = SnapshotRecorder(self._recorder)
         self._repositories: dict[type[Aggregate], Repository[str]] = {}
+        self._waiting = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"{schema}-write")
         self._readers = ThreadPoolExecutor(pool_size - 1, thread_name_prefix=f"{schema}-read")
 
@@ -106,8 +114,11 @@ class EventStore:
             )
 
     async def stop(self) -> None:
-        """Finish what is under way and close the connections."""
-        await asyncio.to_thread(self._shut_down)
+        """Finish what is under way, bounded, and close the connections."""
+        closing = asyncio.create_task(asyncio.to_thread(self._shut_down))
+        while not (await asyncio.wait({closing}, timeout=OVERTIME_SECONDS))[0]:
+            self._recorder.cut_overdue()
+        await closing
 
     def _shut_down(self) -> None:
         self._writer.shutdown(wait=True)
@@ -157,46 +168,84 @@ class EventStore:
         An empty save with `handled` writes the inbox row alone. Returns the envelopes in their order. Raises
         `AlreadyHandled`; CONCURRENT_CHANGE where an aggregate has changed since it was loaded (load it anew);
         `StatementRefused`; UNAVAILABLE. Unless it returns, the aggregates are as they were, still pending.
-        A connection that breaks during the commit is looked into: what was committed is not reported as failed.
+        A connection that breaks during the commit is looked into: what was committed is not reported as failed. Where
+        it stays away, nobody knows yet: UNAVAILABLE, and the same aggregates saved again are recognised in the record.
+        EVENT_TOO_LARGE where one is above 256 KiB.
         """
-        events = [event for aggregate in aggregates for event in self._compose(aggregate, context)]
+        for aggregate in aggregates:
+            self._check_owner(aggregate, context)
+        until = time.monotonic() + patience()
+        known = [event for aggregate in aggregates for event in await self._recognise(aggregate, context, until)]
+        composed = [(aggregate, self._compose(aggregate, context)) for aggregate in aggregates]
+        events = [event for _, each in composed for event in each]
+        if known and not events:
+            # The same save again: the inbox row and the statements were in its transaction.
+            return [event.envelope for event in known]
         snapshots = [snapshot for aggregate in aggregates for snapshot in self._take(aggregate, context)]
         if events or handled is not None or also:
-            await self._run(
-                self._writer,
-                lambda: self._events.put(events, handled=handled, statements=also, snapshots=snapshots),
-            )
+            try:
+                await self._run(
+                    self._writer,
+                    lambda: self._events.put(
+                        events, handled=handled, statements=also, snapshots=snapshots, until=until
+                    ),
+                    until,
+                )
+            except CommitInDoubt:
+                for aggregate, each in composed:
+                    aggregate.keep_drafts(tuple(each))
+                raise
         for aggregate in aggregates:
             aggregate.settle(context.organisation)
-        return [event.envelope for event in events]
+        return [event.envelope for event in (*known, *events)]
 
-    def _compose(self, aggregate: Aggregate, context: Context) -> list[RecordedEvent]:
+    async def _recognise(self, aggregate: Aggregate, context: Context, until: float) -> Sequence[RecordedEvent]:
+        """The events of a save in doubt, where they turn out to be in the record; they are pending no longer then."""
+        drafts: tuple[RecordedEvent, ...] = aggregate.drafts
+        if not drafts:
+            return ()
+        stored = [self._mapper.to_stored_event(event) for event in drafts]
+        if not await self._run(self._writer, lambda: self._recorder.find_own(stored, until=until), until):
+            return ()
+        aggregate.settle(context.organisation, len(drafts))
+        return drafts
+
+    @staticmethod
+    def _check_owner(aggregate: Aggregate, context: Context) -> None:
         if aggregate.organisation not in (None, context.organisation):
             raise PlatformError(
                 AGGREGATE_NOT_FOUND, f"the organisation has no such {aggregate.KIND}", aggregate_id=aggregate.id
             )
+
+    def _compose(self, aggregate: Aggregate, context: Context) -> list[RecordedEvent]:
+        """The pending events in their envelopes; those of a save in doubt in the envelopes that they had."""
+        drafts: tuple[RecordedEvent, ...] = aggregate.drafts
+        begin = aggregate.saved_version + len(drafts) + 1
         return [
-            RecordedEvent(
-                aggregate.id,
-                Envelope(
-                    specversion="1.0",
-                    id=self._ids.new(),
-                    source=SOURCE_PREFIX + self._service,
-                    type=event.NAME,
-                    subject=subject_of(aggregate.KIND, aggregate.id),
-                    time=self._clock.now(),
-                    datacontenttype="application/json",
-                    organisation=context.organisation,
-                    actor=context.actor,
-                    sequence=sequence,
-                    correlationid=context.correlation_id,
-                    causationid=context.causation_id,
-                    traceparent=context.traceparent,
-                    data=encode_data(event),
-                ),
-                event,
-            )
-            for sequence, event in enumerate(aggregate.pending, start=aggregate.saved_version + 1)
+            *drafts,
+            *(
+                RecordedEvent(
+                    aggregate.id,
+                    Envelope(
+                        specversion="1.0",
+                        id=self._ids.new(),
+                        source=SOURCE_PREFIX + self._service,
+                        type=event.NAME,
+                        subject=subject_of(aggregate.KIND, aggregate.id),
+                        time=self._clock.now(),
+                        datacontenttype="application/json",
+                        organisation=context.organisation,
+                        actor=context.actor,
+                        sequence=sequence,
+                        correlationid=context.correlation_id,
+                        causationid=context.causation_id,
+                        traceparent=context.traceparent,
+                        data=encode_data(event),
+                    ),
+                    event,
+                )
+                for sequence, event in enumerate(aggregate.pending[len(drafts) :], start=begin)
+            ),
         ]
 
     @staticmethod
@@ -228,8 +277,27 @@ class EventStore:
         return await self._read(self._recorder.incarnation)
 
     async def _read(self, call: Callable[[], T]) -> T:
-        return await self._run(self._readers, call)
+        return await self._run(self._readers, call, time.monotonic() + patience())
 
-    @staticmethod
-    async def _run(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(threads, call)
+    async def _run(self, threads: ThreadPoolExecutor, call: Callable[[], T], until: float) -> T:
+        """Call it in a thread. Raises UNAVAILABLE at once where too many wait, and when the time is over.
+
+        Then a write that has begun is in doubt: the server has it, and does not answer.
+        """
+        if self._waiting >= WAITING_MAX:
+            raise PlatformError(UNAVAILABLE, "too many wait for the record", part="postgres", retry_after_seconds=1)
+        self._waiting += 1
+        working = threads.submit(call)
+        future = asyncio.wrap_future(working)
+        try:
+            await asyncio.wait({future}, timeout=max(0.0, until - time.monotonic()) + OVERTIME_SECONDS)
+            if future.done():
+                return future.result()
+            if not working.cancel():
+                self._recorder.cut_overdue()
+                if threads is self._writer:
+                    raise CommitInDoubt
+            raise PlatformError(UNAVAILABLE, "postgres did not answer in time", part="postgres")
+        finally:
+            self._waiting -= 1
+            future.cancel()

@@ -15,9 +15,13 @@ from eventsourcing.persistence import AggregateRecorder, EventStore, Mapper, Sto
 from chassis.domain import Aggregate, Snapshotted
 from chassis.upcasting import Upcasters
 from contracts.envelope import Envelope, decode, encode
+from contracts.errors import EVENT_TOO_LARGE, PlatformError
 from contracts.event import Event
 
 A = TypeVar("A", bound=Aggregate)
+
+EVENT_BYTES_MAX = 256 * 1024
+"""The envelope included. What is larger would fill a consumer's memory, and above 1 MB NATS takes it from nobody."""
 
 
 def subject_of(kind: str, aggregate_id: str) -> str:
@@ -74,9 +78,18 @@ class EnvelopeMapper(Mapper[str]):
         self._upcasters = upcasters
 
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
-        """The row of an event: topic is its pinned name, state its envelope."""
+        """The row of an event: topic is its pinned name, state its envelope. Raises PlatformError EVENT_TOO_LARGE."""
         envelope = cast("RecordedEvent", domain_event).envelope
-        return StoredEvent(domain_event.originator_id, envelope.sequence, envelope.type, encode(envelope))
+        state = encode(envelope)
+        if len(state) > EVENT_BYTES_MAX:
+            raise PlatformError(
+                EVENT_TOO_LARGE,
+                f"a {envelope.type} of {len(state)} bytes is larger than an event may be",
+                type=envelope.type,
+                size_bytes=len(state),
+                limit_bytes=EVENT_BYTES_MAX,
+            )
+        return StoredEvent(domain_event.originator_id, envelope.sequence, envelope.type, state)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[str]:
         """The event of a row. Raises UnknownEventType or MalformedEvent."""

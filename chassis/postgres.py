@@ -18,9 +18,9 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier, Literal
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from chassis.circuit import PATIENCE_SECONDS, PatientPool
 from contracts.errors import INVALID_SETTING, UNAVAILABLE, PlatformError
 
-CHECKOUT_SECONDS = 3.0
 # After a long outage the pool's own back-off would wait for minutes; giving up early makes the next
 # request for a connection try again at once.
 RECONNECT_SECONDS = 5.0
@@ -183,6 +183,9 @@ def connection_arguments(dsn: str, schema: str) -> dict[str, Any]:
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
+        # Keepalives are not sent while something is unacknowledged; without this a cut line is waited for
+        # a quarter of an hour.
+        "tcp_user_timeout": 25_000,
     }
 
 
@@ -198,16 +201,16 @@ def _check_name(schema: str) -> None:
 def open_pool(dsn: str, schema: str, *, name: str, max_size: int = 4) -> AsyncConnectionPool[AsyncConnection[Any]]:
     """A pool, not opened yet, whose connections see the schema without naming it; autocommit.
 
-    A connection that broke while it was idle is found when it is used: make the call again (UNAVAILABLE).
+    A connection that broke while it was idle is found when it is used: make the call again (UNAVAILABLE). Who waits
+    for one has a deadline (see `chassis.circuit`).
     """
-    return AsyncConnectionPool(
+    return PatientPool(
         dsn,
         kwargs=connection_arguments(dsn, schema),
         min_size=1,
         max_size=max_size,
         open=False,
         name=name,
-        timeout=CHECKOUT_SECONDS,
         reconnect_timeout=RECONNECT_SECONDS,
     )
 
@@ -221,7 +224,7 @@ def blocking_pool(dsn: str, schema: str, *, name: str, max_size: int) -> Connect
         max_size=max_size,
         open=False,
         name=name,
-        timeout=CHECKOUT_SECONDS,
+        timeout=PATIENCE_SECONDS,
         reconnect_timeout=RECONNECT_SECONDS,
     )
 

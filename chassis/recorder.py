@@ -7,23 +7,28 @@ for which the role would need the right to delete; here the role may only add.) 
 is read from the environment: `POSTGRES_ENABLE_DB_FUNCTIONS`, which drops the lock and the inbox, does not exist.
 """
 
+import os
+import socket
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
+import psycopg
 from eventsourcing.persistence import AggregateRecorder, ApplicationRecorder, Notification, StoredEvent, Subscription
 from psycopg import Connection, errors
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
 
+from chassis.circuit import Circuit, patience
 from chassis.postgres import advisory_key, channel_of, translated
 from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
 
-RETRY_SECONDS = 3.0
-"""For how long a call that has lost its connection is made again before it fails with UNAVAILABLE."""
 RETRY_PAUSE_SECONDS = 0.05
+LEAST_CHECKOUT_SECONDS = 0.05
 
 T = TypeVar("T")
 
@@ -86,6 +91,16 @@ class StatementRefused(PlatformError):
         self.name = name
 
 
+class CommitInDoubt(PlatformError):
+    """The connection broke during the commit and did not come back: the events are in the record, or they are not.
+
+    The same events, saved again with the same identities, are recognised.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(UNAVAILABLE, "postgres did not answer whether it has committed", part="postgres")
+
+
 class _Attempt:
     """How far a transaction has come: once `committing`, a lost connection leaves open whether it was committed."""
 
@@ -93,12 +108,19 @@ class _Attempt:
 
 
 class PostgresRecorder(ApplicationRecorder):
-    """The events of one schema. Blocking; called from threads. Raises PlatformError UNAVAILABLE."""
+    """The events of one schema. Blocking; called from threads. Raises PlatformError UNAVAILABLE.
+
+    No call lasts longer than `chassis.circuit.PATIENCE_SECONDS`; where the server takes a query and never answers it,
+    `cut_overdue` ends the call.
+    """
 
     def __init__(self, pool: ConnectionPool[Connection[Any]], schema: str) -> None:
         self._pool = pool
         self._lock_key = advisory_key(f"append/{schema}")
         self._channel = channel_of(schema)
+        self._circuit = Circuit()
+        self._busy: dict[int, tuple[Connection[Any], float]] = {}
+        self._busy_lock = threading.Lock()
 
     def insert_events(
         self,
@@ -107,30 +129,67 @@ class PostgresRecorder(ApplicationRecorder):
         handled: Handled | None = None,
         statements: Sequence[Statement] = (),
         snapshots: Sequence[StoredEvent] = (),
+        until: float | None = None,
         **_: Any,
     ) -> Sequence[int]:
-        """Append, all or nothing; the notification ids. See `chassis.eventstore.EventStore.save` for the errors."""
-        give_up = time.monotonic() + RETRY_SECONDS
+        """Append, all or nothing; the notification ids. See `chassis.eventstore.EventStore.save` for the errors.
+
+        `until`: the moment (of `time.monotonic`) at which the caller has gone.
+        """
+        give_up = self._admit(until)
         in_doubt = False
         while True:
             attempt = _Attempt()
             try:
                 if in_doubt:
-                    found = self._find_own(stored_events)
+                    found = self._find_own(stored_events, give_up)
                     if found:
                         return found
                     in_doubt = False
                 with translated():
-                    return self._append(attempt, stored_events, handled, statements, snapshots)
+                    return self._append(attempt, stored_events, handled, statements, snapshots, give_up)
             except PlatformError as error:
-                if error.code is not UNAVAILABLE or time.monotonic() > give_up:
+                if error.code is not UNAVAILABLE:
                     raise
                 in_doubt = in_doubt or attempt.committing
                 if in_doubt and not stored_events:
                     # Nothing in the record says whether this was done: the caller's message comes again,
                     # and the inbox knows.
                     raise
+                if time.monotonic() > give_up:
+                    self._circuit.failed()
+                    if in_doubt:
+                        raise CommitInDoubt from error
+                    raise
                 time.sleep(RETRY_PAUSE_SECONDS)
+
+    def _admit(self, until: float | None = None) -> float:
+        """Until when a call is made again. Raises UNAVAILABLE where it would only wait in vain."""
+        self._circuit.admit()
+        now = time.monotonic()
+        if until is not None and now >= until:
+            raise PlatformError(UNAVAILABLE, "the record was too busy to be asked in time", part="postgres")
+        return now + patience() if until is None else until
+
+    @contextmanager
+    def _connection(self, give_up: float) -> Iterator[Connection[Any]]:
+        with self._pool.connection(timeout=max(LEAST_CHECKOUT_SECONDS, give_up - time.monotonic())) as connection:
+            with self._busy_lock:
+                self._busy[id(connection)] = (connection, give_up)
+            try:
+                yield connection
+                self._circuit.succeeded()
+            finally:
+                with self._busy_lock:
+                    del self._busy[id(connection)]
+
+    def cut_overdue(self) -> None:
+        """End the calls whose time is over: they wait for a server that has stopped, and a thread waits with each."""
+        with self._busy_lock:
+            for connection, give_up in self._busy.values():
+                if time.monotonic() > give_up:
+                    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
+                        line.shutdown(socket.SHUT_RDWR)
 
     def _append(
         self,
@@ -139,8 +198,9 @@ class PostgresRecorder(ApplicationRecorder):
         handled: Handled | None,
         statements: Sequence[Statement],
         snapshots: Sequence[StoredEvent],
+        give_up: float,
     ) -> Sequence[int]:
-        with self._pool.connection() as connection, connection.transaction():
+        with self._connection(give_up) as connection, connection.transaction():
             if handled is not None:
                 inserted = connection.execute(_INSERT_INBOX, (handled.consumer, handled.event_id))
                 if inserted.rowcount == 0:
@@ -180,10 +240,24 @@ class PostgresRecorder(ApplicationRecorder):
             )
         return [int(row[0]) for row in rows]
 
-    def _find_own(self, stored_events: Sequence[StoredEvent]) -> list[int]:
+    def find_own(self, stored_events: Sequence[StoredEvent], *, until: float) -> list[int]:
+        """The notification ids of events that are in the record as they are here: all of them or none."""
+        give_up = self._admit(until)
+        while True:
+            try:
+                return self._find_own(stored_events, give_up)
+            except PlatformError as error:
+                if error.code is not UNAVAILABLE:
+                    raise
+                if time.monotonic() > give_up:
+                    self._circuit.failed()
+                    raise
+                time.sleep(RETRY_PAUSE_SECONDS)
+
+    def _find_own(self, stored_events: Sequence[StoredEvent], give_up: float) -> list[int]:
         # With the lock in hand the transaction in doubt has ended, one way or the other. Envelopes have
         # ids of their own, so equal bytes are ours.
-        with translated(), self._pool.connection() as connection, connection.transaction():
+        with translated(), self._connection(give_up) as connection, connection.transaction():
             connection.execute(_LOCK, (self._lock_key,))
             rows = connection.execute(
                 _FIND_OWN,
@@ -256,8 +330,8 @@ class PostgresRecorder(ApplicationRecorder):
         return self.read(incarnation_of)
 
     def ping(self) -> None:
-        """Ask for an answer."""
-        self.read(lambda connection: connection.execute("SELECT 1"))
+        """Ask for an answer, also while it is known that there was none."""
+        self._read(lambda connection: connection.execute("SELECT 1"), time.monotonic() + patience())
 
     def is_durable(self) -> bool:
         """Whether a commit is on disk when it is confirmed, as far as the connection's own setting goes."""
@@ -274,13 +348,16 @@ class PostgresRecorder(ApplicationRecorder):
 
     def read(self, query: Callable[[Connection[Any]], T]) -> T:
         """Make a reading call; made again for a while when a connection turns out to be broken."""
-        give_up = time.monotonic() + RETRY_SECONDS
+        return self._read(query, self._admit())
+
+    def _read(self, query: Callable[[Connection[Any]], T], give_up: float) -> T:
         while True:
             try:
-                with translated(), self._pool.connection() as connection:
+                with translated(), self._connection(give_up) as connection:
                     return query(connection)
             except PlatformError:
                 if time.monotonic() > give_up:
+                    self._circuit.failed()
                     raise
                 time.sleep(RETRY_PAUSE_SECONDS)
 

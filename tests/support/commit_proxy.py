@@ -10,20 +10,35 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
 class Lose(Enum):
-    """What is lost, with the connection."""
+    """What is lost, with the connection where nothing else is said."""
 
     REQUEST = auto()
     ANSWER = auto()
+    SILENCE = auto()
+    """The commit arrives, its connection stays, and nothing ever comes back."""
 
 
 class CommitProxy:
-    """Passes everything on, but for the next commits that `lose` names."""
+    """Passes everything on, but for the next commits that `lose` names; `then_away`: and nothing more after those."""
 
     def __init__(self, port: int) -> None:
         self._upstream = port
         self._server: asyncio.Server | None = None
         self.lose: list[Lose] = []
         self.lost = 0
+        self.then_away = False
+        self.is_away = False
+        self._clients: set[asyncio.StreamWriter] = set()
+
+    def go_away(self) -> None:
+        """Cut all connections, and let nobody in."""
+        self.is_away = True
+        for client in self._clients:
+            client.close()
+
+    def come_back(self) -> None:
+        """Let everybody in again."""
+        self.is_away = self.then_away = False
 
     def dsn(self, dsn: str) -> str:
         """The same access, through the proxy."""
@@ -41,12 +56,19 @@ class CommitProxy:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_away:
+            writer.close()
+            return
+        self._clients.add(writer)
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         answers = asyncio.create_task(_pump(up_reader, writer))
         try:
             while data := await reader.read(65536):
                 if b"COMMIT" in data and self.lose:
-                    await self._break(self.lose.pop(0), data, up_reader, up_writer, answers)
+                    what = self.lose.pop(0)
+                    await self._break(what, data, up_reader, up_writer, answers)
+                    if what is Lose.SILENCE:
+                        await reader.read()
                     break
                 up_writer.write(data)
                 await up_writer.drain()
@@ -54,6 +76,7 @@ class CommitProxy:
             pass
         finally:
             answers.cancel()
+            self._clients.discard(writer)
             for end in (writer, up_writer):
                 end.close()
 
@@ -66,13 +89,15 @@ class CommitProxy:
         answers: "asyncio.Task[None]",
     ) -> None:
         self.lost += 1
-        if what is Lose.ANSWER:
+        if what is not Lose.REQUEST:
             answers.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await answers
             up_writer.write(data)
             await up_writer.drain()
             await up_reader.read(1)
+        if self.then_away:
+            self.go_away()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -8,9 +8,14 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
+from chassis.circuit import WAITING_MAX
 from chassis.eventstore import AlreadyHandled, EventStore, Handled
+from chassis.mapper import EVENT_BYTES_MAX
 from contracts import errors
+from contracts.configuration import Tier
+from contracts.envelope import Envelope
 from contracts.errors import PlatformError
+from contracts.executor_events import TierFailed
 from tests.component.chassis.record_fixtures import open_store, store
 from tests.support.commit_proxy import CommitProxy, Lose, commit_proxy
 from tests.support.eventually import eventually
@@ -39,7 +44,7 @@ async def proxied(record_access: SchemaAccess, proxy: CommitProxy) -> AsyncItera
         yield opened
 
 
-@pytest.mark.parametrize("what", list(Lose))
+@pytest.mark.parametrize("what", [Lose.REQUEST, Lose.ANSWER])
 async def test_commit_that_is_lost_on_the_way_is_made_exactly_once(
     proxied: EventStore, proxy: CommitProxy, what: Lose
 ) -> None:
@@ -158,3 +163,125 @@ async def test_store_without_postgres_fails_in_bounded_time_and_comes_back() -> 
             assert await store.check() is None
             await store.save(run, context=CONTEXT)
             assert (await store.load(SampleRun, "a")).version == 1
+
+
+async def _in_doubt(store: EventStore, proxy: CommitProxy, run: SampleRun, what: Lose) -> None:
+    """Save a run so that its commit or only its answer is lost, and Postgres is away for several attempts."""
+    proxy.lose.append(what)
+    proxy.then_away = True
+    for _ in range(3):
+        with pytest.raises(PlatformError) as refused:
+            await store.save(run, context=CONTEXT)
+        assert refused.value.code is errors.UNAVAILABLE
+    proxy.come_back()
+
+
+async def _saved(store: EventStore, run: SampleRun) -> list[Envelope]:
+    """Save as a patient caller does: again, as long as Postgres is away."""
+
+    async def save() -> list[Envelope] | None:
+        try:
+            return await store.save(run, context=CONTEXT)
+        except PlatformError as error:
+            if error.code is not errors.UNAVAILABLE:
+                pytest.fail(f"{error.code.code}: {error.message}")
+            return None
+
+    return await eventually(save) or []
+
+
+async def test_commit_in_doubt_is_recognised_by_a_later_save(proxied: EventStore, proxy: CommitProxy) -> None:
+    """Who saves the same again after an outage finds his own events, instead of a conflict with himself."""
+    run = SampleRun("r").fail()
+    await proxied.save(run, context=CONTEXT)
+    await _in_doubt(proxied, proxy, run.fail(), Lose.ANSWER)
+    (envelope,) = await _saved(proxied, run)
+    assert await proxied.history("r", after=1) == [envelope]
+    assert (run.saved_version, run.pending) == (2, ())
+    await proxied.save(run.fail(), context=CONTEXT)
+    assert (await proxied.load(SampleRun, "r")).version == 3
+
+
+async def test_what_is_recorded_behind_a_commit_in_doubt_is_added_to_it(
+    proxied: EventStore, proxy: CommitProxy
+) -> None:
+    """An aggregate that has gone on meanwhile keeps the identity of what was in doubt, and adds the rest."""
+    run = SampleRun("r").fail()
+    await _in_doubt(proxied, proxy, run, Lose.ANSWER)
+    run.fail().fail()
+    envelopes = await _saved(proxied, run)
+    assert [envelope.sequence for envelope in envelopes] == [1, 2, 3]
+    assert await proxied.history("r") == envelopes
+
+
+async def test_commit_in_doubt_that_did_not_arrive_is_made_by_a_later_save(
+    proxied: EventStore, proxy: CommitProxy
+) -> None:
+    """Doubt is no certainty: what is not in the record is written, once."""
+    run = SampleRun("r").fail()
+    await _in_doubt(proxied, proxy, run, Lose.REQUEST)
+    envelopes = await _saved(proxied, run)
+    assert await proxied.history("r") == envelopes
+
+
+async def test_server_that_takes_a_commit_and_never_answers_holds_up_nobody(
+    proxied: EventStore, proxy: CommitProxy
+) -> None:
+    """A hung connection is given up in time, the writes behind it are made, and its own is recognised."""
+    run = SampleRun("r").fail()
+    proxy.lose.append(Lose.SILENCE)
+    with pytest.raises(PlatformError) as refused:
+        async with asyncio.timeout(60):
+            await proxied.save(run, context=CONTEXT)
+    assert refused.value.code is errors.UNAVAILABLE
+    other = SampleRun("other").fail()
+    await _saved(proxied, other)
+    (envelope,) = await _saved(proxied, run)
+    assert await proxied.history("r") == [envelope]
+
+
+async def test_writes_while_postgres_is_away_wait_beside_and_not_behind_each_other(
+    store: EventStore, proxied: EventStore, proxy: CommitProxy
+) -> None:
+    """Twelve at once are told within the time of one, and those that come later at once; then all goes on."""
+    proxy.go_away()
+    begin = time.monotonic()
+    answers = await asyncio.gather(
+        *(proxied.save(SampleRun(f"w{number}").fail(), context=CONTEXT) for number in range(12)),
+        *(proxied.events() for _ in range(6)),
+        return_exceptions=True,
+    )
+    for _ in range(30):
+        with pytest.raises(PlatformError):
+            await proxied.save(SampleRun("late").fail(), context=CONTEXT)
+    # One after another, three seconds each, this took more than two minutes.
+    assert time.monotonic() - begin < 60
+    assert {answer.code for answer in answers if isinstance(answer, PlatformError)} == {errors.UNAVAILABLE}
+    assert all(isinstance(answer, PlatformError) for answer in answers)
+    proxy.come_back()
+    await _saved(proxied, SampleRun("after").fail())
+    assert len(await store.events()) == 1
+
+
+async def test_too_many_writes_at_once_are_told_so(store: EventStore) -> None:
+    """The queue before the record is bounded: what would wait beyond it is refused before it is recorded."""
+    answers = await asyncio.gather(
+        *(store.save(SampleRun(f"w{number}").fail(), context=CONTEXT) for number in range(WAITING_MAX + 50)),
+        return_exceptions=True,
+    )
+    refused = [answer for answer in answers if isinstance(answer, PlatformError)]
+    assert refused
+    assert {error.code for error in refused} == {errors.UNAVAILABLE}
+    assert len(await store.events()) == len(answers) - len(refused)
+
+
+async def test_event_that_is_too_large_is_refused_before_anything_is_recorded(store: EventStore) -> None:
+    """Nothing of the transaction is left, and the refusal names type, size and limit."""
+    large = SampleRun("large")
+    large.record(TierFailed(execution_id="x" * EVENT_BYTES_MAX, tier=Tier.LOCAL, code="tier-full"))
+    with pytest.raises(PlatformError) as refused:
+        await store.save(SampleRun("small").fail(), large, context=CONTEXT, handled=Handled("c", "e"))
+    assert refused.value.code is errors.EVENT_TOO_LARGE
+    assert refused.value.context["size_bytes"] > refused.value.context["limit_bytes"] == EVENT_BYTES_MAX
+    assert await store.events() == []
+    assert not await store.was_handled(Handled("c", "e"))

@@ -23,6 +23,7 @@ from gateway.denials import DenialLog
 from gateway.http_server import HttpServer
 from gateway.principal import Principal, Role
 from gateway.tickets import LIFETIME, Tickets
+from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
 from tests.support.postgres_server import PostgresServer, SchemaAccess
 
@@ -106,14 +107,18 @@ async def test_denial_stays_a_denial_when_the_record_is_away(
     postgres: PostgresServer, store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be recorded is logged; it neither lets anybody in nor fails the answer."""
-    monkeypatch.setattr("chassis.recorder.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("chassis.circuit.PATIENCE_SECONDS", 0.1)
     log = DenialLog(store, TimeOrderedIds())
     await asyncio.to_thread(postgres.stop)
     try:
         await log.note(_principal(), "forbidden", "/x", "GET")
     finally:
         await asyncio.to_thread(postgres.start)
-    assert await _recorded(store) == []
+
+    async def nothing_is_recorded() -> bool:
+        return await _recorded(store) == []
+
+    await eventually(nothing_is_recorded)
 
 
 async def _hello(scope: Any, receive: Any, send: Any) -> None:
