@@ -72,6 +72,9 @@ class PlatformError(Exception):
 MALFORMED_BODY = _code(
     "malformed-body", 400, Retry.NEVER, "The body is not valid JSON", "Send a JSON object encoded as UTF-8."
 )
+MALFORMED_REQUEST = _code(
+    "malformed-request", 400, Retry.NEVER, "The request is not valid HTTP", "Send an HTTP/1.1 request."
+)
 INVALID_FIELD = _code(
     "invalid-field",
     422,

@@ -26,6 +26,7 @@ from chassis.topology import TopologyCheck
 from contracts.errors import PlatformError
 from gateway.app import create_app
 from gateway.auth import TokenRules, TokenVerifier
+from gateway.connection_limits import Limits
 from gateway.denials import DenialLog
 from gateway.feed import FactFeed
 from gateway.http_server import HttpServer
@@ -148,6 +149,12 @@ def assemble(settings: GatewaySettings) -> Process:
         host=settings.http_host,
         port=settings.http_port,
         trusted_proxies=settings.trusted_proxies,
+        limits=Limits(connections=settings.connections_max, per_address=settings.connections_per_address),
+    )
+    connections = http.connections
+    _gauge(telemetry, "wedsync_gateway_connections", "Open connections", lambda: len(connections))
+    _gauge(
+        telemetry, "wedsync_gateway_connections_refused", "Connections that were too many", lambda: connections.refused
     )
     health_server = HealthServer(health, telemetry, port=settings.health_port)
     parts: list[Part] = [

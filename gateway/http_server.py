@@ -1,21 +1,32 @@
-"""The HTTP server as a part of the process: uvicorn on the running loop, on a socket that is bound here."""
+"""The HTTP server as a part of the process: uvicorn on the running loop, on a socket that is bound here.
+
+What a connection may cost before anybody is known is `gateway.connections`' business.
+"""
 
 import asyncio
 import contextlib
+import logging
+import resource
 import socket
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 
+from chassis.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
+from gateway.connection_limits import Connections, Limits
+from gateway.connections import HttpConnection, SocketConnection
 
 BACKLOG = 512
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 8
 SOCKET_MESSAGE_BYTES_MAX = 64 * 1024
 PING_SECONDS = 20.0
+FILES_BESIDE_CONNECTIONS = 128
+"""Open files that the process needs for itself: Postgres, NATS, logs, libraries."""
 
 
 class _Server(uvicorn.Server):
@@ -28,18 +39,30 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """A part (see `chassis.runtime`): serves an ASGI application."""
+    """A part (see `chassis.runtime`): serves an ASGI application. `connections` are those that are open."""
 
     name = "http"
 
-    def __init__(self, app: Any, *, host: str, port: int, trusted_proxies: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        host: str,
+        port: int,
+        trusted_proxies: tuple[str, ...] = (),
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+    ) -> None:
         self._host = host
         self._port = port
+        self.connections = Connections(limits, trusted_proxies)
+        self._watching: asyncio.Task[None] | None = None
+        # Its warnings are what strangers send: they would fill the log at will.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
-                ws="websockets-sansio",
+                http=cast("type[asyncio.Protocol]", partial(HttpConnection, self.connections)),
+                ws=cast("type[asyncio.Protocol]", partial(SocketConnection, self.connections)),
                 lifespan="off",
                 access_log=False,
                 log_config=None,
@@ -62,7 +85,8 @@ class HttpServer:
         return self._port
 
     async def start(self) -> None:
-        """Listen. Raises INVALID_SETTING where the port cannot be had."""
+        """Listen. Raises INVALID_SETTING where the port cannot be had, or not as many files as connections."""
+        _allow_files(self.connections.limits.connections + FILES_BESIDE_CONNECTIONS)
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         # The protocol is named, since asyncio only then switches Nagle's algorithm off for accepted connections.
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -80,6 +104,7 @@ class HttpServer:
             ) from error
         self._port = listening.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve([listening]), name="http")
+        self._watching = asyncio.create_task(self.connections.watch(), name="http-limits")
         while not self._server.started and not self._task.done():  # noqa: ASYNC110  # uvicorn tells it by a flag
             await asyncio.sleep(0.005)
 
@@ -88,10 +113,12 @@ class HttpServer:
         if self._task is not None:
             self._server.should_exit = True
             await asyncio.wait({self._task})
+        if self._watching is not None:
+            await end(self._watching)
 
     async def check(self) -> PlatformError | None:
         """UNAVAILABLE where it does not listen."""
-        if self._task is None or self._task.done():
+        if self._task is None or self._task.done() or self._watching is None or self._watching.done():
             return PlatformError(errors.UNAVAILABLE, "the http server is not running")
         return None
 
@@ -102,3 +129,18 @@ class HttpServer:
         await asyncio.wait({self._task})
         failure = None if self._task.cancelled() else self._task.exception()
         return failure or PlatformError(errors.INTERNAL, "the http server ended by itself")
+
+
+def _allow_files(count: int) -> None:
+    """Let the process open so many files. Raises INVALID_SETTING where the system does not let it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise PlatformError(
+            errors.INVALID_SETTING,
+            f"the system lets this process open {hard} files, and it would need {count}",
+            field="WEDSYNC_CONNECTIONS_MAX",
+            hint=f"Lower it to {max(1, hard - FILES_BESIDE_CONNECTIONS)}, or raise what `ulimit -n` allows.",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

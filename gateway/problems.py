@@ -23,6 +23,8 @@ from contracts.errors import PlatformError
 LOG = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = "2"
+"""When to come back, where nobody knows better."""
 TYPE_PREFIX = "urn:wedsync-backup:problem:"
 
 _BY_STATUS = {
@@ -96,7 +98,7 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     if code.status >= 500:
         # An unexpected error may quote rows or paths: `describe` writes its text only where it is ours.
         LOG.error("request failed", extra={"code": code.code, "cause": describe(error.__cause__ or error)})
-    headers = dict(_headers_of(error, platform_error))
+    headers = {**headers_of(platform_error), **_allowed(error)}
     return Response(
         msgspec.json.encode(problem_of(platform_error, instance=request.scope["path"])),
         status_code=code.status,
@@ -105,17 +107,23 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     )
 
 
-def _headers_of(error: Exception, platform_error: PlatformError) -> Mapping[str, str]:
-    code = platform_error.code
-    if code is errors.METHOD_NOT_ALLOWED and isinstance(error, HTTPException):
-        allowed = (error.headers or {}).get("allow", "")
-        return {"Allow": ", ".join(sorted(part.strip() for part in allowed.split(",") if part.strip()))}
+def headers_of(error: PlatformError) -> dict[str, str]:
+    """The headers that go with an error, whoever answers: how to sign in, when to come back."""
+    code = error.code
     if code.status == 401:
         return {"WWW-Authenticate": 'Bearer realm="wedsync-backup", error="invalid_token"'}
-    wait = platform_error.context.get("retry_after_seconds")
+    wait = error.context.get("retry_after_seconds")
     if isinstance(wait, int | float):
         return {"Retry-After": str(max(1, math.ceil(wait)))}
-    return {"Retry-After": "2"} if code.status == 503 else {}
+    return {"Retry-After": RETRY_SECONDS} if code.status in (429, 503) else {}
+
+
+def _allowed(error: Exception) -> Mapping[str, str]:
+    """The methods that a path has, where it has not the one that was asked for."""
+    if not isinstance(error, HTTPException) or error.status_code != 405:
+        return {}
+    allowed = (error.headers or {}).get("allow", "")
+    return {"Allow": ", ".join(sorted(part.strip() for part in allowed.split(",") if part.strip()))}
 
 
 def _as_platform_error(request: Request[Any, Any, Any], error: Exception) -> PlatformError:

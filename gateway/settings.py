@@ -42,6 +42,10 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"),
     ] = ()
+    connections_max: Annotated[int, Meta(description="Open connections of all clients of the API", ge=1)] = 2000
+    connections_per_address: Annotated[
+        int, Meta(description="Open connections of one address; trusted proxies have as many as they need", ge=1)
+    ] = 500
     rate_per_second: Annotated[float, Meta(description="Requests per second and person in the long run", gt=0)] = 100.0
     rate_burst: Annotated[float, Meta(description="Requests of a person at once", ge=1)] = 200.0
     answer_wait_seconds: Annotated[
