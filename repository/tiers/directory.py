@@ -65,12 +65,14 @@ class DirectoryObjectStore:
         root: str,
         name: str = "local",
         *,
+        within: str | None = None,
         disk: Disk | None = None,
         clock: Clock = SYSTEM_CLOCK,
         randomness: Randomness = SYSTEM_RANDOMNESS,
     ) -> None:
-        """Touches nothing yet."""
+        """Touches nothing yet. `within`: a folder above the root that is never made, a disk's mount point say."""
         self._root = os.path.abspath(root)
+        self._within = os.path.abspath(within) if within is not None else None
         self._name = name
         self._disk = disk or LocalDisk()
         self._clock = clock
@@ -201,9 +203,10 @@ class DirectoryObjectStore:
         """Create the folder where it is missing; the folders that must be synced before it is durable."""
         if folder in self._durable_folders and folder in self._swept_folders:
             return set()
+        self._check_root()
         if self._root_identity is None:
             self._make_folders(self._root, "/")
-        self._check_root()
+            self._check_root()
         self._make_folders(folder, self._root)
         if folder not in self._swept_folders:
             self._sweep(folder)
@@ -345,14 +348,20 @@ class DirectoryObjectStore:
         """
         try:
             found = os.stat(self._root)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if self._root_identity is None:
+                self._check_within()
                 return
             raise TierUnreachable("the tier's folder is gone", tier=self._name) from None
         if self._root_identity is None:
             self._root_identity = (found.st_dev, found.st_ino)
         elif self._root_identity != (found.st_dev, found.st_ino):
             raise TierUnreachable("the tier's folder is another one than before", tier=self._name)
+
+    def _check_within(self) -> None:
+        if self._within is not None and not os.path.isdir(self._within):
+            hint = "Mount its disk; a folder for a new location is made by whoever registers it."
+            raise TierUnreachable("the folder of the tier's location is not there", hint=hint, tier=self._name)
 
     @contextmanager
     def _translated(self, key: str | None) -> Iterator[None]:

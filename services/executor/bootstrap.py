@@ -18,6 +18,7 @@ from chassis.sealing import Sealer
 from chassis.settings import ServiceSettings
 from chassis.telemetry import Telemetry
 from chassis.topology import TopologyCheck
+from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RecordedRuns
@@ -87,6 +88,8 @@ async def run_worker(settings: WorkerSettings) -> int:
             keys_dir=settings.keys_dir,
             excluded_folders=settings.excluded_folders,
             memory_bytes=settings.worker_memory_mb * 1024 * 1024 // settings.worker_slots,
+            begun=BegunRepositories(pool),
+            tier_reserve_bytes=settings.tier_reserve_mb << 20,
         ),
         reports=SealedReports(pool, sealer),
         progress=NatsProgress(connection, SystemClock()),

@@ -28,6 +28,7 @@ from contracts.configuration import (
 )
 from contracts.envelope import Envelope, decode_data
 from contracts.event import Event
+from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RecordedRuns
@@ -76,7 +77,7 @@ class ExecutorBench:
         """The claims, with a short silence."""
         return ClaimTable(self.pool, silence_seconds=SILENCE_SECONDS)
 
-    def data_plane(self) -> RepositoryDataPlane:
+    def data_plane(self, *, tier_reserve_bytes: int = 0) -> RepositoryDataPlane:
         """The real one."""
         return RepositoryDataPlane(
             locations=self.locations,
@@ -84,6 +85,8 @@ class ExecutorBench:
             keys_dir=self.keys,
             excluded_folders=[self.keys],
             memory_bytes=256 << 20,
+            begun=BegunRepositories(self.pool),
+            tier_reserve_bytes=tier_reserve_bytes,
         )
 
     def performance(self, data_plane: object | None = None) -> RunPerformance:

@@ -34,4 +34,13 @@ STATEMENTS: tuple[LiteralString, ...] = (
     )""",
     # How often a worker has given the run back by itself: no fault of the run.
     "ALTER TABLE run_claims ADD COLUMN given_back integer NOT NULL DEFAULT 0",
+    # Memory that lies apart from the keys and from the tiers; see `adapters/begun.py`.
+    """CREATE TABLE begun_repositories (
+        organisation text NOT NULL,
+        location text NOT NULL,
+        repository_id text NOT NULL,
+        begun_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (organisation, location)
+    )""",
+    "CREATE INDEX begun_repositories_at ON begun_repositories (location, begun_at)",
 )

@@ -39,7 +39,7 @@ def source_folder(locations: Locations, organisation: str, location_name: str, r
     location = _registered(locations, organisation, location_name, role="source")
     if location.kind != "directory":
         raise PlatformError(errors.LOCATION_KIND_MISMATCH, "the source's location is not a directory")
-    root = os.path.realpath(os.fsencode(unquote(urlsplit(location.url).path, errors="surrogateescape")))
+    root = os.path.realpath(folder_of(location))
     path = os.path.realpath(os.path.join(root, os.fsencode(relative)))
     if path != root and not path.startswith(root.rstrip(b"/") + b"/"):
         raise PlatformError(errors.PATH_OUTSIDE_LOCATION, "the source's path leaves its location")
@@ -66,9 +66,22 @@ def tier_store(
             name=tier.value,
             credentials=_credentials(keys_dir, location),
             retry=RetryPolicy(budget_seconds=patience) if location.kind == "s3" else None,
+            # The operator's own folder, perhaps a mount point, is never made: the disk may not be mounted.
+            within=os.fsdecode(folder_of(location)) if location.kind == "directory" else None,
         )
     except RepositoryError as error:
         raise PlatformError(errors.INVALID_SETTING, f"a location's address is not valid: {error}", tier=tier) from error
+
+
+def tier_folder(locations: Locations, organisation: str, location_name: str) -> bytes | None:
+    """The folder of a location that is a directory; None for any other."""
+    location = _registered(locations, organisation, location_name, role="tier")
+    return folder_of(location) if location.kind == "directory" else None
+
+
+def folder_of(location: Location) -> bytes:
+    """The folder that the address of a directory names."""
+    return os.fsencode(unquote(urlsplit(location.url).path, errors="surrogateescape"))
 
 
 def _registered(locations: Locations, organisation: str, name: str, *, role: str) -> Location:
