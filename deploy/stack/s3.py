@@ -99,8 +99,8 @@ def s3_units(layout: Layout, secrets: Secrets, region: Region) -> tuple[Part, St
     def launch() -> Launch:
         return _launch(layout, secrets, region)
 
-    async def make_bucket() -> None:
-        await asyncio.to_thread(_make_bucket, layout, secrets, region)
+    async def ensure_bucket() -> None:
+        await asyncio.to_thread(make_bucket, layout, secrets, region)
 
     return (
         Part(
@@ -110,7 +110,7 @@ def s3_units(layout: Layout, secrets: Secrets, region: Region) -> tuple[Part, St
             log=layout.log(region.part_name),
             ports={"s3": port},
         ),
-        Step(name=region.step_name, run=make_bucket, needs=(region.part_name,)),
+        Step(name=region.step_name, run=ensure_bucket, needs=(region.part_name,)),
     )
 
 
@@ -198,16 +198,19 @@ def _program() -> Path:
     return Path(found)
 
 
-def _make_bucket(layout: Layout, secrets: Secrets, region: Region) -> None:
-    """Make the bucket where it is missing, with object lock where the region has it. Raises STACK_FAILED."""
+def make_bucket(layout: Layout, secrets: Secrets, region: Region) -> bool:
+    """Make the bucket where it is missing, with object lock where the region has it; whether it was.
+
+    Raises STACK_FAILED.
+    """
     deadline = time.monotonic() + _BUCKET_SECONDS
     while True:
         try:
             trouble = _ensure(layout, secrets, region)
         except ServerSilent as error:
             trouble = str(error)
-        if trouble is None:
-            return
+        if isinstance(trouble, bool):
+            return trouble
         # The server answers before its volumes are there; then a write fails and soon does not.
         if time.monotonic() > deadline:
             raise PlatformError(
@@ -216,8 +219,8 @@ def _make_bucket(layout: Layout, secrets: Secrets, region: Region) -> None:
         time.sleep(0.1)
 
 
-def _ensure(layout: Layout, secrets: Secrets, region: Region) -> str | None:
-    """Make the bucket; what went wrong, or None. Raises STACK_FAILED where it is there without its lock."""
+def _ensure(layout: Layout, secrets: Secrets, region: Region) -> str | bool:
+    """Make the bucket; what went wrong, or whether it was missing. Raises STACK_FAILED where it lacks its lock."""
 
     def ask(method: str, query: str = "", headers: Mapping[str, str] | None = None) -> Answer:
         return request(
@@ -240,4 +243,4 @@ def _ensure(layout: Layout, secrets: Secrets, region: Region) -> str | None:
             f"the bucket of {region.name} has no object lock",
             hint="A lock cannot be added to a bucket: make a new one, and point the location at it.",
         )
-    return None
+    return made.is_success

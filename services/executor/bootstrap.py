@@ -23,6 +23,7 @@ from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.adapters.tables import BEAT_SECONDS, ClaimTable, ReplicaTable, SealedReports
+from services.executor.adapters.tier_watch import TierWatch
 from services.executor.application import BackupDecisions, ConfigurationCopies
 from services.executor.claim_loop import ClaimLoop
 from services.executor.handlers import Handlers
@@ -77,22 +78,30 @@ async def run_worker(settings: WorkerSettings) -> int:
     # The gateway makes an organisation's keys, before anything of it can come here.
     sealer = Sealer(settings.keys_dir, may_make=False)
     add_key_checks(health, sealer)
-    claims = ClaimTable(pool)
+    claims, begun, locations = ClaimTable(pool), BegunRepositories(pool), Locations(settings.locations_file)
     performance = RunPerformance(
         runs=RecordedRuns(store),
         configurations=ReplicaTable(pool, store),
         claims=claims,
         data_plane=RepositoryDataPlane(
-            locations=Locations(settings.locations_file),
+            locations=locations,
             sealer=sealer,
             keys_dir=settings.keys_dir,
             excluded_folders=settings.excluded_folders,
             memory_bytes=settings.worker_memory_mb * 1024 * 1024 // settings.worker_slots,
-            begun=BegunRepositories(pool),
+            begun=begun,
             tier_reserve_bytes=settings.tier_reserve_mb << 20,
         ),
         reports=SealedReports(pool, sealer),
         progress=NatsProgress(connection, SystemClock()),
+    )
+    watch = TierWatch(
+        locations=locations,
+        keys_dir=settings.keys_dir,
+        begun_at=begun.at,
+        reserve_bytes=settings.tier_reserve_mb << 20,
+        health=health,
+        telemetry=telemetry,
     )
     loop = ClaimLoop(
         claims=claims,
@@ -103,4 +112,4 @@ async def run_worker(settings: WorkerSettings) -> int:
         beat_seconds=BEAT_SECONDS,
     )
     server = HealthServer(health, telemetry, port=settings.health_port)
-    return await run_service([server, store, PoolPart(pool), connection, loop], health=health)
+    return await run_service([server, store, PoolPart(pool), connection, watch, loop], health=health)

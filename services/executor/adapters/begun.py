@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 
 from chassis.pool import Pool
 from chassis.postgres import translated
+from contracts import errors
+from contracts.errors import PlatformError
 
 T = TypeVar("T")
 
+WAIT_SECONDS = 30.0
 WITNESSES_MAX = 3
 """How many organisations' repositories are looked for where a new organisation's is to be begun."""
 
@@ -51,7 +54,13 @@ class BegunRepositories:
         self._wait(self._execute(_REMEMBER, (organisation, location, repository_id)))
 
     def _wait(self, call: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+        asked = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return asked.result(timeout=WAIT_SECONDS)
+        except TimeoutError as error:
+            # The process is stopping, perhaps, and its event loop has ended.
+            asked.cancel()
+            raise PlatformError(errors.UNAVAILABLE, "what was begun where could not be asked in time") from error
 
     async def _rows(self, query: Any, parameters: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
         with translated():

@@ -53,24 +53,45 @@ def tier_store(
 ) -> ObjectStore:
     """The store that holds an organisation's repository on one tier. Nothing is connected to yet."""
     location = _registered(locations, organisation, destination.location, role="tier")
+    return location_store(
+        keys_dir,
+        location,
+        organisation,
+        name=tier.value,
+        patience_seconds=PATIENCE_SECONDS_REQUIRED if destination.required else PATIENCE_SECONDS_OTHER,
+        storage_class=destination.storage_class,
+    )
+
+
+def location_store(
+    keys_dir: Path,
+    location: Location,
+    organisation: str,
+    *,
+    name: str,
+    patience_seconds: float,
+    storage_class: str | None = None,
+) -> ObjectStore:
+    """The store that holds an organisation's repository at a location, under the name of a tier."""
     parts = urlsplit(location.url)
     url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{organisation}"))
-    if destination.storage_class and location.kind == "s3":
+    if storage_class and location.kind == "s3":
         separator = "&" if parts.query else "?"
         # Written by a tenant: quoted, it can name no option of its own (another server, a weaker lock).
-        url += f"{separator}storage-class={quote(destination.storage_class, safe='')}"
-    patience = PATIENCE_SECONDS_REQUIRED if destination.required else PATIENCE_SECONDS_OTHER
+        url += f"{separator}storage-class={quote(storage_class, safe='')}"
     try:
         return open_tier(
             url,
-            name=tier.value,
+            name=name,
             credentials=_credentials(keys_dir, location),
-            retry=RetryPolicy(budget_seconds=patience) if location.kind == "s3" else None,
+            retry=RetryPolicy(budget_seconds=patience_seconds) if location.kind == "s3" else None,
             # The operator's own folder, perhaps a mount point, is never made: the disk may not be mounted.
             within=os.fsdecode(folder_of(location)) if location.kind == "directory" else None,
         )
     except RepositoryError as error:
-        raise PlatformError(errors.INVALID_SETTING, f"a location's address is not valid: {error}", tier=tier) from error
+        raise PlatformError(
+            errors.INVALID_SETTING, f"the address of the location {location.name} is not valid: {error}", tier=name
+        ) from error
 
 
 def tier_folder(locations: Locations, organisation: str, location_name: str) -> bytes | None:
