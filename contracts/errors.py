@@ -256,12 +256,33 @@ CONFIGURATION_NOT_SEEN_YET = _code(
 )
 
 # Executions
+RUN_ALREADY_OPEN = _code(
+    "run-already-open",
+    409,
+    Retry.LATER,
+    "A run of the configuration has not ended yet",
+    "Wait for the open run to end, then ask again with a new Idempotency-Key.",
+)
+QUEUE_FULL = _code(
+    "queue-full",
+    429,
+    Retry.LATER,
+    "Too many runs wait for a worker",
+    "Wait until some of the runs have ended, then ask again with a new Idempotency-Key.",
+)
 SOURCE_UNREACHABLE = _code(
     "source-unreachable",
     422,
     Retry.AFTER_OPERATOR,
     "The source cannot be read",
     "Check that the source exists and that the platform may read it.",
+)
+LOCATION_UNUSABLE = _code(
+    "location-unusable",
+    503,
+    Retry.AFTER_OPERATOR,
+    "A location is not set up as it must be",
+    "Ask the operator to correct the location's address or credentials; the worker's log says what is wrong.",
 )
 TIER_UNREACHABLE = _code(
     "tier-unreachable",
@@ -283,13 +304,6 @@ TIER_FULL = _code(
     Retry.AFTER_OPERATOR,
     "A tier has no space left",
     "Free space on the tier or move it, then retry the run.",
-)
-TIER_VANISHED = _code(
-    "tier-vanished",
-    503,
-    Retry.AFTER_OPERATOR,
-    "A tier that was in use is empty or gone",
-    "Mount its disk or bring its bucket back; the next run goes on. If it is gone for good: wedsync-backup tiers.",
 )
 TIER_BEHIND = _code(
     "tier-behind",

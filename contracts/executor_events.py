@@ -143,10 +143,14 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
 
 @pinned("executor.backup-failed.v1")
 class BackupFailed(Event, frozen=True, kw_only=True):
-    """The run has ended without a snapshot on every required tier; what was uploaded is reused by the next."""
+    """The run has ended without a snapshot on every required tier; what was uploaded is reused by the next.
+
+    `report_digest`: as of `BackupCompleted`; the sealed report names what the failure is about.
+    """
 
     execution_id: str
     configuration_id: str
     code: str
     hint: str = ""
     tier: Tier | None = None
+    report_digest: str | None = None

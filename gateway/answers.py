@@ -3,7 +3,7 @@
 from typing import Any
 
 from litestar import Response
-from litestar.status_codes import HTTP_202_ACCEPTED
+from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_429_TOO_MANY_REQUESTS
 
 from gateway.parts import Gateway
 from gateway.principal import Principal
@@ -13,6 +13,8 @@ from gateway.requests import Outcome
 from gateway.resources import WriteRequest
 
 RETRY_SECONDS = "1"
+FULL_SECONDS = 30
+"""When a queue that was full is worth another request: runs end after seconds to hours."""
 
 
 def raise_refusal(outcome: Outcome) -> None:
@@ -21,6 +23,8 @@ def raise_refusal(outcome: Outcome) -> None:
         code, field, hint = outcome.refusal
         error = error_of_code(code, field=field, hint=hint)
         error.context["request_id"] = outcome.request_id
+        if error.code.status == HTTP_429_TOO_MANY_REQUESTS:
+            error.context["retry_after_seconds"] = FULL_SECONDS
         raise error
 
 

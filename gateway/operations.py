@@ -137,7 +137,12 @@ OPERATIONS: dict[str, Operation] = {
                 headers=LOCATION,
             ),
         ),
-        errors=(errors.CONFIGURATION_UNKNOWN, errors.CONFIGURATION_NOT_SEEN_YET),
+        errors=(
+            errors.CONFIGURATION_UNKNOWN,
+            errors.CONFIGURATION_NOT_SEEN_YET,
+            errors.RUN_ALREADY_OPEN,
+            errors.QUEUE_FULL,
+        ),
     ),
     "list_executions": Operation(
         group="Executions",

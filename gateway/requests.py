@@ -112,13 +112,7 @@ class RequestBook:
             fact = await waiter.wait(self._wait_seconds)
         if fact is not None and fact.type in ACCEPTED:
             return Outcome(request.id, resource_id, True)
-        try:
-            return await self._outcome(principal, request.id, resource_id)
-        except PlatformError as error:
-            if error.code is not errors.UNAVAILABLE:
-                raise
-            # It is in the record, and its answer cannot be looked up at this moment.
-            return Outcome(request.id, resource_id, False)
+        return await self._outcome(principal, request.id, resource_id)
 
     async def require_keys(self, organisation: str) -> None:
         """Raise KEYS_UNUSABLE where an organisation's keys are gone, though it has things that they sealed.
@@ -132,8 +126,6 @@ class RequestBook:
             async with self._pool.connection() as connection:
                 row = await (await connection.execute(_SEALED, {"organisation": organisation})).fetchone()
         has_configurations, has_requests = row or (False, False)
-        # Looked at again: a request beside this one may have made them, and its things are what was found.
-        own, digest = self._sealer.has_keys(organisation)
         if (has_configurations and not own) or (has_requests and not digest):
             raise PlatformError(errors.KEYS_UNUSABLE, "the organisation's keys are missing", organisation=organisation)
 

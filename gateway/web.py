@@ -22,7 +22,6 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
-from chassis.circuit import answering
 from chassis.telemetry import Telemetry, current_trace_id
 from contracts import errors
 from contracts.errors import PlatformError
@@ -139,9 +138,7 @@ def observed(app: ASGIApp, telemetry: Telemetry, metrics: HttpMetrics) -> ASGIAp
 
         with telemetry.span(f"HTTP {method}", traceparent=_traceparent(scope), kind=SpanKind.SERVER) as span:
             try:
-                # Whatever the request waits for in Postgres shares one deadline, which begins with its arrival.
-                with answering():
-                    await app(scope, receive, dressed)
+                await app(scope, receive, dressed)
             finally:
                 route = scope.get("path_template") or "none"
                 span.update_name(f"{method} {route}")

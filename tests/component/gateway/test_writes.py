@@ -70,6 +70,24 @@ async def test_execution_is_accepted_with_202_and_the_run(gateway: RunningGatewa
     assert event.configuration_version == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "retry_after"), [(errors.RUN_ALREADY_OPEN, 409, None), (errors.QUEUE_FULL, 429, "30")]
+)
+async def test_run_that_cannot_be_taken_on_now_is_a_problem_that_says_when(
+    gateway: RunningGateway, code: errors.ErrorCode, status: int, retry_after: str | None
+) -> None:
+    """The owner's code decides on the status; what is only full is worth another request after a while."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+        gateway.owners.refuse = code.code
+        answer = await http.post(
+            EXECUTE, json={"configurationId": configuration["id"]}, headers={"Idempotency-Key": new_id()}
+        )
+    assert (answer.status_code, problem_code(answer)) == (status, code.code)
+    assert answer.json()["retry"] == "later"
+    assert answer.headers.get("retry-after") == retry_after
+
+
 async def test_refusal_is_a_problem_with_the_owners_code(gateway: RunningGateway) -> None:
     """What the owner refuses is told with its code, its field and the request that it is about."""
     gateway.owners.refuse = errors.CONFIGURATION_NAME_TAKEN.code
