@@ -171,11 +171,12 @@ async def post_execute(platform: Platform, much: Circumstances) -> list[Figure]:
     """From an outside client's POST to the 202 with the accepted execution, while the accepted runs are performed."""
     platform.add_source("bench-small", BENCH_ORGANISATION, [2000])
     async with platform.http(BENCH_ORGANISATION) as http:
-        configuration = await platform.create_configuration(http, "bench-small", LOCAL)
+        # A configuration has one open run at a time.
+        configurations = [await platform.create_configuration(http, "bench-small", LOCAL) for _ in range(much.posts)]
     token = platform.token(BENCH_ORGANISATION)
-    body = f'{{"configurationId": "{configuration}"}}'.encode()
     host, port = platform.address
-    posts = [platform.request("POST", "/api/backup/execute", token, body, new_id()) for _ in range(much.posts)]
+    bodies = [f'{{"configurationId": "{configuration}"}}'.encode() for configuration in configurations]
+    posts = [platform.request("POST", "/api/backup/execute", token, body, new_id()) for body in bodies]
     measured = await ask_from_outside(Plan(host=host, port=port, requests=posts, per_second=5, seconds=much.posts / 5))
     accepted = measured.milliseconds.get(202, [])
     if len(accepted) != much.posts:
