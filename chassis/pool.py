@@ -15,12 +15,11 @@ ANSWER_SECONDS = 2.0
 
 
 class PoolPart:
-    """Opens a pool on start and closes it on stop (see `chassis.runtime`)."""
+    """Opens a pool on start and closes it on stop (see `chassis.runtime`). Each pool has a name of its own."""
 
-    name = "postgres"
-
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, name: str = "postgres") -> None:
         self.pool = pool
+        self.name = name
 
     async def start(self) -> None:
         """Connect. Raises UNAVAILABLE where Postgres does not answer in time."""

@@ -99,8 +99,8 @@ def s3_units(layout: Layout, secrets: Secrets, region: Region) -> tuple[Part, St
     def launch() -> Launch:
         return _launch(layout, secrets, region)
 
-    async def ensure_bucket() -> None:
-        await asyncio.to_thread(make_bucket, layout, secrets, region)
+    async def make_bucket() -> None:
+        await asyncio.to_thread(_make_bucket, layout, secrets, region)
 
     return (
         Part(
@@ -110,7 +110,7 @@ def s3_units(layout: Layout, secrets: Secrets, region: Region) -> tuple[Part, St
             log=layout.log(region.part_name),
             ports={"s3": port},
         ),
-        Step(name=region.step_name, run=ensure_bucket, needs=(region.part_name,)),
+        Step(name=region.step_name, run=make_bucket, needs=(region.part_name,)),
     )
 
 
@@ -128,7 +128,7 @@ def _launch(layout: Layout, secrets: Secrets, region: Region) -> Launch:
     write_atomically(identities, _identities(secrets, region))
     ports = {name: layout.port(region.port_name(name)) for name in PORTS}
     return Launch(
-        argv=server_command(identities, ports),
+        argv=server_command(folder, identities, ports),
         environment={**_ENVIRONMENT, "HOME": str(folder)},
         folder=folder,
         log=layout.log(region.part_name),
@@ -137,8 +137,8 @@ def _launch(layout: Layout, secrets: Secrets, region: Region) -> Launch:
     )
 
 
-def server_command(identities: Path, ports: Mapping[str, int]) -> tuple[str, ...]:
-    """The command line of one server that keeps its data in its working directory.
+def server_command(folder: Path, identities: Path, ports: Mapping[str, int]) -> tuple[str, ...]:
+    """The command line of one server that keeps its data in `folder`, which is its working directory, too.
 
     `identities`: its file of identities; `ports`: one for each of `PORTS`.
     """
@@ -163,7 +163,7 @@ def server_command(identities: Path, ports: Mapping[str, int]) -> tuple[str, ...
         "admin.ui": "false",
     }
     options = [f"-{name}={value}" for name, value in flags.items()]
-    return (str(_program()), "-logtostderr=true", "mini", "-dir=.", *options)  # a comma in a path would make two of it
+    return (str(_program()), "-logtostderr=true", "mini", f"-dir={folder}", *options)
 
 
 def _flag(port_name: str) -> str:
@@ -198,19 +198,16 @@ def _program() -> Path:
     return Path(found)
 
 
-def make_bucket(layout: Layout, secrets: Secrets, region: Region) -> bool:
-    """Make the bucket where it is missing, with object lock where the region has it; whether it was.
-
-    Raises STACK_FAILED.
-    """
+def _make_bucket(layout: Layout, secrets: Secrets, region: Region) -> None:
+    """Make the bucket where it is missing, with object lock where the region has it. Raises STACK_FAILED."""
     deadline = time.monotonic() + _BUCKET_SECONDS
     while True:
         try:
             trouble = _ensure(layout, secrets, region)
         except ServerSilent as error:
             trouble = str(error)
-        if isinstance(trouble, bool):
-            return trouble
+        if trouble is None:
+            return
         # The server answers before its volumes are there; then a write fails and soon does not.
         if time.monotonic() > deadline:
             raise PlatformError(
@@ -219,8 +216,8 @@ def make_bucket(layout: Layout, secrets: Secrets, region: Region) -> bool:
         time.sleep(0.1)
 
 
-def _ensure(layout: Layout, secrets: Secrets, region: Region) -> str | bool:
-    """Make the bucket; what went wrong, or whether it was missing. Raises STACK_FAILED where it lacks its lock."""
+def _ensure(layout: Layout, secrets: Secrets, region: Region) -> str | None:
+    """Make the bucket; what went wrong, or None. Raises STACK_FAILED where it is there without its lock."""
 
     def ask(method: str, query: str = "", headers: Mapping[str, str] | None = None) -> Answer:
         return request(
@@ -243,4 +240,4 @@ def _ensure(layout: Layout, secrets: Secrets, region: Region) -> str | bool:
             f"the bucket of {region.name} has no object lock",
             hint="A lock cannot be added to a bucket: make a new one, and point the location at it.",
         )
-    return made.is_success
+    return None

@@ -5,17 +5,22 @@ from contracts import errors
 from contracts.configuration import ConfigurationBody
 from contracts.executor_events import ExecutionType
 from services.executor.domain import BackupRun
-from services.executor.errors import ConfigurationNotSeenYet
-from services.executor.policies import when_backup_requested
-from services.executor.ports import Configurations, Handled, Replica, Runs
+from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet
+from services.executor.policies import Objection, when_backup_requested, when_queued
+from services.executor.ports import Configurations, Handled, Queue, QueueLimits, Replica, Runs
+
+TRIES = 3
+"""How often a decision is made anew because another decider was faster."""
 
 
 class BackupDecisions:
     """Takes requested backups on, or refuses them."""
 
-    def __init__(self, runs: Runs, configurations: Configurations) -> None:
+    def __init__(self, runs: Runs, configurations: Configurations, queue: Queue, limits: QueueLimits) -> None:
         self._runs = runs
         self._configurations = configurations
+        self._queue = queue
+        self._limits = limits
 
     async def decide(
         self,
@@ -30,21 +35,27 @@ class BackupDecisions:
     ) -> None:
         """Accept or refuse one request. Raises CONFIGURATION_NOT_SEEN_YET to be asked again later."""
         replica = await self._configurations.find(configuration_id)
-        objection = when_backup_requested(
+        unknown = when_backup_requested(
             organisation=context.organisation,
             configuration_version=configuration_version,
             replica=replica,
             deliveries=deliveries,
         )
-        if objection is errors.CONFIGURATION_NOT_SEEN_YET:
+        if unknown is errors.CONFIGURATION_NOT_SEEN_YET:
             raise ConfigurationNotSeenYet(
                 configuration_id, version=configuration_version, seen=replica.version if replica else 0
             )
-        run = BackupRun(execution_id)
-        if objection is not None or replica is None:
-            code = objection or errors.CONFIGURATION_UNKNOWN
-            run.refuse(request_id=request_id, configuration_id=configuration_id, code=code.code, hint=code.hint)
-        else:
+        if unknown is not None or replica is None:
+            code = unknown or errors.CONFIGURATION_UNKNOWN
+            await self._refuse(request_id, execution_id, configuration_id, Objection(code, code.hint), context, handled)
+            return
+        for attempt in range(TRIES):
+            standing = await self._queue.standing(configuration_id=configuration_id, organisation=context.organisation)
+            objection = when_queued(execution_id, standing, self._limits)
+            if objection is not None:
+                await self._refuse(request_id, execution_id, configuration_id, objection, context, handled)
+                return
+            run = BackupRun(execution_id)
             run.accept(
                 request_id=request_id,
                 configuration_id=configuration_id,
@@ -52,7 +63,34 @@ class BackupDecisions:
                 execution_type=ExecutionType.MANUAL,
                 tiers=tuple(replica.body.storage_destinations.by_tier()),
             )
-        await self._runs.record_decision(run, context=context, handled=handled)
+            try:
+                await self._runs.record_decision(run, configuration=replica, context=context, handled=handled)
+            except ConfigurationBusy:
+                if standing.open_run == execution_id:
+                    return  # The same request, told by another message: it was accepted, and is under way.
+                # Another decider was faster: look again, and refuse by what is open now.
+                if attempt == TRIES - 1:
+                    raise
+            else:
+                return
+
+    async def _refuse(
+        self,
+        request_id: str,
+        execution_id: str,
+        configuration_id: str,
+        objection: Objection,
+        context: Context,
+        handled: Handled,
+    ) -> None:
+        run = BackupRun(execution_id)
+        run.refuse(
+            request_id=request_id,
+            configuration_id=configuration_id,
+            code=objection.code.code,
+            hint=objection.hint,
+        )
+        await self._runs.record_decision(run, configuration=None, context=context, handled=handled)
 
 
 class ConfigurationCopies:

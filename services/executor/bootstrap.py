@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 from chassis.bus import Bus
 from chassis.clock import SystemClock
@@ -13,25 +14,33 @@ from chassis.locations import Locations
 from chassis.outbox import Relay
 from chassis.pool import PoolPart
 from chassis.postgres import open_pool
-from chassis.runtime import run_service
+from chassis.runtime import Part, run_service
 from chassis.sealing import Sealer
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry import Telemetry
 from chassis.topology import TopologyCheck
-from services.executor.adapters.begun import BegunRepositories
+from contracts.errors import INVALID_SETTING, PlatformError
+from services.executor.adapters.claims import BEAT_SECONDS, ClaimQueue, ClaimTable
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RecordedRuns
-from services.executor.adapters.tables import BEAT_SECONDS, ClaimTable, ReplicaTable, SealedReports
-from services.executor.adapters.tier_watch import TierWatch
+from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.application import BackupDecisions, ConfigurationCopies
 from services.executor.claim_loop import ClaimLoop
 from services.executor.handlers import Handlers
 from services.executor.performance import RunPerformance
+from services.executor.ports import QueueLimits
 from services.executor.settings import ExecutorSettings, WorkerSettings
 
 SERVICE = "executor"
 WORKER_IDENTITY = "executor-worker"
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+POOL_CONNECTIONS = 2
+"""Of each process, beside the record's. What they are used for takes milliseconds, whatever the number of slots."""
+WORKER_CONNECTIONS_MAX = 3 + POOL_CONNECTIONS + 1
+"""What a worker takes of Postgres at most: the record's, the claims', and one for heartbeats alone."""
 
 
 def _connection(settings: ServiceSettings, identity: str, telemetry: Telemetry, health: Health) -> Connection:
@@ -46,11 +55,11 @@ def _connection(settings: ServiceSettings, identity: str, telemetry: Telemetry, 
 
 async def run(settings: ExecutorSettings) -> int:
     """The deciding process: answers requests, keeps copies of configurations, publishes the record; the exit code."""
-    telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint)
+    telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
     health = Health(SERVICE)
     connection = _connection(settings, SERVICE, telemetry, health)
     store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE)
-    pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor", max_size=2)
+    pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor", max_size=POOL_CONNECTIONS)
     relay = Relay(
         dsn=settings.postgres_dsn,
         schema=settings.postgres_schema,
@@ -60,48 +69,69 @@ async def run(settings: ExecutorSettings) -> int:
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     replicas = ReplicaTable(pool, store)
-    Handlers(BackupDecisions(RecordedRuns(store), replicas), ConfigurationCopies(replicas)).bind(bus)
+    limits = QueueLimits(per_organisation=settings.queue_per_organisation, in_all=settings.queue_in_all)
+    decisions = BackupDecisions(RecordedRuns(store), replicas, ClaimQueue(pool), limits)
+    Handlers(decisions, ConfigurationCopies(replicas)).bind(bus)
     topology = TopologyCheck(connection, SERVICE)
     server = HealthServer(health, telemetry, port=settings.health_port)
     return await run_service([server, store, PoolPart(pool), connection, topology, relay, bus], health=health)
 
 
+def memory_of_machine() -> int:
+    """What this process can have at most: the machine's memory, or less where its control group says so."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        return machine
+    return min(machine, int(limit)) if limit.isdigit() else machine
+
+
+def checked_memory(settings: WorkerSettings, *, machine_bytes: int) -> int:
+    """The bytes that a worker's runs share. Raises INVALID_SETTING where the machine does not have them.
+
+    The system would kill the worker, run after run, and each run would seem to be what kills it.
+    """
+    wanted = settings.worker_memory_mb << 20
+    if wanted > machine_bytes:
+        variable = variable_of("worker_memory_mb")
+        raise PlatformError(
+            INVALID_SETTING,
+            f"{variable} is {settings.worker_memory_mb}, and the machine has {machine_bytes >> 20} MiB",
+            field=variable,
+            hint=f"Set {variable} to half of what the machine has at most, or give it more memory.",
+        )
+    return wanted
+
+
 async def run_worker(settings: WorkerSettings) -> int:
     """A worker process: claims runs and performs them; the exit code."""
-    telemetry = Telemetry(WORKER_IDENTITY, otlp_endpoint=settings.otel_endpoint)
+    memory_bytes = checked_memory(settings, machine_bytes=memory_of_machine())
+    telemetry = Telemetry(
+        WORKER_IDENTITY, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio
+    )
     health = Health(WORKER_IDENTITY)
     connection = _connection(settings, WORKER_IDENTITY, telemetry, health)
     store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE)
-    pool = open_pool(
-        settings.postgres_dsn, settings.postgres_schema, name="executor-worker", max_size=settings.worker_slots + 2
-    )
+    pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor-worker", max_size=POOL_CONNECTIONS)
+    beats = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor-worker-beats", max_size=1)
     # The gateway makes an organisation's keys, before anything of it can come here.
     sealer = Sealer(settings.keys_dir, may_make=False)
     add_key_checks(health, sealer)
-    claims, begun, locations = ClaimTable(pool), BegunRepositories(pool), Locations(settings.locations_file)
+    claims = ClaimTable(pool, beats)
     performance = RunPerformance(
         runs=RecordedRuns(store),
         configurations=ReplicaTable(pool, store),
         claims=claims,
         data_plane=RepositoryDataPlane(
-            locations=locations,
+            locations=Locations(settings.locations_file),
             sealer=sealer,
             keys_dir=settings.keys_dir,
             excluded_folders=settings.excluded_folders,
-            memory_bytes=settings.worker_memory_mb * 1024 * 1024 // settings.worker_slots,
-            begun=begun,
-            tier_reserve_bytes=settings.tier_reserve_mb << 20,
+            memory_bytes=memory_bytes // settings.worker_slots,
         ),
         reports=SealedReports(pool, sealer),
         progress=NatsProgress(connection, SystemClock()),
-    )
-    watch = TierWatch(
-        locations=locations,
-        keys_dir=settings.keys_dir,
-        begun_at=begun.at,
-        reserve_bytes=settings.tier_reserve_mb << 20,
-        health=health,
-        telemetry=telemetry,
     )
     loop = ClaimLoop(
         claims=claims,
@@ -110,6 +140,8 @@ async def run_worker(settings: WorkerSettings) -> int:
         worker=settings.worker_name or f"{socket.gethostname()}:{os.getpid()}",
         slots=settings.worker_slots,
         beat_seconds=BEAT_SECONDS,
+        telemetry=telemetry,
     )
     server = HealthServer(health, telemetry, port=settings.health_port)
-    return await run_service([server, store, PoolPart(pool), connection, watch, loop], health=health)
+    parts: list[Part] = [server, store, PoolPart(pool), PoolPart(beats, name="heartbeat-connection"), connection, loop]
+    return await run_service(parts, health=health)

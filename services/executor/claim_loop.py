@@ -1,28 +1,46 @@
-"""A worker's loop: take a run when a slot is free, keep its claim alive, perform it, take the next.
+"""A worker's loops: take a run when a slot is free, perform it, and keep the claims of all its runs alive.
 
 Promise: never more runs than slots; a claim is kept by heartbeats for as long as its run is performed and not a beat
 longer; on a graceful stop the runs under way are interrupted and given back, so that others take them at once; a
-claim that was lost interrupts its run. Postgres being away interrupts nothing: the heartbeat waits for it.
+claim that was lost interrupts its run. Postgres being away interrupts nothing. Whatever either loop meets, it goes
+on; while it gets nowhere the worker is not ready, and says why.
 """
 
 import asyncio
 import logging
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 
 from nats.aio.msg import Msg
 
 from chassis.connection import Connection
-from chassis.tasks import end
+from chassis.tasks import Supervised, end
+from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import WAKE_WORKERS
-from services.executor.performance import RunInterrupted, RunPerformance
+from services.executor.blocking import RunInterrupted
+from services.executor.performance import RunPerformance
 from services.executor.ports import Claim, Claims
 
 POLL_SECONDS = 1.0
+ANSWER_SECONDS = 10.0
+"""How long Postgres may take to answer before it counts as away: a hung server must not hold a loop for ever."""
+LEAVE_SECONDS = 1.0
+"""How long a claim that is being taken is waited for on a stop: cancelled, it would be nobody's and seem a death."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Held:
+    """A claim whose run is being performed."""
+
+    claim: Claim
+    lost: threading.Event = field(default_factory=threading.Event)
 
 
 class ClaimLoop:
@@ -39,103 +57,136 @@ class ClaimLoop:
         worker: str,
         slots: int,
         beat_seconds: float,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._claims = claims
         self._performance = performance
         self._connection = connection
         self._worker = worker
         self._slots = asyncio.Semaphore(slots)
-        self._beat_seconds = beat_seconds
         self._wake = asyncio.Event()
         self._stopping = threading.Event()
+        self._held: dict[str, _Held] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._loop_task: asyncio.Task[None] | None = None
-        self._trouble: PlatformError | None = None
+        self._claiming = Supervised(self.name, self._claim_next, telemetry=telemetry)
+        self._beating = Supervised("heartbeats", self._beat, telemetry=telemetry, every_seconds=beat_seconds)
 
     async def start(self) -> None:
         """Listen for wake-ups and begin to claim."""
         await self._connection.client.subscribe(WAKE_WORKERS, cb=self._woken)
-        self._loop_task = asyncio.create_task(self._claim_for_ever(), name="claim-loop")
+        await self._beating.start()
+        await self._claiming.start()
 
     async def stop(self) -> None:
         """Claim no more, interrupt the runs under way, and give them back."""
         self._stopping.set()
-        if self._loop_task is not None:
-            await end(self._loop_task)
+        self._wake.set()
+        await self._claiming.stop(wait_seconds=LEAVE_SECONDS)
         if self._running:
             await asyncio.wait(self._running)
+        await self._beating.stop()
 
     async def check(self) -> PlatformError | str | None:
-        """What keeps the worker from claiming, or None."""
-        if self._loop_task is not None and self._loop_task.done():
-            return "the claim loop has ended"
-        return self._trouble
+        """What keeps the worker from claiming, or from keeping its claims; None."""
+        return await self._claiming.check() or await self._beating.check()
+
+    async def ended(self) -> BaseException:
+        """Wait until a loop has ended without having been stopped, which ends the process."""
+        ends = [asyncio.create_task(loop.ended()) for loop in (self._claiming, self._beating)]
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            await end(*ends)
 
     async def _woken(self, _message: Msg) -> None:
         self._wake.set()
 
-    async def _claim_for_ever(self) -> None:
-        while True:
-            await self._slots.acquire()
-            claim = await self._next_claim()
-            task = asyncio.create_task(self._hold(claim), name=f"run {claim.run_id}")
-            self._running.add(task)
-            task.add_done_callback(self._let_go)
+    async def _claim_next(self) -> None:
+        """One turn: wait for a slot, look for a run, and begin it, or wait for a while."""
+        await self._slots.acquire()
+        claim = None
+        try:
+            if self._stopping.is_set():
+                return
+            self._wake.clear()
+            claim = await self._take()
+            if claim is not None:
+                self._begin(claim)
+        finally:
+            if claim is None:
+                self._slots.release()
+        if claim is None:
+            # The wake-up only saves time: NATS may lose it, and a silent worker's run is announced by nobody.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+
+    async def _take(self) -> Claim | None:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._claims.take(self._worker)
+        except TimeoutError as error:
+            raise _no_answer() from error
+
+    def _begin(self, claim: Claim) -> None:
+        held = self._held[claim.run_id] = _Held(claim)
+        task = asyncio.create_task(self._hold(held), name=f"run {claim.run_id}")
+        self._running.add(task)
+        task.add_done_callback(self._let_go)
 
     def _let_go(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._slots.release()
 
-    async def _next_claim(self) -> Claim:
-        while True:
-            self._wake.clear()
-            try:
-                claim = await self._claims.take(self._worker)
-                self._trouble = None
-            except PlatformError as error:
-                self._trouble = error
-                claim = None
-            if claim is not None:
-                return claim
-            # The wake-up only saves time: NATS may lose it, and a silent worker's run is announced by nobody.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
-
-    async def _hold(self, claim: Claim) -> None:
-        lost = threading.Event()
-        beats = asyncio.create_task(self._keep_alive(claim, lost), name=f"heartbeat {claim.run_id}")
+    async def _hold(self, held: _Held) -> None:
+        claim = held.claim
         extra = {"run_id": claim.run_id, "fence": claim.fence, "organisation": claim.organisation}
         _log.info("claimed a run", extra=extra)
         try:
-            await self._performance.perform(claim, lambda: lost.is_set() or self._stopping.is_set())
+            await self._performance.perform(claim, lambda: held.lost.is_set() or self._stopping.is_set())
             _log.info("a run has ended", extra=extra)
-        except RunInterrupted:
-            if not lost.is_set():
-                await self._give_back(claim)
+        except RunInterrupted as interrupted:
+            if not held.lost.is_set():
+                await self._change(partial(self._claims.release, is_left=interrupted.is_left), claim)
         except PlatformError as error:
             _log.warning("a run was left", extra={**extra, "code": error.code.code})
             # Given back is what the next worker may do better. Whatever else it was would be the same at once.
             if error.code in {errors.CONCURRENT_CHANGE, errors.UNAVAILABLE}:
-                await self._give_back(claim)
+                await self._change(self._claims.release, claim)
+            else:
+                await self._change(self._claims.opened, claim)
         except Exception:  # noqa: BLE001  # whatever it was, the loop goes on and the claim falls silent
             # Not given back: the claim falls silent, the next worker takes the run under a higher fence,
             # and after a number of attempts the run is failed instead of going round for ever.
             _log.exception("a run broke off", extra=extra)
+            await self._change(self._claims.opened, claim)
         finally:
-            beats.cancel()
+            if self._held.get(claim.run_id) is held:
+                del self._held[claim.run_id]
 
-    async def _keep_alive(self, claim: Claim, lost: threading.Event) -> None:
-        while True:
-            await asyncio.sleep(self._beat_seconds)
-            try:
-                if not await self._claims.beat(claim):
-                    lost.set()
-                    return
-            except PlatformError as error:
-                _log.warning("no heartbeat", extra={"run_id": claim.run_id, "code": error.code.code})
-
-    async def _give_back(self, claim: Claim) -> None:
+    async def _beat(self) -> None:
+        """Keep all claims at once, on a connection that nothing else uses."""
+        held = list(self._held.values())
+        if not held:
+            return
         try:
-            await self._claims.release(claim)
-        except PlatformError as error:
-            _log.warning("a run could not be given back", extra={"run_id": claim.run_id, "code": error.code.code})
+            async with asyncio.timeout(ANSWER_SECONDS):
+                own = await self._claims.beat([each.claim for each in held])
+        except TimeoutError as error:
+            raise _no_answer() from error
+        for each in held:
+            if each.claim.run_id not in own:
+                each.lost.set()
+
+    @staticmethod
+    async def _change(change: Callable[[Claim], Awaitable[object]], claim: Claim) -> None:
+        """Let go of a claim, or of the repository that it opens; where that fails the claim falls silent."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await change(claim)
+        except Exception as error:  # noqa: BLE001  # the loop goes on, and the database says no more of the claim
+            _log.warning("a claim could not be let go", exc_info=error, extra={"run_id": claim.run_id})
+
+
+def _no_answer() -> PlatformError:
+    return PlatformError(errors.UNAVAILABLE, f"postgres did not answer within {ANSWER_SECONDS:.0f} s", part="postgres")

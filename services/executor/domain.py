@@ -170,11 +170,20 @@ class BackupRun(Aggregate):
             )
         )
 
-    def fail(self, *, fence: int, code: str, hint: str, tier: Tier | None = None) -> None:
+    def fail(
+        self, *, fence: int, code: str, hint: str, tier: Tier | None = None, report_digest: str | None = None
+    ) -> None:
         """The run has ended without a snapshot on every required tier."""
         self._refuse_when_not_mine(fence)
         self.record(
-            BackupFailed(execution_id=self.id, configuration_id=self.configuration_id, code=code, hint=hint, tier=tier)
+            BackupFailed(
+                execution_id=self.id,
+                configuration_id=self.configuration_id,
+                code=code,
+                hint=hint,
+                tier=tier,
+                report_digest=report_digest,
+            )
         )
 
     def apply(self, event: Event) -> None:

@@ -13,6 +13,15 @@ class ClaimLost(PlatformError):
         )
 
 
+class ConfigurationBusy(PlatformError):
+    """The configuration has a run that has not ended: there is one at a time."""
+
+    def __init__(self, configuration_id: str) -> None:
+        super().__init__(
+            errors.RUN_ALREADY_OPEN, "the configuration has an open run", configuration_id=configuration_id
+        )
+
+
 class RunFinished(PlatformError):
     """The run has ended; nothing more happens to it."""
 

@@ -6,18 +6,23 @@ what is on the tiers already.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from chassis.context import Context
+from chassis.logging import describe
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
+from services.executor.blocking import RunInterrupted, call_in_thread
 from services.executor.domain import BackupRun
+from services.executor.errors import ClaimLost
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of
 from services.executor.ports import (
     BackupOutcome,
@@ -28,6 +33,7 @@ from services.executor.ports import (
     OpenBackup,
     ProgressFeed,
     ProgressReport,
+    Replica,
     Reports,
     Runs,
     TierOutcome,
@@ -38,11 +44,24 @@ ACTOR = "service:executor-worker"
 PATIENCE_SECONDS = 300.0
 PAUSE_SECONDS = 0.5
 
+_LEFT_TO_OTHERS = frozenset({errors.CLAIM_LOST, errors.CONCURRENT_CHANGE, errors.UNAVAILABLE})
+"""What ends a worker's part in a run, and not the run."""
+
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
-class RunInterrupted(Exception):
-    """The data plane stopped because it was asked to: the worker is stopping, or has lost its claim."""
+@dataclass
+class _Attempt:
+    """One run under one claim."""
+
+    run: BackupRun
+    claim: Claim
+    context: Context
+    is_cancelled: Callable[[], bool]
+    configuration: Replica | None = None
+    report: bytes | None = None
 
 
 class RunPerformance:
@@ -73,83 +92,106 @@ class RunPerformance:
             correlation_id=claim.correlation_id,
             traceparent=claim.traceparent,
         )
-        run = await _patiently(lambda: self._runs.load(claim.run_id))
-        if run.is_finished and await _patiently(lambda: self._claims.close(claim)):
+        try:
+            run = await _patiently(lambda: self._runs.load(claim.run_id), is_cancelled)
+        except PlatformError as error:
+            if error.code is not errors.AGGREGATE_NOT_FOUND:
+                raise
+            # Nobody can ever perform it, and it would keep the organisation's other runs waiting.
+            _log.error("a claim has no run in the record, and is closed", extra={"run_id": claim.run_id})
+            await _patiently(lambda: self._claims.close(claim), is_cancelled)
+            return
+        if run.is_finished and await _patiently(lambda: self._claims.close(claim), is_cancelled):
             return  # The record is right, and nobody else needs to find that out again.
+        attempt = _Attempt(run, claim, context, is_cancelled)
         run.prepare(fence=claim.fence, worker=claim.worker)
         if claim.silenced >= ATTEMPTS_BEFORE_FAILURE:
-            await self._fail(run, claim, context, errors.RUN_ABANDONED, errors.RUN_ABANDONED.hint, None)
+            abandoned = PlatformError(errors.RUN_ABANDONED, f"{claim.silenced} workers fell silent over the run")
+            await self._fail(attempt, abandoned)
             return
-        await self._record(run, context)
+        await self._record(attempt)
         started = time.monotonic()
         opened: OpenBackup | None = None
         try:
-            opened = await self._open(run, claim)
+            opened = await self._open(attempt)
             run.upload(fence=claim.fence)
-            await self._record(run, context)
-            outcome = await self._copy(opened, claim, is_cancelled)
-            await self._conclude(run, claim, context, opened, outcome, started)
+            await self._record(attempt)
+            outcome = await self._copy(opened, attempt)
+            attempt.report = outcome.report
+            await self._conclude(attempt, opened, outcome, started)
         except PlatformError as error:
-            if error.code is errors.CLAIM_LOST or error.code in {errors.CONCURRENT_CHANGE, errors.UNAVAILABLE}:
+            if error.code in _LEFT_TO_OTHERS:
                 raise
-            await self._fail(run, claim, context, error.code, error.hint, _tier_of(error))
+            await self._fail(attempt, error)
+        except RunInterrupted:
+            raise
+        except Exception as error:  # noqa: BLE001  # a run must not go round for ever, whatever it was
+            # It would be the same for the next worker, and for five more: the run ends, and its cause is told.
+            _log.exception("a run broke off", extra={"run_id": claim.run_id})
+            broken = PlatformError(errors.INTERNAL, f"the worker broke off: {describe(error)}")
+            await self._fail(attempt, broken)
         finally:
             if opened is not None:
-                await asyncio.to_thread(opened.close)
+                await call_in_thread(opened.close, is_cancelled=is_cancelled)
 
-    async def _open(self, run: BackupRun, claim: Claim) -> OpenBackup:
-        configuration = await _patiently(lambda: self._configurations.find(run.configuration_id))
+    async def _open(self, attempt: _Attempt) -> OpenBackup:
+        run, claim = attempt.run, attempt.claim
+        configuration = claim.configuration or await _patiently(
+            lambda: self._configurations.find(run.configuration_id), attempt.is_cancelled
+        )
         if configuration is None or configuration.organisation != claim.organisation:
             raise PlatformError(errors.CONFIGURATION_UNKNOWN, "the run's configuration is not known here")
-        async with self._claims.alone_with_repository(claim.organisation):
-            return await asyncio.to_thread(self._data_plane.open, claim, configuration)
+        attempt.configuration = configuration
+        opened = await call_in_thread(
+            partial(self._data_plane.open, claim, configuration),
+            is_cancelled=attempt.is_cancelled,
+            discard=lambda left: left.close(),
+        )
+        try:
+            if not await _patiently(lambda: self._claims.opened(claim), attempt.is_cancelled):
+                raise ClaimLost(claim.run_id, fence=claim.fence, current=claim.fence + 1)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
-    async def _copy(self, opened: OpenBackup, claim: Claim, is_cancelled: Callable[[], bool]) -> BackupOutcome:
+    async def _copy(self, opened: OpenBackup, attempt: _Attempt) -> BackupOutcome:
         loop = asyncio.get_running_loop()
         announcements: set[asyncio.Task[None]] = set()
 
         def announce(report: ProgressReport) -> None:
-            task = loop.create_task(self._progress.tell(claim, "backing_up", report))
+            task = loop.create_task(self._progress.tell(attempt.claim, "backing_up", report))
             announcements.add(task)
             task.add_done_callback(announcements.discard)
 
         def announce_from_thread(report: ProgressReport) -> None:
             loop.call_soon_threadsafe(announce, report)
 
-        return await asyncio.to_thread(
-            partial(opened.copy, on_progress=announce_from_thread, is_cancelled=is_cancelled)
-        )
+        copy = partial(opened.copy, on_progress=announce_from_thread, is_cancelled=attempt.is_cancelled)
+        return await call_in_thread(copy, is_cancelled=attempt.is_cancelled)
 
-    async def _conclude(
-        self,
-        run: BackupRun,
-        claim: Claim,
-        context: Context,
-        opened: OpenBackup,
-        outcome: BackupOutcome,
-        started: float,
-    ) -> None:
+    async def _conclude(self, attempt: _Attempt, opened: OpenBackup, outcome: BackupOutcome, started: float) -> None:
+        run, claim = attempt.run, attempt.claim
         for tier in outcome.tiers:
             self._tell_of_tier(run, claim, outcome, tier)
         failed = failure_of(outcome.tiers)
         if failed is not None:
-            await self._fail(run, claim, context, _code(failed.code), failed.hint, failed.tier)
+            await self._fail(attempt, _error_of(failed))
             return
         run.verify(fence=claim.fence)
-        await self._record(run, context)
-        verdicts = dict(await asyncio.to_thread(opened.verify, outcome))
+        await self._record(attempt)
+        verdicts = dict(await call_in_thread(partial(opened.verify, outcome), is_cancelled=attempt.is_cancelled))
         tiers = tuple(_judged(tier, verdicts.get(tier.tier)) for tier in outcome.tiers)
         for before, after in zip(outcome.tiers, tiers, strict=True):
             if before.code is None and after.code is not None:
                 run.tier_failed(fence=claim.fence, tier=after.tier, code=after.code, hint=after.hint)
         failed = failure_of(tiers)
         if failed is not None:
-            await self._fail(run, claim, context, _code(failed.code), failed.hint, failed.tier)
+            await self._fail(attempt, _error_of(failed))
             return
         digest = None
         if outcome.report is not None:
-            report = outcome.report
-            digest = await _patiently(lambda: self._reports.keep(run.id, claim.organisation, report))
+            digest = await self._keep(attempt, outcome.report)
         run.complete(
             fence=claim.fence,
             snapshot_id=outcome.snapshot_id,
@@ -159,14 +201,21 @@ class RunPerformance:
             report_digest=digest,
             seconds=time.monotonic() - started,
         )
-        await self._record_end(run, claim, context)
+        await self._record_end(attempt)
 
-    async def _record(self, run: BackupRun, context: Context) -> None:
-        await _patiently(lambda: self._runs.record(run, context=context))
+    async def _record(self, attempt: _Attempt) -> None:
+        await _patiently(lambda: self._runs.record(attempt.run, context=attempt.context), attempt.is_cancelled)
 
-    async def _record_end(self, run: BackupRun, claim: Claim, context: Context) -> None:
-        await _patiently(lambda: self._runs.record_end(run, claim=claim, context=context))
-        self._progress.forget(run.id)
+    async def _record_end(self, attempt: _Attempt) -> None:
+        await _patiently(
+            lambda: self._runs.record_end(attempt.run, claim=attempt.claim, context=attempt.context),
+            attempt.is_cancelled,
+        )
+        self._progress.forget(attempt.run.id)
+
+    async def _keep(self, attempt: _Attempt, report: bytes) -> str:
+        run, claim = attempt.run, attempt.claim
+        return await _patiently(lambda: self._reports.keep(run.id, claim.organisation, report), attempt.is_cancelled)
 
     @staticmethod
     def _tell_of_tier(run: BackupRun, claim: Claim, outcome: BackupOutcome, tier: TierOutcome) -> None:
@@ -183,14 +232,26 @@ class RunPerformance:
             seconds=tier.seconds,
         )
 
-    async def _fail(
-        self, run: BackupRun, claim: Claim, context: Context, code: ErrorCode, hint: str, tier: Tier | None
-    ) -> None:
-        run.fail(fence=claim.fence, code=code.code, hint=hint, tier=tier)
-        await self._record_end(run, claim, context)
+    async def _fail(self, attempt: _Attempt, error: PlatformError) -> None:
+        """End the run. What the fact says in the clear is the code's; the error's own words go into a sealed report."""
+        code, tier = _told(error.code), _tier_of(error)
+        _log.error(
+            "a run has failed",
+            extra={"run_id": attempt.run.id, "code": error.code.code, "tier": tier, "cause": describe(error)},
+        )
+        try:
+            digest: str | None = await self._keep(attempt, _failure_report(attempt, error, tier))
+        except PlatformError as unkept:
+            if unkept.code in _LEFT_TO_OTHERS:
+                raise
+            digest = None  # Without the keys to seal it there is no report; the run's end is told all the same.
+        attempt.run.fail(
+            fence=attempt.claim.fence, code=code.code, hint=_hint(code, tier), tier=tier, report_digest=digest
+        )
+        await self._record_end(attempt)
 
 
-async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+async def _patiently(call: Callable[[], Awaitable[T]], is_cancelled: Callable[[], bool]) -> T:
     """Make a call again while a part of the platform is away: hours of reading are not thrown away for a restart."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -199,7 +260,44 @@ async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
         except PlatformError as error:
             if error.code is not errors.UNAVAILABLE or time.monotonic() > deadline:
                 raise
+        if is_cancelled():
+            raise RunInterrupted
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _failure_report(attempt: _Attempt, error: PlatformError, tier: Tier | None) -> bytes:
+    """All that is known of why a run failed; for the eyes of its organisation, so it is sealed."""
+    failure: dict[str, object] = {
+        "code": error.code.code,
+        "reason": error.message,
+        "hint": error.hint,
+        "cause": describe(error),
+        "context": {name: str(value) for name, value in error.context.items()},
+    }
+    if attempt.configuration is not None:
+        body = attempt.configuration.body
+        failure["configurationVersion"] = attempt.configuration.version
+        failure["sourceLocation"] = body.source_location
+        destination = body.storage_destinations.by_tier().get(tier) if tier is not None else None
+        if destination is not None:
+            failure["tierLocation"] = destination.location
+    if tier is not None:
+        failure["tier"] = tier.value
+    found = msgspec.Raw(attempt.report) if attempt.report is not None else None
+    return msgspec.json.encode({"failure": failure, "found": found})
+
+
+def _told(code: ErrorCode) -> ErrorCode:
+    """The code that whoever may see the run is told: the names of settings are the operator's."""
+    return errors.LOCATION_UNUSABLE if code is errors.INVALID_SETTING else code
+
+
+def _hint(code: ErrorCode, tier: Tier | None) -> str:
+    return code.hint if tier is None else f"{code.hint} The tier is {tier.value}."
+
+
+def _error_of(failed: TierOutcome) -> PlatformError:
+    return PlatformError(_code(failed.code), "a tier does not have the snapshot", hint=failed.hint, tier=failed.tier)
 
 
 def _judged(tier: TierOutcome, damage: str | None) -> TierOutcome:

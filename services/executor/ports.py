@@ -3,8 +3,7 @@
 All calls may raise `PlatformError`; those with retry class *later* may be made again.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -27,7 +26,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's right to one run, until somebody holds a higher fence.
 
-    `silenced`: how many workers have fallen silent over it; who gave it back is not counted.
+    `silenced`: how many workers have fallen silent over it; who gave it back is not counted. `configuration`: as it
+    was when the run was accepted; None for a run that was accepted by an earlier build.
     """
 
     run_id: str
@@ -37,6 +37,22 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     fence: int
     silenced: int = 0
     traceparent: str | None = None
+    configuration: Replica | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request would queue up behind: its configuration's open run, and how many runs wait for a worker."""
+
+    open_run: str | None = None
+    waiting_of_organisation: int = 0
+    waiting_in_all: int = 0
+
+
+class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many runs may wait for a worker. Deciders that are at it together may go beyond by one each."""
+
+    per_organisation: int
+    in_all: int
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +69,13 @@ class Runs(Protocol):
         """Read a run from its history. Raises AGGREGATE_NOT_FOUND."""
         ...
 
-    async def record_decision(self, run: BackupRun, *, context: Context, handled: Handled) -> None:
-        """Record an acceptance with an open claim, or a refusal, and the message as handled: all or none."""
+    async def record_decision(
+        self, run: BackupRun, *, configuration: Replica | None, context: Context, handled: Handled
+    ) -> None:
+        """Record an acceptance with an open claim, or a refusal, and the message as handled: all or none.
+
+        `configuration`: what an accepted run is performed by. Raises `ConfigurationBusy` where it has an open run.
+        """
         ...
 
     async def record(self, run: BackupRun, *, context: Context) -> None:
@@ -78,27 +99,43 @@ class Configurations(Protocol):
         ...
 
 
+class Queue(Protocol):
+    """The runs that wait for a worker."""
+
+    async def standing(self, *, configuration_id: str, organisation: str) -> Standing:
+        """What a request for this configuration would queue up behind."""
+        ...
+
+
 class Claims(Protocol):
     """Who may work on which run. A claim is a row in Postgres; a heartbeat keeps it."""
 
     async def take(self, worker: str) -> Claim | None:
-        """Claim the run that has waited longest, or one whose worker has fallen silent; its fence grows by one."""
+        """Claim the next run, or one whose worker has fallen silent; its fence grows by one. None: there is none.
+
+        The organisation that was served longest ago comes first. A claim of an organisation whose repository is being
+        opened is left alone, and until `opened` is called no other run of the organisation is claimed.
+        """
         ...
 
-    async def beat(self, claim: Claim) -> bool:
-        """Say that the worker lives. False: the claim is another's."""
+    async def beat(self, claims: Sequence[Claim]) -> frozenset[str]:
+        """Say that the worker lives; the ids of the runs that are still its own."""
         ...
 
-    async def release(self, claim: Claim) -> None:
-        """Give the run back unfinished, for another worker to take at once."""
+    async def opened(self, claim: Claim) -> bool:
+        """The repository is open: other runs of the organisation may open it, too. False: the claim is another's."""
+        ...
+
+    async def release(self, claim: Claim, *, is_left: bool = False) -> None:
+        """Give the run back unfinished, for another worker to take at once.
+
+        `is_left`: a call was left behind in a thread. Where that is opening the repository, the organisation's runs
+        wait until the worker's process has surely ended.
+        """
         ...
 
     async def close(self, claim: Claim) -> bool:
         """Let nobody take the run again, since it has ended. False: the claim is another's."""
-        ...
-
-    def alone_with_repository(self, organisation: str) -> AbstractAsyncContextManager[None]:
-        """Be the only one who opens, and perhaps creates, an organisation's repository. Waits."""
         ...
 
 

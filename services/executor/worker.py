@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 
 from chassis import logging, runtime
 from chassis.settings import load
@@ -16,5 +17,16 @@ async def main() -> int:
     return await run_worker(settings)
 
 
+def leave(code: int) -> None:
+    """End the process with this code, also where a run that was given back still waits for a tier in some thread."""
+    left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    if left:
+        # The interpreter would wait for them. What they do is what a worker does that was killed.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(runtime.run(main))
+    leave(runtime.run(main))

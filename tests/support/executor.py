@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from chassis.clock import SystemClock
@@ -28,16 +29,16 @@ from contracts.configuration import (
 )
 from contracts.envelope import Envelope, decode_data
 from contracts.event import Event
-from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.claims import ClaimQueue, ClaimTable
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
-from services.executor.adapters.tables import ClaimTable, ReplicaTable, SealedReports
+from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.application import BackupDecisions, ConfigurationCopies
 from services.executor.claim_loop import ClaimLoop
 from services.executor.performance import RunPerformance
-from services.executor.ports import Handled
+from services.executor.ports import Handled, QueueLimits
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 
@@ -45,6 +46,7 @@ ORGANISATION = "org-a"
 CONFIGURATION = "configuration-1"
 BEAT_SECONDS = 0.1
 SILENCE_SECONDS = 1.0
+PLENTY = QueueLimits(per_organisation=1000, in_all=1000)
 
 
 @dataclass
@@ -54,6 +56,7 @@ class ExecutorBench:
     home: Path
     store: EventStore
     pool: Pool
+    beats: Pool
     connection: Connection
     sealer: Sealer
     locations: Locations
@@ -72,12 +75,12 @@ class ExecutorBench:
         """The folder of an organisation's repository on a tier."""
         return self.home / "tiers" / name / ORGANISATION
 
-    @property
+    @cached_property
     def claims(self) -> ClaimTable:
-        """The claims, with a short silence."""
-        return ClaimTable(self.pool, silence_seconds=SILENCE_SECONDS)
+        """The claims, with a short silence; of one worker, which has watched since it first looked."""
+        return ClaimTable(self.pool, self.beats, silence_seconds=SILENCE_SECONDS)
 
-    def data_plane(self, *, tier_reserve_bytes: int = 0) -> RepositoryDataPlane:
+    def data_plane(self) -> RepositoryDataPlane:
         """The real one."""
         return RepositoryDataPlane(
             locations=self.locations,
@@ -85,14 +88,12 @@ class ExecutorBench:
             keys_dir=self.keys,
             excluded_folders=[self.keys],
             memory_bytes=256 << 20,
-            begun=BegunRepositories(self.pool),
-            tier_reserve_bytes=tier_reserve_bytes,
         )
 
-    def performance(self, data_plane: object | None = None) -> RunPerformance:
+    def performance(self, data_plane: object | None = None, runs: object | None = None) -> RunPerformance:
         """A worker's use case."""
         return RunPerformance(
-            runs=RecordedRuns(self.store),
+            runs=runs or RecordedRuns(self.store),  # type: ignore[arg-type]  # as below
             configurations=ReplicaTable(self.pool, self.store),
             claims=self.claims,
             data_plane=data_plane or self.data_plane(),  # type: ignore[arg-type]  # tests wrap the real one
@@ -100,18 +101,28 @@ class ExecutorBench:
             progress=NatsProgress(self.connection, SystemClock()),
         )
 
-    def loop(self, worker: str = "w1", *, slots: int = 1, data_plane: object | None = None) -> ClaimLoop:
+    def loop(
+        self,
+        worker: str = "w1",
+        *,
+        slots: int = 1,
+        data_plane: object | None = None,
+        claims: ClaimTable | None = None,
+        runs: object | None = None,
+    ) -> ClaimLoop:
         """A worker."""
         return ClaimLoop(
-            claims=self.claims,
-            performance=self.performance(data_plane),
+            claims=claims or self.claims,
+            performance=self.performance(data_plane, runs),
             connection=self.connection,
             worker=worker,
             slots=slots,
             beat_seconds=BEAT_SECONDS,
         )
 
-    async def configure(self, **destinations: Destination) -> None:
+    async def configure(
+        self, *, configuration_id: str = CONFIGURATION, version: int = 1, **destinations: Destination
+    ) -> None:
         """Make a configuration known, of the whole source."""
         body = ConfigurationBody(
             name=self.sealer.seal(ORGANISATION, NAME_FIELD, "weddings"),
@@ -124,20 +135,30 @@ class ExecutorBench:
         )
         event_id = new_id()
         await ConfigurationCopies(ReplicaTable(self.pool, self.store)).remember(
-            configuration_id=CONFIGURATION,
-            version=1,
+            configuration_id=configuration_id,
+            version=version,
             body=body,
             context=self.context(),
             handled=Handled(consumer="executor--replicate-configuration", event_id=event_id),
         )
 
-    async def request(self, run_id: str, *, event_id: str | None = None, version: int = 1, deliveries: int = 1) -> None:
+    async def request(
+        self,
+        run_id: str,
+        *,
+        configuration_id: str = CONFIGURATION,
+        event_id: str | None = None,
+        version: int = 1,
+        deliveries: int = 1,
+        limits: QueueLimits = PLENTY,
+    ) -> None:
         """Decide on a requested backup, as the handler does."""
-        decisions = BackupDecisions(RecordedRuns(self.store), ReplicaTable(self.pool, self.store))
+        replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(self.pool)
+        decisions = BackupDecisions(RecordedRuns(self.store), replicas, queue, limits)
         await decisions.decide(
             request_id=f"request of {run_id}",
             execution_id=run_id,
-            configuration_id=CONFIGURATION,
+            configuration_id=configuration_id,
             configuration_version=version,
             context=self.context(),
             handled=Handled(consumer="executor--accept-backup", event_id=event_id or new_id()),
@@ -195,9 +216,10 @@ async def executor_bench(home: Path, postgres: PostgresServer, nats_server: Nats
     access = postgres.fresh(statements=STATEMENTS, prefix="executor")
     store = EventStore(dsn=access.dsn, schema=access.schema, service="executor")
     pool = open_pool(access.dsn, access.schema, name="test", max_size=6)
+    beats = open_pool(access.dsn, access.schema, name="test-beats", max_size=1)
     telemetry, health = Telemetry("executor-worker"), Health("executor-worker")
     connection = nats_server.connection("executor-worker", telemetry, health)
-    parts = [store, PoolPart(pool), connection]
+    parts = [store, PoolPart(pool), PoolPart(beats), connection]
     for part in parts:
         await part.start()
     try:
@@ -205,6 +227,7 @@ async def executor_bench(home: Path, postgres: PostgresServer, nats_server: Nats
             home=home,
             store=store,
             pool=pool,
+            beats=beats,
             connection=connection,
             sealer=Sealer(home / "keys"),
             locations=Locations(_register(home, tiers)),

@@ -1,7 +1,8 @@
 """The executor's own tables, beside the event store's. Installed by the administrator's role; append only.
 
 `configuration_replicas` and `run_claims` are working state: the first is filled again from the config service's
-stream, the second follows from the runs (a run that has not ended has an open claim).
+stream, the second follows from the runs (a run that has not ended has an open claim). `run_claims.configuration` is
+the body that the run was accepted with, until it ends; `opening`: its worker opens the repository, or creates it.
 """
 
 from typing import LiteralString
@@ -34,13 +35,10 @@ STATEMENTS: tuple[LiteralString, ...] = (
     )""",
     # How often a worker has given the run back by itself: no fault of the run.
     "ALTER TABLE run_claims ADD COLUMN given_back integer NOT NULL DEFAULT 0",
-    # Memory that lies apart from the keys and from the tiers; see `adapters/begun.py`.
-    """CREATE TABLE begun_repositories (
-        organisation text NOT NULL,
-        location text NOT NULL,
-        repository_id text NOT NULL,
-        begun_at timestamptz NOT NULL DEFAULT now(),
-        PRIMARY KEY (organisation, location)
-    )""",
-    "CREATE INDEX begun_repositories_at ON begun_repositories (location, begun_at)",
+    "ALTER TABLE run_claims ADD COLUMN configuration_id text, ADD COLUMN configuration_version integer,"
+    " ADD COLUMN configuration bytea, ADD COLUMN opening boolean NOT NULL DEFAULT false",
+    # What no decider and no worker may break, however many there are.
+    "CREATE UNIQUE INDEX run_claims_one_per_configuration ON run_claims (configuration_id) WHERE state <> 'done'",
+    "CREATE UNIQUE INDEX run_claims_one_opens ON run_claims (organisation) WHERE state <> 'done' AND opening",
+    "CREATE TABLE organisation_turns (organisation text PRIMARY KEY, served_at timestamptz NOT NULL)",
 )

@@ -1,22 +1,25 @@
-"""Claims of runs, and being alone with a repository: on real Postgres, whatever restarts and hangs meanwhile."""
+"""Claims of runs, on real Postgres, whatever restarts, is full or away meanwhile."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import LiteralString
 
+import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from chassis.postgres import open_pool
 from contracts.configuration import Destination
 from contracts.executor_events import BackupFailed
-from services.executor.adapters.tables import ClaimTable
+from services.executor.adapters.claims import ClaimTable
+from services.executor.adapters.schema import STATEMENTS
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE
 from tests.support.eventually import eventually
-from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
+from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
-from tests.support.postgres_server import PostgresServer
+from tests.support.postgres_server import FAST, PostgresServer, running_postgres
 
 pytestmark = pytest.mark.stack
 
@@ -73,7 +76,7 @@ async def test_claim_of_a_run_that_has_ended_is_closed(bench: ExecutorBench) -> 
 
 
 async def test_claim_without_a_run_keeps_no_other_run_waiting(bench: ExecutorBench) -> None:
-    """What cannot be performed at all falls silent; the only slot is there for the next run."""
+    """What cannot be performed at all is closed; the only slot is there for the next run of the organisation."""
     async with bench.pool.connection() as connection:
         await connection.execute(
             "INSERT INTO run_claims (run_id, organisation, correlation_id, asked_at)"
@@ -84,43 +87,74 @@ async def test_claim_without_a_run_keeps_no_other_run_waiting(bench: ExecutorBen
     await loop.start()
     await eventually(lambda: _has_ended(bench), within=10)
     await loop.stop()
+    assert await bench.claims.take("w2") is None
 
 
 async def test_runs_are_not_taken_over_because_postgres_was_away(bench: ExecutorBench) -> None:
-    """While the database has been back for a shorter time than a worker may be silent, silence says nothing."""
+    """Who could not ask all the time while a worker was silent does not take it for dead."""
     assert await bench.claims.take("w1") is not None
     await _change_claims(bench, "heartbeat_at = now() - interval '100 years'")
-    ten_years = 10 * 365 * 86400.0
-    assert await ClaimTable(bench.pool, silence_seconds=ten_years).take("w2") is None
-    await eventually(lambda: bench.claims.take("w2"))
+    newcomer = ClaimTable(bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS)
+    assert await newcomer.take("w2") is None
+    claim = await eventually(lambda: newcomer.take("w2"))
+    assert claim is not None
+    await _change_claims(bench, "heartbeat_at = now() - interval '100 years'")
+    with pytest.raises(psycopg.Error):
+        await newcomer.take("what Postgres refuses \0")
+    assert await newcomer.take("w2") is None, "what lay before the failure counts no more"
+    assert await eventually(lambda: newcomer.take("w2"))
 
 
-async def test_repository_may_take_longer_to_open_than_a_transaction_may_be_idle(bench: ExecutorBench) -> None:
-    """Who opens a repository is alone with it to the end, and who waits for that is not turned away."""
-    dsn = make_conninfo(
-        bench.pool.conninfo, options="-c idle_in_transaction_session_timeout=200ms -c lock_timeout=200ms"
-    )
+async def test_workers_are_not_dead_while_no_connection_is_to_be_had() -> None:
+    """A worker whose connection broke and is refused anew lives, and cannot say so."""
+    with running_postgres(settings=(*FAST, "max_connections=16")) as server:
+        access = server.fresh(statements=STATEMENTS, prefix="executor")
+        async with AsyncExitStack() as stack:
+            pool = open_pool(access.dsn, access.schema, name="judge", max_size=1)
+            await pool.open(wait=True)
+            stack.push_async_callback(pool.close)
+            claims = ClaimTable(pool, pool, silence_seconds=0.2)
+            async with pool.connection() as connection:
+                await connection.execute(
+                    "INSERT INTO run_claims (run_id, organisation, correlation_id, state, fence, heartbeat_at)"
+                    " VALUES ('run-1', 'org-a', 'c', 'running', 1, now() - interval '1 hour')"
+                )
+            async with AsyncExitStack() as others:
+                with suppress(psycopg.OperationalError):
+                    for _ in range(16):
+                        other = await psycopg.AsyncConnection.connect(access.dsn)
+                        others.push_async_callback(other.close)
+                began = time.monotonic()
+                while time.monotonic() < began + 1.0:
+                    assert await claims.take("judge") is None
+            assert await eventually(lambda: claims.take("judge"))
+
+
+async def test_one_run_of_an_organisation_opens_the_repository_at_a_time(bench: ExecutorBench) -> None:
+    """Nobody claims a run only to wait: what would have to wait is left in the queue, where it says so."""
+    await bench.configure(configuration_id="other", local=Destination(location="local"))
+    await bench.request("run-2", configuration_id="other")
+    first = await bench.claims.take("w1")
+    assert first is not None
+    assert await bench.claims.take("w2") is None
+    assert await bench.names("run-2") == ["backup-accepted"]
+    assert await bench.claims.opened(first)
+    second = await bench.claims.take("w2")
+    assert second is not None
+    assert second.run_id == "run-2"
     async with bench.pool.connection() as connection:
-        ((schema,),) = await (await connection.execute("SELECT current_schema()")).fetchall()
-    pool = open_pool(dsn, schema, name="impatient", max_size=2)
-    await pool.open()
-    claims = ClaimTable(pool)
-    entered = asyncio.Event()
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await connection.execute("UPDATE run_claims SET opening = true WHERE run_id = 'run-1'")
 
-    async def wait_for_it() -> None:
-        async with claims.alone_with_repository(ORGANISATION):
-            entered.set()
 
-    try:
-        async with claims.alone_with_repository(ORGANISATION):
-            waiting = asyncio.create_task(wait_for_it())
-            await asyncio.wait({waiting}, timeout=1.0)
-            assert not waiting.done()
-            assert not entered.is_set()
-        await asyncio.wait_for(waiting, 5)
-        assert entered.is_set()
-    finally:
-        await pool.close()
+async def test_workers_that_take_at_one_instant_open_one_repository(bench: ExecutorBench) -> None:
+    """Eight workers and eight runs of one organisation: one is claimed, and the others find nothing."""
+    for number in range(2, 9):
+        await bench.configure(configuration_id=f"c{number}", local=Destination(location="local"))
+        await bench.request(f"run-{number}", configuration_id=f"c{number}")
+    workers = [ClaimTable(bench.pool, bench.beats) for _ in range(8)]
+    found = await asyncio.gather(*(each.take(f"w{number}") for number, each in enumerate(workers)))
+    assert len([claim for claim in found if claim is not None]) == 1
 
 
 async def _has_ended(bench: ExecutorBench) -> bool:

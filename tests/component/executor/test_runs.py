@@ -15,8 +15,8 @@ from contracts.executor_events import BackupCompleted, BackupFailed, BackupPrepa
 from repository.key_file import KeyFile
 from repository.repository import Repository
 from repository.tiers.location import open_tier
+from services.executor.blocking import RunInterrupted
 from services.executor.errors import ClaimLost
-from services.executor.performance import RunInterrupted
 from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, Replica
 from tests.support.eventually import eventually
@@ -190,7 +190,8 @@ async def test_silent_workers_run_is_taken_over_under_a_higher_fence(bench: Exec
     claim = await eventually(lambda: bench.claims.take("w2"), within=5)
     assert claim is not None
     assert (claim.run_id, claim.fence) == ("run-1", dead.fence + 1)
-    assert not await bench.claims.beat(dead)
+    assert await bench.claims.beat([dead]) == frozenset()
+    assert await bench.claims.beat([claim]) == {"run-1"}
     await bench.performance().perform(claim, lambda: False)
     with pytest.raises(PlatformError):
         await bench.performance().perform(dead, lambda: False)
@@ -283,7 +284,8 @@ async def _has_ended(bench: ExecutorBench, run_id: str) -> bool:
 
 async def test_worker_takes_no_more_runs_than_it_has_slots(bench: ExecutorBench) -> None:
     """Ten runs and two slots: all end, at most two at a time."""
-    await bench.configure(local=Destination(location="local"))
+    for number in range(10):
+        await bench.configure(configuration_id=f"configuration-{number}", local=Destination(location="local"))
     running, most, lock = [0], [0], threading.Lock()
 
     def happens() -> None:
@@ -296,7 +298,7 @@ async def test_worker_takes_no_more_runs_than_it_has_slots(bench: ExecutorBench)
 
     loop = bench.loop("w1", slots=2, data_plane=Meanwhile(bench, happens))
     for number in range(10):
-        await bench.request(f"run-{number}")
+        await bench.request(f"run-{number}", configuration_id=f"configuration-{number}")
     await loop.start()
     for number in range(10):
         await eventually(lambda number=number: _has_ended(bench, f"run-{number}"), within=60)  # type: ignore[misc]

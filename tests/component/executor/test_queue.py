@@ -1,0 +1,106 @@
+"""What is taken on, and who comes next: one open run per configuration, organisations in turn, a bounded queue."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from contracts.configuration import Destination
+from contracts.executor_events import BackupAccepted, BackupCompleted, BackupRefused
+from services.executor.ports import QueueLimits
+from tests.component.executor.test_runs import perform_next
+from tests.support.executor import CONFIGURATION, ExecutorBench, executor_bench
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
+    async with executor_bench(tmp_path, postgres, nats_server) as bench:
+        (bench.source / "contract.txt").write_text("between A and B " * 1000)
+        await bench.configure(local=Destination(location="local"))
+        yield bench
+
+
+async def _refusal(bench: ExecutorBench, run_id: str) -> BackupRefused:
+    (refused,) = await bench.told(run_id)
+    assert isinstance(refused, BackupRefused)
+    return refused
+
+
+async def test_second_run_of_a_configuration_is_refused_while_the_first_is_open(bench: ExecutorBench) -> None:
+    """The refusal names the open run; once that has ended the next is taken on."""
+    await bench.request("run-1")
+    await bench.request("run-2")
+    refused = await _refusal(bench, "run-2")
+    assert refused.code == "run-already-open"
+    assert "/api/backup/executions/run-1 " in refused.hint
+    await perform_next(bench)
+    await bench.request("run-3")
+    assert await bench.names("run-3") == ["backup-accepted"]
+
+
+async def test_deciders_at_one_instant_take_one_run_on(bench: ExecutorBench) -> None:
+    """The database sees to it, however many deciders there are."""
+    runs = [f"run-{number}" for number in range(8)]
+    await asyncio.gather(*(bench.request(run) for run in runs))
+    told = [(await bench.names(run))[0] for run in runs]
+    assert sorted(told) == ["backup-accepted", *["backup-refused"] * 7]
+    (accepted,) = [run for run, name in zip(runs, told, strict=True) if name == "backup-accepted"]
+    for run in runs:
+        assert run == accepted or f"/{accepted} " in (await _refusal(bench, run)).hint
+
+
+async def test_same_request_by_another_message_is_not_refused(bench: ExecutorBench) -> None:
+    """A replay finds its own run open, which is no objection to it."""
+    await bench.request("run-1")
+    await bench.request("run-1")
+    assert await bench.names("run-1") == ["backup-accepted"]
+
+
+@pytest.mark.parametrize(("per_organisation", "in_all"), [(1, 9), (9, 1)])
+async def test_request_beyond_the_queue_is_refused(bench: ExecutorBench, per_organisation: int, in_all: int) -> None:
+    """Before it is recorded as accepted; a run that a worker has taken makes room."""
+    limits = QueueLimits(per_organisation=per_organisation, in_all=in_all)
+    await bench.configure(configuration_id="other", local=Destination(location="local"))
+    await bench.request("run-1", limits=limits)
+    await bench.request("run-2", configuration_id="other", limits=limits)
+    refused = await _refusal(bench, "run-2")
+    assert refused.code == "queue-full"
+    assert await bench.claims.take("w1") is not None
+    await bench.request("run-3", configuration_id="other", limits=limits)
+    assert await bench.names("run-3") == ["backup-accepted"]
+
+
+async def test_organisations_are_served_in_turn(bench: ExecutorBench) -> None:
+    """Thirty runs of one organisation do not go before another's only one; each one's oldest comes first."""
+    async with bench.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO run_claims (run_id, organisation, correlation_id, asked_at)"
+            " SELECT 'a-' || lpad(n::text, 2, '0'), 'org-a', 'c', now() + n * interval '1 ms'"
+            " FROM generate_series(1, 30) n UNION ALL SELECT 'b-1', 'org-b', 'c', now() + interval '1 hour'"
+            " UNION ALL SELECT 'c-1', 'org-c', 'c', now() + interval '2 hours'"
+        )
+    order = []
+    while (claim := await bench.claims.take("w1")) is not None:
+        order.append(claim.run_id)
+        await bench.claims.opened(claim)
+    assert order == ["a-01", "b-1", "c-1", *[f"a-{number:02}" for number in range(2, 31)]]
+
+
+async def test_run_is_performed_by_the_version_that_was_accepted(bench: ExecutorBench) -> None:
+    """What has changed since counts for the next run."""
+    await bench.request("run-1")
+    await bench.configure(version=2, local=Destination(location="second"))
+    claim = await perform_next(bench)
+    accepted, *_, completed = await bench.told("run-1")
+    assert isinstance(accepted, BackupAccepted)
+    assert accepted.configuration_version == 1
+    assert claim.configuration is not None
+    assert (claim.configuration.configuration_id, claim.configuration.version) == (CONFIGURATION, 1)
+    assert isinstance(completed, BackupCompleted)
+    assert bench.tier("local").exists()
+    assert not bench.tier("second").exists()

@@ -1,0 +1,199 @@
+"""A worker among troubles: errors that nobody foresaw, calls that never return, a stop in the middle, slots."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from chassis.health import Health
+from chassis.runtime import EXIT_OK, run_service
+from contracts import errors
+from contracts.configuration import Destination, Tier
+from contracts.errors import PlatformError
+from contracts.executor_events import BackupFailed
+from contracts.sealed import Sealed
+from services.executor.adapters.claims import ClaimTable
+from services.executor.adapters.tables import REPORT_FIELD
+from services.executor.ports import Claim, OpenBackup, Replica
+from tests.component.executor.test_runs import Meanwhile, perform_next
+from tests.support.eventually import eventually
+from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
+    async with executor_bench(tmp_path, postgres, nats_server) as bench:
+        (bench.source / "contract.txt").write_text("between A and B " * 1000)
+        await bench.configure(local=Destination(location="local"))
+        yield bench
+
+
+class FailingClaims(ClaimTable):
+    """Claims in a database that is damaged for the first few looks and heartbeats."""
+
+    looks = beats = 0
+    is_damaged = True
+
+    async def take(self, worker: str) -> Claim | None:
+        self.looks += 1
+        if self.is_damaged:
+            raise psycopg.errors.DataCorrupted("invalid page in block 3")
+        return await super().take(worker)
+
+
+class Opening:
+    """A data plane whose opening does `happens` first, as a tier that does not answer would."""
+
+    def __init__(self, bench: ExecutorBench, happens: Callable[[], None]) -> None:
+        self._plane = bench.data_plane()
+        self._happens = happens
+
+    def open(self, claim: Claim, configuration: Replica) -> OpenBackup:
+        self._happens()
+        return self._plane.open(claim, configuration)
+
+
+async def _has_ended(bench: ExecutorBench, run_id: str) -> bool:
+    return (await bench.names(run_id))[-1] in {"backup-completed", "backup-failed"}
+
+
+async def test_claim_loop_outlives_what_nobody_foresaw_and_says_so_meanwhile(bench: ExecutorBench) -> None:
+    """Not ready while it gets nowhere, with the cause; afterwards it claims as before."""
+    claims = FailingClaims(bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS)
+    loop = bench.loop("w1", claims=claims)
+    await bench.request("run-1")
+    health, stop = Health("worker"), asyncio.Event()
+    process = asyncio.create_task(run_service([loop], health=health, stop=stop))
+
+    async def trouble() -> str | None:
+        return next((each.reason for each in (await health.report()).checks if each.name == "claim-loop"), None)
+
+    assert "DataCorrupted" in str(await eventually(trouble))
+    await eventually(lambda: claims.looks > 2)
+    claims.is_damaged = False
+    await eventually(lambda: _has_ended(bench, "run-1"), within=20)
+    assert await trouble() is None
+    stop.set()
+    assert await process == EXIT_OK
+
+
+async def test_stop_gives_back_a_run_whose_tier_does_not_answer(bench: ExecutorBench) -> None:
+    """The worker does not wait for the tier, and the run is another's at once, without having cost a life."""
+    entered, answers = threading.Event(), threading.Event()
+
+    def happens() -> None:
+        entered.set()
+        answers.wait(60)
+        raise RuntimeError("the process has ended by now")
+
+    loop = bench.loop("w1", data_plane=Opening(bench, happens))
+    await bench.request("run-1")
+    stop = asyncio.Event()
+    process = asyncio.create_task(run_service([loop], health=Health("worker"), stop=stop))
+    await eventually(entered.is_set)
+    stop.set()
+    assert await asyncio.wait_for(process, 15) == EXIT_OK
+    assert not answers.is_set()
+    assert await bench.claims.take("w2") is None, "what was left behind may still be creating the repository"
+    claim = await eventually(lambda: bench.claims.take("w2"))
+    assert claim is not None
+    assert (claim.fence, claim.silenced) == (2, 0)
+    answers.set()
+    await bench.performance().perform(claim, lambda: False)
+    assert (await bench.names("run-1"))[-1] == "backup-completed"
+
+
+async def test_stop_gives_back_a_run_that_waits_for_the_record(bench: ExecutorBench) -> None:
+    """A run that can only wait looks at the stop, too."""
+    loop = bench.loop("w1", data_plane=Opening(bench, lambda: None), runs=_AwayRuns(bench))
+    await bench.request("run-1")
+    await loop.start()
+    await eventually(lambda: _state_of(bench, "running"))
+    await asyncio.wait_for(loop.stop(), 15)
+    assert await _state_of(bench, "waiting")
+
+
+class _AwayRuns:
+    """A record that is away."""
+
+    def __init__(self, bench: ExecutorBench) -> None:
+        self._bench = bench
+
+    async def load(self, _run_id: str) -> None:
+        raise PlatformError(errors.UNAVAILABLE, "postgres did not answer")
+
+
+async def _state_of(bench: ExecutorBench, state: str) -> bool:
+    async with bench.pool.connection() as connection:
+        row = await (await connection.execute("SELECT state FROM run_claims WHERE run_id = 'run-1'")).fetchone()
+    return row is not None and row[0] == state
+
+
+async def test_as_many_runs_are_performed_at_once_as_there_are_slots(bench: ExecutorBench) -> None:
+    """A dozen runs meet in the middle of their copies, on however few processors."""
+    slots = 12
+    meeting = threading.Barrier(slots)
+    for number in range(slots):
+        await bench.configure(configuration_id=f"c{number}", local=Destination(location="local"))
+        await bench.request(f"run-{number}", configuration_id=f"c{number}")
+    loop = bench.loop("w1", slots=slots, data_plane=Meanwhile(bench, lambda: meeting.wait(60) and None))
+    await loop.start()
+    for number in range(slots):
+        await eventually(lambda number=number: _has_ended(bench, f"run-{number}"), within=90)  # type: ignore[misc]
+        assert (await bench.names(f"run-{number}"))[-1] == "backup-completed"
+    await loop.stop()
+
+
+async def _failure(bench: ExecutorBench, run_id: str) -> tuple[BackupFailed, dict[str, object]]:
+    failed = (await bench.told(run_id))[-1]
+    assert isinstance(failed, BackupFailed)
+    async with bench.pool.connection() as connection:
+        row = await (await connection.execute("SELECT digest, body FROM run_reports")).fetchone()
+    assert row is not None
+    assert row[0] == failed.report_digest
+    report = bench.sealer.open(ORGANISATION, REPORT_FIELD, msgspec.json.decode(bytes(row[1]), type=Sealed))
+    return failed, msgspec.json.decode(report)["failure"]
+
+
+async def test_run_that_breaks_off_ends_with_its_cause_under_seal(bench: ExecutorBench) -> None:
+    """It does not cost five more workers their time, and what it was is not lost."""
+
+    def happens() -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    await bench.request("run-1")
+    await perform_next(bench, data_plane=Opening(bench, happens))
+    failed, failure = await _failure(bench, "run-1")
+    assert failed.code == "internal"
+    assert "RuntimeError" in str(failure["cause"])
+    assert failure["sourceLocation"] == "photos"
+
+
+async def test_failure_by_a_setting_names_it_under_seal_alone(bench: ExecutorBench) -> None:
+    """Whoever may see the run learns what to do; settings and paths are the operator's."""
+
+    def happens() -> None:
+        raise PlatformError(
+            errors.INVALID_SETTING,
+            "the credentials /srv/keys/cloud.json cannot be read",
+            field="WEDSYNC_KEYS_DIR",
+            hint="Put a JSON file into WEDSYNC_KEYS_DIR.",
+            tier=Tier.LOCAL,
+        )
+
+    await bench.request("run-1")
+    await perform_next(bench, data_plane=Opening(bench, happens))
+    failed, failure = await _failure(bench, "run-1")
+    assert (failed.code, failed.tier) == ("location-unusable", Tier.LOCAL)
+    assert "WEDSYNC" not in failed.hint
+    assert "/srv" not in failed.hint
+    assert "/srv/keys/cloud.json" in str(failure["reason"])
+    assert failure["tierLocation"] == "local"

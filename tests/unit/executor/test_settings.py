@@ -1,0 +1,50 @@
+"""Settings of the executor that contradict each other, and what they bind."""
+
+import pytest
+
+from chassis.settings import load
+from contracts import errors
+from contracts.errors import PlatformError
+from repository.backup import PACKS_MIN, BackupOptions, _shared_out
+from repository.chunker import ChunkerParameters
+from repository.worker import BLOCK_LENGTH
+from services.executor.bootstrap import checked_memory
+from services.executor.settings import SLOT_MEMORY_MB, WorkerSettings
+
+REQUIRED = {
+    "WEDSYNC_POSTGRES_DSN": "host=x",
+    "WEDSYNC_POSTGRES_SCHEMA": "executor",
+    "WEDSYNC_NATS_URL": "nats://x",
+    "WEDSYNC_KEYS_DIR": "/keys",
+    "WEDSYNC_LOCATIONS_FILE": "/locations",
+}
+
+
+def test_slots_that_the_memory_does_not_hold_are_refused() -> None:
+    """At the start, by the variables' names and the figures: every backup would fail otherwise."""
+    with pytest.raises(PlatformError) as refused:
+        load(WorkerSettings, {**REQUIRED, "WEDSYNC_WORKER_SLOTS": "8"})
+    error = refused.value
+    assert error.code is errors.INVALID_SETTING
+    assert error.field == "WEDSYNC_WORKER_MEMORY_MB"
+    assert "WEDSYNC_WORKER_SLOTS is 8" in error.message
+    assert "1536" in error.hint
+    assert load(WorkerSettings, {**REQUIRED, "WEDSYNC_WORKER_SLOTS": "8", "WEDSYNC_WORKER_MEMORY_MB": "1536"})
+
+
+def test_memory_of_a_slot_is_enough_for_a_backup() -> None:
+    """The figure that slots are refused by is the repository's, rounded up."""
+    options = BackupOptions(run_token="run", label="photos", memory_budget=SLOT_MEMORY_MB << 20)
+    workers, packs = _shared_out(options, BLOCK_LENGTH + ChunkerParameters().maximum)
+    assert workers >= 1
+    assert packs >= PACKS_MIN
+
+
+def test_memory_that_the_machine_does_not_have_is_refused() -> None:
+    """A worker that is killed for want of memory would look like a run that kills its workers."""
+    settings = load(WorkerSettings, {**REQUIRED, "WEDSYNC_WORKER_MEMORY_MB": "2048"})
+    with pytest.raises(PlatformError) as refused:
+        checked_memory(settings, machine_bytes=1 << 30)
+    assert refused.value.field == "WEDSYNC_WORKER_MEMORY_MB"
+    assert "1024" in refused.value.message
+    assert checked_memory(settings, machine_bytes=4 << 30) == 2048 << 20
