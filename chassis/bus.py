@@ -29,10 +29,10 @@ from chassis import deadletters
 from chassis.broker import EnvelopeCodec, KeepAlive, Received, SharedBroker
 from chassis.clock import Clock, SystemClock
 from chassis.connection import Connection
+from chassis.consumer_watch import LOOK_SECONDS, STILL_SECONDS, ConsumerWatch
 from chassis.delivery import Acknowledge, Again, Bury, chance, delay, verdict
 from chassis.health import Health
 from chassis.logging import describe, log_context
-from chassis.tasks import end
 from chassis.telemetry import Telemetry, current_traceparent
 from chassis.topology import replay_consumer
 from contracts import errors
@@ -55,7 +55,6 @@ HANDLER_SECONDS = 300.0
 STOP_SECONDS = 15.0
 _FIRST_HOLD_SECONDS = 0.1
 _LONGEST_HOLD_SECONDS = 5.0
-_GAUGE_SECONDS = 15.0
 # From this delivery on a message is suspected of killing the process, and is handled by itself: what is handled
 # beside it would die with it, be delivered as often, and be buried with it.
 _SUSPECT_FROM = 3
@@ -84,6 +83,8 @@ class Bus:
         clock: Clock | None = None,
         handler_seconds: float = HANDLER_SECONDS,
         stop_seconds: float = STOP_SECONDS,
+        look_seconds: float = LOOK_SECONDS,
+        still_seconds: float = STILL_SECONDS,
     ) -> None:
         self.connection = connection
         self.service = service
@@ -100,7 +101,14 @@ class Bus:
             codec=EnvelopeCodec(self._declared),
             stop_seconds=stop_seconds,
         )
-        self._gauges: asyncio.Task[None] | None = None
+        self._watch = ConsumerWatch(
+            connection,
+            service,
+            telemetry=telemetry,
+            health=health,
+            look_seconds=look_seconds,
+            still_seconds=still_seconds,
+        )
 
     def handle(self, consumer: ConsumerSpec, handler: Handler) -> None:
         """Bind a handler to a declared durable consumer, before the start. One handler for each consumer.
@@ -113,6 +121,7 @@ class Bus:
             raise ValueError(f"{consumer.durable_name} has a handler already")
         for spec in (consumer, replay_consumer(consumer)):
             binding = self._bindings[spec.durable_name] = _Binding(spec, consumer, handler)
+            self._watch.add(spec, is_replay=spec is not consumer)
             subscriber = self._broker.subscriber(
                 spec.subjects[0],
                 stream=JStream(spec.stream, declare=False),
@@ -141,7 +150,7 @@ class Bus:
     async def start(self) -> None:
         """Begin to consume. A consumer that is not on the server yet is waited for, and keeps `check` from passing."""
         await self._broker.start()
-        self._gauges = asyncio.create_task(self._watch(), name="bus gauges")
+        await self._watch.loop.start()
 
     async def stop(self) -> None:
         """Take no more; let handlers finish, bounded; give back at once what was fetched and not handled."""
@@ -149,16 +158,19 @@ class Bus:
         for pull in self._broker.pulls.values():
             await pull.close()
         self.stopping.set()
-        if self._gauges is not None:
-            await end(self._gauges)
+        await self._watch.loop.stop()
         await self._broker.stop()
 
     async def check(self) -> PlatformError | str | None:
-        """None while every consumer is being read."""
+        """None while every consumer is being read, and delivers what it has."""
         for durable, pull in self._broker.pulls.items():
-            if pull.trouble is not None:
-                return PlatformError(errors.STREAM_MISSING, f"{durable}: {pull.trouble}")
-        return None
+            if (trouble := pull.found()) is not None:
+                return PlatformError(
+                    errors.STREAM_MISSING,
+                    f"{durable}: {trouble}",
+                    hint="Run wedsync-backup topology apply; where that does not help, start this process anew.",
+                )
+        return self._watch.check() or await self._watch.loop.check()
 
     async def _call(self, binding: "_Binding", received: Received) -> None:
         """The handler in its span. FastStream calls this with what the codec has decoded."""
@@ -178,18 +190,6 @@ class Bus:
         ):
             async with asyncio.timeout(self.handler_seconds):
                 await binding.handler(msgspec.structs.replace(received, traceparent=current_traceparent()))
-
-    async def _watch(self) -> None:
-        """Keep the gauges of waiting and unanswered messages, which only the server knows."""
-        metrics = self.telemetry.metrics
-        while True:
-            for binding in self._bindings.values():
-                name = binding.spec.durable_name
-                with contextlib.suppress(NatsError, OSError, PlatformError):
-                    info = await self.connection.js.consumer_info(binding.spec.stream, name)
-                    metrics.waiting.labels(name).set(info.num_pending or 0)
-                    metrics.unanswered.labels(name).set(info.num_ack_pending or 0)
-            await asyncio.sleep(_GAUGE_SECONDS)
 
 
 class _Binding(msgspec.Struct, frozen=True):

@@ -38,12 +38,12 @@ class OtlpJsonExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch, once. A failure drops it."""
-        body = _ENCODER.encode(request_of(spans))
         connection = self._connect(self._host, self._port, timeout=_TIMEOUT_SECONDS)
         try:
+            body = _ENCODER.encode(request_of(spans))
             connection.request("POST", self._path, body, {"Content-Type": "application/json"})
             status = connection.getresponse().status
-        except (OSError, http.client.HTTPException):
+        except Exception:  # noqa: BLE001  # whatever it is, it is counted and disturbs nobody
             status = 0
         finally:
             connection.close()

@@ -11,6 +11,7 @@ back at once what nobody handled.
 
 import asyncio
 import contextlib
+import logging
 import time
 
 import nats.errors
@@ -20,12 +21,16 @@ from nats.js import JetStreamContext, api
 from nats.js.client import DEFAULT_JS_SUB_PENDING_BYTES_LIMIT, DEFAULT_JS_SUB_PENDING_MSGS_LIMIT
 from nats.js.errors import APIError
 
+from chassis.logging import describe
 from contracts.subjects import JETSTREAM_API
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _QUICK_SECONDS = 0.01
 _RECONNECT_POLL_SECONDS = 0.05
+_SILENT_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
 
 
 class BoundJetStream(JetStreamContext):
@@ -62,7 +67,8 @@ class BoundJetStream(JetStreamContext):
 class PacedPull:
     """A pull subscription with a number of slots: a fetched message takes one until `done` was called for it.
 
-    `trouble` says why the last request was refused; None while the consumer answers.
+    `trouble` says why the last request was refused; None while the consumer answers. Whatever a request ends with, the
+    caller hears of a timeout: FastStream's loop would end in silence by anything that it does not expect.
     """
 
     def __init__(self, client: Client, subscription: JetStreamContext.PullSubscription) -> None:
@@ -72,14 +78,24 @@ class PacedPull:
         self._taken: dict[int, Msg] = {}
         self._freed = asyncio.Event()
         self._is_closed = False
+        self._asked_at = time.monotonic()
+        self._slots = 1
         self.trouble: str | None = None
+
+    def found(self) -> str | None:
+        """What keeps messages from coming, or None."""
+        if self.trouble is None and len(self._taken) < self._slots and not self._is_closed:
+            silent = time.monotonic() - self._asked_at
+            return f"nobody has asked it for {silent:.0f} s" if silent > _SILENT_SECONDS else None
+        return self.trouble
 
     async def fetch(self, batch: int = 1, timeout: float | None = 5) -> list[Msg]:  # noqa: ASYNC109  # FastStream's call
         """Wait for messages. Raises `nats.errors.TimeoutError` where there are none, whatever the reason.
 
         `batch` is the number of slots in all.
         """
-        started = time.monotonic()
+        started = self._asked_at = time.monotonic()
+        self._slots = batch
         seconds = timeout or _LONGEST_PAUSE_SECONDS
         is_free = await self._slot_is_free(batch, seconds)
         if self._is_closed:
@@ -105,6 +121,11 @@ class PacedPull:
                 await asyncio.sleep(self._pause)
             elif self._client.is_connected:
                 self._well()
+            raise nats.errors.TimeoutError from error
+        except Exception as error:
+            self.trouble = f"the request broke off: {describe(error)}"
+            _log.exception("a request for messages broke off")
+            await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
             raise nats.errors.TimeoutError from error
         self._well()
         self._taken |= {id(message): message for message in messages}

@@ -211,6 +211,9 @@ async def apply(
             config_ = ConsumerConfig(name=spec.durable_name, **{**declared, "headers_only": False})
             await _done(what, js.add_consumer(spec.stream, config_))
             changes.append(Change(what, "created" if info is None else "updated"))
+        if info is not None and info.paused:
+            # An update leaves a pause as it is.
+            await _done(what, js.resume_consumer(spec.stream, spec.durable_name))
     return changes
 
 

@@ -10,7 +10,7 @@ from nats.js import JetStreamContext
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from chassis.bus import SLOTS, Received
-from chassis.deadletters import show
+from chassis.deadletters import replay, show
 from chassis.eventstore import AlreadyHandled
 from contracts import errors
 from contracts.envelope import encode
@@ -496,3 +496,99 @@ def test_bus_binds_each_consumer_once_and_only_its_own(tmp_path_factory: pytest.
         process.bus.handle(ACCEPT, handler)
     with pytest.raises(ValueError, match="belongs to config"):
         process.bus.handle(CONFIG_CREATE_CONFIGURATION, handler)
+
+
+async def _refused(process: BusProcess) -> PlatformError | None:
+    found = await process.bus.check()
+    return found if isinstance(found, PlatformError) else None
+
+
+async def test_paused_consumer_is_not_ready_until_the_topology_is_applied(own_nats: NatsServer) -> None:
+    """A consumer that somebody paused answers every request with silence; it is named, and the command resumes it."""
+    await own_nats.apply()
+    got: list[Received] = []
+
+    async def accept(received: Received) -> None:
+        got.append(received)
+
+    process = BusProcess(own_nats, "executor", look_seconds=0.05)
+    async with own_nats.connected() as client, process.running((ACCEPT, accept)):
+        js = client.jetstream()
+        await js.pause_consumer(ACCEPT.stream, DURABLE, "2099-01-01T00:00:00Z")
+        await publish(js, envelope_of(backup_requested()))
+        error = await eventually(lambda: _refused(process))
+        assert error is not None
+        assert DURABLE in error.message
+        assert "paused until 2099-01-01" in error.message
+        assert "topology apply" in error.hint
+        await own_nats.apply()
+        await eventually(lambda: got)
+        await eventually(lambda: _is_well(process))
+
+
+async def test_consumer_that_is_deleted_is_named_with_the_command(own_nats: NatsServer) -> None:
+    """What is gone is missed by the process that reads it, and read again once it is there."""
+    await own_nats.apply()
+    got: list[Received] = []
+
+    async def accept(received: Received) -> None:
+        got.append(received)
+
+    process = BusProcess(own_nats, "executor", look_seconds=0.05)
+    async with own_nats.connected() as client, process.running((ACCEPT, accept)):
+        js = client.jetstream()
+        await js.delete_consumer(ACCEPT.stream, DURABLE)
+        error = await eventually(lambda: _refused(process), within=20)
+        assert error is not None
+        assert DURABLE in error.message
+        assert "topology apply" in error.hint
+        await own_nats.apply()
+        await publish(js, envelope_of(backup_requested()))
+        await eventually(lambda: got, within=20)
+        await eventually(lambda: _is_well(process), within=20)
+
+
+async def test_consumer_that_delivers_nothing_of_what_waits_is_not_ready(own_nats: NatsServer) -> None:
+    """Whatever the reason: what waits and does not move is told."""
+    await own_nats.apply()
+
+    async def accept(_: Received) -> None:
+        return
+
+    watch = BusProcess(own_nats, "executor", look_seconds=0.05, still_seconds=0.2)
+    spec = msgspec.structs.replace(ACCEPT, ack_wait_seconds=0.1)
+    async with own_nats.connected() as client, watch.running((spec, accept)):
+        # Nobody asks any more, as where the task that did has died.
+        for pull in watch.bus._broker.pulls.values():
+            await pull.close()
+        await publish(client.jetstream(), envelope_of(backup_requested()))
+        error = await eventually(lambda: _refused(watch), within=20)
+        assert error is not None
+        assert f"{DURABLE} of {ACCEPT.stream} delivers nothing of the 1 that wait" in error.message
+
+
+async def test_dead_letters_show_as_degraded_until_they_are_replayed(own_nats: NatsServer) -> None:
+    """An event that was given up has not had its effect: somebody should look, and is told how."""
+    await own_nats.apply()
+    is_broken = True
+
+    async def accept(_: Received) -> None:
+        if is_broken:
+            raise PlatformError(errors.INVALID_FIELD, "never")
+
+    process = BusProcess(own_nats, "executor", look_seconds=0.05)
+
+    async def dead() -> list[str]:
+        report = await process.health.report()
+        return [f"{each.status}: {each.reason}" for each in report.checks if each.name.startswith("dead-letters:")]
+
+    async def none_is_dead() -> bool:
+        return await dead() == []
+
+    async with own_nats.connected() as client, process.running((ACCEPT, accept)):
+        js = client.jetstream()
+        await publish(js, envelope_of(backup_requested()))
+        assert await eventually(dead) == [f"degraded: 1 messages of {DURABLE} were given up and not replayed"]
+        is_broken = False
+        await replay(js, (await letters(js))[0])
+        await eventually(none_is_dead)
