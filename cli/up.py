@@ -1,7 +1,9 @@
 """`wedsync-backup up`: start the platform on this machine and keep it running until Ctrl-C.
 
-With `--detach` it returns once the platform is ready and leaves it running; `down` stops it. A second
-`up` on the same home is refused. Ends with 0 after a stop that was asked for, with 1 where a part does not start.
+With `--detach` it returns once the platform is up and leaves it running; `down` stops it. A second `up` on the
+same home is refused. Ends with 0 after a stop that was asked for (with `--detach`: once all is ready), with 4 where
+parts had to be killed for it (`--detach`: where not all is ready), with 1 where a part does not start, and with 8
+where `--detach` has waited long enough and the start goes on.
 """
 
 import argparse
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from deploy.stack.layout import Layout
 
 DETACH_SECONDS = 120.0
+TELL_SECONDS = 5.0
+STOP_SECONDS = 30.0
 SUPERVISOR_LOG = "supervisor"
 
 
@@ -30,8 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--begin-anew",
         action="append",
         default=[],
-        choices=("data/postgres", "data/nats/jetstream", "keys/identity.pem"),
-        help="this is gone for good: make it anew, empty; may be repeated (docs/operations.md, section 6)",
+        choices=(
+            *("data/postgres", "data/nats/jetstream"),
+            *("data/s3/cloud-primary", "data/s3/cloud-secondary", "data/s3/offsite", "data/tiers/local"),
+            "keys/identity.pem",
+        ),
+        help="this is gone for good, or another: go on with what lies there now, made anew where that is nothing;"
+        " may be repeated (docs/operations.md, section 6)",
     )
 
 
@@ -50,7 +59,10 @@ def _in_foreground(home: Path, begin_anew: list[str]) -> int:
     def started(layout: "Layout", seconds: float) -> None:
         _tell("\n".join(["", *_stand(layout, seconds), *_how_to(layout), "Ctrl-C stops it."]))
 
-    asyncio.run(run_platform(home, say=_tell, started=started, begin_anew=begin_anew))
+    end = asyncio.run(run_platform(home, say=_tell, started=started, begin_anew=begin_anew))
+    if end.killed:
+        _tell(f"The platform has stopped; {', '.join(end.killed)} had to be killed and recover at the next start.")
+        return ExitCode.DEGRADED
     _tell("The platform has stopped.")
     return ExitCode.OK
 
@@ -69,12 +81,13 @@ def _stand(layout: "Layout", seconds: float) -> list[str]:
     from deploy.stack.state import read_state
 
     state = read_state(layout.state_file)
-    wrong = [] if state is None else [part for part in state.parts if part.reason is not None]
-    if not wrong:
+    if state is None:
+        return [f"The platform is up after {seconds:.1f} s. Whether all of it is ready is unknown: it has no report."]
+    if not (wrong := state.troubles()):
         return [f"The platform is ready after {seconds:.1f} s."]
     return [
         f"The platform is up after {seconds:.1f} s, but not all of it is ready (docs/operations.md, section 3):",
-        *(f"  {part.name}: {part.reason}" for part in wrong),
+        *(f"  {name}: {reason}" for name, reason in wrong),
     ]
 
 
@@ -94,21 +107,23 @@ def _how_to(layout: "Layout") -> list[str]:
 
 
 def _detached(home: Path, begin_anew: list[str]) -> int:
-    """Start `up` as a process of its own, wait until it is ready or has ended."""
+    """Start `up` as a process of its own, wait until it is up or has ended."""
     from contracts import errors
     from contracts.errors import PlatformError
     from deploy.stack.interpreter import python_path
     from deploy.stack.layout import Layout
-    from deploy.stack.logs import last_lines
-    from deploy.stack.state import is_running, read_state
+    from deploy.stack.logs import end_of, last_lines
+    from deploy.stack.state import is_running
 
     layout = Layout.create(home, begin_anew=begin_anew)
     if is_running(layout.lock_file):
         raise PlatformError(errors.STACK_RUNNING, f"the platform in {home} runs already")
     log = layout.log(SUPERVISOR_LOG)
+    since = end_of(log)
+    accepted = [word for name in begin_anew for word in ("--begin-anew", name)]
     with log.open("ab") as output:
         child = subprocess.Popen(  # this very program
-            [sys.executable, "-m", "cli", "up", "--home", str(home)],
+            [sys.executable, "-m", "cli", "up", "--home", str(home), *accepted],
             stdin=subprocess.DEVNULL,
             # It keeps its log itself; only what it did not foresee comes out here.
             stdout=subprocess.DEVNULL,
@@ -116,18 +131,47 @@ def _detached(home: Path, begin_anew: list[str]) -> int:
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": python_path()},
         )
-    deadline = time.monotonic() + DETACH_SECONDS
-    while time.monotonic() < deadline:
+    try:
+        return _await(home, child)
+    except KeyboardInterrupt:
+        print("stopping what was started", file=sys.stderr, flush=True)
+        child.terminate()
+        child.wait(STOP_SECONDS)
+        raise
+    except _Ended:
+        print("\n".join(last_lines(log, 20, since=since)), file=sys.stderr)
+        print(f"wedsync-backup: the platform has ended while it started (log: {log})", file=sys.stderr)
+        return child.returncode or ExitCode.FAILED
+
+
+class _Ended(Exception):
+    """The supervisor has ended before it was up."""
+
+
+def _await(home: Path, child: "subprocess.Popen[bytes]") -> int:
+    from deploy.stack.layout import Layout
+    from deploy.stack.state import Condition, read_state
+
+    layout = Layout.find(home)
+    begun = time.monotonic()
+    told = begun
+    while (now := time.monotonic()) - begun < DETACH_SECONDS:
         state = read_state(layout.state_file)
-        if state is not None and state.supervisor.pid == child.pid and state.ready_seconds is not None:
+        # A report of an earlier run is not believed, though the process number may be the same.
+        is_ours = state is not None and state.supervisor.pid == child.pid and state.supervisor.is_alive()
+        if state is not None and is_ours and state.ready_seconds is not None:
             found = Layout.find(home)
             print("\n".join([*_stand(found, state.ready_seconds), *_how_to(found)]))
             print(f"  stop      wedsync-backup down{home_option(home)}")
-            return ExitCode.OK
+            return ExitCode.OK if state.condition is Condition.READY else ExitCode.DEGRADED
         if child.poll() is not None:
-            print("\n".join(last_lines(log, 20)), file=sys.stderr)
-            return child.returncode or ExitCode.FAILED
+            raise _Ended
+        if now - told > TELL_SECONDS:
+            told = now
+            waits = [] if state is None or not is_ours else [p.name for p in state.parts if not p.condition.is_up]
+            print(f"still starting after {now - begun:.0f} s: {', '.join(waits) or 'the supervisor'}", flush=True)
         time.sleep(0.05)
-    child.terminate()
-    child.wait()
-    raise PlatformError(errors.STACK_FAILED, f"the platform is not ready after {DETACH_SECONDS:.0f} s", log=str(log))
+    option = home_option(home)
+    print(f"wedsync-backup: the platform is not up after {DETACH_SECONDS:.0f} s; the start goes on", file=sys.stderr)
+    print(f"  Look: wedsync-backup status{option}. Give up: wedsync-backup down{option}.", file=sys.stderr)
+    return ExitCode.UNAVAILABLE

@@ -17,12 +17,14 @@ _KEYS = ("keys/secrets.json", IDENTITY, "keys/platform/SEALING-KEYS")
 _SEEDS = "keys/nats/*.seed"
 CLUSTER = "data/postgres"
 DATA = (CLUSTER, "data/nats/jetstream")
-MAY_BE_BEGUN_ANEW = (*DATA, IDENTITY)
+LOCAL_TIER = "data/tiers/local"
+"""Without it the platform starts: a tier that is gone is the executor's to tell, and is never made again."""
+S3 = ("data/s3/cloud-primary", "data/s3/cloud-secondary", "data/s3/offsite")
+"""Without one of them the platform starts, too (`deploy.stack.stores`)."""
+MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY)
 """What can be made again when that is said (`wedsync-backup up --begin-anew`). Nothing is sealed under the key of the
 identity provider: a new one ends all tokens.
 """
-LOCAL_TIER = "data/tiers/local"
-"""Without it the platform starts: a tier that is gone is the executor's to tell, and is never made again."""
 
 
 def begun_in(home: Path) -> set[str]:

@@ -12,13 +12,14 @@ from pathlib import Path
 import msgspec
 
 from deploy.stack.account import Account, PopenOptions
-from deploy.stack.process_identity import ProcessIdentity
+from deploy.stack.process_identity import ProcessIdentity, descendants
 
 OPEN_FOLDER = "{open-folder}"
 """Stands in a command line for the folder that is handed to the child as an open descriptor."""
 OPEN_SECRET = "{open-secret}"
 """Stands in a command line for the file in memory that holds the launch's secret."""
 
+KILL_SIGNAL_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -81,8 +82,12 @@ class Child:
         self._ended.set()
 
     def _kill_group(self) -> None:
+        """End the process, its group, and what it has started in groups of their own (as Postgres does)."""
+        below = [] if self._popen.returncode is not None else descendants(self._popen.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
+        for process in below:
+            process.send(signal.SIGKILL)
 
     async def wait(self) -> int:
         """Wait for its end; its exit code."""
@@ -99,14 +104,22 @@ class Child:
         if self._popen.returncode is None:
             self._kill_group()
 
-    async def stop(self, number: signal.Signals, *, grace_seconds: float) -> bool:
-        """Ask it to end, wait, then kill it with its group; False where it had to be killed."""
+    async def stop(
+        self, number: signal.Signals, *, grace_seconds: float, kill_signal: signal.Signals | None = None
+    ) -> bool:
+        """Ask it to end, wait, ask harder where there is a way, then kill it with its group; False where it was."""
+        if await self._ends_after(number, grace_seconds):
+            return True
+        if kill_signal is None or not await self._ends_after(kill_signal, KILL_SIGNAL_SECONDS):
+            self.kill()
+            await self.wait()
+        return False
+
+    async def _ends_after(self, number: signal.Signals, seconds: float) -> bool:
         self.send(number)
         try:
-            await asyncio.wait_for(self.wait(), grace_seconds)
+            await asyncio.wait_for(self.wait(), seconds)
         except TimeoutError:
-            self._kill_group()
-            await self.wait()
             return False
         return True
 

@@ -2,7 +2,7 @@
 
 | path | content |
 |---|---|
-| `layout.json` | version, instance, the organisation of dev tokens, ports, what was begun (`deploy.stack.begun`) |
+| `layout.json` | version, instance, the organisation of dev tokens, ports, what was begun |
 | `keys/` | all secrets; apart from the data, to be kept apart in a backup as well |
 | `keys/secrets.json` | passwords of the Postgres roles, credentials of the S3 servers |
 | `keys/identity.pem` | private key of the embedded identity provider |
@@ -28,6 +28,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.begun import LOCAL_TIER, begun_in, keys_missing, require_whole
 from deploy.stack.files import write_atomically, write_once
+from deploy.stack.state import is_running
 
 VERSION = 1
 
@@ -35,6 +36,7 @@ VERSION = 1
 class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """What layout.json holds. `organisation`: the one that dev tokens are for where no other is named.
     `begun`: the keys and the data that were made here, as paths below the home; see `deploy.stack.begun`.
+    `stores`: the marks of the data folders that hold something (`deploy.stack.stores`).
 
     The demo has an organisation of its own: it deletes a whole tier of it.
     """
@@ -45,6 +47,7 @@ class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fi
     demo_organisation: str
     ports: dict[str, int]
     begun: list[str] = []
+    stores: dict[str, str] = {}
 
 
 class Layout:
@@ -98,9 +101,12 @@ class Layout:
                     ports={},
                 )
             layout = cls(home, remembered)
+            if begin_anew and is_running(layout.lock_file):
+                raise PlatformError(errors.STACK_RUNNING, f"the platform in {home} runs: it is not begun anew below it")
             require_whole(home, remembered.begun, begin_anew)
             if not remembered.begun or begin_anew:
                 remembered.begun = [name for name in remembered.begun if name not in begin_anew]
+                remembered.stores = {name: mark for name, mark in remembered.stores.items() if name not in begin_anew}
                 layout.remember()
             layout._make_folders()
         except OSError as error:

@@ -37,19 +37,42 @@ def rotate(path: Path, *, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> bool:
     return True
 
 
-def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log, at most its last 256 KiB; none where there is no log."""
+def end_of(path: Path) -> int:
+    """Where what is written from now on begins; 0 where there is no log yet."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def last_lines(path: Path, count: int, *, since: int = 0) -> list[str]:
+    """The last lines of a log, at most its last 256 KiB; none where there is no log.
+
+    `since`: only what lies behind this offset (`end_of`), so that an old failure is not told as the reason of a new
+    one. Where the log was cut meanwhile, all that is left of it counts. Raises OSError where it cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            start = max(0, file.tell() - 256 * 1024)
+            end = file.seek(0, os.SEEK_END)
+            since = since if since <= end else 0
+            start = max(since, end - 256 * 1024)
             file.seek(start)
             lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    if start:
+    if start > since:
         lines = lines[1:]
     return lines[-count:] if count > 0 else []
+
+
+def last_words(path: Path, *, since: int) -> str:
+    """The end of what a part has said, on one line, to be put behind an error: it names the log, too."""
+    try:
+        lines = list(dict.fromkeys(line.strip() for line in last_lines(path, 3, since=since) if line.strip()))
+    except OSError as error:
+        return f" (its log {path} cannot be read: {error.strerror})"
+    said = f"; its last words: {' | '.join(lines)}" if lines else "; it said nothing"
+    return f"{said} (log: {path})"
 
 
 def _numbered(path: Path, number: int) -> Path:

@@ -12,9 +12,10 @@ from contracts.errors import PlatformError
 from deploy.stack.child import Launch
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
-from deploy.stack.part import Part
+from deploy.stack.part import SERVER_STOP_SECONDS, Part
 from deploy.stack.ports import LOOPBACK
-from deploy.stack.probes import nats_ready
+from deploy.stack.probes import Probe, Trouble, silent
+from deploy.stack.stores import Store
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -28,10 +29,11 @@ _CONNECT_SECONDS = 5.0
 
 def nats_part(layout: Layout) -> Part:
     """The server. Its configuration is written anew at each start."""
+    store = Store(layout, layout.nats_data, inside=("jetstream",), is_transport=True)
 
     def launch() -> Launch:
         _configure(layout)
-        layout.nats_data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store.open()
         return Launch(
             argv=(str(_program()), "-c", str(layout.nats_conf)),
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
@@ -43,10 +45,39 @@ def nats_part(layout: Layout) -> Part:
     return Part(
         name=NAME,
         launch=launch,
-        probe=nats_ready(layout.port(NAME)),
+        probe=nats_ready(layout, store),
         log=layout.log(NAME),
         ports={"nats": layout.port(NAME)},
+        stop_seconds=SERVER_STOP_SECONDS,
     )
+
+
+def nats_ready(layout: Layout, store: Store) -> Probe:
+    """Ready when the store is in its place, and the server and its JetStream answer a new connection."""
+
+    async def probe() -> Trouble | None:
+        from nats.errors import Error, NoRespondersError
+        from nats.js.errors import APIError, ServiceUnavailableError
+
+        lost = store.trouble()
+        if lost is not None:
+            return lost
+        try:
+            async with topology_connection(layout) as client:
+                await client.flush()
+                await client.jetstream(timeout=_CONNECT_SECONDS).account_info()
+        except (NoRespondersError, ServiceUnavailableError):
+            # After a write that failed the server goes on without it, until it is started anew.
+            return Trouble("JetStream is not up", restart_helps=True)
+        except APIError as error:
+            return Trouble(f"JetStream answers {error.code}: {error.description}")
+        except PlatformError as error:
+            return Trouble(error.message, restart_helps=True)
+        except (Error, OSError, TimeoutError) as error:
+            return silent(error)
+        return None
+
+    return probe
 
 
 def url(layout: Layout) -> str:
@@ -108,6 +139,8 @@ async def topology_connection(layout: Layout) -> "AsyncIterator[Client]":
             inbox_prefix=b"_INBOX_topology",
             connect_timeout=_CONNECT_SECONDS,
             allow_reconnect=False,
+            # What goes wrong is raised to whoever asks; the client would print it besides.
+            error_cb=_say_nothing,
             name="topology",
         )
     except (Error, OSError, TimeoutError) as error:
@@ -116,6 +149,10 @@ async def topology_connection(layout: Layout) -> "AsyncIterator[Client]":
         yield client
     finally:
         await client.close()
+
+
+async def _say_nothing(_error: Exception) -> None:
+    """Every failure comes out where it is awaited."""
 
 
 def _configure(layout: Layout) -> None:

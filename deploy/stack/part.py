@@ -8,15 +8,22 @@ from pathlib import Path
 from deploy.stack.child import Launch
 from deploy.stack.probes import Probe
 
+SERVICE_STOP_SECONDS = 8.0
+SERVER_STOP_SECONDS = 5.0
+"""Our own processes are stopped first, then the servers: a stop of the platform takes 15 seconds at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One program.
 
     `launch` is asked anew at each start. `needs`: parts and steps that must be ready first; they are also
-    stopped only after this one. `live`: where it fails for `hang_seconds` on end the program is killed and
-    started anew; a program that it finds alive does not fail the platform's start by not being ready.
-    `ready_seconds` bounds the first start, `stop_seconds` the graceful stop.
+    stopped only after this one. `live`: whether the program answers at all, where the probe asks for more; a program
+    that it finds alive does not fail the platform's start by not being ready. An answer may take `answer_seconds`:
+    generous, since on a starved machine a healthy server is slow. One that is silent for `hang_seconds`
+    on end (that says so of itself where `live` is None: `Trouble.restart_helps`) is ended and started anew.
+    `ready_seconds` bounds the first start, `stop_seconds` the graceful stop; `kill_signal` is sent where that was
+    too long, before the program is killed.
     """
 
     name: str
@@ -26,9 +33,11 @@ class Part:
     needs: tuple[str, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
-    stop_seconds: float = 20.0
+    stop_seconds: float = SERVICE_STOP_SECONDS
+    kill_signal: signal.Signals | None = None
     ready_seconds: float = 60.0
     live: Probe | None = None
+    answer_seconds: float = 10.0
     hang_seconds: float = 60.0
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from chassis.clock import SystemClock
@@ -25,7 +25,8 @@ from deploy.stack.layout import Layout
 from deploy.stack.locations import write_registry
 from deploy.stack.logs import rotate
 from deploy.stack.part import Part, Step
-from deploy.stack.ports import choose_ports
+from deploy.stack.places import Places
+from deploy.stack.ports import choose_ports, is_free
 from deploy.stack.process_identity import ProcessIdentity
 from deploy.stack.programs import PostgresPrograms
 from deploy.stack.secrets import Secrets, open_secrets
@@ -34,6 +35,8 @@ from deploy.stack.supervisor import Supervisor
 
 SUPERVISOR = "supervisor"
 """The name of the supervisor's own log."""
+START_ATTEMPTS = 3
+KILL_SECONDS = 10.0
 LEFTOVER_SECONDS = 20.0
 """How long parts of a supervisor that was killed may take to end by themselves."""
 
@@ -45,8 +48,8 @@ async def run_platform(
     started: Callable[[Layout, float], None] | None = None,
     stop: asyncio.Event | None = None,
     begin_anew: Collection[str] = (),
-) -> None:
-    """Start the platform of a home, call `started` with the seconds it took, run until a signal or `stop`.
+) -> StackState:
+    """Start the platform of a home, call `started` with the seconds it took, run until a signal or `stop`; its end.
 
     `begin_anew`: data that is gone and may be made again (`deploy.stack.begun`). SIGINT, SIGTERM and SIGHUP stop
     gracefully; a second one kills. Raises HOME_UNUSABLE, KEYS_UNUSABLE, STACK_RUNNING, STACK_FAILED.
@@ -57,34 +60,61 @@ async def run_platform(
     if not lock.acquire():
         raise _running_already(layout)
     say = _noting(layout, say)
+    signals = _Signals(stop or asyncio.Event(), say)
     try:
-        await _end_leftovers(layout, say)
-        try:
-            secrets = prepare(layout)
-        except OSError as error:
-            raise PlatformError(
-                errors.HOME_UNUSABLE, f"{layout.home} cannot be written to: {error.strerror or error}"
-            ) from error
-        state = _new_state(layout)
-        stop = stop or asyncio.Event()
-
-        def up(seconds: float) -> None:
-            layout.note_begun()
-            if started is not None:
-                started(layout, seconds)
-
-        account = database_account(os.environ)
-        with PostgresPrograms(account, owner=layout.remembered.instance) as programs:
-            supervisor = Supervisor(
-                units(layout, secrets, account, programs),
-                state=state,
-                report=lambda now: write_state(layout.state_file, now),
-                say=say,
-            )
-            _stop_on_signals(stop, supervisor, say)
-            await supervisor.run(stop, started=up)
+        with signals, PostgresPrograms(database_account(os.environ), owner=layout.remembered.instance) as programs:
+            return await _run_locked(layout, signals, say, started, programs)
     finally:
         lock.release()
+
+
+async def _run_locked(
+    layout: Layout,
+    signals: "_Signals",
+    say: Callable[[str], None],
+    started: Callable[[Layout, float], None] | None,
+    programs: PostgresPrograms,
+) -> StackState:
+    """With the home's lock held. A port that somebody takes between its choice and its use costs another attempt."""
+
+    def up(seconds: float) -> None:
+        layout.note_begun()
+        if started is not None:
+            started(layout, seconds)
+
+    for attempt in range(START_ATTEMPTS):
+        state = _new_state(layout)
+        try:
+            await _end_leftovers(layout, state, signals.stop, say)
+            secrets = prepare(layout)
+            places = Places(layout)
+            places.open()
+            if signals.stop.is_set():
+                state.condition = Condition.STOPPED
+                write_state(layout.state_file, state)
+                return state
+        except OSError as error:
+            raise PlatformError(
+                errors.HOME_UNUSABLE, f"{layout.home} cannot be written to: {error}", home=str(layout.home)
+            ) from error
+        supervisor = Supervisor(
+            units(layout, secrets, database_account(os.environ), programs),
+            state=state,
+            report=lambda now: write_state(layout.state_file, now),
+            say=say,
+            look=places.look,
+        )
+        signals.kill = supervisor.kill
+        try:
+            await supervisor.run(signals.stop, started=up)
+        except PlatformError:
+            taken = [name for name, port in layout.remembered.ports.items() if not is_free(port)]
+            if not taken or signals.stop.is_set() or attempt + 1 == START_ATTEMPTS:
+                raise
+            say(f"somebody else took the port of {', '.join(taken)} meanwhile: starting again with other ports")
+        else:
+            return state
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _noting(layout: Layout, say: Callable[[str], None]) -> Callable[[str], None]:
@@ -118,11 +148,10 @@ def prepare(layout: Layout) -> Secrets:
 
 def units(layout: Layout, secrets: Secrets, account: Account | None, programs: PostgresPrograms) -> list[Part | Step]:
     """Every part and step, in the order in which they are shown."""
-    regions = [unit for region in s3.REGIONS for unit in s3.s3_units(layout, secrets, region)]
     return [
         *postgres.postgres_units(layout, secrets, account, programs),
         nats.nats_part(layout),
-        *regions,
+        *(s3.s3_part(layout, secrets, region) for region in s3.REGIONS),
         *install_steps(layout, secrets),
         *(services.service_part(layout, secrets, service) for service in services.SERVICES),
     ]
@@ -141,39 +170,63 @@ def _running_already(layout: Layout) -> PlatformError:
     return PlatformError(errors.STACK_RUNNING, f"the platform in {layout.home} runs already{who}")
 
 
-async def _end_leftovers(layout: Layout, say: Callable[[str], None]) -> None:
+async def _end_leftovers(layout: Layout, state: StackState, stop: asyncio.Event, say: Callable[[str], None]) -> None:
     """A supervisor that was killed leaves parts that are about to end: wait for them, then end them.
 
-    Two servers on one data folder would ruin it.
+    Two servers on one data folder would ruin it. The new report replaces the old one at once, so that nobody takes
+    that for the platform that starts, and keeps the processes that are waited for.
     """
-    state = read_state(layout.state_file)
-    if state is None:
-        return
-    processes = [part.process for part in state.parts if part.process is not None]
+    old = read_state(layout.state_file)
+    if old is not None:
+        state.leftovers = [*old.leftovers, *(part.process for part in old.parts if part.process is not None)]
+    state.leftovers = [process for process in state.leftovers if process.is_alive()]
+    write_state(layout.state_file, state)
+    if state.leftovers:
+        say(f"waiting for {len(state.leftovers)} parts of the last run to end: {_pids(state.leftovers)}")
     deadline = time.monotonic() + LEFTOVER_SECONDS
-    told = False
-    while alive := [process for process in processes if process.is_alive()]:
-        if not told:
-            say(f"waiting for {len(alive)} parts of the last run to end")
-            told = True
+    while state.leftovers and not stop.is_set():
+        if time.monotonic() > deadline + KILL_SECONDS:
+            raise PlatformError(
+                errors.HOME_UNUSABLE,
+                f"processes of the last run on {layout.home} do not end when killed: {_pids(state.leftovers)}",
+                hint="They wait for their disk: look at dmesg. Two servers on one folder would ruin it.",
+            )
         if time.monotonic() > deadline:
-            for process in alive:
+            for process in state.leftovers:
                 process.send(signal.SIGKILL)
         await asyncio.sleep(0.1)
+        state.leftovers = [process for process in state.leftovers if process.is_alive()]
 
 
-def _stop_on_signals(stop: asyncio.Event, supervisor: Supervisor, say: Callable[[str], None]) -> None:
-    def on_signal() -> None:
-        if stop.is_set():
-            say("killing all parts")
-            supervisor.kill()
+def _pids(processes: Sequence[ProcessIdentity]) -> str:
+    return ", ".join(str(process.pid) for process in processes)
+
+
+class _Signals:
+    """SIGINT, SIGTERM and SIGHUP while the platform runs: the first stops gracefully, the next kills."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self, stop: asyncio.Event, say: Callable[[str], None]) -> None:
+        self.stop = stop
+        self.kill: Callable[[], None] = lambda: None
+        self._say = say
+
+    def __enter__(self) -> None:
+        for number in self.NUMBERS:
+            asyncio.get_running_loop().add_signal_handler(number, self._received)
+
+    def __exit__(self, *_: object) -> None:
+        for number in self.NUMBERS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _received(self) -> None:
+        if self.stop.is_set():
+            self._say("killing all parts")
+            self.kill()
             return
-        say("stopping; once more to kill")
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal)
+        self._say("stopping; once more to kill")
+        self.stop.set()
 
 
 def _require_linux() -> None:

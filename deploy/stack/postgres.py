@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import signal
-import struct
 from pathlib import Path
 
 from contracts import errors
@@ -18,18 +17,18 @@ from deploy.postgres.settings import ADMIN_ROLE, DATABASE, SETTINGS
 from deploy.stack.account import Account
 from deploy.stack.child import OPEN_FOLDER, OPEN_SECRET, Child, Launch
 from deploy.stack.layout import Layout
-from deploy.stack.logs import last_lines
-from deploy.stack.part import Part, Step
+from deploy.stack.logs import end_of, last_words
+from deploy.stack.part import SERVER_STOP_SECONDS, Part, Step
 from deploy.stack.ports import LOOPBACK
-from deploy.stack.probes import TIMEOUT_SECONDS, Probe, Trouble, silent
+from deploy.stack.probes import Grade, Probe, Trouble
 from deploy.stack.programs import PostgresPrograms
 from deploy.stack.secrets import Secrets
+from deploy.stack.stores import Store
 
 CLUSTER = "postgres-cluster"
 NAME = "postgres"
 
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": "/"}
-_PROTOCOL = 196_608
 _INITDB_SECONDS = 120.0
 
 
@@ -37,11 +36,16 @@ def postgres_units(
     layout: Layout, secrets: Secrets, account: Account | None, programs: PostgresPrograms
 ) -> tuple[Step, Part]:
     """The step that makes the cluster, and the server. `programs`: of that account."""
+    store = postgres_store(layout)
 
     async def make_cluster() -> None:
-        await _make_cluster(layout, secrets, account, await asyncio.to_thread(programs.folder))
+        if not store.is_known:
+            await _make_cluster(layout, secrets, account, await asyncio.to_thread(programs.folder))
+        store.open()
+        store.keep()
 
     def launch() -> Launch:
+        store.open()
         settings = {**SETTINGS, "port": str(layout.port(NAME))}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return Launch(
@@ -60,14 +64,21 @@ def postgres_units(
         Part(
             name=NAME,
             launch=launch,
-            probe=postgres_ready(layout.port(NAME)),
+            probe=postgres_ready(admin_dsn(layout, secrets, database="postgres"), store),
             log=layout.log(NAME),
             needs=(CLUSTER,),
             ports={"sql": layout.port(NAME)},
             stop_signal=signal.SIGINT,
-            stop_seconds=30.0,
+            stop_seconds=SERVER_STOP_SECONDS,
+            # Its processes end at once, with nothing lost: a kill of the first alone leaves the others.
+            kill_signal=signal.SIGQUIT,
         ),
     )
+
+
+def postgres_store(layout: Layout) -> Store:
+    """Where the cluster lies."""
+    return Store(layout, layout.postgres_data, inside=("base", "global", "pg_wal"))
 
 
 def admin_dsn(layout: Layout, secrets: Secrets, database: str = DATABASE) -> str:
@@ -91,6 +102,7 @@ async def _make_cluster(layout: Layout, secrets: Secrets, account: Account | Non
     if account is not None:
         os.chown(draft, account.uid, account.gid)
     log = layout.log(CLUSTER)
+    since = end_of(log)
     child = Child.start(
         Launch(
             argv=(
@@ -108,40 +120,51 @@ async def _make_cluster(layout: Layout, secrets: Secrets, account: Account | Non
     )  # fmt: skip
     try:
         code = await asyncio.wait_for(child.wait(), _INITDB_SECONDS)
+    except TimeoutError:
+        raise PlatformError(
+            errors.STACK_FAILED, f"initdb has not ended after {_INITDB_SECONDS:.0f} s (log: {log})", part=CLUSTER
+        ) from None
     finally:
         child.kill()
     if code != 0:
-        tail = " | ".join(last_lines(log, 3))
-        raise PlatformError(errors.STACK_FAILED, f"initdb ended with {code}: {tail}", part=CLUSTER, log=str(log))
+        raise PlatformError(
+            errors.STACK_FAILED,
+            f"the cluster cannot be made: initdb ended with exit code {code}{last_words(log, since=since)}",
+            part=CLUSTER,
+            log=str(log),
+        )
+    Store.mark(draft)
     draft.rename(layout.postgres_data)
 
 
-def postgres_ready(port: int) -> Probe:
-    """Ready when the server asks for the password instead of saying that it is starting; no connection is opened."""
-    names = b"".join(word.encode() + b"\0" for word in ("user", ADMIN_ROLE, "database", "postgres"))
-    packet = struct.pack("!ii", len(names) + 9, _PROTOCOL) + names + b"\0"
+def postgres_ready(dsn: str, store: Store) -> Probe:
+    """Ready when the store is in its place and a query of a new connection is answered."""
 
     async def probe() -> Trouble | None:
+        import psycopg
+
+        lost = store.trouble()
+        if lost is not None:
+            return lost
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                reader, writer = await asyncio.open_connection(LOOPBACK, port)
-                try:
-                    writer.write(packet)
-                    await writer.drain()
-                    kind = await reader.readexactly(1)
-                    if kind == b"R":
-                        return None
-                    answer = await reader.read(1024)
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            return silent(error)
-        return Trouble(_message_of(answer))
+            async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+                await connection.execute("SELECT count(*) FROM pg_database")
+        except psycopg.Error as error:
+            return _trouble_of(str(error))
+        return None
 
     return probe
 
 
-def _message_of(answer: bytes) -> str:
-    """The message field of an error response."""
-    fields = answer[4:].split(b"\0")
-    return next((field[1:].decode(errors="replace") for field in fields if field[:1] == b"M"), "answers an error")
+def _trouble_of(message: str) -> Trouble:
+    """What a failed connection means; the server's own words come behind a FATAL."""
+    _, is_answer, words = message.partition("FATAL:")
+    if not is_answer:
+        return Trouble(f"does not answer: {message.strip().splitlines()[-1]}", restart_helps=True)
+    said = words.strip().splitlines()[0]
+    if "password authentication failed" in said:
+        return Trouble(
+            f"{said}: keys/secrets.json and the cluster do not belong together. Restore the one that was replaced",
+            Grade.NEEDS_OPERATOR,
+        )
+    return Trouble(said)

@@ -4,7 +4,7 @@ A probe answers None where all is well, else the trouble: why, and who can do so
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import IntEnum
 
 import msgspec
@@ -12,7 +12,8 @@ import msgspec
 from contracts.errors import Retry, catalogue
 from deploy.stack.ports import LOOPBACK
 
-TIMEOUT_SECONDS = 6.0
+TIMEOUT_SECONDS = 10.0
+"""How long an answer may take that nobody else bounds (`deploy.stack.part`)."""
 _MAX_ANSWER = 256 * 1024
 
 
@@ -25,13 +26,16 @@ class Grade(IntEnum):
     """The part does not work; waiting may help."""
     NEEDS_OPERATOR = 3
     """The part does not work, and waiting does not help."""
+    LOST = 4
+    """What the part works on is gone: what it acknowledges is lost, so it is killed at once."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """What a probe has found."""
+    """What a probe has found. `restart_helps`: the part does not answer, or cannot recover within this process."""
 
     reason: str
     grade: Grade = Grade.NOT_READY
+    restart_helps: bool = False
 
 
 Probe = Callable[[], Awaitable[Trouble | None]]
@@ -50,12 +54,28 @@ class _Report(msgspec.Struct):
 
 
 async def http_get(port: int, path: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> tuple[int, bytes]:
+    """Status and body of one loopback GET. Raises OSError, TimeoutError or ValueError (no HTTP)."""
+    return await http_ask(port, "GET", path, headers={"Host": f"{LOOPBACK}:{port}"}, timeout_seconds=timeout_seconds)
+
+
+async def http_ask(
+    port: int,
+    method: str,
+    target: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> tuple[int, bytes]:
     """Status and body of one loopback request. Raises OSError, TimeoutError or ValueError (no HTTP)."""
+    lines = [f"{method} {target} HTTP/1.0", *(f"{name}: {value}" for name, value in headers.items())]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
     async with asyncio.timeout(timeout_seconds):
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
         try:
             # HTTP/1.0: the server closes the connection after its answer, so the body ends with it.
-            writer.write(f"GET {path} HTTP/1.0\r\nHost: {LOOPBACK}:{port}\r\n\r\n".encode())
+            writer.write("\r\n".join([*lines, "\r\n"]).encode() + body)
             await writer.drain()
             answer = await reader.read(_MAX_ANSWER)
             while chunk := await reader.read(_MAX_ANSWER):
@@ -116,25 +136,6 @@ def _needs_operator(code: str | None) -> bool:
     return entry is not None and entry.retry is Retry.AFTER_OPERATOR
 
 
-def nats_ready(port: int) -> Probe:
-    """Ready when the server greets with JetStream switched on."""
-
-    async def probe() -> Trouble | None:
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                reader, writer = await asyncio.open_connection(LOOPBACK, port)
-                try:
-                    greeting = await reader.readline()
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError) as error:
-            return silent(error)
-        is_up = greeting.startswith(b"INFO ") and b'"jetstream":true' in greeting
-        return None if is_up else Trouble("JetStream is not up")
-
-    return probe
-
-
 def silent(error: Exception) -> Trouble:
-    """A part that cannot be reached."""
-    return Trouble(f"does not answer: {error or type(error).__name__}")
+    """A part that cannot be reached, or does not answer in time."""
+    return Trouble(f"does not answer: {str(error) or type(error).__name__}", restart_helps=True)

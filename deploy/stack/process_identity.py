@@ -47,6 +47,24 @@ class ProcessIdentity(msgspec.Struct, frozen=True):
         return True
 
 
+def descendants(pid: int) -> list[ProcessIdentity]:
+    """All processes that a process has started, and those that they have, as they are now."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        fields = _stat(int(entry.name)) if entry.name.isdecimal() else None
+        if fields is not None:
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: list[ProcessIdentity] = []
+    open_ = list(children.get(pid, ()))
+    while open_:
+        child = open_.pop()
+        open_.extend(children.get(child, ()))
+        identity = ProcessIdentity.of(child)
+        if identity is not None:
+            found.append(identity)
+    return found
+
+
 def boot_id() -> str:
     """The identity of this boot of the machine."""
     return _BOOT_ID.read_text().strip()

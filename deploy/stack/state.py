@@ -19,6 +19,8 @@ from contracts.errors import PlatformError
 from deploy.stack.files import write_atomically
 from deploy.stack.process_identity import ProcessIdentity
 
+REPORT_SECONDS = 5.0
+"""A supervisor writes its first report as soon as it holds the home."""
 _ATTEMPTS = 10
 _PAUSE_SECONDS = 0.05
 
@@ -56,19 +58,46 @@ class PartState(msgspec.Struct, kw_only=True, rename="camel"):
     log: str = ""
 
 
+class PlaceState(msgspec.Struct, kw_only=True, rename="camel"):
+    """A folder that the platform needs, and the free space of its disk. `reason`: what is wrong with it."""
+
+    name: str
+    path: str
+    free_bytes: int | None = None
+    total_bytes: int | None = None
+    reason: str | None = None
+
+
 class StackState(msgspec.Struct, kw_only=True, rename="camel"):
-    """All parts, in the order of their start. `ready_seconds`: how long the start took in all, once it was done."""
+    """All parts, in the order of their start. `ready_seconds`: how long the start took in all, once it was done.
+
+    `written`: when the report was written last; a supervisor that lives writes every few seconds. `leftovers`:
+    processes of an earlier supervisor that are waited for. `killed`: parts that did not stop when they were asked.
+    """
 
     home: str
     supervisor: ProcessIdentity
     condition: Condition
     started: datetime
+    written: datetime | None = None
     ready_seconds: float | None = None
     parts: list[PartState] = []
+    places: list[PlaceState] = []
+    leftovers: list[ProcessIdentity] = []
+    killed: list[str] = []
 
     def part(self, name: str) -> PartState:
         """One part by its name."""
         return next(part for part in self.parts if part.name == name)
+
+    def troubles(self) -> list[tuple[str, str]]:
+        """What is not well, by name, with its reason."""
+        parts = [
+            (part.name, part.reason or f"is {part.condition}")
+            for part in self.parts
+            if part.condition is not Condition.READY
+        ]
+        return [*parts, *((place.name, place.reason) for place in self.places if place.reason)]
 
 
 def write_state(path: Path, state: StackState) -> None:
@@ -130,8 +159,20 @@ def is_running(lock_file: Path) -> bool:
 
 
 def running_state(lock_file: Path, state_file: Path) -> StackState:
-    """The report of the supervisor that holds this home. Raises STACK_NOT_RUNNING."""
-    state = read_state(state_file) if is_running(lock_file) else None
-    if state is None or not state.supervisor.is_alive():
-        raise PlatformError(errors.STACK_NOT_RUNNING, "no platform runs in this home")
-    return state
+    """The report of the supervisor that holds this home. Raises STACK_NOT_RUNNING, and UNAVAILABLE where it has none.
+
+    A report of an earlier supervisor is never taken for it, also not where its process number was given out again.
+    """
+    deadline = time.monotonic() + REPORT_SECONDS
+    while is_running(lock_file):
+        state = read_state(state_file)
+        if state is not None and state.supervisor.is_alive():
+            return state
+        if time.monotonic() > deadline:
+            raise PlatformError(
+                errors.UNAVAILABLE,
+                f"a platform holds {lock_file} and has written no report to {state_file} in {REPORT_SECONDS:.0f} s",
+                hint="Is the disk full (df -h)? Which process it is: fuser, or lslocks.",
+            )
+        time.sleep(_PAUSE_SECONDS)
+    raise PlatformError(errors.STACK_NOT_RUNNING, f"no platform runs in {state_file.parent.parent}")

@@ -43,7 +43,8 @@ class Workbench:
         """A part that is ready once the file `ready` is there; at once where none is named."""
 
         async def probe() -> Trouble | None:
-            return None if ready is None or ready.exists() else Trouble("has not said so yet")
+            is_up = ready is None or ready.exists()
+            return None if is_up else Trouble("has not said so yet", restart_helps=True)
 
         def launch() -> Launch:
             return Launch(

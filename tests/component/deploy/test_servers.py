@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from contracts.streams import STREAMS
 from deploy.postgres.schemas import SCHEMAS
-from deploy.stack import postgres, s3
+from deploy.stack import postgres, s3, supervisor, watch
 from deploy.stack.account import database_account
 from deploy.stack.layout import Layout
 from deploy.stack.locations import region_url
@@ -26,6 +28,8 @@ from deploy.stack.part import Part, Step
 from deploy.stack.platform import prepare
 from deploy.stack.programs import PostgresPrograms
 from deploy.stack.secrets import Secrets
+from deploy.stack.state import Condition
+from deploy.stack.stores import StoreGone
 from tests.component.deploy.conftest import Workbench
 from tests.support.eventually import eventually
 from tests.support.stack import closed_folder
@@ -134,7 +138,7 @@ async def test_regions_keep_their_buckets_apart_and_their_locks_fast(home: Layou
     """The platform's identity writes and locks in its bucket; it shortens, bypasses and administers nothing."""
     secrets = prepare(home)
     offsite, primary = s3.REGIONS[2], s3.REGIONS[0]
-    units = [unit for region in (offsite, primary) for unit in s3.s3_units(home, secrets, region)]
+    units: list[Part | Step] = [s3.s3_part(home, secrets, region) for region in (offsite, primary)]
     async with running(home, units):
         client = _client(home, secrets, offsite, offsite.name)
         until = datetime.now(UTC) + timedelta(days=2)  # noqa: TID251  # the server's clock decides
@@ -162,17 +166,146 @@ async def test_regions_keep_their_buckets_apart_and_their_locks_fast(home: Layou
         assert region_url(home, offsite).startswith(f"s3://{offsite.bucket}/tier?endpoint=http%3A%2F%2F127.0.0.1")
 
 
+def _servers(home: Layout, secrets: Secrets, programs: PostgresPrograms) -> list[Part | Step]:
+    """Postgres, NATS and one S3 server."""
+    cluster, server = postgres.postgres_units(home, secrets, database_account(os.environ), programs)
+    return [cluster, server, nats_part(home), s3.s3_part(home, secrets, s3.REGIONS[0])]
+
+
+async def _is(bench: Workbench, name: str, condition: Condition) -> None:
+    await eventually(lambda: bench.part_state(name).condition is condition, within=60)
+
+
+async def _restarted(bench: Workbench, name: str) -> None:
+    await eventually(lambda: bench.part_state(name).restarts == 1, within=60)
+    await _is(bench, name, Condition.READY)
+
+
+async def test_servers_that_hang_are_ended_and_started_anew(
+    home: Layout, programs: PostgresPrograms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process accepts connections and never answers: that is noticed, and mended, for each server."""
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "HANG_GRACE_SECONDS", 0.5)
+    secrets = prepare(home)
+    units = [
+        replace(unit, answer_seconds=3.0, hang_seconds=1.0) if isinstance(unit, Part) else unit
+        for unit in _servers(home, secrets, programs)
+    ]
+    async with running(home, units) as bench:
+        names = [unit.name for unit in units if isinstance(unit, Part)]
+        before = {name: bench.pid(name) for name in names}
+        for pid in before.values():
+            os.kill(pid, signal.SIGSTOP)
+        for name in names:
+            await _restarted(bench, name)
+            assert bench.pid(name) != before[name]
+            assert any(line.startswith(name) and "has not answered for 1 s" in line for line in bench.said)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_store_that_is_lost_while_its_server_runs_is_noticed_and_not_made_anew(
+    home: Layout, programs: PostgresPrograms, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
+) -> None:
+    """The server is ended, since it would go on acknowledging; it comes back with the store, and with that alone."""
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.3)
+    secrets = prepare(home)
+    async with running(home, _servers(home, secrets, programs)) as bench:
+        stores = {"postgres": home.postgres_data, "s3-cloud-primary": home.s3_data("cloud-primary")}
+        for name, folder in stores.items():
+            process = bench.part_state(name).process
+            assert process is not None
+            folder.rename(folder.with_name(f"{folder.name}-lost"))
+            if is_replaced:
+                folder.mkdir()
+                (folder / "strange").touch()
+            await _is(bench, name, Condition.FAILED)
+            assert not process.is_alive()
+            what_to_do = f"wedsync-backup up --begin-anew {folder.relative_to(home.home)}"
+            assert what_to_do in (bench.part_state(name).reason or "")
+            assert any(line.startswith(name) and "its data is gone" in line for line in bench.said)
+            assert [entry.name for entry in folder.iterdir()] == ["strange"] if is_replaced else not folder.exists()
+            if is_replaced:
+                shutil.rmtree(folder)
+            folder.with_name(f"{folder.name}-lost").rename(folder)
+            await _is(bench, name, Condition.READY)
+
+
+async def test_store_of_the_transport_is_made_anew(home: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NATS holds nothing that the record does not: an empty store is filled by `refill`, which is asked for there."""
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.1)
+    secrets = prepare(home)
+    async with running(home, [nats_part(home), _topology(home, secrets)]) as bench:
+        async with topology_connection(home) as client:
+            assert await client.jetstream().streams_info()
+        shutil.rmtree(home.nats_data / "jetstream")
+        await _restarted(bench, "nats")
+        async with topology_connection(home) as client:
+            assert await client.jetstream().streams_info() == []
+
+
+async def test_store_that_is_missing_at_a_start_is_not_made_anew(home: Layout) -> None:
+    """A disk that is not mounted: the others start, and nothing is written where the store was."""
+    secrets = prepare(home)
+    region = s3.REGIONS[0]
+    folder = home.s3_data(region.name)
+    async with running(home, [s3.s3_part(home, secrets, region)]):
+        pass
+    folder.rename(folder.with_name("unmounted"))
+    async with running(home, [s3.s3_part(home, secrets, region), nats_part(home)]) as bench:
+        assert bench.pid("nats")
+        assert bench.part_state(region.part_name).condition is Condition.FAILED
+        assert not folder.exists()
+    home = Layout.create(home.home, begin_anew=[f"data/s3/{region.name}"])
+    async with running(home, [s3.s3_part(home, secrets, region)]) as bench:
+        assert bench.pid(region.part_name)
+
+
+async def test_record_that_is_missing_at_a_start_is_not_begun_anew(home: Layout, programs: PostgresPrograms) -> None:
+    """Without the record nothing can work: the start is refused, with what to do."""
+    secrets = prepare(home)
+    units: list[Part | Step] = [*postgres.postgres_units(home, secrets, database_account(os.environ), programs)]
+    async with running(home, units):
+        pass
+    home.postgres_data.rename(home.data / "unmounted")
+    with pytest.raises(StoreGone, match="data/postgres is not there") as refusal:
+        async with running(home, units):
+            pass
+    assert "--begin-anew data/postgres" in (refusal.value.hint or "")
+    assert not home.postgres_data.exists()
+
+
+async def test_bucket_that_is_lost_is_told_and_not_made_anew(home: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty bucket in its place would be filled again in silence, and nobody would look for the old one."""
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.1)
+    secrets = prepare(home)
+    region = s3.REGIONS[0]
+    async with running(home, [s3.s3_part(home, secrets, region)]) as bench:
+        client = _client(home, secrets, region, region.admin)
+        client.delete_bucket(Bucket=region.bucket)
+        await _is(bench, region.part_name, Condition.NOT_READY)
+        reason = bench.part_state(region.part_name).reason or ""
+        assert f"has lost its bucket {region.bucket}" in reason
+        assert f"--begin-anew data/s3/{region.name}" in reason
+        assert region.bucket not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+
+
+def _topology(home: Layout, secrets: Secrets) -> Step:
+    from deploy.stack import install
+
+    return next(step for step in install.install_steps(home, secrets) if step.name == install.TOPOLOGY_STEP)
+
+
 async def test_topology_is_applied_by_its_own_identity_alone(home: Layout) -> None:
     """The streams are there after the start; a runtime identity cannot make one."""
     import nats
     from nats.errors import Error
 
-    from deploy.stack import install
     from deploy.stack.nats import seed_file, url
 
     secrets = prepare(home)
-    steps = [step for step in install.install_steps(home, secrets) if step.name == install.TOPOLOGY_STEP]
-    async with running(home, [nats_part(home), *steps]):
+    async with running(home, [nats_part(home), _topology(home, secrets)]):
         async with topology_connection(home) as client:
             found = {info.config.name for info in await client.jetstream().streams_info()}
         assert found == {stream.name for stream in STREAMS}

@@ -2,22 +2,26 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace as replace_launch
 
-from contracts.errors import STACK_FAILED, PlatformError
+from contracts.errors import HOME_UNUSABLE, STACK_FAILED, PlatformError
+from deploy.stack import silence, watch
 from deploy.stack import supervisor as supervisor_module
 from deploy.stack.child import Launch
 from deploy.stack.part import Part, Step
 from deploy.stack.probes import Grade, Trouble
 from deploy.stack.process_identity import ProcessIdentity
 from deploy.stack.state import Condition, StackState
+from deploy.stack.stores import StoreGone
 from tests.component.deploy.conftest import Workbench
 from tests.support.eventually import eventually
 
@@ -64,10 +68,13 @@ async def test_supervisor_pauses_longer_between_restarts(workbench: Workbench) -
     program = f"import pathlib, time; pathlib.Path({str(flag)!r}).touch(); time.sleep(0.3)"
     async with workbench.running([workbench.part("service", program, ready=flag)]):
         pauses = await eventually(
-            lambda: (lines := [line.split()[-2] for line in workbench.said if "starts again" in line])[3:] and lines,
+            lambda: (found := re.findall(r"starts again in ([0-9.]+) s", "\n".join(workbench.said)))[3:] and found,
             within=20,
         )
         assert [float(pause) for pause in pauses[:4]] == [0.2, 0.4, 0.8, 1.6]
+        keeps_failing = next(line for line in workbench.said if "4 times in a row" in line)
+        assert "wedsync-backup logs service -n 50; docs/operations.md, section 2" in keeps_failing
+        assert str(workbench.folder / "service.log") in keeps_failing
 
 
 async def test_supervisor_fails_the_start_when_a_part_ends_before_it_is_ready(workbench: Workbench) -> None:
@@ -114,7 +121,7 @@ async def test_supervisor_fails_the_start_when_a_step_fails(workbench: Workbench
 
 async def test_supervisor_kills_a_part_that_hangs(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that lives but does not answer is killed and started anew."""
-    monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.05)
     healthy = workbench.folder / "service.up"
 
     async def live() -> Trouble | None:
@@ -125,7 +132,120 @@ async def test_supervisor_kills_a_part_that_hangs(workbench: Workbench, monkeypa
         first = workbench.pid("service")
         healthy.unlink()
         await eventually(lambda: workbench.pid("service") != first)
-        assert any("has not answered" in line for line in workbench.said)
+        assert any("has not answered for 0 s (has not said so yet); starts again" in line for line in workbench.said)
+
+
+async def test_supervisor_does_not_kill_a_healthy_part_on_a_starved_machine(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unanswered questions count only where the supervisor itself got its turns meanwhile."""
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.02)
+    asked = 0
+    starved = True
+
+    async def probe() -> Trouble | None:
+        nonlocal asked
+        asked += 1
+        return None if asked == 1 else Trouble("does not answer", restart_helps=True)
+
+    monkeypatch.setattr(silence.LoopLag, "was_starved_since", lambda _lag, _moment: starved)
+    part = workbench.part("service", "import time; time.sleep(600)", probe=probe, hang_seconds=0.1)
+    async with workbench.running([part]):
+        await eventually(lambda: asked > 30)
+        assert workbench.part_state("service").restarts == 0
+        starved = False
+        await eventually(lambda: workbench.part_state("service").restarts == 1)
+
+
+async def test_loop_lag_is_noticed() -> None:
+    """A process that gets no turn for half a second knows."""
+    lag = silence.LoopLag()
+    task = asyncio.create_task(lag.run())
+    before = time.monotonic()
+    await asyncio.sleep(0)
+    time.sleep(silence.LOOK_SECONDS + 2 * silence.STARVED_SECONDS)  # nobody else gets a turn: that is what is tested
+    try:
+        await eventually(lambda: lag.was_starved_since(before))
+        assert not lag.was_starved_since(time.monotonic())
+    finally:
+        task.cancel()
+
+
+async def test_supervisor_ends_at_once_a_part_whose_store_is_lost(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What such a part acknowledges is lost: it gets no time, and says why it was ended."""
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.05)
+    found: list[Trouble | None] = [None]
+
+    async def probe() -> Trouble | None:
+        return found[0]
+
+    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    async with workbench.running([workbench.part("s3", program, probe=probe)]):
+        await eventually(lambda: workbench.pid("s3"))
+        found[0] = Trouble("its data is gone", Grade.LOST)
+        await eventually(lambda: workbench.part_state("s3").restarts)
+        assert any("its data is gone; starts again" in line for line in workbench.said)
+        found[0] = None
+
+
+async def test_start_goes_on_without_a_part_whose_store_is_gone(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is shown as failed with what to do, starts once its store is back, and others are not kept from starting."""
+    monkeypatch.setattr(supervisor_module, "LONGEST_PAUSE_SECONDS", 0.1)
+    part = workbench.waiting_part("s3")
+    is_gone = True
+
+    def launch() -> Launch:
+        if is_gone:
+            raise StoreGone(HOME_UNUSABLE, "the store of s3 is not there", hint="Bring it back.")
+        return part.launch()
+
+    async with workbench.running([replace(part, launch=launch), workbench.waiting_part("other")]):
+        await eventually(lambda: workbench.state is not None and workbench.state.ready_seconds)
+        assert workbench.state is not None
+        assert workbench.state.condition is Condition.DEGRADED
+        assert workbench.part_state("s3").condition is Condition.FAILED
+        assert workbench.part_state("s3").reason == "the store of s3 is not there. Bring it back."
+        is_gone = False
+        await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
+    assert len([line for line in workbench.said if "is not started" in line]) == 1
+
+
+async def test_start_fails_where_a_part_that_others_need_has_lost_its_store(workbench: Workbench) -> None:
+    """Nothing works without the record, and it is not begun anew in silence."""
+    part = workbench.waiting_part("postgres")
+
+    def launch() -> Launch:
+        raise StoreGone(HOME_UNUSABLE, "the store of postgres is not there", hint="Bring it back.")
+
+    units = [replace(part, launch=launch), workbench.waiting_part("service", needs=("postgres",))]
+    with pytest.raises(PlatformError, match="the store of postgres is not there"):
+        await workbench.run(units)
+
+
+async def test_refusal_quotes_only_what_was_said_since_this_start(workbench: Workbench) -> None:
+    """The last words of an earlier run are not the reason of this failure."""
+    log = workbench.folder / "service.log"
+    log.write_text("could not locate a valid checkpoint record\n")
+    part = workbench.part("service", "raise SystemExit(78)", ready=workbench.folder / "never")
+    with pytest.raises(PlatformError, match="it said nothing") as refusal:
+        await workbench.run([part])
+    assert "checkpoint" not in str(refusal.value)
+    assert str(log) in str(refusal.value)
+
+
+async def test_report_is_written_while_nothing_happens(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its age says whether the supervisor lives and can write."""
+    monkeypatch.setattr(supervisor_module, "TICK_SECONDS", 0.05)
+    async with workbench.running([workbench.waiting_part("service")]):
+        await eventually(lambda: workbench.pid("service"))
+        assert workbench.state is not None
+        before = workbench.state.written
+        assert before is not None
+        await eventually(lambda: workbench.state is not None and workbench.state.written != before)
 
 
 async def test_supervisor_kills_a_part_that_does_not_stop(workbench: Workbench) -> None:
@@ -151,7 +271,7 @@ async def test_supervisor_reports_a_part_that_is_no_longer_ready(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A part that loses its readiness is shown with its reason, and the platform as degraded, until it is back."""
-    monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.05)
     up = workbench.folder / "service.up"
     async with workbench.running([workbench.waiting_part("service")]):
         await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
@@ -166,7 +286,7 @@ async def test_supervisor_reports_a_part_that_is_no_longer_ready(
 
 async def test_supervisor_shows_a_part_that_is_degraded(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that works but wants to be looked at is shown so, in a report that can be read, and counts as started."""
-    monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.05)
     troubles: list[Trouble | None] = [Trouble("a publish was refused", Grade.DEGRADED)]
 
     async def probe() -> Trouble | None:
@@ -179,14 +299,16 @@ async def test_supervisor_shows_a_part_that_is_degraded(workbench: Workbench, mo
         assert workbench.part_state("service").reason == "a publish was refused"
         troubles[0] = None
         await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
-    assert len([line for line in workbench.said if "ready in" in line]) == 1
+    told = [line for line in workbench.said if "pid" in line]
+    assert len(told) == 1
+    assert "up, but degraded: a publish was refused; in" in told[0]
 
 
 async def test_start_goes_on_without_a_part_that_waits_for_an_operator(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What mends the part needs the platform to be up: the start ends as degraded, and nothing is stopped."""
-    monkeypatch.setattr(supervisor_module, "OPERATOR_SECONDS", 0.2)
+    monkeypatch.setattr(watch, "OPERATOR_SECONDS", 0.2)
 
     async def probe() -> Trouble | None:
         return Trouble("relay: the stream is another log's [stream-of-another-log]", Grade.NEEDS_OPERATOR)
@@ -211,7 +333,7 @@ async def test_supervisor_keeps_watching_when_a_probe_breaks(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A probe that fails with an error of its own is a reason, not the end of the watch."""
-    monkeypatch.setattr(supervisor_module, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.05)
     answers = iter([None, RuntimeError("cannot be parsed"), None])
 
     async def probe() -> Trouble | None:
@@ -257,7 +379,7 @@ asyncio.run(main())
 
 async def test_supervisor_rotates_a_log_that_grows(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part's log is cut while the part goes on writing to it."""
-    monkeypatch.setattr(supervisor_module, "ROTATE_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor_module, "TICK_SECONDS", 0.05)
     monkeypatch.setattr("deploy.stack.supervisor.rotate", _rotate_at_10_kb)
     program = "import time\nwhile True: print('x' * 100, flush=True); time.sleep(0.0005)"
     log = workbench.folder / "chatty.log"

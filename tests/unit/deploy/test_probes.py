@@ -1,17 +1,21 @@
 """What the supervisor makes of a part's answers."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from chassis.health import Finding, Report
 from contracts import errors
+from deploy.stack.layout import Layout
 from deploy.stack.ports import choose_ports
 from deploy.stack.postgres import postgres_ready
-from deploy.stack.probes import Grade, Trouble, http_ready, nats_ready, service_ready, trouble_of_report
+from deploy.stack.probes import Grade, Trouble, http_ready, service_ready, trouble_of_report
+from deploy.stack.stores import Store
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -85,15 +89,6 @@ def _answering(answer: bytes) -> Serve:
     return serve
 
 
-def _greeting(greeting: bytes) -> Serve:
-    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(greeting)
-        await writer.drain()
-        writer.close()
-
-    return serve
-
-
 async def test_http_probe_reads_the_status() -> None:
     """200 is ready, all else is told."""
     async with _server(_answering(b"HTTP/1.1 200 OK\r\n\r\n")) as port:
@@ -101,38 +96,60 @@ async def test_http_probe_reads_the_status() -> None:
     async with _server(_answering(b"HTTP/1.1 503 No\r\n\r\n")) as port:
         assert await http_ready(port, "/")() == Trouble("answers 503")
     async with _server(_answering(b"SSH-2.0\r\n")) as port:
-        assert await http_ready(port, "/")() == Trouble("does not answer: the answer is no HTTP")
+        silent = Trouble("does not answer: the answer is no HTTP", restart_helps=True)
+        assert await http_ready(port, "/")() == silent
         found = await service_ready(port)()
         assert found is not None
         assert found.reason.startswith("does not answer")
 
 
-async def test_nats_probe_wants_jetstream() -> None:
-    """A server without JetStream is of no use."""
-    async with _server(_greeting(b'INFO {"jetstream":true}\r\n')) as port:
-        assert await nats_ready(port)() is None
-    async with _server(_greeting(b'INFO {"headers":true}\r\n')) as port:
-        assert await nats_ready(port)() == Trouble("JetStream is not up")
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store in its place."""
+    layout = Layout.create(tmp_path / "home")
+    store = Store(layout, layout.postgres_data)
+    store.open()
+    return store
 
 
-async def test_postgres_probe_tells_starting_from_ready() -> None:
-    """Ready is who asks for a password; who says that it is starting is quoted."""
-    async with _server(_answering(b"R\0\0\0\x08\0\0\0\x0a")) as port:
-        assert await postgres_ready(port)() is None
-    starting = b"E\0\0\0\x40SFATAL\0C57P03\0Mthe database system is starting up\0\0"
-    async with _server(_answering(starting)) as port:
-        assert await postgres_ready(port)() == Trouble("the database system is starting up")
-    async with _server(_answering(b"")) as port:
-        found = await postgres_ready(port)()
-        assert found is not None
+async def test_postgres_probe_quotes_who_answers_and_knows_who_does_not(store: Store) -> None:
+    """Who says that it is starting is alive; who says nothing, or hangs up, is not."""
+
+    async def asked(serve: Serve) -> Trouble | None:
+        async with _server(serve) as port:
+            return await postgres_ready(f"postgresql://admin:x@127.0.0.1:{port}/postgres?sslmode=disable", store)()
+
+    words = b"SFATAL\0C57P03\0Mthe database system is starting up\0\0"
+    starting = await asked(_answering(b"E" + struct.pack("!i", len(words) + 4) + words))
+    assert starting == Trouble("the database system is starting up")
+    words = b'SFATAL\0C28P01\0Mpassword authentication failed for user "admin"\0\0'
+    refused = await asked(_answering(b"E" + struct.pack("!i", len(words) + 4) + words))
+    assert refused is not None
+    assert refused.grade is Grade.NEEDS_OPERATOR
+    assert "keys/secrets.json" in refused.reason
+    gone = await asked(_answering(b""))
+    assert gone is not None
+    assert gone.restart_helps
+
+
+def _unused_port() -> int:
+    return choose_ports(["nobody"], {})["nobody"]
+
+
+async def test_probe_of_a_port_that_nobody_listens_on(store: Store) -> None:
+    """A part that is not there does not answer."""
+    dsn = f"postgresql://admin:x@127.0.0.1:{_unused_port()}/postgres"
+    for probe in (service_ready(_unused_port()), postgres_ready(dsn, store)):
+        found = await probe()
+        assert isinstance(found, Trouble)
+        assert (found.grade, found.restart_helps) == (Grade.NOT_READY, True)
         assert "does not answer" in found.reason
 
 
-@pytest.mark.parametrize("probe", [nats_ready, service_ready, postgres_ready])
-async def test_probe_of_a_port_that_nobody_listens_on(probe: Callable[[int], Callable[[], Awaitable[object]]]) -> None:
-    """A part that is not there does not answer."""
-    port = choose_ports(["nobody"], {})["nobody"]
-    found = await probe(port)()
-    assert isinstance(found, Trouble)
-    assert found.grade is Grade.NOT_READY
-    assert "does not answer" in found.reason
+async def test_probe_looks_at_the_store_first(store: Store) -> None:
+    """What a server says about a store that is gone is worth nothing."""
+    store.folder.rename(store.folder.with_name("elsewhere"))
+    found = await postgres_ready("postgresql://127.0.0.1:1/postgres", store)()
+    assert found is not None
+    assert found.grade is Grade.LOST
+    assert str(store.folder) in found.reason

@@ -37,8 +37,8 @@ def test_answer_names_the_error() -> None:
     assert (Answer(200, "").is_success, Answer(200, "").code) == (True, "")
 
 
-def test_server_that_does_not_answer_is_an_error_of_its_own() -> None:
+async def test_server_that_does_not_answer_is_an_error_of_its_own() -> None:
     """A server that is not up yet is told apart from one that refuses."""
     port = choose_ports(["nobody"], {})["nobody"]
     with pytest.raises(ServerSilent):
-        request(port, "PUT", "/b", credentials=EXAMPLE, region="r", now=SystemClock().now())
+        await request(port, "PUT", "/b", credentials=EXAMPLE, region="r", now=SystemClock().now())
