@@ -31,15 +31,8 @@ from chassis.mapper import (
     subject_of,
 )
 from chassis.postgres import blocking_pool
-from chassis.recorder import (
-    AlreadyHandled,
-    CommitInDoubt,
-    Handled,
-    PostgresRecorder,
-    SnapshotRecorder,
-    Statement,
-    StatementRefused,
-)
+from chassis.recorder import PostgresRecorder, SnapshotRecorder
+from chassis.statements import AlreadyHandled, CommitInDoubt, Handled, Statement, StatementRefused
 from chassis.upcasting import UPCASTERS, Upcasters
 from contracts.envelope import SOURCE_PREFIX, Envelope, decode, encode_data
 from contracts.errors import AGGREGATE_NOT_FOUND, INVALID_SETTING, UNAVAILABLE, PlatformError

@@ -13,8 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, LiteralString, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -25,6 +24,7 @@ from psycopg_pool import ConnectionPool
 
 from chassis.circuit import Circuit, patience
 from chassis.postgres import advisory_key, channel_of, translated
+from chassis.statements import AlreadyHandled, CommitInDoubt, Handled, Statement, execute
 from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
 
 RETRY_PAUSE_SECONDS = 0.05
@@ -52,53 +52,6 @@ _FIND_OWN = (
     " WITH ORDINALITY AS e (originator_id, originator_version, state, place)"
     " JOIN stored_events AS s USING (originator_id, originator_version) WHERE s.state = e.state ORDER BY e.place"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """The message whose effect is being recorded: the durable consumer's name and the event's id."""
-
-    consumer: str
-    event_id: str
-
-
-class AlreadyHandled(Exception):
-    """The message's effect is in the record already: acknowledge it and do nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """An SQL statement of the service's own schema, executed in the transaction of a save, before the events.
-
-    `parameters` as psycopg takes them. `rows`: how many rows it must touch; where it touches another number, or
-    breaks a unique or exclusion constraint, nothing is saved and `StatementRefused` is raised with `name`.
-    """
-
-    query: LiteralString
-    parameters: Sequence[object] | dict[str, object] = ()
-    rows: int | None = None
-    name: str = ""
-
-
-class StatementRefused(PlatformError):
-    """An extra statement did not touch what it must, or broke a constraint of uniqueness; nothing was saved.
-
-    `name` is the statement's. The code is CONCURRENT_CHANGE; whoever knows what it means raises something better.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(CONCURRENT_CHANGE, f"the statement {name or 'without a name'} did not find what it needs")
-        self.name = name
-
-
-class CommitInDoubt(PlatformError):
-    """The connection broke during the commit and did not come back: the events are in the record, or they are not.
-
-    The same events, saved again with the same identities, are recognised.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(UNAVAILABLE, "postgres did not answer whether it has committed", part="postgres")
 
 
 class _Attempt:
@@ -206,7 +159,7 @@ class PostgresRecorder(ApplicationRecorder):
                 if inserted.rowcount == 0:
                     raise AlreadyHandled(handled)
             for statement in statements:
-                _execute(connection, statement)
+                execute(connection, statement)
             ids = self._append_events(connection, stored_events, snapshots) if stored_events else []
             attempt.committing = True
         return ids
@@ -391,15 +344,6 @@ def incarnation_of(connection: Connection[Any]) -> str:
     """The id of the log as it is now."""
     rows = connection.execute("SELECT incarnation FROM log_incarnations ORDER BY number DESC LIMIT 1").fetchall()
     return str(rows[0][0])
-
-
-def _execute(connection: Connection[Any], statement: Statement) -> None:
-    try:
-        cursor = connection.execute(statement.query, statement.parameters)
-    except (errors.UniqueViolation, errors.ExclusionViolation) as error:
-        raise StatementRefused(statement.name) from error
-    if statement.rows is not None and cursor.rowcount != statement.rows:
-        raise StatementRefused(statement.name)
 
 
 def _select(

@@ -6,6 +6,7 @@ code that says so, for the supervisor to start it anew.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -112,11 +113,13 @@ async def run_service(
         try:
             failure = await _start(parts, begun, stop)
             if failure is None and not stop.is_set():
+                _set_aside_what_stays()
                 running = True
                 _log.info("started")
                 failure = await _wait(begun, stop)
         finally:
             running = False
+            gc.unfreeze()
             if failure is not None:
                 _log.error("stopping because a part failed", exc_info=failure)
             whole = await _stop(begun, grace_seconds)
@@ -126,6 +129,16 @@ async def run_service(
     if isinstance(failure, PlatformError) and failure.code is errors.INVALID_SETTING:
         return EXIT_CONFIGURATION
     return EXIT_CRASHED
+
+
+def _set_aside_what_stays() -> None:
+    """Keep the garbage collector from looking again and again at what was imported and made for the start.
+
+    These hundred thousand objects stay until the end, and one full collection over them holds the event loop, and
+    whoever waits for an answer, for a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The life of a process: order of start and stop, signals, exit codes."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -289,3 +290,14 @@ async def test_check_of_the_process_names_its_phase() -> None:
     gate.set()
     stop.set()
     assert await running == EXIT_OK
+
+
+async def test_what_was_made_for_the_start_is_no_work_for_the_garbage_collector() -> None:
+    """A full collection while requests are answered does not walk over everything that was imported."""
+    stop = asyncio.Event()
+    diary: list[str] = []
+    running = asyncio.create_task(run_service([Recorded("a", diary)], health=Health("executor"), stop=stop))
+    await eventually(lambda: gc.get_freeze_count() > 10_000)
+    stop.set()
+    assert await running == EXIT_OK
+    assert gc.get_freeze_count() == 0

@@ -1,0 +1,66 @@
+"""What a save takes beside its events: the message it handles, statements of the service; how it may be refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg import Connection, errors
+
+from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """The message whose effect is being recorded: the durable consumer's name and the event's id."""
+
+    consumer: str
+    event_id: str
+
+
+class AlreadyHandled(Exception):
+    """The message's effect is in the record already: acknowledge it and do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """An SQL statement of the service's own schema, executed in the transaction of a save, before the events.
+
+    `parameters` as psycopg takes them. `rows`: how many rows it must touch; where it touches another number, or
+    breaks a unique or exclusion constraint, nothing is saved and `StatementRefused` is raised with `name`.
+    """
+
+    query: LiteralString
+    parameters: Sequence[object] | dict[str, object] = ()
+    rows: int | None = None
+    name: str = ""
+
+
+class StatementRefused(PlatformError):
+    """An extra statement did not touch what it must, or broke a constraint of uniqueness; nothing was saved.
+
+    `name` is the statement's. The code is CONCURRENT_CHANGE; whoever knows what it means raises something better.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(CONCURRENT_CHANGE, f"the statement {name or 'without a name'} did not find what it needs")
+        self.name = name
+
+
+class CommitInDoubt(PlatformError):
+    """The connection broke during the commit and did not come back: the events are in the record, or they are not.
+
+    The same events, saved again with the same identities, are recognised.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(UNAVAILABLE, "postgres did not answer whether it has committed", part="postgres")
+
+
+def execute(connection: Connection[Any], statement: Statement) -> None:
+    """Execute a statement in the transaction of a save. Raises `StatementRefused`."""
+    try:
+        cursor = connection.execute(statement.query, statement.parameters)
+    except (errors.UniqueViolation, errors.ExclusionViolation) as error:
+        raise StatementRefused(statement.name) from error
+    if statement.rows is not None and cursor.rowcount != statement.rows:
+        raise StatementRefused(statement.name)
