@@ -29,9 +29,13 @@ class Plan(msgspec.Struct, kw_only=True):
 
 
 class Measured(msgspec.Struct, kw_only=True):
-    """What came of it: latencies in milliseconds by the status of the answer, and how many got none."""
+    """What came of it: latencies in milliseconds by the status of the answer, and how many got none.
+
+    `by_request`: the same by the request's place in the plan.
+    """
 
     milliseconds: dict[int, list[float]]
+    by_request: dict[int, list[float]]
     failed: int
     late_milliseconds: float
     """How far behind its schedule the client itself was at worst."""
@@ -69,20 +73,22 @@ async def run(plan: Plan) -> Measured:
     """Ask as planned."""
     free = deque(_Connection(plan.host, plan.port) for _ in range(CONNECTIONS))
     waiting = asyncio.Semaphore(CONNECTIONS)
-    measured = Measured(milliseconds={}, failed=0, late_milliseconds=0.0)
+    measured = Measured(milliseconds={}, by_request={}, failed=0, late_milliseconds=0.0)
     requests = [request.encode() for request in plan.requests]
     tasks: set[asyncio.Task[None]] = set()
 
-    async def one(request: bytes, due: float) -> None:
+    async def one(number: int, due: float) -> None:
         async with waiting:
             connection = free.popleft()
             try:
-                status = await connection.ask(request)
+                status = await connection.ask(requests[number])
             except (OSError, asyncio.IncompleteReadError, ValueError):
                 measured.failed += 1
                 connection.drop()
             else:
-                measured.milliseconds.setdefault(status, []).append((time.perf_counter() - due) * 1000)
+                took = (time.perf_counter() - due) * 1000
+                measured.milliseconds.setdefault(status, []).append(took)
+                measured.by_request.setdefault(number, []).append(took)
             finally:
                 free.append(connection)
 
@@ -93,7 +99,7 @@ async def run(plan: Plan) -> Measured:
         if pause > 0:
             await asyncio.sleep(pause)
         measured.late_milliseconds = max(measured.late_milliseconds, (time.perf_counter() - due) * 1000)
-        task = asyncio.create_task(one(requests[number % len(requests)], due))
+        task = asyncio.create_task(one(number % len(requests), due))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)

@@ -22,6 +22,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks import spine_history as history
+from benchmarks import spine_large as large
 from benchmarks import spine_rows as rows
 from benchmarks.report import Figure, Verdict, machine
 from benchmarks.spine_platform import Platform, platform
@@ -39,6 +40,7 @@ ROWS: tuple[tuple[str, Measure], ...] = (
     ("history", history.fill),
     ("status", rows.status_under_load),
     ("rebuild", history.rebuild_rate),
+    ("large organisation", large.large_organisation),
 )
 
 

@@ -43,6 +43,7 @@ from gateway.projections import facts, state
 from gateway.projections.applied import Database
 from gateway.projections.facts import Fact
 from gateway.queries.executions import SELECT, of_row
+from gateway.queries.slices import made_of
 from gateway.rate_limit import TokenBuckets, refuse_above
 from gateway.resources import Execution
 
@@ -348,4 +349,4 @@ async def _snapshot(database: Database, organisation: str, wanted: Subscribe) ->
             rows = await (await database.execute(_SHOWN, parameters)).fetchall()
     finally:
         await database.set_isolation_level(None)
-    return Resume(stand.epoch, stand.sequence), [of_row(row) for row in rows]
+    return Resume(stand.epoch, stand.sequence), await made_of(rows, of_row)

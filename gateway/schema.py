@@ -140,6 +140,28 @@ STATEMENTS: tuple[LiteralString, ...] = (
     )
     """,
     "CREATE INDEX facts_by_organisation ON facts (organisation, sequence)",
+    # What the status counts, beside the views (`gateway.projections.standing`).
+    """
+    ALTER TABLE configurations ADD COLUMN plan text COLLATE "C" NOT NULL
+        GENERATED ALWAYS AS ((body ->> 'sourceType') || ' ' || (body ->> 'storageDestinations')) STORED
+    """,
+    """
+    ALTER TABLE configuration_runs
+        ADD COLUMN standing     text COLLATE "C",
+        ADD COLUMN protected_at timestamptz,
+        ADD COLUMN uploaded     text[] COLLATE "C",
+        ADD COLUMN failures     text[] COLLATE "C"
+    """,
+    # Rare among many: what is looked for first.
+    """
+    CREATE INDEX executions_failed ON executions (organisation, accepted_at DESC, execution_id DESC)
+        WHERE state = 'failed'
+    """,
+    "CREATE INDEX executions_degraded ON executions (organisation, accepted_at DESC, execution_id DESC) WHERE degraded",
+    "CREATE INDEX configuration_runs_by_age ON configuration_runs (organisation, protected_at)",
+    # What was there says nothing in these columns: it is made anew from the streams.
+    "TRUNCATE facts, execution_counts, executions, configuration_runs, configurations, requests, projection_skipped",
+    "UPDATE projection_state SET epoch = gen_random_uuid()::text, sequence = 0, places = '{}'",
 )
 
 READ_MODELS: tuple[LiteralString, ...] = (

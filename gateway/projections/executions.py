@@ -19,6 +19,7 @@ from contracts.executor_events import (
     TierUploaded,
 )
 from gateway.projections.applied import Applied, Database, load_views, upsert
+from gateway.projections.standing import columns_of
 from gateway.projections.views import ExecutionView, RunsView
 
 EVENTS = (
@@ -57,8 +58,12 @@ _STORE = """
 """
 _LOAD_RUNS = "SELECT configuration_id, view::text FROM configuration_runs WHERE configuration_id = ANY(%s)"
 _STORE_RUNS = """
-    INSERT INTO configuration_runs (configuration_id, organisation, last_state, view) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (configuration_id) DO UPDATE SET last_state = excluded.last_state, view = excluded.view
+    INSERT INTO configuration_runs (configuration_id, organisation, last_state, view, standing, protected_at, uploaded,
+                                    failures)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (configuration_id) DO UPDATE SET
+        last_state = excluded.last_state, view = excluded.view, standing = excluded.standing,
+        protected_at = excluded.protected_at, uploaded = excluded.uploaded, failures = excluded.failures
 """
 _COUNT = """
     INSERT INTO execution_counts (organisation, state, runs) VALUES (%s, %s, %s)
@@ -96,7 +101,13 @@ async def _project_runs(database: Database, runs: list[ExecutionView]) -> None:
             )
         view.apply(run)
     rows: list[tuple[object, ...]] = [
-        (view.configuration_id, view.organisation, view.last.state, msgspec.json.encode(view).decode())
+        (
+            view.configuration_id,
+            view.organisation,
+            view.last.state,
+            msgspec.json.encode(view).decode(),
+            *columns_of(view),
+        )
         for view in views.values()
         if view.last is not None
     ]

@@ -14,6 +14,7 @@ from gateway.projections.applied import Database
 from gateway.projections.executions import RUNS_DECODER
 from gateway.projections.views import LastRunView, RunsView
 from gateway.queries import cursor as cursors
+from gateway.queries.slices import made_of
 from gateway.resources import Configuration, ConfigurationHealth, LastRecoveryPoint, LastRun, LastRunState, ListPage
 
 _BODY = msgspec.json.Decoder(ConfigurationBody)
@@ -76,7 +77,7 @@ class ConfigurationQueries:
             parameters += [after.time, after.id]
         query += " ORDER BY c.created_at DESC, c.configuration_id DESC LIMIT %s"
         rows = await (await database.execute(query, [*parameters, limit + 1])).fetchall()
-        items = [self._told(organisation, row) for row in rows[:limit]]
+        items = await made_of(rows[:limit], lambda row: self._told(organisation, row))
         following = None
         if len(rows) > limit:
             following = cursors.encode(cursors.Cursor(items[-1].created_at, items[-1].id))

@@ -4,11 +4,15 @@
 tiers), on 2 kinds of media (location kinds of source and tiers), 1 of them offsite (any tier but the local one), 1 that
 cannot be altered (a tier with an object lock), 0 errors (the latest run that ended was complete, not degraded, and
 every tier that holds it was read back).
+
+Postgres counts: configurations that say the same and stand alike are one group, and only groups are judged here, so
+that the work of this process does not grow with the number of configurations.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,13 +20,12 @@ from psycopg import IsolationLevel
 
 from chassis.clock import Clock
 from chassis.locations import Locations
-from contracts.configuration import ConfigurationBody, Tier
+from contracts import errors
+from contracts.configuration import Destination, StorageDestinations, Tier
+from contracts.errors import PlatformError
 from gateway.projections.applied import Database
-from gateway.projections.executions import EXECUTION_DECODER, RUNS_DECODER
-from gateway.projections.views import RunsView
-from gateway.queries.configurations import health_of
+from gateway.projections.standing import TIME_LENGTH, Standing, standing_of
 from gateway.resources import (
-    ConfigurationHealth,
     ConfigurationTotals,
     ExecutionState,
     LastDay,
@@ -41,10 +44,11 @@ RUNNING_SHOWN = 50
 COPIES_MIN = 3
 MEDIA_MIN = 2
 
-_BODY = msgspec.json.Decoder(ConfigurationBody)
+_DESTINATIONS = msgspec.json.Decoder(StorageDestinations)
 _COUNTS = "SELECT state, runs FROM execution_counts WHERE organisation = %s"
 _RUNNING = """
-    SELECT view::text FROM executions WHERE organisation = %s AND finished_at IS NULL ORDER BY accepted_at LIMIT %s
+    SELECT execution_id, configuration_id, state, accepted_at FROM executions
+    WHERE organisation = %s AND finished_at IS NULL ORDER BY accepted_at LIMIT %s
 """
 _WAITING = """
     SELECT min(accepted_at) FROM executions
@@ -55,21 +59,45 @@ _LAST_DAY = """
            coalesce(sum(new_bytes), 0)::bigint, coalesce(sum(stored_bytes), 0)::bigint
     FROM executions WHERE organisation = %s AND finished_at > %s GROUP BY state, degraded
 """
-_CONFIGURATIONS = """
-    SELECT c.configuration_id, c.created_at, c.body::text, r.view::text
-    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) WHERE c.organisation = %s
+_GROUPS = """
+    SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE c.is_wedding_critical),
+           count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
+           min(coalesce(r.protected_at, c.created_at)),
+           max(r.uploaded[1]), max(r.uploaded[2]), max(r.uploaded[3]), max(r.uploaded[4]),
+           max(r.failures[1]), max(r.failures[2]), max(r.failures[3]), max(r.failures[4])
+    FROM configurations c
+    LEFT JOIN configuration_runs r ON r.configuration_id = c.configuration_id AND r.organisation = c.organisation
+    WHERE c.organisation = %s GROUP BY c.plan, r.standing
+"""
+_OLDEST_PROTECTED = """
+    SELECT r.configuration_id FROM configuration_runs r JOIN configurations c USING (configuration_id)
+    WHERE r.organisation = %s AND r.protected_at = %s ORDER BY 1 LIMIT 1
+"""
+_OLDEST_UNPROTECTED = """
+    SELECT c.configuration_id FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
+    WHERE c.organisation = %s AND c.created_at = %s AND r.protected_at IS NULL ORDER BY 1 LIMIT 1
 """
 
 
-class _Configured(msgspec.Struct, frozen=True):
-    configuration_id: str
-    created_at: datetime
-    body: ConfigurationBody
-    runs: RunsView | None
+class _Plan(msgspec.Struct, frozen=True):
+    source_type: str
+    destinations: Mapping[Tier, Destination]
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """Configurations that say the same and stand alike. The last uploads and failures are by the tiers' order."""
+
+    plan: _Plan
+    standing: Standing
+    number: int
+    wedding_critical: int
+    unprotected_since: datetime
+    last_uploaded: Sequence[str | None]
+    last_failure: Sequence[str | None]
 
 
 async def read(database: Database, organisation: str, locations: Locations, clock: Clock) -> Status:
-    """Everything at one instant of the read models."""
+    """Everything at one instant of the read models. Raises UNAVAILABLE while what it needs is made anew."""
     now = clock.now()
     await database.set_isolation_level(IsolationLevel.REPEATABLE_READ)
     try:
@@ -79,19 +107,17 @@ async def read(database: Database, organisation: str, locations: Locations, cloc
                 await database.execute(_RUNNING, (organisation, RUNNING_SHOWN)),
                 await database.execute(_WAITING, (organisation,)),
                 await database.execute(_LAST_DAY, (organisation, now - timedelta(hours=24))),
-                await database.execute(_CONFIGURATIONS, (organisation,)),
+                await database.execute(_GROUPS, (organisation,)),
             ]
-            counts, running, waiting, day, configured = [await cursor.fetchall() for cursor in cursors]
+            counts, running, waiting, day, grouped = [await cursor.fetchall() for cursor in cursors]
+            groups = [_group(row) for row in grouped]
+            oldest = await _oldest(database, organisation, groups)
     finally:
         await database.set_isolation_level(None)
-    configurations = [
-        _Configured(number, created_at, _BODY.decode(body), RUNS_DECODER.decode(runs) if runs is not None else None)
-        for number, created_at, body, runs in configured
-    ]
     totals = dict(counts)
     return Status(
         as_of=now,
-        configurations=_totals(configurations),
+        configurations=_totals(groups),
         executions=RunCounts(
             initializing=totals.get("initializing", 0),
             preparing=totals.get("preparing", 0),
@@ -101,22 +127,49 @@ async def read(database: Database, organisation: str, locations: Locations, cloc
             degraded=totals.get("degraded", 0),
             failed=totals.get("failed", 0),
         ),
-        running=[_running(row[0]) for row in running],
+        running=[_running(row) for row in running],
         queue=Queue(waiting=totals.get("initializing", 0), oldest_since=waiting[0][0]),
         last24_hours=_last_day(day),
-        tiers=_tiers(configurations),
-        oldest_unprotected_source=_oldest(configurations),
-        verdict=_verdict(configurations, organisation, locations),
+        tiers=_tiers(groups),
+        oldest_unprotected_source=oldest,
+        verdict=_verdict(groups, organisation, locations),
     )
 
 
-def _running(stored: str) -> RunningExecution:
-    run = EXECUTION_DECODER.decode(stored)
+def _group(row: tuple[Any, ...]) -> _Group:
+    plan, standing, number, wedding_critical, unknown, since, *latest = row
+    if unknown:
+        raise PlatformError(errors.UNAVAILABLE, "the read models are being made anew")
+    tiers = len(Tier)
+    return _Group(_plan(plan), standing_of(standing), number, wedding_critical, since, latest[:tiers], latest[tiers:])
+
+
+@lru_cache(maxsize=1024)
+def _plan(stored: str) -> _Plan:
+    source_type, _, destinations = stored.partition(" ")
+    return _Plan(source_type, _DESTINATIONS.decode(destinations).by_tier())
+
+
+def _running(row: tuple[Any, ...]) -> RunningExecution:
+    execution_id, configuration_id, state, accepted_at = row
     return RunningExecution(
-        execution_id=run.execution_id,
-        configuration_id=run.configuration_id,
-        state=ExecutionState(run.state),
-        started_at=run.accepted_at,
+        execution_id=execution_id,
+        configuration_id=configuration_id,
+        state=ExecutionState(state),
+        started_at=accepted_at,
+    )
+
+
+async def _oldest(database: Database, organisation: str, groups: Sequence[_Group]) -> Unprotected | None:
+    """The source that has gone longest without a recovery point; counted from its creation where it has none."""
+    oldest = min(groups, key=lambda group: group.unprotected_since, default=None)
+    if oldest is None:
+        return None
+    since, is_protected = oldest.unprotected_since, oldest.standing.held is not None
+    query = _OLDEST_PROTECTED if is_protected else _OLDEST_UNPROTECTED
+    ((configuration_id,),) = await (await database.execute(query, (organisation, since))).fetchall()
+    return Unprotected(
+        configuration_id=configuration_id, since=since, last_recovery_point_at=since if is_protected else None
     )
 
 
@@ -138,97 +191,77 @@ def _last_day(rows: Sequence[tuple[Any, ...]]) -> LastDay:
     )
 
 
-def _totals(configurations: Sequence[_Configured]) -> ConfigurationTotals:
-    health = Counter(health_of(configured.runs) for configured in configurations)
+def _totals(groups: Sequence[_Group]) -> ConfigurationTotals:
+    ended = Counter[str]()
+    for group in groups:
+        ended[group.standing.ended] += group.number
     return ConfigurationTotals(
-        total=len(configurations),
-        wedding_critical=sum(configured.body.is_wedding_critical for configured in configurations),
-        healthy=health[ConfigurationHealth.HEALTHY],
-        degraded=health[ConfigurationHealth.DEGRADED],
-        failing=health[ConfigurationHealth.FAILING],
-        never_run=health[ConfigurationHealth.NEVER_RUN],
+        total=ended.total(),
+        wedding_critical=sum(group.wedding_critical for group in groups),
+        healthy=ended["completed"],
+        degraded=ended["degraded"],
+        failing=ended["failed"],
+        never_run=ended["never"],
     )
 
 
-def _tiers(configurations: Sequence[_Configured]) -> list[TierHealth]:
+def _tiers(groups: Sequence[_Group]) -> list[TierHealth]:
     shown = []
-    for tier in Tier:
-        users = [c for c in configurations if tier in c.body.storage_destinations.by_tier()]
-        records = [c.runs.tiers[tier] for c in users if c.runs is not None and tier in c.runs.tiers]
-        behind = [
-            r for r in records if r.failed_at is not None and (r.uploaded_at is None or r.failed_at > r.uploaded_at)
-        ]
-        uploads = [r.uploaded_at for r in records if r.uploaded_at is not None]
-        failures = sorted((r.failed_at, r.code or "") for r in records if r.failed_at is not None)
+    for index, tier in enumerate(Tier):
+        users = [group for group in groups if tier in group.plan.destinations]
+        behind = sum(group.number for group in users if tier in group.standing.behind)
+        has_uploaded = any(tier in group.standing.proven for group in users)
+        last_uploaded = max(filter(None, (group.last_uploaded[index] for group in users)), default=None)
+        last_failure = max(filter(None, (group.last_failure[index] for group in users)), default=None)
         if not users:
             verdict = TierVerdict.UNUSED
         elif behind:
-            verdict = TierVerdict.BEHIND if uploads else TierVerdict.FAILING
+            verdict = TierVerdict.BEHIND if has_uploaded else TierVerdict.FAILING
         else:
-            verdict = TierVerdict.HEALTHY if uploads else TierVerdict.UNPROVEN
+            verdict = TierVerdict.HEALTHY if has_uploaded else TierVerdict.UNPROVEN
         shown.append(
             TierHealth(
                 tier=tier,
                 verdict=verdict,
-                configurations=len(users),
-                catch_ups_owed=len(behind),
-                last_uploaded_at=max(uploads, default=None),
-                last_failed_at=failures[-1][0] if failures else None,
-                last_failure_code=failures[-1][1] if failures else None,
+                configurations=sum(group.number for group in users),
+                catch_ups_owed=behind,
+                last_uploaded_at=_time(last_uploaded),
+                last_failed_at=_time(last_failure),
+                last_failure_code=None if last_failure is None else last_failure[TIME_LENGTH + 1 :],
             )
         )
     return shown
 
 
-def _oldest(configurations: Sequence[_Configured]) -> Unprotected | None:
-    """The source that has gone longest without a recovery point; counted from its creation where it has none."""
-    if not configurations:
-        return None
-    oldest = min(configurations, key=_protected_at)
-    point = oldest.runs.recovery_point if oldest.runs is not None else None
-    return Unprotected(
-        configuration_id=oldest.configuration_id,
-        since=_protected_at(oldest),
-        last_recovery_point_at=point.completed_at if point is not None else None,
-    )
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text[:TIME_LENGTH])
 
 
-def _protected_at(configured: _Configured) -> datetime:
-    point = configured.runs.recovery_point if configured.runs is not None else None
-    return configured.created_at if point is None else point.completed_at
-
-
-def _verdict(configurations: Sequence[_Configured], organisation: str, locations: Locations) -> Verdict:
+def _verdict(groups: Sequence[_Group], organisation: str, locations: Locations) -> Verdict:
     kinds = {location.name: location.kind for location in locations.of_organisation(organisation)}
-    judged = [_judge(configured, kinds) for configured in configurations]
+    failing = [0] * len(RULES)
+    for group in groups:
+        for index, is_kept in enumerate(_judge(group.plan, group.standing, kinds)):
+            failing[index] += 0 if is_kept else group.number
     rules = [
-        Rule(rule=name, satisfied=not failing, failing_configurations=failing)
-        for name, failing in (
-            (name, sum(not satisfied[index] for satisfied in judged)) for index, name in enumerate(RULES)
-        )
+        Rule(rule=name, satisfied=not count, failing_configurations=count)
+        for name, count in zip(RULES, failing, strict=True)
     ]
-    return Verdict(satisfied=bool(judged) and all(rule.satisfied for rule in rules), rules=rules)
+    return Verdict(satisfied=bool(groups) and not any(failing), rules=rules)
 
 
 RULES = ("three-copies", "two-media", "one-offsite", "one-immutable", "zero-errors")
 
 
-def _judge(configured: _Configured, kinds: Mapping[str, str]) -> tuple[bool, ...]:
-    runs = configured.runs
-    point = runs.recovery_point if runs is not None else None
-    if runs is None or point is None:
+def _judge(plan: _Plan, standing: Standing, kinds: Mapping[str, str]) -> tuple[bool, ...]:
+    if standing.held is None:
         return (False,) * len(RULES)
-    destinations = configured.body.storage_destinations.by_tier()
-    holding = [tier for tier in point.tiers if tier in destinations]
-    media = {configured.body.source_type.value, *(kinds.get(destinations[tier].location, "") for tier in holding)}
-    ended = runs.ended
+    holding = [tier for tier in standing.held if tier in plan.destinations]
+    media = {plan.source_type, *(kinds.get(plan.destinations[tier].location, "") for tier in holding)}
     return (
         1 + len(holding) >= COPIES_MIN,
         len(media - {""}) >= MEDIA_MIN,
         any(tier is not Tier.LOCAL for tier in holding),
-        any(destinations[tier].lock_days > 0 for tier in holding),
-        ended is not None
-        and ended.state == "completed"
-        and not ended.degraded
-        and set(point.tiers) <= set(point.verified),
+        any(plan.destinations[tier].lock_days > 0 for tier in holding),
+        standing.ended == "completed" and standing.is_verified,
     )

@@ -164,6 +164,64 @@ async def test_status_is_read_once_for_all_who_ask_at_a_time() -> None:
     assert await board.of("b") == b"b 5"
 
 
+async def test_one_reading_of_an_organisation_goes_on_at_a_time() -> None:
+    """However many facts come while the status is read, all who ask meanwhile wait for one more reading."""
+    gates = [asyncio.Event() for _ in range(3)]
+    read = 0
+
+    async def reading(organisation: str) -> bytes:
+        nonlocal read
+        number, read = read, read + 1
+        await gates[number].wait()
+        return str(number).encode()
+
+    board = StatusBoard(reading, _Seconds())
+    first = asyncio.create_task(board.of("a"))
+    await asyncio.sleep(0)
+    later = []
+    for _ in range(20):
+        board.tell([_fact("a")])
+        later.append(asyncio.create_task(board.of("a")))
+        await asyncio.sleep(0)
+    assert read == 1
+    gates[0].set()
+    assert await first == b"0"
+    gates[1].set()
+    assert set(await asyncio.gather(*later)) == {b"1"}
+    assert read == 2
+
+
+async def test_who_asks_often_waits_for_no_reading() -> None:
+    """An answer that has half of its time left is shown while the next one is read; one that is too old never is."""
+    seconds = _Seconds()
+    gate = asyncio.Event()
+    gate.set()
+    read = 0
+
+    async def reading(organisation: str) -> bytes:
+        nonlocal read
+        read += 1
+        number = read
+        await gate.wait()
+        return str(number).encode()
+
+    board = StatusBoard(reading, seconds)
+    assert await board.of("a") == b"1"
+    gate.clear()
+    seconds.now = FRESH_SECONDS * 0.6
+    assert await board.of("a") == b"1"
+    assert await board.of("a") == b"1"
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert read == 2
+    seconds.now = FRESH_SECONDS
+    waiting = asyncio.create_task(board.of("a"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    gate.set()
+    assert await waiting == b"2"
+
+
 async def test_status_that_cannot_be_read_is_read_again() -> None:
     """An error is told to whoever asked, and not remembered."""
     failing = True

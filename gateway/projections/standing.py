@@ -1,0 +1,76 @@
+"""How a configuration stands, as columns beside its view: what the status counts, compares and groups by.
+
+Promise: the status of thousands of configurations is one grouping in Postgres. `standing` is equal for configurations
+that are judged alike; `uploaded` and `failures` have a place for each tier in the order of `Tier`, as texts that sort
+like the times that they begin with (`TIME_LENGTH` characters, UTC), the failures with their code behind it.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from contracts.configuration import Tier
+from gateway.projections.views import RunsView, TierRecord
+
+TIME_LENGTH = 27
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """What is judged of a configuration's runs.
+
+    `ended`: how the latest that has ended did: `never`, `failed`, `degraded` or `completed`. `held`: the tiers that
+    hold the latest recovery point, None where there is none. `is_verified`: each of them was read back. `proven`: the
+    tiers that have ever taken an upload. `behind`: those that have failed since their last one.
+    """
+
+    ended: str
+    held: tuple[Tier, ...] | None = None
+    is_verified: bool = False
+    proven: tuple[Tier, ...] = ()
+    behind: tuple[Tier, ...] = ()
+
+
+NEVER_RUN = Standing("never")
+_STANDING = msgspec.json.Decoder(Standing)
+
+
+def columns_of(view: RunsView) -> tuple[str, datetime | None, list[str | None], list[str | None]]:
+    """The columns `standing`, `protected_at`, `uploaded` and `failures`."""
+    point = view.recovery_point
+    standing = Standing(
+        _ended(view),
+        None if point is None else tuple(tier for tier in Tier if tier in point.tiers),
+        point is not None and set(point.tiers) <= set(point.verified),
+        tuple(tier for tier in Tier if tier in view.tiers and view.tiers[tier].uploaded_at is not None),
+        tuple(tier for tier in Tier if tier in view.tiers and _is_behind(view.tiers[tier])),
+    )
+    records = [view.tiers.get(tier) for tier in Tier]
+    return (
+        msgspec.json.encode(standing).decode(),
+        None if point is None else point.completed_at,
+        [None if r is None or r.uploaded_at is None else text_of(r.uploaded_at) for r in records],
+        [None if r is None or r.failed_at is None else f"{text_of(r.failed_at)} {r.code or ''}" for r in records],
+    )
+
+
+def standing_of(stored: str | None) -> Standing:
+    """What a row says; of a configuration without runs there is no row."""
+    return NEVER_RUN if stored is None else _STANDING.decode(stored)
+
+
+def text_of(time: datetime) -> str:
+    """A time as text that sorts like it."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def _is_behind(record: TierRecord) -> bool:
+    failed, uploaded = record.failed_at, record.uploaded_at
+    return failed is not None and (uploaded is None or failed > uploaded)
+
+
+def _ended(view: RunsView) -> str:
+    if view.ended is None:
+        return "never"
+    if view.ended.state != "completed":
+        return "failed"
+    return "degraded" if view.ended.degraded else "completed"
