@@ -62,7 +62,7 @@ class Platform:
     def http(self, organisation: str) -> httpx.AsyncClient:
         """An owner's client."""
         headers = {"Authorization": f"Bearer {self.token(organisation)}"}
-        return httpx.AsyncClient(base_url=self.layout.gateway_url, headers=headers, timeout=60)
+        return httpx.AsyncClient(base_url=self.layout.gateway_url, headers=headers, timeout=60, trust_env=False)
 
     def request(self, method: str, path: str, token: str, body: bytes = b"", key: str | None = None) -> str:
         """A whole HTTP request for the outside client."""

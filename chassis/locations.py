@@ -59,6 +59,11 @@ class Locations:
             key=lambda location: location.name,
         )
 
+    def tiers(self) -> list[Location]:
+        """Every location that holds tiers, whoever may use it, by name. Raises INVALID_SETTING."""
+        found = (location for location in self._read().values() if "tier" in location.roles)
+        return sorted(found, key=lambda location: location.name)
+
     def find(self, name: str, organisation: str) -> Location | None:
         """A location by its name; None also where it is not the organisation's to use."""
         location = self._read().get(name)

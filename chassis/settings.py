@@ -4,6 +4,7 @@ An error names the variable and the form that is expected, never the value, sinc
 """
 
 import inspect
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -29,7 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all groups of settings. A field `nats_url` is read from `WEDSYNC_NATS_URL`.
 
     The description in a field's `Meta` is its line in docs/settings.md. Types: str, int, float, bool, Path,
-    tuple[str, ...] and tuple[Path, ...] (comma separated), an Enum or a Literal of texts, each perhaps `| None`.
+    tuple[str, ...] and tuple[Path, ...] (comma separated, or a JSON list for what has commas itself), an Enum or a
+    Literal of texts, each perhaps `| None`.
     An empty variable counts as one that is not set.
     """
 
@@ -107,12 +109,23 @@ def _read(variable: str, text: str, hint: Any) -> Any:
             raise _invalid(variable, "is not valid", hint)
         value = text.lower() in _TRUE
     elif get_origin(kind) is tuple:
-        value = [item.strip() for item in text.split(",") if item.strip()]
+        value = _list(text)
     try:
         return msgspec.convert(value, hint, strict=False, dec_hook=_construct)
     except msgspec.ValidationError:
         # The library's message may quote the value.
         raise _invalid(variable, "is not valid", hint) from None
+
+
+def _list(text: str) -> object:
+    """The items of a list; anything else where it is meant as JSON and is none."""
+    if not text.startswith("["):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        # Not msgspec: a path that is not UTF-8 has lone surrogates.
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _construct(kind: type[Any], value: object) -> Any:
@@ -151,7 +164,7 @@ def form_of(hint: Any) -> str:
     if inspect.isclass(kind) and issubclass(kind, Enum):
         return "one of " + ", ".join(str(member.value) for member in kind)
     if get_origin(kind) is tuple:
-        return ("paths" if Path in get_args(kind) else "texts") + " separated by commas"
+        return ("paths" if Path in get_args(kind) else "texts") + " separated by commas, or a JSON list"
     name = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}[kind]
     bounds = [
         text

@@ -81,6 +81,7 @@ class Demo:
         from cli.demo_restore import bring_local_tier_back, delete_local_tier, restore
         from cli.demo_summary import Outcome
         from cli.output import say, size
+        from cli.tiers import forget
 
         restored = self._layout.demo / "restored"
         shutil.rmtree(restored, ignore_errors=True)
@@ -89,6 +90,8 @@ class Demo:
         try:
             with self._timed("backup"):
                 execution, watched = asyncio.run(self._back_up(source))
+            # Said before it is done: a demo that is cut short in between leaves no tier that counts as vanished.
+            forget(self._layout, "local", self._organisation)
             deleted = delete_local_tier(self._layout, self._organisation)
             say(f"The local tier of the demo is deleted: {size(deleted)} are gone.")
             with self._timed("restore"):

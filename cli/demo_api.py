@@ -31,7 +31,8 @@ class ApiClient:
         self._url = url
         self._token = token
         self._new_key = new_key
-        self._http = httpx.AsyncClient(base_url=url, timeout=30.0)
+        # The platform is on this machine: a proxy of the environment has no part in it.
+        self._http = httpx.AsyncClient(base_url=url, timeout=30.0, trust_env=False)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -77,7 +78,9 @@ class ApiClient:
         while True:
             try:
                 headers = {"Authorization": f"Bearer {self._token()}"}
-                async with connect(address, additional_headers=headers, max_size=16 * 1024 * 1024) as socket:
+                async with connect(
+                    address, additional_headers=headers, max_size=16 * 1024 * 1024, proxy=None
+                ) as socket:
                     subscription: Document = {"type": "subscribe", "executions": [execution_id]}
                     if resume is not None:
                         subscription["resume"] = resume

@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "token": Command("cli.token", "make an access token for this machine's platform"),
     "demo": Command("cli.demo", "back up a directory to four tiers, lose one, restore, compare every byte"),
     "refill": Command("cli.refill", "allow a relay to fill an empty or replaced event stream"),
+    "tiers": Command("cli.tiers", "which tiers are in use, and beginning one anew that is gone for good"),
     "topology": Command("cli.topology", "show, compare and apply the declared streams and consumers"),
     "deadletters": Command("cli.deadletters", "look at messages that could not be handled, and replay them"),
 }

@@ -99,8 +99,8 @@ def _how_to(layout: "Layout") -> list[str]:
         f"  API       {url}/api/backup",
         f"  reference {url}/schema   {url}/asyncapi",
         f"  token     wedsync-backup token --role operator{option}",
-        f'  try it    curl -H "Authorization: Bearer $(wedsync-backup token --role viewer{option})" '
-        f"{url}/api/backup/status",
+        f'  try it    curl --noproxy 127.0.0.1 -H "Authorization: Bearer '
+        f'$(wedsync-backup token --role viewer{option})" {url}/api/backup/status',
         f"  health    wedsync-backup status{option}",
         f"  logs      {layout.logs}",
     ]

@@ -305,6 +305,13 @@ TIER_FULL = _code(
     "A tier has no space left",
     "Free space on the tier or move it, then retry the run.",
 )
+TIER_VANISHED = _code(
+    "tier-vanished",
+    503,
+    Retry.AFTER_OPERATOR,
+    "A tier that was in use is empty or gone",
+    "Mount its disk or bring its bucket back; the next run goes on. If it is gone for good: wedsync-backup tiers.",
+)
 TIER_BEHIND = _code(
     "tier-behind",
     503,

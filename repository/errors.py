@@ -209,6 +209,14 @@ class TierFull(TierError):
     hint = "Free space on the tier or move it, then run again; what was uploaded is reused."
 
 
+class TierVanished(TierError):
+    """The tier was in use, and is empty or gone now: its disk is not mounted, or its bucket was emptied."""
+
+    code = "tier-vanished"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Mount the tier's disk or bring its bucket back; nothing is written to it meanwhile."
+
+
 class TierUnreachable(TierError):
     """The tier does not answer, or went on failing until the budget for retries was spent."""
 
@@ -263,6 +271,12 @@ class LocationInvalid(TierError):
     code = "location-invalid"
     retry = Retry.AFTER_OPERATOR
     hint = "A tier is file:///PATH or s3://BUCKET/PREFIX?endpoint=URL&region=NAME."
+
+
+class BucketMissing(LocationInvalid):
+    """The endpoint answers, and has no such bucket."""
+
+    hint = "Check bucket, endpoint and region; was the bucket deleted, or the server's data lost?"
 
 
 class InvalidKey(TierError):

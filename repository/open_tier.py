@@ -49,6 +49,8 @@ class TierState(StrEnum):
     """Reads and writes."""
     EMPTY = "empty"
     """Answers and holds no repository: `Repository.add_tier` begins one, catch-up fills it."""
+    VANISHED = "vanished"
+    """Was in use, as the caller knows, and is empty or gone: neither read, nor begun anew."""
     UNREACHABLE = "unreachable"
     """Does not answer, or refuses."""
     FOREIGN = "foreign"

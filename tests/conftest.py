@@ -6,6 +6,12 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ("tests.support.postgres_server", "tests.support.nats_server", "tests.support.s3_server")
 
+# All servers of the tests are on loopback, and clients of the tests would go through a proxy of the environment. That
+# our own do not, `tests/system/test_demo.py` shows, which sets one.
+for _name in list(os.environ):
+    if _name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
+        del os.environ[_name]
+
 # A shared machine is slow now and then, so no example has a deadline. In CI the same examples are tried each time;
 # at a desk every run looks further.
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])

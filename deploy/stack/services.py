@@ -1,5 +1,6 @@
 """Our own processes as parts: each gets its own identity for Postgres and NATS, and no more of the environment."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -101,7 +102,7 @@ def environment_of(layout: Layout, secrets: Secrets, service: Service) -> dict[s
         }
     if service.identity == "executor-worker":
         folders = (layout.keys, layout.config, layout.data, layout.logs, layout.run)
-        settings["WEDSYNC_EXCLUDED_FOLDERS"] = ",".join(str(folder) for folder in folders)
+        settings["WEDSYNC_EXCLUDED_FOLDERS"] = json.dumps([str(folder) for folder in folders])
     return {
         **inherited,
         # The same code as the supervisor's, and nothing that lies in the working folder.

@@ -31,7 +31,7 @@ from repository.errors import (
     Truncated,
 )
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
-from repository.tiers.disk import Disk, LocalDisk, locked_by_us
+from repository.tiers.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
 from repository.tiers.folder_sync import FolderSync
 from repository.tiers.port import (
     Body,
@@ -51,10 +51,6 @@ _ATTEMPTS = 5
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _WRONG_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
-_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # nothing, or a link or a socket in its place
-_COMPARE_BYTES = 1 << 20
-# Without O_NONBLOCK a FIFO in an object's place would hold the reader for ever.
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class DirectoryObjectStore:
@@ -65,12 +61,14 @@ class DirectoryObjectStore:
         root: str,
         name: str = "local",
         *,
+        within: str | None = None,
         disk: Disk | None = None,
         clock: Clock = SYSTEM_CLOCK,
         randomness: Randomness = SYSTEM_RANDOMNESS,
     ) -> None:
-        """Touches nothing yet."""
+        """Touches nothing yet. `within`: a folder above the root that is never made, a disk's mount point say."""
         self._root = os.path.abspath(root)
+        self._within = os.path.abspath(within) if within is not None else None
         self._name = name
         self._disk = disk or LocalDisk()
         self._clock = clock
@@ -202,6 +200,7 @@ class DirectoryObjectStore:
         if folder in self._durable_folders and folder in self._swept_folders:
             return set()
         if self._root_identity is None:
+            self._check_within()
             self._make_folders(self._root, "/")
         self._check_root()
         self._make_folders(folder, self._root)
@@ -268,7 +267,7 @@ class DirectoryObjectStore:
                 try:
                     self._disk.link(temporary, path)
                 except FileExistsError:
-                    return _holds(path, buffers)
+                    return holds(path, buffers)
             else:
                 self._disk.rename(temporary, path)
                 is_renamed = True
@@ -285,9 +284,9 @@ class DirectoryObjectStore:
     def _opened(self, key: str) -> Iterator[tuple[int, int]]:
         """The file's descriptor and its size in bytes."""
         try:
-            descriptor = os.open(self._path(key), _READ)
+            descriptor = os.open(self._path(key), READ_ONLY)
         except OSError as error:
-            if error.errno not in _NO_FILE:
+            if error.errno not in NO_FILE:
                 raise
             self._check_root()
             raise ObjectMissing("no object of this key", tier=self._name, key=key) from error
@@ -343,16 +342,23 @@ class DirectoryObjectStore:
         A disk that was unmounted leaves an empty folder: without this every object of the tier would
         count as lost, and new ones would be written to the disk beneath.
         """
+        seen = self._root_identity  # before the look: another thread may be making the folder
         try:
             found = os.stat(self._root)
-        except FileNotFoundError:
-            if self._root_identity is None:
+        except (FileNotFoundError, NotADirectoryError):
+            if seen is None:
+                self._check_within()
                 return
             raise TierUnreachable("the tier's folder is gone", tier=self._name) from None
-        if self._root_identity is None:
+        if seen is None:
             self._root_identity = (found.st_dev, found.st_ino)
-        elif self._root_identity != (found.st_dev, found.st_ino):
+        elif seen != (found.st_dev, found.st_ino):
             raise TierUnreachable("the tier's folder is another one than before", tier=self._name)
+
+    def _check_within(self) -> None:
+        if self._within is not None and not os.path.isdir(self._within):
+            hint = "Mount its disk; a folder for a new location is made by whoever registers it."
+            raise TierUnreachable("the folder of the tier's location is not there", hint=hint, tier=self._name)
 
     @contextmanager
     def _translated(self, key: str | None) -> Iterator[None]:
@@ -365,7 +371,7 @@ class DirectoryObjectStore:
         context: dict[str, Any] = {"tier": self._name, "errno": error.errno} | ({"key": key} if key else {})
         reason = os.strerror(error.errno).lower() if error.errno else "unknown error of the system"
         if error.errno in _NO_SPACE:
-            return TierFull(reason, **context)
+            return TierFull(reason, hint=self._room(error.errno), **context)
         if error.errno in _NO_PERMISSION:
             return AccessDenied(reason, **context)
         if error.errno in _WRONG_KIND:
@@ -375,22 +381,13 @@ class DirectoryObjectStore:
             return TierUnreachable(reason, hint=hint, retry=Retry.AFTER_OPERATOR, **context)
         return TierUnreachable(reason, **context)
 
-
-def _holds(path: str, buffers: Sequence[memoryview]) -> bool:
-    """Whether it is a file of exactly these bytes."""
-    try:
-        descriptor = os.open(path, _READ)
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            return False
-        raise
-    with open(descriptor, "rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_size != sum(buffer.nbytes for buffer in buffers):
-            return False
-        for buffer in buffers:
-            for start in range(0, buffer.nbytes, _COMPARE_BYTES):
-                expected = buffer[start : start + _COMPARE_BYTES]
-                if os.pread(file.fileno(), expected.nbytes, file.tell()) != expected:
-                    return False
-                file.seek(expected.nbytes, os.SEEK_CUR)
-    return True
+    def _room(self, number: int | None) -> str:
+        """What to do about a disk that takes no more, with its figures."""
+        if number == errno.EDQUOT:
+            return "The quota of this account on the tier is used up: raise it, or free space; then run again."
+        try:
+            found = os.statvfs(self._root if os.path.isdir(self._root) else os.path.dirname(self._root))
+        except OSError:
+            return TierFull.hint
+        free, total = (blocks * found.f_frsize >> 20 for blocks in (found.f_bavail, found.f_blocks))
+        return f"The tier has {free} of {total} MiB and {found.f_favail} files free. {TierFull.hint}"

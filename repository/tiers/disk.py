@@ -14,6 +14,10 @@ from typing import Protocol
 
 from repository.tiers.direct_io import write_directly
 
+# Without O_NONBLOCK a FIFO in an object's place would hold the reader for ever.
+READ_ONLY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # nothing, or a link or a socket in its place
+_COMPARE_BYTES = 1 << 20
 _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux and macOS
 _FOLDER_SYNC_UNKNOWN = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
@@ -155,3 +159,23 @@ def rename_if_absent(source: str, target: str) -> None:
     if call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
         failed = ctypes.get_errno()
         raise OSError(errno.ENOTSUP if failed in {errno.EINVAL, errno.ENOSYS} else failed, os.strerror(failed))
+
+
+def holds(path: str, buffers: Sequence[memoryview]) -> bool:
+    """Whether it is a file of exactly these bytes."""
+    try:
+        descriptor = os.open(path, READ_ONLY)
+    except OSError as error:
+        if error.errno in NO_FILE:
+            return False
+        raise
+    with open(descriptor, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size != sum(buffer.nbytes for buffer in buffers):
+            return False
+        for buffer in buffers:
+            for start in range(0, buffer.nbytes, _COMPARE_BYTES):
+                expected = buffer[start : start + _COMPARE_BYTES]
+                if os.pread(file.fileno(), expected.nbytes, file.tell()) != expected:
+                    return False
+                file.seek(expected.nbytes, os.SEEK_CUR)
+    return True

@@ -57,16 +57,18 @@ def open_tier(
     name: str | None = None,
     credentials: CredentialsProvider | None = None,
     retry: RetryPolicy | None = None,
+    within: str | None = None,
 ) -> ObjectStore:
     """The store at an address; nothing is connected to or created yet (`originals` asks the bucket).
 
     `name` is what people call the tier; by default the folder's or the bucket's name. `credentials`:
     where those of S3 come from; by default the environment. `retry` overrides the address.
+    `within`: a folder above a directory tier that has to be there, and is not made.
     Raises `LocationInvalid`.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return _directory(url, name)
+        return _directory(url, name, within)
     if parts.scheme == "s3":
         options, wants_originals = s3_options(url, credentials=credentials, retry=retry)
         store = S3ObjectStore(options, name or options.bucket)
@@ -80,7 +82,7 @@ def open_tier(
     raise LocationInvalid("the address of a tier begins with file:// or s3://")
 
 
-def _directory(url: str, name: str | None) -> ObjectStore:
+def _directory(url: str, name: str | None, within: str | None) -> ObjectStore:
     parts = urlsplit(url)
     if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment:
         raise LocationInvalid("the address of a directory is file:///PATH, with ? and # written as %3F and %23")
@@ -88,7 +90,7 @@ def _directory(url: str, name: str | None) -> ObjectStore:
     if not path.startswith("/") or "\0" in path:
         raise LocationInvalid("the path of a directory tier is absolute")
     path = os.path.normpath(path)
-    return DirectoryObjectStore(path, name or os.path.basename(path) or "directory")
+    return DirectoryObjectStore(path, name or os.path.basename(path) or "directory", within=within)
 
 
 def s3_options(

@@ -128,6 +128,8 @@ class S3Connection:
                 signature_version="s3v4",
                 max_pool_connections=options.limits.requests,
                 tcp_keepalive=True,
+                # None: those of the environment.
+                proxies={} if options.is_on_this_machine else None,
                 connect_timeout=options.connect_timeout_seconds,
                 read_timeout=options.read_timeout_seconds,
                 # The retries are ours: the client's own do not cover the reading of a body, know no

@@ -16,6 +16,7 @@ from botocore.exceptions import (
 
 from repository.errors import (
     AccessDenied,
+    BucketMissing,
     ChecksumMismatch,
     ClockSkewed,
     LocationInvalid,
@@ -35,7 +36,7 @@ FAILURES = (BotoCoreError, ClientError, OSError, http.client.HTTPException, urll
 reads the body of an error.)"""
 
 _MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
-_NO_BUCKET = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed"}
+_NO_BUCKET = {"InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed"}
 _DENIED = {
     "AccessDenied",
     "AccountProblem",
@@ -136,6 +137,8 @@ def _of_answer(error: ClientError, context: dict[str, Any]) -> Exception:
 
 def _final(code: str, status: int, context: dict[str, Any]) -> TierError | None:
     """The error of an answer that stays the same when the request is repeated."""
+    if code == "NoSuchBucket":
+        return BucketMissing("there is no such bucket at this endpoint", **context)
     if code in _NO_BUCKET or status == 301:
         return LocationInvalid("there is no such bucket at this endpoint and region", **context)
     if code in _MISSING or status == 404:

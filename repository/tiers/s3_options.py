@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Literal
+from urllib.parse import urlsplit
 
 from repository.errors import AccessDenied
 from repository.tiers.limits import Limits
@@ -70,3 +72,12 @@ class S3Options:
     read_timeout_seconds: float = 60.0
     limits: Limits = field(default_factory=Limits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether the server is reached by loopback, where a proxy of the environment has no part."""
+        host = urlsplit(self.endpoint or "").hostname or ""
+        try:
+            return host == "localhost" or ip_address(host).is_loopback
+        except ValueError:
+            return False

@@ -20,11 +20,13 @@ from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry import Telemetry
 from chassis.topology import TopologyCheck
 from contracts.errors import INVALID_SETTING, PlatformError
+from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.claims import BEAT_SECONDS, ClaimQueue, ClaimTable
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
+from services.executor.adapters.tier_watch import TierWatch
 from services.executor.application import BackupDecisions, ConfigurationCopies
 from services.executor.claim_loop import ClaimLoop
 from services.executor.handlers import Handlers
@@ -118,20 +120,30 @@ async def run_worker(settings: WorkerSettings) -> int:
     # The gateway makes an organisation's keys, before anything of it can come here.
     sealer = Sealer(settings.keys_dir, may_make=False)
     add_key_checks(health, sealer)
-    claims = ClaimTable(pool, beats)
+    claims, begun, locations = ClaimTable(pool, beats), BegunRepositories(pool), Locations(settings.locations_file)
     performance = RunPerformance(
         runs=RecordedRuns(store),
         configurations=ReplicaTable(pool, store),
         claims=claims,
         data_plane=RepositoryDataPlane(
-            locations=Locations(settings.locations_file),
+            locations=locations,
             sealer=sealer,
             keys_dir=settings.keys_dir,
             excluded_folders=settings.excluded_folders,
             memory_bytes=memory_bytes // settings.worker_slots,
+            begun=begun,
+            tier_reserve_bytes=settings.tier_reserve_mb << 20,
         ),
         reports=SealedReports(pool, sealer),
         progress=NatsProgress(connection, SystemClock()),
+    )
+    watch = TierWatch(
+        locations=locations,
+        keys_dir=settings.keys_dir,
+        begun_at=begun.at,
+        reserve_bytes=settings.tier_reserve_mb << 20,
+        health=health,
+        telemetry=telemetry,
     )
     loop = ClaimLoop(
         claims=claims,
@@ -143,5 +155,13 @@ async def run_worker(settings: WorkerSettings) -> int:
         telemetry=telemetry,
     )
     server = HealthServer(health, telemetry, port=settings.health_port)
-    parts: list[Part] = [server, store, PoolPart(pool), PoolPart(beats, name="heartbeat-connection"), connection, loop]
+    parts: list[Part] = [
+        server,
+        store,
+        PoolPart(pool),
+        PoolPart(beats, name="heartbeat-connection"),
+        connection,
+        watch,
+        loop,
+    ]
     return await run_service(parts, health=health)

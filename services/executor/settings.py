@@ -37,6 +37,10 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Meta(ge=192, le=65536, description="Memory for packs, in MiB, shared by a worker's runs: 192 a slot at least."),
     ] = 512
+    tier_reserve_mb: Annotated[
+        int,
+        Meta(ge=0, le=1 << 20, description="Free MiB below which a directory tier takes no new run (`tier-full`)."),
+    ] = 256
     excluded_folders: Annotated[
         tuple[Path, ...],
         Meta(description="Folders that are never read as a source, such as the platform's own data and keys."),

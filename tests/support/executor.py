@@ -29,6 +29,7 @@ from contracts.configuration import (
 )
 from contracts.envelope import Envelope, decode_data
 from contracts.event import Event
+from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.claims import ClaimQueue, ClaimTable
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
@@ -80,7 +81,7 @@ class ExecutorBench:
         """The claims, with a short silence; of one worker, which has watched since it first looked."""
         return ClaimTable(self.pool, self.beats, silence_seconds=SILENCE_SECONDS)
 
-    def data_plane(self) -> RepositoryDataPlane:
+    def data_plane(self, *, tier_reserve_bytes: int = 0) -> RepositoryDataPlane:
         """The real one."""
         return RepositoryDataPlane(
             locations=self.locations,
@@ -88,6 +89,8 @@ class ExecutorBench:
             keys_dir=self.keys,
             excluded_folders=[self.keys],
             memory_bytes=256 << 20,
+            begun=BegunRepositories(self.pool),
+            tier_reserve_bytes=tier_reserve_bytes,
         )
 
     def performance(self, data_plane: object | None = None, runs: object | None = None) -> RunPerformance:

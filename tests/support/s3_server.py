@@ -168,7 +168,7 @@ class S3Server:
         (root / "s3.json").write_text(json.dumps({"identities": identities}))
         with (root / "out.log").open("wb") as log:
             return subprocess.Popen(
-                server_command(root, root / "s3.json", ports),
+                server_command(root / "s3.json", ports),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=root,

@@ -1,7 +1,7 @@
 """The whole platform for tests: every part, started by `wedsync-backup up` in a home of its own.
 
-A home lies in a path with blanks and letters beyond ASCII, below a folder that is closed to everybody else:
-what works there works anywhere.
+A home lies in a path with blanks, quotes, a comma and letters beyond ASCII, below a folder that is closed to
+everybody else: what works there works anywhere.
 """
 
 import json
@@ -161,7 +161,7 @@ class Platform:
 
 def closed_folder() -> Path:
     """A new folder in the system's temporary folder that nobody else may enter, with a difficult name."""
-    return Path(tempfile.mkdtemp(prefix="wedsync Süß "))
+    return Path(tempfile.mkdtemp(prefix='wedsync, "Süß" it\'s 100% $HOME '))
 
 
 @contextmanager

@@ -21,7 +21,12 @@ def _demo(platform: Platform, *words: str) -> "subprocess.CompletedProcess[str]"
 
 
 def test_demo_in_an_empty_home_proves_itself_and_leaves_nothing_running(unstarted_platform: Platform) -> None:
-    """One command from nothing: four verified tiers, one lost, everything restored and compared, all stopped."""
+    """One command from nothing: four verified tiers, one lost, everything restored and compared, all stopped.
+
+    A proxy of the environment, here a dead one, has no part in it: nothing leaves this machine.
+    """
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        unstarted_platform.environment |= {name: "http://127.0.0.1:9", name.lower(): "http://127.0.0.1:9"}
     figures = unstarted_platform.home.parent / "out.json"
     done = _demo(unstarted_platform, "--json", str(figures))
     assert done.returncode == 0, done.stdout + done.stderr

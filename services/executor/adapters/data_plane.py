@@ -1,8 +1,6 @@
 """The data plane of a run: source, keys and tiers from the configuration, then the repository's backup.
 
-An organisation has one repository, complete on each tier, and one key file. The key file is made with the
-repository and never again: where a tier already holds a repository and the key file is gone, the run fails
-instead of beginning a second history that nobody asked for.
+An organisation has one repository, complete on each tier (`adapters/repositories.py`).
 """
 
 import logging
@@ -21,18 +19,17 @@ from contracts.errors import PlatformError
 from contracts.executor_events import ClassTotals, RunTotals
 from repository.backup import BackupOptions, BackupResult, backup
 from repository.catch_up import catch_up, lag
-from repository.config import CONFIG_KEY
-from repository.errors import NotARepository, RepositoryError
+from repository.errors import RepositoryError
 from repository.fanout import Delivery
 from repository.format import ContentClass
-from repository.key_file import KeyFile
 from repository.open_tier import OpenTier, TierState
 from repository.progress import Progress
 from repository.repository import Repository
 from repository.tiers.port import ObjectStore
 from services.executor.adapters.read_back import read_back
-from services.executor.adapters.stores import source_folder, tier_store
-from services.executor.adapters.translation import code_of, translated
+from services.executor.adapters.repositories import Begun, Place, Repositories
+from services.executor.adapters.stores import source_folder, tier_folder, tier_store
+from services.executor.adapters.translation import code_of, facts, translated
 from services.executor.blocking import RunInterrupted
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, Replica, TierOutcome
 from sources.directory import DirectorySource
@@ -53,7 +50,10 @@ class RepositoryDataPlane:
         keys_dir: Path,
         excluded_folders: Sequence[Path],
         memory_bytes: int,
+        begun: Begun,
+        tier_reserve_bytes: int = 0,
     ) -> None:
+        self._repositories = Repositories(begun, keys_dir, reserve_bytes=tier_reserve_bytes)
         self._locations = locations
         self._sealer = sealer
         self._keys_dir = keys_dir
@@ -66,20 +66,18 @@ class RepositoryDataPlane:
         relative = self._sealer.open(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier)
         folder = source_folder(self._locations, organisation, body.source_location, relative)
         destinations = body.storage_destinations.by_tier()
-        stores = [
-            tier_store(self._locations, self._keys_dir, organisation, tier, destination)
-            for tier, destination in destinations.items()
-        ]
+        places = [self._place(organisation, tier, destination) for tier, destination in destinations.items()]
         try:
             with translated():
-                repository = self._repository(organisation, stores)
+                repository = self._repositories.open(organisation, places)
                 _require(repository, destinations)
         except BaseException:
-            for store in stores:
-                store.close()
+            for place in places:
+                place.store.close()
             raise
         return RepositoryBackup(
             repository,
+            lambda: self._repositories.remember(organisation, repository, places),
             DirectorySource(folder, excluded=self._excluded_folders),
             destinations,
             BackupOptions(
@@ -92,51 +90,24 @@ class RepositoryDataPlane:
             ),
         )
 
-    def _repository(self, organisation: str, stores: list[ObjectStore]) -> Repository:
-        path = self._keys_dir / "repositories" / f"{organisation}.key"
-        if not path.exists():
-            return self._begin(path, stores)
-        key = KeyFile.load(path)
-        try:
-            return Repository.open(stores, key)
-        except NotARepository:
-            # The key file was made by a run that got no further, or for tiers that are no longer in use.
-            return _create(stores, key)
+    def _place(self, organisation: str, tier: Tier, destination: Destination) -> Place:
+        def store_of(organisation: str) -> ObjectStore:
+            return tier_store(self._locations, self._keys_dir, organisation, tier, destination)
 
-    def _begin(self, path: Path, stores: list[ObjectStore]) -> Repository:
-        for store in stores:
-            try:
-                exists = store.head(CONFIG_KEY) is not None
-            except RepositoryError as error:
-                _log.warning("a tier does not answer", extra={"tier": store.name, "code": error.code})
-                continue
-            if exists:
-                raise PlatformError(errors.KEYS_UNUSABLE, "the tier holds a repository, and its key file is gone")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _create(stores, KeyFile.create(path))
-
-
-def _create(stores: list[ObjectStore], key: KeyFile) -> Repository:
-    """Begin a repository on the tiers that answer; the others join when they are back."""
-    answering = []
-    trouble: RepositoryError | None = None
-    for store in stores:
-        try:
-            if store.head(CONFIG_KEY) is None:
-                answering.append(store)
-        except RepositoryError as error:
-            trouble = error
-    if not answering:
-        raise trouble or NotARepository("no tier is empty and none holds this organisation's repository")
-    Repository.init(answering, key)
-    return Repository.open(stores, key)
+        return Place(
+            store=store_of(organisation),
+            location=destination.location,
+            folder=tier_folder(self._locations, organisation, destination.location),
+            store_of=store_of,
+        )
 
 
 def _require(repository: Repository, destinations: dict[Tier, Destination]) -> None:
     for tier, destination in destinations.items():
         opened = repository.tier(tier.value)
         if destination.required and not (opened.is_ready or opened.state is TierState.EMPTY):
-            hint = f"{errors.REQUIRED_TIER_FAILED.hint} The tier {tier.value} is {opened.state}."
+            why = opened.error.hint if opened.error is not None else ""
+            hint = f"{errors.REQUIRED_TIER_FAILED.hint} The tier {tier.value} is {opened.state}. {why}".rstrip()
             raise PlatformError(
                 errors.REQUIRED_TIER_FAILED, "a required tier cannot be written to", hint=hint, tier=tier
             )
@@ -148,11 +119,13 @@ class RepositoryBackup:
     def __init__(
         self,
         repository: Repository,
+        remember: Callable[[], None],
         source: DirectorySource,
         destinations: dict[Tier, Destination],
         options: BackupOptions,
     ) -> None:
         self._repository = repository
+        self._remember = remember
         self._source = source
         self._destinations = destinations
         self._options = options
@@ -172,6 +145,7 @@ class RepositoryBackup:
             for name, outcome in result.tiers.items():
                 if outcome.state is not Delivery.COMMITTED:
                     self._catch_up(self._repository.tier(name), is_cancelled)
+            self._remember()
         return self._outcome(result)
 
     def verify(self, outcome: BackupOutcome) -> tuple[tuple[Tier, str | None], ...]:
@@ -185,7 +159,7 @@ class RepositoryBackup:
                 verdicts.append((tier.tier, None))
             except RepositoryError as error:
                 _log.error(
-                    "a tier could not be read back", extra={"tier": tier.tier, "code": error.code, **_facts(error)}
+                    "a tier could not be read back", extra={"tier": tier.tier, "code": error.code, **facts(error)}
                 )
                 verdicts.append((tier.tier, code_of(error).code))
         return tuple(verdicts)
@@ -206,7 +180,7 @@ class RepositoryBackup:
             if tier.state is TierState.EMPTY or missing.packs or missing.snapshots:
                 catch_up(self._repository, tier, lock_until=self._lock_until(tier), check_cancelled=check_cancelled)
         except RepositoryError as error:
-            _log.warning("a tier could not be caught up", extra={"tier": tier.name, "code": error.code})
+            _log.warning("a tier could not be caught up", extra={"tier": tier.name, "code": error.code, **facts(error)})
 
     def _lock_until(self, tier: OpenTier) -> datetime | None:
         days = self._options.lock_days.get(tier.name, 0)
@@ -253,6 +227,8 @@ class RepositoryBackup:
         code = code_of((delivered.error if delivered else None) or opened.error)
         if code is errors.INTERNAL:
             code = errors.TIER_UNUSABLE if opened.state is not TierState.READY else errors.TIER_BEHIND
+        if code is errors.TIER_VANISHED and opened.error is not None:
+            return TierOutcome(tier=tier, required=destination.required, code=code.code, hint=opened.error.hint)
         return TierOutcome(tier=tier, required=destination.required, code=code.code, hint=code.hint)
 
 
@@ -281,8 +257,3 @@ def progress_report(progress: Progress) -> ProgressReport:
             (Tier(name), tier.state, tier.bytes_sent, tier.bytes_waiting) for name, tier in progress.tiers.items()
         ),
     )
-
-
-def _facts(error: RepositoryError) -> dict[str, object]:
-    """What a log may know of an error: its message and context are ids, keys of objects and figures."""
-    return {"reason": error.message, "context": {name: str(value) for name, value in error.context.items()}}

@@ -41,4 +41,13 @@ STATEMENTS: tuple[LiteralString, ...] = (
     "CREATE UNIQUE INDEX run_claims_one_per_configuration ON run_claims (configuration_id) WHERE state <> 'done'",
     "CREATE UNIQUE INDEX run_claims_one_opens ON run_claims (organisation) WHERE state <> 'done' AND opening",
     "CREATE TABLE organisation_turns (organisation text PRIMARY KEY, served_at timestamptz NOT NULL)",
+    # Memory that lies apart from the keys and from the tiers; see `adapters/begun.py`.
+    """CREATE TABLE begun_repositories (
+        organisation text NOT NULL,
+        location text NOT NULL,
+        repository_id text NOT NULL,
+        begun_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (organisation, location)
+    )""",
+    "CREATE INDEX begun_repositories_at ON begun_repositories (location, begun_at)",
 )

@@ -39,7 +39,7 @@ def source_folder(locations: Locations, organisation: str, location_name: str, r
     location = _registered(locations, organisation, location_name, role="source")
     if location.kind != "directory":
         raise PlatformError(errors.LOCATION_KIND_MISMATCH, "the source's location is not a directory")
-    root = os.path.realpath(os.fsencode(unquote(urlsplit(location.url).path, errors="surrogateescape")))
+    root = os.path.realpath(folder_of(location))
     path = os.path.realpath(os.path.join(root, os.fsencode(relative)))
     if path != root and not path.startswith(root.rstrip(b"/") + b"/"):
         raise PlatformError(errors.PATH_OUTSIDE_LOCATION, "the source's path leaves its location")
@@ -53,22 +53,56 @@ def tier_store(
 ) -> ObjectStore:
     """The store that holds an organisation's repository on one tier. Nothing is connected to yet."""
     location = _registered(locations, organisation, destination.location, role="tier")
+    return location_store(
+        keys_dir,
+        location,
+        organisation,
+        name=tier.value,
+        patience_seconds=PATIENCE_SECONDS_REQUIRED if destination.required else PATIENCE_SECONDS_OTHER,
+        storage_class=destination.storage_class,
+    )
+
+
+def location_store(
+    keys_dir: Path,
+    location: Location,
+    organisation: str,
+    *,
+    name: str,
+    patience_seconds: float,
+    storage_class: str | None = None,
+) -> ObjectStore:
+    """The store that holds an organisation's repository at a location, under the name of a tier."""
     parts = urlsplit(location.url)
     url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{organisation}"))
-    if destination.storage_class and location.kind == "s3":
+    if storage_class and location.kind == "s3":
         separator = "&" if parts.query else "?"
         # Written by a tenant: quoted, it can name no option of its own (another server, a weaker lock).
-        url += f"{separator}storage-class={quote(destination.storage_class, safe='')}"
-    patience = PATIENCE_SECONDS_REQUIRED if destination.required else PATIENCE_SECONDS_OTHER
+        url += f"{separator}storage-class={quote(storage_class, safe='')}"
     try:
         return open_tier(
             url,
-            name=tier.value,
+            name=name,
             credentials=_credentials(keys_dir, location),
-            retry=RetryPolicy(budget_seconds=patience) if location.kind == "s3" else None,
+            retry=RetryPolicy(budget_seconds=patience_seconds) if location.kind == "s3" else None,
+            # The operator's own folder, perhaps a mount point, is never made: the disk may not be mounted.
+            within=os.fsdecode(folder_of(location)) if location.kind == "directory" else None,
         )
     except RepositoryError as error:
-        raise PlatformError(errors.INVALID_SETTING, f"a location's address is not valid: {error}", tier=tier) from error
+        raise PlatformError(
+            errors.INVALID_SETTING, f"the address of the location {location.name} is not valid: {error}", tier=name
+        ) from error
+
+
+def tier_folder(locations: Locations, organisation: str, location_name: str) -> bytes | None:
+    """The folder of a location that is a directory; None for any other."""
+    location = _registered(locations, organisation, location_name, role="tier")
+    return folder_of(location) if location.kind == "directory" else None
+
+
+def folder_of(location: Location) -> bytes:
+    """The folder that the address of a directory names."""
+    return os.fsencode(unquote(urlsplit(location.url).path, errors="surrogateescape"))
 
 
 def _registered(locations: Locations, organisation: str, name: str, *, role: str) -> Location:

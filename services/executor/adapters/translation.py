@@ -1,15 +1,23 @@
 """What the repository's errors are called in the platform's catalogue."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from contracts import errors
+from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
 from repository.errors import BackupCancelled, RepositoryError
 from services.executor.blocking import RunInterrupted
 
+_log = logging.getLogger(__name__)
+
 _BY_CODE: dict[str, ErrorCode] = {
     "tier-full": errors.TIER_FULL,
+    "tier-vanished": errors.TIER_VANISHED,
+    "location-invalid": errors.TIER_UNUSABLE,
+    "object-archived": errors.TIER_UNUSABLE,
+    "object-locked": errors.TIER_UNUSABLE,
     "tier-behind": errors.TIER_BEHIND,
     "log-contended": errors.TIER_BEHIND,
     "pack-marked": errors.TIER_BEHIND,
@@ -52,4 +60,21 @@ def translated() -> Iterator[None]:
     except BackupCancelled as error:
         raise RunInterrupted from error
     except RepositoryError as error:
-        raise PlatformError(code_of(error), error.message, hint=error.hint, repository_code=error.code) from error
+        _log.warning("the repository refused", extra={"code": error.code, **facts(error)})
+        raise PlatformError(
+            code_of(error),
+            error.message,
+            hint=error.hint,
+            repository_code=error.code,
+            tier=_tier_of(error),
+        ) from error
+
+
+def facts(error: RepositoryError) -> dict[str, object]:
+    """What a log may know of an error: its message and context are ids, names of tiers, keys of objects and figures."""
+    return {"reason": error.message, "context": {name: str(value) for name, value in error.context.items()}}
+
+
+def _tier_of(error: RepositoryError) -> Tier | None:
+    name = error.context.get("tier")
+    return next((tier for tier in Tier if tier.value == name), None)

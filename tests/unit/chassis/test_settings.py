@@ -77,6 +77,12 @@ def test_load_reads_every_kind_of_field() -> None:
     )
 
 
+def test_list_in_json_keeps_what_commas_would_part() -> None:
+    """A path may hold a comma, a blank at its end, and bytes that are not UTF-8."""
+    settings = load(Sample, {"WEDSYNC_FOLDERS": '["/a, b ", "/c\\udcff"]'})
+    assert [bytes(folder) for folder in settings.folders] == [b"/a, b ", b"/c\xff"]
+
+
 def test_load_takes_defaults_where_a_variable_is_missing_or_empty() -> None:
     """An empty variable counts as one that is not set."""
     assert load(Sample, {"WEDSYNC_WHOLE": "", "WEDSYNC_FLAG": "  "}) == Sample()
@@ -93,6 +99,7 @@ def test_load_takes_defaults_where_a_variable_is_missing_or_empty() -> None:
         ("WEDSYNC_FLAG", "maybe", "true or false"),
         ("WEDSYNC_COLOUR", "green", "one of red, blue"),
         ("WEDSYNC_MODE", "slow", "one of fast, safe"),
+        ("WEDSYNC_FOLDERS", '["/a"', "paths separated by commas, or a JSON list"),
     ],
 )
 def test_invalid_setting_names_the_variable_and_the_form_but_not_the_value(
@@ -138,7 +145,7 @@ def test_table_has_a_line_for_each_variable_with_its_form_and_default() -> None:
     assert "| `WEDSYNC_WHOLE` | a whole number above 0 and below 10 | `5` | A number. |" in text
     assert "| `WEDSYNC_FLAG` | true or false | `false` | A \\| flag. |" in text
     assert "| `WEDSYNC_COLOUR` | one of red, blue | `red` |  |" in text
-    assert "| `WEDSYNC_NAMES` | texts separated by commas | none |  |" in text
+    assert "| `WEDSYNC_NAMES` | texts separated by commas, or a JSON list | none |  |" in text
     assert "| `WEDSYNC_NEEDED` | a whole number at least 1 | required | A number that has no default. |" in text
     assert text.count("WEDSYNC_WHOLE") == 1
     assert "Besides those of Sample:" in text

@@ -22,8 +22,8 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A home with ports."""
-    layout = Layout.create(tmp_path / "a home")
+    """A home with ports, in a path with a comma and a blank at its end."""
+    layout = Layout.create(tmp_path / "a, home ")
     names = [postgres.NAME, nats.NAME, *services.port_names(), *s3.port_names()]
     layout.remembered.ports = {name: 20_000 + number for number, name in enumerate(names)}
     return layout

@@ -7,7 +7,7 @@ from repository.tiers.directory import DirectoryObjectStore
 from repository.tiers.limits import Limits
 from repository.tiers.location import open_tier, s3_options
 from repository.tiers.retry import RetryPolicy
-from repository.tiers.s3_options import credentials_from_environment
+from repository.tiers.s3_options import S3Options, credentials_from_environment
 
 
 @pytest.mark.parametrize(
@@ -105,3 +105,19 @@ def test_credentials_of_the_process_are_the_default(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
     assert provider().access_key_id == "AKIA-LATER"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_on_this_machine"),
+    [
+        ("http://127.0.0.1:8333", True),
+        ("http://[::1]:8333", True),
+        ("https://localhost", True),
+        ("https://s3.example.org", False),
+        ("https://127.0.0.1.example.org", False),
+        (None, False),
+    ],
+)
+def test_s3_options_know_a_server_on_this_machine(endpoint: str | None, is_on_this_machine: bool) -> None:
+    """No proxy of the environment stands between two programs of one machine; all else may need one."""
+    assert S3Options(bucket="bucket", endpoint=endpoint).is_on_this_machine is is_on_this_machine

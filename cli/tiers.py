@@ -1,0 +1,98 @@
+"""`wedsync-backup tiers`: which organisation's repository was begun at which location, and beginning one anew.
+
+A tier that was in use and is empty or gone is not filled by surprise, since that may be a disk that is not mounted.
+`begin-anew` says that it is gone for good: what was begun at the location is forgotten, and the next run of each
+organisation fills it from the other tiers. (A store of the embedded stack is first made again by `up --begin-anew`.)
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from cli.exit_codes import ExitCode
+from cli.home import add_home, home_of
+from cli.output import columns, say, say_json
+
+if TYPE_CHECKING:
+    from deploy.stack.layout import Layout
+
+_LIST = """
+    SELECT location, organisation, repository_id, begun_at FROM executor.begun_repositories
+    ORDER BY location, begun_at, organisation
+"""
+_FORGET = """
+    DELETE FROM executor.begun_repositories
+    WHERE location = %(location)s AND organisation = coalesce(%(organisation)s, organisation)
+    RETURNING organisation
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="what was begun where", description="What was begun where.")
+    listing.add_argument("--json", action="store_true", help="one JSON document")
+    anew = actions.add_parser(
+        "begin-anew",
+        help="a location's data is gone for good: let the next runs fill it again",
+        description="A location's data is gone for good: let the next runs fill it again from the other tiers.",
+    )
+    anew.add_argument("location", metavar="LOCATION", help="its name in the registry, as `tiers list` shows it")
+    anew.add_argument("--organisation", metavar="ID", help="only this organisation's repository")
+    for each in (listing, anew):
+        add_home(each)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, or begin anew."""
+    from deploy.stack.layout import Layout
+    from deploy.stack.state import running_state
+
+    layout = Layout.find(home_of(arguments))
+    running_state(layout.lock_file, layout.state_file)
+    if arguments.action == "list":
+        return _list(layout, for_machines=arguments.json)
+    return _begin_anew(layout, arguments.location, arguments.organisation)
+
+
+def _list(layout: "Layout", *, for_machines: bool) -> int:
+    found = _query(layout, _LIST, {})
+    if for_machines:
+        names = ("location", "organisation", "repository", "begun")
+        say_json({"repositories": [dict(zip(names, map(str, row), strict=True)) for row in found]})
+        return ExitCode.OK
+    rows = [("LOCATION", "ORGANISATION", "REPOSITORY", "BEGUN (UTC)")]
+    rows += [
+        (str(location), str(owner), str(identity), f"{begun:%Y-%m-%d %H:%M}")
+        for location, owner, identity, begun in found
+    ]
+    for line in columns(rows, right=()):
+        say(line)
+    return ExitCode.OK
+
+
+def _begin_anew(layout: "Layout", location: str, organisation: str | None) -> int:
+    forgotten = forget(layout, location, organisation)
+    for owner in forgotten:
+        say(f"{location}: the repository of {owner} is begun anew by its next run, from the other tiers")
+    if not forgotten:
+        say(f"{location}: nothing was begun there; nothing is to be done")
+        return ExitCode.NOT_FOUND
+    return ExitCode.OK
+
+
+def forget(layout: "Layout", location: str, organisation: str | None) -> list[str]:
+    """Forget that repositories were begun at a location (None: everybody's); whose they were."""
+    rows = _query(layout, _FORGET, {"location": location, "organisation": organisation})
+    return [str(row[0]) for row in rows]
+
+
+def _query(layout: "Layout", query: str, parameters: dict[str, str | None]) -> list[tuple[object, ...]]:
+    import psycopg
+
+    from chassis.postgres import translated
+    from deploy.stack.postgres import admin_dsn
+    from deploy.stack.secrets import read_secrets
+
+    dsn = admin_dsn(layout, read_secrets(layout))
+    with translated(), psycopg.connect(dsn, connect_timeout=10) as connection:
+        return connection.execute(query.encode(), parameters).fetchall()

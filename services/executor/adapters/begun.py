@@ -1,0 +1,73 @@
+"""Which organisation's repository was begun at which location: what neither the keys nor the tiers can tell once lost.
+
+A row is written when a repository was found or begun at a location, and stays until somebody says that the
+location is to be begun anew (`wedsync-backup tiers begin-anew`).
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from chassis.pool import Pool
+from chassis.postgres import translated
+from contracts import errors
+from contracts.errors import PlatformError
+
+T = TypeVar("T")
+
+WAIT_SECONDS = 30.0
+WITNESSES_MAX = 3
+"""How many organisations' repositories are looked for where a new organisation's is to be begun."""
+
+_OF = "SELECT location, repository_id FROM begun_repositories WHERE organisation = %s"
+_OTHERS = """
+    SELECT organisation FROM begun_repositories WHERE location = %s AND organisation <> %s
+    ORDER BY begun_at DESC LIMIT %s
+"""
+_REMEMBER = """
+    INSERT INTO begun_repositories (organisation, location, repository_id) VALUES (%s, %s, %s)
+    ON CONFLICT (organisation, location) DO NOTHING
+"""
+
+
+class BegunRepositories:
+    """The table, asked from threads: calls block, and may raise UNAVAILABLE. Make it on the running event loop."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+
+    def of(self, organisation: str) -> dict[str, str]:
+        """The repository's id by the location at which it was begun."""
+        return dict(self._wait(self._rows(_OF, (organisation,))))
+
+    def others_at(self, location: str, organisation: str) -> list[str]:
+        """Some organisations, the latest first, that had a repository at the location before this one."""
+        return [row[0] for row in self._wait(self._rows(_OTHERS, (location, organisation, WITNESSES_MAX)))]
+
+    def at(self, location: str) -> list[str]:
+        """Some organisations that have a repository at the location."""
+        return self.others_at(location, "")
+
+    def remember(self, organisation: str, location: str, repository_id: str) -> None:
+        """Note a repository that was found or begun. Idempotent."""
+        self._wait(self._execute(_REMEMBER, (organisation, location, repository_id)))
+
+    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
+        asked = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return asked.result(timeout=WAIT_SECONDS)
+        except TimeoutError as error:
+            # The process is stopping, perhaps, and its event loop has ended.
+            asked.cancel()
+            raise PlatformError(errors.UNAVAILABLE, "what was begun where could not be asked in time") from error
+
+    async def _rows(self, query: Any, parameters: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
+        with translated():
+            async with self._pool.connection() as connection:
+                return await (await connection.execute(query, parameters)).fetchall()
+
+    async def _execute(self, query: Any, parameters: tuple[str, ...]) -> None:
+        with translated():
+            async with self._pool.connection() as connection:
+                await connection.execute(query, parameters)

@@ -1,0 +1,193 @@
+"""An organisation's repository, opened or begun. Nothing is begun a second time by surprise.
+
+An organisation has one repository, complete on each tier, and one key file. What was begun is remembered apart from
+both (`adapters/begun.py`): where a repository is remembered, its key file is not made again, and a tier that does not
+hold it any more has *vanished*; it is neither begun nor filled until somebody says so. A tier's identity is the
+repository's config object.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from contracts import errors
+from contracts.errors import PlatformError
+from repository.config import CONFIG_KEY
+from repository.errors import BucketMissing, NotARepository, RepositoryError, TierFull, TierVanished
+from repository.key_file import KeyFile
+from repository.open_tier import OpenTier, TierState
+from repository.repository import Repository
+from repository.tiers.port import ObjectStore
+
+_log = logging.getLogger(__name__)
+
+
+class Begun(Protocol):
+    """What was begun where (`BegunRepositories`)."""
+
+    def of(self, organisation: str) -> dict[str, str]:
+        """The repository's id by the location at which it was begun."""
+        ...
+
+    def others_at(self, location: str, organisation: str) -> list[str]:
+        """Some other organisations that have a repository at the location."""
+        ...
+
+    def remember(self, organisation: str, location: str, repository_id: str) -> None:
+        """Note a repository that was found or begun. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a tier lies. `folder`: of the location, where that is a directory. `store_of`: another organisation's."""
+
+    store: ObjectStore
+    location: str
+    folder: bytes | None
+    store_of: Callable[[str], ObjectStore]
+
+
+class Repositories:
+    """Opens and begins repositories. Thread-safe; one caller at a time for each organisation."""
+
+    def __init__(self, begun: Begun, keys_dir: Path, *, reserve_bytes: int = 0) -> None:
+        """`reserve_bytes`: a directory tier with less free space takes no run."""
+        self._begun = begun
+        self._keys_dir = keys_dir
+        self._reserve_bytes = reserve_bytes
+
+    def open(self, organisation: str, places: Sequence[Place]) -> Repository:
+        """Open what answers, or begin what was never begun. Raises KEYS_UNUSABLE and the repository's errors."""
+        known = self._begun.of(organisation)
+        path = self._keys_dir / "repositories" / f"{organisation}.key"
+        if path.exists():
+            key = KeyFile.load(path)
+            try:
+                repository = Repository.open([place.store for place in places], key)
+            except NotARepository:
+                # The key file was made by a run that got no further, or for tiers that are no longer in use.
+                gone = next((place for place in places if place.location in known), None)
+                if gone is not None:
+                    raise vanished(gone) from None
+                repository = self._begin(organisation, places, key)
+        else:
+            self._require_no_repository(organisation, places, known)
+            self._require_begin(organisation, places)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            repository = self._begin(organisation, places, KeyFile.create(path))
+        self._judge(organisation, repository, places, known)
+        self.remember(organisation, repository, places)
+        return repository
+
+    def remember(self, organisation: str, repository: Repository, places: Sequence[Place]) -> None:
+        """Note where the repository is. What cannot be noted now, is by the next run."""
+        for place in places:
+            tier = repository.tier(place.store.name)
+            if tier.is_ready or tier.state is TierState.DAMAGED:
+                try:
+                    self._begun.remember(organisation, place.location, repository.id.hex())
+                except PlatformError as error:
+                    _log.warning("a repository could not be noted", extra={"tier": tier.name, "code": error.code.code})
+
+    def _require_no_repository(self, organisation: str, places: Sequence[Place], known: Mapping[str, str]) -> None:
+        file = f"repositories/{organisation}.key"
+        hint = f"Put the file {file} back into the keys folder from its copy; no new key is made for what is there."
+        missing = PlatformError(errors.KEYS_UNUSABLE, f"the repository's key file {file} is gone", hint=hint)
+        if known:
+            raise missing
+        for place in places:
+            try:
+                if place.store.head(CONFIG_KEY) is not None:
+                    raise missing
+            except RepositoryError as error:
+                _log.warning("a tier does not answer", extra={"tier": place.store.name, "code": error.code})
+
+    def _begin(self, organisation: str, places: Sequence[Place], key: KeyFile) -> Repository:
+        """Begin a repository on the tiers that answer; the others join when they are back."""
+        Repository.init(self._require_begin(organisation, places), key)
+        return Repository.open([place.store for place in places], key)
+
+    def _require_begin(self, organisation: str, places: Sequence[Place]) -> list[ObjectStore]:
+        """The tiers on which a repository can be begun. Raises what keeps it from each of them."""
+        answering: list[ObjectStore] = []
+        trouble: RepositoryError | None = None
+        for place in places:
+            try:
+                if place.store.head(CONFIG_KEY) is None:
+                    self._require_others(organisation, place)
+                    self._require_space(place)
+                    answering.append(place.store)
+            except RepositoryError as error:
+                trouble = error
+        if not answering:
+            raise trouble or NotARepository("no tier is empty and none holds this organisation's repository")
+        return answering
+
+    def _judge(
+        self, organisation: str, repository: Repository, places: Sequence[Place], known: Mapping[str, str]
+    ) -> None:
+        """Leave out the tiers that vanished, were replaced, or have no room."""
+        for place in places:
+            tier = repository.tier(place.store.name)
+            try:
+                self._look_at(organisation, repository, tier, place, known.get(place.location))
+            except TierVanished as error:
+                tier.set_state(TierState.VANISHED, error)
+            except RepositoryError as error:
+                tier.set_unreachable(error)
+
+    def _look_at(
+        self, organisation: str, repository: Repository, tier: OpenTier, place: Place, begun: str | None
+    ) -> None:
+        if begun is not None and (tier.state is TierState.EMPTY or isinstance(tier.error, BucketMissing)):
+            raise vanished(place)
+        if tier.state is TierState.EMPTY:
+            self._require_others(organisation, place)
+        if begun is not None and tier.is_readable and begun != repository.id.hex():
+            error = NotARepository("the location had another repository before", tier=tier.name, before=begun)
+            tier.set_state(TierState.FOREIGN, error)
+        if tier.is_ready or tier.state is TierState.EMPTY:
+            self._require_space(place)
+
+    def _require_others(self, organisation: str, place: Place) -> None:
+        """Raise `TierVanished` where other organisations had repositories and none of them is there."""
+        others = self._begun.others_at(place.location, organisation)
+        for other in others:
+            store = place.store_of(other)
+            try:
+                if store.head(CONFIG_KEY) is not None:
+                    return
+            finally:
+                store.close()
+        if others:
+            raise vanished(place)
+
+    def _require_space(self, place: Place) -> None:
+        if place.folder is None or not self._reserve_bytes:
+            return
+        try:
+            found = os.statvfs(place.folder)
+        except OSError:
+            return  # The store itself says what is wrong with it.
+        free = found.f_bavail * found.f_frsize
+        if free < self._reserve_bytes:
+            raise TierFull(
+                f"no space: {free >> 20} MiB are free, and a run begins with {self._reserve_bytes >> 20} MiB at least",
+                tier=place.store.name,
+                location=place.location,
+            )
+
+
+def vanished(place: Place) -> TierVanished:
+    """The tier of a place is gone although it was in use."""
+    return TierVanished(
+        "the tier was in use, and is empty or gone",
+        hint=f"Mount the disk of the location {place.location}, or bring its bucket back: the next run goes on. If it "
+        f"is gone for good: wedsync-backup tiers begin-anew {place.location}; the next run fills it from the others.",
+        tier=place.store.name,
+        location=place.location,
+    )

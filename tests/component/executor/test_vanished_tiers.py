@@ -1,0 +1,164 @@
+"""Tiers and key files that were in use and are gone: told, never begun a second time by surprise."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chassis.ids import new_id
+from contracts.configuration import Destination, Tier
+from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
+from repository.key_file import KeyFile
+from repository.repository import Repository
+from repository.tiers.location import open_tier
+from tests.component.executor.test_runs import perform_next
+from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
+    async with executor_bench(tmp_path, postgres, nats_server) as bench:
+        (bench.source / "contract.txt").write_text("between A and B " * 1000)
+        yield bench
+
+
+async def _run(bench: ExecutorBench) -> BackupCompleted | BackupFailed:
+    run = new_id()
+    await bench.request(run)
+    await perform_next(bench)
+    last = (await bench.told(run))[-1]
+    assert isinstance(last, BackupCompleted | BackupFailed)
+    failed = [event.tier for event in await bench.told(run) if isinstance(event, TierFailed)]
+    if isinstance(last, BackupCompleted):
+        assert failed == [owed.tier for owed in last.catch_ups]
+    return last
+
+
+def _empty(folder: Path, aside: Path) -> None:
+    """As an unmounted disk leaves it: the folder is there, and nothing in it."""
+    folder.rename(aside)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("is_required", [False, True])
+async def test_tier_whose_disk_is_not_mounted_is_not_refilled(bench: ExecutorBench, is_required: bool) -> None:
+    """Its folder stays empty, the run is degraded (or failed, where the tier is required) and says what to do; the
+    next run after the disk is back goes on with it.
+    """
+    await bench.configure(
+        local=Destination(location="local", required=is_required), cloud_primary=Destination(location="second")
+    )
+    assert isinstance(await _run(bench), BackupCompleted)
+    disk, aside = bench.home / "tiers" / "local", bench.home / "disk"
+    _empty(disk, aside)
+    last = await _run(bench)
+    assert list(disk.iterdir()) == []
+    if is_required:
+        assert isinstance(last, BackupFailed)
+        assert (last.code, last.tier) == ("required-tier-failed", Tier.LOCAL)
+        assert "vanished" in last.hint
+        assert "tiers begin-anew local" in last.hint
+    else:
+        assert isinstance(last, BackupCompleted)
+        assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.LOCAL, "tier-vanished")]
+    disk.rmdir()
+    aside.rename(disk)
+    again = await _run(bench)
+    assert isinstance(again, BackupCompleted)
+    assert not again.degraded
+
+
+async def test_only_tier_that_is_empty_begins_no_second_repository(bench: ExecutorBench) -> None:
+    """A run whose every tier has vanished fails; nothing is begun on what lies below."""
+    await bench.configure(local=Destination(location="local"))
+    await _run(bench)
+    _empty(bench.home / "tiers" / "local", bench.home / "disk")
+    last = await _run(bench)
+    assert isinstance(last, BackupFailed)
+    assert (last.code, last.tier) == ("tier-vanished", Tier.LOCAL)
+    assert list((bench.home / "tiers" / "local").iterdir()) == []
+
+
+async def test_folder_of_a_location_is_never_made(bench: ExecutorBench) -> None:
+    """A mount point that is missing, or was never there, is not made for a first run either."""
+    (bench.home / "tiers" / "local").rmdir()
+    await bench.configure(local=Destination(location="local"), cloud_primary=Destination(location="second"))
+    last = await _run(bench)
+    assert isinstance(last, BackupCompleted)
+    assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.LOCAL, "tier-unreachable")]
+    assert not (bench.home / "tiers" / "local").exists()
+
+
+async def test_new_organisation_begins_nothing_where_the_others_repositories_are_gone(bench: ExecutorBench) -> None:
+    """An empty location at which others had repositories is not taken for a new one."""
+    async with bench.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO begun_repositories (organisation, location, repository_id) VALUES ('org-b', 'local', 'ab')"
+        )
+    await bench.configure(local=Destination(location="local"), cloud_primary=Destination(location="second"))
+    last = await _run(bench)
+    assert isinstance(last, BackupCompleted)
+    assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.LOCAL, "tier-vanished")]
+    assert list((bench.home / "tiers" / "local").iterdir()) == []
+
+
+async def test_key_file_is_not_made_anew_while_its_repository_s_only_tier_is_away(bench: ExecutorBench) -> None:
+    """With the key file gone and the tier not mounted, another tier does not begin a second history under a new key."""
+    await bench.configure(local=Destination(location="local"))
+    await _run(bench)
+    key = bench.keys / "repositories" / f"{ORGANISATION}.key"
+    copy = key.rename(bench.home / "copy.key")
+    _empty(bench.home / "tiers" / "local", bench.home / "disk")
+    async with bench.pool.connection() as connection:
+        await connection.execute("DELETE FROM configuration_replicas")
+    await bench.configure(cloud_primary=Destination(location="second"))
+    last = await _run(bench)
+    assert isinstance(last, BackupFailed)
+    assert last.code == "keys-unusable"
+    assert f"repositories/{ORGANISATION}.key" in last.hint
+    assert not key.exists()
+    assert list((bench.home / "tiers" / "second").iterdir()) == []
+    copy.rename(key)
+    (bench.home / "tiers" / "local").rmdir()
+    (bench.home / "disk").rename(bench.home / "tiers" / "local")
+    with Repository.open([open_tier(f"file://{bench.tier('local')}")], KeyFile.load(key)) as repository:
+        assert len(repository.snapshots()) == 1
+
+
+async def test_tier_is_begun_anew_once_that_was_said(bench: ExecutorBench) -> None:
+    """After the location was forgotten, the next run fills the tier from the others."""
+    await bench.configure(local=Destination(location="local"), cloud_primary=Destination(location="second"))
+    await _run(bench)
+    shutil.rmtree(bench.tier("local"))
+    async with bench.pool.connection() as connection:
+        await connection.execute("DELETE FROM begun_repositories WHERE location = 'local'")
+    last = await _run(bench)
+    assert isinstance(last, BackupCompleted)
+    assert not last.degraded
+    key = KeyFile.load(bench.keys / "repositories" / f"{ORGANISATION}.key")
+    with Repository.open([open_tier(f"file://{bench.tier('local')}")], key) as repository:
+        assert len(repository.snapshots()) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own can be mounted by root alone")
+async def test_run_does_not_begin_on_a_tier_below_its_reserve(bench: ExecutorBench) -> None:
+    """A tier with less room than the reserve is told before anything is written; the others have the snapshot."""
+    folder = bench.home / "tiers" / "local"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=True, timeout=10)
+    try:
+        await bench.configure(local=Destination(location="local"), cloud_primary=Destination(location="second"))
+        await bench.request("run-1")
+        await perform_next(bench, data_plane=bench.data_plane(tier_reserve_bytes=64 << 20))
+        assert list(folder.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(folder)], check=True, timeout=10)
+    last = (await bench.told("run-1"))[-1]
+    assert isinstance(last, BackupCompleted)
+    assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.LOCAL, "tier-full")]
