@@ -19,7 +19,7 @@ from repository.tree import Entry
 
 def snapshots(arguments: argparse.Namespace) -> int:
     """All snapshots, oldest first."""
-    with opened(arguments) as repository:
+    with opened(arguments, only_reads=True) as repository:
         found = repository.snapshots()
         if arguments.label is not None:
             found = [each for each in found if each.manifest.label == arguments.label]
@@ -60,7 +60,7 @@ def snapshot_document(snapshot: Snapshot, tiers: list[str]) -> dict[str, object]
 
 def ls(arguments: argparse.Namespace) -> int:
     """The entries of a folder of a snapshot, or of all folders below it."""
-    with opened(arguments) as repository:
+    with opened(arguments, only_reads=True) as repository:
         damage = _Damage(arguments.json)
         snapshot = repository.find_snapshot(arguments.snapshot)
         tree = _tree(repository, snapshot, damage)
@@ -86,7 +86,7 @@ def ls(arguments: argparse.Namespace) -> int:
 
 def find(arguments: argparse.Namespace) -> int:
     """Entries by name, in one snapshot or in all of them, newest first."""
-    with opened(arguments) as repository:
+    with opened(arguments, only_reads=True) as repository:
         damage = _Damage(arguments.json)
         wanted = arguments.snapshot
         chosen = [repository.find_snapshot(wanted)] if wanted else repository.snapshots()[::-1]
@@ -109,7 +109,7 @@ def find(arguments: argparse.Namespace) -> int:
 
 def diff(arguments: argparse.Namespace) -> int:
     """What differs between two snapshots. Exit code 10 where something does."""
-    with opened(arguments) as repository:
+    with opened(arguments, only_reads=True) as repository:
         damage = _Damage(arguments.json)
         before, after = (repository.find_snapshot(each) for each in (arguments.before, arguments.after))
         changes = differences(_tree(repository, before, damage), _tree(repository, after, damage))
@@ -136,7 +136,7 @@ _MARKS = {ChangeKind.ADDED: "+", ChangeKind.REMOVED: "-", ChangeKind.CONTENT: "M
 
 def stats(arguments: argparse.Namespace) -> int:
     """What each tier holds, and what each class of content took."""
-    with opened(arguments) as repository:
+    with opened(arguments, only_reads=True) as repository:
         kept = repository.snapshots()
         by_class: dict[str, ClassTotals] = {}
         for snapshot in kept:

@@ -22,7 +22,11 @@ LISTED_MAX = 50
 
 def restore(arguments: argparse.Namespace) -> int:
     """A snapshot, or what of it matches, below the target."""
-    with opened(arguments) as repository, interruptible() as is_cancelled, display(for_machines=arguments.json) as bars:
+    with (
+        opened(arguments, only_reads=True, needed=arguments.sources) as repository,
+        interruptible() as is_cancelled,
+        display(for_machines=arguments.json) as bars,
+    ):
         snapshot = repository.find_snapshot(arguments.snapshot)
         options = RestoreOptions(
             globs=tuple(os.fsencode(glob) for glob in arguments.globs),

@@ -6,15 +6,17 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
 from cli.output import say
 from repository.key_file import KeyFile
+from repository.opening import Patience
 from repository.repository import Repository
 from repository.tiers.location import open_tier
 from repository.tiers.port import ObjectStore
+from repository.tiers.retry import RetryPolicy
 
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})=((?:file|s3)://.*)", re.DOTALL)
 
@@ -25,22 +27,29 @@ def split_name(address: str) -> tuple[str | None, str]:
     return (named[1], named[2]) if named else (None, address)
 
 
+READING_SECONDS = 10.0
+"""How long a command that only reads waits for a tier that does not answer, where there is another one."""
+WRITING_SECONDS = 30.0
+"""How long opening waits where the command would bring the tier something; then it is owed a catch-up."""
+
+
 @contextmanager
-def stores(addresses: list[str]) -> Iterator[list[ObjectStore]]:
+def stores(addresses: list[str], *, retry: RetryPolicy | None = None) -> Iterator[list[ObjectStore]]:
     """The tiers' stores, closed at the end. `NAME=URL` names a tier; else its folder or bucket does.
 
-    Two tiers that would be called the same are told apart by a number.
+    Two tiers that would be called the same are told apart by a number. `retry` holds where an address says nothing.
     """
     opened: list[ObjectStore] = []
     taken: set[str] = set()
     try:
         for address in addresses:
             name, url = split_name(address)
-            store = open_tier(url, name=name)
+            own = None if "retry-seconds=" in url else retry
+            store = open_tier(url, name=name, retry=own)
             if store.name in taken:
                 number = next(number for number in count(2) if f"{store.name}-{number}" not in taken)
                 store.close()
-                store = open_tier(url, name=f"{store.name}-{number}")
+                store = open_tier(url, name=f"{store.name}-{number}", retry=own)
             taken.add(store.name)
             opened.append(store)
         yield opened
@@ -73,15 +82,39 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def opened(arguments: argparse.Namespace) -> Iterator[Repository]:
-    """The repository, with whatever tiers answer. Of the others a line on standard error says why."""
+def opened(
+    arguments: argparse.Namespace, *, only_reads: bool = False, needed: Sequence[str] = ()
+) -> Iterator[Repository]:
+    """The repository, with whatever tiers answer. Of the others a line on standard error says why.
+
+    `only_reads`: another tier is as good, so that one which does not answer is not waited for long; but for those
+    that are `needed`, by name.
+    """
     key = KeyFile.load(arguments.key_file)
-    with stores(arguments.tiers) as tiers, Repository.open(tiers, key) as repository:
+    is_hedged = only_reads and len(arguments.tiers) > 1 and not needed
+    retry = RetryPolicy(budget_seconds=READING_SECONDS) if is_hedged else None
+    patience = Patience(
+        seconds=READING_SECONDS if only_reads else WRITING_SECONDS,
+        seconds_of=dict.fromkeys(needed, RetryPolicy().budget_seconds),
+        on_waiting=_say_nothing if arguments.json else _say_waiting,
+    )
+    with (
+        stores(arguments.tiers, retry=retry) as tiers,
+        Repository.open(tiers, key, patience=patience) as repository,
+    ):
         if not arguments.json:
             for tier in repository.tiers:
                 if not tier.is_ready:
                     print(f"tier {tier.name} is {tier.state}{_because(tier.error)}", file=sys.stderr)
         yield repository
+
+
+def _say_nothing(_names: Sequence[str]) -> None:
+    """A machine reads each tier's state in the document."""
+
+
+def _say_waiting(names: Sequence[str]) -> None:
+    print(f"waiting for {', '.join(names)}: no answer yet", file=sys.stderr, flush=True)
 
 
 def tier_states(repository: Repository) -> list[dict[str, object]]:

@@ -22,7 +22,10 @@ from repository.repository import Repository
 
 def check(arguments: argparse.Namespace) -> int:
     """Structure of all tiers, and stored bytes if they are asked for."""
-    with opened(arguments) as repository, _at_work(arguments) as (bars, check_cancelled):
+    with (
+        opened(arguments, only_reads=True, needed=arguments.only) as repository,
+        _at_work(arguments) as (bars, check_cancelled),
+    ):
         report = _checked(repository, arguments, bars, check_cancelled)
         behind = _behind(repository)
         states = tier_states(repository)

@@ -1,10 +1,13 @@
 """Finding out what lies on the tiers: config and keys, before anything is believed.
 
-Promise: one tier that answers and is whole is enough; what is wrong with the others is said of each.
+Promise: one tier that answers and is whole is enough; what is wrong with the others is said of each. All are asked
+at once; a tier that hangs is waited for only so long once another has answered (`Patience`).
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +27,7 @@ from repository.errors import (
     NoUsableTier,
     ObjectMissing,
     RepositoryError,
+    TierUnreachable,
     Truncated,
     UnknownKey,
     UnsupportedFormat,
@@ -46,6 +50,7 @@ class Probe:
     config: ReadConfig | None = None
     keys: list[KeyRecord] = field(default_factory=list)
     error: RepositoryError | None = None
+    is_given_up: bool = False
 
     def repository_ids(self) -> list[bytes]:
         """The repositories that config and key objects speak of; one of them may be damaged."""
@@ -60,6 +65,24 @@ class Probe:
     def damage(self, error: RepositoryError) -> None:
         """The config is not to be used."""
         self.state, self.error, self.config = TierState.DAMAGED, error, None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long opening waits for the other tiers once one has answered with a repository. While none has, without end.
+
+    `seconds_of` has the tiers (by name) for which `seconds` is not right. `on_waiting` is called once, with the tiers
+    that have not answered after `say_seconds`.
+    """
+
+    seconds: float = 30.0
+    seconds_of: Mapping[str, float] = field(default_factory=dict)
+    say_seconds: float = 2.0
+    on_waiting: Callable[[Sequence[str]], None] = lambda _names: None
+
+    def of(self, store: ObjectStore) -> float:
+        """The seconds for one tier."""
+        return self.seconds_of.get(store.name, self.seconds)
 
 
 class Opened(NamedTuple):
@@ -120,10 +143,62 @@ def _holds(store: ObjectStore, prefix: str) -> bool:
     return next(iter(store.list(prefix)), None) is not None
 
 
-def probe_all(stores: Sequence[ObjectStore]) -> list[Probe]:
-    """Probe all tiers at once, so that a dead one costs its own time only."""
-    with ThreadPoolExecutor(max(1, len(stores)), thread_name_prefix="tier-open") as pool:
-        return list(pool.map(probe, stores))
+def probe_all(stores: Sequence[ObjectStore], patience: Patience | None = None) -> list[Probe]:
+    """Probe all tiers at once, so that a dead one costs its own time only; with `patience`, less than that.
+
+    What is given up counts as unreachable; its probe ends with its store's `close`, and is believed by nobody.
+    """
+    finished: queue.SimpleQueue[tuple[int, Probe | BaseException]] = queue.SimpleQueue()
+
+    def ask(number: int, store: ObjectStore) -> None:
+        try:
+            finished.put((number, probe(store)))
+        except BaseException as error:  # noqa: BLE001  # raised by whoever waits
+            finished.put((number, error))
+
+    for number, store in enumerate(stores):
+        threading.Thread(target=ask, args=(number, store), name=f"tier-open-{store.name}", daemon=True).start()
+    return _gather(stores, finished, patience)
+
+
+def _gather(
+    stores: Sequence[ObjectStore],
+    finished: "queue.SimpleQueue[tuple[int, Probe | BaseException]]",
+    patience: Patience | None,
+) -> list[Probe]:
+    found: dict[int, Probe] = {}
+    begun = time.monotonic()
+    answered: float | None = None
+    is_said = patience is None
+    while waiting := {number: store for number, store in enumerate(stores) if number not in found}:
+        now = time.monotonic()
+        moments: dict[int, float] = {}
+        if patience is not None and answered is not None:
+            moments = {number: answered + patience.of(store) for number, store in waiting.items()}
+        if late := [number for number, moment in moments.items() if moment <= now]:
+            found.update((number, _given_up(stores[number], now - begun)) for number in late)
+            continue
+        if patience is not None and not is_said:
+            if now >= begun + patience.say_seconds:
+                patience.on_waiting([store.name for store in waiting.values()])
+                is_said = True
+            else:
+                moments[-1] = begun + patience.say_seconds
+        try:
+            number, result = finished.get(timeout=min(moments.values()) - now if moments else None)
+        except queue.Empty:
+            continue
+        if isinstance(result, BaseException):
+            raise result
+        found[number] = result
+        if result.state is TierState.READY and answered is None:
+            answered = time.monotonic()
+    return [found[number] for number in range(len(stores))]
+
+
+def _given_up(store: ObjectStore, seconds: float) -> Probe:
+    error = TierUnreachable(f"no answer for {seconds:.0f} s, while another tier has answered", tier=store.name)
+    return Probe(store, TierState.UNREACHABLE, error=error, is_given_up=True)
 
 
 def agree(probes: list[Probe], provider: KeyProvider) -> Opened:

@@ -18,6 +18,7 @@ from repository.errors import (
     AlreadyExists,
     NoUsableTier,
     Replayed,
+    RepositoryError,
     RepositoryExists,
     SnapshotNotFound,
 )
@@ -26,6 +27,7 @@ from repository.index import Index
 from repository.index_segment import Segment
 from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, new_keys, wrap
 from repository.open_tier import OpenTier, TierState
+from repository.opening import Patience
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.segments import SealedSegment, SegmentCache, seal_segment
 from repository.snapshot import Snapshot
@@ -113,12 +115,21 @@ class Repository:
         clock: Clock = SYSTEM_CLOCK,
         randomness: Randomness = SYSTEM_RANDOMNESS,
         known_heads: Mapping[str, Head] | None = None,
+        patience: Patience | None = None,
     ) -> Repository:
         """Open what answers. `known_heads`: by tier name, heads that were seen before (`tier.log.state.head`).
 
+        `patience`: how long to wait for the others once a tier has answered; by default half a minute.
         Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `UnsupportedFormat`, `KeyUnavailable`.
         """
-        ring, config, probes = opening.agree(opening.probe_all(stores), key_provider)
+        found = opening.probe_all(stores, patience or Patience())
+        try:
+            ring, config, probes = opening.agree(found, key_provider)
+        except RepositoryError:
+            if not any(probe.is_given_up for probe in found):
+                raise
+            # Who has answered was of no use, and others were given up for it: now each has its whole time.
+            ring, config, probes = opening.agree(opening.probe_all(stores), key_provider)
         repository = Repository(ring, config.config, config.digest, probes, clock, randomness)
         repository.load()
         repository.detect_replays(known_heads or {})

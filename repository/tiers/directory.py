@@ -345,7 +345,9 @@ class DirectoryObjectStore:
         seen = self._root_identity  # before the look: another thread may be making the folder
         try:
             found = os.stat(self._root)
-        except (FileNotFoundError, NotADirectoryError):
+        except NotADirectoryError:
+            raise TierUnreachable("what lies above the tier's folder is no folder", tier=self._name) from None
+        except FileNotFoundError:
             if seen is None:
                 self._check_within()
                 return

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,23 @@ def test_restore_reads_from_the_tier_that_is_asked_for(repo: RepoCommand, tmp_pa
     document = repo.json("restore", "latest", "--target", tmp_path / "out", "--from", "b", "--verify", "--no-sparse")
     assert document["bytes_by_tier"].keys() == {"b"}
     assert repo.run("restore", "latest", "--target", tmp_path / "x", "--from", "c").code == ExitCode.UNAVAILABLE
+
+
+@pytest.mark.timeout(150)
+def test_server_that_never_answers_holds_no_reader_up(
+    repo: RepoCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a tier that answers, an S3 server that takes connections and says nothing is named, and given up before
+    its first answer is due; what is asked for is answered, and restored, from the other.
+    """
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        dead = f"dead=s3://bucket/tier?endpoint=http://127.0.0.1:{frozen.getsockname()[1]}&region=eu"
+        tiers = [dead, repo.tiers[0]]
+        listed = repo.run("snapshots", tiers=tiers)
+        assert listed.code == ExitCode.OK
+        assert "waiting for dead" in listed.err
+        assert "tier dead is unreachable" in listed.err
+        restored = repo.run("restore", "latest", "--target", tmp_path / "restored", tiers=tiers)
+        assert restored.code == ExitCode.OK, restored.err

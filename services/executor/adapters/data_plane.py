@@ -28,7 +28,7 @@ from repository.repository import Repository
 from repository.tiers.port import ObjectStore
 from services.executor.adapters.read_back import read_back
 from services.executor.adapters.repositories import Begun, Place, Repositories
-from services.executor.adapters.stores import source_folder, tier_folder, tier_store
+from services.executor.adapters.stores import patience_of, source_folder, tier_folder, tier_store
 from services.executor.adapters.translation import code_of, facts, translated
 from services.executor.blocking import RunInterrupted
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, Replica, TierOutcome
@@ -98,6 +98,7 @@ class RepositoryDataPlane:
             store=store_of(organisation),
             location=destination.location,
             folder=tier_folder(self._locations, organisation, destination.location),
+            patience_seconds=patience_of(destination),
             store_of=store_of,
         )
 

@@ -19,6 +19,7 @@ from repository.config import CONFIG_KEY
 from repository.errors import BucketMissing, NotARepository, RepositoryError, TierFull, TierVanished
 from repository.key_file import KeyFile
 from repository.open_tier import OpenTier, TierState
+from repository.opening import Patience
 from repository.repository import Repository
 from repository.tiers.port import ObjectStore
 
@@ -43,11 +44,15 @@ class Begun(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a tier lies. `folder`: of the location, where that is a directory. `store_of`: another organisation's."""
+    """Where a tier lies. `folder`: of the location, where that is a directory. `store_of`: another organisation's.
+
+    `patience_seconds`: how long a run waits for it once another tier has answered.
+    """
 
     store: ObjectStore
     location: str
     folder: bytes | None
+    patience_seconds: float
     store_of: Callable[[str], ObjectStore]
 
 
@@ -67,7 +72,7 @@ class Repositories:
         if path.exists():
             key = KeyFile.load(path)
             try:
-                repository = Repository.open([place.store for place in places], key)
+                repository = _open(places, key)
             except NotARepository:
                 # The key file was made by a run that got no further, or for tiers that are no longer in use.
                 gone = next((place for place in places if place.location in known), None)
@@ -109,7 +114,7 @@ class Repositories:
     def _begin(self, organisation: str, places: Sequence[Place], key: KeyFile) -> Repository:
         """Begin a repository on the tiers that answer; the others join when they are back."""
         Repository.init(self._require_begin(organisation, places), key)
-        return Repository.open([place.store for place in places], key)
+        return _open(places, key)
 
     def _require_begin(self, organisation: str, places: Sequence[Place]) -> list[ObjectStore]:
         """The tiers on which a repository can be begun. Raises what keeps it from each of them."""
@@ -180,6 +185,14 @@ class Repositories:
                 tier=place.store.name,
                 location=place.location,
             )
+
+
+def _open(places: Sequence[Place], key: KeyFile) -> Repository:
+    patience = Patience(
+        seconds_of={place.store.name: place.patience_seconds for place in places},
+        on_waiting=lambda names: _log.warning("tiers have not answered yet", extra={"tiers": list(names)}),
+    )
+    return Repository.open([place.store for place in places], key, patience=patience)
 
 
 def vanished(place: Place) -> TierVanished:

@@ -58,9 +58,14 @@ def tier_store(
         location,
         organisation,
         name=tier.value,
-        patience_seconds=PATIENCE_SECONDS_REQUIRED if destination.required else PATIENCE_SECONDS_OTHER,
+        patience_seconds=patience_of(destination),
         storage_class=destination.storage_class,
     )
+
+
+def patience_of(destination: Destination) -> float:
+    """How long a run waits for a tier that does not answer, in seconds."""
+    return PATIENCE_SECONDS_REQUIRED if destination.required else PATIENCE_SECONDS_OTHER
 
 
 def location_store(
