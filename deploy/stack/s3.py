@@ -121,7 +121,7 @@ def _launch(layout: Layout, secrets: Secrets, region: Region) -> Launch:
     write_atomically(identities, _identities(secrets, region))
     ports = {name: layout.port(region.port_name(name)) for name in PORTS}
     return Launch(
-        argv=server_command(folder, identities, ports),
+        argv=server_command(identities, ports),
         environment={**_ENVIRONMENT, "HOME": str(folder)},
         folder=folder,
         log=layout.log(region.part_name),
@@ -130,8 +130,8 @@ def _launch(layout: Layout, secrets: Secrets, region: Region) -> Launch:
     )
 
 
-def server_command(folder: Path, identities: Path, ports: Mapping[str, int]) -> tuple[str, ...]:
-    """The command line of one server that keeps its data in `folder`, which is its working directory, too.
+def server_command(identities: Path, ports: Mapping[str, int]) -> tuple[str, ...]:
+    """The command line of one server that keeps its data in its working directory.
 
     `identities`: its file of identities; `ports`: one for each of `PORTS`.
     """
@@ -156,7 +156,7 @@ def server_command(folder: Path, identities: Path, ports: Mapping[str, int]) -> 
         "admin.ui": "false",
     }
     options = [f"-{name}={value}" for name, value in flags.items()]
-    return (str(_program()), "-logtostderr=true", "mini", f"-dir={folder}", *options)
+    return (str(_program()), "-logtostderr=true", "mini", "-dir=.", *options)  # a comma in a path would make two of it
 
 
 def _flag(port_name: str) -> str:
