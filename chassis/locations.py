@@ -9,19 +9,41 @@ written by the operator or by the embedded stack, read again when it has changed
                     "url": "s3://bucket/prefix?endpoint=https://…&region=…", "credentials": "offsite", "lock": true}]}
 
 `credentials` names a file `<name>.json` in the folder `credentials` of the keys folder, with `accessKeyId` and
-`secretAccessKey`; the values are never in the registry.
+`secretAccessKey`; the values are never in the registry. `storageClasses` are those that a provider has, where they are
+others than S3's that are read at once.
+
+Promise: a file that cannot be read, half-written or gone, changes nothing where one was read before: the last good
+content stays in use, and readiness says `degraded`, which file it is and what is wrong with it. Where none was read
+yet, whoever asks is refused with LOCATIONS_UNREADABLE, which says nothing of our insides, and readiness says
+`not-ready`.
 """
 
+import logging
+import os
+from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
+from msgspec import Meta
 
+from chassis.health import Health
 from contracts import errors
 from contracts.configuration import LocationName
+from contracts.configuration_rules import STORAGE_CLASSES, KnownLocation
 from contracts.errors import PlatformError
 
+_log = logging.getLogger(__name__)
+
 ANY_ORGANISATION = "*"
+CHECK = "locations"
+"""The name of the registry's check in the readiness report; not ready: there is no content to work with."""
+FILE_CHECK = "locations-file"
+"""The name under which it is degraded: the last good content is in use, and the file has changed since."""
+
+_SCHEME_OF_KIND = {"directory": "file", "s3": "s3"}
+_StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -35,55 +57,139 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
     credentials: str | None = None
     region: str | None = None
     lock: bool = False
+    storage_classes: tuple[_StorageClass, ...] | None = None
 
     def is_open_to(self, organisation: str) -> bool:
         """Whether an organisation may use this location."""
         return ANY_ORGANISATION in self.organisations or organisation in self.organisations
+
+    def known(self) -> KnownLocation:
+        """What the rules of configurations look at."""
+        given = self.storage_classes
+        classes = () if self.kind != "s3" else STORAGE_CLASSES if given is None else given
+        return KnownLocation(
+            name=self.name,
+            kind=self.kind,
+            roles=self.roles,
+            lock=self.lock,
+            place=_place(self),
+            storage_classes=classes,
+        )
 
 
 class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     locations: tuple[Location, ...]
 
 
-class Locations:
-    """The registry, as it is in its file now. Thread-safe: readers see one whole version or another."""
+_Mark = tuple[int, int, int]
 
-    def __init__(self, path: Path) -> None:
+
+class Locations:
+    """The registry, as it is in its file now. Thread-safe: readers see one whole version or another.
+
+    `health`: where trouble with the file is shown.
+    """
+
+    def __init__(self, path: Path, health: Health | None = None) -> None:
         self._path = path
-        self._seen: tuple[tuple[int, int, int], dict[str, Location]] | None = None
+        self._health = health
+        self._seen: tuple[_Mark, dict[str, Location]] | None = None
+        self._said: str | None = None
+        if health is not None:
+            health.add(CHECK, self.check)
 
     def of_organisation(self, organisation: str) -> list[Location]:
-        """What an organisation may use, by name. Raises INVALID_SETTING where the file cannot be read."""
+        """What an organisation may use, by name. Raises LOCATIONS_UNREADABLE."""
         return sorted(
             (location for location in self._read().values() if location.is_open_to(organisation)),
             key=lambda location: location.name,
         )
 
     def tiers(self) -> list[Location]:
-        """Every location that holds tiers, whoever may use it, by name. Raises INVALID_SETTING."""
+        """Every location that holds tiers, whoever may use it, by name. Raises LOCATIONS_UNREADABLE."""
         found = (location for location in self._read().values() if "tier" in location.roles)
         return sorted(found, key=lambda location: location.name)
 
     def find(self, name: str, organisation: str) -> Location | None:
-        """A location by its name; None also where it is not the organisation's to use."""
+        """A location by its name; None also where it is not the organisation's. Raises LOCATIONS_UNREADABLE."""
         location = self._read().get(name)
         return location if location is not None and location.is_open_to(organisation) else None
 
+    async def check(self) -> PlatformError | None:
+        """For the readiness report, which only operators read: which file cannot be read, and why."""
+        try:
+            self._read()
+        except PlatformError as error:
+            return self._for_operators(error.__cause__ or error)
+        return None
+
     def _read(self) -> dict[str, Location]:
+        seen = self._seen
         try:
             stat = self._path.stat()
             mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            seen = self._seen
-            if seen is not None and seen[0] == mark:
-                return seen[1]
-            registry = msgspec.json.decode(self._path.read_bytes(), type=_Registry)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise PlatformError(
-                errors.INVALID_SETTING,
-                f"the registry of locations cannot be read: {error}",
-                field="WEDSYNC_LOCATIONS_FILE",
-                hint="Point WEDSYNC_LOCATIONS_FILE at a JSON file as chassis/locations.py describes it.",
-            ) from error
-        by_name = {location.name: location for location in registry.locations}
-        self._seen = (mark, by_name)
-        return by_name
+            if seen is None or seen[0] != mark:
+                seen = self._seen = (mark, _decoded(self._path.read_bytes()))
+        except (OSError, ValueError, RecursionError) as error:
+            self._say(error, is_in_use=seen is not None)
+            if seen is None:
+                raise PlatformError(errors.LOCATIONS_UNREADABLE, "the registry of locations cannot be read") from error
+        else:
+            self._say(None, is_in_use=True)
+        return seen[1]
+
+    def _say(self, trouble: Exception | None, *, is_in_use: bool) -> None:
+        """Tell operators of new trouble once, and that it is over."""
+        text = None if trouble is None else _reason(trouble)
+        if text == self._said:
+            return
+        self._said = text
+        if text is not None:
+            _log.error(
+                "the registry of locations cannot be read",
+                extra={"file": str(self._path), "reason": text, "last_good_in_use": is_in_use},
+            )
+        if self._health is None:
+            return
+        if trouble is not None and is_in_use:
+            self._health.degrade(FILE_CHECK, self._for_operators(trouble))
+        else:
+            self._health.restore(FILE_CHECK)
+
+    def _for_operators(self, trouble: BaseException) -> PlatformError:
+        meanwhile = "what was read before stays in use meanwhile" if self._seen else "nothing works without it"
+        return PlatformError(
+            errors.LOCATIONS_UNREADABLE,
+            f"{self._path}: {_reason(trouble)}",
+            field="WEDSYNC_LOCATIONS_FILE",
+            hint=f"Correct the file that WEDSYNC_LOCATIONS_FILE names (chassis/locations.py shows one); {meanwhile}.",
+        )
+
+
+def _decoded(body: bytes) -> dict[str, Location]:
+    """The registry of a file's bytes, by name. Raises ValueError, which a `MsgspecError` is, too."""
+    locations = msgspec.json.decode(body, type=_Registry).locations
+    twice = sorted(name for name, count in Counter(location.name for location in locations).items() if count > 1)
+    if twice:
+        raise ValueError(f"a name is registered more than once: {', '.join(twice)}")
+    for location in locations:
+        if urlsplit(location.url).scheme != _SCHEME_OF_KIND[location.kind]:
+            scheme = _SCHEME_OF_KIND[location.kind]
+            raise ValueError(f"the url of {location.name}, of the kind {location.kind}, begins with {scheme}://")
+    return {location.name: location for location in locations}
+
+
+def _place(location: Location) -> str:
+    """Where a location is, in one spelling: symlinks of a folder followed, options of a bucket left out."""
+    parts = urlsplit(location.url)
+    path = unquote(parts.path, errors="surrogateescape")
+    if location.kind == "directory":
+        return f"file://{os.path.realpath(path)}"
+    endpoint = parse_qs(parts.query).get("endpoint", [""])[0].rstrip("/").lower()
+    return f"s3://{endpoint}/{parts.netloc}/{path.strip('/')}"
+
+
+def _reason(trouble: BaseException) -> str:
+    if isinstance(trouble, OSError):
+        return trouble.strerror or type(trouble).__name__
+    return str(trouble)

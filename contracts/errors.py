@@ -172,6 +172,13 @@ VERSION_CONFLICT = _code(
     "The resource has changed meanwhile",
     "Read it again, and send its ETag as If-Match.",
 )
+INVALID_CURSOR = _code(
+    "invalid-cursor",
+    422,
+    Retry.NEVER,
+    "The cursor is not one of this list",
+    "Send nextCursor of the page before as it is, with the same filters, or begin without a cursor.",
+)
 INTERNAL = _code(
     "internal",
     500,
@@ -239,6 +246,13 @@ PATH_OUTSIDE_LOCATION = _code(
     Retry.NEVER,
     "The path leaves its location",
     "Use a relative path without '..' below the location's root.",
+)
+DESTINATION_IS_SOURCE = _code(
+    "destination-is-source",
+    422,
+    Retry.NEVER,
+    "A tier is in the place that is backed up",
+    "Give the tier a location elsewhere: a backup beside its source is lost with it.",
 )
 CONFIGURATION_UNKNOWN = _code(
     "configuration-unknown",
@@ -428,6 +442,13 @@ INVALID_SETTING = _code(
     Retry.AFTER_OPERATOR,
     "A setting is missing or not valid",
     "Correct the named environment variable; docs/settings.md lists them all.",
+)
+LOCATIONS_UNREADABLE = _code(
+    "locations-unreadable",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The registry of locations cannot be read",
+    "An operator has to correct the registry; the readiness on the internal port says what is wrong with it.",
 )
 SEALING_KEY_MISSING = _code(
     "sealing-key-missing",

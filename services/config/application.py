@@ -30,7 +30,7 @@ class ConfigurationDecisions:
             else:
                 return
         else:
-            code, field, hint = objection.code, objection.field, objection.code.hint
+            code, field, hint = objection.code, objection.field, objection.hint
         refused = Configuration(configuration_id)
         refused.refuse(request_id=request_id, code=code.code, field=field, hint=hint)
         await self._configurations.record_refused(refused, context=context, handled=handled)

@@ -38,7 +38,7 @@ async def run(settings: ConfigSettings) -> int:
         telemetry=telemetry,
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
-    locations = RegisteredLocations(Locations(settings.locations_file))
+    locations = RegisteredLocations(Locations(settings.locations_file, health))
     Handlers(ConfigurationDecisions(RecordedConfigurations(store), locations)).bind(bus)
     server = HealthServer(health, telemetry, port=settings.health_port)
     return await run_service([server, store, connection, TopologyCheck(connection, SERVICE), relay, bus], health=health)

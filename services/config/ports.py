@@ -5,22 +5,8 @@ from typing import Protocol
 import msgspec
 
 from chassis.context import Context
+from contracts.configuration_rules import KnownLocation
 from services.config.domain import Configuration
-
-SOURCE = "source"
-TIER = "tier"
-
-
-class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered location, as far as the rules look at it.
-
-    `roles` are of `SOURCE` and `TIER`; `lock`: its store promises object locks.
-    """
-
-    name: str
-    kind: str
-    roles: tuple[str, ...]
-    lock: bool = False
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The registry of locations, as far as the rules look at it."""
 
 from chassis.locations import Locations
-from services.config.ports import KnownLocation
+from contracts.configuration_rules import KnownLocation
 
 
 class RegisteredLocations:
@@ -13,6 +13,4 @@ class RegisteredLocations:
     def find(self, name: str, organisation: str) -> KnownLocation | None:
         """A location that the organisation may use, or None."""
         found = self._locations.find(name, organisation)
-        if found is None:
-            return None
-        return KnownLocation(name=found.name, kind=found.kind, roles=found.roles, lock=found.lock)
+        return None if found is None else found.known()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis.health import DEGRADED, NOT_READY, READY, Health
 from chassis.locations import Locations
 from contracts.errors import PlatformError
 
@@ -50,19 +51,87 @@ def test_registry_is_read_again_when_the_file_has_changed(tmp_path: Path) -> Non
     assert locations.find("photos", "org-a") is not None
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"locations": [{"name": "UPPER"}]}', '{"locations": [], "more": 1}'])
-def test_registry_that_cannot_be_read_names_its_setting(tmp_path: Path, text: str) -> None:
-    """A broken registry is an error that says which variable to look at."""
-    path = tmp_path / "l.json"
-    path.write_text(text)
-    with pytest.raises(PlatformError) as caught:
-        Locations(path).find("local", "org-a")
-    assert caught.value.code.code == "invalid-setting"
-    assert caught.value.field == "WEDSYNC_LOCATIONS_FILE"
+BROKEN = [
+    "",
+    "{}",
+    "[" * 100_000,
+    '{"locations": [{"name": "UPPER"}]}',
+    '{"locations": [], "more": 1}',
+    json.dumps({"locations": [LOCAL, LOCAL]}),
+    json.dumps({"locations": [{**LOCAL, "url": "s3://bucket"}]}),
+    json.dumps({"locations": [{**LOCAL, "storageClasses": ["A&b=c"]}]}),
+    json.dumps({"locations": [LOCAL]})[:-20],
+]
 
 
-def test_missing_registry_names_its_setting(tmp_path: Path) -> None:
-    """No file at all is told like a broken one."""
+@pytest.mark.parametrize("text", [*BROKEN, None])
+async def test_registry_that_was_never_read_is_not_ready_and_tells_tenants_nothing(
+    tmp_path: Path, text: str | None
+) -> None:
+    """Half-written, contradictory or missing: who asks learns the code, operators learn which file and why."""
+    path, health = tmp_path / "l.json", Health("test")
+    if text is not None:
+        path.write_text(text)
+    locations = Locations(path, health)
     with pytest.raises(PlatformError) as caught:
-        Locations(tmp_path / "none.json").of_organisation("org-a")
-    assert caught.value.field == "WEDSYNC_LOCATIONS_FILE"
+        locations.find("local", "org-a")
+    assert (caught.value.code.code, caught.value.code.status, caught.value.field) == ("locations-unreadable", 503, None)
+    assert str(tmp_path) not in caught.value.message + caught.value.hint
+    report = await health.report()
+    (finding,) = report.checks
+    assert (report.status, finding.code) == (NOT_READY, "locations-unreadable")
+    assert str(path) in str(finding.reason)
+    assert "WEDSYNC_LOCATIONS_FILE" in str(finding.hint)
+    _write(path, LOCAL)
+    assert (await health.report()).status == READY
+
+
+@pytest.mark.parametrize("text", [*BROKEN, None])
+async def test_last_good_registry_stays_in_use_and_readiness_says_so(tmp_path: Path, text: str | None) -> None:
+    """A file that breaks while the platform runs stops nothing, and somebody is told to look."""
+    path, health = tmp_path / "l.json", Health("test")
+    _write(path, LOCAL, PHOTOS)
+    locations = Locations(path, health)
+    assert locations.find("photos", "org-a") is not None
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    assert locations.find("photos", "org-a") is not None
+    report = await health.report()
+    assert report.status == DEGRADED
+    (finding,) = [each for each in report.checks if each.status == DEGRADED]
+    assert str(path) in str(finding.reason)
+    _write(path, LOCAL)
+    assert locations.find("photos", "org-a") is None
+    assert (await health.report()).status == READY
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("file:///srv/backup", "file:///srv/./backup/", True),
+        ("file:///srv/backup", "file:///srv/back%75p", True),
+        ("file:///srv/backup", "file:///srv/backup2", False),
+        ("s3://bucket/tier?region=a", "s3://bucket/tier/?region=b&storage-class=STANDARD_IA", True),
+        ("s3://bucket/tier?endpoint=https://S3.test/", "s3://bucket/tier?endpoint=https://s3.test", True),
+        ("s3://bucket/tier?endpoint=https://one.test", "s3://bucket/tier?endpoint=https://two.test", False),
+        ("s3://bucket/tier", "s3://bucket/other", False),
+    ],
+)
+def test_two_names_of_one_place_are_found_out(tmp_path: Path, one: str, other: str, is_same: bool) -> None:
+    """However an operator has written it, one folder or one prefix of a bucket is one place."""
+    kind = "s3" if one.startswith("s3") else "directory"
+    _write(tmp_path / "l.json", {**LOCAL, "kind": kind, "url": one}, {**PHOTOS, "kind": kind, "url": other})
+    found = [each.known().place for each in Locations(tmp_path / "l.json").of_organisation("org-a")]
+    assert (found[0] == found[1]) is is_same
+
+
+def test_symlink_is_the_place_that_it_leads_to(tmp_path: Path) -> None:
+    """A second way into a folder is no second folder."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    urls = [f"file://{tmp_path}/disk", f"file://{tmp_path}/link"]
+    _write(tmp_path / "l.json", {**LOCAL, "url": urls[0]}, {**PHOTOS, "url": urls[1]})
+    one, other = Locations(tmp_path / "l.json").of_organisation("org-a")
+    assert one.known().place == other.known().place

@@ -4,8 +4,8 @@ import pytest
 
 from contracts import errors
 from contracts.configuration import ConfigurationBody, Destination, StorageDestinations
-from services.config.policies import Objection, when_configuration_submitted
-from services.config.ports import KnownLocation
+from contracts.configuration_rules import KnownLocation, Objection, objections, path_objection
+from services.config.policies import when_configuration_submitted
 from tests.support.configurations import body, destinations
 
 REGISTERED = {
@@ -16,6 +16,8 @@ REGISTERED = {
         KnownLocation(name="local", kind="directory", roles=("tier",)),
         KnownLocation(name="both", kind="directory", roles=("source", "tier")),
         KnownLocation(name="cloud", kind="s3", roles=("tier",)),
+        KnownLocation(name="same-cloud", kind="s3", roles=("tier",), place="cloud"),
+        KnownLocation(name="own-classes", kind="s3", roles=("tier",), storage_classes=("COLD",)),
         KnownLocation(name="offsite", kind="s3", roles=("tier",), lock=True),
     )
 }
@@ -32,8 +34,13 @@ def _objection(submitted: ConfigurationBody) -> Objection | None:
         body(source_location="both"),
         body(storage_destinations=StorageDestinations(cloud_secondary=Destination(location="cloud"))),
         body(storage_destinations=destinations(cloud_primary=Destination(location="both"))),
+        body(storage_destinations=destinations(offsite=Destination(location="cloud", storage_class="GLACIER_IR"))),
+        body(storage_destinations=destinations(offsite=Destination(location="own-classes", storage_class="COLD"))),
     ],
-    ids=["two tiers", "source that is a tier, too", "cloud alone", "directory as a cloud tier"],
+    ids=[
+        *("two tiers", "source that is a tier, too", "cloud alone", "directory as a cloud tier"),
+        *("class that is read at once", "class of the provider"),
+    ],
 )
 def test_nothing_speaks_against_a_configuration_whose_locations_fit(submitted: ConfigurationBody) -> None:
     """A configuration with a readable source and at least one tier is taken."""
@@ -75,24 +82,103 @@ def test_nothing_speaks_against_a_configuration_whose_locations_fit(submitted: C
         (
             body(
                 storage_destinations=destinations(
-                    cloud_primary=Destination(location="cloud", storage_class="X&endpoint=http://169.254.169.254")
+                    cloud_primary=Destination(location="cloud"), cloud_secondary=Destination(location="same-cloud")
                 )
             ),
-            errors.INVALID_FIELD,
-            "storageDestinations.cloudPrimary.storageClass",
+            errors.DESTINATION_TWICE,
+            "storageDestinations.cloudSecondary.location",
+        ),
+        (
+            body(
+                source_location="both",
+                storage_destinations=destinations(cloud_primary=Destination(location="both")),
+            ),
+            errors.DESTINATION_IS_SOURCE,
+            "storageDestinations.cloudPrimary.location",
         ),
     ],
 )
 def test_objection_names_the_rule_and_the_field(
     submitted: ConfigurationBody, code: errors.ErrorCode, field: str
 ) -> None:
-    """Whoever submitted it learns which field to correct, by the name that it has in the API."""
-    assert _objection(submitted) == Objection(code, field)
+    """Whoever submitted it learns which field to correct, by the name that it has in the API, and how."""
+    objection = _objection(submitted)
+    assert objection is not None
+    assert (objection.code, objection.field) == (code, field)
+    assert objection.hint
 
 
-def test_first_objection_is_the_one_that_is_told() -> None:
-    """Of several faults the first in the order of the form is named."""
-    submitted = body(
-        source_location="nowhere", storage_destinations=destinations(local=Destination(location="nowhere"))
+@pytest.mark.parametrize(
+    ("location", "storage_class"),
+    [
+        ("cloud", "BOGUS"),
+        ("cloud", "x\r\ny"),
+        ("cloud", "X&endpoint=http://169.254.169.254"),
+        ("cloud", "standard_ia"),
+        ("cloud", "DEEP_ARCHIVE"),
+        ("own-classes", "STANDARD_IA"),
+        ("both", "STANDARD"),
+    ],
+)
+def test_storage_class_that_no_run_could_use_is_refused(location: str, storage_class: str) -> None:
+    """A class that the provider has not, that must be thawed, or on a disk: it would fail each run, or do nothing."""
+    objection = _objection(
+        body(
+            storage_destinations=destinations(cloud_primary=Destination(location=location, storage_class=storage_class))
+        )
     )
-    assert _objection(submitted) == Objection(errors.UNKNOWN_LOCATION, "sourceLocation")
+    assert objection is not None
+    assert (objection.code, objection.field) == (
+        errors.INVALID_FIELD,
+        "storageDestinations.cloudPrimary.storageClass",
+    )
+    assert "leave it out" in objection.hint
+
+
+def test_first_objection_is_the_one_that_is_recorded() -> None:
+    """Of several faults the first in the order of the form is named in the record; the gateway tells all."""
+    submitted = body(
+        source_location="nowhere",
+        storage_destinations=destinations(
+            local=Destination(location="nowhere"),
+            offsite=Destination(location="cloud", lock_days=1, storage_class="BOGUS"),
+        ),
+    )
+    every = list(
+        objections(
+            source_type=submitted.source_type,
+            source_location=submitted.source_location,
+            storage_destinations=submitted.storage_destinations,
+            find=REGISTERED.get,
+        )
+    )
+    assert [objection.field for objection in every] == [
+        "sourceLocation",
+        "storageDestinations.local.location",
+        "storageDestinations.offsite.lockDays",
+        "storageDestinations.offsite.storageClass",
+    ]
+    assert _objection(submitted) == every[0]
+
+
+@pytest.mark.parametrize(
+    "path", ["../../../etc", "..", "/", "/etc/passwd", "a/../../b", "a/..", "../a", "a/../b", "//a", "2027/../../x/"]
+)
+def test_path_that_leaves_its_location_is_refused(path: str) -> None:
+    """A path is relative and only goes down, whatever it would come to."""
+    objection = path_objection(path, "sourceIdentifier")
+    assert objection is not None
+    assert (objection.code, objection.field) == (errors.PATH_OUTSIDE_LOCATION, "sourceIdentifier")
+
+
+@pytest.mark.parametrize("path", ["", "2027/meyer", "a//b/", "..a/b..", "a/...", "./a", "Zoë & Jürgen", "x" * 255])
+def test_path_below_its_location_is_taken(path: str) -> None:
+    """Names that only look like a way out are names."""
+    assert path_objection(path, "sourceIdentifier") is None
+
+
+def test_name_that_no_file_system_keeps_is_refused() -> None:
+    """A folder of such a name cannot be there when the run looks for it."""
+    objection = path_objection("a/" + "ü" * 128, "sourceIdentifier")
+    assert objection is not None
+    assert objection.code is errors.INVALID_FIELD

@@ -1,0 +1,135 @@
+"""What a configuration must keep so that a run of it can succeed: a submitted one in, every objection out. Pure.
+
+Two look at it: the gateway, before anything is recorded, so that whoever submits it learns of all wrong fields at
+once; and the config service, whose word is the record's.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from contracts import errors
+from contracts.configuration import Destination, SourceType, StorageDestinations, Tier
+from contracts.errors import ErrorCode
+
+SOURCE = "source"
+TIER = "tier"
+S3 = "s3"
+DIRECTORY = "directory"
+
+STORAGE_CLASSES = (
+    "STANDARD",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER_IR",
+    "REDUCED_REDUNDANCY",
+)
+"""Classes of S3 whose objects are read at once. Those that must be thawed (GLACIER, DEEP_ARCHIVE) are not among them:
+a run reads back what it has written, and each later one reads the repository's log."""
+NAME_BYTES_MAX = 255
+"""The longest name that a file system keeps."""
+
+_KIND_OF_SOURCE = {SourceType.DIRECTORY: DIRECTORY}
+_PARENT = re.compile(r"(?:^|/)\.\.(?:/|$)")
+
+
+class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered location, as far as the rules look at it.
+
+    `roles` are of `SOURCE` and `TIER`; `lock`: its store promises object locks; `place`: where it is, in one spelling,
+    so that two names of one place are found out; `storage_classes`: those that its provider has.
+    """
+
+    name: str
+    kind: str
+    roles: tuple[str, ...]
+    lock: bool = False
+    place: str = ""
+    storage_classes: tuple[str, ...] = STORAGE_CLASSES
+
+
+class Objection(msgspec.Struct, frozen=True):
+    """Why a configuration is refused: a code of the catalogue, the JSON path of the field, what to do about it."""
+
+    code: ErrorCode
+    field: str
+    hint: str
+
+
+Find = Callable[[str], KnownLocation | None]
+
+
+def objections(
+    *, source_type: SourceType, source_location: str, storage_destinations: StorageDestinations, find: Find
+) -> Iterator[Objection]:
+    """All that speaks against a configuration, in the order of the form. `find` gives an organisation's locations."""
+    source = find(source_location)
+    if source is None:
+        yield _objection(errors.UNKNOWN_LOCATION, "sourceLocation")
+    elif SOURCE not in source.roles or source.kind != _KIND_OF_SOURCE[source_type]:
+        yield _objection(
+            errors.LOCATION_KIND_MISMATCH,
+            "sourceLocation",
+            f"Use a location of the kind {_KIND_OF_SOURCE[source_type]} that has the role {SOURCE}.",
+        )
+    destinations = storage_destinations.by_tier()
+    if not destinations:
+        yield _objection(errors.NO_DESTINATION, "storageDestinations")
+    taken: dict[str, Tier] = {}
+    for tier, destination in destinations.items():
+        location = find(destination.location)
+        for objection in _against(tier, destination, location, source, taken):
+            yield msgspec.structs.replace(objection, field=f"storageDestinations.{tier.value}.{objection.field}")
+        if location is not None:
+            taken.setdefault(_place(location), tier)
+
+
+def _against(
+    tier: Tier,
+    destination: Destination,
+    location: KnownLocation | None,
+    source: KnownLocation | None,
+    taken: dict[str, Tier],
+) -> Iterator[Objection]:
+    if location is None:
+        yield _objection(errors.UNKNOWN_LOCATION, "location")
+        return
+    if TIER not in location.roles:
+        yield _objection(errors.LOCATION_KIND_MISMATCH, "location", f"Use a location that has the role {TIER}.")
+    elif tier is Tier.LOCAL and location.kind != DIRECTORY:
+        yield _objection(errors.LOCATION_KIND_MISMATCH, "location", f"Use a location of the kind {DIRECTORY}.")
+    if (other := taken.get(_place(location))) is not None:
+        # Two tiers in one place are one tier: the loss of the place would be the loss of both.
+        yield _objection(errors.DESTINATION_TWICE, "location", f"The tier {other.value} is there; use another place.")
+    if source is not None and _place(location) == _place(source):
+        yield _objection(errors.DESTINATION_IS_SOURCE, "location")
+    if destination.lock_days and not location.lock:
+        yield _objection(errors.LOCK_NOT_SUPPORTED, "lockDays")
+    if destination.storage_class and location.kind != S3:
+        yield _objection(
+            errors.INVALID_FIELD,
+            "storageClass",
+            f"A location of the kind {location.kind} has no classes; leave it out.",
+        )
+    elif destination.storage_class and destination.storage_class not in location.storage_classes:
+        known = ", ".join(location.storage_classes)
+        yield _objection(errors.INVALID_FIELD, "storageClass", f"Use one of {known}, or leave it out.")
+
+
+def path_objection(path: str, field: str) -> Objection | None:
+    """What speaks against a path below a location, as it is written; a symlink is judged when a run follows it."""
+    if path.startswith("/") or _PARENT.search(path):
+        return _objection(errors.PATH_OUTSIDE_LOCATION, field)
+    if any(len(name.encode()) > NAME_BYTES_MAX for name in path.split("/")):
+        return _objection(errors.INVALID_FIELD, field, f"No folder's name is longer than {NAME_BYTES_MAX} bytes.")
+    return None
+
+
+def _place(location: KnownLocation) -> str:
+    return location.place or location.name
+
+
+def _objection(code: ErrorCode, field: str, hint: str = "") -> Objection:
+    return Objection(code, field, hint or code.hint)
