@@ -222,7 +222,7 @@ async def _execute(http: httpx.AsyncClient, configuration: str) -> str:
         "/api/backup/execute", json={"configurationId": configuration}, headers={"Idempotency-Key": new_id()}
     )
     answer.raise_for_status()
-    return str(answer.json()["id"])
+    return str(answer.json()["execution"]["id"])
 
 
 async def _seconds_until_shown(http: httpx.AsyncClient, run: str) -> float:

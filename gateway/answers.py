@@ -28,12 +28,11 @@ def raise_refusal(outcome: Outcome) -> None:
         raise error
 
 
-async def pending(gateway: Gateway, principal: Principal, outcome: Outcome) -> Response[Any]:
-    """202: the write is in the record, its owner has not answered yet; `Location` is where the answer will be."""
+async def taken_down(gateway: Gateway, principal: Principal, outcome: Outcome) -> Response[Any]:
+    """202: the write is in the record. The body is the request as it stands; `Location` is where it will be."""
     async with gateway.reading() as connection:
         request: WriteRequest = await request_queries.one(connection, principal.organisation, outcome.request_id)
-    return Response(
-        request,
-        status_code=HTTP_202_ACCEPTED,
-        headers={"Location": f"/api/backup/requests/{outcome.request_id}", "Retry-After": RETRY_SECONDS},
-    )
+    headers = {"Location": f"/api/backup/requests/{outcome.request_id}"}
+    if not outcome.is_answered:
+        headers["Retry-After"] = RETRY_SECONDS
+    return Response(request, status_code=HTTP_202_ACCEPTED, headers=headers)

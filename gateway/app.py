@@ -8,6 +8,7 @@ from litestar.types import ASGIApp
 
 from gateway import problems
 from gateway.guards import Authentication
+from gateway.handshake import refusals_told
 from gateway.parts import Gateway
 from gateway.routes import configurations, executions, locations, monitoring, probes, requests, schema
 from gateway.web import BODY_BYTES_MAX, HttpMetrics, StrictRequest, observed, only_known_parameters
@@ -18,7 +19,7 @@ API_PREFIX = "/api/backup"
 def create_app(gateway: Gateway) -> ASGIApp:
     """The ASGI application of a gateway, with traces, metrics and safe headers around it."""
     litestar = build(gateway)
-    return observed(litestar, gateway.telemetry, HttpMetrics(gateway.telemetry))
+    return observed(refusals_told(litestar), gateway.telemetry, HttpMetrics(gateway.telemetry))
 
 
 def build(gateway: Gateway | None) -> Litestar:

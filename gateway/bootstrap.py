@@ -79,7 +79,7 @@ def assemble(settings: GatewaySettings) -> Process:
     connection = connection_of(settings, telemetry, health)
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
-    sealer, locations = Sealer(settings.keys_dir), Locations(settings.locations_file)
+    sealer, locations = Sealer(settings.keys_dir), Locations(settings.locations_file, health)
     add_key_checks(health, sealer)
     keys = KeySet(
         file=settings.jwks_file,

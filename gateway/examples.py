@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from contracts import errors
 from contracts.configuration import BackupType, Destination, SourceType, StorageDestinations, Tier
+from contracts.configuration_rules import STORAGE_CLASSES
 from contracts.executor_events import ClassTotals, ExecutionType
 from contracts.progress import Progress, TierProgress
 from gateway.problems import error_of_code, problem_of
@@ -208,6 +209,26 @@ PENDING_REQUEST = WriteRequest(
     submitted_at=BEGAN,
 )
 
+PENDING_CONFIGURATION = WriteRequest(
+    id=REQUEST_ID,
+    kind="create-configuration",
+    state=RequestState.PENDING,
+    resource=f"/api/backup/configurations/{CONFIGURATION_ID}",
+    submitted_by=ACTOR,
+    submitted_at=BEGAN,
+)
+
+ACCEPTED_REQUEST = WriteRequest(
+    id=REQUEST_ID,
+    kind="execute-backup",
+    state=RequestState.ACCEPTED,
+    resource=f"/api/backup/executions/{EXECUTION_ID}",
+    submitted_by=ACTOR,
+    submitted_at=BEGAN,
+    answered_at=_at(0.02),
+    execution=ACCEPTED,
+)
+
 REFUSED_REQUEST = WriteRequest(
     id=REQUEST_ID,
     kind="create-configuration",
@@ -295,9 +316,18 @@ EXECUTIONS = ListPage[Execution](
 )
 LOCATIONS = ListPage[LocationView](
     items=[
-        LocationView(name="demo-photos", kind="directory", roles=["source"], region=None, lock=False),
-        LocationView(name="local", kind="directory", roles=["tier"], region=None, lock=False),
-        LocationView(name="offsite", kind="s3", roles=["tier"], region="eu-north-1", lock=True),
+        LocationView(
+            name="demo-photos", kind="directory", roles=["source"], region=None, lock=False, storage_classes=[]
+        ),
+        LocationView(name="local", kind="directory", roles=["tier"], region=None, lock=False, storage_classes=[]),
+        LocationView(
+            name="offsite",
+            kind="s3",
+            roles=["tier"],
+            region="eu-north-1",
+            lock=True,
+            storage_classes=list(STORAGE_CLASSES),
+        ),
     ]
 )
 TEMPLATE_LIST = ListPage(items=list(TEMPLATES))

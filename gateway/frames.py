@@ -8,14 +8,15 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.progress import Progress
-from gateway.problems import Problem
+from gateway.fields import Uuid
+from gateway.problems import Problem, public_hint
 from gateway.projections.facts import Fact
-from gateway.resources import Execution, Uuid
+from gateway.resources import Execution
 
 NAMED_MAX = 100
 
@@ -23,13 +24,14 @@ NAMED_MAX = 100
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, tag="subscribe"):
     """What a client wants to be told: everything of its organisation, or of some executions or configurations.
 
-    A new subscription replaces the one before. `resume`: the `resume` of the last message that was received.
+    A new subscription replaces the one before. `resume`: the `resume` of the last message that was received. What is
+    null is refused: it would be meant as a filter, and answer with everything.
     """
 
     all: bool = False
     executions: Annotated[tuple[Uuid, ...], Meta(max_length=NAMED_MAX)] = ()
     configurations: Annotated[tuple[Uuid, ...], Meta(max_length=NAMED_MAX)] = ()
-    resume: Annotated[str, Meta(max_length=100)] | None = None
+    resume: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
 
     def wants(self, execution_id: str | None, configuration_id: str | None) -> bool:
         """Whether something about a run or a configuration is to be told."""
@@ -106,5 +108,16 @@ def fact_frame(epoch: str, fact: Fact) -> FactFrame:
         time=fact.time,
         execution_id=fact.execution_id,
         configuration_id=fact.configuration_id,
-        fields=fact.fields,
+        fields=_public(fact.fields),
     )
+
+
+def _public(fields: msgspec.Raw) -> msgspec.Raw:
+    """The fields of an event but for what is the operators' alone: which machine works, what names its insides."""
+    stored = bytes(fields)
+    if b'"worker"' not in stored and b'"hint"' not in stored:
+        return fields
+    shown = {name: value for name, value in msgspec.json.decode(stored).items() if name != "worker"}
+    if "hint" in shown:
+        shown["hint"] = public_hint(errors.catalogue().get(shown.get("code", ""), errors.INTERNAL), shown["hint"])
+    return msgspec.Raw(msgspec.json.encode(shown))

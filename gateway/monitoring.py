@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
+from msgspec import UNSET
 from psycopg import IsolationLevel
 
 from chassis.clock import Clock
@@ -26,6 +27,7 @@ from chassis.postgres import translated
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.progress import Progress
+from gateway.bodies import UNREADABLE, invalid_body
 from gateway.feed import FactFeed
 from gateway.frames import (
     Failure,
@@ -38,7 +40,7 @@ from gateway.frames import (
 )
 from gateway.live_progress import ENDS, LiveProgress
 from gateway.principal import Principal
-from gateway.problems import UNREADABLE, invalid_body, problem_of
+from gateway.problems import problem_of
 from gateway.projections import facts, state
 from gateway.projections.applied import Database
 from gateway.projections.facts import Fact
@@ -232,7 +234,7 @@ class Reader:
                     await self._tell_progress(self._subscription)
 
     async def _begin(self, subscription: Subscribe) -> None:
-        if subscription.resume is not None:
+        if subscription.resume is not UNSET:
             stand = Resume.parse(subscription.resume)
             if await self._can_resume(stand):
                 self._stand = stand
@@ -327,9 +329,16 @@ def _understood(text: str) -> Subscribe:
     try:
         subscription = _DECODER.decode(text)
     except UNREADABLE as error:
-        raise invalid_body(error) from error
-    if subscription.resume is not None:
+        raise invalid_body(text, Subscribe, error) from error
+    if subscription.resume is not UNSET:
         Resume.parse(subscription.resume)
+    if subscription.all and (subscription.executions or subscription.configurations):
+        raise PlatformError(
+            errors.INVALID_FIELD,
+            "the subscription names some and asks for all",
+            field="all",
+            hint="Send all: true alone, or ids in executions or configurations.",
+        )
     if not (subscription.all or subscription.executions or subscription.configurations):
         raise PlatformError(
             errors.INVALID_FIELD,

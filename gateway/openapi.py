@@ -49,6 +49,9 @@ _ALWAYS = (
     errors.PATH_TOO_LONG,
     errors.TOO_MANY_REQUESTS,
     errors.HEAD_TOO_LARGE,
+    # A query parameter that the route has not, or that is given twice, is refused everywhere.
+    errors.INVALID_FIELD,
+    errors.UNKNOWN_FIELD,
     errors.INTERNAL,
     errors.UNAVAILABLE,
     errors.IDENTITY_PROVIDER_UNAVAILABLE,
@@ -57,8 +60,6 @@ _OF_BODIES = (
     errors.MALFORMED_BODY,
     errors.BODY_TOO_LARGE,
     errors.UNSUPPORTED_MEDIA_TYPE,
-    errors.INVALID_FIELD,
-    errors.UNKNOWN_FIELD,
 )
 _OF_WRITES = (errors.IDEMPOTENCY_KEY_MISSING, errors.IDEMPOTENCY_KEY_REUSED)
 
@@ -72,7 +73,7 @@ def document() -> dict[str, Any]:
     types: list[Any] = [Problem]
     for operation in OPERATIONS.values():
         types += [operation.body] if operation.body is not None else []
-        types += [body for answer in operation.answers for body in answer.types]
+        types += [answer.body for answer in operation.answers if answer.body is not None]
     for _, handler in _handlers(app):
         types += [_plain_type(field) for field in _parameter_fields(handler).values()]
     _, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
@@ -152,7 +153,7 @@ def _operation(handler: HTTPRouteHandler) -> dict[str, Any]:
                 "application/json": {"schema": _schema(operation.body), "examples": _named(operation.body_examples)}
             },
         }
-    described["responses"] = {**_answers(operation), **_problems(handler, operation, bool(roles))}
+    described["responses"] = {**_answers(operation), **_problems(operation, bool(roles))}
     return described
 
 
@@ -169,23 +170,20 @@ def _answers(operation: Operation) -> dict[str, Any]:
             response["headers"] = {
                 name: {"description": text, "schema": {"type": "string"}} for name, text in answer.headers.items()
             }
-        if answer.types:
-            schemas = [_schema(body) for body in answer.types]
-            schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-            response["content"] = {answer.media_type: {"schema": schema, "examples": _named(answer.examples)}}
+        if answer.body is not None:
+            content = {"schema": _schema(answer.body), "examples": _named(answer.examples)}
+            response["content"] = {answer.media_type: content}
         responses[str(answer.status)] = response
     return responses
 
 
-def _problems(handler: HTTPRouteHandler, operation: Operation, is_guarded: bool) -> dict[str, Any]:
+def _problems(operation: Operation, is_guarded: bool) -> dict[str, Any]:
     codes: list[ErrorCode] = [*operation.errors]
     if is_guarded:
         codes += _ALWAYS
         if operation.body is not None:
             codes += _OF_BODIES
             codes += _OF_WRITES
-        elif any(parameter["in"] == "query" for parameter in _parameters(handler)):
-            codes += (errors.INVALID_FIELD, errors.UNKNOWN_FIELD)
     by_status: dict[int, list[ErrorCode]] = {}
     for code in dict.fromkeys(codes):
         by_status.setdefault(code.status, []).append(code)

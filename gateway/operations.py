@@ -27,11 +27,11 @@ LOCATION = {"Location": "Where the result is"}
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """One successful response; `types` are the alternatives of its body."""
+    """One successful response."""
 
     status: int
     description: str
-    types: tuple[Any, ...] = ()
+    body: Any = None
     examples: dict[str, Any] = {}
     headers: dict[str, str] = {}
     media_type: str = "application/json"
@@ -47,18 +47,25 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[ErrorCode, ...] = ()
 
 
-_PENDING = {"pending": examples.PENDING_REQUEST}
+def taken_down(**of_request: WriteRequest) -> Answer:
+    """The one 202 that every write may answer with."""
+    return Answer(
+        status=202,
+        description="In the record. `state` says whether it is accepted; Location is where the answer is or will be",
+        body=WriteRequest,
+        examples=dict(of_request),
+        headers={"Location": "Where the request is", "Retry-After": "When to ask there, where it is pending"},
+    )
+
 
 _PAGE = Answer(
     status=200,
     description="A page for people",
-    types=(str,),
+    body=str,
     examples={"begin": "<!doctype html>"},
     media_type="text/html",
 )
-_DOCUMENT = Answer(
-    status=200, description="OpenAPI 3.1", types=(dict[str, Any],), examples={"begin": {"openapi": "3.1.0"}}
-)
+_DOCUMENT = Answer(status=200, description="OpenAPI 3.1", body=dict[str, Any], examples={"begin": {"openapi": "3.1.0"}})
 
 OPERATIONS: dict[str, Operation] = {
     "create_configuration": Operation(
@@ -69,24 +76,24 @@ OPERATIONS: dict[str, Operation] = {
             Answer(
                 status=201,
                 description="Created",
-                types=(Configuration,),
+                body=Configuration,
                 examples={"created": examples.CONFIGURATION},
                 headers={**LOCATION, **ETAG},
             ),
-            Answer(
-                status=202,
-                description="In the record, not answered yet; Location is where the answer will be",
-                types=(WriteRequest,),
-                examples=_PENDING,
-                headers=LOCATION,
-            ),
+            taken_down(pending=examples.PENDING_CONFIGURATION),
         ),
         errors=(
             errors.CONFIGURATION_NAME_TAKEN,
             errors.UNKNOWN_LOCATION,
             errors.LOCATION_KIND_MISMATCH,
             errors.NO_DESTINATION,
+            errors.DESTINATION_TWICE,
+            errors.DESTINATION_IS_SOURCE,
+            errors.LOCK_NOT_SUPPORTED,
             errors.PATH_OUTSIDE_LOCATION,
+            errors.LOCATIONS_UNREADABLE,
+            errors.CONCURRENT_CHANGE,
+            errors.KEYS_UNUSABLE,
         ),
     ),
     "list_configurations": Operation(
@@ -95,10 +102,11 @@ OPERATIONS: dict[str, Operation] = {
             Answer(
                 status=200,
                 description="A page",
-                types=(ListPage[Configuration],),
+                body=ListPage[Configuration],
                 examples={"one": examples.CONFIGURATIONS},
             ),
         ),
+        errors=(errors.INVALID_CURSOR, errors.KEYS_UNUSABLE),
     ),
     "list_templates": Operation(
         group="Configurations",
@@ -106,7 +114,7 @@ OPERATIONS: dict[str, Operation] = {
             Answer(
                 status=200,
                 description="The templates",
-                types=(ListPage[Template],),
+                body=ListPage[Template],
                 examples={"all": examples.TEMPLATE_LIST},
             ),
         ),
@@ -117,41 +125,32 @@ OPERATIONS: dict[str, Operation] = {
             Answer(
                 status=200,
                 description="The configuration",
-                types=(Configuration,),
+                body=Configuration,
                 examples={"healthy": examples.CONFIGURATION},
                 headers=ETAG,
             ),
         ),
-        errors=(errors.CONFIGURATION_UNKNOWN,),
+        errors=(errors.CONFIGURATION_UNKNOWN, errors.KEYS_UNUSABLE),
     ),
     "execute_backup": Operation(
         group="Executions",
         body=NewExecution,
         body_examples={"now": examples.NEW_EXECUTION},
-        answers=(
-            Answer(
-                status=202,
-                description="Accepted (an execution), or in the record and not answered yet (a request)",
-                types=(Execution, WriteRequest),
-                examples={"accepted": examples.ACCEPTED, **_PENDING},
-                headers=LOCATION,
-            ),
-        ),
+        answers=(taken_down(accepted=examples.ACCEPTED_REQUEST, pending=examples.PENDING_REQUEST),),
         errors=(
             errors.CONFIGURATION_UNKNOWN,
             errors.CONFIGURATION_NOT_SEEN_YET,
             errors.RUN_ALREADY_OPEN,
             errors.QUEUE_FULL,
+            errors.CONCURRENT_CHANGE,
         ),
     ),
     "list_executions": Operation(
         group="Executions",
         answers=(
-            Answer(
-                status=200, description="A page", types=(ListPage[Execution],), examples={"one": examples.EXECUTIONS}
-            ),
+            Answer(status=200, description="A page", body=ListPage[Execution], examples={"one": examples.EXECUTIONS}),
         ),
-        errors=(errors.CONFIGURATION_UNKNOWN,),
+        errors=(errors.CONFIGURATION_UNKNOWN, errors.INVALID_CURSOR),
     ),
     "show_execution": Operation(
         group="Executions",
@@ -159,7 +158,7 @@ OPERATIONS: dict[str, Operation] = {
             Answer(
                 status=200,
                 description="The run",
-                types=(Execution,),
+                body=Execution,
                 examples={"completed": examples.COMPLETED, "accepted": examples.ACCEPTED},
                 headers=ETAG,
             ),
@@ -170,15 +169,14 @@ OPERATIONS: dict[str, Operation] = {
     "show_progress": Operation(
         group="Executions",
         answers=(
-            Answer(
-                status=200, description="The progress", types=(ProgressView,), examples={"running": examples.PROGRESS}
-            ),
+            Answer(status=200, description="The progress", body=ProgressView, examples={"running": examples.PROGRESS}),
         ),
         errors=(errors.NOT_FOUND,),
     ),
     "show_status": Operation(
         group="Status",
-        answers=(Answer(status=200, description="The status", types=(Status,), examples={"running": examples.STATUS}),),
+        answers=(Answer(status=200, description="The status", body=Status, examples={"running": examples.STATUS}),),
+        errors=(errors.LOCATIONS_UNREADABLE,),
     ),
     "show_request": Operation(
         group="Requests",
@@ -186,8 +184,12 @@ OPERATIONS: dict[str, Operation] = {
             Answer(
                 status=200,
                 description="The request",
-                types=(WriteRequest,),
-                examples={**_PENDING, "refused": examples.REFUSED_REQUEST},
+                body=WriteRequest,
+                examples={
+                    "accepted": examples.ACCEPTED_REQUEST,
+                    "pending": examples.PENDING_REQUEST,
+                    "refused": examples.REFUSED_REQUEST,
+                },
             ),
         ),
         errors=(errors.NOT_FOUND,),
@@ -198,27 +200,28 @@ OPERATIONS: dict[str, Operation] = {
             Answer(
                 status=200,
                 description="The locations",
-                types=(ListPage[LocationView],),
+                body=ListPage[LocationView],
                 examples={"embedded": examples.LOCATIONS},
             ),
         ),
+        errors=(errors.LOCATIONS_UNREADABLE,),
     ),
     "give_ticket": Operation(
         group="Monitoring",
-        answers=(Answer(status=201, description="A ticket", types=(Ticket,), examples={"ticket": examples.TICKET}),),
+        answers=(Answer(status=201, description="A ticket", body=Ticket, examples={"ticket": examples.TICKET}),),
     ),
     "live": Operation(
         group="Health",
-        answers=(Answer(status=200, description="Alive", types=(Liveness,), examples={"live": examples.LIVE}),),
+        answers=(Answer(status=200, description="Alive", body=Liveness, examples={"live": examples.LIVE}),),
     ),
     "ready": Operation(
         group="Health",
         answers=(
-            Answer(status=200, description="Ready", types=(Liveness,), examples={"ready": examples.READY}),
+            Answer(status=200, description="Ready", body=Liveness, examples={"ready": examples.READY}),
             Answer(
                 status=503,
                 description="Not ready",
-                types=(Liveness,),
+                body=Liveness,
                 examples={"not-ready": Liveness(status="not-ready")},
             ),
         ),
@@ -229,7 +232,7 @@ OPERATIONS: dict[str, Operation] = {
             Answer(
                 status=200,
                 description="AsyncAPI 3.0",
-                types=(str,),
+                body=str,
                 examples={"begin": "asyncapi: 3.0.0"},
                 media_type="application/yaml",
             ),

@@ -8,7 +8,7 @@ logged and answered without anything of our insides.
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,14 +18,22 @@ from litestar.exceptions import HTTPException, ValidationException
 from chassis.logging import describe
 from chassis.telemetry import current_trace_id
 from contracts import errors
-from contracts.errors import PlatformError
+from contracts.errors import ErrorCode, PlatformError
 
 LOG = logging.getLogger(__name__)
 
+_AT = re.compile(r" - at `(?:key in )?\$[^`]*`$")
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "2"
 """When to come back, where nobody knows better."""
 TYPE_PREFIX = "urn:wedsync-backup:problem:"
+
+_FOR_OPERATORS = re.compile(
+    r"\b(?:WEDSYNC|AWS)_[A-Z]"  # settings
+    r"|\b(?:file|s3|https?|nats|postgres\w*)://"  # addresses
+    r"|(?<![\w.])/(?!api/|schema\b|health/)[\w.]"  # paths, but for the API's own
+)
+"""What in a hint is for operators alone."""
 
 _BY_STATUS = {
     entry.status: entry
@@ -42,12 +50,22 @@ _BY_STATUS = {
 }
 
 
+class FieldProblem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One wrong field of a request. `field` is the path of a field, query parameter or header."""
+
+    field: str
+    code: str
+    detail: str
+    hint: str
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What went wrong with a request.
 
     `type` is `urn:wedsync-backup:problem:` and the code. `retry` tells a machine what to do: `never` (the same
     request fails again), `later` (it may succeed), `after-operator` (somebody has to act first). `field` is the path
-    of the offending field, query parameter or header. `context` holds ids and figures.
+    of the offending field, query parameter or header; `errors` lists every one that could be told at once, and the
+    first of them is the one that code, detail, field and hint are about. `context` holds ids and figures.
     """
 
     type: str
@@ -59,26 +77,61 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     hint: str
     instance: str | None = None
     field: str | None = None
+    errors: list[FieldProblem] | None = None
     trace_id: str | None = None
     context: dict[str, Any] | None = None
 
 
+class WrongFields(PlatformError):
+    """Several fields are wrong, each told by an error of its own; as one error it is the first of them."""
+
+    def __init__(self, every: Sequence[PlatformError]) -> None:
+        first = every[0]
+        super().__init__(first.code, first.message, field=first.field, hint=first.hint, **first.context)
+        self.every = tuple(every)
+
+
 def problem_of(error: PlatformError, *, instance: str | None = None) -> Problem:
-    """The body of an error. The context is told to whoever caused the error, never where the fault is ours."""
-    code = error.code
+    """The body of an error, as it may be told to whoever asked.
+
+    Where the fault is ours, the words are the catalogue's: an error's own may name a file, a host or a setting, which
+    are for operators (log, internal port) alone. Those of INTERNAL are written here, in this module.
+    """
+    code, is_ours = error.code, error.code.status >= 500
+    every = error.every if isinstance(error, WrongFields) else (error,)
     return Problem(
         type=TYPE_PREFIX + code.code,
         title=code.title,
         status=code.status,
-        detail=error.message,
+        detail=_sentence(code) if is_ours and code is not errors.INTERNAL else error.message,
         code=code.code,
         retry=code.retry.value,
-        hint=error.hint,
+        hint=code.hint if is_ours else public_hint(code, error.hint),
         instance=instance,
-        field=error.field,
+        field=None if is_ours else error.field,
+        errors=None if is_ours else [_field_problem(each) for each in every if each.field is not None] or None,
         trace_id=current_trace_id(),
-        context={_camel(name): value for name, value in error.context.items()} or None if code.status < 500 else None,
+        context=None if is_ours else {_camel(name): value for name, value in error.context.items()} or None,
     )
+
+
+def public_hint(code: ErrorCode, hint: str | None) -> str:
+    """A hint for people of an organisation: the catalogue's where the given one names a setting or a path."""
+    return hint if hint and _FOR_OPERATORS.search(hint) is None else code.hint
+
+
+def _field_problem(error: PlatformError) -> FieldProblem:
+    return FieldProblem(
+        field=error.field or "",
+        code=error.code.code,
+        detail=error.message,
+        hint=public_hint(error.code, error.hint),
+    )
+
+
+def _sentence(code: ErrorCode) -> str:
+    """A title as a message: lower case."""
+    return code.title[0].lower() + code.title[1:]
 
 
 def error_of_code(code: str, *, field: str | None = None, hint: str | None = None) -> PlatformError:
@@ -88,7 +141,7 @@ def error_of_code(code: str, *, field: str | None = None, hint: str | None = Non
         return PlatformError(
             errors.INTERNAL, f"refused with the code {code}, which this build does not know", hint=hint
         )
-    return PlatformError(entry, entry.title[0].lower() + entry.title[1:], field=field, hint=hint or None)
+    return PlatformError(entry, _sentence(entry), field=field, hint=hint or None)
 
 
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -136,7 +189,7 @@ def _as_platform_error(request: Request[Any, Any, Any], error: Exception) -> Pla
             return PlatformError(errors.MALFORMED_BODY, "the request cannot be read")
         case HTTPException(status_code=status) if status in _BY_STATUS:
             code = _BY_STATUS[status]
-            return PlatformError(code, code.title[0].lower() + code.title[1:])
+            return PlatformError(code, _sentence(code))
         case _:
             return PlatformError(errors.INTERNAL, "something unexpected happened")
 
@@ -149,40 +202,15 @@ def _invalid_parameter(request: Request[Any, Any, Any], error: ValidationExcepti
         return PlatformError(errors.INVALID_FIELD, "a parameter is missing or not valid")
     field = request.route_handler.parsed_fn_signature.parameters.get(key)
     name = getattr(field.kwarg_definition, "name", None) if field is not None else None
-    return PlatformError(errors.INVALID_FIELD, _plain(message), field=name or key or None)
+    return PlatformError(errors.INVALID_FIELD, plain(message), field=name or key or None)
 
 
-_AT = re.compile(r" - at `(?P<in>key in )?\$(?P<path>[^`]*)`$")
-_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
-FIELD_LENGTH_MAX = 200
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what was asked for."""
-
-
-def invalid_body(error: msgspec.MsgspecError | UnicodeDecodeError | RecursionError) -> PlatformError:
-    """What msgspec says about a body, as an error that names the field by its JSON path."""
-    if isinstance(error, RecursionError):
-        return PlatformError(errors.MALFORMED_BODY, "the body is nested too deeply")
-    if not isinstance(error, msgspec.ValidationError):
-        return PlatformError(errors.MALFORMED_BODY, "the body is not valid JSON")
-    text = str(error)
-    place = _AT.search(text)
-    path = place.group("path").lstrip(".") if place else ""
-    message = text[: place.start()] if place else text
-    if unknown := _UNKNOWN.match(message):
-        name = unknown.group("name")[:FIELD_LENGTH_MAX]
-        return PlatformError(
-            errors.UNKNOWN_FIELD, "the body has a field that is not known", field=f"{path}.{name}" if path else name
-        )
-    return PlatformError(errors.INVALID_FIELD, _plain(message), field=path or None)
+def plain(message: str) -> str:
+    """A library's sentence in the form of ours: lower case, no full stop, no path."""
+    own = _AT.sub("", message).rstrip(".")
+    return own[:1].lower() + own[1:]
 
 
 def _camel(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(part.capitalize() for part in rest)
-
-
-def _plain(message: str) -> str:
-    """A library's sentence in the form of ours: lower case, no full stop, no path."""
-    plain = _AT.sub("", message).rstrip(".")
-    return plain[:1].lower() + plain[1:]

@@ -5,7 +5,7 @@ another body it is refused. What was taken down is in the record before anything
 owner sooner or later: who does not get the answer at once is told where it will be.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from contracts.errors import PlatformError
 from contracts.executor_events import BackupAccepted
 from gateway.domain import WriteRequest
 from gateway.principal import Principal
+from gateway.problems import WrongFields
 from gateway.waiters import Waiters
 
 KEY_LENGTH_MAX = 200
@@ -62,13 +63,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """One write as it arrives. `record` puts its event on the new request, for the id that the resource gets."""
+    """One write as it arrives. `record` puts its event on the new request, for the id that the resource gets.
+
+    `wrong`: why it can never succeed, each field by an error of its own; then it is not recorded.
+    """
 
     kind: str
     route: str
     key: str
     body: Any
     record: Callable[[WriteRequest, str], None]
+    wrong: Sequence[PlatformError] = ()
 
 
 class RequestBook:
@@ -96,11 +101,17 @@ class RequestBook:
     async def submit(self, principal: Principal, submission: Submission) -> Outcome:
         """Take a write down, or recognise it, and wait for its answer.
 
-        Raises IDEMPOTENCY_KEY_MISSING, IDEMPOTENCY_KEY_REUSED, UNAVAILABLE.
+        Raises IDEMPOTENCY_KEY_MISSING, IDEMPOTENCY_KEY_REUSED, UNAVAILABLE, and what is wrong with the submission:
+        not where it was taken down earlier, under rules that it kept then.
         """
         key = check_key(submission.key)
         await self.require_keys(principal.organisation)
         digest = self._digest(principal, submission.body)
+        if submission.wrong:
+            known = await self._known(principal, submission, key)
+            if known is None:
+                raise WrongFields(submission.wrong)
+            return await self._recognise(principal, known, digest)
         request = WriteRequest(self._ids.new())
         resource_id = self._ids.new()
         submission.record(request, resource_id)
@@ -108,7 +119,12 @@ class RequestBook:
             try:
                 await self._record(principal, submission, key, digest, request)
             except StatementRefused:
-                return await self._recognise(principal, submission, key, digest)
+                known = await self._known(principal, submission, key)
+                if known is None:
+                    raise PlatformError(
+                        errors.CONCURRENT_CHANGE, "the idempotency key was let go at this moment"
+                    ) from None
+                return await self._recognise(principal, known, digest)
             fact = await waiter.wait(self._wait_seconds)
         if fact is not None and fact.type in ACCEPTED:
             return Outcome(request.id, resource_id, True)
@@ -153,16 +169,17 @@ class RequestBook:
             also=(Statement(_TAKE_KEY, took, name="idempotency key"), Statement(_SHOW, shown, name="request")),
         )
 
-    async def _recognise(self, principal: Principal, submission: Submission, key: str, digest: str) -> Outcome:
-        """The outcome of the request that has this key already."""
+    async def _known(self, principal: Principal, submission: Submission, key: str) -> tuple[str, str, str] | None:
+        """What has this key already: digest of its body, request and resource."""
         with translated():
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(
                     _FIND_KEY, (principal.organisation, principal.actor, submission.route, key)
                 )
-                row = await cursor.fetchone()
-        if row is None:
-            raise PlatformError(errors.CONCURRENT_CHANGE, "the idempotency key was let go at this moment")
+                return await cursor.fetchone()
+
+    async def _recognise(self, principal: Principal, row: tuple[str, str, str], digest: str) -> Outcome:
+        """The outcome of the request that has this key already."""
         if row[0] != digest:
             raise PlatformError(
                 errors.IDEMPOTENCY_KEY_REUSED,

@@ -3,7 +3,7 @@
 Times are RFC 3339 in UTC, sizes are bytes, ids UUIDs. A sealed field whose key was destroyed is null.
 """
 
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -13,16 +13,10 @@ from msgspec import Meta
 from contracts.configuration import BackupType, LocationName, SourceType, StorageDestinations, Tier
 from contracts.executor_events import ClassTotals, ExecutionType
 from contracts.progress import Progress
+from gateway.fields import Printable, SourcePath, TagText, Timestamp, Uuid
 from gateway.problems import Problem
 
 T = TypeVar("T")
-
-# Neither line breaks nor other control characters: names are shown in lists, logs of other systems and terminals.
-Printable = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^(?=.*\S)[^\x00-\x1f\x7f]+$")]
-SourcePath = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
-TagText = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Timestamp = Annotated[datetime, Meta(tz=True)]
-Uuid = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -241,9 +235,11 @@ class RequestState(StrEnum):
 
 
 class WriteRequest(Resource, frozen=True, kw_only=True):
-    """A write that was taken down: it is in the record, and its owner answers it.
+    """A write that was taken down: it is in the record, and its owner answers it. The body of every 202.
 
-    `resource` is where the result is. `submittedBy` is null for an instant where the answer was heard of first.
+    `resource` is where the result is. `execution` is the run that was asked for, once it is accepted; null while that
+    is pending, and for requests of other kinds. `submittedBy` is null for an instant where the answer was heard of
+    first.
     """
 
     id: str
@@ -254,6 +250,7 @@ class WriteRequest(Resource, frozen=True, kw_only=True):
     submitted_at: Timestamp
     answered_at: Timestamp | None = None
     problem: Problem | None = None
+    execution: Execution | None = None
 
 
 class ProgressView(Resource, frozen=True, kw_only=True):
@@ -267,13 +264,17 @@ class ProgressView(Resource, frozen=True, kw_only=True):
 
 
 class LocationView(Resource, frozen=True, kw_only=True):
-    """A registered location that the organisation may use, by its name; never where it is."""
+    """A registered location that the organisation may use, by its name; never where it is.
+
+    `storageClasses`: what a destination there may name as its `storageClass`.
+    """
 
     name: str
     kind: str
     roles: list[str]
     region: str | None
     lock: bool
+    storage_classes: list[str]
 
 
 class Ticket(Resource, frozen=True, kw_only=True):

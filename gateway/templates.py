@@ -41,7 +41,10 @@ FIELDS = [
         ("storageDestinations.*.location", "The registered location of the tier."),
         ("storageDestinations.*.required", "A run completes only when this tier has everything; others may follow."),
         ("storageDestinations.*.lockDays", "Days during which nobody can delete what a run has written; 0 for none."),
-        ("storageDestinations.*.storageClass", "The provider's storage class, as it names it; empty for its default."),
+        (
+            "storageDestinations.*.storageClass",
+            "One of the location's `storageClasses`; empty for the provider's default.",
+        ),
         ("compressionEnabled", "Compress what gets smaller by it; photos are stored as they are anyway."),
         ("isWeddingCritical", "Whether losing it would harm a wedding that is still to come."),
         ("weddingDate", "The day of the wedding; kept encrypted, shown to the organisation alone."),

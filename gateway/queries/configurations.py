@@ -13,7 +13,7 @@ from contracts.sealed import Sealed
 from gateway.projections.applied import Database
 from gateway.projections.executions import RUNS_DECODER
 from gateway.projections.views import LastRunView, RunsView
-from gateway.queries import cursor as cursors
+from gateway.queries.cursor import Cursors, Place
 from gateway.queries.slices import made_of
 from gateway.resources import Configuration, ConfigurationHealth, LastRecoveryPoint, LastRun, LastRunState, ListPage
 
@@ -58,7 +58,8 @@ class ConfigurationQueries:
     async def page(
         self, database: Database, organisation: str, wanted: ConfigurationFilter, *, limit: int, cursor: str | None
     ) -> ListPage[Configuration]:
-        """A page of configurations, the latest first."""
+        """A page of configurations, the latest first. Raises INVALID_CURSOR."""
+        cursors = Cursors(self._sealer, organisation, "configurations", wanted)
         query, values = _SELECT, [organisation]
         conditions: list[tuple[LiteralString, Any]] = [
             (" AND coalesce(r.last_state, 'never-run') = ANY(%s)", [state.value for state in wanted.status] or None),
@@ -80,7 +81,7 @@ class ConfigurationQueries:
         items = await made_of(rows[:limit], lambda row: self._told(organisation, row))
         following = None
         if len(rows) > limit:
-            following = cursors.encode(cursors.Cursor(items[-1].created_at, items[-1].id))
+            following = cursors.encode(Place(items[-1].created_at, items[-1].id))
         return ListPage(items=items, next_cursor=following)
 
     def _told(self, organisation: str, row: tuple[Any, ...]) -> Configuration:

@@ -5,13 +5,15 @@ from typing import Any, LiteralString
 
 import msgspec
 
+from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import PlatformError
+from gateway.problems import public_hint
 from gateway.projections.applied import Database
 from gateway.projections.executions import EXECUTION_DECODER
 from gateway.projections.views import ExecutionView, TierView
-from gateway.queries import cursor as cursors
+from gateway.queries.cursor import Cursors, Place
 from gateway.queries.slices import made_of
 from gateway.resources import (
     CompletionDetails,
@@ -53,17 +55,24 @@ class ExecutionFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def one(database: Database, organisation: str, execution_id: str) -> Execution:
     """A run. Raises NOT_FOUND, also where it is another organisation's."""
+    found = await find(database, organisation, execution_id)
+    if found is None:
+        raise PlatformError(errors.NOT_FOUND, "there is no such execution")
+    return found
+
+
+async def find(database: Database, organisation: str, execution_id: str) -> Execution | None:
+    """A run, or None where the organisation has none of this id."""
     query = SELECT + " AND e.execution_id = %s"
     row = await (await database.execute(query, (organisation, execution_id))).fetchone()
-    if row is None:
-        raise PlatformError(errors.NOT_FOUND, "there is no such execution")
-    return of_row(row)
+    return None if row is None else of_row(row)
 
 
 async def page(
-    database: Database, organisation: str, wanted: ExecutionFilter, *, limit: int, cursor: str | None
+    database: Database, sealer: Sealer, organisation: str, wanted: ExecutionFilter, *, limit: int, cursor: str | None
 ) -> ListPage[Execution]:
-    """A page of runs, the latest first."""
+    """A page of runs, the latest first. Raises INVALID_CURSOR."""
+    cursors = Cursors(sealer, organisation, "executions", wanted)
     query = SELECT
     conditions: list[tuple[LiteralString, Any]] = [
         (" AND e.state = ANY(%s)", [state.value for state in wanted.status] or None),
@@ -94,7 +103,7 @@ async def page(
     items = await made_of(rows[:limit], of_row)
     following = None
     if len(rows) > limit:
-        following = cursors.encode(cursors.Cursor(items[-1].started_at, items[-1].id))
+        following = cursors.encode(Place(items[-1].started_at, items[-1].id))
     return ListPage(items=items, next_cursor=following)
 
 
@@ -157,7 +166,7 @@ def _tier(tier: Tier, state: TierView) -> TierState:
         objects=state.objects,
         seconds=state.seconds,
         code=state.code,
-        hint=state.hint,
+        hint=_hint(state.code, state.hint),
     )
 
 
@@ -191,9 +200,16 @@ def _error(run: ExecutionView) -> ExecutionError | None:
     return ExecutionError(
         code=run.error.code,
         title=entry.title if entry else run.error.code,
-        hint=run.error.hint or (entry.hint if entry else ""),
+        hint=_hint(run.error.code, run.error.hint) or "",
         tier=run.error.tier,
     )
+
+
+def _hint(code: str | None, hint: str | None) -> str | None:
+    """What an owner has advised, as far as it is for people of the organisation."""
+    if code is None:
+        return hint
+    return public_hint(errors.catalogue().get(code, errors.INTERNAL), hint)
 
 
 def _message(run: ExecutionView) -> str | None:

@@ -5,6 +5,7 @@ from contracts.errors import PlatformError
 from gateway.problems import error_of_code, problem_of
 from gateway.projections.applied import Database
 from gateway.projections.requests import EXECUTE_BACKUP
+from gateway.queries import executions
 from gateway.resources import RequestState, WriteRequest
 
 _ONE = """
@@ -19,6 +20,7 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
     if row is None:
         raise PlatformError(errors.NOT_FOUND, "there is no such request")
     number, kind, resource_id, actor, submitted_at, state, code, field, hint, answered_at = row
+    is_run = kind == EXECUTE_BACKUP and state == RequestState.ACCEPTED
     return WriteRequest(
         id=number,
         kind=kind,
@@ -28,6 +30,7 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
         submitted_at=submitted_at or answered_at,
         answered_at=answered_at,
         problem=problem_of(error_of_code(code, field=field, hint=hint)) if code is not None else None,
+        execution=await executions.find(database, organisation, resource_id) if is_run else None,
     )
 
 

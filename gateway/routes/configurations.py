@@ -15,7 +15,7 @@ from contracts.configuration import (
     WEDDING_DATE_FIELD,
     ConfigurationBody,
 )
-from gateway.answers import pending, raise_refusal
+from gateway.answers import raise_refusal, taken_down
 from gateway.guards import ROLES, requires
 from gateway.parameters import (
     LIMIT_DEFAULT,
@@ -35,6 +35,7 @@ from gateway.projections.requests import CREATE_CONFIGURATION
 from gateway.queries.configurations import ConfigurationFilter
 from gateway.requests import Submission, check_key
 from gateway.resources import Configuration, LastRunState, ListPage, NewConfiguration, WriteRequest
+from gateway.submitted import as_kept, wrong_fields
 from gateway.templates import TEMPLATES, Template
 
 RunStatus = Annotated[
@@ -49,22 +50,26 @@ async def create_configuration(
 ) -> Response[Configuration | WriteRequest]:
     """Submit a new configuration and wait, bounded, for the config service's answer."""
     gateway, principal = parts_of(request), principal_of(request)
-    check_key(idempotency_key)
+    key = check_key(idempotency_key)
+    wrong = wrong_fields(data, gateway.locations, principal.organisation)
+    data = as_kept(data)
     await gateway.book.require_keys(principal.organisation)
-    body = sealed_body(gateway, principal.organisation, data)
     outcome = await gateway.book.submit(
         principal,
         Submission(
             kind=CREATE_CONFIGURATION,
             route="POST /api/backup/configurations",
-            key=check_key(idempotency_key),
+            key=key,
             body=data,
-            record=lambda taken, resource_id: taken.submit_configuration(resource_id, body, principal.evidence()),
+            wrong=wrong,
+            record=lambda taken, resource_id: taken.submit_configuration(
+                resource_id, sealed_body(gateway, principal.organisation, data), principal.evidence()
+            ),
         ),
     )
     raise_refusal(outcome)
     if not outcome.is_answered:
-        return await pending(gateway, principal, outcome)
+        return await taken_down(gateway, principal, outcome)
     async with gateway.reading() as database:
         created = await gateway.configurations.one(database, principal.organisation, outcome.resource_id)
     location = f"/api/backup/configurations/{created.id}"
@@ -86,7 +91,7 @@ async def list_configurations(
     """Configurations of the organisation, the latest first, each with its last run and last recovery point."""
     gateway, principal = parts_of(request), principal_of(request)
     wanted = ConfigurationFilter(
-        status=tuple(status or ()),
+        status=tuple(sorted(set(status or ()))),
         created_from=checked_time(created_from, "from"),
         created_before=checked_time(created_before, "before"),
         is_wedding_critical=wedding_critical,
@@ -116,7 +121,7 @@ def sealed_body(gateway: Gateway, organisation: str, data: NewConfiguration) -> 
     sealer = gateway.sealer
     wedding = data.wedding_date
     return ConfigurationBody(
-        name=sealer.seal(organisation, NAME_FIELD, data.name.strip()),
+        name=sealer.seal(organisation, NAME_FIELD, data.name),
         name_digest=sealer.digest(organisation, NAME_DIGEST, normalised(data.name)),
         source_type=data.source_type,
         source_location=data.source_location,

@@ -8,7 +8,7 @@ from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_304_NOT_MODIFIED
 
 from contracts import errors
-from gateway.answers import pending, raise_refusal
+from gateway.answers import raise_refusal, taken_down
 from gateway.guards import ROLES, requires
 from gateway.parameters import (
     LIMIT_DEFAULT,
@@ -59,8 +59,11 @@ IfNoneMatch = Annotated[
 )
 async def execute_backup(
     request: Request[Any, Any, Any], data: JSONBody[NewExecution], idempotency_key: IdempotencyKey = None
-) -> Response[Execution | WriteRequest]:
-    """Ask for an immediate backup and wait, bounded, until the executor has accepted or refused it."""
+) -> Response[WriteRequest]:
+    """Ask for an immediate backup and wait, bounded, until the executor has accepted or refused it.
+
+    202 with the request: `state` says whether it is accepted (then `execution` is the run) or not answered yet.
+    """
     gateway, principal = parts_of(request), principal_of(request)
     key = check_key(idempotency_key)
     async with gateway.reading() as database:
@@ -78,14 +81,7 @@ async def execute_backup(
         ),
     )
     raise_refusal(outcome)
-    if not outcome.is_answered:
-        return await pending(gateway, principal, outcome)
-    async with gateway.reading() as database:
-        accepted = await queries.one(database, principal.organisation, outcome.resource_id)
-    location = f"/api/backup/executions/{accepted.id}"
-    return Response(
-        accepted, status_code=HTTP_202_ACCEPTED, headers={"Location": location, "ETag": f'"{accepted.version}"'}
-    )
+    return await taken_down(gateway, principal, outcome)
 
 
 @get("/executions", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List runs")
@@ -105,7 +101,7 @@ async def list_executions(
     if configuration_id is not None:
         checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
     wanted = queries.ExecutionFilter(
-        status=tuple(status or ()),
+        status=tuple(sorted(set(status or ()))),
         configuration_id=configuration_id,
         started_from=checked_time(started_from, "from"),
         started_before=checked_time(started_before, "before"),
@@ -113,7 +109,7 @@ async def list_executions(
         is_degraded=degraded,
     )
     async with gateway.reading() as database:
-        return await queries.page(database, principal.organisation, wanted, limit=limit, cursor=cursor)
+        return await queries.page(database, gateway.sealer, principal.organisation, wanted, limit=limit, cursor=cursor)
 
 
 @get(

@@ -76,7 +76,7 @@ class SavedSource:
         """Ask for a backup; the execution's id."""
         answer = await self._post("/api/backup/execute", {"configurationId": self.configuration_id})
         assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
+        return str(answer.json()["execution"]["id"])
 
     async def execution(self, execution_id: str) -> dict[str, Any]:
         """What the API says of an execution."""

@@ -48,7 +48,7 @@ BODIES = {
         "invalid-field",
         "storageDestinations.local.lockDays",
     ),
-    "missing": (json.dumps({"name": "x"}).encode(), "invalid-field", None),
+    "missing": (json.dumps({"name": "x"}).encode(), "invalid-field", "sourceType"),
     "unknown source type": (_with(sourceType="floppy"), "invalid-field", "sourceType"),
     "blank name": (_with(name="   "), "invalid-field", "name"),
     "long name": (_with(name="x" * 201), "invalid-field", "name"),
@@ -58,6 +58,51 @@ BODIES = {
     "too many tags": (_with(tags=["x"] * 51), "invalid-field", "tags"),
     "bad date": (_with(weddingDate="12.06.2027"), "invalid-field", "weddingDate"),
     "location with host": (_with(sourceLocation="s3://bucket"), "invalid-field", "sourceLocation"),
+    **{
+        f"{name} {character!a}": (_with(**{name: value(character)}), "invalid-field", field)
+        for character in ("\u202e", "\u2066", "\u200b", "\u200d", "\ufeff", "\u2028", "\u0085", "\u3164", "\x1b")
+        for name, field, value in (
+            ("name", "name", lambda character: f"a{character}b"),
+            ("tags", "tags[1]", lambda character: ["ok", f"a{character}b"]),
+            ("sourceIdentifier", "sourceIdentifier", lambda character: f"a/{character}b"),
+        )
+    },
+    "blank tag": (_with(tags=[" "]), "invalid-field", "tags[0]"),
+    "path up": (_with(sourceIdentifier="../../../etc"), "path-outside-location", "sourceIdentifier"),
+    "path up and down": (_with(sourceIdentifier="a/../../b"), "path-outside-location", "sourceIdentifier"),
+    "absolute path": (_with(sourceIdentifier="/etc"), "path-outside-location", "sourceIdentifier"),
+    "location of nobody": (_with(sourceLocation="nowhere"), "unknown-location", "sourceLocation"),
+    "tier as source": (_with(sourceLocation="local"), "location-kind-mismatch", "sourceLocation"),
+    "no tier": (_with(storageDestinations={}), "no-destination", "storageDestinations"),
+    **{
+        name: (_with(storageDestinations=destinations), code, f"storageDestinations.{field}")
+        for name, destinations, code, field in (
+            ("tier of nobody", {"offsite": {"location": "nowhere"}}, "unknown-location", "offsite.location"),
+            ("source as tier", {"offsite": {"location": "photos"}}, "location-kind-mismatch", "offsite.location"),
+            ("bucket as local", {"local": {"location": "offsite"}}, "location-kind-mismatch", "local.location"),
+            (
+                "one place twice",
+                {"cloudPrimary": {"location": "offsite"}, "offsite": {"location": "offsite"}},
+                "destination-twice",
+                "offsite.location",
+            ),
+            ("lock on a disk", {"local": {"location": "local", "lockDays": 1}}, "lock-not-supported", "local.lockDays"),
+            *(
+                (
+                    f"class {name!a}",
+                    {tier: {"location": tier, "storageClass": name}},
+                    "invalid-field",
+                    f"{tier}.storageClass",
+                )
+                for tier, name in (
+                    ("offsite", "BOGUS"),
+                    ("offsite", "x\r\ny"),
+                    ("offsite", "DEEP_ARCHIVE"),
+                    ("local", "STANDARD"),
+                )
+            ),
+        )
+    },
 }
 
 
@@ -68,8 +113,66 @@ async def test_bad_body_is_refused_with_its_field(gateway: RunningGateway) -> No
             answer = await http.post(CONFIGURATIONS, content=body, headers={**JSON, "Idempotency-Key": new_id()})
             assert problem_code(answer) == code, name
             assert answer.status_code in {400, 422}, name
-            assert answer.json().get("field") == field, name
+            problem = answer.json()
+            assert problem.get("field") == field, name
+            if field is not None:
+                first = problem["errors"][0]
+                assert (first["field"], first["code"]) == (field, code), name
+                assert first["hint"] == problem["hint"], name
     assert gateway.owners.asked == []
+
+
+async def test_every_wrong_field_is_told_at_once(gateway: RunningGateway) -> None:
+    """Whoever fills in a form corrects it once: names, path, locations, locks and classes in one answer."""
+    body = _with(
+        name="a\u202eb",
+        tags=["x", "\u200b"],
+        sourceIdentifier="../x",
+        sourceLocation="nowhere",
+        storageDestinations={
+            "local": {"location": "photos"},
+            "cloudPrimary": {"location": "offsite", "storageClass": "BOGUS"},
+            "offsite": {"location": "offsite"},
+        },
+    )
+    async with gateway.http("owner") as http:
+        answer = await http.post(CONFIGURATIONS, content=body, headers={**JSON, "Idempotency-Key": new_id()})
+    assert answer.status_code == 422
+    assert [(each["field"], each["code"]) for each in answer.json()["errors"]] == [
+        ("name", "invalid-field"),
+        ("tags[1]", "invalid-field"),
+        ("sourceIdentifier", "path-outside-location"),
+        ("sourceLocation", "unknown-location"),
+        ("storageDestinations.local.location", "location-kind-mismatch"),
+        ("storageDestinations.cloudPrimary.storageClass", "invalid-field"),
+        ("storageDestinations.offsite.location", "destination-twice"),
+    ]
+    assert "U+202E (RIGHT-TO-LEFT OVERRIDE), character 2" in answer.json()["detail"]
+    assert gateway.owners.asked == []
+
+
+async def test_write_that_was_taken_down_is_recognised_under_later_rules(gateway: RunningGateway) -> None:
+    """A location that is gone since does not make the same key and body another write."""
+    headers = {"Idempotency-Key": new_id()}
+    async with gateway.http("owner") as http:
+        first = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers)
+        gateway.settings.locations_file.write_text('{"locations": []}')
+        again = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers)
+        other = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers={"Idempotency-Key": new_id()})
+    assert (first.status_code, again.status_code, again.json()["id"]) == (201, 201, first.json()["id"])
+    assert problem_code(other) == "unknown-location"
+    assert len(gateway.owners.asked) == 1
+
+
+async def test_names_are_kept_in_one_form_and_paths_as_they_are(gateway: RunningGateway) -> None:
+    """A name is text and is kept in NFC; a path names a folder by its bytes."""
+    decomposed = "Zoe\u0308"
+    async with gateway.http("owner") as http:
+        created = await gateway.create_configuration(
+            http, name=f" {decomposed} ", tags=[decomposed], sourceIdentifier=f"{decomposed}/x"
+        )
+    assert (created["name"], created["tags"]) == ("Zo\u00eb", ["Zo\u00eb"])
+    assert created["sourceIdentifier"] == f"{decomposed}/x"
 
 
 async def test_oversized_body_is_refused_unread(gateway: RunningGateway) -> None:
@@ -106,8 +209,23 @@ QUERIES = (
     ("from=yesterday", "invalid-field", "from"),
     ("from=2026-11-24T10:00:00", "invalid-field", "from"),
     ("weddingCritical=perhaps", "invalid-field", "weddingCritical"),
-    ("cursor=AAAA", "invalid-field", "cursor"),
-    ("cursor=%00", "invalid-field", "cursor"),
+    ("cursor=AAAA", "invalid-cursor", "cursor"),
+    ("cursor=%00", "invalid-cursor", "cursor"),
+    ("cursor=" + "A" * 301, "invalid-field", "cursor"),
+    ("limit=1&limit=2", "invalid-field", "limit"),
+    ("limit=1_0", "invalid-field", "limit"),
+    ("limit=-1", "invalid-field", "limit"),
+    ("limit=99999999999999999999", "invalid-field", "limit"),
+    ("limit=", "invalid-field", "limit"),
+    ("limit=null", "invalid-field", "limit"),
+    ("from=1700000000", "invalid-field", "from"),
+    ("before=2026-11-24", "invalid-field", "before"),
+    ("weddingCritical=1", "invalid-field", "weddingCritical"),
+    *(
+        (f"{name}={value}", "invalid-field", name)
+        for name in ("status", "configurationId", "degraded", "weddingCritical", "from", "before", "cursor")
+        for value in ("", "null")
+    ),
     ("stauts=failed", "unknown-field", "stauts"),
     ("wedding_critical=true", "unknown-field", "wedding_critical"),
 )
@@ -162,12 +280,7 @@ async def test_unexpected_errors_tell_nothing_of_the_insides(
     gateway: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A fault of ours is logged and answered with a trace id, and nothing else."""
-    gateway.settings.locations_file.write_text("{ not json")
     async with gateway.http("viewer") as http:
-        answer = await http.get("/api/backup/locations")
-        assert answer.status_code == 500
-        assert problem_code(answer) == "invalid-setting"
-        assert str(gateway.settings.locations_file) not in answer.text
         await asyncio.to_thread(gateway.postgres.stop)
         try:
             answer = await http.get("/api/backup/executions")
@@ -177,3 +290,23 @@ async def test_unexpected_errors_tell_nothing_of_the_insides(
     assert problem_code(answer) == "unavailable"
     assert answer.headers["retry-after"]
     assert answer.json()["traceId"]
+
+
+async def test_registry_that_cannot_be_read_is_told_without_its_place(gateway: RunningGateway) -> None:
+    """A registry that breaks later changes nothing; one that was never read is a 503 that names no file or setting."""
+    path = gateway.settings.locations_file
+    async with gateway.http("viewer") as http:
+        before = (await http.get("/api/backup/locations")).json()
+        path.write_text("{ not json")
+        assert (await http.get("/api/backup/locations")).json() == before
+        report = await gateway.process.health.report()
+        assert report.status == "degraded"
+        assert any(str(path) in str(check.reason) for check in report.checks)
+        gateway.process.gateway.locations._seen = None
+        for shown in ("/api/backup/locations", "/api/backup/status"):
+            answer = await http.get(shown)
+            assert (answer.status_code, problem_code(answer)) == (503, "locations-unreadable"), shown
+            assert str(path.parent) not in answer.text
+            assert "WEDSYNC" not in answer.text
+            assert answer.headers["retry-after"]
+        assert (await gateway.process.health.report()).status == "not-ready"

@@ -87,7 +87,8 @@ async def test_snapshot_comes_first_and_facts_follow_in_order(gateway: RunningGa
     ]
     assert {frame["executionId"] for frame in heard} == {run}
     assert {frame["configurationId"] for frame in heard} == {configuration_id}
-    assert heard[0]["fields"]["worker"] == "worker-1"
+    # Which machine works is the operators' business: it may be an address in their network.
+    assert heard[0]["fields"] == {"executionId": run, "fence": 1}
     epoch, first = snapshot["resume"].rsplit(":", 1)
     assert [frame["resume"] for frame in heard] == [f"{epoch}:{int(first) + n}" for n in range(1, 9)]
 

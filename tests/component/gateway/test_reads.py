@@ -1,5 +1,6 @@
 """Reads: what the read models show, page by page, to the organisation that it belongs to."""
 
+import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from chassis.ids import new_id
 from chassis.sealing import prepare_keys_folder
 from contracts.configuration import Tier
+from contracts.configuration_rules import STORAGE_CLASSES
 from contracts.executor_events import (
     BackupCompleted,
     BackupFailed,
@@ -23,7 +25,7 @@ from contracts.executor_events import (
 from contracts.progress import Progress
 from contracts.subjects import progress_subject
 from tests.support.eventually import eventually
-from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
+from tests.support.gateway import LOCATIONS, NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
 
@@ -159,6 +161,32 @@ async def test_list_of_configurations_is_paged_and_narrowed(gateway: RunningGate
         assert await found(before="2100-01-01T00:00:00Z", limit=2) == ["c2", "c1"]
         page = (await http.get("/api/backup/configurations", params={"limit": 2})).json()
         assert await found(limit=2, cursor=page["nextCursor"]) == ["c0"]
+
+
+async def test_cursor_continues_the_list_that_gave_it_alone(gateway: RunningGateway) -> None:
+    """With other filters, on another list or for another organisation a cursor is refused."""
+    for _ in range(3):
+        await gateway.facts.accepted()
+    await gateway.shows("/api/backup/status", lambda body: body["executions"]["initializing"] == 3)
+    async with gateway.http("viewer") as http, gateway.http("viewer", organisation="other") as elsewhere:
+        first = (
+            await http.get("/api/backup/executions", params={"limit": 1, "status": ["initializing", "failed"]})
+        ).json()
+        cursor = first["nextCursor"]
+        same = await http.get(
+            "/api/backup/executions", params={"limit": 2, "cursor": cursor, "status": ["failed", "initializing"]}
+        )
+        assert len(same.json()["items"]) == 2
+        for client, path, more in (
+            (http, "executions", {}),
+            (http, "executions", {"status": "failed"}),
+            (http, "executions", {"status": ["initializing", "failed"], "degraded": "false"}),
+            (http, "configurations", {}),
+            (elsewhere, "executions", {"status": ["initializing", "failed"]}),
+        ):
+            answer = await client.get(f"/api/backup/{path}", params={"cursor": cursor, **more})
+            assert (answer.status_code, problem_code(answer)) == (422, "invalid-cursor"), (path, more)
+            assert answer.json()["field"] == "cursor"
 
 
 async def test_others_find_nothing(gateway: RunningGateway) -> None:
@@ -301,16 +329,26 @@ async def test_locations_are_named_and_nothing_more(gateway: RunningGateway) -> 
     """The organisation sees the names that it may use; where they are and with which secrets stays the operator's."""
     async with gateway.http("auditor") as http:
         answer = await http.get("/api/backup/locations")
+    directory = {"kind": "directory", "region": None, "lock": False, "storageClasses": []}
+    bucket = {"kind": "s3", "region": "eu-north-1", "lock": True, "storageClasses": list(STORAGE_CLASSES)}
     assert answer.json()["items"] == [
-        {"name": "local", "kind": "directory", "roles": ["tier"], "region": None, "lock": False},
-        {"name": "offsite", "kind": "s3", "roles": ["tier"], "region": "eu-north-1", "lock": True},
-        {"name": "photos", "kind": "directory", "roles": ["source"], "region": None, "lock": False},
+        {"name": "local", "roles": ["tier"], **directory},
+        {"name": "offsite", "roles": ["tier"], **bucket},
+        {"name": "photos", "roles": ["source"], **directory},
     ]
     assert "s3://" not in answer.text
 
 
 async def test_templates_can_be_sent_as_they_are(gateway: RunningGateway) -> None:
-    """A template's configuration is a valid body."""
+    """A template's configuration is a valid body, where the locations of the embedded stack are registered."""
+    tiers = ("local", "cloud-primary", "cloud-secondary", "offsite")
+    sources = [{**LOCATIONS["locations"][0], "name": "demo-photos"}]
+    places = [
+        {**LOCATIONS["locations"][1 if name == "local" else 2], "name": name, "url": f"{scheme}://{name}"}
+        for name in tiers
+        for scheme in ("file" if name == "local" else "s3",)
+    ]
+    gateway.settings.locations_file.write_text(json.dumps({"locations": [*sources, *places]}))
     async with gateway.http("owner") as http:
         templates = (await http.get("/api/backup/configurations/templates")).json()["items"]
         assert {template["id"] for template in templates} >= {"wedding-photos", "archive-only"}

@@ -2,12 +2,14 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from chassis.ids import new_id
 from contracts import errors
 from contracts.envelope import decode_data
 from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
+from gateway.resources import WriteRequest
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
 
@@ -50,21 +52,26 @@ async def test_personal_fields_leave_the_gateway_sealed(gateway: RunningGateway)
 
 
 async def test_execution_is_accepted_with_202_and_the_run(gateway: RunningGateway) -> None:
-    """POST execute answers with the execution, and where it is found."""
+    """POST execute answers with the request, the run that it has become, and where both are found."""
     async with gateway.http("owner") as http:
         configuration = await gateway.create_configuration(http)
         answer = await http.post(
             EXECUTE, json={"configurationId": configuration["id"]}, headers={"Idempotency-Key": new_id()}
         )
         assert answer.status_code == 202
-        run = answer.json()
-        assert answer.headers["location"] == f"/api/backup/executions/{run['id']}"
+        request = answer.json()
+        run = request["execution"]
+        assert answer.headers["location"] == f"/api/backup/requests/{request['id']}"
+        assert (request["state"], request["kind"]) == ("accepted", "execute-backup")
+        assert request["resource"] == f"/api/backup/executions/{run['id']}"
+        assert run["requestId"] == request["id"]
         assert run["state"] == "initializing"
         assert run["configurationId"] == configuration["id"]
         assert run["isWeddingCritical"] is True
         assert run["startedBy"] == "user:someone"
         assert [tier["state"] for tier in run["tiers"]] == ["pending", "pending"]
-        assert (await http.get(answer.headers["location"])).json() == run
+        assert (await http.get(request["resource"])).json() == run
+        assert (await http.get(answer.headers["location"])).json() == request
     event = decode_data(gateway.owners.asked[-1])
     assert isinstance(event, BackupRequested)
     assert event.configuration_version == 1
@@ -164,6 +171,27 @@ async def test_write_is_pending_when_its_owner_is_slow(gateway: RunningGateway) 
         assert (await http.get(request["resource"])).status_code == 200
         again = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers)
         assert again.status_code == 201
+
+
+async def test_every_202_has_one_shape(gateway: RunningGateway) -> None:
+    """Whatever was asked for, and whether it is accepted yet: the body of a 202 is the request that Location shows."""
+    answers = []
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+        execute = {"configurationId": configuration["id"]}
+        answers.append(await http.post(EXECUTE, json=execute, headers={"Idempotency-Key": new_id()}))
+        gateway.owners.is_silent = True
+        answers.append(await http.post(EXECUTE, json=execute, headers={"Idempotency-Key": new_id()}))
+        body = {**NEW_CONFIGURATION, "name": "Another"}
+        answers.append(await http.post(CONFIGURATIONS, json=body, headers={"Idempotency-Key": new_id()}))
+        for answer in answers:
+            assert answer.status_code == 202
+            request = msgspec.json.decode(answer.content, type=WriteRequest)
+            assert answer.headers["location"] == f"/api/backup/requests/{request.id}"
+            assert (await http.get(answer.headers["location"])).json() == answer.json()
+            assert ("retry-after" in answer.headers) is (request.state == "pending")
+            assert (request.execution is not None) is (request.state == "accepted")
+    assert [answer.json()["state"] for answer in answers] == ["accepted", "pending", "pending"]
 
 
 async def test_write_is_taken_down_when_nats_is_away(gateway: RunningGateway) -> None:

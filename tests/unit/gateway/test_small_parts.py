@@ -1,6 +1,8 @@
 """Rate limits, cursors, waiters, the status board, problems, frames: the gateway's small parts."""
 
 import asyncio
+import base64
+import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,21 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.health import Health
+from chassis.sealing import Sealer, prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway import problems
+from gateway.bodies import TOLD_MAX, UNREADABLE, invalid_body
 from gateway.examples import NEW_CONFIGURATION
 from gateway.frames import Resume, Subscribe
 from gateway.parameters import checked_id, checked_time
-from gateway.problems import error_of_code, invalid_body, problem_of
+from gateway.problems import WrongFields, error_of_code, problem_of, public_hint
 from gateway.projections.facts import Fact
-from gateway.queries import cursor
+from gateway.queries.cursor import LENGTH_MAX, Cursors, Place
+from gateway.queries.executions import ExecutionFilter
 from gateway.rate_limit import Rate, TokenBuckets
 from gateway.readiness import Readiness
 from gateway.requests import check_key
 from gateway.resources import NewConfiguration
 from gateway.status_board import FRESH_SECONDS, StatusBoard
 from gateway.templates import TEMPLATES
+from gateway.texts import kept, unreadable_character
 from gateway.waiters import Waiters
 
 
@@ -84,23 +89,52 @@ def test_buckets_are_bounded() -> None:
     assert len(buckets._buckets) == 10
 
 
-@given(st.datetimes(timezones=st.just(UTC)), st.text(min_size=1, max_size=40).filter(lambda text: "\0" not in text))
-def test_cursor_is_read_as_it_was_given(time: datetime, identifier: str) -> None:
+@pytest.fixture(scope="module")
+def sealer(tmp_path_factory: pytest.TempPathFactory) -> Sealer:
+    """The keys of some organisations."""
+    folder = tmp_path_factory.mktemp("keys") / "keys"
+    prepare_keys_folder(folder)
+    return Sealer(folder)
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.text(min_size=1, max_size=40))
+def test_cursor_is_read_as_it_was_given(sealer: Sealer, time: datetime, identifier: str) -> None:
     """A cursor goes on exactly where the page ended."""
-    encoded = cursor.encode(cursor.Cursor(time, identifier))
-    if len(encoded) <= cursor.LENGTH_MAX:
-        assert cursor.decode(encoded) == cursor.Cursor(time, identifier)
+    cursors = Cursors(sealer, "acme", "executions", ExecutionFilter())
+    encoded = cursors.encode(Place(time, identifier))
+    if len(encoded) <= LENGTH_MAX:
+        assert cursors.decode(encoded) == Place(time, identifier)
 
 
-@given(st.text(max_size=400))
-def test_any_other_text_is_no_cursor(text: str) -> None:
+def test_cursor_is_of_one_list_alone(sealer: Sealer) -> None:
+    """Another list, other filters, another organisation or an altered place: refused, never another page."""
+    narrowed = ExecutionFilter(is_degraded=True)
+    given_by = Cursors(sealer, "acme", "executions", narrowed)
+    text = given_by.encode(Place(datetime(2026, 11, 24, tzinfo=UTC), "019ab4d3-0f2a-7c44-8e21-6a7b8c9d0e1f"))
+    assert len(text) <= LENGTH_MAX
+    altered = base64.urlsafe_b64encode(
+        base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).replace(b"2026-11-24", b"2026-11-25")
+    ).decode()
+    for cursors, sent in (
+        (Cursors(sealer, "other", "executions", narrowed), text),
+        (Cursors(sealer, "acme", "configurations", narrowed), text),
+        (Cursors(sealer, "acme", "executions", ExecutionFilter()), text),
+        (Cursors(sealer, "acme", "executions", ExecutionFilter(is_degraded=False)), text),
+        (given_by, altered),
+        (given_by, text[:-2]),
+    ):
+        with pytest.raises(PlatformError) as refused:
+            cursors.decode(sent)
+        assert (refused.value.code, refused.value.field) == (errors.INVALID_CURSOR, "cursor")
+    assert given_by.decode(None) is None
+
+
+@given(st.text(max_size=400) | st.binary(max_size=90).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
+def test_any_other_text_is_no_cursor(sealer: Sealer, text: str) -> None:
     """What was not given by a list is refused with its parameter."""
-    told = None
-    try:
-        cursor.decode(text)
-    except PlatformError as error:
-        told = (error.code, error.field)
-    assert told in (None, (errors.INVALID_FIELD, "cursor"))
+    with pytest.raises(PlatformError) as refused:
+        Cursors(sealer, "acme", "executions", ExecutionFilter()).decode(text)
+    assert (refused.value.code, refused.value.field) == (errors.INVALID_CURSOR, "cursor")
 
 
 def test_times_without_offset_are_refused() -> None:
@@ -312,8 +346,8 @@ def test_any_bytes_become_a_problem_with_a_code(body: bytes) -> None:
     """Whatever a body holds, decoding it ends in the resource or in a known error."""
     try:
         msgspec.json.decode(body, type=NewConfiguration)
-    except problems.UNREADABLE as error:
-        told = invalid_body(error)
+    except UNREADABLE as error:
+        told = invalid_body(body, NewConfiguration, error)
         assert told.code in {errors.MALFORMED_BODY, errors.INVALID_FIELD, errors.UNKNOWN_FIELD}
 
 
@@ -325,14 +359,134 @@ def test_any_object_is_refused_or_understood(fields: dict[str, Any]) -> None:
     try:
         msgspec.json.decode(msgspec.json.encode(fields), type=NewConfiguration)
     except msgspec.ValidationError as error:
-        told = invalid_body(error)
+        told = invalid_body(msgspec.json.encode(fields), NewConfiguration, error)
         if told.code is errors.UNKNOWN_FIELD:
             assert told.field in fields
 
 
 def test_deep_nesting_is_malformed() -> None:
     """A body that would exhaust the stack is refused like any other that cannot be read."""
-    assert invalid_body(RecursionError()).code is errors.MALFORMED_BODY
+    assert invalid_body(b"", NewConfiguration, RecursionError()).code is errors.MALFORMED_BODY
+
+
+def _wrong(body: Any) -> list[tuple[str, str | None]]:
+    encoded = msgspec.json.encode(body)
+    with pytest.raises(msgspec.ValidationError) as refused:
+        msgspec.json.decode(encoded, type=NewConfiguration)
+    error = invalid_body(encoded, NewConfiguration, refused.value)
+    every = error.every if isinstance(error, WrongFields) else (error,)
+    assert (error.code, error.field) == (every[0].code, every[0].field)
+    return [(each.code.code, each.field) for each in every]
+
+
+def test_every_wrong_field_of_a_body_is_told() -> None:
+    """Whoever corrects a body learns of all that is wrong with its form at once, each by its path."""
+    body = {
+        "name": 5,
+        "sourceType": "floppy",
+        "storageDestinations": {"local": {"location": "UP", "lockDays": "1", "x": 1}, "moon": {}, "offsite": {}},
+        "tags": ["ok", 7],
+        "surprise": None,
+    }
+    assert _wrong(body) == [
+        ("unknown-field", "surprise"),
+        ("invalid-field", "name"),
+        ("invalid-field", "sourceType"),
+        ("invalid-field", "sourceLocation"),
+        ("unknown-field", "storageDestinations.moon"),
+        ("unknown-field", "storageDestinations.local.x"),
+        ("invalid-field", "storageDestinations.local.location"),
+        ("invalid-field", "storageDestinations.local.lockDays"),
+        ("invalid-field", "storageDestinations.offsite.location"),
+        ("invalid-field", "tags[1]"),
+    ]
+    assert _wrong([]) == [("invalid-field", None)]
+    assert len(_wrong({f"f{number}": 1 for number in range(500)})) == TOLD_MAX
+
+
+@pytest.mark.parametrize(
+    ("hint", "is_told"),
+    [
+        ("Give the tier more space.", True),
+        ("Use a name from /api/backup/locations; /schema lists the fields.", True),
+        ("Bring the tier back and/or retry.", True),
+        ("Mount the folder that WEDSYNC_KEYS_DIR names.", False),
+        ("Set AWS_ACCESS_KEY_ID.", False),
+        ("Look at /srv/backup/tier.", False),
+        ("Ask https://10.0.0.1:8333 again.", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_hint_that_names_insides_gives_way_to_the_catalogues(hint: str | None, is_told: bool) -> None:
+    """Paths, addresses and settings are for operators; people of an organisation get advice that they can follow."""
+    shown = public_hint(errors.TIER_FULL, hint)
+    assert shown == (hint if is_told else errors.TIER_FULL.hint)
+
+
+def test_no_hint_of_the_catalogue_names_insides() -> None:
+    """What everybody is told names no setting, no file and no address."""
+    for code in errors.catalogue().values():
+        assert public_hint(errors.INTERNAL, code.hint) == code.hint, code.code
+
+
+def test_error_of_ours_tells_nothing_of_its_own() -> None:
+    """Message, field and hint of a fault of ours are in the log and on the internal port alone."""
+    told = problem_of(
+        PlatformError(
+            errors.INVALID_SETTING, "/etc/x cannot be read", field="WEDSYNC_LOCATIONS_FILE", hint="Mend /etc/x."
+        )
+    )
+    assert "/etc/x" not in msgspec.json.encode(told).decode()
+    assert (told.field, told.errors, told.code) == (None, None, "invalid-setting")
+
+
+READABLE = ("Zoë & Jürgen", "結婚式 　写真", "Ślub ❤\ufe0f", "عرس ليلى", "a" * 200, "O’Neill – “2027”", "हिन्दी")
+UNREADABLE_TEXTS = {
+    "\u202eabc": "U+202E (RIGHT-TO-LEFT OVERRIDE), character 1",
+    "a\u2066b": "U+2066 (LEFT-TO-RIGHT ISOLATE), character 2",
+    "a\u200bb": "U+200B (ZERO WIDTH SPACE), character 2",
+    "a\u200db": "U+200D (ZERO WIDTH JOINER), character 2",
+    "\ufeffabc": "U+FEFF (ZERO WIDTH NO-BREAK SPACE), character 1",
+    "a\u2028b": "U+2028 (LINE SEPARATOR), character 2",
+    "a\u2029b": "U+2029 (PARAGRAPH SEPARATOR), character 2",
+    "a\u0085b": "U+0085 (control character), character 2",
+    "a\nb": "U+000A (control character), character 2",
+    "a\x7f": "U+007F (control character), character 2",
+    "\u00ad": "U+00AD (SOFT HYPHEN), character 1",
+    "\u3164": "U+3164 (HANGUL FILLER), character 1",
+    "\ud800": "U+D800 (unpaired surrogate), character 1",
+    "\ue000": "U+E000 (private character), character 1",
+    "\uffff": "U+FFFF (noncharacter), character 1",
+    "\U000e0041": "U+E0041 (TAG LATIN CAPITAL LETTER A), character 1",
+    "a\ufe00": "U+FE00 (VARIATION SELECTOR-1), character 2",
+}
+
+
+@pytest.mark.parametrize("text", READABLE)
+def test_text_that_can_be_read_is_taken(text: str) -> None:
+    """Every script, emoji included."""
+    assert unreadable_character(text) is None
+
+
+@pytest.mark.parametrize(("text", "named"), list(UNREADABLE_TEXTS.items()), ids=ascii)
+def test_character_that_nobody_sees_is_named(text: str, named: str) -> None:
+    """Whoever is refused learns which character it is and where."""
+    assert unreadable_character(text) == named
+
+
+@given(st.text(max_size=20))
+def test_text_that_is_taken_shows_as_it_is(text: str) -> None:
+    """No control, format, private or separator character passes, and what is kept passes again."""
+    if unreadable_character(text) is None:
+        assert not {unicodedata.category(each) for each in text} & {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+        assert unreadable_character(kept(text)) is None
+        assert kept(kept(text)) == kept(text)
+
+
+def test_text_is_kept_in_one_form() -> None:
+    """A name that two keyboards write differently is one name."""
+    assert kept(" Zoe\u0308 ") == "Zo\u00eb"
 
 
 def test_resume_id_is_epoch_and_sequence() -> None:
