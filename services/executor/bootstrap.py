@@ -120,7 +120,11 @@ async def run_worker(settings: WorkerSettings) -> int:
     # The gateway makes an organisation's keys, before anything of it can come here.
     sealer = Sealer(settings.keys_dir, may_make=False)
     add_key_checks(health, sealer)
-    claims, begun, locations = ClaimTable(pool, beats), BegunRepositories(pool), Locations(settings.locations_file, health)
+    claims, begun, locations = (
+        ClaimTable(pool, beats),
+        BegunRepositories(pool),
+        Locations(settings.locations_file, health),
+    )
     performance = RunPerformance(
         runs=RecordedRuns(store),
         configurations=ReplicaTable(pool, store),
