@@ -135,13 +135,14 @@ class RequestBook:
 
         To be called before anything is sealed: a key that is made beside old data opens none of it.
         """
-        own, digest = self._sealer.has_keys(organisation)
-        if own and digest:
+        if all(self._sealer.has_keys(organisation)):
             return
         with translated():
             async with self._pool.connection() as connection:
                 row = await (await connection.execute(_SEALED, {"organisation": organisation})).fetchone()
         has_configurations, has_requests = row or (False, False)
+        # Looked at after the record: keys are made before what they seal is recorded, perhaps by others meanwhile.
+        own, digest = self._sealer.has_keys(organisation)
         if (has_configurations and not own) or (has_requests and not digest):
             raise PlatformError(errors.KEYS_UNUSABLE, "the organisation's keys are missing", organisation=organisation)
 

@@ -53,7 +53,6 @@ async def create_configuration(
     key = check_key(idempotency_key)
     wrong = wrong_fields(data, gateway.locations, principal.organisation)
     data = as_kept(data)
-    await gateway.book.require_keys(principal.organisation)
     outcome = await gateway.book.submit(
         principal,
         Submission(
