@@ -37,6 +37,7 @@ from chassis.outbox_tables import (
     prepare,
     read_published,
     read_rows,
+    refilled,
     request_refill,
     standing,
     take_lead,
@@ -50,7 +51,7 @@ from contracts.errors import EVENT_TOO_LARGE, UNAVAILABLE, PlatformError
 from contracts.streams import stream_of
 from contracts.subjects import event_subject
 
-__all__ = ["LOG_HEADER", "POSITION_HEADER", "Relay", "RelayState", "message_id", "request_refill"]
+__all__ = ["LOG_HEADER", "POSITION_HEADER", "Relay", "RelayState", "message_id", "refilled", "request_refill"]
 
 POLL_SECONDS = 1.0
 STOP_SECONDS = 5.0
@@ -135,6 +136,7 @@ class Relay:
         self._window = window
         self._look_seconds = look_seconds
         self._state = RelayState()
+        self._has_looked = False
         self._wake = asyncio.Event()
         self._loop = Supervised(self.name, self._publish_log, telemetry=telemetry, stall_seconds=STALL_SECONDS)
         self._listener = Supervised("relay-listener", self._listen, telemetry=telemetry, every_seconds=POLL_SECONDS / 2)
@@ -163,7 +165,10 @@ class Relay:
 
     async def check(self) -> PlatformError | str | None:
         """Why nothing is published although there is something to publish, or None. A short interruption is none."""
-        return await self._loop.check()
+        found = await self._loop.check()
+        if found is None and not self._has_looked:
+            return PlatformError(UNAVAILABLE, "the relay has not looked at its stream yet", part="nats")
+        return found
 
     async def _listen(self) -> None:
         """Wake the relay at each append, as long as there is a connection; it polls besides."""
@@ -218,6 +223,7 @@ class Relay:
                     )
                 )
             self._state = msgspec.structs.replace(self._state, position=published, lag=max(0, last - published))
+            self._has_looked = True
             await asyncio.sleep(STAND_BY_SECONDS)
         return True
 
@@ -262,6 +268,7 @@ class Relay:
                 _log.warning("filling the stream by permission", extra={"stream": self._stream, "position": position})
         line = _Line(publisher, log.incarnation, position, remembered, time.monotonic())
         self._settle(line, log.last - position)
+        self._has_looked = True
         return line
 
     async def _read(self, connection: Connection, line: _Line) -> list[tuple[int, bytes]]:

@@ -6,6 +6,7 @@ been silent for `SILENCE_SECONDS`, so that one that hangs is not waited for, and
 
 from typing import Any
 
+import msgspec
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier, Literal
 
@@ -110,7 +111,14 @@ async def write_published(connection: Connection, published: Published, permissi
     )
 
 
-async def request_refill(dsn: str, schema: str, *, new_incarnation: bool = False) -> None:
+class RefillPermission(msgspec.Struct, frozen=True):
+    """Leave to fill a stream: its number, and the last notification id that there was when it was given."""
+
+    number: int
+    last: int
+
+
+async def request_refill(dsn: str, schema: str, *, new_incarnation: bool = False) -> RefillPermission:
     """Allow the relay to publish into a stream that does not continue this log.
 
     An empty stream is filled from the beginning and a short one from its end, under the same message ids; behind
@@ -123,5 +131,21 @@ async def request_refill(dsn: str, schema: str, *, new_incarnation: bool = False
             async with connection.transaction():
                 if new_incarnation:
                     await connection.execute("INSERT INTO log_incarnations DEFAULT VALUES")
-                await connection.execute("INSERT INTO refill_permissions DEFAULT VALUES")
+                cursor = await connection.execute("INSERT INTO refill_permissions DEFAULT VALUES RETURNING number")
+                ((number,),) = await cursor.fetchall()
+            _, last = await standing(connection)
             await connection.execute(SQL("NOTIFY {}").format(Identifier(channel_of(schema))))
+            return RefillPermission(int(number), last)
+
+
+async def refilled(dsn: str, schema: str, permission: RefillPermission) -> int | None:
+    """Up to which notification id the stream is filled; None while the relay has not used the permission.
+
+    What is remembered as published before that is of the stream that is gone. Raises UNAVAILABLE.
+    """
+    with translated():
+        async with await AsyncConnection.connect(dsn, **connection_arguments(dsn, schema)) as connection:
+            cursor = await connection.execute("SELECT permission_used FROM outbox_state")
+            ((used,),) = await cursor.fetchall()
+            published, _ = await standing(connection)
+            return published if int(used) >= permission.number else None

@@ -2,23 +2,30 @@
 
 A relay never fills an empty or foreign stream by surprise, since that may be the sign of a wrong server or of
 a record that was restored to an earlier day. This command says that it is meant: it creates missing streams
-and consumers, permits the refill, and waits until the relay has published everything.
+and consumers, permits the refill, and waits until the relay has published everything and the gateway shows it.
+Ends with 0 only then; with 4 where it was permitted, and is not done within the time.
 """
 
 import argparse
 import asyncio
+import re
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
 
 if TYPE_CHECKING:
+    from chassis.outbox_tables import RefillPermission
     from deploy.stack.layout import Layout
 
 ALL = "all"
 SERVICES = ("gateway", "config", "executor")
 POLL_SECONDS = 0.2
+TELL_SECONDS = 5.0
+BEHIND_METRIC = "wedsync_projector_behind_seconds"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,27 +62,60 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
         for change in await apply(client.jetstream(), readers=readers(layout)):
             print(f"{change.action} {change.what}")
     dsn = admin_dsn(layout, read_secrets(layout))
+    permissions: dict[str, RefillPermission] = {}
     for service in services:
-        await request_refill(dsn, service, new_incarnation=new_incarnation)
-        print(f"{service}: permitted to publish its record again")
+        permissions[service] = await request_refill(dsn, service, new_incarnation=new_incarnation)
+        print(f"{service}: permitted to publish its record again", flush=True)
+    permitted_at = time.monotonic()
     done = True
-    for service in services:
-        reason = await _reason_not_ready(layout, service, seconds)
-        print(f"{service}: {'ready' if reason is None else f'not ready yet: {reason}'}")
+    for service, permission in permissions.items():
+        reason = await _wait(partial(_reason_not_filled, layout, dsn, service, permission), service, seconds)
+        print(f"{service}: {'ready' if reason is None else f'not ready yet: {reason}'}", flush=True)
         done = done and reason is None
-    return ExitCode.OK if done else ExitCode.DEGRADED
+    reason = await _wait(partial(_reason_not_shown, layout, permitted_at), "read models", seconds)
+    print(f"read models: {'caught up' if reason is None else reason}")
+    return ExitCode.OK if done and reason is None else ExitCode.DEGRADED
 
 
-async def _reason_not_ready(layout: "Layout", service: str, seconds: float) -> str | None:
-    """Why a service is not ready after so many seconds; None as soon as it is."""
+async def _wait(ask: Callable[[], Awaitable[str | None]], name: str, seconds: float) -> str | None:
+    """Why something is not so after so many seconds, None as soon as it is; with a word every now and then."""
+    deadline = time.monotonic() + seconds
+    told = time.monotonic()
+    while (reason := await ask()) is not None and time.monotonic() < deadline:
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            print(f"{name}: still waiting: {reason}", flush=True)
+        await asyncio.sleep(POLL_SECONDS)
+    return reason
+
+
+async def _reason_not_filled(layout: "Layout", dsn: str, service: str, permission: "RefillPermission") -> str | None:
+    """Why a stream does not hold its whole record yet, or why its service is not ready; None when both are so."""
+    from chassis.outbox import refilled
     from deploy.stack.probes import Grade, service_ready
 
-    probe = service_ready(layout.port(f"{service}.health"))
-    deadline = time.monotonic() + seconds
-    while True:
-        trouble = await probe()
-        if trouble is None or trouble.grade is Grade.DEGRADED:
-            return None
-        if time.monotonic() > deadline:
-            return trouble.reason
-        await asyncio.sleep(POLL_SECONDS)
+    filled = await refilled(dsn, service, permission)
+    if filled is not None and filled < permission.last:
+        return f"still filling: {filled} of {permission.last}"
+    trouble = await service_ready(layout.port(f"{service}.health"))()
+    if trouble is not None and trouble.grade is not Grade.DEGRADED:
+        return trouble.reason
+    return "its relay has not used the permission yet" if filled is None else None
+
+
+async def _reason_not_shown(layout: "Layout", since: float) -> str | None:
+    """Why the gateway may not show what was published since then (`time.monotonic`); None once it does."""
+    from deploy.stack.probes import http_get
+
+    try:
+        await http_get(layout.port("gateway.health"), "/health/ready")  # refreshes the figure
+        _, body = await http_get(layout.port("gateway.health"), "/metrics")
+    except (OSError, TimeoutError, ValueError) as error:
+        return f"the gateway does not answer: {error or type(error).__name__}"
+    found = re.search(rf"^{BEHIND_METRIC} (\S+)$", body.decode(errors="replace"), re.MULTILINE)
+    if found is None:
+        return f"unknown: the gateway does not tell {BEHIND_METRIC}"
+    behind = float(found[1])
+    if behind > time.monotonic() - since:
+        return f"last caught up {behind:.0f} s ago, before the refill"
+    return None

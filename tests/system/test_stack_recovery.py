@@ -49,7 +49,7 @@ async def test_lost_nats_store_is_filled_again_by_the_refill_command(own_platfor
 
         def is_told() -> bool:
             part = own_platform.part("gateway")
-            return part.condition == "not-ready" and "stream-missing" in (part.reason or "")
+            return part.condition == "not-ready" and "wedsync-backup refill gateway" in (part.reason or "")
 
         await eventually(is_told, within=60)
         code, status = own_platform.status()
@@ -61,6 +61,7 @@ async def test_lost_nats_store_is_filled_again_by_the_refill_command(own_platfor
         refilled = own_platform.command("refill", "all", "--timeout", "90")
         assert refilled.returncode == 0, refilled.stdout + refilled.stderr
         assert "gateway: permitted to publish its record again" in refilled.stdout
+        assert "read models: caught up" in refilled.stdout
         assert await _refusals(own_platform) == 1
         await eventually(lambda: own_platform.status()[0] == 0, within=60, every=0.5)
         second = await _submit(client, "after")

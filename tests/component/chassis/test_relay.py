@@ -218,5 +218,11 @@ async def test_relay_that_meets_what_nobody_foresaw_says_so_and_goes_on(record_a
     )
     assert "not running" in str(await relay.ended())
     await relay.start()
-    assert "relay broke off: RuntimeError" in str(await eventually(relay.check))
+    # Nothing is known yet, and that is not *ready*.
+    assert "has not looked at its stream yet" in str(await relay.check())
+
+    async def broke_off() -> bool:
+        return "relay broke off: RuntimeError" in str(await relay.check())
+
+    await eventually(broke_off)
     await relay.stop()
