@@ -1,19 +1,26 @@
 """`wedsync-backup down`: stop the platform of a home, gracefully, and wait until it is gone.
 
-It stops the process that the supervisor's own report names, by number and start, and no other. Ends with 0
-also where nothing runs.
+It stops the process that the supervisor's own report names, by number and start, and no other. Ends with 0 where the
+platform has stopped in order or nothing ran, with 4 where it has stopped and parts were killed for it, and with 1
+where processes are left.
 """
 
 import argparse
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
 
+if TYPE_CHECKING:
+    from deploy.stack.process_identity import ProcessIdentity
+
 DEFAULT_SECONDS = 60.0
 KILL_SECONDS = 10.0
+TELL_SECONDS = 5.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask the supervisor to stop, wait for it."""
     from contracts.errors import PlatformError
     from deploy.stack.layout import Layout
-    from deploy.stack.state import running_state
+    from deploy.stack.state import Condition, read_state, running_state
 
     try:
         layout = Layout.find(home_of(arguments))
@@ -40,27 +47,48 @@ def run(arguments: argparse.Namespace) -> int:
         print("No platform runs in this home.")
         return ExitCode.OK
     begun = time.monotonic()
-    processes = [state.supervisor, *(part.process for part in state.parts if part.process is not None)]
+    processes = [*state.leftovers, *(part.process for part in state.parts if part.process is not None)]
     state.supervisor.send(signal.SIGTERM)
-
-    def gone_within(seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while any(process.is_alive() for process in processes):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        return True
-
-    if gone_within(arguments.timeout):
-        print(f"The platform has stopped after {time.monotonic() - begun:.1f} s.")
-        return ExitCode.OK
-    if arguments.kill:
-        for process in processes:
+    left = _wait(state.supervisor, processes, arguments.timeout)
+    if left and arguments.kill:
+        for process in left:
             process.send(signal.SIGKILL)
-        if gone_within(KILL_SECONDS):
+        if not (left := _wait(state.supervisor, processes, KILL_SECONDS)):
             print("The platform was killed; Postgres recovers by itself at the next start.")
-            return ExitCode.OK
-    left = [process.pid for process in processes if process.is_alive()]
-    print(f"wedsync-backup: processes {left} have not ended after {arguments.timeout:.0f} s", file=sys.stderr)
-    print("  Wait longer with --timeout, or end them with --kill.", file=sys.stderr)
-    return ExitCode.FAILED
+            return ExitCode.DEGRADED
+    if left:
+        pids = ", ".join(str(process.pid) for process in left)
+        print(f"wedsync-backup: processes {pids} have not ended after {arguments.timeout:.0f} s", file=sys.stderr)
+        print("  Wait longer with --timeout, or end them with --kill.", file=sys.stderr)
+        return ExitCode.FAILED
+    seconds = time.monotonic() - begun
+    end = read_state(layout.state_file)
+    if end is None or end.supervisor != state.supervisor or end.condition is not Condition.STOPPED:
+        print(
+            f"The platform has ended after {seconds:.1f} s, but not in order: its supervisor has not reported the stop"
+            f" (log: {layout.log('supervisor')}).",
+            file=sys.stderr,
+        )
+        return ExitCode.DEGRADED
+    if end.killed:
+        print(f"The platform has stopped after {seconds:.1f} s; {', '.join(end.killed)} had to be killed.")
+        return ExitCode.DEGRADED
+    print(f"The platform has stopped after {seconds:.1f} s.")
+    return ExitCode.OK
+
+
+def _wait(
+    supervisor: "ProcessIdentity", processes: "Sequence[ProcessIdentity]", seconds: float
+) -> "list[ProcessIdentity]":
+    """Wait until all have ended, with a word every now and then; those that have not."""
+    deadline = time.monotonic() + seconds
+    told = time.monotonic()
+    while left := [process for process in (supervisor, *processes) if process.is_alive()]:
+        now = time.monotonic()
+        if now > deadline:
+            break
+        if now - told > TELL_SECONDS:
+            told = now
+            print(f"still waiting for {len(left)} processes: {', '.join(str(each.pid) for each in left)}", flush=True)
+        time.sleep(0.05)
+    return left

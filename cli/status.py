@@ -1,12 +1,14 @@
-"""`wedsync-backup status`: every part of the platform, whether it is well, and why not.
+"""`wedsync-backup status`: every part of the platform, whether it is well, and why not, and how old that is.
 
-Ends with 0 where all parts are ready, 4 where one is not or only partly, 8 where no platform runs.
+Ends with 0 where all parts are ready, 4 where one is not or only partly, 8 where no platform runs. A report that has
+not been written for a while proves nothing: then it is 4 as well, whatever it says.
 """
 
 import argparse
 import json
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
@@ -14,6 +16,9 @@ from cli.home import add_home, home_of, home_option
 
 if TYPE_CHECKING:
     from deploy.stack.state import PartState, StackState
+
+OLD_SECONDS = 30.0
+"""The supervisor writes its report every five seconds."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,25 +48,56 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             print(f"No platform runs in {home}. Start it with: wedsync-backup up{home_option(home)}", file=sys.stderr)
         return ExitCode.UNAVAILABLE
+    now = SystemClock().now()
+    _check(state, now)
+    if arguments.json:
+        print(json.dumps({**msgspec.to_builtins(state), "ageSeconds": _age(state, now)}, indent=2))
+    else:
+        print("\n".join(_table(state, now)))
+    return ExitCode.OK if state.condition is Condition.READY else ExitCode.DEGRADED
+
+
+def _check(state: "StackState", now: datetime) -> None:
+    """Compare the report with what can be seen from here: its age, the processes, and the disk."""
+    from deploy.stack.places import HOME, disk_of
+    from deploy.stack.state import Condition, PlaceState
+
     for part in state.parts:
         if part.condition.is_up and (part.process is None or not part.process.is_alive()):
             part.condition, part.reason = Condition.NOT_READY, "its process is gone"
-    if arguments.json:
-        print(json.dumps(msgspec.to_builtins(state), indent=2))
-    else:
-        print("\n".join(_table(state, SystemClock().now())))
-    well = state.condition is Condition.READY and all(part.condition is Condition.READY for part in state.parts)
-    return ExitCode.OK if well else ExitCode.DEGRADED
+    # Looked at now: on a full disk the report is not written any more.
+    state.places = [disk_of(HOME, Path(state.home)), *(place for place in state.places if place.name != HOME)]
+    age = _age(state, now)
+    if age is not None and age > OLD_SECONDS:
+        reason = (
+            f"the report below is {age:.0f} s old: the supervisor, process {state.supervisor.pid}, does not run"
+            " (stopped? starved?) or cannot write it. What the parts are like now is unknown"
+        )
+        state.places.append(PlaceState(name="report", path=state.home, reason=reason))
+    if state.condition is Condition.READY and state.troubles():
+        state.condition = Condition.DEGRADED
+
+
+def _age(state: "StackState", now: datetime) -> float | None:
+    """How old the report is, in seconds; None where it does not say."""
+    return None if state.written is None else max(0.0, (now - state.written).total_seconds())
 
 
 def _table(state: "StackState", now: datetime) -> list[str]:
-    lines = [f"{state.home}: {state.condition}, process {state.supervisor.pid}, up for {_ago(state.started, now)}", ""]
+    lines = [
+        f"{state.home}: {state.condition}, process {state.supervisor.pid}, up for {_ago(state.started, now)},"
+        f" seen {_ago(state.written, now)} ago",
+        "",
+    ]
     lines.append(f"{'part':<19}{'condition':<12}{'pid':>8}  {'for':>7}  {'restarts':>8}  ports")
     lines += [_row(part, now) for part in state.parts]
-    wrong = [part for part in state.parts if part.reason]
-    if wrong:
-        lines += ["", *(f"{part.name}: {part.reason} (log: {part.log})" for part in wrong)]
-    return lines
+    for place in state.places:
+        if place.free_bytes is not None and place.total_bytes is not None:
+            size = f"{place.free_bytes / 2**30:.1f} of {place.total_bytes / 2**30:.1f} GiB free"
+            lines.append(f"{place.name:<19}{'failed' if place.reason else 'ready':<12}{size}  {place.path}")
+    wrong = [f"{place.name}: {place.reason}" for place in state.places if place.reason]
+    wrong += [f"{part.name}: {part.reason} (log: {part.log})" for part in state.parts if part.reason]
+    return [*lines, "", *wrong] if wrong else lines
 
 
 def _row(part: "PartState", now: datetime) -> str:

@@ -46,10 +46,12 @@ class _Finding(msgspec.Struct):
     status: str
     code: str | None = None
     reason: str | None = None
+    hint: str | None = None
 
 
 class _Report(msgspec.Struct):
     status: str
+    service: str = "SERVICE"
     checks: tuple[_Finding, ...] = ()
 
 
@@ -124,11 +126,17 @@ def trouble_of_report(status: int, body: bytes) -> Trouble | None:
     wrong = [check for check in report.checks if check.status != "ready"]
     if status == 200 and not wrong:
         return None
-    words = "; ".join(f"{check.name}: {check.reason or check.status} [{check.code or '-'}]" for check in wrong)
+    words = "; ".join(_words(check, report.service) for check in wrong)
     if status == 200:
         return Trouble(words, Grade.DEGRADED)
     needs_operator = any(check.status == "not-ready" and _needs_operator(check.code) for check in wrong)
     return Trouble(words or report.status, Grade.NEEDS_OPERATOR if needs_operator else Grade.NOT_READY)
+
+
+def _words(check: _Finding, service: str) -> str:
+    """What a check has found, and the command that mends it where there is one, as it is to be entered."""
+    found = f"{check.name}: {check.reason or check.status} [{check.code or '-'}]"
+    return f"{found} ({check.hint.replace('SERVICE', service)})" if check.hint else found
 
 
 def _needs_operator(code: str | None) -> bool:

@@ -71,7 +71,8 @@ def test_status_shows_every_part(layout: Layout, capsys: pytest.CaptureFixture[s
     )
     write_state(layout.state_file, _state(layout, part))
     assert main(["status", "--home", str(layout.home)]) == ExitCode.OK
-    row = capsys.readouterr().out.splitlines()[-1]
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if line.startswith("gateway"))
     assert row.split() == ["gateway", "ready", str(os.getpid()), "5", "h", "3", "http=20001", "health=20002"]
 
 
@@ -92,6 +93,101 @@ def test_status_of_a_platform_that_is_starting_is_not_well_yet(layout: Layout) -
     """Scripts that wait for 0 wait until all is ready."""
     write_state(layout.state_file, _state(layout, condition=Condition.STARTING))
     assert main(["status", "--home", str(layout.home)]) == ExitCode.DEGRADED
+
+
+@pytest.mark.usefixtures("lock")
+def test_status_does_not_believe_in_an_old_report(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """A supervisor that hangs, or cannot write, leaves a report that says *ready* for ever: its age is told."""
+    state = _state(layout)
+    state.written = SystemClock().now() - timedelta(seconds=3)
+    write_state(layout.state_file, state)
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.OK
+    assert "seen 3 s ago" in capsys.readouterr().out
+    state.written = SystemClock().now() - timedelta(seconds=90)
+    write_state(layout.state_file, state)
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.DEGRADED
+    assert "report: the report below is 90 s old" in capsys.readouterr().out
+    assert main(["status", "--json", "--home", str(layout.home)]) == ExitCode.DEGRADED
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["ageSeconds"] >= 90
+    assert shown["condition"] == "degraded"
+
+
+@pytest.mark.usefixtures("lock")
+def test_status_shows_a_disk_that_is_full(
+    layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Free space is looked at by the command itself: on a full disk nobody writes a report of it."""
+    write_state(layout.state_file, _state(layout))
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.OK
+    assert "GiB free" in capsys.readouterr().out
+    monkeypatch.setattr("deploy.stack.places.FREE_BYTES_MIN", 1 << 62)
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.DEGRADED
+    assert f"home: the disk of {layout.home} is full" in capsys.readouterr().out
+
+
+_SUPERVISOR = """
+import signal, sys, time
+import msgspec
+from pathlib import Path
+from chassis.clock import SystemClock
+from deploy.stack.layout import Layout
+from deploy.stack.process_identity import ProcessIdentity
+from deploy.stack.state import *
+layout = Layout.find(Path(sys.argv[1]))
+lock = HomeLock(layout.lock_file)
+assert lock.acquire()
+state = StackState(home=str(layout.home), supervisor=ProcessIdentity.of(os.getpid()), condition=Condition.READY,
+                   started=SystemClock().now())
+def end(*_):
+    if sys.argv[2] != "crash":
+        state.condition = Condition.STOPPED
+        state.killed = ["nats"] if sys.argv[2] == "kill" else []
+        write_state(layout.state_file, state)
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+write_state(layout.state_file, state)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "words"),
+    [
+        ("stop", ExitCode.OK, "The platform has stopped after"),
+        ("kill", ExitCode.DEGRADED, "nats had to be killed"),
+        ("crash", ExitCode.DEGRADED, "but not in order"),
+    ],
+)
+def test_down_tells_how_the_platform_has_ended(
+    layout: Layout, capsys: pytest.CaptureFixture[str], end: str, code: ExitCode, words: str
+) -> None:
+    """That processes are gone does not say that they stopped in order: the supervisor's last report does."""
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", _SUPERVISOR, str(layout.home), end], stdout=subprocess.PIPE, text=True
+    )
+    with supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == "up\n"
+        assert main(["down", "--home", str(layout.home)]) == code
+        assert supervisor.wait(10) == 0
+    told = capsys.readouterr()
+    assert words in told.out + told.err
+
+
+@pytest.mark.usefixtures("lock")
+def test_report_of_an_earlier_supervisor_is_not_believed(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A process number that was given out again names somebody else; a held home is never called stopped."""
+    monkeypatch.setattr("deploy.stack.state.REPORT_SECONDS", 0.1)
+    state = _state(layout)
+    state.supervisor = msgspec.structs.replace(state.supervisor, started=state.supervisor.started - 1)
+    write_state(layout.state_file, state)
+    for command in ("status", "down"):
+        assert main([command, "--home", str(layout.home)]) == ExitCode.UNAVAILABLE
+        assert f"has written no report to {layout.state_file}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

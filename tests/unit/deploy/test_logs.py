@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from deploy.stack.logs import last_lines, rotate
+from deploy.stack.logs import end_of, last_lines, last_words, rotate
 
 
 def test_short_log_is_left_alone(tmp_path: Path) -> None:
@@ -28,6 +28,20 @@ def test_long_log_is_moved_aside_and_the_writer_goes_on(tmp_path: Path) -> None:
     assert [(tmp_path / f"part.log.{number}").read_bytes() for number in (1, 2, 3)] == [b"5" * 10, b"4" * 10, b"3" * 10]
     assert not (tmp_path / "part.log.4").exists()
     assert stat.S_IMODE((tmp_path / "part.log.1").stat().st_mode) == 0o600
+
+
+def test_last_words_are_those_since_a_start(tmp_path: Path) -> None:
+    """What an earlier run has said is not the reason of a new failure; a log that was cut counts as a whole."""
+    log = tmp_path / "part.log"
+    log.write_text("an old reason\n")
+    since = end_of(log)
+    assert last_words(log, since=since) == f"; it said nothing (log: {log})"
+    with log.open("a") as file:
+        file.write("a new reason\na new reason\n")
+    assert last_words(log, since=since) == f"; its last words: a new reason (log: {log})"
+    log.write_text("cut\n")
+    assert last_lines(log, 3, since=since) == ["cut"]
+    assert end_of(tmp_path / "nothing.log") == 0
 
 
 def test_last_lines_are_the_end_of_the_log(tmp_path: Path) -> None:

@@ -89,6 +89,20 @@ def _answering(answer: bytes) -> Serve:
     return serve
 
 
+def test_report_names_the_command_that_mends_it() -> None:
+    """As it is to be entered, with the service's name."""
+    finding = Finding(
+        name="relay",
+        status="not-ready",
+        code="stream-missing",
+        reason="the stream is empty",
+        hint="Run wedsync-backup refill SERVICE.",
+    )
+    found = trouble_of_report(503, _report(finding))
+    assert found is not None
+    assert found.reason == "relay: the stream is empty [stream-missing] (Run wedsync-backup refill config.)"
+
+
 async def test_http_probe_reads_the_status() -> None:
     """200 is ready, all else is told."""
     async with _server(_answering(b"HTTP/1.1 200 OK\r\n\r\n")) as port:
