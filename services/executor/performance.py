@@ -110,6 +110,13 @@ class RunPerformance:
             await self._fail(attempt, abandoned)
             return
         await self._record(attempt)
+        try:
+            await self._perform(attempt)
+        finally:
+            self._progress.forget(claim.run_id)
+
+    async def _perform(self, attempt: _Attempt) -> None:
+        run, claim = attempt.run, attempt.claim
         started = time.monotonic()
         opened: OpenBackup | None = None
         try:
@@ -132,7 +139,7 @@ class RunPerformance:
             await self._fail(attempt, broken)
         finally:
             if opened is not None:
-                await call_in_thread(opened.close, is_cancelled=is_cancelled)
+                await call_in_thread(opened.close, is_cancelled=attempt.is_cancelled)
 
     async def _open(self, attempt: _Attempt) -> OpenBackup:
         run, claim = attempt.run, attempt.claim
@@ -211,7 +218,6 @@ class RunPerformance:
             lambda: self._runs.record_end(attempt.run, claim=attempt.claim, context=attempt.context),
             attempt.is_cancelled,
         )
-        self._progress.forget(attempt.run.id)
 
     async def _keep(self, attempt: _Attempt, report: bytes) -> str:
         run, claim = attempt.run, attempt.claim

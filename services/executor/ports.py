@@ -211,5 +211,5 @@ class ProgressFeed(Protocol):
         ...
 
     def forget(self, run_id: str) -> None:
-        """A run has ended."""
+        """A run has ended, or was left."""
         ...

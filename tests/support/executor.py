@@ -37,6 +37,7 @@ from services.executor.adapters.runs import RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.application import BackupDecisions, ConfigurationCopies
+from services.executor.bootstrap import POOL_CONNECTIONS
 from services.executor.claim_loop import ClaimLoop
 from services.executor.performance import RunPerformance
 from services.executor.ports import Handled, QueueLimits
@@ -218,7 +219,7 @@ async def executor_bench(home: Path, postgres: PostgresServer, nats_server: Nats
     prepare_keys_folder(home / "keys")
     access = postgres.fresh(statements=STATEMENTS, prefix="executor")
     store = EventStore(dsn=access.dsn, schema=access.schema, service="executor")
-    pool = open_pool(access.dsn, access.schema, name="test", max_size=6)
+    pool = open_pool(access.dsn, access.schema, name="test", max_size=POOL_CONNECTIONS)
     beats = open_pool(access.dsn, access.schema, name="test-beats", max_size=1)
     telemetry, health = Telemetry("executor-worker"), Health("executor-worker")
     connection = nats_server.connection("executor-worker", telemetry, health)

@@ -6,8 +6,9 @@ longest ago comes first, and its oldest run. A worker is taken for dead only by 
 the time that it was silent, while connections were to be had: silence is measured by the database's own clock.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -28,10 +29,12 @@ GAP_SECONDS = 5.0
 
 TRIES = 3
 
-# Without free connections a worker may live and be unable to say so. A few are kept for administrators by default.
+# Without free connections a worker may live and be unable to say so. What a role may see of others' connections is
+# their number alone.
 _LOOK = """
-    SELECT now(), (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
+    SELECT now(), (SELECT sum(numbackends) FROM pg_stat_database)
         >= current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+            - coalesce(current_setting('reserved_connections', true), '0')::int
 """
 
 # SKIP LOCKED: two workers that look at the same instant take different runs instead of waiting for each other.
@@ -85,34 +88,46 @@ class ClaimTable:
     `beats` is a pool of one connection that nothing else uses, so that heartbeats wait for nobody.
     """
 
-    def __init__(self, pool: Pool, beats: Pool, *, silence_seconds: float = SILENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        beats: Pool,
+        *,
+        silence_seconds: float = SILENCE_SECONDS,
+        gap_seconds: float = GAP_SECONDS,
+    ) -> None:
         self._pool = pool
         self._beats = beats
         self._silence_seconds = silence_seconds
+        self._gap = timedelta(seconds=gap_seconds)
         self._since: datetime | None = None
         self._looked_at: datetime | None = None
 
     async def take(self, worker: str) -> Claim | None:
         """Claim the next run, or one whose worker has fallen silent. See `Claims.take`."""
+        async with self._watching(self._pool) as (connection, since):
+            row = await self._next(connection, worker, since)
+        return None if row is None else _claim(worker, *row)
+
+    @asynccontextmanager
+    async def _watching(self, pool: Pool) -> AsyncIterator[tuple[psycopg.AsyncConnection[Any], datetime]]:
+        """A connection, and since when silence would have been heard, by the database's clock.
+
+        Heartbeats look as well: a worker that is busy for hours goes on watching.
+        """
         try:
             with translated():
-                async with self._pool.connection() as connection:
-                    since = await self._watch(connection)
-                    row = await self._next(connection, worker, since)
+                async with pool.connection() as connection:
+                    now, is_full = (await (await connection.execute(_LOOK)).fetchall())[0]
+                    looked_at, self._looked_at = self._looked_at, now
+                    since = self._since
+                    if since is None or is_full or looked_at is None or now - looked_at > self._gap:
+                        since = self._since = now
+                    yield connection, since
         except BaseException:
             # What cannot be asked for cannot be taken for silent.
             self._since = None
             raise
-        return None if row is None else _claim(worker, *row)
-
-    async def _watch(self, connection: psycopg.AsyncConnection[Any]) -> datetime:
-        """Since when silence would have been heard, by the database's clock."""
-        now, is_full = (await (await connection.execute(_LOOK)).fetchall())[0]
-        looked_at, self._looked_at = self._looked_at, now
-        if self._since is None or is_full or looked_at is None or (now - looked_at).total_seconds() > GAP_SECONDS:
-            self._since = now
-        since: datetime = self._since
-        return since
 
     async def _next(
         self, connection: psycopg.AsyncConnection[Any], worker: str, since: datetime
@@ -128,9 +143,8 @@ class ClaimTable:
     async def beat(self, claims: Sequence[Claim]) -> frozenset[str]:
         """Say that the worker lives; the runs that are still its own."""
         runs, fences = [claim.run_id for claim in claims], [claim.fence for claim in claims]
-        with translated():
-            async with self._beats.connection() as connection:
-                rows = await (await connection.execute(_BEAT, (runs, fences))).fetchall()
+        async with self._watching(self._beats) as (connection, _):
+            rows = await (await connection.execute(_BEAT, (runs, fences))).fetchall()
         return frozenset(row[0] for row in rows)
 
     async def opened(self, claim: Claim) -> bool:

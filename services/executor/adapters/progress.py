@@ -50,7 +50,7 @@ class NatsProgress:
             _log.debug("progress was dropped", extra={"reason": type(error).__name__})
 
     def forget(self, run_id: str) -> None:
-        """A run has ended."""
+        """A run has ended, or was left."""
         self._began.pop(run_id, None)
 
 

@@ -108,7 +108,7 @@ async def test_runs_are_not_taken_over_because_postgres_was_away(bench: Executor
 async def test_workers_are_not_dead_while_no_connection_is_to_be_had() -> None:
     """A worker whose connection broke and is refused anew lives, and cannot say so."""
     with running_postgres(settings=(*FAST, "max_connections=16")) as server:
-        access = server.fresh(statements=STATEMENTS, prefix="executor")
+        access, others_access = server.fresh(statements=STATEMENTS, prefix="executor"), server.fresh()
         async with AsyncExitStack() as stack:
             pool = open_pool(access.dsn, access.schema, name="judge", max_size=1)
             await pool.open(wait=True)
@@ -122,12 +122,32 @@ async def test_workers_are_not_dead_while_no_connection_is_to_be_had() -> None:
             async with AsyncExitStack() as others:
                 with suppress(psycopg.OperationalError):
                     for _ in range(16):
-                        other = await psycopg.AsyncConnection.connect(access.dsn)
+                        other = await psycopg.AsyncConnection.connect(others_access.dsn)
                         others.push_async_callback(other.close)
                 began = time.monotonic()
                 while time.monotonic() < began + 1.0:
                     assert await claims.take("judge") is None
             assert await eventually(lambda: claims.take("judge"))
+
+
+async def test_worker_without_a_free_slot_goes_on_watching(bench: ExecutorBench) -> None:
+    """Its heartbeats look as well, so that a dead worker's run is found as soon as a slot is free."""
+    await bench.configure(configuration_id="other", local=Destination(location="local"))
+    await bench.request("run-2", configuration_id="other")
+    busy = ClaimTable(bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS, gap_seconds=SILENCE_SECONDS / 2)
+    own = await busy.take("w1")
+    assert own is not None
+    assert await busy.opened(own)
+    assert await bench.claims.take("dead") is not None
+
+    async def looks_after_a_long_run() -> object:
+        began = time.monotonic()
+        while time.monotonic() < began + 2 * SILENCE_SECONDS:
+            assert await busy.beat([own]) == {own.run_id}
+        return await busy.take("w1")
+
+    # A machine that stands still for longer than the gap makes it watch anew, rightly.
+    assert await eventually(looks_after_a_long_run, within=60)
 
 
 async def test_one_run_of_an_organisation_opens_the_repository_at_a_time(bench: ExecutorBench) -> None:

@@ -18,6 +18,7 @@ from contracts.executor_events import BackupFailed
 from contracts.sealed import Sealed
 from services.executor.adapters.claims import ClaimTable
 from services.executor.adapters.tables import REPORT_FIELD
+from services.executor.bootstrap import WORKER_CONNECTIONS_MAX
 from services.executor.ports import Claim, OpenBackup, Replica
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.support.eventually import eventually
@@ -140,7 +141,14 @@ async def _state_of(bench: ExecutorBench, state: str) -> bool:
 async def test_as_many_runs_are_performed_at_once_as_there_are_slots(bench: ExecutorBench) -> None:
     """A dozen runs meet in the middle of their copies, on however few processors."""
     slots = 12
-    meeting = threading.Barrier(slots)
+    connections: list[int] = []
+
+    def count() -> None:
+        with psycopg.connect(bench.pool.conninfo) as connection:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
+            connections.extend(number for (number,) in connection.execute(query))
+
+    meeting = threading.Barrier(slots, action=count)
     for number in range(slots):
         await bench.configure(configuration_id=f"c{number}", local=Destination(location="local"))
         await bench.request(f"run-{number}", configuration_id=f"c{number}")
@@ -150,6 +158,7 @@ async def test_as_many_runs_are_performed_at_once_as_there_are_slots(bench: Exec
         await eventually(lambda number=number: _has_ended(bench, f"run-{number}"), within=90)  # type: ignore[misc]
         assert (await bench.names(f"run-{number}"))[-1] == "backup-completed"
     await loop.stop()
+    assert connections[0] <= WORKER_CONNECTIONS_MAX, "however many slots"
 
 
 async def _failure(bench: ExecutorBench, run_id: str) -> tuple[BackupFailed, dict[str, object]]:
