@@ -13,12 +13,11 @@ from chassis.domain import Aggregate
 from chassis.eventstore import EventStore
 from chassis.ids import new_id
 from chassis.postgres import connection_arguments, install_schema
-from chassis.telemetry import Telemetry
 from contracts.configuration import Tier
 from contracts.event import Event
 from contracts.executor_events import BackupAccepted, BackupCompleted, ExecutionType, RunTotals, TierUploaded
 from gateway.projections import state
-from gateway.projections.projector import Projector
+from gateway.projections.shadow import ShadowBuilder
 from gateway.schema import STATEMENTS
 
 
@@ -110,11 +109,9 @@ async def rebuild_rate(platform: Platform, much: Circumstances) -> list[Figure]:
     install_schema(platform.admin_dsn, service=schema, role=role, password=password, statements=STATEMENTS)
     dsn = psycopg.conninfo.make_conninfo(platform.dsn("gateway"), user=role, password=password)
     async with platform.connected("gateway") as connection:
-        projector = Projector(
-            dsn=dsn, schema=schema, nats=lambda: connection.client, telemetry=Telemetry("bench"), batch=2000
-        )
+        builder = ShadowBuilder(dsn=dsn, schema=schema, nats=lambda: connection.client)
         began = time.perf_counter()
-        events = await projector.catch_up()
+        events = await builder.build()
         seconds = time.perf_counter() - began
     async with (
         await _read_models(dsn, schema) as rebuilt,

@@ -1,12 +1,20 @@
-"""`python -m gateway`: the gateway. `python -m gateway rebuild`: make its read models anew."""
+"""`python -m gateway`: the gateway. `python -m gateway rebuild`: make its read models anew.
 
+`python -m gateway build` is started by the gateway itself, to make anew what is due (`gateway.build`).
+"""
+
+import asyncio
 import os
 import sys
 
 from chassis import logging, runtime
 from chassis.settings import load
+from chassis.tasks import end
 from gateway.bootstrap import SERVICE, run
 from gateway.settings import GatewaySettings
+
+BUILD_NICE = 5
+"""What people wait for goes before what is made beside it."""
 
 
 async def main() -> int:
@@ -28,12 +36,32 @@ async def main_rebuild() -> int:
     return runtime.EXIT_OK
 
 
+async def main_build() -> int:
+    """Read the settings from the input and build what is due, until that is done or the input is closed."""
+    from gateway.build import settings_from_input
+    from gateway.rebuild import build_due
+
+    os.nice(BUILD_NICE)
+    settings, parent = await settings_from_input()
+    logging.configure(SERVICE, level=settings.log_level)
+    building, left_alone = asyncio.create_task(build_due(settings)), asyncio.create_task(parent.read())
+    await asyncio.wait({building, left_alone}, return_when=asyncio.FIRST_COMPLETED)
+    await end(left_alone)
+    if not building.done():
+        await end(building)
+        return runtime.EXIT_CRASHED
+    await building
+    return runtime.EXIT_OK
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
             sys.exit(runtime.run(main))
         case ["rebuild"]:
             sys.exit(runtime.run(main_rebuild))
+        case ["build"]:
+            sys.exit(runtime.run(main_build))
         case _:
             sys.stderr.write("usage: python -m gateway [rebuild]\n")
             sys.exit(2)

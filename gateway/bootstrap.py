@@ -18,19 +18,21 @@ from chassis.locations import Locations
 from chassis.logging import describe
 from chassis.outbox import Relay
 from chassis.pool import PoolPart
-from chassis.postgres import open_pool, translated
-from chassis.runtime import Background, Part, run_service
+from chassis.postgres import open_pool
+from chassis.runtime import Part, run_service
 from chassis.sealing import Sealer
 from chassis.telemetry import Telemetry
 from chassis.topology import TopologyCheck
 from contracts.errors import PlatformError
 from gateway.app import create_app
 from gateway.auth import TokenRules, TokenVerifier
+from gateway.build import build_apart
 from gateway.connection_limits import Limits
 from gateway.denials import DenialLog
 from gateway.feed import FactFeed
 from gateway.http_server import HttpServer
 from gateway.jwks import KeySet
+from gateway.lasting import lasting
 from gateway.live_progress import LiveProgress
 from gateway.monitoring import Monitor
 from gateway.parts import Gateway
@@ -98,9 +100,8 @@ def assemble(settings: GatewaySettings) -> Process:
     feed, waiters, progress = FactFeed(dsn, schema), Waiters(), LiveProgress(lambda: connection.client)
 
     async def read_status(organisation: str) -> bytes:
-        with translated():
-            async with pool.connection() as database:
-                return msgspec.json.encode(await status.read(database, organisation, locations, clock))
+        async with monitor.reading() as database:
+            return msgspec.json.encode(await status.read(database, organisation, locations, clock))
 
     board = StatusBoard(read_status)
     people = TokenBuckets(Rate(settings.rate_per_second, settings.rate_burst))
@@ -130,6 +131,7 @@ def assemble(settings: GatewaySettings) -> Process:
             pool=pool,
             sealer=sealer,
             waiters=waiters,
+            until_answering=feed.until_answering,
             clock=clock,
             ids=ids,
             wait_seconds=settings.answer_wait_seconds,
@@ -165,11 +167,11 @@ def assemble(settings: GatewaySettings) -> Process:
         TopologyCheck(connection, SERVICE),
         keys,
         Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, telemetry=telemetry),
-        Background("projector", projector.run, check=projector.check),
-        Background("feed", feed.run, check=feed.check),
+        lasting("projector", projector.run, check=projector.check),
+        lasting("feed", feed.run, check=feed.check),
         progress,
-        Background("denials", gateway.denials.run),
-        Background("housekeeping", lambda: _keep_house(gateway)),
+        lasting("denials", gateway.denials.run),
+        lasting("housekeeping", lambda: _keep_house(gateway)),
         http,
     ]
     return Process(parts, gateway, http, health, health_server)
@@ -206,6 +208,7 @@ def projector_of(
         telemetry=telemetry,
         health=health,
         batch=batch,
+        build_apart=lambda: build_apart(settings),
     )
 
 

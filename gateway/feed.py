@@ -2,32 +2,31 @@
 
 Promise: listeners are told of facts in order, after the read models show them, whichever process projected them; a
 lost announcement is made up for within a second. The latest facts are kept in memory, so that open sockets need not
-read them from the store.
+read them from the store. In a new epoch the latest facts are told once more: whoever waits for one of them may have
+been told of none of the old epoch's last.
 """
 
 import asyncio
-import logging
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from chassis.logging import describe
 from chassis.postgres import connection_arguments, translated
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.projections import facts, state
-from gateway.projections.facts import Fact
-
-LOG = logging.getLogger(__name__)
+from gateway.projections.fact import Fact
 
 REMEMBERED = 2_000
 READ_AT_ONCE = 500
 POLL_SECONDS = 1.0
-RETRY_SECONDS = 0.5
 SILENT_SECONDS_MAX = 10.0
+FIRST_BUILD_SECONDS = 2.5
+"""How long a request waits for the read models of a new database; more than enough where there is no history."""
 
 Listener = Callable[[Sequence[Fact]], None]
 
@@ -42,28 +41,45 @@ class FactFeed:
         self._recent: list[Fact] = []
         self._recent_after = 0
         self._heard_at = time.monotonic()
+        self._answering = asyncio.Event()
         self.epoch = ""
         self.sequence = 0
 
     def listen(self, listener: Listener) -> None:
-        """Call `listener` with new facts; with none at all when a rebuild has begun a new epoch."""
+        """Call `listener` with new facts; with none at all when a new epoch has begun."""
         self._listeners.append(listener)
 
     def since(self, organisation: str, epoch: str, sequence: int) -> list[Fact] | None:
         """An organisation's facts after a number, from memory; None where they must be read from the store."""
-        if epoch != self.epoch or sequence < self._recent_after:
+        if epoch != self.epoch:
             return None
-        return [fact for fact in self._recent[sequence - self._recent_after :] if fact.organisation == organisation]
+        following = 0
+        if sequence != self._recent_after:
+            place = bisect_left(self._recent, sequence, key=lambda fact: fact.sequence)
+            if place == len(self._recent) or self._recent[place].sequence != sequence:
+                return None
+            following = place + 1
+        return [fact for fact in self._recent[following:] if fact.organisation == organisation]
+
+    async def until_answering(self) -> None:
+        """Wait until every read model was made at least once. Raises UNAVAILABLE where that takes too long."""
+        if self._answering.is_set():
+            return
+        try:
+            # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with what it waits for.
+            async with asyncio.timeout(FIRST_BUILD_SECONDS):
+                await self._answering.wait()
+        except TimeoutError:
+            raise PlatformError(
+                errors.UNAVAILABLE,
+                "the read models are being made for the first time: what there is cannot be told yet",
+                hint="Try again in a few seconds.",
+            ) from None
 
     async def run(self) -> None:
-        """Follow until cancelled; a lost connection is opened anew."""
-        while True:
-            try:
-                with translated():
-                    await self._follow()
-            except (PlatformError, psycopg.Error, OSError) as error:
-                LOG.warning("feed of facts interrupted", extra={"cause": describe(error)})
-                await asyncio.sleep(RETRY_SECONDS)
+        """Follow until it fails or is cancelled."""
+        with translated():
+            await self._follow()
 
     async def check(self) -> PlatformError | None:
         """UNAVAILABLE where nothing could be read for a while."""
@@ -83,26 +99,34 @@ class FactFeed:
 
     async def _read(self, database: psycopg.AsyncConnection[Any]) -> None:
         stand = await state.read(database)
-        if stand.epoch != self.epoch or stand.sequence < self.sequence:
-            # A rebuild, or a crash of Postgres that took the latest facts: what follows is numbered anew.
-            self.epoch, self.sequence = stand.epoch, stand.sequence
-            self._recent, self._recent_after = [], stand.sequence
-            self._tell([])
+        if not self._answering.is_set() and all(made.version for made in (await state.made(database)).values()):
+            self._answering.set()
+        if stand.epoch != self.epoch:
+            self.epoch = stand.epoch
+            self._begin_behind(max(0, stand.sequence - REMEMBERED))
+        elif stand.sequence < self.sequence:
+            # A crash of Postgres took the latest facts: they come again under other numbers.
+            self._begin_behind(stand.sequence)
         while self.sequence < stand.sequence:
             new = await facts.after(database, self.sequence, READ_AT_ONCE)
             if not new:
-                break  # emptied at this moment, by a rebuild
+                break  # others answer since a moment ago: the next look sees it
             self.sequence = new[-1].sequence
             self._remember(new)
             self._tell(new)
         self._heard_at = time.monotonic()
 
+    def _begin_behind(self, sequence: int) -> None:
+        self.sequence = self._recent_after = sequence
+        self._recent = []
+        self._tell([])
+
     def _remember(self, new: list[Fact]) -> None:
         self._recent += new
         surplus = len(self._recent) - REMEMBERED
         if surplus > 0:
+            self._recent_after = self._recent[surplus - 1].sequence
             del self._recent[:surplus]
-            self._recent_after += surplus
 
     def _tell(self, new: list[Fact]) -> None:
         for listener in self._listeners:

@@ -15,7 +15,7 @@ from contracts.errors import PlatformError
 from contracts.progress import Progress
 from gateway.fields import Uuid
 from gateway.problems import Problem, public_hint
-from gateway.projections.facts import Fact
+from gateway.projections.fact import Fact
 from gateway.resources import Execution
 
 NAMED_MAX = 100
@@ -39,11 +39,17 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="snapshot"):
-    """How things stand at `resume`; every later fact follows as a message of its own."""
+    """How things stand at `resume`; every later fact follows as a message of its own.
+
+    `ended_since`: where a reader could not be told fact by fact what it has missed, the runs that have ended from then
+    on are among `executions`. `is_complete`: False where there are more runs than are shown; the lists have them all.
+    """
 
     resume: str
     executions: list[Execution]
     progress: list[Progress]
+    ended_since: datetime | None = None
+    is_complete: bool = True
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="resumed"):

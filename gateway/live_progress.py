@@ -20,7 +20,7 @@ from contracts.executor_events import BackupCompleted, BackupFailed
 from contracts.progress import Progress
 from contracts.streams import PROGRESS_STREAM
 from contracts.subjects import PROGRESS, once_stored
-from gateway.projections.facts import Fact
+from gateway.projections.fact import Fact
 from gateway.projections.stream_reader import StreamReader
 
 LOG = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class LiveProgress:
         self._subscription = await self._nats().subscribe(once_stored(f"{PROGRESS}.>"), cb=self._hear)
         reader = StreamReader(self._nats(), PROGRESS_STREAM)
         try:
-            for message in await reader.everything():
+            async for message in reader.everything():
                 self._take(message.body)
         except PlatformError as error:
             LOG.warning("remembered progress cannot be read", extra={"cause": describe(error)})

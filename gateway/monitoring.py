@@ -1,17 +1,20 @@
 """The WebSocket: what happens to an organisation's backups, as it happens.
 
 Promise: a snapshot first, at one instant of the read models, then every fact after it in order, none twice and none
-left out, also for a slow reader, who reads them from the store later; progress is the latest only. After a drop a
-reader resumes by (epoch, sequence). A socket is closed when the token that opened it ends or the key that signed the
-token is withdrawn, and when nothing is subscribed to for a minute. One person may have a quarter of the organisation's
-sockets, so that nobody takes them all.
+left out, also for a slow reader, who reads them from the store later; progress is the latest only. After a drop, of the
+socket or of any server, a reader resumes by (epoch, sequence). Where that cannot be, since the facts are numbered anew
+or too old ones are missing, the snapshot has what ended meanwhile, too. A socket is closed when the token that opened
+it ends or the key that signed the token is withdrawn, and when nothing is subscribed to for a minute. One person may
+have a quarter of the organisation's sockets, so that nobody takes them all.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -42,8 +45,8 @@ from gateway.live_progress import ENDS, LiveProgress
 from gateway.principal import Principal
 from gateway.problems import problem_of
 from gateway.projections import facts, state
-from gateway.projections.applied import Database
-from gateway.projections.facts import Fact
+from gateway.projections.applied import Database, ViewUnreadable
+from gateway.projections.fact import Fact
 from gateway.queries.executions import SELECT, of_row
 from gateway.queries.slices import made_of
 from gateway.rate_limit import TokenBuckets, refuse_above
@@ -58,6 +61,10 @@ UNUSED_SECONDS_MAX = 60.0
 """How long a socket may be open without a subscription."""
 FULL_RETRY_SECONDS = 30
 SHOWN_MAX = 200
+ENDED_HOURS_MAX = 24
+"""How far back ended runs are shown to a reader of whom it is not known what it has heard last."""
+CLOCKS_APART_SECONDS = 60
+"""The clocks of those who record facts may differ: this much more is shown."""
 
 TOKEN_ENDED = 4401
 TOO_SLOW = 4408
@@ -67,11 +74,12 @@ TRY_AGAIN = 1013
 _DECODER = msgspec.json.Decoder(Subscribe)
 _ENCODER = msgspec.json.Encoder()
 _SHOWN = (
-    SELECT
+    SELECT.replace("%s", "%(organisation)s")
     + """
-      AND (e.execution_id = ANY(%s) OR e.configuration_id = ANY(%s) AND e.finished_at IS NULL
-           OR %s AND e.finished_at IS NULL)
-    ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT %s
+      AND (e.execution_id = ANY(%(executions)s)
+           OR (e.configuration_id = ANY(%(configurations)s) OR %(all)s)
+              AND (e.finished_at IS NULL OR e.finished_at >= %(ended_since)s))
+    ORDER BY e.finished_at IS NOT NULL, e.accepted_at DESC, e.execution_id DESC LIMIT %(limit)s
 """
 )
 
@@ -137,6 +145,18 @@ class Monitor:
             readers.discard(reader)
             if not readers:
                 self._readers.pop(principal.organisation, None)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Database]:
+        """A connection to read the read models on (see `Gateway.reading`)."""
+        with translated():
+            await self.feed.until_answering()
+            async with self.pool.connection() as database:
+                try:
+                    yield database
+                except ViewUnreadable as error:
+                    await state.want(database, [error.projection], "a stored view cannot be read by this build")
+                    raise
 
     def _hear_progress(self, progress: Progress) -> None:
         for reader in self._readers.get(progress.organisation, ()):
@@ -234,45 +254,53 @@ class Reader:
                     await self._tell_progress(self._subscription)
 
     async def _begin(self, subscription: Subscribe) -> None:
-        if subscription.resume is not UNSET:
-            stand = Resume.parse(subscription.resume)
-            if await self._can_resume(stand):
-                self._stand = stand
-                await self._send(Resumed(resume=str(stand)))
-                return
-        await self._send_snapshot(subscription)
+        if subscription.resume is UNSET:
+            await self._send_snapshot(subscription)
+            return
+        stand = Resume.parse(subscription.resume)
+        if await self._can_resume(stand):
+            self._stand = stand
+            await self._send(Resumed(resume=str(stand)))
+        else:
+            await self._send_snapshot(subscription, stand)
 
     async def _can_resume(self, stand: Resume) -> bool:
         """Whether all facts after a stand are still kept."""
-        with translated():
-            async with self._monitor.pool.connection() as database:
-                now = await state.read(database)
-                if now.epoch != stand.epoch or stand.sequence > now.sequence:
-                    return False
-                following = await facts.after(database, stand.sequence, 1)
-        return stand.sequence == now.sequence or (bool(following) and following[0].sequence == stand.sequence + 1)
+        async with self._monitor.reading() as database:
+            now = await state.read(database)
+            return now.epoch == stand.epoch and await state.is_kept(database, stand.sequence)
 
-    async def _send_snapshot(self, subscription: Subscribe) -> None:
-        with translated():
-            async with self._monitor.pool.connection() as database:
-                self._stand, executions = await _snapshot(database, self.principal.organisation, subscription)
+    async def _send_snapshot(self, subscription: Subscribe, heard: Resume | None = None) -> None:
+        """Tell how things stand, with what has ended since a reader stood at `heard`."""
+        async with self._monitor.reading() as database:
+            since = None if heard is None else await self._heard_at(database, heard)
+            self._stand, executions = await _snapshot(database, self.principal.organisation, subscription, since)
         self._progress.clear()
-        known = (self._monitor.progress.of(self.principal.organisation, run.id) for run in executions)
+        known = (self._monitor.progress.of(self.principal.organisation, run.id) for run in executions[:SHOWN_MAX])
         for run in executions:
             self._configurations[run.id] = run.configuration_id
         await self._send(
             Snapshot(
                 resume=str(self._stand),
-                executions=executions,
+                executions=executions[:SHOWN_MAX],
+                ended_since=since,
+                is_complete=len(executions) <= SHOWN_MAX,
                 progress=[progress for progress in known if progress is not None],
             )
         )
+
+    async def _heard_at(self, database: Database, heard: Resume) -> datetime:
+        """From when on a reader has not heard what happened."""
+        at = await facts.time_of(database, heard.epoch, heard.sequence)
+        if at is None:
+            return self._monitor.clock.now() - timedelta(hours=ENDED_HOURS_MAX)
+        return at - timedelta(seconds=CLOCKS_APART_SECONDS)
 
     async def _tell_facts(self, subscription: Subscribe) -> None:
         while True:
             batch = await self._new_facts()
             if batch is None:
-                await self._send_snapshot(subscription)
+                await self._send_snapshot(subscription, self._stand)
                 return
             new, reached = batch
             for fact in new:
@@ -300,16 +328,13 @@ class Reader:
         remembered = feed.since(self.principal.organisation, stand.epoch, stand.sequence)
         if remembered is not None:
             return remembered, feed.sequence
-        with translated():
-            async with self._monitor.pool.connection() as database:
-                now = await state.read(database)
-                if now.epoch != stand.epoch:
-                    return None
-                oldest = await facts.after(database, 0, 1)
-                if oldest and oldest[0].sequence > stand.sequence + 1:
-                    return None
-                following = await facts.after(database, stand.sequence, READ_AT_ONCE, self.principal.organisation)
-        return following, now.sequence
+        async with self._monitor.reading() as database:
+            following = await facts.after(database, stand.sequence, READ_AT_ONCE, self.principal.organisation)
+            # Looked at afterwards: what was read is the whole of it where its beginning is still kept.
+            now = await state.read(database)
+            if now.epoch != stand.epoch or not await state.is_kept(database, stand.sequence):
+                return None
+        return following, following[-1].sequence if following else stand.sequence
 
     async def _tell_progress(self, subscription: Subscribe) -> None:
         while self._progress:
@@ -348,13 +373,22 @@ def _understood(text: str) -> Subscribe:
     return subscription
 
 
-async def _snapshot(database: Database, organisation: str, wanted: Subscribe) -> tuple[Resume, list[Execution]]:
-    """Where the read models stand and the runs that are shown, of one instant."""
+async def _snapshot(
+    database: Database, organisation: str, wanted: Subscribe, ended_since: datetime | None
+) -> tuple[Resume, list[Execution]]:
+    """Where the read models stand and the runs that are shown, of one instant; one more than `SHOWN_MAX` at most."""
     await database.set_isolation_level(IsolationLevel.REPEATABLE_READ)
     try:
         async with database.transaction():
             stand = await state.read(database)
-            parameters = (organisation, list(wanted.executions), list(wanted.configurations), wanted.all, SHOWN_MAX)
+            parameters = {
+                "organisation": organisation,
+                "executions": list(wanted.executions),
+                "configurations": list(wanted.configurations),
+                "all": wanted.all,
+                "ended_since": ended_since,
+                "limit": SHOWN_MAX + 1,
+            }
             rows = await (await database.execute(_SHOWN, parameters)).fetchall()
     finally:
         await database.set_isolation_level(None)

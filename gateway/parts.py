@@ -10,7 +10,6 @@ from litestar.connection import ASGIConnection
 from chassis.clock import Clock
 from chassis.locations import Locations
 from chassis.pool import Pool
-from chassis.postgres import translated
 from chassis.sealing import Sealer
 from chassis.telemetry import Telemetry
 from gateway.auth import TokenVerifier
@@ -51,10 +50,13 @@ class Gateway:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Database]:
-        """A connection to read the read models on. Raises UNAVAILABLE where Postgres does not answer."""
-        with translated():
-            async with self.pool.connection() as database:
-                yield database
+        """A connection to read the read models on.
+
+        Raises UNAVAILABLE where Postgres does not answer, where the read models were never made yet, or where a view
+        that is read is of a shape that this build does not know: then it is made anew.
+        """
+        async with self.monitor.reading() as database:
+            yield database
 
 
 def parts_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Gateway:

@@ -1,11 +1,13 @@
-"""Making the read models anew from the streams.
+"""Making the read models anew from the streams, in this process.
 
-Promise: nothing of the record is touched; while it runs, reads show what is applied so far. A running gateway does
-the work itself; without one it is done here.
+Promise: nothing of the record is touched, and the read models that there are answer until the new ones take their
+place (`gateway.projections.shadow`).
 """
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import psycopg
@@ -15,15 +17,14 @@ from chassis.postgres import connection_arguments, translated
 from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.streams import SERVICES, stream_of
-from gateway.bootstrap import SERVICE, connection_of, projector_of
+from gateway.bootstrap import SERVICE, connection_of
 from gateway.projections import state
-from gateway.projections.applied import Database
-from gateway.projections.projector import Projector
+from gateway.projections.projection import catalogue
+from gateway.projections.shadow import ShadowBuilder
 from gateway.settings import GatewaySettings
 
-BATCH = 2_000
 LOOK_SECONDS = 0.25
+WANT = "an operator asked for it"
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -35,33 +36,42 @@ class Rebuilt(msgspec.Struct, frozen=True):
 
 
 async def rebuild(settings: GatewaySettings) -> Rebuilt:
-    """Empty the read models, and return once they are made anew. Raises PlatformError."""
+    """Return once all read models are made anew. Raises PlatformError."""
+    began = time.perf_counter()
+    async with _builder(settings) as builder:
+        try:
+            return Rebuilt(await builder.build(want=WANT), time.perf_counter() - began, here=True)
+        except PlatformError as error:
+            if error.code is not errors.CONCURRENT_CHANGE:
+                raise
+        # Whoever is building does it once more.
+        dsn, schema = settings.postgres_dsn, settings.postgres_schema
+        with translated():
+            async with await psycopg.AsyncConnection.connect(dsn, **connection_arguments(dsn, schema)) as database:
+                await state.want(database, catalogue(), WANT, again=True)
+                while state.due(await state.made(database)):  # noqa: ASYNC110  # done by another process
+                    await asyncio.sleep(LOOK_SECONDS)
+        return Rebuilt(0, time.perf_counter() - began, here=False)
+
+
+async def build_due(settings: GatewaySettings) -> int:
+    """Make what is due; how many events were applied. Nothing where somebody else is at it. Raises PlatformError."""
+    async with _builder(settings) as builder:
+        try:
+            return await builder.build()
+        except PlatformError as error:
+            if error.code is not errors.CONCURRENT_CHANGE:
+                raise
+            return 0
+
+
+@asynccontextmanager
+async def _builder(settings: GatewaySettings) -> AsyncIterator[ShadowBuilder]:
     telemetry = Telemetry(SERVICE)
     connection = connection_of(settings, telemetry, Health(SERVICE))
     await connection.start()
     try:
-        began = time.perf_counter()
-        dsn, schema = settings.postgres_dsn, settings.postgres_schema
-        with translated():
-            async with await psycopg.AsyncConnection.connect(dsn, **connection_arguments(dsn, schema)) as database:
-                await state.reset(database)
-                projector = projector_of(settings, connection, telemetry, None, batch=BATCH)
-                events, here = await _apply(database, projector)
-        return Rebuilt(events, time.perf_counter() - began, here)
+        yield ShadowBuilder(dsn=settings.postgres_dsn, schema=settings.postgres_schema, nats=lambda: connection.client)
     finally:
         await connection.stop()
         telemetry.close()
-
-
-async def _apply(database: Database, projector: Projector) -> tuple[int, bool]:
-    try:
-        return await projector.catch_up(), True
-    except PlatformError as error:
-        if error.code is not errors.CONCURRENT_CHANGE:
-            raise
-    ends = await projector.ends()
-    while True:
-        stand = await state.read(database)
-        if all(stand.place_of(stream_of(owner)).position >= ends[owner] for owner in SERVICES):
-            return 0, False
-        await asyncio.sleep(LOOK_SECONDS)

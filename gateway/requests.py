@@ -5,7 +5,7 @@ another body it is refused. What was taken down is in the record before anything
 owner sooner or later: who does not get the answer at once is told where it will be.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -86,6 +86,7 @@ class RequestBook:
         pool: Pool,
         sealer: Sealer,
         waiters: Waiters,
+        until_answering: Callable[[], Awaitable[None]],
         clock: Clock,
         ids: Ids,
         wait_seconds: float,
@@ -94,6 +95,7 @@ class RequestBook:
         self._pool = pool
         self._sealer = sealer
         self._waiters = waiters
+        self._until_answering = until_answering
         self._clock = clock
         self._ids = ids
         self._wait_seconds = wait_seconds
@@ -135,6 +137,7 @@ class RequestBook:
 
         To be called before anything is sealed: a key that is made beside old data opens none of it.
         """
+        await self._until_answering()  # What there is is not known before.
         if all(self._sealer.has_keys(organisation)):
             return
         with translated():

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 
-from gateway.projections.facts import Fact
+from gateway.projections.fact import Fact
 
 FRESH_SECONDS = 0.5
 ORGANISATIONS_MAX = 10_000

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from gateway.projections.facts import Fact
+from gateway.projections.fact import Fact
 
 
 class Waiter:

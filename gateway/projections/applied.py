@@ -1,12 +1,15 @@
-"""What is handed to the read models: a decoded event with its envelope."""
+"""What is handed to the read models, a decoded event with its envelope, and how they store what they make of it."""
 
-from typing import Any, LiteralString, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from psycopg import AsyncConnection
 
+from contracts import errors
 from contracts.envelope import Envelope
+from contracts.errors import PlatformError
 from contracts.event import Event
+from contracts.reading import read_json
 
 T = TypeVar("T")
 Row = tuple[object, ...]
@@ -20,7 +23,20 @@ class Applied(msgspec.Struct, frozen=True):
     event: Event
 
 
-async def upsert(database: Database, statement: LiteralString, rows: list[Row]) -> None:
+class ViewUnreadable(PlatformError):
+    """A stored view is of a shape that this build cannot read. `projection` is to be made anew."""
+
+    def __init__(self, projection: str) -> None:
+        super().__init__(
+            errors.UNAVAILABLE,
+            f"a stored view of {projection} cannot be read by this build: it is made anew",
+            hint="Try again in a few seconds.",
+            projection=projection,
+        )
+        self.projection = projection
+
+
+async def upsert(database: Database, statement: bytes, rows: list[Row]) -> None:
     """Execute a statement for each row, in few round trips."""
     if len(rows) == 1:
         await database.execute(statement, rows[0])
@@ -29,11 +45,28 @@ async def upsert(database: Database, statement: LiteralString, rows: list[Row]) 
             await cursor.executemany(statement, rows)
 
 
+def read_view(stored: str, decoder: msgspec.json.Decoder[T], projection: str) -> T:
+    """A stored view, as far as this build knows its fields. Raises ViewUnreadable."""
+    try:
+        return read_json(stored, decoder)
+    except msgspec.MsgspecError as error:
+        raise ViewUnreadable(projection) from error
+
+
 async def load_views(
-    database: Database, statement: LiteralString, ids: list[str], decoder: msgspec.json.Decoder[T]
-) -> dict[str, T]:
-    """Stored views by id. The statement selects id and JSON as text, for an array of ids."""
-    if not ids:
-        return {}
-    cursor = await database.execute(statement, (ids,))
-    return {key: decoder.decode(view) for key, view in await cursor.fetchall()}
+    database: Database, statement: bytes, ids: list[str], decoder: msgspec.json.Decoder[T]
+) -> tuple[dict[str, T], set[str]]:
+    """Stored views by id, and the ids of those that this build cannot read.
+
+    The statement selects id and JSON as text, for an array of ids.
+    """
+    views: dict[str, T] = {}
+    unreadable: set[str] = set()
+    if ids:
+        cursor = await database.execute(statement, (ids,))
+        for key, stored in await cursor.fetchall():
+            try:
+                views[key] = read_json(stored, decoder)
+            except msgspec.MsgspecError:
+                unreadable.add(key)
+    return views, unreadable

@@ -1,16 +1,14 @@
 """The read model of configurations: each as it is in force. Only the config service's stream changes this table."""
 
-from collections.abc import Sequence
-
 import msgspec
 
 from contracts.config_events import ConfigurationCreated
-from gateway.projections.applied import Applied, Database, upsert
-
-EVENTS = (ConfigurationCreated,)
+from contracts.configuration import ConfigurationBody
+from gateway.projections.applied import Database, read_view, upsert
+from gateway.projections.projection import Batch, Projection, Side
 
 _STORE = """
-    INSERT INTO configurations (configuration_id, organisation, version, is_wedding_critical, request_id, created_by,
+    INSERT INTO {configurations} (configuration_id, organisation, version, is_wedding_critical, request_id, created_by,
                                 created_at, body)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
@@ -18,20 +16,40 @@ _STORE = """
 """
 
 
-async def project(database: Database, events: Sequence[Applied]) -> None:
-    """Take facts over, in the caller's transaction. Sealed fields stay sealed."""
-    rows: list[tuple[object, ...]] = [
-        (
-            event.configuration_id,
-            applied.envelope.organisation,
-            event.version,
-            event.body.is_wedding_critical,
-            event.request_id,
-            applied.envelope.actor,
-            applied.envelope.time,
-            msgspec.json.encode(event.body).decode(),
-        )
-        for applied in events
-        if isinstance(event := applied.event, ConfigurationCreated)
-    ]
-    await upsert(database, _STORE, rows)
+_BODY = msgspec.json.Decoder(ConfigurationBody)
+
+
+class Configurations(Projection):
+    """Each configuration as it is in force."""
+
+    NAME = "configurations"
+    VERSION = 1
+    EVENTS = (ConfigurationCreated,)
+    TABLES = ("configurations",)
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._store = self.sql(_STORE)
+
+    async def project(self, database: Database, batch: Batch) -> None:
+        """Take facts over, in the caller's transaction. Sealed fields stay sealed."""
+        rows: list[tuple[object, ...]] = [
+            (
+                event.configuration_id,
+                applied.envelope.organisation,
+                event.version,
+                event.body.is_wedding_critical,
+                event.request_id,
+                applied.envelope.actor,
+                applied.envelope.time,
+                msgspec.json.encode(event.body).decode(),
+            )
+            for applied in batch.events
+            if isinstance(event := applied.event, ConfigurationCreated)
+        ]
+        await upsert(database, self._store, rows)
+
+
+def configuration_body(stored: str) -> ConfigurationBody:
+    """A stored body. Raises ViewUnreadable."""
+    return read_view(stored, _BODY, Configurations.NAME)

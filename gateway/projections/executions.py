@@ -4,7 +4,6 @@ Only the executor's stream changes these tables, so that streams need no order a
 """
 
 from collections import Counter
-from collections.abc import Sequence
 
 import msgspec
 
@@ -18,20 +17,11 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
-from gateway.projections.applied import Applied, Database, load_views, upsert
+from gateway.projections.applied import Database, load_views, read_view, upsert
+from gateway.projections.projection import Batch, Projection, Side
 from gateway.projections.standing import columns_of
 from gateway.projections.views import ExecutionView, RunsView
 
-EVENTS = (
-    BackupAccepted,
-    BackupPreparing,
-    BackupUploading,
-    BackupVerifying,
-    TierUploaded,
-    TierFailed,
-    BackupCompleted,
-    BackupFailed,
-)
 Fact = (
     BackupAccepted
     | BackupPreparing
@@ -46,9 +36,9 @@ Fact = (
 EXECUTION_DECODER = msgspec.json.Decoder(ExecutionView)
 RUNS_DECODER = msgspec.json.Decoder(RunsView)
 
-_LOAD = "SELECT execution_id, view::text FROM executions WHERE execution_id = ANY(%s)"
+_LOAD = "SELECT execution_id, view::text FROM {executions} WHERE execution_id = ANY(%s)"
 _STORE = """
-    INSERT INTO executions (execution_id, organisation, configuration_id, request_id, state, degraded, accepted_at,
+    INSERT INTO {executions} (execution_id, organisation, configuration_id, request_id, state, degraded, accepted_at,
                             finished_at, files, source_bytes, new_bytes, stored_bytes, view)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (execution_id) DO UPDATE SET
@@ -56,62 +46,100 @@ _STORE = """
         files = excluded.files, source_bytes = excluded.source_bytes, new_bytes = excluded.new_bytes,
         stored_bytes = excluded.stored_bytes, view = excluded.view
 """
-_LOAD_RUNS = "SELECT configuration_id, view::text FROM configuration_runs WHERE configuration_id = ANY(%s)"
+_LOAD_RUNS = "SELECT configuration_id, view::text FROM {configuration_runs} WHERE configuration_id = ANY(%s)"
 _STORE_RUNS = """
-    INSERT INTO configuration_runs (configuration_id, organisation, last_state, view, standing, protected_at, uploaded,
-                                    failures)
+    INSERT INTO {configuration_runs}
+        (configuration_id, organisation, last_state, view, standing, protected_at, uploaded, failures)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
         last_state = excluded.last_state, view = excluded.view, standing = excluded.standing,
         protected_at = excluded.protected_at, uploaded = excluded.uploaded, failures = excluded.failures
 """
 _COUNT = """
-    INSERT INTO execution_counts (organisation, state, runs) VALUES (%s, %s, %s)
-    ON CONFLICT (organisation, state) DO UPDATE SET runs = execution_counts.runs + excluded.runs
+    INSERT INTO {execution_counts} AS held (organisation, state, runs) VALUES (%s, %s, %s)
+    ON CONFLICT (organisation, state) DO UPDATE SET runs = held.runs + excluded.runs
 """
 
 
-async def project(database: Database, events: Sequence[Applied]) -> dict[str, str]:
-    """Take facts over, in the caller's transaction; the configuration of each run that they are about."""
-    touched = [(applied, applied.event.execution_id) for applied in events if isinstance(applied.event, Fact)]
-    runs = await load_views(database, _LOAD, list({run for _, run in touched}), EXECUTION_DECODER)
-    counts: Counter[tuple[str, str]] = Counter()
-    for run in runs.values():
-        counts[run.organisation, run.counted_as] -= 1
-    for applied, execution_id in touched:
-        if isinstance(applied.event, BackupAccepted):
-            runs[execution_id] = ExecutionView.accepted(applied.envelope, applied.event)
-        elif execution_id in runs:
-            runs[execution_id].apply(applied.envelope, applied.event)
-    for run in runs.values():
-        counts[run.organisation, run.counted_as] += 1
-    await upsert(database, _STORE, [_row(run) for run in runs.values()])
-    await upsert(database, _COUNT, [(*key, change) for key, change in sorted(counts.items()) if change])
-    await _project_runs(database, list(runs.values()))
-    return {run.execution_id: run.configuration_id for run in runs.values()}
+class Executions(Projection):
+    """Runs, and what each configuration shows of its own."""
 
+    NAME = "executions"
+    VERSION = 2
+    EVENTS = (
+        BackupAccepted,
+        BackupPreparing,
+        BackupUploading,
+        BackupVerifying,
+        TierUploaded,
+        TierFailed,
+        BackupCompleted,
+        BackupFailed,
+    )
+    TABLES = ("executions", "configuration_runs", "execution_counts")
 
-async def _project_runs(database: Database, runs: list[ExecutionView]) -> None:
-    views = await load_views(database, _LOAD_RUNS, list({run.configuration_id for run in runs}), RUNS_DECODER)
-    for run in sorted(runs, key=lambda run: run.accepted_at):
-        view = views.get(run.configuration_id)
-        if view is None:
-            view = views[run.configuration_id] = RunsView(
-                configuration_id=run.configuration_id, organisation=run.organisation
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._load, self._store, self._count = self.sql(_LOAD), self.sql(_STORE), self.sql(_COUNT)
+        self._load_runs, self._store_runs = self.sql(_LOAD_RUNS), self.sql(_STORE_RUNS)
+
+    async def project(self, database: Database, batch: Batch) -> None:
+        """Take facts over, in the caller's transaction; say to which configuration each run belongs."""
+        touched = [(applied, applied.event.execution_id) for applied in batch.events if isinstance(applied.event, Fact)]
+        ids = list({run for _, run in touched})
+        runs, unreadable = await load_views(database, self._load, ids, EXECUTION_DECODER)
+        counts: Counter[tuple[str, str]] = Counter()
+        for run in runs.values():
+            counts[run.organisation, run.counted_as] -= 1
+        for applied, execution_id in touched:
+            if execution_id in unreadable:
+                continue
+            if isinstance(applied.event, BackupAccepted):
+                runs[execution_id] = ExecutionView.accepted(applied.envelope, applied.event)
+            elif execution_id in runs:
+                runs[execution_id].apply(applied.envelope, applied.event)
+        for run in runs.values():
+            counts[run.organisation, run.counted_as] += 1
+        await upsert(database, self._store, [_row(run) for run in runs.values()])
+        await upsert(database, self._count, [(*key, change) for key, change in sorted(counts.items()) if change])
+        unreadable |= await self._project_runs(database, list(runs.values()))
+        batch.configuration_of.update((run.execution_id, run.configuration_id) for run in runs.values())
+        if unreadable:
+            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
+
+    async def _project_runs(self, database: Database, runs: list[ExecutionView]) -> set[str]:
+        ids = list({run.configuration_id for run in runs})
+        views, unreadable = await load_views(database, self._load_runs, ids, RUNS_DECODER)
+        for run in sorted(runs, key=lambda run: run.accepted_at):
+            view = views.get(run.configuration_id)
+            if view is None:
+                view = views[run.configuration_id] = RunsView(
+                    configuration_id=run.configuration_id, organisation=run.organisation
+                )
+            view.apply(run)
+        rows: list[tuple[object, ...]] = [
+            (
+                view.configuration_id,
+                view.organisation,
+                view.last.state,
+                msgspec.json.encode(view).decode(),
+                *columns_of(view),
             )
-        view.apply(run)
-    rows: list[tuple[object, ...]] = [
-        (
-            view.configuration_id,
-            view.organisation,
-            view.last.state,
-            msgspec.json.encode(view).decode(),
-            *columns_of(view),
-        )
-        for view in views.values()
-        if view.last is not None
-    ]
-    await upsert(database, _STORE_RUNS, rows)
+            for view in views.values()
+            if view.last is not None and view.configuration_id not in unreadable
+        ]
+        await upsert(database, self._store_runs, rows)
+        return unreadable
+
+
+def execution_view(stored: str) -> ExecutionView:
+    """A stored run. Raises ViewUnreadable."""
+    return read_view(stored, EXECUTION_DECODER, Executions.NAME)
+
+
+def runs_view(stored: str) -> RunsView:
+    """What is stored of a configuration's runs. Raises ViewUnreadable."""
+    return read_view(stored, RUNS_DECODER, Executions.NAME)
 
 
 def _row(run: ExecutionView) -> tuple[object, ...]:

@@ -2,41 +2,41 @@
 
 Promise: position and views change in one transaction, so that an event is applied exactly once, whatever is killed
 when; streams need no order among each other, since each writes tables and columns of its own. One projector works at
-a time, by an advisory lock; others stand by. Where the record has become another log, the read models are made anew.
+a time, by an advisory lock; others stand by.
 
-An event of a version that this build does not know is noted, shown by the readiness report, and passed over: reads go
-on, and after an update a rebuild takes it in.
+What answers is never emptied. A projection that is new or changed, or that somebody wants made anew, and all of them
+where the record has become another log, are built in the shadow (`gateway.projections.shadow`) while reads and events
+go on. What cannot be applied is passed over and shown (`gateway.projections.intake`). A stream that has lost events
+stands still: that is not ready, and says what to do.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 import psycopg
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from prometheus_client import Counter, Gauge
 
 from chassis.health import Health
-from chassis.logging import describe
-from chassis.outbox import POSITION_HEADER
 from chassis.postgres import advisory_key, connection_arguments, translated
 from chassis.telemetry import Telemetry
-from chassis.upcasting import read_event
 from contracts import errors
-from contracts.envelope import MalformedEvent, UnknownEventType, decode
 from contracts.errors import PlatformError
-from contracts.event import event_class
 from contracts.streams import SERVICES, stream_of
 from contracts.subjects import EVENTS, events_of, once_stored
-from gateway.projections import configurations, executions, facts, requests, state
-from gateway.projections.applied import Applied, Database
-from gateway.projections.state import Stand
-from gateway.projections.stream_reader import LogChanged, Place, StoredMessage, StreamReader
+from gateway.projections import intake, state
+from gateway.projections.applied import Database
+from gateway.projections.judgement import Judgement
+from gateway.projections.metrics import ProjectorMetrics
+from gateway.projections.projection import Batch, Projection, Side, catalogue, instances
+from gateway.projections.shadow import ShadowBuilder, pending
+from gateway.projections.state import Made, Stand
+from gateway.projections.stream_reader import Found, LogChanged, StreamReader, position_of
 
 LOG = logging.getLogger(__name__)
 
@@ -47,35 +47,17 @@ POLL_SECONDS = 0.5
 STORED_PAUSE_SECONDS = 0.0015
 """An announcement is heard before the stream has stored the event; this is about how long storing takes."""
 ANNOUNCED_SECONDS = 2.0
-RETRY_SECONDS = 0.5
 STANDBY_SECONDS = 2.0
 FORGET_EVERY = 20_000
 PIPELINED_MAX = 100
 """Up to this many messages are written in a pipeline, with three waits in all; more of them are copied."""
-HEALTH_NAME = "read-models"
-
-PROJECTED = tuple({*configurations.EVENTS, *executions.EVENTS, *requests.EVENTS, *facts.EVENTS})
-
-
-class ProjectorMetrics:
-    """How the projector stands."""
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        registry = telemetry.registry
-        self.applied = Counter(
-            "wedsync_projector_events", "Events applied to the read models", ("stream",), registry=registry
-        )
-        self.skipped = Counter(
-            "wedsync_projector_skipped", "Events passed over, of unknown versions", ("stream",), registry=registry
-        )
-        self.behind = Gauge(
-            "wedsync_projector_behind_seconds", "Time since all streams were last found applied", registry=registry
-        )
-        self.rebuilds = Counter("wedsync_projector_rebuilds", "Rebuilds of the read models", registry=registry)
+BUILT_HERE_MAX = 2_000
+"""Up to this many messages are built here; for more, which would keep requests waiting, another process is started."""
+BUILD_AGAIN_SECONDS = 5.0
 
 
 class Round(msgspec.Struct):
-    """What one look at the streams has found: events applied, whether there are more, and what failed."""
+    """What one look at the streams has found: events applied, and whether there are more."""
 
     applied: int = 0
     is_behind: bool = False
@@ -85,7 +67,8 @@ class Round(msgspec.Struct):
 class Projector:
     """Applies what the streams hold. `nats` gives the connected client once it is asked.
 
-    `run` works until it is cancelled; `catch_up` returns once everything is applied, for a rebuild.
+    `run` works until it fails or is cancelled; `catch_up` returns once everything is applied. `build_apart` builds
+    what is due in another process.
     """
 
     def __init__(
@@ -97,132 +80,147 @@ class Projector:
         telemetry: Telemetry,
         health: Health | None = None,
         batch: int = BATCH,
+        build_apart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._dsn = dsn
         self._schema = schema
         self._nats = nats
-        self._health = health
         self._batch = batch
+        self._build_apart = build_apart
         self._metrics = ProjectorMetrics(telemetry)
+        self._judgement = Judgement(health)
         self._wake = asyncio.Event()
         self._announced: dict[str, tuple[int, float]] = {}
-        self._caught_up_at = float("-inf")
-        self._trouble: PlatformError | None = None
-        self._noted: PlatformError | None = None
+        self._caught_up_at = time.monotonic()
         self._stand: Stand | None = None
+        self._projections: list[Projection] = []
+        self._of_swap = -1
+        self._building: asyncio.Task[None] | None = None
+        self._build_after = float("-inf")
         self._standing_by = False
-        self._skipped = 0
         self._since_forget = 0
 
-    async def run(self) -> None:
-        """Follow the streams until cancelled; a lost connection or server is waited for."""
-        while True:
-            try:
-                await self._lead()
-            except (PlatformError, psycopg.Error, NatsError, OSError) as error:
-                self._trouble = (
-                    error
-                    if isinstance(error, PlatformError)
-                    else PlatformError(errors.UNAVAILABLE, f"the projector stopped: {type(error).__name__}")
-                )
-                LOG.warning("projector stopped, begins again", extra={"cause": describe(error)})
-                await asyncio.sleep(RETRY_SECONDS)
-
     async def check(self) -> PlatformError | str | None:
-        """What keeps it from working at all, or None. A stream that cannot be read degrades the gateway only."""
+        """What keeps it from its work for longer than a moment, or None."""
         behind = 0.0 if self._standing_by else time.monotonic() - self._caught_up_at
         self._metrics.behind.set(behind)
-        return self._trouble
+        return None if self._standing_by else self._judgement.standstill()
 
     async def catch_up(self) -> int:
         """Apply everything that the streams hold now, and return how many events that were."""
         total = 0
-        async with await psycopg.AsyncConnection.connect(
-            self._dsn, **connection_arguments(self._dsn, self._schema)
-        ) as database:
-            if not await self._take_lead(database):
+        async with self._leading() as (database, readers):
+            if database is None:
                 raise PlatformError(errors.CONCURRENT_CHANGE, "another projector is at work; it applies the events")
-            await state.lead(database)
-            readers = self._readers()
-            try:
-                while True:
-                    looked = await self._round(database, readers, SERVICES)
-                    if looked.trouble is not None:
-                        raise looked.trouble
-                    if not looked.applied:
-                        return total
-                    total += looked.applied
-            finally:
-                for reader in readers.values():
-                    await reader.close()
+            await self._see_what_answers(await state.made(database), await state.read(database))
+            while True:
+                looked = await self._round(database, readers, SERVICES)
+                if looked.trouble is not None:
+                    raise looked.trouble
+                if not looked.applied:
+                    return total
+                total += looked.applied
 
-    async def ends(self) -> dict[str, int]:
-        """The position of the last event in each owner's stream, 0 where there is none."""
-        readers = self._readers()
-        try:
-            return {owner: await reader.end() for owner, reader in readers.items()}
-        finally:
-            for reader in readers.values():
-                await reader.close()
+    async def run(self) -> None:
+        """Follow the streams until it fails or is cancelled; stand by while another one works."""
+        while True:
+            async with self._leading() as (database, readers):
+                self._standing_by = database is None
+                if database is not None:
+                    await self._follow(database, readers)
+            await asyncio.sleep(STANDBY_SECONDS)
 
-    async def _lead(self) -> None:
+    @contextlib.asynccontextmanager
+    async def _leading(self) -> AsyncIterator[tuple[Database | None, Mapping[str, StreamReader]]]:
+        """A connection that holds the lead, and readers; None in its place where another projector leads."""
         with translated():
             database = await psycopg.AsyncConnection.connect(self._dsn, **connection_arguments(self._dsn, self._schema))
+        readers = {owner: StreamReader(self._nats(), stream_of(owner)) for owner in SERVICES}
         async with database:
-            while not await self._take_lead(database):
-                self._standing_by, self._trouble = True, None
-                await asyncio.sleep(STANDBY_SECONDS)
-            self._standing_by, self._trouble = False, None
-            await state.lead(database)
-            self._stand = None
-            self._skipped = await state.count_skipped(database)
-            readers = self._readers()
-            subscriptions = [
-                await self._nats().subscribe(once_stored(events_of(owner)), cb=self._announce) for owner in SERVICES
-            ]
             try:
-                await self._follow(database, readers)
+                if not await self._take_lead(database):
+                    yield None, readers
+                else:
+                    await state.lead(database)
+                    self._stand = None
+                    yield database, readers
             finally:
-                with contextlib.suppress(NatsError):
-                    for subscription in subscriptions:
-                        await subscription.unsubscribe()
                 for reader in readers.values():
                     await reader.close()
 
-    def _readers(self) -> dict[str, StreamReader]:
-        return {owner: StreamReader(self._nats(), stream_of(owner)) for owner in SERVICES}
-
-    async def _follow(self, database: Database, readers: dict[str, StreamReader]) -> None:
+    async def _follow(self, database: Database, readers: Mapping[str, StreamReader]) -> None:
+        subscriptions = [
+            await self._nats().subscribe(once_stored(events_of(owner)), cb=self._announce) for owner in SERVICES
+        ]
         looked_at = float("-inf")
-        while True:
-            now = time.monotonic()
-            due = now - looked_at >= POLL_SECONDS
-            self._wake.clear()
-            looked = await self._round(database, readers, SERVICES if due else self._awaited(now))
-            if due:
-                self._take_note(looked.trouble)
-            if due and not looked.is_behind:
-                looked_at = now
-                if looked.trouble is None:
-                    self._caught_up_at = now
-            if not looked.applied:
-                await self._pause(looked_at)
+        await self._take_in_what_is_known_now(database)
+        try:
+            while True:
+                now = time.monotonic()
+                due = now - looked_at >= POLL_SECONDS
+                self._wake.clear()
+                if due:
+                    await self._see_to_shadows(database)
+                looked = await self._round(database, readers, SERVICES if due else self._awaited(now))
+                if due:
+                    self._judgement.of_streams(await intake.passed_over(database))
+                if due and not looked.is_behind:
+                    looked_at = now
+                    if looked.trouble is None:
+                        self._caught_up_at = now
+                if not looked.applied:
+                    await self._pause(looked_at)
+        finally:
+            if self._building is not None:
+                self._building.cancel()
+                await asyncio.gather(self._building, return_exceptions=True)
+                self._building = None
+            with contextlib.suppress(NatsError):
+                for subscription in subscriptions:
+                    await subscription.unsubscribe()
 
-    def _take_note(self, trouble: PlatformError | None) -> None:
-        """Reads go on while a stream cannot be read: it is shown, and not a reason to take the gateway away."""
-        if trouble is None and self._skipped:
-            trouble = PlatformError(
-                errors.UNKNOWN_EVENT_VERSION,
-                f"{self._skipped} events of unknown versions are missing from the read models",
-                hint="Update the gateway, then run python -m gateway rebuild.",
-            )
-        if trouble is not None and (self._noted is None or self._noted.code is not trouble.code):
-            LOG.warning("read models are not up to date", extra={"cause": describe(trouble), **trouble.context})
-        self._noted = trouble
-        if self._health is not None and trouble is not None:
-            self._health.degrade(HEALTH_NAME, trouble)
-        elif self._health is not None:
-            self._health.restore(HEALTH_NAME)
+    async def _take_in_what_is_known_now(self, database: Database) -> None:
+        """After an update: what an earlier build has passed over is taken in."""
+        known = sorted({each.type for each in await intake.passed_over(database) if intake.is_known_now(each)})
+        if known:
+            await state.want(database, catalogue(), f"this build can read {', '.join(known)}")
+
+    async def _see_to_shadows(self, database: Database) -> None:
+        """Have built what is due, and apply to what answers now."""
+        self._stand = await state.read(database)
+        found = await state.made(database)
+        await self._see_what_answers(found, self._stand)
+        if self._building is not None:
+            if not self._building.done():
+                return
+            building, self._building = self._building, None
+            failure = None if building.cancelled() else building.exception()
+            if failure is not None:
+                LOG.error("read models could not be made anew", exc_info=failure)
+                self._build_after = time.monotonic() + BUILD_AGAIN_SECONDS
+            self._judgement.of_build(failure)
+        due = state.due(found)
+        self._judgement.of_due({name: found[name] for name in due})
+        if due and time.monotonic() >= self._build_after:
+            self._metrics.rebuilds.inc()
+            self._building = asyncio.create_task(self._build(found), name="shadow")
+
+    async def _see_what_answers(self, found: Mapping[str, Made], stand: Stand) -> None:
+        if stand.swaps != self._of_swap:
+            names = [name for name, projection in found.items() if projection.version]
+            self._projections, self._of_swap = instances(names, Side.LIVE), stand.swaps
+
+    async def _build(self, found: Mapping[str, Made]) -> None:
+        if self._build_apart is not None and await pending(self._nats(), found) > BUILT_HERE_MAX:
+            await self._build_apart()
+            return
+        try:
+            await ShadowBuilder(dsn=self._dsn, schema=self._schema, nats=self._nats, batch=self._batch).build()
+        except PlatformError as error:
+            # Somebody else is at it.
+            if error.code is not errors.CONCURRENT_CHANGE:
+                raise
+        self._wake.set()
 
     async def _pause(self, looked_at: float) -> None:
         """Wait for the next announcement; for a moment only while one is known that is not stored yet."""
@@ -248,91 +246,73 @@ class Projector:
     async def _announce(self, message: Msg) -> None:
         """An event is on its way into a stream. Only a hint: what is applied is what the stream has stored."""
         owner = message.subject.removeprefix(once_stored(f"{EVENTS}.")).partition(".")[0]
-        position = int((message.headers or {}).get(POSITION_HEADER, "0"))
+        position = position_of(message.headers or {})
         known = self._announced.get(owner)
         if known is None or position > known[0]:
             self._announced[owner] = (position, time.monotonic())
         self._wake.set()
 
-    async def _round(self, database: Database, readers: dict[str, StreamReader], owners: Sequence[str]) -> Round:
+    async def _round(self, database: Database, readers: Mapping[str, StreamReader], owners: Sequence[str]) -> Round:
         """One batch of each stream, in turn."""
         looked = Round()
-        if not owners:
-            return looked
-        if self._stand is None or len(owners) == len(readers):
-            # Looked at now and then, since a rebuild may be asked for elsewhere; what is applied is checked anyway.
-            self._stand = await state.read(database)
-        stand = self._stand
+        if not owners or not self._projections:
+            return looked  # Nothing answers yet: the first build takes everything in.
+        stand = self._stand = self._stand or await state.read(database)
         for owner in owners:
             reader = readers[owner]
             try:
-                messages = await reader.after(stand.place_of(reader.stream), self._batch)
+                found = await reader.after(stand.place_of(reader.stream), self._batch)
             except LogChanged:
-                LOG.warning("the record is another log now, read models are made anew", extra={"stream": reader.stream})
-                await self._start_over(database)
-                return Round(applied=1, is_behind=True)
+                if not any(made.wanted or made.building for made in (await state.made(database)).values()):
+                    LOG.warning("the record is another log now", extra={"stream": reader.stream})
+                    await state.want(database, catalogue(), f"{reader.stream} is another log now")
+                continue
             except PlatformError as error:
                 looked.trouble = error
+                self._judgement.of_stream(reader.stream, error)
                 continue
-            if len(messages) == self._batch:
+            self._judgement.of_stream(reader.stream, None)
+            if found.has_more:
                 looked.is_behind = True
-                reader.read_ahead(messages[-1].place, self._batch)
-            if messages:
-                stand = self._stand = await self._apply(database, stand, reader.stream, messages)
-                looked.applied += len(messages)
+                reader.read_ahead(found.place, self._batch)
+            if found.events or found.strays:
+                stand = self._stand = await self._apply(database, stand, reader.stream, found)
+                looked.applied += len(found.events)
             if owner in self._announced and self._announced[owner][0] <= stand.place_of(reader.stream).position:
                 del self._announced[owner]
         return looked
 
-    async def _start_over(self, database: Database) -> None:
-        self._metrics.rebuilds.inc()
-        self._skipped = 0
-        self._stand = await state.reset(database)
-
-    async def _apply(self, database: Database, stand: Stand, stream: str, messages: list[StoredMessage]) -> Stand:
+    async def _apply(self, database: Database, stand: Stand, stream: str, found: Found) -> Stand:
         """Take messages that follow `stand` into the read models; where they stand then."""
-        events, skipped = self._decode(stream, messages)
+        taken = intake.taken_in(stream, found)
+        batch = Batch(taken.events, stand.numbered_behind)
         async with contextlib.AsyncExitStack() as stack:
-            if len(messages) <= PIPELINED_MAX:
+            if len(found.events) <= PIPELINED_MAX:
                 await stack.enter_async_context(database.pipeline())
             await stack.enter_async_context(database.transaction())
             locked = await state.lock(database)
-            if locked.epoch != stand.epoch or locked.place_of(stream) != stand.place_of(stream):
-                # Somebody has emptied the read models, or applied more: what was read does not follow any longer.
+            if locked.swaps != stand.swaps or locked.place_of(stream) != stand.place_of(stream):
+                # Other tables answer, or somebody has applied more: what was read does not follow any longer.
                 return locked
-            await configurations.project(database, events)
-            await requests.project(database, events)
-            configuration_of = await executions.project(database, events)
-            new = await facts.project(database, events, locked.sequence, configuration_of)
-            after = await state.advance(database, locked, stream, messages[-1].place, len(new))
-            await state.note_skipped(database, stream, skipped)
-            await self._forget_old(database, after.sequence, len(new))
-        self._metrics.applied.labels(stream).inc(len(messages))
-        self._metrics.skipped.labels(stream).inc(len(skipped))
-        self._skipped += len(skipped)
+            batch.sequence = locked.numbered_behind
+            for projection in self._projections:
+                await projection.project(database, batch)
+            reached = batch.facts[-1].sequence if batch.facts else None
+            after = await state.advance(database, locked, stream, found.place, reached)
+            await intake.note(database, Side.LIVE, taken.passed)
+            for name, reason in batch.unreadable.items():
+                await state.want(database, [name], reason)
+            await self._forget_old(database, after.sequence, len(batch.facts))
+        self._metrics.applied.labels(stream).inc(len(found.events))
+        self._metrics.skipped.labels(stream).inc(len(taken.passed))
         return after
 
     async def _forget_old(self, database: Database, sequence: int, new: int) -> None:
         self._since_forget += new
         if self._since_forget >= FORGET_EVERY:
             self._since_forget = 0
-            await facts.forget_old(database, sequence)
-
-    def _decode(self, stream: str, messages: list[StoredMessage]) -> tuple[list[Applied], list[tuple[Place, str]]]:
-        events: list[Applied] = []
-        skipped: list[tuple[Place, str]] = []
-        for message in messages:
-            name = "malformed"
-            try:
-                envelope = decode(message.body)
-                name = envelope.type
-                known = event_class(name)
-                if known is None or known in PROJECTED:
-                    events.append(Applied(envelope, read_event(envelope)))
-            except (UnknownEventType, MalformedEvent) as error:
-                LOG.error("event passed over", extra={"stream": stream, "type": name[:100], "cause": describe(error)})
-                skipped.append((message.place, name[:200]))
-        return events, skipped
+            for projection in self._projections:
+                await projection.forget_old(database, sequence)
 
     async def _take_lead(self, database: Database) -> bool:
         key = advisory_key(f"projector/{self._schema}")

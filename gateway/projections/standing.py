@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from contracts.configuration import Tier
+from contracts.reading import read_json
 from gateway.projections.views import RunsView, TierRecord
 
 TIME_LENGTH = 27
@@ -55,7 +56,7 @@ def columns_of(view: RunsView) -> tuple[str, datetime | None, list[str | None], 
 
 def standing_of(stored: str | None) -> Standing:
     """What a row says; of a configuration without runs there is no row."""
-    return NEVER_RUN if stored is None else _STANDING.decode(stored)
+    return NEVER_RUN if stored is None else read_json(stored, _STANDING)
 
 
 def text_of(time: datetime) -> str:

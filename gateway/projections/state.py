@@ -1,13 +1,16 @@
-"""Where the read models stand: how far each stream is applied, and the number of the latest fact.
+"""Where the read models stand: how far each stream is applied, the number of the latest fact, what is to be made anew.
 
-All of it is one row, locked by whoever applies, so that even two projectors at once apply nothing twice.
+The tables that answer stand at one place of each stream, so that what several of them say is of one instant; it is one
+row, locked by whoever applies, so that even two projectors at once apply nothing twice. Each projection has a row of
+its own besides: the version that its tables were made by, and the place up to which its shadow is built.
 
 Read models are committed without waiting for the disk: what a crash of Postgres takes is applied again from the
-streams, in one transaction with its position. Only the numbers of facts might then be given twice, to other facts; so
-each start of the server begins a new epoch (`lead`), and whoever resumes from before it gets a snapshot.
+streams, in one transaction with its position. The numbers of facts that were lost so are never given again: each start
+of the server leaves `SKIPPED` of them out (`lead`). So whoever resumes behind a fact that is kept misses nothing, and
+whoever was told one that was lost is known by its number.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import LiteralString
 
 import msgspec
@@ -15,15 +18,22 @@ from psycopg.sql import SQL, Identifier
 
 from chassis.ids import new_id
 from gateway.projections.applied import Database
+from gateway.projections.projection import Side, catalogue
 from gateway.projections.stream_reader import START, Place
-from gateway.schema import READ_MODELS
+
+SKIPPED = 100_000
+"""More than can be committed and not be on the disk yet."""
 
 _PLACES = msgspec.json.Decoder(dict[str, Place])
-_STAND = "SELECT epoch, sequence, places::text FROM projection_state"
+_STAND = "SELECT epoch, sequence, places::text, skip_to, swaps FROM projection_state"
 _ADVANCE = "UPDATE projection_state SET sequence = %s, places = %s"
 _ADVANCE_AND_TELL = """
     WITH moved AS (UPDATE projection_state SET sequence = %s, places = %s)
     SELECT pg_notify(current_schema() || '.facts', %s)
+"""
+_WANT = """
+    INSERT INTO projections (name, wanted) SELECT unnest(%s::text[]), %s
+    ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted WHERE projections.building IS NULL OR %s
 """
 
 
@@ -33,15 +43,40 @@ def channel_of(schema: str) -> str:
 
 
 class Stand(msgspec.Struct, frozen=True):
-    """How far the read models are. `epoch` changes with every rebuild; `sequence` numbers the facts within one."""
+    """How far the read models are. `epoch` changes when the facts are made anew; `sequence` numbers the latest of them.
+
+    Within an epoch numbers grow; they have gaps where a crash may have taken some (`skip_to`). `swaps` changes whenever
+    other tables answer.
+    """
 
     epoch: str
     sequence: int
     places: Mapping[str, Place]
+    skip_to: int = 0
+    swaps: int = 0
 
     def place_of(self, stream: str) -> Place:
         """The place of the event of a stream that was applied last."""
         return self.places.get(stream, START)
+
+    @property
+    def numbered_behind(self) -> int:
+        """New facts are numbered from the next number on."""
+        return max(self.sequence, self.skip_to)
+
+
+class Made(msgspec.Struct, frozen=True):
+    """How one projection stands. `version`: what its live tables were made by, 0 for never.
+
+    `wanted`: why it is to be made anew. `building`: the version that its shadow is built by, up to `places`, with
+    `sequence` facts.
+    """
+
+    version: int = 0
+    wanted: str | None = None
+    building: int | None = None
+    places: Mapping[str, Place] = msgspec.field(default_factory=dict)
+    sequence: int = 0
 
 
 async def read(database: Database) -> Stand:
@@ -59,8 +94,8 @@ async def lock(database: Database) -> Stand:
 
 async def _stand(database: Database, query: LiteralString) -> Stand:
     rows = await (await database.execute(query)).fetchall()
-    epoch, sequence, places = rows[0]
-    return Stand(epoch, sequence, _PLACES.decode(places))
+    epoch, sequence, places, skip_to, swaps = rows[0]
+    return Stand(epoch, sequence, _PLACES.decode(places), skip_to, swaps)
 
 
 async def lead(database: Database) -> None:
@@ -68,56 +103,123 @@ async def lead(database: Database) -> None:
     await database.execute("SET synchronous_commit = off")
     async with database.transaction():
         await lock(database)
-        changed = await database.execute(
+        await database.execute(
             """
-            UPDATE projection_state SET epoch = %s, server_started_at = pg_postmaster_start_time()
+            UPDATE projection_state SET skip_to = sequence + %s, server_started_at = pg_postmaster_start_time()
             WHERE server_started_at <> pg_postmaster_start_time()
             """,
-            (new_id(),),
+            (SKIPPED,),
         )
-        if changed.rowcount:
-            await _announce_anew(database)
 
 
-async def advance(database: Database, stand: Stand, stream: str, place: Place, facts: int) -> Stand:
-    """Write down how far a stream is applied and how many facts are new, in the transaction that applies them.
+async def advance(database: Database, stand: Stand, stream: str, place: Place, sequence: int | None) -> Stand:
+    """Write down how far a stream is applied and the latest fact's number, in the transaction that applies them.
 
     New facts are announced to all gateways; they hear of it once the transaction is committed.
     """
-    after = Stand(stand.epoch, stand.sequence + facts, {**stand.places, stream: place})
+    after = msgspec.structs.replace(
+        stand, sequence=stand.sequence if sequence is None else sequence, places={**stand.places, stream: place}
+    )
     places = msgspec.json.encode(after.places).decode()
-    if facts:
+    if sequence is not None:
         await database.execute(_ADVANCE_AND_TELL, (after.sequence, places, str(after.sequence)))
     else:
         await database.execute(_ADVANCE, (after.sequence, places))
     return after
 
 
-async def _announce_anew(database: Database) -> None:
-    await database.execute("SELECT pg_notify(current_schema() || '.facts', '0')")
+async def is_kept(database: Database, sequence: int) -> bool:
+    """Whether all facts behind a number are still kept, and the number was given to one that is."""
+    kept = await database.execute("SELECT 1 FROM facts WHERE sequence = %s", (sequence,))
+    if await kept.fetchone() is not None:
+        return True
+    row = await (await database.execute("SELECT min(sequence) FROM facts")).fetchone()
+    return sequence == 0 and (row is None or row[0] in (None, 1))
 
 
-async def note_skipped(database: Database, stream: str, skipped: Sequence[tuple[Place, str]]) -> None:
-    """Remember events that this build could not read, so that the gap is seen until a rebuild."""
-    for place, name in skipped:
+async def made(database: Database) -> dict[str, Made]:
+    """How each projection of this build stands."""
+    cursor = await database.execute("SELECT name, version, wanted, building, places::text, sequence FROM projections")
+    rows = {
+        name: Made(version, wanted, building, _PLACES.decode(places), sequence)
+        for name, version, wanted, building, places, sequence in await cursor.fetchall()
+    }
+    return {name: rows.get(name, Made()) for name in catalogue()}
+
+
+async def want(database: Database, names: Iterable[str], reason: str, *, again: bool = False) -> None:
+    """Have projections made anew. One that is being built is built once more only where `again` is set."""
+    await database.execute(_WANT, (list(names), reason, again))
+
+
+def due(found: Mapping[str, Made]) -> list[str]:
+    """The projections whose tables are not what this build would make, that somebody wants made anew, or that are."""
+    return [
+        name
+        for name, projection in found.items()
+        if projection.wanted is not None
+        or projection.building is not None
+        or projection.version != catalogue()[name].VERSION
+    ]
+
+
+async def begin_shadow(database: Database, names: list[str]) -> None:
+    """Empty the shadows of projections, to be built from the beginning of the streams; in the caller's transaction."""
+    tables = [table for name in names for table in catalogue()[name].TABLES]
+    await database.execute("SELECT empty_shadows(%s::text[])", (tables,))
+    await database.execute("DELETE FROM passed_over WHERE side = 'shadow'")
+    if "facts" in names:
+        await database.execute("UPDATE projection_state SET past_epoch = NULL")
+    for name in names:
         await database.execute(
-            "INSERT INTO projection_skipped (stream, position, type) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-            (stream, place.position, name),
+            """
+            INSERT INTO projections (name, building) VALUES (%s, %s)
+            ON CONFLICT (name) DO UPDATE SET building = excluded.building, wanted = NULL, places = '{}', sequence = 0
+            """,
+            (name, catalogue()[name].VERSION),
         )
 
 
-async def count_skipped(database: Database) -> int:
-    """How many events are missing from the read models because they could not be read."""
-    rows = await (await database.execute("SELECT count(*) FROM projection_skipped")).fetchall()
-    return int(rows[0][0])
+async def advance_shadow(database: Database, names: list[str], places: Mapping[str, Place], sequence: int) -> None:
+    """Write down how far shadows are built, in the transaction that builds them."""
+    await database.execute(
+        "UPDATE projections SET places = %s, sequence = %s WHERE name = ANY(%s)",
+        (msgspec.json.encode(places).decode(), sequence, names),
+    )
 
 
-async def reset(database: Database) -> Stand:
-    """Empty the read models and begin a new epoch: everything is applied again from the beginning."""
-    async with database.transaction():
-        await lock(database)
-        for table in READ_MODELS:
-            await database.execute(SQL("DELETE FROM {}").format(Identifier(table)))
-        await database.execute("UPDATE projection_state SET epoch = %s, sequence = 0, places = '{}'", (new_id(),))
-        await _announce_anew(database)
-    return await read(database)
+async def swap(database: Database, names: list[str], places: Mapping[str, Place], sequence: int) -> None:
+    """Let the shadows of projections answer from now on; in the caller's transaction, which has locked `stand`.
+
+    Their tables must be locked, too. The facts that were told before stay in the shadow until the next build: so it is
+    known what a reader of the past epoch has not heard.
+    """
+    for name in names:
+        cls = catalogue()[name]
+        await database.execute("SELECT swap_tables(%s::text[])", (list(cls.TABLES),))
+        await database.execute("UPDATE projections SET version = building, building = NULL WHERE name = %s", (name,))
+    if set(names) == set(catalogue()):
+        await database.execute("DELETE FROM passed_over WHERE side = 'live'")
+        await database.execute("UPDATE passed_over SET side = 'live'")
+    if "facts" in names:
+        await database.execute(
+            "UPDATE projection_state SET past_epoch = epoch, epoch = %s, sequence = %s, skip_to = 0",
+            (new_id(), sequence),
+        )
+    await database.execute(
+        "UPDATE projection_state SET places = %s, swaps = swaps + 1", (msgspec.json.encode(places).decode(),)
+    )
+    await database.execute("SELECT pg_notify(current_schema() || '.facts', '0')")
+
+
+async def lock_tables(database: Database, names: list[str]) -> None:
+    """Keep everybody from the tables of projections until the caller's transaction has ended.
+
+    Raises psycopg.errors.LockNotAvailable after a tenth of a second: sooner than a deadlock with somebody who reads
+    several of them would be noticed, and nobody waits for longer than that.
+    """
+    tables = [f"{table}{side.suffix}" for name in names for table in catalogue()[name].TABLES for side in Side]
+    await database.execute("SET LOCAL lock_timeout = '100ms'")
+    await database.execute(
+        SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(SQL(", ").join(map(Identifier, tables)))
+    )

@@ -1,9 +1,13 @@
 """Reading a service's stream in order from a position, without any state on the server.
 
-Promise: what is returned follows the last applied event directly, in the order of the log. Messages are read by
-`DIRECT.GET` in batches, and each read begins with the message that was applied last: where the server has another one
-there, or none, the stream was deleted, refilled or begun anew, and the place is looked up again by notification id,
-so that nothing is applied twice and nothing is passed over.
+Promise: what is returned follows the last applied event directly, in the order of the log, and nothing is passed over:
+each message of a relay names the one before it, or where in the stream it began. Messages are read by `DIRECT.GET` in
+batches, and each read begins with the message that was applied last: where the server has another one there, or none,
+the stream was deleted, refilled or begun anew, and the place is looked up again by notification id.
+
+Three things are told apart. A message that was lost *on its way* is asked for again. One that the *stream* has lost
+stays lost: after `HOLE_SECONDS` that is an error which names it. A message that *no relay* has published is a stray:
+it is handed out as such and stands in nobody's way.
 
 A stream may hold several logs one after the other (a record that was restored to an earlier point is published again
 under a new incarnation); only the last one is the record, and only it is read.
@@ -13,7 +17,8 @@ Subjects: requests to JetStream's `DIRECT.GET.<stream>`, answers on the connecti
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
 from nats.aio.client import Client
@@ -21,13 +26,19 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from chassis.outbox import LOG_HEADER, POSITION_HEADER
+from chassis.chained import LOG_HEADER, MESSAGE_ID_HEADER, POSITION_HEADER
+from chassis.continuity import message_id
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.subjects import JETSTREAM_API
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 ANSWER_SECONDS = 5.0
+HOLE_SECONDS = 2.0
+"""For how long the stream must say the same before an event counts as lost."""
+LAST_ID_HEADER = "Nats-Expected-Last-Msg-Id"
+LAST_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
+_LOOKED_THROUGH = 64
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -45,14 +56,53 @@ START = Place("", 0, 0)
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
-    """One message of a stream, with its place."""
+    """One message of a stream. `log` is empty where no relay has published it (a stray).
 
-    place: Place
+    `before`: the id of the message that it follows; None where it begins or goes on behind whatever was there.
+    """
+
+    sequence: int
     body: bytes
+    log: str = ""
+    position: int = 0
+    before: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.log, self.position, self.sequence)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What follows a place: events in order, strays among them, where one stands then, and whether there is more."""
+
+    events: Sequence[StoredMessage]
+    strays: Sequence[StoredMessage]
+    place: Place
+    has_more: bool = False
 
 
 class LogChanged(Exception):
     """The record is another log than the one that was applied: what was made from it must be made anew."""
+
+
+def position_of(headers: Mapping[str, str]) -> int:
+    """The position that a message's headers name; 0 where they name none."""
+    text = headers.get(POSITION_HEADER, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
+def stored_message(headers: Mapping[str, str], body: bytes) -> StoredMessage:
+    """A message as the stream has stored it. A relay names itself, its place and what comes before; nobody else does.
+
+    The server lets a message in under such a name only where it is true, so that no single header is believed alone.
+    """
+    sequence, log, position = int(headers["Nats-Sequence"]), headers.get(LOG_HEADER, ""), position_of(headers)
+    before, behind = headers.get(LAST_ID_HEADER), headers.get(LAST_SEQUENCE_HEADER)
+    is_named = log and position > 0 and headers.get(MESSAGE_ID_HEADER) == message_id(log, position)
+    if not is_named or (before is None and behind is None):
+        return StoredMessage(sequence, body)
+    return StoredMessage(sequence, body, log, position, before)
 
 
 class _Query(msgspec.Struct, omit_defaults=True):
@@ -74,12 +124,56 @@ class _Answer:
         headers = message.headers or {}
         status = headers.get("Status")
         if status is None:
-            place = Place(
-                headers.get(LOG_HEADER, ""), int(headers.get(POSITION_HEADER, 0)), int(headers["Nats-Sequence"])
-            )
-            self.messages.append(StoredMessage(place, message.data))
+            self.messages.append(stored_message(headers, message.data))
         if (status is not None or self.single) and not self.done.done():
             self.done.set_result(status or "last")
+
+
+class _Walk:
+    """Goes over messages in the order of the stream and takes those that follow a place, up to the first doubt."""
+
+    def __init__(self, place: Place, following: int, *, is_joined: bool = False) -> None:
+        self.place = place
+        self.following = following
+        """The sequence that comes next in the stream."""
+        self.is_joined = is_joined
+        """Whether the stream holds everything from the place up to there."""
+        self.events: list[StoredMessage] = []
+        self.strays: list[StoredMessage] = []
+        self.doubt: StoredMessage | None = None
+        self.is_another_log = False
+
+    def over(self, messages: Sequence[StoredMessage]) -> "_Walk":
+        for message in messages:
+            if not self._take(message):
+                break
+        return self
+
+    def _take(self, message: StoredMessage) -> bool:
+        if not message.log:
+            self.strays.append(message)
+        elif message.log != self.place.log:
+            self.is_another_log = True
+            return False
+        elif message.position > self.place.position:
+            if not self._follows(message):
+                self.doubt = message
+                return False
+            self.events.append(message)
+            self.place, self.is_joined = message.place, True
+            self.following = message.sequence + 1
+            return True
+        # A stray, or applied already: the record was published again behind something else.
+        self.is_joined = self.is_joined and message.sequence == self.following
+        self.following = message.sequence + 1
+        return True
+
+    def _follows(self, message: StoredMessage) -> bool:
+        if self.is_joined and message.sequence == self.following:
+            return True  # The server has let it in behind the one before, whatever that is.
+        if self.place.position == 0:
+            return message.before is None
+        return message.before == message_id(self.place.log, self.place.position)
 
 
 class StreamReader:
@@ -92,18 +186,20 @@ class StreamReader:
         self._inbox = ""
         self._asked = 0
         self._answer: _Answer | None = None
-        self._ahead: tuple[Place, asyncio.Task[list[StoredMessage]]] | None = None
+        self._ahead: tuple[Place, asyncio.Task[Found]] | None = None
+        self._looked_through: _Walk | None = None
+        self._hole: tuple[int, float] | None = None
 
     def read_ahead(self, place: Place, limit: int) -> None:
         """Begin to read what follows a place, while the caller still works on what is before it."""
         if self._ahead is None:
             self._ahead = (place, asyncio.create_task(self._read(place, limit)))
 
-    async def after(self, place: Place, limit: int) -> list[StoredMessage]:
-        """The messages that follow a place, at most `limit`; empty where there are none yet.
+    async def after(self, place: Place, limit: int) -> Found:
+        """The messages that follow a place, at most `limit`; none where there are none yet.
 
-        Raises LogChanged where the record is another log now, STREAM_MISSING where there is no stream, UNAVAILABLE
-        where the server does not answer.
+        Raises LogChanged where the record is another log now, STREAM_MISSING where there is no stream, or where it has
+        lost what follows; UNAVAILABLE where the server does not answer.
         """
         if self._ahead is not None:
             (read_from, reading), self._ahead = self._ahead, None
@@ -112,34 +208,100 @@ class StreamReader:
             await _dropped(reading)
         return await self._read(place, limit)
 
-    async def _read(self, place: Place, limit: int) -> list[StoredMessage]:
+    async def _read(self, place: Place, limit: int) -> Found:
         if place.position == 0:
-            first = await self._first(lambda message, log: message.place.log == log)
-            return [] if first is None else _of_one_log(await self._batch(first, limit))
-        found = await self._batch(place.sequence, limit + 1)
-        if not found or found[0].place != place:
-            first = await self._first(
-                lambda message, log: message.place.log == log and message.place.position > place.position, of=place.log
-            )
-            # The message before the first one is not asked for: it may be gone, and its position is known.
-            found = [] if first is None else await self._batch(first, limit)
-        else:
-            found = found[1:]
-        if found and found[0].place.log != place.log:
+            return await self._read_from_the_beginning(place, limit)
+        known = self._looked_through
+        if known is not None and known.place == place and known.following > place.sequence + 1:
+            # Nothing but strays was behind it: they are not read again.
+            messages = await self._batch(known.following, limit)
+            named = next((message for message in messages if message.log), None)
+            if messages and (named is None or named.before in (None, message_id(place.log, place.position))):
+                walk = _Walk(place, known.following, is_joined=known.is_joined)
+                return await self._found(walk.over(messages), len(messages) == limit)
+        messages = await self._batch(place.sequence, limit + 1)
+        if messages and messages[0].place == place:
+            walk = _Walk(place, place.sequence + 1, is_joined=True)
+            return await self._found(walk.over(messages[1:]), len(messages) > limit)
+        return await self._read_elsewhere(place, limit)
+
+    async def _read_from_the_beginning(self, place: Place, limit: int) -> Found:
+        last = await self._last()
+        if last is None:
+            return Found((), (), place)
+        first = await self._first(lambda message: message.log == last.log, last)
+        messages = await self._batch(first, limit)
+        return await self._found(_Walk(Place(last.log, 0, 0), first).over(messages), len(messages) == limit)
+
+    async def _read_elsewhere(self, place: Place, limit: int) -> Found:
+        """What follows a place that is not where it was: the stream was filled anew, or has lost it."""
+        last = await self._last()
+        if last is not None and last.log != place.log:
             raise LogChanged(self.stream)
-        return _of_one_log(found)
+        if last is None or last.position < place.position:
+            raise PlatformError(
+                errors.STREAM_MISSING,
+                f"{self.stream} ends before what was applied of it (position {place.position})",
+                stream=self.stream,
+                position=place.position,
+            )
+        if last.position == place.position:
+            return Found((), (), last.place)
+        first = await self._first(lambda message: message.log == last.log and message.position > place.position, last)
+        messages = await self._batch(max(first - 1, 1), limit + 1)
+        is_joined = bool(messages) and messages[0].sequence < first and messages[0].position == place.position
+        walk = _Walk(place, messages[0].sequence if is_joined else first, is_joined=is_joined)
+        return await self._found(walk.over(messages), len(messages) > limit)
 
-    async def end(self) -> int:
-        """The position of the last event, 0 where there is none."""
-        messages = await self._ask(_Query(last_by_subj=">"), single=True)
-        return messages[0].place.position if messages else 0
+    async def _found(self, walk: _Walk, has_more: bool) -> Found:
+        """What a walk has found, once it is known to be all that there is. Raises as `after`."""
+        self._looked_through = walk
+        if walk.events:
+            self._hole = None
+            return Found(walk.events, walk.strays, walk.place, has_more or walk.doubt is not None)
+        if walk.is_another_log or walk.doubt is not None:
+            last = await self._last()
+            if last is not None and last.log != walk.place.log:
+                raise LogChanged(self.stream)
+        if walk.doubt is not None:
+            await self._judge(walk, walk.doubt)
+        elif not walk.is_another_log:
+            self._hole = None
+        return Found((), walk.strays, walk.place if walk.place.position else START, has_more and bool(walk.strays))
 
-    async def everything(self) -> list[StoredMessage]:
-        """All messages of a small stream (the last progress of each run), in order."""
-        messages: list[StoredMessage] = []
-        while found := await self._batch(messages[-1].place.sequence + 1 if messages else 1, 1000, contiguous=False):
-            messages += found
-        return messages
+    async def _judge(self, walk: _Walk, doubt: StoredMessage) -> None:
+        """Raise where the stream itself lacks what comes before a message; else it was lost on its way to us."""
+        first = await self._batch(walk.following, 1)
+        if not first or first[0].sequence < doubt.sequence:
+            return
+        if self._hole is None or self._hole[0] != doubt.sequence:
+            self._hole = (doubt.sequence, time.monotonic())
+        if time.monotonic() - self._hole[1] < HOLE_SECONDS:
+            return
+        before = doubt.before or ""
+        owner = self.stream.rpartition("_")[2].lower()
+        raise PlatformError(
+            errors.STREAM_MISSING,
+            f"{self.stream} has lost events: position {before.rpartition(':')[2] or 'unknown'} and perhaps more, at "
+            f"sequence {walk.following} to {doubt.sequence - 1}, behind position {walk.place.position}",
+            hint=f"Run wedsync-backup refill {owner} --new-incarnation: the record is published again behind what is "
+            "there, and the read models are made anew from it.",
+            stream=self.stream,
+            position=walk.place.position,
+        )
+
+    async def end(self) -> Place:
+        """The place of the last event, START where there is none."""
+        last = await self._last()
+        return START if last is None else last.place
+
+    async def everything(self) -> AsyncIterator[StoredMessage]:
+        """All messages of a small stream (the last progress of each run), in order; a few are held at a time."""
+        following = 1
+        while found := await self._batch(following, 500):
+            for message in found:
+                yield message
+            following = found[-1].sequence + 1
 
     async def close(self) -> None:
         """Give the inbox back."""
@@ -151,40 +313,44 @@ class StreamReader:
                 await self._subscription.unsubscribe()
         self._subscription = None
 
-    async def _first(self, is_behind: Callable[[StoredMessage, str], bool], *, of: str | None = None) -> int | None:
-        """The sequence of the first message for which `is_behind` holds, by halving; None where there is none.
-
-        It is given the log of the last message, and must hold for no message before one for which it does not. Raises
-        LogChanged where that log is not `of`.
-        """
+    async def _last(self) -> StoredMessage | None:
+        """The last message that a relay has published, None where there is none."""
         messages = await self._ask(_Query(last_by_subj=">"), single=True)
-        if not messages:
-            return None
-        last = messages[0]
-        log = last.place.log
-        if of is not None and log != of:
-            raise LogChanged(self.stream)
-        if not is_behind(last, log):
-            return None
-        low, high = 1, last.place.sequence
+        end = messages[0].sequence if messages else 0
+        while (named := _last_named(messages)) is None and end > 1:
+            start = max(end - _LOOKED_THROUGH, 1)
+            messages = [message for message in await self._batch(start, _LOOKED_THROUGH) if message.sequence < end]
+            end = start
+        return named
+
+    async def _first(self, is_behind: Callable[[StoredMessage], bool], last: StoredMessage) -> int:
+        """The sequence of the first message for which `is_behind` holds, by halving; it holds for the last.
+
+        It must hold for no message before one for which it does not. Strays have no say.
+        """
+        low, high = 1, last.sequence
         while low < high:
             middle = (low + high) // 2
-            found = await self._ask(_Query(seq=middle, batch=1))
-            if not found or found[0].place.sequence > last.place.sequence:
-                return None  # the stream changes at this moment; the next call looks again
-            if is_behind(found[0], log):
+            found = await self._next(middle)
+            if found is None or found.sequence >= high or is_behind(found):
                 high = middle
             else:
-                low = found[0].place.sequence + 1
-        return low
+                low = found.sequence + 1
+        found = await self._next(low)
+        return low if found is None else found.sequence
 
-    async def _batch(self, sequence: int, limit: int, *, contiguous: bool = True) -> list[StoredMessage]:
-        messages = await self._ask(_Query(seq=max(sequence, 1), batch=limit, max_bytes=BATCH_BYTES_MAX))
-        for index in range(1, len(messages) if contiguous else 0):
-            if messages[index].place.sequence != messages[index - 1].place.sequence + 1:
-                # A message was lost on its way: what came before it is good, the rest is read again.
-                return messages[:index]
-        return messages
+    async def _next(self, sequence: int) -> StoredMessage | None:
+        """The first message of a relay at a sequence or behind it."""
+        size = 1
+        while found := await self._batch(sequence, size):
+            for message in found:
+                if message.log:
+                    return message
+            sequence, size = found[-1].sequence + 1, _LOOKED_THROUGH
+        return None
+
+    async def _batch(self, sequence: int, limit: int) -> list[StoredMessage]:
+        return await self._ask(_Query(seq=max(sequence, 1), batch=limit, max_bytes=BATCH_BYTES_MAX))
 
     async def _ask(self, query: _Query, *, single: bool = False) -> list[StoredMessage]:
         try:
@@ -214,10 +380,10 @@ class StreamReader:
             self._answer.take(message)
 
 
-def _of_one_log(messages: list[StoredMessage]) -> list[StoredMessage]:
-    return [message for message in messages if message.place.log == messages[0].place.log]
+def _last_named(messages: Sequence[StoredMessage]) -> StoredMessage | None:
+    return next((message for message in reversed(messages) if message.log), None)
 
 
-async def _dropped(reading: asyncio.Task[list[StoredMessage]]) -> None:
+async def _dropped(reading: "asyncio.Task[Found]") -> None:
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)

@@ -7,17 +7,16 @@ import msgspec
 
 from chassis.sealing import Sealer
 from contracts import errors
-from contracts.configuration import NAME_FIELD, SOURCE_IDENTIFIER_FIELD, WEDDING_DATE_FIELD, ConfigurationBody
+from contracts.configuration import NAME_FIELD, SOURCE_IDENTIFIER_FIELD, WEDDING_DATE_FIELD
 from contracts.errors import PlatformError
 from contracts.sealed import Sealed
 from gateway.projections.applied import Database
-from gateway.projections.executions import RUNS_DECODER
+from gateway.projections.configurations import configuration_body
+from gateway.projections.executions import runs_view
 from gateway.projections.views import LastRunView, RunsView
 from gateway.queries.cursor import Cursors, Place
 from gateway.queries.slices import made_of
 from gateway.resources import Configuration, ConfigurationHealth, LastRecoveryPoint, LastRun, LastRunState, ListPage
-
-_BODY = msgspec.json.Decoder(ConfigurationBody)
 
 _SELECT: LiteralString = """
     SELECT c.configuration_id, c.version, coalesce(q.actor, c.created_by), c.created_at, c.body::text, r.view::text
@@ -86,8 +85,8 @@ class ConfigurationQueries:
 
     def _told(self, organisation: str, row: tuple[Any, ...]) -> Configuration:
         configuration_id, version, created_by, created_at, stored, runs = row
-        body = _BODY.decode(stored)
-        view = RUNS_DECODER.decode(runs) if runs is not None else None
+        body = configuration_body(stored)
+        view = runs_view(runs) if runs is not None else None
         unreadable: list[str] = []
         wedding = self._opened(organisation, WEDDING_DATE_FIELD, body.wedding_date, unreadable)
         return Configuration(

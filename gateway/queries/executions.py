@@ -11,7 +11,7 @@ from contracts.configuration import Tier
 from contracts.errors import PlatformError
 from gateway.problems import public_hint
 from gateway.projections.applied import Database
-from gateway.projections.executions import EXECUTION_DECODER
+from gateway.projections.executions import execution_view
 from gateway.projections.views import ExecutionView, TierView
 from gateway.queries.cursor import Cursors, Place
 from gateway.queries.slices import made_of
@@ -110,7 +110,7 @@ async def page(
 def of_row(row: tuple[Any, ...]) -> Execution:
     """A run of a row that `SELECT` has found. Who asked for it is in the request; a schedule's run has none."""
     view, is_wedding_critical, actor = row
-    return told(EXECUTION_DECODER.decode(view), is_wedding_critical, actor)
+    return told(execution_view(view), is_wedding_critical, actor)
 
 
 def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Execution:

@@ -23,6 +23,7 @@ from chassis.locations import Locations
 from contracts import errors
 from contracts.configuration import Destination, StorageDestinations, Tier
 from contracts.errors import PlatformError
+from contracts.reading import read_json
 from gateway.projections.applied import Database
 from gateway.projections.standing import TIME_LENGTH, Standing, standing_of
 from gateway.resources import (
@@ -147,7 +148,7 @@ def _group(row: tuple[Any, ...]) -> _Group:
 @lru_cache(maxsize=1024)
 def _plan(stored: str) -> _Plan:
     source_type, _, destinations = stored.partition(" ")
-    return _Plan(source_type, _DESTINATIONS.decode(destinations).by_tier())
+    return _Plan(source_type, read_json(destinations, _DESTINATIONS).by_tier())
 
 
 def _running(row: tuple[Any, ...]) -> RunningExecution:

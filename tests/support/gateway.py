@@ -20,6 +20,7 @@ import nats.js
 from cryptography.hazmat.primitives.asymmetric import ec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.errors import APIError
 
 from chassis.chained import LOG_HEADER, POSITION_HEADER
 from chassis.ids import new_id
@@ -40,9 +41,11 @@ from contracts.executor_events import (
     TierUploaded,
 )
 from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
+from contracts.streams import stream_of
 from contracts.subjects import event_subject, events_of
 from deploy.stack.identity_provider import IdentityProvider
 from gateway.bootstrap import Process, assemble
+from gateway.projections.stream_reader import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
 from gateway.schema import STATEMENTS
 from gateway.settings import GatewaySettings
 from tests.support.eventually import eventually
@@ -52,6 +55,7 @@ from tests.support.postgres_server import PostgresServer, SchemaAccess
 ISSUER = "https://identity.test"
 ORGANISATION = "acme-weddings"
 ALL_TIERS = tuple(Tier)
+WRONG_LAST_ID = 10070
 LOCATIONS = {
     "locations": [
         {"name": "photos", "kind": "directory", "roles": ["source"], "organisations": ["*"], "url": "file:///photos"},
@@ -90,6 +94,7 @@ class Facts:
         self._js = js
         self.log = log
         self._positions: dict[str, int] = {}
+        self._publishing = asyncio.Lock()
         self._sequences: dict[str, int] = {}
         self.published: list[tuple[int, Envelope]] = []
 
@@ -131,18 +136,33 @@ class Facts:
 
     async def send(self, position: int, envelope: Envelope) -> None:
         """Put an event on its stream under its position."""
-        await self._js.publish(event_subject(envelope), encode(envelope), headers=self.headers(position, envelope))
+        headers = headers_of(envelope)
+        await self._put(envelope.owner, position, event_subject(envelope), encode(envelope), headers)
 
     async def send_raw(self, owner: str, subject: str, body: bytes) -> None:
         """Put something on a stream that is no event of ours, under the next position."""
         position = self._positions[owner] = self._positions.get(owner, 0) + 1
-        headers = {LOG_HEADER: self.log, POSITION_HEADER: str(position), "Nats-Msg-Id": f"{self.log}:{position}"}
-        await self._js.publish(subject, body, headers=headers)
+        await self._put(owner, position, subject, body, {})
 
-    def headers(self, position: int, envelope: Envelope) -> dict[str, str]:
-        """The headers of a relay's message."""
-        own = {LOG_HEADER: self.log, POSITION_HEADER: str(position), "Nats-Msg-Id": f"{self.log}:{position}"}
-        return {**headers_of(envelope), **own}
+    async def _put(self, owner: str, position: int, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        """Publish as a relay does: chained to the position before, or, where that is not the end, to what is there."""
+        headers = {**headers, **self.headers(position)}
+        async with self._publishing:
+            if position > 1:
+                try:
+                    await self._js.publish(
+                        subject, body, headers={**headers, LAST_ID_HEADER: f"{self.log}:{position - 1}"}
+                    )
+                    return
+                except APIError as error:
+                    if error.err_code != WRONG_LAST_ID:
+                        raise
+            last = (await self._js.stream_info(stream_of(owner))).state.last_seq
+            await self._js.publish(subject, body, headers={**headers, LAST_SEQUENCE_HEADER: str(last)})
+
+    def headers(self, position: int) -> dict[str, str]:
+        """What a relay says of a message's place."""
+        return {LOG_HEADER: self.log, POSITION_HEADER: str(position), "Nats-Msg-Id": f"{self.log}:{position}"}
 
     async def publish_again(self) -> None:
         """Fill new streams with everything that was ever published, as a refill does."""
@@ -355,6 +375,7 @@ async def running_gateway(
     await client.subscribe(events_of("gateway"), cb=owners.hear)
     try:
         async with started(assemble(configured)) as process:
+            await process.gateway.monitor.feed.until_answering()
             yield RunningGateway(process, provider, configured, nats_server, postgres, access, client, facts, owners)
     finally:
         await client.close()

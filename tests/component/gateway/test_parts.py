@@ -237,7 +237,7 @@ async def test_process_starts_stops_and_rebuilds(gateway: RunningGateway) -> Non
         subprocess.run, [*command, "rebuild"], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert rebuilt.returncode == 0, rebuilt.stderr
-    assert "read models rebuilt by the running gateway" in rebuilt.stdout
+    assert "read models rebuilt here" in rebuilt.stdout
     usage = await asyncio.to_thread(
         subprocess.run, [*command, "dance"], env=environment, capture_output=True, check=False
     )

@@ -20,7 +20,7 @@ from gateway.examples import NEW_CONFIGURATION
 from gateway.frames import Resume, Subscribe
 from gateway.parameters import checked_id, checked_time
 from gateway.problems import WrongFields, error_of_code, problem_of, public_hint
-from gateway.projections.facts import Fact
+from gateway.projections.fact import Fact
 from gateway.queries.cursor import LENGTH_MAX, Cursors, Place
 from gateway.queries.executions import ExecutionFilter
 from gateway.rate_limit import Rate, TokenBuckets

@@ -1,0 +1,117 @@
+"""From the messages of a stream to events that can be applied, and what is passed over on the way.
+
+What cannot be applied costs itself alone: a message that no relay has published, one that cannot be read, an event
+that this build does not know. It is counted, shown by the readiness report with what to do, and passed over; no view
+is ever emptied for it.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from chassis.logging import describe
+from chassis.upcasting import UPCASTERS, read_event
+from contracts import errors
+from contracts.envelope import MalformedEvent, UnknownEventType, decode
+from contracts.errors import PlatformError
+from contracts.event import event_class
+from gateway.projections.applied import Applied, Database
+from gateway.projections.projection import Side, projected
+from gateway.projections.stream_reader import Found
+
+LOG = logging.getLogger(__name__)
+
+STRAY = "stray"
+MALFORMED = "malformed"
+UNKNOWN = "unknown"
+
+_NOTE = """
+    INSERT INTO passed_over AS known (side, stream, reason, type, number, last_sequence) VALUES (%s, %s, %s, %s, 1, %s)
+    ON CONFLICT (side, stream, reason, type) DO UPDATE SET
+        number = known.number + CASE WHEN excluded.last_sequence > known.last_sequence THEN 1 ELSE 0 END,
+        last_sequence = greatest(known.last_sequence, excluded.last_sequence)
+"""
+_KNOWN = """
+    SELECT stream, reason, type, number, last_sequence FROM passed_over
+    WHERE side = 'live' ORDER BY stream, reason, type
+"""
+
+
+class PassedOver(msgspec.Struct, frozen=True):
+    """Messages that were passed over: why, of which type where that is known, and the last one's sequence."""
+
+    stream: str
+    reason: str
+    type: str
+    number: int
+    last_sequence: int
+
+
+class Intake(msgspec.Struct, frozen=True):
+    """Events to apply, and what was passed over."""
+
+    events: Sequence[Applied]
+    passed: Sequence[PassedOver]
+
+
+def taken_in(stream: str, found: Found) -> Intake:
+    """The events among messages, in their newest version."""
+    events: list[Applied] = []
+    passed = [PassedOver(stream, STRAY, "", 1, stray.sequence) for stray in found.strays]
+    for message in found.events:
+        name = ""
+        try:
+            envelope = decode(message.body)
+            name = envelope.type
+            known = event_class(UPCASTERS.newest(name))
+            if known is None or known in projected():
+                events.append(Applied(envelope, read_event(envelope)))
+        except (UnknownEventType, MalformedEvent) as error:
+            reason = UNKNOWN if isinstance(error, UnknownEventType) else MALFORMED
+            passed.append(PassedOver(stream, reason, name[:200], 1, message.sequence))
+            LOG.error("event passed over", extra={"stream": stream, "type": name[:100], "cause": describe(error)})
+    if found.strays:
+        LOG.error("passed over what no relay has published", extra={"stream": stream, "messages": len(found.strays)})
+    return Intake(events, passed)
+
+
+async def note(database: Database, side: Side, passed: Sequence[PassedOver]) -> None:
+    """Remember what was passed over, each message once, in the transaction that goes past it."""
+    for each in passed:
+        row = (side.value, each.stream, each.reason, each.type, each.last_sequence)
+        await database.execute(_NOTE, row)
+
+
+async def passed_over(database: Database) -> list[PassedOver]:
+    """What is missing from the read models that answer."""
+    rows = await (await database.execute(_KNOWN)).fetchall()
+    return [PassedOver(*row) for row in rows]
+
+
+def is_known_now(each: PassedOver) -> bool:
+    """Whether this build can read what an earlier one has passed over."""
+    return each.reason == UNKNOWN and event_class(UPCASTERS.newest(each.type)) is not None
+
+
+def complaint(passed: Sequence[PassedOver], *reasons: str) -> PlatformError | None:
+    """What to say of messages that were passed over for some reasons, and what to do about them."""
+    about = [each for each in passed if each.reason in reasons]
+    if not about:
+        return None
+    number = sum(each.number for each in about)
+    where = ", ".join(sorted({f"{each.stream} up to sequence {each.last_sequence}" for each in about}))
+    owner = about[0].stream.rpartition("_")[2].lower()
+    if STRAY in reasons:
+        return PlatformError(
+            errors.STREAM_OF_ANOTHER_LOG,
+            f"{number} messages that no relay has published were passed over ({where})",
+            hint="Somebody publishes under the service's key: find out who. "
+            f"wedsync-backup refill {owner} --new-incarnation leaves the messages behind.",
+        )
+    return PlatformError(
+        errors.UNKNOWN_EVENT_VERSION,
+        f"{number} events that this build cannot read are missing from the read models ({where})",
+        hint="Update the gateway: it takes in by itself what it knows then. For an event that is damaged run "
+        f"wedsync-backup refill {owner} --new-incarnation.",
+    )

@@ -1,0 +1,85 @@
+"""What the readiness report says of the read models.
+
+A stream that cannot be read any further stands still: shown as `degraded` at once, and after `STANDSTILL_SECONDS` the
+gateway is not ready, though it goes on answering with what it knows. What was passed over, and what is being made
+anew, is `degraded`.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+from chassis.health import Health
+from chassis.logging import describe
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway.projections import intake
+from gateway.projections.intake import PassedOver
+from gateway.projections.state import Made
+
+LOG = logging.getLogger(__name__)
+
+STANDSTILL_SECONDS = 3.0
+STREAMS = "read-models"
+STRAYS = "read-models-strays"
+REBUILD = "read-models-rebuild"
+
+
+class Judgement:
+    """Keeps what was found last and tells `health` of it."""
+
+    def __init__(self, health: Health | None) -> None:
+        self._health = health
+        self._still: dict[str, tuple[PlatformError, float]] = {}
+        self._build_failure: PlatformError | None = None
+        self._shown: dict[str, str] = {}
+
+    def of_stream(self, stream: str, trouble: PlatformError | None) -> None:
+        """A stream was read, or could not be."""
+        if trouble is None:
+            self._still.pop(stream, None)
+        else:
+            self._still[stream] = (trouble, self._still.get(stream, (trouble, time.monotonic()))[1])
+
+    def standstill(self) -> PlatformError | None:
+        """The trouble of a stream that nothing was read of for longer than a moment."""
+        now = time.monotonic()
+        return next((error for error, since in self._still.values() if now - since > STANDSTILL_SECONDS), None)
+
+    def of_streams(self, passed: Sequence[PassedOver]) -> None:
+        """All streams were looked at, and this was passed over so far."""
+        trouble = next((error for error, _ in self._still.values()), None)
+        self._show(STREAMS, trouble or intake.complaint(passed, intake.UNKNOWN, intake.MALFORMED))
+        self._show(STRAYS, intake.complaint(passed, intake.STRAY))
+
+    def of_build(self, failure: BaseException | None) -> None:
+        """A build has ended, well or not."""
+        self._build_failure = None
+        if failure is not None:
+            known = isinstance(failure, PlatformError)
+            self._build_failure = PlatformError(
+                failure.code if isinstance(failure, PlatformError) else errors.INTERNAL,
+                f"the read models could not be made anew: {describe(failure)}",
+                hint=failure.hint if known and isinstance(failure, PlatformError) else None,
+            )
+
+    def of_due(self, due: Mapping[str, Made]) -> None:
+        """These projections are made anew, or are to be."""
+        told: PlatformError | None = None
+        if due:
+            reasons = sorted({made.wanted or "they were made by another version" for made in due.values()})
+            told = self._build_failure or PlatformError(
+                errors.UNAVAILABLE,
+                f"{', '.join(due)} are made anew in the shadow, since {'; '.join(reasons)}",
+                hint="Nothing is to be done: what there was answers until then.",
+            )
+        self._show(REBUILD, told)
+
+    def _show(self, name: str, trouble: PlatformError | None) -> None:
+        if trouble is not None and self._shown.get(name) != trouble.message:
+            LOG.warning("read models are not as they should be", extra={"cause": describe(trouble)})
+        self._shown[name] = trouble.message if trouble is not None else ""
+        if self._health is not None and trouble is not None:
+            self._health.degrade(name, trouble)
+        elif self._health is not None:
+            self._health.restore(name)

@@ -1,0 +1,212 @@
+"""Making read models anew beside those that answer.
+
+Promise: a projection that is new, was changed, cannot be read, or is asked for is built in its shadow from the
+beginning of the streams, while the one that answers goes on; then the two change places in one transaction, once the
+shadow stands where the other stands. Killed at any moment, a build goes on where its last commit was. One build at a
+time, by an advisory lock.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+
+import psycopg
+from nats.aio.client import Client
+
+from chassis.postgres import advisory_key, connection_arguments, translated
+from contracts import errors
+from contracts.errors import PlatformError
+from contracts.streams import SERVICES, stream_of
+from gateway.projections import intake, state
+from gateway.projections.applied import Database
+from gateway.projections.projection import Batch, Projection, Side, catalogue, instances, with_needs
+from gateway.projections.state import Stand
+from gateway.projections.stream_reader import START, Found, LogChanged, Place, StreamReader
+
+BATCH = 2_000
+RETRY_SECONDS = 0.05
+IDLE_MAX = 100
+"""How often a swap is tried in vain, while nothing is left to apply, before the streams count as too short."""
+FORGET_EVERY = 50_000
+PIPELINED_MAX = 100
+
+
+class ShadowBuilder:
+    """Builds what is due. `nats` gives the connected client once it is asked."""
+
+    def __init__(self, *, dsn: str, schema: str, nats: Callable[[], Client], batch: int = BATCH) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._nats = nats
+        self._batch = batch
+        self._places: dict[str, Place] = {}
+        self._sequence = 0
+        self._forgotten_at = 0
+
+    async def build(self, *, want: str | None = None) -> int:
+        """Build what is due; everything, where `want` says why. How many events were applied.
+
+        Raises CONCURRENT_CHANGE where another build is at work, and what reading the streams raises.
+        """
+        arguments = connection_arguments(self._dsn, self._schema)
+        with translated():
+            async with await psycopg.AsyncConnection.connect(self._dsn, **arguments) as database:
+                if not await _take(database, f"shadow/{self._schema}"):
+                    raise PlatformError(errors.CONCURRENT_CHANGE, "the read models are being made anew already")
+                await database.execute("SET synchronous_commit = off")
+                if want is not None:
+                    await state.want(database, catalogue(), want, again=True)
+                readers = {stream: StreamReader(self._nats(), stream) for stream in map(stream_of, SERVICES)}
+                try:
+                    return await self._build(database, readers)
+                finally:
+                    for reader in readers.values():
+                        await reader.close()
+
+    async def _build(self, database: Database, readers: Mapping[str, StreamReader]) -> int:
+        total = 0
+        while names := await self._begin(database):
+            projections = instances(names, Side.SHADOW)
+            try:
+                total += await self._build_one(database, readers, projections)
+            except LogChanged:
+                # What was built is of a log that is not the record any more.
+                await state.want(database, catalogue(), "the record is another log", again=True)
+        return total
+
+    async def _build_one(
+        self, database: Database, readers: Mapping[str, StreamReader], projections: list[Projection]
+    ) -> int:
+        total, idle = 0, 0
+        while True:
+            filled = await self._fill(database, readers, projections)
+            if await self._swap(database, readers, projections):
+                return total + filled
+            total, idle = total + filled, 0 if filled else idle + 1
+            if idle > IDLE_MAX:
+                raise PlatformError(
+                    errors.STREAM_MISSING,
+                    "the streams hold less than the read models show, which are therefore not made anew from them",
+                )
+            await asyncio.sleep(RETRY_SECONDS if idle else 0)
+
+    async def _begin(self, database: Database) -> list[str]:
+        """What is to be built, with its shadow emptied or taken over from a build that was interrupted."""
+        async with database.transaction():
+            found = await state.made(database)
+            names = with_needs(state.due(found))
+            begun = [found[name] for name in names]
+            is_under_way = bool(begun) and all(
+                each.wanted is None and each.building == catalogue()[name].VERSION and each.places == begun[0].places
+                for name, each in zip(names, begun, strict=True)
+            )
+            if not is_under_way and names:
+                await state.begin_shadow(database, names)
+        self._places = dict(begun[0].places) if is_under_way else {}
+        self._sequence = begun[0].sequence if is_under_way else 0
+        return names
+
+    async def _fill(
+        self, database: Database, readers: Mapping[str, StreamReader], projections: list[Projection]
+    ) -> int:
+        """Apply what the streams hold, as far as the tables that answer hold it."""
+        total, is_behind = 0, True
+        while is_behind:
+            is_behind = False
+            stand = await state.read(database)
+            for stream, reader in readers.items():
+                place = self._places.get(stream, START)
+                found = self._up_to(stand, stream, await reader.after(place, self._batch), projections)
+                if found.has_more:
+                    reader.read_ahead(found.place, self._batch)
+                is_behind = is_behind or found.has_more
+                if found.events or found.strays:
+                    async with contextlib.AsyncExitStack() as stack:
+                        if len(found.events) <= PIPELINED_MAX:
+                            await stack.enter_async_context(database.pipeline())
+                        await stack.enter_async_context(database.transaction())
+                        await self._apply(database, stream, found, projections)
+                    total += len(found.events)
+        return total
+
+    def _up_to(self, stand: Stand, stream: str, found: Found, projections: list[Projection]) -> Found:
+        """What was found, as far as the tables that answer hold it: a part of them must not run ahead of the others."""
+        if len(projections) == len(catalogue()):
+            return found
+        live = stand.place_of(stream)
+        events = [message for message in found.events if message.position <= live.position]
+        if len(events) == len(found.events):
+            return found
+        place = events[-1].place if events else self._places.get(stream, START)
+        return Found(events, [stray for stray in found.strays if stray.sequence < place.sequence], place)
+
+    async def _apply(self, database: Database, stream: str, found: Found, projections: list[Projection]) -> None:
+        taken = intake.taken_in(stream, found)
+        batch = Batch(taken.events, self._sequence)
+        for projection in projections:
+            await projection.project(database, batch)
+        sequence = batch.facts[-1].sequence if batch.facts else self._sequence
+        places = {**self._places, stream: found.place}
+        await state.advance_shadow(database, [projection.NAME for projection in projections], places, sequence)
+        await intake.note(database, Side.SHADOW, taken.passed)
+        if sequence - self._forgotten_at >= FORGET_EVERY:
+            self._forgotten_at = sequence
+            for projection in projections:
+                await projection.forget_old(database, sequence)
+        self._places, self._sequence = places, sequence
+
+    async def _swap(
+        self, database: Database, readers: Mapping[str, StreamReader], projections: list[Projection]
+    ) -> bool:
+        """Let the shadows answer, if they stand where the others stand; whether they do."""
+        names = [projection.NAME for projection in projections]
+        is_whole = len(names) == len(catalogue())
+        try:
+            async with database.transaction():
+                # From here on nobody applies anything: what is left to be done is little.
+                stand = await state.lock(database)
+                if is_whole and not self._is_ahead(readers, stand):
+                    return False
+                if not is_whole and not self._stands_as(stand):
+                    return False
+                await state.lock_tables(database, names)
+                for projection in projections:
+                    await projection.take_over(database)
+                await state.swap(database, names, self._places, self._sequence)
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True
+
+    def _stands_as(self, stand: Stand) -> bool:
+        return all(
+            self._places.get(stream, START).position == stand.place_of(stream).position
+            for stream in map(stream_of, SERVICES)
+        )
+
+    def _is_ahead(self, readers: Mapping[str, StreamReader], stand: Stand) -> bool:
+        """Whether nothing that is told already would be missing. Another log is the record now: it has what it has."""
+        for stream in readers:
+            place, live = self._places.get(stream, START), stand.place_of(stream)
+            if place.log in (live.log, "") and place.position < live.position:
+                return False
+        return True
+
+
+async def pending(nats: Client, found: Mapping[str, state.Made]) -> int:
+    """About how many messages are to be read until everything that is due is built."""
+    due = [found[name] for name in with_needs(state.due(found))]
+    left = 0
+    for stream in map(stream_of, SERVICES):
+        reader = StreamReader(nats, stream)
+        try:
+            end = (await reader.end()).sequence
+        finally:
+            await reader.close()
+        read = min((each.places.get(stream, START).sequence for each in due), default=end)
+        left += max(0, end - read)
+    return left
+
+
+async def _take(database: Database, purpose: str) -> bool:
+    rows = await (await database.execute("SELECT pg_try_advisory_lock(%s)", (advisory_key(purpose),))).fetchall()
+    return bool(rows[0][0])

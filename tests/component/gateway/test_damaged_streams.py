@@ -1,0 +1,152 @@
+"""Streams that have lost events, and messages on them that no relay has published."""
+
+from typing import Any
+
+import pytest
+
+from chassis import topology
+from chassis.chained import LOG_HEADER, POSITION_HEADER
+from chassis.health import Finding
+from contracts.errors import PlatformError
+from contracts.executor_events import BackupPreparing
+from contracts.streams import stream_of
+from contracts.subjects import events_of
+from gateway.rebuild import rebuild
+from tests.support.eventually import eventually
+from tests.support.gateway import RunningGateway
+
+pytestmark = pytest.mark.stack
+
+EXECUTOR = stream_of("executor")
+
+
+@pytest.fixture
+def losing_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams from which a message can be taken, as a server's fault does."""
+    declared = topology.stream_config
+
+    def deletable(spec: Any) -> dict[str, Any]:
+        return {**declared(spec), "deny_delete": False, "deny_purge": False}
+
+    monkeypatch.setattr(topology, "stream_config", deletable)
+
+
+async def _finding(gateway: RunningGateway, name: str) -> Finding | None:
+    checks = (await gateway.process.health.report()).checks
+    return next((check for check in checks if check.name == name and check.status != "ready"), None)
+
+
+async def _statuses(gateway: RunningGateway, *runs: str) -> list[int]:
+    async with gateway.http("viewer") as http:
+        return [(await http.get(f"/api/backup/executions/{run}")).status_code for run in runs]
+
+
+async def test_lost_event_is_not_waited_for_in_silence(losing_streams: None, gateway: RunningGateway) -> None:
+    """A hole is no message on its way: not ready, with what is missing; reads go on, and the hint's command helps."""
+    js = gateway.client.jetstream()
+    known = await gateway.facts.accepted()
+    await gateway.shows(f"/api/backup/executions/{known}", lambda body: True)
+    projector = next(part for part in gateway.process.parts if part.name == "projector")
+    await projector.stop()
+    runs = [await gateway.facts.accepted() for _ in range(5)]
+    last = (await js.stream_info(EXECUTOR)).state.last_seq
+    await js.delete_msg(EXECUTOR, last - 3)
+    await projector.start()
+
+    found = await eventually(projector.check, within=20)
+    assert isinstance(found, PlatformError)
+    assert f"{EXECUTOR} has lost events: position 3 " in found.message
+    assert "wedsync-backup refill executor --new-incarnation" in found.hint
+    assert await _statuses(gateway, known, runs[0], runs[2]) == [200, 200, 404]
+
+    gateway.facts.log = "log-2"
+    await gateway.facts.publish_again()
+
+    async def is_whole() -> bool:
+        return await _statuses(gateway, known, *runs) == [200] * 6
+
+    await eventually(is_whole, within=20)
+
+    async def is_ready() -> bool:
+        report = await gateway.process.health.report()
+        return report.status == "ready" and await projector.check() is None
+
+    await eventually(is_ready, within=20)
+
+
+async def test_lost_beginning_keeps_a_rebuild_from_what_there_was(
+    losing_streams: None, gateway: RunningGateway
+) -> None:
+    """What is applied already is not given up for a stream that has lost its first event."""
+    runs = [await gateway.facts.accepted() for _ in range(3)]
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    await gateway.client.jetstream().delete_msg(EXECUTOR, 1)
+
+    async def is_refused() -> bool:
+        try:
+            await rebuild(gateway.settings)
+        except PlatformError as error:
+            return error.code.code == "stream-missing" and "has lost events" in error.message
+        return False
+
+    await eventually(is_refused, within=30)
+    assert await _statuses(gateway, *runs) == [200] * 3
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {LOG_HEADER: "another-log", POSITION_HEADER: "1"},
+        {LOG_HEADER: "another-log", POSITION_HEADER: "1", "Nats-Msg-Id": "another-log:1"},
+        {LOG_HEADER: "log-1", POSITION_HEADER: "999", "Nats-Msg-Id": "log-1:999"},
+        {LOG_HEADER: "log-1", POSITION_HEADER: "many"},
+    ],
+)
+async def test_message_that_is_not_of_the_log_costs_itself_alone(
+    gateway: RunningGateway, headers: dict[str, str]
+) -> None:
+    """A debugging tool under the service's own key takes nobody's view away, and is told of with what to do."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+    run = await gateway.facts.accepted(configuration_id=configuration["id"])
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    subject = events_of("executor").replace(">", "acme.debug.v1")
+    await gateway.client.jetstream().publish(subject, b"{}", headers=headers)
+    more = await gateway.facts.accepted(configuration_id=configuration["id"])
+    await gateway.shows(f"/api/backup/executions/{more}", lambda body: True)
+    assert await _statuses(gateway, run, more) == [200, 200]
+
+    found = await eventually(lambda: _finding(gateway, "read-models-strays"))
+    assert found is not None
+    assert (found.status, found.code) == ("degraded", "stream-of-another-log")
+    assert (found.reason or "").startswith("1 messages")
+    assert "refill executor --new-incarnation" in (found.hint or "")
+
+    gateway.facts.log = "log-2"
+    await gateway.facts.publish_again()
+    await eventually(lambda: _is_well(gateway), within=20)
+    assert await _statuses(gateway, run, more) == [200, 200]
+
+
+async def _is_well(gateway: RunningGateway) -> bool:
+    return (await gateway.process.health.report()).status == "ready"
+
+
+async def test_strays_at_the_end_are_counted_once_and_hide_nothing(gateway: RunningGateway) -> None:
+    """Many strays in a row, more than are read at once, do not keep the projector from what follows them."""
+    run = await gateway.facts.accepted()
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    subject = events_of("executor").replace(">", "acme.debug.v1")
+    for _ in range(600):
+        await gateway.client.publish(subject, b"{}")
+    await gateway.client.flush()
+
+    async def are_counted() -> bool:
+        found = await _finding(gateway, "read-models-strays")
+        return found is not None and (found.reason or "").startswith("600 messages")
+
+    await eventually(are_counted, within=20)
+    await gateway.facts.publish(BackupPreparing(execution_id=run, fence=1, worker="w"))
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: body["state"] == "preparing")
+    assert await are_counted()

@@ -1,0 +1,248 @@
+"""Read models are made anew beside those that answer: nobody is told that there is nothing where there is something."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from chassis.health import Health
+from chassis.ids import new_id
+from chassis.postgres import connection_arguments
+from chassis.telemetry import Telemetry
+from contracts.executor_events import BackupPreparing
+from contracts.streams import stream_of
+from gateway import rebuild as rebuilding
+from gateway.bootstrap import connection_of
+from gateway.projections import projector, state
+from gateway.projections.executions import Executions
+from gateway.projections.projection import catalogue
+from gateway.projections.shadow import ShadowBuilder
+from gateway.rebuild import rebuild
+from tests.support.eventually import eventually
+from tests.support.gateway import NEW_CONFIGURATION, RunningGateway
+
+pytestmark = pytest.mark.stack
+
+
+@asynccontextmanager
+async def _database(gateway: RunningGateway) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    arguments = connection_arguments(gateway.access.dsn, gateway.access.schema)
+    async with await psycopg.AsyncConnection.connect(gateway.access.dsn, **arguments) as database:
+        yield database
+
+
+@asynccontextmanager
+async def _builder(gateway: RunningGateway, batch: int) -> AsyncIterator[ShadowBuilder]:
+    connection = connection_of(gateway.settings, Telemetry("t"), Health("t"))
+    await connection.start()
+    try:
+        yield ShadowBuilder(
+            dsn=gateway.settings.postgres_dsn,
+            schema=gateway.settings.postgres_schema,
+            nats=lambda: connection.client,
+            batch=batch,
+        )
+    finally:
+        await connection.stop()
+
+
+async def _history(gateway: RunningGateway, runs: int) -> list[str]:
+    found = [await gateway.facts.accepted() for _ in range(runs)]
+    await gateway.shows(f"/api/backup/executions/{found[-1]}", lambda body: True)
+    return found
+
+
+async def test_reads_and_writes_go_on_while_all_is_made_anew(gateway: RunningGateway) -> None:
+    """During a rebuild what exists is found, an idempotency key is recognised, and new things come in."""
+    key = new_id()
+    async with gateway.http("owner") as http:
+
+        async def create() -> Any:
+            body, headers = NEW_CONFIGURATION, {"Idempotency-Key": key}
+            return await http.post("/api/backup/configurations", json=body, headers=headers)
+
+        first = await create()
+        runs = await _history(gateway, 40)
+        async with _builder(gateway, batch=1) as builder:
+            building = asyncio.create_task(builder.build(want="the test asks for it"))
+            looks = 0
+            while not building.done():
+                looks += 1
+                assert (await http.get(f"/api/backup/executions/{runs[0]}")).status_code == 200
+                again = await create()
+                assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+                late = await gateway.facts.accepted()
+                await gateway.shows(f"/api/backup/executions/{late}", lambda body: True)
+            assert await building > 40
+        assert looks > 0
+        assert (await http.get(f"/api/backup/executions/{late}")).status_code == 200
+
+
+async def test_pending_request_is_taken_over_though_it_is_not_published(gateway: RunningGateway) -> None:
+    """A request that nobody has heard of yet is still found under the address that its sender was given."""
+    relay = next(part for part in gateway.process.parts if part.name == "relay")
+    await relay.stop()
+    async with gateway.http("owner") as http:
+        given = await http.post(
+            "/api/backup/configurations", json=NEW_CONFIGURATION, headers={"Idempotency-Key": new_id()}
+        )
+        assert given.status_code == 202
+        await rebuild(gateway.settings)
+        assert (await http.get(given.headers["Location"])).status_code == 200
+
+
+@pytest.mark.parametrize("at", ["project", "advance_shadow", "swap", "lock_tables"])
+async def test_killed_build_is_gone_on_with(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """Wherever a build is cut off, the tables that answer are whole, and the next build ends what was begun."""
+    runs = await _history(gateway, 12)
+    where = Executions if at == "project" else state
+    real, calls = getattr(where, at), 0
+
+    async def cut_off(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        await real(*arguments)
+        if calls == (1 if at in {"swap", "lock_tables"} else 5):
+            raise asyncio.CancelledError
+
+    with monkeypatch.context() as fault:
+        fault.setattr(projector.state, "due", lambda found: [])  # the running gateway builds nothing
+        async with _builder(gateway, batch=2) as builder:
+            with monkeypatch.context() as cut:
+                cut.setattr(projector.state, "due", _all_due)
+                cut.setattr(where, at, cut_off)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await builder.build(want="the test asks for it")
+        async with gateway.http("viewer") as http:
+            assert [(await http.get(f"/api/backup/executions/{run}")).status_code for run in runs] == [200] * 12
+    # What is due is found by the gateway at its next look.
+
+    async def is_built() -> bool:
+        async with _database(gateway) as database:
+            return not state.due(await state.made(database))
+
+    await eventually(is_built, within=20)
+    async with gateway.http("viewer") as http:
+        listed = (await http.get("/api/backup/executions", params={"limit": 50})).json()["items"]
+    assert sorted(run["id"] for run in listed) == sorted(runs)
+
+
+def _all_due(found: Any) -> list[str]:
+    return list(found) if any(made.wanted or made.building for made in found.values()) else []
+
+
+async def test_view_that_cannot_be_read_costs_itself_and_is_made_anew(gateway: RunningGateway) -> None:
+    """A row of another build's shape stops neither the projector nor other reads, and is mended by itself."""
+    broken, other = await _history(gateway, 2)
+    async with _database(gateway) as database:
+        await database.execute(
+            "UPDATE executions SET view = (view::jsonb - 'phases')::json WHERE execution_id = %s", (broken,)
+        )
+    await gateway.facts.publish(BackupPreparing(execution_id=broken, fence=1, worker="w"))
+    await gateway.facts.publish(BackupPreparing(execution_id=other, fence=1, worker="w"))
+    await gateway.shows(f"/api/backup/executions/{other}", lambda body: body["state"] == "preparing")
+    await gateway.shows(f"/api/backup/executions/{broken}", lambda body: body["state"] == "preparing")
+
+
+async def test_reader_of_a_view_that_cannot_be_read_has_it_made_anew(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any new fact: who asks is told to come again, the report says what is wrong, and then it is there."""
+    (run,) = await _history(gateway, 1)
+    monkeypatch.setattr(projector.ShadowBuilder, "build", _refused)
+    async with _database(gateway) as database:
+        await database.execute("UPDATE executions SET view = '{}'")
+    async with gateway.http("viewer") as http:
+        answer = await http.get(f"/api/backup/executions/{run}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert "made anew" in answer.json()["detail"]
+
+        async def is_told() -> bool:
+            checks = (await gateway.process.health.report()).checks
+            found = next((check for check in checks if check.name == "read-models-rebuild"), None)
+            return found is not None and found.status == "degraded" and "executions" in (found.reason or "")
+
+        await eventually(is_told)
+    monkeypatch.undo()
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+
+
+async def _refused(self: ShadowBuilder) -> int:
+    raise RuntimeError("no build yet")
+
+
+async def test_changed_projection_is_made_anew_by_itself(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new version of one projection is built beside the old one, and only that one; facts keep their numbers."""
+    (run,) = await _history(gateway, 1)
+    async with _database(gateway) as database:
+        before = await state.read(database)
+    monkeypatch.setattr(Executions, "VERSION", Executions.VERSION + 1)
+
+    async def is_built() -> bool:
+        async with _database(gateway) as database:
+            made = await state.made(database)
+        return made["executions"].version == Executions.VERSION and made["executions"].building is None
+
+    await eventually(is_built, within=20)
+    async with _database(gateway) as database:
+        after = await state.read(database)
+    assert (after.epoch, after.sequence) == (before.epoch, before.sequence)
+    assert after.swaps == before.swaps + 1
+    await gateway.facts.publish(BackupPreparing(execution_id=run, fence=1, worker="w"))
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: body["state"] == "preparing")
+
+
+async def test_emptied_stream_takes_nothing_from_the_read_models(gateway: RunningGateway) -> None:
+    """A rebuild from streams that hold less than what is shown is refused, with the reason; what was there answers."""
+    runs = await _history(gateway, 3)
+    js = gateway.client.jetstream()
+    await js.delete_stream(stream_of("executor"))
+    await gateway.nats.apply()
+    with pytest.raises(Exception, match="hold less than"):
+        await rebuild(gateway.settings)
+    async with gateway.http("viewer") as http:
+        assert (await http.get(f"/api/backup/executions/{runs[0]}")).status_code == 200
+
+
+async def test_long_history_is_built_in_a_process_of_its_own(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would keep requests waiting is done elsewhere, with the gateway's settings, and takes its place here."""
+    runs = await _history(gateway, 5)
+    monkeypatch.setattr(projector, "BUILT_HERE_MAX", 0)
+    async with _database(gateway) as database:
+        epoch = (await state.read(database)).epoch
+        await state.want(database, catalogue(), rebuilding.WANT)
+
+        async def is_built() -> bool:
+            return not state.due(await state.made(database)) and (await state.read(database)).epoch != epoch
+
+        await eventually(is_built, within=60)
+    async with gateway.http("viewer") as http:
+        assert (await http.get(f"/api/backup/executions/{runs[-1]}")).status_code == 200
+
+
+async def test_shadows_are_of_the_shape_of_the_tables_that_answer(gateway: RunningGateway) -> None:
+    """Columns, indexes and constraints are equal, so that nothing is lost when they change places."""
+    columns = """
+        SELECT attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid) FROM pg_attribute
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attname
+    """
+    indexes = """
+        SELECT regexp_replace(pg_get_indexdef(indexrelid), '^.* USING ', ''), indisunique
+        FROM pg_index WHERE indrelid = %s::regclass ORDER BY 1, 2
+    """
+    async with _database(gateway) as database:
+        for table in (table for cls in catalogue().values() for table in cls.TABLES):
+            for query in (columns, indexes):
+                live = await (await database.execute(query.encode(), (table,))).fetchall()
+                shadow = await (await database.execute(query.encode(), (f"{table}_shadow",))).fetchall()
+                assert live
+                assert live == shadow, table
