@@ -6,14 +6,17 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chassis.ids import new_id
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
+from contracts.sealed import Sealed
 from repository.key_file import KeyFile
 from repository.repository import Repository
 from repository.tiers.location import open_tier
+from services.executor.adapters.tables import REPORT_FIELD
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
@@ -41,6 +44,15 @@ async def _run(bench: ExecutorBench) -> BackupCompleted | BackupFailed:
     return last
 
 
+async def _report(bench: ExecutorBench, run_id: str) -> str:
+    """What the organisation may read of a run that failed."""
+    async with bench.pool.connection() as connection:
+        cursor = await connection.execute("SELECT body FROM run_reports WHERE run_id = %s", (run_id,))
+        row = await cursor.fetchone()
+    assert row is not None
+    return bench.sealer.open(ORGANISATION, REPORT_FIELD, msgspec.json.decode(bytes(row[0]), type=Sealed))
+
+
 def _empty(folder: Path, aside: Path) -> None:
     """As an unmounted disk leaves it: the folder is there, and nothing in it."""
     folder.rename(aside)
@@ -63,8 +75,9 @@ async def test_tier_whose_disk_is_not_mounted_is_not_refilled(bench: ExecutorBen
     if is_required:
         assert isinstance(last, BackupFailed)
         assert (last.code, last.tier) == ("required-tier-failed", Tier.LOCAL)
-        assert "vanished" in last.hint
-        assert "tiers begin-anew local" in last.hint
+        report = await _report(bench, last.execution_id)
+        assert "vanished" in report
+        assert "tiers begin-anew local" in report
     else:
         assert isinstance(last, BackupCompleted)
         assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.LOCAL, "tier-vanished")]
@@ -122,7 +135,7 @@ async def test_key_file_is_not_made_anew_while_its_repository_s_only_tier_is_awa
     last = await _run(bench)
     assert isinstance(last, BackupFailed)
     assert last.code == "keys-unusable"
-    assert f"repositories/{ORGANISATION}.key" in last.hint
+    assert f"repositories/{ORGANISATION}.key" in await _report(bench, last.execution_id)
     assert not key.exists()
     assert list((bench.home / "tiers" / "second").iterdir()) == []
     copy.rename(key)
