@@ -20,6 +20,7 @@ from chassis.circuit import WAITING_MAX, patience
 from chassis.clock import Clock, SystemClock
 from chassis.context import Context
 from chassis.domain import Aggregate, Snapshotted
+from chassis.grouping import GroupedAppends
 from chassis.ids import Ids, TimeOrderedIds
 from chassis.mapper import (
     EnvelopeMapper,
@@ -51,7 +52,8 @@ class EventStore:
 
     `dsn` is that of the service's own role, `schema` its own schema, `service` the owner's name in the envelopes.
     At most `pool_size` connections, at least two: one writes, since appends are one after another anyway and are
-    faster from one thread than from eight; the others read.
+    faster from one thread than from eight; the others read. What waits for the disk at the same time is committed
+    together (`chassis.grouping`).
     """
 
     name = "record"
@@ -76,6 +78,7 @@ class EventStore:
         self._recorder = PostgresRecorder(self._pool, schema)
         self._mapper = EnvelopeMapper(upcasters)
         self._events = LibraryStore[str](self._mapper, self._recorder)
+        self._appends = GroupedAppends(lambda events, until: self._events.put(events, until=until))
         self._snapshots = SnapshotRecorder(self._recorder)
         self._repositories: dict[type[Aggregate], Repository[str]] = {}
         self._waiting = 0
@@ -177,13 +180,16 @@ class EventStore:
         snapshots = [snapshot for aggregate in aggregates for snapshot in self._take(aggregate, context)]
         if events or handled is not None or also:
             try:
-                await self._run(
-                    self._writer,
-                    lambda: self._events.put(
-                        events, handled=handled, statements=also, snapshots=snapshots, until=until
-                    ),
-                    until,
-                )
+                if handled is None and not also and not snapshots:
+                    await self._append(events, until)
+                else:
+                    await self._run(
+                        self._writer,
+                        lambda: self._events.put(
+                            events, handled=handled, statements=also, snapshots=snapshots, until=until
+                        ),
+                        until,
+                    )
             except CommitInDoubt:
                 for aggregate, each in composed:
                     aggregate.keep_drafts(tuple(each))
@@ -191,6 +197,22 @@ class EventStore:
         for aggregate in aggregates:
             aggregate.settle(context.organisation)
         return [event.envelope for event in (*known, *events)]
+
+    async def _append(self, events: Sequence[RecordedEvent], until: float) -> None:
+        """Append events alone, together with those of others that wait at the same time."""
+        append = self._appends.add(events, until)
+        try:
+            await self._run(self._writer, lambda: self._appends.write(append), until)
+        except BaseException as error:
+            append.is_abandoned = True
+            if (
+                isinstance(error, PlatformError)
+                and error.code is UNAVAILABLE
+                and append.has_begun
+                and not append.is_done
+            ):
+                raise CommitInDoubt from error
+            raise
 
     async def _recognise(self, aggregate: Aggregate, context: Context, until: float) -> Sequence[RecordedEvent]:
         """The events of a save in doubt, where they turn out to be in the record; they are pending no longer then."""

@@ -34,11 +34,14 @@ T = TypeVar("T")
 
 _INSERT_INBOX = "INSERT INTO inbox (consumer, event_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
-_LOCK_AND_NOTIFY = "SELECT pg_advisory_xact_lock(%s), pg_notify(%s, '')"
 _INSERT_EVENTS = (
-    "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
+    # The lock is the last that a transaction takes, and is held for the insert and the commit: ids are given to rows
+    # that come out of the join, after it. The announcement rides with it: it is sent when the transaction is committed,
+    # and not otherwise. One statement, and where it is all there is, one round trip: who appends holds up all others.
+    "WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(%s), pg_notify(%s, ''))"
+    " INSERT INTO stored_events (originator_id, originator_version, topic, state)"
     " SELECT e.originator_id, e.originator_version, e.topic, e.state"
-    " FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[])"
+    " FROM held, unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[])"
     " WITH ORDINALITY AS e (originator_id, originator_version, topic, state, place) ORDER BY e.place"
     " RETURNING notification_id"
 )
@@ -153,7 +156,22 @@ class PostgresRecorder(ApplicationRecorder):
         snapshots: Sequence[StoredEvent],
         give_up: float,
     ) -> Sequence[int]:
-        with self._connection(give_up) as connection, connection.transaction():
+        with self._connection(give_up) as connection:
+            if handled is None and not statements and not snapshots:
+                attempt.committing = True
+                return self._append_events(connection, stored_events, ())
+            return self._append_whole(connection, attempt, stored_events, handled, statements, snapshots)
+
+    def _append_whole(
+        self,
+        connection: Connection[Any],
+        attempt: _Attempt,
+        stored_events: Sequence[StoredEvent],
+        handled: Handled | None,
+        statements: Sequence[Statement],
+        snapshots: Sequence[StoredEvent],
+    ) -> Sequence[int]:
+        with connection.transaction():
             if handled is not None:
                 inserted = connection.execute(_INSERT_INBOX, (handled.consumer, handled.event_id))
                 if inserted.rowcount == 0:
@@ -167,13 +185,12 @@ class PostgresRecorder(ApplicationRecorder):
     def _append_events(
         self, connection: Connection[Any], stored_events: Sequence[StoredEvent], snapshots: Sequence[StoredEvent]
     ) -> list[int]:
-        # The lock is the last that a transaction takes, and is held for the insert and the commit. The
-        # announcement rides with it: it is sent when the transaction is committed, and not otherwise.
-        connection.execute(_LOCK_AND_NOTIFY, (self._lock_key, self._channel))
         try:
             rows = connection.execute(
                 _INSERT_EVENTS,
                 (
+                    self._lock_key,
+                    self._channel,
                     [event.originator_id for event in stored_events],
                     [event.originator_version for event in stored_events],
                     [event.topic for event in stored_events],

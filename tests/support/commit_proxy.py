@@ -61,10 +61,13 @@ class CommitProxy:
             return
         self._clients.add(writer)
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+        begun = False
         answers = asyncio.create_task(_pump(up_reader, writer))
         try:
             while data := await reader.read(65536):
-                if b"COMMIT" in data and self.lose:
+                begun = (begun or b"BEGIN" in data) and b"COMMIT" not in data and b"ROLLBACK" not in data
+                # An append of events alone is one statement, which commits itself.
+                if self.lose and (b"COMMIT" in data or (b"INSERT INTO stored_events" in data and not begun)):
                     what = self.lose.pop(0)
                     await self._break(what, data, up_reader, up_writer, answers)
                     if what is Lose.SILENCE:

@@ -386,3 +386,23 @@ async def test_unknown_event_in_a_history_is_not_skipped(store: EventStore, reco
         )
     with pytest.raises(Exception, match="v99"):
         await store.load(Silent, "a")
+
+
+async def test_saves_that_wait_together_are_each_whole_and_only_the_conflict_is_refused(store: EventStore) -> None:
+    """Appends are joined into one commit where they wait for the same disk; nobody answers for another."""
+    await store.save(SampleRun("taken").fail(), context=CONTEXT)
+    runs = [SampleRun(f"run-{number}").fail().fail() for number in range(40)]
+    outcomes = await asyncio.gather(
+        *(store.save(run, context=CONTEXT) for run in runs[:20]),
+        store.save(SampleRun("taken").fail(), context=CONTEXT),
+        *(store.save(run, context=CONTEXT) for run in runs[20:]),
+        return_exceptions=True,
+    )
+    (refused,) = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert isinstance(refused, PlatformError)
+    assert refused.code is errors.CONCURRENT_CHANGE
+    log = await store.events()
+    assert len(log) == 1 + 2 * len(runs)
+    assert [number for number, _ in log] == sorted({number for number, _ in log})
+    assert all(run.pending == () for run in runs)
+    assert {run.id for run in runs} == {envelope.subject.rpartition("/")[2] for _, envelope in log} - {"taken"}

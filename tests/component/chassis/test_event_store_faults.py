@@ -78,7 +78,7 @@ async def test_foreign_change_during_the_doubt_is_a_conflict(
     with pytest.raises(PlatformError) as refused:
         await proxied.save(late, context=CONTEXT)
     assert refused.value.code is errors.CONCURRENT_CHANGE
-    assert proxy.lost == 0
+    assert proxy.lost == 1
 
 
 async def test_message_without_events_stays_in_doubt_and_is_recognised_when_it_comes_again(
