@@ -23,6 +23,7 @@ import uvloop
 
 from benchmarks import spine_history as history
 from benchmarks import spine_large as large
+from benchmarks import spine_outage as outage
 from benchmarks import spine_rows as rows
 from benchmarks.report import Figure, Verdict, machine
 from benchmarks.spine_platform import Platform, platform
@@ -37,6 +38,7 @@ ROWS: tuple[tuple[str, Measure], ...] = (
     ("append to consumer", rows.append_to_consumer),
     ("relay", rows.relay_rate),
     ("post execute", rows.post_execute),
+    ("postgres away", outage.writes_without_postgres),
     ("history", history.fill),
     ("status", rows.status_under_load),
     ("rebuild", history.rebuild_rate),
@@ -44,13 +46,15 @@ ROWS: tuple[tuple[str, Measure], ...] = (
 )
 
 
-async def run(work: Path, much: rows.Circumstances) -> list[Figure]:
-    """Measure every row on one platform."""
+async def run(work: Path, much: rows.Circumstances, only: list[str]) -> list[Figure]:
+    """Measure every row, or those named, on one platform."""
     figures: list[Figure] = []
     async with platform(work / "home") as running:
         # The start itself is no idle time: connections settle and caches fill.
         await asyncio.sleep(SETTLE_SECONDS)
         for name, measure in ROWS:
+            if only and name not in only:
+                continue
             began = time.perf_counter()
             found = measure(running, much)
             figures += await found if inspect.isawaitable(found) else found
@@ -98,6 +102,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="every row once, small")
     parser.add_argument("--json", type=Path, default=None, help=f"where the figures go (default {JSON_FILE.name})")
     parser.add_argument("--work", type=Path, default=None, help="an empty folder to work in (default: a temporary one)")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=[name for name, _ in ROWS], help="this row (may be repeated)"
+    )
     options = parser.parse_args(arguments)
     much = (
         rows.Circumstances(seconds=3, posts=20, relayed=3000, executions=2000, organisations=4)
@@ -106,12 +113,12 @@ def main(arguments: list[str]) -> int:
     )
     work = options.work or Path(tempfile.mkdtemp(prefix="wedsync-spine-"))
     try:
-        figures = uvloop.run(run(work, much))
+        figures = uvloop.run(run(work, much, options.only))
     finally:
         if options.work is None:
             shutil.rmtree(work, ignore_errors=True)
     print(table(figures))
-    if options.json is not None or not options.quick:
+    if options.json is not None or not (options.quick or options.only):
         write_json(options.json or JSON_FILE, figures, much)
     return 0 if all(figure.verdict is not Verdict.BELOW for figure in figures) else 1
 
