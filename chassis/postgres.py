@@ -238,6 +238,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction) as error:
+        if isinstance(error, errors.DiskFull):
+            hint = "Free space on the disk of Postgres's data folder; what waits goes on by itself then."
+            raise PlatformError(UNAVAILABLE, "postgres has no space left", part="postgres", hint=hint) from error
         # The text of the server's message may name hosts and users; class and SQLSTATE are enough to act on.
         raise PlatformError(
             UNAVAILABLE,

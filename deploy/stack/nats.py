@@ -15,6 +15,7 @@ from deploy.stack.layout import Layout
 from deploy.stack.part import SERVER_STOP_SECONDS, Part
 from deploy.stack.ports import LOOPBACK
 from deploy.stack.probes import Probe, Trouble, silent
+from deploy.stack.space import with_room
 from deploy.stack.stores import Store
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def nats_part(layout: Layout) -> Part:
     return Part(
         name=NAME,
         launch=launch,
-        probe=nats_ready(layout, store),
+        probe=with_room(nats_ready(layout, store), layout.nats_data),
         log=layout.log(NAME),
         ports={"nats": layout.port(NAME)},
         stop_seconds=SERVER_STOP_SECONDS,

@@ -23,6 +23,7 @@ from deploy.stack.ports import LOOPBACK
 from deploy.stack.probes import Grade, Probe, Trouble
 from deploy.stack.programs import PostgresPrograms
 from deploy.stack.secrets import Secrets
+from deploy.stack.space import with_room
 from deploy.stack.stores import Store
 
 CLUSTER = "postgres-cluster"
@@ -64,7 +65,9 @@ def postgres_units(
         Part(
             name=NAME,
             launch=launch,
-            probe=postgres_ready(admin_dsn(layout, secrets, database="postgres"), store),
+            probe=with_room(
+                postgres_ready(admin_dsn(layout, secrets, database="postgres"), store), layout.postgres_data
+            ),
             log=layout.log(NAME),
             needs=(CLUSTER,),
             ports={"sql": layout.port(NAME)},

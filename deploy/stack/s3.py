@@ -21,6 +21,7 @@ from deploy.stack.part import SERVER_STOP_SECONDS, Part
 from deploy.stack.ports import GRPC_OFFSET, LOOPBACK
 from deploy.stack.s3_questions import S3Questions
 from deploy.stack.secrets import S3Credentials, Secrets
+from deploy.stack.space import with_room
 from deploy.stack.stores import Store
 
 
@@ -101,7 +102,7 @@ def s3_part(layout: Layout, secrets: Secrets, region: Region) -> Part:
     return Part(
         name=region.part_name,
         launch=launch,
-        probe=questions.probe(),
+        probe=with_room(questions.probe(), layout.s3_data(region.name)),
         log=layout.log(region.part_name),
         ports={"s3": port},
         stop_seconds=SERVER_STOP_SECONDS,

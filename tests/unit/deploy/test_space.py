@@ -1,0 +1,71 @@
+"""The look at a part's disk."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.stack.probes import Grade, Probe, Trouble
+from deploy.stack.space import with_room
+
+
+def _says(trouble: Trouble | None) -> Probe:
+    async def probe() -> Trouble | None:
+        return trouble
+
+    return probe
+
+
+async def test_disk_with_room_leaves_the_part_s_own_word(tmp_path: Path) -> None:
+    """Nothing is added, and no file is left behind."""
+    own = Trouble("is starting")
+    assert await with_room(_says(None), tmp_path, low_bytes=0)() is None
+    assert await with_room(_says(own), tmp_path, low_bytes=0)() is own
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_disk_that_is_nearly_full_degrades_with_figures(tmp_path: Path) -> None:
+    """Somebody should look while it still works."""
+    trouble = await with_room(_says(None), tmp_path, low_bytes=1 << 62)()
+    assert trouble is not None
+    assert trouble.grade is Grade.DEGRADED
+    assert "MiB are free" in trouble.reason
+
+
+async def test_folder_that_is_gone_is_not_made(tmp_path: Path) -> None:
+    """What is missing is told elsewhere."""
+    assert await with_room(_says(None), tmp_path / "gone", low_bytes=0)() is None
+    assert not (tmp_path / "gone").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("a full disk needs a file system of its own, which root alone can mount")
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=False, capture_output=True, timeout=10
+    )
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.decode()}")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True, timeout=10)
+
+
+async def test_full_disk_is_not_ready_while_the_server_says_that_it_is(small_disk: Path) -> None:
+    """A part that answers from memory on a full disk is not ready, and says so with figures; then with room it is."""
+    probe = with_room(_says(None), small_disk, low_bytes=0)
+    assert await probe() is None
+    other = with_room(_says(None), small_disk, low_bytes=0)
+    hog = small_disk / "hog"
+    with hog.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        os.posix_fallocate(file.fileno(), 0, 2 << 20)
+    hog.write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
+    full = await other()
+    assert full is not None
+    assert full.grade is Grade.NEEDS_OPERATOR
+    assert "no space left on device (0 of 1 MiB are free)" in full.reason
+    hog.unlink()
+    assert await other() is None
