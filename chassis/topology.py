@@ -122,7 +122,7 @@ def stream_config(spec: StreamSpec) -> dict[str, Any]:
         "max_consumers": -1,
         "max_msgs": -1,
         "max_bytes": spec.max_bytes,
-        "max_age": 0.0,
+        "max_age": spec.max_age_seconds,
         "max_msgs_per_subject": spec.max_messages_per_subject,
         "max_msg_size": -1,
         "duplicate_window": DUPLICATE_WINDOW_SECONDS,

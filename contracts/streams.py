@@ -16,7 +16,8 @@ SERVICES = ("gateway", "config", "executor")
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One stream. `durable`: synced before it is acknowledged, kept for good, deletion and purge denied.
 
-    `is_announced`: what it has stored is told on `once_stored(subject)`: of a durable stream's messages the headers.
+    `max_age_seconds`: 0 for no limit. `is_announced`: what it has stored is told on `once_stored(subject)`: of a
+    durable stream's messages the headers.
     """
 
     name: str
@@ -25,6 +26,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     max_messages_per_subject: int = -1
     max_bytes: int = -1
+    max_age_seconds: float = 0.0
     is_announced: bool = False
 
 
@@ -51,6 +53,8 @@ def stream_of(owner: str) -> str:
 
 
 PROGRESS_STREAM = "BACKUP_PROGRESS"
+PROGRESS_KEPT_SECONDS = 900.0
+"""A run that goes on reports far more often; what is older is of one that has ended."""
 DEAD_LETTER_STREAM = "BACKUP_DEADLETTERS"
 
 STREAMS: tuple[StreamSpec, ...] = (
@@ -64,6 +68,7 @@ STREAMS: tuple[StreamSpec, ...] = (
         durable=False,
         max_messages_per_subject=1,
         max_bytes=64 * 1024 * 1024,
+        max_age_seconds=PROGRESS_KEPT_SECONDS,
         is_announced=True,
     ),
     StreamSpec(name=DEAD_LETTER_STREAM, subjects=(f"{DEAD_LETTERS}.>",), durable=True),

@@ -1,10 +1,12 @@
 """The latest progress of each run, from the memory stream and then from what is published.
 
-Progress is not history: a lost report is replaced by the next one. What has ended is forgotten.
+Progress is not history: a lost report is replaced by the next one. What has ended is forgotten, whatever is reported of
+it later, and so is a run that nothing was reported of for as long as the stream keeps a report.
 """
 
 import contextlib
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -18,7 +20,8 @@ from chassis.logging import describe
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted, BackupFailed
 from contracts.progress import Progress
-from contracts.streams import PROGRESS_STREAM
+from contracts.reading import read_json
+from contracts.streams import PROGRESS_KEPT_SECONDS, PROGRESS_STREAM
 from contracts.subjects import PROGRESS, once_stored
 from gateway.projections.fact import Fact
 from gateway.projections.stream_reader import StreamReader
@@ -35,9 +38,11 @@ class LiveProgress:
 
     name = "progress"
 
-    def __init__(self, nats: Callable[[], Client]) -> None:
+    def __init__(self, nats: Callable[[], Client], clock: Callable[[], float] = time.monotonic) -> None:
         self._nats = nats
-        self._latest: OrderedDict[str, Progress] = OrderedDict()
+        self._clock = clock
+        self._latest: OrderedDict[str, tuple[Progress, float]] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._listeners: list[Callable[[Progress], None]] = []
         self._subscription: Subscription | None = None
 
@@ -47,7 +52,7 @@ class LiveProgress:
 
     def of(self, organisation: str, execution_id: str) -> Progress | None:
         """The latest report about a run of an organisation."""
-        progress = self._latest.get(execution_id)
+        progress, _ = self._latest.get(execution_id, (None, 0.0))
         return progress if progress is not None and progress.organisation == organisation else None
 
     def tell(self, new: Sequence[Fact]) -> None:
@@ -55,6 +60,9 @@ class LiveProgress:
         for fact in new:
             if fact.type in ENDS and fact.execution_id is not None:
                 self._latest.pop(fact.execution_id, None)
+                self._ended[fact.execution_id] = None
+                if len(self._ended) > RUNS_MAX:
+                    self._ended.popitem(last=False)
 
     async def start(self) -> None:
         """Listen, then take over what the stream remembers; without the stream only new reports are known."""
@@ -82,16 +90,23 @@ class LiveProgress:
 
     def _take(self, body: bytes) -> None:
         try:
-            progress = _DECODER.decode(body)
+            progress = read_json(body, _DECODER)
         except msgspec.MsgspecError as error:
             LOG.warning("progress cannot be read", extra={"cause": describe(error)})
             return
-        known = self._latest.get(progress.execution_id)
-        if known is not None and known.time > progress.time:
+        known, _ = self._latest.get(progress.execution_id, (None, 0.0))
+        if progress.execution_id in self._ended or (known is not None and known.time > progress.time):
             return
-        self._latest[progress.execution_id] = progress
+        now = self._clock()
+        self._latest[progress.execution_id] = (progress, now)
         self._latest.move_to_end(progress.execution_id)
-        if len(self._latest) > RUNS_MAX:
-            self._latest.popitem(last=False)
+        self._forget_old(now)
         for listener in self._listeners:
             listener(progress)
+
+    def _forget_old(self, now: float) -> None:
+        while self._latest:
+            _, heard_at = next(iter(self._latest.values()))
+            if len(self._latest) <= RUNS_MAX and now - heard_at <= PROGRESS_KEPT_SECONDS:
+                return
+            self._latest.popitem(last=False)

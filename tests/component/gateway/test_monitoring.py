@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -171,28 +173,98 @@ async def test_facts_older_than_memory_are_read_from_the_store(
 
 
 async def test_reader_gets_a_snapshot_after_a_rebuild(gateway: RunningGateway) -> None:
-    """A resume id of an earlier epoch, and an open socket during a rebuild, lead to a new snapshot."""
-    run = await gateway.facts.accepted()
+    """An open socket, and a resume id of the epoch before, get a new snapshot, with what has ended meanwhile."""
+    configuration_id = new_id()
+    ended, run = [await gateway.facts.accepted(configuration_id=configuration_id) for _ in range(2)]
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    async with _socket(gateway) as socket, _socket(gateway) as dropped:
+        await _say(dropped, all=True)
+        old = (await _hear(dropped))["resume"]
+        await dropped.close()
+        await _say(socket, all=True)
+        await _hear(socket)
+        await gateway.facts.complete(ended, configuration_id)
+        await _hear_facts(socket, 8)
+        await rebuild(gateway.settings)
+        anew = await _hear(socket)
+        assert (anew["type"], anew["isComplete"]) == ("snapshot", True)
+        assert {each["id"]: each["state"] for each in anew["executions"]} == {run: "initializing", ended: "completed"}
+        assert anew["resume"].rsplit(":", 1)[0] != old.rsplit(":", 1)[0]
+        await gateway.facts.publish(BackupPreparing(execution_id=run, fence=1, worker="w"))
+        (following,) = await _hear_facts(socket, 1)
+        assert following["executionId"] == run
+    async with _socket(gateway) as socket:
+        for resume in (old, "an-epoch-of-long-ago:7"):
+            await _say(socket, all=True, resume=resume)
+            again = await _hear(socket)
+            assert again["type"] == "snapshot"
+            assert {each["id"] for each in again["executions"]} == {run, ended}
+            assert again["endedSince"] < again["executions"][-1]["finishedAt"]
+        ahead = f"{anew['resume'].rsplit(':', 1)[0]}:999999"
+        await _say(socket, all=True, resume=ahead)
+        assert (await _hear(socket))["type"] == "snapshot"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_reader_resumes_after_a_restart_of_postgres(gateway: RunningGateway, how: signal.Signals) -> None:
+    """A resume id survives a stop and a crash of the database: what ended meanwhile is told, once, in order."""
+    configuration_id = new_id()
+    run = await gateway.facts.accepted(configuration_id=configuration_id)
     await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
     async with _socket(gateway) as socket:
         await _say(socket, all=True)
-        old = (await _hear(socket))["resume"]
-        await rebuild(gateway.settings)
-
-        async def is_anew() -> dict[str, Any] | None:
-            frame = await _hear(socket)
-            shown = frame.get("executions", [])
-            return frame if frame["type"] == "fact" or [each["id"] for each in shown] == [run] else None
-
-        frame = await eventually(is_anew)
-        assert frame is not None
-        assert frame["resume"].rsplit(":", 1)[0] != old.rsplit(":", 1)[0]
+        resume = (await _hear(socket))["resume"]
+    # What is committed by now is on the disk: the numbers up to here are not lost.
+    async with gateway.http("viewer") as http:
+        await gateway.postgres.restart(signal.SIGINT)
+        await eventually(lambda: _is_answered(http, run), within=30)
+    await gateway.facts.complete(run, configuration_id)
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: body["state"] == "completed")
+    await gateway.postgres.restart(how)
+    late = await gateway.facts.accepted()
+    async with gateway.http("viewer") as http:
+        await eventually(lambda: _is_answered(http, late), within=30)
     async with _socket(gateway) as socket:
-        await _say(socket, all=True, resume=old)
-        assert (await _hear(socket))["type"] == "snapshot"
-        ahead = f"{frame['resume'].rsplit(':', 1)[0]}:999999"
-        await _say(socket, all=True, resume=ahead)
-        assert (await _hear(socket))["type"] == "snapshot"
+        await _say(socket, all=True, resume=resume)
+        assert await _hear(socket) == {"type": "resumed", "resume": resume}
+        heard = await _hear_facts(socket, 9)
+    assert [frame["executionId"] for frame in heard] == [run] * 8 + [late]
+    numbers = [int(frame["resume"].rsplit(":", 1)[1]) for frame in heard]
+    assert numbers == sorted(set(numbers))
+
+
+async def _is_answered(http: httpx.AsyncClient, run: str) -> bool:
+    return (await http.get(f"/api/backup/executions/{run}")).status_code == 200
+
+
+async def test_number_that_a_crash_has_taken_is_given_to_nothing_else(gateway: RunningGateway) -> None:
+    """Whoever was told a fact that the database has lost again gets a snapshot, and no fact under an old number."""
+    runs = [await gateway.facts.accepted() for _ in range(3)]
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True)
+        epoch, number = (await _hear(socket))["resume"].rsplit(":", 1)
+    lost = f"{epoch}:{int(number) + 1}"  # told a moment before the crash, and not on the disk
+    await gateway.postgres.restart(signal.SIGQUIT)
+    again = await gateway.facts.accepted()
+    async with gateway.http("viewer") as http:
+        await eventually(lambda: _is_answered(http, again), within=30)
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True, resume=lost)
+        frame = await _hear(socket)
+        assert frame["type"] == "snapshot"
+        assert again in {each["id"] for each in frame["executions"]}
+
+
+async def test_snapshot_says_where_it_was_cut(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more runs than are shown nobody takes the snapshot for all there is."""
+    monkeypatch.setattr("gateway.monitoring.SHOWN_MAX", 2)
+    runs = [await gateway.facts.accepted() for _ in range(3)]
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    async with _socket(gateway) as socket:
+        await _say(socket, all=True)
+        snapshot = await _hear(socket)
+        assert (len(snapshot["executions"]), snapshot["isComplete"]) == (2, False)
 
 
 async def test_what_is_not_understood_is_answered_and_changes_nothing(gateway: RunningGateway) -> None:

@@ -1,0 +1,114 @@
+"""From stored messages to events: old versions are read as the newest, what cannot be applied costs itself alone."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from chassis.chained import LOG_HEADER, POSITION_HEADER
+from chassis.upcasting import UPCASTERS
+from contracts.configuration import Tier
+from contracts.envelope import Envelope, encode
+from contracts.executor_events import BackupAccepted, TierFailed
+from contracts.gateway_events import AccessDenied
+from gateway.projections import facts, intake
+from gateway.projections.projection import catalogue, projected, with_needs
+from gateway.projections.stream_reader import (
+    LAST_ID_HEADER,
+    LAST_SEQUENCE_HEADER,
+    START,
+    Found,
+    StoredMessage,
+    position_of,
+    stored_message,
+)
+
+RELAYED = {"Nats-Sequence": "7", LOG_HEADER: "log", POSITION_HEADER: "5", "Nats-Msg-Id": "log:5"}
+
+
+def _body(name: str, data: bytes) -> bytes:
+    return encode(
+        Envelope(
+            specversion="1.0",
+            id="event",
+            source="/wedsync-backup/executor",
+            type=name,
+            subject="backup-run/run",
+            time=datetime(2027, 6, 12, tzinfo=UTC),
+            datacontenttype="application/json",
+            organisation="acme",
+            actor="service:executor",
+            sequence=1,
+            correlationid="c",
+            data=msgspec.Raw(data),
+        )
+    )
+
+
+def _taken(*bodies: bytes) -> intake.Intake:
+    messages = [StoredMessage(number, body, "log", number) for number, body in enumerate(bodies, 1)]
+    return intake.taken_in("BACKUP_EXECUTOR", Found(messages, [], START))
+
+
+def test_old_version_reaches_the_projections_as_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no unknown type and not dropped: views and sockets see what the record would read."""
+    first = "executor.tier-failed.v0"
+
+    def name_the_code(fields: dict[str, Any]) -> dict[str, Any]:
+        return {**fields, "code": "tier-full"}
+
+    monkeypatch.setattr(UPCASTERS, "_steps", {first: (TierFailed.NAME, name_the_code)})
+    taken = _taken(_body(first, b'{"executionId":"run","tier":"local","note":"new"}'))
+    (applied,) = taken.events
+    assert applied.event == TierFailed(execution_id="run", tier=Tier.LOCAL, code="tier-full")
+    assert not taken.passed
+    fact = facts._fact(3, applied, {"run": "configuration"})
+    assert (fact.type, fact.configuration_id) == (TierFailed.NAME, "configuration")
+    assert msgspec.json.decode(fact.fields)["code"] == "tier-full"
+
+
+def test_what_cannot_be_applied_is_passed_over_with_its_reason() -> None:
+    """Malformed, unknown, and an event that no read model is made from, which is not missed."""
+    denied = b'{"code":"forbidden","route":"r","method":"GET"}'
+    taken = _taken(
+        b"{}",
+        _body("executor.tier-failed.v9", b"{}"),
+        _body(TierFailed.NAME, b"{}"),
+        _body(AccessDenied.NAME, denied),
+        _body(TierFailed.NAME, b'{"executionId":"run","tier":"moon","code":"tier-full"}'),
+    )
+    assert [(each.reason, each.type) for each in taken.passed] == [
+        ("malformed", ""),
+        ("unknown", "executor.tier-failed.v9"),
+        ("malformed", TierFailed.NAME),
+    ]
+    assert [applied.event.NAME for applied in taken.events] == [TierFailed.NAME]
+    assert not intake.is_known_now(taken.passed[1])
+    assert intake.is_known_now(msgspec.structs.replace(taken.passed[1], type=TierFailed.NAME))
+
+
+@pytest.mark.parametrize("chain", [{LAST_ID_HEADER: "log:4"}, {LAST_SEQUENCE_HEADER: "6"}])
+def test_relays_message_is_known_by_all_of_its_headers(chain: dict[str, str]) -> None:
+    """A name, a place, an identity made of both, and what comes before; without one of them it is a stray."""
+    message = stored_message({**RELAYED, **chain}, b"")
+    assert (message.sequence, message.log, message.position) == (7, "log", 5)
+    assert message.before == chain.get(LAST_ID_HEADER)
+    for missing in (LOG_HEADER, POSITION_HEADER, "Nats-Msg-Id", *chain):
+        others = {name: value for name, value in {**RELAYED, **chain}.items() if name != missing}
+        assert stored_message(others, b"").log == "", missing
+
+
+@pytest.mark.parametrize("text", ["", "-1", "0", "x", "1e3", "²", "9" * 30])
+def test_position_that_is_no_number_is_none(text: str) -> None:
+    """Nothing that a header says keeps the reader from its work."""
+    assert position_of({POSITION_HEADER: text}) == 0
+    assert stored_message({**RELAYED, POSITION_HEADER: text, LAST_SEQUENCE_HEADER: "6"}, b"").log == ""
+
+
+def test_projections_are_found_and_ordered_by_what_they_need() -> None:
+    """A module with a class is enough, and facts come after the runs that they are about."""
+    assert {"requests", "configurations", "executions", "facts"} <= set(catalogue())
+    assert with_needs(["facts"]) == ["executions", "facts"]
+    assert BackupAccepted in projected()
+    assert AccessDenied not in projected()
