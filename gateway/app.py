@@ -9,9 +9,10 @@ from litestar.types import ASGIApp
 from gateway import problems
 from gateway.guards import Authentication
 from gateway.handshake import refusals_told
+from gateway.outermost import HttpMetrics, observed
 from gateway.parts import Gateway
 from gateway.routes import configurations, executions, locations, monitoring, probes, requests, schema
-from gateway.web import BODY_BYTES_MAX, HttpMetrics, StrictRequest, observed, only_known_parameters
+from gateway.web import BODY_BYTES_MAX, StrictRequest, only_known_parameters
 
 API_PREFIX = "/api/backup"
 
@@ -70,8 +71,16 @@ def _cors(origins: list[str]) -> CORSConfig | None:
         return None
     return CORSConfig(
         allow_origins=origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "HEAD", "POST"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "traceparent"],
-        expose_headers=["ETag", "Location", "Retry-After", "X-Trace-Id"],
+        expose_headers=[
+            "ETag",
+            "Location",
+            "Retry-After",
+            "X-Trace-Id",
+            "RateLimit-Limit",
+            "RateLimit-Remaining",
+            "RateLimit-Reset",
+        ],
         max_age=600,
     )

@@ -15,8 +15,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.connection_limits import Connections
+from gateway.outermost import SECURITY_HEADERS
 from gateway.problems import MEDIA_TYPE, headers_of, problem_of
-from gateway.web import BODY_BYTES_MAX, SECURITY_HEADERS
+from gateway.web import BODY_BYTES_MAX
 
 PIPELINED_MAX = 16
 

@@ -6,7 +6,7 @@ rate, and one of the roles that its guard names. What an authenticated person is
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
@@ -18,6 +18,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth import TokenVerifier, bearer_of
 from gateway.denials import DenialLog
+from gateway.outermost import RATE_LIMITED
 from gateway.principal import Principal, Role
 from gateway.rate_limit import TokenBuckets, refuse_above
 from gateway.web import client_address
@@ -45,9 +46,13 @@ class Authentication(AbstractAuthenticationMiddleware):
 
     async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
         """Raises UNAUTHENTICATED, IDENTITY_PROVIDER_UNAVAILABLE or TOO_MANY_REQUESTS."""
-        with counting_failures(self._strangers, client_address(connection)):
+        address, scope = client_address(connection), cast("dict[str, Any]", connection.scope)
+        scope[RATE_LIMITED] = lambda: self._strangers.allowance(address)
+        with counting_failures(self._strangers, address):
             principal = self._verifier.verify(bearer_of(connection.headers.get("authorization")))
-        refuse_above(self._people.take((principal.organisation, principal.actor)))
+        person = (principal.organisation, principal.actor)
+        scope[RATE_LIMITED] = lambda: self._people.allowance(person)
+        refuse_above(self._people.take(person))
         return AuthenticationResult(user=principal, auth=None)
 
 

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts import errors
 from contracts.errors import PlatformError
+from gateway.outermost import SECURITY_HEADERS
 from gateway.problems import MEDIA_TYPE, headers_of, problem_of
 
 _EXTENSION = "websocket.http.response"
@@ -55,7 +56,7 @@ async def _answer(scope: Scope, send: Any, error: PlatformError) -> None:
         await send({"type": "websocket.close", "code": 4000 + status, "reason": error.code.code})
         return
     body = msgspec.json.encode(problem_of(error, instance=scope["path"]))
-    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **headers_of(error)}
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **SECURITY_HEADERS, **headers_of(error)}
     encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "websocket.http.response.start", "status": status, "headers": encoded})
     await send({"type": "websocket.http.response.body", "body": body, "more_body": False})

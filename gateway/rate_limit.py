@@ -4,6 +4,7 @@ Promise: constant work and constant memory for each caller, bounded memory in al
 rate is never refused. One process's view: with n gateways a caller may make n times as many.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -52,13 +53,13 @@ class TokenBuckets:
             return 0.0
         return (1.0 - bucket.tokens) / self._rate.per_second
 
-    def wait_seconds(self, caller: Hashable) -> float:
-        """The seconds until a caller has a token again; 0.0 where it has one. Nothing is taken."""
-        bucket = self._buckets.get(caller)
-        if bucket is None:
-            return 0.0
-        tokens = min(self._rate.burst, bucket.tokens + (self._clock() - bucket.filled_at) * self._rate.per_second)
-        return 0.0 if tokens >= 1.0 else (1.0 - tokens) / self._rate.per_second
+    def allowance(self, caller: Hashable) -> tuple[int, int, int]:
+        """How many a caller may make at once, how many are left now, and the seconds until all are there again."""
+        rate, bucket = self._rate, self._buckets.get(caller)
+        tokens = rate.burst
+        if bucket is not None:
+            tokens = min(rate.burst, bucket.tokens + (self._clock() - bucket.filled_at) * rate.per_second)
+        return int(rate.burst), int(tokens), math.ceil((rate.burst - tokens) / rate.per_second)
 
 
 def refuse_above(wait_seconds: float) -> None:

@@ -1,12 +1,10 @@
-"""How this gateway reads requests and dresses responses: strict bodies, known parameters, safe headers.
+"""How this gateway reads requests: strict bodies, known parameters.
 
 Promise: a body is taken only as JSON of the declared shape, without coercion and without unknown fields; an unknown
-query parameter is refused, since a misspelt filter would silently answer with everything; each request has a span and
-is counted by route, never by path.
+query parameter is refused, since a misspelt filter would silently answer with everything.
 """
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Network, ip_address
@@ -15,34 +13,18 @@ from typing import Any, get_args, get_origin
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.exceptions import ClientException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.typing import FieldDefinition
-from opentelemetry.trace import SpanKind
-from prometheus_client import Counter, Histogram
 
-from chassis.telemetry import Telemetry, current_trace_id
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.bodies import UNREADABLE, invalid_body
 from gateway.problems import WrongFields
 
 BODY_BYTES_MAX = 256 * 1024
-_TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-
-SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "strict-transport-security": "max-age=31536000; includeSubDomains",
-    "cross-origin-resource-policy": "same-origin",
-}
 
 
 class StrictRequest(Request[Any, Any, Any]):
@@ -158,70 +140,6 @@ def _form(field: FieldDefinition) -> QueryForm:
     if any(get_origin(kind) is list for kind in kinds):
         return QueryForm(is_list=True)
     return next((_FORMS[kind] for kind in kinds if kind in _FORMS), QueryForm())
-
-
-class HttpMetrics:
-    """Counts and times requests. Labels come from closed sets: route templates, methods, status classes."""
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        self.requests = Counter(
-            "wedsync_gateway_http_requests",
-            "Answered requests",
-            ("method", "route", "status"),
-            registry=telemetry.registry,
-        )
-        self.seconds = Histogram(
-            "wedsync_gateway_http_seconds",
-            "Time from the request to the first byte of the answer",
-            ("method", "route"),
-            buckets=_LATENCY_BUCKETS,
-            registry=telemetry.registry,
-        )
-
-
-def observed(app: ASGIApp, telemetry: Telemetry, metrics: HttpMetrics) -> ASGIApp:
-    """An ASGI layer around everything: a span, the safe headers, the trace id for the caller, the figures."""
-
-    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        status = 500
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-
-        async def dressed(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableScopeHeaders.from_message(message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                if trace_id := current_trace_id():
-                    headers["x-trace-id"] = trace_id
-            await send(message)
-
-        with telemetry.span(f"HTTP {method}", traceparent=_traceparent(scope), kind=SpanKind.SERVER) as span:
-            try:
-                await app(scope, receive, dressed)
-            finally:
-                route = scope.get("path_template") or "none"
-                span.update_name(f"{method} {route}")
-                span.set_attribute("http.response.status_code", status)
-                metrics.requests.labels(method, route, str(status)).inc()
-                metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
-
-    return layer
-
-
-_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
-
-
-def _traceparent(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"traceparent":
-            return value.decode() if _TRACEPARENT.fullmatch(value) else None
-    return None
 
 
 def client_address(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
