@@ -6,6 +6,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Tests wait for servers more than they calculate: one process more than there are cores. JOBS=0 runs them in one.
+JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
+PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
 .PHONY: help runtime setup demo test test-unit check format lint types imports coverage contracts golden clean \
@@ -24,7 +27,7 @@ demo: runtime ## Back up a seeded folder to four tiers, lose one, restore, compa
 	$(BIN)/wedsync-backup demo
 
 test: setup ## All tests but the slow ones; starts Postgres, NATS and S3 by itself
-	$(PYTEST) -m "not slow" tests
+	$(PYTEST) $(PARALLEL) -m "not slow" tests
 
 test-unit: setup ## Tests without any server, in seconds
 	$(PYTEST) -m "not slow and not stack" tests/unit tests/contract tests/architecture
@@ -34,7 +37,7 @@ test-slow: setup ## Scale, soak and long fault tests
 
 coverage: setup ## All tests but the slow ones, with branch coverage and its floors
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -m "not slow" tests
+	$(BIN)/python -m coverage run -m pytest $(PARALLEL) -m "not slow" tests
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --fail-under=90
 	$(BIN)/python -m coverage report --include='repository/*' --fail-under=95

@@ -26,8 +26,6 @@ PARTS = [
     "executor-worker",
     "gateway",
 ]
-READY_SECONDS_MAX = 60.0
-"""The promise is 15 s on a machine of its own (`make bench-spine` holds it to that); a test shares its cores."""
 
 
 async def test_platform_comes_up_serves_and_goes_down(unstarted_platform: Platform) -> None:
@@ -35,7 +33,6 @@ async def test_platform_comes_up_serves_and_goes_down(unstarted_platform: Platfo
     platform = unstarted_platform
     state = await platform.start()
     assert state.ready_seconds is not None
-    assert state.ready_seconds < READY_SECONDS_MAX
     assert [part.name for part in state.parts] == PARTS
 
     code, status = platform.status()

@@ -1,12 +1,12 @@
 """The relay between a real Postgres and a real NATS: the stream is the log, message for message."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
 
+from chassis import outbox
 from chassis.eventstore import EventStore
 from chassis.health import Health
 from chassis.outbox import Relay, message_id
@@ -127,17 +127,15 @@ async def test_ids_that_a_rolled_back_change_has_used_are_passed_over(
     assert await stored_messages(nats) == await expected(store)
 
 
-async def test_append_wakes_the_relay_before_its_next_look(store: EventStore, relay: Relay) -> None:
-    """An event is on the stream well before the poll would have found it."""
-    await append(store, 1, "first")
-    await caught_up(relay, store)
-    seconds = []
-    for number in range(9):
-        await store.save(SampleRun(str(number)).fail(), context=CONTEXT)
-        begin = time.monotonic()
-        await eventually(lambda: relay.state.lag == 0 and relay.state.position == len(seconds) + 2, every=0.002)
-        seconds.append(time.monotonic() - begin)
-    assert sorted(seconds)[4] < 0.5
+async def test_append_wakes_the_relay_before_its_next_look(
+    store: EventStore, record_access: SchemaAccess, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event is on the stream although the relay would not look by itself for an hour."""
+    monkeypatch.setattr(outbox, "POLL_SECONDS", 3600.0)
+    async with open_relay(record_access, nats, look_seconds=3600.0) as relay:
+        for number in range(9):
+            await store.save(SampleRun(str(number)).fail(), context=CONTEXT)
+            await caught_up(relay, store)
 
 
 async def test_relay_without_its_listening_connection_polls_and_listens_again(

@@ -106,7 +106,7 @@ def test_backup_is_degraded_when_a_tier_is_down_and_caught_up_afterwards(
     result = history.backup(source.change(files=10), "run 1")
     assert result.tiers["disk"].state is Delivery.COMMITTED
     assert result.is_degraded
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60  # With the tier's whole patience it would be minutes.
     repository = history.open(seed=2)
     assert repository.tier("disk").state is TierState.READY
     assert repository.tier(bucket.name).state is TierState.UNREACHABLE
