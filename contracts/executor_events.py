@@ -1,7 +1,7 @@
 """What the executor announces about backup runs. Owner: executor.
 
 Execution states: `initializing` (accepted) → `preparing` → `backing_up` → `verifying` →
-`completed` (perhaps degraded), or `failed`.
+`completed` (perhaps degraded), or `failed`. A worker that stops gives its run back, to `initializing`.
 """
 
 from typing import Annotated
@@ -80,6 +80,14 @@ class BackupPreparing(Event, frozen=True, kw_only=True):
     execution_id: str
     fence: Annotated[int, Meta(ge=1)]
     worker: str
+
+
+@pinned("executor.backup-requeued.v1")
+class BackupRequeued(Event, frozen=True, kw_only=True):
+    """A worker gave the run back unfinished, for no fault of the run; it waits for the next (`initializing`)."""
+
+    execution_id: str
+    fence: int
 
 
 @pinned("executor.backup-uploading.v1")

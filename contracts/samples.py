@@ -208,6 +208,8 @@ _STORY: tuple[tuple[str, str, int, Event], ...] = (
             tier=Tier.CLOUD_PRIMARY,
         ),
     ),
+    # New ones at the end: an example's id is its place in the story, and examples are frozen.
+    (_BACKUP_REQUEST, _RUN, 3, executor.BackupRequeued(execution_id=EXECUTION, fence=1)),
 )
 
 

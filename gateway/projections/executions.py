@@ -12,6 +12,7 @@ from contracts.executor_events import (
     BackupCompleted,
     BackupFailed,
     BackupPreparing,
+    BackupRequeued,
     BackupUploading,
     BackupVerifying,
     TierFailed,
@@ -25,6 +26,7 @@ from gateway.projections.views import ExecutionView, RunsView
 Fact = (
     BackupAccepted
     | BackupPreparing
+    | BackupRequeued
     | BackupUploading
     | BackupVerifying
     | TierUploaded
@@ -65,10 +67,11 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 2
+    VERSION = 3
     EVENTS = (
         BackupAccepted,
         BackupPreparing,
+        BackupRequeued,
         BackupUploading,
         BackupVerifying,
         TierUploaded,

@@ -17,6 +17,7 @@ from contracts.executor_events import (
     BackupCompleted,
     BackupFailed,
     BackupPreparing,
+    BackupRequeued,
     BackupUploading,
     BackupVerifying,
     ExecutionType,
@@ -115,6 +116,8 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             case BackupPreparing(fence=fence):
                 self.attempts = fence
                 self._enter("preparing", at)
+            case BackupRequeued():
+                self._enter("initializing", at)
             case BackupUploading():
                 self._enter("backing_up", at)
             case BackupVerifying():

@@ -147,12 +147,12 @@ class ClaimLoop:
             _log.info("a run has ended", extra=extra)
         except RunInterrupted as interrupted:
             if not held.lost.is_set():
-                await self._change(partial(self._claims.release, is_left=interrupted.is_left), claim)
+                await self._change(partial(self._performance.give_back, is_left=interrupted.is_left), claim)
         except PlatformError as error:
             _log.warning("a run was left", extra={**extra, "code": error.code.code})
             # Given back is what the next worker may do better. Whatever else it was would be the same at once.
             if error.code in {errors.CONCURRENT_CHANGE, errors.UNAVAILABLE}:
-                await self._change(self._claims.release, claim)
+                await self._change(self._performance.give_back, claim)
             else:
                 await self._change(self._claims.opened, claim)
         except Exception:  # noqa: BLE001  # whatever it was, the loop goes on and the claim falls silent

@@ -1,7 +1,8 @@
 """The aggregate of the executor: one attempt to copy one source to its tiers.
 
 States: `initializing` → `preparing` → `backing_up` → `verifying` → `completed` or `failed`; or `refused` at once.
-A takeover leads from any running state back to `preparing`, under a higher fence. What an earlier fence has done
+A takeover leads from any running state back to `preparing`, under a higher fence; a worker that stops gives the run
+back, to `initializing`. What an earlier fence has done
 for a tier stays true: what is committed on a tier is committed.
 """
 
@@ -18,6 +19,7 @@ from contracts.executor_events import (
     BackupFailed,
     BackupPreparing,
     BackupRefused,
+    BackupRequeued,
     BackupUploading,
     BackupVerifying,
     CatchUp,
@@ -100,6 +102,11 @@ class BackupRun(Aggregate):
         if fence <= self.fence:
             raise ClaimLost(self.id, fence=fence, current=self.fence)
         self.record(BackupPreparing(execution_id=self.id, fence=fence, worker=worker))
+
+    def requeue(self, *, fence: int) -> None:
+        """The worker gives the run back unfinished: it waits for another."""
+        self._refuse_when_not_mine(fence)
+        self.record(BackupRequeued(execution_id=self.id, fence=fence))
 
     def upload(self, *, fence: int) -> None:
         """Source, tiers and keys are usable; reading begins."""
@@ -199,6 +206,8 @@ class BackupRun(Aggregate):
                 self.configuration_id = event.configuration_id
             case BackupPreparing(fence=fence):
                 self.state, self.fence = RunState.PREPARING, fence
+            case BackupRequeued():
+                self.state = RunState.INITIALIZING
             case BackupUploading():
                 self.state = RunState.BACKING_UP
             case BackupVerifying():

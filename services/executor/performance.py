@@ -86,12 +86,6 @@ class RunPerformance:
 
     async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
         """Bring a run to its end. Raises CLAIM_LOST when it is another's by now, `RunInterrupted` when cancelled."""
-        context = Context(
-            organisation=claim.organisation,
-            actor=ACTOR,
-            correlation_id=claim.correlation_id,
-            traceparent=claim.traceparent,
-        )
         try:
             run = await _patiently(lambda: self._runs.load(claim.run_id), is_cancelled)
         except PlatformError as error:
@@ -103,7 +97,7 @@ class RunPerformance:
             return
         if run.is_finished and await _patiently(lambda: self._claims.close(claim), is_cancelled):
             return  # The record is right, and nobody else needs to find that out again.
-        attempt = _Attempt(run, claim, context, is_cancelled)
+        attempt = _Attempt(run, claim, _context_of(claim), is_cancelled)
         run.prepare(fence=claim.fence, worker=claim.worker)
         if claim.silenced >= ATTEMPTS_BEFORE_FAILURE:
             abandoned = PlatformError(errors.RUN_ABANDONED, f"{claim.silenced} workers fell silent over the run")
@@ -114,6 +108,19 @@ class RunPerformance:
             await self._perform(attempt)
         finally:
             self._progress.forget(claim.run_id)
+
+    async def give_back(self, claim: Claim, *, is_left: bool = False) -> None:
+        """Let another worker take the run; in the record, too, so that nobody takes it for being worked on."""
+        try:
+            run = await self._runs.load(claim.run_id)
+            if run.fence == claim.fence and not run.is_finished:
+                run.requeue(fence=claim.fence)
+                await self._runs.record_release(run, claim=claim, is_left=is_left, context=_context_of(claim))
+                return
+        except PlatformError as error:
+            # What counts is that another may take it: the claim alone may still be to be reached.
+            _log.warning("given back without a word in the record", exc_info=error, extra={"run_id": claim.run_id})
+        await self._claims.release(claim, is_left=is_left)
 
     async def _perform(self, attempt: _Attempt) -> None:
         run, claim = attempt.run, attempt.claim
@@ -255,6 +262,15 @@ class RunPerformance:
             fence=attempt.claim.fence, code=code.code, hint=_hint(code, tier), tier=tier, report_digest=digest
         )
         await self._record_end(attempt)
+
+
+def _context_of(claim: Claim) -> Context:
+    return Context(
+        organisation=claim.organisation,
+        actor=ACTOR,
+        correlation_id=claim.correlation_id,
+        traceparent=claim.traceparent,
+    )
 
 
 async def _patiently(call: Callable[[], Awaitable[T]], is_cancelled: Callable[[], bool]) -> T:

@@ -86,6 +86,10 @@ class Runs(Protocol):
         """Record the end of a run and close its claim: both or none. Raises CLAIM_LOST where the fence was passed."""
         ...
 
+    async def record_release(self, run: BackupRun, *, claim: Claim, is_left: bool, context: Context) -> None:
+        """Record that a run waits again and give its claim back (`Claims.release`): both or none. Raises CLAIM_LOST."""
+        ...
+
 
 class Configurations(Protocol):
     """Copies of the configurations, fed by the config service's facts."""

@@ -66,7 +66,7 @@ _BEAT = """
 """
 _OPENED = "UPDATE run_claims SET opening = false WHERE run_id = %s AND fence = %s AND state = 'running'"
 # Whose opening was left behind in a thread may be at it until his process has ended: the run waits as for a silent one.
-_RELEASE = """
+RELEASE = """
     UPDATE run_claims SET state = 'waiting', given_back = given_back + 1, opening = opening AND %(is_left)s,
         heartbeat_at = CASE WHEN opening AND %(is_left)s THEN now() END
     WHERE run_id = %(run)s AND fence = %(fence)s AND state = 'running'
@@ -153,10 +153,9 @@ class ClaimTable:
 
     async def release(self, claim: Claim, *, is_left: bool = False) -> None:
         """Give the run back unfinished. See `Claims.release`."""
-        parameters = {"run": claim.run_id, "fence": claim.fence, "is_left": is_left}
         with translated():
             async with self._pool.connection() as connection:
-                await connection.execute(_RELEASE, parameters)
+                await connection.execute(RELEASE, release_of(claim, is_left=is_left))
 
     async def close(self, claim: Claim) -> bool:
         """Let nobody take the run again."""
@@ -182,6 +181,11 @@ class ClaimQueue:
             async with self._pool.connection() as connection:
                 ((open_run, waiting, in_all),) = await (await connection.execute(_STANDING, parameters)).fetchall()
         return Standing(open_run=open_run, waiting_of_organisation=waiting, waiting_in_all=in_all)
+
+
+def release_of(claim: Claim, *, is_left: bool) -> dict[str, object]:
+    """The parameters of `RELEASE`."""
+    return {"run": claim.run_id, "fence": claim.fence, "is_left": is_left}
 
 
 def _claim(

@@ -5,7 +5,7 @@ import msgspec
 from chassis import eventstore
 from chassis.context import Context
 from chassis.eventstore import EventStore, Statement, StatementRefused
-from services.executor.adapters.claims import CLOSE
+from services.executor.adapters.claims import CLOSE, RELEASE, release_of
 from services.executor.domain import BackupRun, RunState
 from services.executor.errors import ClaimLost, ConfigurationBusy
 from services.executor.ports import Claim, Handled, Replica
@@ -59,5 +59,13 @@ class RecordedRuns:
         close = Statement(CLOSE, (claim.run_id, claim.fence), rows=1, name="close-claim")
         try:
             await self._store.save(run, context=context, also=[close])
+        except StatementRefused as error:
+            raise ClaimLost(claim.run_id, fence=claim.fence, current=claim.fence + 1) from error
+
+    async def record_release(self, run: BackupRun, *, claim: Claim, is_left: bool, context: Context) -> None:
+        """Record that a run waits again and give its claim back in one transaction."""
+        release = Statement(RELEASE, release_of(claim, is_left=is_left), rows=1, name="release-claim")
+        try:
+            await self._store.save(run, context=context, also=[release])
         except StatementRefused as error:
             raise ClaimLost(claim.run_id, fence=claim.fence, current=claim.fence + 1) from error

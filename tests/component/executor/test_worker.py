@@ -103,6 +103,7 @@ async def test_stop_gives_back_a_run_whose_tier_does_not_answer(bench: ExecutorB
     stop.set()
     assert await asyncio.wait_for(process, 15) == EXIT_OK
     assert not answers.is_set()
+    assert await bench.names("run-1") == ["backup-accepted", "backup-preparing", "backup-requeued"]
     assert await bench.claims.take("w2") is None, "what was left behind may still be creating the repository"
     claim = await eventually(lambda: bench.claims.take("w2"))
     assert claim is not None

@@ -10,6 +10,7 @@ from contracts.executor_events import (
     BackupFailed,
     BackupPreparing,
     BackupRefused,
+    BackupRequeued,
     BackupUploading,
     BackupVerifying,
     ExecutionType,
@@ -166,3 +167,16 @@ def test_failed_tier_is_remembered_with_its_code() -> None:
     run = given(ACCEPTED, PREPARING)
     run.tier_failed(fence=1, tier=Tier.OFFSITE, code="tier-unreachable", hint="look at it")
     assert run.failed == {Tier.OFFSITE: "tier-unreachable"}
+
+
+def test_run_that_is_given_back_waits_for_another_worker() -> None:
+    """Its next worker prepares under a higher fence; only who holds it can give it back."""
+    run = given(ACCEPTED, PREPARING, UPLOADING)
+    with pytest.raises(ClaimLost):
+        run.requeue(fence=2)
+    run.requeue(fence=1)
+    assert run.pending == (BackupRequeued(execution_id=RUN, fence=1),)
+    assert run.state is RunState.INITIALIZING
+    given(ACCEPTED, PREPARING, *run.pending).prepare(fence=2, worker="w2")
+    with pytest.raises(RunFinished):
+        given(ACCEPTED, PREPARING, FAILED).requeue(fence=1)

@@ -15,6 +15,7 @@ from contracts.executor_events import (
     BackupCompleted,
     BackupFailed,
     BackupPreparing,
+    BackupRequeued,
     BackupUploading,
     BackupVerifying,
     CatchUp,
@@ -157,6 +158,19 @@ def test_takeover_shows_a_second_attempt() -> None:
     )
     assert view.attempts == 2
     assert [phase.name for phase in view.phases] == ["initializing", "preparing", "backing_up", "preparing"]
+
+
+def test_run_that_was_given_back_waits_again() -> None:
+    """Nobody works on it, and it does not say so."""
+    view = _folded(
+        _accepted(),
+        (1, BackupPreparing(execution_id="run", fence=1, worker="a")),
+        (2, BackupUploading(execution_id="run", fence=1)),
+        (3, BackupRequeued(execution_id="run", fence=1)),
+    )
+    assert view.state == "initializing"
+    assert [phase.name for phase in view.phases] == ["initializing", "preparing", "backing_up", "initializing"]
+    assert view.finished_at is None
 
 
 def test_failed_verification_is_told_apart_from_other_failures() -> None:
