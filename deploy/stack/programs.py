@@ -1,10 +1,10 @@
 """Postgres's programs at a place where their account can run them.
 
-That is where the wheel has them; where that lies below a folder that is closed to the account, or on a file
-system that runs nothing, it is a copy. Promise: nothing that an earlier run has left decides whether this one
-works. Each platform makes a copy of its own, with the modes that it needs whatever the umask is, in the first
-place where the account really runs it; the copy is gone when the platform has stopped, and one that a killed
-platform left behind is removed at its next start.
+That is where the wheel has them; where that lies below a folder that is closed to the account, on a file system
+that runs nothing, or in a path that they cannot bear themselves, it is a copy. Promise: nothing that an earlier
+run has left decides whether this one works. Each platform makes a copy of its own, with the modes that it needs
+whatever the umask is, in the first place where the account really runs it; the copy is gone when the platform has
+stopped, and one that a killed platform left behind is removed at its next start.
 """
 
 import os
@@ -23,7 +23,8 @@ PLACES = (Path("/var/cache"), Path(tempfile.gettempdir()), Path("/var/tmp"), Pat
 """Where a copy may lie. The first is on a disk and nobody tidies it; the last take memory."""
 _PREFIX = "wedsync-postgres-"
 _TRIAL_SECONDS = 20.0
-_TRIED = ("postgres", "initdb")
+_TRIED = (("postgres", "--version"), ("initdb", "--show", "--pgdata=/"))
+"""What has to work. `initdb` also looks for `postgres` then, by a shell that takes a quote in the path for its own."""
 
 
 class PostgresPrograms:
@@ -94,10 +95,10 @@ class PostgresPrograms:
 
     def _fails(self, folder: Path) -> str | None:
         """Why the account cannot run the programs there: it tries, since no look at modes knows every reason."""
-        for name in _TRIED:
+        for name, *words in _TRIED:
             try:
                 done = subprocess.run(
-                    [str(folder / name), "--version"],
+                    [str(folder / name), *words],
                     env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
                     cwd="/",
                     stdin=subprocess.DEVNULL,

