@@ -106,7 +106,10 @@ async def _run_locked(
         )
         signals.kill = supervisor.kill
         try:
-            await supervisor.run(signals.stop, started=up)
+            try:
+                await supervisor.run(signals.stop, started=up)
+            finally:
+                s3.remove_sockets(layout)
         except PlatformError:
             taken = [name for name, port in layout.remembered.ports.items() if not is_free(port)]
             if not taken or signals.stop.is_set() or attempt + 1 == START_ATTEMPTS:
@@ -134,7 +137,11 @@ def _noting(layout: Layout, say: Callable[[str], None]) -> Callable[[str], None]
 def prepare(layout: Layout) -> Secrets:
     """Ports, secrets, keys and configuration: everything that must be on disk before the first part starts."""
     wanted = [postgres.NAME, nats.NAME, *services.port_names(), *s3.port_names()]
-    chosen = choose_ports(wanted, layout.remembered.ports, paired=s3.paired_port_names())
+
+    def is_usable(port: int) -> bool:
+        return is_free(port) and not s3.is_blocked(port)
+
+    chosen = choose_ports(wanted, layout.remembered.ports, paired=s3.paired_port_names(), is_free=is_usable)
     if chosen != layout.remembered.ports:
         layout.remembered.ports = chosen
         layout.remember()

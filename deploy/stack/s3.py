@@ -5,6 +5,8 @@ on this machine can go around them; a real region has no such door. Each server 
 that may make buckets, used by `wedsync-backup up` alone, and one that may only work inside its bucket.
 """
 
+import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ from deploy.stack.child import Launch
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 from deploy.stack.part import SERVER_STOP_SECONDS, Part
-from deploy.stack.ports import GRPC_OFFSET, LOOPBACK
+from deploy.stack.ports import GRPC_OFFSET, LOOPBACK, is_free
 from deploy.stack.s3_questions import S3Questions
 from deploy.stack.secrets import S3Credentials, Secrets
 from deploy.stack.space import with_room
@@ -66,6 +68,8 @@ _INSIDE = (
     "GetObjectLegalHold", "PutObjectLegalHold",
 )  # fmt: skip
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+_SOCKETS = Path("/tmp")
+"""Where the servers put sockets for each other, by the number of the port alone, whatever TMPDIR says."""
 
 
 def port_names() -> list[str]:
@@ -76,6 +80,30 @@ def port_names() -> list[str]:
 def paired_port_names() -> list[str]:
     """The names of the ports whose companion (port + GRPC_OFFSET) is used as well."""
     return [region.port_name("admin") for region in REGIONS]
+
+
+def is_blocked(port: int) -> bool:
+    """Whether a socket that another user's server left keeps one on this port from starting.
+
+    A server removes what an earlier one left, which in a folder like `/tmp` only its owner may.
+    """
+    return any(socket.lstat().st_uid != os.geteuid() for socket in _sockets(port))
+
+
+def remove_sockets(layout: Layout) -> None:
+    """Remove what the stopped servers of a home have left outside it."""
+    for region in REGIONS:
+        numbers = [layout.port(region.port_name(name)) for name in PORTS]
+        for number in (*numbers, layout.port(region.port_name("admin")) + GRPC_OFFSET):
+            # One that is in use is by now another platform's, perhaps of the same user.
+            for socket in _sockets(number) if is_free(number) else ():
+                with contextlib.suppress(OSError):
+                    if socket.lstat().st_uid == os.geteuid():
+                        socket.unlink()
+
+
+def _sockets(port: int) -> list[Path]:
+    return list(_SOCKETS.glob(f"seaweedfs-*-{port}.sock"))
 
 
 def credential_names() -> list[str]:
