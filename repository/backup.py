@@ -360,7 +360,7 @@ class _Backup:
         return Progress(
             files_found=walked.files,
             files_done=walked.unchanged_files + links.names_filled + sum(worker.files_done for worker in workers),
-            bytes_found=walked.bytes,
+            bytes_found=walked.bytes + self._pipeline.size_changes,
             bytes_done=walked.unchanged_bytes + links.bytes_filled + sum(worker.bytes_done for worker in workers),
             is_walk_complete=walked.is_complete,
             problems=sum(self._problems.counts.values()),

@@ -18,7 +18,7 @@ from repository.format import CHUNK_LENGTH_MAX, SHARED_FRAME_LENGTH_MAX, STREAM_
 from repository.session import FrameGatherer, new_counts
 from repository.source import FileProblem, GrownLarge, SourceDirectory
 from repository.tasks import FileStream, LargeFile, SmallFiles, Task
-from repository.tree import ContentList, Extra
+from repository.tree import ContentList, Extra, Flag, decode_extents
 from repository.tree_builder import OpenPage
 
 if TYPE_CHECKING:
@@ -213,6 +213,9 @@ class Worker:
         except FileProblem as problem:
             pipeline.give_up(task.page, task.number, problem)
             return
+        if extra is not None and extra.flags & Flag.SPARSE:
+            # A hole needs no reading and is of the file's size all the same.
+            self.bytes_done += row[3] - sum(length for _, length in decode_extents(extra.extents, row[3]))
         content, depth = stream.content()
         if depth:
             from msgspec.structs import replace

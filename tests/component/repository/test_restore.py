@@ -200,6 +200,20 @@ def test_holes_may_be_filled_on_demand(tmp_path: Path) -> None:
         assert contents(tmp_path / str(sparse)) == {"sparse": (tmp_path / "sparse").read_bytes()}
 
 
+def test_holes_count_in_the_progress_of_a_backup(tmp_path: Path) -> None:
+    """A hole is of the file's size and needs no reading: who watches sees all of it done."""
+    with (tmp_path / "sparse").open("wb") as made:
+        made.truncate(3_000_000)
+        made.seek(1_000_000)
+        made.write(b"x" * 10_000)
+    (tmp_path / "hollow").touch()
+    os.truncate(tmp_path / "hollow", 5_000_000)
+    heard: list[Progress] = []
+    run_options = BackupOptions(run_token="1", label="photos", on_progress=heard.append)
+    backup(Scene().repository, DirectorySource(tmp_path), options=run_options)
+    assert (heard[-1].bytes_found, heard[-1].bytes_done) == (8_000_000, 8_000_000)
+
+
 def test_restore_tells_its_progress(tmp_path: Path) -> None:
     """The last figures are those of everything."""
     scene = Scene()
