@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ DEFAULT_MEGABYTES = 64
 LOCK_DAYS = 1
 LOCATION = "demo-source"
 RESTORED_FROM = "cloud primary"
+_WORDS = {"source": "the source is made", "compare": "the copies are compared"}
+"""Steps that show nothing themselves while they work."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,24 +46,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the main job, say how it went."""
-    from cli.demo_platform import platform
-    from cli.output import duration, say
+    from cli.output import say
 
     home = home_of(arguments)
     directory = None if arguments.directory is None else _checked(Path(arguments.directory), home)
     say(f"The platform starts in {home} …")
+    outcome = _performed(arguments, home, directory)
+    for line in outcome.page():
+        say(line)
+    if arguments.json is not None:
+        Path(arguments.json).write_text(json.dumps(outcome.document(), indent=2) + "\n")
+    return ExitCode.OK if outcome.comparison.is_equal else ExitCode.DIFFERENT
+
+
+def _performed(arguments: argparse.Namespace, home: Path, directory: Path | None) -> "Outcome":
+    from cli.demo_platform import platform
+    from cli.output import duration, say
+
     with platform(home) as running:
         if running.ready_seconds is not None:
             say(f"The platform is ready after {duration(running.ready_seconds)}.")
         else:
             say("The platform runs already.")
         demo = Demo(running.layout, directory, arguments.size, keep=arguments.keep)
-        outcome = demo.perform(running.ready_seconds)
-    for line in outcome.page():
-        say(line)
-    if arguments.json is not None:
-        Path(arguments.json).write_text(json.dumps(outcome.document(), indent=2) + "\n")
-    return ExitCode.OK if outcome.comparison.is_equal else ExitCode.DIFFERENT
+        return demo.perform(running.ready_seconds)
 
 
 class Demo:
@@ -179,8 +187,11 @@ class Demo:
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
+        from cli.patience import patience
+
         begun = time.monotonic()
-        yield
+        with patience(_WORDS[step]) if step in _WORDS else nullcontext():
+            yield
         self._seconds[step] = time.monotonic() - begun
 
 

@@ -10,16 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.output import say
+from cli.patience import patience
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.child import Launch, spawn
 from deploy.stack.interpreter import python_path
 from deploy.stack.layout import Layout
 from deploy.stack.logs import last_lines
-from deploy.stack.state import StackState, is_running, read_state
+from deploy.stack.state import HomeLock, StackState, is_running, read_state
 
 START_SECONDS = 120.0
 STOP_SECONDS = 90.0
+HURRIED_STOP_SECONDS = 5.0
+"""How long parts may take to stop when somebody has pressed Ctrl-C and waits."""
+KILL_SECONDS = 5.0
 POLL_SECONDS = 0.05
 
 
@@ -35,16 +40,36 @@ class RunningPlatform:
 def platform(home: Path) -> Iterator[RunningPlatform]:
     """A ready platform in a home; what was started for it is stopped at the end. Raises STACK_FAILED."""
     layout = Layout.create(home)
+    lock = HomeLock(layout.run / "demo.lock")
+    if not lock.acquire():
+        # They would delete each other's folders, and one would stop the other's platform.
+        raise PlatformError(
+            errors.STACK_RUNNING,
+            f"another demo works in {layout.home}",
+            hint="Wait for its end, or name another home with --home.",
+        )
+    try:
+        yield from _held(layout)
+    finally:
+        lock.release()
+
+
+def _held(layout: Layout) -> Iterator[RunningPlatform]:
     if is_running(layout.lock_file):
         _wait(layout, None)
-        yield RunningPlatform(Layout.find(home), None)
+        yield RunningPlatform(Layout.find(layout.home), None)
         return
     process = _start(layout)
+    stop_seconds = STOP_SECONDS
     try:
         seconds = _wait(layout, process)
-        yield RunningPlatform(Layout.find(home), seconds)
+        yield RunningPlatform(Layout.find(layout.home), seconds)
+    except KeyboardInterrupt:
+        say("Stopping; Ctrl-C once more kills the platform.")
+        stop_seconds = HURRIED_STOP_SECONDS
+        raise
     finally:
-        _stop(process)
+        _stop(process, stop_seconds)
 
 
 def _start(layout: Layout) -> "subprocess.Popen[bytes]":
@@ -60,8 +85,22 @@ def _start(layout: Layout) -> "subprocess.Popen[bytes]":
     )
 
 
+def _standing(layout: Layout) -> str:
+    """Which parts are up, and which are not yet."""
+    state = read_state(layout.state_file)
+    if state is None or not state.parts:
+        return "nothing runs yet"
+    waiting = [part.name for part in state.parts if not part.condition.is_up]
+    return f"{len(state.parts) - len(waiting)} of {len(state.parts)} parts are ready, not yet {', '.join(waiting)}"
+
+
 def _wait(layout: Layout, process: "subprocess.Popen[bytes] | None") -> float:
-    """Wait until all parts are ready; the seconds that took."""
+    """Wait until all parts are ready, and say how far they are; the seconds that took."""
+    with patience("the platform starts", detail=lambda: _standing(layout)):
+        return _ready_seconds(layout, process)
+
+
+def _ready_seconds(layout: Layout, process: "subprocess.Popen[bytes] | None") -> float:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         state = read_state(layout.state_file)
@@ -79,11 +118,18 @@ def _is_it(state: StackState, process: "subprocess.Popen[bytes] | None") -> bool
     return state.supervisor.is_alive() if process is None else state.supervisor.pid == process.pid
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def _stop(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """Ask the platform to stop, and make it stop where it takes longer, or where somebody asks again by Ctrl-C."""
     process.terminate()
     try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        # Its parts die with it.
-        process.kill()
-        process.wait()
+        with patience("the platform stops"):
+            process.wait(seconds)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        say("The platform is killed; its database recovers by itself at the next start.")
+        # A second request kills its parts; and they die with it.
+        process.terminate()
+        try:
+            process.wait(KILL_SECONDS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.kill()
+            process.wait()

@@ -44,6 +44,16 @@ class Watch:
                 self.progress_messages += 1
                 self._take_progress(message["progress"])
 
+    def finish(self, execution: Document) -> None:
+        """What a run that has ended has done: the last words of the progress may be lost, and nobody waits for them."""
+        if execution["state"] == "completed":
+            read = execution["sourceBytes"]
+            self.gauges[SOURCE] = Reading(read, read, f"{execution['files']} files")
+        for tier in execution["tiers"]:
+            if tier["state"] == "uploaded":
+                uploaded = tier["uploadedBytes"]
+                self.gauges[label(tier["tier"])] = Reading(uploaded, uploaded, "uploaded")
+
     def _take_fact(self, message: Document) -> None:
         event: str = message["event"]
         if message["executionId"] != self.execution_id:
@@ -88,6 +98,8 @@ async def watch(client: ApiClient, execution_id: str, show: Show) -> tuple[Docum
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(seen.ended.wait(), CHECK_SECONDS)
             execution = await client.execution(execution_id)
+            # Also where the socket is silent: whoever waits sees that it goes on.
+            show(seen.gauges)
             if execution["state"] in ENDED:
                 break
             if follower.done():
@@ -96,6 +108,7 @@ async def watch(client: ApiClient, execution_id: str, show: Show) -> tuple[Docum
     finally:
         follower.cancel()
         await asyncio.gather(follower, return_exceptions=True)
+    seen.finish(execution)
     show(seen.gauges)
     return execution, seen
 

@@ -66,9 +66,9 @@ def duration(seconds: float) -> str:
 
 
 def say(text: str = "") -> None:
-    """A line on standard output. What the terminal's encoding lacks is replaced, never an error."""
+    """A line on standard output, at once also in a pipe. What the encoding lacks is replaced, never an error."""
     encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def say_json(document: object) -> None:

@@ -2,14 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cli.demo_source import make_source
 from cli.exit_codes import ExitCode
-from tests.support.stack import Platform, Tenant
+from tests.support.eventually import eventually
+from tests.support.stack import ROOT, Platform, Tenant
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(280)]
 
@@ -85,3 +88,33 @@ def test_demo_refuses_a_folder_that_holds_the_platform(platform: Tenant) -> None
         assert "home lies inside" in done.stderr
     missing = _demo(platform.platform, "--directory", os.devnull)
     assert "is no folder" in missing.stderr
+
+
+async def test_demo_that_is_interrupted_answers_and_stops_what_it_started(unstarted_platform: Platform) -> None:
+    """Ctrl-C is answered at once and leaves nothing running; until then a second demo in the same home is refused."""
+    log = unstarted_platform.home.parent / "demo.log"
+    words = [sys.executable, "-m", "cli", "demo", "--home", str(unstarted_platform.home)]
+    with log.open("wb") as output:
+        demo = subprocess.Popen(
+            words,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        await eventually(lambda: "is accepted" in log.read_text(), within=120)
+        second = _demo(unstarted_platform)
+        assert second.returncode == ExitCode.FAILED
+        assert "another demo works in" in second.stderr
+        demo.send_signal(signal.SIGINT)
+        await eventually(lambda: "Ctrl-C once more" in log.read_text(), within=30)
+        await eventually(lambda: demo.poll() is not None, within=60)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert demo.returncode == ExitCode.INTERRUPTED, log.read_text()
+    state = unstarted_platform.state()
+    assert state is not None
+    assert not any(part.process is not None and part.process.is_alive() for part in state.parts)

@@ -47,6 +47,22 @@ def test_facts_end_the_watch() -> None:
     assert len(watch.facts) == 4
 
 
+def test_bars_of_a_run_that_was_completed_are_full() -> None:
+    """What was last told of a run is seldom its very end; the run itself says what it has done."""
+    watch = Watch(RUN)
+    progress = {"executionId": RUN, "filesDone": 1, "filesTotal": 9, "bytesDone": 54, "bytesTotal": 100, "tiers": []}
+    watch.take({"type": "progress", "progress": progress})
+    tiers = [
+        {"tier": "cloudPrimary", "state": "uploaded", "uploadedBytes": 7},
+        {"tier": "local", "state": "failed", "uploadedBytes": None},
+    ]
+    watch.finish({"state": "completed", "sourceBytes": 100, "files": 9, "tiers": tiers})
+    source, cloud = watch.gauges[SOURCE], watch.gauges["cloud primary"]
+    assert (source.done, source.total, source.words) == (100, 100, "9 files")
+    assert (cloud.done, cloud.total, cloud.words) == (7, 7, "uploaded")
+    assert watch.gauges["local"].words == "waiting"
+
+
 def test_other_runs_are_not_shown() -> None:
     """What is told of another run moves nothing."""
     watch = Watch(RUN)
