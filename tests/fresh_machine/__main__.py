@@ -1,0 +1,107 @@
+"""Makes each kind of machine in turn, runs the commands in it, and says how it went.
+
+    python3 -m tests.fresh_machine [--tests] [KIND ...]
+
+`--tests`: in the first kind `make coverage` follows the demo. Ends with 0 where all went well, with 2 where no
+mount namespace can be made here. What a failed command said is printed.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.fresh_machine.kinds import KINDS, Kind
+
+ROOT = Path(__file__).resolve().parents[2]
+USER = 54_321
+"""An ordinary user, whom only this list of users knows."""
+LAST_LINES = 60
+
+
+def main() -> int:
+    """All kinds, or those that are named."""
+    parser = argparse.ArgumentParser(description="The README's commands on machines that never saw us.")
+    parser.add_argument("--tests", action="store_true", help="run make coverage in the first kind")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(kind.name for kind in KINDS))
+    arguments = parser.parse_args()
+    chosen = [kind for kind in KINDS if kind.name in arguments.kinds or not arguments.kinds]
+    trouble = _cannot_isolate()
+    if trouble:
+        print(f"fresh machines: {trouble}", file=sys.stderr)
+        print("  Run it as root where namespaces may be made; the rest of .ci/run needs none.", file=sys.stderr)
+        return 2
+    # Not below /tmp, which is empty in there. Open for all to pass, since the ordinary user's clone lies in it.
+    stage = Path(tempfile.mkdtemp(prefix="wedsync-fresh-", dir="/var/tmp"))
+    stage.chmod(0o711)
+    try:
+        well = sum(_runs(kind, stage, tests=arguments.tests and kind is KINDS[0]) for kind in chosen)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    print(f"fresh machines: {well} of {len(chosen)} well", flush=True)
+    return 0 if well == len(chosen) else 1
+
+
+def _cannot_isolate() -> str:
+    """Why no mount namespace can be made here; empty where one can."""
+    if os.geteuid() != 0:
+        return "only root can make them"
+    missing = [name for name in ("unshare", "setpriv", "mount", "git", "make") if shutil.which(name) is None]
+    if missing:
+        return f"{', '.join(missing)} is not installed"
+    tried = subprocess.run([*_namespace(), "true"], capture_output=True, text=True, check=False)
+    return "" if tried.returncode == 0 else f"this system lets root make no namespace ({tried.stderr.strip()})"
+
+
+def _namespace() -> list[str]:
+    # Processes have one of their own as well: nothing that a command leaves running outlives it.
+    return ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+def _runs(kind: Kind, stage: Path, *, tests: bool) -> bool:
+    print(f"\n-- {kind.name}: {kind.words()}", flush=True)
+    begun = time.monotonic()
+    place = stage / kind.name
+    place.mkdir(mode=0o700)
+    clone = place / ("a \"clone\" of 'ours', 100% Süß & $1" if kind.odd_path else "clone")
+    git = ["git", "-c", f"safe.directory={ROOT}", "-c", f"safe.directory={ROOT / '.git'}"]
+    subprocess.run([*git, "clone", "-q", "--no-hardlinks", str(ROOT), str(clone)], check=True)
+    cache = stage / "cache"
+    cache.mkdir(exist_ok=True)
+    if kind.ordinary_user:
+        _give(place)
+        _give(cache)
+    inside = [sys.executable, "-m", "tests.fresh_machine.inside", kind.name, str(clone), str(cache)]
+    log = stage / f"{kind.name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*_namespace(), *inside, *(["--tests"] if tests else [])],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output if not tests else None,
+            stderr=subprocess.STDOUT if not tests else None,
+        )
+        code = process.wait()
+    lines = log.read_text(errors="replace").splitlines()
+    shown = [line for line in lines if line.startswith("==")] if code == 0 else lines[-LAST_LINES:]
+    print("\n".join(shown), flush=bool(shown))
+    print(f"-- {kind.name}: {'well' if code == 0 else 'FAILED'} after {time.monotonic() - begun:.0f} s", flush=True)
+    # A fresh environment is half a gigabyte.
+    shutil.rmtree(place, ignore_errors=True)
+    return code == 0
+
+
+def _give(folder: Path) -> None:
+    """A folder and all that is in it to the ordinary user."""
+    os.chown(folder, USER, USER)
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            os.chown(Path(parent, name), USER, USER, follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
