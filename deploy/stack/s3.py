@@ -87,7 +87,7 @@ def is_blocked(port: int) -> bool:
 
     A server removes what an earlier one left, which in a folder like `/tmp` only its owner may.
     """
-    return any(socket.lstat().st_uid != os.geteuid() for socket in _sockets(port))
+    return any(not _is_own(socket) for socket in _sockets(port))
 
 
 def remove_sockets(layout: Layout) -> None:
@@ -97,13 +97,21 @@ def remove_sockets(layout: Layout) -> None:
         for number in (*numbers, layout.port(region.port_name("admin")) + GRPC_OFFSET):
             # One that is in use is by now another platform's, perhaps of the same user.
             for socket in _sockets(number) if is_free(number) else ():
-                with contextlib.suppress(OSError):
-                    if socket.lstat().st_uid == os.geteuid():
+                if _is_own(socket):
+                    with contextlib.suppress(OSError):
                         socket.unlink()
 
 
 def _sockets(port: int) -> list[Path]:
     return list(_SOCKETS.glob(f"seaweedfs-*-{port}.sock"))
+
+
+def _is_own(socket: Path) -> bool:
+    """Also one that is gone by now: it blocks nobody."""
+    try:
+        return socket.lstat().st_uid == os.geteuid()
+    except FileNotFoundError:
+        return True
 
 
 def credential_names() -> list[str]:
