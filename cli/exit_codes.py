@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     FAILED = 1  # an error that has no number of its own; standard error names it
     USAGE = 2  # the command line is not understood
     INCOMPLETE = 3  # done, but for files that could not be read or written: they are listed
-    DEGRADED = 4  # done, but a tier did not get it or is behind: catch-up is owed
+    DEGRADED = 4  # done, but not all is well: a tier or a part is behind, not ready, or had to be killed
     DAMAGED = 5  # stored bytes are not what was written; what is damaged is listed
     WRONG_KEY = 6  # the key file opens nothing here, or is none
     NOT_FOUND = 7  # no such repository, snapshot, path or match
@@ -36,6 +36,8 @@ _BY_CODE = {
     "not-a-repository": ExitCode.NOT_FOUND,
     "snapshot-not-found": ExitCode.NOT_FOUND,
     "source-unreachable": ExitCode.NOT_FOUND,
+    "stack-not-running": ExitCode.UNAVAILABLE,
+    "stack-running": ExitCode.REFUSED,
     "repository-exists": ExitCode.REFUSED,
     "restore-refused": ExitCode.REFUSED,
     "object-exists": ExitCode.REFUSED,
