@@ -92,8 +92,10 @@ class Supervisor:
 
     def kill(self) -> None:
         """Kill every part at once; for a second Ctrl-C."""
-        for child in self._children.values():
-            child.kill()
+        for name, child in self._children.items():
+            if child.exit_code is None:
+                self._report.state.killed.append(name)
+                child.kill()
 
     @staticmethod
     async def _first(*coroutines: Coroutine[Any, Any, object]) -> None:
@@ -254,8 +256,10 @@ class Supervisor:
             gracefully = await child.stop(
                 part.stop_signal, grace_seconds=part.stop_seconds, kill_signal=part.kill_signal
             )
-            how = "stopped" if gracefully else f"killed, it did not stop within {part.stop_seconds:.0f} s;"
-            if not gracefully:
+            was_killed = part.name in self._report.state.killed
+            how = "killed" if was_killed else "stopped"
+            if not gracefully and not was_killed:
+                how = f"killed, it did not stop within {part.stop_seconds:.0f} s;"
                 self._report.state.killed.append(part.name)
             self._report.say(part.name, f"{how} in {time.monotonic() - begun:.2f} s")
         self._report.change(part, Condition.STOPPED, None)

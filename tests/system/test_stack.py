@@ -1,14 +1,21 @@
 """The embedded stack as a person meets it: up, status, token, logs, down, and what happens when parts die."""
 
+import asyncio
+import contextlib
 import os
+import signal
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cli.exit_codes import ExitCode
 from contracts.errors import STACK_RUNNING
 from deploy.stack.account import Account, database_account
+from deploy.stack.platform import run_platform
+from deploy.stack.ports import choose_ports
 from deploy.stack.process_identity import ProcessIdentity
 from tests.support.eventually import eventually
 from tests.support.stack import Platform
@@ -178,8 +185,6 @@ async def test_database_does_not_run_as_root(shared_platform: Platform) -> None:
 
 async def test_supervisor_that_is_asked_twice_kills(own_platform: Platform) -> None:
     """A second Ctrl-C does not wait for anybody."""
-    import signal
-
     stuck = own_platform.part("executor").process
     assert stuck is not None
     assert stuck.send(signal.SIGSTOP)
@@ -189,5 +194,64 @@ async def test_supervisor_that_is_asked_twice_kills(own_platform: Platform) -> N
     assert supervisor.send(signal.SIGINT)
     await eventually(lambda: "stopping; once more to kill" in own_platform.output())
     assert supervisor.send(signal.SIGINT)
-    assert own_platform.process.wait(20) == 0
+    assert own_platform.process.wait(20) == ExitCode.DEGRADED
     assert not stuck.is_alive()
+    assert "executor" in own_platform.output().splitlines()[-1]
+    assert "had to be killed" in own_platform.output().splitlines()[-1]
+
+
+async def test_stop_does_not_wait_for_parts_that_hang(own_platform: Platform) -> None:
+    """A service and a server that hang are killed when their time is over, and the exit status says so."""
+    state = own_platform.state()
+    assert state is not None
+    for name in ("executor-worker", "postgres"):
+        own_platform.kill(name, signal.SIGSTOP)
+    assert own_platform.stop() == ExitCode.DEGRADED
+    ended = own_platform.state()
+    assert ended is not None
+    assert ended.condition == "stopped"
+    assert {"executor-worker", "postgres"} <= set(ended.killed)
+    assert "stopping; once more to kill" in own_platform.output()
+    assert "still stopping" in own_platform.output()
+    assert not any(part.process is not None and part.process.is_alive() for part in state.parts)
+
+
+async def test_start_that_is_stopped_leaves_nothing(unstarted_platform: Platform) -> None:
+    """Ctrl-C while the first parts come up is answered, and ends well."""
+    platform = unstarted_platform
+    platform.launch()
+
+    def is_under_way() -> bool:
+        state = platform.state()
+        return state is not None and any(part.process is not None for part in state.parts)
+
+    await eventually(is_under_way, within=60)
+    assert platform.stop() == 0
+    state = platform.state()
+    assert state is not None
+    assert state.condition == "stopped"
+    assert not any(part.process is not None and part.process.is_alive() for part in state.parts)
+
+
+async def test_port_that_is_taken_between_choice_and_use_costs_another_attempt(
+    unstarted_platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's server on a port that was free a moment ago: the start goes on with another one."""
+    said: list[str] = []
+    with contextlib.ExitStack() as strangers:
+        taken: list[int] = []
+
+        def choose_and_lose(*names: Any, **more: Any) -> dict[str, int]:
+            chosen = choose_ports(*names, **more)
+            if not taken:
+                taken.append(chosen["nats"])
+                strangers.enter_context(socket.create_server(("127.0.0.1", chosen["nats"])))
+            return chosen
+
+        monkeypatch.setattr("deploy.stack.platform.choose_ports", choose_and_lose)
+        stop = asyncio.Event()
+        await run_platform(
+            unstarted_platform.home, say=said.append, started=lambda _layout, _seconds: stop.set(), stop=stop
+        )
+    assert any("took the port of nats meanwhile" in line for line in said)
+    assert unstarted_platform.layout.port("nats") != taken[0]

@@ -76,3 +76,30 @@ def test_worker_never_reads_the_platform_s_own_folders(layout: Layout, secrets: 
     settings = load(WorkerSettings, services.environment_of(layout, secrets, worker))
     assert set(settings.excluded_folders) == {layout.keys, layout.data, layout.config, layout.logs, layout.run}
     assert not any(layout.demo.is_relative_to(folder) for folder in settings.excluded_folders)
+
+
+def test_connections_of_all_processes_fit_into_the_server() -> None:
+    """What the processes may open of Postgres at most, and two more workers, leaves room for the administrator.
+
+    None of it depends on a setting: a worker that finds none free says so, and takes no run.
+    """
+    from deploy.postgres.settings import SETTINGS
+    from gateway import bootstrap as gateway
+    from services.executor import bootstrap as executor
+
+    record, relay, projector_and_feed, administrator, reserved = 3, 2, 3, 5, 3
+    needed = (
+        *(record + relay, record + relay + executor.POOL_CONNECTIONS),
+        record + relay + gateway.POOL_CONNECTIONS + projector_and_feed,
+        3 * executor.WORKER_CONNECTIONS_MAX,
+        administrator + reserved,
+    )
+    assert sum(needed) <= int(SETTINGS["max_connections"])
+
+
+def test_stop_of_the_platform_takes_fifteen_seconds_at_most() -> None:
+    """Our own processes first, then the servers, each with its time."""
+    from deploy.stack.child import KILL_SIGNAL_SECONDS
+    from deploy.stack.part import SERVER_STOP_SECONDS, SERVICE_STOP_SECONDS
+
+    assert SERVICE_STOP_SECONDS + SERVER_STOP_SECONDS + KILL_SIGNAL_SECONDS <= 15
