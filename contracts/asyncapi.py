@@ -27,8 +27,13 @@ _HEADERS = {
                 *("organisation", "sequence", "correlationid", "causationid"),
             )
         },
+        "content-type": {"type": "string"},
         "traceparent": {"type": "string", "description": "W3C Trace Context."},
         "Nats-Msg-Id": {"type": "string"},
+        **{
+            f"Nats-Expected-{what}": {"type": "string", "description": "Of the relay and the server alone."}
+            for what in ("Stream", "Last-Msg-Id", "Last-Sequence")
+        },
         "Wedsync-Log": {"type": "string"},
         "Wedsync-Position": {"type": "string"},
     },

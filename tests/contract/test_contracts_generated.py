@@ -1,6 +1,7 @@
 """What subscribers read is what the code says: schemas, examples, the AsyncAPI document, the frozen versions."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT7
 
 from contracts import generate
 from contracts.envelope import decode, decode_data, encode, headers_of
@@ -267,6 +270,41 @@ def test_asyncapi_document_is_valid() -> None:
     validator = jsonschema.Draft7Validator(schema)
     validator.validate(_asyncapi())
     assert not validator.is_valid({**_asyncapi(), "channels": {"progress": {"parameters": 5}}})
+
+
+def test_asyncapi_keeps_what_its_schema_cannot_say() -> None:
+    """Parameters are those of the address, payloads are of the dialect that tools assume, headers are the real ones."""
+    document = _asyncapi()
+    for name, channel in document["channels"].items():
+        assert set(channel["parameters"]) == set(re.findall(r"{(\w+)}", channel["address"])), name
+        assert list(channel["messages"]) == [name]
+        operation = document["operations"][f"{name}.announce"]
+        assert operation["channel"] == {"$ref": f"#/channels/{name}"}
+        assert operation["messages"] == [{"$ref": f"#/channels/{name}/messages/{name}"}]
+    # Without a schemaFormat a payload is draft 7 to every tool: what is newer would be passed over without a word.
+    newer = {"$defs", "prefixItems", "dependentRequired", "unevaluatedProperties", "minContains", "$dynamicRef"}
+    resource = Resource.from_contents(document, default_specification=DRAFT7)
+    registry = Registry().with_resource("urn:document", resource)
+    for name, message in document["components"]["messages"].items():
+        whole = {"payload": message["payload"], "schemas": document["components"]["schemas"]}
+        assert not newer & _keys(whole), name
+        for part in ("payload", *(["headers"] if "headers" in message else [])):
+            jsonschema.Draft7Validator.check_schema(message[part])
+        pointer = f"urn:document#/components/messages/{name}/payload"
+        payload = jsonschema.Draft7Validator({"$ref": pointer}, registry=registry)
+        for example in message["examples"]:
+            payload.validate(example["payload"])
+            assert not payload.is_valid({**example["payload"], "surprise": 1}), name
+    for name, envelope in sample_envelopes().items():
+        headers = document["components"]["messages"][name]["headers"]
+        jsonschema.Draft7Validator(headers).validate(headers_of(envelope))
+        assert set(headers_of(envelope)) <= set(headers["properties"]), name
+
+
+def _keys(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*map(_keys, value.values()))
+    return set().union(*map(_keys, value)) if isinstance(value, list) else set()
 
 
 def test_asyncapi_references_lead_somewhere() -> None:

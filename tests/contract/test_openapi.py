@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from litestar.routes import HTTPRoute, WebSocketRoute
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from contracts import errors
 from gateway.app import build
 from gateway.guards import OPEN, ROLES
 from gateway.openapi import FILE, document, encoded, main
@@ -42,6 +44,38 @@ def test_committed_document_is_what_the_code_says() -> None:
     """Whoever changes the API changes its document (`python -m gateway.openapi`)."""
     assert FILE.read_bytes() == encoded()
     assert main(["--check"]) == 0
+
+
+def test_document_is_valid_openapi() -> None:
+    """Tools that read OpenAPI 3.1 read ours: it and each schema in it pass the schema of the specification."""
+    validator = Draft202012Validator(json.loads(Path(__file__).with_name("openapi-3.1.schema.json").read_text()))
+    validator.validate(document())
+    for schema in document()["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    for path, method, operation in _operations():
+        broken = {**document(), "paths": {path: {method: {**operation, "surprise": 1}}}}
+        assert not validator.is_valid(broken)
+        assert list(broken["paths"]) == [path]
+
+
+def test_problems_are_documented_with_examples_of_their_codes() -> None:
+    """Every code under a status is one of the catalogue, of that status, and its example is a problem of that code."""
+    for _, _, operation in _operations():
+        for status, response in operation["responses"].items():
+            for code, example in (
+                response.get("content", {}).get("application/problem+json", {}).get("examples", {}).items()
+            ):
+                assert errors.catalogue()[code].status == int(status)
+                assert example["value"]["code"] == code
+
+
+def test_every_202_is_a_request() -> None:
+    """Whatever is asked for, the body of a 202 is one shape, and Location says where it will be."""
+    found = [operation["responses"]["202"] for _, _, operation in _operations() if "202" in operation["responses"]]
+    assert len(found) >= 2
+    for response in found:
+        assert response["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/WriteRequest"}
+        assert set(response["headers"]) == {"Location", "Retry-After"}
 
 
 def test_changed_document_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -43,6 +43,7 @@ from services.executor.performance import RunPerformance
 from services.executor.ports import Handled, QueueLimits
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
+from tests.support.published import assert_as_promised
 
 ORGANISATION = "org-a"
 CONFIGURATION = "configuration-1"
@@ -170,8 +171,10 @@ class ExecutorBench:
         )
 
     async def told(self, run_id: str) -> list[Event]:
-        """All events of a run."""
+        """All events of a run, each as its schema promises it."""
         envelopes: list[Envelope] = await self.store.history(run_id)
+        for envelope in envelopes:
+            assert_as_promised(envelope)
         return [decode_data(envelope) for envelope in envelopes]
 
     async def names(self, run_id: str) -> list[str]:

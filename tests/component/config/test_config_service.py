@@ -32,6 +32,7 @@ from tests.support.eventually import eventually
 from tests.support.messages import envelope_of, publish
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess, free_port
+from tests.support.published import assert_as_promised
 
 pytestmark = pytest.mark.stack
 
@@ -124,6 +125,7 @@ class Bench:
             return [answer for answer in await self.answers() if answer.causationid == submission.id]
 
         (envelope,) = await eventually(answered, within=20)
+        assert_as_promised(envelope)
         assert envelope.correlationid == submission.correlationid
         assert (envelope.organisation, envelope.actor) == (submission.organisation, "service:config")
         event = decode_data(envelope)

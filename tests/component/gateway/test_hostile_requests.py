@@ -19,6 +19,7 @@ from gateway.openapi import document
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code, running_gateway
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
+from tests.support.published import assert_as_promised
 
 pytestmark = pytest.mark.stack
 
@@ -160,6 +161,8 @@ async def test_generated_requests_are_refused_as_documented_and_not_recorded(gat
             accepted += answer.is_success and sent["method"] == "POST" and "requestBody" in operation
     assert undocumented == []
     assert len(gateway.owners.asked) == accepted
+    for envelope in gateway.owners.asked:
+        assert_as_promised(envelope)
     assert accepted < REQUESTS / 20
     assert {400, 404, 415, 422} <= statuses
 

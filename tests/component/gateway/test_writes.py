@@ -12,6 +12,7 @@ from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
 from gateway.resources import WriteRequest
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
+from tests.support.published import assert_as_promised
 
 pytestmark = pytest.mark.stack
 
@@ -42,6 +43,7 @@ async def test_personal_fields_leave_the_gateway_sealed(gateway: RunningGateway)
     async with gateway.http("owner") as http:
         await gateway.create_configuration(http)
     (envelope,) = gateway.owners.asked
+    assert_as_promised(envelope)
     event = decode_data(envelope)
     assert isinstance(event, ConfigurationSubmitted)
     text = bytes(envelope.data).decode()
@@ -72,6 +74,7 @@ async def test_execution_is_accepted_with_202_and_the_run(gateway: RunningGatewa
         assert [tier["state"] for tier in run["tiers"]] == ["pending", "pending"]
         assert (await http.get(request["resource"])).json() == run
         assert (await http.get(answer.headers["location"])).json() == request
+    assert_as_promised(gateway.owners.asked[-1])
     event = decode_data(gateway.owners.asked[-1])
     assert isinstance(event, BackupRequested)
     assert event.configuration_version == 1
