@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
+from chassis.circuit import answering
 from chassis.telemetry import Telemetry, current_trace_id
 from gateway.problems import RETRY_SECONDS
 
@@ -87,7 +88,9 @@ def observed(app: ASGIApp, telemetry: Telemetry, metrics: HttpMetrics) -> ASGIAp
 
         with telemetry.span(f"HTTP {method}", traceparent=_traceparent(scope), kind=SpanKind.SERVER) as span:
             try:
-                await app(cast("Scope", inner), receive, dressed)
+                # Whatever the request waits for in Postgres shares one deadline, which begins with its arrival.
+                with answering():
+                    await app(cast("Scope", inner), receive, dressed)
             finally:
                 route = inner.get("path_template") or "none"
                 span.update_name(f"{method} {route}")

@@ -130,7 +130,13 @@ class RequestBook:
             fact = await waiter.wait(self._wait_seconds)
         if fact is not None and fact.type in ACCEPTED:
             return Outcome(request.id, resource_id, True)
-        return await self._outcome(principal, request.id, resource_id)
+        try:
+            return await self._outcome(principal, request.id, resource_id)
+        except PlatformError as error:
+            if error.code is not errors.UNAVAILABLE:
+                raise
+            # It is in the record, and its answer cannot be looked up at this moment.
+            return Outcome(request.id, resource_id, False)
 
     async def require_keys(self, organisation: str) -> None:
         """Raise KEYS_UNUSABLE where an organisation's keys are gone, though it has things that they sealed.
