@@ -5,13 +5,17 @@ wait beside him; once a call has waited that long in vain, the next ones are tol
 second looks again. A short interruption (a server that is started anew) is waited out by those who came meanwhile.
 """
 
+import asyncio
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
-from psycopg import AsyncConnection
+import psycopg
+from psycopg import AsyncConnection, BaseConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from contracts.errors import UNAVAILABLE, PlatformError
@@ -21,6 +25,8 @@ PATIENCE_SECONDS = 3.0
 LOOK_SECONDS = 0.5
 LEAST_SECONDS = 0.5
 """What a call gets although its request has used up its time, for example by waiting for an answer."""
+OVERTIME_SECONDS = 0.5
+"""A call ends by itself when its time is over; one that does not, has a server that never answers."""
 WAITING_MAX = 512
 
 _until: ContextVar[float | None] = ContextVar("until", default=None)
@@ -69,11 +75,21 @@ class Circuit:
         self._is_open = False
 
 
+def cut(connection: BaseConnection[Any]) -> None:
+    """End whatever waits on a connection for a server that took a query and never answers: it loses the connection."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
 class PatientPool(AsyncConnectionPool[AsyncConnection[Any]]):
-    """A pool whose waiters have a deadline each, are bounded in number, and do not wait in vain."""
+    """A pool whose waiters have a deadline each, are bounded in number, and do not wait in vain.
+
+    A connection that is taken inside `answering` is cut when it was not given back in time. Others may be kept.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._circuit = Circuit()
+        self._cuts: dict[int, asyncio.TimerHandle] = {}
         super().__init__(*args, timeout=PATIENCE_SECONDS, max_waiting=WAITING_MAX, **kwargs)
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:  # noqa: ASYNC109  # as the base has it
@@ -89,4 +105,13 @@ class PatientPool(AsyncConnectionPool[AsyncConnection[Any]]):
             self._circuit.failed()
             raise
         self._circuit.succeeded()
+        if _until.get() is not None:
+            seconds = PATIENCE_SECONDS + OVERTIME_SECONDS
+            self._cuts[id(connection)] = asyncio.get_running_loop().call_later(seconds, cut, connection)
         return connection
+
+    async def putconn(self, conn: AsyncConnection[Any]) -> None:
+        """Give a connection back."""
+        if (timer := self._cuts.pop(id(conn), None)) is not None:
+            timer.cancel()
+        await super().putconn(conn)

@@ -16,7 +16,7 @@ from eventsourcing.persistence import EventStore as LibraryStore
 from eventsourcing.persistence import StoredEvent
 from psycopg import errors as postgres_errors
 
-from chassis.circuit import WAITING_MAX, patience
+from chassis.circuit import OVERTIME_SECONDS, WAITING_MAX, patience
 from chassis.clock import Clock, SystemClock
 from chassis.context import Context
 from chassis.domain import Aggregate, Snapshotted
@@ -39,9 +39,6 @@ from contracts.envelope import SOURCE_PREFIX, Envelope, decode, encode_data
 from contracts.errors import AGGREGATE_NOT_FOUND, INVALID_SETTING, UNAVAILABLE, PlatformError
 
 __all__ = ["AlreadyHandled", "EventStore", "Handled", "Statement", "StatementRefused"]
-
-OVERTIME_SECONDS = 0.5
-"""A call ends by itself when its time is over; one that does not, has a server that never answers."""
 
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")

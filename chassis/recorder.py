@@ -7,22 +7,19 @@ for which the role would need the right to delete; here the role may only add.) 
 is read from the environment: `POSTGRES_ENABLE_DB_FUNCTIONS`, which drops the lock and the inbox, does not exist.
 """
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
-import psycopg
 from eventsourcing.persistence import AggregateRecorder, ApplicationRecorder, Notification, StoredEvent, Subscription
 from psycopg import Connection, errors
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
 
-from chassis.circuit import Circuit, patience
+from chassis.circuit import Circuit, cut, patience
 from chassis.postgres import advisory_key, channel_of, translated
 from chassis.statements import AlreadyHandled, CommitInDoubt, Handled, Statement, execute
 from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
@@ -144,8 +141,7 @@ class PostgresRecorder(ApplicationRecorder):
         with self._busy_lock:
             for connection, give_up in self._busy.values():
                 if time.monotonic() > give_up:
-                    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
-                        line.shutdown(socket.SHUT_RDWR)
+                    cut(connection)
 
     def _append(
         self,

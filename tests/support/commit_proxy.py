@@ -28,6 +28,7 @@ class CommitProxy:
         self.lost = 0
         self.then_away = False
         self.is_away = False
+        self.is_silent = False
         self._clients: set[asyncio.StreamWriter] = set()
 
     def go_away(self) -> None:
@@ -65,6 +66,8 @@ class CommitProxy:
         answers = asyncio.create_task(_pump(up_reader, writer))
         try:
             while data := await reader.read(65536):
+                if self.is_silent:
+                    continue
                 begun = (begun or b"BEGIN" in data) and b"COMMIT" not in data and b"ROLLBACK" not in data
                 # An append of events alone is one statement, which commits itself.
                 if self.lose and (b"COMMIT" in data or (b"INSERT INTO stored_events" in data and not begun)):

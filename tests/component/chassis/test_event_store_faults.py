@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from chassis.circuit import WAITING_MAX
+from chassis.circuit import WAITING_MAX, answering
 from chassis.eventstore import AlreadyHandled, EventStore, Handled
 from chassis.mapper import EVENT_BYTES_MAX
+from chassis.postgres import open_pool, translated
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.envelope import Envelope
@@ -285,3 +286,25 @@ async def test_event_that_is_too_large_is_refused_before_anything_is_recorded(st
     assert refused.value.context["size_bytes"] > refused.value.context["limit_bytes"] == EVENT_BYTES_MAX
     assert await store.events() == []
     assert not await store.was_handled(Handled("c", "e"))
+
+
+async def test_request_whose_query_is_never_answered_ends(record_access: SchemaAccess, proxy: CommitProxy) -> None:
+    """A server that hangs is told to who asked, as one that is away; what is kept on purpose is not cut."""
+    async with open_pool(proxy.dsn(record_access.dsn), record_access.schema, name="asking", max_size=2) as pool:
+        async with pool.connection() as kept:
+            await kept.execute("SELECT 1")
+            proxy.is_silent = True
+            with pytest.raises(PlatformError) as refused, answering(), translated():
+                async with asyncio.timeout(60), pool.connection() as asking:
+                    await asking.execute("SELECT 1")
+            assert refused.value.code is errors.UNAVAILABLE
+            proxy.is_silent = False
+            await kept.execute("SELECT 1")
+
+        async def is_answered() -> bool:
+            with answering(), translated():
+                async with pool.connection() as asking:
+                    await asking.execute("SELECT 1")
+            return True
+
+        await eventually(is_answered, within=30)

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from chassis.ids import new_id
+from chassis.mapper import EVENT_BYTES_MAX
 from contracts import errors
-from contracts.envelope import decode_data
+from contracts.envelope import decode_data, encode
 from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
 from gateway.resources import WriteRequest
 from tests.support.eventually import eventually
@@ -227,3 +228,19 @@ async def test_execution_of_another_organisations_configuration_is_not_found(gat
     assert answer.status_code == 404
     assert problem_code(answer) == "configuration-unknown"
     assert len(gateway.owners.asked) == 1
+
+
+async def test_largest_configuration_is_far_from_the_largest_event(gateway: RunningGateway) -> None:
+    """What the API takes fits into its event, and into its owner's answer, however long each of its texts is."""
+    wide = "\U0001f98b"
+    body = {
+        **NEW_CONFIGURATION,
+        "name": wide * 200,
+        "sourceIdentifier": "/".join([wide * 50] * 18),
+        "tags": [f"{number:02}{wide * 62}" for number in range(50)],
+    }
+    async with gateway.http("owner") as http:
+        answer = await http.post(CONFIGURATIONS, json=body, headers={"Idempotency-Key": new_id()})
+        assert answer.status_code == 201, answer.text
+        largest = max(len(encode(envelope)) for envelope in gateway.owners.asked)
+    assert largest < EVENT_BYTES_MAX / 4
