@@ -106,7 +106,7 @@ async def test_demo_that_is_interrupted_answers_and_stops_what_it_started(unstar
     try:
         await eventually(lambda: "is accepted" in log.read_text(), within=120)
         second = _demo(unstarted_platform)
-        assert second.returncode == ExitCode.FAILED
+        assert second.returncode == ExitCode.REFUSED
         assert "another demo works in" in second.stderr
         demo.send_signal(signal.SIGINT)
         await eventually(lambda: "Ctrl-C once more" in log.read_text(), within=30)
