@@ -47,6 +47,9 @@ PAUSE_SECONDS = 0.5
 _LEFT_TO_OTHERS = frozenset({errors.CLAIM_LOST, errors.CONCURRENT_CHANGE, errors.UNAVAILABLE})
 """What ends a worker's part in a run, and not the run."""
 
+_OPEN_HINTS = frozenset({errors.REQUIRED_TIER_FAILED, errors.TIER_FULL, errors.TIER_VANISHED})
+"""Codes whose errors say what to do by the names of tiers and locations, which the organisation knows."""
+
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -259,7 +262,7 @@ class RunPerformance:
                 raise
             digest = None  # Without the keys to seal it there is no report; the run's end is told all the same.
         attempt.run.fail(
-            fence=attempt.claim.fence, code=code.code, hint=_hint(code, tier), tier=tier, report_digest=digest
+            fence=attempt.claim.fence, code=code.code, hint=_hint(error, tier), tier=tier, report_digest=digest
         )
         await self._record_end(attempt)
 
@@ -314,8 +317,10 @@ def _told(code: ErrorCode) -> ErrorCode:
     return errors.LOCATION_UNUSABLE if code is errors.INVALID_SETTING else code
 
 
-def _hint(code: ErrorCode, tier: Tier | None) -> str:
-    return code.hint if tier is None else f"{code.hint} The tier is {tier.value}."
+def _hint(error: PlatformError, tier: Tier | None) -> str:
+    """What to do, in words without paths and settings: the error's own where they are known to be such."""
+    hint = error.hint if error.code in _OPEN_HINTS else _told(error.code).hint
+    return hint if tier is None or f" {tier.value} " in hint else f"{hint} The tier is {tier.value}."
 
 
 def _error_of(failed: TierOutcome) -> PlatformError:
