@@ -27,6 +27,7 @@ LEAST_SECONDS = 0.5
 """What a call gets although its request has used up its time, for example by waiting for an answer."""
 OVERTIME_SECONDS = 0.5
 """A call ends by itself when its time is over; one that does not, has a server that never answers."""
+STALE_SECONDS = 60.0
 WAITING_MAX = 512
 
 _until: ContextVar[float | None] = ContextVar("until", default=None)
@@ -42,9 +43,18 @@ def answering(seconds: float | None = None) -> Iterator[None]:
         _until.reset(token)
 
 
+def _deadline() -> float | None:
+    """The deadline of the request that is being answered, None outside of any.
+
+    A task that a request has begun and that goes on without it inherits its deadline, which is nothing to it.
+    """
+    until = _until.get()
+    return None if until is None or time.monotonic() - until > STALE_SECONDS else until
+
+
 def patience() -> float:
     """How long a call may wait for Postgres that is made now, in seconds."""
-    until = _until.get()
+    until = _deadline()
     return PATIENCE_SECONDS if until is None else min(PATIENCE_SECONDS, max(LEAST_SECONDS, until - time.monotonic()))
 
 
@@ -105,9 +115,9 @@ class PatientPool(AsyncConnectionPool[AsyncConnection[Any]]):
             self._circuit.failed()
             raise
         self._circuit.succeeded()
-        if _until.get() is not None:
-            seconds = PATIENCE_SECONDS + OVERTIME_SECONDS
-            self._cuts[id(connection)] = asyncio.get_running_loop().call_later(seconds, cut, connection)
+        if _deadline() is not None:
+            timer = asyncio.get_running_loop().call_later(2 * PATIENCE_SECONDS, cut, connection)
+            self._cuts[id(connection)] = timer
         return connection
 
     async def putconn(self, conn: AsyncConnection[Any]) -> None:

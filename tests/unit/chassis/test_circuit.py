@@ -2,7 +2,7 @@
 
 import pytest
 
-from chassis.circuit import LEAST_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS, Circuit, answering, patience
+from chassis.circuit import LEAST_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS, STALE_SECONDS, Circuit, answering, patience
 from contracts import errors
 from contracts.errors import PlatformError
 
@@ -56,4 +56,7 @@ def test_patience_ends_with_the_request() -> None:
         assert patience() == LEAST_SECONDS
     with answering():
         assert patience() <= PATIENCE_SECONDS
+    with answering(-STALE_SECONDS - 1):
+        # A task that goes on without the request that has begun it.
+        assert patience() == PATIENCE_SECONDS
     assert patience() == PATIENCE_SECONDS
