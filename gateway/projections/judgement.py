@@ -33,6 +33,21 @@ class Judgement:
         self._still: dict[str, tuple[PlatformError, float]] = {}
         self._build_failure: PlatformError | None = None
         self._shown: dict[str, str] = {}
+        self.is_asked = True
+        if health is not None:
+            health.add(STREAMS, self.check)
+
+    async def check(self) -> PlatformError | None:
+        """What keeps a stream from being read for longer than a moment."""
+        return self.standstill() if self.is_asked else None
+
+    def ask(self, *, is_asked: bool) -> None:
+        """Say whether the streams are followed here from now on; where another process does, it answers for them."""
+        if self.is_asked and not is_asked:
+            self._still.clear()
+            for name in (STREAMS, STRAYS, REBUILD):
+                self._show(name, None)
+        self.is_asked = is_asked
 
     def of_stream(self, stream: str, trouble: PlatformError | None) -> None:
         """A stream was read, or could not be."""
@@ -49,6 +64,7 @@ class Judgement:
     def of_streams(self, passed: Sequence[PassedOver]) -> None:
         """All streams were looked at, and this was passed over so far."""
         trouble = next((error for error, _ in self._still.values()), None)
+        trouble = None if self.standstill() is not None else trouble
         self._show(STREAMS, trouble or intake.complaint(passed, intake.UNKNOWN, intake.MALFORMED))
         self._show(STRAYS, intake.complaint(passed, intake.STRAY))
 

@@ -97,14 +97,11 @@ class Projector:
         self._of_swap = -1
         self._building: asyncio.Task[None] | None = None
         self._build_after = float("-inf")
-        self._standing_by = False
         self._since_forget = 0
 
-    async def check(self) -> PlatformError | str | None:
-        """What keeps it from its work for longer than a moment, or None."""
-        behind = 0.0 if self._standing_by else time.monotonic() - self._caught_up_at
-        self._metrics.behind.set(behind)
-        return None if self._standing_by else self._judgement.standstill()
+    async def check(self) -> None:
+        """Always well while it runs: what keeps it from reading a stream is told under a name of its own."""
+        self._metrics.behind.set(time.monotonic() - self._caught_up_at if self._judgement.is_asked else 0.0)
 
     async def catch_up(self) -> int:
         """Apply everything that the streams hold now, and return how many events that were."""
@@ -125,7 +122,7 @@ class Projector:
         """Follow the streams until it fails or is cancelled; stand by while another one works."""
         while True:
             async with self._leading() as (database, readers):
-                self._standing_by = database is None
+                self._judgement.ask(is_asked=database is not None)
                 if database is not None:
                     await self._follow(database, readers)
             await asyncio.sleep(STANDBY_SECONDS)
