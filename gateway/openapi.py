@@ -37,8 +37,8 @@ _INFO = {
         "Encrypted, deduplicated, four-tier backups for wedding suppliers. JSON in camelCase, times RFC 3339 in UTC, "
         "sizes in bytes. Errors are application/problem+json with a stable `code`, the offending `field` and a `hint`. "
         "A write becomes a request event and is answered by its owner; where the answer takes longer, 202 points to "
-        "it. Every read and write is within the caller's organisation. The WebSocket `/api/backup/monitoring` is "
-        "described in docs/api.md."
+        "it. Every read and write is within the caller's organisation. HEAD is answered wherever GET is, without a "
+        "body. The WebSocket `/api/backup/monitoring` is described in docs/api.md."
     ),
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
 }
@@ -61,6 +61,12 @@ _OF_BODIES = (
     errors.BODY_TOO_LARGE,
     errors.UNSUPPORTED_MEDIA_TYPE,
 )
+_OF_STATUS = {
+    401: {"WWW-Authenticate": "How to sign in"},
+    429: {"Retry-After": "Seconds until the next request may succeed"},
+    503: {"Retry-After": "Seconds until the next request may succeed"},
+}
+"""The headers that a problem has by its status."""
 _OF_WRITES = (errors.IDEMPOTENCY_KEY_MISSING, errors.IDEMPOTENCY_KEY_REUSED)
 
 
@@ -167,14 +173,16 @@ def _answers(operation: Operation) -> dict[str, Any]:
     for answer in operation.answers:
         response: dict[str, Any] = {"description": answer.description}
         if answer.headers:
-            response["headers"] = {
-                name: {"description": text, "schema": {"type": "string"}} for name, text in answer.headers.items()
-            }
+            response["headers"] = _headers(answer.headers)
         if answer.body is not None:
             content = {"schema": _schema(answer.body), "examples": _named(answer.examples)}
             response["content"] = {answer.media_type: content}
         responses[str(answer.status)] = response
     return responses
+
+
+def _headers(described: dict[str, str]) -> dict[str, Any]:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in described.items()}
 
 
 def _problems(operation: Operation, is_guarded: bool) -> dict[str, Any]:
@@ -190,6 +198,7 @@ def _problems(operation: Operation, is_guarded: bool) -> dict[str, Any]:
     return {
         str(status): {
             "description": "; ".join(code.title for code in entries),
+            **({"headers": _headers(_OF_STATUS[status])} if status in _OF_STATUS else {}),
             "content": {
                 MEDIA_TYPE: {
                     "schema": {"$ref": REFERENCE.format(name="Problem")},
