@@ -67,7 +67,12 @@ def ls(arguments: argparse.Namespace) -> int:
         path = os.fsencode(arguments.path).strip(b"/")
         entry = tree.at(path)
         if entry is None:
-            raise SnapshotNotFound("the snapshot has nothing at this path", hint="List its root with `repo ls`.")
+            raise SnapshotNotFound(
+                "the snapshot has nothing at this path",
+                hint="List its root with `repo ls`.",
+                snapshot=snapshot.id[:12],
+                path=shown(path),
+            )
         found: Iterator[Found]
         if not entry.is_directory:
             found = iter((Found(path, entry),))

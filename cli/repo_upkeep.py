@@ -99,14 +99,14 @@ def catch_up(arguments: argparse.Namespace) -> int:
 def rebuild_index(arguments: argparse.Namespace) -> int:
     """A new index for each tier, out of the packs that are there. Exit code 5 where a pack cannot be read."""
     with opened(arguments) as repository, _at_work(arguments) as (bars, check_cancelled):
-        show = _shower(bars)
+        show, states = _shower(bars), repository.states()
         results = [
             rebuild(repository, tier, on_progress=show, check_cancelled=check_cancelled)
             for tier in _chosen(repository, arguments.only)
             if tier.is_readable
         ]
     if not results:
-        raise NoUsableTier("no tier can be read")
+        raise NoUsableTier("no tier can be read", tiers=states)
     if arguments.json:
         say_json(
             {

@@ -116,7 +116,7 @@ class _TierCheck:
         expected = encode_config(self._repository.config, root)
         try:
             if self._tier.store.get(CONFIG_KEY) != expected:
-                raise Damaged("config is not the repository's")
+                raise Damaged("config is not the repository's", tier=self._tier.name, object_key=CONFIG_KEY)
         except RepositoryError as error:
             if not is_fault_of_object(error):
                 raise
@@ -131,7 +131,9 @@ class _TierCheck:
             try:
                 body = self._tier.store.get(object_key)
                 if digest is not None and crypto.sha256(body).hex() != digest:
-                    raise Damaged("key object is not the one that the log names")
+                    raise Damaged(
+                        "key object is not the one that the log names", tier=self._tier.name, object_key=object_key
+                    )
                 decode_wrapped_key(KeyRecord(object_key, body))
             except RepositoryError as error:
                 if not is_fault_of_object(error):

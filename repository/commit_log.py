@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Final
 
 from repository import crypto
-from repository.errors import AlreadyExists, Damaged, LogContended, ObjectMissing, Truncated, UnknownKey
+from repository.errors import AlreadyExists, Damaged, LogContended, ObjectMissing, Truncated, UnknownKey, about
 from repository.keys import KeyRing
 from repository.log_entry import (
     LOG_PREFIX,
@@ -90,7 +90,9 @@ class CommitLog:
                 self._read_on()
                 if self.state.faults:
                     fault = self.state.faults[0]
-                    raise Damaged("commit log is damaged and takes no entries", number=fault.number) from fault.error
+                    raise Damaged(
+                        "commit log is damaged and takes no entries", tier=self._store.name, number=fault.number
+                    ) from fault.error
                 try:
                     if not self.state.head.number:
                         self._create(Begun(time_ns=self._clock.now_ns()), lock_until)
@@ -102,7 +104,7 @@ class CommitLog:
                 # The caller relies on what others wrote, and they may have died before syncing the last of it.
                 self._store.settle([entry_object_key(self.state.head.number)])
                 return None
-            raise LogContended("other writers were faster each time", attempts=ATTEMPTS_MAX)
+            raise LogContended("other writers were faster each time", tier=self._store.name, attempts=ATTEMPTS_MAX)
 
     def replace_fault(self, body: Body, number: int, previous: bytes) -> bytes:
         """Put a bridge in the place of a faulty entry and return its digest; for repair alone, then `reload`."""
@@ -150,6 +152,7 @@ class CommitLog:
 
     def _entry(self, number: int) -> Entry | LogFault:
         try:
-            return decode_entry(self._store.get(entry_object_key(number)), number, self._ring, self._verifier)
+            with about(tier=self._store.name, object_key=entry_object_key(number)):
+                return decode_entry(self._store.get(entry_object_key(number)), number, self._ring, self._verifier)
         except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
             return LogFault(number, error)

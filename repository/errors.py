@@ -2,11 +2,17 @@
 
 A code never changes its meaning. `retry` tells a machine what to do: `never` (the same call fails
 again), `later` (the same call may succeed), `after-operator` (somebody has to act first, as `hint`
-says). Messages are lower case, without a full stop, and carry no secret and no path of a source.
+says). Messages are lower case, without a full stop, and carry no secret and no path of a source. What an error is
+about (tier, object key, file of a key) is in its context; `str` tells both, for the log of an operator or for the
+command line, `message` alone says nothing of an operator's places.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar
+
+_SHOWN_LENGTH_MAX = 200
 
 
 class Retry(StrEnum):
@@ -35,6 +41,33 @@ class RepositoryError(Exception):
         if retry is not None:
             self.retry = retry
         self.context = context
+
+    def __str__(self) -> str:
+        """The message, and what it is about."""
+        about = [
+            f"{name.replace('_', ' ')} {_shown(value)}"
+            for name, value in self.context.items()
+            if not isinstance(value, Mapping)
+        ]
+        return f"{self.message} ({', '.join(about)})" if about else self.message
+
+
+def _shown(value: object) -> str:
+    """A value in one printable line."""
+    text = value.hex() if isinstance(value, bytes) else str(value)
+    text = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
+    return text if len(text) <= _SHOWN_LENGTH_MAX else f"{text[:_SHOWN_LENGTH_MAX]}…"
+
+
+@contextmanager
+def about(**context: object) -> Iterator[None]:
+    """Name what the work within is about, in errors of layers that cannot know it: bytes that do not open, say."""
+    try:
+        yield
+    except RepositoryError as error:
+        for name, value in context.items():
+            error.context.setdefault(name, value)
+        raise
 
 
 # What is stored is not what was written

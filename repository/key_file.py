@@ -96,9 +96,11 @@ def _write(path: str | os.PathLike[str], keks: list[bytes]) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise KeyFileInvalid("key file exists already and is not overwritten", hint="Use it or move it away.") from None
+        raise KeyFileInvalid(
+            "key file exists already and is not overwritten", hint="Use it or move it away.", file=os.fspath(path)
+        ) from None
     except OSError as error:
-        raise KeyFileInvalid("key file cannot be created", reason=error.strerror) from error
+        raise KeyFileInvalid("key file cannot be created", reason=error.strerror, file=os.fspath(path)) from error
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -116,17 +118,19 @@ def _read(path: str | os.PathLike[str]) -> list[bytes]:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(KEY_FILE_LENGTH_MAX + 1)
     except OSError as error:
-        raise KeyFileInvalid("key file cannot be read", reason=error.strerror) from error
+        raise KeyFileInvalid("key file cannot be read", reason=error.strerror, file=os.fspath(path)) from error
     if mode & 0o007:
-        raise KeyFileInvalid("key file is open to everybody", hint="Take the rights away: chmod 600 FILE.")
+        raise KeyFileInvalid(
+            "key file is open to everybody", hint="Take the rights away: chmod 600 FILE.", file=os.fspath(path)
+        )
     keks: list[bytes] = []
     for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _LINE.fullmatch(line.strip())
         if match is None or _check_digits(kek := bytes.fromhex(match[1])) != match[2].lower():
-            raise KeyFileInvalid("line of the key file is no key, or is damaged", line=number)
+            raise KeyFileInvalid("line of the key file is no key, or is damaged", file=os.fspath(path), line=number)
         keks.append(kek)
     if not keks or len(text) > KEY_FILE_LENGTH_MAX:
-        raise KeyFileInvalid("file holds no key")
+        raise KeyFileInvalid("file holds no key", file=os.fspath(path))
     return keks

@@ -32,6 +32,7 @@ from repository.errors import (
     UnknownKey,
     UnsupportedFormat,
     WrongKey,
+    about,
 )
 from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, decode_wrapped_key, open_ring
 from repository.log_entry import LOG_PREFIX, decode_entry_header, entry_object_key
@@ -97,11 +98,12 @@ def probe(store: ObjectStore) -> Probe:
     """Read one tier's config and key objects; raises nothing that a tier can answer."""
     found = Probe(store, TierState.READY)
     try:
-        found.keys = _keys(store)
-        found.body = store.get(CONFIG_KEY)
-        found.config = decode_config(found.body)
-        # Keys are written before the config: where it is seen and they are not, they were looked for too early.
-        found.keys = found.keys or _keys(store)
+        with about(tier=store.name):
+            found.keys = _keys(store)
+            found.body = store.get(CONFIG_KEY)
+            found.config = decode_config(found.body)
+            # Keys are written before the config: where it is seen and they are not, they were looked for too early.
+            found.keys = found.keys or _keys(store)
     except ObjectMissing as error:
         return _without_config(found, error)
     except (Damaged, Truncated) as error:
@@ -230,11 +232,12 @@ def _agreed_config(own: list[Probe], ring: KeyRing) -> ReadConfig:
     first: ReadConfig | None = None
     for each in own:
         if each.state is TierState.UNSUPPORTED and not is_authentic(each.body, ring.root):
-            each.damage(Damaged("repository config is not authentic", object_key=CONFIG_KEY))
+            each.damage(Damaged("repository config is not authentic", tier=each.store.name, object_key=CONFIG_KEY))
         if each.config is None:
             continue
         try:
-            verify_config(each.config, ring.root)
+            with about(tier=each.store.name):
+                verify_config(each.config, ring.root)
             if first is not None and first.digest != each.config.digest:
                 raise Damaged("tier has another config than the others", tier=each.store.name)
             first = first or each.config
@@ -253,7 +256,9 @@ def _config_made_again(own: list[Probe], ring: KeyRing) -> ReadConfig:
             continue
         if header.previous == config.digest:
             return config
-    raise next((each.error for each in own if each.error is not None), Damaged("no tier has its config"))
+    raise next(
+        (each.error for each in own if each.error is not None), Damaged("no tier has its config", object_key=CONFIG_KEY)
+    )
 
 
 def _why_not(probes: list[Probe], errors: list[RepositoryError]) -> RepositoryError:

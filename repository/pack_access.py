@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from repository.errors import Damaged, NotInIndex, RepositoryError
+from repository.errors import Damaged, NotInIndex, RepositoryError, about
 from repository.format import PACK_HEADER_LENGTH, pack_object_key
 from repository.index import Location
 from repository.keys import KeyRing
@@ -97,6 +97,11 @@ class ChunkReader:
             raw = self._frames.get(key)
             if raw is not None:
                 self._frames.move_to_end(key)
+        with about(tier=access.tier.name, object_key=pack_object_key(location.pack_id)):
+            return self._read_raw(access, location, chunk_id, raw)
+
+    def _read_raw(self, access: PackAccess, location: Location, chunk_id: bytes, raw: bytes | None) -> bytes:
+        key = (location.pack_id, location.frame_offset)
         if raw is None:
             pack = access.reader(location.pack_id)
             stored = access.frame(location)

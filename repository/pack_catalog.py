@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeVar
 
-from repository.errors import Damaged, RepositoryError
+from repository.errors import Damaged, RepositoryError, about
 from repository.format import (
     PACK_HEADER_LENGTH,
     PACK_LENGTH_MAX,
@@ -60,9 +60,14 @@ def read_footer_of(store: ObjectStore, ring: KeyRing, pack: StoredPack) -> list[
 
     Raises `Damaged`, `UnknownKey`, `UnsupportedFormat` and the store's errors.
     """
+    key = pack_object_key(pack.id)
+    with about(tier=store.name, object_key=key):
+        return _read_footer(store, ring, pack, key)
+
+
+def _read_footer(store: ObjectStore, ring: KeyRing, pack: StoredPack, key: str) -> list[FrameEntry]:
     from repository.pack_reader import PackReader
 
-    key = pack_object_key(pack.id)
     if pack.size < PACK_HEADER_LENGTH + TRAILER_LENGTH:
         raise Damaged("pack is shorter than header and trailer", object_key=key, length=pack.size)
     if pack.size > PACK_LENGTH_MAX:

@@ -282,9 +282,9 @@ class Repository:
             snapshots = [snapshot for snapshot in snapshots if snapshot.manifest.label == label]
         found = snapshots[-1:] if name == LATEST else [each for each in snapshots if each.id.startswith(name.lower())]
         if not name or not found:
-            raise SnapshotNotFound("no snapshot has this id", snapshots=len(snapshots))
+            raise SnapshotNotFound("no snapshot has this id", id=name, snapshots=len(snapshots))
         if len(found) > 1:
-            raise SnapshotNotFound("several snapshots begin with this id", matches=len(found))
+            raise SnapshotNotFound("several snapshots begin with this id", id=name, matches=len(found))
         return found[0]
 
     def tiers_with(self, snapshot: Snapshot) -> list[OpenTier]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from repository import crypto
-from repository.errors import Damaged
+from repository.errors import Damaged, about
 from repository.index_segment import Segment, Stored, in_mapped_file
 from repository.keys import DomainKeys, KeyRing
 from repository.ports import Randomness
@@ -68,7 +68,8 @@ class SegmentCache:
         with gate:
             found = self._segments.get(name)
             if found is None:
-                found = open_segment(name, store.get(segment_object_key(name)), self._ring, self._place)
+                with about(tier=store.name, object_key=segment_object_key(name)):
+                    found = open_segment(name, store.get(segment_object_key(name)), self._ring, self._place)
                 self._segments[name] = found
         return found
 

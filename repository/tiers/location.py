@@ -79,16 +79,18 @@ def open_tier(
             store.close()
             raise LocationInvalid("the bucket keeps no versions", tier=store.name)
         return originals
-    raise LocationInvalid("the address of a tier begins with file:// or s3://")
+    raise LocationInvalid("the address of a tier begins with file:// or s3://", **_named(url))
 
 
 def _directory(url: str, name: str | None, within: str | None) -> ObjectStore:
     parts = urlsplit(url)
     if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment:
-        raise LocationInvalid("the address of a directory is file:///PATH, with ? and # written as %3F and %23")
+        raise LocationInvalid(
+            "the address of a directory is file:///PATH, with ? and # written as %3F and %23", **_named(url)
+        )
     path = unquote(parts.path)
     if not path.startswith("/") or "\0" in path:
-        raise LocationInvalid("the path of a directory tier is absolute")
+        raise LocationInvalid("the path of a directory tier is absolute", **_named(url))
     path = os.path.normpath(path)
     return DirectoryObjectStore(path, name or os.path.basename(path) or "directory", within=within)
 
@@ -101,10 +103,10 @@ def s3_options(
     if "@" in parts.netloc:
         raise LocationInvalid("credentials do not belong into an address", hint="Set AWS_ACCESS_KEY_ID instead.")
     if not _BUCKET.fullmatch(parts.netloc) or parts.fragment:
-        raise LocationInvalid("the address names no bucket")
+        raise LocationInvalid("the address names no bucket", **_named(url))
     prefix = unquote(parts.path).strip("/")
     if prefix and (not _PREFIX.fullmatch(prefix) or any(segment in {".", ".."} for segment in prefix.split("/"))):
-        raise LocationInvalid("the prefix has characters that not every server keeps")
+        raise LocationInvalid("the prefix has characters that not every server keeps", prefix=prefix)
     given: dict[str, str] = {}
     for option, value in parse_qsl(parts.query, keep_blank_values=True):
         if option not in _S3_OPTIONS or option in given or not value:
@@ -133,6 +135,11 @@ def s3_options(
         retry=retry or RetryPolicy(budget_seconds=_number(given, "retry-seconds", float, RetryPolicy().budget_seconds)),
     )
     return options, _choice(given, "originals", {"0": False, "1": True})
+
+
+def _named(url: str) -> dict[str, Any]:
+    """The address for an error; not where it may hold a password, be it in the wrong place."""
+    return {} if "@" in url else {"address": url}
 
 
 def _choice(given: dict[str, str], option: str, values: dict[str, Any]) -> Any:

@@ -95,7 +95,9 @@ def location_store(
         )
     except RepositoryError as error:
         raise PlatformError(
-            errors.INVALID_SETTING, f"the address of the location {location.name} is not valid: {error}", tier=name
+            errors.INVALID_SETTING,
+            f"the address of the location {location.name} is not valid: {error.message}",
+            tier=name,
         ) from error
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from repository.errors import WrongKey
+from repository.errors import Damaged, WrongKey, about
 from repository.key_file import KeyFile
 from repository.open_tier import TierState
 from repository.opening import Patience
@@ -88,3 +88,24 @@ def test_wrong_key_is_told_without_a_second_look() -> None:
     Repository.init([store], key_file())
     with pytest.raises(WrongKey):
         Repository.open([store], key_file(seed=7))
+
+
+def test_error_names_what_it_is_about() -> None:
+    """Its text has the tier and the object, in one printable line; who knows them adds them to a deeper layer's."""
+    with pytest.raises(Damaged) as caught, about(tier="offsite", object_key="packs/ab/cd"):
+        raise Damaged("pack does not start with its magic", found=b"\x00\xff", tier="local")
+    assert str(caught.value) == ("pack does not start with its magic (found 00ff, tier local, object key packs/ab/cd)")
+    assert caught.value.message == "pack does not start with its magic"
+    assert "\x1b" not in str(Damaged("x", name="\x1b[31m"))
+
+
+def test_damage_below_the_keys_is_told_with_its_tier_and_object() -> None:
+    """A log entry whose bytes do not open is named, tier and all."""
+    keys = key_file()
+    store = MemoryObjectStore("offsite")
+    Repository.init([store], keys)
+    entry = next(iter(store.list("log/"))).key
+    store.delete(entry)
+    store.put(entry, b"nothing of the kind")
+    repository = Repository.open([store], keys)
+    assert f"tier offsite, object key {entry}" in str(repository.tier("offsite").error)

@@ -207,7 +207,7 @@ def test_dead_tier_does_not_stop_the_others() -> None:
     """It is listed with its error; the rest opens, reads and writes."""
     scene = Scene(("a", "b"))
     repository = scene.reopen(stores=[_dead(scene.store("a")), scene.store("b")])  # type: ignore[list-item]
-    assert repository.states() == {"a": "unreachable: no answer", "b": "ready"}
+    assert repository.states() == {"a": "unreachable: no answer (tier a)", "b": "ready"}
     assert [tier.name for tier in repository.ready_tiers()] == ["b"]
     assert scene.backup(photos(1), "run") is not None
 

@@ -79,7 +79,7 @@ def test_open_tier_refuses_a_malformed_address(url: str) -> None:
     with pytest.raises(LocationInvalid) as caught:
         open_tier(url)
     assert caught.value.hint
-    assert "secret" not in str(caught.value)
+    assert "key:secret" not in str(caught.value)
 
 
 def test_credentials_come_from_the_environment_alone() -> None:
