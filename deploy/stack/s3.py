@@ -23,7 +23,6 @@ from deploy.stack.part import SERVER_STOP_SECONDS, Part
 from deploy.stack.ports import GRPC_OFFSET, LOOPBACK, is_free
 from deploy.stack.s3_questions import S3Questions
 from deploy.stack.secrets import S3Credentials, Secrets
-from deploy.stack.space import with_room
 from deploy.stack.stores import Store
 
 
@@ -138,7 +137,7 @@ def s3_part(layout: Layout, secrets: Secrets, region: Region) -> Part:
     return Part(
         name=region.part_name,
         launch=launch,
-        probe=with_room(questions.probe(), layout.s3_data(region.name)),
+        probe=questions.probe(),
         log=layout.log(region.part_name),
         ports={"s3": port},
         stop_seconds=SERVER_STOP_SECONDS,

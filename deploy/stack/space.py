@@ -1,7 +1,8 @@
-"""Whether a part's disk takes what the part writes: free space with figures, and a small write that is really made.
+"""Whether a part's disk takes what the part writes: a small write that is really made, and figures where it fails.
 
 A server on a full disk goes on answering what it can answer from memory; runs wait for it, for minutes, behind a report
-that says *ready*. So each one's folder is written to every now and then, whatever the server itself says.
+that says *ready*. So its folder is written to every now and then, whatever the server itself says. (How much is free
+before that, `deploy.stack.places` tells.)
 """
 
 import asyncio
@@ -11,30 +12,28 @@ from pathlib import Path
 
 from deploy.stack.probes import Grade, Probe, Trouble
 
-LOW_BYTES = 1 << 30
-"""Below so much free space somebody should look."""
 WRITE_SECONDS = 30.0
-"""How often a write is tried while it works; where it fails, at each question."""
+"""How often a write is tried while all is well."""
+AGAIN_SECONDS = 2.0
+"""How often where something is wrong."""
 _WRITTEN_BYTES = 64 << 10
 _NAME = ".wedsync-room"
 
 
-def with_room(probe: Probe, folder: Path, *, low_bytes: int = LOW_BYTES) -> Probe:
-    """The probe, and behind it the look at the disk of the part's folder; where it has no room, that says why."""
-    written_at: float | None = None
+def with_room(probe: Probe, folder: Path) -> Probe:
+    """The probe, and behind it a write into the part's folder; where that fails, it says why."""
+    tried_at = float("-inf")
+    full: Trouble | None = None
 
     async def ask() -> Trouble | None:
-        nonlocal written_at
+        nonlocal tried_at, full
         trouble = await probe()
         if trouble is not None and trouble.grade is Grade.LOST:
             return trouble
-        if trouble is not None or written_at is None or time.monotonic() - written_at > WRITE_SECONDS:
-            written_at = None
+        if time.monotonic() - tried_at >= (WRITE_SECONDS if full is None and trouble is None else AGAIN_SECONDS):
             full = await asyncio.to_thread(_write_trouble, folder)
-            if full is not None:
-                return full
-            written_at = time.monotonic()
-        return trouble or _low(folder, low_bytes)
+            tried_at = time.monotonic()
+        return full or trouble
 
     return ask
 
@@ -58,16 +57,6 @@ def _write_trouble(folder: Path) -> Trouble | None:
             Grade.NEEDS_OPERATOR,
         )
     return None
-
-
-def _low(folder: Path, low_bytes: int) -> Trouble | None:
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return None
-    if found.f_bavail * found.f_frsize >= low_bytes:
-        return None
-    return Trouble(f"the disk of {folder} is nearly full ({_figures(folder)}): free space on it", Grade.DEGRADED)
 
 
 def _figures(folder: Path) -> str:
