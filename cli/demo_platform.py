@@ -76,7 +76,7 @@ def _start(layout: Layout) -> "subprocess.Popen[bytes]":
     """`wedsync-backup up` as a child that is asked to stop when the demo dies."""
     return spawn(
         Launch(
-            argv=(sys.executable, "-m", "cli", "up", "--home", str(layout.home)),
+            argv=(sys.executable, "-P", "-m", "cli", "up", "--home", str(layout.home)),
             environment={**os.environ, "PYTHONPATH": python_path()},
             folder=layout.home,
             log=layout.log("demo-platform"),

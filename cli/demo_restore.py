@@ -86,7 +86,7 @@ def _run(layout: Layout, region: Region, words: Sequence[str]) -> Command:
     begun = time.monotonic()
     # Its progress bars go to the terminal by standard error; what it says at the end is not needed here.
     done = subprocess.run(
-        [sys.executable, "-m", "cli", "repo", *words],
+        [sys.executable, "-P", "-m", "cli", "repo", *words],
         env={**os.environ, **_credentials(layout, region), "PYTHONPATH": python_path()},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -123,7 +123,7 @@ def _detached(home: Path, begin_anew: list[str]) -> int:
     accepted = [word for name in begin_anew for word in ("--begin-anew", name)]
     with log.open("ab") as output:
         child = subprocess.Popen(  # this very program
-            [sys.executable, "-m", "cli", "up", "--home", str(home), *accepted],
+            [sys.executable, "-P", "-m", "cli", "up", "--home", str(home), *accepted],
             stdin=subprocess.DEVNULL,
             # It keeps its log itself; only what it did not foresee comes out here.
             stdout=subprocess.DEVNULL,
