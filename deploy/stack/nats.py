@@ -1,5 +1,6 @@
 """The embedded NATS server: JetStream, an nkey per identity, permissions as `deploy.nats.permissions` declares them."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -145,7 +146,11 @@ async def topology_connection(layout: Layout) -> "AsyncIterator[Client]":
             name="topology",
         )
     except (Error, OSError, TimeoutError) as error:
-        raise PlatformError(errors.UNAVAILABLE, f"NATS does not answer: {error or type(error).__name__}") from error
+        raise PlatformError(
+            errors.UNAVAILABLE,
+            f"NATS at {url(layout)} does not answer: {str(error) or type(error).__name__}",
+            hint=f"Look at it: wedsync-backup status --home {shlex.quote(str(layout.home))}",
+        ) from error
     try:
         yield client
     finally:
