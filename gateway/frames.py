@@ -59,7 +59,10 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="re
 
 
 class FactFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="fact"):
-    """Something that is now true. `event` is the pinned name, `fields` are the event's own (docs/subscribers.md)."""
+    """Something that is now true. `event` is the pinned name, `fields` are the event's own (docs/subscribers.md).
+
+    But for what is the operators' alone: the worker's name is left out, a hint that names insides is the catalogue's.
+    """
 
     resume: str
     id: str

@@ -17,7 +17,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from gateway.bodies import TOLD_MAX, UNREADABLE, invalid_body
 from gateway.examples import NEW_CONFIGURATION
-from gateway.frames import Resume, Subscribe
+from gateway.frames import Resume, Subscribe, fact_frame
 from gateway.parameters import checked_id, checked_time
 from gateway.problems import WrongFields, error_of_code, problem_of, public_hint
 from gateway.projections.fact import Fact
@@ -422,6 +422,23 @@ def test_hint_that_names_insides_gives_way_to_the_catalogues(hint: str | None, i
     """Paths, addresses and settings are for operators; people of an organisation get advice that they can follow."""
     shown = public_hint(errors.TIER_FULL, hint)
     assert shown == (hint if is_told else errors.TIER_FULL.hint)
+
+
+def test_fact_on_the_socket_names_no_machine_and_no_path() -> None:
+    """Which worker it was, and where its folders are, is for operators; all else is the event's own."""
+
+    def told(fields: dict[str, Any]) -> Any:
+        fact = msgspec.structs.replace(_fact(), fields=msgspec.Raw(msgspec.json.encode(fields)))
+        return msgspec.json.decode(fact_frame("epoch", fact).fields)
+
+    assert told({"executionId": "e", "fence": 1, "worker": "ip-10-3-7-12.internal:4711"}) == {
+        "executionId": "e",
+        "fence": 1,
+    }
+    shown = told({"tier": "local", "code": "tier-full", "hint": "Free space below /srv/backup."})
+    assert shown == {"tier": "local", "code": "tier-full", "hint": errors.TIER_FULL.hint}
+    assert told({"code": "tier-full", "hint": "Free some space."})["hint"] == "Free some space."
+    assert told({"files": 1}) == {"files": 1}
 
 
 def test_no_hint_of_the_catalogue_names_insides() -> None:
