@@ -51,7 +51,8 @@ LOG = logging.getLogger(__name__)
 
 SERVICE = "gateway"
 POOL_CONNECTIONS = 8
-HOUSEKEEPING_SECONDS = 600.0
+HOUSEKEEPING_SECONDS = 60.0
+"""Tickets last half a minute: what a person can pile up in between is bounded by their rate."""
 FAILED_SIGN_INS = Rate(per_second=2.0, burst=40.0)
 
 
@@ -127,6 +128,7 @@ def assemble(settings: GatewaySettings) -> Process:
         people=people,
         strangers=TokenBuckets(FAILED_SIGN_INS),
         book=RequestBook(
+            writers=TokenBuckets(Rate(settings.writes_per_second, settings.writes_burst)),
             store=store,
             pool=pool,
             sealer=sealer,

@@ -25,6 +25,7 @@ from contracts.executor_events import BackupAccepted
 from gateway.domain import WriteRequest
 from gateway.principal import Principal
 from gateway.problems import WrongFields
+from gateway.rate_limit import TokenBuckets, refuse_above
 from gateway.waiters import Waiters
 
 KEY_LENGTH_MAX = 200
@@ -87,6 +88,7 @@ class RequestBook:
         sealer: Sealer,
         waiters: Waiters,
         until_answering: Callable[[], Awaitable[None]],
+        writers: TokenBuckets,
         clock: Clock,
         ids: Ids,
         wait_seconds: float,
@@ -96,6 +98,7 @@ class RequestBook:
         self._sealer = sealer
         self._waiters = waiters
         self._until_answering = until_answering
+        self._writers = writers
         self._clock = clock
         self._ids = ids
         self._wait_seconds = wait_seconds
@@ -103,10 +106,12 @@ class RequestBook:
     async def submit(self, principal: Principal, submission: Submission) -> Outcome:
         """Take a write down, or recognise it, and wait for its answer.
 
-        Raises IDEMPOTENCY_KEY_MISSING, IDEMPOTENCY_KEY_REUSED, UNAVAILABLE, and what is wrong with the submission:
-        not where it was taken down earlier, under rules that it kept then.
+        Raises IDEMPOTENCY_KEY_MISSING, IDEMPOTENCY_KEY_REUSED, TOO_MANY_REQUESTS, UNAVAILABLE, and what is wrong with
+        the submission: not where it was taken down earlier, under rules that it kept then.
         """
         key = check_key(submission.key)
+        # What is written down stays in the record for ever, and its key for days: no one person fills them.
+        refuse_above(self._writers.take((principal.organisation, principal.actor)))
         await self.require_keys(principal.organisation)
         digest = self._digest(principal, submission.body)
         if submission.wrong:

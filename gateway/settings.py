@@ -48,6 +48,10 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     ] = 500
     rate_per_second: Annotated[float, Meta(description="Requests per second and person in the long run", gt=0)] = 100.0
     rate_burst: Annotated[float, Meta(description="Requests of a person at once", ge=1)] = 200.0
+    writes_per_second: Annotated[
+        float, Meta(description="Writes per second and person in the long run: what is written stays", gt=0)
+    ] = 10.0
+    writes_burst: Annotated[float, Meta(description="Writes of a person at once", ge=1)] = 200.0
     answer_wait_seconds: Annotated[
         float, Meta(description="How long a write waits for its answer before it is answered with 202", gt=0, le=30)
     ] = 2.5

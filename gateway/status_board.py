@@ -17,13 +17,22 @@ FRESH_SECONDS = 0.5
 ORGANISATIONS_MAX = 10_000
 
 
-class _Entry:
-    """One organisation. `answer` was read at `asked_at`; `following` is read after it, for what has happened since."""
+class _Reading:
+    """One reading, under way or done."""
 
-    def __init__(self, answer: "asyncio.Task[bytes]", asked_at: float) -> None:
+    def __init__(self, answer: "asyncio.Task[bytes]", began_at: float) -> None:
         self.answer = answer
-        self.asked_at = asked_at
+        self.began_at = began_at
         self.is_outdated = False
+
+
+class _Entry:
+    """One organisation: what is shown, the reading that is under way, and who waits for the one behind that."""
+
+    def __init__(self, organisation: str) -> None:
+        self.organisation = organisation
+        self.shown: _Reading | None = None
+        self.under_way: _Reading | None = None
         self.following: asyncio.Task[bytes] | None = None
 
 
@@ -41,45 +50,55 @@ class StatusBoard:
         """The status of an organisation. Those who ask at the same time share one reading."""
         entry = self._entries.get(organisation)
         if entry is None:
-            entry = self._entries[organisation] = self._begun(organisation)
+            entry = self._entries[organisation] = _Entry(organisation)
             if len(self._entries) > ORGANISATIONS_MAX:
                 self._entries.popitem(last=False)
         self._entries.move_to_end(organisation)
-        age = self._clock() - entry.asked_at
-        if entry.is_outdated or age >= FRESH_SECONDS:
-            return await asyncio.shield(self._next(organisation, entry))
-        if age >= FRESH_SECONDS / 2 and entry.answer.done():
-            self._next(organisation, entry)
-        return await asyncio.shield(entry.answer)
-
-    def _begun(self, organisation: str) -> _Entry:
-        # The age counts from before the reading begins, so that what changes meanwhile is never hidden for longer.
-        entry = _Entry(asyncio.create_task(self._read(organisation)), self._clock())
-        entry.answer.add_done_callback(lambda answer: self._drop_failed(organisation, answer))
-        return entry
-
-    def _next(self, organisation: str, entry: _Entry) -> "asyncio.Task[bytes]":
+        if entry.shown is not None and self._is_current(entry.shown):
+            if entry.under_way is None and self._age(entry.shown) >= FRESH_SECONDS / 2:
+                self._begin(entry)
+            return entry.shown.answer.result()
+        if entry.under_way is None or self._is_current(entry.under_way):
+            return await asyncio.shield((entry.under_way or self._begin(entry)).answer)
         if entry.following is None:
-            entry.following = asyncio.create_task(self._follow(organisation, entry))
-            # Perhaps nobody waits for it: then nobody needs to hear of its error either.
-            entry.following.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return entry.following
+            entry.following = asyncio.create_task(self._follow(entry))
+            entry.following.add_done_callback(_heard)
+        return await asyncio.shield(entry.following)
 
-    async def _follow(self, organisation: str, entry: _Entry) -> bytes:
-        await asyncio.wait({entry.answer})
-        following = self._begun(organisation)
-        self._entries[organisation] = following
-        return await asyncio.shield(following.answer)
+    def _age(self, reading: _Reading) -> float:
+        # Counted from before the reading begins, so that what changes meanwhile is never hidden for longer.
+        return self._clock() - reading.began_at
 
-    def _drop_failed(self, organisation: str, answer: "asyncio.Task[bytes]") -> None:
-        entry = self._entries.get(organisation)
-        if (answer.cancelled() or answer.exception() is not None) and entry is not None and entry.answer is answer:
-            del self._entries[organisation]
+    def _is_current(self, reading: _Reading) -> bool:
+        return not reading.is_outdated and self._age(reading) < FRESH_SECONDS
+
+    def _begin(self, entry: _Entry) -> _Reading:
+        reading = entry.under_way = _Reading(asyncio.create_task(self._read(entry.organisation)), self._clock())
+
+        def done(answer: "asyncio.Task[bytes]") -> None:
+            entry.under_way = None
+            if _heard(answer):
+                entry.shown = reading
+
+        reading.answer.add_done_callback(done)
+        return reading
+
+    async def _follow(self, entry: _Entry) -> bytes:
+        while entry.under_way is not None and not self._is_current(entry.under_way):
+            await asyncio.wait({entry.under_way.answer})
+        entry.following = None
+        return await asyncio.shield((entry.under_way or self._begin(entry)).answer)
 
     def tell(self, new: Sequence[Fact]) -> None:
         """New facts: what was read before them is outdated; all of it, where a rebuild has begun."""
         outdated = {fact.organisation for fact in new} if new else set(self._entries)
         for organisation in outdated:
             entry = self._entries.get(organisation)
-            if entry is not None:
-                entry.is_outdated = True
+            for reading in () if entry is None else (entry.shown, entry.under_way):
+                if reading is not None:
+                    reading.is_outdated = True
+
+
+def _heard(answer: "asyncio.Task[bytes]") -> bool:
+    """Whether a reading went well. Perhaps nobody waits for it: then nobody needs to hear of its error either."""
+    return not answer.cancelled() and answer.exception() is None

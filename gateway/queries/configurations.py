@@ -15,7 +15,7 @@ from gateway.projections.configurations import configuration_body
 from gateway.projections.executions import runs_view
 from gateway.projections.views import LastRunView, RunsView
 from gateway.queries.cursor import Cursors, Place
-from gateway.queries.slices import made_of
+from gateway.queries.slices import Reading, made_of
 from gateway.resources import Configuration, ConfigurationHealth, LastRecoveryPoint, LastRun, LastRunState, ListPage
 
 _SELECT: LiteralString = """
@@ -55,7 +55,7 @@ class ConfigurationQueries:
         return self._told(organisation, row)
 
     async def page(
-        self, database: Database, organisation: str, wanted: ConfigurationFilter, *, limit: int, cursor: str | None
+        self, reading: Reading, organisation: str, wanted: ConfigurationFilter, *, limit: int, cursor: str | None
     ) -> ListPage[Configuration]:
         """A page of configurations, the latest first. Raises INVALID_CURSOR."""
         cursors = Cursors(self._sealer, organisation, "configurations", wanted)
@@ -76,7 +76,8 @@ class ConfigurationQueries:
             query += " AND (c.created_at, c.configuration_id) < (%s, %s)"
             parameters += [after.time, after.id]
         query += " ORDER BY c.created_at DESC, c.configuration_id DESC LIMIT %s"
-        rows = await (await database.execute(query, [*parameters, limit + 1])).fetchall()
+        async with reading() as database:
+            rows = await (await database.execute(query, [*parameters, limit + 1])).fetchall()
         items = await made_of(rows[:limit], lambda row: self._told(organisation, row))
         following = None
         if len(rows) > limit:

@@ -14,7 +14,7 @@ from gateway.projections.applied import Database
 from gateway.projections.executions import execution_view
 from gateway.projections.views import ExecutionView, TierView
 from gateway.queries.cursor import Cursors, Place
-from gateway.queries.slices import made_of
+from gateway.queries.slices import Reading, made_of
 from gateway.resources import (
     CompletionDetails,
     Execution,
@@ -69,7 +69,7 @@ async def find(database: Database, organisation: str, execution_id: str) -> Exec
 
 
 async def page(
-    database: Database, sealer: Sealer, organisation: str, wanted: ExecutionFilter, *, limit: int, cursor: str | None
+    reading: Reading, sealer: Sealer, organisation: str, wanted: ExecutionFilter, *, limit: int, cursor: str | None
 ) -> ListPage[Execution]:
     """A page of runs, the latest first. Raises INVALID_CURSOR."""
     cursors = Cursors(sealer, organisation, "executions", wanted)
@@ -99,7 +99,8 @@ async def page(
         query += " AND (e.accepted_at, e.execution_id) < (%s, %s)"
         values += [after.time, after.id]
     query += " ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT %s"
-    rows = await (await database.execute(query, [*values, limit + 1])).fetchall()
+    async with reading() as database:
+        rows = await (await database.execute(query, [*values, limit + 1])).fetchall()
     items = await made_of(rows[:limit], of_row)
     following = None
     if len(rows) > limit:

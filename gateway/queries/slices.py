@@ -1,8 +1,14 @@
-"""Making many resources of many rows without keeping the event loop from everybody else."""
+"""Making many resources of many rows without keeping the event loop, or a connection, from everybody else."""
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
+
+from gateway.projections.applied import Database
+
+Reading = Callable[[], AbstractAsyncContextManager[Database]]
+"""Lends a connection to read on: for as long as Postgres works, not while resources are made of what it told."""
 
 Row = TypeVar("Row")
 T = TypeVar("T")

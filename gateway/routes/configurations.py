@@ -95,8 +95,9 @@ async def list_configurations(
         created_before=checked_time(created_before, "before"),
         is_wedding_critical=wedding_critical,
     )
-    async with gateway.reading() as database:
-        return await gateway.configurations.page(database, principal.organisation, wanted, limit=limit, cursor=cursor)
+    return await gateway.configurations.page(
+        gateway.reading, principal.organisation, wanted, limit=limit, cursor=cursor
+    )
 
 
 @get("/templates", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Templates", sync_to_thread=False)

@@ -108,8 +108,9 @@ async def list_executions(
         is_wedding_critical=wedding_critical,
         is_degraded=degraded,
     )
-    async with gateway.reading() as database:
-        return await queries.page(database, gateway.sealer, principal.organisation, wanted, limit=limit, cursor=cursor)
+    return await queries.page(
+        gateway.reading, gateway.sealer, principal.organisation, wanted, limit=limit, cursor=cursor
+    )
 
 
 @get(

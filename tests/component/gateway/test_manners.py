@@ -8,9 +8,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from chassis.ids import new_id
 from gateway.outermost import SECURITY_HEADERS
 from tests.support.eventually import eventually
-from tests.support.gateway import RunningGateway, problem_code, running_gateway
+from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code, running_gateway
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 
@@ -119,6 +120,25 @@ async def test_who_is_refused_for_now_is_told_until_when(
                 assert int(await eventually(not_ready, within=30) or 0) >= 1
         finally:
             await asyncio.to_thread(gateway.postgres.start)
+
+
+async def test_one_person_does_not_fill_the_record(
+    tmp_path: Path, postgres: PostgresServer, own_nats: NatsServer
+) -> None:
+    """What is written stays: writes have a rate of their own, a person's, and nobody else waits for it."""
+    async with running_gateway(tmp_path, postgres, own_nats, writes_per_second=0.01, writes_burst=2.0) as gateway:
+        async with gateway.http("owner") as http:
+            for number in range(2):
+                await gateway.create_configuration(http, name=f"configuration {number}")
+            refused = await http.post(
+                "/api/backup/configurations", json=NEW_CONFIGURATION, headers={"Idempotency-Key": new_id()}
+            )
+            assert problem_code(refused) == "too-many-requests"
+            _comes_back(refused)
+            assert (await http.get("/api/backup/configurations")).status_code == 200
+        assert len(gateway.owners.asked) == 2
+        async with gateway.http("owner", subject="colleague") as http:
+            await gateway.create_configuration(http, name="of a colleague")
 
 
 def _comes_back(answer: httpx.Response) -> None:
