@@ -24,8 +24,9 @@ from gateway.projections.state import Stand
 from gateway.projections.stream_reader import START, Found, LogChanged, Place, StreamReader
 
 BATCH = 2_000
-RETRY_SECONDS = 0.05
-IDLE_MAX = 100
+RETRY_SECONDS = 0.02
+RETRY_SECONDS_MAX = 2.0
+IDLE_MAX = 200
 """How often a swap is tried in vain, while nothing is left to apply, before the streams count as too short."""
 FORGET_EVERY = 50_000
 PIPELINED_MAX = 100
@@ -77,18 +78,23 @@ class ShadowBuilder:
     async def _build_one(
         self, database: Database, readers: Mapping[str, StreamReader], projections: list[Projection]
     ) -> int:
-        total, idle = 0, 0
+        total, idle, pause = 0, 0, RETRY_SECONDS
         while True:
             filled = await self._fill(database, readers, projections)
-            if await self._swap(database, readers, projections):
-                return total + filled
-            total, idle = total + filled, 0 if filled else idle + 1
+            total += filled
+            try:
+                if await self._swap(database, readers, projections):
+                    return total
+                idle = 0 if filled else idle + 1
+            except psycopg.errors.LockNotAvailable:
+                # Somebody reads for long. Whoever asks meanwhile waits for each try, so there are fewer and fewer.
+                pause = min(pause * 2, RETRY_SECONDS_MAX)
             if idle > IDLE_MAX:
                 raise PlatformError(
                     errors.STREAM_MISSING,
                     "the streams hold less than the read models show, which are therefore not made anew from them",
                 )
-            await asyncio.sleep(RETRY_SECONDS if idle else 0)
+            await asyncio.sleep(pause)
 
     async def _begin(self, database: Database) -> list[str]:
         """What is to be built, with its shadow emptied or taken over from a build that was interrupted."""
@@ -158,23 +164,21 @@ class ShadowBuilder:
     async def _swap(
         self, database: Database, readers: Mapping[str, StreamReader], projections: list[Projection]
     ) -> bool:
-        """Let the shadows answer, if they stand where the others stand; whether they do."""
+        """Let the shadows answer, if they stand where the others stand; whether they do.
+
+        Raises LockNotAvailable where somebody reads the tables for longer than a moment.
+        """
         names = [projection.NAME for projection in projections]
         is_whole = len(names) == len(catalogue())
-        try:
-            async with database.transaction():
-                # From here on nobody applies anything: what is left to be done is little.
-                stand = await state.lock(database)
-                if is_whole and not self._is_ahead(readers, stand):
-                    return False
-                if not is_whole and not self._stands_as(stand):
-                    return False
-                await state.lock_tables(database, names)
-                for projection in projections:
-                    await projection.take_over(database)
-                await state.swap(database, names, self._places, self._sequence)
-        except psycopg.errors.LockNotAvailable:
-            return False
+        async with database.transaction():
+            # From here on nobody applies anything: what is left to be done is little.
+            stand = await state.lock(database)
+            if not (self._is_ahead(readers, stand) if is_whole else self._stands_as(stand)):
+                return False
+            await state.lock_tables(database, names)
+            for projection in projections:
+                await projection.take_over(database)
+            await state.swap(database, names, self._places, self._sequence)
         return True
 
     def _stands_as(self, stand: Stand) -> bool:

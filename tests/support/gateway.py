@@ -7,6 +7,7 @@ headers of their relays; `Owners` answers requests as they would.
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -343,6 +344,23 @@ class RunningGateway:
             found = await eventually(look)
         assert found is not None
         return found
+
+
+def environment_of(gateway: RunningGateway) -> dict[str, str]:
+    """The environment of a process that is this gateway once more."""
+    settings = gateway.settings
+    return {
+        **os.environ,
+        "WEDSYNC_POSTGRES_DSN": settings.postgres_dsn,
+        "WEDSYNC_POSTGRES_SCHEMA": settings.postgres_schema,
+        "WEDSYNC_NATS_URL": settings.nats_url,
+        "WEDSYNC_NATS_SEED_FILE": str(settings.nats_seed_file),
+        "WEDSYNC_KEYS_DIR": str(settings.keys_dir),
+        "WEDSYNC_LOCATIONS_FILE": str(settings.locations_file),
+        "WEDSYNC_JWKS_FILE": str(settings.jwks_file),
+        "WEDSYNC_JWT_ISSUER": settings.jwt_issuer,
+        "WEDSYNC_HTTP_PORT": "0",
+    }
 
 
 @asynccontextmanager

@@ -206,7 +206,7 @@ def _claim(
             configuration_id=configuration_id,
             organisation=organisation,
             version=version,
-            body=msgspec.json.decode(bytes(body), type=ConfigurationBody),
+            body=read_json(bytes(body), _BODY),
         )
     return Claim(
         run_id=run_id,

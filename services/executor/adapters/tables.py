@@ -46,7 +46,7 @@ class ReplicaTable:
             configuration_id=configuration_id,
             organisation=organisation,
             version=version,
-            body=msgspec.json.decode(bytes(body), type=ConfigurationBody),
+            body=read_json(bytes(body), _BODY),
         )
 
     async def remember(self, replica: Replica, *, context: Context, handled: Handled) -> None:

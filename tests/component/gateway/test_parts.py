@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -24,7 +23,7 @@ from gateway.http_server import HttpServer
 from gateway.principal import Principal, Role
 from gateway.tickets import LIFETIME, Tickets
 from tests.support.eventually import eventually
-from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
+from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, environment_of, problem_code
 from tests.support.postgres_server import PostgresServer, SchemaAccess
 
 pytestmark = pytest.mark.stack
@@ -214,25 +213,9 @@ async def test_asyncapi_is_served_or_missed_with_a_problem(
     probes._asyncapi.cache_clear()
 
 
-def _environment(gateway: RunningGateway) -> dict[str, str]:
-    settings = gateway.settings
-    return {
-        **os.environ,
-        "WEDSYNC_POSTGRES_DSN": settings.postgres_dsn,
-        "WEDSYNC_POSTGRES_SCHEMA": settings.postgres_schema,
-        "WEDSYNC_NATS_URL": settings.nats_url,
-        "WEDSYNC_NATS_SEED_FILE": str(settings.nats_seed_file),
-        "WEDSYNC_KEYS_DIR": str(settings.keys_dir),
-        "WEDSYNC_LOCATIONS_FILE": str(settings.locations_file),
-        "WEDSYNC_JWKS_FILE": str(settings.jwks_file),
-        "WEDSYNC_JWT_ISSUER": settings.jwt_issuer,
-        "WEDSYNC_HTTP_PORT": "0",
-    }
-
-
 async def test_process_starts_stops_and_rebuilds(gateway: RunningGateway) -> None:
     """`python -m gateway` runs until it is told to stop; `rebuild` makes the read models anew; the rest is usage."""
-    command, environment = [sys.executable, "-m", "gateway"], _environment(gateway)
+    command, environment = [sys.executable, "-m", "gateway"], environment_of(gateway)
     rebuilt = await asyncio.to_thread(
         subprocess.run, [*command, "rebuild"], env=environment, capture_output=True, text=True, timeout=60, check=False
     )

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,15 +17,17 @@ from chassis.postgres import connection_arguments
 from chassis.telemetry import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
+from gateway import feed
 from gateway import rebuild as rebuilding
-from gateway.bootstrap import connection_of
+from gateway.bootstrap import assemble, connection_of
 from gateway.projections import projector, state
 from gateway.projections.executions import Executions
 from gateway.projections.projection import catalogue
 from gateway.projections.shadow import ShadowBuilder
+from gateway.projections.stream_reader import START
 from gateway.rebuild import rebuild
 from tests.support.eventually import eventually
-from tests.support.gateway import NEW_CONFIGURATION, RunningGateway
+from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, environment_of, started
 
 pytestmark = pytest.mark.stack
 
@@ -133,6 +137,62 @@ async def test_killed_build_is_gone_on_with(gateway: RunningGateway, monkeypatch
 
 def _all_due(found: Any) -> list[str]:
     return list(found) if any(made.wanted or made.building for made in found.values()) else []
+
+
+async def test_process_that_is_killed_at_the_swap_leaves_what_answers(gateway: RunningGateway) -> None:
+    """A builder that is killed with all its work done, while somebody's long read keeps it from the swap."""
+    runs = await _history(gateway, 3)
+    async with _database(gateway) as reader, _database(gateway) as database:
+        epoch = (await state.read(database)).epoch
+        async with reader.transaction():
+            await reader.execute("SELECT 1 FROM executions")
+            builder = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "rebuild"], env=environment_of(gateway), stderr=subprocess.DEVNULL
+            )
+            try:
+
+                async def is_built_so_far() -> bool:
+                    made = (await state.made(database))["executions"]
+                    return made.building is not None and made.places.get(stream_of("executor"), START).position >= 3
+
+                await eventually(is_built_so_far, within=60)
+            finally:
+                builder.kill()
+                builder.wait()
+            assert (await state.read(database)).epoch == epoch
+            async with gateway.http("viewer") as http:
+                assert (await http.get(f"/api/backup/executions/{runs[0]}")).status_code == 200
+
+        async def is_done() -> bool:
+            return not state.due(await state.made(database)) and (await state.read(database)).epoch != epoch
+
+        await eventually(is_done, within=30)
+    async with gateway.http("viewer") as http:
+        assert [(await http.get(f"/api/backup/executions/{run}")).status_code for run in runs] == [200] * 3
+
+
+async def test_what_was_never_made_is_not_told_to_be_nothing(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first build nobody knows what there is: reads and writes are told to come again, never 404."""
+    (run,) = await _history(gateway, 1)
+    monkeypatch.setattr(projector.ShadowBuilder, "build", _refused)
+    monkeypatch.setattr(feed, "FIRST_BUILD_SECONDS", 0.1)
+    async with _database(gateway) as database:
+        await database.execute("UPDATE projections SET version = 0")
+    second = assemble(gateway.settings)
+    async with started(second):
+        gateway.process = second
+        async with gateway.http("owner") as http:
+            for path in (f"executions/{run}", "executions", "configurations", "status"):
+                answer = await http.get(f"/api/backup/{path}")
+                assert (answer.status_code, answer.json()["code"]) == (503, "unavailable"), path
+            answer = await http.post(
+                "/api/backup/configurations", json=NEW_CONFIGURATION, headers={"Idempotency-Key": new_id()}
+            )
+            assert answer.status_code == 503
+        monkeypatch.undo()
+        await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
 
 
 async def test_view_that_cannot_be_read_costs_itself_and_is_made_anew(gateway: RunningGateway) -> None:
