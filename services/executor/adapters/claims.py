@@ -18,6 +18,7 @@ from psycopg import errors as postgres_errors
 from chassis.pool import Pool
 from chassis.postgres import translated
 from contracts.configuration import ConfigurationBody
+from contracts.reading import read_json
 from services.executor.ports import Claim, Replica, Standing
 
 # A worker that has not been heard of for this long is taken for dead; it beats four times as often.
@@ -28,6 +29,8 @@ GAP_SECONDS = 5.0
 """Who has not asked the database for so long cannot tell silence from an outage, and begins to watch anew."""
 
 TRIES = 3
+
+_BODY = msgspec.json.Decoder(ConfigurationBody)
 
 # Without free connections a worker may live and be unable to say so. What a role may see of others' connections is
 # their number alone.

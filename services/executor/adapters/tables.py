@@ -10,10 +10,12 @@ from chassis.pool import Pool
 from chassis.postgres import translated
 from chassis.sealing import Sealer
 from contracts.configuration import ConfigurationBody
+from contracts.reading import read_json
 from services.executor.ports import Handled, Replica
 
 REPORT_FIELD = "run.report"
 
+_BODY = msgspec.json.Decoder(ConfigurationBody)
 _KEEP_REPLICA = """
     INSERT INTO configuration_replicas (configuration_id, organisation, version, body) VALUES (%s, %s, %s, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET version = excluded.version, body = excluded.body
