@@ -164,8 +164,11 @@ class Relay:
         return await self._loop.ended()
 
     async def check(self) -> PlatformError | str | None:
-        """Why nothing is published although there is something to publish, or None. A short interruption is none."""
-        found = await self._loop.check()
+        """Why nothing is published although there is something to publish, or None. A short interruption is none.
+
+        A relay that cannot listen publishes by its poll alone, up to a second late: that is told as well.
+        """
+        found = await self._loop.check() or await self._listener.check()
         if found is None and not self._has_looked:
             return PlatformError(UNAVAILABLE, "the relay has not looked at its stream yet", part="nats")
         return found
