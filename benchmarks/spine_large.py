@@ -122,8 +122,9 @@ async def fill(
                     await asyncio.sleep(0)
         async with cursor.copy(
             """
-            COPY configuration_runs (configuration_id, organisation, last_state, view, standing, protected_at, uploaded,
-                                     failures) FROM STDIN
+            COPY configuration_runs (configuration_id, organisation, last_state, view, standing, protected_at,
+                uploaded_local, uploaded_cloud_primary, uploaded_cloud_secondary, uploaded_offsite,
+                failure_local, failure_cloud_primary, failure_cloud_secondary, failure_offsite) FROM STDIN
             """
         ) as copy:
             for configuration, run in latest.items():

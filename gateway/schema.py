@@ -223,4 +223,34 @@ STATEMENTS: tuple[LiteralString, ...] = (
         END LOOP;
     END $$
     """,
+    # Of each tier a column of its own: an array is copied for every element that is looked at.
+    *(
+        statement
+        for table in ("configuration_runs", "configuration_runs_shadow")
+        for statement in (
+            f"""
+            ALTER TABLE {table}
+                ADD COLUMN uploaded_local timestamptz,
+                ADD COLUMN uploaded_cloud_primary timestamptz,
+                ADD COLUMN uploaded_cloud_secondary timestamptz,
+                ADD COLUMN uploaded_offsite timestamptz,
+                ADD COLUMN failure_local text COLLATE "C",
+                ADD COLUMN failure_cloud_primary text COLLATE "C",
+                ADD COLUMN failure_cloud_secondary text COLLATE "C",
+                ADD COLUMN failure_offsite text COLLATE "C"
+            """,
+            f"""
+            UPDATE {table} SET
+                uploaded_local = uploaded[1]::timestamptz,
+                uploaded_cloud_primary = uploaded[2]::timestamptz,
+                uploaded_cloud_secondary = uploaded[3]::timestamptz,
+                uploaded_offsite = uploaded[4]::timestamptz,
+                failure_local = failures[1],
+                failure_cloud_primary = failures[2],
+                failure_cloud_secondary = failures[3],
+                failure_offsite = failures[4]
+            """,  # noqa: S608  # of the names above
+            f"ALTER TABLE {table} DROP COLUMN uploaded, DROP COLUMN failures",
+        )
+    ),
 )

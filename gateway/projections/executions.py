@@ -51,11 +51,17 @@ _STORE = """
 _LOAD_RUNS = "SELECT configuration_id, view::text FROM {configuration_runs} WHERE configuration_id = ANY(%s)"
 _STORE_RUNS = """
     INSERT INTO {configuration_runs}
-        (configuration_id, organisation, last_state, view, standing, protected_at, uploaded, failures)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+        (configuration_id, organisation, last_state, view, standing, protected_at,
+         uploaded_local, uploaded_cloud_primary, uploaded_cloud_secondary, uploaded_offsite,
+         failure_local, failure_cloud_primary, failure_cloud_secondary, failure_offsite)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
         last_state = excluded.last_state, view = excluded.view, standing = excluded.standing,
-        protected_at = excluded.protected_at, uploaded = excluded.uploaded, failures = excluded.failures
+        protected_at = excluded.protected_at, uploaded_local = excluded.uploaded_local,
+        uploaded_cloud_primary = excluded.uploaded_cloud_primary,
+        uploaded_cloud_secondary = excluded.uploaded_cloud_secondary, uploaded_offsite = excluded.uploaded_offsite,
+        failure_local = excluded.failure_local, failure_cloud_primary = excluded.failure_cloud_primary,
+        failure_cloud_secondary = excluded.failure_cloud_secondary, failure_offsite = excluded.failure_offsite
 """
 _COUNT = """
     INSERT INTO {execution_counts} AS held (organisation, state, runs) VALUES (%s, %s, %s)
@@ -67,7 +73,7 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 3
+    VERSION = 4
     EVENTS = (
         BackupAccepted,
         BackupPreparing,

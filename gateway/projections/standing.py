@@ -1,8 +1,8 @@
 """How a configuration stands, as columns beside its view: what the status counts, compares and groups by.
 
 Promise: the status of thousands of configurations is one grouping in Postgres. `standing` is equal for configurations
-that are judged alike; `uploaded` and `failures` have a place for each tier in the order of `Tier`, as texts that sort
-like the times that they begin with (`TIME_LENGTH` characters, UTC), the failures with their code behind it.
+that are judged alike; `uploaded_<tier>` is the last upload, `failure_<tier>` the last failure as text: its time in UTC
+(`TIME_LENGTH` characters that sort like it), a space, its code.
 """
 
 from datetime import UTC, datetime
@@ -35,8 +35,8 @@ NEVER_RUN = Standing("never")
 _STANDING = msgspec.json.Decoder(Standing)
 
 
-def columns_of(view: RunsView) -> tuple[str, datetime | None, list[str | None], list[str | None]]:
-    """The columns `standing`, `protected_at`, `uploaded` and `failures`."""
+def columns_of(view: RunsView) -> tuple[object, ...]:
+    """The columns `standing`, `protected_at`, then `uploaded_…` of each tier, then `failure_…` of each."""
     point = view.recovery_point
     standing = Standing(
         _ended(view),
@@ -49,8 +49,8 @@ def columns_of(view: RunsView) -> tuple[str, datetime | None, list[str | None], 
     return (
         msgspec.json.encode(standing).decode(),
         None if point is None else point.completed_at,
-        [None if r is None or r.uploaded_at is None else text_of(r.uploaded_at) for r in records],
-        [None if r is None or r.failed_at is None else f"{text_of(r.failed_at)} {r.code or ''}" for r in records],
+        *(None if r is None else r.uploaded_at for r in records),
+        *(None if r is None or r.failed_at is None else f"{text_of(r.failed_at)} {r.code or ''}" for r in records),
     )
 
 

@@ -64,8 +64,9 @@ _GROUPS = """
     SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE c.is_wedding_critical),
            count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
            min(coalesce(r.protected_at, c.created_at)),
-           max(r.uploaded[1]), max(r.uploaded[2]), max(r.uploaded[3]), max(r.uploaded[4]),
-           max(r.failures[1]), max(r.failures[2]), max(r.failures[3]), max(r.failures[4])
+           max(r.uploaded_local), max(r.uploaded_cloud_primary), max(r.uploaded_cloud_secondary),
+           max(r.uploaded_offsite),
+           max(r.failure_local), max(r.failure_cloud_primary), max(r.failure_cloud_secondary), max(r.failure_offsite)
     FROM configurations c
     LEFT JOIN configuration_runs r ON r.configuration_id = c.configuration_id AND r.organisation = c.organisation
     WHERE c.organisation = %s GROUP BY c.plan, r.standing
@@ -93,7 +94,7 @@ class _Group(msgspec.Struct, frozen=True):
     number: int
     wedding_critical: int
     unprotected_since: datetime
-    last_uploaded: Sequence[str | None]
+    last_uploaded: Sequence[datetime | None]
     last_failure: Sequence[str | None]
 
 
@@ -226,7 +227,7 @@ def _tiers(groups: Sequence[_Group]) -> list[TierHealth]:
                 verdict=verdict,
                 configurations=sum(group.number for group in users),
                 catch_ups_owed=behind,
-                last_uploaded_at=_time(last_uploaded),
+                last_uploaded_at=last_uploaded,
                 last_failed_at=_time(last_failure),
                 last_failure_code=None if last_failure is None else last_failure[TIME_LENGTH + 1 :],
             )
