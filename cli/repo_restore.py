@@ -9,6 +9,7 @@ from cli.output import duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_session import interruptible, opened
 from cli.snapshot_tree import SnapshotTree
+from repository.errors import RestoreRefused, TargetFailed, about
 from repository.pack_access import ChunkReader
 from repository.progress import Progress
 from repository.repository import Repository
@@ -37,7 +38,8 @@ def restore(arguments: argparse.Namespace) -> int:
             on_progress=lambda progress: bars.show(_gauges(progress)),
             is_cancelled=is_cancelled,
         )
-        result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
+        with about(RestoreRefused, target=arguments.target), about(TargetFailed, target=arguments.target):
+            result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
         is_found = bool(result.files or result.others) or _matches(repository, snapshot, arguments.globs)
     if arguments.json:
         say_json(_document(snapshot.id, result))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from cli.output import say
+from repository.errors import WrongKey, about
 from repository.key_file import KeyFile
 from repository.opening import Patience
 from repository.repository import Repository
@@ -100,13 +101,18 @@ def opened(
     )
     with (
         stores(arguments.tiers, retry=retry) as tiers,
-        Repository.open(tiers, key, patience=patience) as repository,
+        _open(tiers, key, patience, arguments.key_file) as repository,
     ):
         if not arguments.json:
             for tier in repository.tiers:
                 if not tier.is_ready:
                     print(f"tier {tier.name} is {tier.state}{_because(tier.error)}", file=sys.stderr)
         yield repository
+
+
+def _open(tiers: list[ObjectStore], key: KeyFile, patience: Patience, key_file: str) -> Repository:
+    with about(WrongKey, key_file=key_file):
+        return Repository.open(tiers, key, patience=patience)
 
 
 def _say_nothing(_names: Sequence[str]) -> None:

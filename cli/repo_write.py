@@ -12,13 +12,14 @@ from cli.repo_read import snapshot_document
 from cli.repo_session import interruptible, opened, say_tiers, split_name, stores, tier_states
 from repository.backup import BackupOptions, BackupResult
 from repository.backup import backup as back_up
-from repository.errors import NoUsableTier
+from repository.errors import NoUsableTier, about
 from repository.fanout import Delivery
 from repository.key_file import KeyFile
 from repository.ports import SYSTEM_RANDOMNESS
 from repository.problems import FileError
 from repository.progress import Progress
 from repository.repository import Repository
+from repository.source import SourceUnreachable
 from sources.directory import DirectorySource
 
 LISTED_MAX = 50
@@ -69,7 +70,8 @@ def backup(arguments: argparse.Namespace) -> int:
             excluded=[*arguments.exclude, *_folders_of(arguments.tiers)],
             one_file_system=arguments.one_file_system,
         )
-        result = back_up(repository, source, options=options)
+        with about(SourceUnreachable, path=path):
+            result = back_up(repository, source, options=options)
         away = [tier.name for tier in repository.tiers if tier.name not in result.tiers]
         on_tiers = [tier.name for tier in repository.tiers_with(result.snapshot)]
     if arguments.json:

@@ -60,11 +60,14 @@ def _shown(value: object) -> str:
 
 
 @contextmanager
-def about(**context: object) -> Iterator[None]:
-    """Name what the work within is about, in errors of layers that cannot know it: bytes that do not open, say."""
+def about(kind: type[RepositoryError] = RepositoryError, /, **context: object) -> Iterator[None]:
+    """Name what the work within is about, in errors of layers that cannot know it: bytes that do not open, say.
+
+    `kind`: only in errors of this one.
+    """
     try:
         yield
-    except RepositoryError as error:
+    except kind as error:
         for name, value in context.items():
             error.context.setdefault(name, value)
         raise

@@ -415,3 +415,25 @@ def test_directory_tier_is_durable_when_many_threads_put(root: Path, tmp_path: P
             if step.kind == "note":
                 number = int(step.path)
                 assert rebuilt.get(f"packs/{number % 5}/{number}") == b"%d" % number * 300
+
+
+@pytest.mark.parametrize(("number", "what"), [(errno.ENOSPC, "MiB and"), (errno.EDQUOT, "quota")])
+def test_tier_without_room_says_whether_it_is_the_disk_or_the_quota(tmp_path: Path, number: int, what: str) -> None:
+    """A full disk is told with its figures; a quota that is used up needs another remedy."""
+    store = DirectoryObjectStore(str(tmp_path / "tier"), "local", disk=FailingDisk("write", number))
+    with pytest.raises(TierFull) as caught:
+        store.put("packs/a", b"x")
+    assert what in caught.value.hint
+    assert "tier local" in str(caught.value)
+
+
+def test_folder_that_has_to_be_there_is_never_made(tmp_path: Path) -> None:
+    """A mount point that is missing: neither a reader nor a writer makes it, nor takes the tier for an empty one."""
+    store = DirectoryObjectStore(str(tmp_path / "disk" / "tier"), "local", within=str(tmp_path / "disk"))
+    for call in (lambda: store.put("config", b"x"), lambda: store.head("config"), lambda: list(store.list(""))):
+        with pytest.raises(TierUnreachable, match="not there"):
+            call()
+    assert not (tmp_path / "disk").exists()
+    (tmp_path / "disk").mkdir()
+    store.put("config", b"x")
+    assert store.get("config") == b"x"

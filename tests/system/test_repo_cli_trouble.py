@@ -206,3 +206,22 @@ def test_server_that_never_answers_holds_no_reader_up(
         assert "tier dead is unreachable" in listed.err
         restored = repo.run("restore", "latest", "--target", tmp_path / "restored", tiers=tiers)
         assert restored.code == ExitCode.OK, restored.err
+
+
+def test_message_names_the_very_thing(repo: RepoCommand, tmp_path: Path) -> None:
+    """The path, id, key file, target or address that something is wrong with is in the sentence."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    key = repo.key_file.rename(tmp_path / "aside")
+    assert f"file {repo.key_file}" in repo.run("snapshots").err
+    key.rename(repo.key_file)
+    said = {
+        f"path {tmp_path}/nowhere": repo.run("backup", tmp_path / "nowhere"),
+        "id abcdef": repo.run("restore", "abcdef", "--target", tmp_path / "new"),
+        f"target {tmp_path}/full": repo.run("restore", "latest", "--target", tmp_path / "full"),
+        "address ftp://host/x": repo.run("snapshots", tiers=["ftp://host/x"]),
+        "path no/such": repo.run("ls", "latest", "no/such"),
+    }
+    for words, done in said.items():
+        assert done.code != ExitCode.OK
+        assert words in done.err, done.err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
 from repository.key_file import KeyFile
 from repository.repository import Repository
+from services.executor.adapters.stores import tier_store
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.fault_proxy import Fault, FaultProxy
@@ -107,7 +109,6 @@ async def test_fault_that_passes_is_sat_out(bench: ExecutorBench, proxy: FaultPr
 async def _restores(bench: ExecutorBench, name: str, snapshot_id: str) -> None:
     """The tier alone has the snapshot, whole."""
     from repository.check import check
-    from services.executor.adapters.stores import tier_store
 
     store = tier_store(bench.locations, bench.keys, ORGANISATION, Tier.CLOUD_PRIMARY, Destination(location=name))
     with Repository.open([store], KeyFile.load(bench.keys / "repositories" / f"{ORGANISATION}.key")) as repository:
@@ -168,6 +169,32 @@ async def test_full_disk_of_the_local_tier_fails_that_tier_alone(bench: Executor
     last = events[-1]
     assert isinstance(last, BackupCompleted)
     assert last.degraded
+
+
+@pytest.mark.parametrize("loss", ["emptied", "bucket gone"])
+async def test_bucket_that_was_lost_is_not_filled_again_in_silence(bench: ExecutorBench, loss: str) -> None:
+    """An S3 tier that was in use and is empty, or whose bucket is gone, has vanished: nothing is begun there."""
+    await bench.configure(
+        local=Destination(location="local", required=True), cloud_primary=Destination(location="cloud")
+    )
+    await bench.request("run-1")
+    await perform_next(bench)
+    assert isinstance((await bench.told("run-1"))[-1], BackupCompleted)
+    store = tier_store(
+        bench.locations, bench.keys, ORGANISATION, Tier.CLOUD_PRIMARY, Destination(location="cloud", required=True)
+    )
+    for found in list(store.list("")):
+        store.delete(found.key)
+    if loss == "bucket gone":
+        registry = bench.home / "locations.json"
+        registry.write_text(re.sub(r"s3://[^/]+/", "s3://no-such-bucket/", registry.read_text()))
+    await bench.request("run-2")
+    await perform_next(bench)
+    last = (await bench.told("run-2"))[-1]
+    assert isinstance(last, BackupCompleted)
+    assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.CLOUD_PRIMARY, "tier-vanished")]
+    assert list(store.list("")) == []
+    store.close()
 
 
 @pytest.mark.slow
