@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
 from chassis.health import Health
 from chassis.ids import new_id
 from chassis.postgres import connection_arguments
+from chassis.runtime import EXIT_CRASHED
 from chassis.telemetry import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
@@ -169,6 +171,35 @@ async def test_process_that_is_killed_at_the_swap_leaves_what_answers(gateway: R
         await eventually(is_done, within=30)
     async with gateway.http("viewer") as http:
         assert [(await http.get(f"/api/backup/executions/{run}")).status_code for run in runs] == [200] * 3
+
+
+async def test_builder_does_not_outlive_the_gateway_that_started_it(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that is killed closes its builder's input: it ends with a code, and what answers stays."""
+    await _history(gateway, 3)
+    monkeypatch.setattr(projector.ShadowBuilder, "build", _refused)
+    async with _database(gateway) as reader, _database(gateway) as database:
+        await state.want(database, catalogue(), rebuilding.WANT)
+        async with reader.transaction():
+            await reader.execute("SELECT 1 FROM executions")
+            builder = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "build"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            assert builder.stdin is not None
+            try:
+                builder.stdin.write(msgspec.json.encode(gateway.settings, enc_hook=str) + b"\n")
+                builder.stdin.flush()
+
+                async def is_at_work() -> bool:
+                    return (await state.made(database))["executions"].building is not None
+
+                await eventually(is_at_work, within=60)
+                builder.stdin.close()
+                assert await asyncio.to_thread(builder.wait, 30) == EXIT_CRASHED
+            finally:
+                builder.kill()
+                builder.wait()
 
 
 async def test_what_was_never_made_is_not_told_to_be_nothing(
