@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
+from cli.streams import is_heard
 
 FOLLOW_SECONDS = 0.25
 
@@ -46,8 +47,7 @@ def _labelled(part: str, line: str, chosen: dict[str, Path]) -> str:
 
 def _follow(chosen: dict[str, Path], ends: dict[str, int]) -> None:
     """Print whole lines as they come. A log that became shorter was rotated: it is read from its beginning."""
-    while True:
-        sys.stdout.flush()
+    while is_heard():
         time.sleep(FOLLOW_SECONDS)
         for part, path in chosen.items():
             try:

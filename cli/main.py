@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from cli.exit_codes import ExitCode, code_of, exit_code_of
+from cli.streams import output_was_refused, secure_streams
 
 
 class Command(NamedTuple):
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Command] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own), return its exit code. Usage errors exit with 2."""
+    secure_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in words if not word.startswith("-")), None)
     module = _load(chosen) if chosen in COMMANDS else None
@@ -69,20 +71,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise AssertionError("the parser refuses a command line without a command")
     try:
         code = module.run(arguments)
-        sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has left: not an error, but the interpreter's own
-        # flush at exit would make it one.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
     except Exception as error:
         if os.environ.get("WEDSYNC_TRACEBACK") or (code_of(error) is None and not isinstance(error, OSError)):
             raise
         _explain(error, for_machines=getattr(arguments, "json", False) is True)
         return exit_code_of(error)
+    refusal = output_was_refused()
+    if refusal is not None:
+        print(f"wedsync-backup: the result could not be written: {refusal.strerror}", file=sys.stderr)
+        return code or ExitCode.FAILED
     return code
 
 

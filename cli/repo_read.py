@@ -10,6 +10,7 @@ from cli.exit_codes import ExitCode
 from cli.output import columns, moment, name_fields, say, say_json, shown, size, timestamp
 from cli.repo_session import opened, tier_states
 from cli.snapshot_tree import Change, ChangeKind, Found, SnapshotTree, differences
+from cli.streams import heard
 from repository.errors import RepositoryError, SnapshotNotFound
 from repository.pack_access import ChunkReader
 from repository.repository import Repository
@@ -84,7 +85,7 @@ def ls(arguments: argparse.Namespace) -> int:
             entries = [entry_document(each) for each in found]
             say_json({"snapshot": snapshot.id, "entries": entries, "damage": damage.documents})
         else:
-            for each in found:
+            for each in heard(found):
                 say(_long(each) if arguments.long else shown(each.path) + ("/" if each.entry.is_directory else ""))
         return damage.exit_code
 
@@ -99,7 +100,7 @@ def find(arguments: argparse.Namespace) -> int:
         matches: list[dict[str, object]] = []
         count = 0
         for snapshot in chosen:
-            for found in _tree(repository, snapshot, damage).find(pattern):
+            for found in heard(_tree(repository, snapshot, damage).find(pattern)):
                 count += 1
                 if arguments.json:
                     matches.append({"snapshot": snapshot.id, **entry_document(found)})
@@ -120,7 +121,7 @@ def diff(arguments: argparse.Namespace) -> int:
         changes = differences(_tree(repository, before, damage), _tree(repository, after, damage))
         counts = dict.fromkeys(ChangeKind, 0)
         documents: list[dict[str, object]] = []
-        for change in changes:
+        for change in heard(changes):
             counts[change.kind] += 1
             if arguments.json:
                 documents.append(_change_document(change))

@@ -64,6 +64,17 @@ def test_backup_is_incomplete_when_a_file_cannot_be_read(repo: RepoCommand) -> N
     assert (error["path"], error["reason"], error["is_loss"]) == ("mem", "unreadable", True)
 
 
+def test_backup_is_judged_by_the_count_of_what_was_lost_and_not_by_the_list(
+    repo: RepoCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of problems is bounded: a loss that has no place in it is one all the same."""
+    monkeypatch.setattr("repository.problems.KEPT_MAX", 0)
+    done = repo.run("backup", "/proc/self/mem", "--json")
+    assert done.document["file_errors"] == []
+    assert done.document["file_error_counts"] == {"unreadable": 1}
+    assert done.code == ExitCode.INCOMPLETE
+
+
 def test_backup_says_that_a_required_tier_lacks_the_snapshot(repo: RepoCommand, source: Path) -> None:
     """A required tier that cannot be written to is named; the exit code is not 0."""
     out_of_the_way(repo, "b")
