@@ -44,8 +44,8 @@ BATCH = 250
 """Few enough that requests on the same event loop do not wait long for a batch."""
 POLL_SECONDS = 0.5
 """How often each stream is looked at although nobody announced anything: bounds the age of an answer."""
-STORED_PAUSE_SECONDS = 0.0015
-"""An announcement is heard before the stream has stored the event; this is about how long storing takes."""
+REPLICA_PAUSE_SECONDS = 0.0015
+"""What one server of a cluster has announced another may answer without for about this long."""
 ANNOUNCED_SECONDS = 2.0
 STANDBY_SECONDS = 2.0
 FORGET_EVERY = 20_000
@@ -220,18 +220,17 @@ class Projector:
         self._wake.set()
 
     async def _pause(self, looked_at: float) -> None:
-        """Wait for the next announcement; for a moment only while one is known that is not stored yet."""
+        """Wait for the next announcement; for a moment only while one is known that was not found yet."""
         now = time.monotonic()
         awaited = [heard_at for _, heard_at in self._announced.values()]
         if awaited:
-            # The longer it takes, the less often is looked: an announced event may never be stored.
-            await asyncio.sleep(min(0.02, max(STORED_PAUSE_SECONDS, (now - min(awaited)) / 4)))
+            # The longer it takes, the less often is looked: the server that has it may be gone.
+            await asyncio.sleep(min(0.02, max(REPLICA_PAUSE_SECONDS, (now - min(awaited)) / 4)))
             return
         # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with what it waits for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, looked_at + POLL_SECONDS - now)):
                 await self._wake.wait()
-            await asyncio.sleep(STORED_PAUSE_SECONDS)
 
     def _awaited(self, now: float) -> Sequence[str]:
         """The owners whose announced events are not applied yet; an announcement that never came true is forgotten."""
@@ -241,7 +240,7 @@ class Projector:
         return tuple(self._announced)
 
     async def _announce(self, message: Msg) -> None:
-        """An event is on its way into a stream. Only a hint: what is applied is what the stream has stored."""
+        """A stream has stored an event. Only a hint, which may be lost: what is applied is what is read from there."""
         owner = message.subject.removeprefix(once_stored(f"{EVENTS}.")).partition(".")[0]
         position = position_of(message.headers or {})
         known = self._announced.get(owner)
