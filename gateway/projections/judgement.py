@@ -1,8 +1,8 @@
 """What the readiness report says of the read models.
 
 A stream that cannot be read any further stands still: shown as `degraded` at once, and after `STANDSTILL_SECONDS` the
-gateway is not ready, though it goes on answering with what it knows. What was passed over, and what is being made
-anew, is `degraded`.
+gateway is not ready, though it goes on answering with what it knows. Before the first are made nobody can
+be answered: not ready, too. What was passed over, and what is being made anew, is `degraded`.
 """
 
 import logging
@@ -15,6 +15,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from gateway.projections import intake
 from gateway.projections.intake import PassedOver
+from gateway.projections.projection import catalogue
 from gateway.projections.state import Made
 
 LOG = logging.getLogger(__name__)
@@ -32,14 +33,15 @@ class Judgement:
         self._health = health
         self._still: dict[str, tuple[PlatformError, float]] = {}
         self._build_failure: PlatformError | None = None
+        self._nothing_yet: PlatformError | None = PlatformError(errors.UNAVAILABLE, "the read models were not seen yet")
         self._shown: dict[str, str] = {}
         self.is_asked = True
         if health is not None:
             health.add(STREAMS, self.check)
 
     async def check(self) -> PlatformError | None:
-        """What keeps a stream from being read for longer than a moment."""
-        return self.standstill() if self.is_asked else None
+        """What keeps a stream from being read for longer than a moment, or anybody from being answered at all."""
+        return (self.standstill() or self._nothing_yet) if self.is_asked else None
 
     def ask(self, *, is_asked: bool) -> None:
         """Say whether the streams are followed here from now on; where another process does, it answers for them."""
@@ -82,8 +84,15 @@ class Judgement:
     def of_due(self, due: Mapping[str, Made]) -> None:
         """These projections are made anew, or are to be."""
         told: PlatformError | None = None
-        if due:
-            reasons = sorted({made.wanted or "they were made by another version" for made in due.values()})
+        self._nothing_yet = None
+        if len(due) == len(catalogue()) and not any(made.version for made in due.values()):
+            self._nothing_yet = self._build_failure or PlatformError(
+                errors.UNAVAILABLE,
+                "the read models are made from the streams for the first time",
+                hint="Nothing is to be done: on a new platform it takes a moment, behind a long history longer.",
+            )
+        elif due:
+            reasons = sorted({made.wanted or "this version makes them otherwise" for made in due.values()})
             told = self._build_failure or PlatformError(
                 errors.UNAVAILABLE,
                 f"{', '.join(due)} are made anew in the shadow, since {'; '.join(reasons)}",
