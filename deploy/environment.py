@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = "requirements.lock"
 DEV_LOCK = "requirements-dev.lock"
+BUILD_LOCK = "requirements-build.lock"
 MARK = ".installed"
 COMMAND = "wedsync-backup"
 LOG = "setup.log"
@@ -141,13 +142,9 @@ def install(folder: Path, lock: str) -> None:
     total = sum("==" in line and line[:1].isalnum() for line in (ROOT / lock).read_text().splitlines())
     say(f"{total} packages are installed from {lock}: about a minute, once.")
     begun = time.monotonic()
-    uv = shutil.which("uv")
-    required = ["--require-hashes", "-r", lock]
-    fast = [uv or "", "pip", "install", "--python", str(python_of(folder)), "--no-deps", *required]
-    if uv is None or run(fast, "uv", folder / LOG, total=total, may_fail=True) != 0:
-        # Dependencies are all in the lock, and what is never imported need not be compiled.
-        pip = [str(python_of(folder)), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-        run([*pip, "--no-input", "--no-deps", "--no-compile", *required], "pip", folder / LOG, total=total)
+    # What has no wheel is built with what is pinned, too, not with what the registry has newest.
+    install_one(folder, BUILD_LOCK, total=1)
+    install_one(folder, lock, "--no-build-isolation", total=total)
     write_command(folder)
     with (folder / MARK).open("w") as file:
         # The lock of the tests has all that the other has.
@@ -155,6 +152,17 @@ def install(folder: Path, lock: str) -> None:
         version = subprocess.check_output([str(python_of(folder)), "-c", "import sys; print(sys.version_info[:2])"])
         json.dump({"folder": str(folder), "python": version.decode().strip(), "locks": locks}, file)
     say(f"The packages are installed after {time.monotonic() - begun:.0f} s.")
+
+
+def install_one(folder: Path, lock: str, *options: str, total: int) -> None:
+    """Install one lock: by uv where it is there and works, else by pip."""
+    uv = shutil.which("uv")
+    required = ["--no-deps", "--require-hashes", *options, "-r", lock]
+    fast = [uv or "", "pip", "install", "--python", str(python_of(folder)), *required]
+    if uv is None or run(fast, "uv", folder / LOG, total=total, may_fail=True) != 0:
+        # Dependencies are all in the lock, and what is never imported need not be compiled.
+        pip = [str(python_of(folder)), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+        run([*pip, "--no-input", "--no-compile", *required], "pip", folder / LOG, total=total)
 
 
 def write_command(folder: Path) -> None:

@@ -21,7 +21,7 @@ class Clone:
         (self.folder / "deploy").mkdir(parents=True)
         for name in ("environment.sh", "environment.py"):
             shutil.copy(ROOT / "deploy" / name, self.folder / "deploy" / name)
-        for lock in ("requirements.lock", "requirements-dev.lock"):
+        for lock in ("requirements.lock", "requirements-dev.lock", "requirements-build.lock"):
             (self.folder / lock).write_text("# nothing\n")
         (self.folder / "cli").mkdir()
         (self.folder / "cli" / "__main__.py").write_text("import sys; print('ran', sys.argv[1:])")
