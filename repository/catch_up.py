@@ -17,6 +17,7 @@ from repository import crypto, key_change, pending
 from repository.errors import NoUsableTier, RepositoryError
 from repository.format import pack_object_key
 from repository.index_segment import Segment, without_packs
+from repository.object_reading import read_object
 from repository.open_tier import OpenTier, TierState
 from repository.pack_access import ChunkReader, nearest_first
 from repository.pack_catalog import each_in_parallel
@@ -160,7 +161,7 @@ def whole_pack(pack_id: bytes, stores: Iterable[ObjectStore]) -> bytes | None:
     """The pack's bytes from the first store that has them as their name says; None where none has."""
     for store in stores:
         try:
-            body = store.get(pack_object_key(pack_id))
+            body = read_object(store, pack_object_key(pack_id))
         except RepositoryError:
             continue
         if crypto.sha256(body) == pack_id:
@@ -200,7 +201,7 @@ def _segment(repository: Repository, source: OpenTier, name: str, lost: Sequence
     if name in source.damaged_segments:
         return None
     try:
-        body = source.store.get(segment_object_key(name))
+        body = read_object(source.store, segment_object_key(name))
         segment = source.named_segments()[name]
     except RepositoryError:
         return None

@@ -22,6 +22,7 @@ from repository.index import Location
 from repository.index_segment import Segment, columns_of
 from repository.keys import KEY_PREFIX, KeyRecord, decode_wrapped_key
 from repository.log_entry import LOG_PREFIX, entry_number, entry_object_key
+from repository.object_reading import read_object
 from repository.open_tier import OpenTier, TierState
 from repository.pack_access import ChunkReader
 from repository.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
@@ -87,7 +88,7 @@ class _TierCheck:
                 if digest is None:
                     has = other.store.head(object_key) is not None
                 else:
-                    has = crypto.sha256(other.store.get(object_key)).hex() == digest
+                    has = crypto.sha256(read_object(other.store, object_key)).hex() == digest
             except RepositoryError:
                 continue
             if has:
@@ -115,7 +116,7 @@ class _TierCheck:
         root = self._repository.keys.root
         expected = encode_config(self._repository.config, root)
         try:
-            if self._tier.store.get(CONFIG_KEY) != expected:
+            if read_object(self._tier.store, CONFIG_KEY) != expected:
                 raise Damaged("config is not the repository's", tier=self._tier.name, object_key=CONFIG_KEY)
         except RepositoryError as error:
             if not is_fault_of_object(error):
@@ -129,7 +130,7 @@ class _TierCheck:
         for object_key in dict.fromkeys([*recorded, *present]):
             digest = recorded.get(object_key)
             try:
-                body = self._tier.store.get(object_key)
+                body = read_object(self._tier.store, object_key)
                 if digest is not None and crypto.sha256(body).hex() != digest:
                     raise Damaged(
                         "key object is not the one that the log names", tier=self._tier.name, object_key=object_key
@@ -153,7 +154,7 @@ class _TierCheck:
             self._counts.segments += 1
             try:
                 # From the tier, not from memory: the object may have been damaged since it was loaded.
-                _verify_rows(open_segment(name, self._tier.store.get(key), self._repository.keys))
+                _verify_rows(open_segment(name, read_object(self._tier.store, key), self._repository.keys))
             except RepositoryError as error:
                 if not is_fault_of_object(error):
                     raise
@@ -291,7 +292,7 @@ def read_pack(repository: Repository, tier: OpenTier, pack: StoredPack) -> PackR
 
     chunks = unlisted = size = 0
     try:
-        body = tier.store.get(pack_object_key(pack.id))
+        body = read_object(tier.store, pack_object_key(pack.id))
         size = len(body)
         for entry, _ in read_frames(body, repository.keys, pack.id):
             offset = 0

@@ -28,6 +28,7 @@ from repository.log_entry import (
     entry_object_key,
 )
 from repository.log_state import Head, LogFault, LogState
+from repository.object_reading import read_object
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.tiers.port import ObjectStore
 
@@ -153,6 +154,7 @@ class CommitLog:
     def _entry(self, number: int) -> Entry | LogFault:
         try:
             with about(tier=self._store.name, object_key=entry_object_key(number)):
-                return decode_entry(self._store.get(entry_object_key(number)), number, self._ring, self._verifier)
+                body = read_object(self._store, entry_object_key(number))
+                return decode_entry(body, number, self._ring, self._verifier)
         except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
             return LogFault(number, error)

@@ -21,6 +21,7 @@ from repository.keys import (
 )
 from repository.log_entry import Body, KeysChanged
 from repository.log_state import LogState
+from repository.object_reading import read_object
 from repository.open_tier import OpenTier
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def record_keys(repository: Repository, tier: OpenTier) -> None:
     """Let the tier's log say which key objects there are, unless it does; `check` compares them with it."""
-    objects = {info.key: crypto.sha256(tier.store.get(info.key)).hex() for info in tier.store.list(KEY_PREFIX)}
+    objects = {info.key: crypto.sha256(read_object(tier.store, info.key)).hex() for info in tier.store.list(KEY_PREFIX)}
 
     def decide(state: LogState) -> Body | None:
         if state.key_objects == objects:
@@ -52,7 +53,7 @@ def copy_keys(repository: Repository, tier: OpenTier, sources: Sequence[OpenTier
             if object_key in present:
                 continue
             try:
-                body = source.store.get(object_key)
+                body = read_object(source.store, object_key)
             except RepositoryError:
                 continue
             if crypto.sha256(body).hex() == digest:

@@ -19,6 +19,7 @@ from repository import crypto
 from repository.errors import Damaged, UnsupportedFormat
 from repository.format import FORMAT_VERSION, Buffer
 from repository.keys import DomainKeys, KeyRing
+from repository.object_reading import check_length_of
 from repository.ports import Randomness
 from repository.sealed_object import ObjectKind, seal_object, unseal_object
 
@@ -146,9 +147,10 @@ def _signed(entry: Buffer) -> bytes:
 def encode_entry(
     body: Body, number: int, previous: bytes, keys: DomainKeys, signer: crypto.Signer, randomness: Randomness
 ) -> bytes:
-    """The bytes of an entry; no two calls give the same."""
+    """The bytes of an entry; no two calls give the same. Raises `LimitExceeded` where it says too much."""
     sealed = seal_object(msgspec.json.encode(body), keys, ObjectKind.LOG_BODY, randomness, position=number)
     header = _HEADER.pack(LOG_MAGIC, FORMAT_VERSION, 0, len(sealed), number, keys.repository_id, previous)
+    check_length_of(LOG_PREFIX, len(header) + len(sealed) + crypto.SIGNATURE_LENGTH)
     return header + sealed + signer.sign(_signed(header + sealed))
 
 

@@ -36,6 +36,7 @@ from repository.errors import (
 )
 from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, decode_wrapped_key, open_ring
 from repository.log_entry import LOG_PREFIX, decode_entry_header, entry_object_key
+from repository.object_reading import read_object
 from repository.open_tier import TierState
 from repository.pack_catalog import PACK_PREFIX
 from repository.tiers.port import ObjectStore
@@ -100,7 +101,7 @@ def probe(store: ObjectStore) -> Probe:
     try:
         with about(tier=store.name):
             found.keys = _keys(store)
-            found.body = store.get(CONFIG_KEY)
+            found.body = read_object(store, CONFIG_KEY)
             found.config = decode_config(found.body)
             # Keys are written before the config: where it is seen and they are not, they were looked for too early.
             found.keys = found.keys or _keys(store)
@@ -136,8 +137,8 @@ def _keys(store: ObjectStore) -> list[KeyRecord]:
 
 def _read(store: ObjectStore, key: str) -> bytes:
     try:
-        return store.get(key)
-    except (ObjectMissing, Truncated):
+        return read_object(store, key)
+    except (ObjectMissing, Truncated, Damaged):
         return b""  # a damaged key object like any other: another tier's may be whole
 
 
@@ -251,7 +252,7 @@ def _config_made_again(own: list[Probe], ring: KeyRing) -> ReadConfig:
     config = decode_config(encode_config(make_config(ring.root, ChunkerParameters()), ring.root))
     for each in own:
         try:
-            header = decode_entry_header(each.store.get(entry_object_key(1)))
+            header = decode_entry_header(read_object(each.store, entry_object_key(1)))
         except RepositoryError:
             continue
         if header.previous == config.digest:

@@ -19,6 +19,7 @@ from repository.errors import NoUsableTier, RepositoryError
 from repository.format import ID_LENGTH
 from repository.log_entry import Body, Bridged, HistoryAccepted, decode_entry_header, entry_object_key
 from repository.log_state import LogState
+from repository.object_reading import read_object
 from repository.open_tier import OpenTier, TierState
 from repository.segments import segment_object_key
 from repository.tiers.port import ObjectStore
@@ -130,7 +131,7 @@ class _Repair:
         """Store the object as the first source has it whole."""
         for name, store in self._stores():
             try:
-                body = store.get(finding.object_key)
+                body = read_object(store, finding.object_key)
             except RepositoryError:
                 continue
             if is_whole(body):
@@ -172,7 +173,7 @@ class _Repair:
     def _previous_named_by(self, number: int) -> bytes:
         """The digest that an entry names as its previous one; empty where there is no such entry."""
         try:
-            return decode_entry_header(self._tier.store.get(entry_object_key(number))).previous
+            return decode_entry_header(read_object(self._tier.store, entry_object_key(number))).previous
         except RepositoryError:
             return b""
 

@@ -26,6 +26,7 @@ from repository.format import REPOSITORY_ID_LENGTH
 from repository.index import Index
 from repository.index_segment import Segment
 from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, new_keys, wrap
+from repository.object_reading import read_object
 from repository.open_tier import OpenTier, TierState
 from repository.opening import Patience
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
@@ -179,8 +180,8 @@ class Repository:
             raise RepositoryExists("tier is not empty", tier=tier.name, state=tier.state.value)
         prove(tier.store, pending.PENDING_PREFIX)
         source = self._any_ready()
-        records = [KeyRecord(key.key, source.store.get(key.key)) for key in source.store.list(KEY_PREFIX)]
-        _write_beginnings(tier.store, source.store.get(CONFIG_KEY), records)
+        records = [KeyRecord(key.key, read_object(source.store, key.key)) for key in source.store.list(KEY_PREFIX)]
+        _write_beginnings(tier.store, read_object(source.store, CONFIG_KEY), records)
         tier.load()
         key_change.record_keys(self, tier)
 

@@ -12,6 +12,7 @@ from repository import crypto
 from repository.errors import Damaged, about
 from repository.index_segment import Segment, Stored, in_mapped_file
 from repository.keys import DomainKeys, KeyRing
+from repository.object_reading import check_length_of, read_object
 from repository.ports import Randomness
 from repository.sealed_object import ObjectKind, seal_object, unseal_object
 from repository.tiers.port import ObjectStore
@@ -36,6 +37,7 @@ def segment_object_key(name: str) -> str:
 def seal_segment(segment: Segment, keys: DomainKeys, randomness: Randomness) -> SealedSegment:
     """Encrypt a segment once; every tier gets the same bytes under the same name."""
     body = seal_object(memoryview(segment.body), keys, ObjectKind.INDEX_SEGMENT, randomness)
+    check_length_of(INDEX_PREFIX, len(body))
     return SealedSegment(crypto.sha256(body).hex(), body, segment)
 
 
@@ -69,7 +71,7 @@ class SegmentCache:
             found = self._segments.get(name)
             if found is None:
                 with about(tier=store.name, object_key=segment_object_key(name)):
-                    found = open_segment(name, store.get(segment_object_key(name)), self._ring, self._place)
+                    found = open_segment(name, read_object(store, segment_object_key(name)), self._ring, self._place)
                 self._segments[name] = found
         return found
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from repository.errors import NotInIndex, SnapshotNotFound
 from repository.format import pack_object_key
+from repository.object_reading import read_object
 from repository.open_tier import OpenTier
 from repository.pack_access import ChunkReader
 from repository.pack_reader import read_frames
@@ -47,7 +48,7 @@ def verify_snapshot(repository: Repository, tier: OpenTier, snapshot: Snapshot, 
     chosen = _sample(repository, sorted(packs), percent)
     bytes_read = 0
     for pack_id in chosen:
-        body = tier.store.get(pack_object_key(pack_id))
+        body = read_object(tier.store, pack_object_key(pack_id))
         bytes_read += len(body)
         for _frame in read_frames(body, repository.keys, pack_id):
             pass  # each is proven as it is read

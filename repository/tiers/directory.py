@@ -34,12 +34,14 @@ from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.tiers.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
 from repository.tiers.folder_sync import FolderSync
 from repository.tiers.port import (
+    OBJECT_LENGTH_MAX,
     Body,
     Capabilities,
     KnownCapabilities,
     ObjectInfo,
     ObjectStore,
     buffers_of,
+    check_length,
     checked_key,
     checked_prefix,
     is_key,
@@ -129,9 +131,10 @@ class DirectoryObjectStore:
             self._folders.sync(unsynced)
             self._durable_folders |= unsynced
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         """The whole object; see the port."""
         with self._translated(key), self._opened(key) as (descriptor, size):
+            check_length(size, length_max, tier=self._name, key=key)
             return self._read(key, descriptor, 0, size, size)
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
@@ -181,6 +184,25 @@ class DirectoryObjectStore:
         """The file's path, or None where there is none."""
         path = self._path(key)
         return path if Path(path).is_file() else None
+
+    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
+        """Nothing is kept of what was overwritten."""
+        checked_key(key)
+        return iter(())
+
+    def set_aside(self, key: str, aside: str) -> None:
+        """A second name for what has the key's, be it an object or not; see the port."""
+        path, second = self._path(key), self._path(aside)
+        folder = os.path.dirname(second)
+        with self._translated(key):
+            if not os.path.lexists(path):
+                self._check_root()
+                raise ObjectMissing("no object of this key", tier=self._name, key=key)
+            unsynced = self._prepare(folder)
+            self._disk.link(path, second)
+            unsynced.add(folder)
+            self._folders.sync(unsynced)
+            self._durable_folders |= unsynced
 
     def originals(self) -> ObjectStore | None:
         """None: nothing is kept of what was overwritten."""

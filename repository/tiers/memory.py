@@ -12,12 +12,14 @@ from datetime import UTC, datetime, timedelta
 from repository.errors import AlreadyExists, ChecksumMismatch, Locked, ObjectMissing, TierFull, Truncated
 from repository.ports import SYSTEM_CLOCK, Clock
 from repository.tiers.port import (
+    OBJECT_LENGTH_MAX,
     Body,
     Capabilities,
     KnownCapabilities,
     ObjectInfo,
     ObjectStore,
     buffers_of,
+    check_length,
     checked_key,
     checked_prefix,
 )
@@ -101,13 +103,14 @@ class MemoryObjectStore:
         for key in keys:
             checked_key(key)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         """The whole object; see the port."""
         checked_key(key)
         with self._guard:
             body = self._objects.get(key)
         if body is None:
             raise ObjectMissing("no object of this key", tier=self._name, key=key)
+        check_length(len(body), length_max, tier=self._name, key=key)
         return body
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
@@ -165,6 +168,15 @@ class MemoryObjectStore:
         """None: nothing is on a disk."""
         checked_key(key)
         return None
+
+    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
+        """Nothing is kept of what was overwritten."""
+        checked_key(key)
+        return iter(())
+
+    def set_aside(self, key: str, aside: str) -> None:
+        """A second name for the same bytes; see the port."""
+        self.put(aside, self.get(key))
 
     def originals(self) -> ObjectStore | None:
         """None: nothing is kept of what was overwritten."""

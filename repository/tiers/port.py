@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from repository.errors import InvalidKey
+from repository.errors import Damaged, InvalidKey
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Contiguous bytes. A memoryview must be of format `B` and is only read until the call returns."""
@@ -36,6 +36,8 @@ Body: TypeAlias = Buffer | Sequence[Buffer]
 """One object's bytes, in one buffer or in several that follow each other (written without joining them)."""
 
 KEY_LENGTH_MAX = 512
+OBJECT_LENGTH_MAX = 1 << 30
+"""Bytes of any object, at most: a longer one was put there by somebody else, and is never read into memory."""
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}"
 _KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*", re.ASCII)
 _PREFIX = re.compile(rf"(?:{_SEGMENT}/)*(?:{_SEGMENT})?", re.ASCII)
@@ -69,6 +71,14 @@ def buffers_of(body: Body) -> list[memoryview]:
     parts = [body] if isinstance(body, bytes | bytearray | memoryview) else body
     views = (memoryview(part).cast("B") for part in parts)
     return [view for view in views if view.nbytes]
+
+
+def check_length(length: int, length_max: int, *, tier: str, key: str) -> None:
+    """Raises `Damaged` where an object is longer than its reader takes, before a byte of it is in memory."""
+    if length > length_max:
+        raise Damaged(
+            "object is longer than one of its kind can be", tier=tier, key=key, length=length, length_max=length_max
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +172,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def get(self, key: str) -> bytes:
-        """The whole object.
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
+        """The whole object; one of more than `length_max` bytes is not read.
 
-        Raises `ObjectMissing`, `Truncated`, `TierUnreachable`, `AccessDenied`, `InvalidKey`.
+        Raises `ObjectMissing`, `Truncated`, `Damaged` (longer than that), `TierUnreachable`, `AccessDenied`,
+        `InvalidKey`.
         """
         ...
 
@@ -219,6 +230,21 @@ class ObjectStore(Protocol):
         """The object's path on this machine's disk, for mapping it into memory; None where there is none.
 
         Raises `InvalidKey`.
+        """
+        ...
+
+    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
+        """All that was stored under the key and is still kept, the oldest first; longer ones are left out.
+
+        Nothing where the store keeps nothing of what was overwritten. Raises as `get`, while iterating.
+        """
+        ...
+
+    def set_aside(self, key: str, aside: str) -> None:
+        """Keep the object's bytes under a second key, durably, before something else is put under the first.
+
+        The first key may be without an object afterwards. Nothing is read into memory, whatever its length.
+        Raises `ObjectMissing`, `TierFull`, `TierUnreachable`, `AccessDenied`, `InvalidKey`.
         """
         ...
 

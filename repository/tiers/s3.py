@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from repository.errors import AccessDenied, AlreadyExists, LocationInvalid, Locked, ObjectMissing, TierUnreachable
 from repository.tiers.port import (
+    OBJECT_LENGTH_MAX,
     Body,
     Capabilities,
     ObjectInfo,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from repository.tiers.s3_bodies import Download
 
 _RACES = 3
+_COPY_LENGTH_MAX = 5 << 30
+"""Bytes that S3 copies in one request, at most."""
 
 
 class S3ObjectStore:
@@ -107,7 +110,7 @@ class S3ObjectStore:
             found = self._head(full_key)
             if found is None:
                 continue  # it was deleted between the refusal and the look
-            if not self._has_digest(key, found, digest):
+            if not self._has_digest(key, found, digest, sum(buffer.nbytes for buffer in buffers)):
                 raise AlreadyExists("there is another object of this key", tier=self.name, key=key)
             # An earlier attempt of ours was done and its acknowledgement lost, or a twin was faster.
             if lock_until is not None:
@@ -123,9 +126,9 @@ class S3ObjectStore:
         for key in keys:
             checked_key(key)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         """The whole object; see the port."""
-        return self._read(key, None, None)
+        return self._read(key, None, None, length_max)
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """A part of the object; see the port. A negative offset fetches all from there to the end."""
@@ -199,6 +202,29 @@ class S3ObjectStore:
         checked_key(key)
         return None
 
+    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
+        """The versions that the bucket keeps, delete markers left out; see the port."""
+        if self.keeps_versions():
+            for version in reversed(self._versions.of(self._full(key))):
+                if not version.is_marker and version.size <= length_max:
+                    yield self._read_version(key, version, None, None, length_max)
+
+    def set_aside(self, key: str, aside: str) -> None:
+        """A copy that the server makes; see the port.
+
+        One that is too long for that stays as an older version, where the bucket keeps them.
+        """
+        found = self.head(key)
+        if found is None:
+            raise self._missing(key)
+        if found.size > _COPY_LENGTH_MAX and self.keeps_versions():
+            return
+        source: Any = {"Bucket": self._options.bucket, "Key": self._full(key)}
+        self._connection.call(
+            lambda client: client.copy_object(Bucket=self._options.bucket, Key=self._full(aside), CopySource=source),
+            key,
+        )
+
     def originals(self) -> ObjectStore | None:
         """A view of the objects as they were first written, where the bucket keeps versions."""
         from repository.tiers.s3_originals import S3Originals
@@ -232,10 +258,12 @@ class S3ObjectStore:
             request["VersionId"] = version.version_id
         self._connection.call(lambda client: client.delete_object(**request), key)
 
-    def _has_digest(self, key: str, found: Any, digest: bytes) -> bool:
+    def _has_digest(self, key: str, found: Any, digest: bytes, length: int) -> bool:
         """Whether the object that was found has the bytes of the digest."""
         stated = checksum_of(found)
-        return stated == digest if stated is not None else hashlib.sha256(self.get(key)).digest() == digest
+        if stated is not None or int(found["ContentLength"]) != length:
+            return stated == digest
+        return hashlib.sha256(self.get(key, length_max=length)).digest() == digest
 
     def _refuse_if_locked(self, key: str, full_key: str, version: Version | None) -> None:
         """Raise `Locked` when a lock is why the server refuses to delete."""
@@ -250,9 +278,9 @@ class S3ObjectStore:
 
     # Reading
 
-    def _read(self, key: str, start: int | None, length: int | None) -> bytes:
+    def _read(self, key: str, start: int | None, length: int | None, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         full_key = self._full(key)
-        download = self._download(key, start, length)
+        download = self._download(key, start, length, length_max)
 
         def attempt(client: "S3Client") -> bytes:
             return download.attempt(client, self._connection.throttle.download)
@@ -266,12 +294,25 @@ class S3ObjectStore:
             download.of_version(hidden.version_id)
             return self._connection.call(attempt, key)
 
-    def _download(self, key: str, start: int | None, length: int | None) -> "Download":
+    def _download(self, key: str, start: int | None, length: int | None, length_max: int) -> "Download":
         from repository.tiers.s3_bodies import Download
 
         return Download(
-            bucket=self._options.bucket, key=key, full_key=self._full(key), start=start, length=length, tier=self.name
+            bucket=self._options.bucket,
+            key=key,
+            full_key=self._full(key),
+            start=start,
+            length=length,
+            length_max=length_max,
+            tier=self.name,
         )
+
+    def _read_version(
+        self, key: str, version: Version, start: int | None, length: int | None, length_max: int
+    ) -> bytes:
+        download = self._download(key, start, length, length_max)
+        download.of_version(version.version_id)
+        return self._connection.call(lambda client: download.attempt(client, self._connection.throttle.download), key)
 
     def _head(self, full_key: str) -> Any:
         """The answer to HEAD of the newest version that is no marker, or None."""

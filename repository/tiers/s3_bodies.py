@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from repository.errors import LocationInvalid, TierUnreachable, Truncated
 from repository.tiers.limits import Pace
+from repository.tiers.port import check_length
 from repository.tiers.retry import TryAgain
 from repository.tiers.s3_errors import FAILURES, PreconditionFailed, translated
 
@@ -79,19 +80,29 @@ class UploadBody:
 class Download:
     """One object, or one range of it, that is fetched in as many requests as it takes.
 
-    `start` None and `length` None: the whole object. `start` negative: from the end. A request that
-    breaks off is followed by one for the rest, on condition that the object is still the same one. (Of
-    the first one nothing is kept when the connection is reset; of later ones what arrived, to the MiB.)
+    `start` None and `length` None: the whole object, unless it has more than `length_max` bytes. `start` negative:
+    from the end. A request that breaks off is followed by one for the rest, on condition that the object is still
+    the same one. (Of the first one nothing is kept when the connection is reset; of later ones what arrived, to
+    the MiB.)
     """
 
     def __init__(
-        self, *, bucket: str, key: str, full_key: str, start: int | None, length: int | None, tier: str
+        self,
+        *,
+        bucket: str,
+        key: str,
+        full_key: str,
+        start: int | None,
+        length: int | None,
+        length_max: int,
+        tier: str,
     ) -> None:
         self._request: dict[str, Any] = {"Bucket": bucket, "Key": full_key}
         self._key = key
         self._tier = tier
         self._start = start
         self._length = length
+        self._length_max = length_max
         self._has_broken = False
         self._restart()
 
@@ -159,6 +170,7 @@ class Download:
             self._total = int(answer["ContentLength"])
             self._etag = answer.get("ETag", "")
             if self._start is None:
+                check_length(self._total, self._length_max, tier=self._tier, key=self._key)
                 return
         # "bytes 5-9/100"; a server that knows no ranges answers with the whole object and says nothing.
         stated, _, size = str(answer.get("ContentRange", "")).removeprefix("bytes ").partition("/")

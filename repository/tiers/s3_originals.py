@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from repository.errors import AccessDenied
-from repository.tiers.port import Body
+from repository.tiers.port import OBJECT_LENGTH_MAX, Body
 from repository.tiers.s3 import S3ObjectStore
 from repository.tiers.s3_connection import S3Connection
 from repository.tiers.s3_options import S3Options
@@ -47,13 +47,15 @@ class S3Originals(S3ObjectStore):
     def close(self) -> None:
         """Nothing: the connection is the tier's."""
 
-    def _read(self, key: str, start: int | None, length: int | None) -> bytes:
+    def set_aside(self, key: str, aside: str) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise self._is_read_only(key)
+
+    def _read(self, key: str, start: int | None, length: int | None, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         original = self._original(self._full(key))
         if original is None:
             raise self._missing(key)
-        download = self._download(key, start, length)
-        download.of_version(original.version_id)
-        return self._connection.call(lambda client: download.attempt(client, self._connection.throttle.download), key)
+        return self._read_version(key, original, start, length, length_max)
 
     def _head(self, full_key: str) -> Any:
         original = self._original(full_key)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from repository.errors import AlreadyExists, ChecksumMismatch, InvalidKey, Locked, ObjectMissing, Truncated
+from repository.errors import AlreadyExists, ChecksumMismatch, Damaged, InvalidKey, Locked, ObjectMissing, Truncated
 from repository.ports import SYSTEM_CLOCK
 from repository.tiers.port import Body, ObjectStore
 from tests.conformance.conftest import Place
@@ -60,6 +60,42 @@ def test_object_store_joins_the_buffers_of_a_body(store: ObjectStore, body: Body
     expected = b"".join(body) if isinstance(body, list | tuple) else bytes(body)
     store.put("x", body, sha256=digest(expected))
     assert store.get("x") == expected
+
+
+def test_object_store_reads_no_object_that_is_longer_than_its_reader_takes(store: ObjectStore) -> None:
+    """Exactly as long is taken; one byte more is damage that names the object and both lengths."""
+    store.put("keys/long", BYTES)
+    assert store.get("keys/long", length_max=len(BYTES)) == BYTES
+    with pytest.raises(Damaged, match="longer") as refusal:
+        store.get("keys/long", length_max=len(BYTES) - 1)
+    told = refusal.value.context
+    assert (told["key"], told["length"], told["length_max"]) == ("keys/long", len(BYTES), len(BYTES) - 1)
+    assert store.get_range("keys/long", 3, 5) == BYTES[3:8]
+
+
+def test_object_store_sets_an_object_aside_before_it_is_replaced(place: Place, store: ObjectStore) -> None:
+    """What was there is under the second key, whatever becomes of the first."""
+    store.put("log/1", b"evidence")
+    store.set_aside("log/1", "quarantine/log/1.a")
+    store.put("log/1", b"mended")
+    assert (store.get("quarantine/log/1.a"), store.get("log/1")) == (b"evidence", b"mended")
+    other = place.open()
+    assert keys(other, "quarantine/") == ["quarantine/log/1.a"]
+    other.close()
+    with pytest.raises(ObjectMissing):
+        store.set_aside("log/2", "quarantine/log/2.a")
+
+
+def test_object_store_gives_what_it_keeps_of_an_objects_past(store: ObjectStore) -> None:
+    """The oldest first, what is too long left out; nothing where nothing is kept."""
+    for body in (b"first", b"x" * 100, b"third"):
+        store.put("x", body)
+    if not store.capabilities.versions:
+        assert list(store.versions("x")) == []
+        return
+    assert list(store.versions("x")) == [b"first", b"x" * 100, b"third"]
+    assert list(store.versions("x", length_max=99)) == [b"first", b"third"]
+    assert list(store.versions("y")) == []
 
 
 def test_object_store_put_replaces(store: ObjectStore) -> None:

@@ -37,6 +37,20 @@ def temporary_files(root: Path) -> list[Path]:
 # Files
 
 
+def test_whatever_has_an_objects_name_is_set_aside(root: Path, store: DirectoryObjectStore) -> None:
+    """A folder or a huge file in an object's place is moved or linked, not read."""
+    (root / "log" / "1").mkdir(parents=True)
+    with (root / "log" / "2").open("wb") as huge:
+        huge.truncate(60 << 30)
+    store.set_aside("log/1", "quarantine/log/1.a")
+    store.set_aside("log/2", "quarantine/log/2.a")
+    store.put("log/1", b"mended")
+    store.put("log/2", b"mended")
+    assert (root / "quarantine/log/1.a").is_dir()
+    assert (root / "quarantine/log/2.a").stat().st_size == 60 << 30
+    assert (store.get("log/1"), store.get("log/2")) == (b"mended", b"mended")
+
+
 def test_directory_tier_is_its_owners_alone(root: Path, store: DirectoryObjectStore) -> None:
     """Files have mode 0600 and folders 0700, whatever the umask."""
     before = os.umask(0)

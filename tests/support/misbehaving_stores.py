@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
-from repository.tiers.port import Body, Capabilities, ObjectInfo, ObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX, Body, Capabilities, ObjectInfo, ObjectStore
 
 
 class WrappedStore:
@@ -44,9 +44,9 @@ class WrappedStore:
         """Pass on."""
         self.inner.settle(keys)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         """Pass on."""
-        return self.inner.get(key)
+        return self.inner.get(key, length_max=length_max)
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Pass on."""
@@ -75,6 +75,14 @@ class WrappedStore:
     def local_path(self, key: str) -> str | None:
         """Pass on."""
         return self.inner.local_path(key)
+
+    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
+        """Pass on."""
+        return self.inner.versions(key, length_max=length_max)
+
+    def set_aside(self, key: str, aside: str) -> None:
+        """Pass on."""
+        self.inner.set_aside(key, aside)
 
     def originals(self) -> ObjectStore | None:
         """Pass on."""
@@ -143,10 +151,10 @@ class FailingStore(WrappedStore):
         self._step("settle", lambda: self.inner.settle(wanted))
         self.inner.settle(wanted)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         """Read, or fail."""
         self._step("get", bool)
-        return self.inner.get(key)
+        return self.inner.get(key, length_max=length_max)
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Read, or fail."""

@@ -7,6 +7,7 @@ import pytest
 from repository.errors import Damaged, NotInIndex, ObjectMissing, SnapshotNotFound
 from repository.format import pack_object_key
 from repository.snapshot import Snapshot
+from repository.tiers.port import OBJECT_LENGTH_MAX
 from repository.verify import verify_snapshot
 from tests.support.repositories import Scene, photos
 
@@ -92,10 +93,10 @@ def test_sample_is_another_each_time() -> None:
     store = scene.store("a")
     real = store.get
 
-    def get(key: str) -> bytes:
+    def get(key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         if key.startswith("packs/"):
             read.add(key)
-        return real(key)
+        return real(key, length_max=length_max)
 
     store.get = get  # type: ignore[method-assign]
     for _ in range(40):

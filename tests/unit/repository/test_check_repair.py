@@ -19,6 +19,7 @@ from repository.pack_catalog import StoredPack
 from repository.repair import RepairAction, repair
 from repository.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX
 from tests.support.repositories import BrokenStore, Scene, key_file, photos, read_back
 
 FILES = [photos(3, seed=number) for number in range(3)]
@@ -79,10 +80,10 @@ def test_sample_is_drawn_anew_each_time() -> None:
     read: set[str] = set()
 
     class Watched(BrokenStore):
-        def get(self, key: str) -> bytes:
+        def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
             if key.startswith("packs/"):
                 read.add(key)
-            return self._inner.get(key)
+            return self._inner.get(key, length_max=length_max)
 
     repository = scene.reopen(stores=[Watched(scene.store("a"))])  # type: ignore[list-item]
     for _ in range(60):
@@ -130,10 +131,10 @@ def test_tier_that_refuses_some_objects_is_a_finding(prefix: str) -> None:
     scene = _scene()
 
     class Refuses(BrokenStore):
-        def get(self, key: str) -> bytes:
+        def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
             if self.failures and key.startswith(prefix):
                 raise TierUnreachable("no answer")
-            return self._inner.get(key)
+            return self._inner.get(key, length_max=length_max)
 
     store = Refuses(scene.store("a"))
     repository = scene.reopen(stores=[store, scene.store("b")])  # type: ignore[list-item]

@@ -4,15 +4,21 @@ from pathlib import Path
 
 import pytest
 
+from repository.catch_up import catch_up
 from repository.check import check
 from repository.check_report import Problem
 from repository.config import CONFIG_KEY
 from repository.errors import Damaged
 from repository.format import PACK_LENGTH_MAX
 from repository.log_entry import entry_object_key
+from repository.object_reading import length_max_of
 from repository.open_tier import TierState
 from repository.pack_catalog import StoredPack, read_footer_of, stored_packs
+from repository.repair import repair
 from repository.tiers.directory import DirectoryObjectStore
+from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore
+from tests.support.misbehaving_stores import WrappedStore
 from tests.support.repositories import Scene, photos, read_back
 
 
@@ -84,6 +90,53 @@ def test_config_that_is_nested_without_end_is_a_damaged_one(inner: str) -> None:
     assert repository.tier("a").state is TierState.DAMAGED
     assert isinstance(repository.tier("a").error, Damaged)
     assert repository.tier("b").is_ready
+
+
+@pytest.mark.parametrize("kind", ["log", "head", "keys", "strange key", "config", "index", "packs"])
+def test_object_of_60_gb_is_damage_and_ends_nothing(kind: str, tmp_path: Path) -> None:
+    """Under whatever key it lies it is named and not read; the other tier serves, and takes the next backup."""
+    folders = {name: tmp_path / name for name in "ab"}
+
+    def stores() -> list[ObjectStore]:
+        return [DirectoryObjectStore(str(folder), name) for name, folder in folders.items()]
+
+    scene = Scene(stores=stores())
+    snapshot = scene.backup(photos(2), "run")
+    assert snapshot is not None
+    head = scene.tier("a").log.state.head.number
+    keys = {
+        "log": entry_object_key(2),
+        "head": entry_object_key(head + 1),
+        "strange key": f"keys/{'0' * 32}.{'1' * 32}",
+        "config": CONFIG_KEY,
+    }
+    key = keys[kind] if kind in keys else next(scene.stores[0].list(f"{kind}/")).key
+    with (folders["a"] / key).open("wb") as huge:
+        huge.truncate(60 << 30)
+    repository = scene.reopen(stores=stores())
+    assert repository.tier("b").is_ready
+    assert read_back(repository, snapshot, repository.tier("b")) == photos(2)
+    damage = {finding.object_key for finding in check(repository, read_percent=100, tiers=["a"]).damage}
+    assert key in damage
+    assert scene.backup(photos(3, seed=1), "next") is not None
+
+
+def test_every_whole_object_is_read_within_the_bound_of_its_kind() -> None:
+    """Opening, writing, checking, repairing and catching up: no read takes what no writer makes."""
+
+    class Watched(WrappedStore):
+        def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
+            assert key.startswith("pending/") or length_max == length_max_of(key)
+            return self.inner.get(key, length_max=length_max)
+
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2), "run")
+    (segment, *_) = scene.stores[0].list("index/")
+    scene.stores[0].put(segment.key, b"?")
+    repository = scene.reopen(stores=[Watched(each) for each in [*scene.stores, MemoryObjectStore("c")]])
+    assert repair(repository, repository.tier("a")).is_complete
+    assert catch_up(repository, repository.tier("c")).is_complete
+    assert check(repository, read_percent=100).damage == []
 
 
 def test_pack_longer_than_any_pack_is_not_fetched() -> None:

@@ -11,7 +11,7 @@ from repository.open_tier import TierState
 from repository.opening import Patience
 from repository.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
-from repository.tiers.port import ObjectInfo
+from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectInfo
 from tests.support.misbehaving_stores import WrappedStore
 from tests.support.repositories import key_file
 
@@ -28,10 +28,10 @@ class HangingStore(WrappedStore):
         assert self.let_go.wait(60)
         return super().list(prefix, after=after)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         """Hangs."""
         assert self.let_go.wait(60)
-        return super().get(key)
+        return super().get(key, length_max=length_max)
 
 
 def _tiers(keys: KeyFile) -> tuple[MemoryObjectStore, HangingStore]:

@@ -13,7 +13,7 @@ from repository.opening import probe
 from repository.pack_catalog import PACK_PREFIX
 from repository.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
-from repository.tiers.port import ObjectInfo, ObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectInfo, ObjectStore
 from tests.support.memory_source import MemoryFolder, MemorySource
 from tests.support.misbehaving_stores import WrappedStore
 from tests.support.repositories import Scene, SeededRandomness, photos, write_snapshot
@@ -40,10 +40,10 @@ class SlowStore(WrappedStore):
         self._first(prefix)
         return super().list(prefix, after=after)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         """Read what is there by then."""
         self._first(key)
-        return super().get(key)
+        return super().get(key, length_max=length_max)
 
 
 class ReadStore(WrappedStore):
@@ -158,8 +158,8 @@ class _AfterLooking(SlowStore):
         self._first(prefix)
         return iter(found)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         try:
-            return self.inner.get(key)
+            return self.inner.get(key, length_max=length_max)
         finally:
             self._first(key)

@@ -31,6 +31,7 @@ from repository.repository import Repository
 from repository.segments import open_segment, segment_object_key
 from repository.snapshot import decode_manifest
 from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX
 from tests.support.repositories import BrokenStore, Scene, SeededRandomness, key_file, photos, read_back
 
 KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32)
@@ -216,9 +217,9 @@ def test_tier_that_dies_while_it_is_looked_at_is_unreachable() -> None:
     """No config, and then no answer: that is not an empty tier."""
 
     class DiesAfterConfig(BrokenStore):
-        def get(self, key: str) -> bytes:
+        def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
             self.failures["list"] = TierUnreachable("gone")
-            return self._inner.get(key)
+            return self._inner.get(key, length_max=length_max)
 
     scene = Scene(("a",))
     store = DiesAfterConfig(MemoryObjectStore("b"))
@@ -350,10 +351,10 @@ def test_key_object_of_one_tier_opens_the_other() -> None:
         scene.reopen(stores=[scene.store("a")])
 
     class KeyVanishes(BrokenStore):
-        def get(self, key: str) -> bytes:
+        def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
             if key.startswith("keys/"):
                 raise ObjectMissing("gone")
-            return self._inner.get(key)
+            return self._inner.get(key, length_max=length_max)
 
     assert scene.reopen(stores=[KeyVanishes(scene.store("a")), scene.store("b")])  # type: ignore[list-item]
 

@@ -17,6 +17,7 @@ from repository.repair import accept_history
 from repository.repository import Repository
 from repository.segments import SegmentCache
 from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX
 from tests.support.repositories import BrokenStore, Scene, key_file, photos, read_back
 
 
@@ -343,10 +344,10 @@ def test_catch_up_needs_a_tier_to_write_to_and_one_to_read_from() -> None:
 
 
 class _SegmentsVanish(BrokenStore):
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         if key.startswith("index/") and self.failures.get("segments"):
             raise self.failures["segments"]
-        return self._inner.get(key)
+        return self._inner.get(key, length_max=length_max)
 
 
 def test_catch_up_takes_segments_from_the_next_source() -> None:

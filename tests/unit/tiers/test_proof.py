@@ -8,7 +8,7 @@ import pytest
 from repository.errors import AccessDenied, LocationInvalid, ObjectMissing, TierUnreachable
 from repository.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
-from repository.tiers.port import Body, ObjectInfo, ObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX, Body, ObjectInfo, ObjectStore
 from repository.tiers.proof import prove
 from tests.support.misbehaving_stores import FailingStore, KeepingStore, LyingStore, WrappedStore
 from tests.support.repositories import key_file
@@ -70,9 +70,9 @@ class WithoutListing(WrappedStore):
 class Changing(WrappedStore):
     """A server that changes what it keeps."""
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
         """Other line ends, say."""
-        return self.inner.get(key)[:-1] + b"!"
+        return self.inner.get(key, length_max=length_max)[:-1] + b"!"
 
 
 class Blind(WrappedStore):
