@@ -45,7 +45,7 @@ def restore(arguments: argparse.Namespace) -> int:
         say_json(_document(snapshot.id, result))
     else:
         _say_result(snapshot.id, result, filtered=bool(arguments.globs))
-    if not result.is_whole:
+    if result.has_losses:
         return ExitCode.INCOMPLETE
     return ExitCode.OK if is_found else ExitCode.NOT_FOUND
 
@@ -73,6 +73,7 @@ def _document(snapshot_id: str, result: RestoreResult) -> dict[str, object]:
         "renamed": result.renamed,
         "seconds": round(result.seconds, 3),
         "is_whole": result.is_whole,
+        "has_losses": result.has_losses,
         "bytes_by_tier": result.bytes_by_tier,
         "chunks_from_other_tiers": result.chunks_from_other_tiers,
         "troubles": [_trouble_document(each) for each in result.troubles],

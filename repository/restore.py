@@ -75,12 +75,10 @@ class _Restore:
         return self._result
 
     def _fill(self, target: RestoreTarget, root: Entry) -> None:
-        folders = Folders(target.fd, root, is_new=target.is_in_place)
+        folders = Folders(target.fd, root, in_place=target.is_in_place)
         options = self._options
         files = TargetFiles(
             folders,
-            in_place=target.is_in_place,
-            is_resumed=target.is_resumed,
             conflict=options.conflict,
             suffix=self._snapshot.id[:8].encode(),
             sparse=options.sparse,
@@ -96,15 +94,15 @@ class _Restore:
             self._reader,
             self._keys,
             self._trouble,
-            is_resumed=target.is_resumed,
             verify=options.verify,
         )
         writing = RestoreWriting(
             folders, files, contents, self._reader, target, options.conflict, self._trouble, self._result
         )
+        wanted = PathFilter(self._options.globs)
         walk = SnapshotWalk(
             self._reader.chunk,
-            PathFilter(self._options.globs),
+            wanted,
             lambda path, error: self._trouble(path, Trouble.DAMAGED, str(error)),
             lambda path: self._trouble(path, Trouble.HOSTILE_NAME, ""),
         )
@@ -118,7 +116,7 @@ class _Restore:
             # The marker goes when all else is durable: a power cut before that leaves a restore to go on with.
             target.make_durable()
             target.remove_marker()
-            writing.finish_root(root)
+            writing.finish_root(root, wanted.match(b""))
             os.fsync(target.fd)
         finally:
             readers.close()

@@ -1,9 +1,9 @@
 """The files of a restore: made, filled in any order by several threads, finished by the one that fills the last part.
 
-Promise: in a fresh target a file has its own name from the start; elsewhere it is filled under a temporary name in its
-folder and takes its own name, in one step, when all of it is there: what was in the way is whole until
-then. A file of which no tier has everything ends as `<name>.incomplete-<snapshot>`. At most `OPEN_MAX` are
-open at a time; attributes are set when a file is finished.
+Promise: in a fresh target a file has its own name from the start, and a mode of its own (`MODE_WHILE_RESTORING`) until
+it is finished; elsewhere it is filled under a temporary name in its folder and takes its own name, in one
+step, when all of it is there: what was in the way is whole until then. A file of which no tier has everything ends
+as `<name>.incomplete-<snapshot>`. At most `OPEN_MAX` are open at a time; attributes are set when a file is finished.
 """
 
 import contextlib
@@ -12,28 +12,39 @@ import os
 import stat as stat_bits
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
-from repository.file_attributes import Xattrs, set_on_descriptor
-from repository.restore_folders import Folder, Folders
+from repository.file_attributes import Losses, Xattrs, set_attributes
+from repository.restore_bytes import Extents, places_of, write_all, write_sparsely
+from repository.restore_folders import Folder, Folders, change_mode
+from repository.restore_names import TEMPORARY_PREFIX
 from repository.restore_options import Conflict, Trouble
 from repository.tree import Entry
 
 OPEN_MAX: Final = 256
 NAME_LENGTH_MAX: Final = 255
-TEMPORARY_PREFIX: Final = b".wedsync-restoring-"
-_WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Without O_NONBLOCK a FIFO that lies where a file belongs would hold the restore for ever."""
-_MODE_WHILE_RESTORING: Final = 0o600
+MODE_WHILE_RESTORING: Final = 0o1600
+"""The sticky bit, which means nothing on a file, tells one that is being filled from one that is finished."""
 
 FATAL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE))
 
-Extents = Sequence[tuple[int, int]]
+
+class Place(NamedTuple):
+    """Where an entry goes in its folder: `working` is the name that it is filled under, `name` the one it gets.
+
+    `may_be_there`: an interrupted restore may have left the working name; else nothing that has it is touched.
+    """
+
+    name: bytes
+    working: bytes
+    may_be_there: bool = False
 
 
 class TargetFile:
-    """One file on its way. `parts_left` counts the chunks that are not written yet."""
+    """One file on its way to its `Place`. `parts_left` counts the chunks that are not written yet."""
 
     __slots__ = (
         "entry",
@@ -41,17 +52,32 @@ class TargetFile:
         "fd",
         "folder",
         "is_begun",
+        "is_begun_anew",
         "is_damaged",
         "is_given_up",
+        "may_be_there",
         "name",
         "parts_left",
         "users",
+        "working",
         "xattrs",
     )
 
-    def __init__(self, folder: Folder, name: bytes, entry: Entry, extents: Extents | None, xattrs: Xattrs) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        name: bytes,
+        entry: Entry,
+        extents: Extents | None,
+        xattrs: Xattrs,
+        *,
+        working: bytes,
+        may_be_there: bool,
+    ) -> None:
         self.folder = folder
         self.name = name
+        self.working = working
+        self.may_be_there = may_be_there
         self.entry = entry
         self.extents = extents
         self.xattrs = xattrs
@@ -59,6 +85,7 @@ class TargetFile:
         self.fd = -1
         self.users = 0
         self.is_begun = False
+        self.is_begun_anew = False
         self.is_damaged = False
         self.is_given_up = False
 
@@ -71,24 +98,19 @@ class TargetFile:
 class TargetFiles:
     """Makes and fills files. Thread-safe. `on_trouble(path, trouble, detail)` hears of what concerns one file alone.
 
-    `in_place`: whether files have their own names from the start. Where `OSError` is raised, `give_up` says
-    whether it concerns one file or the whole target.
+    Where `OSError` is raised, `give_up` says whether it concerns one file or the whole target.
     """
 
     def __init__(
         self,
         folders: Folders,
         *,
-        in_place: bool,
-        is_resumed: bool,
         conflict: Conflict,
         suffix: bytes,
         sparse: bool,
         on_trouble: Callable[[bytes, Trouble, str], None],
     ) -> None:
         self._folders = folders
-        self._in_place = in_place
-        self._is_resumed = is_resumed
         self._conflict = conflict
         self._suffix = suffix
         self._sparse = sparse
@@ -123,18 +145,15 @@ class TargetFiles:
                     self._folders.unpin(pinned)
 
     def _write_one(self, file: TargetFile, folder: int, body: memoryview | bytes) -> None:
-        working = file.name if self._in_place else self.working_name(file)
-        fd = self._create(file, working, folder)
+        fd = self._create(file, folder)
         try:
-            if self._is_resumed:
-                os.ftruncate(fd, 0)
-            _write_all(fd, body, 0)
-            refused = set_on_descriptor(fd, file.entry.stat, file.xattrs)
+            write_all(fd, body, 0)
+            losses = set_attributes(fd, file.entry.stat, file.xattrs)
         finally:
             os.close(fd)
-        if not self._in_place:
-            self._give_name(file, folder, working)
-        self._count(file, len(body), refused)
+        if file.working != file.name:
+            self._give_name(file, folder)
+        self._count(file, len(body), losses)
 
     def write_part(self, file: TargetFile, part: memoryview | bytes, position: int) -> None:
         """Write chunks that start at `position` of the content, holes not counted. Raises `OSError`."""
@@ -144,7 +163,11 @@ class TargetFiles:
         try:
             written = 0
             for offset, length in places_of(position, len(part), file.extents):
-                _write_all(fd, memoryview(part)[written : written + length], offset)
+                piece = memoryview(part)[written : written + length]
+                if file.extents is not None and self._sparse:
+                    write_sparsely(fd, piece, offset, may_hold_others=file.may_be_there)
+                else:
+                    write_all(fd, piece, offset)
                 written += length
         finally:
             self._release(file)
@@ -171,13 +194,13 @@ class TargetFiles:
             os.ftruncate(fd, size)
             if size and file.extents is not None and not self._sparse:
                 os.posix_fallocate(fd, 0, size)
-            refused = set_on_descriptor(fd, file.entry.stat, file.xattrs)
+            losses = set_attributes(fd, file.entry.stat, file.xattrs)
         finally:
             self._release(file)
             self._close(file)
         with self._folders.using(file.folder) as folder:
-            self._give_name(file, folder, self.working_name(file))
-        self._count(file, 0, refused)
+            self._give_name(file, folder)
+        self._count(file, 0, losses)
 
     def give_up(self, file: TargetFile, error: OSError) -> None:
         """The system refused the file: record it, once. Raises the error when it concerns the whole target."""
@@ -194,28 +217,27 @@ class TargetFiles:
         """Leave nothing of a file that was given up: half a file would look like one."""
         if file.is_begun:
             with contextlib.suppress(OSError), self._folders.using(file.folder) as folder:
-                os.unlink(self.working_name(file), dir_fd=folder)
+                os.unlink(file.working, dir_fd=folder)
 
-    def _count(self, file: TargetFile, length: int, refused: str) -> None:
+    def _count(self, file: TargetFile, length: int, losses: Losses) -> None:
         with self._lock:
             self.files_done += 1
             self.bytes_done += length
-        if refused:
-            self._on_trouble(file.path, Trouble.ATTRIBUTES, refused)
+        for trouble, detail in losses:
+            self._on_trouble(file.path, trouble, detail)
 
-    def working_name(self, file: TargetFile) -> bytes:
-        """The name under which the file is filled."""
-        if self._in_place:
-            return file.name
+    def temporary_name(self, entry: Entry) -> bytes:
+        """The name under which a file is filled where its own may be somebody's."""
         # The name may be as long as the system allows: its digest stands for it.
         from blake3 import blake3
 
-        return TEMPORARY_PREFIX + blake3(self._suffix + b"\0" + file.entry.name).hexdigest(16).encode()
+        return TEMPORARY_PREFIX + blake3(self._suffix + b"\0" + entry.name).hexdigest(16).encode()
 
-    def _give_name(self, file: TargetFile, folder: int, working: bytes) -> None:
+    def _give_name(self, file: TargetFile, folder: int) -> None:
+        working = file.working
         if file.is_damaged:
             os.replace(working, self._beside(folder, file.name, b".incomplete"), src_dir_fd=folder, dst_dir_fd=folder)
-        elif not self._in_place:
+        elif working != file.name:
             if self._conflict is Conflict.OVERWRITE:
                 os.replace(working, file.name, src_dir_fd=folder, dst_dir_fd=folder)
                 return
@@ -258,16 +280,24 @@ class TargetFiles:
     def _tailed(name: bytes, ending: bytes) -> bytes:
         return name[: NAME_LENGTH_MAX - len(ending)] + ending
 
-    def _create(self, file: TargetFile, working: bytes, folder: int) -> int:
+    def _create(self, file: TargetFile, folder: int) -> int:
         """Make the file; nothing that is there is opened, unless it is what an interrupted restore left."""
-        if self._is_resumed:
-            fd = os.open(working, _WRITE | os.O_CREAT, _MODE_WHILE_RESTORING, dir_fd=folder)
-            status = os.fstat(fd)
-            if not stat_bits.S_ISREG(status.st_mode) or status.st_nlink > max(1, file.entry.stat.links):
-                os.close(fd)
-                raise FileExistsError(errno.EEXIST, "not what a restore leaves")
-        else:
-            fd = os.open(working, _WRITE | os.O_CREAT | os.O_EXCL, _MODE_WHILE_RESTORING, dir_fd=folder)
+        if not file.may_be_there:
+            fd = os.open(file.working, _WRITE | os.O_CREAT | os.O_EXCL, MODE_WHILE_RESTORING, dir_fd=folder)
+            file.is_begun = True
+            return fd
+        with contextlib.suppress(FileNotFoundError):
+            _check_is_left(os.stat(file.working, dir_fd=folder, follow_symlinks=False), file)
+            # It may be finished already, and read-only since; nobody takes it for finished from here on.
+            change_mode(folder, file.working, MODE_WHILE_RESTORING)
+        fd = os.open(file.working, _WRITE | os.O_CREAT, MODE_WHILE_RESTORING, dir_fd=folder)
+        try:
+            _check_is_left(os.fstat(fd), file)
+            if file.is_begun_anew:
+                os.ftruncate(fd, 0)
+        except OSError:
+            os.close(fd)
+            raise
         file.is_begun = True
         return fd
 
@@ -284,11 +314,10 @@ class TargetFiles:
     def _open_file(self, file: TargetFile) -> None:
         """Open a file, making it the first time; closes one that is not in use if too many are open."""
         with self._folders.using(file.folder) as folder:
-            working = self.working_name(file)
             if file.is_begun:
-                file.fd = os.open(working, _WRITE, dir_fd=folder)
+                file.fd = os.open(file.working, _WRITE, dir_fd=folder)
             else:
-                file.fd = self._create(file, working, folder)
+                file.fd = self._create(file, folder)
         self._open[id(file)] = file
         if len(self._open) > OPEN_MAX:
             for key, other in self._open.items():
@@ -318,26 +347,7 @@ class TargetFiles:
             self._open.clear()
 
 
-def places_of(position: int, length: int, extents: Extents | None) -> list[tuple[int, int]]:
-    """Where in a file `length` bytes of its content from `position` on are: offsets and lengths."""
-    if extents is None:
-        return [(position, length)]
-    places = []
-    before = 0
-    for offset, extent_length in extents:
-        if length and position < before + extent_length:
-            start = position - before
-            count = min(extent_length - start, length)
-            places.append((offset + start, count))
-            position += count
-            length -= count
-        before += extent_length
-    return places
-
-
-def _write_all(fd: int, body: memoryview | bytes, offset: int) -> None:
-    written = os.pwrite(fd, body, offset)
-    while written < len(body):
-        body = memoryview(body)[written:]
-        offset += written
-        written = os.pwrite(fd, body, offset)
+def _check_is_left(status: os.stat_result, file: TargetFile) -> None:
+    """Raises `FileExistsError` unless it can be what an interrupted restore left of the file."""
+    if not stat_bits.S_ISREG(status.st_mode) or status.st_nlink > max(1, file.entry.stat.links):
+        raise FileExistsError(errno.EEXIST, "not what a restore leaves")

@@ -5,31 +5,38 @@ the one above it with O_NOFOLLOW: nothing outside the target is ever written, wh
 snapshot or the target hold. At most `OPEN_MAX` folders are open at a time; others are opened again when needed.
 """
 
+import errno
 import os
+import stat as stat_bits
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from repository.tree import Entry
 
 OPEN_MAX: Final = 128
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MODE_WHILE_RESTORING: Final = 0o700
+_MODE_WHILE_RESTORING: Final = 0o1700
+"""Only its owner goes in; the sticky bit, which means nothing then, tells it from a folder that is finished."""
 
 
 class Folder:
-    """A folder of the target. `path` is that in the snapshot, relative to its root; `name` is that on disk."""
+    """A folder of the target. `path` is that in the snapshot, relative to its root; `name` is that on disk.
 
-    __slots__ = ("above", "entry", "fd", "is_new", "name", "path", "users")
+    `is_own`: a restore made it. `mode_before`: of one that somebody else made, where it had to be opened for writing.
+    """
 
-    def __init__(self, above: "Folder | None", name: bytes, path: bytes, entry: Entry, *, is_new: bool) -> None:
+    __slots__ = ("above", "entry", "fd", "is_own", "mode_before", "name", "path", "users")
+
+    def __init__(self, above: "Folder | None", name: bytes, path: bytes, entry: Entry, *, is_own: bool) -> None:
         self.above = above
         self.name = name
         self.path = path
         self.entry = entry
-        self.is_new = is_new
+        self.is_own = is_own
+        self.mode_before: int | None = None
         self.fd = -1
         self.users = 0
 
@@ -37,8 +44,10 @@ class Folder:
 class Folders:
     """Opens and closes folders. Thread-safe."""
 
-    def __init__(self, root_fd: int, entry: Entry, *, is_new: bool) -> None:
-        self.root = Folder(None, b"", b"", entry, is_new=is_new)
+    def __init__(self, root_fd: int, entry: Entry, *, in_place: bool) -> None:
+        """`in_place`: whether whatever is below the root is a restore's own."""
+        self._in_place = in_place
+        self.root = Folder(None, b"", b"", entry, is_own=in_place)
         self.root.fd = root_fd
         self._lock = threading.Lock()
         self._open: OrderedDict[int, Folder] = OrderedDict()
@@ -57,14 +66,16 @@ class Folders:
         with self.using(above) as fd:
             try:
                 os.mkdir(name, _MODE_WHILE_RESTORING, dir_fd=fd)
-                is_new = True
+                return Folder(above, name, path, entry, is_own=True)
             except FileExistsError:
-                try:
-                    os.close(os.open(name, FOLDER_FLAGS, dir_fd=fd))
-                except OSError as error:
-                    raise FileExistsError(error.errno, "not a folder") from error
-                is_new = False
-        return Folder(above, name, path, entry, is_new=is_new)
+                mode = _mode_of_folder(fd, name)
+            folder = Folder(above, name, path, entry, is_own=self._in_place or mode == _MODE_WHILE_RESTORING)
+            if mode & 0o700 != 0o700:
+                # Read-only, perhaps because it was finished before the restore was interrupted.
+                folder.mode_before = None if folder.is_own else mode
+                with suppress(OSError):
+                    change_mode(fd, name, mode | 0o700)
+            return folder
 
     def close(self) -> None:
         """Close everything but the root."""
@@ -118,3 +129,22 @@ class Folders:
                 os.close(folder.fd)
                 folder.fd = -1
                 del self._open[key]
+
+
+def _mode_of_folder(above: int, name: bytes) -> int:
+    status = os.stat(name, dir_fd=above, follow_symlinks=False)
+    if not stat_bits.S_ISDIR(status.st_mode):
+        raise FileExistsError(errno.ENOTDIR, "not a folder")
+    return stat_bits.S_IMODE(status.st_mode)
+
+
+def change_mode(folder: int, name: bytes, mode: int) -> None:
+    """Change the mode of a file or folder that cannot be opened as it is; no link is followed. Raises `OSError`."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if stat_bits.S_ISLNK(os.fstat(fd).st_mode):
+            raise OSError(errno.ELOOP, "a link")
+        # What was opened for its path alone has its mode changed by its name in /proc.
+        os.chmod(b"/proc/self/fd/%d" % fd, mode)  # noqa: PTH101  # a path here is bytes
+    finally:
+        os.close(fd)

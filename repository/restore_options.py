@@ -28,8 +28,16 @@ class Trouble(StrEnum):
     DAMAGED = "damaged"  # no tier has all of its bytes; what there is, is beside it as `….incomplete`
     HOSTILE_NAME = "hostile-name"  # a name that would lead out of its folder: not restored
     NOT_CREATED = "not-created"  # the system refused; `detail` is its word
-    ATTRIBUTES = "attributes"  # bytes are whole; owner or extended attributes were refused
+    DEVICE = "device"  # a device, which only root may make: not restored
+    IN_THE_WAY = "in-the-way"  # something else has its name and is left as it is: not restored
     NOT_SAVED = "not-saved"  # could not be read when the backup was made
+    OWNER = "owner"  # bytes are whole, as with all that follow; owner or group could not be set
+    PRIVILEGES = "privileges"  # setuid, setgid or capabilities were left out, for want of the owner
+    MODE = "mode"  # permissions could not be set
+    XATTR = "xattr"  # an extended attribute could not be set, or is lost
+    ACL = "acl"  # an ACL could not be set, or one of the target's cannot be taken away
+    TIMES = "times"  # the time of the last change could not be set
+    LINK = "link"  # a name of a file with several is a file of its own now
     SKIPPED = "skipped"  # something was in the way, and was to be left
 
 
@@ -83,5 +91,10 @@ class RestoreResult:
     @property
     def is_whole(self) -> bool:
         """Whether every byte that the snapshot has of what was asked for is there."""
-        lost = (Trouble.DAMAGED, Trouble.HOSTILE_NAME, Trouble.NOT_CREATED)
+        lost = (Trouble.DAMAGED, Trouble.HOSTILE_NAME, Trouble.NOT_CREATED, Trouble.DEVICE, Trouble.IN_THE_WAY)
         return not any(self.trouble_counts.get(trouble) for trouble in lost)
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether anything that was asked for is not there as it was; what was to be skipped was not asked for."""
+        return any(count for trouble, count in self.trouble_counts.items() if trouble is not Trouble.SKIPPED)

@@ -11,10 +11,10 @@ from typing import Final
 
 from repository.errors import RestoreRefused
 from repository.restore_files import FATAL
+from repository.restore_names import MARKER_PREFIX
 from repository.restore_options import Conflict
 from repository.snapshot import Snapshot
 
-MARKER_PREFIX: Final = b".wedsync-restore-"
 _IN_PLACE: Final = b"in-place\n"
 _BESIDE: Final = b"beside\n"
 

@@ -9,29 +9,34 @@ import errno
 import os
 import stat as stat_bits
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from repository.crypto import sha256
 from repository.errors import RepositoryError
-from repository.file_attributes import Xattrs, set_on_descriptor, set_on_name
+from repository.file_attributes import Losses, Xattrs, set_attributes
 from repository.format import ID_LENGTH
 from repository.pack_access import ChunkReader
 from repository.path_filter import Match
 from repository.restore_contents import RestoreContents
-from repository.restore_files import FATAL, TargetFiles
+from repository.restore_files import FATAL, Place, TargetFiles
 from repository.restore_folders import Folder, Folders
 from repository.restore_options import Conflict, RestoreResult, Trouble
+from repository.restore_places import Places
 from repository.restore_plan import WINDOW_PARTS
 from repository.restore_target import RestoreTarget
 from repository.snapshot_walk import SnapshotWalk, Step
 from repository.tree import Entry, Flag, decode_xattrs
 
 _UNREADABLE: Final = int(Flag.UNREADABLE)
+_NOT_ENTERED: Final = int(Flag.NOT_ENTERED)
+_DEVICES: Final = (stat_bits.S_IFCHR, stat_bits.S_IFBLK)
+_NO_LINKS: Final = frozenset((errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV))
 _SPECIAL: Final = (stat_bits.S_IFIFO, stat_bits.S_IFCHR, stat_bits.S_IFBLK, stat_bits.S_IFSOCK)
 
 
-_LinkKey: TypeAlias = tuple[int, int, int, int, bytes]
-_NO_LINK: Final[_LinkKey] = (0, 0, 0, 0, b"")
+_LinkKey: TypeAlias = tuple[int, int, int, int, int, bytes]
+_NO_LINK: Final[_LinkKey] = (0, 0, 0, 0, 0, b"")
 
 
 class _Level:
@@ -67,11 +72,11 @@ class RestoreWriting:
         self._conflict = conflict
         self._trouble = on_trouble
         self._result = result
-        self._is_fresh = target.is_in_place and not target.is_resumed
+        self._places = Places(folders, files, contents, target, conflict, on_trouble)
         self._path: list[_Level] = [_Level(None, folders.root)]
-        self._left: list[Folder] = []
+        self._left: list[tuple[Folder, Match]] = []
         self._links: dict[_LinkKey, tuple[Folder, bytes]] = {}
-        self._links_waiting: list[tuple[Folder, bytes, bytes, _LinkKey]] = []
+        self._links_waiting: list[tuple[Folder, Step, _LinkKey]] = []
         self.files_found = 0
         self.bytes_found = 0
         self.is_complete = False
@@ -95,10 +100,13 @@ class RestoreWriting:
         self.is_complete = True
         self._drain_window()
 
-    def finish_root(self, root: Entry) -> None:
-        """Give the target's root the attributes of the source's, where the target is this restore's own."""
-        if self._target.is_in_place:
-            self._set_attributes(self._folders.root, root)
+    def finish_root(self, root: Entry, match: Match) -> None:
+        """Give the target the attributes of the source's root, where all of that was wanted and the target was empty.
+
+        Where the source was one file, its folder was not saved but for it, and says nothing about the target.
+        """
+        if self._target.is_in_place and not root.extra.flags & _NOT_ENTERED:
+            self._set_attributes(self._folders.root, match)
 
     def _refused(self, path: bytes, error: OSError) -> None:
         if error.errno in FATAL:
@@ -153,39 +161,36 @@ class RestoreWriting:
                 return self._folders.make(above, self._files.name_beside(name), step.path, step.entry)
             except FileExistsError:
                 pass
-        free = self._make_way(above, name, step.path)
+        free = self._places.make_way(above, name, step.path)
         return None if free is None else self._folders.make(above, free, step.path, step.entry)
 
-    def _make_way(self, folder: Folder, name: bytes, path: bytes) -> bytes | None:
-        """The name to use where something is in the way; None where it is to stay."""
-        if self._conflict is Conflict.SKIP:
-            self._trouble(path, Trouble.SKIPPED, "")
-            return None
-        if self._conflict is Conflict.RENAME:
-            return self._files.free_name(folder, name)
-        with self._folders.using(folder) as fd:
-            os.unlink(name, dir_fd=fd)
-        return name
-
     def _leave(self) -> None:
-        folder = self._path[-1].folder
-        if len(self._path) > 1:
+        level = self._path[-1]
+        if level.step is not None:
             self._path.pop()
-            if folder is not None:
-                self._left.append(folder)
+            if level.folder is not None:
+                self._left.append((level.folder, level.step.match))
 
-    def _set_attributes(self, folder: Folder, entry: Entry) -> None:
-        if not folder.is_new and self._conflict is Conflict.SKIP:
-            return
-        xattrs = self._xattrs(entry, folder.path)
+    def _set_attributes(self, folder: Folder, match: Match) -> None:
+        """What a folder gets when all below it is done: one that was there keeps its own, unless it was asked for."""
+        is_replaced = self._conflict is Conflict.OVERWRITE and match is Match.WANTED
+        losses: Losses = []
         try:
             with self._folders.using(folder) as fd:
-                refused = set_on_descriptor(fd, entry.stat, xattrs)
+                if folder.above is None and match is not Match.WANTED:
+                    return
+                if folder.is_own or is_replaced:
+                    losses = set_attributes(fd, folder.entry.stat, self._xattrs(folder.entry, folder.path))
+                elif folder.mode_before is not None:
+                    os.fchmod(fd, folder.mode_before)
         except OSError as error:
             self._refused(folder.path, error)
             return
-        if refused:
-            self._trouble(folder.path, Trouble.ATTRIBUTES, refused)
+        self._tell(folder.path, losses)
+
+    def _tell(self, path: bytes, losses: Losses) -> None:
+        for trouble, detail in losses:
+            self._trouble(path, trouble, detail)
 
     # Files and the rest
 
@@ -199,61 +204,34 @@ class RestoreWriting:
         folder = self._folder()
         if folder is None:
             return
-        is_linked = is_file and entry.stat.links > 1
+        is_linked = entry.stat.links > 1
         key = _link_key(entry) if is_linked else _NO_LINK
         if is_linked and key in self._links:
-            self._links_waiting.append((folder, entry.name, step.path, key))
+            self._links_waiting.append((folder, step, key))
             return
-        there = None if self._is_fresh else self._found_again(folder, step)
-        name = there or (entry.name if self._is_fresh else self._name_for(folder, step))
-        if name is None:
-            return
-        if is_linked:
-            self._links[key] = (folder, name)
-        if there is not None:
+        name = self._places.found_again(folder, step)
+        if name is not None:
             self._result.resumed_files += is_file
-            return
-        if not is_file:
-            self._make_other(folder, name, step)
-            return
+        else:
+            name = self._make_entry(folder, step)
+        if is_linked and name is not None:
+            self._links[key] = (folder, name)
+
+    def _make_entry(self, folder: Folder, step: Step) -> bytes | None:
+        """Make the entry, or plan it where it is a file; its name, or None where there is nothing to link to."""
+        entry = step.entry
+        place = self._places.of(folder, step)
+        if place is None:
+            return None
+        if not entry.is_file:
+            return place.name if self._make_other(folder, place, step) else None
         self.bytes_found += entry.stat.size
         try:
-            self._contents.plan(folder, name, entry, self._xattrs(entry, step.path))
+            self._contents.plan(folder, place, entry, self._xattrs(entry, step.path))
         except RepositoryError as error:
-            self._links.pop(key, None)
             self._trouble(step.path, Trouble.DAMAGED, str(error))
-
-    def _found_again(self, folder: Folder, step: Step) -> bytes | None:
-        """The name under which an interrupted restore, in a place that others use, has finished the entry."""
-        if not self._target.is_resumed or self._target.is_in_place:
             return None
-        name, entry = step.entry.name, step.entry
-        for candidate in (name, self._files.name_beside(name)):
-            if entry.is_file:
-                if self._contents.is_there(folder, candidate, entry):
-                    return candidate
-            else:
-                with self._folders.using(folder) as fd:
-                    if _is_same_other(fd, candidate, entry):
-                        return candidate
-        return None
-
-    def _name_for(self, folder: Folder, step: Step) -> bytes | None:
-        """The name under which an entry goes to its folder, or None where it stays away."""
-        name, is_file = step.entry.name, step.entry.is_file
-        with self._folders.using(folder) as fd:
-            try:
-                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                return name
-            if self._target.is_in_place:
-                # What is there is this restore's own, as far as it got; only files are gone on with.
-                if not is_file:
-                    os.unlink(name, dir_fd=fd)
-                return name
-        if is_file and self._conflict is Conflict.OVERWRITE and not stat_bits.S_ISDIR(found.st_mode):
-            return name
-        return self._make_way(folder, name, step.path)
+        return place.name
 
     def _xattrs(self, entry: Entry, path: bytes) -> Xattrs:
         if not entry.extra.xattrs_chunk:
@@ -261,26 +239,36 @@ class RestoreWriting:
         try:
             return decode_xattrs(self._reader.chunk(entry.extra.xattrs_chunk))
         except RepositoryError as error:
-            self._trouble(path, Trouble.ATTRIBUTES, str(error))
+            self._trouble(path, Trouble.XATTR, str(error))
             return ()
 
-    def _make_other(self, folder: Folder, name: bytes, step: Step) -> None:
-        """A symlink, FIFO, socket or device."""
+    def _make_other(self, folder: Folder, place: Place, step: Step) -> bool:
+        """A symlink, FIFO, socket or device; whether it is there."""
         entry = step.entry
+        name = place.name
         kind = stat_bits.S_IFMT(entry.stat.mode)
         if not entry.is_symlink and kind not in _SPECIAL:
             self._trouble(step.path, Trouble.NOT_CREATED, "unknown kind")
-            return
+            return False
         xattrs = self._xattrs(entry, step.path)
         with self._folders.using(folder) as fd:
-            if entry.is_symlink:
+            if place.may_be_there:
+                pass  # made before the restore was interrupted, perhaps without its attributes
+            elif entry.is_symlink:
                 os.symlink(entry.extra.target, name, dir_fd=fd)
             else:
-                os.mknod(name, kind | 0o600, os.makedev(*entry.extra.device), dir_fd=fd)
-            refused = set_on_name(fd, name, entry.stat, xattrs)
+                try:
+                    os.mknod(name, kind | 0o600, os.makedev(*entry.extra.device), dir_fd=fd)
+                except PermissionError as error:
+                    if kind not in _DEVICES:
+                        raise
+                    self._trouble(step.path, Trouble.DEVICE, errno.errorcode.get(error.errno or 0, "?"))
+                    return False
+            # There is no `lsetxattrat`; the descriptor's name in /proc keeps it relative to the folder.
+            losses = set_attributes(b"/proc/self/fd/%d/%s" % (fd, name), entry.stat, xattrs)
         self._result.others += 1
-        if refused:
-            self._trouble(step.path, Trouble.ATTRIBUTES, refused)
+        self._tell(step.path, losses)
+        return True
 
     # Windows
 
@@ -289,63 +277,56 @@ class RestoreWriting:
         for waiting in self._links_waiting:
             self._link(*waiting)
         self._links_waiting.clear()
-        for folder in self._left:
-            self._set_attributes(folder, folder.entry)
+        if len(self._contents):
+            self._contents.drain()
+        for folder, match in self._left:
+            self._set_attributes(folder, match)
         self._left.clear()
 
-    def _link(self, folder: Folder, name: bytes, path: bytes, key: _LinkKey) -> None:
-        """Give a file that was restored another of its names."""
+    def _link(self, folder: Folder, step: Step, key: _LinkKey) -> None:
+        """Give what was restored another of its names; where the target knows no such thing, a copy has it."""
         first_folder, first_name = self._links[key]
         try:
+            if self._places.is_same(first_folder, first_name, folder, step.entry.name):
+                self._count(step.entry)
+                return
+            place = self._places.of(folder, step)
+            if place is None:
+                return
             with self._folders.using(first_folder) as first, self._folders.using(folder) as fd:
+                if place.may_be_there and place.working == place.name:
+                    # An earlier restore, of less than this one, left it as a file of its own.
+                    os.unlink(place.name, dir_fd=fd)
+                elif self._conflict is Conflict.OVERWRITE and place.working != place.name:
+                    with suppress(FileNotFoundError):
+                        os.unlink(place.name, dir_fd=fd)
                 try:
-                    os.link(first_name, name, src_dir_fd=first, dst_dir_fd=fd, follow_symlinks=False)
-                except FileExistsError:
-                    beside = (name, self._files.name_beside(name)) if self._target.is_resumed else (name,)
-                    if not any(_is_same(first, first_name, fd, each) for each in beside):
-                        free: bytes | None = name
-                        if self._target.is_in_place:
-                            os.unlink(name, dir_fd=fd)
-                        else:
-                            free = self._make_way(folder, name, path)
-                        if free is None:
-                            return
-                        os.link(first_name, free, src_dir_fd=first, dst_dir_fd=fd, follow_symlinks=False)
+                    os.link(first_name, place.name, src_dir_fd=first, dst_dir_fd=fd, follow_symlinks=False)
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+                    self._trouble(step.path, Trouble.LINK, errno.errorcode.get(error.errno or 0, "?"))
+                    self._make_entry(folder, step)
+                    return
         except OSError as error:
-            self._refused(path, error)
+            self._refused(step.path, error)
             return
-        self._result.files += 1
+        self._count(step.entry)
 
-
-def _is_same_other(folder: int, name: bytes, entry: Entry) -> bool:
-    """Whether what has the name is the very symlink or special file that the entry describes."""
-    try:
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if stat_bits.S_IFMT(status.st_mode) != stat_bits.S_IFMT(entry.stat.mode):
-            return False
-        if status.st_mtime_ns != entry.stat.mtime_ns:
-            return False
-        if entry.is_symlink:
-            return os.readlink(name, dir_fd=folder) == entry.extra.target
-    except OSError:
-        return False
-    return status.st_rdev == os.makedev(*entry.extra.device)
+    def _count(self, entry: Entry) -> None:
+        """One more name."""
+        if entry.is_file:
+            self._result.files += 1
+        else:
+            self._result.others += 1
 
 
 def _link_key(entry: Entry) -> _LinkKey:
-    """What the names of one file have in common.
+    """What the names of one file (or link, or special file) have in common.
 
     The inode alone is not enough: the file may have been written to, or its number given to another one, between
     the listings of two names.
     """
-    stat, content = entry.stat, entry.content or b""
-    return stat.device, stat.inode, stat.size, stat.mtime_ns, content if len(content) <= ID_LENGTH else sha256(content)
-
-
-def _is_same(left: int, left_name: bytes, right: int, right_name: bytes) -> bool:
-    try:
-        one = os.stat(left_name, dir_fd=left, follow_symlinks=False)
-        other = os.stat(right_name, dir_fd=right, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    stat, content = entry.stat, entry.content or entry.extra.target
+    digest = content if len(content) <= ID_LENGTH else sha256(content)
+    return stat.mode, stat.device, stat.inode, stat.size, stat.mtime_ns, digest

@@ -2,7 +2,8 @@
 
 Promise: names are bytes and are kept as they are; no symlink is followed but the root's own; every entry
 is opened relative to its directory's descriptor, so that a path may be longer than the system's limit and
-a directory that is swapped for a symlink leads nowhere. FIFOs, devices and sockets are never opened.
+a directory that is swapped for a symlink leads nowhere. FIFOs, devices and sockets are never opened. What a
+restore that is under way has for itself (`repository.restore_names`) is no part of the tree.
 A Postgres data directory is recognised, and its relation files are cut on pages of 8 KiB.
 """
 
@@ -13,12 +14,14 @@ import resource
 import stat as stat_bits
 import sys
 import threading
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from operator import methodcaller
 from typing import Final
 
 from repository.chunker import SMALL_FILE_MAX
 from repository.format import ContentClass
+from repository.restore_names import COMMON_PREFIX, is_of_a_restore
 from repository.source import FileProblem, GrownLarge, Listing, ProblemSink, Reason, SmallFile, SourceUnreachable
 from repository.tree import Extra, Flag, Row, encode_extents
 from sources.attributes import RACY_NS, extents_of, is_racy, kernel_now_ns, problem_of, row_of, xattrs_of
@@ -112,6 +115,9 @@ class Directory:
             raise problem_of(error) from error
         if self._only is not None:
             return [name for name in names if name == self._only]
+        at = bisect_left(names, COMMON_PREFIX)
+        if at < len(names) and names[at].startswith(COMMON_PREFIX):
+            names = [name for name in names if not is_of_a_restore(name)]
         self._in_cluster = _POSTGRES_MARKS.issubset(names)
         return names
 
@@ -160,7 +166,9 @@ class Directory:
         return Directory(self._source, fd, (identity, self._path), block_length=block_length)
 
     def extra(self) -> Extra | None:
-        """See `SourceDirectory.extra`."""
+        """See `SourceDirectory.extra`. The folder of a source that is one file was not asked for."""
+        if self._only is not None:
+            return Extra(flags=int(Flag.NOT_ENTERED))
         xattrs = xattrs_of(self._fd)
         return Extra(xattrs=xattrs) if xattrs else None
 

@@ -46,7 +46,7 @@ def _restored(repository: Repository, token: str, target: Path, tier: str) -> di
     snapshot = next(each for each in repository.snapshots() if each.manifest.run_token == token)
     result = restore(repository, snapshot, str(target), options=RestoreOptions(tiers=(tier,), workers=1))
     # Who is not root cannot give files away, and not every file system takes extended attributes.
-    assert set(result.trouble_counts) <= {Trouble.ATTRIBUTES}
+    assert set(result.trouble_counts) <= {Trouble.OWNER, Trouble.XATTR}
     return described(seen(target))
 
 
