@@ -5,6 +5,7 @@ A file that is too long is therefore copied and cut, not renamed; what a part wr
 look of the copy and the cut is lost. Parts open their files for appending, so they go on at the new end.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -20,18 +21,21 @@ def rotate(path: Path, *, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> bool:
             return False
     except FileNotFoundError:
         return False
-    for number in range(kept, 1, -1):
-        older = _numbered(path, number - 1)
-        if older.exists():
-            older.replace(_numbered(path, number))
+    draft = path.with_name(f"{path.name}.new")
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        with open(_numbered(path, 1), "wb", opener=_private) as copy:
-            offset = 0
-            while block := os.pread(descriptor, _BUFFER, offset):
-                copy.write(block)
-                offset += len(block)
+        # Nothing older is given up for a copy that a full disk has no room for.
+        _copy(descriptor, draft)
+        for number in range(kept, 1, -1):
+            older = _numbered(path, number - 1)
+            if older.exists():
+                older.replace(_numbered(path, number))
+        draft.replace(_numbered(path, 1))
         os.ftruncate(descriptor, 0)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
     finally:
         os.close(descriptor)
     return True
@@ -73,6 +77,14 @@ def last_words(path: Path, *, since: int) -> str:
         return f" (its log {path} cannot be read: {error.strerror})"
     said = f"; its last words: {' | '.join(lines)}" if lines else "; it said nothing"
     return f"{said} (log: {path})"
+
+
+def _copy(descriptor: int, to: Path) -> None:
+    with open(to, "wb", opener=_private) as copy:
+        offset = 0
+        while block := os.pread(descriptor, _BUFFER, offset):
+            copy.write(block)
+            offset += len(block)
 
 
 def _numbered(path: Path, number: int) -> Path:

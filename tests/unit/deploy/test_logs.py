@@ -1,8 +1,12 @@
 """Log files that are bounded in size."""
 
 import os
+import resource
+import signal
 import stat
 from pathlib import Path
+
+import pytest
 
 from deploy.stack.logs import end_of, last_lines, last_words, rotate
 
@@ -28,6 +32,26 @@ def test_long_log_is_moved_aside_and_the_writer_goes_on(tmp_path: Path) -> None:
     assert [(tmp_path / f"part.log.{number}").read_bytes() for number in (1, 2, 3)] == [b"5" * 10, b"4" * 10, b"3" * 10]
     assert not (tmp_path / "part.log.4").exists()
     assert stat.S_IMODE((tmp_path / "part.log.1").stat().st_mode) == 0o600
+
+
+def test_older_logs_stay_where_the_copy_finds_no_room(tmp_path: Path) -> None:
+    """A full disk costs no log: what was kept is kept, the long log is not cut, and no half copy takes the room."""
+    log = tmp_path / "part.log"
+    log.write_bytes(b"0" * 3 * 1024 * 1024)
+    for number in (1, 2, 3):
+        (tmp_path / f"part.log.{number}").write_text(str(number))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * 1024, largest[1]))
+    try:
+        for _ in range(2):
+            with pytest.raises(OSError, match="too large"):
+                rotate(log, max_bytes=5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, largest)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_last_words_are_those_since_a_start(tmp_path: Path) -> None:
