@@ -88,6 +88,7 @@ class Layout:
         Raises HOME_UNUSABLE, and KEYS_UNUSABLE where keys are gone that were made before.
         """
         home = home.absolute()
+        _require_writable_name(home)
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             remembered = _read(home)
@@ -175,6 +176,20 @@ class Layout:
     def gateway_url(self) -> str:
         """Where the API is found."""
         return f"http://127.0.0.1:{self.port('gateway')}"
+
+
+def _require_writable_name(home: Path) -> None:
+    """The home's path stands in configurations and reports, which are UTF-8, and nothing else."""
+    try:
+        str(home).encode()
+    except UnicodeEncodeError:
+        shown = str(home).encode(errors="backslashreplace").decode()
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"the path {shown} is not UTF-8",
+            home=shown,
+            hint="Name a home with --home, or WEDSYNC_HOME, whose path is UTF-8: nothing was made.",
+        ) from None
 
 
 def _require_empty(home: Path) -> None:

@@ -1,5 +1,6 @@
 """The home of a platform."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def test_home_below_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlatformError) as refusal:
         Layout.create(tmp_path / "file" / "home")
     assert refusal.value.code is HOME_UNUSABLE
+
+
+def test_home_whose_path_is_not_utf_8_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    """Reports and configurations could not name it; the refusal itself can be printed."""
+    home = tmp_path / os.fsdecode(b"h-\xff") / "home"
+    with pytest.raises(PlatformError, match=r"h-\\udcff/home is not UTF-8") as refusal:
+        Layout.create(home)
+    assert refusal.value.code is HOME_UNUSABLE
+    str(refusal.value).encode()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_secrets_are_made_once_and_completed_later(tmp_path: Path) -> None:
