@@ -50,7 +50,7 @@ _BY_CODE = {
 }
 
 
-def code_of(error: BaseException) -> str | None:
+def code_of(error: BaseException | None) -> str | None:
     """The stable name of an error, from the repository or from the platform, without importing either."""
     code = getattr(error, "code", None)
     name = getattr(code, "code", code)
@@ -62,4 +62,9 @@ def exit_code_of(error: BaseException) -> ExitCode:
     known = _BY_CODE.get(code_of(error) or "")
     if known is not None:
         return known
-    return ExitCode.UNAVAILABLE if str(getattr(error, "retry", None)) == "later" else ExitCode.FAILED
+    if str(getattr(error, "retry", None)) == "later":
+        return ExitCode.UNAVAILABLE
+    # Where no tier is of use and none is away that may come back, it is what is wrong with the first.
+    if code_of(error) == "no-usable-tier" and error.__cause__ is not None:
+        return exit_code_of(error.__cause__)
+    return ExitCode.FAILED

@@ -128,6 +128,11 @@ def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
             help="read stored bytes back and prove them: all, or that share of them",
         )
     parsers["repair"].add_argument(
+        "--bridge",
+        action="store_true",
+        help="give up log entries of which there is no whole copy, and with each a snapshot, perhaps; exit code 4",
+    )
+    parsers["repair"].add_argument(
         "--accept-history",
         metavar="TIER",
         help="this tier went back to an older state, you know why, and it is right",

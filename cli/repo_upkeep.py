@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
@@ -11,9 +11,11 @@ from cli.repo_session import interruptible, opened, tier_states
 from repository.catch_up import CatchUpProgress, CatchUpResult, lag
 from repository.catch_up import catch_up as catch_tier_up
 from repository.check import check as check_repository
-from repository.check_report import CheckProgress, CheckReport, Finding, Problem
-from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
+from repository.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
+from repository.errors import BackupCancelled, RepositoryError
+from repository.log_entry import entry_object_key
 from repository.open_tier import OpenTier, TierState
+from repository.rebuild import RebuildResult
 from repository.rebuild import rebuild_index as rebuild
 from repository.repair import RepairResult, accept_history
 from repository.repair import repair as repair_tier
@@ -24,7 +26,8 @@ def check(arguments: argparse.Namespace) -> int:
     """Structure of all tiers, and stored bytes if they are asked for."""
     with (
         opened(arguments, only_reads=True, needed=arguments.only) as repository,
-        _at_work(arguments) as (bars, check_cancelled),
+        _stoppable() as check_cancelled,
+        display(for_machines=arguments.json) as bars,
     ):
         report = _checked(repository, arguments, bars, check_cancelled)
         behind = _behind(repository)
@@ -32,7 +35,8 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         findings = [_finding_document(each) for each in report.findings]
         counts = {name: _counts_document(report, name) for name in report.tiers}
-        say_json({"ok": report.is_ok, "findings": findings, "tiers": counts, "behind": behind, "states": states})
+        looked = {"ok": report.is_ok, "findings": findings, "harmed": report.harmed, "tiers": counts}
+        say_json({**looked, "behind": behind, "states": states})
     else:
         _say_report(report, behind, reads_data=arguments.read_data > 0)
     if any(each.problem is not Problem.TIER for each in report.damage):
@@ -43,52 +47,58 @@ def check(arguments: argparse.Namespace) -> int:
 def repair(arguments: argparse.Namespace) -> int:
     """Check, then make whole what is damaged, tier by tier. Exit code 5 where damage is left."""
     results: dict[str, RepairResult] = {}
-    with opened(arguments) as repository, _at_work(arguments) as (bars, check_cancelled):
+    left_out: dict[str, str] = {}
+    with opened(arguments) as repository, _stoppable() as check_cancelled:
         if arguments.accept_history is not None:
             accept_history(repository, repository.tier(arguments.accept_history))
-        report = _checked(repository, arguments, bars, check_cancelled)
-        left_out: dict[str, str] = {}
-        for tier in _chosen(repository, arguments.only):
-            if not tier.is_readable or tier.state is TierState.REPLAYED:
-                left_out[tier.name] = f"{tier.state}: {tier.error}"
-                continue
-            results[tier.name] = repair_tier(repository, tier, report, check_cancelled=check_cancelled)
-    if arguments.json:
-        tiers = {name: _repair_document(result) for name, result in results.items()}
-        say_json({"tiers": tiers, "left_out": left_out})
-    else:
-        _say_repairs(results, left_out)
+        with display(for_machines=arguments.json) as bars:
+            report = _checked(repository, arguments, bars, check_cancelled)
+            for tier in _chosen(repository, arguments.only):
+                if not tier.is_readable or tier.state is TierState.REPLAYED:
+                    left_out[tier.name] = f"{tier.state}: {tier.error}"
+                    continue
+                results[tier.name] = repair_tier(
+                    repository, tier, report, bridge=arguments.bridge, check_cancelled=check_cancelled
+                )
+        if arguments.json:
+            tiers = {name: _repair_document(result, report) for name, result in results.items()}
+            say_json({"tiers": tiers, "left_out": left_out})
+        else:
+            _say_repairs(results, left_out, report)
     if any(not result.is_complete for result in results.values()):
         return ExitCode.DAMAGED
-    return ExitCode.DEGRADED if left_out else ExitCode.OK
+    return ExitCode.DEGRADED if left_out or any(result.given_up for result in results.values()) else ExitCode.OK
 
 
 def catch_up(arguments: argparse.Namespace) -> int:
     """Copy to each tier that is behind, or empty, what it lacks."""
     results: dict[str, CatchUpResult] = {}
     failed: dict[str, RepositoryError] = {}
-    with opened(arguments) as repository, _at_work(arguments) as (bars, check_cancelled):
+    with opened(arguments) as repository, _stoppable() as check_cancelled:
+        with display(for_machines=arguments.json) as bars, suppress(BackupCancelled):
 
-        def show(progress: CatchUpProgress) -> None:
-            words = f"{progress.packs_done:,} of {progress.packs_total:,} packs"
-            bars.show({progress.tier: Reading(progress.bytes_done, None, words)})
+            def show(progress: CatchUpProgress) -> None:
+                words = f"{progress.packs_done:,} of {progress.packs_total:,} packs"
+                bars.show({progress.tier: Reading(progress.bytes_done, None, words)})
 
-        for tier in _chosen(repository, arguments.only):
-            try:
-                results[tier.name] = catch_tier_up(repository, tier, on_progress=show, check_cancelled=check_cancelled)
-            except BackupCancelled:
-                raise
-            except RepositoryError as error:
-                # One tier that is away must not keep the others from catching up.
-                failed[tier.name] = error
-    if arguments.json:
-        tiers = {name: _catch_up_document(result) for name, result in results.items()}
-        say_json({"tiers": tiers, "failed": {name: str(failure) for name, failure in failed.items()}})
-    else:
-        for name, result in results.items():
-            _say_caught_up(name, result)
-        for name, failure in failed.items():
-            say(f"{name}: not caught up: {failure} [{failure.code}]")
+            for tier in _chosen(repository, arguments.only):
+                try:
+                    results[tier.name] = catch_tier_up(
+                        repository, tier, on_progress=show, check_cancelled=check_cancelled
+                    )
+                except BackupCancelled:
+                    raise
+                except RepositoryError as error:
+                    # One tier that is away must not keep the others from catching up.
+                    failed[tier.name] = error
+        if arguments.json:
+            tiers = {name: _catch_up_document(result) for name, result in results.items()}
+            say_json({"tiers": tiers, "failed": {name: str(failure) for name, failure in failed.items()}})
+        else:
+            for name, result in results.items():
+                _say_caught_up(name, result)
+            for name, failure in failed.items():
+                say(f"{name}: not caught up: {failure} [{failure.code}]")
     if not results and failed:
         return exit_code_of(next(iter(failed.values())))
     if any(not result.is_complete for result in results.values()):
@@ -98,15 +108,22 @@ def catch_up(arguments: argparse.Namespace) -> int:
 
 def rebuild_index(arguments: argparse.Namespace) -> int:
     """A new index for each tier, out of the packs that are there. Exit code 5 where a pack cannot be read."""
-    with opened(arguments) as repository, _at_work(arguments) as (bars, check_cancelled):
-        show, states = _shower(bars), repository.states()
-        results = [
-            rebuild(repository, tier, on_progress=show, check_cancelled=check_cancelled)
-            for tier in _chosen(repository, arguments.only)
-            if tier.is_readable
-        ]
+    results: list[RebuildResult] = []
+    failed: dict[str, RepositoryError] = {}
+    with (
+        opened(arguments) as repository,
+        _stoppable() as check_cancelled,
+        display(for_machines=arguments.json) as bars,
+    ):
+        for tier in _chosen(repository, arguments.only):
+            try:
+                results.append(rebuild(repository, tier, on_progress=_shower(bars), check_cancelled=check_cancelled))
+            except BackupCancelled:
+                raise
+            except RepositoryError as error:
+                failed[tier.name] = error
     if not results:
-        raise NoUsableTier("no tier can be read", tiers=states)
+        raise next(iter(failed.values()))
     if arguments.json:
         say_json(
             {
@@ -118,7 +135,8 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
                         "damaged_packs": [pack_id.hex() for pack_id in each.damaged],
                     }
                     for each in results
-                }
+                },
+                "failed": {name: str(failure) for name, failure in failed.items()},
             }
         )
     else:
@@ -126,19 +144,24 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
             say(f"{each.tier}: {each.rows:,} chunks of {each.packs:,} packs in {each.segments} segments")
             for pack_id in each.damaged:
                 say(f"  cannot be read: {pack_id.hex()}")
-    return ExitCode.DAMAGED if any(each.damaged for each in results) else ExitCode.OK
+        for name, failure in failed.items():
+            say(f"{name}: not rebuilt: {failure} [{failure.code}]")
+    if any(each.damaged for each in results):
+        return ExitCode.DAMAGED
+    return ExitCode.DEGRADED if failed else ExitCode.OK
 
 
 @contextmanager
-def _at_work(arguments: argparse.Namespace) -> Iterator[tuple[Display, Callable[[], None]]]:
-    """The display, and a function that raises when the user wants to stop."""
-    with interruptible() as is_cancelled, display(for_machines=arguments.json) as bars:
+def _stoppable() -> Iterator[Callable[[], None]]:
+    """A function that raises when the user wants to stop. It is called at the end, too: who asked is told."""
+    with interruptible() as is_cancelled:
 
         def check_cancelled() -> None:
             if is_cancelled():
                 raise BackupCancelled("stopped", hint="What was done stays; run the command again to go on.")
 
-        yield bars, check_cancelled
+        yield check_cancelled
+        check_cancelled()
 
 
 def _shower(bars: Display) -> Callable[[CheckProgress], None]:
@@ -200,29 +223,58 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
         mark = "DAMAGE" if finding.is_damage else "note"
         where = f"; whole on: {', '.join(finding.repairable_from)}" if finding.repairable_from else ""
         say(f"{mark} on {finding.tier}: {finding.problem} {finding.object_key}: {finding.detail}{where}")
+    for name, harmed in report.harmed.items():
+        for snapshot_id in harmed:
+            say(f"{name} alone does not restore snapshot {snapshot_id} whole")
     for name, lacking in behind.items():
         say(f"{name} is behind by {lacking['packs']:,} packs and {lacking['snapshots']:,} snapshots (`repo catch-up`)")
     if report.is_ok:
         say("no damage found" + ("" if reads_data else " in the structure; --read-data reads stored bytes too"))
 
 
-def _repair_document(result: RepairResult) -> dict[str, object]:
+def _repair_document(result: RepairResult, report: CheckReport) -> dict[str, object]:
     return {
+        "packs": report.tiers[result.tier].packs,
+        "packs_read": report.tiers[result.tier].packs_read,
+        "interrupted": result.is_interrupted,
+        "set_aside": result.set_aside,
+        "given_up": [entry_object_key(number) for number in result.given_up],
         "actions": [{"object": each.object_key, "source": each.source} for each in result.actions],
         "unrepaired": [_finding_document(each) for each in result.unrepaired],
     }
 
 
-def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str]) -> None:
+def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str], report: CheckReport) -> None:
     for name, result in results.items():
+        given_up = {entry_object_key(number) for number in result.given_up}
         for action in result.actions:
-            say(f"{name}: {action.object_key} made whole ({action.source})")
+            if action.object_key in given_up:
+                say(f"{name}: {action.object_key} GIVEN UP: what it said is lost, a snapshot perhaps")
+            else:
+                say(f"{name}: {action.object_key} made whole ({action.source})")
+        for object_key, aside in result.set_aside.items():
+            say(f"{name}: what lay at {object_key} is kept as {aside}")
         for finding in result.unrepaired:
             say(f"{name}: NOT repaired: {finding.problem} {finding.object_key}: {finding.detail}")
-        if not result.actions and not result.unrepaired:
-            say(f"{name}: nothing to repair")
+        if any(finding.problem is Problem.LOG_ENTRY for finding in result.unrepaired):
+            say("  Give the command every tier that there is. --bridge gives up the entries of which none has a")
+            say("  whole copy, and with each a snapshot, perhaps; what another tier has is committed again.")
+        if result.is_interrupted:
+            say(f"{name}: interrupted: not all was looked at")
+        elif not result.actions and not result.unrepaired:
+            say(f"{name}: {_nothing_found(report.tiers[name])}")
     for name, why in left_out.items():
         say(f"{name}: left out, {why}")
+
+
+def _nothing_found(counts: TierCounts) -> str:
+    """What was looked at, and what was not."""
+    if not counts.packs:
+        return "nothing to repair; there are no packs"
+    if counts.packs_read == counts.packs:
+        return f"nothing to repair; all {counts.packs:,} packs were read"
+    read = f"{counts.packs_read:,} of {counts.packs:,} packs were read" if counts.packs_read else "packs were not read"
+    return f"found nothing by listing and in the structure; {read}: --read-data finds damage within them"
 
 
 def _catch_up_document(result: CatchUpResult) -> dict[str, object]:

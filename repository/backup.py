@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Final
 
 from repository.buffers import BoundedPool
-from repository.errors import BackupCancelled, LimitExceeded, NoUsableTier, RepositoryError
+from repository.errors import BackupCancelled, LimitExceeded, RepositoryError
 from repository.fanout import Delivery, Fanout, TierDelivery, no_tier_left
 from repository.format import ContentClass
 from repository.open_tier import OpenTier
@@ -140,7 +140,7 @@ class _Backup:
         self._locks: dict[str, datetime | None] = {}
         self._tiers = repository.ready_tiers()
         if not self._tiers:
-            raise NoUsableTier("no tier is ready", tiers=repository.states())
+            raise repository.none_ready()
 
     def run(self) -> BackupResult:
         """Everything, in order."""

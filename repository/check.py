@@ -16,25 +16,29 @@ from repository import crypto
 from repository.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
 from repository.commit_log import GAP_MAX
 from repository.config import CONFIG_KEY, encode_config
-from repository.errors import Damaged, NotInIndex, ObjectMissing, RepositoryError
+from repository.errors import BackupCancelled, Damaged, NotInIndex, ObjectMissing, RepositoryError
 from repository.format import CHUNK_LENGTH_MAX, TRAILER_LENGTH, pack_object_key
 from repository.index import Location
 from repository.index_segment import Segment, columns_of
 from repository.keys import KEY_PREFIX, KeyRecord, decode_wrapped_key
 from repository.log_entry import LOG_PREFIX, entry_number, entry_object_key
+from repository.log_repair import FaultyLog
 from repository.object_reading import read_object
 from repository.open_tier import OpenTier, TierState
 from repository.pack_access import ChunkReader
 from repository.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
 from repository.pending import PENDING_PREFIX
+from repository.quarantine import QUARANTINE_PREFIX
 from repository.segments import INDEX_PREFIX, open_segment, segment_object_key
-from repository.tree_visit import TreeVisitor
+from repository.tree_visit import TreeVisitor, Wholeness
 
 if TYPE_CHECKING:
     from repository.repository import Repository
 
 PACKS_AT_A_TIME: Final = 3
 _SEED_LENGTH: Final = 16
+_HARMFUL: Final = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED, Problem.SEGMENT, Problem.TREE))
+"""Damage with which chunks may be lost."""
 
 
 def check(
@@ -57,24 +61,33 @@ def check(
         if not tier.is_readable:
             report.findings.append(Finding(tier.name, Problem.TIER, "", f"{tier.state}: {tier.error}"))
             continue
-        one = _TierCheck(repository, tier, counts)
+        one = _TierCheck(repository, tier, counts, check_cancelled)
+        found: list[Finding] = []
         try:
-            report.findings.extend(one.structure())
-            report.findings.extend(one.data(read_percent, on_progress, check_cancelled))
+            found.extend(one.structure())
+            found.extend(one.data(read_percent, on_progress))
+            report.harmed[tier.name] = one.harmed_by(found)
+        except BackupCancelled:
+            raise
         except RepositoryError as error:
-            report.findings.append(Finding(tier.name, Problem.TIER, "", f"{error.code}: {error}"))
+            found.append(Finding(tier.name, Problem.TIER, "", f"{error.code}: {error}"))
+        report.findings.extend(found)
     return report
 
 
 class _TierCheck:
     """One tier's check. `structure` comes first: it learns what packs there are."""
 
-    def __init__(self, repository: Repository, tier: OpenTier, counts: TierCounts) -> None:
+    def __init__(
+        self, repository: Repository, tier: OpenTier, counts: TierCounts, check_cancelled: Callable[[], None]
+    ) -> None:
         self._repository = repository
+        self._check_cancelled = check_cancelled
         self._tier = tier
         self._counts = counts
         self._others = [other for other in repository.readable_tiers() if other is not tier]
         self._packs: list[StoredPack] = []
+        self._reader = ChunkReader([tier], repository.keys)
 
     def _finding(self, problem: Problem, object_key: str, detail: object, sources: Collection[str] = ()) -> Finding:
         text = f"{detail.code}: {detail}" if isinstance(detail, RepositoryError) else str(detail)
@@ -145,13 +158,21 @@ class _TierCheck:
         state = self._tier.log.state
         self._counts.log_entries = state.head.number
         self._counts.snapshots = len(state.snapshots)
-        for fault in state.faults:
-            yield self._finding(Problem.LOG_ENTRY, entry_object_key(fault.number), fault.error, [self._tier.name])
+        for entry in FaultyLog(self._repository, self._tier).entries():
+            key, error = entry_object_key(entry.number), entry.error
+            if entry.copy is not None:
+                yield self._finding(Problem.LOG_ENTRY, key, error, [entry.copy.tier])
+            elif entry.follower and not entry.may_hold_snapshot:
+                yield self._finding(Problem.LOG_ENTRY, key, error, [self._tier.name])
+            else:
+                detail = f"{error.code}: {error}; no whole copy of it was found, and a snapshot may have been in it"
+                yield self._finding(Problem.LOG_ENTRY, key, detail)
 
     def _index(self) -> Iterator[Finding]:
         for name in self._tier.log.state.segments:
             key = segment_object_key(name)
             self._counts.segments += 1
+            self._check_cancelled()
             try:
                 # From the tier, not from memory: the object may have been damaged since it was loaded.
                 _verify_rows(open_segment(name, read_object(self._tier.store, key), self._repository.keys))
@@ -185,21 +206,49 @@ class _TierCheck:
 
     def _trees(self) -> Iterator[Finding]:
         index = self._tier.index
-        reader = ChunkReader([self._tier], self._repository.keys)
-        visitor = TreeVisitor(reader.chunk)
+        visitor = TreeVisitor(self._reader.chunk)
+        lacking: set[str] = set()
         for snapshot in self._tier.snapshots().values():
             missing = 0
             for chunk_id in visitor.chunks(snapshot.manifest.root):
+                self._check_cancelled()
                 self._counts.tree_chunks += 1
                 missing += index.lookup_any(chunk_id) is None
             if missing:
-                detail = f"{missing} chunks that it references are not in the index"
-                sources = [other.name for other in self._others if snapshot.id in other.snapshots()]
-                yield self._finding(Problem.TREE, f"snapshot {snapshot.id}", detail, [*sources, self._tier.name])
+                lacking.add(snapshot.id)
+                yield self._lacking(snapshot.id, f"{missing} chunks that it references are not in the index")
             for fault in visitor.faults:
                 if not isinstance(fault.error, NotInIndex):
                     yield self._tree_fault(snapshot.id, fault.chunk_id, fault.error)
             visitor.faults.clear()
+        if lacking:
+            # What several share was visited with the first of them.
+            trees = Wholeness(self._reader.chunk, self._is_listed)
+            for snapshot in self._tier.snapshots().values():
+                if snapshot.id not in lacking and not trees.is_whole(snapshot.manifest.root):
+                    yield self._lacking(snapshot.id, "it shares what is not in the index with another snapshot")
+
+    def _is_listed(self, chunk_id: bytes) -> bool:
+        self._check_cancelled()
+        return self._tier.index.lookup_any(chunk_id) is not None
+
+    def _lacking(self, snapshot_id: str, detail: str) -> Finding:
+        sources = [other.name for other in self._others if snapshot_id in other.snapshots()]
+        return self._finding(Problem.TREE, f"snapshot {snapshot_id}", detail, [*sources, self._tier.name])
+
+    def harmed_by(self, findings: Collection[Finding]) -> list[str]:
+        """The snapshots (ids, in the order of their commits) that this tier cannot give back whole by itself."""
+        if not any(finding.problem in _HARMFUL for finding in findings):
+            return []
+        bad = {finding.object_key for finding in findings if finding.problem in _HARMFUL}
+        index = self._tier.index
+
+        def has(chunk_id: bytes) -> bool:
+            self._check_cancelled()
+            return any(pack_object_key(each.pack_id) not in bad for each in index.lookup_all(chunk_id))
+
+        trees = Wholeness(self._reader.chunk, has)
+        return [each.id for each in self._tier.snapshots().values() if not trees.is_whole(each.manifest.root)]
 
     def _tree_fault(self, snapshot_id: str, chunk_id: bytes, error: RepositoryError) -> Finding:
         location = self._tier.index.lookup_any(chunk_id)
@@ -224,7 +273,7 @@ class _TierCheck:
             explained = (
                 key == CONFIG_KEY
                 or key in packs
-                or key.startswith((KEY_PREFIX, INDEX_PREFIX, PENDING_PREFIX))
+                or key.startswith((KEY_PREFIX, INDEX_PREFIX, PENDING_PREFIX, QUARANTINE_PREFIX))
                 or (number is not None and number - last <= GAP_MAX)
             )
             if not explained:
@@ -236,7 +285,6 @@ class _TierCheck:
         self,
         read_percent: float,
         on_progress: Callable[[CheckProgress], None] | None,
-        check_cancelled: Callable[[], None],
     ) -> Iterator[Finding]:
         """Read back a share of the packs that the index points at; all means orphans, too."""
         chosen = self._sample(read_percent)
@@ -244,7 +292,7 @@ class _TierCheck:
         known = self._tier.index.pack_ids()
 
         def read(pack: StoredPack) -> PackReading:
-            check_cancelled()
+            self._check_cancelled()
             return read_pack(self._repository, self._tier, pack)
 
         for reading in each_in_parallel(read, chosen, PACKS_AT_A_TIME):

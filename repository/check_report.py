@@ -76,9 +76,13 @@ class TierCounts:
 
 @dataclass
 class CheckReport:
-    """The outcome of a check."""
+    """The outcome of a check.
+
+    `harmed`: by tier, the snapshots that it cannot give back whole by itself, as far as the check looked.
+    """
 
     findings: list[Finding] = field(default_factory=list)
+    harmed: dict[str, list[str]] = field(default_factory=dict)
     tiers: dict[str, TierCounts] = field(default_factory=dict)
 
     @property

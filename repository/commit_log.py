@@ -15,7 +15,16 @@ from datetime import datetime
 from typing import Final
 
 from repository import crypto
-from repository.errors import AlreadyExists, Damaged, LogContended, ObjectMissing, Truncated, UnknownKey, about
+from repository.errors import (
+    AlreadyExists,
+    Damaged,
+    InvalidKey,
+    LogContended,
+    ObjectMissing,
+    Truncated,
+    UnknownKey,
+    about,
+)
 from repository.keys import KeyRing
 from repository.log_entry import (
     LOG_PREFIX,
@@ -87,8 +96,10 @@ class CommitLog:
         the entry may nevertheless be there, and the next `append` finds it in the state.
         """
         with self._lock:
+            heads: set[int] = set()
             for _ in range(ATTEMPTS_MAX):
                 self._read_on()
+                heads.add(self.state.head.number)
                 if self.state.faults:
                     fault = self.state.faults[0]
                     raise Damaged(
@@ -102,10 +113,23 @@ class CommitLog:
                         return self._create(body, lock_until)
                 except AlreadyExists:
                     continue
+                except InvalidKey as error:
+                    raise self._blocked() from error
                 # The caller relies on what others wrote, and they may have died before syncing the last of it.
                 self._store.settle([entry_object_key(self.state.head.number)])
                 return None
+            if len(heads) == 1:
+                raise self._blocked()
             raise LogContended("other writers were faster each time", tier=self._store.name, attempts=ATTEMPTS_MAX)
+
+    def _blocked(self) -> Damaged:
+        """Nobody was faster: a folder or a link, say, has the name of the next entry, and no listing shows it."""
+        return Damaged(
+            "something that is no log entry lies where the next one belongs",
+            hint="Look at what has this name on the tier and take it away, then run again.",
+            tier=self._store.name,
+            object_key=entry_object_key(self.state.head.number + 1),
+        )
 
     def replace_fault(self, body: Body, number: int, previous: bytes) -> bytes:
         """Put a bridge in the place of a faulty entry and return its digest; for repair alone, then `reload`."""
@@ -113,6 +137,10 @@ class CommitLog:
             buffer = self._encoded(body, number, previous)
             self._store.put(entry_object_key(number), buffer, sha256=crypto.sha256(buffer))
             return crypto.sha256(buffer)
+
+    def decoded(self, body: bytes, number: int) -> Entry:
+        """What these bytes say as entry `number`. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
+        return decode_entry(body, number, self._ring, self._verifier)
 
     def _encoded(self, body: Body, number: int, previous: bytes) -> bytes:
         root = self._ring.root
@@ -142,19 +170,20 @@ class CommitLog:
             self.state = self.state.with_entries(self._entries(range(first, last + 1)))
 
     def _is_signed(self, number: int) -> bool:
-        found = self._entry(number)
+        found = self.entry(number)
         return not isinstance(found, LogFault) or isinstance(found.error, UnknownKey)
 
     def _entries(self, numbers: range) -> Iterable[Entry | LogFault]:
         if len(numbers) == 1:
-            return [self._entry(numbers[0])]
+            return [self.entry(numbers[0])]
         with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="log-read") as pool:
-            return list(pool.map(self._entry, numbers))
+            return list(pool.map(self.entry, numbers))
 
-    def _entry(self, number: int) -> Entry | LogFault:
+    def entry(self, number: int) -> Entry | LogFault:
+        """Entry `number` as it lies on the tier; whether it continues this history is not judged."""
         try:
             with about(tier=self._store.name, object_key=entry_object_key(number)):
                 body = read_object(self._store, entry_object_key(number))
-                return decode_entry(body, number, self._ring, self._verifier)
+                return self.decoded(body, number)
         except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
             return LogFault(number, error)

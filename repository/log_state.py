@@ -111,7 +111,7 @@ class LogState:
         except Damaged as error:
             self.add_fault(entry.number, error, entry.digest)
             return
-        self.digests.append(_named_by_the_next(entry))
+        self.digests.append(named_by_the_next(entry))
         self._is_linked = True
         if entry.number == 1:
             self.tier_id = self.digests[1][:TIER_ID_LENGTH]
@@ -168,7 +168,8 @@ class LogState:
         return seen.number not in self.bridged and bool(present and seen.digest) and present != seen.digest
 
 
-def _named_by_the_next(entry: Entry) -> bytes:
+def named_by_the_next(entry: Entry) -> bytes:
+    """The digest that the entry behind this one names as its previous one."""
     if isinstance(entry.body, Bridged) and entry.body.stands_for:
         return bytes.fromhex(entry.body.stands_for)
     return entry.digest

@@ -88,6 +88,8 @@ class OpenTier:
         """Live segments (by name) that could not be loaded; their rows are missing from `index`."""
         self.peers: Sequence[OpenTier] = ()
         """The repository's tiers, for what this one bears witness to."""
+        self._indexed: frozenset[str] = frozenset()
+        """The segments (by name) that `index` was last set to."""
         self._cache = cache
         self._clock = clock
 
@@ -164,6 +166,7 @@ class OpenTier:
             loaded = list(pool.map(self._load_segment, state.segments))
         self.index.set_segments([segment for segment in loaded if segment is not None])
         self.index.exclude_packs(state.marked_packs)
+        self._indexed = frozenset(state.segments)
 
     def _load_segment(self, name: str) -> Segment | None:
         try:
@@ -246,13 +249,10 @@ class OpenTier:
         token = decode_manifest(body).run_token
         referenced = set(packs)
         needed = referenced.difference(*(sealed.segment.pack_ids() for sealed in new_segments))
-        missing = self.lacks(needed)
-        if missing:
+        if self.lacks(needed):
             # The caller may know them from a tier that was read later than this one: others bring packs meanwhile.
             self.refresh()
-            missing = self.lacks(needed)
-        if missing:
-            raise TierBehind("tier lacks packs that the snapshot references", tier=self.name, packs=len(missing))
+            self._refuse_without(needed)
         self.store_segments(new_segments, lock_until=lock_until)
         if lock_until is not None:
             self._extend_locks(lock_until, referenced.difference(locked_packs), new_segments)
@@ -261,6 +261,10 @@ class OpenTier:
         def decide(state: LogState) -> Body | None:
             if token in state.by_token:
                 return None
+            # Others may have taken packs out of the index since it was read: what counts is this very state.
+            if state.segments.keys() != self._indexed:
+                self._load_segments(state)
+            self._refuse_without(needed)
             marked = state.marked_packs & referenced
             if marked:
                 raise PackMarked("packs were marked for deletion meanwhile", tier=self.name, packs=len(marked))
@@ -276,6 +280,11 @@ class OpenTier:
         self._remember(new_segments)
         state = self.log.state
         return state.snapshots[state.by_token[token]]
+
+    def _refuse_without(self, packs: Iterable[bytes]) -> None:
+        missing = self.lacks(packs)
+        if missing:
+            raise TierBehind("tier lacks packs that the snapshot references", tier=self.name, packs=len(missing))
 
     def _remember(self, segments: Sequence[SealedSegment]) -> None:
         for sealed in segments:

@@ -53,7 +53,10 @@ def begin_writing(repository: Repository, writer_token: bytes) -> list[Adoption]
     adoptions: list[Adoption] = []
     for tier in repository.ready_tiers():
         try:
-            adoptions.append(announce(repository, tier, writer_token))
+            # What keeps the log from taking entries is seen before anything is uploaded, not when all is.
+            tier.refresh()
+            if tier.is_ready:
+                adoptions.append(announce(repository, tier, writer_token))
         except RepositoryError as error:
             tier.set_unreachable(error)
     return adoptions

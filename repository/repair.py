@@ -1,28 +1,29 @@
 """Repairs a tier: what is damaged or missing comes from another tier, or from what the tier itself still has.
 
 Promise: nothing is stored that is not proven first (packs and segments by their names, keys by the digest in
-the log, the config by the root key), nothing whole is overwritten, and each call may be repeated. What
-cannot be repaired is left as it is and named. The order: config, keys, log, packs, index, orphans, snapshots.
+the log, log entries by signature and chain, the config by the root key), nothing whole is overwritten, what is
+damaged is set aside before something is put in its place (`quarantine`), and each call may be repeated. What
+cannot be repaired is left as it is and named: a log entry that may hold a snapshot is given up (bridged) only
+where the caller says so. The order: config, keys, log, packs, index, orphans, snapshots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from repository import catch_up, crypto, key_change, pending, rebuild
+from repository import catch_up, crypto, key_change, pending, quarantine, rebuild
 from repository.check import check
 from repository.check_report import CheckReport, Finding, Problem
 from repository.config import CONFIG_KEY, encode_config
-from repository.errors import NoUsableTier, RepositoryError
+from repository.errors import BackupCancelled, NoUsableTier
 from repository.format import ID_LENGTH
-from repository.log_entry import Body, Bridged, HistoryAccepted, decode_entry_header, entry_object_key
+from repository.log_entry import Body, Bridged, HistoryAccepted, entry_object_key
+from repository.log_repair import FaultyLog, copies_of
 from repository.log_state import LogState
-from repository.object_reading import read_object
 from repository.open_tier import OpenTier, TierState
 from repository.segments import segment_object_key
-from repository.tiers.port import ObjectStore
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -39,16 +40,23 @@ class RepairAction(NamedTuple):
 
 @dataclass
 class RepairResult:
-    """What was done on one tier, and the damage that is left."""
+    """What was done on one tier, and the damage that is left.
+
+    `set_aside`: where the bytes are that something was put over, by object key. `given_up`: numbers of log entries
+    that were bridged, with whatever snapshot they held. `is_interrupted`: `check_cancelled` ended the work.
+    """
 
     tier: str
     actions: list[RepairAction] = field(default_factory=list)
     unrepaired: list[Finding] = field(default_factory=list)
+    set_aside: dict[str, str] = field(default_factory=dict)
+    given_up: list[int] = field(default_factory=list)
+    is_interrupted: bool = False
 
     @property
     def is_complete(self) -> bool:
         """Whether no damage is left of what was known."""
-        return not self.unrepaired
+        return not self.unrepaired and not self.is_interrupted
 
 
 def repair(
@@ -56,36 +64,51 @@ def repair(
     tier: OpenTier,
     report: CheckReport | None = None,
     *,
+    bridge: bool = False,
     check_cancelled: Callable[[], None] = lambda: None,
 ) -> RepairResult:
     """Repair one tier by the findings of `report`; without one, by those of a check of the structure.
 
     Damage within packs is only known to a report of a check that read them. Works in passes, since one damage may
-    hide another or look like it (a lost index segment looks like a lost pack). Raises `NoUsableTier` (the tier
-    cannot be read, or was rolled back: see `accept_history`) and this tier's errors.
+    hide another or look like it (a lost index segment looks like a lost pack). `bridge`: log entries of which
+    there is no whole copy are given up. `check_cancelled` may raise `BackupCancelled`: what was done is told.
+    Raises `NoUsableTier` (the tier cannot be read, or was rolled back: see `accept_history`) and this tier's errors.
     """
     if not tier.is_readable or tier.state is TierState.REPLAYED:
         raise NoUsableTier("tier cannot be repaired", tier=tier.name, state=tier.state.value) from tier.error
-    work = _Repair(repository, tier, RepairResult(tier.name), check_cancelled)
-    given = report if report is not None else check(repository, tiers=[tier.name])
-    for _ in range(PASSES_MAX):
-        done = len(work.result.actions)
-        work.one_pass([finding for finding in given.findings if finding.tier == tier.name])
-        given = check(repository, tiers=[tier.name])
-        if given.is_ok or len(work.result.actions) == done:
-            break
-    work.result.unrepaired = work.left_over(given)
+    work = _Repair(repository, tier, RepairResult(tier.name), check_cancelled, bridge=bridge)
+    given = report or CheckReport()
+    try:
+        if report is None:
+            given = check(repository, tiers=[tier.name], check_cancelled=check_cancelled)
+        for _ in range(PASSES_MAX):
+            done = len(work.result.actions)
+            work.one_pass([finding for finding in given.findings if finding.tier == tier.name])
+            given = check(repository, tiers=[tier.name], check_cancelled=check_cancelled)
+            if given.is_ok or len(work.result.actions) == done:
+                break
+    except BackupCancelled:
+        work.result.is_interrupted = True
+    else:
+        work.result.unrepaired = work.left_over(given)
     return work.result
 
 
 class _Repair:
     def __init__(
-        self, repository: Repository, tier: OpenTier, result: RepairResult, check_cancelled: Callable[[], None]
+        self,
+        repository: Repository,
+        tier: OpenTier,
+        result: RepairResult,
+        check_cancelled: Callable[[], None],
+        *,
+        bridge: bool,
     ) -> None:
         self._repository = repository
         self._tier = tier
         self._sources = catch_up.sources_for(repository, tier)
         self._check_cancelled = check_cancelled
+        self._bridges = bridge
         self._broken: dict[str, Finding] = {}
         self.result = result
 
@@ -101,7 +124,7 @@ class _Repair:
         self._packs(findings)
         self._segments(findings)
         tier.load()
-        if Problem.ORPHAN in kinds:
+        if Problem.ORPHAN in kinds and not tier.log.state.faults:
             adopted, _ = pending.adopt_orphans(repository, tier)
             if adopted:
                 self._done(segment_object_key(""), f"adopted {adopted} packs")
@@ -121,22 +144,22 @@ class _Repair:
     def _done(self, object_key: str, source: str) -> None:
         self.result.actions.append(RepairAction(object_key, source))
 
-    def _stores(self) -> Iterable[tuple[str, ObjectStore]]:
-        yield from ((source.name, source.store) for source in self._sources)
-        originals = self._tier.store.originals()
-        if originals is not None:
-            yield f"older versions on {self._tier.name}", originals
+    def _set_aside(self, object_key: str) -> None:
+        """Keep what lies under the key before something is put there."""
+        aside = quarantine.set_aside(self._tier.store, object_key, self._repository.randomness)
+        if aside is not None:
+            self.result.set_aside[object_key] = aside
+
+    def _replace(self, object_key: str, body: bytes, source: str) -> None:
+        self._set_aside(object_key)
+        self._tier.store.put(object_key, body)
+        self._done(object_key, source)
 
     def _copy(self, finding: Finding, is_whole: Callable[[bytes], bool]) -> None:
         """Store the object as the first source has it whole."""
-        for name, store in self._stores():
-            try:
-                body = read_object(store, finding.object_key)
-            except RepositoryError:
-                continue
-            if is_whole(body):
-                self._tier.store.put(finding.object_key, body)
-                self._done(finding.object_key, name)
+        for copy in copies_of(self._repository, self._tier, finding.object_key):
+            if is_whole(copy.body):
+                self._replace(finding.object_key, copy.body, copy.source)
                 self._broken.pop(finding.object_key, None)
                 return
         self._broken[finding.object_key] = finding
@@ -145,9 +168,8 @@ class _Repair:
         """Config and keys."""
         repository = self._repository
         if any(finding.problem is Problem.CONFIG for finding in findings):
-            self._tier.store.put(CONFIG_KEY, encode_config(repository.config, repository.keys.root))
+            self._replace(CONFIG_KEY, encode_config(repository.config, repository.keys.root), "made from the key")
             self._tier.config_error = None
-            self._done(CONFIG_KEY, "made from the key")
         recorded = dict(self._tier.log.state.key_objects)
         for source in self._sources:
             recorded = {**source.log.state.key_objects, **recorded}
@@ -157,25 +179,26 @@ class _Repair:
                 self._copy(finding, lambda body, digest=digest: digest == crypto.sha256(body).hex())  # type: ignore[misc]
 
     def _log(self) -> None:
-        """Bridge every faulty entry, so that the log takes entries again; the chain behind it is kept."""
-        state = self._tier.log.reload()
-        previous = state.digests[0]
-        for number in range(1, state.head.number + 1):
-            if any(fault.number == number for fault in state.faults):
-                follower = self._previous_named_by(number + 1)
-                body = Bridged(time_ns=self._repository.clock.now_ns(), stands_for=follower.hex())
-                previous = self._tier.log.replace_fault(body, number, previous)
-                previous = follower or previous
-                self._done(entry_object_key(number), "bridged")
-            else:
-                previous = state.digests[number]
+        """Put whole copies in the place of faulty entries; what has none is bridged, where that was asked for.
 
-    def _previous_named_by(self, number: int) -> bytes:
-        """The digest that an entry names as its previous one; empty where there is no such entry."""
-        try:
-            return decode_entry_header(read_object(self._tier.store, entry_object_key(number))).previous
-        except RepositoryError:
-            return b""
+        A bridge lets the log take entries again, and the chain behind it is kept. An entry that held nothing but the
+        log's beginning is bridged unasked.
+        """
+        self._tier.log.reload()
+        log = FaultyLog(self._repository, self._tier)
+        for entry in log.entries():
+            self._check_cancelled()
+            key = entry_object_key(entry.number)
+            if entry.copy is not None:
+                self._replace(key, entry.copy.body, entry.copy.source)
+            elif self._bridges or (entry.follower and not entry.may_hold_snapshot):
+                self._set_aside(key)
+                body = Bridged(time_ns=self._repository.clock.now_ns(), stands_for=entry.follower.hex())
+                digest = self._tier.log.replace_fault(body, entry.number, entry.previous)
+                log.digests[entry.number] = entry.follower or digest
+                self._done(key, "bridged")
+                if entry.may_hold_snapshot:
+                    self.result.given_up.append(entry.number)
 
     def _packs(self, findings: list[Finding]) -> None:
         """Damaged and missing packs."""
@@ -198,7 +221,7 @@ class _Repair:
             wrong = [each for each in findings if each.problem in (Problem.INDEX_INCOMPLETE, Problem.TREE)]
             is_cause = not any(each.problem in (Problem.LOG_ENTRY, Problem.PACK_MISSING) for each in findings)
             lost = [each.object_key for each in wrong] if is_cause else []
-        if lost:
+        if lost and not self._tier.log.state.faults:
             rebuilt = rebuild.rebuild_index(self._repository, self._tier, check_cancelled=self._check_cancelled)
             self._done(segment_object_key(""), f"rebuilt from {rebuilt.packs} packs")
             for key in lost:

@@ -20,6 +20,7 @@ from repository.errors import (
     Replayed,
     RepositoryError,
     RepositoryExists,
+    Retry,
     SnapshotNotFound,
 )
 from repository.format import REPOSITORY_ID_LENGTH
@@ -212,10 +213,23 @@ class Repository:
         readable = [tier for tier in self.tiers if tier.is_readable]
         return sorted(readable, key=lambda tier: not tier.is_ready)
 
+    def none_ready(self) -> NoUsableTier:
+        """Why nothing can be written: a tier that was out of reach may come back, what is damaged does not mend."""
+        errors = [tier.error for tier in self.tiers if tier.error is not None]
+        may_pass = any(error.retry is Retry.LATER for error in errors)
+        refusal = NoUsableTier(
+            "no tier is ready",
+            hint=None if may_pass else "Look at what each tier answered: somebody has to act first.",
+            retry=Retry.LATER if may_pass else Retry.AFTER_OPERATOR,
+            tiers=self.states(),
+        )
+        refusal.__cause__ = next(iter(errors), None)
+        return refusal
+
     def _any_ready(self) -> OpenTier:
         for tier in self.ready_tiers():
             return tier
-        raise NoUsableTier("no tier is ready", tiers=self.states())
+        raise self.none_ready()
 
     # Writing
 

@@ -81,3 +81,42 @@ class TreeVisitor:
         except RepositoryError as error:
             self.faults.append(TreeFault(page_id, error))
             return None
+
+
+class Wholeness(TreeVisitor):
+    """Says of each tree whether all of it is there. A page is looked at once, however many trees share it."""
+
+    def __init__(self, load: Callable[[bytes], bytes], has: Callable[[bytes], bool]) -> None:
+        """`has` says of a chunk whether it is there; of pages and lists, `load` has to give it too."""
+        super().__init__(load)
+        self._has = has
+        self._whole: dict[bytes, bool] = {}
+
+    def is_whole(self, root: Iterable[str]) -> bool:
+        """Whether everything below the root pages (hex) is there."""
+        return all(self._is_page_whole(bytes.fromhex(page_id)) for page_id in root)
+
+    def _is_page_whole(self, page_id: bytes) -> bool:
+        looked_at: dict[bytes, tuple[bool, list[bytes]]] = {}
+        waiting = [page_id]
+        while waiting:
+            current = waiting[-1]
+            if current in self._whole:
+                waiting.pop()
+            elif current not in looked_at:
+                looked_at[current] = self._look_at(current)
+                waiting += looked_at[current][1]
+            else:
+                is_whole, below = looked_at.pop(current)
+                self._whole[current] = is_whole and all(self._whole[each] for each in below)
+        return self._whole[page_id]
+
+    def _look_at(self, page_id: bytes) -> tuple[bool, list[bytes]]:
+        """Whether the page and what it lists itself are there, and the pages below it."""
+        below: list[bytes] = []
+        page = self._page(page_id)
+        # All of it: the pages below are found on the way.
+        found = [self._has(page_id)] + [self._has(each) for each in self._entries(page, below)] if page else [False]
+        is_whole = all(found) and not self.faults
+        self.faults.clear()
+        return is_whole, below

@@ -10,27 +10,21 @@ There are no object locks: whoever may write to the folder may delete from it. `
 and has no effect, and the capability says so.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from repository.errors import (
-    AccessDenied,
     AlreadyExists,
-    InvalidKey,
     ObjectMissing,
-    Retry,
-    TierError,
-    TierFull,
     TierUnreachable,
     Truncated,
 )
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
+from repository.tiers.directory_errors import translated
 from repository.tiers.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
 from repository.tiers.folder_sync import FolderSync
 from repository.tiers.port import (
@@ -50,9 +44,6 @@ from repository.tiers.port import (
 _TEMPORARY = ".tmp-"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ATTEMPTS = 5
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
-_WRONG_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 
 class DirectoryObjectStore:
@@ -389,29 +380,4 @@ class DirectoryObjectStore:
         try:
             yield
         except OSError as error:
-            raise self._error(error, key) from error
-
-    def _error(self, error: OSError, key: str | None) -> TierError:
-        context: dict[str, Any] = {"tier": self._name, "errno": error.errno} | ({"key": key} if key else {})
-        reason = os.strerror(error.errno).lower() if error.errno else "unknown error of the system"
-        if error.errno in _NO_SPACE:
-            return TierFull(reason, hint=self._room(error.errno), **context)
-        if error.errno in _NO_PERMISSION:
-            return AccessDenied(reason, **context)
-        if error.errno in _WRONG_KIND:
-            return InvalidKey(reason, **context)
-        if error.errno == errno.EIO:
-            hint = "The disk reports errors: look at the system's log, and replace the disk."
-            return TierUnreachable(reason, hint=hint, retry=Retry.AFTER_OPERATOR, **context)
-        return TierUnreachable(reason, **context)
-
-    def _room(self, number: int | None) -> str:
-        """What to do about a disk that takes no more, with its figures."""
-        if number == errno.EDQUOT:
-            return "The quota of this account on the tier is used up: raise it, or free space; then run again."
-        try:
-            found = os.statvfs(self._root if os.path.isdir(self._root) else os.path.dirname(self._root))
-        except OSError:
-            return TierFull.hint
-        free, total = (blocks * found.f_frsize >> 20 for blocks in (found.f_bavail, found.f_blocks))
-        return f"The tier has {free} of {total} MiB and {found.f_favail} files free. {TierFull.hint}"
+            raise translated(error, tier=self._name, root=self._root, key=key) from error

@@ -135,6 +135,9 @@ def test_broken_golden_repository_is_named_and_repaired(golden: Path, tmp_path: 
     assert [each for each in case["finds"] if each not in found] == []
     assert {finding[0] for finding in found} == {finding[0] for finding in case["finds"]}
     result = repair(repository, repository.tier(NEAR), report)
+    if result.unrepaired and any(problem == "log-entry" for _, problem, _ in case["finds"]):
+        # A snapshot may be in it: it is given up by whoever says so, and nobody else.
+        result = repair(repository, repository.tier(NEAR), report, bridge=True)
     assert result.is_complete == case["is_repaired"]
     if case["is_repaired"]:
         alone = _open(golden, NEAR)

@@ -3,6 +3,8 @@
 import os
 import shutil
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -181,6 +183,74 @@ def test_rolled_back_tier_is_not_written_until_an_operator_accepts_it(repo: Repo
     assert repo.run("repair", "--accept-history", "b").code == ExitCode.OK
     assert repo.run("catch-up").code == ExitCode.OK
     assert repo.run("check", "--read-data").code == ExitCode.OK
+
+
+def damaged_entry(repo: RepoCommand, tier: str) -> Path:
+    """The last entry of a tier's log, damaged."""
+    entry = max((repo.tier(tier) / "log").iterdir())
+    body = bytearray(entry.read_bytes())
+    body[90] ^= 1
+    entry.chmod(0o600)
+    entry.write_bytes(body)
+    return entry
+
+
+def test_repair_gives_a_log_entry_up_only_when_it_is_told_to(repo: RepoCommand) -> None:
+    """Unasked nothing changes and the code is 5; with --bridge it is 4, the text says what is lost and what is kept."""
+    alone = repo.tiers[:1]
+    entry = damaged_entry(repo, "a")
+    before = entry.read_bytes()
+    refused = repo.run("repair", tiers=alone)
+    assert refused.code == ExitCode.DAMAGED
+    assert f"NOT repaired: log-entry log/{entry.name}" in refused.out
+    assert "--bridge gives up" in refused.out
+    assert entry.read_bytes() == before
+    given_up = repo.run("repair", "--bridge", tiers=alone)
+    assert given_up.code == ExitCode.DEGRADED
+    assert f"log/{entry.name} GIVEN UP" in given_up.out
+    kept = given_up.out.split("is kept as ")[1].split()[0]
+    assert (repo.tier("a") / kept).read_bytes() == before
+    assert repo.run("repair", tiers=alone).code == ExitCode.OK
+    told = repo.run("repair", "--json", tiers=alone).document["tiers"]["a"]
+    assert (told["given_up"], told["interrupted"]) == ([], False)
+
+
+def test_repair_says_what_it_looked_at(repo: RepoCommand) -> None:
+    """Damage that only reading finds is not called nothing: the text says that the packs were not read."""
+    repo.damage_a_pack("a")
+    looked = repo.run("repair", "--only", "a")
+    assert "packs were not read: --read-data finds damage within them" in looked.out
+    assert "nothing to repair" not in looked.out
+    mended = repo.run("repair", "--only", "a", "--read-data")
+    assert mended.code == ExitCode.OK
+    assert "made whole (b)" in mended.out
+    assert "nothing to repair; all" in repo.run("repair", "--only", "a", "--read-data").out
+
+
+@pytest.mark.parametrize("words", [("repair",), ("check",), ("catch-up",), ("rebuild-index",)])
+def test_upkeep_that_was_asked_to_stop_says_so(
+    repo: RepoCommand, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """However little was left to do: 130, and not that all is well."""
+
+    @contextmanager
+    def stopped() -> Iterator[Callable[[], bool]]:
+        yield lambda: True
+
+    monkeypatch.setattr("cli.repo_upkeep.interruptible", stopped)
+    done = repo.run(*words)
+    assert done.code == ExitCode.INTERRUPTED
+    assert "stopped [backup-cancelled]" in done.err
+    assert "nothing to repair" not in done.out
+    assert "no damage" not in done.out
+
+
+def test_rebuild_index_names_the_tier_that_it_left_out(repo: RepoCommand) -> None:
+    """A tier that was asked for and is away is told, by the exit code too."""
+    out_of_the_way(repo, "b")
+    done = repo.run("rebuild-index")
+    assert done.code == ExitCode.DEGRADED
+    assert "b: not rebuilt" in done.out
 
 
 def test_restore_goes_on_where_it_was_interrupted(repo: RepoCommand, source: Path, tmp_path: Path) -> None:

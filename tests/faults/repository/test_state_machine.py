@@ -128,7 +128,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         if tier.state is TierState.REPLAYED:
             accept_history(repository, tier)
         if tier.state is not TierState.EMPTY:
-            result = repair(repository, tier, check(repository, read_percent=100, tiers=[name]))
+            result = repair(repository, tier, check(repository, read_percent=100, tiers=[name]), bridge=True)
             lost = [one for one in result.unrepaired if one.repairable_from]
             assert not lost, lost
         self._keep()

@@ -1,6 +1,6 @@
 """Damage of every kind: found, named, and repaired from another tier."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from repository.check import check, read_pack
 from repository.check_report import CheckProgress, CheckReport, Finding, Problem
 from repository.config import CONFIG_KEY
-from repository.errors import NoUsableTier, ObjectMissing, TierUnreachable
+from repository.errors import BackupCancelled, NoUsableTier, ObjectMissing, TierUnreachable
 from repository.format import pack_object_key
 from repository.index_segment import Segment, columns_of, encode_segment
 from repository.log_entry import IndexChanged, entry_object_key
 from repository.open_tier import TierState
 from repository.pack_catalog import StoredPack
+from repository.rebuild import rebuild_index
 from repository.repair import RepairAction, repair
 from repository.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
@@ -235,7 +236,9 @@ def test_missing_key_object_is_noticed_and_copied() -> None:
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 @pytest.mark.parametrize("way", ["flip", "delete"])
 def test_damaged_log_entry_is_bridged_and_its_snapshot_committed_again(number: int, way: str) -> None:
-    """The chain behind it stays valid; what the entry said comes from another tier."""
+    """Never unasked where a snapshot may be in it. The chain behind it stays valid, the old bytes are kept, and what
+    the entry said comes from another tier.
+    """
     scene = _scene()
     key = entry_object_key(number)
     if way == "flip":
@@ -250,9 +253,22 @@ def test_damaged_log_entry_is_bridged_and_its_snapshot_committed_again(number: i
         assert len(lag(repository, repository.tier("a")).snapshots) == 1
         return
     assert ("a", Problem.LOG_ENTRY, key) in _damage(check(repository))
-    result = repair(repository, repository.tier("a"))
+    damaged = scene.store("a").contents()
+    refused = repair(repository, repository.tier("a"))
+    if number == 1:
+        # It can only have said that the log begins.
+        assert (refused.is_complete, refused.given_up) == (True, [])
+    else:
+        assert [finding.object_key for finding in refused.unrepaired] == [key]
+        assert "a snapshot may have been in it" in refused.unrepaired[0].detail
+        assert refused.unrepaired[0].repairable_from == ()
+        assert scene.store("a").contents() == damaged
+    result = repair(repository, repository.tier("a"), bridge=True) if number > 1 else refused
     assert result.is_complete
     assert RepairAction(key, "bridged") in result.actions
+    assert result.given_up == ([number] if number > 1 else [])
+    if way == "flip":
+        assert scene.store("a").get(result.set_aside[key]) == damaged[key]
     _assert_whole(scene.reopen(stores=[scene.store("a")]), "a")
     _assert_whole(scene.reopen(), "a")
 
@@ -263,8 +279,117 @@ def test_several_damaged_entries_in_a_row_are_bridged() -> None:
     for number in (2, 3, 4):
         _flip(scene.store("a"), entry_object_key(number), 50)
     repository = scene.reopen()
-    assert repair(repository, repository.tier("a")).is_complete
+    result = repair(repository, repository.tier("a"), bridge=True)
+    assert (result.is_complete, result.given_up) == (True, [2, 3, 4])
     _assert_whole(scene.reopen(), "a")
+
+
+def test_single_tier_keeps_its_damaged_entry_until_somebody_gives_it_up() -> None:
+    """With no other tier nothing is changed unasked: the packs are whole, and the bytes may be evidence."""
+    scene = _scene(("a",))
+    key = entry_object_key(4)
+    _flip(scene.store("a"), key, 90)
+    before = scene.store("a").contents()
+    repository = scene.reopen()
+    result = repair(repository, repository.tier("a"))
+    assert (result.is_complete, result.actions, scene.store("a").contents()) == (False, [], before)
+    result = repair(repository, repository.tier("a"), bridge=True)
+    assert result.given_up == [4]
+    assert scene.store("a").get(result.set_aside[key]) == before[key]
+    assert {key: body for key, body in scene.store("a").contents().items() if key in before} != before
+    assert len(scene.reopen().snapshots()) == len(FILES) - 1
+    assert check(scene.repository).findings == []
+
+
+@pytest.mark.parametrize("overwritten", [[4], [2, 3, 4, 5], [1]])
+def test_overwritten_entry_comes_from_the_oldest_version_that_is_signed_and_chained(overwritten: list[int]) -> None:
+    """Whatever was put over it, and beneath it: what restores is the entry itself, byte for byte."""
+    scene = _scene(("a",))
+    store = scene.store("a")
+    whole = store.contents()
+    other = Scene(("a",), seed=9)
+    other.backup(FILES[0], "run 0")
+
+    class Versioned(BrokenStore):
+        def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
+            yield b"older than the entry"
+            yield other.store("a").contents().get(key, b"?")
+            yield whole[key]
+            yield b"ransom"
+
+    for number in overwritten:
+        store.put(entry_object_key(number), b"ransom")
+    repository = scene.reopen(stores=[Versioned(store)])  # type: ignore[list-item]
+    assert {each.repairable_from for each in check(repository).damage} == {("a",)}
+    result = repair(repository, repository.tier("a"))
+    assert (result.is_complete, result.given_up) == (True, [])
+    assert {key: body for key, body in store.contents().items() if key in whole} == whole
+    for number in overwritten:
+        assert store.get(result.set_aside[entry_object_key(number)]) == b"ransom"
+    _assert_whole(scene.reopen(), "a")
+
+
+def test_entry_of_a_copied_tier_is_taken_from_the_copy_and_never_one_of_another_log() -> None:
+    """A mirror has the entry; a tier with a log of its own has one that is signed and of that number, and is not it."""
+    scene = _scene(("a", "b"))
+    mirror = MemoryObjectStore("mirror", objects=scene.store("a").contents())
+    key = entry_object_key(3)
+    whole = scene.store("a").get(key)
+    _flip(scene.store("a"), key)
+    repository = scene.reopen(stores=[scene.store("a"), scene.store("b")])
+    assert not repair(repository, repository.tier("a")).is_complete
+    repository = scene.reopen(stores=[scene.store("a"), scene.store("b"), mirror])
+    assert repair(repository, repository.tier("a")).actions[0] == RepairAction(key, "mirror")
+    assert scene.store("a").get(key) == whole
+
+
+def test_what_is_replaced_is_set_aside_first() -> None:
+    """Config, key, segment and pack: the damaged bytes are under quarantine/, which readers ignore."""
+    scene = _scene(("a", "b"))
+    store = scene.store("a")
+    keys = [CONFIG_KEY, *(_below(store, prefix)[0] for prefix in ("keys/", "index/", "packs/"))]
+    for key in keys:
+        _flip(store, key, 80)
+    damaged = {key: store.get(key) for key in keys}
+    repository = scene.reopen()
+    report = check(repository, read_percent=100, tiers=["a"])
+    result = repair(repository, repository.tier("a"), report)
+    assert result.is_complete
+    assert {key: store.get(aside) for key, aside in result.set_aside.items()} == damaged
+    assert all(aside.startswith("quarantine/") for aside in result.set_aside.values())
+    assert check(scene.reopen(), read_percent=100).findings == []
+
+
+def test_repair_that_is_stopped_says_so() -> None:
+    """What was done is told, and that not all was looked at: it is not complete."""
+    scene = _scene(("a",))
+
+    def stop() -> None:
+        raise BackupCancelled("stopped")
+
+    result = repair(scene.repository, scene.tier("a"), check_cancelled=stop)
+    assert (result.is_interrupted, result.is_complete) == (True, False)
+    with pytest.raises(BackupCancelled):
+        check(scene.repository, check_cancelled=stop)
+
+
+def test_every_damaged_snapshot_is_named() -> None:
+    """What several snapshots share is damage of each of them, by whatever of it is gone."""
+    scene = Scene(("a",))
+    shared = photos(2)
+    for number in range(5):
+        scene.backup(shared if number else photos(2, seed=5), f"run {number}")
+    tier = scene.tier("a")
+    ids = list(tier.snapshots())
+    used = {tier.index.lookup(scene.repository.keys.active().chunk_id(body)) for body in shared.values()}
+    (pack,) = {location.pack_id for location in used if location is not None}
+    scene.store("a").delete(pack_object_key(pack))
+    report = check(scene.reopen())
+    assert report.harmed == {"a": ids[1:]}
+    rebuild_index(scene.repository, scene.tier("a"))
+    report = check(scene.reopen())
+    assert {finding.object_key for finding in report.damage} == {f"snapshot {each}" for each in ids[1:]}
+    assert report.harmed == {"a": ids[1:]}
 
 
 def test_damaged_segment_comes_from_another_tier_or_from_the_packs() -> None:
@@ -328,8 +453,9 @@ class _KeepsVersions(BrokenStore):
         super().__init__(inner)
         self._first = first
 
-    def originals(self) -> MemoryObjectStore:
-        return self._first
+    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
+        yield self._first.get(key, length_max=length_max)
+        yield self._inner.get(key, length_max=length_max)
 
 
 def test_overwritten_pack_comes_from_the_tiers_own_older_version() -> None:
@@ -374,8 +500,6 @@ def test_snapshot_that_references_what_the_index_lacks_is_found_and_repaired() -
     _assert_whole(scene.reopen(), "a")
     tier = scene.tier("a")
     scene.store("a").delete(_below(scene.store("a"), "packs/")[0])
-    from repository.rebuild import rebuild_index
-
     rebuild_index(scene.repository, tier)
     repository = scene.reopen()
     assert repair(repository, repository.tier("a")).is_complete
@@ -543,7 +667,14 @@ def test_any_change_to_any_object_is_named_and_repaired(change: tuple[str, bytes
     assert {finding.tier for finding in report.damage} == {"a"}
     if tier.state is TierState.REPLAYED:
         pytest.fail("one changed object is no rollback")
-    assert repair(repository, tier, report).is_complete
+    result = repair(repository, tier, report)
+    if _class_of(key) == "log" and key != entry_object_key(1):
+        assert not result.is_complete
+        result = repair(repository, tier, report, bridge=True)
+        assert result.given_up
+    assert result.is_complete
+    if body is not None:
+        assert stores[0].get(result.set_aside[key]) == body
     _assert_whole(Repository.open(stores, key_file()), "a")
     _assert_whole(Repository.open(stores[:1], key_file()), "a")
 

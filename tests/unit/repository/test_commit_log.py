@@ -349,8 +349,11 @@ def test_append_gives_up_when_others_are_always_faster() -> None:
     inner = MemoryObjectStore()
     _log(inner).append(lambda _: None)
 
+    other = _log(inner, 2)
+
     class Contended(BrokenStore):
         def put(self, key: str, body: bytes, **options: object) -> None:
+            other.append(_index_change("bb"))
             raise AlreadyExists("somebody was faster")
 
     with pytest.raises(LogContended) as caught:

@@ -1,14 +1,18 @@
 """Objects that somebody without the key put beside ours: each costs its finder an error at most, never the program."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from cli.exit_codes import ExitCode, exit_code_of
+from repository.backup import BackupOptions
+from repository.backup import backup as back_up
 from repository.catch_up import catch_up
 from repository.check import check
 from repository.check_report import Problem
 from repository.config import CONFIG_KEY
-from repository.errors import Damaged
+from repository.errors import Damaged, NoUsableTier, Retry
 from repository.format import PACK_LENGTH_MAX
 from repository.log_entry import entry_object_key
 from repository.object_reading import length_max_of
@@ -18,6 +22,7 @@ from repository.repair import repair
 from repository.tiers.directory import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore
+from sources.directory import DirectorySource
 from tests.support.misbehaving_stores import WrappedStore
 from tests.support.repositories import Scene, photos, read_back
 
@@ -64,6 +69,58 @@ def test_forged_entry_near_the_end_is_a_fault_as_any_damage_is() -> None:
     scene.store("a").put(entry_object_key(head + 3), b"?")
     assert scene.reopen().tier("a").state is TierState.DAMAGED
     assert [fault.number for fault in scene.tier("a").log.state.faults] == [head + 1, head + 2, head + 3]
+
+
+@pytest.mark.parametrize("body", [b"", b"?", b"x" * 1000])
+def test_bytes_where_the_next_entry_belongs_are_seen_before_anything_is_uploaded(body: bytes, tmp_path: Path) -> None:
+    """Also where they came after the opening: no pack is sent in vain, the refusal names the entry and what helps."""
+    (tmp_path / "file").write_bytes(b"content")
+    scene = Scene()
+    scene.backup(photos(2), "run")
+    store, repository = scene.store("a"), scene.repository
+    key = entry_object_key(scene.tier("a").log.state.head.number + 1)
+    store.put(key, body)
+    before = store.contents()
+    with pytest.raises(NoUsableTier, match="no tier is ready") as refusal:
+        back_up(repository, DirectorySource(str(tmp_path)), options=BackupOptions(run_token="next", label="x"))
+    assert refusal.value.retry is Retry.AFTER_OPERATOR
+    assert key in refusal.value.context["tiers"]["a"]  # type: ignore[index]
+    assert store.contents() == before
+    assert exit_code_of(refusal.value) is ExitCode.DAMAGED
+
+
+def test_bytes_where_the_next_entry_belongs_leave_the_other_tiers_alone(tmp_path: Path) -> None:
+    """The others take the backup; the operator's command keeps the bytes, and the tier catches up."""
+    (tmp_path / "file").write_bytes(b"content")
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2), "run")
+    key = entry_object_key(scene.tier("a").log.state.head.number + 1)
+    scene.store("a").put(key, b"?")
+    result = back_up(scene.repository, DirectorySource(str(tmp_path)), options=BackupOptions(run_token="n", label="x"))
+    assert list(result.tiers) == ["b"]
+    assert scene.store("a").get(key) == b"?"
+    repository = scene.reopen()
+    assert not repair(repository, repository.tier("a")).is_complete
+    mended = repair(repository, repository.tier("a"), bridge=True)
+    assert mended.is_complete
+    assert scene.store("a").get(mended.set_aside[key]) == b"?"
+    assert scene.reopen().tier("a").snapshots().keys() == scene.tier("b").snapshots().keys()
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_is_no_object_where_the_next_entry_belongs_is_named(kind: str, tmp_path: Path) -> None:
+    """No listing shows it and no writer was faster: it is no contention, which would pass."""
+    scene = Scene(stores=[DirectoryObjectStore(str(tmp_path), "disk")])
+    scene.backup(photos(2), "run")
+    key = entry_object_key(scene.tier("disk").log.state.head.number + 1)
+    if kind == "folder":
+        (tmp_path / key).mkdir()
+    else:
+        (tmp_path / key).symlink_to("/nowhere")
+    with pytest.raises(Damaged, match="no log entry lies where the next one belongs") as refusal:
+        scene.backup(photos(3), "next")
+    assert refusal.value.context["object_key"] == key
+    assert os.path.lexists(tmp_path / key)
 
 
 def test_signed_entry_behind_a_long_gap_counts(monkeypatch: pytest.MonkeyPatch) -> None:

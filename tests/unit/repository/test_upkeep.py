@@ -7,7 +7,7 @@ from repository import compaction, key_change, pending
 from repository.catch_up import CatchUpProgress, catch_up, lag
 from repository.check import check
 from repository.check_report import CheckProgress, Problem
-from repository.errors import Damaged, LimitExceeded, NoUsableTier, TierUnreachable, WrongKey
+from repository.errors import Damaged, LimitExceeded, NoUsableTier, TierBehind, TierUnreachable, WrongKey
 from repository.format import pack_object_key
 from repository.log_entry import PacksMarked
 from repository.open_tier import TierState
@@ -341,6 +341,22 @@ def test_catch_up_needs_a_tier_to_write_to_and_one_to_read_from() -> None:
     scene.reopen()
     with pytest.raises(NoUsableTier, match="cannot be written"):
         catch_up(scene.repository, scene.tier("a"))
+
+
+def test_snapshot_of_a_pack_that_the_index_lost_meanwhile_is_refused() -> None:
+    """What is committed is judged by the index of the decision, not by the one that was loaded with the tier."""
+    scene = Scene()
+    snapshot = scene.backup(photos(3), "first")
+    assert snapshot is not None
+    stale, store = scene.tier("a"), scene.store("a")
+    packs = stale.index.pack_ids()
+    other = Repository.open([store], scene.provider)
+    store.delete(pack_object_key(min(packs)))
+    rebuild_index(other, other.tier("a"))
+    manifest = msgspec.structs.replace(snapshot.manifest, run_token="second")
+    with pytest.raises(TierBehind):
+        stale.commit_snapshot(manifest, packs=packs)
+    assert len(scene.reopen().snapshots()) == 1
 
 
 class _SegmentsVanish(BrokenStore):
