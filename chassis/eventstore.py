@@ -202,14 +202,13 @@ class EventStore:
             await self._run(self._writer, lambda: self._appends.write(append), until)
         except BaseException as error:
             append.is_abandoned = True
-            if (
-                isinstance(error, PlatformError)
-                and error.code is UNAVAILABLE
-                and append.has_begun
-                and not append.is_done
-            ):
+            if not isinstance(error, PlatformError) or error.code is not UNAVAILABLE or not append.has_begun:
+                raise
+            if not append.is_done:
                 raise CommitInDoubt from error
-            raise
+            # Written together with another's, while this call still waited for its turn: what became of it counts.
+            if append.failure is not None:
+                raise append.failure from error
 
     async def _recognise(self, aggregate: Aggregate, context: Context, until: float) -> Sequence[RecordedEvent]:
         """The events of a save in doubt, where they turn out to be in the record; they are pending no longer then."""
@@ -306,6 +305,8 @@ class EventStore:
             if future.done():
                 return future.result()
             if not working.cancel():
+                if working.done():
+                    return working.result()
                 self._recorder.cut_overdue()
                 if threads is self._writer:
                     raise CommitInDoubt

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -308,3 +309,23 @@ async def test_request_whose_query_is_never_answered_ends(record_access: SchemaA
             return True
 
         await eventually(is_answered, within=30)
+
+
+async def test_append_that_was_written_with_anothers_is_done_though_its_own_turn_never_came(store: EventStore) -> None:
+    """What was committed is not reported as failed, whatever still keeps the thread that writes."""
+    before, between = threading.Event(), threading.Event()
+    try:
+        store._writer.submit(before.wait, 60)  # the only thread that writes hesitates, as for a slow disk
+        first = asyncio.create_task(store.save(SampleRun("a").fail(), context=CONTEXT))
+        await eventually(lambda: len(store._appends._waiting) == 1)
+        store._writer.submit(between.wait, 60)
+        with answering(0.5):
+            second = asyncio.create_task(store.save(SampleRun("b").fail(), context=CONTEXT))
+        await eventually(lambda: len(store._appends._waiting) == 2)
+        before.set()
+        await first
+        (envelope,) = await second
+    finally:
+        before.set()
+        between.set()
+    assert envelope in [stored for _, stored in await store.events()]
