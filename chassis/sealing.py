@@ -18,11 +18,13 @@ What the storage keeps of an unlinked file (snapshots, backups of the folder) is
 """
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import os
 import re
 import secrets
+import stat
 import unicodedata
 from pathlib import Path
 
@@ -37,6 +39,8 @@ NONCE_BYTES = 12
 _MARK = "SEALING-KEYS"
 _MADE = "MADE"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_KEY_NAME = re.compile(r"([1-9][0-9]{0,8})\.(?:key|destroyed)", re.ASCII)
+"""What else lies in a folder of keys (`1 (copy).key`) is no key, and is left alone."""
 
 
 def prepare_keys_folder(path: Path) -> None:
@@ -198,7 +202,7 @@ class Sealer:
     def _read_made(self) -> dict[str, int]:
         """The newest generation that was made, by the folder of its key."""
         try:
-            lines = (self._folder / _MADE).read_text().splitlines()
+            lines = _read_regular(self._folder / _MADE).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -206,7 +210,7 @@ class Sealer:
         made: dict[str, int] = {}
         for name, _, generation in (line.partition(" ") for line in lines):
             # A line that a crash has cut short is no key's: the next use of the key writes it again.
-            if generation.isdecimal():
+            if generation.isascii() and generation.isdecimal() and len(generation) < 10:
                 made[name] = max(made.get(name, 0), int(generation))
         return made
 
@@ -221,26 +225,26 @@ class Sealer:
             return 0
         except OSError as error:
             raise _unreadable(error) from error
-        return max((int(name.partition(".")[0]) for name in names if name[0].isdigit()), default=0)
+        return max((int(found[1]) for found in map(_KEY_NAME.fullmatch, names) if found), default=0)
 
     def _read(self, lineage: Path, generation: int) -> bytes:
         path = lineage / f"{generation}.key"
         try:
             if (lineage / f"{generation}.destroyed").exists():
                 raise PlatformError(SEALING_KEY_MISSING, "the key of a sealed field was destroyed")
-            stat = path.stat()
+            found = path.stat()
             cached = self._cache.get(path)
             # The file is looked at each time, so that a key that another process destroyed is gone here, too.
-            if cached is not None and cached[0] == (stat.st_ino, stat.st_mtime_ns):
+            if cached is not None and cached[0] == (found.st_ino, found.st_mtime_ns):
                 return cached[1]
-            if stat.st_mode & 0o077:
+            if found.st_mode & 0o077:
                 raise PlatformError(
                     KEYS_UNUSABLE,
                     "a sealing key can be read by others",
                     hint="Give the key files the mode 0600 again.",
                     file=self._name_in_folder(path),
                 )
-            key = path.read_bytes()
+            key = _read_regular(path)
         except OSError as error:
             raise _unreadable(error, file=self._name_in_folder(path)) from error
         if len(key) != KEY_BYTES:
@@ -249,7 +253,7 @@ class Sealer:
                 f"a sealing key has {len(key)} bytes instead of {KEY_BYTES}",
                 file=self._name_in_folder(path),
             )
-        self._cache[path] = ((stat.st_ino, stat.st_mtime_ns), key)
+        self._cache[path] = ((found.st_ino, found.st_mtime_ns), key)
         return key
 
 
@@ -285,8 +289,16 @@ def _checked(identifier: str, field: str) -> str:
 def _unreadable(error: OSError, *, file: str = _MADE) -> PlatformError:
     if isinstance(error, FileNotFoundError):
         return PlatformError(KEYS_UNUSABLE, "the key of a sealed field is missing", file=file)
-    reason = os.strerror(error.errno).lower() if error.errno else type(error).__name__
+    reason = (error.strerror or type(error).__name__).lower()
     return PlatformError(KEYS_UNUSABLE, f"the sealing keys cannot be read: {reason}", errno=error.errno, file=file)
+
+
+def _read_regular(path: Path) -> bytes:
+    """The bytes of a file. Raises OSError, also for a pipe, say, which would let its reader wait for ever."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        return file.read()
 
 
 def _make_folders(folder: Path, top: Path) -> None:

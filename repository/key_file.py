@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import Final
 
 from repository import crypto
@@ -114,8 +115,11 @@ def _write(path: str | os.PathLike[str], keks: list[bytes]) -> None:
 
 def _read(path: str | os.PathLike[str]) -> list[bytes]:
     try:
-        with open(path, "rb") as file:
+        # A pipe in its place would let the reader wait for ever, as early as on opening.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise KeyFileInvalid("key file is not a regular file", file=os.fspath(path))
             text = file.read(KEY_FILE_LENGTH_MAX + 1)
     except OSError as error:
         raise KeyFileInvalid("key file cannot be read", reason=error.strerror, file=os.fspath(path)) from error

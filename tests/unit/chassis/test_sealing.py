@@ -295,3 +295,37 @@ def test_normalised_name_is_normalised_already(text: str) -> None:
 def test_normalised_names_ignore_case_width_and_blanks() -> None:
     """What a person takes for the same name is the same name."""
     assert normalised("  Straße\tFotos ") == normalised("STRASSE fotos") == normalised("ｓｔｒａßｅ fotos")
+
+
+@pytest.mark.parametrize("name", ["1 (copy).key", "2.key.bak", "²", "9" * 190 + ".key", "07.key"])
+def test_other_files_beside_a_key_are_left_alone(folder: Path, sealer: Sealer, name: str) -> None:
+    """A copy that somebody made, or a name of any kind, is no generation of the key."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "weddings")
+    lineage = folder / "organisations" / ORGANISATION / "organisation"
+    (lineage / name).write_bytes(b"x")
+    assert sealer.seal(ORGANISATION, FIELD, "weddings").key == sealed.key
+    assert sealer.open(ORGANISATION, FIELD, sealed) == "weddings"
+    assert (lineage / name).exists()
+
+
+@pytest.mark.parametrize("name", ["organisations/{}/organisation/1.key", "MADE"])
+@pytest.mark.timeout(60)
+def test_pipe_in_place_of_a_key_file_is_refused_at_once(folder: Path, sealer: Sealer, name: str) -> None:
+    """Nobody waits for ever for what will never be written into it."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "weddings")
+    path = folder / name.format(ORGANISATION)
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    with pytest.raises(PlatformError) as refused:
+        Sealer(folder).missing() if name == "MADE" else Sealer(folder).open(ORGANISATION, FIELD, sealed)
+    assert refused.value.code is errors.KEYS_UNUSABLE
+    assert "not a regular file" in refused.value.message
+
+
+def test_list_of_keys_with_bytes_that_are_no_text_is_read_as_far_as_it_goes(folder: Path, sealer: Sealer) -> None:
+    """A damaged line names no key of ours, and costs the others nothing."""
+    sealed = sealer.seal(ORGANISATION, FIELD, "weddings")
+    with (folder / "MADE").open("ab") as file:
+        file.write(b"\xff\xfe \xb2\n" + b"organisations/x " + b"9" * 5000 + b"\n")
+    assert Sealer(folder).missing() == []
+    assert Sealer(folder).seal(ORGANISATION, FIELD, "weddings").key == sealed.key

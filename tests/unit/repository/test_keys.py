@@ -3,6 +3,7 @@
 import itertools
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -341,3 +342,12 @@ def test_unsealing_refuses_what_is_too_short_to_be_authentic() -> None:
         crypto.unseal(b"k" * 32, b"n" * 12, b"x" * 15, b"", "thing")
     with pytest.raises(Damaged, match="too short"):
         crypto.unseal(b"k" * 32, b"n" * 11, b"x" * 16, b"", "thing")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+@pytest.mark.timeout(60)
+def test_key_file_that_is_no_regular_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Nobody waits for ever for a key that a pipe will never give."""
+    make(tmp_path / "k.key")
+    with pytest.raises(KeyFileInvalid):
+        KeyFile.load(tmp_path / "k.key")
