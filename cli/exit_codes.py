@@ -42,6 +42,7 @@ _BY_CODE = {
     "restore-refused": ExitCode.REFUSED,
     "object-exists": ExitCode.REFUSED,
     "object-locked": ExitCode.REFUSED,
+    "lock-not-proven": ExitCode.REFUSED,
     "tier-access-denied": ExitCode.REFUSED,
     "location-invalid": ExitCode.USAGE,
     "tier-behind": ExitCode.DEGRADED,

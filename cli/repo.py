@@ -77,7 +77,7 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
     backup.add_argument(
         "--require", action="append", default=[], metavar="TIER", help="fail if this tier (by name) does not get it"
     )
-    backup.add_argument("--lock-days", type=_positive, metavar="DAYS", help="lock what is stored, where a tier can")
+    _add_lock_days(backup)
     backup.add_argument(
         "--memory", type=_positive, default=256, metavar="MIB", help="memory for what is in flight (default 256)"
     )
@@ -117,6 +117,7 @@ def _configure_reading(parsers: dict[str, argparse.ArgumentParser]) -> None:
 def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
     for name in ("check", "repair", "catch-up", "rebuild-index"):
         parsers[name].add_argument("--only", action="append", default=[], metavar="TIER", help="this tier alone")
+    _add_lock_days(parsers["catch-up"])
     for name in ("check", "repair"):
         parsers[name].add_argument(
             "--read-data",
@@ -137,6 +138,22 @@ def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
         metavar="TIER",
         help="this tier went back to an older state, you know why, and it is right",
     )
+
+
+def _add_lock_days(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lock-days",
+        action="append",
+        default=[],
+        type=_lock_days,
+        metavar="[TIER=]DAYS",
+        help="lock what is stored for so long, on this tier or on each; one that cannot lock gets nothing",
+    )
+
+
+def _lock_days(text: str) -> tuple[str, int]:
+    name, _, days = text.rpartition("=")
+    return name, _positive(days)
 
 
 def _positive(text: str) -> int:

@@ -6,12 +6,12 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 
 from cli.output import say
-from repository.errors import WrongKey, about
+from repository.errors import NoUsableTier, WrongKey, about
 from repository.key_file import KeyFile
 from repository.opening import Patience
 from repository.repository import Repository
@@ -122,6 +122,23 @@ def _say_nothing(_names: Sequence[str]) -> None:
 
 def _say_waiting(names: Sequence[str]) -> None:
     print(f"waiting for {', '.join(names)}: no answer yet", file=sys.stderr, flush=True)
+
+
+def lock_days(arguments: argparse.Namespace, repository: Repository) -> dict[str, int]:
+    """Days by tier, as `--lock-days` asks for them. Raises `NoUsableTier` where no tier has a name that it gives."""
+    known = [tier.name for tier in repository.tiers]
+    days: dict[str, int] = {}
+    for name, each in sorted(arguments.lock_days):  # those for every tier come first
+        expect_names([name] if name else [], known)
+        days.update(dict.fromkeys([name] if name else known, each))
+    return days
+
+
+def expect_names(names: Iterable[str], known: Collection[str]) -> None:
+    """Raises `NoUsableTier` unless each name is a tier's."""
+    if unknown := set(names) - set(known):
+        hint = f"There are: {', '.join(sorted(known))}."
+        raise NoUsableTier(f"no tier is called {', '.join(sorted(unknown))}", hint=hint)
 
 
 def tier_states(repository: Repository) -> list[dict[str, object]]:

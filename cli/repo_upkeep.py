@@ -7,12 +7,13 @@ from contextlib import contextmanager, suppress
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
-from cli.repo_session import interruptible, opened, tier_states
+from cli.repo_session import interruptible, lock_days, opened, tier_states
 from repository.catch_up import CatchUpProgress, CatchUpResult, lag
 from repository.catch_up import catch_up as catch_tier_up
 from repository.check import check as check_repository
 from repository.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
 from repository.errors import BackupCancelled, RepositoryError
+from repository.locking import lock_date
 from repository.log_entry import entry_object_key
 from repository.open_tier import OpenTier, TierState
 from repository.rebuild import RebuildResult
@@ -81,10 +82,15 @@ def catch_up(arguments: argparse.Namespace) -> int:
                 words = f"{progress.packs_done:,} of {progress.packs_total:,} packs"
                 bars.show({progress.tier: Reading(progress.bytes_done, None, words)})
 
+            days = lock_days(arguments, repository)
             for tier in _chosen(repository, arguments.only):
                 try:
                     results[tier.name] = catch_tier_up(
-                        repository, tier, on_progress=show, check_cancelled=check_cancelled
+                        repository,
+                        tier,
+                        lock_until=lock_date(tier.store, days.get(tier.name, 0)),
+                        on_progress=show,
+                        check_cancelled=check_cancelled,
                     )
                 except BackupCancelled:
                     raise

@@ -9,10 +9,19 @@ from cli.exit_codes import ExitCode
 from cli.output import columns, duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_read import snapshot_document
-from cli.repo_session import interruptible, opened, say_tiers, split_name, stores, tier_states
+from cli.repo_session import (
+    expect_names,
+    interruptible,
+    lock_days,
+    opened,
+    say_tiers,
+    split_name,
+    stores,
+    tier_states,
+)
 from repository.backup import BackupOptions, BackupResult
 from repository.backup import backup as back_up
-from repository.errors import NoUsableTier, about
+from repository.errors import about
 from repository.fanout import Delivery
 from repository.key_file import KeyFile
 from repository.ports import SYSTEM_RANDOMNESS
@@ -49,10 +58,7 @@ def backup(arguments: argparse.Namespace) -> int:
     path = os.path.abspath(arguments.path)
     with opened(arguments) as repository, interruptible() as is_cancelled, display(for_machines=arguments.json) as bars:
         known = {tier.name for tier in repository.tiers}
-        if unknown := set(arguments.require) - known:
-            raise NoUsableTier(
-                f"no tier is called {', '.join(sorted(unknown))}", hint=f"There are: {', '.join(sorted(known))}."
-            )
+        expect_names(arguments.require, known)
         options = BackupOptions(
             run_token=SYSTEM_RANDOMNESS.token_bytes(16).hex(),
             label=arguments.label if arguments.label is not None else path,
@@ -60,7 +66,7 @@ def backup(arguments: argparse.Namespace) -> int:
             paranoid=arguments.paranoid,
             memory_budget=arguments.memory << 20,
             required=frozenset(arguments.require),
-            lock_days=dict.fromkeys(known, arguments.lock_days) if arguments.lock_days else {},
+            lock_days=lock_days(arguments, repository),
             on_progress=lambda progress: bars.show(_gauges(progress)),
             is_cancelled=is_cancelled,
         )

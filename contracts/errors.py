@@ -333,6 +333,14 @@ TIER_BEHIND = _code(
     "A tier was too slow and is behind",
     "Nothing is to be done; the next run, or repo catch-up, brings it what it lacks.",
 )
+LOCK_NOT_PROVEN = _code(
+    "lock-not-proven",
+    503,
+    Retry.AFTER_OPERATOR,
+    "A tier does not lock what it was asked to lock",
+    "Give the bucket object lock, and the credentials the rights to set and read the retention of objects; "
+    "or set lockDays to 0.",
+)
 TIER_UNUSABLE = _code(
     "tier-unusable",
     503,

@@ -9,14 +9,16 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib import import_module
 from typing import Final
 
+from repository.backup_result import BackupResult, TierResult
 from repository.buffers import BoundedPool
-from repository.errors import BackupCancelled, LimitExceeded, RepositoryError
+from repository.errors import BackupCancelled, LimitExceeded, LockNotProven, RepositoryError
 from repository.fanout import Delivery, Fanout, TierDelivery, no_tier_left
 from repository.format import ContentClass
+from repository.locking import lock_date
 from repository.open_tier import OpenTier
 from repository.pack_access import ChunkReader, nearest_first
 from repository.pack_builder import BUFFER_LENGTH_MIN, PACK_TARGET
@@ -28,10 +30,12 @@ from repository.progress import Progress, Ticker, TierProgress
 from repository.repository import Repository
 from repository.session import ChunkSession, ClassCount
 from repository.snapshot import ClassTotals, Snapshot, SnapshotManifest, Totals
-from repository.source import Reason, Source
+from repository.source import Source
 from repository.tree_builder import TreeBuilder
 from repository.walk import Walker
 from repository.worker import BLOCK_LENGTH
+
+__all__ = ["BackupOptions", "BackupResult", "TierResult", "backup"]
 
 MEMORY_BUDGET: Final = 256 << 20
 """Bytes of buffers for one backup, by default: the process stays below twice that."""
@@ -49,7 +53,8 @@ class BackupOptions:
     lost answer adds no second snapshot. `label`: names the source; the latest snapshot of the same label is
     the parent. `paranoid`: read every file. `memory_budget`: bytes of buffers. `compression`: zstd levels
     per content class, 0 for none. `required`: tiers (by name) that are waited for however slow they are.
-    `lock_days`: by tier, for how long what the snapshot needs cannot be deleted (where the tier can lock).
+    `lock_days`: by tier, for how long what the snapshot needs cannot be deleted; a tier that does not prove to lock
+    gets nothing, and where it is required there is no backup.
     `patience_seconds`: how long a slow tier may hold up a faster one, in all. `workers`: threads that compress and
     encrypt, 0: one for each core.
     """
@@ -70,60 +75,12 @@ class BackupOptions:
     is_cancelled: Callable[[], bool] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TierResult:
-    """How one tier came out of a backup. Bytes are those of packs."""
-
-    state: Delivery
-    error: Exception | None
-    bytes_sent: int
-    packs_sent: int
-    seconds: float
-    is_required: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BackupResult:
-    """What a backup kept, and where. `file_errors` are bounded; `error_counts` count all."""
-
-    snapshot: Snapshot
-    tiers: dict[str, TierResult]
-    file_errors: list[FileError]
-    error_counts: dict[Reason, int]
-    seconds: float
-    was_committed_before: bool = False
-
-    @property
-    def snapshot_id(self) -> str:
-        """Hexadecimal, the same on every tier."""
-        return self.snapshot.id
-
-    @property
-    def totals(self) -> Totals:
-        """What the snapshot holds and what it added."""
-        return self.snapshot.manifest.totals
-
-    @property
-    def by_class(self) -> dict[str, ClassTotals]:
-        """Bytes per content class."""
-        return self.snapshot.manifest.by_class
-
-    @property
-    def is_degraded(self) -> bool:
-        """Whether a tier is owed a catch-up."""
-        return any(tier.state is not Delivery.COMMITTED for tier in self.tiers.values())
-
-    @property
-    def required_missing(self) -> list[str]:
-        """Required tiers that do not have the snapshot: the run is not complete before they do."""
-        return [name for name, tier in self.tiers.items() if tier.is_required and tier.state is not Delivery.COMMITTED]
-
-
 def backup(repository: Repository, source: Source, *, options: BackupOptions) -> BackupResult:
     """Back up `source` to every ready tier of `repository`.
 
     Raises `NoUsableTier` (no tier took it; the causes are in its context), `SourceUnreachable`,
-    `BackupCancelled`, `UnknownKey`, `NotInIndex`. The calling thread does the walking.
+    `BackupCancelled`, `UnknownKey`, `NotInIndex`, `LockNotProven` (a required tier does not lock, or none does). The
+    calling thread does the walking.
     """
     return _Backup(repository, source, options).run()
 
@@ -138,6 +95,7 @@ class _Backup:
         self._time_ns = repository.clock.now_ns()
         self._source = source
         self._locks: dict[str, datetime | None] = {}
+        self._left_out: dict[str, TierResult] = {}
         self._tiers = repository.ready_tiers()
         if not self._tiers:
             raise repository.none_ready()
@@ -147,10 +105,11 @@ class _Backup:
         earlier = self._committed_before()
         if earlier is not None:
             return earlier
+        self._leave_out_what_does_not_lock()
         token = self._repository.randomness.token_bytes(16)
-        self._repository.begin_writing(token)
+        self._repository.begin_writing(token, self._tiers, self._lock_until)
         # A tier may have failed while the writer was announced.
-        self._tiers = self._repository.ready_tiers()
+        self._tiers = [tier for tier in self._tiers if tier.is_ready]
         self._wire()
         ticker = Ticker(self._options.on_progress, self._progress)
         try:
@@ -174,7 +133,9 @@ class _Backup:
         # Where the backup did not get through, packs wait for the next writer to adopt: the marker says so.
         states = result.tiers
         self._repository.end_writing(
-            token, [tier for tier in self._tiers if states[tier.name].state is Delivery.COMMITTED]
+            token,
+            [tier for tier in self._tiers if states[tier.name].state is Delivery.COMMITTED],
+            self._lock_until,
         )
         return result
 
@@ -196,6 +157,8 @@ class _Backup:
             # Reads the log again, too: the earlier run may have gone on since it was read.
             tier.log.append(lambda _state: None)
             if snapshot.id in tier.snapshots():
+                if self._options.lock_days.get(tier.name):
+                    tier.expect_locked(snapshot.id)
                 state = Delivery.COMMITTED
         except RepositoryError as error:
             state, failure = Delivery.FAILED, error
@@ -206,7 +169,7 @@ class _Backup:
         parameters = repository.config.chunker
         workers, packs = _shared_out(options, BLOCK_LENGTH + parameters.maximum)
         self._keys = repository.keys.active(options.domain)
-        self._index = repository.session_index()
+        self._index = repository.session_index(self._tiers)
         self._problems = ProblemLog(options.on_problem)
         self._fanout = Fanout(
             self._tiers,
@@ -263,10 +226,24 @@ class _Backup:
     def _lock_until(self, tier: OpenTier) -> datetime | None:
         """Until when this backup's objects are locked on a tier: asked once, by the tier's own clock."""
         if tier.name not in self._locks:
-            days = self._options.lock_days.get(tier.name, 0)
-            has_locks = days and tier.store.capabilities.locks
-            self._locks[tier.name] = tier.store.now() + timedelta(days=days) if has_locks else None
+            self._locks[tier.name] = lock_date(tier.store, self._options.lock_days.get(tier.name, 0))
         return self._locks[tier.name]
+
+    def _leave_out_what_does_not_lock(self) -> None:
+        """Before anything is uploaded: who asked for a lock is not given a copy without one."""
+        for tier in self._tiers:
+            try:
+                until = self._lock_until(tier)
+                if until is not None:
+                    tier.prove_locks(until)
+            except RepositoryError as error:
+                is_required = tier.name in self._options.required
+                if is_required and isinstance(error, LockNotProven):
+                    raise
+                self._left_out[tier.name] = TierResult(Delivery.FAILED, error, 0, 0, 0.0, is_required)
+        self._tiers = [tier for tier in self._tiers if tier.name not in self._left_out]
+        if not self._tiers:
+            raise next(result.error for result in self._left_out.values() if result.error is not None)
 
     def _check(self) -> None:
         if self._options.is_cancelled is not None and self._options.is_cancelled():
@@ -289,8 +266,7 @@ class _Backup:
         root_id = self._pipeline.tree.root_id
         assert root_id is not None  # noqa: S101 - the root page is complete when all work is done
         manifest = self._manifest(root_id)
-        new_packs = frozenset(self._session.new_packs)
-        packs = self._usage.packs() | new_packs
+        packs = self._usage.packs() | frozenset(self._session.new_packs)
         sealed = self._repository.seal_segments(self._index.take_new_segments())
         committed: dict[str, Snapshot] = {}
 
@@ -301,7 +277,6 @@ class _Backup:
                 packs=packs,
                 new_segments=sealed,
                 lock_until=self._lock_until(tier),
-                locked_packs=new_packs,
             )
 
         self._fanout.close(finish)
@@ -310,7 +285,7 @@ class _Backup:
         snapshot = next(iter(committed.values()))
         return BackupResult(
             snapshot,
-            {delivery.name: _result_of(delivery) for delivery in self._fanout.deliveries},
+            {delivery.name: _result_of(delivery) for delivery in self._fanout.deliveries} | self._left_out,
             self._problems.kept,
             dict(self._problems.counts),
             time.monotonic() - self._started,

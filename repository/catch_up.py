@@ -8,7 +8,7 @@ Memory: `PACKS_AT_A_TIME` packs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,6 +17,7 @@ from repository import crypto, key_change, pending
 from repository.errors import NoUsableTier, RepositoryError
 from repository.format import pack_object_key
 from repository.index_segment import Segment, without_packs
+from repository.log_entry import entry_object_key
 from repository.object_reading import read_object
 from repository.open_tier import OpenTier, TierState
 from repository.pack_access import ChunkReader, nearest_first
@@ -97,8 +98,11 @@ def catch_up(
 ) -> CatchUpResult:
     """Copy to `tier` what the other readable tiers have and it lacks.
 
+    `lock_until`: asked for all that is copied; this tier proves to lock before anything is. Where it is known to lock,
+    what a snapshot needs is locked at least as long as the snapshot's entry is on a tier that has it.
+
     `check_cancelled` may raise; what was copied stays. Raises `NoUsableTier` (this tier is neither READY nor
-    EMPTY, or there is no other one), `LogContended`, and this tier's errors. A source that fails is
+    EMPTY, or there is no other one), `LockNotProven`, `LogContended`, and this tier's errors. A source that fails is
     passed over for the next.
     """
     if tier.state is TierState.EMPTY:
@@ -110,19 +114,21 @@ def catch_up(
         raise NoUsableTier("there is no other tier to copy from", tiers=repository.states())
     result = CatchUpResult(tier.name)
     tier.refresh()
+    if lock_until is not None:
+        tier.prove_locks(lock_until)
     key_change.copy_keys(repository, tier, sources)
     missing = lag(repository, tier)
     token = repository.randomness.token_bytes(WRITER_TOKEN_LENGTH) if missing.packs else b""
     if token:
-        pending.announce(repository, tier, token)
+        pending.announce(repository, tier, token, lock_until)
         # What an interrupted catch-up left is adopted and need not be copied again; what cannot be, is.
-        pending.adopt_orphans(repository, tier)
+        pending.adopt_orphans(repository, tier, lock_until)
         missing = lag(repository, tier)
     _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
     _copy_segments(repository, tier, result, lock_until)
     if tier.lacks(missing.packs.difference(result.lost_packs)):
         # Their rows are in segments that this tier replaced (an index rebuilt while packs were gone).
-        pending.adopt_orphans(repository, tier)
+        pending.adopt_orphans(repository, tier, lock_until)
     _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
     if token:
         pending.remove_marker(tier, pending.marker_object_key(token))
@@ -232,8 +238,25 @@ def _commit_snapshots(
             visitor, packs = TreeVisitor(reader.chunk), set()
             continue
         packs |= found
-        tier.commit_snapshot(snapshot.body, packs=packs, lock_until=lock_until)
+        asked = [lock_until, *_locks_of(snapshot, repository, tier)]
+        until = max((date for date in asked if date is not None), default=None)
+        tier.commit_snapshot(snapshot.body, packs=packs, lock_until=until)
         result.snapshots.append(snapshot.id)
+
+
+def _locks_of(snapshot: Snapshot, repository: Repository, tier: OpenTier) -> Iterator[datetime]:
+    """Until when the snapshot's entry is locked on other tiers: so long it was to be kept, where a tier can.
+
+    This tier's own clock judges the dates, as that of the others did; nobody asks a tier that cannot lock.
+    """
+    if not tier.store.capabilities.locks:
+        return
+    for source in repository.tiers_with(snapshot):
+        if source is tier or not source.store.capabilities.locks:
+            continue
+        found = source.store.head(entry_object_key(source.log.state.entry_of[snapshot.id]))
+        if found is not None and found.lock_until is not None and found.lock_until > tier.store.now():
+            yield found.lock_until
 
 
 def _packs_of(snapshot: Snapshot, tier: OpenTier, visitor: TreeVisitor) -> set[bytes] | None:

@@ -6,11 +6,13 @@ The old segments stay on the tier (a reader may be at them); a later prune remov
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from repository.errors import RepositoryError
 from repository.index_segment import Segment, in_mapped_file, merged, runs_of
-from repository.open_tier import OpenTier
+from repository.open_tier import LockUntil, OpenTier, no_lock
 from repository.segments import SealedSegment
 
 if TYPE_CHECKING:
@@ -37,14 +39,21 @@ def segments_to_merge(segments: dict[str, Segment], runs_max: int = RUNS_MAX) ->
     return taken
 
 
-def compact_indexes(repository: Repository, runs_max: int = RUNS_MAX) -> int:
-    """Compact each ready tier's index where it has grown; returns the number of tiers that changed.
+def compact_indexes(
+    repository: Repository,
+    runs_max: int = RUNS_MAX,
+    *,
+    tiers: Sequence[OpenTier] | None = None,
+    lock_until: LockUntil = no_lock,
+) -> int:
+    """Compact the index of each of these tiers (all that are ready) where it has grown; returns how many changed.
 
-    Tiers with the same segments get the same new ones. A tier that fails on the way becomes UNREACHABLE.
+    `lock_until`: of what takes the place of segments that snapshots need. Tiers with the same segments get the same new
+    ones. A tier that fails on the way becomes UNREACHABLE.
     """
     made: dict[frozenset[str], list[SealedSegment]] = {}
     changed = 0
-    for tier in repository.ready_tiers():
+    for tier in repository.ready_tiers() if tiers is None else tiers:
         named = tier.named_segments()
         names = segments_to_merge(named, runs_max)
         if not names:
@@ -53,13 +62,13 @@ def compact_indexes(repository: Repository, runs_max: int = RUNS_MAX) -> int:
         if key not in made:
             merging = [named[name] for name in names]
             made[key] = repository.seal_segments(Segment(in_mapped_file(body)) for body in merged(merging))
-        changed += _replace(tier, made[key], names)
+        changed += _replace(tier, made[key], names, lock_until(tier))
     return changed
 
 
-def _replace(tier: OpenTier, added: list[SealedSegment], names: list[str]) -> bool:
+def _replace(tier: OpenTier, added: list[SealedSegment], names: list[str], lock_until: datetime | None) -> bool:
     try:
-        return tier.change_index(added, names, "compacted")
+        return tier.change_index(added, names, "compacted", lock_until=lock_until)
     except RepositoryError as error:
         tier.set_unreachable(error)
         return False

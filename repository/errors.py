@@ -237,6 +237,17 @@ class Locked(TierError):
     hint = "Wait until the lock date has passed; it cannot be brought forward."
 
 
+class LockNotProven(TierError):
+    """A lock was asked for, and the tier cannot set it, or does not show it afterwards."""
+
+    code = "lock-not-proven"
+    retry = Retry.AFTER_OPERATOR
+    hint = (
+        "The bucket needs object lock, and the credentials the rights to set and to read the retention of objects; "
+        "or ask for no lock on this tier."
+    )
+
+
 class TierFull(TierError):
     """The tier has no space left, or its quota is used up."""
 

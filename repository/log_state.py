@@ -51,7 +51,7 @@ class LogState:
     is gone. `bridged`: numbers of lost entries that a bridge stands for. `tier_id`: 16 bytes of the first
     entry's digest; names this tier among all, and survives its being restored to an older state. `snapshots`:
     by id (hex), in the order of their entries. `by_token`: run token → snapshot id. `segments`: names (hex) of
-    the live index segments, with the number of the entry that brought them.
+    the live index segments, with the number of the entry that brought them. `entry_of`: snapshot id → its entry.
     """
 
     repository_id: bytes
@@ -62,6 +62,7 @@ class LogState:
     by_token: dict[str, str] = field(default_factory=dict)
     segments: dict[str, int] = field(default_factory=dict)
     replaced_segments: set[str] = field(default_factory=set)
+    entry_of: dict[str, int] = field(default_factory=dict)
     marked_packs: set[bytes] = field(default_factory=set)
     key_objects: dict[str, str] = field(default_factory=dict)
     witnesses: dict[bytes, Head] = field(default_factory=dict)
@@ -87,6 +88,7 @@ class LogState:
             by_token=dict(self.by_token),
             segments=dict(self.segments),
             replaced_segments=set(self.replaced_segments),
+            entry_of=dict(self.entry_of),
             marked_packs=set(self.marked_packs),
             key_objects=dict(self.key_objects),
             witnesses=dict(self.witnesses),
@@ -151,6 +153,7 @@ class LogState:
             raise Damaged("snapshot has another id than its manifest", number=number)
         manifest = decode_manifest(body)
         self.snapshots[committed.id] = Snapshot(committed.id, manifest, body)
+        self.entry_of[committed.id] = number
         self.by_token.setdefault(manifest.run_token, committed.id)
         self.segments.update(dict.fromkeys(committed.segments, number))
         for tier_id, (seen, digest) in committed.witnesses.items():

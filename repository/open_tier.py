@@ -6,15 +6,15 @@ segments that are stored before the log entry; the order of durability is packs,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from enum import StrEnum
-from itertools import repeat
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Raw
 
+from repository import locking
 from repository.commit_log import CommitLog, LogState
 from repository.config import CONFIG_KEY
 from repository.errors import (
@@ -31,7 +31,7 @@ from repository.format import pack_object_key
 from repository.index import Index
 from repository.index_segment import Segment
 from repository.keys import KEY_PREFIX
-from repository.log_entry import Body, IndexChanged, SnapshotCommitted
+from repository.log_entry import Body, IndexChanged, SnapshotCommitted, entry_object_key
 from repository.pack_catalog import PACK_PREFIX
 from repository.ports import Clock
 from repository.segments import SealedSegment, SegmentCache, segment_object_key
@@ -39,7 +39,6 @@ from repository.snapshot import Snapshot, SnapshotManifest, decode_manifest, sna
 from repository.tiers.port import ObjectStore
 
 PARALLEL_LOADS: Final = 2
-PARALLEL_LOCKS: Final = 16
 
 
 class TierState(StrEnum):
@@ -234,16 +233,15 @@ class OpenTier:
         packs: Iterable[bytes],
         new_segments: Sequence[SealedSegment] = (),
         lock_until: datetime | None = None,
-        locked_packs: Iterable[bytes] = (),
     ) -> Snapshot:
         """Commit a snapshot; returns it as committed. `manifest`: a new one, or the bytes of another tier's.
 
         `packs`: all packs that the snapshot references; they are on the tier already, at least put with
         `durable=False`. `new_segments`: stored first. With `lock_until`, what the snapshot needs is kept
-        until then, but for `locked_packs`, which the caller locked when it put them. A run token that is
-        committed already gives the earlier snapshot back.
+        until then, and so is its entry. A run token that is committed already gives the earlier snapshot back.
 
-        Raises `TierBehind`, `PackMarked`, `LogContended`, `Damaged` and the store's errors.
+        Raises `TierBehind`, `PackMarked`, `LogContended`, `Damaged`, `LockNotProven` (the snapshot may nevertheless be
+        committed) and the store's errors.
         """
         body = manifest if isinstance(manifest, bytes) else manifest.encode()
         token = decode_manifest(body).run_token
@@ -255,7 +253,8 @@ class OpenTier:
             self._refuse_without(needed)
         self.store_segments(new_segments, lock_until=lock_until)
         if lock_until is not None:
-            self._extend_locks(lock_until, referenced.difference(locked_packs), new_segments)
+            new = {segment_object_key(sealed.name): bytes.fromhex(sealed.name) for sealed in new_segments}
+            locking.lock(self.store, new | self.needed_objects(referenced), lock_until)
         identity = snapshot_id(self.log.state.repository_id, body).hex()
 
         def decide(state: LogState) -> Body | None:
@@ -279,7 +278,23 @@ class OpenTier:
         self.log.append(decide, lock_until=lock_until)
         self._remember(new_segments)
         state = self.log.state
-        return state.snapshots[state.by_token[token]]
+        snapshot = state.snapshots[state.by_token[token]]
+        if lock_until is not None:
+            # Created locked, unless an earlier run with this token made it.
+            number = state.entry_of[snapshot.id]
+            locking.lock(self.store, {entry_object_key(number): state.digests[number]}, lock_until)
+        return snapshot
+
+    def prove_locks(self, until: datetime) -> None:
+        """Lock the config, which every snapshot needs, and see that it is: before anything is uploaded.
+
+        Raises `LockNotProven` and the store's errors.
+        """
+        locking.lock(self.store, {CONFIG_KEY: self.log.state.genesis}, until)
+
+    def expect_locked(self, snapshot_id: str) -> None:
+        """Raises `LockNotProven` unless this snapshot's entry is locked: what it needs was locked before it."""
+        locking.expect_locked(self.store, entry_object_key(self.log.state.entry_of[snapshot_id]))
 
     def _refuse_without(self, packs: Iterable[bytes]) -> None:
         missing = self.lacks(packs)
@@ -299,14 +314,24 @@ class OpenTier:
                 heads[state.tier_id.hex()] = (state.head.number, state.head.digest.hex())
         return heads
 
-    def _extend_locks(self, until: datetime, packs: set[bytes], new_segments: Sequence[SealedSegment]) -> None:
-        """Keep what the snapshot needs: packs, index, config and keys. Entries are locked as they are made."""
-        if not self.store.capabilities.locks:
-            return
-        new = {sealed.name for sealed in new_segments}
-        keys = [pack_object_key(pack_id) for pack_id in packs]
-        keys += [segment_object_key(name) for name in self.log.state.segments if name not in new]
-        keys += [CONFIG_KEY, *(info.key for info in self.store.list(KEY_PREFIX))]
-        with ThreadPoolExecutor(PARALLEL_LOCKS, thread_name_prefix="lock") as pool:
-            for _ in pool.map(self.store.extend_lock, keys, repeat(until)):
-                pass
+    def needed_objects(self, packs: Iterable[bytes]) -> dict[str, bytes | None]:
+        """What snapshots with these packs need, the entries aside: object key → SHA-256, where it is known."""
+        state = self.log.state
+        recorded = {key: bytes.fromhex(digest) for key, digest in state.key_objects.items()}
+        present = [info.key for info in self.store.list(KEY_PREFIX)]
+        return {
+            CONFIG_KEY: state.genesis,
+            # Not what somebody else put there; until the log names the keys, what is there.
+            **{key: recorded.get(key) for key in present if key in recorded or not recorded},
+            **{segment_object_key(name): bytes.fromhex(name) for name in state.segments},
+            **{pack_object_key(pack_id): pack_id for pack_id in packs},
+        }
+
+
+LockUntil: TypeAlias = Callable[[OpenTier], datetime | None]
+"""Until when a writer locks on each tier what it puts there; None: not at all."""
+
+
+def no_lock(_tier: OpenTier) -> datetime | None:
+    """Nobody asked for a lock."""
+    return None

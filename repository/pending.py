@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from repository.errors import AccessDenied, Locked, RepositoryError
 from repository.format import pack_object_key
 from repository.index import Index
-from repository.open_tier import OpenTier
+from repository.open_tier import LockUntil, OpenTier, no_lock
 from repository.pack_catalog import read_footers, stored_packs
 from repository.sealed_object import ObjectKind, seal_object
 
@@ -48,21 +49,28 @@ def marker_object_key(writer_token: bytes) -> str:
     return PENDING_PREFIX + writer_token.hex()
 
 
-def begin_writing(repository: Repository, writer_token: bytes) -> list[Adoption]:
+def begin_writing(
+    repository: Repository,
+    writer_token: bytes,
+    tiers: Sequence[OpenTier] | None = None,
+    lock_until: LockUntil = no_lock,
+) -> list[Adoption]:
     """See `Repository.begin_writing`. A tier that fails on the way becomes UNREACHABLE, and the others go on."""
     adoptions: list[Adoption] = []
-    for tier in repository.ready_tiers():
+    for tier in repository.ready_tiers() if tiers is None else tiers:
         try:
             # What keeps the log from taking entries is seen before anything is uploaded, not when all is.
             tier.refresh()
             if tier.is_ready:
-                adoptions.append(announce(repository, tier, writer_token))
+                adoptions.append(announce(repository, tier, writer_token, lock_until(tier)))
         except RepositoryError as error:
             tier.set_unreachable(error)
     return adoptions
 
 
-def announce(repository: Repository, tier: OpenTier, writer_token: bytes) -> Adoption:
+def announce(
+    repository: Repository, tier: OpenTier, writer_token: bytes, lock_until: datetime | None = None
+) -> Adoption:
     """Leave a marker on one tier and adopt what others left unfinished there. Raises the store's errors."""
     own = marker_object_key(writer_token)
     others = [info.key for info in tier.store.list(PENDING_PREFIX) if info.key != own]
@@ -74,7 +82,7 @@ def announce(repository: Repository, tier: OpenTier, writer_token: bytes) -> Ado
     if not others:
         return Adoption(tier.name, [], 0, [])
     tier.refresh()
-    packs, damaged = adopt_orphans(repository, tier)
+    packs, damaged = adopt_orphans(repository, tier, lock_until)
     for key in others:
         remove_marker(tier, key)
     return Adoption(tier.name, others, packs, damaged)
@@ -99,7 +107,9 @@ def remove_marker(tier: OpenTier, object_key: str) -> None:
         tier.store.delete(object_key)
 
 
-def adopt_orphans(repository: Repository, tier: OpenTier) -> tuple[int, list[bytes]]:
+def adopt_orphans(
+    repository: Repository, tier: OpenTier, lock_until: datetime | None = None
+) -> tuple[int, list[bytes]]:
     """Put packs that no row points at into the tier's index; returns how many, and the unreadable ones.
 
     Raises the store's errors.
@@ -116,5 +126,6 @@ def adopt_orphans(repository: Repository, tier: OpenTier) -> tuple[int, list[byt
     if adopted:
         # Who uploaded them may have died before syncing: a name must not be lost after the index relies on it.
         tier.store.settle(map(pack_object_key, index.pack_ids()))
-        tier.change_index(repository.seal_segments(index.take_new_segments()), (), "adopted")
+        sealed = repository.seal_segments(index.take_new_segments())
+        tier.change_index(sealed, (), "adopted", lock_until=lock_until)
     return adopted, damaged

@@ -28,7 +28,7 @@ from repository.index import Index
 from repository.index_segment import Segment
 from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, new_keys, wrap
 from repository.object_reading import read_object
-from repository.open_tier import OpenTier, TierState
+from repository.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opening import Patience
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.segments import SealedSegment, SegmentCache, seal_segment
@@ -233,29 +233,38 @@ class Repository:
 
     # Writing
 
-    def begin_writing(self, writer_token: bytes) -> list[pending.Adoption]:
-        """Announce a writer on each ready tier, after adopting what an earlier one left unfinished.
+    def begin_writing(
+        self, writer_token: bytes, tiers: Sequence[OpenTier] | None = None, lock_until: LockUntil = no_lock
+    ) -> list[pending.Adoption]:
+        """Announce a writer on these tiers (each ready one), after adopting what an earlier one left unfinished.
 
         `writer_token`: 16 random bytes, the same for all tiers and until `end_writing`.
         """
-        return pending.begin_writing(self, writer_token)
+        return pending.begin_writing(self, writer_token, tiers, lock_until)
 
-    def end_writing(self, writer_token: bytes, tiers: Sequence[OpenTier] | None = None) -> None:
+    def end_writing(
+        self, writer_token: bytes, tiers: Sequence[OpenTier] | None = None, lock_until: LockUntil = no_lock
+    ) -> None:
         """Take the announcement back, and compact indexes that have grown many segments.
 
         `tiers`: those on which everything that was uploaded is committed; None: each ready tier.
         """
         pending.end_writing(self, writer_token, tiers)
-        compaction.compact_indexes(self)
+        compaction.compact_indexes(
+            self,
+            tiers=[tier for tier in (self.ready_tiers() if tiers is None else tiers) if tier.is_ready],
+            lock_until=lock_until,
+        )
 
-    def session_index(self) -> Index:
-        """The index that a backup deduplicates against: of the ready tiers' indexes the one with the most rows.
+    def session_index(self, tiers: Sequence[OpenTier] | None = None) -> Index:
+        """The index that a backup deduplicates against: of these (the ready) tiers' indexes the one with the most rows.
 
         It shares that tier's segments without a copy and takes the session's new packs by `add_pack`. Packs
         that any ready tier marked do not count. A tier that `lacks(index.pack_ids())` has to be caught up
         before the snapshot is committed to it. Raises `NoUsableTier`.
         """
-        reference = max(self.ready_tiers(), key=lambda tier: len(tier.index), default=None) or self._any_ready()
+        chosen = self.ready_tiers() if tiers is None else tiers
+        reference = max(chosen, key=lambda tier: len(tier.index), default=None) or self._any_ready()
         index = Index(reference.index.segments())
         index.exclude_packs(set().union(*(tier.log.state.marked_packs for tier in self.ready_tiers())))
         return index

@@ -163,7 +163,7 @@ class DirectoryObjectStore:
             if os.path.isdir(os.path.dirname(path)):
                 self._folders.sync([os.path.dirname(path)])
 
-    def extend_lock(self, key: str, until: datetime) -> None:  # noqa: ARG002  # no locks here
+    def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:  # noqa: ARG002
         """Nothing: a directory cannot lock."""
         checked_key(key)
 

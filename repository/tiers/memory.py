@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from repository.errors import AlreadyExists, ChecksumMismatch, Locked, ObjectMissing, TierFull, Truncated
+from repository.errors import AlreadyExists, ChecksumMismatch, Damaged, Locked, ObjectMissing, TierFull, Truncated
 from repository.ports import SYSTEM_CLOCK, Clock
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
@@ -152,12 +152,16 @@ class MemoryObjectStore:
             self._stored -= len(self._objects.pop(key, b""))
             self._locked_until.pop(key, None)
 
-    def extend_lock(self, key: str, until: datetime) -> None:
+    def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:
         """Lock the object for longer; see the port."""
         checked_key(key)
         with self._guard:
-            if key not in self._objects and self._capabilities.locks:
-                raise ObjectMissing("no object of this key", tier=self._name, key=key)
+            body = self._objects.get(key)
+            if self._capabilities.locks:
+                if body is None:
+                    raise ObjectMissing("no object of this key", tier=self._name, key=key)
+                if sha256 is not None and hashlib.sha256(body).digest() != sha256:
+                    raise Damaged("the object has other bytes than its own", tier=self._name, key=key)
             self._lock(key, until)
 
     def now(self) -> datetime:

@@ -106,8 +106,11 @@ class Capabilities(Protocol):
         ...
 
     @property
-    def locks(self) -> bool:
-        """`lock_until` and `extend_lock` are enforced. Where it is False both are accepted without effect."""
+    def locks(self) -> bool | None:
+        """`lock_until` and `extend_lock` are enforced. Where it is False both are accepted without effect.
+
+        None where that must not be known: then they are attempted, and `repository.locking` proves what became of it.
+        """
         ...
 
     @property
@@ -123,7 +126,7 @@ class KnownCapabilities:
     """Capabilities that nobody has to be asked for."""
 
     local: bool = False
-    locks: bool = False
+    locks: bool | None = False
     versions: bool = False
 
 
@@ -211,11 +214,12 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def extend_lock(self, key: str, until: datetime) -> None:
+    def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:
         """Keep the object from deletion and replacement until `until` (aware, by the store's clock).
 
-        A lock is never shortened: an earlier `until` than the present one changes nothing. Without the
-        capability `locks` nothing happens. Raises `ObjectMissing`, `TierUnreachable`, `AccessDenied`.
+        A lock is never shortened: an earlier `until` than the present one changes nothing. With `sha256` the
+        version of these bytes is locked and no other, and `Damaged` is raised where it is not the one that is read.
+        Without the capability `locks` nothing happens. Raises `ObjectMissing`, `TierUnreachable`, `AccessDenied`.
         """
         ...
 

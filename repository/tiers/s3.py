@@ -9,10 +9,16 @@ deletion hides anything from it.
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from repository.errors import AccessDenied, AlreadyExists, LocationInvalid, Locked, ObjectMissing, TierUnreachable
+from repository.errors import (
+    AccessDenied,
+    AlreadyExists,
+    Damaged,
+    ObjectMissing,
+    TierUnreachable,
+)
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
     Body,
@@ -25,6 +31,7 @@ from repository.tiers.port import (
     is_key,
 )
 from repository.tiers.s3_connection import S3Connection
+from repository.tiers.s3_locks import Locks, whole_second
 from repository.tiers.s3_options import S3Options
 from repository.tiers.s3_versions import Version, Versions, checksum_of, lock_of
 
@@ -45,8 +52,7 @@ class S3ObjectStore:
         self._options = options
         self._connection = connection or S3Connection(name, options)
         self._versions = Versions(self._connection)
-        self._has_locks: bool | None = None
-        self._is_asked_for_locks = False
+        self.locks = Locks(self._connection, self._versions)
 
     @property
     def name(self) -> str:
@@ -55,22 +61,8 @@ class S3ObjectStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the bucket can do. What these credentials must not know counts as absent."""
+        """What the bucket can do. Versions that these credentials must not know of count as absent."""
         return S3Capabilities(self)
-
-    def has_locks(self) -> bool | None:
-        """Whether the bucket has object lock; asked once. None where these credentials must not know."""
-        if not self._is_asked_for_locks:
-            bucket = self._options.bucket
-            try:
-                answer = self._connection.call(lambda client: client.get_object_lock_configuration(Bucket=bucket))
-                self._has_locks = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
-            except (ObjectMissing, LocationInvalid):
-                self._has_locks = False  # no configuration, or a server that knows no locks
-            except AccessDenied:
-                self._has_locks = None
-            self._is_asked_for_locks = True
-        return self._has_locks
 
     def keeps_versions(self) -> bool:
         """Whether the bucket keeps versions; asked once. False where these credentials must not know."""
@@ -100,9 +92,9 @@ class S3ObjectStore:
             request["IfNoneMatch"] = "*"
         if self._options.storage_class:
             request["StorageClass"] = self._options.storage_class
-        if lock_until is not None and self.has_locks() is not False:
+        if lock_until is not None and self.locks.are_there() is not False:
             request["ObjectLockMode"] = self._options.lock_mode
-            request["ObjectLockRetainUntilDate"] = _whole_second(lock_until)
+            request["ObjectLockRetainUntilDate"] = whole_second(lock_until)
 
         for _ in range(_RACES):
             if self._is_sent(key, request, buffers):
@@ -114,7 +106,7 @@ class S3ObjectStore:
                 raise AlreadyExists("there is another object of this key", tier=self.name, key=key)
             # An earlier attempt of ours was done and its acknowledgement lost, or a twin was faster.
             if lock_until is not None:
-                self.extend_lock(key, lock_until)
+                self.extend_lock(key, lock_until, sha256=digest)
             return
         raise TierUnreachable("the object comes and goes", tier=self.name, key=key)
 
@@ -170,28 +162,49 @@ class S3ObjectStore:
             try:
                 self._delete_version(key, full_key, version)
             except AccessDenied:
-                self._refuse_if_locked(key, full_key, version)
+                self.locks.refuse_if_locked(key, full_key, version)
                 raise
 
-    def extend_lock(self, key: str, until: datetime) -> None:
+    def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:
         """Lock the object for longer; see the port."""
         full_key = self._full(key)
-        if self.has_locks() is False:
+        if self.locks.are_there() is False:
             return
         found = self._head(full_key)
         if found is None:
             raise self._missing(key)
-        present, wanted = lock_of(found), _whole_second(until)
-        if present is not None and present >= wanted:
+        if sha256 is None or self._is_own(key, found, sha256):
+            self.locks.extend(key, full_key, found, until)
             return
-        retention: Any = {"Mode": found.get("ObjectLockMode", self._options.lock_mode), "RetainUntilDate": wanted}
-        which = {"VersionId": found["VersionId"]} if "VersionId" in found else {}
-        self._connection.call(
-            lambda client: client.put_object_retention(
-                Bucket=self._options.bucket, Key=full_key, Retention=retention, **which
-            ),
-            key,
-        )
+        # Somebody put other bytes on top. They gain no lock by it, and those beneath lose none.
+        own = self._version_of(key, sha256)
+        if own is not None:
+            self.locks.extend(key, full_key, own, until)
+        raise Damaged("other bytes lie over the object's own", tier=self.name, key=key, is_beneath=own is not None)
+
+    def _is_own(self, key: str, found: Any, digest: bytes) -> bool:
+        """Whether what is read has the bytes of the digest. A server may state none: then it is read, if need be."""
+        stated = checksum_of(found)
+        if stated is not None:
+            return stated == digest
+        # Whatever it is, nothing else can be locked in its place; and all packs would have to be read at each backup.
+        if self.keeps_versions() and sum(not each.is_marker for each in self._versions.of(self._full(key))) == 1:
+            return True
+        return hashlib.sha256(self.get(key)).digest() == digest
+
+    def _version_of(self, key: str, digest: bytes) -> Any:
+        """The answer to HEAD of the newest version that has the bytes of the digest, or None."""
+        full_key = self._full(key)
+        for version in self._versions.of(full_key) if self.keeps_versions() else ():
+            if version.is_marker:
+                continue
+            found = self._versions.head(full_key, version.version_id)
+            stated = checksum_of(found)
+            if stated is None:
+                stated = hashlib.sha256(self._read_version(key, version, None, None, version.size)).digest()
+            if stated == digest:
+                return found
+        return None
 
     def now(self) -> datetime:
         """The server's time, to the second."""
@@ -264,17 +277,6 @@ class S3ObjectStore:
         if stated is not None or int(found["ContentLength"]) != length:
             return stated == digest
         return hashlib.sha256(self.get(key, length_max=length)).digest() == digest
-
-    def _refuse_if_locked(self, key: str, full_key: str, version: Version | None) -> None:
-        """Raise `Locked` when a lock is why the server refuses to delete."""
-        if self.has_locks() is False:
-            return
-        found = self._versions.head(full_key, version.version_id if version else None)
-        until = lock_of(found)
-        if found.get("ObjectLockLegalHoldStatus") == "ON":
-            raise Locked("the object is under legal hold", tier=self.name, key=key)
-        if until is not None and until > self.now():
-            raise Locked("the object is locked", tier=self.name, key=key, until=until.isoformat())
 
     # Reading
 
@@ -360,9 +362,9 @@ class S3Capabilities:
         self._store = store
 
     @property
-    def locks(self) -> bool:
-        """Whether the bucket has object lock."""
-        return self._store.has_locks() is True
+    def locks(self) -> bool | None:
+        """Whether the bucket has object lock; None where these credentials must not know."""
+        return self._store.locks.are_there()
 
     @property
     def versions(self) -> bool:
@@ -375,9 +377,3 @@ def _digest(buffers: Sequence[memoryview]) -> bytes:
     for buffer in buffers:
         digest.update(buffer)
     return digest.digest()
-
-
-def _whole_second(moment: datetime) -> datetime:
-    """The moment, rounded up to what every server keeps: a lock never ends earlier than was asked for."""
-    moment = moment.astimezone(UTC)
-    return moment.replace(microsecond=0) + timedelta(seconds=1 if moment.microsecond else 0)

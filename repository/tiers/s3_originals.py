@@ -40,7 +40,7 @@ class S3Originals(S3ObjectStore):
         """Refuse."""
         raise self._is_read_only(key)
 
-    def extend_lock(self, key: str, until: datetime) -> None:  # noqa: ARG002
+    def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:  # noqa: ARG002
         """Refuse."""
         raise self._is_read_only(key)
 

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from repository.errors import (
     AccessDenied,
     ChecksumMismatch,
+    Damaged,
     LocationInvalid,
     Locked,
     ObjectMissing,
@@ -138,6 +139,32 @@ def test_s3_tier_extends_the_lock_of_a_hidden_object(
     found = store.head("x")
     assert found is not None
     assert found.lock_until == start + timedelta(seconds=900)
+
+
+def test_s3_tier_locks_the_version_that_has_the_bytes(
+    s3_server: S3Server, open_bucket: Callable[..., ObjectStore]
+) -> None:
+    """Of what lies over each other, that of the given digest is locked for longer; the rest gains no lock."""
+    bucket, client = s3_server.shared_bucket(locks=True), s3_server.client()
+    store = open_bucket(bucket, "covered")
+    start = store.now().replace(microsecond=0)
+    store.put("x", BODY, lock_until=start + timedelta(seconds=500))
+    for body in (b"garbage", b"more"):
+        client.put_object(Bucket=bucket, Key="covered/x", Body=body)
+    with pytest.raises(Damaged) as caught:
+        store.extend_lock("x", start + timedelta(seconds=900), sha256=digest(BODY))
+    assert caught.value.context["is_beneath"]
+    with pytest.raises(Damaged) as caught:
+        store.extend_lock("x", start + timedelta(seconds=900), sha256=digest(b"never there"))
+    assert not caught.value.context["is_beneath"]
+    versions = client.list_object_versions(Bucket=bucket, Prefix="covered/x")["Versions"]
+    heads = [client.head_object(Bucket=bucket, Key="covered/x", VersionId=each["VersionId"]) for each in versions]
+    locks = {head["ContentLength"]: head.get("ObjectLockRetainUntilDate") for head in heads}
+    assert locks == {len(BODY): start + timedelta(seconds=900), 7: None, 4: None}
+    store.extend_lock("x", start + timedelta(seconds=700), sha256=digest(b"more"))
+    found = store.head("x")
+    assert found is not None
+    assert found.lock_until == start + timedelta(seconds=700)
 
 
 def test_s3_originals_show_what_was_written(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:

@@ -64,9 +64,9 @@ class WrappedStore:
         """Pass on."""
         self.inner.delete(key)
 
-    def extend_lock(self, key: str, until: datetime) -> None:
+    def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:
         """Pass on."""
-        self.inner.extend_lock(key, until)
+        self.inner.extend_lock(key, until, sha256=sha256)
 
     def now(self) -> datetime:
         """Pass on."""

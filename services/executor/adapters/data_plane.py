@@ -6,7 +6,7 @@ An organisation has one repository, complete on each tier (`adapters/repositorie
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -19,9 +19,10 @@ from contracts.errors import PlatformError
 from contracts.executor_events import ClassTotals, RunTotals
 from repository.backup import BackupOptions, BackupResult, backup
 from repository.catch_up import catch_up, lag
-from repository.errors import RepositoryError
+from repository.errors import LockNotProven, RepositoryError
 from repository.fanout import Delivery
 from repository.format import ContentClass
+from repository.locking import lock_date
 from repository.open_tier import OpenTier, TierState
 from repository.progress import Progress
 from repository.repository import Repository
@@ -184,8 +185,7 @@ class RepositoryBackup:
             _log.warning("a tier could not be caught up", extra={"tier": tier.name, "code": error.code, **facts(error)})
 
     def _lock_until(self, tier: OpenTier) -> datetime | None:
-        days = self._options.lock_days.get(tier.name, 0)
-        return tier.store.now() + timedelta(days=days) if days and tier.store.capabilities.locks else None
+        return lock_date(tier.store, self._options.lock_days.get(tier.name, 0))
 
     def _outcome(self, result: BackupResult) -> BackupOutcome:
         totals = result.totals
@@ -216,7 +216,8 @@ class RepositoryBackup:
     def _tier_outcome(self, result: BackupResult, tier: Tier, destination: Destination) -> TierOutcome:
         opened = self._repository.tier(tier.value)
         delivered = result.tiers.get(tier.value)
-        if result.snapshot_id in opened.snapshots():
+        is_unlocked = delivered is not None and isinstance(delivered.error, LockNotProven)
+        if result.snapshot_id in opened.snapshots() and not is_unlocked:
             return TierOutcome(
                 tier=tier,
                 required=destination.required,

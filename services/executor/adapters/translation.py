@@ -18,6 +18,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "location-invalid": errors.TIER_UNUSABLE,
     "object-archived": errors.TIER_UNUSABLE,
     "object-locked": errors.TIER_UNUSABLE,
+    "lock-not-proven": errors.LOCK_NOT_PROVEN,
     "tier-behind": errors.TIER_BEHIND,
     "log-contended": errors.TIER_BEHIND,
     "pack-marked": errors.TIER_BEHIND,

@@ -429,7 +429,7 @@ def test_chunk_that_is_gone_is_read_from_the_source_again() -> None:
     assert location is not None
     session_index = repository.session_index
 
-    def without_the_pack() -> Index:
+    def without_the_pack(_tiers: object = None) -> Index:
         index = session_index()
         index.exclude_packs({location.pack_id})
         return index

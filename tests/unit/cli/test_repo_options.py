@@ -40,6 +40,8 @@ def test_read_data_takes_a_share_or_all(words: list[str], percent: float) -> Non
         ["check", "--read-data", "nan"],
         ["backup", "--memory", "0", "p"],
         ["backup", "--lock-days", "-1", "p"],
+        ["backup", "--lock-days", "vault=", "p"],
+        ["catch-up", "--lock-days", "0"],
         ["backup", "--memory", "²", "p"],
         ["backup"],
         ["restore", "latest"],
@@ -54,6 +56,12 @@ def test_option_that_makes_no_sense_is_refused(words: list[str], capsys: pytest.
         parsed(*words)
     assert exit_info.value.code == 2
     assert "error:" in capsys.readouterr().err
+
+
+def test_lock_days_are_for_one_tier_or_for_each() -> None:
+    """A folder beside a locked bucket is not asked for what it cannot do."""
+    assert parsed("backup", "--lock-days", "vault=30", "--lock-days", "1", "p").lock_days == [("vault", 30), ("", 1)]
+    assert parsed("catch-up").lock_days == []
 
 
 @pytest.mark.parametrize("left_out", ["--key-file", "--tier"])

@@ -11,6 +11,7 @@ from repository.commit_log import Head
 from repository.config import CONFIG_KEY, decode_config, encode_config, is_authentic, make_config, verify_config
 from repository.errors import (
     Damaged,
+    LockNotProven,
     NotARepository,
     NoUsableTier,
     ObjectMissing,
@@ -566,20 +567,20 @@ def test_commit_locks_what_the_snapshot_needs() -> None:
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)  # noqa: TID251 - the store's clock is real
     manifest = msgspec.structs.replace(first.manifest, run_token="locked")
     packs = scene.tier("a").index.pack_ids()
-    locked_before = sorted(packs)[:1]
-    scene.tier("a").commit_snapshot(manifest, packs=packs, lock_until=until, locked_packs=locked_before)
+    scene.tier("a").commit_snapshot(manifest, packs=packs, lock_until=until)
     locked = {key for key in store.contents() if (info := store.head(key)) and info.lock_until == until}
-    expected = {f"packs/{pack.hex()[:2]}/{pack.hex()}" for pack in packs if pack not in locked_before}
+    expected = {f"packs/{pack.hex()[:2]}/{pack.hex()}" for pack in packs}
     expected |= {CONFIG_KEY, *_keys_below(store, "keys/"), *_keys_below(store, "index/")}
     number = scene.tier("a").log.state.head.number
     assert locked == expected | {entry_object_key(number)}
     plain = Scene()
     made = plain.backup(photos(1), "run")
     assert made is not None
-    # Where a store cannot lock, the date changes nothing.
-    plain.tier("a").commit_snapshot(
-        msgspec.structs.replace(made.manifest, run_token="more"), packs=[], lock_until=until
-    )
+    with pytest.raises(LockNotProven):
+        plain.tier("a").commit_snapshot(
+            msgspec.structs.replace(made.manifest, run_token="more"), packs=[], lock_until=until
+        )
+    assert len(plain.tier("a").snapshots()) == 1
 
 
 def test_index_change_is_dropped_when_another_writer_was_faster() -> None:

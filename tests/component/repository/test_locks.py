@@ -1,0 +1,189 @@
+"""Locks that were asked for: a tier that does not lock is not given a copy in silence."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import pytest
+
+from repository import locking
+from repository.backup import BackupOptions, BackupResult, backup
+from repository.catch_up import catch_up
+from repository.errors import AccessDenied, LockNotProven, RepositoryError
+from repository.fanout import Delivery
+from repository.log_entry import entry_object_key
+from repository.repository import Repository
+from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import Capabilities, KnownCapabilities
+from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
+from tests.support.repositories import key_file
+
+
+class _Careless(MemoryObjectStore):
+    """Says that it locks, and forgets the locks of some objects; or must not tell whether it does."""
+
+    def __init__(self, name: str, forgets: str, *, says: bool | None = True) -> None:
+        super().__init__(name, locks=True)
+        self.forgets = forgets
+        self._says = says
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it says."""
+        return KnownCapabilities(locks=self._says)
+
+    def _lock(self, key: str, until: datetime | None) -> None:
+        if not key.startswith(self.forgets):
+            super()._lock(key, until)
+
+
+class _Refusing(MemoryObjectStore):
+    """Its credentials have no right to lock."""
+
+    def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:
+        """Refuse."""
+        raise AccessDenied("the server refuses access", tier=self.name, key=key)
+
+
+def _run(repository: Repository, token: str = "1", *, days: int = 30, required: Iterable[str] = ()) -> BackupResult:
+    tree = MemoryFolder({f"photo {token}".encode(): MemoryFile(token.encode() * 5000, inode=len(token))})
+    options = BackupOptions(
+        run_token=token,
+        label="photos",
+        lock_days=dict.fromkeys((tier.name for tier in repository.tiers if tier.name != "free"), days),
+        required=frozenset(required),
+    )
+    return backup(repository, MemorySource(tree), options=options)
+
+
+def _new(*stores: MemoryObjectStore) -> Repository:
+    return Repository.init(list(stores), key_file())
+
+
+def _uploaded(store: MemoryObjectStore) -> list[str]:
+    return [key for key in store.contents() if key.startswith(("packs/", "index/", "pending/"))]
+
+
+UNFIT = [
+    MemoryObjectStore("unfit"),
+    _Careless("unfit", ""),
+    _Careless("unfit", "", says=None),
+    _Refusing("unfit", locks=True),
+]
+
+
+@pytest.mark.parametrize("number", range(len(UNFIT)))
+def test_tier_that_does_not_lock_gets_nothing_and_says_so(number: int) -> None:
+    """It cannot lock, ignores it, or may not: nothing is uploaded to it, its result has the code; the others go on."""
+    unfit = UNFIT[number]
+    result = _run(_new(MemoryObjectStore("free"), unfit, MemoryObjectStore("vault", locks=True)))
+    assert {name: each.state for name, each in result.tiers.items()} == {
+        "free": Delivery.COMMITTED,
+        "vault": Delivery.COMMITTED,
+        "unfit": Delivery.FAILED,
+    }
+    assert isinstance(result.tiers["unfit"].error, LockNotProven)
+    assert result.is_degraded
+    assert _uploaded(unfit) == []
+
+
+def test_required_tier_that_does_not_lock_ends_the_backup_before_anything_is_uploaded() -> None:
+    """The other tiers get nothing either: the run is refused, and can be repeated when the tier is put right."""
+    free, unfit = MemoryObjectStore("free"), MemoryObjectStore("unfit")
+    with pytest.raises(LockNotProven):
+        _run(_new(free, unfit), required=["unfit"])
+    assert _uploaded(free) == _uploaded(unfit) == []
+
+
+def test_backup_that_no_tier_locks_is_refused_by_that_name() -> None:
+    """The error is that of the locks, not that no tier answers: trying again later changes nothing."""
+    with pytest.raises(LockNotProven):
+        _run(_new(MemoryObjectStore("unfit")))
+
+
+def test_tier_that_must_not_tell_whether_it_locks_is_judged_by_its_locks() -> None:
+    """What it locks is locked, and it is committed."""
+    vault = _Careless("vault", "nothing", says=None)
+    result = _run(_new(vault))
+    assert result.tiers["vault"].state is Delivery.COMMITTED
+    assert {key.partition("/")[0] for key in vault.contents() if not _is_locked(vault, key)} == {"log"}
+    number = max(key for key in vault.contents() if key.startswith("log/"))
+    assert _is_locked(vault, number)
+
+
+def _is_locked(store: MemoryObjectStore, key: str, days: int = 29) -> bool:
+    found = store.head(key)
+    return found is not None and found.lock_until is not None and found.lock_until > store.now() + timedelta(days=days)
+
+
+@pytest.mark.parametrize("forgets", ["packs/", "index/", "log/"])
+def test_lock_that_is_lost_on_the_way_is_noticed(forgets: str) -> None:
+    """A store that locks the config and not what comes after has no committed snapshot, nor when repeated."""
+    careless, free = _Careless("vault", forgets), MemoryObjectStore("free")
+    repository = _new(careless, free)
+    for _ in range(2):
+        result = _run(repository)
+        assert result.tiers["free"].state is Delivery.COMMITTED
+        assert result.tiers["vault"].state is not Delivery.COMMITTED
+        assert result.is_degraded
+    assert (result.tiers["vault"].state is Delivery.FAILED) == (forgets == "log/")
+
+
+def test_pack_under_other_bytes_gives_no_commit() -> None:
+    """Who finds other bytes where a needed pack should be does not lock them, and says that the tier is damaged."""
+    vault, free = MemoryObjectStore("vault", locks=True), MemoryObjectStore("free")
+    repository = _new(vault, free)
+    _run(repository, days=0)
+    pack = max((key for key in vault.contents() if key.startswith("packs/")), key=lambda key: len(vault.get(key)))
+    vault.put(pack, b"garbage")
+    again = Repository.open([vault, free], key_file())
+    tree = MemoryFolder({b"photo 1": MemoryFile(b"1" * 5000, inode=1)})
+    options = BackupOptions(run_token="2", label="photos", lock_days={"vault": 30})
+    result = backup(again, MemorySource(tree), options=options)
+    error = result.tiers["vault"].error
+    assert isinstance(error, RepositoryError)
+    assert error.code == "damaged"
+    assert not _is_locked(vault, pack)
+
+
+# Catching up, and what writers do beside
+
+
+def test_catch_up_locks_what_the_snapshot_asked_for() -> None:
+    """What is copied is locked as long as the snapshot's entry is on the tier that has it."""
+    vault, second = MemoryObjectStore("vault", locks=True), MemoryObjectStore("second", locks=True)
+    free = MemoryObjectStore("free")
+    _new(vault, second, free)
+    _run(Repository.open([vault], key_file()))
+    repository = Repository.open([vault, second, free], key_file())
+    for name in ("second", "free"):
+        assert catch_up(repository, repository.tier(name)).is_complete
+    (snapshot,) = repository.tier("second").snapshots()
+    number = repository.tier("second").log.state.entry_of[snapshot]
+    needed = [key for key in second.contents() if not key.startswith("log/")]
+    assert len(needed) >= 4
+    assert [key for key in [*needed, entry_object_key(number)] if not _is_locked(second, key)] == []
+    assert not any(_is_locked(free, key) for key in free.contents())
+
+
+def test_catch_up_that_is_asked_for_a_lock_copies_nothing_without() -> None:
+    """The tier refuses before a pack is copied, with the code."""
+    source, unfit = MemoryObjectStore("free"), MemoryObjectStore("unfit")
+    _new(source, unfit)
+    _run(Repository.open([source], key_file()))
+    repository = Repository.open([source, unfit], key_file())
+    tier = repository.tier("unfit")
+    with pytest.raises(LockNotProven):
+        catch_up(repository, tier, lock_until=locking.lock_date(unfit, 30))
+    assert _uploaded(unfit) == []
+
+
+def test_compacted_index_is_locked_like_what_it_replaces() -> None:
+    """After many locked backups each live segment, and the entry that names it, is locked."""
+    vault = MemoryObjectStore("vault", locks=True)
+    _new(vault)
+    for number in range(12):
+        _run(Repository.open([vault], key_file()), "x" * (number + 1))
+    state = Repository.open([vault], key_file()).tier("vault").log.state
+    assert state.replaced_segments
+    assert all(_is_locked(vault, f"index/{name}") for name in state.segments)
+    assert all(_is_locked(vault, entry_object_key(number)) for number in state.segments.values())

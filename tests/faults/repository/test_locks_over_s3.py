@@ -1,0 +1,131 @@
+"""Locks on a real S3 server: set without rights to look them up, refused, other bytes put over what is locked."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+from random import Random  # noqa: TID251  # seeded
+
+import pytest
+
+from repository.backup import BackupOptions, BackupResult, backup
+from repository.errors import Damaged, LockNotProven, NoUsableTier
+from repository.fanout import Delivery
+from repository.repository import Repository
+from repository.tiers.s3 import S3ObjectStore
+from sources.directory import DirectorySource
+from tests.faults.repository.conftest import Tiers
+from tests.support.crash_scenes import small_packs
+from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.repositories import key_file
+from tests.support.s3_server import S3Server
+
+_NUMBERS = count()
+
+LOCK_RIGHTS = r"[?&](object-lock|versioning|versions)\b"
+"""What looks up whether the bucket locks, and its versions; putting and reading objects needs none of it."""
+
+
+@pytest.fixture(autouse=True)
+def _small_packs() -> Iterator[None]:
+    with small_packs():
+        yield
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"locks-{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A source of three files."""
+    made = tmp_path / "source"
+    made.mkdir()
+    for number in range(3):
+        (made / f"photo {number}").write_bytes(Random(number).randbytes(60_000))
+    return made
+
+
+def run(store: S3ObjectStore, folder: Path, token: str, days: int) -> BackupResult:
+    """One backup with a lock; the repository is begun where there is none."""
+    with Repository.open([store], key_file()) as repository:
+        options = BackupOptions(run_token=token, label="photos", lock_days={store.name: days}, workers=1)
+        return backup(repository, DirectorySource(str(folder)), options=options)
+
+
+def unlocked(store: S3ObjectStore) -> list[str]:
+    """The objects without a lock, but for what was there before anybody asked for one."""
+    heads = [store.head(info.key) for info in store.list("") if not info.key.startswith("pending/")]
+    return [found.key for found in heads if found is not None and found.lock_until is None]
+
+
+def deny(proxy: FaultProxy, path: str, method: str | None = None) -> None:
+    """Refuse what the credentials have no right to."""
+    proxy.add(Fault("status", method, path=path, times=None, status=403, code="AccessDenied"))
+
+
+def test_store_whose_lock_configuration_may_not_be_read_locks_all_the_same(
+    tiers: Tiers, proxy: FaultProxy, prefix: str, folder: Path
+) -> None:
+    """Whether it locks is not asked but seen: each object of the backup has its lock, and it is committed."""
+    deny(proxy, LOCK_RIGHTS, "GET")
+    with Repository.init([tiers.open(prefix, locks=True)], key_file()):
+        pass
+    store = tiers.open(prefix, locks=True)
+    assert store.capabilities.locks is None
+    assert run(store, folder, "1", 30).tiers[store.name].state is Delivery.COMMITTED
+    proxy.clear()
+    left = unlocked(tiers.open(prefix, locks=True))
+    assert all(key.startswith("log/") for key in left)
+    assert len(left) == 2  # those of `init`
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_store_that_does_not_lock_is_refused_before_anything_is_uploaded(
+    tiers: Tiers, proxy: FaultProxy, prefix: str, folder: Path, locks: bool
+) -> None:
+    """Credentials without the right to lock, and a bucket without locks whose configuration may not be read."""
+    deny(proxy, LOCK_RIGHTS, "GET")
+    if locks:
+        deny(proxy, r"[?&]retention\b")
+    with Repository.init([tiers.open(prefix, locks=locks)], key_file()):
+        pass
+    store = tiers.open(prefix, locks=locks)
+    with pytest.raises(LockNotProven):
+        run(store, folder, "1", 30)
+    assert [info.key for info in store.list("packs/")] == []
+    assert [info.key for info in store.list("pending/")] == []
+
+
+def _locks(server: S3Server, prefix: str, key: str) -> dict[int, datetime | None]:
+    """The lock of each version of an object, by its length."""
+    bucket, client = server.shared_bucket(locks=True), server.client()
+    found = client.list_object_versions(Bucket=bucket, Prefix=f"{prefix}/{key}").get("Versions", [])
+    heads = [client.head_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"]) for each in found]
+    return {head["ContentLength"]: head.get("ObjectLockRetainUntilDate") for head in heads}
+
+
+@pytest.mark.parametrize("has_right_to_versions", [True, False])
+def test_other_bytes_over_a_pack_get_no_lock(
+    tiers: Tiers, proxy: FaultProxy, s3_server: S3Server, prefix: str, folder: Path, has_right_to_versions: bool
+) -> None:
+    """The version with the pack's own bytes is locked for longer, what lies over it is not, and the tier is damaged."""
+    with Repository.init([tiers.open(prefix, locks=True)], key_file()):
+        pass
+    run(tiers.open(prefix, locks=True), folder, "1", 1)
+    store = tiers.open(prefix, locks=True)
+    pack = max(store.list("packs/"), key=lambda info: info.size)
+    s3_server.client().put_object(
+        Bucket=s3_server.shared_bucket(locks=True), Key=f"{prefix}/{pack.key}", Body=b"garbage"
+    )
+    if not has_right_to_versions:
+        deny(proxy, LOCK_RIGHTS, "GET")
+    with pytest.raises(NoUsableTier) as caught:
+        run(tiers.open(prefix, locks=True), folder, "2", 30)
+    assert isinstance(caught.value.__cause__, Damaged)
+    own = _locks(s3_server, prefix, pack.key)
+    assert own[len(b"garbage")] is None
+    until = own[pack.size]
+    assert until is not None
+    assert (until > store.now() + timedelta(days=29)) == has_right_to_versions
