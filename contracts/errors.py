@@ -261,6 +261,13 @@ CONFIGURATION_UNKNOWN = _code(
     "There is no such configuration",
     "Check the id; only configurations of your own organisation are found.",
 )
+CONFIGURATION_UNREADABLE = _code(
+    "configuration-unreadable",
+    500,
+    Retry.AFTER_OPERATOR,
+    "The kept copy of a configuration cannot be read",
+    "Create the configuration anew, then start a new run; where a newer build wrote it, update the platform first.",
+)
 CONFIGURATION_NOT_SEEN_YET = _code(
     "configuration-not-seen-yet",
     503,

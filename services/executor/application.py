@@ -6,8 +6,9 @@ from contracts.configuration import ConfigurationBody
 from contracts.executor_events import ExecutionType
 from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet
+from services.executor.kept import Replica
 from services.executor.policies import Objection, when_backup_requested, when_queued
-from services.executor.ports import Configurations, Handled, Queue, QueueLimits, Replica, Runs
+from services.executor.ports import Configurations, Handled, Queue, QueueLimits, Runs
 
 TRIES = 3
 """How often a decision is made anew because another decider was faster."""

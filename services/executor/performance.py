@@ -23,6 +23,7 @@ from contracts.errors import ErrorCode, PlatformError
 from services.executor.blocking import RunInterrupted, call_in_thread
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
+from services.executor.kept import Replica
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of
 from services.executor.ports import (
     BackupOutcome,
@@ -33,7 +34,6 @@ from services.executor.ports import (
     OpenBackup,
     ProgressFeed,
     ProgressReport,
-    Replica,
     Reports,
     Runs,
     TierOutcome,
@@ -153,9 +153,12 @@ class RunPerformance:
 
     async def _open(self, attempt: _Attempt) -> OpenBackup:
         run, claim = attempt.run, attempt.claim
-        configuration = claim.configuration or await _patiently(
-            lambda: self._configurations.find(run.configuration_id), attempt.is_cancelled
-        )
+        if claim.configuration is not None:
+            configuration: Replica | None = claim.configuration.read()
+        else:
+            configuration = await _patiently(
+                lambda: self._configurations.find(run.configuration_id), attempt.is_cancelled
+            )
         if configuration is None or configuration.organisation != claim.organisation:
             raise PlatformError(errors.CONFIGURATION_UNKNOWN, "the run's configuration is not known here")
         attempt.configuration = configuration

@@ -5,7 +5,8 @@ import msgspec
 from contracts import errors
 from contracts.errors import ErrorCode
 from contracts.executor_events import CatchUp
-from services.executor.ports import QueueLimits, Replica, Standing, TierOutcome
+from services.executor.kept import Replica
+from services.executor.ports import QueueLimits, Standing, TierOutcome
 
 # A configuration that has not arrived after this many deliveries of the request (about a minute of
 # delayed redeliveries) is not going to: the request is refused instead of waiting for ever.

@@ -9,25 +9,17 @@ from typing import Protocol
 import msgspec
 
 from chassis.context import Context
-from contracts.configuration import ConfigurationBody, Tier
+from contracts.configuration import Tier
 from contracts.executor_events import RunTotals
 from services.executor.domain import BackupRun
-
-
-class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest version of a configuration that has arrived here."""
-
-    configuration_id: str
-    organisation: str
-    version: int
-    body: ConfigurationBody
+from services.executor.kept import KeptConfiguration, Replica
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's right to one run, until somebody holds a higher fence.
 
     `silenced`: how many workers have fallen silent over it; who gave it back is not counted. `configuration`: as it
-    was when the run was accepted; None for a run that was accepted by an earlier build.
+    was when the run was accepted, still to be read; None for a run that was accepted by an earlier build.
     """
 
     run_id: str
@@ -37,7 +29,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     fence: int
     silenced: int = 0
     traceparent: str | None = None
-    configuration: Replica | None = None
+    configuration: KeptConfiguration | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +87,7 @@ class Configurations(Protocol):
     """Copies of the configurations, fed by the config service's facts."""
 
     async def find(self, configuration_id: str) -> Replica | None:
-        """The newest version seen here, or None."""
+        """The newest version seen here, or None. Raises CONFIGURATION_UNREADABLE."""
         ...
 
     async def remember(self, replica: Replica, *, context: Context, handled: Handled) -> None:

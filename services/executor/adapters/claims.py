@@ -11,15 +11,13 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 import psycopg
 from psycopg import errors as postgres_errors
 
 from chassis.pool import Pool
 from chassis.postgres import translated
-from contracts.configuration import ConfigurationBody
-from contracts.reading import read_json
-from services.executor.ports import Claim, Replica, Standing
+from services.executor.kept import KeptConfiguration
+from services.executor.ports import Claim, Standing
 
 # A worker that has not been heard of for this long is taken for dead; it beats four times as often.
 SILENCE_SECONDS = 12.0
@@ -29,8 +27,6 @@ GAP_SECONDS = 5.0
 """Who has not asked the database for so long cannot tell silence from an outage, and begins to watch anew."""
 
 TRIES = 3
-
-_BODY = msgspec.json.Decoder(ConfigurationBody)
 
 # Without free connections a worker may live and be unable to say so. What a role may see of others' connections is
 # their number alone.
@@ -205,11 +201,9 @@ def _claim(
 ) -> Claim:
     accepted = None
     if configuration_id is not None and version is not None and body is not None:
-        accepted = Replica(
-            configuration_id=configuration_id,
-            organisation=organisation,
-            version=version,
-            body=read_json(bytes(body), _BODY),
+        # Read by who performs the run: whatever is wrong with it ends that run, and none is claimed in vain.
+        accepted = KeptConfiguration(
+            configuration_id=configuration_id, organisation=organisation, version=version, body=bytes(body)
         )
     return Claim(
         run_id=run_id,

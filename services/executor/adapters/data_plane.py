@@ -32,7 +32,8 @@ from services.executor.adapters.repositories import Begun, Place, Repositories
 from services.executor.adapters.stores import patience_of, source_folder, tier_folder, tier_store
 from services.executor.adapters.translation import code_of, facts, translated
 from services.executor.blocking import RunInterrupted
-from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, Replica, TierOutcome
+from services.executor.kept import Replica
+from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, TierOutcome
 from sources.directory import DirectorySource
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from chassis.eventstore import EventStore, Statement, StatementRefused
 from services.executor.adapters.claims import CLOSE, RELEASE, release_of
 from services.executor.domain import BackupRun, RunState
 from services.executor.errors import ClaimLost, ConfigurationBusy
-from services.executor.ports import Claim, Handled, Replica
+from services.executor.kept import Replica
+from services.executor.ports import Claim, Handled
 
 _OPEN_CLAIM = """
     INSERT INTO run_claims

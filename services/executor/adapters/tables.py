@@ -9,13 +9,11 @@ from chassis.eventstore import EventStore, Statement
 from chassis.pool import Pool
 from chassis.postgres import translated
 from chassis.sealing import Sealer
-from contracts.configuration import ConfigurationBody
-from contracts.reading import read_json
-from services.executor.ports import Handled, Replica
+from services.executor.kept import KeptConfiguration, Replica
+from services.executor.ports import Handled
 
 REPORT_FIELD = "run.report"
 
-_BODY = msgspec.json.Decoder(ConfigurationBody)
 _KEEP_REPLICA = """
     INSERT INTO configuration_replicas (configuration_id, organisation, version, body) VALUES (%s, %s, %s, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET version = excluded.version, body = excluded.body
@@ -44,12 +42,9 @@ class ReplicaTable:
         if row is None:
             return None
         organisation, version, body = row
-        return Replica(
-            configuration_id=configuration_id,
-            organisation=organisation,
-            version=version,
-            body=read_json(bytes(body), _BODY),
-        )
+        return KeptConfiguration(
+            configuration_id=configuration_id, organisation=organisation, version=version, body=bytes(body)
+        ).read()
 
     async def remember(self, replica: Replica, *, context: Context, handled: Handled) -> None:
         """Keep a version with the inbox row of the fact that told of it; an older one changes nothing."""

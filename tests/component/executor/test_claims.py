@@ -55,6 +55,22 @@ async def test_run_that_kills_its_workers_is_failed_in_the_end(bench: ExecutorBe
     assert failed.code == "run-abandoned"
 
 
+@pytest.mark.parametrize("body", [b"{", b'{"name": 3}', b"\xff"])
+async def test_run_whose_kept_configuration_cannot_be_read_ends_and_keeps_nobody_waiting(
+    bench: ExecutorBench, body: bytes
+) -> None:
+    """It is claimed once, fails with a code, and the organisation's next run is performed."""
+    async with bench.pool.connection() as connection:
+        await connection.execute("UPDATE run_claims SET configuration = %s", (body,))
+    await _perform_next(bench)
+    failed = (await bench.told("run-1"))[-1]
+    assert isinstance(failed, BackupFailed)
+    assert failed.code == "configuration-unreadable"
+    await bench.request("run-2")
+    await _perform_next(bench)
+    assert (await bench.names("run-2"))[-1] == "backup-completed"
+
+
 async def test_run_that_is_given_back_again_and_again_is_not_abandoned(bench: ExecutorBench) -> None:
     """Restarts of workers and outages, however many, are no fault of the run."""
     for _ in range(ATTEMPTS_BEFORE_FAILURE + 1):

@@ -17,8 +17,9 @@ from repository.repository import Repository
 from repository.tiers.location import open_tier
 from services.executor.blocking import RunInterrupted
 from services.executor.errors import ClaimLost
+from services.executor.kept import Replica
 from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
-from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, Replica
+from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer

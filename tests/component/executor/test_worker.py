@@ -19,7 +19,8 @@ from contracts.sealed import Sealed
 from services.executor.adapters.claims import ClaimTable
 from services.executor.adapters.tables import REPORT_FIELD
 from services.executor.bootstrap import WORKER_CONNECTIONS_MAX
-from services.executor.ports import Claim, OpenBackup, Replica
+from services.executor.kept import Replica
+from services.executor.ports import Claim, OpenBackup
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench

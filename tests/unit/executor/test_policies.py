@@ -13,13 +13,14 @@ from contracts.configuration import (
 )
 from contracts.executor_events import CatchUp
 from contracts.sealed import Sealed
+from services.executor.kept import Replica
 from services.executor.policies import (
     DELIVERIES_BEFORE_REFUSAL,
     catch_ups_owed,
     failure_of,
     when_backup_requested,
 )
-from services.executor.ports import Replica, TierOutcome
+from services.executor.ports import TierOutcome
 
 SEALED = Sealed(key="organisation/org-a/1", box=b"box")
 BODY = ConfigurationBody(
