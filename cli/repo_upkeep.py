@@ -40,7 +40,7 @@ def check(arguments: argparse.Namespace) -> int:
         say_json({**looked, "behind": behind, "states": states})
     else:
         _say_report(report, behind, reads_data=arguments.read_data > 0)
-    if any(each.problem is not Problem.TIER for each in report.damage):
+    if any(each.problem not in (Problem.TIER, Problem.UNLOCKED) for each in report.damage):
         return ExitCode.DAMAGED
     return ExitCode.DEGRADED if report.damage or behind else ExitCode.OK
 

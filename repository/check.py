@@ -4,7 +4,8 @@ Promise: every damaged or missing object that the chosen depth can show is named
 whole; one bad object never ends the check. `read_percent` 0 reads config, keys, log, index and all trees;
 above that, this share of the packs (chosen at random) is read back whole: its name, every frame, the identity
 of every chunk, and that the index lists each where it is. At 100 packs that no index row points at are read too:
-with a damaged index they may be needed, and a repair should not have to be followed by another one.
+with a damaged index they may be needed, and a repair should not have to be followed by another one. Locks are checked
+against those of the log's entries (`lock_check`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from repository.format import CHUNK_LENGTH_MAX, TRAILER_LENGTH, pack_object_key
 from repository.index import Location
 from repository.index_segment import Segment, columns_of
 from repository.keys import KEY_PREFIX, KeyRecord, decode_wrapped_key
+from repository.lock_check import lock_findings
 from repository.log_entry import LOG_PREFIX, entry_number, entry_object_key
 from repository.log_repair import FaultyLog
 from repository.object_reading import read_object
@@ -65,6 +67,7 @@ def check(
         found: list[Finding] = []
         try:
             found.extend(one.structure())
+            found.extend(lock_findings(repository, tier, check_cancelled))
             found.extend(one.data(read_percent, on_progress))
             report.harmed[tier.name] = one.harmed_by(found)
         except BackupCancelled:

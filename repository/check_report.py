@@ -26,9 +26,13 @@ class Problem(StrEnum):
     """A pack that no row points at: left by a writer that died. Costs space, harms nothing."""
     STRANGE = "strange-object"
     """An object that no part of the format explains."""
+    UNLOCKED = "unlocked"
+    """An object is not locked, or not as long as the entry of a snapshot that needs it: somebody could delete it."""
+    LOCKS_UNKNOWN = "locks-unknown"
+    """The tier does not tell which of its objects are locked."""
 
 
-NOTES = frozenset((Problem.ORPHAN, Problem.STRANGE))
+NOTES = frozenset((Problem.ORPHAN, Problem.STRANGE, Problem.LOCKS_UNKNOWN))
 """What is worth knowing and no damage."""
 
 

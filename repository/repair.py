@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from repository import catch_up, crypto, key_change, pending, quarantine, rebuild
+from repository import catch_up, crypto, key_change, lock_check, pending, quarantine, rebuild
 from repository.check import check
 from repository.check_report import CheckReport, Finding, Problem
 from repository.config import CONFIG_KEY, encode_config
@@ -140,6 +140,9 @@ class _Repair:
                 self._done(f"snapshot {snapshot_id}", "committed again")
             if caught.copied_packs:
                 self._done(segment_object_key(""), f"caught up with {caught.copied_packs} packs")
+        if Problem.UNLOCKED in kinds:
+            for object_key in lock_check.lock_again(repository, tier, self._check_cancelled):
+                self._done(object_key, "locked as long as a snapshot that needs it")
 
     def _done(self, object_key: str, source: str) -> None:
         self.result.actions.append(RepairAction(object_key, source))

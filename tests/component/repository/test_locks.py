@@ -8,14 +8,17 @@ import pytest
 from repository import locking
 from repository.backup import BackupOptions, BackupResult, backup
 from repository.catch_up import catch_up
+from repository.check import check
+from repository.check_report import CheckReport, Problem
 from repository.errors import AccessDenied, LockNotProven, RepositoryError
 from repository.fanout import Delivery
 from repository.log_entry import entry_object_key
+from repository.repair import repair
 from repository.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import Capabilities, KnownCapabilities
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
-from tests.support.repositories import key_file
+from tests.support.repositories import CountingClock, key_file
 
 
 class _Careless(MemoryObjectStore):
@@ -187,3 +190,59 @@ def test_compacted_index_is_locked_like_what_it_replaces() -> None:
     assert state.replaced_segments
     assert all(_is_locked(vault, f"index/{name}") for name in state.segments)
     assert all(_is_locked(vault, entry_object_key(number)) for number in state.segments.values())
+
+
+# Checking
+
+
+def _check(*stores: MemoryObjectStore) -> CheckReport:
+    return check(Repository.open(list(stores), key_file()))
+
+
+@pytest.mark.parametrize("prefix", ["packs/", "index/", "keys/", "config"])
+@pytest.mark.parametrize("days", [0, 10])
+def test_check_names_what_is_not_locked_as_long_as_its_snapshot(prefix: str, days: int) -> None:
+    """Without a lock, or with a shorter one, each object that a snapshot needs is a finding; repair locks it again."""
+    vault = MemoryObjectStore("vault", locks=True)
+    repository = _new(vault)
+    _run(repository, "1", days=20)
+    _run(repository, "2", days=30)
+    assert _check(vault).findings == []
+    keys = [key for key in vault.contents() if key.startswith(prefix)]
+    for key in keys:
+        vault._locked_until.pop(key)
+        if days:
+            vault.extend_lock(key, vault.now() + timedelta(days=days))
+    report = _check(vault)
+    assert {finding.problem for finding in report.findings} == {Problem.UNLOCKED}
+    assert {finding.object_key for finding in report.findings} == set(keys)
+    assert not report.is_ok
+    opened = Repository.open([vault], key_file())
+    assert repair(opened, opened.tier("vault"), report).is_complete
+    assert _check(vault).is_ok
+    assert all(_is_locked(vault, key, 19) for key in keys)
+
+
+def test_check_says_where_locks_cannot_be_known() -> None:
+    """A tier that must not tell, or shows none, is not said to be well locked; one that cannot lock is not asked."""
+    silent = _Careless("silent", "", says=None)
+    shows_none, free = MemoryObjectStore("none", locks=True), MemoryObjectStore("free")
+    repository = _new(silent, shows_none, free)
+    _run(repository, days=0)
+    report = _check(silent, shows_none, free)
+    assert [(finding.tier, finding.problem) for finding in report.findings] == [
+        ("silent", Problem.LOCKS_UNKNOWN),
+        ("none", Problem.LOCKS_UNKNOWN),
+    ]
+    assert report.is_ok
+
+
+def test_lock_that_has_run_out_is_no_finding() -> None:
+    """What was to be kept until yesterday may lie open today."""
+    clock = CountingClock()
+    vault = MemoryObjectStore("vault", locks=True, clock=clock)
+    _run(_new(vault), days=1)
+    vault._locked_until = dict.fromkeys(vault._locked_until, vault.now() - timedelta(seconds=1))
+    for key in [key for key in vault.contents() if key.startswith("packs/")]:
+        vault._locked_until.pop(key, None)
+    assert _check(vault).findings == []
