@@ -28,5 +28,5 @@ def test_log_that_was_overwritten_on_s3_is_restored_from_its_versions(tiers: Tie
     for seed, snapshot in enumerate(snapshots):
         assert snapshot is not None
         assert read_back(repository, snapshot, repository.tier(name)) == photos(3, seed=seed)
-    assert check(repository, read_percent=100).findings == []
+    assert check(repository, read_percent=100).damage == []
     assert not lag(repository, repository.tier(name)).snapshots
