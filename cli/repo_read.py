@@ -12,6 +12,7 @@ from cli.repo_session import opened, tier_states
 from cli.snapshot_tree import Change, ChangeKind, Found, SnapshotTree, differences
 from cli.streams import heard
 from repository.errors import RepositoryError, SnapshotNotFound
+from repository.open_tier import TierState
 from repository.pack_access import ChunkReader
 from repository.repository import Repository
 from repository.snapshot import ClassTotals, Snapshot
@@ -28,7 +29,8 @@ def snapshots(arguments: argparse.Namespace) -> int:
         if arguments.json:
             listed = [snapshot_document(each, on_tiers[each.id]) for each in found]
             say_json({"snapshots": listed, "tiers": tier_states(repository)})
-            return ExitCode.OK
+            return _completeness(repository)
+        code = _completeness(repository)
     rows = [("ID", "TIME (UTC)", "FILES", "SIZE", "NEW", "STORED", "TIERS", "LABEL")]
     for each in found:
         manifest, totals = each.manifest, each.manifest.totals
@@ -38,7 +40,15 @@ def snapshots(arguments: argparse.Namespace) -> int:
         rows.append((each.id[:12], moment(manifest.time_ns), f"{totals.files:,}", *sizes, tiers, label))
     for line in columns(rows, right=(2, 3, 4, 5)):
         say(line)
-    return ExitCode.OK
+    return code
+
+
+def _completeness(repository: Repository) -> ExitCode:
+    """Whether the snapshots are all that the answering tiers ever had: one whole log says so."""
+    if any(not tier.log.state.faults and tier.state is not TierState.REPLAYED for tier in repository.readable_tiers()):
+        return ExitCode.OK
+    print("no tier has a whole log: snapshots may be missing from the list", file=sys.stderr)
+    return ExitCode.DEGRADED
 
 
 def snapshot_document(snapshot: Snapshot, tiers: list[str]) -> dict[str, object]:
@@ -110,6 +120,8 @@ def find(arguments: argparse.Namespace) -> int:
             say_json({"matches": matches, "damage": damage.documents})
         if damage.documents:
             return damage.exit_code
+        if not wanted and (code := _completeness(repository)) is not ExitCode.OK:
+            return code
         return ExitCode.OK if count else ExitCode.NOT_FOUND
 
 

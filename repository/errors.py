@@ -7,7 +7,9 @@ about (tier, object key, file of a key) is in its context; `str` tells both, for
 command line, `message` alone says nothing of an operator's places.
 """
 
-from collections.abc import Iterator, Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar
@@ -159,6 +161,20 @@ class NoUsableTier(RepositoryError):
     code = "no-usable-tier"
     retry = Retry.LATER
     hint = "Look at what each tier answered; one that works is enough."
+
+    @classmethod
+    def because(cls, message: str, errors: Iterable[BaseException | None], **context: object) -> NoUsableTier:
+        """With its cause, and whether it may pass: what is damaged or refused does not mend by itself."""
+        causes = [error for error in errors if error is not None]
+        may_pass = not causes or any(getattr(error, "retry", Retry.LATER) is Retry.LATER for error in causes)
+        refusal = cls(
+            message,
+            hint=None if may_pass else "Look at what each tier answered: somebody has to act first.",
+            retry=Retry.LATER if may_pass else Retry.AFTER_OPERATOR,
+            **context,
+        )
+        refusal.__cause__ = next(iter(causes), None)
+        return refusal
 
 
 class PackMarked(RepositoryError):

@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from repository.errors import NoUsableTier, RepositoryError, Retry, TierBehind
+from repository.errors import NoUsableTier, RepositoryError, TierBehind
 from repository.format import pack_object_key
 from repository.open_tier import OpenTier
 from repository.pack_builder import BufferPool, SealedPack
@@ -243,8 +243,4 @@ class Fanout:
 def no_tier_left(deliveries: Sequence[TierDelivery]) -> NoUsableTier:
     """The error that says of each tier why it took nothing more; the first tier's error is its cause."""
     reasons = {delivery.name: str(delivery.error) for delivery in deliveries}
-    retries = [getattr(delivery.error, "retry", Retry.LATER) for delivery in deliveries]
-    retry = Retry.LATER if Retry.LATER in retries else Retry.AFTER_OPERATOR
-    error = NoUsableTier("no tier takes the backup", retry=retry, tiers=reasons)
-    error.__cause__ = next((delivery.error for delivery in deliveries if delivery.error is not None), None)
-    return error
+    return NoUsableTier.because("no tier takes the backup", (delivery.error for delivery in deliveries), tiers=reasons)

@@ -272,4 +272,4 @@ def _why_not(probes: list[Probe], errors: list[RepositoryError]) -> RepositoryEr
     for each in probes:
         if each.state in (TierState.DAMAGED, TierState.UNSUPPORTED) and each.error is not None:
             return each.error
-    return NoUsableTier("no tier with a repository answers", tiers=context)
+    return NoUsableTier.because("no tier with a repository answers", (each.error for each in probes), tiers=context)

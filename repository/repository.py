@@ -20,7 +20,6 @@ from repository.errors import (
     Replayed,
     RepositoryError,
     RepositoryExists,
-    Retry,
     SnapshotNotFound,
 )
 from repository.format import REPOSITORY_ID_LENGTH
@@ -139,7 +138,8 @@ class Repository:
             for tier in repository.tiers:
                 if tier.state is TierState.UNSUPPORTED and tier.error is not None:
                     raise tier.error
-            raise NoUsableTier("no tier can be read", tiers=repository.states())
+            errors = (tier.error for tier in repository.tiers)
+            raise NoUsableTier.because("no tier can be read", errors, tiers=repository.states())
         return repository
 
     def load(self) -> None:
@@ -214,17 +214,8 @@ class Repository:
         return sorted(readable, key=lambda tier: not tier.is_ready)
 
     def none_ready(self) -> NoUsableTier:
-        """Why nothing can be written: a tier that was out of reach may come back, what is damaged does not mend."""
-        errors = [tier.error for tier in self.tiers if tier.error is not None]
-        may_pass = any(error.retry is Retry.LATER for error in errors)
-        refusal = NoUsableTier(
-            "no tier is ready",
-            hint=None if may_pass else "Look at what each tier answered: somebody has to act first.",
-            retry=Retry.LATER if may_pass else Retry.AFTER_OPERATOR,
-            tiers=self.states(),
-        )
-        refusal.__cause__ = next(iter(errors), None)
-        return refusal
+        """Why nothing can be written."""
+        return NoUsableTier.because("no tier is ready", (tier.error for tier in self.tiers), tiers=self.states())
 
     def _any_ready(self) -> OpenTier:
         for tier in self.ready_tiers():

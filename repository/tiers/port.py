@@ -77,7 +77,11 @@ def check_length(length: int, length_max: int, *, tier: str, key: str) -> None:
     """Raises `Damaged` where an object is longer than its reader takes, before a byte of it is in memory."""
     if length > length_max:
         raise Damaged(
-            "object is longer than one of its kind can be", tier=tier, key=key, length=length, length_max=length_max
+            "object is longer than one of its kind can be",
+            tier=tier,
+            object_key=key,
+            length=length,
+            length_max=length_max,
         )
 
 

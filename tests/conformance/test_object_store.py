@@ -69,7 +69,7 @@ def test_object_store_reads_no_object_that_is_longer_than_its_reader_takes(store
     with pytest.raises(Damaged, match="longer") as refusal:
         store.get("keys/long", length_max=len(BYTES) - 1)
     told = refusal.value.context
-    assert (told["key"], told["length"], told["length_max"]) == ("keys/long", len(BYTES), len(BYTES) - 1)
+    assert (told["object_key"], told["length"], told["length_max"]) == ("keys/long", len(BYTES), len(BYTES) - 1)
     assert store.get_range("keys/long", 3, 5) == BYTES[3:8]
 
 

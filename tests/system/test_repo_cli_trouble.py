@@ -215,6 +215,24 @@ def test_repair_gives_a_log_entry_up_only_when_it_is_told_to(repo: RepoCommand) 
     assert (told["given_up"], told["interrupted"]) == ([], False)
 
 
+@pytest.mark.parametrize("words", [("snapshots",), ("snapshots", "--json"), ("find", "*")])
+def test_listing_that_may_lack_a_snapshot_says_so(repo: RepoCommand, words: tuple[str, ...]) -> None:
+    """Where no tier has a whole log the code is 4; one whole log beside the damaged one is enough."""
+    damaged_entry(repo, "a")
+    assert repo.run(*words).code == ExitCode.OK
+    done = repo.run(*words, tiers=repo.tiers[:1])
+    assert done.code == ExitCode.DEGRADED
+    assert "snapshots may be missing" in done.err
+
+
+def test_backup_on_a_tier_that_has_to_be_mended_first_does_not_say_later(repo: RepoCommand, source: Path) -> None:
+    """Damage does not pass by itself: 5, and not that the same command may succeed later."""
+    damaged_entry(repo, "a")
+    done = repo.run("backup", source, tiers=repo.tiers[:1])
+    assert done.code == ExitCode.DAMAGED
+    assert "a: damaged" in done.err
+
+
 def test_repair_says_what_it_looked_at(repo: RepoCommand) -> None:
     """Damage that only reading finds is not called nothing: the text says that the packs were not read."""
     repo.damage_a_pack("a")

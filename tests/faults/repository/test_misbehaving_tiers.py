@@ -13,7 +13,7 @@ from repository import key_change
 from repository.backup import BackupOptions, backup
 from repository.check import check
 from repository.check_report import Problem
-from repository.errors import AccessDenied, Locked, NoUsableTier, RepositoryError, TierFull, TierUnreachable
+from repository.errors import AccessDenied, Locked, NoUsableTier, RepositoryError, Retry, TierFull, TierUnreachable
 from repository.fanout import Delivery
 from repository.open_tier import TierState
 from repository.repair import repair
@@ -92,7 +92,8 @@ def test_backup_fails_with_the_causes_when_no_tier_takes_it(source: ChangingSour
     history.open([FailingStore(store, lambda store=store: errors[store.name], after=3, calls=puts) for store in stores])
     with pytest.raises(NoUsableTier) as caught:
         history.backup(version, "run 1")
-    assert caught.value.context["tiers"] == {"near": "full", "far": "no"}
+    assert caught.value.context["tiers"] == {name: str(error) for name, error in errors.items()}
+    assert caught.value.retry is Retry.AFTER_OPERATOR
     uploaded = [key for key in stores[0].contents().keys() - before["near"] if key.startswith("packs/")]
     assert uploaded
     repository = history.open(stores, seed=2)
