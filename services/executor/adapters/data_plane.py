@@ -72,6 +72,9 @@ class RepositoryDataPlane:
         try:
             with translated():
                 repository = self._repositories.open(organisation, places)
+                for tier in repository.tiers:
+                    if tier.error is not None:
+                        _log.warning("a tier is not as it should be", extra={"tier": tier.name, **facts(tier.error)})
                 _require(repository, destinations)
         except BaseException:
             for place in places:
@@ -111,8 +114,9 @@ def _require(repository: Repository, destinations: dict[Tier, Destination]) -> N
         if destination.required and not (opened.is_ready or opened.state is TierState.EMPTY):
             why = opened.error.hint if opened.error is not None else ""
             hint = f"{errors.REQUIRED_TIER_FAILED.hint} The tier {tier.value} is {opened.state}. {why}".rstrip()
+            found = f": {opened.error.message}" if opened.error is not None else ""
             raise PlatformError(
-                errors.REQUIRED_TIER_FAILED, "a required tier cannot be written to", hint=hint, tier=tier
+                errors.REQUIRED_TIER_FAILED, f"a required tier cannot be written to{found}", hint=hint, tier=tier
             )
 
 

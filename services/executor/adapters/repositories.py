@@ -22,6 +22,7 @@ from repository.open_tier import OpenTier, TierState
 from repository.opening import Patience
 from repository.repository import Repository
 from repository.tiers.port import ObjectStore
+from services.executor.adapters.unusable import UnusableStore
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class Repositories:
 
     def open(self, organisation: str, places: Sequence[Place]) -> Repository:
         """Open what answers, or begin what was never begun. Raises KEYS_UNUSABLE and the repository's errors."""
+        if all(isinstance(place.store, UnusableStore) for place in places):
+            places[0].store.head(CONFIG_KEY)  # There is nobody to ask: the first one says why.
         known = self._begun.of(organisation)
         path = self._keys_dir / "repositories" / f"{organisation}.key"
         if path.exists():

@@ -4,7 +4,9 @@ A tenant names locations and paths below them; hosts, buckets, folders and crede
 repository per organisation lies below each tier's address.
 """
 
+import errno
 import os
+import stat
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -14,11 +16,12 @@ from chassis.locations import Location, Locations
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.errors import PlatformError
-from repository.errors import RepositoryError
+from repository.errors import LocationInvalid, RepositoryError
 from repository.tiers.location import open_tier
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3_options import CredentialsProvider, S3Credentials
+from services.executor.adapters.unusable import LocationUnknown, LocationUnusable, UnusableStore
 
 # A tier that is not required may be down for days: a run does not wait for it as for one that it cannot do without.
 PATIENCE_SECONDS_REQUIRED = 180.0
@@ -36,7 +39,9 @@ def source_folder(locations: Locations, organisation: str, location_name: str, r
 
     Symlinks are resolved before the look at where the path leads, so that none of them leads out of the location.
     """
-    location = _registered(locations, organisation, location_name, role="source")
+    location = _find(locations, organisation, location_name, role="source")
+    if location is None:
+        raise PlatformError(errors.UNKNOWN_LOCATION, "no source location of this name is open to the organisation")
     if location.kind != "directory":
         raise PlatformError(errors.LOCATION_KIND_MISMATCH, "the source's location is not a directory")
     root = os.path.realpath(folder_of(location))
@@ -51,8 +56,14 @@ def source_folder(locations: Locations, organisation: str, location_name: str, r
 def tier_store(
     locations: Locations, keys_dir: Path, organisation: str, tier: Tier, destination: Destination
 ) -> ObjectStore:
-    """The store that holds an organisation's repository on one tier. Nothing is connected to yet."""
-    location = _registered(locations, organisation, destination.location, role="tier")
+    """The store that holds an organisation's repository on one tier. Nothing is connected to yet.
+
+    An `UnusableStore` where the location is not registered, or not set up as it must be. Raises LOCATIONS_UNREADABLE.
+    """
+    location = _find(locations, organisation, destination.location, role="tier")
+    if location is None:
+        reason = "no tier location of this name is open to the organisation"
+        return UnusableStore(tier.value, LocationUnknown(reason, tier=tier.value, location=destination.location))
     return location_store(
         keys_dir,
         location,
@@ -77,7 +88,10 @@ def location_store(
     patience_seconds: float,
     storage_class: str | None = None,
 ) -> ObjectStore:
-    """The store that holds an organisation's repository at a location, under the name of a tier."""
+    """The store that holds an organisation's repository at a location, under the name of a tier.
+
+    An `UnusableStore` where the location is not set up as it must be.
+    """
     parts = urlsplit(location.url)
     url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{organisation}"))
     if storage_class and location.kind == "s3":
@@ -85,26 +99,28 @@ def location_store(
         # Written by a tenant: quoted, it can name no option of its own (another server, a weaker lock).
         url += f"{separator}storage-class={quote(storage_class, safe='')}"
     try:
+        credentials = _credentials(keys_dir, location, name)
+        if credentials is not None:
+            credentials()
         return open_tier(
             url,
             name=name,
-            credentials=_credentials(keys_dir, location),
+            credentials=credentials,
             retry=RetryPolicy(budget_seconds=patience_seconds) if location.kind == "s3" else None,
             # The operator's own folder, perhaps a mount point, is never made: the disk may not be mounted.
             within=os.fsdecode(folder_of(location)) if location.kind == "directory" else None,
         )
+    except (LocationInvalid, ValueError) as error:
+        reason = f"the address of the location {location.name} is not valid: {error}"
+        return UnusableStore(name, LocationUnusable(reason, tier=name))
     except RepositoryError as error:
-        raise PlatformError(
-            errors.INVALID_SETTING,
-            f"the address of the location {location.name} is not valid: {error.message}",
-            tier=name,
-        ) from error
+        return UnusableStore(name, error)
 
 
 def tier_folder(locations: Locations, organisation: str, location_name: str) -> bytes | None:
-    """The folder of a location that is a directory; None for any other."""
-    location = _registered(locations, organisation, location_name, role="tier")
-    return folder_of(location) if location.kind == "directory" else None
+    """The folder of a location that is a directory; None for any other, or where it is not registered."""
+    location = _find(locations, organisation, location_name, role="tier")
+    return folder_of(location) if location is not None and location.kind == "directory" else None
 
 
 def folder_of(location: Location) -> bytes:
@@ -112,28 +128,35 @@ def folder_of(location: Location) -> bytes:
     return os.fsencode(unquote(urlsplit(location.url).path, errors="surrogateescape"))
 
 
-def _registered(locations: Locations, organisation: str, name: str, *, role: str) -> Location:
+def _find(locations: Locations, organisation: str, name: str, *, role: str) -> Location | None:
     location = locations.find(name, organisation)
-    if location is None or role not in location.roles:
-        raise PlatformError(errors.UNKNOWN_LOCATION, f"no {role} location of this name is open to the organisation")
-    return location
+    return location if location is not None and role in location.roles else None
 
 
-def _credentials(keys_dir: Path, location: Location) -> CredentialsProvider | None:
+def _credentials(keys_dir: Path, location: Location, tier: str) -> CredentialsProvider | None:
     if location.kind != "s3" or location.credentials is None:
         return None
     path = keys_dir / "credentials" / f"{location.credentials}.json"
 
     def provide() -> S3Credentials:
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=_CredentialsFile)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise PlatformError(
-                errors.INVALID_SETTING,
-                "the credentials of a location cannot be read",
-                field="WEDSYNC_KEYS_DIR",
-                hint="Put a JSON file with accessKeyId and secretAccessKey into the folder credentials of the keys.",
+            found = msgspec.json.decode(_read_at_once(path), type=_CredentialsFile)
+        except (OSError, ValueError) as error:
+            # What a decoder says may quote what it has read, which is a secret.
+            what = error.strerror if isinstance(error, OSError) else "it is no JSON with these two"
+            raise LocationUnusable(
+                f"the credentials of the location {location.name} cannot be read ({what}): the folder credentials of "
+                f"WEDSYNC_KEYS_DIR needs a file {path.name} with accessKeyId and secretAccessKey",
+                tier=tier,
             ) from error
         return S3Credentials(found.access_key_id, found.secret_access_key, found.session_token)
 
     return provide
+
+
+def _read_at_once(path: Path) -> bytes:
+    """The bytes of a file. Raises OSError, also for a pipe, which would let its reader wait for ever."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        return file.read()

@@ -16,6 +16,8 @@ ADDRESSES = {"with options": "s3://bucket/tier?region=eu-central-1", "without op
 def _store(folder: Path, url: str, storage_class: str) -> S3ObjectStore:
     registry = folder / "locations.json"
     location = {"name": "cloud", "kind": "s3", "roles": ["tier"], "organisations": ["*"], "url": url}
+    (folder / "credentials").mkdir()
+    (folder / "credentials" / "cloud.json").write_text('{"accessKeyId": "a", "secretAccessKey": "s"}')
     registry.write_text(json.dumps({"locations": [{**location, "credentials": "cloud"}]}))
     destination = Destination(location="cloud", storage_class=storage_class)
     store = tier_store(Locations(registry), folder, "org-a", Tier.CLOUD_PRIMARY, destination)

@@ -1,0 +1,112 @@
+"""Tiers whose location is not set up as it must be: each fails by itself, by name, and the others get the run."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from contracts.configuration import Destination, Tier
+from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
+from tests.component.executor.test_runs import perform_next
+from tests.support.executor import ExecutorBench, executor_bench
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
+    async with executor_bench(tmp_path, postgres, nats_server) as bench:
+        (bench.source / "contract.txt").write_text("between A and B " * 1000)
+        yield bench
+
+
+def _register(bench: ExecutorBench, **changes: object) -> None:
+    path = bench.home / "locations.json"
+    registry = json.loads(path.read_bytes())
+    entry = {"name": "cloud", "kind": "s3", "roles": ["tier"], "organisations": ["*"], "url": "s3://bucket/tier"}
+    registry["locations"].append({**entry, "credentials": "cloud", **changes})
+    path.write_text(json.dumps(registry))
+
+
+def _credentials_gone(bench: ExecutorBench) -> None:
+    _register(bench)
+
+
+def _credentials_a_pipe(bench: ExecutorBench) -> None:
+    _register(bench)
+    (bench.keys / "credentials").mkdir()
+    os.mkfifo(bench.keys / "credentials" / "cloud.json", 0o600)
+
+
+def _address_wrong(bench: ExecutorBench) -> None:
+    _register(bench, url="s3://bucket/tier?endpoint=nowhere", credentials=None)
+
+
+def _not_open(bench: ExecutorBench) -> None:
+    _register(bench, organisations=["another"])
+
+
+def _not_registered(_bench: ExecutorBench) -> None:
+    """The name is in a configuration, and in no registry any more."""
+
+
+WRONG: dict[Callable[[ExecutorBench], None], str] = {
+    _credentials_gone: "location-unusable",
+    _credentials_a_pipe: "location-unusable",
+    _address_wrong: "location-unusable",
+    _not_open: "unknown-location",
+    _not_registered: "unknown-location",
+}
+
+
+@pytest.mark.parametrize(("spoil", "code"), WRONG.items())
+async def test_tier_that_is_not_required_and_set_up_wrongly_fails_alone(
+    bench: ExecutorBench, spoil: Callable[[ExecutorBench], None], code: str
+) -> None:
+    """The required tier gets every run, the first and the next; the other one is told by its name."""
+    spoil(bench)
+    await bench.configure(
+        local=Destination(location="local", required=True), cloud_primary=Destination(location="cloud")
+    )
+    for run in ("run-1", "run-2"):
+        await bench.request(run)
+        await perform_next(bench)
+        events = await bench.told(run)
+        last = events[-1]
+        assert isinstance(last, BackupCompleted)
+        assert last.verified == (Tier.LOCAL,)
+        assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.CLOUD_PRIMARY, code)]
+        failed = [event for event in events if isinstance(event, TierFailed)]
+        assert [(event.tier, event.code) for event in failed] == [(Tier.CLOUD_PRIMARY, code)]
+        assert "WEDSYNC" not in failed[0].hint
+
+
+async def test_required_tier_that_is_set_up_wrongly_fails_the_run_by_name(bench: ExecutorBench) -> None:
+    """Whoever may see the run learns which tier it is."""
+    _register(bench)
+    await bench.configure(
+        local=Destination(location="local"), cloud_primary=Destination(location="cloud", required=True)
+    )
+    await bench.request("run-1")
+    await perform_next(bench)
+    failed = (await bench.told("run-1"))[-1]
+    assert isinstance(failed, BackupFailed)
+    assert (failed.code, failed.tier) == ("required-tier-failed", Tier.CLOUD_PRIMARY)
+
+
+@pytest.mark.parametrize("spoil", [_credentials_gone, _not_registered])
+async def test_only_tier_that_is_set_up_wrongly_fails_the_run_with_its_code(
+    bench: ExecutorBench, spoil: Callable[[ExecutorBench], None]
+) -> None:
+    """What is wrong is said as such, and not as a tier that does not answer."""
+    spoil(bench)
+    await bench.configure(cloud_primary=Destination(location="cloud"))
+    await bench.request("run-1")
+    await perform_next(bench)
+    failed = (await bench.told("run-1"))[-1]
+    assert isinstance(failed, BackupFailed)
+    assert (failed.code, failed.tier) == (WRONG[spoil], Tier.CLOUD_PRIMARY)
