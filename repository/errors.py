@@ -155,6 +155,21 @@ class RepositoryExists(RepositoryError):
     hint = "Use it, or choose an empty place."
 
 
+class PlaceInUse(RepositoryError):
+    """A tier was to be made among files that are none of a repository's."""
+
+    code = "place-in-use"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Choose an empty place; or, if it is meant to lie among them, say so: --beside-other-files."
+
+
+class TextInvalid(RepositoryError):
+    """A name that is kept with a snapshot is no text in UTF-8; `context` has the `field`."""
+
+    code = "text-invalid"
+    hint = "A path may have any bytes; a label, a tag or a token is text in UTF-8."
+
+
 class NoUsableTier(RepositoryError):
     """No tier can do what was asked; `context` says of each tier why."""
 
@@ -286,6 +301,14 @@ class TierUnreachable(TierError):
     code = "tier-unreachable"
     retry = Retry.LATER
     hint = "Check the tier's endpoint, network or mount; the call may be made again."
+
+
+class TooFewDescriptors(TierError):
+    """The process may not have as many files and connections open as it needs: nothing is wrong with the tier."""
+
+    code = "too-few-descriptors"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Raise the limit of open files (`ulimit -n 4096`, or LimitNOFILE of the service), then run again."
 
 
 class AccessDenied(TierError):

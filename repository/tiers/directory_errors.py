@@ -4,7 +4,16 @@ import errno
 import os
 from typing import Any
 
-from repository.errors import AccessDenied, InvalidKey, Retry, TierError, TierFull, TierUnreachable
+from repository.errors import (
+    AccessDenied,
+    InvalidKey,
+    Retry,
+    TierError,
+    TierFull,
+    TierUnreachable,
+    TooFewDescriptors,
+)
+from repository.tiers.disk import OUT_OF_DESCRIPTORS
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -21,6 +30,8 @@ def translated(error: OSError, *, tier: str, root: str, key: str | None) -> Tier
         return AccessDenied(reason, **context)
     if error.errno in _WRONG_KIND:
         return InvalidKey(reason, **context)
+    if error.errno in OUT_OF_DESCRIPTORS:
+        return TooFewDescriptors(reason, **context)
     if error.errno == errno.EIO:
         hint = "The disk reports errors: look at the system's log, and replace the disk."
         return TierUnreachable(reason, hint=hint, retry=Retry.AFTER_OPERATOR, **context)

@@ -17,6 +17,7 @@ from repository.tiers.direct_io import write_directly
 # Without O_NONBLOCK a FIFO in an object's place would hold the reader for ever.
 READ_ONLY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # nothing, or a link or a socket in its place
+OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 _COMPARE_BYTES = 1 << 20
 _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux and macOS
 _FOLDER_SYNC_UNKNOWN = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from repository.errors import AccessDenied
+from repository.errors import AccessDenied, LocationInvalid
 from repository.tiers.limits import Throttle
 from repository.tiers.retry import Retrier
 from repository.tiers.s3_options import S3Options
@@ -70,7 +70,7 @@ class S3Connection:
                 self._client = None
 
     def _once(self, attempt: Callable[["S3Client"], T], key: str | None) -> T:
-        from repository.tiers.s3_errors import FAILURES, CredentialsExpired, translated
+        from repository.tiers.s3_errors import FAILURES, CredentialsExpired, not_made, translated
 
         with self.throttle.request():
             for is_renewed in (False, True):
@@ -79,6 +79,8 @@ class S3Connection:
                     client = self._current_client()
                     return attempt(client)
                 except FAILURES as failure:
+                    if client is None:
+                        raise not_made(failure, tier=self.name) from failure
                     error = translated(failure, tier=self.name, key=key)
                     if not isinstance(error, CredentialsExpired):
                         raise error from failure
@@ -108,12 +110,23 @@ class S3Connection:
 
         options = self.options
         credentials = options.credentials()
-        session = botocore.session.Session()
+        # Nor must a variable that was set for another program: a profile, an endpoint, a way to try again.
+        # (The bundle of authorities says nothing of where they go, and is what machines are set up with.)
+        variables = {
+            name: (None, None, default, None)
+            for name, (_, _, default, _) in botocore.session.Session.SESSION_VARIABLES.items()
+            if name != "ca_bundle"
+        }
+        session = botocore.session.Session(session_vars=variables)
         session.register_component("data_loader", _loader())
         # A file in somebody's home folder must not change where backups go.
         session.set_config_variable("config_file", os.devnull)
         session.set_config_variable("credentials_file", os.devnull)
-        session.set_config_variable("profile", None)
+        session.set_config_variable("ignore_configured_endpoint_urls", True)
+        authorities = options.certificate_authorities or session.get_config_variable("ca_bundle")
+        if authorities and not os.path.exists(authorities):
+            # The client would say of each request that the connection failed.
+            raise LocationInvalid("the file of authorities to trust is not there", option="ca", tier=self.name)
         client: S3Client = boto3.Session(
             aws_access_key_id=credentials.access_key_id,
             aws_secret_access_key=credentials.secret_access_key,

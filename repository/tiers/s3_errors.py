@@ -1,6 +1,7 @@
 """What an S3 server's answers and the client's failures mean for the repository."""
 
 import http.client
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,14 +28,17 @@ from repository.errors import (
     TierError,
     TierFull,
     TierUnreachable,
+    TooFewDescriptors,
     Truncated,
 )
+from repository.tiers.disk import OUT_OF_DESCRIPTORS
 from repository.tiers.retry import TryAgain
 
 FAILURES = (BotoCoreError, ClientError, OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError)
 """What a call of the client, or reading a body, may raise. (The client leaks what urllib3 raises while it
 reads the body of an error.)"""
 
+_OUR_VARIABLES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 _MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
 _NO_BUCKET = {"InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed"}
 _DENIED = {
@@ -92,6 +96,19 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def not_made(error: Exception, *, tier: str) -> RepositoryError:
+    """What to raise where there is no client yet: no server was asked, so that trying again changes nothing."""
+    if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+        return TooFewDescriptors("the system gives no more open files", tier=tier)
+    names = ", ".join(sorted(name for name in os.environ if name.startswith("AWS_") and name not in _OUR_VARIABLES))
+    return LocationInvalid(
+        "the client of S3 cannot be made",
+        hint=f"Check the tier's address{f', and the environment: {names}' if names else ''}.",
+        failure=type(error).__name__,
+        tier=tier,
+    )
+
+
 def translated(error: Exception, *, tier: str, key: str | None) -> Exception:
     """What to raise instead: a `RepositoryError`, or `TryAgain` with one, or one of this module's own."""
     context: dict[str, Any] = {"tier": tier} | ({"key": key} if key is not None else {})
@@ -106,10 +123,24 @@ def translated(error: Exception, *, tier: str, key: str | None) -> Exception:
         return TierUnreachable(
             "the server's certificate is not trusted", hint=hint, retry=Retry.AFTER_OPERATOR, **context
         )
+    if _is_out_of_descriptors(error):
+        return TooFewDescriptors("the system gives no more open files", **context)
     reason = (
         "the server cannot be connected to" if isinstance(error, EndpointConnectionError) else "the connection failed"
     )
     return TryAgain(TierUnreachable(reason, failure=type(error).__name__, **context))
+
+
+def _is_out_of_descriptors(error: BaseException | None) -> bool:
+    """Whether a failure of the client goes back to that, through what it was wrapped in."""
+    seen = 0
+    while error is not None and seen < 10:
+        if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+            return True
+        inner = getattr(error, "kwargs", {}).get("error") if not isinstance(error, OSError) else None
+        error = error.__cause__ or error.__context__ or (inner if isinstance(inner, BaseException) else None)
+        seen += 1
+    return False
 
 
 def _of_answer(error: ClientError, context: dict[str, Any]) -> Exception:

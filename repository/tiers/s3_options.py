@@ -14,11 +14,26 @@ from repository.tiers.retry import RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class S3Credentials:
-    """One access key; `session_token` only with temporary ones. Never printed."""
+    """One access key; `session_token` only with temporary ones. Never printed.
+
+    Raises `AccessDenied` for one that cannot be sent, such as one with the line break of the file that it came from.
+    """
 
     access_key_id: str = field(repr=False)
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check what is going to be a header: the client's own refusal would pass for a failing connection."""
+        for name, value in (
+            ("access key id", self.access_key_id),
+            ("secret access key", self.secret_access_key),
+            ("session token", self.session_token or "-"),
+        ):
+            if not value or not value.isascii() or not value.isprintable() or " " in value:
+                wrong = "is empty" if not value else "has a line break, a space or a character that none has"
+                hint = "Give it as the provider shows it, without the end of the line that it stood on."
+                raise AccessDenied(f"the {name} {wrong}", hint=hint, setting="AWS_" + name.upper().replace(" ", "_"))
 
 
 CredentialsProvider = Callable[[], S3Credentials]
