@@ -28,6 +28,7 @@ from repository.errors import (
     ObjectMissing,
     RepositoryError,
     TierUnreachable,
+    TooFewDescriptors,
     Truncated,
     UnknownKey,
     UnsupportedFormat,
@@ -111,6 +112,8 @@ def probe(store: ObjectStore) -> Probe:
         found.damage(error)
     except UnsupportedFormat as error:
         found.state, found.error = TierState.UNSUPPORTED, error
+    except TooFewDescriptors:
+        raise  # it says nothing of the tier
     except RepositoryError as error:
         found.state, found.error = TierState.UNREACHABLE, error
     return found

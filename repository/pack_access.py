@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from repository.errors import Damaged, NotInIndex, RepositoryError, about
+from repository.errors import Damaged, NotInIndex, RepositoryError, TooFewDescriptors, about
 from repository.format import PACK_HEADER_LENGTH, pack_object_key
 from repository.index import Location
 from repository.keys import KeyRing
@@ -77,6 +77,8 @@ class ChunkReader:
             for location in access.tier.index.lookup_all(chunk_id):
                 try:
                     return self._read(access, location, chunk_id)
+                except TooFewDescriptors:
+                    raise  # it says nothing of the chunk
                 except RepositoryError as error:
                     failure = failure or error
         if failure is not None:

@@ -5,12 +5,13 @@ touched; when `restore` returns, what it reports as restored is durable. A tier 
 over for the next one. The same call after an interruption goes on with what is there.
 """
 
+import errno
 import os
 import threading
 import time
 from collections.abc import Sequence
 
-from repository.errors import NoUsableTier, RepositoryError, RestoreCancelled, TargetFailed
+from repository.errors import NoUsableTier, RepositoryError, RestoreCancelled, TargetFailed, TooFewDescriptors
 from repository.open_tier import OpenTier
 from repository.pack_access import ChunkReader, nearest_first
 from repository.path_filter import PathFilter
@@ -25,6 +26,7 @@ from repository.restore_target import RestoreTarget
 from repository.restore_writing import RestoreWriting
 from repository.snapshot import Snapshot
 from repository.snapshot_walk import SnapshotWalk, root_entry
+from repository.tiers.disk import OUT_OF_DESCRIPTORS
 from repository.tree import Entry
 
 __all__ = ["Conflict", "RestoreOptions", "RestoreResult", "RestoreTrouble", "Trouble", "restore"]
@@ -55,21 +57,23 @@ class _Restore:
         self._snapshot = snapshot
         self._target_path = target
         tiers = _tiers(repository, snapshot, options.tiers)
-        self._reader = ChunkReader(tiers, repository.keys)
+        self._reader = _Chunks(tiers, repository.keys)
         self._tiers = tiers
         self._ring = repository.keys
         self._keys = repository.keys.by_id(bytes.fromhex(snapshot.manifest.domain_key))
 
     def run(self) -> RestoreResult:
         """Everything, in order."""
-        root = root_entry(self._snapshot, self._reader.chunk)
         try:
+            root = root_entry(self._snapshot, self._reader.chunk)
             target = RestoreTarget(self._target_path, self._snapshot, self._options.conflict)
             try:
                 self._fill(target, root)
             finally:
                 os.close(target.fd)
         except OSError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                raise TooFewDescriptors("the system gives no more open files") from error
             raise TargetFailed("target cannot be written", reason=os.strerror(error.errno or 0)) from error
         self._result.seconds = time.monotonic() - self._started
         return self._result
@@ -154,6 +158,17 @@ class _Restore:
             is_walk_complete=writing.is_complete,
             problems=sum(self._result.trouble_counts.values()),
         )
+
+
+class _Chunks(ChunkReader):
+    """Chunks for a restore: too few descriptors end it, and are no damage of whatever was to be read."""
+
+    def chunk(self, chunk_id: bytes) -> bytes:
+        """See `ChunkReader.chunk`. Raises `OSError` too."""
+        try:
+            return super().chunk(chunk_id)
+        except TooFewDescriptors as error:
+            raise OSError(errno.EMFILE, error.message) from error
 
 
 def _tiers(repository: Repository, snapshot: Snapshot, names: Sequence[str]) -> list[OpenTier]:

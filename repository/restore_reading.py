@@ -14,7 +14,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from repository.errors import Damaged, RepositoryError, TierError
+from repository.errors import Damaged, RepositoryError, TierError, TooFewDescriptors
 from repository.format import pack_object_key
 from repository.index import Location
 from repository.keys import KeyRing
@@ -24,6 +24,7 @@ from repository.pack_reader import FrameOpener, PackReader
 from repository.restore_files import TargetFile, TargetFiles
 from repository.restore_options import Trouble
 from repository.restore_plan import SPAN_LOCAL, SPAN_REMOTE, Part, Span, spans_of
+from repository.tiers.disk import OUT_OF_DESCRIPTORS
 
 WORKERS_REMOTE: Final = 6
 FAILURES_MAX: Final = 3
@@ -141,6 +142,8 @@ class SpanReaders:
             pack = access.reader(span.pack_id)
             body = self._bytes_of(tier, span)
         except (RepositoryError, OSError) as error:
+            if isinstance(error, TooFewDescriptors) or getattr(error, "errno", None) in OUT_OF_DESCRIPTORS:
+                raise  # no tier is to be blamed, and no file is damaged
             with self._lock:
                 self._failures += isinstance(error, TierError | OSError)
             for part in span.parts:

@@ -53,7 +53,11 @@ def problem_of(error: OSError) -> RepositoryError:
     """What an operating system's error means for one entry; for the whole source when the system has run out."""
     name = errno.errorcode.get(error.errno or 0, "?")
     if error.errno in _EXHAUSTED:
-        return SourceUnreachable("system has no descriptors or memory left to read with", reason=name)
+        return SourceUnreachable(
+            "system has no descriptors or memory left to read with",
+            hint="Raise the limit of open files (`ulimit -n`), or free memory; then run again.",
+            reason=name,
+        )
     return FileProblem(Reason.VANISHED if error.errno in _GONE else Reason.UNREADABLE, name)
 
 

@@ -7,10 +7,8 @@ restore that is under way has for itself (`repository.restore_names`) is no part
 A Postgres data directory is recognised, and its relation files are cut on pages of 8 KiB.
 """
 
-import contextlib
 import errno
 import os
-import resource
 import stat as stat_bits
 import sys
 import threading
@@ -25,6 +23,7 @@ from repository.restore_names import COMMON_PREFIX, is_of_a_restore
 from repository.source import FileProblem, GrownLarge, Listing, ProblemSink, Reason, SmallFile, SourceUnreachable
 from repository.tree import Extra, Flag, Row, encode_extents
 from sources.attributes import RACY_NS, extents_of, is_racy, kernel_now_ns, problem_of, row_of, xattrs_of
+from sources.descriptors import allow_many_descriptors
 
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -36,7 +35,6 @@ _SPARSE_FROM: Final = 4096
 
 _CLOSED: Final = -2
 """No descriptor; not -1, which `os.listdir` takes for the current directory."""
-DESCRIPTORS_WANTED: Final = 65536
 POSTGRES_PAGE: Final = 8192
 _POSTGRES_MARKS: Final = frozenset((b"PG_VERSION", b"base", b"global"))
 
@@ -79,10 +77,13 @@ class DirectorySource:
                 path = parent
             fd = os.open(path, _DIRECTORY_FLAGS)
         except OSError as error:
+            problem = problem_of(error)
+            if isinstance(problem, SourceUnreachable):
+                raise problem from error
             raise SourceUnreachable("source cannot be opened", reason=errno.errorcode.get(error.errno or 0)) from error
         status = os.fstat(fd)
         identity = (status.st_dev, status.st_ino)
-        _allow_many_descriptors()
+        allow_many_descriptors()
         directory = Directory(self, fd, (identity, None), block_length=0, only=only)
         return row_of(status, self.device_number(status.st_dev)), directory
 
@@ -367,15 +368,6 @@ def _leads_through(path: _Path | None, identity: _Identity) -> bool:
             return True
         path = path[1]
     return False
-
-
-def _allow_many_descriptors() -> None:
-    """A deep tree keeps a descriptor open for each level: take what the system allows, as Go programs do."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _identity_at(path: bytes | str) -> _Identity | None:

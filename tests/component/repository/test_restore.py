@@ -19,8 +19,10 @@ from repository.errors import (
     RestoreRefused,
     TargetFailed,
     TierUnreachable,
+    TooFewDescriptors,
 )
 from repository.format import pack_object_key
+from repository.key_file import KeyFile
 from repository.progress import Progress
 from repository.repository import Repository
 from repository.restore import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble, restore
@@ -1039,3 +1041,29 @@ def test_snapshot_without_a_root_folder_is_damaged(tmp_path: Path) -> None:
     wrong = replace(snapshot, manifest=replace(snapshot.manifest, root=(below.hex(),)))
     with pytest.raises(Damaged, match="no root folder"):
         restored(scene.repository, wrong, tmp_path / "t")
+
+
+@pytest.mark.parametrize("where", ["packs", "target"])
+def test_too_few_descriptors_are_told_and_no_file_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A process that may open nothing more says so: no file is damaged, no tier is away, and it can be gone on with."""
+    tiers = [DirectoryObjectStore(str(tmp_path / name), name) for name in ("one", "two")]
+    key = KeyFile.create(tmp_path / "key")
+    with Repository.init(tiers, key) as repository:
+        snapshot = saved(repository, _many())
+        real = os.open
+
+        def none_left(path: Any, *args: Any, **options: Any) -> int:
+            is_pack = isinstance(path, str) and "/packs/" in path
+            if (where == "packs" and is_pack) or (where == "target" and path == b"s05"):
+                raise OSError(errno.EMFILE, "Too many open files")
+            return real(path, *args, **options)
+
+        with monkeypatch.context() as few:
+            few.setattr(os, "open", none_left)
+            with pytest.raises(TooFewDescriptors):
+                restored(repository, snapshot, tmp_path / "t")
+        result = restored(repository, snapshot, tmp_path / "t")
+        only(result)
+        assert contents(tmp_path / "t") == _many_contents()
