@@ -115,6 +115,8 @@ def _explain(error: Exception, *, for_machines: bool) -> None:
 
         retry = str(getattr(error, "retry", "never"))
         document = {"code": code, "message": str(error), "retry": retry, "hint": getattr(error, "hint", None)}
+        if tiers := getattr(error, "context", {}).get("tiers"):
+            document["tiers"] = {name: str(reason) for name, reason in tiers.items()}
         print(json.dumps({"error": document}), file=sys.stderr)
         return
     print(f"wedsync-backup: {error}" + (f" [{code}]" if code else ""), file=sys.stderr)

@@ -9,6 +9,8 @@ import importlib
 import os
 from typing import NamedTuple
 
+from sources.descriptors import allow_many_descriptors
+
 _URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL (credentials from the environment); NAME=URL names it"
 
 
@@ -42,6 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parsers[name] = commands.add_parser(
             name, help=each.summary, description=each.summary, parents=[_common()], allow_abbrev=False
         )
+    for name in ("init", "catch-up"):
+        parsers[name].add_argument(
+            "--beside-other-files", action="store_true", help="make a tier though other files lie at its place"
+        )
     _configure_writing(parsers)
     _configure_reading(parsers)
     _configure_upkeep(parsers)
@@ -51,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Do the sub-command."""
     # The index is sorted and searched, never multiplied: NumPy's threads would only spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # A deep tree, many tiers or a restore of many large files need more than the usual thousand.
+    allow_many_descriptors()
     chosen = _SUBCOMMANDS[arguments.subcommand]
     code: int = getattr(importlib.import_module(chosen.module), chosen.function)(arguments)
     return code
@@ -58,9 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _common() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--key-file", metavar="FILE", required=True, help="the repository's key; `init` makes it")
     common.add_argument(
-        "--tier", metavar="URL", action="append", required=True, dest="tiers", help=f"a tier, once for each: {_URLS}"
+        "--key-file", metavar="FILE", required=True, help="the repository's key; `init` makes it", type=_given
+    )
+    common.add_argument(
+        "--tier",
+        metavar="URL",
+        action="append",
+        required=True,
+        dest="tiers",
+        help=f"a tier, once for each: {_URLS}",
+        type=_given,
     )
     common.add_argument("--json", action="store_true", help="one JSON document on standard output, no progress")
     return common
@@ -68,24 +84,41 @@ def _common() -> argparse.ArgumentParser:
 
 def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
     backup = parsers["backup"]
-    backup.add_argument("path", metavar="PATH", help="what is backed up")
-    backup.add_argument("--label", help="a name for this source; unchanged files are recognised within one label")
-    backup.add_argument("--tag", action="append", default=[], dest="tags", help="a word to find the snapshot by")
+    backup.add_argument("path", metavar="PATH", help="what is backed up", type=_given)
+    backup.add_argument(
+        "--label", help="a name for this source; unchanged files are recognised within one label", type=_given
+    )
+    backup.add_argument(
+        "--tag", action="append", default=[], dest="tags", help="a word to find the snapshot by", type=_given
+    )
     backup.add_argument("--paranoid", action="store_true", help="read every file, also those that look unchanged")
-    backup.add_argument("--exclude", action="append", default=[], metavar="DIR", help="leave this folder out")
+    backup.add_argument(
+        "--exclude", action="append", default=[], metavar="DIR", help="leave this folder out", type=_given
+    )
     backup.add_argument("--one-file-system", action="store_true", help="do not enter mount points")
     backup.add_argument(
-        "--require", action="append", default=[], metavar="TIER", help="fail if this tier (by name) does not get it"
+        "--require",
+        action="append",
+        default=[],
+        metavar="TIER",
+        help="fail if this tier (by name) does not get it",
+        type=_given,
     )
     _add_lock_days(backup)
     backup.add_argument(
         "--memory", type=_positive, default=256, metavar="MIB", help="memory for what is in flight (default 256)"
     )
     restore = parsers["restore"]
-    restore.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`")
-    restore.add_argument("--target", required=True, metavar="DIR", help="the folder to restore below")
+    restore.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=_given)
+    restore.add_argument("--target", required=True, metavar="DIR", help="the folder to restore below", type=_given)
     restore.add_argument(
-        "--path", action="append", default=[], metavar="GLOB", dest="globs", help="only what matches; may be repeated"
+        "--path",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        dest="globs",
+        help="only what matches; may be repeated",
+        type=_given,
     )
     restore.add_argument(
         "--on-conflict",
@@ -94,29 +127,35 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
         help="where something is in the way: refuse (the target has to be empty or hold an interrupted"
         " restore of the same snapshot, which is gone on with), skip, overwrite, or restore beside it",
     )
-    restore.add_argument("--from", action="append", default=[], metavar="TIER", dest="sources", help="read from it")
+    restore.add_argument(
+        "--from", action="append", default=[], metavar="TIER", dest="sources", help="read from it", type=_given
+    )
     restore.add_argument("--verify", action="store_true", help="read everything back from the target at the end")
     restore.add_argument("--no-sparse", action="store_true", help="write the holes of sparse files too")
 
 
 def _configure_reading(parsers: dict[str, argparse.ArgumentParser]) -> None:
-    parsers["snapshots"].add_argument("--label", help="only snapshots of this source")
+    parsers["snapshots"].add_argument("--label", help="only snapshots of this source", type=_given)
     listing = parsers["ls"]
-    listing.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`")
-    listing.add_argument("path", nargs="?", default="", metavar="PATH", help="a folder or file of the snapshot")
+    listing.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=_given)
+    listing.add_argument("path", nargs="?", metavar="PATH", help="a folder or file of the snapshot", type=_given)
     listing.add_argument("--recursive", "-r", action="store_true", help="what is below the folders too")
     listing.add_argument("--long", "-l", action="store_true", help="mode, owner, size and time of each")
     find = parsers["find"]
-    find.add_argument("pattern", metavar="GLOB", help="a name (IMG_*.JPG), or a path if it has a slash in it")
-    find.add_argument("--snapshot", metavar="SNAPSHOT", help="look into this one alone")
+    find.add_argument(
+        "pattern", metavar="GLOB", help="a name (IMG_*.JPG), or a path if it has a slash in it", type=_given
+    )
+    find.add_argument("--snapshot", metavar="SNAPSHOT", help="look into this one alone", type=_given)
     diff = parsers["diff"]
-    diff.add_argument("before", metavar="SNAPSHOT")
-    diff.add_argument("after", metavar="SNAPSHOT")
+    diff.add_argument("before", metavar="SNAPSHOT", type=_given)
+    diff.add_argument("after", metavar="SNAPSHOT", type=_given)
 
 
 def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
     for name in ("check", "repair", "catch-up", "rebuild-index"):
-        parsers[name].add_argument("--only", action="append", default=[], metavar="TIER", help="this tier alone")
+        parsers[name].add_argument(
+            "--only", action="append", default=[], metavar="TIER", help="this tier alone", type=_given
+        )
     _add_lock_days(parsers["catch-up"])
     for name in ("check", "repair"):
         parsers[name].add_argument(
@@ -137,6 +176,7 @@ def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
         "--accept-history",
         metavar="TIER",
         help="this tier went back to an older state, you know why, and it is right",
+        type=_given,
     )
 
 
@@ -154,6 +194,13 @@ def _add_lock_days(parser: argparse.ArgumentParser) -> None:
 def _lock_days(text: str) -> tuple[str, int]:
     name, _, days = text.rpartition("=")
     return name, _positive(days)
+
+
+def _given(text: str) -> str:
+    """Any text but none: that is what is left of a variable that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return text
 
 
 def _positive(text: str) -> int:

@@ -75,7 +75,7 @@ def ls(arguments: argparse.Namespace) -> int:
         damage = _Damage(arguments.json)
         snapshot = repository.find_snapshot(arguments.snapshot)
         tree = _tree(repository, snapshot, damage)
-        path = os.fsencode(arguments.path).strip(b"/")
+        path = os.fsencode(arguments.path or "").strip(b"/")
         entry = tree.at(path)
         if entry is None:
             raise SnapshotNotFound(

@@ -16,6 +16,7 @@ from repository.key_file import KeyFile
 from repository.opening import Patience
 from repository.repository import Repository
 from repository.tiers.location import open_tier
+from repository.tiers.places import one_place_twice, refuse_one_place_twice
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 
@@ -42,6 +43,7 @@ def stores(addresses: list[str], *, retry: RetryPolicy | None = None) -> Iterato
     """
     opened: list[ObjectStore] = []
     taken: set[str] = set()
+    refuse_one_place_twice([(name or url, url) for name, url in map(split_name, addresses)])
     try:
         for address in addresses:
             name, url = split_name(address)
@@ -104,11 +106,22 @@ def opened(
         stores(arguments.tiers, retry=retry) as tiers,
         _open(tiers, key, patience, arguments.key_file) as repository,
     ):
+        if not only_reads:
+            refuse_one_tier_twice(repository)
         if not arguments.json:
             for tier in repository.tiers:
                 if not tier.is_ready:
                     print(f"tier {tier.name} is {tier.state}{_because(tier.error)}", file=sys.stderr)
         yield repository
+
+
+def refuse_one_tier_twice(repository: Repository) -> None:
+    """Raise `LocationInvalid` where two tiers have one log: one place by two addresses, or a copy of it."""
+    names: dict[bytes, str] = {}
+    for tier in repository.ready_tiers():
+        identity = tier.log.state.tier_id
+        if identity is not None and names.setdefault(identity, tier.name) != tier.name:
+            raise one_place_twice(names[identity], tier.name)
 
 
 def _open(tiers: list[ObjectStore], key: KeyFile, patience: Patience, key_file: str) -> Repository:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
-from cli.repo_session import interruptible, lock_days, opened, tier_states
+from cli.repo_session import interruptible, lock_days, opened, split_name, tier_states
 from repository.catch_up import CatchUpProgress, CatchUpResult, lag
 from repository.catch_up import catch_up as catch_tier_up
 from repository.check import check as check_repository
@@ -21,6 +21,7 @@ from repository.rebuild import rebuild_index as rebuild
 from repository.repair import RepairResult, accept_history
 from repository.repair import repair as repair_tier
 from repository.repository import Repository
+from repository.tiers.places import refuse_among_others
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -83,8 +84,12 @@ def catch_up(arguments: argparse.Namespace) -> int:
                 bars.show({progress.tier: Reading(progress.bytes_done, None, words)})
 
             days = lock_days(arguments, repository)
+            urls = [split_name(address)[1] for address in arguments.tiers]
+            addresses = {tier.name: url for tier, url in zip(repository.tiers, urls, strict=True)}
             for tier in _chosen(repository, arguments.only):
                 try:
+                    if tier.state is TierState.EMPTY and not arguments.beside_other_files:
+                        refuse_among_others(tier.store, addresses[tier.name])
                     results[tier.name] = catch_tier_up(
                         repository,
                         tier,

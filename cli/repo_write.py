@@ -14,6 +14,7 @@ from cli.repo_session import (
     interruptible,
     lock_days,
     opened,
+    refuse_one_tier_twice,
     say_tiers,
     split_name,
     stores,
@@ -29,6 +30,7 @@ from repository.problems import FileError
 from repository.progress import Progress
 from repository.repository import Repository
 from repository.source import SourceUnreachable
+from repository.tiers.places import refuse_among_others
 from sources.directory import DirectorySource
 
 LISTED_MAX = 50
@@ -39,16 +41,20 @@ def init(arguments: argparse.Namespace) -> int:
     """A new repository on all tiers, under the key file's key or a new one."""
     is_new = not os.path.lexists(arguments.key_file)
     with stores(arguments.tiers) as tiers:
+        if not arguments.beside_other_files:
+            for store, address in zip(tiers, arguments.tiers, strict=True):
+                refuse_among_others(store, split_name(address)[1])
         key = KeyFile.create(arguments.key_file) if is_new else KeyFile.load(arguments.key_file)
         with Repository.init(tiers, key) as repository:
+            refuse_one_tier_twice(repository)
             if arguments.json:
-                made = {"repository": repository.id.hex(), "key_file": arguments.key_file, "key_file_created": is_new}
-                say_json({**made, "tiers": tier_states(repository)})
+                made = {"repository": repository.id.hex(), **name_fields("key_file", os.fsencode(arguments.key_file))}
+                say_json({**made, "key_file_created": is_new, "tiers": tier_states(repository)})
                 return ExitCode.OK
             say(f"repository {repository.id.hex()} created on:")
             say_tiers(repository)
     if is_new:
-        say(f"\nThe key is in {arguments.key_file}. Without it nothing can ever be read again:")
+        say(f"\nThe key is in {shown(os.fsencode(arguments.key_file))}. Without it nothing can ever be read again:")
         say("keep copies of it apart from the backups.")
     return ExitCode.OK
 
@@ -61,7 +67,7 @@ def backup(arguments: argparse.Namespace) -> int:
         expect_names(arguments.require, known)
         options = BackupOptions(
             run_token=SYSTEM_RANDOMNESS.token_bytes(16).hex(),
-            label=arguments.label if arguments.label is not None else path,
+            label=arguments.label if arguments.label is not None else _label_of(path),
             tags=tuple(arguments.tags),
             paranoid=arguments.paranoid,
             memory_budget=arguments.memory << 20,
@@ -87,6 +93,11 @@ def backup(arguments: argparse.Namespace) -> int:
     return _exit_code(result, away)
 
 
+def _label_of(path: str) -> str:
+    """The path as a label, which is text: what is not UTF-8 in it is written as a backslash, an x and two digits."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def _exit_code(result: BackupResult, away: list[str]) -> ExitCode:
     # The count, which a run that was committed before has too: the list is bounded, and may hold none of them.
     if result.totals.failed:
@@ -96,7 +107,7 @@ def _exit_code(result: BackupResult, away: list[str]) -> ExitCode:
 
 def _folders_of(addresses: list[str]) -> list[str]:
     urls = (urlsplit(split_name(address)[1]) for address in addresses)
-    return [unquote(url.path) for url in urls if url.scheme == "file"]
+    return [unquote(url.path, errors="surrogateescape") for url in urls if url.scheme == "file"]
 
 
 def _gauges(progress: Progress) -> dict[str, Reading]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from repository.backup_result import BackupResult, TierResult
 from repository.buffers import BoundedPool
-from repository.errors import BackupCancelled, LimitExceeded, LockNotProven, RepositoryError
+from repository.errors import BackupCancelled, LimitExceeded, LockNotProven, RepositoryError, TextInvalid
 from repository.fanout import Delivery, Fanout, TierDelivery, no_tier_left
 from repository.format import ContentClass
 from repository.locking import lock_date
@@ -56,7 +56,7 @@ class BackupOptions:
     `lock_days`: by tier, for how long what the snapshot needs cannot be deleted; a tier that does not prove to lock
     gets nothing, and where it is required there is no backup.
     `patience_seconds`: how long a slow tier may hold up a faster one, in all. `workers`: threads that compress and
-    encrypt, 0: one for each core.
+    encrypt, 0: one for each core. Raises `TextInvalid`.
     """
 
     run_token: str
@@ -73,6 +73,14 @@ class BackupOptions:
     on_progress: Callable[[Progress], None] | None = None
     on_problem: Callable[[FileError], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the manifest could not hold, before anything is uploaded."""
+        for name, text in (("run_token", self.run_token), ("label", self.label), *(("tag", tag) for tag in self.tags)):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise TextInvalid("text is not UTF-8", field=name) from None
 
 
 def backup(repository: Repository, source: Source, *, options: BackupOptions) -> BackupResult:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import suppress
 from typing import Final
 
 from repository import crypto
@@ -102,15 +103,26 @@ def _write(path: str | os.PathLike[str], keks: list[bytes]) -> None:
         ) from None
     except OSError as error:
         raise KeyFileInvalid("key file cannot be created", reason=error.strerror, file=os.fspath(path)) from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        # Half a key is none, and its name must be free for the next attempt.
+        with suppress(OSError):
+            os.unlink(path)
+        raise KeyFileInvalid(
+            "key file cannot be written",
+            hint="Make room, or give a place on a disk that can be written to.",
+            reason=error.strerror,
+            file=os.fspath(path),
+        ) from error
 
 
 def _read(path: str | os.PathLike[str]) -> list[bytes]:

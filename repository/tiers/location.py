@@ -83,16 +83,22 @@ def open_tier(
 
 
 def _directory(url: str, name: str | None, within: str | None) -> ObjectStore:
+    path = directory_path(url)
+    own = os.fsencode(os.path.basename(path)).decode("utf-8", "backslashreplace")
+    return DirectoryObjectStore(path, name or own or "directory", within=within)
+
+
+def directory_path(url: str) -> str:
+    """The path of a `file://` address, whatever bytes it has. Raises `LocationInvalid`."""
     parts = urlsplit(url)
     if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment:
         raise LocationInvalid(
             "the address of a directory is file:///PATH, with ? and # written as %3F and %23", **_named(url)
         )
-    path = unquote(parts.path)
+    path = unquote(parts.path, errors="surrogateescape")
     if not path.startswith("/") or "\0" in path:
         raise LocationInvalid("the path of a directory tier is absolute", **_named(url))
-    path = os.path.normpath(path)
-    return DirectoryObjectStore(path, name or os.path.basename(path) or "directory", within=within)
+    return os.path.normpath(path)
 
 
 def s3_options(

@@ -94,3 +94,36 @@ def test_every_sub_command_of_the_manual_is_there() -> None:
 def test_tier_can_be_given_a_name(address: str, parts: tuple[str | None, str]) -> None:
     """NAME=URL names a tier; an equals sign further on is part of the address."""
     assert split_name(address) == parts
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["backup", ""],
+        ["backup", "p", "--label", ""],
+        ["backup", "p", "--tag", ""],
+        ["backup", "p", "--exclude", ""],
+        ["backup", "p", "--require", ""],
+        ["restore", "", "--target", "t"],
+        ["restore", "latest", "--target", ""],
+        ["restore", "latest", "--target", "t", "--path", ""],
+        ["restore", "latest", "--target", "t", "--from", ""],
+        ["snapshots", "--label", ""],
+        ["ls", ""],
+        ["ls", "latest", ""],
+        ["find", ""],
+        ["find", "x", "--snapshot", ""],
+        ["diff", "", "latest"],
+        ["diff", "latest", ""],
+        ["check", "--only", ""],
+        ["repair", "--accept-history", ""],
+        ["init", "--key-file", ""],
+        ["init", "--tier", ""],
+    ],
+)
+def test_empty_argument_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What is left of a variable that was not set stands for nothing: not for the current folder, not for all."""
+    with pytest.raises(SystemExit) as exit_info:
+        parsed(*words)
+    assert exit_info.value.code == 2
+    assert "is empty" in capsys.readouterr().err

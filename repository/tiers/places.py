@@ -1,0 +1,82 @@
+"""Where tiers are, as far as two of them may be one, or a new one may lie among somebody's files.
+
+Two tiers at one place are one copy that is counted as two.
+"""
+
+import os
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+from urllib.parse import urlsplit
+
+from repository.errors import LocationInvalid, PlaceInUse
+from repository.tiers.location import directory_path, s3_options
+from repository.tiers.port import ObjectStore
+from repository.tiers.s3_options import S3Options
+
+_NOBODYS: Final = frozenset(("lost+found", "config", "keys", "pending", "log", "index", "packs"))
+"""What a file system has of itself, and what a repository has, be it half of one: opening it says more of that."""
+_LOOKED_AT: Final = 1000
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def refuse_one_place_twice(tiers: Sequence[tuple[str, str]]) -> None:
+    """Raise `LocationInvalid` where two of the tiers, each with its name and address, are at one place."""
+    names: dict[object, str] = {}
+    for name, address in tiers:
+        first = names.setdefault(_place(address), name)
+        if first is not name:
+            raise one_place_twice(first, name)
+
+
+def one_place_twice(first: str, second: str) -> LocationInvalid:
+    """The refusal of two tiers that are one."""
+    hint = "What is there is kept once, however often it is named: give each place once."
+    return LocationInvalid("two tiers are one and the same place", hint=hint, tier=first, other=second)
+
+
+def refuse_among_others(store: ObjectStore, address: str) -> None:
+    """Raise `PlaceInUse` where something lies at the place of a new tier that is not of a repository."""
+    if urlsplit(address).scheme == "file":
+        try:
+            found = os.listdir(directory_path(address))
+        except OSError:
+            return  # it is not there, or opening the tier says what is wrong with it
+    else:
+        found = [info.key.partition("/")[0] for info in islice(store.list(""), _LOOKED_AT)]
+    others = [name for name in found if name not in _NOBODYS and not name.startswith(".tmp-")]
+    if others and "config" not in found:
+        raise PlaceInUse("there are other files at the place of the tier", tier=store.name, entries=len(others))
+
+
+def _place(address: str) -> object:
+    if urlsplit(address).scheme == "file":
+        return _folder(directory_path(address))
+    options, _ = s3_options(address)
+    return (*_server(options), options.bucket, options.prefix)
+
+
+def _folder(path: str) -> tuple[object, ...]:
+    """The folder by what it is, not by how it is called; of one that is not there yet, by the folder that is."""
+    path = os.path.realpath(path)
+    below: list[str] = []
+    while True:
+        try:
+            found = os.stat(path)
+        except OSError:
+            path, name = os.path.split(path)
+            below.append(name)
+            if not name:
+                return path, *below
+        else:
+            return found.st_dev, found.st_ino, *below
+
+
+def _server(options: S3Options) -> tuple[object, ...]:
+    endpoint = urlsplit(options.endpoint or "")
+    host = (endpoint.hostname or "amazonaws.com").rstrip(".")
+    if host == "amazonaws.com" or host.endswith(".amazonaws.com"):
+        return ("aws",)  # a bucket's name is its own in all regions
+    if options.is_on_this_machine:
+        host = "this machine"
+    return host, endpoint.port or _PORTS.get(endpoint.scheme), endpoint.path.strip("/")
