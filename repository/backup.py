@@ -77,10 +77,8 @@ class BackupOptions:
     def __post_init__(self) -> None:
         """Refuse what the manifest could not hold, before anything is uploaded."""
         for name, text in (("run_token", self.run_token), ("label", self.label), *(("tag", tag) for tag in self.tags)):
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise TextInvalid("text is not UTF-8", field=name) from None
+            if text.encode(errors="ignore").decode() != text:
+                raise TextInvalid("text is not UTF-8", field=name)
 
 
 def backup(repository: Repository, source: Source, *, options: BackupOptions) -> BackupResult:

@@ -179,12 +179,13 @@ class NoUsableTier(RepositoryError):
 
     @classmethod
     def because(cls, message: str, errors: Iterable[BaseException | None], **context: object) -> NoUsableTier:
-        """With its cause, and whether it may pass: what is damaged or refused does not mend by itself."""
+        """With its cause, what to do, and whether it may pass: what is damaged or refused does not mend by itself."""
         causes = [error for error in errors if error is not None]
         may_pass = not causes or any(getattr(error, "retry", Retry.LATER) is Retry.LATER for error in causes)
+        told = cls.hint if may_pass else "Look at what each tier answered: somebody has to act first."
         refusal = cls(
             message,
-            hint=None if may_pass else "Look at what each tier answered: somebody has to act first.",
+            hint=" ".join(dict.fromkeys([told, *(each.hint for each in causes if isinstance(each, RepositoryError))])),
             retry=Retry.LATER if may_pass else Retry.AFTER_OPERATOR,
             **context,
         )
