@@ -3,12 +3,13 @@
 Keys that are made anew open nothing of what lies there, and seal what comes beside it: the old is unreadable for
 good, also once the copy of the keys is back. Data that is made anew (on whatever lies below a disk that is not
 mounted) hides the old. So `layout.json`, which lies in neither, remembers what was begun, and the start is refused
-while some of it is missing, before anything is made.
+while some of it is missing or its disk does not answer, before anything is made.
 """
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from chassis.disk import Disk
 from contracts import errors
 from contracts.errors import PlatformError
 
@@ -16,30 +17,43 @@ IDENTITY = "keys/identity.pem"
 _KEYS = ("keys/secrets.json", IDENTITY, "keys/platform/SEALING-KEYS")
 _SEEDS = "keys/nats/*.seed"
 CLUSTER = "data/postgres"
+DATA_SECONDS = 10.0
+"""How long a disk may take to say whether data is there."""
 DATA = (CLUSTER, "data/nats/jetstream")
 LOCAL_TIER = "data/tiers/local"
-"""Without it the platform starts: a tier that is gone is the executor's to tell, and is never made again."""
 S3 = ("data/s3/cloud-primary", "data/s3/cloud-secondary", "data/s3/offsite")
-"""Without one of them the platform starts, too (`deploy.stack.stores`)."""
+STORES = (*S3, LOCAL_TIER)
+"""Without them the platform starts; they are told and never made again by themselves (`deploy.stack.stores`)."""
+_LAST_LOG = "logs/gateway.log"
+"""Of the part that is started last: all stores have been made by then."""
 MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY)
 """What can be made again when that is said (`wedsync-backup up --begin-anew`). Nothing is sealed under the key of the
 identity provider: a new one ends all tokens.
 """
 
 
-def begun_in(home: Path) -> set[str]:
-    """What is there now, as paths below the home."""
-    found = {name for name in (*_KEYS, *DATA, LOCAL_TIER) if (home / name).exists()}
+def begun_in(home: Path, *, known: Collection[str]) -> set[str]:
+    """Which keys, and which data that nothing starts without, are there by now, beside what is known already."""
+    found = {name for name in (*_KEYS, *DATA) if name not in known and _is_there(home / name)}
     return found | {str(path.relative_to(home)) for path in home.glob(_SEEDS)}
+
+
+def begun_unnoted(home: Path) -> set[str]:
+    """What a home of a build that did not note it was begun with: all of it, once it was used at all.
+
+    What is missing there now is so seen to be missing, be it a store whose disk is not mounted.
+    """
+    is_used = _is_there(home / CLUSTER) or (home / _LAST_LOG).exists()
+    return {CLUSTER, *STORES} if is_used else set()
 
 
 def require_whole(home: Path, begun: Iterable[str], begin_anew: Collection[str] = ()) -> None:
     """Raise KEYS_UNUSABLE or HOME_UNUSABLE where something that was begun is gone; nothing has been made yet."""
-    expected = set(begun) - {LOCAL_TIER}
-    if (home / CLUSTER).exists():
+    expected = set(begun).difference(STORES)
+    if _is_there(home / CLUSTER):
         # Also in a home of a build that did not note what was begun: the keys are made before the cluster.
         expected.update(_KEYS)
-    missing = sorted(name for name in expected.difference(begin_anew) if not (home / name).exists())
+    missing = sorted(name for name in expected.difference(begin_anew) if not _is_there(home / name))
     keys = [name for name in missing if name.startswith("keys/")]
     if keys:
         raise keys_missing(home, keys)
@@ -51,6 +65,11 @@ def require_whole(home: Path, begun: Iterable[str], begin_anew: Collection[str] 
             + " ".join(["wedsync-backup up", *(f"--begin-anew {name}" for name in missing)])
             + " (docs/operations.md says what is lost then).",
         )
+
+
+def _is_there(path: Path) -> bool:
+    """Raises OSError where that cannot be told: DiskSilent, too."""
+    return Disk(path).answer(path.exists, seconds=DATA_SECONDS)
 
 
 def keys_missing(home: Path, names: Iterable[str]) -> PlatformError:

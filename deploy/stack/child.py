@@ -20,6 +20,8 @@ OPEN_SECRET = "{open-secret}"
 """Stands in a command line for the file in memory that holds the launch's secret."""
 
 KILL_SIGNAL_SECONDS = 1.0
+KILLED_SECONDS = 1.0
+"""How long the end of a killed process is waited for: one that waits for its disk may not end at all."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -107,12 +109,16 @@ class Child:
     async def stop(
         self, number: signal.Signals, *, grace_seconds: float, kill_signal: signal.Signals | None = None
     ) -> bool:
-        """Ask it to end, wait, ask harder where there is a way, then kill it with its group; False where it was."""
+        """Ask it to end, wait, ask harder where there is a way, then kill it with its group; False where it was.
+
+        Where the kernel does not let it end, its `exit_code` is None still.
+        """
         if await self._ends_after(number, grace_seconds):
             return True
         if kill_signal is None or not await self._ends_after(kill_signal, KILL_SIGNAL_SECONDS):
             self.kill()
-            await self.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.wait(), KILLED_SECONDS)
         return False
 
     async def _ends_after(self, number: signal.Signals, seconds: float) -> bool:

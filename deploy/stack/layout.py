@@ -26,7 +26,7 @@ import msgspec
 from chassis.ids import new_id
 from contracts import errors
 from contracts.errors import PlatformError
-from deploy.stack.begun import LOCAL_TIER, begun_in, keys_missing, require_whole
+from deploy.stack.begun import begun_in, begun_unnoted, keys_missing, require_whole
 from deploy.stack.files import write_atomically, write_once
 from deploy.stack.state import is_running
 
@@ -36,7 +36,8 @@ VERSION = 1
 class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """What layout.json holds. `organisation`: the one that dev tokens are for where no other is named.
     `begun`: the keys and the data that were made here, as paths below the home; see `deploy.stack.begun`.
-    `stores`: the marks of the data folders that hold something (`deploy.stack.stores`).
+    `stores`: the marks of the data folders that hold something (`deploy.stack.stores`). `notes_stores`: what is in
+    neither was never begun; a home of an older build does not say so before it is opened by this one.
 
     The demo has an organisation of its own: it deletes a whole tier of it.
     """
@@ -48,6 +49,7 @@ class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fi
     ports: dict[str, int]
     begun: list[str] = []
     stores: dict[str, str] = {}
+    notes_stores: bool = False
 
 
 class Layout:
@@ -100,19 +102,25 @@ class Layout:
                     organisation=new_id(),
                     demo_organisation=new_id(),
                     ports={},
+                    notes_stores=True,
                 )
             layout = cls(home, remembered)
             if begin_anew and is_running(layout.lock_file):
                 raise PlatformError(errors.STACK_RUNNING, f"the platform in {home} runs: it is not begun anew below it")
+            is_noted = remembered.notes_stores and bool(remembered.begun)
+            if not remembered.notes_stores:
+                remembered.begun = sorted(begun_unnoted(home).union(remembered.begun))
+                remembered.notes_stores = True
             require_whole(home, remembered.begun, begin_anew)
-            if not remembered.begun or begin_anew:
+            if not is_noted or begin_anew:
                 remembered.begun = [name for name in remembered.begun if name not in begin_anew]
                 remembered.stores = {name: mark for name, mark in remembered.stores.items() if name not in begin_anew}
                 layout.remember()
             layout._make_folders()
         except OSError as error:
+            where = error.filename or home
             raise PlatformError(
-                errors.HOME_UNUSABLE, f"{home} cannot be used: {error.strerror or error}", home=str(home)
+                errors.HOME_UNUSABLE, f"{where} cannot be used: {error.strerror or error}", home=str(home)
             ) from error
         return layout
 
@@ -139,12 +147,10 @@ class Layout:
                 folder.chmod(0o700)
         for folder in (self.nats_data, self.data / "s3", self.local_tier.parent):
             folder.mkdir(exist_ok=True, mode=0o700)
-        if LOCAL_TIER not in self.remembered.begun:
-            self.local_tier.mkdir(exist_ok=True, mode=0o700)
 
     def note_begun(self) -> None:
         """Remember which keys and data are there by now: from here on none of them is made again."""
-        begun = sorted(begun_in(self.home).union(self.remembered.begun))
+        begun = sorted(begun_in(self.home, known=self.remembered.begun).union(self.remembered.begun))
         if begun != self.remembered.begun:
             self.remembered.begun = begun
             self.remember()

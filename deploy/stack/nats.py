@@ -35,7 +35,6 @@ def nats_part(layout: Layout) -> Part:
 
     def launch() -> Launch:
         _configure(layout)
-        store.open()
         return Launch(
             argv=(str(_program()), "-c", str(layout.nats_conf)),
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
@@ -46,8 +45,9 @@ def nats_part(layout: Layout) -> Part:
 
     return Part(
         name=NAME,
+        open=store.open,
         launch=launch,
-        probe=with_room(nats_ready(layout, store), layout.nats_data),
+        probe=with_room(nats_ready(layout, store), store.disk),
         log=layout.log(NAME),
         ports={"nats": layout.port(NAME)},
         stop_seconds=SERVER_STOP_SECONDS,
@@ -61,7 +61,7 @@ def nats_ready(layout: Layout, store: Store) -> Probe:
         from nats.errors import Error, NoRespondersError
         from nats.js.errors import APIError, ServiceUnavailableError
 
-        lost = store.trouble()
+        lost = await store.trouble()
         if lost is not None:
             return lost
         try:

@@ -17,17 +17,18 @@ SERVER_STOP_SECONDS = 5.0
 class Part:
     """One program.
 
-    `launch` is asked anew at each start. `needs`: parts and steps that must be ready first; they are also
-    stopped only after this one. `live`: whether the program answers at all, where the probe asks for more; a program
-    that it finds alive does not fail the platform's start by not being ready. An answer may take `answer_seconds`:
-    generous, since on a starved machine a healthy server is slow. One that is silent for `hang_seconds`
-    on end (that says so of itself where `live` is None: `Trouble.restart_helps`) is ended and started anew.
-    `ready_seconds` bounds the first start, `stop_seconds` the graceful stop; `kill_signal` is sent where that was
-    too long, before the program is killed.
+    `open` and `launch` are asked anew at each start; `launch` waits for no disk but the home's. `needs`: parts and
+    steps that must be ready first; they are also stopped only after this one. `live`: whether the program answers at
+    all, where the probe asks for more; a program that it finds alive does not fail the platform's start by not being
+    ready. An answer may take `answer_seconds`: generous, since on a starved machine a healthy server is slow. One that
+    is silent for `hang_seconds` on end (that says so of itself where `live` is None: `Trouble.restart_helps`) is ended
+    and started anew. `ready_seconds` bounds the first start, `stop_seconds` the graceful stop; `kill_signal` is sent
+    where that was too long, before the program is killed.
     """
 
     name: str
     launch: Callable[[], Launch]
+    open: Callable[[], Awaitable[None]] | None = None
     probe: Probe
     log: Path
     needs: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from chassis.disk import Disk, DiskSilent
 from deploy.stack.layout import Layout
 from deploy.stack.state import PlaceState
 from deploy.stack.stores import Store, StoreGone
@@ -14,35 +15,47 @@ FREE_BYTES_MIN = 256 * 1024 * 1024
 
 
 class Places:
-    """Looks at the folders; `look` blocks on the file system."""
+    """Looks at the folders. None of them keeps another from being looked at."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._home = Disk(layout.home)
         self._local_tier = Store(layout, layout.local_tier)
         self._gone: str | None = None
 
-    def open(self) -> None:
-        """At a start: the local tier is made where there never was one, and never anew."""
+    async def open(self) -> None:
+        """At a start: the local tier is made where there never was one, and never anew. The start needs none."""
         try:
-            self._local_tier.open()
-            self._local_tier.keep()
+            await self._local_tier.open()
+            await self._local_tier.keep()
         except StoreGone as error:
             self._gone = f"{error}. {error.hint}"
+        except OSError as error:
+            self._gone = f"{self._local_tier.folder} cannot be opened: {error.strerror}"
         else:
             self._gone = None
 
-    def look(self) -> list[PlaceState]:
+    async def look(self) -> list[PlaceState]:
         """How they are now."""
         if self._gone is not None:
-            self.open()
-        home = disk_of(HOME, self._layout.home)
-        tier = disk_of(LOCAL_TIER, self._layout.local_tier)
-        trouble = self._local_tier.trouble()
+            await self.open()
+        home = await _disk_of(HOME, self._home)
+        tier = await _disk_of(LOCAL_TIER, self._local_tier.disk)
+        trouble = await self._local_tier.trouble()
         if self._gone is not None:
             tier.reason = self._gone
         elif trouble is not None:
             tier.reason = f"{trouble.reason}. Nothing is made anew there; {self._local_tier.what_to_do}"
         return [home, tier]
+
+
+async def _disk_of(name: str, disk: Disk) -> PlaceState:
+    try:
+        return await disk.ask(lambda: disk_of(name, disk.folder))
+    except DiskSilent as error:
+        return PlaceState(
+            name=name, path=str(disk.folder), reason=f"{disk.folder} cannot be looked at: {error.strerror}"
+        )
 
 
 def disk_of(name: str, folder: Path) -> PlaceState:

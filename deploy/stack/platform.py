@@ -88,7 +88,7 @@ async def _run_locked(
             await _end_leftovers(layout, state, signals.stop, say)
             secrets = prepare(layout)
             places = Places(layout)
-            places.open()
+            await places.open()
             if signals.stop.is_set():
                 state.condition = Condition.STOPPED
                 write_state(layout.state_file, state)

@@ -24,7 +24,7 @@ from deploy.stack.probes import Grade, Probe, Trouble
 from deploy.stack.programs import PostgresPrograms
 from deploy.stack.secrets import Secrets
 from deploy.stack.space import with_room
-from deploy.stack.stores import Store
+from deploy.stack.stores import OPEN_SECONDS, Store
 
 CLUSTER = "postgres-cluster"
 NAME = "postgres"
@@ -40,13 +40,12 @@ def postgres_units(
     store = postgres_store(layout)
 
     async def make_cluster() -> None:
-        if not store.is_known:
+        if not store.is_known and not await store.disk.ask(layout.postgres_data.exists, seconds=OPEN_SECONDS):
             await _make_cluster(layout, secrets, account, await asyncio.to_thread(programs.folder))
-        store.open()
-        store.keep()
+        await store.open()
+        await store.keep()
 
     def launch() -> Launch:
-        store.open()
         settings = {**SETTINGS, "port": str(layout.port(NAME))}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return Launch(
@@ -64,10 +63,9 @@ def postgres_units(
         Step(name=CLUSTER, run=make_cluster),
         Part(
             name=NAME,
+            open=store.open,
             launch=launch,
-            probe=with_room(
-                postgres_ready(admin_dsn(layout, secrets, database="postgres"), store), layout.postgres_data
-            ),
+            probe=with_room(postgres_ready(admin_dsn(layout, secrets, database="postgres"), store), store.disk),
             log=layout.log(NAME),
             needs=(CLUSTER,),
             ports={"sql": layout.port(NAME)},
@@ -96,8 +94,6 @@ def dsn(layout: Layout, *, role: str, password: str, database: str = DATABASE) -
 
 async def _make_cluster(layout: Layout, secrets: Secrets, account: Account | None, programs: Path) -> None:
     """Run initdb beside the final place and move the result there: a crash in between leaves no half cluster."""
-    if layout.postgres_data.exists():
-        return
     draft = layout.postgres_data.with_name("postgres.new")
     if draft.exists():
         shutil.rmtree(draft)
@@ -146,7 +142,7 @@ def postgres_ready(dsn: str, store: Store) -> Probe:
     async def probe() -> Trouble | None:
         import psycopg
 
-        lost = store.trouble()
+        lost = await store.trouble()
         if lost is not None:
             return lost
         try:

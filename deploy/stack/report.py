@@ -76,7 +76,7 @@ class Report:
         self.state.written = self._clock.now()
         try:
             self._write(self.state)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  # whoever tells goes on, whatever it is
             # On a full disk the report grows old, which `status` shows; the parts are looked after all the same.
             if not self._is_silent:
                 self._say(f"the report cannot be written, `status` shows an old one: {error}")

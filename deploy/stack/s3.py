@@ -129,13 +129,18 @@ def s3_part(layout: Layout, secrets: Secrets, region: Region) -> Part:
     store = s3_store(layout, region)
     questions = S3Questions(port, region, secrets.s3[region.admin], store)
 
+    async def open_store() -> None:
+        await store.open()
+        # It remembers the ports of the last start, and they may be others' by now.
+        await store.disk.ask(lambda: (store.folder / "mini.options").unlink(missing_ok=True))
+
     def launch() -> Launch:
-        store.open()
         questions.begin()
         return _launch(layout, secrets, region)
 
     return Part(
         name=region.part_name,
+        open=open_store,
         launch=launch,
         probe=questions.probe(),
         log=layout.log(region.part_name),
@@ -151,8 +156,6 @@ def endpoint(layout: Layout, region: Region) -> str:
 
 def _launch(layout: Layout, secrets: Secrets, region: Region) -> Launch:
     folder = layout.s3_data(region.name)
-    # It remembers the ports of the last start, and they may be others' by now.
-    (folder / "mini.options").unlink(missing_ok=True)
     identities = layout.config / f"{region.part_name}.json"
     write_atomically(identities, _identities(secrets, region))
     ports = {name: layout.port(region.port_name(name)) for name in PORTS}

@@ -50,7 +50,7 @@ class S3Questions:
         """Ready when the store is in its place, the bucket is there as declared, and a write can be read again."""
 
         async def ask() -> Trouble | None:
-            lost = self._store.trouble()
+            lost = await self._store.trouble()
             if lost is not None:
                 return lost
             try:
@@ -76,7 +76,7 @@ class S3Questions:
                     " one, and point the location at it",
                     Grade.NEEDS_OPERATOR,
                 )
-            self._store.keep()
+            await self._store.keep()
             self._is_installed = True
         return None
 

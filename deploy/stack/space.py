@@ -5,23 +5,25 @@ that says *ready*. So its folder is written to every now and then, whatever the 
 before that, `deploy.stack.places` tells.)
 """
 
-import asyncio
 import os
 import time
 from pathlib import Path
 
+from chassis.disk import Disk, DiskSilent
 from deploy.stack.probes import Grade, Probe, Trouble
 
 WRITE_SECONDS = 30.0
 """How often a write is tried while all is well."""
 AGAIN_SECONDS = 2.0
 """How often where something is wrong."""
+WRITTEN_SECONDS = 5.0
+"""How long a write may take."""
 _WRITTEN_BYTES = 64 << 10
 _NAME = ".wedsync-room"
 
 
-def with_room(probe: Probe, folder: Path) -> Probe:
-    """The probe, and behind it a write into the part's folder; where that fails, it says why."""
+def with_room(probe: Probe, disk: Disk) -> Probe:
+    """The probe, and behind it a write into the part's folder; where that fails or hangs, it says why."""
     tried_at = float("-inf")
     full: Trouble | None = None
 
@@ -31,11 +33,18 @@ def with_room(probe: Probe, folder: Path) -> Probe:
         if trouble is not None and trouble.grade is Grade.LOST:
             return trouble
         if time.monotonic() - tried_at >= (WRITE_SECONDS if full is None and trouble is None else AGAIN_SECONDS):
-            full = await asyncio.to_thread(_write_trouble, folder)
+            full = await _trouble_of(disk)
             tried_at = time.monotonic()
         return full or trouble
 
     return ask
+
+
+async def _trouble_of(disk: Disk) -> Trouble | None:
+    try:
+        return await disk.ask(lambda: _write_trouble(disk.folder), seconds=WRITTEN_SECONDS)
+    except DiskSilent as error:
+        return Trouble(f"{disk.folder} cannot be written to: {error.strerror}: look at its disk (dmesg)")
 
 
 def _write_trouble(folder: Path) -> Trouble | None:

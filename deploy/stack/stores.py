@@ -5,10 +5,14 @@ that have no name any more, and acknowledges writes that end with it. And one th
 that is not mounted) would be made anew on whatever lies below, and filled again in silence. Each store therefore
 bears a mark, `layout.json` remembers which, and only an operator may say that another one is meant
 (`wedsync-backup up --begin-anew PATH`).
+
+Nobody waits for a disk that hangs, neither the other parts nor the stop of the platform: every look has a deadline
+(`chassis.disk`), and a store that does not answer is named like one that is gone.
 """
 
 from pathlib import Path
 
+from chassis.disk import Disk, DiskSilent
 from chassis.ids import new_id
 from contracts import errors
 from contracts.errors import PlatformError
@@ -19,8 +23,12 @@ from deploy.stack.probes import Grade, Trouble
 MARK = ".wedsync-store"
 
 
+OPEN_SECONDS = 8.0
+"""How long a store may take to be opened: where it does not, its part is not started."""
+
+
 class StoreGone(PlatformError):
-    """A store that was used before is not in its place."""
+    """A store that was used before is not in its place, or its disk does not answer."""
 
 
 class Store:
@@ -34,6 +42,7 @@ class Store:
     ) -> None:
         self.name = str(folder.relative_to(layout.home))
         self.folder = folder
+        self.disk = Disk(folder)
         self._layout = layout
         self._inside = (MARK, *inside)
         self._is_transport = is_transport
@@ -45,8 +54,14 @@ class Store:
         remembered = self._layout.remembered
         return not self._is_transport and (self.name in remembered.stores or self.name in remembered.begun)
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Before each start of its part: make the folder at the first one, else compare its mark. Raises StoreGone."""
+        try:
+            await self.disk.ask(self._open, seconds=OPEN_SECONDS)
+        except DiskSilent as error:
+            raise self.gone(f"cannot be used: {error.strerror}") from error
+
+    def _open(self) -> None:
         self._seen.clear()
         if self.is_known:
             self._require()
@@ -60,17 +75,17 @@ class Store:
         """Give a folder its mark, where it has none. The folder is closed to others; its own account may read it."""
         write_once(folder / MARK, f"{new_id()}\n", mode=0o644)
 
-    def keep(self) -> None:
-        """Remember it, once it holds something."""
-        mark = _read(self.folder / MARK)
+    async def keep(self) -> None:
+        """Remember it, once it holds something. Raises OSError."""
+        mark = await self.disk.ask(lambda: _read(self.folder / MARK))
         if mark is not None and self._layout.remembered.stores.get(self.name) != mark:
             self._layout.remembered.stores[self.name] = mark
             self._layout.remember()
 
-    def trouble(self) -> Trouble | None:
+    async def trouble(self) -> Trouble | None:
         """Whether it is still there, as a probe says it. It is asked of the file system alone."""
         try:
-            changed = self._look()
+            changed = await self.disk.ask(self._look)
         except OSError as error:
             return Trouble(f"{self.folder} cannot be looked at: {error.strerror}")
         if changed is None:
@@ -95,14 +110,20 @@ class Store:
         )
 
     def _require(self) -> None:
-        if not self.folder.is_dir():
+        try:
+            is_there, found = self.folder.is_dir(), _read(self.folder / MARK)
+        except OSError as error:
+            # A mount whose server has died, say: that is no answer either.
+            raise self.gone(f"cannot be looked at: {error.strerror}") from error
+        if not is_there:
             raise self.gone("is not there")
         expected = self._layout.remembered.stores.get(self.name)
         if expected is None:
-            # It was begun by a build that knew no marks.
+            # It was begun by a build that knew no marks. One that was used is not empty: its disk is not mounted.
+            if not any(self.folder.iterdir()):
+                raise self.gone("is empty")
             self.mark(self.folder)
             return
-        found = _read(self.folder / MARK)
         if found != expected:
             raise self.gone("has no mark" if found is None else "is another one than before")
 

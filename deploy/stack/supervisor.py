@@ -12,7 +12,7 @@ the supervisor (`deploy.stack.child`). What happens is told in whole lines (`say
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from chassis.clock import Clock
@@ -51,7 +51,7 @@ class Supervisor:
         state: StackState,
         report: Callable[[StackState], None],
         say: Callable[[str], None],
-        look: Callable[[], list[PlaceState]] | None = None,
+        look: Callable[[], Awaitable[list[PlaceState]]] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._units = units
@@ -63,6 +63,7 @@ class Supervisor:
         self._gone = {part.name: asyncio.Event() for part in self._parts}
         self._children: dict[str, Child] = {}
         self._log_begins: dict[str, int] = {}
+        self._wrong: dict[str, str | None] = {}
         self._lag = LoopLag()
         self._stopping = asyncio.Event()
         self._failure: PlatformError | None = None
@@ -185,10 +186,10 @@ class Supervisor:
         How it ended, whether starting anew may help at once, and for how many seconds it was up. Raises StoreGone.
         """
         try:
-            child = self._start(part)
+            child = await self._start(part)
         except StoreGone:
             raise
-        except (OSError, PlatformError) as error:
+        except Exception as error:  # noqa: BLE001  # a part that nobody starts again would be the worst
             # A full disk, say: its configuration cannot be written now, and can be later.
             return f"cannot be started ({error})", True, 0.0
         watch = Watch(
@@ -220,7 +221,9 @@ class Supervisor:
         """What the part has said since this start of it."""
         return last_words(part.log, since=self._log_begins.get(part.name, end_of(part.log)))
 
-    def _start(self, part: Part) -> Child:
+    async def _start(self, part: Part) -> Child:
+        if part.open is not None:
+            await part.open()
         with contextlib.suppress(OSError):
             rotate(part.log)
         self._log_begins[part.name] = end_of(part.log)
@@ -261,6 +264,8 @@ class Supervisor:
             if not gracefully and not was_killed:
                 how = f"killed, it did not stop within {part.stop_seconds:.0f} s;"
                 self._report.state.killed.append(part.name)
+            if child.exit_code is None:
+                how = "killed, and its process does not end: it waits for its disk, perhaps (dmesg);"
             self._report.say(part.name, f"{how} in {time.monotonic() - begun:.2f} s")
         self._report.change(part, Condition.STOPPED, None)
         self._gone[part.name].set()
@@ -278,19 +283,36 @@ class Supervisor:
         return needed
 
     async def _tick_on(self) -> None:
-        """Cut logs, look at folders, and show that the supervisor lives."""
+        """Cut logs, look at folders, and show that the supervisor lives, again and again, whatever goes wrong in it."""
         while True:
             for part in self._parts:
-                try:
-                    if rotate(part.log):
-                        self._log_begins[part.name] = 0
-                except OSError as error:
-                    self._report.say(part.name, f"its log {part.log} cannot be cut: {error.strerror}")
-            if self._look is None:
+                self._said_once(part.name, self._cut_log(part))
+            try:
+                if self._look is None:
+                    self._report.tell()
+                else:
+                    self._report.places(await self._look())
+            except Exception as error:  # noqa: BLE001  # a report that nobody writes any more says what is no longer so
+                self._said_once("supervisor", f"cannot look at the folders: {type(error).__name__}: {error}")
                 self._report.tell()
             else:
-                self._report.places(await asyncio.to_thread(self._look))
+                self._said_once("supervisor", None)
             await asyncio.sleep(TICK_SECONDS)
+
+    def _cut_log(self, part: Part) -> str | None:
+        """Keep a log short; what is wrong with that."""
+        try:
+            if rotate(part.log):
+                self._log_begins[part.name] = 0
+        except OSError as error:
+            return f"its log {part.log} cannot be cut: {error.strerror}"
+        return None
+
+    def _said_once(self, name: str, words: str | None) -> None:
+        """Say what is wrong at each look when it begins, not at each look."""
+        if words is not None and words != self._wrong.get(name):
+            self._report.say(name, words)
+        self._wrong[name] = words
 
 
 def _what_to_do(part: Part) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from deploy.stack.child import Launch
 from deploy.stack.part import Part, Step
 from deploy.stack.probes import Trouble
 from deploy.stack.process_identity import ProcessIdentity
-from deploy.stack.state import Condition, PartState, StackState, write_state
+from deploy.stack.state import Condition, PartState, PlaceState, StackState, write_state
 from deploy.stack.supervisor import Supervisor
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
@@ -38,6 +38,7 @@ class Workbench:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     supervisor: Supervisor | None = None
     take_report: Callable[[StackState], None] | None = None
+    look: Callable[[], Awaitable[list[PlaceState]]] | None = None
 
     def part(self, name: str, program: str, *, ready: Path | None = None, **more: Any) -> Part:
         """A part that is ready once the file `ready` is there; at once where none is named."""
@@ -79,7 +80,11 @@ class Workbench:
             home=str(self.folder), supervisor=own, condition=Condition.STARTING, started=SystemClock().now()
         )
         self.supervisor = Supervisor(
-            units, state=self.state, report=self.take_report or self._take_report, say=self.said.append
+            units,
+            state=self.state,
+            report=self.take_report or self._take_report,
+            say=self.said.append,
+            look=self.look,
         )
         await self.supervisor.run(self.stop, started=started)
 

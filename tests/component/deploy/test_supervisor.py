@@ -1,6 +1,7 @@
 """The supervisor with real processes: order, restart, hang, stop, and the death of the supervisor itself."""
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as replace_launch
 
+from chassis.disk import Disk
 from contracts.errors import HOME_UNUSABLE, STACK_FAILED, PlatformError
 from deploy.stack import silence, watch
 from deploy.stack import supervisor as supervisor_module
@@ -20,10 +22,11 @@ from deploy.stack.child import Launch
 from deploy.stack.part import Part, Step
 from deploy.stack.probes import Grade, Trouble
 from deploy.stack.process_identity import ProcessIdentity
-from deploy.stack.state import Condition, StackState
+from deploy.stack.state import Condition, PlaceState, StackState
 from deploy.stack.stores import StoreGone
 from tests.component.deploy.conftest import Workbench
 from tests.support.eventually import eventually
+from tests.support.hung_mount import hung_mount
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -465,3 +468,54 @@ async def test_kill_ends_every_part_at_once(workbench: Workbench) -> None:
         assert workbench.supervisor is not None
         workbench.supervisor.kill()
         await asyncio.wait_for(task, 10)
+
+
+async def test_supervisor_goes_on_looking_whatever_a_look_raises(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that nobody foresaw is told once, and the report is written on: it is well again by itself."""
+    monkeypatch.setattr(supervisor_module, "TICK_SECONDS", 0.02)
+    looks = 0
+
+    async def look() -> list[PlaceState]:
+        nonlocal looks
+        looks += 1
+        if 5 < looks < 10:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        return [PlaceState(name="local", path="/", reason="is away" if looks < 15 else None)]
+
+    workbench.look = look
+    async with workbench.running([workbench.waiting_part("service")]):
+        await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
+    assert len([line for line in workbench.said if "cannot look at the folders: OSError" in line]) == 1
+    assert any(line.split()[0] == "local" and "is well again" in line for line in workbench.said)
+
+
+async def test_part_whose_disk_hangs_keeps_no_other_from_being_started_again(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another part that is killed is back at once, the hung one is named, and the stop takes its bounded time."""
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.05)
+    folder = workbench.folder / "store"
+    folder.mkdir()
+    disk = Disk(folder)
+
+    async def probe() -> Trouble | None:
+        try:
+            await disk.ask(folder.stat, seconds=0.2)
+        except OSError as error:
+            return Trouble(f"{folder}: {error.strerror}")
+        return None
+
+    units = [workbench.part("s3", "import time; time.sleep(600)", probe=probe), workbench.waiting_part("service")]
+    async with workbench.running(units) as run:
+        await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
+        with hung_mount(folder):
+            await eventually(lambda: workbench.part_state("s3").condition is Condition.NOT_READY)
+            assert f"{folder}: it does not answer" in str(workbench.part_state("s3").reason)
+            first = workbench.pid("service")
+            os.kill(first, signal.SIGKILL)
+            await eventually(lambda: workbench.pid("service") != first, within=5)
+            workbench.stop.set()
+            await asyncio.wait_for(run, 10)
+    assert workbench.part_state("s3").restarts == 0

@@ -4,13 +4,17 @@ import argparse
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli import up
 from contracts.errors import HOME_UNUSABLE, KEYS_UNUSABLE, PlatformError
-from deploy.stack import nats, platform
-from deploy.stack.begun import CLUSTER, IDENTITY, LOCAL_TIER, MAY_BE_BEGUN_ANEW
+from deploy.stack import begun, nats, platform
+from deploy.stack.begun import CLUSTER, IDENTITY, LOCAL_TIER, MAY_BE_BEGUN_ANEW, STORES
 from deploy.stack.layout import Layout
+from deploy.stack.places import Places
+from deploy.stack.stores import Store, StoreGone
+from tests.support.hung_mount import hung_mount
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -88,11 +92,87 @@ def test_data_that_is_gone_is_begun_anew_by_command_alone(home: Path, lost: str)
     Layout.create(home)
 
 
-def test_local_tier_that_is_gone_is_not_made_again(home: Path) -> None:
+def _as_of_an_older_build(home: Path) -> Layout:
+    """The home as a build left it that noted neither stores nor what was begun."""
+    for name in STORES:
+        (home / name).mkdir(parents=True)
+        (home / name / "what it held").touch()
+    known = msgspec.json.decode((home / "layout.json").read_bytes())
+    kept = {name: known[name] for name in known.keys() - {"begun", "stores", "notesStores"}}
+    (home / "layout.json").write_bytes(msgspec.json.encode(kept))
+    return Layout.find(home)
+
+
+def _stores(layout: Layout) -> dict[str, Store]:
+    return {name: Store(layout, layout.home / name) for name in STORES}
+
+
+@pytest.mark.parametrize("is_below", [False, True], ids=["missing", "an empty folder below the mount"])
+async def test_store_that_vanished_before_an_upgrade_is_named_and_not_made(home: Path, is_below: bool) -> None:
+    """The first start of this build takes a home that was used for one in which all stores were begun."""
+    _as_of_an_older_build(home)
+    for name in STORES:
+        shutil.rmtree(home / name)
+        if is_below:
+            (home / name).mkdir()
+    for layout in (Layout.create(home), Layout.create(home)):
+        layout.note_begun()
+        for name, store in _stores(layout).items():
+            with pytest.raises(StoreGone, match="is empty" if is_below else "is not there") as refusal:
+                await store.open()
+            assert f"--begin-anew {name}" in refusal.value.hint
+            assert (home / name).exists() is is_below
+    anew = Layout.create(home, begin_anew=STORES)
+    for store in _stores(anew).values():
+        await store.open()
+
+
+async def test_stores_of_an_older_build_that_are_there_go_on(home: Path) -> None:
+    """They get their marks with what they hold, once, and are known from then on."""
+    _as_of_an_older_build(home)
+    for layout in (Layout.create(home), Layout.create(home)):
+        for store in _stores(layout).values():
+            await store.open()
+            await store.keep()
+    assert Layout.find(home).remembered.stores.keys() == set(STORES)
+
+
+def test_cluster_that_vanished_before_an_upgrade_is_named_and_not_made(home: Path) -> None:
+    """With the whole data folder away, the logs still tell that the home was used."""
+    _as_of_an_older_build(home)
+    shutil.rmtree(home / "data")
+    (home / "logs/gateway.log").touch()
+    with pytest.raises(PlatformError, match=f"lacks data that was there before: {CLUSTER}"):
+        Layout.create(home)
+    assert not (home / "data").exists()
+
+
+async def test_first_start_that_was_cut_off_does_not_keep_the_second_from_working(tmp_path: Path) -> None:
+    """A store that this build never made is made by the next start, though the cluster is there already."""
+    layout = Layout.create(tmp_path / "home")
+    platform.prepare(layout)
+    layout.postgres_data.mkdir()
+    for again in (Layout.create(layout.home), Layout.create(layout.home)):
+        for store in _stores(again).values():
+            assert not store.is_known
+            await store.open()
+
+
+async def test_local_tier_that_is_gone_is_not_made_again(home: Path) -> None:
     """Its disk is not mounted, perhaps: the platform starts, and the folder stays away."""
-    (home / LOCAL_TIER).rmdir()
-    Layout.create(home)
+    await Places(Layout.create(home)).open()
+    shutil.rmtree(home / LOCAL_TIER)
+    await Places(Layout.create(home)).open()
     assert not (home / LOCAL_TIER).exists()
+
+
+def test_data_on_a_disk_that_hangs_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start neither waits for it without end nor takes it for missing."""
+    monkeypatch.setattr(begun, "DATA_SECONDS", 0.2)
+    with hung_mount(home / CLUSTER), pytest.raises(PlatformError) as refusal:
+        Layout.create(home)
+    assert refusal.value.code is HOME_UNUSABLE
+    assert refusal.value.message == f"{home / CLUSTER} cannot be used: it does not answer within 0.2 s"
 
 
 def test_new_key_of_the_identity_provider_is_made_by_command_alone(home: Path) -> None:
