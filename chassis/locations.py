@@ -18,9 +18,11 @@ yet, whoever asks is refused with LOCATIONS_UNREADABLE, which says nothing of ou
 `not-ready`.
 """
 
+import asyncio
 import logging
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -28,6 +30,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 from msgspec import Meta
 
+from chassis.disk import Disk
 from chassis.health import Health
 from contracts import errors
 from contracts.configuration import LocationName
@@ -39,6 +42,7 @@ _log = logging.getLogger(__name__)
 ANY_ORGANISATION = "*"
 CHECK = "locations"
 """The name of the registry's check in the readiness report; not ready: there is no content to work with."""
+_FILE = "file://"
 FILE_CHECK = "locations-file"
 """The name under which it is degraded: the last good content is in use, and the file has changed since."""
 
@@ -63,18 +67,12 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
         """Whether an organisation may use this location."""
         return ANY_ORGANISATION in self.organisations or organisation in self.organisations
 
-    def known(self) -> KnownLocation:
-        """What the rules of configurations look at."""
-        given = self.storage_classes
-        classes = () if self.kind != "s3" else STORAGE_CLASSES if given is None else given
-        return KnownLocation(
-            name=self.name,
-            kind=self.kind,
-            roles=self.roles,
-            lock=self.lock,
-            place=_place(self),
-            storage_classes=classes,
-        )
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The storage classes that it has; a directory has none."""
+        if self.kind != "s3":
+            return ()
+        return STORAGE_CLASSES if self.storage_classes is None else self.storage_classes
 
 
 class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +93,7 @@ class Locations:
         self._health = health
         self._seen: tuple[_Mark, dict[str, Location]] | None = None
         self._said: str | None = None
+        self._disks: dict[str, Disk] = {}
         if health is not None:
             health.add(CHECK, self.check)
 
@@ -114,6 +113,35 @@ class Locations:
         """A location by its name; None also where it is not the organisation's. Raises LOCATIONS_UNREADABLE."""
         location = self._read().get(name)
         return location if location is not None and location.is_open_to(organisation) else None
+
+    async def known(self, names: Iterable[str], organisation: str) -> dict[str, KnownLocation]:
+        """Those of some locations that an organisation may use, as the rules of configurations look at them, by name.
+
+        Where a folder is, only its disk knows: one that hangs is told (`answers`), and waited for no longer than
+        `chassis.disk.SECONDS`. Raises LOCATIONS_UNREADABLE.
+        """
+        found = [location for name in set(names) if (location := self.find(name, organisation)) is not None]
+        known = await asyncio.gather(*(self._known(location) for location in found))
+        return {each.name: each for each in known}
+
+    async def _known(self, location: Location) -> KnownLocation:
+        place, answers = _written_place(location), True
+        if location.kind == "directory":
+            folder = place.removeprefix(_FILE)
+            disk = self._disks.setdefault(folder, Disk(Path(folder)))
+            try:
+                place = _FILE + await disk.ask(lambda: os.path.realpath(folder))
+            except OSError:
+                answers = False
+        return KnownLocation(
+            name=location.name,
+            kind=location.kind,
+            roles=location.roles,
+            lock=location.lock,
+            place=place,
+            answers=answers,
+            storage_classes=location.classes,
+        )
 
     async def check(self) -> PlatformError | None:
         """For the readiness report, which only operators read: which file cannot be read, and why."""
@@ -179,12 +207,12 @@ def _decoded(body: bytes) -> dict[str, Location]:
     return {location.name: location for location in locations}
 
 
-def _place(location: Location) -> str:
-    """Where a location is, in one spelling: symlinks of a folder followed, options of a bucket left out."""
+def _written_place(location: Location) -> str:
+    """Where a location is, as its address says: options of a bucket are left out, symlinks of a folder not followed."""
     parts = urlsplit(location.url)
     path = unquote(parts.path, errors="surrogateescape")
     if location.kind == "directory":
-        return f"file://{os.path.realpath(path)}"
+        return _FILE + os.path.abspath(path)
     endpoint = parse_qs(parts.query).get("endpoint", [""])[0].rstrip("/").lower()
     return f"s3://{endpoint}/{parts.netloc}/{path.strip('/')}"
 

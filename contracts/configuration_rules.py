@@ -39,7 +39,8 @@ class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
     """A registered location, as far as the rules look at it.
 
     `roles` are of `SOURCE` and `TIER`; `lock`: its store promises object locks; `place`: where it is, in one spelling,
-    so that two names of one place are found out; `storage_classes`: those that its provider has.
+    so that two names of one place are found out; `answers`: that could be told in time; `storage_classes`: those that
+    its provider has.
     """
 
     name: str
@@ -47,6 +48,7 @@ class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     lock: bool = False
     place: str = ""
+    answers: bool = True
     storage_classes: tuple[str, ...] = STORAGE_CLASSES
 
 
@@ -61,10 +63,18 @@ class Objection(msgspec.Struct, frozen=True):
 Find = Callable[[str], KnownLocation | None]
 
 
+def names_in(source_location: str, storage_destinations: StorageDestinations) -> set[str]:
+    """The locations that a configuration names."""
+    return {source_location, *(each.location for each in storage_destinations.by_tier().values())}
+
+
 def objections(
     *, source_type: SourceType, source_location: str, storage_destinations: StorageDestinations, find: Find
 ) -> Iterator[Objection]:
-    """All that speaks against a configuration, in the order of the form. `find` gives an organisation's locations."""
+    """All that speaks against a configuration, in the order of the form. `find` gives an organisation's locations.
+
+    That a location does not answer comes last: it can be otherwise at the next attempt, which all else cannot.
+    """
     source = find(source_location)
     if source is None:
         yield _objection(errors.UNKNOWN_LOCATION, "sourceLocation")
@@ -84,6 +94,12 @@ def objections(
             yield msgspec.structs.replace(objection, field=f"storageDestinations.{tier.value}.{objection.field}")
         if location is not None:
             taken.setdefault(_place(location), tier)
+    if source is not None and not source.answers:
+        yield _unusable(source, "sourceLocation")
+    for tier, destination in destinations.items():
+        location = find(destination.location)
+        if location is not None and not location.answers:
+            yield _unusable(location, f"storageDestinations.{tier.value}.location")
 
 
 def _against(
@@ -129,6 +145,11 @@ def path_objection(path: str, field: str) -> Objection | None:
 
 def _place(location: KnownLocation) -> str:
     return location.place or location.name
+
+
+def _unusable(location: KnownLocation, field: str) -> Objection:
+    hint = f"The disk of the location {location.name} does not answer. Ask the operator to mend it, then submit again."
+    return Objection(errors.LOCATION_UNUSABLE, field, hint)
 
 
 def _objection(code: ErrorCode, field: str, hint: str = "") -> Objection:

@@ -7,7 +7,7 @@ from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_429_TOO_MANY_REQUESTS
 
 from gateway.parts import Gateway
 from gateway.principal import Principal
-from gateway.problems import error_of_code
+from gateway.problems import WrongFields, error_of_code
 from gateway.queries import requests as request_queries
 from gateway.requests import Outcome
 from gateway.resources import WriteRequest
@@ -25,7 +25,7 @@ def raise_refusal(outcome: Outcome) -> None:
         error.context["request_id"] = outcome.request_id
         if error.code.status == HTTP_429_TOO_MANY_REQUESTS:
             error.context["retry_after_seconds"] = FULL_SECONDS
-        raise error
+        raise WrongFields([error]) if field else error
 
 
 async def taken_down(gateway: Gateway, principal: Principal, outcome: Outcome) -> Response[Any]:

@@ -95,9 +95,10 @@ def problem_of(error: PlatformError, *, instance: str | None = None) -> Problem:
     """The body of an error, as it may be told to whoever asked.
 
     Where the fault is ours, the words are the catalogue's: an error's own may name a file, a host or a setting, which
-    are for operators (log, internal port) alone. Those of INTERNAL are written here, in this module.
+    are for operators (log, internal port) alone. Those of INTERNAL are written here, in this module. What is said of
+    a field of the request (a location that does not answer) names nothing but what was asked for.
     """
-    code, is_ours = error.code, error.code.status >= 500
+    code, is_ours = error.code, error.code.status >= 500 and not isinstance(error, WrongFields)
     every = error.every if isinstance(error, WrongFields) else (error,)
     return Problem(
         type=TYPE_PREFIX + code.code,

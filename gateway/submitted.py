@@ -6,7 +6,7 @@ import msgspec
 
 from chassis.locations import Locations
 from contracts import errors
-from contracts.configuration_rules import Find, KnownLocation, Objection, objections, path_objection
+from contracts.configuration_rules import Find, Objection, names_in, objections, path_objection
 from contracts.errors import PlatformError
 from gateway.problems import error_of_code
 from gateway.resources import NewConfiguration
@@ -18,14 +18,10 @@ def as_kept(data: NewConfiguration) -> NewConfiguration:
     return msgspec.structs.replace(data, name=kept(data.name), tags=tuple(kept(tag) for tag in data.tags))
 
 
-def wrong_fields(data: NewConfiguration, locations: Locations, organisation: str) -> list[PlatformError]:
+async def wrong_fields(data: NewConfiguration, locations: Locations, organisation: str) -> list[PlatformError]:
     """All that speaks against a configuration, the form's first field first. Raises LOCATIONS_UNREADABLE."""
-
-    def find(name: str) -> KnownLocation | None:
-        found = locations.find(name, organisation)
-        return None if found is None else found.known()
-
-    return [*_wrong_texts(data), *_against_rules(data, find)]
+    known = await locations.known(names_in(data.source_location, data.storage_destinations), organisation)
+    return [*_wrong_texts(data), *_against_rules(data, known.get)]
 
 
 def _wrong_texts(data: NewConfiguration) -> Iterator[PlatformError]:

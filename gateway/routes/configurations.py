@@ -51,7 +51,7 @@ async def create_configuration(
     """Submit a new configuration and wait, bounded, for the config service's answer."""
     gateway, principal = parts_of(request), principal_of(request)
     key = check_key(idempotency_key)
-    wrong = wrong_fields(data, gateway.locations, principal.organisation)
+    wrong = await wrong_fields(data, gateway.locations, principal.organisation)
     data = as_kept(data)
     outcome = await gateway.book.submit(
         principal,

@@ -28,7 +28,7 @@ def list_locations(request: Request[Any, Any, Any]) -> ListPage[LocationView]:
                 roles=list(location.roles),
                 region=location.region,
                 lock=location.lock,
-                storage_classes=list(location.known().storage_classes),
+                storage_classes=list(location.classes),
             )
             for location in gateway.locations.of_organisation(principal.organisation)
         ]

@@ -2,6 +2,7 @@
 
 from chassis.context import Context
 from contracts.configuration import ConfigurationBody
+from contracts.configuration_rules import names_in
 from services.config.domain import Configuration
 from services.config.errors import ConfigurationNameTaken
 from services.config.policies import when_configuration_submitted
@@ -20,7 +21,9 @@ class ConfigurationDecisions:
     ) -> None:
         """Answer one submission, in the record."""
         configuration = Configuration(configuration_id)
-        objection = when_configuration_submitted(body, lambda name: self._locations.find(name, context.organisation))
+        names = names_in(body.source_location, body.storage_destinations)
+        known = await self._locations.known(names, context.organisation)
+        objection = when_configuration_submitted(body, known.get)
         if objection is None:
             configuration.create(request_id=request_id, body=body)
             try:

@@ -9,7 +9,6 @@ from chassis.outbox import Relay
 from chassis.runtime import run_service
 from chassis.telemetry import Telemetry
 from chassis.topology import TopologyCheck
-from services.config.adapters.locations import RegisteredLocations
 from services.config.adapters.record import RecordedConfigurations
 from services.config.application import ConfigurationDecisions
 from services.config.handlers import Handlers
@@ -38,7 +37,7 @@ async def run(settings: ConfigSettings) -> int:
         telemetry=telemetry,
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
-    locations = RegisteredLocations(Locations(settings.locations_file, health))
+    locations = Locations(settings.locations_file, health)
     Handlers(ConfigurationDecisions(RecordedConfigurations(store), locations)).bind(bus)
     server = HealthServer(health, telemetry, port=settings.health_port)
     return await run_service([server, store, connection, TopologyCheck(connection, SERVICE), relay, bus], health=health)

@@ -1,5 +1,6 @@
 """What the inside of the config service needs of the outside."""
 
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -19,8 +20,8 @@ class Handled(msgspec.Struct, frozen=True, kw_only=True):
 class LocationRegistry(Protocol):
     """The places that operators have registered."""
 
-    def find(self, name: str, organisation: str) -> KnownLocation | None:
-        """A location that the organisation may use, or None."""
+    async def known(self, names: Iterable[str], organisation: str) -> Mapping[str, KnownLocation]:
+        """Those of some locations that the organisation may use, by name. One that does not answer is told soon."""
         ...
 
 

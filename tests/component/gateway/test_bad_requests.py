@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from chassis.ids import new_id
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code, running_gateway
+from tests.support.hung_mount import hung_mount
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 
@@ -310,3 +312,32 @@ async def test_registry_that_cannot_be_read_is_told_without_its_place(gateway: R
             assert "WEDSYNC" not in answer.text
             assert answer.headers["retry-after"]
         assert (await gateway.process.health.report()).status == "not-ready"
+
+
+async def test_location_on_a_disk_that_hangs_stops_nobody_else(gateway: RunningGateway, tmp_path: Path) -> None:
+    """The list needs no disk; who needs the hung one is refused by the location's name, all others are served."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    path = gateway.settings.locations_file
+    registry = json.loads(path.read_text())
+    hung = {"name": "hung", "kind": "directory", "roles": ["source"], "organisations": ["*"]}
+    registry["locations"].append({**hung, "url": f"file://{disk}/photos"})
+    path.write_text(json.dumps(registry))
+    async with gateway.http("owner") as http:
+
+        async def submitted(**changes: Any) -> httpx.Response:
+            key = {"Idempotency-Key": new_id()}
+            return await http.post(CONFIGURATIONS, content=_with(**changes), headers={**JSON, **key})
+
+        with hung_mount(disk):
+            shown = await http.get("/api/backup/locations")
+            assert "hung" in [each["name"] for each in shown.json()["items"]]
+            waiting = asyncio.create_task(submitted(sourceLocation="hung"))
+            assert (await submitted()).status_code == 201
+            assert (await http.get("/api/backup/status")).status_code == 200
+            refused = await waiting
+        assert (refused.status_code, problem_code(refused)) == (503, "location-unusable")
+        problem = refused.json()
+        assert problem["field"] == problem["errors"][0]["field"] == "sourceLocation"
+        assert "The disk of the location hung does not answer." in problem["hint"]
+        assert str(disk) not in refused.text

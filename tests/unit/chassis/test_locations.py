@@ -1,5 +1,6 @@
 """The registry of locations."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from chassis.health import DEGRADED, NOT_READY, READY, Health
 from chassis.locations import Locations
 from contracts.errors import PlatformError
+from tests.support.hung_mount import hung_mount
 
 
 def _write(path: Path, *locations: dict[str, object]) -> None:
@@ -119,19 +121,40 @@ async def test_last_good_registry_stays_in_use_and_readiness_says_so(tmp_path: P
         ("s3://bucket/tier", "s3://bucket/other", False),
     ],
 )
-def test_two_names_of_one_place_are_found_out(tmp_path: Path, one: str, other: str, is_same: bool) -> None:
+async def test_two_names_of_one_place_are_found_out(tmp_path: Path, one: str, other: str, is_same: bool) -> None:
     """However an operator has written it, one folder or one prefix of a bucket is one place."""
     kind = "s3" if one.startswith("s3") else "directory"
     _write(tmp_path / "l.json", {**LOCAL, "kind": kind, "url": one}, {**PHOTOS, "kind": kind, "url": other})
-    found = [each.known().place for each in Locations(tmp_path / "l.json").of_organisation("org-a")]
-    assert (found[0] == found[1]) is is_same
+    found = await Locations(tmp_path / "l.json").known(["local", "photos"], "org-a")
+    assert (found["local"].place == found["photos"].place) is is_same
 
 
-def test_symlink_is_the_place_that_it_leads_to(tmp_path: Path) -> None:
+async def test_symlink_is_the_place_that_it_leads_to(tmp_path: Path) -> None:
     """A second way into a folder is no second folder."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     urls = [f"file://{tmp_path}/disk", f"file://{tmp_path}/link"]
     _write(tmp_path / "l.json", {**LOCAL, "url": urls[0]}, {**PHOTOS, "url": urls[1]})
-    one, other = Locations(tmp_path / "l.json").of_organisation("org-a")
-    assert one.known().place == other.known().place
+    found = await Locations(tmp_path / "l.json").known(["local", "photos", "nowhere"], "org-a")
+    assert found["local"].place == found["photos"].place
+    assert "nowhere" not in found
+
+
+async def test_location_on_a_disk_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """What needs no disk asks none; where the place is needed it is told in time that it does not answer."""
+    (tmp_path / "disk").mkdir()
+    _write(
+        tmp_path / "l.json",
+        {**LOCAL, "url": f"file://{tmp_path}/disk/backup"},
+        {**PHOTOS, "url": f"file://{tmp_path}/photos"},
+    )
+    locations = Locations(tmp_path / "l.json")
+    with hung_mount(tmp_path / "disk"):
+        assert [each.classes for each in locations.of_organisation("org-a")] == [(), ()]
+        asked = asyncio.create_task(locations.known(["local", "photos"], "org-a"))
+        await asyncio.sleep(0)
+        assert (await locations.known(["photos"], "org-a"))["photos"].answers
+        assert not asked.done()
+        found = await asked
+        assert {name: each.answers for name, each in found.items()} == {"local": False, "photos": True}
+    assert (await locations.known(["local"], "org-a"))["local"].answers

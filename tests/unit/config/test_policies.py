@@ -15,6 +15,7 @@ REGISTERED = {
         KnownLocation(name="bucket", kind="s3", roles=("source",)),
         KnownLocation(name="local", kind="directory", roles=("tier",)),
         KnownLocation(name="both", kind="directory", roles=("source", "tier")),
+        KnownLocation(name="hung", kind="directory", roles=("source", "tier"), answers=False),
         KnownLocation(name="cloud", kind="s3", roles=("tier",)),
         KnownLocation(name="same-cloud", kind="s3", roles=("tier",), place="cloud"),
         KnownLocation(name="own-classes", kind="s3", roles=("tier",), storage_classes=("COLD",)),
@@ -182,3 +183,28 @@ def test_name_that_no_file_system_keeps_is_refused() -> None:
     objection = path_objection("a/" + "ü" * 128, "sourceIdentifier")
     assert objection is not None
     assert objection.code is errors.INVALID_FIELD
+
+
+def test_location_that_does_not_answer_is_named_after_all_that_is_wrong() -> None:
+    """It may answer at the next attempt, so that what can never succeed is told first."""
+    submitted = body(
+        source_location="hung",
+        storage_destinations=StorageDestinations(
+            local=Destination(location="hung"), cloud_primary=Destination(location="nowhere")
+        ),
+    )
+    found = list(
+        objections(
+            source_type=submitted.source_type,
+            source_location=submitted.source_location,
+            storage_destinations=submitted.storage_destinations,
+            find=REGISTERED.get,
+        )
+    )
+    assert [(each.code.code, each.field) for each in found] == [
+        ("destination-is-source", "storageDestinations.local.location"),
+        ("unknown-location", "storageDestinations.cloudPrimary.location"),
+        ("location-unusable", "sourceLocation"),
+        ("location-unusable", "storageDestinations.local.location"),
+    ]
+    assert "location hung does not answer" in found[-1].hint
