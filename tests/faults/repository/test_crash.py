@@ -197,7 +197,7 @@ def mended(history: History, stores: Sequence[RecordingStore], seed: int) -> His
     tier = repository.tier("near")
     if tier.state is TierState.REPLAYED:
         accept_history(repository, tier)
-    result = repair(repository, tier, check(repository, read_percent=100, tiers=["near"]))
+    result = repair(repository, tier, check(repository, read_percent=100, tiers=["near"]), bridge=True)
     assert result.is_complete, result.unrepaired
     after.catch_up_all()
     return after
