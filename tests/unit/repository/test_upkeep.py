@@ -535,6 +535,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "index-incomplete",
         "index-segment",
         "key",
+        "locks-unknown",
         "log-entry",
         "orphan",
         "pack-damaged",
@@ -543,6 +544,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "strange-object",
         "tier",
         "tree",
+        "unlocked",
     ]
     assert msgspec.to_builtins(Problem.ORPHAN) == "orphan"
 
