@@ -111,6 +111,7 @@ class _Backup:
         earlier = self._committed_before()
         if earlier is not None:
             return earlier
+        self._keys = self._repository.keys.active(self._options.domain)
         self._leave_out_what_does_not_lock()
         token = self._repository.randomness.token_bytes(16)
         self._repository.begin_writing(token, self._tiers, self._lock_until)
@@ -174,7 +175,6 @@ class _Backup:
         options, repository = self._options, self._repository
         parameters = repository.config.chunker
         workers, packs = _shared_out(options, BLOCK_LENGTH + parameters.maximum)
-        self._keys = repository.keys.active(options.domain)
         self._index = repository.session_index(self._tiers)
         self._problems = ProblemLog(options.on_problem)
         self._fanout = Fanout(

@@ -167,6 +167,10 @@ class KeyRing:
         self._by_id = {key.key_id: key for key in keys}
         self.damaged: list[str] = []
         """Keys of key objects that the right KEK could not unwrap."""
+        self.proven: set[tuple[str, str]] = set()
+        """Key objects that were unwrapped or made by us: key and SHA-256 (hex)."""
+        self.lost: list[str] = []
+        """Key objects that a log names, of keys that no tier holds in any wrapping."""
 
     @property
     def root(self) -> DomainKeys:
@@ -178,10 +182,18 @@ class KeyRing:
 
     def active(self, domain: str = DEFAULT_DOMAIN) -> DomainKeys:
         """The keys under which new packs of a domain are written. Raises `UnknownKey`."""
+        self.expect_none_lost()
         own = [key for key in self._by_id.values() if key.domain == domain]
         if not own:
             raise UnknownKey("this key domain has no key here")
         return max(own, key=lambda key: key.generation)
+
+    def expect_none_lost(self) -> None:
+        """Raises `UnknownKey` where a key is gone: of which domain and generation it was is not known any more."""
+        if self.lost:
+            hint = "Give a tier that has the key object, or bring it back (`repo repair`): then new backups go on."
+            message = "a key that the log names is gone, and an older one is not written under in its place"
+            raise UnknownKey(message, hint=hint, object_key=self.lost[0], keys=len(self.lost))
 
     def by_id(self, key_id: bytes) -> DomainKeys:
         """The keys that a pack names. Raises `UnknownKey`."""
@@ -199,6 +211,11 @@ class KeyRing:
         return sorted(self._by_id.values(), key=lambda key: (key.domain, key.generation))
 
 
+def key_id_of(object_key: str) -> str:
+    """The id (hex) of the key that lies wrapped under an object key."""
+    return object_key.removeprefix(KEY_PREFIX).partition(".")[0]
+
+
 def new_keys(
     repository_id: bytes, domain: str = DEFAULT_DOMAIN, generation: int = 1, randomness: Randomness = SYSTEM_RANDOMNESS
 ) -> DomainKeys:
@@ -214,6 +231,7 @@ def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvi
     one of the same master does no harm.
     """
     opened: list[DomainKeys] = []
+    proven: set[tuple[str, str]] = set()
     faults: dict[str, RepositoryError] = {}
     for record in records:
         try:
@@ -223,6 +241,7 @@ def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvi
             continue
         try:
             opened.append(unwrap(key, repository_id, provider))
+            proven.add((record.object_key, crypto.sha256(record.body).hex()))
         except WrongKey:
             continue
         except Damaged as error:
@@ -236,4 +255,5 @@ def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvi
         raise Damaged("no key object can be opened, and some are damaged", objects=list(faults))
     ring = KeyRing(opened)
     ring.damaged = list(faults)
+    ring.proven = proven
     return ring

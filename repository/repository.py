@@ -25,7 +25,7 @@ from repository.errors import (
 from repository.format import REPOSITORY_ID_LENGTH
 from repository.index import Index
 from repository.index_segment import Segment
-from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, new_keys, wrap
+from repository.keys import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
 from repository.object_reading import read_object
 from repository.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opening import Patience
@@ -133,6 +133,7 @@ class Repository:
             ring, config, probes = opening.agree(opening.probe_all(stores), key_provider)
         repository = Repository(ring, config.config, config.digest, probes, clock, randomness)
         repository.load()
+        repository.find_lost_keys(record for probe in probes for record in probe.keys)
         repository.detect_replays(known_heads or {})
         if not repository.readable_tiers():
             for tier in repository.tiers:
@@ -148,6 +149,17 @@ class Repository:
         if own:
             with ThreadPoolExecutor(len(own), thread_name_prefix="tier-load") as pool:
                 list(pool.map(OpenTier.load, own))
+
+    def find_lost_keys(self, present: Iterable[KeyRecord]) -> None:
+        """Which keys that the logs name are on no tier, in no wrapping: nothing is written under an older one instead.
+
+        A key that is there and that this key provider does not open is not lost.
+        """
+        whole = {(record.object_key, crypto.sha256(record.body).hex()) for record in present}
+        held = {keys.key_id.hex() for keys in self.keys.all()}
+        named = [item for tier in self.readable_tiers() for item in tier.log.state.key_objects.items()]
+        held |= {key_id_of(object_key) for object_key, digest in named if (object_key, digest) in whole}
+        self.keys.lost = sorted({object_key for object_key, _ in named if key_id_of(object_key) not in held})
 
     def detect_replays(self, known_heads: Mapping[str, Head]) -> None:
         """Set REPLAYED where a tier shows less, or other, than what was seen of it.
@@ -181,7 +193,9 @@ class Repository:
             raise RepositoryExists("tier is not empty", tier=tier.name, state=tier.state.value)
         prove(tier.store, pending.PENDING_PREFIX)
         source = self._any_ready()
-        records = [KeyRecord(key.key, read_object(source.store, key.key)) for key in source.store.list(KEY_PREFIX)]
+        found = [KeyRecord(key.key, read_object(source.store, key.key)) for key in source.store.list(KEY_PREFIX)]
+        known = key_change.known_objects(self)
+        records = [each for each in found if (each.object_key, crypto.sha256(each.body).hex()) in known]
         _write_beginnings(tier.store, read_object(source.store, CONFIG_KEY), records)
         tier.load()
         key_change.record_keys(self, tier)
