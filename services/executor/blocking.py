@@ -1,8 +1,8 @@
 """Blocking calls of runs, each in a thread of its own: as many at once as there are slots.
 
-A tier that does not answer may hold a call for minutes. Once the run is cancelled the call has a moment to end by
-itself, and is left behind then: what it still does is what any worker does that has lost its claim, and its result
-is discarded. The threads do not keep the process from ending.
+A tier that does not answer may hold a call for minutes, or for ever. Once the run is cancelled the call has a moment
+to end by itself; then, or when its time is over, it is left behind: what it still does is what any worker does that
+has lost its claim, and its result is discarded. The threads do not keep the process from ending.
 """
 
 import asyncio
@@ -28,14 +28,21 @@ class RunInterrupted(Exception):
         self.is_left = is_left
 
 
+class NoAnswer(Exception):
+    """A call did not end in its time, and goes on in a thread that nobody waits for."""
+
+
 async def call_in_thread(
     call: Callable[[], T],
     *,
     is_cancelled: Callable[[], bool] = lambda: False,
     discard: Callable[[T], object] = lambda _result: None,
+    is_overdue: Callable[[], bool] = lambda: False,
     leave_seconds: float = LEAVE_SECONDS,
 ) -> T:
     """Make a call. Raises what it raises, and `RunInterrupted` where it does not end soon after a cancellation.
+
+    `is_overdue` is asked now and then while the call goes on: whether it is left behind, with `NoAnswer`.
 
     `discard` gets the result of a call that was left behind, on its thread.
     """
@@ -57,13 +64,18 @@ async def call_in_thread(
 
     threading.Thread(target=work, name="run-call", daemon=True).start()
     leave_at: float | None = None
+    is_late = False
     try:
         while not done.done() and (leave_at is None or time.monotonic() < leave_at):
             await asyncio.wait({done}, timeout=LOOK_SECONDS)
             if leave_at is None and is_cancelled():
                 leave_at = time.monotonic() + leave_seconds
+            elif leave_at is None and not done.done() and is_overdue():
+                is_late, leave_at = True, 0.0
     finally:
         is_left = hand_over.leave()
+    if is_left and is_late:
+        raise NoAnswer
     if is_left:
         raise RunInterrupted(is_left=True)
     return await done

@@ -1,16 +1,20 @@
 """Looks at the tiers between the runs: whether they are there, are what they were, and have room.
 
+Each location has a deadline and a finding of its own: what one of them does keeps nobody from looking at the others.
 What is wrong degrades the worker's readiness, with figures and what to do: a run would find the same, hours later
 perhaps. A directory is asked each time, an S3 location with one request for one repository that was begun there.
 """
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from chassis.health import Health
 from chassis.locations import Location, Locations
+from chassis.logging import describe
 from chassis.tasks import Supervised
 from chassis.telemetry import Telemetry
 from contracts import errors
@@ -19,9 +23,12 @@ from repository.config import CONFIG_KEY
 from repository.errors import BucketMissing, RepositoryError
 from services.executor.adapters.stores import folder_of, location_store
 from services.executor.adapters.translation import code_of
+from services.executor.blocking import NoAnswer, call_in_thread
 
 EVERY_SECONDS = 15.0
 STALL_SECONDS = 120.0
+ANSWER_SECONDS = 20.0
+"""A location that has not answered for so long is told; it is not asked again before it has."""
 S3_PATIENCE_SECONDS = 3.0
 LOW_FACTOR = 4
 """Below so many times the reserve a tier is about to be full."""
@@ -44,13 +51,16 @@ class TierWatch:
         health: Health,
         telemetry: Telemetry,
         every_seconds: float = EVERY_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._locations = locations
         self._keys_dir = keys_dir
         self._begun_at = begun_at
         self._reserve_bytes = reserve_bytes
         self._health = health
+        self._answer_seconds = answer_seconds
         self._shown: set[str] = set()
+        self._asked: set[str] = set()
         self._loop = Supervised(
             self.name, self._turn, telemetry=telemetry, every_seconds=every_seconds, stall_seconds=STALL_SECONDS
         )
@@ -73,7 +83,7 @@ class TierWatch:
 
     async def _turn(self) -> None:
         tiers = self._locations.tiers()
-        found = await asyncio.gather(*(asyncio.to_thread(self._look_at, location) for location in tiers))
+        found = await asyncio.gather(*(self._ask(location) for location in tiers))
         wrong = {f"tier {tier.name}": error for tier, error in zip(tiers, found, strict=True) if error is not None}
         for name in self._shown - wrong.keys():
             self._health.restore(name)
@@ -81,8 +91,38 @@ class TierWatch:
             self._health.degrade(name, error)
         self._shown = set(wrong)
 
-    def _look_at(self, location: Location) -> PlatformError | None:
-        organisations = self._begun_at(location.name)
+    async def _ask(self, location: Location) -> PlatformError | None:
+        if location.name in self._asked:
+            return self._silent(location)
+        organisations = await asyncio.to_thread(self._begun_at, location.name)
+        until = time.monotonic() + self._answer_seconds
+        self._asked.add(location.name)
+        try:
+            return await call_in_thread(
+                partial(self._answer, location, organisations), is_overdue=lambda: time.monotonic() > until
+            )
+        except NoAnswer:
+            return self._silent(location)
+
+    def _answer(self, location: Location, organisations: list[str]) -> PlatformError | None:
+        try:
+            return self.look_at(location, organisations)
+        except RepositoryError as error:
+            return PlatformError(code_of(error), f"the tier {location.name}: {error.message}", hint=error.hint)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is this location's alone
+            return PlatformError(errors.TIER_UNREACHABLE, f"the tier {location.name}: {describe(error)}")
+        finally:
+            self._asked.discard(location.name)
+
+    def _silent(self, location: Location) -> PlatformError:
+        return PlatformError(
+            errors.TIER_UNREACHABLE,
+            f"the tier {location.name} has not answered for {self._answer_seconds:.0f} s",
+            hint="Look at its disk, its mount or its server, which hangs; it is asked again as soon as it answers.",
+        )
+
+    def look_at(self, location: Location, organisations: list[str]) -> PlatformError | None:
+        """What is wrong with a location that has the repositories of some organisations. Raises as stores do."""
         trouble = folder_trouble(location, self._reserve_bytes) if location.kind == "directory" else None
         if trouble is not None or not organisations:
             return trouble
@@ -90,8 +130,6 @@ class TierWatch:
             return None if self._holds_any(location, organisations) else _vanished(location)
         except BucketMissing:
             return _vanished(location)
-        except RepositoryError as error:
-            return PlatformError(code_of(error), f"the tier {location.name}: {error.message}", hint=error.hint)
 
     def _holds_any(self, location: Location, organisations: list[str]) -> bool:
         for organisation in organisations:

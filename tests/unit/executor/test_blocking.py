@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from services.executor.blocking import RunInterrupted, call_in_thread
+from services.executor.blocking import NoAnswer, RunInterrupted, call_in_thread
 from tests.support.eventually import eventually
 
 
@@ -35,6 +35,20 @@ async def test_cancelled_call_that_does_not_end_is_left_and_its_result_discarded
     with pytest.raises(RunInterrupted):
         await call_in_thread(call, is_cancelled=lambda: True, discard=discarded.append, leave_seconds=0.0)
     assert not discarded
+    answers.set()
+    await eventually(lambda: discarded == [7])
+
+
+async def test_call_whose_time_is_over_is_left_and_its_result_discarded() -> None:
+    """Nobody waits for ever for a disk that hangs."""
+    answers, discarded = threading.Event(), list[int]()
+
+    def call() -> int:
+        answers.wait(60)
+        return 7
+
+    with pytest.raises(NoAnswer):
+        await call_in_thread(call, is_overdue=lambda: True, discard=discarded.append)
     answers.set()
     await eventually(lambda: discarded == [7])
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from chassis.health import Finding, Health
 from chassis.locations import Location, Locations
 from chassis.telemetry import Telemetry
 from contracts import errors
+from contracts.errors import PlatformError
 from services.executor.adapters.tier_watch import TierWatch, folder_trouble
 from tests.support.eventually import eventually
 
@@ -47,6 +49,65 @@ def test_folder_that_is_gone_is_told_and_not_made(tmp_path: Path) -> None:
     assert trouble.code is errors.TIER_UNREACHABLE
     assert "local" in trouble.message
     assert not (tmp_path / "disk").exists()
+
+
+class HungWatch(TierWatch):
+    """A watch for which the location `hung` answers only when it is told to."""
+
+    answers = threading.Event()
+
+    def look_at(self, location: Location, organisations: list[str]) -> PlatformError | None:
+        if location.name == "hung":
+            self.answers.wait(60)
+        return super().look_at(location, organisations)
+
+
+async def test_each_location_has_a_deadline_and_a_finding_of_its_own(tmp_path: Path) -> None:
+    """One whose disk hangs, one whose address is wrong and one without credentials: degraded, each by its name."""
+    registry = tmp_path / "locations.json"
+    common = {"roles": ["tier"], "organisations": ["*"]}
+    (tmp_path / "disk").mkdir()
+    entries = [
+        {"name": "hung", "kind": "directory", "url": f"file://{tmp_path}/disk"},
+        {"name": "askew", "kind": "s3", "url": "s3://bucket/x?endpoint=nowhere"},
+        {"name": "keyless", "kind": "s3", "url": "s3://bucket/x", "credentials": "gone"},
+        {"name": "nul", "kind": "directory", "url": "file:///a%00b"},
+        {"name": "well", "kind": "directory", "url": f"file://{tmp_path}/disk"},
+    ]
+    registry.write_text(json.dumps({"locations": [{**entry, **common} for entry in entries]}))
+    health = Health("executor-worker")
+    watch = HungWatch(
+        locations=Locations(registry),
+        keys_dir=tmp_path,
+        begun_at=lambda location: [] if location in {"well", "hung"} else ["org-a"],
+        reserve_bytes=0,
+        health=health,
+        telemetry=Telemetry("executor-worker"),
+        every_seconds=0.02,
+        answer_seconds=0.2,
+    )
+    health.add(watch.name, watch.check)
+    await watch.start()
+    try:
+
+        async def found() -> dict[str, str]:
+            return {check.name: check.status for check in (await health.report()).checks}
+
+        async def is_told() -> bool:
+            named = ("hung", "askew", "keyless", "nul")
+            return await found() == {watch.name: "ready", **{f"tier {name}": "degraded" for name in named}}
+
+        await eventually(is_told)
+        assert (await health.report()).status == "degraded"
+        watch.answers.set()
+
+        async def is_over() -> bool:
+            return "tier hung" not in await found()
+
+        await eventually(is_over)
+    finally:
+        watch.answers.set()
+        await watch.stop()
 
 
 @pytest.fixture
