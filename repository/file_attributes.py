@@ -28,6 +28,8 @@ _ACL: Final = b"system.posix_acl_"
 _ACCESS_ACL: Final = b"system.posix_acl_access"
 _ACL_TEXT: Final = _ACL.decode()
 _GROUP: Final = 0o070
+_FURTHEST_NS: Final = (1 << 63) - 1
+"""What a snapshot has of a time further from 1970, some 292 years."""
 _ACL_GROUP_OBJ: Final = 4
 
 
@@ -39,6 +41,8 @@ def set_attributes(target: int | bytes, stat: Stat, xattrs: Xattrs) -> Losses:
     """
     follow = isinstance(target, int)
     losses: Losses = []
+    if abs(stat.mtime_ns) == _FURTHEST_NS:
+        losses.append((Trouble.TIMES, "lay beyond what a snapshot keeps"))
     mode = stat_bits.S_IMODE(stat.mode)
     has_owner = True
     try:
@@ -72,6 +76,24 @@ def set_attributes(target: int | bytes, stat: Stat, xattrs: Xattrs) -> Losses:
             os.chmod(target, mode)  # noqa: PTH101  # a path here is bytes
         except OSError as error:
             losses.append((Trouble.MODE, f"{_word(error)} {mode:04o}"))
+    return losses
+
+
+def missing_attributes(path: bytes, stat: Stat, xattrs: Xattrs) -> Losses:
+    """What an entry that was restored before lacks; nothing is set. Raises `OSError` when it is gone."""
+    found = os.stat(path, follow_symlinks=False)
+    losses: Losses = []
+    if (found.st_uid, found.st_gid) != (stat.uid, stat.gid):
+        losses.append((Trouble.OWNER, f"{stat.uid}:{stat.gid}, is {found.st_uid}:{found.st_gid}"))
+    if found.st_mode != stat.mode and not stat_bits.S_ISLNK(stat.mode):
+        losses.append((Trouble.MODE, f"{stat_bits.S_IMODE(stat.mode):04o}, is {stat_bits.S_IMODE(found.st_mode):04o}"))
+    for name, value in xattrs:
+        try:
+            is_there = os.getxattr(path, name, follow_symlinks=False) == value
+        except OSError:
+            is_there = False
+        if not is_there:
+            losses.append((Trouble.ACL if name.startswith(_ACL) else Trouble.XATTR, f"is not there: {_shown(name)}"))
     return losses
 
 

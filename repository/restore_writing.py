@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from repository.crypto import sha256
 from repository.errors import RepositoryError
-from repository.file_attributes import Losses, Xattrs, set_attributes
+from repository.file_attributes import Losses, Xattrs, missing_attributes, set_attributes
 from repository.format import ID_LENGTH
 from repository.pack_access import ChunkReader
 from repository.path_filter import Match
@@ -212,6 +212,9 @@ class RestoreWriting:
         name = self._places.found_again(folder, step)
         if name is not None:
             self._result.resumed_files += is_file
+            with self._folders.using(folder) as fd:
+                place = b"/proc/self/fd/%d/%s" % (fd, name)
+                self._tell(step.path, missing_attributes(place, entry.stat, self._xattrs(entry, step.path)))
         else:
             name = self._make_entry(folder, step)
         if is_linked and name is not None:

@@ -335,6 +335,45 @@ def test_read_only_entries_are_gone_on_with(tmp_path: Path) -> None:
     assert [each for each in differences(wanted, found) if "differs in owner" not in each] == []
 
 
+@needs_root
+@pytest.mark.parametrize("conflict", list(Conflict))
+def test_losses_are_told_by_who_goes_on_too(tmp_path: Path, conflict: Conflict) -> None:
+    """The first restore was interrupted before it could say what it lost; the one that finishes says all of it."""
+    tree = tmp_path / "tree"
+    _some(tree)
+    scene = Scene()
+    snapshot = saved(scene.repository, tree)
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def twice() -> RestoreResult:
+        Path("t").mkdir()
+        if conflict is not Conflict.REFUSE:
+            Path("t/mine").write_bytes(b"mine")
+        interrupted(scene.repository, snapshot, "t", 5, conflict=conflict)
+        return restored(scene.repository, snapshot, "t", conflict=conflict)
+
+    result: RestoreResult = as_user(home, twice)
+    assert {each.path for each in result.troubles if each.trouble is Trouble.OWNER} >= {
+        *(b"s%d" % number for number in range(6)),
+        b"z/last",
+        b"z",
+    }
+
+
+def test_time_that_a_snapshot_cannot_keep_is_told(tmp_path: Path) -> None:
+    """A file of the year 2300 comes back with the furthest time that there is, and it is said."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "beyond").write_bytes(b"x")
+    os.utime(tree / "beyond", ns=(10_413_792_000_000_000_000, 10_413_792_000_000_000_000))
+    if (tree / "beyond").stat().st_mtime_ns < 1 << 63:
+        pytest.skip("a file system without such times")
+    scene = Scene()
+    result = restored(scene.repository, saved(scene.repository, tree), tmp_path / "t")
+    assert result.trouble_counts == {Trouble.TIMES: 1}
+
+
 @pytest.mark.parametrize("conflict", [Conflict.SKIP, Conflict.RENAME, Conflict.OVERWRITE])
 def test_folder_that_was_there_and_is_read_only_is_written_to_and_keeps_its_mode(
     tmp_path: Path, conflict: Conflict
