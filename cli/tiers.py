@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from deploy.stack.layout import Layout
 
 _LIST = """
-    SELECT location, organisation, repository_id, begun_at FROM executor.begun_repositories
+    SELECT location, organisation, coalesce(nullif(repository_id, ''), 'unknown'), begun_at
+    FROM executor.begun_repositories
     ORDER BY location, begun_at, organisation
 """
 _FORGET = """

@@ -26,7 +26,8 @@ _OTHERS = """
 """
 _REMEMBER = """
     INSERT INTO begun_repositories (organisation, location, repository_id) VALUES (%s, %s, %s)
-    ON CONFLICT (organisation, location) DO NOTHING
+    ON CONFLICT (organisation, location) DO UPDATE SET repository_id = excluded.repository_id
+    WHERE begun_repositories.repository_id = ''
 """
 
 
@@ -38,7 +39,7 @@ class BegunRepositories:
         self._loop = asyncio.get_running_loop()
 
     def of(self, organisation: str) -> dict[str, str]:
-        """The repository's id by the location at which it was begun."""
+        """The repository's id by the location at which it was begun; empty where a run before this memory was it."""
         return dict(self._wait(self._rows(_OF, (organisation,))))
 
     def others_at(self, location: str, organisation: str) -> list[str]:

@@ -31,7 +31,7 @@ class Begun(Protocol):
     """What was begun where (`BegunRepositories`)."""
 
     def of(self, organisation: str) -> dict[str, str]:
-        """The repository's id by the location at which it was begun."""
+        """The repository's id by the location at which it was begun; empty where that is not known."""
         ...
 
     def others_at(self, location: str, organisation: str) -> list[str]:
@@ -155,7 +155,7 @@ class Repositories:
             raise vanished(place)
         if tier.state is TierState.EMPTY:
             self._require_others(organisation, place)
-        if begun is not None and tier.is_readable and begun != repository.id.hex():
+        if begun and tier.is_readable and begun != repository.id.hex():
             error = NotARepository("the location had another repository before", tier=tier.name, before=begun)
             tier.set_state(TierState.FOREIGN, error)
         if tier.is_ready or tier.state is TierState.EMPTY:

@@ -50,4 +50,21 @@ STATEMENTS: tuple[LiteralString, ...] = (
         PRIMARY KEY (organisation, location)
     )""",
     "CREATE INDEX begun_repositories_at ON begun_repositories (location, begun_at)",
+    # What runs of older builds had uploaded, from the record: else an upgrade would take a tier that has vanished for
+    # one that was never begun. Which repository it was, the record does not say: the next run that finds it notes it.
+    """INSERT INTO begun_repositories (organisation, location, repository_id, begun_at)
+        SELECT replica.organisation, destination.location, '', min((destination.fact ->> 'time')::timestamptz)
+        FROM stored_events uploaded
+        JOIN stored_events accepted
+            ON accepted.originator_id = uploaded.originator_id AND accepted.topic = 'executor.backup-accepted.v1'
+        JOIN configuration_replicas replica ON replica.configuration_id
+            = convert_from(accepted.state, 'UTF8')::jsonb #>> '{data,configurationId}'
+        CROSS JOIN LATERAL (
+            SELECT fact, convert_from(replica.body, 'UTF8')::jsonb
+                #>> ARRAY['storageDestinations', fact #>> '{data,tier}', 'location'] AS location
+            FROM (SELECT convert_from(uploaded.state, 'UTF8')::jsonb AS fact) AS decoded
+        ) AS destination
+        WHERE uploaded.topic = 'executor.tier-uploaded.v1' AND destination.location IS NOT NULL
+        GROUP BY replica.organisation, destination.location
+        ON CONFLICT (organisation, location) DO NOTHING""",
 )

@@ -1,5 +1,6 @@
 """Tiers and key files that were in use and are gone: told, never begun a second time by surprise."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -8,14 +9,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from psycopg import AsyncConnection
+from psycopg.sql import SQL, Identifier
 
 from chassis.ids import new_id
+from chassis.postgres import install_schema
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
 from contracts.sealed import Sealed
 from repository.key_file import KeyFile
 from repository.repository import Repository
 from repository.tiers.location import open_tier
+from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import REPORT_FIELD
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
@@ -158,6 +163,56 @@ async def test_tier_is_begun_anew_once_that_was_said(bench: ExecutorBench) -> No
     key = KeyFile.load(bench.keys / "repositories" / f"{ORGANISATION}.key")
     with Repository.open([open_tier(f"file://{bench.tier('local')}")], key) as repository:
         assert len(repository.snapshots()) == 2
+
+
+async def _upgrade(bench: ExecutorBench, postgres: PostgresServer) -> list[tuple[str, str, str]]:
+    """Install the schema as from a build that remembered nothing; what is remembered then."""
+    async with bench.pool.connection() as connection:
+        await connection.execute("DELETE FROM begun_repositories")
+        ((schema,),) = await (await connection.execute("SELECT current_schema()")).fetchall()
+    async with await AsyncConnection.connect(postgres.admin_dsn, autocommit=True) as admin:
+        steps = SQL("DELETE FROM {}.schema_steps WHERE part = 'service' AND number = %s").format(Identifier(schema))
+        await admin.execute(steps, (len(STATEMENTS),))
+    await asyncio.to_thread(
+        install_schema,
+        postgres.admin_dsn, service=schema, role=f"{schema}_role", password=None, statements=STATEMENTS,
+    )  # fmt: skip
+    return await _remembered(bench)
+
+
+async def _remembered(bench: ExecutorBench) -> list[tuple[str, str, str]]:
+    async with bench.pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT organisation, location, repository_id FROM begun_repositories ORDER BY location"
+        )
+        return list(await cursor.fetchall())
+
+
+async def test_tier_that_vanished_before_an_upgrade_is_not_refilled(
+    bench: ExecutorBench, postgres: PostgresServer
+) -> None:
+    """What earlier runs have uploaded, and where, is in the record: a build that remembers begins with that."""
+    assert await _upgrade(bench, postgres) == []
+    await bench.configure(local=Destination(location="local"), cloud_primary=Destination(location="second"))
+    first = await _run(bench)
+    assert isinstance(first, BackupCompleted)
+    before = await _remembered(bench)
+    repository = before[0][2]
+    assert repository
+    disk, aside = bench.home / "tiers" / "local", bench.home / "disk"
+    _empty(disk, aside)
+    assert await _upgrade(bench, postgres) == [(ORGANISATION, "local", ""), (ORGANISATION, "second", "")]
+    last = await _run(bench)
+    assert isinstance(last, BackupCompleted)
+    assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.LOCAL, "tier-vanished")]
+    assert list(disk.iterdir()) == []
+    assert await _remembered(bench) == [(ORGANISATION, "local", ""), (ORGANISATION, "second", repository)]
+    disk.rmdir()
+    aside.rename(disk)
+    again = await _run(bench)
+    assert isinstance(again, BackupCompleted)
+    assert not again.degraded
+    assert await _remembered(bench) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own can be mounted by root alone")
