@@ -335,6 +335,36 @@ def test_read_only_entries_are_gone_on_with(tmp_path: Path) -> None:
     assert [each for each in differences(wanted, found) if "differs in owner" not in each] == []
 
 
+@pytest.mark.parametrize(
+    ("body", "keeps_time", "is_left"),
+    [
+        (b"", True, True),
+        (bytes(200_000), True, True),
+        (b"0" * 100_000 + bytes(100_000), True, True),
+        (b"", False, False),
+        (bytes(200_000), False, False),
+        (b"x" * 200_000, True, False),
+        (b"0" * 200_000 + b"x", True, False),
+    ],
+)
+def test_power_cut_is_told_from_an_edit(tmp_path: Path, body: bytes, keeps_time: bool, is_left: bool) -> None:
+    """What a power cut took is not there or zeros, under the time that the restore gave; all else somebody wrote."""
+    tree = tmp_path / "tree"
+    _some(tree)
+    scene = Scene()
+    snapshot = saved(scene.repository, tree)
+    target = tmp_path / "t"
+    interrupted(scene.repository, snapshot, target, 4)
+    finished = (target / "s0").stat()
+    assert stat.S_IMODE(finished.st_mode) == stat.S_IMODE((tree / "s0").stat().st_mode)
+    (target / "s0").write_bytes(body)
+    if keeps_time:
+        os.utime(target / "s0", ns=(finished.st_mtime_ns, finished.st_mtime_ns))
+    result = restored(scene.repository, snapshot, target)
+    assert (target / "s0").read_bytes() == ((tree / "s0").read_bytes() if is_left else body)
+    assert result.trouble_counts == ({} if is_left else {Trouble.IN_THE_WAY: 1})
+
+
 @needs_root
 @pytest.mark.parametrize("conflict", list(Conflict))
 def test_losses_are_told_by_who_goes_on_too(tmp_path: Path, conflict: Conflict) -> None:
