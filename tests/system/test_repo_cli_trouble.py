@@ -324,3 +324,22 @@ def test_message_names_the_very_thing(repo: RepoCommand, tmp_path: Path) -> None
     for words, done in said.items():
         assert done.code != ExitCode.OK
         assert words in done.err, done.err
+
+
+def test_lock_that_a_tier_cannot_set_is_refused_by_its_code(repo: RepoCommand, source: Path) -> None:
+    """Folders lock nothing: one that is asked gets nothing; if all are, or a required one is, there is no backup."""
+    packs = [len(packs_by_size(repo.tier(name))) for name in "ab"]
+    (source / "new").write_bytes(os.urandom(50_000))
+    for words in (("--lock-days", "30"), ("--lock-days", "a=30", "--require", "a")):
+        refused = repo.run("backup", source, *words)
+        assert refused.code == ExitCode.REFUSED
+        assert "lock-not-proven" in refused.err
+    assert [len(packs_by_size(repo.tier(name))) for name in "ab"] == packs
+    done = repo.run("backup", source, "--lock-days", "a=30", "--json")
+    assert done.code == ExitCode.DEGRADED
+    assert {name: each["state"] for name, each in done.document["tiers"].items()} == {"a": "failed", "b": "committed"}
+    assert "cannot lock" in done.document["tiers"]["a"]["error"]
+    assert repo.run("catch-up", "--lock-days", "a=30").code == ExitCode.DEGRADED
+    assert len(packs_by_size(repo.tier("a"))) == packs[0]
+    assert repo.run("backup", source, "--lock-days", "nobody=1").code != ExitCode.OK
+    assert repo.run("catch-up").code == ExitCode.OK
