@@ -110,3 +110,26 @@ async def test_only_tier_that_is_set_up_wrongly_fails_the_run_with_its_code(
     failed = (await bench.told("run-1"))[-1]
     assert isinstance(failed, BackupFailed)
     assert (failed.code, failed.tier) == (WRONG[spoil], Tier.CLOUD_PRIMARY)
+
+
+@pytest.mark.parametrize("required", [False, True])
+async def test_tier_that_does_not_lock_what_it_was_asked_to_has_its_own_code(
+    bench: ExecutorBench, required: bool
+) -> None:
+    """A folder locks nothing: it gets no copy without the lock; where it is required, the run fails with that code."""
+    _register(bench, name="vault", kind="directory", url=f"file://{bench.home}/tiers/vault", credentials=None)
+    (bench.home / "tiers" / "vault").mkdir(parents=True)
+    await bench.configure(
+        local=Destination(location="local", required=True),
+        offsite=Destination(location="vault", lock_days=30, required=required),
+    )
+    await bench.request("run-1")
+    await perform_next(bench)
+    last = (await bench.told("run-1"))[-1]
+    if required:
+        assert isinstance(last, BackupFailed)
+        assert (last.code, last.tier) == ("lock-not-proven", Tier.OFFSITE)
+    else:
+        assert isinstance(last, BackupCompleted)
+        assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.OFFSITE, "lock-not-proven")]
+    assert not list(bench.tier("vault").rglob("packs/*/*"))
