@@ -33,6 +33,7 @@ from services.executor.handlers import Handlers
 from services.executor.performance import RunPerformance
 from services.executor.ports import QueueLimits
 from services.executor.settings import ExecutorSettings, WorkerSettings
+from services.executor.standstills import Standstills
 
 SERVICE = "executor"
 WORKER_IDENTITY = "executor-worker"
@@ -140,6 +141,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         ),
         reports=SealedReports(pool, sealer),
         progress=NatsProgress(connection, SystemClock()),
+        standstills=Standstills(health),
     )
     watch = TierWatch(
         locations=locations,

@@ -8,9 +8,10 @@ what is on the tiers already.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from chassis.logging import describe
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
-from services.executor.blocking import RunInterrupted, call_in_thread
+from services.executor.blocking import NoAnswer, RunInterrupted, call_in_thread
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
 from services.executor.kept import Replica
@@ -38,11 +39,18 @@ from services.executor.ports import (
     Runs,
     TierOutcome,
 )
+from services.executor.standstills import Signs, Standstills
 
 ACTOR = "service:executor-worker"
 
 PATIENCE_SECONDS = 300.0
 PAUSE_SECONDS = 0.5
+OPEN_SECONDS = {errors.SOURCE_UNREACHABLE: 60.0, errors.TIER_UNREACHABLE: 900.0}
+"""How long opening waits for the source, and for all tiers together, which know their own patience better.
+
+Meanwhile the organisation's other runs wait, too.
+"""
+CLOSE_SECONDS = 30.0
 
 _LEFT_TO_OTHERS = frozenset({errors.CLAIM_LOST, errors.CONCURRENT_CHANGE, errors.UNAVAILABLE})
 """What ends a worker's part in a run, and not the run."""
@@ -65,6 +73,7 @@ class _Attempt:
     is_cancelled: Callable[[], bool]
     configuration: Replica | None = None
     report: bytes | None = None
+    signs: Signs = field(default_factory=Signs)
 
 
 class RunPerformance:
@@ -79,6 +88,8 @@ class RunPerformance:
         data_plane: DataPlane,
         reports: Reports,
         progress: ProgressFeed,
+        standstills: Standstills,
+        open_seconds: Mapping[ErrorCode, float] = MappingProxyType(OPEN_SECONDS),
     ) -> None:
         self._runs = runs
         self._configurations = configurations
@@ -86,6 +97,8 @@ class RunPerformance:
         self._data_plane = data_plane
         self._reports = reports
         self._progress = progress
+        self._standstills = standstills
+        self._open_seconds = open_seconds
 
     async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
         """Bring a run to its end. Raises CLAIM_LOST when it is another's by now, `RunInterrupted` when cancelled."""
@@ -111,6 +124,7 @@ class RunPerformance:
             await self._perform(attempt)
         finally:
             self._progress.forget(claim.run_id)
+            self._standstills.forget(claim.run_id)
 
     async def give_back(self, claim: Claim, *, is_left: bool = False) -> None:
         """Let another worker take the run; in the record, too, so that nobody takes it for being worked on."""
@@ -149,7 +163,7 @@ class RunPerformance:
             await self._fail(attempt, broken)
         finally:
             if opened is not None:
-                await call_in_thread(opened.close, is_cancelled=attempt.is_cancelled)
+                await self._close(opened, attempt)
 
     async def _open(self, attempt: _Attempt) -> OpenBackup:
         run, claim = attempt.run, attempt.claim
@@ -162,18 +176,50 @@ class RunPerformance:
         if configuration is None or configuration.organisation != claim.organisation:
             raise PlatformError(errors.CONFIGURATION_UNKNOWN, "the run's configuration is not known here")
         attempt.configuration = configuration
-        opened = await call_in_thread(
-            partial(self._data_plane.open, claim, configuration),
-            is_cancelled=attempt.is_cancelled,
-            discard=lambda left: left.close(),
-        )
+        opened = await self._open_in_time(attempt, configuration)
         try:
             if not await _patiently(lambda: self._claims.opened(claim), attempt.is_cancelled):
                 raise ClaimLost(claim.run_id, fence=claim.fence, current=claim.fence + 1)
         except BaseException:
-            opened.close()
+            await self._close(opened, attempt)
             raise
         return opened
+
+    async def _open_in_time(self, attempt: _Attempt, configuration: Replica) -> OpenBackup:
+        signs = attempt.signs
+        signs.at("opening", f"the source at {configuration.body.source_location}", errors.SOURCE_UNREACHABLE)
+
+        def is_overdue() -> bool:
+            self._standstills.look(attempt.run.id, signs)
+            return signs.code is not None and signs.still_seconds > self._open_seconds[signs.code]
+
+        try:
+            return await call_in_thread(
+                partial(self._data_plane.open, attempt.claim, configuration, signs),
+                is_cancelled=attempt.is_cancelled,
+                is_overdue=is_overdue,
+                discard=lambda left: left.close(),
+            )
+        except BaseException as error:
+            signs.is_left = True
+            if not isinstance(error, NoAnswer):
+                raise
+            code = signs.code or errors.INTERNAL
+            raise PlatformError(code, f"{signs.place} has not answered for {signs.still_seconds:.0f} s") from error
+
+    async def _close(self, opened: OpenBackup, attempt: _Attempt) -> None:
+        until = time.monotonic() + CLOSE_SECONDS
+        try:
+            await call_in_thread(
+                opened.close, is_cancelled=attempt.is_cancelled, is_overdue=lambda: time.monotonic() > until
+            )
+        except NoAnswer:
+            _log.warning("a tier does not let itself be closed", extra={"run_id": attempt.run.id})
+
+    def _watched(self, attempt: _Attempt) -> bool:
+        """For a call that may take as long as it likes: only shows whether it makes progress."""
+        self._standstills.look(attempt.run.id, attempt.signs)
+        return False
 
     async def _copy(self, opened: OpenBackup, attempt: _Attempt) -> BackupOutcome:
         loop = asyncio.get_running_loop()
@@ -187,8 +233,11 @@ class RunPerformance:
         def announce_from_thread(report: ProgressReport) -> None:
             loop.call_soon_threadsafe(announce, report)
 
+        if attempt.configuration is not None:
+            place = f"the source at {attempt.configuration.body.source_location}"
+            attempt.signs.at("backing up", place, errors.SOURCE_UNREACHABLE)
         copy = partial(opened.copy, on_progress=announce_from_thread, is_cancelled=attempt.is_cancelled)
-        return await call_in_thread(copy, is_cancelled=attempt.is_cancelled)
+        return await call_in_thread(copy, is_cancelled=attempt.is_cancelled, is_overdue=partial(self._watched, attempt))
 
     async def _conclude(self, attempt: _Attempt, opened: OpenBackup, outcome: BackupOutcome, started: float) -> None:
         run, claim = attempt.run, attempt.claim
@@ -200,7 +249,13 @@ class RunPerformance:
             return
         run.verify(fence=claim.fence)
         await self._record(attempt)
-        verdicts = dict(await call_in_thread(partial(opened.verify, outcome), is_cancelled=attempt.is_cancelled))
+        verdicts = dict(
+            await call_in_thread(
+                partial(opened.verify, outcome),
+                is_cancelled=attempt.is_cancelled,
+                is_overdue=partial(self._watched, attempt),
+            )
+        )
         tiers = tuple(_judged(tier, verdicts.get(tier.tier)) for tier in outcome.tiers)
         for before, after in zip(outcome.tiers, tiers, strict=True):
             if before.code is None and after.code is not None:

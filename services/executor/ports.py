@@ -13,6 +13,7 @@ from contracts.configuration import Tier
 from contracts.executor_events import RunTotals
 from services.executor.domain import BackupRun
 from services.executor.kept import KeptConfiguration, Replica
+from services.executor.standstills import Signs
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,8 +187,11 @@ class OpenBackup(Protocol):
 class DataPlane(Protocol):
     """The repository, seen from a run."""
 
-    def open(self, claim: Claim, configuration: Replica) -> OpenBackup:
-        """Check source, tiers and keys. Raises SOURCE_UNREACHABLE, REQUIRED_TIER_FAILED or KEYS_UNUSABLE."""
+    def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
+        """Check source, tiers and keys. Raises SOURCE_UNREACHABLE, REQUIRED_TIER_FAILED or KEYS_UNUSABLE.
+
+        `signs`: told of what is being waited for, here and by what is opened; once left, nothing is begun any more.
+        """
         ...
 
 

@@ -41,6 +41,7 @@ from services.executor.bootstrap import POOL_CONNECTIONS
 from services.executor.claim_loop import ClaimLoop
 from services.executor.performance import RunPerformance
 from services.executor.ports import Handled, QueueLimits
+from services.executor.standstills import Standstills
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 from tests.support.published import assert_as_promised
@@ -95,7 +96,9 @@ class ExecutorBench:
             tier_reserve_bytes=tier_reserve_bytes,
         )
 
-    def performance(self, data_plane: object | None = None, runs: object | None = None) -> RunPerformance:
+    def performance(
+        self, data_plane: object | None = None, runs: object | None = None, **patience: object
+    ) -> RunPerformance:
         """A worker's use case."""
         return RunPerformance(
             runs=runs or RecordedRuns(self.store),  # type: ignore[arg-type]  # as below
@@ -104,6 +107,7 @@ class ExecutorBench:
             data_plane=data_plane or self.data_plane(),  # type: ignore[arg-type]  # tests wrap the real one
             reports=SealedReports(self.pool, self.sealer),
             progress=NatsProgress(self.connection, SystemClock()),
+            **{"standstills": Standstills(Health("worker")), **patience},  # type: ignore[arg-type]  # tests know it
         )
 
     def loop(
@@ -114,11 +118,12 @@ class ExecutorBench:
         data_plane: object | None = None,
         claims: ClaimTable | None = None,
         runs: object | None = None,
+        **patience: object,
     ) -> ClaimLoop:
         """A worker."""
         return ClaimLoop(
             claims=claims or self.claims,
-            performance=self.performance(data_plane, runs),
+            performance=self.performance(data_plane, runs, **patience),
             connection=self.connection,
             worker=worker,
             slots=slots,

@@ -34,6 +34,7 @@ from services.executor.adapters.translation import code_of, facts, translated
 from services.executor.blocking import RunInterrupted
 from services.executor.kept import Replica
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, TierOutcome
+from services.executor.standstills import Signs
 from sources.directory import DirectorySource
 
 _log = logging.getLogger(__name__)
@@ -62,16 +63,19 @@ class RepositoryDataPlane:
         self._excluded_folders = [bytes(folder) for folder in excluded_folders]
         self._memory_bytes = memory_bytes
 
-    def open(self, claim: Claim, configuration: Replica) -> OpenBackup:
+    def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
         """Try source, keys and tiers. See `DataPlane.open`."""
         organisation, body = claim.organisation, configuration.body
         relative = self._sealer.open(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier)
+        source_place = f"the source at {body.source_location}"
         folder = source_folder(self._locations, organisation, body.source_location, relative)
         destinations = body.storage_destinations.by_tier()
+        tiers = ", ".join(f"{tier} at {destination.location}" for tier, destination in destinations.items())
+        signs.at("opening", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
         places = [self._place(organisation, tier, destination) for tier, destination in destinations.items()]
         try:
             with translated():
-                repository = self._repositories.open(organisation, places)
+                repository = self._repositories.open(organisation, places, signs)
                 for tier in repository.tiers:
                     if tier.error is not None:
                         _log.warning("a tier is not as it should be", extra={"tier": tier.name, **facts(tier.error)})
@@ -84,7 +88,9 @@ class RepositoryDataPlane:
             repository,
             lambda: self._repositories.remember(organisation, repository, places),
             DirectorySource(folder, excluded=self._excluded_folders),
+            source_place,
             destinations,
+            signs,
             BackupOptions(
                 run_token=claim.run_id,
                 label=configuration.configuration_id,
@@ -128,26 +134,41 @@ class RepositoryBackup:
         repository: Repository,
         remember: Callable[[], None],
         source: DirectorySource,
+        source_place: str,
         destinations: dict[Tier, Destination],
+        signs: Signs,
         options: BackupOptions,
     ) -> None:
         self._repository = repository
         self._remember = remember
         self._source = source
+        self._source_place = source_place
         self._destinations = destinations
+        self._signs = signs
         self._options = options
 
     def copy(self, *, on_progress: Callable[[ProgressReport], None], is_cancelled: Callable[[], bool]) -> BackupOutcome:
         """Catch up what is behind, then back up. See `OpenBackup.copy`."""
+        before: ProgressReport | None = None
+
+        def tell(progress: Progress) -> None:
+            nonlocal before
+            report = progress_report(progress)
+            if report != before:
+                before = report
+                self._copying(report)
+            on_progress(report)
+
         options = replace(
             self._options,
-            on_progress=lambda progress: on_progress(progress_report(progress)),
+            on_progress=tell,
             is_cancelled=is_cancelled,
         )
         with translated():
             for tier in self._repository.tiers:
                 if tier.is_ready or tier.state is TierState.EMPTY:
                     self._catch_up(tier, is_cancelled)
+            self._signs.at("backing up", self._source_place, errors.SOURCE_UNREACHABLE)
             result = backup(self._repository, self._source, options=options)
             for name, outcome in result.tiers.items():
                 if outcome.state is not Delivery.COMMITTED:
@@ -155,12 +176,22 @@ class RepositoryBackup:
             self._remember()
         return self._outcome(result)
 
+    def _copying(self, report: ProgressReport) -> None:
+        """A byte or a file further. What is waited for: a tier that has not taken its packs yet, else the source."""
+        waiting = [tier for tier, _, _, bytes_waiting in report.tiers if bytes_waiting]
+        if waiting:
+            tiers = ", ".join(f"{tier} at {self._destinations[tier].location}" for tier in waiting)
+            self._signs.at("backing up", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
+        else:
+            self._signs.at("backing up", self._source_place, errors.SOURCE_UNREACHABLE)
+
     def verify(self, outcome: BackupOutcome) -> tuple[tuple[Tier, str | None], ...]:
         """Read the snapshot and a sample of its packs back from each tier. See `OpenBackup.verify`."""
         verdicts: list[tuple[Tier, str | None]] = []
         for tier in outcome.tiers:
             if tier.code is not None:
                 continue
+            self._at("verifying", tier.tier)
             try:
                 read_back(self._repository, self._repository.tier(tier.tier.value), outcome.snapshot_id)
                 verdicts.append((tier.tier, None))
@@ -182,12 +213,23 @@ class RepositoryBackup:
             if is_cancelled():
                 raise RunInterrupted
 
+        self._at("catching up", Tier(tier.name))
         try:
             missing = lag(self._repository, tier)
             if tier.state is TierState.EMPTY or missing.packs or missing.snapshots:
-                catch_up(self._repository, tier, lock_until=self._lock_until(tier), check_cancelled=check_cancelled)
+                catch_up(
+                    self._repository,
+                    tier,
+                    lock_until=self._lock_until(tier),
+                    check_cancelled=check_cancelled,
+                    on_progress=lambda _: self._signs.moved(),
+                )
         except RepositoryError as error:
             _log.warning("a tier could not be caught up", extra={"tier": tier.name, "code": error.code, **facts(error)})
+
+    def _at(self, step: str, tier: Tier) -> None:
+        location = self._destinations[tier].location
+        self._signs.at(step, f"the tier {tier} at {location}", errors.TIER_UNREACHABLE)
 
     def _lock_until(self, tier: OpenTier) -> datetime | None:
         return lock_date(tier.store, self._options.lock_days.get(tier.name, 0))

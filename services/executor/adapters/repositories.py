@@ -8,21 +8,26 @@ repository's config object.
 
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.config import CONFIG_KEY
-from repository.errors import BucketMissing, NotARepository, RepositoryError, TierFull, TierVanished
+from repository.errors import BucketMissing, NotARepository, RepositoryError, TierFull, TierUnreachable, TierVanished
 from repository.key_file import KeyFile
 from repository.open_tier import OpenTier, TierState
 from repository.opening import Patience
 from repository.repository import Repository
 from repository.tiers.port import ObjectStore
 from services.executor.adapters.unusable import UnusableStore
+from services.executor.blocking import RunInterrupted
+from services.executor.standstills import Signs
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +71,13 @@ class Repositories:
         self._keys_dir = keys_dir
         self._reserve_bytes = reserve_bytes
 
-    def open(self, organisation: str, places: Sequence[Place]) -> Repository:
-        """Open what answers, or begin what was never begun. Raises KEYS_UNUSABLE and the repository's errors."""
+    def open(self, organisation: str, places: Sequence[Place], signs: Signs) -> Repository:
+        """Open what answers, or begin what was never begun. Raises KEYS_UNUSABLE and the repository's errors.
+
+        Raises `RunInterrupted` instead of beginning anything once the call was left behind.
+        """
+        places = _without_silent(places)
+        signs.moved()
         if all(isinstance(place.store, UnusableStore) for place in places):
             places[0].store.head(CONFIG_KEY)  # There is nobody to ask: the first one says why.
         known = self._begun.of(organisation)
@@ -81,12 +91,13 @@ class Repositories:
                 gone = next((place for place in places if place.location in known), None)
                 if gone is not None:
                     raise vanished(gone) from None
-                repository = self._begin(organisation, places, key)
+                repository = self._begin(organisation, places, key, signs)
         else:
             self._require_no_repository(organisation, places, known)
             self._require_begin(organisation, places)
+            _check_wanted(signs)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            repository = self._begin(organisation, places, KeyFile.create(path))
+            repository = self._begin(organisation, places, KeyFile.create(path), signs)
         self._judge(organisation, repository, places, known)
         self.remember(organisation, repository, places)
         return repository
@@ -114,9 +125,11 @@ class Repositories:
             except RepositoryError as error:
                 _log.warning("a tier does not answer", extra={"tier": place.store.name, "code": error.code})
 
-    def _begin(self, organisation: str, places: Sequence[Place], key: KeyFile) -> Repository:
+    def _begin(self, organisation: str, places: Sequence[Place], key: KeyFile, signs: Signs) -> Repository:
         """Begin a repository on the tiers that answer; the others join when they are back."""
-        Repository.init(self._require_begin(organisation, places), key)
+        stores = self._require_begin(organisation, places)
+        _check_wanted(signs)
+        Repository.init(stores, key)
         return _open(places, key)
 
     def _require_begin(self, organisation: str, places: Sequence[Place]) -> list[ObjectStore]:
@@ -188,6 +201,40 @@ class Repositories:
                 tier=place.store.name,
                 location=place.location,
             )
+
+
+def _check_wanted(signs: Signs) -> None:
+    """What was left behind begins no repository: another run may have begun it meanwhile."""
+    if signs.is_left:
+        raise RunInterrupted
+
+
+def _without_silent(places: Sequence[Place]) -> list[Place]:
+    """The places, those whose folder does not answer in its time with an `UnusableStore`. All are asked at once."""
+
+    def ask(folder: bytes) -> None:
+        with suppress(OSError):  # Whatever it is: the store itself says what is wrong with it.
+            os.statvfs(folder)
+
+    begun = time.monotonic()
+    asked = {
+        place.location: threading.Thread(target=ask, args=(place.folder,), daemon=True)
+        for place in places
+        if place.folder
+    }
+    for thread in asked.values():
+        thread.start()
+    answering: list[Place] = []
+    for place in places:
+        asking = asked.get(place.location)
+        if asking is not None:
+            asking.join(max(0.0, begun + place.patience_seconds - time.monotonic()))
+            if asking.is_alive():
+                name, seconds = place.store.name, place.patience_seconds
+                error = TierUnreachable(f"its folder has not answered for {seconds:.0f} s", tier=name)
+                place = replace(place, store=UnusableStore(name, error), folder=None)
+        answering.append(place)
+    return answering
 
 
 def _open(places: Sequence[Place], key: KeyFile) -> Repository:

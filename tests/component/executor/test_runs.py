@@ -20,6 +20,7 @@ from services.executor.errors import ClaimLost
 from services.executor.kept import Replica
 from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport
+from services.executor.standstills import Signs
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
@@ -224,8 +225,8 @@ class Meanwhile:
         self._plane = bench.data_plane()
         self._happens = happens
 
-    def open(self, claim: Claim, configuration: Replica) -> OpenBackup:
-        return Interrupted(self._plane.open(claim, configuration), self._happens)
+    def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
+        return Interrupted(self._plane.open(claim, configuration, signs), self._happens)
 
 
 async def test_zombie_and_successor_commit_one_snapshot(bench: ExecutorBench) -> None:

@@ -21,6 +21,7 @@ from services.executor.adapters.tables import REPORT_FIELD
 from services.executor.bootstrap import WORKER_CONNECTIONS_MAX
 from services.executor.kept import Replica
 from services.executor.ports import Claim, OpenBackup
+from services.executor.standstills import Signs
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
@@ -58,9 +59,9 @@ class Opening:
         self._plane = bench.data_plane()
         self._happens = happens
 
-    def open(self, claim: Claim, configuration: Replica) -> OpenBackup:
+    def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
         self._happens()
-        return self._plane.open(claim, configuration)
+        return self._plane.open(claim, configuration, signs)
 
 
 async def _has_ended(bench: ExecutorBench, run_id: str) -> bool:

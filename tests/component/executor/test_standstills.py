@@ -1,0 +1,138 @@
+"""Runs whose disk never answers: ended in time, told meanwhile, and no burden to the organisation's other runs."""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chassis.health import Finding, Health
+from contracts import errors
+from contracts.configuration import Destination, Tier
+from contracts.executor_events import BackupCompleted, BackupFailed
+from repository.errors import TierUnreachable
+from services.executor.adapters.repositories import Place, _without_silent
+from services.executor.adapters.stores import tier_store
+from services.executor.blocking import RunInterrupted
+from services.executor.standstills import Signs, Standstills
+from tests.component.executor.test_runs import Meanwhile, perform_next
+from tests.component.executor.test_worker import Opening
+from tests.support.eventually import eventually
+from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
+from tests.support.hung_disk import hung_disk
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+
+SOON = {errors.SOURCE_UNREACHABLE: 0.3, errors.TIER_UNREACHABLE: 30.0}
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
+    async with executor_bench(tmp_path, postgres, nats_server) as bench:
+        (bench.source / "contract.txt").write_text("between A and B " * 1000)
+        await bench.configure(local=Destination(location="local"))
+        await bench.request("run-1")
+        yield bench
+
+
+async def _last(bench: ExecutorBench, run_id: str) -> BackupCompleted | BackupFailed | None:
+    last = (await bench.told(run_id))[-1]
+    return last if isinstance(last, BackupCompleted | BackupFailed) else None
+
+
+async def test_run_whose_source_never_answers_ends_and_the_organisations_others_go_on(bench: ExecutorBench) -> None:
+    """The call that hangs is left behind in its thread; what it does when it comes back is nothing."""
+    answers = threading.Event()
+    calls: list[None] = []
+
+    def happens() -> None:
+        calls.append(None)
+        if len(calls) == 1:
+            answers.wait(60)
+
+    loop = bench.loop("w1", data_plane=Opening(bench, happens), open_seconds=SOON)
+    await bench.configure(configuration_id="configuration-2", local=Destination(location="local"))
+    await bench.request("run-2", configuration_id="configuration-2")
+    await loop.start()
+    try:
+        failed = await eventually(lambda: _last(bench, "run-1"), within=30)
+        assert isinstance(failed, BackupFailed)
+        assert failed.code == "source-unreachable"
+        assert isinstance(await eventually(lambda: _last(bench, "run-2"), within=30), BackupCompleted)
+    finally:
+        answers.set()
+        await loop.stop()
+
+
+async def test_run_that_makes_no_progress_degrades_the_worker_until_it_does(bench: ExecutorBench) -> None:
+    """Readiness names the run, the step and the place; the run goes on when the place answers."""
+    answers, health = threading.Event(), Health("worker")
+    loop = bench.loop(
+        "w1",
+        data_plane=Meanwhile(bench, lambda: answers.wait(60) and None),
+        standstills=Standstills(health, after_seconds=0.2),
+    )
+    await loop.start()
+
+    async def finding() -> Finding | None:
+        return next((check for check in (await health.report()).checks if check.name == "run run-1"), None)
+
+    try:
+        found = await eventually(finding)
+        assert found is not None
+        assert (found.status, found.code) == ("degraded", "source-unreachable")
+        assert "backing up, the source at photos" in (found.reason or "")
+        answers.set()
+        assert isinstance(await eventually(lambda: _last(bench, "run-1"), within=30), BackupCompleted)
+
+        async def is_over() -> bool:
+            return await finding() is None
+
+        await eventually(is_over)
+    finally:
+        answers.set()
+        await loop.stop()
+
+
+async def test_opening_that_was_left_behind_begins_no_repository(bench: ExecutorBench) -> None:
+    """When the disk answers after all, another run may have begun it long since."""
+    claim = await bench.claims.take("w1")
+    assert claim is not None
+    assert claim.configuration is not None
+    signs = Signs()
+    signs.is_left = True
+    with pytest.raises(RunInterrupted):
+        await asyncio.to_thread(bench.data_plane().open, claim, claim.configuration.read(), signs)
+    assert not (bench.keys / "repositories").exists()
+    assert not bench.tier("local").exists()
+
+
+async def test_pipe_as_key_file_ends_the_run_at_once(bench: ExecutorBench) -> None:
+    """Nobody waits for what will never be written into it."""
+    (bench.keys / "repositories").mkdir()
+    os.mkfifo(bench.keys / "repositories" / f"{ORGANISATION}.key", 0o600)
+    await perform_next(bench)
+    failed = await _last(bench, "run-1")
+    assert isinstance(failed, BackupFailed)
+    assert failed.code == "keys-unusable"
+
+
+async def test_tier_on_a_disk_that_hangs_is_left_out_by_name(bench: ExecutorBench) -> None:
+    """It is waited for as long as its patience says, beside the others and not before them."""
+
+    def place(tier: Tier, location: str) -> Place:
+        destination = Destination(location=location)
+        store = tier_store(bench.locations, bench.keys, ORGANISATION, tier, destination)
+        folder = os.fsencode(bench.home / "tiers" / location)
+        return Place(store=store, location=location, folder=folder, patience_seconds=0.5, store_of=lambda _: store)
+
+    with hung_disk(bench.home / "tiers" / "second"):
+        places = [place(Tier.LOCAL, "local"), place(Tier.OFFSITE, "second")]
+        well, hung = await asyncio.to_thread(_without_silent, places)
+        assert well.store is places[0].store
+        with pytest.raises(TierUnreachable, match="has not answered"):
+            hung.store.head("config")
