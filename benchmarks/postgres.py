@@ -16,6 +16,8 @@ from typing import Self, TypedDict
 
 import psycopg
 
+from deploy.stack.programs import copy_open
+
 _USER = 65534  # nobody, where the benchmark runs as root: Postgres refuses to
 _ROW_BYTES = 820  # of relation files with their indexes, per booking with its share of the other tables
 
@@ -71,6 +73,10 @@ CREATE INDEX ON bookings (client_id);
 CREATE INDEX ON bookings (supplier_id, starts_at);
 CREATE INDEX ON invoices (booking_id);
 """
+
+
+REACHABLE_UMASK = 0o022
+"""With another one the folders that are made here would be closed to the unprivileged user."""
 
 
 class Postgres:
@@ -221,8 +227,7 @@ def _reachable_tools(copy: Path) -> Path:
     if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in (tools, *tools.parents)):
         return tools
     if not copy.exists():
-        shutil.copytree(tools.parent, copy, symlinks=True)
-        copy.chmod(0o755)
+        copy_open(tools.parent, copy)
     return copy / "bin"
 
 

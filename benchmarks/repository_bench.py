@@ -9,6 +9,7 @@ Exit code 0: every floor was met (with `--quick`: every row ran); 1: one was not
 """
 
 import argparse
+import os
 import sys
 import time
 from dataclasses import replace
@@ -18,6 +19,7 @@ from benchmarks import rows_files, rows_postgres, rows_scale
 from benchmarks.bench import Bench, NoRoom
 from benchmarks.contestants import Restic
 from benchmarks.corpora import DEFAULT_WORK
+from benchmarks.postgres import REACHABLE_UMASK
 from benchmarks.report import Report, plot
 
 ROWS = {**rows_files.ROWS, **rows_postgres.ROWS, **rows_scale.ROWS}
@@ -28,6 +30,7 @@ _QUICK_SCALE = 0.02
 def main() -> int:
     """Measure, print, write."""
     arguments = _arguments()
+    os.umask(REACHABLE_UMASK)
     media = ("tmpfs",) if arguments.quick else ("tmpfs", "disk")
     bench = Bench(arguments.work, arguments.scale, arguments.rounds, media)
     report = Report(arguments.scale, arguments.rounds, Restic().version(), facts=bench.facts)

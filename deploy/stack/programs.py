@@ -68,7 +68,7 @@ class PostgresPrograms:
             try:
                 if (trouble := _unsafe(place)) is None:
                     copy = Path(tempfile.mkdtemp(prefix=self._prefix, dir=place))
-                    _copy_open(install, copy)
+                    copy_open(install, copy)
                     if (trouble := self._fails(copy / "bin")) is None:
                         self._copy = copy
                         return copy
@@ -134,7 +134,7 @@ def _is_own_folder(path: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
-def _copy_open(source: Path, target: Path) -> None:
+def copy_open(source: Path, target: Path) -> None:
     """Fill a folder with a copy of a tree, readable by all, whatever the umask is."""
     shutil.copytree(source, target, dirs_exist_ok=True)
     for folder, _, names in os.walk(target):

