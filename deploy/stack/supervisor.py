@@ -186,7 +186,11 @@ class Supervisor:
         How it ended, whether starting anew may help at once, and for how many seconds it was up. Raises StoreGone.
         """
         try:
-            child = await self._start(part)
+            if part.open is not None:
+                await part.open()
+            if self._stopping.is_set():
+                return "was not started", True, 0.0
+            child = self._start(part)
         except StoreGone:
             raise
         except Exception as error:  # noqa: BLE001  # a part that nobody starts again would be the worst
@@ -221,9 +225,7 @@ class Supervisor:
         """What the part has said since this start of it."""
         return last_words(part.log, since=self._log_begins.get(part.name, end_of(part.log)))
 
-    async def _start(self, part: Part) -> Child:
-        if part.open is not None:
-            await part.open()
+    def _start(self, part: Part) -> Child:
         with contextlib.suppress(OSError):
             rotate(part.log)
         self._log_begins[part.name] = end_of(part.log)

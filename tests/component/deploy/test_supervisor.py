@@ -519,3 +519,32 @@ async def test_part_whose_disk_hangs_keeps_no_other_from_being_started_again(
             workbench.stop.set()
             await asyncio.wait_for(run, 10)
     assert workbench.part_state("s3").restarts == 0
+
+
+async def test_part_whose_store_is_still_being_opened_is_not_started_by_a_stop(workbench: Workbench) -> None:
+    """What was waited for may come while the platform stops: nothing is started then, behind everybody's back."""
+    opening, opened = asyncio.Event(), asyncio.Event()
+
+    async def open_store() -> None:
+        opening.set()
+        await opened.wait()
+
+    async def probe() -> Trouble | None:
+        return None
+
+    slow = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    )
+    units = [
+        workbench.waiting_part("s3", open=open_store),
+        workbench.part("service", slow, probe=probe, stop_seconds=1.0),
+    ]
+    async with workbench.running(units) as run:
+        await opening.wait()
+        await eventually(lambda: "up" in (workbench.folder / "service.log").read_text())
+        workbench.stop.set()
+        await eventually(lambda: workbench.part_state("s3").condition is Condition.STOPPED)
+        opened.set()
+        await run
+    assert workbench.part_state("s3").process is None
+    assert not (workbench.folder / "s3.up").exists()
