@@ -68,6 +68,32 @@ async def test_run_whose_source_never_answers_ends_and_the_organisations_others_
         await loop.stop()
 
 
+async def test_run_whose_source_lies_on_a_disk_that_hangs_fails_as_such(bench: ExecutorBench) -> None:
+    """The first look at the folder never comes back, and the run ends all the same."""
+    with hung_disk(bench.source):
+        await perform_next(bench, open_seconds=SOON)
+        failed = await _last(bench, "run-1")
+    assert isinstance(failed, BackupFailed)
+    assert failed.code == "source-unreachable"
+
+
+@pytest.mark.slow
+async def test_run_goes_to_the_tiers_whose_disks_answer(bench: ExecutorBench) -> None:
+    """An optional tier whose disk hangs costs its patience, and is owed a catch-up."""
+    await bench.configure(
+        configuration_id="configuration-2",
+        local=Destination(location="local", required=True),
+        offsite=Destination(location="second"),
+    )
+    await perform_next(bench)
+    await bench.request("run-2", configuration_id="configuration-2")
+    with hung_disk(bench.home / "tiers" / "second"):
+        await perform_next(bench)
+        completed = await _last(bench, "run-2")
+    assert isinstance(completed, BackupCompleted)
+    assert [(owed.tier, owed.code) for owed in completed.catch_ups] == [(Tier.OFFSITE, "tier-unreachable")]
+
+
 async def test_run_that_makes_no_progress_degrades_the_worker_until_it_does(bench: ExecutorBench) -> None:
     """Readiness names the run, the step and the place; the run goes on when the place answers."""
     answers, health = threading.Event(), Health("worker")
