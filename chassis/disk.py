@@ -28,7 +28,7 @@ class DiskSilent(OSError):
 
 
 class Disk:
-    """The file system below a folder. Thread-safe; its questions are asked one after the other."""
+    """The file system below a folder, or of a file. Thread-safe; its questions are asked one after the other."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -23,6 +23,7 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from chassis.disk import Disk
 from chassis.health import Health
 from chassis.logging import describe
 from chassis.tasks import end
@@ -129,9 +130,9 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def _from_file(path: Path) -> bytes:
+async def _from_file(file: Disk) -> bytes:
     try:
-        return await asyncio.to_thread(path.read_bytes)
+        return await file.ask(file.folder.read_bytes)
     except OSError as error:
         raise _unusable("the key set's file cannot be read") from error
 
@@ -187,8 +188,9 @@ class KeySet:
                 field="WEDSYNC_JWKS_STALE_SECONDS_MAX",
                 hint="Give it more than WEDSYNC_JWKS_REFRESH_SECONDS.",
             )
+        disk = None if file is None else Disk(file)
         self._load: Callable[[], Awaitable[bytes]] = (
-            (lambda: _from_file(file)) if file is not None else (lambda: _from_url(url or ""))
+            (lambda: _from_file(disk)) if disk is not None else (lambda: _from_url(url or ""))
         )
         self._must_start = file is not None
         self._refresh_seconds = refresh_seconds

@@ -24,6 +24,7 @@ from gateway.auth import TokenRules, TokenVerifier, bearer_of
 from gateway.jwks import KeySet
 from gateway.principal import OPERATORS, READERS, Role
 from tests.support.eventually import eventually
+from tests.support.hung_mount import hung_mount
 
 RULES = TokenRules(issuer="https://identity.test", audience="authenticated", leeway_seconds=0)
 
@@ -231,6 +232,12 @@ def test_keys_are_not_fetched_over_an_open_line(url: str) -> None:
     assert refused.value.code is errors.INVALID_SETTING
     for trustworthy in ("https://idp.test/jwks", "http://localhost:1/jwks", "http://[::1]:1/jwks"):
         KeySet(url=trustworthy)
+
+
+async def test_file_on_a_disk_that_hangs_is_told_in_time(tmp_path: Path) -> None:
+    """Whoever signs in does not wait for the disk of the key set."""
+    with hung_mount(tmp_path), pytest.raises(PlatformError, match="the key set's file cannot be read"):
+        await asyncio.wait_for(KeySet(file=tmp_path / "jwks.json").start(), 20)
 
 
 async def test_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
