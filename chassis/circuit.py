@@ -2,7 +2,9 @@
 
 Promise: nobody waits for Postgres longer than `PATIENCE_SECONDS` from the arrival of what he asked for, however many
 wait beside him; once a call has waited that long in vain, the next ones are told at once, and one of them each half
-second looks again. A short interruption (a server that is started anew) is waited out by those who came meanwhile.
+second looks again. Who waits in vain because others have every connection is told that, and it says nothing of the
+database: nobody else is turned away for it. A short interruption (a server that is started anew) is waited out by those
+who came meanwhile.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, BaseConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from contracts.errors import UNAVAILABLE, PlatformError
 
@@ -100,10 +102,12 @@ class PatientPool(AsyncConnectionPool[AsyncConnection[Any]]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._circuit = Circuit()
         self._cuts: dict[int, asyncio.TimerHandle] = {}
+        self._lent = 0
         super().__init__(*args, timeout=PATIENCE_SECONDS, max_waiting=WAITING_MAX, **kwargs)
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:  # noqa: ASYNC109  # as the base has it
-        """Obtain a connection. Raises PlatformError UNAVAILABLE at once while Postgres is known to be away.
+        """Obtain a connection. Raises PlatformError UNAVAILABLE: at once while Postgres is known to be away, and where
+        none came free in time because all are in use.
 
         A call with a time of its own is one that looks (a readiness check), and is always let through.
         """
@@ -111,10 +115,19 @@ class PatientPool(AsyncConnectionPool[AsyncConnection[Any]]):
             self._circuit.admit()
         try:
             connection = await super().getconn(patience() if timeout is None else timeout)
-        except PoolTimeout:
+        except (PoolTimeout, TooManyRequests) as error:
+            if self._lent >= self.max_size:
+                raise PlatformError(
+                    UNAVAILABLE,
+                    "every connection to postgres is in use",
+                    hint="Try again in a few seconds, with fewer requests at once.",
+                    part="postgres",
+                    connections=self.max_size,
+                ) from error
             self._circuit.failed()
             raise
         self._circuit.succeeded()
+        self._lent += 1
         if _deadline() is not None:
             timer = asyncio.get_running_loop().call_later(2 * PATIENCE_SECONDS, cut, connection)
             self._cuts[id(connection)] = timer
@@ -124,4 +137,5 @@ class PatientPool(AsyncConnectionPool[AsyncConnection[Any]]):
         """Give a connection back."""
         if (timer := self._cuts.pop(id(conn), None)) is not None:
             timer.cancel()
+        self._lent -= 1
         await super().putconn(conn)

@@ -1,16 +1,21 @@
 """The response to a write, by what became of it in time."""
 
+import logging
 from typing import Any
 
 from litestar import Response
 from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_429_TOO_MANY_REQUESTS
 
+from chassis.logging import describe
+from contracts.errors import PlatformError
 from gateway.parts import Gateway
 from gateway.principal import Principal
 from gateway.problems import WrongFields, error_of_code
 from gateway.queries import requests as request_queries
 from gateway.requests import Outcome
-from gateway.resources import WriteRequest
+from gateway.resources import RequestState, WriteRequest
+
+LOG = logging.getLogger(__name__)
 
 RETRY_SECONDS = "1"
 FULL_SECONDS = 30
@@ -29,10 +34,31 @@ def raise_refusal(outcome: Outcome) -> None:
 
 
 async def taken_down(gateway: Gateway, principal: Principal, outcome: Outcome) -> Response[Any]:
-    """202: the write is in the record. The body is the request as it stands; `Location` is where it will be."""
-    async with gateway.reading() as connection:
-        request: WriteRequest = await request_queries.one(connection, principal.organisation, outcome.request_id)
+    """202: the write is in the record. The body is the request as it stands; `Location` is where it will be.
+
+    Where it cannot be read at this moment, the body is what is known without: nobody is told to try again what was
+    taken down.
+    """
+    is_read = True
+    try:
+        async with gateway.reading(principal.organisation) as connection:
+            request = await request_queries.one(connection, principal.organisation, outcome.request_id)
+    except PlatformError as error:
+        LOG.warning("a request was answered unread", extra={"cause": describe(error), "request_id": outcome.request_id})
+        is_read, request = False, _unread(principal, outcome)
     headers = {"Location": f"/api/backup/requests/{outcome.request_id}"}
-    if not outcome.is_answered:
+    if not (outcome.is_answered and is_read):
         headers["Retry-After"] = RETRY_SECONDS
     return Response(request, status_code=HTTP_202_ACCEPTED, headers=headers)
+
+
+def _unread(principal: Principal, outcome: Outcome) -> WriteRequest:
+    """A request that was not refused, as far as it is known to whoever took it down."""
+    return WriteRequest(
+        id=outcome.request_id,
+        kind=outcome.kind,
+        state=RequestState.ACCEPTED if outcome.is_answered else RequestState.PENDING,
+        resource=request_queries.resource_path(outcome.kind, outcome.resource_id),
+        submitted_by=principal.actor,
+        submitted_at=outcome.submitted_at,
+    )

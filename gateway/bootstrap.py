@@ -101,7 +101,7 @@ def assemble(settings: GatewaySettings) -> Process:
     feed, waiters, progress = FactFeed(dsn, schema), Waiters(), LiveProgress(lambda: connection.client)
 
     async def read_status(organisation: str) -> bytes:
-        async with monitor.reading() as database:
+        async with monitor.reading(organisation) as database:
             return msgspec.json.encode(await status.read(database, organisation, locations, clock))
 
     board = StatusBoard(read_status)

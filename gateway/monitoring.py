@@ -51,6 +51,7 @@ from gateway.queries.executions import SELECT, of_row
 from gateway.queries.slices import made_of
 from gateway.rate_limit import TokenBuckets, refuse_above
 from gateway.resources import Execution
+from gateway.shares import Shares
 
 LOG = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class Monitor:
         self.clock = clock
         self.people = people
         self._sockets_max = sockets_per_organisation
+        self._shares = Shares()
         self._readers: defaultdict[str, set[Reader]] = defaultdict(set)
         progress.listen(self._hear_progress)
         feed.listen(self._hear_facts)
@@ -147,11 +149,11 @@ class Monitor:
                 self._readers.pop(principal.organisation, None)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Database]:
-        """A connection to read the read models on (see `Gateway.reading`)."""
+    async def reading(self, organisation: str) -> AsyncIterator[Database]:
+        """A connection to read the read models on, for an organisation (see `Gateway.reading`)."""
         with translated():
             await self.feed.until_answering()
-            async with self.pool.connection() as database:
+            async with self._shares.of(organisation), self.pool.connection() as database:
                 try:
                     yield database
                 except ViewUnreadable as error:
@@ -266,13 +268,13 @@ class Reader:
 
     async def _can_resume(self, stand: Resume) -> bool:
         """Whether all facts after a stand are still kept."""
-        async with self._monitor.reading() as database:
+        async with self._monitor.reading(self.principal.organisation) as database:
             now = await state.read(database)
             return now.epoch == stand.epoch and await state.is_kept(database, stand.sequence)
 
     async def _send_snapshot(self, subscription: Subscribe, heard: Resume | None = None) -> None:
         """Tell how things stand, with what has ended since a reader stood at `heard`."""
-        async with self._monitor.reading() as database:
+        async with self._monitor.reading(self.principal.organisation) as database:
             since = None if heard is None else await self._heard_at(database, heard)
             self._stand, executions = await _snapshot(database, self.principal.organisation, subscription, since)
         self._progress.clear()
@@ -328,7 +330,7 @@ class Reader:
         remembered = feed.since(self.principal.organisation, stand.epoch, stand.sequence)
         if remembered is not None:
             return remembered, feed.sequence
-        async with self._monitor.reading() as database:
+        async with self._monitor.reading(self.principal.organisation) as database:
             following = await facts.after(database, stand.sequence, READ_AT_ONCE, self.principal.organisation)
             # Looked at afterwards: what was read is the whole of it where its beginning is still kept.
             now = await state.read(database)

@@ -49,13 +49,14 @@ class Gateway:
     allowed_origins: tuple[str, ...] = ()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Database]:
-        """A connection to read the read models on.
+    async def reading(self, organisation: str) -> AsyncIterator[Database]:
+        """A connection to read the read models on, for an organisation.
 
-        Raises UNAVAILABLE where Postgres does not answer, where the read models were never made yet, or where a view
-        that is read is of a shape that this build does not know: then it is made anew.
+        Raises TOO_MANY_REQUESTS where the organisation has as many as it may and none comes free in time, and
+        UNAVAILABLE where Postgres does not answer, where the read models were never made yet, or where a view that is
+        read is of a shape that this build does not know: then it is made anew.
         """
-        async with self.monitor.reading() as database:
+        async with self.monitor.reading(organisation) as database:
             yield database
 
 

@@ -6,6 +6,7 @@ owner sooner or later: who does not get the answer at once is told where it will
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -43,7 +44,7 @@ _SHOW = """
     VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (request_id) DO NOTHING
 """
 _FIND_KEY = """
-    SELECT body_digest, request_id, resource_id FROM idempotency_keys
+    SELECT body_digest, request_id, resource_id, created_at FROM idempotency_keys
     WHERE organisation = %s AND actor = %s AND route = %s AND key = %s
 """
 _SEALED = """
@@ -54,12 +55,21 @@ _STATE = "SELECT state, code, field, hint FROM requests WHERE request_id = %s AN
 _FORGET = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(days => %s)"
 
 
+_Known = tuple[str, str, str, datetime]
+"""Of the request that has a key: the digest of its body, its id, its resource's, and when it was submitted."""
+
+
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a write within the time that was waited. `refusal` is the owner's code, field and hint."""
+    """What became of a write within the time that was waited. `refusal` is the owner's code, field and hint.
+
+    Not answered is also what cannot be looked up at this moment: it is in the record all the same.
+    """
 
     request_id: str
     resource_id: str
-    is_answered: bool
+    kind: str
+    submitted_at: datetime
+    is_answered: bool = False
     refusal: tuple[str, str | None, str | None] | None = None
 
 
@@ -118,30 +128,25 @@ class RequestBook:
             known = await self._known(principal, submission, key)
             if known is None:
                 raise WrongFields(submission.wrong)
-            return await self._recognise(principal, known, digest)
+            return await self._recognise(principal, submission, known, digest)
         request = WriteRequest(self._ids.new())
         resource_id = self._ids.new()
+        taken = Outcome(request.id, resource_id, submission.kind, self._clock.now())
         submission.record(request, resource_id)
         with self._waiters.expect(request.id) as waiter:
             try:
-                await self._record(principal, submission, key, digest, request)
+                await self._record(principal, submission, key, digest, request, taken.submitted_at)
             except StatementRefused:
                 known = await self._known(principal, submission, key)
                 if known is None:
                     raise PlatformError(
                         errors.CONCURRENT_CHANGE, "the idempotency key was let go at this moment"
                     ) from None
-                return await self._recognise(principal, known, digest)
+                return await self._recognise(principal, submission, known, digest)
             fact = await waiter.wait(self._wait_seconds)
         if fact is not None and fact.type in ACCEPTED:
-            return Outcome(request.id, resource_id, True)
-        try:
-            return await self._outcome(principal, request.id, resource_id)
-        except PlatformError as error:
-            if error.code is not errors.UNAVAILABLE:
-                raise
-            # It is in the record, and its answer cannot be looked up at this moment.
-            return Outcome(request.id, resource_id, False)
+            return msgspec.structs.replace(taken, is_answered=True)
+        return await self._outcome(principal, taken)
 
     async def require_keys(self, organisation: str) -> None:
         """Raise KEYS_UNUSABLE where an organisation's keys are gone, though it has things that they sealed.
@@ -167,9 +172,14 @@ class RequestBook:
                 await connection.execute(_FORGET, (KEYS_KEPT_DAYS,))
 
     async def _record(
-        self, principal: Principal, submission: Submission, key: str, digest: str, request: WriteRequest
+        self,
+        principal: Principal,
+        submission: Submission,
+        key: str,
+        digest: str,
+        request: WriteRequest,
+        now: datetime,
     ) -> None:
-        now = self._clock.now()
         organisation, actor = principal.organisation, principal.actor
         took = (organisation, actor, submission.route, key, digest, request.id, request.resource_id, now)
         shown = (request.id, organisation, submission.kind, request.resource_id, actor, now)
@@ -184,8 +194,8 @@ class RequestBook:
             also=(Statement(_TAKE_KEY, took, name="idempotency key"), Statement(_SHOW, shown, name="request")),
         )
 
-    async def _known(self, principal: Principal, submission: Submission, key: str) -> tuple[str, str, str] | None:
-        """What has this key already: digest of its body, request and resource."""
+    async def _known(self, principal: Principal, submission: Submission, key: str) -> _Known | None:
+        """What has this key already."""
         with translated():
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(
@@ -193,29 +203,36 @@ class RequestBook:
                 )
                 return await cursor.fetchone()
 
-    async def _recognise(self, principal: Principal, row: tuple[str, str, str], digest: str) -> Outcome:
+    async def _recognise(self, principal: Principal, submission: Submission, known: _Known, digest: str) -> Outcome:
         """The outcome of the request that has this key already."""
-        if row[0] != digest:
+        known_digest, request_id, resource_id, submitted_at = known
+        if known_digest != digest:
             raise PlatformError(
                 errors.IDEMPOTENCY_KEY_REUSED,
                 "the key was used with another body",
                 field="Idempotency-Key",
-                request_id=row[1],
+                request_id=request_id,
             )
-        with self._waiters.expect(row[1]) as waiter:
-            outcome = await self._outcome(principal, row[1], row[2])
+        taken = Outcome(request_id, resource_id, submission.kind, submitted_at)
+        with self._waiters.expect(request_id) as waiter:
+            outcome = await self._outcome(principal, taken)
             if outcome.is_answered or await waiter.wait(self._wait_seconds) is None:
                 return outcome
-        return await self._outcome(principal, row[1], row[2])
+        return await self._outcome(principal, taken)
 
-    async def _outcome(self, principal: Principal, request_id: str, resource_id: str) -> Outcome:
-        with translated():
-            async with self._pool.connection() as connection:
-                row = await (await connection.execute(_STATE, (request_id, principal.organisation))).fetchone()
+    async def _outcome(self, principal: Principal, taken: Outcome) -> Outcome:
+        """What became of a write that is in the record; not answered where that cannot be looked up."""
+        try:
+            with translated():
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute(_STATE, (taken.request_id, principal.organisation))
+                    row = await cursor.fetchone()
+        except PlatformError:
+            return taken
         if row is None or row[0] == "pending":
-            return Outcome(request_id, resource_id, False)
+            return taken
         refusal = (row[1], row[2], row[3]) if row[0] == "refused" else None
-        return Outcome(request_id, resource_id, True, refusal)
+        return msgspec.structs.replace(taken, is_answered=True, refusal=refusal)
 
     def _digest(self, principal: Principal, body: Any) -> str:
         # Keyed, since a body's plain hash would give away short names and paths to whoever reads the table.

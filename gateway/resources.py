@@ -238,8 +238,8 @@ class WriteRequest(Resource, frozen=True, kw_only=True):
     """A write that was taken down: it is in the record, and its owner answers it. The body of every 202.
 
     `resource` is where the result is. `execution` is the run that was asked for, once it is accepted; null while that
-    is pending, and for requests of other kinds. `submittedBy` is null for an instant where the answer was heard of
-    first.
+    is pending or it cannot be read, and for requests of other kinds. `submittedBy` is null for an instant where the
+    answer was heard of first.
     """
 
     id: str

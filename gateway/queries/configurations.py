@@ -76,7 +76,7 @@ class ConfigurationQueries:
             query += " AND (c.created_at, c.configuration_id) < (%s, %s)"
             parameters += [after.time, after.id]
         query += " ORDER BY c.created_at DESC, c.configuration_id DESC LIMIT %s"
-        async with reading() as database:
+        async with reading(organisation) as database:
             rows = await (await database.execute(query, [*parameters, limit + 1])).fetchall()
         items = await made_of(rows[:limit], lambda row: self._told(organisation, row))
         following = None

@@ -99,7 +99,7 @@ async def page(
         query += " AND (e.accepted_at, e.execution_id) < (%s, %s)"
         values += [after.time, after.id]
     query += " ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT %s"
-    async with reading() as database:
+    async with reading(organisation) as database:
         rows = await (await database.execute(query, [*values, limit + 1])).fetchall()
     items = await made_of(rows[:limit], of_row)
     following = None

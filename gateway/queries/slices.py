@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from gateway.projections.applied import Database
 
-Reading = Callable[[], AbstractAsyncContextManager[Database]]
-"""Lends a connection to read on: for as long as Postgres works, not while resources are made of what it told."""
+Reading = Callable[[str], AbstractAsyncContextManager[Database]]
+"""Lends a connection to read on for an organisation: for as long as Postgres works, not while resources are made of
+what it told."""
 
 Row = TypeVar("Row")
 T = TypeVar("T")

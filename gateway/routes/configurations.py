@@ -15,6 +15,7 @@ from contracts.configuration import (
     WEDDING_DATE_FIELD,
     ConfigurationBody,
 )
+from contracts.errors import PlatformError
 from gateway.answers import raise_refusal, taken_down
 from gateway.guards import ROLES, requires
 from gateway.parameters import (
@@ -69,8 +70,12 @@ async def create_configuration(
     raise_refusal(outcome)
     if not outcome.is_answered:
         return await taken_down(gateway, principal, outcome)
-    async with gateway.reading() as database:
-        created = await gateway.configurations.one(database, principal.organisation, outcome.resource_id)
+    try:
+        async with gateway.reading(principal.organisation) as database:
+            created = await gateway.configurations.one(database, principal.organisation, outcome.resource_id)
+    except PlatformError:
+        # It was created; that it cannot be shown now must not make anybody create it again.
+        return await taken_down(gateway, principal, outcome)
     location = f"/api/backup/configurations/{created.id}"
     return Response(
         created, status_code=HTTP_201_CREATED, headers={"Location": location, "ETag": f'"{created.version}"'}
@@ -111,7 +116,7 @@ async def show_configuration(request: Request[Any, Any, Any], configuration_id: 
     """One configuration. `ETag` is its version, to be sent as `If-Match` with a change."""
     gateway, principal = parts_of(request), principal_of(request)
     checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
-    async with gateway.reading() as database:
+    async with gateway.reading(principal.organisation) as database:
         shown = await gateway.configurations.one(database, principal.organisation, configuration_id)
     return Response(shown, headers={"ETag": f'"{shown.version}"'})
 

@@ -66,7 +66,7 @@ async def execute_backup(
     """
     gateway, principal = parts_of(request), principal_of(request)
     key = check_key(idempotency_key)
-    async with gateway.reading() as database:
+    async with gateway.reading(principal.organisation) as database:
         version = await configuration_queries.version_of(database, principal.organisation, data.configuration_id)
     outcome = await gateway.book.submit(
         principal,
@@ -124,7 +124,7 @@ async def show_execution(
 ) -> Response[Execution]:
     """One run: phases with their times, what each tier has, sizes, verification, and why it failed."""
     gateway, principal = parts_of(request), principal_of(request)
-    async with gateway.reading() as database:
+    async with gateway.reading(principal.organisation) as database:
         shown = await queries.one(database, principal.organisation, checked_id(execution_id))
     etag = f'"{shown.version}"'
     if if_none_match is not None and etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
@@ -141,7 +141,7 @@ async def show_execution(
 async def show_progress(request: Request[Any, Any, Any], execution_id: Id) -> ProgressView:
     """How far a run is: phase, bytes and files done and in all, rate, tiers, time left."""
     gateway, principal = parts_of(request), principal_of(request)
-    async with gateway.reading() as database:
+    async with gateway.reading(principal.organisation) as database:
         shown = await queries.one(database, principal.organisation, checked_id(execution_id))
     progress = gateway.progress.of(principal.organisation, execution_id) if shown.finished_at is None else None
     return ProgressView(

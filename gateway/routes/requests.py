@@ -21,5 +21,5 @@ from gateway.resources import WriteRequest
 async def show_request(request: Request[Any, Any, Any], request_id: Id) -> WriteRequest:
     """A write that was taken down: pending, accepted, or refused with the reason."""
     gateway, principal = parts_of(request), principal_of(request)
-    async with gateway.reading() as database:
+    async with gateway.reading(principal.organisation) as database:
         return await queries.one(database, principal.organisation, checked_id(request_id))

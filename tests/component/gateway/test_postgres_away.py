@@ -52,3 +52,36 @@ async def test_writes_and_reads_at_once_are_answered_while_postgres_is_away(
                 return (await write("after")).status_code in (201, 202)
 
             await eventually(is_back, within=30)
+
+
+async def test_write_that_is_in_the_record_is_answered_so_when_postgres_goes(
+    tmp_path: Path, own_nats: NatsServer
+) -> None:
+    """Who waits for its owner's answer when Postgres goes is told 202 and where it will be, never to try again."""
+    with running_postgres() as postgres:
+        async with (
+            running_gateway(tmp_path, postgres, own_nats, answer_wait_seconds=2.5) as gateway,
+            gateway.http("owner") as http,
+        ):
+            gateway.owners.is_silent = True
+            key = {"Idempotency-Key": new_id()}
+            write = asyncio.create_task(http.post("/api/backup/configurations", json=NEW_CONFIGURATION, headers=key))
+
+            async def is_recorded() -> bool:
+                return bool(gateway.owners.asked)
+
+            await eventually(is_recorded)
+            await asyncio.to_thread(postgres.stop, signal.SIGQUIT)
+            answer = await write
+            assert answer.status_code == 202, answer.text
+            told = answer.json()
+            assert (told["state"], told["kind"]) == ("pending", "create-configuration")
+            assert answer.headers["Location"] == f"/api/backup/requests/{told['id']}"
+            assert int(answer.headers["Retry-After"]) >= 1
+            await asyncio.to_thread(postgres.start)
+
+            async def is_found() -> bool:
+                found = await http.get(answer.headers["Location"])
+                return found.status_code == 200 and {**found.json(), "problem": None} == {**told, "problem": None}
+
+            await eventually(is_found, within=30)

@@ -1,0 +1,46 @@
+"""One organisation that asks for much takes its own share, never everybody's; and a full house is not one on fire."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+
+from chassis.circuit import answering
+from chassis.postgres import open_pool
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway.shares import READINGS
+from tests.support.gateway import ORGANISATION, RunningGateway, problem_code
+from tests.support.postgres_server import SchemaAccess
+
+pytestmark = pytest.mark.stack
+
+
+async def test_who_fills_his_share_waits_alone(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An organisation whose reads last is told 429 and when to come again; the others are answered meanwhile."""
+    monkeypatch.setattr("chassis.circuit.PATIENCE_SECONDS", 0.5)
+    async with gateway.http("viewer") as busy, gateway.http("viewer", organisation="other-org") as other:
+        async with AsyncExitStack() as held:
+            for _ in range(READINGS):
+                await held.enter_async_context(gateway.process.gateway.reading(ORGANISATION))
+            for path in ("executions", "configurations", "status"):
+                refused = await busy.get(f"/api/backup/{path}")
+                assert (refused.status_code, problem_code(refused)) == (429, errors.TOO_MANY_REQUESTS.code), path
+                assert int(refused.headers["Retry-After"]) >= 1
+                assert (await other.get(f"/api/backup/{path}")).status_code == 200, path
+        assert (await busy.get("/api/backup/executions")).status_code == 200
+
+
+async def test_full_pool_is_not_postgres_away(record_access: SchemaAccess) -> None:
+    """Who found every connection in use is told so, and whoever comes next is let through."""
+    pool = open_pool(record_access.dsn, record_access.schema, name="small", max_size=1)
+    await pool.open(wait=True)
+    try:
+        async with pool.connection():
+            with answering(0.0), pytest.raises(PlatformError) as refused:
+                await pool.getconn()
+            assert refused.value.code is errors.UNAVAILABLE
+            assert refused.value.message == "every connection to postgres is in use"
+        async with pool.connection() as connection:
+            await connection.execute("SELECT 1")
+    finally:
+        await pool.close()
