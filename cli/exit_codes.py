@@ -36,6 +36,7 @@ _BY_CODE = {
     "not-a-repository": ExitCode.NOT_FOUND,
     "snapshot-not-found": ExitCode.NOT_FOUND,
     "source-unreachable": ExitCode.NOT_FOUND,
+    "source-excluded": ExitCode.REFUSED,
     "stack-not-running": ExitCode.UNAVAILABLE,
     "stack-running": ExitCode.REFUSED,
     "repository-exists": ExitCode.REFUSED,

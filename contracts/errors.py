@@ -298,6 +298,13 @@ SOURCE_UNREACHABLE = _code(
     "The source cannot be read",
     "Check that the source exists and that the platform may read it.",
 )
+SOURCE_EXCLUDED = _code(
+    "source-excluded",
+    422,
+    Retry.NEVER,
+    "The source is in a folder that is never backed up",
+    "Choose a folder outside the platform's own (keys, data, settings, logs) and outside every tier.",
+)
 LOCATION_UNUSABLE = _code(
     "location-unusable",
     503,

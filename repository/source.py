@@ -61,6 +61,14 @@ class SourceUnreachable(RepositoryError):
     hint = "See that the source exists, is mounted and may be read."
 
 
+class SourceExcluded(RepositoryError):
+    """The source is, or lies within, a folder that is never backed up: the keys, say, or a tier."""
+
+    code = "source-excluded"
+    retry = Retry.NEVER
+    hint = "Choose a folder outside the folders of the platform, of its tiers, and of those that you excluded."
+
+
 class SmallFile(NamedTuple):
     """A whole file of at most `chunker.SMALL_FILE_MAX` bytes. `extra` is None where there is nothing to say.
 

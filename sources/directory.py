@@ -24,6 +24,7 @@ from repository.source import FileProblem, GrownLarge, Listing, ProblemSink, Rea
 from repository.tree import Extra, Flag, Row, encode_extents
 from sources.attributes import RACY_NS, extents_of, is_racy, kernel_now_ns, problem_of, row_of, xattrs_of
 from sources.descriptors import allow_many_descriptors
+from sources.exclusion import Identity, identities, require_outside
 
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -38,8 +39,7 @@ _CLOSED: Final = -2
 POSTGRES_PAGE: Final = 8192
 _POSTGRES_MARKS: Final = frozenset((b"PG_VERSION", b"base", b"global"))
 
-_Identity = tuple[int, int]
-_Path = tuple[_Identity, "_Path | None"]
+_Path = tuple[Identity, "_Path | None"]
 """The directories from one up to the root, as a chain that each directory shares with those below it."""
 
 
@@ -47,7 +47,8 @@ class DirectorySource:
     """The tree below `path` (bytes or str; when it is no directory, the one entry at `path`).
 
     `excluded`: paths of directories that are left out wherever they turn up, as if they were not there (the
-    platform's own folders). `one_file_system`: do not enter mount points; they are reported.
+    platform's own folders), and are no source, nor is what lies below them.
+    `one_file_system`: do not enter mount points; they are reported.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class DirectorySource:
     ) -> None:
         self._path = os.fsencode(path)
         self.one_file_system = one_file_system
-        self.excluded = frozenset(identity for one in excluded if (identity := _identity_at(one)) is not None)
+        self.excluded = identities(excluded)
         self._devices: dict[int, int] = {}
         self._lock = threading.Lock()
         self.reads_quietly = bool(_NOATIME)
@@ -69,13 +70,18 @@ class DirectorySource:
         return number
 
     def root(self) -> tuple[Row, "Directory"]:
-        """See `Source.root`."""
+        """See `Source.root`. Raises `SourceExcluded`."""
         path, only = self._path, None
         try:
             if not stat_bits.S_ISDIR(os.stat(path).st_mode):
                 parent, only = os.path.split(os.path.abspath(path))
                 path = parent
             fd = os.open(path, _DIRECTORY_FLAGS)
+            try:
+                require_outside(fd, self.excluded)
+            except BaseException:
+                os.close(fd)
+                raise
         except OSError as error:
             problem = problem_of(error)
             if isinstance(problem, SourceUnreachable):
@@ -362,17 +368,9 @@ def _read_whole(file: DirectoryFile) -> SmallFile:
     return SmallFile(b"".join(pieces), row, extra)
 
 
-def _leads_through(path: _Path | None, identity: _Identity) -> bool:
+def _leads_through(path: _Path | None, identity: Identity) -> bool:
     while path is not None:
         if path[0] == identity:
             return True
         path = path[1]
     return False
-
-
-def _identity_at(path: bytes | str) -> _Identity | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

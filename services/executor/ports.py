@@ -188,7 +188,7 @@ class DataPlane(Protocol):
     """The repository, seen from a run."""
 
     def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
-        """Check source, tiers and keys. Raises SOURCE_UNREACHABLE, REQUIRED_TIER_FAILED or KEYS_UNUSABLE.
+        """Check source, tiers and keys. Raises the code that keeps the run from beginning.
 
         `signs`: told of what is being waited for, here and by what is opened; once left, nothing is begun any more.
         """

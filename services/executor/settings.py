@@ -43,7 +43,7 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = 256
     excluded_folders: Annotated[
         tuple[Path, ...],
-        Meta(description="Folders that are never read as a source, such as the platform's own data and keys."),
+        Meta(description="Folders that are never a source, nor is what lies below them: the platform's own."),
     ] = ()
 
     def __post_init__(self) -> None:

@@ -3,14 +3,18 @@
 An organisation has one repository, complete on each tier (`adapters/repositories.py`).
 """
 
+import contextlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from chassis.disk import Disk
 from chassis.locations import Locations
 from chassis.sealing import Sealer
 from contracts import errors
@@ -29,7 +33,7 @@ from repository.repository import Repository
 from repository.tiers.port import ObjectStore
 from services.executor.adapters.read_back import read_back
 from services.executor.adapters.repositories import Begun, Place, Repositories
-from services.executor.adapters.stores import patience_of, source_folder, tier_folder, tier_store
+from services.executor.adapters.stores import folder_of, patience_of, source_folder, tier_folder, tier_store
 from services.executor.adapters.translation import code_of, facts, translated
 from services.executor.blocking import RunInterrupted
 from services.executor.kept import Replica
@@ -62,6 +66,7 @@ class RepositoryDataPlane:
         self._keys_dir = keys_dir
         self._excluded_folders = [bytes(folder) for folder in excluded_folders]
         self._memory_bytes = memory_bytes
+        self._disks: dict[bytes, Disk] = {}
 
     def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
         """Try source, keys and tiers. See `DataPlane.open`."""
@@ -69,6 +74,10 @@ class RepositoryDataPlane:
         relative = self._sealer.open(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier)
         source_place = f"the source at {body.source_location}"
         folder = source_folder(self._locations, organisation, body.source_location, relative)
+        with translated():
+            source = DirectorySource(folder, excluded=[*self._excluded_folders, *self._tier_folders()])
+            # Before anything is written: a source that cannot be opened, or must not be, ends the run here.
+            source.root()[1].close()
         destinations = body.storage_destinations.by_tier()
         tiers = ", ".join(f"{tier} at {destination.location}" for tier, destination in destinations.items())
         signs.at("opening", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
@@ -87,7 +96,7 @@ class RepositoryDataPlane:
         return RepositoryBackup(
             repository,
             lambda: self._repositories.remember(organisation, repository, places),
-            DirectorySource(folder, excluded=self._excluded_folders),
+            source,
             source_place,
             destinations,
             signs,
@@ -100,6 +109,21 @@ class RepositoryDataPlane:
                 lock_days={tier.value: each.lock_days for tier, each in destinations.items() if each.lock_days},
             ),
         )
+
+    def _tier_folders(self) -> list[bytes]:
+        """The folders of all tiers, whoever may use them: each holds what is other organisations' as well.
+
+        One that does not answer is left out, and the run not held up by it: whoever walks it gets nothing either.
+        """
+        folders = []
+        for location in self._locations.tiers():
+            if location.kind == "directory":
+                folder = folder_of(location)
+                disk = self._disks.setdefault(folder, Disk(Path(os.fsdecode(folder))))
+                with contextlib.suppress(OSError):
+                    disk.answer(partial(os.stat, folder))
+                    folders.append(folder)
+        return folders
 
     def _place(self, organisation: str, tier: Tier, destination: Destination) -> Place:
         def store_of(organisation: str) -> ObjectStore:

@@ -43,6 +43,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "tier-error": errors.TIER_UNREACHABLE,
     "clock-skewed": errors.TIER_UNREACHABLE,
     "source-unreachable": errors.SOURCE_UNREACHABLE,
+    "source-excluded": errors.SOURCE_EXCLUDED,
 }
 
 

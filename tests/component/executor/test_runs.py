@@ -167,6 +167,21 @@ async def test_source_that_is_gone_fails_the_run(bench: ExecutorBench) -> None:
     assert failed.code == "source-unreachable"
 
 
+@pytest.mark.parametrize("inside", ["keys", "keys/below", "tiers/third", "tiers/local/org-b"])
+async def test_source_within_the_platforms_own_folders_fails_the_run(bench: ExecutorBench, inside: str) -> None:
+    """No organisation backs up the keys of all, nor a tier: not through a symlink that is the source either."""
+    (bench.home / inside).mkdir(parents=True, exist_ok=True)
+    await bench.configure(local=Destination(location="local"))
+    await bench.request("run-1")
+    bench.source.rename(bench.home / "photos")
+    bench.source.symlink_to(bench.home / inside)
+    await perform_next(bench)
+    failed = (await bench.told("run-1"))[-1]
+    assert isinstance(failed, BackupFailed)
+    assert failed.code == "source-excluded"
+    assert not bench.tier("local").exists()
+
+
 async def test_no_new_key_is_made_for_an_existing_repository(bench: ExecutorBench) -> None:
     """When the key file is gone the run fails; a second key would begin a history that nobody asked for."""
     await bench.configure(local=Destination(location="local"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from repository.source import FileProblem, Reason, SourceUnreachable
+from repository.source import FileProblem, Reason, SourceExcluded, SourceUnreachable
 from repository.tree import Extra, Flag, Row, decode_extents
 from sources import attributes, port
 from sources import directory as directory_module
@@ -104,6 +104,33 @@ def test_excluded_folders_are_left_out(tmp_path: Path) -> None:
     root = _root(tmp_path, excluded=[str(tmp_path / "photos" / ".." / "keys"), tmp_path / "absent"])
     rows = root.rows([b"keys", b"photos"], _no_problem).rows
     assert [row is None for row in rows] == [True, False]
+
+
+@pytest.mark.parametrize("way", ["keys", "keys/deep/deeper", "link", "link/deep", "keys/one", "links/deep"])
+def test_excluded_folder_is_no_source_nor_is_what_lies_below_it(tmp_path: Path, way: str) -> None:
+    """An excluded folder is no source by its own name, nor from below, nor through a symlink to it or into it."""
+    (tmp_path / "keys" / "deep" / "deeper").mkdir(parents=True)
+    (tmp_path / "keys" / "one").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("keys")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "deep").symlink_to(tmp_path / "keys" / "deep")
+    with pytest.raises(SourceExcluded):
+        _root(tmp_path / way, excluded=[tmp_path / "keys"])
+
+
+def test_folder_above_and_beside_an_excluded_one_is_a_source(tmp_path: Path) -> None:
+    """What holds an excluded folder, or lies next to it, is read."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys-of-the-house").mkdir()
+    assert _root(tmp_path, excluded=[tmp_path / "keys"]).names() == [b"keys", b"keys-of-the-house"]
+    assert _root(tmp_path / "keys-of-the-house", excluded=[tmp_path / "keys"]).names() == []
+
+
+def test_excluded_folder_that_cannot_be_looked_at_ends_the_backup(tmp_path: Path) -> None:
+    """A folder that nobody can recognise could be backed up unnoticed."""
+    (tmp_path / "keys").symlink_to("keys")
+    with pytest.raises(SourceUnreachable):
+        DirectorySource(tmp_path, excluded=[tmp_path / "keys"])
 
 
 def test_source_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
