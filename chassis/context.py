@@ -1,15 +1,11 @@
 """In whose name, and because of what, something is recorded. Pure."""
 
-import re
-
 import msgspec
 
 from contracts import errors
 from contracts.envelope import Envelope
 from contracts.errors import PlatformError
-
-# The organisation is a token of NATS subjects and a folder of the keys: no dots, wildcards, slashes or spaces.
-_ORGANISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -27,10 +23,10 @@ class Context(msgspec.Struct, frozen=True):
     traceparent: str | None = None
 
     def __post_init__(self) -> None:
-        if not _ORGANISATION.fullmatch(self.organisation):
+        if not ORGANISATION.fullmatch(self.organisation):
             raise PlatformError(
                 errors.INVALID_FIELD,
-                "an organisation's id has 1 to 128 letters, digits, '-' and '_', and begins with a letter or digit",
+                f"an organisation's id {ORGANISATION_RULE}",
                 field="organisation",
             )
 

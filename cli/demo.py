@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
+from cli.options import given
 
 if TYPE_CHECKING:
     from cli.demo_api import Document
@@ -38,9 +39,9 @@ _WORDS = {"source": "the source is made", "compare": "the copies are compared"}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_home(parser)
-    parser.add_argument("--directory", metavar="PATH", help="back up this folder instead of a seeded one")
+    parser.add_argument("--directory", metavar="PATH", type=given, help="back up this folder instead of a seeded one")
     parser.add_argument("--size", type=_megabytes, default=DEFAULT_MEGABYTES, metavar="MB", help="of the seeded folder")
-    parser.add_argument("--json", metavar="FILE", help="write all figures to this file as well")
+    parser.add_argument("--json", metavar="FILE", type=given, help="write all figures to this file as well")
     parser.add_argument("--keep", action="store_true", help="leave the seeded and the restored folder for a look")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
+from cli.options import seconds
 
 if TYPE_CHECKING:
     from deploy.stack.process_identity import ProcessIdentity
@@ -27,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_home(parser)
     parser.add_argument(
-        "--timeout", type=float, default=DEFAULT_SECONDS, metavar="SECONDS", help="how long to wait (default 60)"
+        "--timeout", type=seconds, default=DEFAULT_SECONDS, metavar="SECONDS", help="how long to wait (default 60)"
     )
     parser.add_argument("--kill", action="store_true", help="kill what has not stopped by then")
 

@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from cli.options import given
+
 DEFAULT_HOME = ".wedsync"
 HOME_SETTING = "WEDSYNC_HOME"
 
@@ -14,6 +16,7 @@ def add_home(parser: argparse.ArgumentParser) -> None:
         "--home",
         metavar="DIR",
         default=None,
+        type=given,
         help=f"the platform's folder (default: ${HOME_SETTING}, else ./{DEFAULT_HOME})",
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
+from cli.options import seconds
 
 if TYPE_CHECKING:
     from chassis.outbox_tables import RefillPermission
@@ -37,7 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="begin a new log: only for a record that was restored to an earlier time than the stream",
     )
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="how long to wait (default 60)")
+    parser.add_argument(
+        "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="how long to wait (default 60)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import importlib
 import os
 from typing import NamedTuple
 
+from cli.options import given
 from sources.descriptors import allow_many_descriptors
 
 _URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL (credentials from the environment); NAME=URL names it"
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _common() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--key-file", metavar="FILE", required=True, help="the repository's key; `init` makes it", type=_given
+        "--key-file", metavar="FILE", required=True, help="the repository's key; `init` makes it", type=given
     )
     common.add_argument(
         "--tier",
@@ -76,7 +77,7 @@ def _common() -> argparse.ArgumentParser:
         required=True,
         dest="tiers",
         help=f"a tier, once for each: {_URLS}",
-        type=_given,
+        type=given,
     )
     common.add_argument("--json", action="store_true", help="one JSON document on standard output, no progress")
     return common
@@ -84,16 +85,16 @@ def _common() -> argparse.ArgumentParser:
 
 def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
     backup = parsers["backup"]
-    backup.add_argument("path", metavar="PATH", help="what is backed up", type=_given)
+    backup.add_argument("path", metavar="PATH", help="what is backed up", type=given)
     backup.add_argument(
-        "--label", help="a name for this source; unchanged files are recognised within one label", type=_given
+        "--label", help="a name for this source; unchanged files are recognised within one label", type=given
     )
     backup.add_argument(
-        "--tag", action="append", default=[], dest="tags", help="a word to find the snapshot by", type=_given
+        "--tag", action="append", default=[], dest="tags", help="a word to find the snapshot by", type=given
     )
     backup.add_argument("--paranoid", action="store_true", help="read every file, also those that look unchanged")
     backup.add_argument(
-        "--exclude", action="append", default=[], metavar="DIR", help="leave this folder out", type=_given
+        "--exclude", action="append", default=[], metavar="DIR", help="leave this folder out", type=given
     )
     backup.add_argument("--one-file-system", action="store_true", help="do not enter mount points")
     backup.add_argument(
@@ -102,15 +103,15 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
         default=[],
         metavar="TIER",
         help="fail if this tier (by name) does not get it",
-        type=_given,
+        type=given,
     )
     _add_lock_days(backup)
     backup.add_argument(
         "--memory", type=_positive, default=256, metavar="MIB", help="memory for what is in flight (default 256)"
     )
     restore = parsers["restore"]
-    restore.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=_given)
-    restore.add_argument("--target", required=True, metavar="DIR", help="the folder to restore below", type=_given)
+    restore.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=given)
+    restore.add_argument("--target", required=True, metavar="DIR", help="the folder to restore below", type=given)
     restore.add_argument(
         "--path",
         action="append",
@@ -118,7 +119,7 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
         metavar="GLOB",
         dest="globs",
         help="only what matches; may be repeated",
-        type=_given,
+        type=given,
     )
     restore.add_argument(
         "--on-conflict",
@@ -128,33 +129,33 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
         " restore of the same snapshot, which is gone on with), skip, overwrite, or restore beside it",
     )
     restore.add_argument(
-        "--from", action="append", default=[], metavar="TIER", dest="sources", help="read from it", type=_given
+        "--from", action="append", default=[], metavar="TIER", dest="sources", help="read from it", type=given
     )
     restore.add_argument("--verify", action="store_true", help="read everything back from the target at the end")
     restore.add_argument("--no-sparse", action="store_true", help="write the holes of sparse files too")
 
 
 def _configure_reading(parsers: dict[str, argparse.ArgumentParser]) -> None:
-    parsers["snapshots"].add_argument("--label", help="only snapshots of this source", type=_given)
+    parsers["snapshots"].add_argument("--label", help="only snapshots of this source", type=given)
     listing = parsers["ls"]
-    listing.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=_given)
-    listing.add_argument("path", nargs="?", metavar="PATH", help="a folder or file of the snapshot", type=_given)
+    listing.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=given)
+    listing.add_argument("path", nargs="?", metavar="PATH", help="a folder or file of the snapshot", type=given)
     listing.add_argument("--recursive", "-r", action="store_true", help="what is below the folders too")
     listing.add_argument("--long", "-l", action="store_true", help="mode, owner, size and time of each")
     find = parsers["find"]
     find.add_argument(
-        "pattern", metavar="GLOB", help="a name (IMG_*.JPG), or a path if it has a slash in it", type=_given
+        "pattern", metavar="GLOB", help="a name (IMG_*.JPG), or a path if it has a slash in it", type=given
     )
-    find.add_argument("--snapshot", metavar="SNAPSHOT", help="look into this one alone", type=_given)
+    find.add_argument("--snapshot", metavar="SNAPSHOT", help="look into this one alone", type=given)
     diff = parsers["diff"]
-    diff.add_argument("before", metavar="SNAPSHOT", type=_given)
-    diff.add_argument("after", metavar="SNAPSHOT", type=_given)
+    diff.add_argument("before", metavar="SNAPSHOT", type=given)
+    diff.add_argument("after", metavar="SNAPSHOT", type=given)
 
 
 def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
     for name in ("check", "repair", "catch-up", "rebuild-index"):
         parsers[name].add_argument(
-            "--only", action="append", default=[], metavar="TIER", help="this tier alone", type=_given
+            "--only", action="append", default=[], metavar="TIER", help="this tier alone", type=given
         )
     _add_lock_days(parsers["catch-up"])
     for name in ("check", "repair"):
@@ -176,7 +177,7 @@ def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
         "--accept-history",
         metavar="TIER",
         help="this tier went back to an older state, you know why, and it is right",
-        type=_given,
+        type=given,
     )
 
 
@@ -192,15 +193,10 @@ def _add_lock_days(parser: argparse.ArgumentParser) -> None:
 
 
 def _lock_days(text: str) -> tuple[str, int]:
-    name, _, days = text.rpartition("=")
+    name, equals, days = text.rpartition("=")
+    if equals and not name:
+        raise argparse.ArgumentTypeError("names no tier before '='")
     return name, _positive(days)
-
-
-def _given(text: str) -> str:
-    """Any text but none: that is what is left of a variable that was not set."""
-    if not text:
-        raise argparse.ArgumentTypeError("is empty")
-    return text
 
 
 def _positive(text: str) -> int:

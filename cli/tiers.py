@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
+from cli.options import given, organisation
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a location's data is gone for good: let the next runs fill it again",
         description="A location's data is gone for good: let the next runs fill it again from the other tiers.",
     )
-    anew.add_argument("location", metavar="LOCATION", help="its name in the registry, as `tiers list` shows it")
-    anew.add_argument("--organisation", metavar="ID", help="only this organisation's repository")
+    anew.add_argument(
+        "location", metavar="LOCATION", type=given, help="its name in the registry, as `tiers list` shows it"
+    )
+    anew.add_argument("--organisation", metavar="ID", type=organisation, help="only this organisation's repository")
     for each in (listing, anew):
         add_home(each)
 

@@ -8,6 +8,7 @@ import argparse
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
+from cli.options import organisation, subject
 
 ROLES = ("viewer", "operator", "owner", "auditor")
 MINUTES_MAX = 24 * 60
@@ -17,8 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_home(parser)
     parser.add_argument("--role", action="append", choices=ROLES, required=True, help="may be given more than once")
-    parser.add_argument("--organisation", metavar="ID", help="for whom (default: the home's own organisation)")
-    parser.add_argument("--subject", metavar="ID", help="as whom (default: somebody new)")
+    parser.add_argument(
+        "--organisation", metavar="ID", type=organisation, help="for whom (default: the home's own organisation)"
+    )
+    parser.add_argument("--subject", metavar="ID", type=subject, help="as whom (default: somebody new)")
     parser.add_argument("--minutes", type=_minutes, default=60, help="how long it is valid (default 60, at most 1440)")
     parser.add_argument("--second-factor", action="store_true", help="as signed in with two factors just now (aal2)")
 

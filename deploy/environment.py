@@ -42,6 +42,8 @@ def main() -> int:
     parser.add_argument("--dev", action="store_true", help="with what tests and checks need")
     parser.add_argument("--folder", default=".venv", help="where, from the folder of the project (default: .venv)")
     arguments = parser.parse_args()
+    if not arguments.folder:
+        parser.error("--folder is empty")
     os.chdir(ROOT)
     folder = Path(arguments.folder).absolute()
     # Two at once in one folder would spoil each other's work. The kernel gives the lock back with the process.

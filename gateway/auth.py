@@ -6,7 +6,6 @@ people can edit `user_metadata`. A verified token is remembered by its hash unti
 """
 
 import hashlib
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -17,14 +16,12 @@ import msgspec
 from chassis.clock import Clock
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.identifiers import ORGANISATION, SUBJECT
 from gateway.jwks import ALGORITHMS, KeySet, SigningKey
 from gateway.principal import Principal, Role
 
 REMEMBERED_MAX = 20_000
 TOKEN_LENGTH_MAX = 16 * 1024
-# The organisation becomes a token of NATS subjects, the actor part of an index: neither may be anything else.
-_ORGANISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_SUBJECT = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class TokenRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,10 +122,10 @@ class TokenVerifier:
             # the person never agreed to backups and restores.
             raise refused("tokens of third-party clients are not accepted")
         organisation = _at(claims, self._rules.organisation_path)
-        if not isinstance(organisation, str) or not _ORGANISATION.fullmatch(organisation):
+        if not isinstance(organisation, str) or not ORGANISATION.fullmatch(organisation):
             raise refused("the token names no organisation")
         subject = claims["sub"]
-        if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
+        if not isinstance(subject, str) or not SUBJECT.fullmatch(subject):
             raise refused("the token's subject is not usable")
         roles = _at(claims, self._rules.roles_path)
         known = {role.value for role in Role}

@@ -19,6 +19,7 @@ import msgspec
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.event import pinned_events
+from contracts.identifiers import ORGANISATION
 from contracts.streams import ConsumerSpec, stream_of
 from contracts.subjects import events_named
 from deploy.nats.permissions import Identity, identities, subscriber
@@ -26,7 +27,6 @@ from deploy.nats.permissions import Identity, identities, subscriber
 HANDLER = "events"
 ALL = "*"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
-_ORGANISATION = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 class Subscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,5 +106,5 @@ def _check(each: Subscriber, taken: set[str]) -> None:
             field="events",
             hint="The names are those of the files in contracts/schemas.",
         )
-    if not each.organisations or not all(_ORGANISATION.fullmatch(name) for name in each.organisations):
+    if not each.organisations or not all(name == ALL or ORGANISATION.fullmatch(name) for name in each.organisations):
         raise PlatformError(errors.INVALID_SETTING, f"{each.name}: that is no organisation's id", field="organisations")

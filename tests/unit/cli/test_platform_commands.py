@@ -238,11 +238,39 @@ def test_token_is_for_the_home_s_organisation_unless_told_otherwise(
     assert int(str(other["exp"])) - int(str(other["iat"])) == 300
 
 
-@pytest.mark.parametrize("words", [["--role", "root"], [], ["--role", "viewer", "--minutes", "0"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--role", "root"],
+        [],
+        ["--role", "viewer", "--minutes", "0"],
+        *(["--role", "owner", "--organisation", text] for text in ("", "..", "a/b", "*", "-a", "a" * 129)),
+        *(["--role", "owner", "--subject", text] for text in ("", "two words", "ü", "a" * 201)),
+    ],
+)
 def test_token_refuses_what_makes_no_sense(layout: Layout, words: list[str]) -> None:
-    """An unknown role, none, or a token without a life is a usage error."""
+    """An unknown role, none, a token without a life, or for whom no gateway lets in, is a usage error."""
     with pytest.raises(SystemExit) as refusal:
         main(["token", "--home", str(layout.home), *words])
+    assert refusal.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "--home", ""],
+        ["demo", "--directory", ""],
+        ["demo", "--json", ""],
+        ["tiers", "begin-anew", ""],
+        ["tiers", "begin-anew", "offsite", "--organisation", ""],
+        ["down", "--timeout", "nan"],
+        ["refill", "all", "--timeout", "-1"],
+    ],
+)
+def test_value_of_a_variable_that_was_not_set_is_never_a_default(words: list[str]) -> None:
+    """An option that is there and empty is a usage error: it would mean another home, folder or organisation."""
+    with pytest.raises(SystemExit) as refusal:
+        main(words)
     assert refusal.value.code == ExitCode.USAGE
 
 

@@ -41,6 +41,7 @@ def test_read_data_takes_a_share_or_all(words: list[str], percent: float) -> Non
         ["backup", "--memory", "0", "p"],
         ["backup", "--lock-days", "-1", "p"],
         ["backup", "--lock-days", "vault=", "p"],
+        ["backup", "--lock-days", "=5", "p"],
         ["catch-up", "--lock-days", "0"],
         ["backup", "--memory", "²", "p"],
         ["backup"],

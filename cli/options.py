@@ -1,0 +1,40 @@
+"""What an option's value may be. For `type=` of argparse: what is refused here is a usage error.
+
+An empty value is what is left of a variable that was not set: it is never taken for an option that was left out.
+"""
+
+import argparse
+import math
+
+
+def given(text: str) -> str:
+    """Any text but none."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return text
+
+
+def organisation(text: str) -> str:
+    """An organisation's id, by the gateway's own rule."""
+    from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
+
+    if not ORGANISATION.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an organisation's id: one {ORGANISATION_RULE}")
+    return text
+
+
+def subject(text: str) -> str:
+    """A person's id, by the gateway's own rule."""
+    from contracts.identifiers import SUBJECT, SUBJECT_RULE
+
+    if not SUBJECT.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a subject: one {SUBJECT_RULE}")
+    return text
+
+
+def seconds(text: str) -> float:
+    """A time to wait: 0 or more, and an end to it."""
+    number = float(text)
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return number
