@@ -80,7 +80,8 @@ class Supervised:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to run."""
+        """Begin to run, also once more after a stop."""
+        self.is_stopping = False
         self._progress_at = time.monotonic()
         self._task = asyncio.create_task(self._for_ever(), name=self.name)
 

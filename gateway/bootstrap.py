@@ -1,7 +1,5 @@
 """Where the gateway is put together."""
 
-import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,15 +13,14 @@ from chassis.health import Health, HealthServer
 from chassis.ids import TimeOrderedIds
 from chassis.key_checks import add_key_checks
 from chassis.locations import Locations
-from chassis.logging import describe
 from chassis.outbox import Relay
 from chassis.pool import PoolPart
 from chassis.postgres import open_pool
 from chassis.runtime import Part, run_service
 from chassis.sealing import Sealer
+from chassis.tasks import Supervised
 from chassis.telemetry import Telemetry
 from chassis.topology import TopologyCheck
-from contracts.errors import PlatformError
 from gateway.app import create_app
 from gateway.auth import TokenRules, TokenVerifier
 from gateway.build import build_apart
@@ -32,7 +29,6 @@ from gateway.denials import DenialLog
 from gateway.feed import FactFeed
 from gateway.http_server import HttpServer
 from gateway.jwks import KeySet
-from gateway.lasting import lasting
 from gateway.live_progress import LiveProgress
 from gateway.monitoring import Monitor
 from gateway.parts import Gateway
@@ -46,8 +42,6 @@ from gateway.settings import GatewaySettings
 from gateway.status_board import StatusBoard
 from gateway.tickets import Tickets
 from gateway.waiters import Waiters
-
-LOG = logging.getLogger(__name__)
 
 SERVICE = "gateway"
 POOL_CONNECTIONS = 8
@@ -98,7 +92,11 @@ def assemble(settings: GatewaySettings) -> Process:
         roles_path=settings.jwt_roles_claim,
     )
     projector = projector_of(settings, connection, telemetry, health)
-    feed, waiters, progress = FactFeed(dsn, schema), Waiters(), LiveProgress(lambda: connection.client)
+    feed, waiters, progress = (
+        FactFeed(dsn, schema, telemetry=telemetry),
+        Waiters(),
+        LiveProgress(lambda: connection.client),
+    )
 
     async def read_status(organisation: str) -> bytes:
         async with monitor.reading(organisation) as database:
@@ -143,7 +141,7 @@ def assemble(settings: GatewaySettings) -> Process:
         progress=progress,
         monitor=monitor,
         tickets=Tickets(pool, clock),
-        denials=DenialLog(store, ids),
+        denials=DenialLog(store, ids, telemetry=telemetry),
         readiness=Readiness(health),
         telemetry=telemetry,
         allowed_origins=settings.allowed_origins,
@@ -169,11 +167,13 @@ def assemble(settings: GatewaySettings) -> Process:
         TopologyCheck(connection, SERVICE),
         keys,
         Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, telemetry=telemetry),
-        lasting("projector", projector.run, check=projector.check),
-        lasting("feed", feed.run, check=feed.check),
+        projector.loop,
+        feed.loop,
         progress,
-        lasting("denials", gateway.denials.run),
-        lasting("housekeeping", lambda: _keep_house(gateway)),
+        gateway.denials.loop,
+        Supervised(
+            "housekeeping", lambda: _keep_house(gateway), telemetry=telemetry, every_seconds=HOUSEKEEPING_SECONDS
+        ),
         http,
     ]
     return Process(parts, gateway, http, health, health_server)
@@ -215,11 +215,6 @@ def projector_of(
 
 
 async def _keep_house(gateway: Gateway) -> None:
-    """Let go of what is too old to be used, now and then."""
-    while True:
-        for forget in (gateway.book.forget_old, gateway.tickets.forget_old):
-            try:
-                await forget()
-            except PlatformError as error:
-                LOG.warning("housekeeping put off", extra={"cause": describe(error)})
-        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+    """Let go of what is too old to be used."""
+    await gateway.book.forget_old()
+    await gateway.tickets.forget_old()

@@ -15,7 +15,8 @@ from chassis.context import Context
 from chassis.eventstore import EventStore
 from chassis.ids import Ids
 from chassis.logging import describe
-from chassis.telemetry import current_traceparent
+from chassis.tasks import Supervised
+from chassis.telemetry import Telemetry, current_traceparent
 from contracts.errors import PlatformError
 from gateway.domain import Denial
 from gateway.principal import Principal
@@ -24,6 +25,8 @@ LOG = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 60.0
 WINDOWS_MAX = 10_000
+STALL_SECONDS = 120.0
+"""Much longer than a look at the windows takes, even where each of some must wait for a record that is away."""
 
 
 class _Window(msgspec.Struct):
@@ -37,13 +40,21 @@ class _Window(msgspec.Struct):
 
 
 class DenialLog:
-    """Records denials while `run` closes the windows. `clock` is monotonic seconds."""
+    """Records denials while `loop` closes the windows. `clock` is monotonic seconds."""
 
-    def __init__(self, store: EventStore, ids: Ids, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        ids: Ids,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self._store = store
         self._ids = ids
         self._clock = clock
         self._windows: dict[tuple[str, str, str], _Window] = {}
+        self.loop = Supervised("denials", self.run, telemetry=telemetry, stall_seconds=STALL_SECONDS)
 
     async def note(self, principal: Principal, code: str, route: str, method: str) -> None:
         """Somebody was denied something. Never raises: a denial stays a denial when the record cannot be reached."""
@@ -66,6 +77,7 @@ class DenialLog:
             while True:
                 await asyncio.sleep(WINDOW_SECONDS / 6)
                 await self.close_old()
+                self.loop.progressed()
         finally:
             # Shielded by the caller's grace time: what was counted is written down before the process ends.
             for key in list(self._windows):

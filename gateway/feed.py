@@ -7,7 +7,6 @@ been told of none of the old epoch's last.
 """
 
 import asyncio
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +15,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from chassis.postgres import connection_arguments, translated
+from chassis.tasks import Supervised
+from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.projections import facts, state
@@ -24,7 +25,7 @@ from gateway.projections.fact import Fact
 REMEMBERED = 2_000
 READ_AT_ONCE = 500
 POLL_SECONDS = 1.0
-SILENT_SECONDS_MAX = 10.0
+STALL_SECONDS = 10.0
 FIRST_BUILD_SECONDS = 2.5
 """How long a request waits for the read models of a new database; more than enough where there is no history."""
 
@@ -32,16 +33,16 @@ Listener = Callable[[Sequence[Fact]], None]
 
 
 class FactFeed:
-    """Follows the log of facts while `run` runs. `epoch` and `sequence` say how far it has heard."""
+    """Follows the log of facts while `loop` runs: a look at it is progress. `epoch` and `sequence`: how far it is."""
 
-    def __init__(self, dsn: str, schema: str) -> None:
+    def __init__(self, dsn: str, schema: str, *, telemetry: Telemetry | None = None) -> None:
         self._dsn = dsn
         self._schema = schema
         self._listeners: list[Listener] = []
         self._recent: list[Fact] = []
         self._recent_after = 0
-        self._heard_at = time.monotonic()
         self._answering = asyncio.Event()
+        self.loop = Supervised("feed", self._run, telemetry=telemetry, stall_seconds=STALL_SECONDS)
         self.epoch = ""
         self.sequence = 0
 
@@ -76,16 +77,9 @@ class FactFeed:
                 hint="Try again in a few seconds.",
             ) from None
 
-    async def run(self) -> None:
-        """Follow until it fails or is cancelled."""
+    async def _run(self) -> None:
         with translated():
             await self._follow()
-
-    async def check(self) -> PlatformError | None:
-        """UNAVAILABLE where nothing could be read for a while."""
-        if time.monotonic() - self._heard_at > SILENT_SECONDS_MAX:
-            return PlatformError(errors.UNAVAILABLE, "new facts cannot be read")
-        return None
 
     async def _follow(self) -> None:
         arguments = connection_arguments(self._dsn, self._schema)
@@ -114,7 +108,7 @@ class FactFeed:
             self.sequence = new[-1].sequence
             self._remember(new)
             self._tell(new)
-        self._heard_at = time.monotonic()
+        self.loop.progressed()
 
     def _begin_behind(self, sequence: int) -> None:
         self.sequence = self._recent_after = sequence

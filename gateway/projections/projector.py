@@ -24,6 +24,7 @@ from nats.errors import Error as NatsError
 
 from chassis.health import Health
 from chassis.postgres import advisory_key, connection_arguments, translated
+from chassis.tasks import Supervised
 from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
@@ -48,6 +49,8 @@ REPLICA_PAUSE_SECONDS = 0.0015
 """What one server of a cluster has announced another may answer without for about this long."""
 ANNOUNCED_SECONDS = 2.0
 STANDBY_SECONDS = 2.0
+STALL_SECONDS = 15.0
+"""Longer than a batch may take, and than Postgres lets it wait for a lock."""
 FORGET_EVERY = 20_000
 PIPELINED_MAX = 100
 """Up to this many messages are written in a pipeline, with three waits in all; more of them are copied."""
@@ -67,8 +70,9 @@ class Round(msgspec.Struct):
 class Projector:
     """Applies what the streams hold. `nats` gives the connected client once it is asked.
 
-    `run` works until it fails or is cancelled; `catch_up` returns once everything is applied. `build_apart` builds
-    what is due in another process.
+    `loop` is the part of the process that follows them: progress is what was applied, or a look at all streams that
+    came to its end; a stream that cannot be read is told of under a name of its own. `catch_up` returns once everything
+    is applied. `build_apart` builds what is due in another process.
     """
 
     def __init__(
@@ -88,7 +92,9 @@ class Projector:
         self._batch = batch
         self._build_apart = build_apart
         self._metrics = ProjectorMetrics(telemetry)
+        self._metrics.behind.set_function(self._seconds_behind)
         self._judgement = Judgement(health)
+        self.loop = Supervised("projector", self._run, telemetry=telemetry, stall_seconds=STALL_SECONDS)
         self._wake = asyncio.Event()
         self._announced: dict[str, tuple[int, float]] = {}
         self._caught_up_at = time.monotonic()
@@ -99,9 +105,8 @@ class Projector:
         self._build_after = float("-inf")
         self._since_forget = 0
 
-    async def check(self) -> None:
-        """Always well while it runs: what keeps it from reading a stream is told under a name of its own."""
-        self._metrics.behind.set(time.monotonic() - self._caught_up_at if self._judgement.is_asked else 0.0)
+    def _seconds_behind(self) -> float:
+        return time.monotonic() - self._caught_up_at if self._judgement.is_asked else 0.0
 
     async def catch_up(self) -> int:
         """Apply everything that the streams hold now, and return how many events that were."""
@@ -118,20 +123,25 @@ class Projector:
                     return total
                 total += looked.applied
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Follow the streams until it fails or is cancelled; stand by while another one works."""
-        while True:
-            async with self._leading() as (database, readers):
-                self._judgement.ask(is_asked=database is not None)
-                if database is not None:
-                    await self._follow(database, readers)
-            await asyncio.sleep(STANDBY_SECONDS)
+        try:
+            with translated():
+                while True:
+                    async with self._leading() as (database, readers):
+                        self._judgement.ask(is_asked=database is not None)
+                        if database is not None:
+                            await self._follow(database, readers)
+                    self.loop.progressed()
+                    await asyncio.sleep(STANDBY_SECONDS)
+        except (NatsError, OSError) as error:
+            raise PlatformError(errors.UNAVAILABLE, "nats does not answer", part="nats") from error
 
     @contextlib.asynccontextmanager
     async def _leading(self) -> AsyncIterator[tuple[Database | None, Mapping[str, StreamReader]]]:
         """A connection that holds the lead, and readers; None in its place where another projector leads."""
-        with translated():
-            database = await psycopg.AsyncConnection.connect(self._dsn, **connection_arguments(self._dsn, self._schema))
+        arguments = connection_arguments(self._dsn, self._schema)
+        database = await psycopg.AsyncConnection.connect(self._dsn, **arguments)
         readers = {owner: StreamReader(self._nats(), stream_of(owner)) for owner in SERVICES}
         async with database:
             try:
@@ -161,6 +171,8 @@ class Projector:
                 looked = await self._round(database, readers, SERVICES if due else self._awaited(now))
                 if due:
                     self._judgement.of_streams(await intake.passed_over(database))
+                if due or looked.applied:
+                    self.loop.progressed()
                 if due and not looked.is_behind:
                     looked_at = now
                     if looked.trouble is None:
