@@ -1,4 +1,4 @@
-"""The sealing keys in a process's readiness: which files are missing, and that nothing else is to be done about it."""
+"""The sealing keys in a process's readiness: which files are missing or damaged, and what is to be done about it."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from chassis.sealing import Sealer
 from contracts.errors import KEYS_UNUSABLE, PlatformError
 
 NAMED_MAX = 5
-"""How many missing keys a message names."""
+"""How many keys a message names."""
 
 
 def add_key_checks(health: Health, sealer: Sealer) -> None:
@@ -19,19 +19,21 @@ def add_key_checks(health: Health, sealer: Sealer) -> None:
 
     async def keys() -> PlatformError | None:
         try:
-            missing = await asyncio.to_thread(sealer.missing)
+            unusable = await asyncio.to_thread(sealer.unusable)
         except PlatformError as error:
             return error
-        return _told(missing) if missing else None
+        return keys_unusable(unusable) if unusable else None
 
     health.add("keys-folder", folder)
     health.add("keys", keys, worst=DEGRADED)
 
 
-def _told(missing: list[str]) -> PlatformError:
-    more = f" and {len(missing) - NAMED_MAX} more" if len(missing) > NAMED_MAX else ""
+def keys_unusable(names: list[str]) -> PlatformError:
+    """What an operator is told of keys that were made and cannot be used, by their names below the keys folder."""
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
     return PlatformError(
         KEYS_UNUSABLE,
-        f"the folder of WEDSYNC_KEYS_DIR lacks keys that were made: {', '.join(missing[:NAMED_MAX])}{more}",
-        hint="Put these files back from the copy of the folder; all reads again at once. They are not made anew.",
+        f"keys in the folder of WEDSYNC_KEYS_DIR are missing or damaged: {', '.join(names[:NAMED_MAX])}{more}",
+        hint="Put these files back from the copy of the folder, with the mode 0600; all reads again at once. They are "
+        "not made anew.",
     )

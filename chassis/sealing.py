@@ -73,19 +73,18 @@ class Sealer:
         self._made: dict[str, int] = {}
         self.check_folder()
 
-    def missing(self) -> list[str]:
-        """The files, below the keys folder, of keys that were made and neither are there nor were destroyed.
+    def unusable(self) -> list[str]:
+        """The files, below the keys folder, of keys that were made, were not destroyed, and are missing or damaged.
 
         Raises KEYS_UNUSABLE where the folder is gone.
         """
         self.check_folder()
-        names = [
-            f"{lineage}/{number}" for lineage, newest in self._read_made().items() for number in range(1, newest + 1)
+        lineages = self._read_made().items()
+        keys = [
+            self._folder / lineage / f"{number}.key" for lineage, newest in lineages for number in range(1, newest + 1)
         ]
         return [
-            f"{name}.key"
-            for name in names
-            if not (self._folder / f"{name}.key").exists() and not (self._folder / f"{name}.destroyed").exists()
+            self._name_in_folder(key) for key in keys if not _is_key(key) and not key.with_suffix(".destroyed").exists()
         ]
 
     def has_keys(self, organisation: str) -> tuple[bool, bool]:
@@ -291,6 +290,15 @@ def _unreadable(error: OSError, *, file: str = _MADE) -> PlatformError:
         return PlatformError(KEYS_UNUSABLE, "the key of a sealed field is missing", file=file)
     reason = (error.strerror or type(error).__name__).lower()
     return PlatformError(KEYS_UNUSABLE, f"the sealing keys cannot be read: {reason}", errno=error.errno, file=file)
+
+
+def _is_key(path: Path) -> bool:
+    """Whether a key could be read from a file, as far as the file system tells; what its bytes are, only a box can."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == KEY_BYTES and not found.st_mode & 0o077
 
 
 def _read_regular(path: Path) -> bytes:

@@ -24,6 +24,7 @@ from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.claims import BEAT_SECONDS, ClaimQueue, ClaimTable
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
+from services.executor.adapters.repository_keys import RepositoryKeys
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch
@@ -126,6 +127,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         BegunRepositories(pool),
         Locations(settings.locations_file, health),
     )
+    RepositoryKeys(settings.keys_dir, begun.organisations).add_to(health)
     performance = RunPerformance(
         runs=RecordedRuns(store),
         configurations=ReplicaTable(pool, store),

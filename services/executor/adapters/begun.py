@@ -24,6 +24,7 @@ _OTHERS = """
     SELECT organisation FROM begun_repositories WHERE location = %s AND organisation <> %s
     ORDER BY begun_at DESC LIMIT %s
 """
+_ORGANISATIONS = "SELECT DISTINCT organisation FROM begun_repositories"
 _REMEMBER = """
     INSERT INTO begun_repositories (organisation, location, repository_id) VALUES (%s, %s, %s)
     ON CONFLICT (organisation, location) DO UPDATE SET repository_id = excluded.repository_id
@@ -49,6 +50,10 @@ class BegunRepositories:
     def at(self, location: str) -> list[str]:
         """Some organisations that have a repository at the location."""
         return self.others_at(location, "")
+
+    def organisations(self) -> list[str]:
+        """All that have a repository somewhere."""
+        return [row[0] for row in self._wait(self._rows(_ORGANISATIONS, ()))]
 
     def remember(self, organisation: str, location: str, repository_id: str) -> None:
         """Note a repository that was found or begun. Idempotent."""

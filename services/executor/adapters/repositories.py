@@ -25,6 +25,7 @@ from repository.open_tier import OpenTier, TierState
 from repository.opening import Patience
 from repository.repository import Repository
 from repository.tiers.port import ObjectStore
+from services.executor.adapters.repository_keys import name_of
 from services.executor.adapters.unusable import UnusableStore
 from services.executor.blocking import RunInterrupted
 from services.executor.standstills import Signs
@@ -81,7 +82,7 @@ class Repositories:
         if all(isinstance(place.store, UnusableStore) for place in places):
             places[0].store.head(CONFIG_KEY)  # There is nobody to ask: the first one says why.
         known = self._begun.of(organisation)
-        path = self._keys_dir / "repositories" / f"{organisation}.key"
+        path = self._keys_dir / name_of(organisation)
         if path.exists():
             key = KeyFile.load(path)
             try:
@@ -113,7 +114,7 @@ class Repositories:
                     _log.warning("a repository could not be noted", extra={"tier": tier.name, "code": error.code.code})
 
     def _require_no_repository(self, organisation: str, places: Sequence[Place], known: Mapping[str, str]) -> None:
-        file = f"repositories/{organisation}.key"
+        file = name_of(organisation)
         hint = f"Put the file {file} back into the keys folder from its copy; no new key is made for what is there."
         missing = PlatformError(errors.KEYS_UNUSABLE, f"the repository's key file {file} is gone", hint=hint)
         if known:

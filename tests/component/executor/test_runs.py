@@ -15,6 +15,8 @@ from contracts.executor_events import BackupCompleted, BackupFailed, BackupPrepa
 from repository.key_file import KeyFile
 from repository.repository import Repository
 from repository.tiers.location import open_tier
+from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.repository_keys import RepositoryKeys
 from services.executor.blocking import RunInterrupted
 from services.executor.errors import ClaimLost
 from services.executor.kept import Replica
@@ -188,7 +190,10 @@ async def test_no_new_key_is_made_for_an_existing_repository(bench: ExecutorBenc
     await bench.request("run-1")
     await perform_next(bench)
     key = bench.keys / "repositories" / f"{ORGANISATION}.key"
+    keys = RepositoryKeys(bench.keys, BegunRepositories(bench.pool).organisations)
+    assert await asyncio.to_thread(keys.unusable) == []
     key.rename(key.with_suffix(".away"))
+    assert await asyncio.to_thread(keys.unusable) == [f"repositories/{ORGANISATION}.key"]
     await bench.request("run-2")
     await perform_next(bench)
     failed = (await bench.told("run-2"))[-1]

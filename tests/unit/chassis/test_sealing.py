@@ -235,7 +235,7 @@ def test_lost_key_is_not_made_anew_and_all_reads_again_once_it_is_back(
     """Neither this process nor another seals under a new key; with the copy back, what was sealed opens."""
     sealed = sealer.seal(ORGANISATION, FIELD, "x")
     digest = sealer.digest(ORGANISATION, "name", "x")
-    assert sealer.missing() == []
+    assert sealer.unusable() == []
     place = f"organisations/{ORGANISATION}/organisation/1.key" if lost == "1.key" else lost
     (folder / place).rename(tmp_path / "copy")
     for one in (sealer, Sealer(folder)):
@@ -244,11 +244,32 @@ def test_lost_key_is_not_made_anew_and_all_reads_again_once_it_is_back(
         assert refused.value.code is errors.KEYS_UNUSABLE
         assert refused.value.context["file"] == f"organisations/{ORGANISATION}/organisation/1.key"
         assert _refusal(one, sealed) is errors.KEYS_UNUSABLE
-        assert f"organisations/{ORGANISATION}/organisation/1.key" in one.missing()
+        assert f"organisations/{ORGANISATION}/organisation/1.key" in one.unusable()
     (tmp_path / "copy").rename(folder / place)
     assert sealer.open(ORGANISATION, FIELD, sealed) == "x"
     assert sealer.digest(ORGANISATION, "name", "x") == digest
-    assert sealer.missing() == []
+    assert sealer.unusable() == []
+
+
+@pytest.mark.parametrize("damage", ["cut short", "longer", "empty", "open to others", "a folder"])
+def test_damaged_key_is_named_as_unusable_until_it_is_whole_again(folder: Path, sealer: Sealer, damage: str) -> None:
+    """A key file that only is there opens nothing: whoever looks at the keys is told, before somebody needs them."""
+    sealer.seal(ORGANISATION, FIELD, "x")
+    name = f"organisations/{ORGANISATION}/organisation/1.key"
+    key = folder / name
+    whole = key.read_bytes()
+    key.unlink()
+    if damage == "a folder":
+        key.mkdir()
+    else:
+        key.write_bytes({"cut short": whole[:7], "longer": whole + b"\n", "empty": b""}.get(damage, whole))
+        key.chmod(0o644 if damage == "open to others" else 0o600)
+    assert sealer.unusable() == [name]
+    if damage == "a folder":
+        key.rmdir()
+    key.write_bytes(whole)
+    key.chmod(0o600)
+    assert sealer.unusable() == []
 
 
 def test_sealer_that_may_not_make_keys_uses_those_that_are_there(folder: Path, sealer: Sealer) -> None:
@@ -270,7 +291,7 @@ def test_note_of_made_keys_survives_a_line_that_was_cut_short(folder: Path, seal
     other = Sealer(folder)
     other.seal(OTHER, FIELD, "x")
     (folder / "organisations" / OTHER / "organisation" / "1.key").unlink()
-    assert Sealer(folder).missing() == [f"organisations/{OTHER}/organisation/1.key"]
+    assert Sealer(folder).unusable() == [f"organisations/{OTHER}/organisation/1.key"]
 
 
 def test_digest_depends_on_organisation_purpose_and_text(folder: Path, sealer: Sealer) -> None:
@@ -317,7 +338,7 @@ def test_pipe_in_place_of_a_key_file_is_refused_at_once(folder: Path, sealer: Se
     path.unlink()
     os.mkfifo(path, 0o600)
     with pytest.raises(PlatformError) as refused:
-        Sealer(folder).missing() if name == "MADE" else Sealer(folder).open(ORGANISATION, FIELD, sealed)
+        Sealer(folder).unusable() if name == "MADE" else Sealer(folder).open(ORGANISATION, FIELD, sealed)
     assert refused.value.code is errors.KEYS_UNUSABLE
     assert "not a regular file" in refused.value.message
 
@@ -327,5 +348,5 @@ def test_list_of_keys_with_bytes_that_are_no_text_is_read_as_far_as_it_goes(fold
     sealed = sealer.seal(ORGANISATION, FIELD, "weddings")
     with (folder / "MADE").open("ab") as file:
         file.write(b"\xff\xfe \xb2\n" + b"organisations/x " + b"9" * 5000 + b"\n")
-    assert Sealer(folder).missing() == []
+    assert Sealer(folder).unusable() == []
     assert Sealer(folder).seal(ORGANISATION, FIELD, "weddings").key == sealed.key

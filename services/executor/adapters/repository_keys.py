@@ -1,0 +1,68 @@
+"""The key files of the organisations' repositories in the worker's readiness.
+
+Whoever has lost one can read no backup of the organisation any more, and is to learn that before it is needed.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from chassis.health import DEGRADED, Health
+from chassis.key_checks import keys_unusable
+from contracts.errors import PlatformError
+from repository.errors import KeyFileInvalid
+from repository.key_file import KeyFile
+
+FOLDER = "repositories"
+_SUFFIX = ".key"
+
+_Mark = tuple[int, int, int, int, int]
+
+
+def name_of(organisation: str) -> str:
+    """An organisation's key file, below the keys folder."""
+    return f"{FOLDER}/{organisation}{_SUFFIX}"
+
+
+class RepositoryKeys:
+    """Which key files cannot be used. `organisations`: who has a repository, asked in a thread; may raise UNAVAILABLE.
+
+    A file that was made and whose repository was not noted yet counts as well.
+    """
+
+    def __init__(self, keys_dir: Path, organisations: Callable[[], list[str]]) -> None:
+        self._keys_dir = keys_dir
+        self._organisations = organisations
+        self._good: dict[str, _Mark] = {}
+
+    def add_to(self, health: Health) -> None:
+        """Degraded while one is missing or damaged: other organisations work."""
+
+        async def check() -> PlatformError | None:
+            unusable = await asyncio.to_thread(self.unusable)
+            return keys_unusable(unusable) if unusable else None
+
+        health.add("repository-keys", check, worst=DEGRADED)
+
+    def unusable(self) -> list[str]:
+        """Their names below the keys folder, in order."""
+        names = {name_of(organisation) for organisation in self._organisations()}
+        folder = self._keys_dir / FOLDER
+        if folder.is_dir():
+            names.update(f"{FOLDER}/{name}" for name in os.listdir(folder) if name.endswith(_SUFFIX))
+        return sorted(name for name in names if not self._is_usable(name))
+
+    def _is_usable(self, name: str) -> bool:
+        """Each file is read once as long as it stays as it is: there may be thousands of them."""
+        path = self._keys_dir / name
+        try:
+            found = path.stat()
+            mark = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
+            if self._good.get(name) != mark:
+                KeyFile.load(path)
+                self._good[name] = mark
+        except (OSError, KeyFileInvalid):
+            self._good.pop(name, None)
+            return False
+        return True

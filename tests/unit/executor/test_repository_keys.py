@@ -1,0 +1,54 @@
+"""The key files of repositories in the worker's readiness."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from chassis.health import DEGRADED, READY, Health
+from repository.key_file import KeyFile
+from services.executor.adapters.repository_keys import RepositoryKeys, name_of
+
+
+@pytest.fixture
+def keys_dir(tmp_path: Path) -> Path:
+    """Two organisations' keys."""
+    (tmp_path / "repositories").mkdir()
+    for organisation in ("org-a", "org-b"):
+        KeyFile.create(tmp_path / name_of(organisation))
+    return tmp_path
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short", "empty", "altered", "open to everybody"])
+async def test_key_file_that_cannot_be_used_degrades_and_is_named_until_it_is_back(keys_dir: Path, damage: str) -> None:
+    """Also where it was well before: the other organisations work on, and whoever looks learns which it is."""
+    health = Health("executor-worker")
+    RepositoryKeys(keys_dir, lambda: ["org-a", "org-b"]).add_to(health)
+    assert (await health.report()).status == READY
+    path = keys_dir / name_of("org-a")
+    whole = path.read_bytes()
+    os.truncate(path, {"cut short": len(whole) - 5, "empty": 0}.get(damage, len(whole)))
+    match damage:
+        case "gone":
+            path.unlink()
+        case "altered":
+            path.write_bytes(whole[:-3] + b"zz\n")
+        case "open to everybody":
+            path.chmod(0o644)
+    (found,) = (await health.report()).checks
+    assert (found.status, found.code) == (DEGRADED, "keys-unusable")
+    assert name_of("org-a") in (found.reason or "")
+    assert "org-b" not in (found.reason or "")
+    path.write_bytes(whole)
+    path.chmod(0o600)
+    assert (await health.report()).status == READY
+
+
+def test_key_file_of_a_repository_that_is_not_noted_counts_too(keys_dir: Path) -> None:
+    """It is made before the repository is; what is beside the key files is none."""
+    (keys_dir / "repositories" / "notes.txt").touch()
+    keys = RepositoryKeys(keys_dir, list)
+    assert keys.unusable() == []
+    (keys_dir / name_of("org-b")).write_bytes(b"")
+    assert keys.unusable() == [name_of("org-b")]
+    assert RepositoryKeys(keys_dir / "elsewhere", lambda: ["org-a"]).unusable() == [name_of("org-a")]
