@@ -2,7 +2,8 @@
 
 A stream that cannot be read any further stands still: shown as `degraded` at once, and after `STANDSTILL_SECONDS` the
 gateway is not ready, though it goes on answering with what it knows. Before the first are made nobody can
-be answered: not ready, too. What was passed over, and what is being made anew, is `degraded`.
+be answered: not ready, too. What was passed over, and what is being made anew, is `degraded`. A gateway that stands by
+shows the same tables: it is not ready where the one that leads does not move them.
 """
 
 import logging
@@ -24,6 +25,11 @@ STANDSTILL_SECONDS = 3.0
 STREAMS = "read-models"
 STRAYS = "read-models-strays"
 REBUILD = "read-models-rebuild"
+_NOTHING_YET = PlatformError(
+    errors.UNAVAILABLE,
+    "the read models are made from the streams for the first time",
+    hint="Nothing is to be done: on a new platform it takes a moment, behind a long history longer.",
+)
 
 
 class Judgement:
@@ -32,24 +38,26 @@ class Judgement:
     def __init__(self, health: Health | None) -> None:
         self._health = health
         self._still: dict[str, tuple[PlatformError, float]] = {}
+        self._moved: dict[str, object] = {}
         self._build_failure: PlatformError | None = None
         self._nothing_yet: PlatformError | None = PlatformError(errors.UNAVAILABLE, "the read models were not seen yet")
         self._shown: dict[str, str] = {}
-        self.is_asked = True
+        self.leads = False
         if health is not None:
             health.add(STREAMS, self.check)
 
     async def check(self) -> PlatformError | None:
         """What keeps a stream from being read for longer than a moment, or anybody from being answered at all."""
-        return (self.standstill() or self._nothing_yet) if self.is_asked else None
+        return self.standstill() or self._nothing_yet
 
-    def ask(self, *, is_asked: bool) -> None:
-        """Say whether the streams are followed here from now on; where another process does, it answers for them."""
-        if self.is_asked and not is_asked:
+    def lead(self, *, leads: bool) -> None:
+        """Say whether the streams are followed here from now on; where another process does, it tells what it meets."""
+        if self.leads != leads:
             self._still.clear()
+            self._moved.clear()
             for name in (STREAMS, STRAYS, REBUILD):
                 self._show(name, None)
-        self.is_asked = is_asked
+        self.leads = leads
 
     def of_stream(self, stream: str, trouble: PlatformError | None) -> None:
         """A stream was read, or could not be."""
@@ -57,6 +65,22 @@ class Judgement:
             self._still.pop(stream, None)
         else:
             self._still[stream] = (trouble, self._still.get(stream, (trouble, time.monotonic()))[1])
+
+    def of_standby(self, stream: str, *, is_applied: bool, moves: object, found: Mapping[str, Made]) -> None:
+        """A stream was compared with what another gateway has applied of it. `moves` differs whenever that one does."""
+        self._nothing_yet = None if any(made.version for made in found.values()) else _NOTHING_YET
+        has_moved, self._moved[stream] = self._moved.get(stream) != moves, moves
+        if is_applied or has_moved:
+            self.of_stream(stream, None)
+        else:
+            self.of_stream(
+                stream,
+                PlatformError(
+                    errors.UNAVAILABLE,
+                    f"another gateway holds the lead, and applies nothing of what {stream} holds",
+                    hint="Its readiness report says why; where it does not answer, end it: the next one goes on then.",
+                ),
+            )
 
     def standstill(self) -> PlatformError | None:
         """The trouble of a stream that nothing was read of for longer than a moment."""
@@ -86,11 +110,7 @@ class Judgement:
         told: PlatformError | None = None
         self._nothing_yet = None
         if len(due) == len(catalogue()) and not any(made.version for made in due.values()):
-            self._nothing_yet = self._build_failure or PlatformError(
-                errors.UNAVAILABLE,
-                "the read models are made from the streams for the first time",
-                hint="Nothing is to be done: on a new platform it takes a moment, behind a long history longer.",
-            )
+            self._nothing_yet = self._build_failure or _NOTHING_YET
         elif due:
             reasons = sorted({made.wanted or "this version makes them otherwise" for made in due.values()})
             told = self._build_failure or PlatformError(

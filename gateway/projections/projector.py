@@ -2,7 +2,8 @@
 
 Promise: position and views change in one transaction, so that an event is applied exactly once, whatever is killed
 when; streams need no order among each other, since each writes tables and columns of its own. One projector works at
-a time, by an advisory lock; others stand by.
+a time, by an advisory lock, whose session ends when it falls silent; others stand by, and tell when the one that leads
+does not come forward.
 
 What answers is never emptied. A projection that is new or changed, or that somebody wants made anew, and all of them
 where the record has become another log, are built in the shadow (`gateway.projections.shadow`) while reads and events
@@ -21,6 +22,7 @@ import psycopg
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from psycopg.sql import SQL, Identifier, Literal
 
 from chassis.health import Health
 from chassis.postgres import advisory_key, connection_arguments, translated
@@ -37,7 +39,7 @@ from gateway.projections.metrics import ProjectorMetrics
 from gateway.projections.projection import Batch, Projection, Side, catalogue, instances
 from gateway.projections.shadow import ShadowBuilder, pending
 from gateway.projections.state import Made, Stand
-from gateway.projections.stream_reader import Found, LogChanged, StreamReader, position_of
+from gateway.projections.stream_reader import Found, LogChanged, Place, StreamReader, position_of
 
 LOG = logging.getLogger(__name__)
 
@@ -48,7 +50,10 @@ POLL_SECONDS = 0.5
 REPLICA_PAUSE_SECONDS = 0.0015
 """What one server of a cluster has announced another may answer without for about this long."""
 ANNOUNCED_SECONDS = 2.0
-STANDBY_SECONDS = 2.0
+STANDBY_SECONDS = 1.0
+"""How often a gateway that stands by tries to lead, and compares the streams with what was applied."""
+SILENCE_SECONDS = 15
+"""So long may a projector that leads be silent, which asks twice a second: then Postgres ends its session."""
 STALL_SECONDS = 15.0
 """Longer than a batch may take, and than Postgres lets it wait for a lock."""
 FORGET_EVERY = 20_000
@@ -106,14 +111,15 @@ class Projector:
         self._since_forget = 0
 
     def _seconds_behind(self) -> float:
-        return time.monotonic() - self._caught_up_at if self._judgement.is_asked else 0.0
+        return time.monotonic() - self._caught_up_at if self._judgement.leads else 0.0
 
     async def catch_up(self) -> int:
         """Apply everything that the streams hold now, and return how many events that were."""
         total = 0
-        async with self._leading() as (database, readers):
-            if database is None:
+        async with self._connected() as (database, readers):
+            if not await self._take_lead(database):
                 raise PlatformError(errors.CONCURRENT_CHANGE, "another projector is at work; it applies the events")
+            await self._begin_to_lead(database)
             await self._see_what_answers(await state.made(database), await state.read(database))
             while True:
                 looked = await self._round(database, readers, SERVICES)
@@ -127,33 +133,48 @@ class Projector:
         """Follow the streams until it fails or is cancelled; stand by while another one works."""
         try:
             with translated():
-                while True:
-                    async with self._leading() as (database, readers):
-                        self._judgement.ask(is_asked=database is not None)
-                        if database is not None:
-                            await self._follow(database, readers)
-                    self.loop.progressed()
-                    await asyncio.sleep(STANDBY_SECONDS)
+                async with self._connected() as (database, readers):
+                    while not await self._take_lead(database):
+                        await self._stand_by(database, readers)
+                        await asyncio.sleep(STANDBY_SECONDS)
+                    await self._begin_to_lead(database)
+                    self._judgement.lead(leads=True)
+                    await self._follow(database, readers)
         except (NatsError, OSError) as error:
             raise PlatformError(errors.UNAVAILABLE, "nats does not answer", part="nats") from error
 
     @contextlib.asynccontextmanager
-    async def _leading(self) -> AsyncIterator[tuple[Database | None, Mapping[str, StreamReader]]]:
-        """A connection that holds the lead, and readers; None in its place where another projector leads."""
+    async def _connected(self) -> AsyncIterator[tuple[Database, Mapping[str, StreamReader]]]:
+        """A connection that may take the lead, and readers by owner."""
         arguments = connection_arguments(self._dsn, self._schema)
         database = await psycopg.AsyncConnection.connect(self._dsn, **arguments)
         readers = {owner: StreamReader(self._nats(), stream_of(owner)) for owner in SERVICES}
         async with database:
             try:
-                if not await self._take_lead(database):
-                    yield None, readers
-                else:
-                    await state.lead(database)
-                    self._stand = None
-                    yield database, readers
+                yield database, readers
             finally:
                 for reader in readers.values():
                     await reader.close()
+
+    async def _stand_by(self, database: Database, readers: Mapping[str, StreamReader]) -> None:
+        """Look whether the one that leads comes forward; of each stream only the end is looked at."""
+        self._judgement.lead(leads=False)
+        ends: dict[str, Place | PlatformError] = {}
+        for reader in readers.values():
+            try:
+                ends[reader.stream] = await reader.end()
+            except PlatformError as error:
+                ends[reader.stream] = error
+        stand, found = await state.read(database), await state.made(database)
+        for stream, end in ends.items():
+            if isinstance(end, PlatformError):
+                self._judgement.of_stream(stream, end)
+                continue
+            place = stand.place_of(stream)
+            moves = (place, stand.swaps, *(made.places.get(stream) for made in found.values()))
+            is_applied = (place.log, place.position) == (end.log, end.position)
+            self._judgement.of_standby(stream, is_applied=is_applied, moves=moves, found=found)
+        self.loop.progressed()
 
     async def _follow(self, database: Database, readers: Mapping[str, StreamReader]) -> None:
         subscriptions = [
@@ -321,6 +342,12 @@ class Projector:
             self._since_forget = 0
             for projection in self._projections:
                 await projection.forget_old(database, sequence)
+
+    async def _begin_to_lead(self, database: Database) -> None:
+        await state.lead(database)
+        for setting in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
+            await database.execute(SQL("SET {} = {}").format(Identifier(setting), Literal(f"{SILENCE_SECONDS}s")))
+        self._stand = None
 
     async def _take_lead(self, database: Database) -> bool:
         key = advisory_key(f"projector/{self._schema}")

@@ -1,5 +1,8 @@
 """What keeps the read models from going on is told for as long as it lasts, by every gateway that shows them."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +12,7 @@ import pytest
 
 from chassis.postgres import connection_arguments
 from tests.support.eventually import eventually
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import RunningGateway, environment_of
 
 pytestmark = pytest.mark.stack
 
@@ -51,3 +54,43 @@ async def test_loop_that_fails_again_and_again_is_not_ready_all_the_while(gatewa
                 await eventually(is_ready, within=3)
     await eventually(is_ready, within=20)
     await gateway.shows(f"/api/backup/executions/{late}", lambda body: True)
+
+
+async def test_leader_that_hangs_is_told_by_who_stands_by_and_loses_the_lead(gateway: RunningGateway) -> None:
+    """A process that is stopped keeps its session: what is not applied is told, and Postgres ends the session."""
+    projector = _part(gateway, "projector")
+    await projector.stop()
+    other = subprocess.Popen(
+        [sys.executable, "-m", "gateway"],
+        env=environment_of(gateway),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        known = await gateway.facts.accepted()
+
+        async def other_leads() -> bool:
+            async with gateway.http("owner") as http:
+                return (await http.get(f"/api/backup/executions/{known}")).status_code == 200
+
+        await eventually(other_leads, within=40)
+        await projector.start()
+
+        async def is_ready() -> bool:
+            return (await gateway.process.health.report()).status == "ready"
+
+        await eventually(is_ready, within=20)
+        other.send_signal(signal.SIGSTOP)
+        late = await gateway.facts.accepted()
+
+        async def is_told() -> bool:
+            report = await gateway.process.health.report()
+            reasons = [each.reason or "" for each in report.checks if each.name == "read-models"]
+            return report.status == "not-ready" and any("another gateway holds the lead" in each for each in reasons)
+
+        await eventually(is_told, within=30)
+        await eventually(is_ready, within=40)
+        await gateway.shows(f"/api/backup/executions/{late}", lambda body: True)
+    finally:
+        other.kill()
+        other.wait()

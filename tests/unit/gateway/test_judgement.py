@@ -1,6 +1,9 @@
 """What the readiness report says of the read models, by what was found."""
 
+import pytest
+
 from chassis.health import DEGRADED, NOT_READY, READY, Health
+from gateway.projections import judgement as module
 from gateway.projections.judgement import Judgement
 from gateway.projections.projection import catalogue
 from gateway.projections.state import Made
@@ -11,12 +14,39 @@ async def _status(health: Health) -> str:
 
 
 async def test_gateway_that_has_not_looked_yet_is_not_ready() -> None:
-    """What cannot be known yet is not taken for good; who stands by leaves the answer to the one that leads."""
+    """What cannot be known yet is not taken for good, whoever leads."""
     health = Health("gateway")
     judgement = Judgement(health)
     assert await _status(health) == NOT_READY
-    judgement.ask(is_asked=False)
+    judgement.lead(leads=False)
+    assert await _status(health) == NOT_READY
+    made = {name: Made(version=1) for name in catalogue()}
+    judgement.of_standby("A", is_applied=True, moves=1, found=made)
     assert await _status(health) == READY
+
+
+async def test_gateway_that_stands_by_is_not_ready_where_the_other_does_not_move(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is behind and moves is well; what is behind and does not, for longer than a moment, is not."""
+    monkeypatch.setattr(module, "STANDSTILL_SECONDS", -1.0)
+    health = Health("gateway")
+    judgement = Judgement(health)
+    made = {name: Made(version=1) for name in catalogue()}
+    for moves in range(3):
+        judgement.of_standby("A", is_applied=False, moves=moves, found=made)
+        assert await _status(health) == READY
+    judgement.of_standby("A", is_applied=False, moves=2, found=made)
+    assert await _status(health) == NOT_READY
+    judgement.lead(leads=True)
+    assert await _status(health) == READY
+
+
+async def test_gateway_that_stands_by_is_not_ready_before_anything_was_made() -> None:
+    """It has nothing to answer with either."""
+    health = Health("gateway")
+    Judgement(health).of_standby("A", is_applied=True, moves=1, found={name: Made() for name in catalogue()})
+    assert await _status(health) == NOT_READY
 
 
 async def test_gateway_is_not_ready_before_anything_was_made() -> None:
