@@ -31,15 +31,18 @@ def snapshots(arguments: argparse.Namespace) -> int:
             say_json({"snapshots": listed, "tiers": tier_states(repository)})
             return _completeness(repository)
         code = _completeness(repository)
-    rows = [("ID", "TIME (UTC)", "FILES", "SIZE", "NEW", "STORED", "TIERS", "LABEL")]
+    rows = [("ID", "TIME (UTC)", "FILES", "MISSING", "SIZE", "NEW", "STORED", "TIERS", "LABEL")]
     for each in found:
         manifest, totals = each.manifest, each.manifest.totals
         sizes = (size(totals.source_bytes), size(totals.new_bytes), size(totals.stored_bytes))
         tiers = ",".join(on_tiers[each.id])
         label = shown(manifest.label.encode("utf-8", "surrogatepass"))
-        rows.append((each.id[:12], moment(manifest.time_ns), f"{totals.files:,}", *sizes, tiers, label))
-    for line in columns(rows, right=(2, 3, 4, 5)):
+        counts = (f"{totals.files:,}", f"{totals.failed:,}" if totals.failed else "")
+        rows.append((each.id[:12], moment(manifest.time_ns), *counts, *sizes, tiers, label))
+    for line in columns(rows, right=(2, 3, 4, 5, 6)):
         say(line)
+    if any(each.manifest.totals.failed for each in found):
+        say("\nMISSING: entries of the source that could not be read when the snapshot was made; it is incomplete")
     return code
 
 

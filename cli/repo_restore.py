@@ -41,11 +41,18 @@ def restore(arguments: argparse.Namespace) -> int:
         with about(RestoreRefused, target=arguments.target), about(TargetFailed, target=arguments.target):
             result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
         is_found = bool(result.files or result.others) or _matches(repository, snapshot, arguments.globs)
+    missing = snapshot.manifest.totals.failed
     if arguments.json:
-        say_json(_document(snapshot.id, result))
+        say_json({**_document(snapshot.id, result), "missing_in_snapshot": missing})
     else:
         _say_result(snapshot.id, result, filtered=bool(arguments.globs))
-    if result.has_losses:
+        if missing:
+            # What had vanished has left no name: whether what was asked for is among it cannot be said.
+            print(
+                f"the snapshot is incomplete: {missing:,} entries of its source could not be read when it was made",
+                file=sys.stderr,
+            )
+    if result.has_losses or missing:
         return ExitCode.INCOMPLETE
     return ExitCode.OK if is_found else ExitCode.NOT_FOUND
 

@@ -129,6 +129,7 @@ class _Backup:
                 import_module("numpy")
             self._pipeline.finish()
             self._session.flush()
+            self._require_source()
             result = self._commit()
         except BaseException as error:
             self._abort(error)
@@ -267,6 +268,15 @@ class _Backup:
         self._fanout.abort()
         self._session.discard()
 
+    def _require_source(self) -> None:
+        """Raise `SourceUnreachable` where the root is gone by now.
+
+        What had been listed below it is told entry by entry, and what had not is told by nobody: a folder that was
+        emptied first looks as if it had always been empty. That is no snapshot of the source.
+        """
+        _, root = self._source.root()
+        root.close()
+
     def _commit(self) -> BackupResult:
         self._check()
         root_id = self._pipeline.tree.root_id
@@ -312,7 +322,7 @@ class _Backup:
             parent=self._parent.id if self._parent else None,
             tags=self._options.tags,
             totals=Totals(
-                files=walked.files,
+                files=walked.files - self._pipeline.files_lost,
                 folders=walked.folders,
                 others=walked.others,
                 failed=self._problems.losses,

@@ -47,6 +47,8 @@ class Pipeline:
         self.blocks = BoundedPool(workers + 1, BLOCK_LENGTH + parameters.maximum)
         self.size_changes = 0
         """Bytes by which files turned out longer (or shorter, or unreadable) than the walker was told."""
+        self.files_lost = 0
+        """Files that the walker has counted and of which nothing was saved."""
         self._lock = threading.Lock()
         self.turn = threading.Lock()
         """Held by who goes through many small steps. Two such threads take the interpreter from each other at every
@@ -113,6 +115,8 @@ class Pipeline:
         if row is not None and row[7] > 1:
             self._read_another_name(row)
         self._note_size(row, 0)
+        with self._lock:
+            self.files_lost += 1
         if problem.reason is Reason.VANISHED:
             page.rows[number] = None
         else:

@@ -21,7 +21,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot holds and what it added. Bytes, but for the counts.
 
     `source_bytes` is the plaintext of all files, `new_bytes` the plaintext of chunks that were not there
-    before, `stored_bytes` what these take in packs (compressed, encrypted, with headers).
+    before, `stored_bytes` what these take in packs (compressed, encrypted, with headers). `files` are those that were
+    saved; `failed` counts the entries of every kind that are missing or without content although they were asked for.
     """
 
     files: int = 0

@@ -66,6 +66,26 @@ def test_backup_is_incomplete_when_a_file_cannot_be_read(repo: RepoCommand) -> N
     assert (error["path"], error["reason"], error["is_loss"]) == ("mem", "unreadable", True)
 
 
+def test_snapshot_that_lacks_something_says_so_when_it_is_listed_and_restored(
+    repo: RepoCommand, tmp_path: Path
+) -> None:
+    """Whoever comes for the files months later has not seen what the backup said."""
+    identity = repo.run("backup", "/proc/self/mem", "--json").document["snapshot"]["id"]
+    listed = repo.run("snapshots")
+    assert listed.code == ExitCode.OK
+    header, *rows = listed.out.splitlines()
+    at = header.index("MISSING")
+    assert [row[at : at + 7].strip() for row in rows if row.startswith(("ID", identity[:12]))] == ["1"]
+    assert "MISSING: entries of the source" in listed.out
+    for number, words in enumerate(((), ("--json",), ("--path", "**"))):
+        done = repo.run("restore", identity, "--target", tmp_path / f"back {number}", *words)
+        assert done.code == ExitCode.INCOMPLETE
+        if "--json" in words:
+            assert done.document["missing_in_snapshot"] == 1
+        else:
+            assert "the snapshot is incomplete: 1 entries of its source" in done.err
+
+
 def test_backup_is_judged_by_the_count_of_what_was_lost_and_not_by_the_list(
     repo: RepoCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

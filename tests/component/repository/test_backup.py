@@ -494,6 +494,7 @@ def test_files_that_cannot_be_read_are_recorded_and_the_rest_goes_on() -> None:
     assert sorted(heard) == sorted(result.file_errors)
     assert {error.path for error in heard} == set(tree.entries) - {b"good"}
     assert result.totals.failed == len(heard) == 11
+    assert result.totals.files == 1
     assert result.totals.source_bytes == 4
     assert source.open_directories == 0
 

@@ -1,6 +1,8 @@
 """Sources that change between the listing and the reading: replaced names, files that grow, reused inodes."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from repository.backup import BackupOptions, BackupResult, backup
 from repository.chunker import SMALL_FILE_MAX
 from repository.repository import Repository
+from repository.source import SourceUnreachable
 from repository.tree import Row
 from sources.directory import Directory, DirectorySource
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
@@ -122,3 +125,41 @@ def test_inode_that_was_given_to_another_file_meanwhile_is_not_taken_for_a_link(
     result = run(scene.repository, MemorySource(tree))
     assert bodies(scene.repository, result) == {b"a": b"gone by now", b"z/0": b"another", b"z/1": b"another"}
     assert kept(scene.repository, result.snapshot)[b"z/0"].entry.stat.mtime_ns == 2_000
+
+
+def test_files_that_vanish_are_not_counted_as_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted is what a restore gives back; what was lost is counted apart."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for number in range(8):
+        (folder / f"photo {number}").write_bytes(b"%d" % number)
+    _when_read(monkeypatch, b"photo 3", lambda: [(folder / f"photo {number}").unlink() for number in range(4, 8)])
+    scene = Scene()
+    result = run(scene.repository, DirectorySource(str(folder)))
+    assert sorted(bodies(scene.repository, result)) == [b"photo %d" % number for number in range(4)]
+    assert (result.totals.files, result.totals.failed, result.totals.source_bytes) == (4, 4, 4)
+
+
+def test_root_that_vanishes_while_it_is_read_ends_the_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of a folder that is being removed, or of a disk that is pulled, is no snapshot of it."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for number in range(8):
+        (folder / f"photo {number}").write_bytes(b"%d" % number)
+    _when_read(monkeypatch, b"photo 3", lambda: shutil.rmtree(folder))
+    scene = Scene()
+    with pytest.raises(SourceUnreachable):
+        run(scene.repository, DirectorySource(str(folder)))
+    assert scene.repository.snapshots() == []
+
+
+def _when_read(monkeypatch: pytest.MonkeyPatch, wanted: bytes, happens: Callable[[], object]) -> None:
+    """Let something happen to the disk right before a small file is read."""
+    before = Directory.read_small
+
+    def read_small(self: Directory, name: bytes, row: Row) -> object:
+        if name == wanted:
+            happens()
+        return before(self, name, row)
+
+    monkeypatch.setattr(Directory, "read_small", read_small)
