@@ -305,6 +305,14 @@ SOURCE_EXCLUDED = _code(
     "The source is in a folder that is never backed up",
     "Choose a folder outside the platform's own (keys, data, settings, logs) and outside every tier.",
 )
+SOURCE_INCOMPLETE = _code(
+    "source-incomplete",
+    422,
+    Retry.AFTER_OPERATOR,
+    "Some of the source is not in the backup",
+    "Look at the permissions, the disk and what deletes files meanwhile; the run's sealed report names each entry, and "
+    "the next run tries again.",
+)
 LOCATION_UNUSABLE = _code(
     "location-unusable",
     503,

@@ -32,7 +32,11 @@ class ClassTotals(Value, frozen=True, kw_only=True):
 
 
 class RunTotals(Value, frozen=True, kw_only=True):
-    """What a run has read and written. Bytes and counts; `stored_bytes` is per tier, encrypted."""
+    """What a run has read and written. Bytes and counts; `stored_bytes` is per tier, encrypted.
+
+    `files` were saved; `unreadable_files` counts the entries of every kind that are missing in the snapshot, or without
+    content in it, although they were asked for.
+    """
 
     files: int
     source_bytes: int
@@ -133,9 +137,10 @@ class TierFailed(Event, frozen=True, kw_only=True):
 class BackupCompleted(Event, frozen=True, kw_only=True):
     """The snapshot is on every required tier and was verified there.
 
-    `degraded`: at least one other tier is behind; `catch_ups` names them. `verified` names the
-    tiers that were read back. `report_digest` is the BLAKE3 of the report object with the details
-    that do not belong in an event (file errors), hex; None where there is nothing to report.
+    `degraded`: at least one other tier is behind (`catch_ups` names them), or something of the source
+    is not in the snapshot (`code` is `source-incomplete`). `verified` names the tiers that were read back.
+    `report_digest` is the BLAKE3 of the report object with the details that do not belong in an event
+    (file errors), hex; None where there is nothing to report.
     """
 
     execution_id: str
@@ -147,6 +152,7 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
     catch_ups: tuple[CatchUp, ...] = ()
     report_digest: str | None = None
     seconds: float = 0.0
+    code: str | None = None
 
 
 @pinned("executor.backup-failed.v1")

@@ -194,6 +194,7 @@ _STORY: tuple[tuple[str, str, int, Event], ...] = (
             catch_ups=(executor.CatchUp(tier=Tier.OFFSITE, code=errors.TIER_UNREACHABLE.code),),
             report_digest="af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
             seconds=231.7,
+            code=errors.SOURCE_INCOMPLETE.code,
         ),
     ),
     (

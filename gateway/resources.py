@@ -37,9 +37,8 @@ class ListPage(Resource, Generic[T], frozen=True, kw_only=True):
 class NewConfiguration(Body, frozen=True, kw_only=True):
     """What is to be backed up, and where to.
 
-    `sourceLocation` and each destination's `location` are names of registered locations (`/api/backup/locations`).
-    `sourceIdentifier` is a relative path below the source location; empty for all of it. At least one destination
-    must be there. `weddingDate` is what makes a backup urgent; it is sealed, as name and path are.
+    `sourceLocation`, a destination's `location`: names of registered locations. `sourceIdentifier`: a path below the
+    source location, empty for all of it. `weddingDate` makes a backup urgent; it is sealed, as name and path are.
     """
 
     name: Printable
@@ -171,7 +170,7 @@ class TierState(Resource, frozen=True, kw_only=True):
 
 
 class CompletionDetails(Resource, frozen=True, kw_only=True):
-    """What a completed run has produced. `reportDigest`: BLAKE3 of the report with what could not be read."""
+    """What a completed run has produced. `code`, `hint`: what it lacks; `reportDigest`: BLAKE3 of a report of it."""
 
     snapshot_id: str
     files: int
@@ -179,6 +178,8 @@ class CompletionDetails(Resource, frozen=True, kw_only=True):
     by_class: list[ClassTotals]
     seconds: float
     report_digest: str | None
+    code: str | None = None
+    hint: str | None = None
 
 
 class ExecutionError(Resource, frozen=True, kw_only=True):
@@ -237,9 +238,8 @@ class RequestState(StrEnum):
 class WriteRequest(Resource, frozen=True, kw_only=True):
     """A write that was taken down: it is in the record, and its owner answers it. The body of every 202.
 
-    `resource` is where the result is. `execution` is the run that was asked for, once it is accepted; null while that
-    is pending or it cannot be read, and for requests of other kinds. `submittedBy` is null for an instant where the
-    answer was heard of first.
+    `resource`: where the result is. `execution`: the run that was asked for, once accepted; null until then, if it
+    cannot be read and for other kinds. `submittedBy` is null for an instant where the answer was heard of first.
     """
 
     id: str

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from contracts import errors
 from contracts.configuration import Tier
 from contracts.envelope import Envelope
 from contracts.event import Event
@@ -67,7 +68,10 @@ class ErrorView(msgspec.Struct, omit_defaults=True):
 
 
 class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One run. `version` counts its facts; `attempts` is the fence: how often a worker has claimed it."""
+    """One run. `version` counts its facts; `attempts` is the fence: how often a worker has claimed it.
+
+    `degraded_code`: what a completed run lacks beside tiers that are owed a catch-up.
+    """
 
     execution_id: str
     organisation: str
@@ -79,6 +83,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     accepted_at: datetime
     state: str = "initializing"
     degraded: bool = False
+    degraded_code: str | None = None
     version: int = 1
     attempts: int = 0
     phases: list[PhaseView]
@@ -144,7 +149,11 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self._end("failed", at)
 
     def _complete(self, event: BackupCompleted, at: datetime) -> None:
-        self.degraded = event.degraded
+        self.degraded_code = event.code
+        if event.totals.unreadable_files and event.code is None:
+            # Earlier builds told the number alone, and called such a run complete.
+            self.degraded_code = errors.SOURCE_INCOMPLETE.code
+        self.degraded = event.degraded or self.degraded_code is not None
         self.totals = event.totals
         self.snapshot_id = event.snapshot_id
         self.report_digest = event.report_digest
@@ -232,7 +241,7 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
             run.degraded,
             run.accepted_at,
             run.finished_at,
-            run.error.code if run.error is not None else None,
+            run.error.code if run.error is not None else run.degraded_code,
         )
         if self.last is None or _began(shown) >= _began(self.last):
             self.last = shown

@@ -191,6 +191,8 @@ def _details(run: ExecutionView) -> CompletionDetails | None:
         by_class=list(run.totals.by_class),
         seconds=run.seconds,
         report_digest=run.report_digest,
+        code=run.degraded_code,
+        hint=_hint(run.degraded_code, ""),
     )
 
 

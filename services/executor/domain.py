@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from chassis.domain import Aggregate
+from contracts import errors
 from contracts.configuration import Tier
 from contracts.event import Event
 from contracts.executor_events import (
@@ -161,19 +162,21 @@ class BackupRun(Aggregate):
         report_digest: str | None,
         seconds: float,
     ) -> None:
-        """The snapshot is on every required tier and was verified there."""
+        """The snapshot is on every required tier and was verified there; degraded where anything is missing in it."""
         self._refuse_when_not_mine(fence)
+        is_incomplete = totals.unreadable_files > 0
         self.record(
             BackupCompleted(
                 execution_id=self.id,
                 configuration_id=self.configuration_id,
                 snapshot_id=snapshot_id,
-                degraded=bool(catch_ups),
+                degraded=is_incomplete or bool(catch_ups),
                 totals=totals,
                 verified=tuple(verified),
                 catch_ups=tuple(catch_ups),
                 report_digest=report_digest,
                 seconds=seconds,
+                code=errors.SOURCE_INCOMPLETE.code if is_incomplete else None,
             )
         )
 

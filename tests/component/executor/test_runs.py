@@ -1,6 +1,7 @@
 """Runs from the request to the end, on real Postgres, real NATS and real repositories."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from contracts.executor_events import BackupCompleted, BackupFailed, BackupPrepa
 from repository.key_file import KeyFile
 from repository.repository import Repository
 from repository.tiers.location import open_tier
+from repository.tree import Row
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.repository_keys import RepositoryKeys
 from services.executor.blocking import RunInterrupted
@@ -23,6 +25,7 @@ from services.executor.kept import Replica
 from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport
 from services.executor.standstills import Signs
+from sources.directory import Directory
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
@@ -345,6 +348,38 @@ async def test_unreadable_files_are_reported_under_seal(bench: ExecutorBench, tm
     assert row is not None
     assert row[0] == completed.report_digest
     assert b"a fifo" not in bytes(row[1])
+
+
+@pytest.mark.parametrize("is_root_lost", [False, True])
+async def test_source_that_is_lost_while_it_is_read_is_no_whole_backup(
+    bench: ExecutorBench, monkeypatch: pytest.MonkeyPatch, is_root_lost: bool
+) -> None:
+    """Half of the photos vanish: the run is degraded and says why. Their root vanishes: the run fails."""
+    for number in range(8):
+        (bench.source / f"photo {number}").write_bytes(b"%d" % number)
+    before = Directory.read_small
+
+    def read_small(self: Directory, name: bytes, row: Row) -> object:
+        if name == b"photo 4":
+            for number in range(4, 8):
+                (bench.source / f"photo {number}").unlink()
+            if is_root_lost:
+                shutil.rmtree(bench.source)
+        return before(self, name, row)
+
+    monkeypatch.setattr(Directory, "read_small", read_small)
+    await bench.configure(local=Destination(location="local"))
+    await bench.request("run-1")
+    await perform_next(bench)
+    last = (await bench.told("run-1"))[-1]
+    if is_root_lost:
+        assert isinstance(last, BackupFailed)
+        assert last.code == "source-unreachable"
+        return
+    assert isinstance(last, BackupCompleted)
+    assert (last.degraded, last.code, last.catch_ups) == (True, "source-incomplete", ())
+    assert last.totals.unreadable_files == 4
+    assert last.report_digest is not None
 
 
 async def test_claim_lost_on_the_way_interrupts_the_copy(bench: ExecutorBench) -> None:

@@ -1,5 +1,6 @@
 """The aggregate of a backup run: given events, when a command, then exactly these events or this refusal."""
 
+import msgspec
 import pytest
 
 from contracts.configuration import Tier
@@ -97,6 +98,17 @@ def test_whole_life_of_a_run_is_told_in_order() -> None:
     assert run.pending == (PREPARING, UPLOADING, UPLOADED, VERIFYING, COMPLETED)
     assert run.snapshot_id == "s1"
     assert run.is_finished
+
+
+def test_run_that_lacks_something_of_its_source_is_degraded_and_says_why() -> None:
+    """A snapshot without files that were asked for is no whole backup, whatever the tiers did with it."""
+    run = given(ACCEPTED, PREPARING, UPLOADING, UPLOADED, VERIFYING)
+    lacking = msgspec.structs.replace(TOTALS, unreadable_files=1)
+    run.complete(
+        fence=1, snapshot_id="s1", totals=lacking, verified=[Tier.LOCAL], catch_ups=[], report_digest=None, seconds=1.0
+    )
+    told = msgspec.structs.replace(COMPLETED, totals=lacking, degraded=True, code="source-incomplete")
+    assert run.pending == (told,)
 
 
 @pytest.mark.parametrize("fence", [0, 1])

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ from contracts.executor_events import (
     TierUploaded,
 )
 from gateway.projections.executions import EXECUTION_DECODER, RUNS_DECODER
+from gateway.projections.standing import columns_of, standing_of
 from gateway.projections.views import ExecutionView, RunsView
 from gateway.queries.configurations import health_of
 from gateway.queries.executions import told
@@ -130,6 +132,28 @@ def test_completed_run_that_owes_a_tier_is_counted_as_degraded() -> None:
     assert view.tiers[Tier.OFFSITE].code == "tier-full"
     assert view.counted_as == "degraded"
     assert told(view, False, None).verification_status is VerificationStatus.PARTIAL
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_run_that_lacks_something_of_its_source_is_degraded(is_told: bool) -> None:
+    """Also where an earlier build told the number alone: configuration, run and the rule of no errors say so."""
+    totals = RunTotals(files=4, source_bytes=10, new_bytes=10, stored_bytes=9, unreadable_files=4)
+    code = "source-incomplete" if is_told else None
+    view = _folded(
+        _accepted(),
+        (1, _uploaded(Tier.LOCAL)),
+        (2, _completed(totals=totals, degraded=is_told, verified=(Tier.LOCAL,), code=code)),
+    )
+    runs = _runs(view)
+    details = told(view, False, None).completion_details
+    assert view.counted_as == "degraded"
+    assert details is not None
+    assert (details.files, details.unreadable_files, details.code) == (4, 4, "source-incomplete")
+    assert "sealed report" in (details.hint or "")
+    assert health_of(runs) is ConfigurationHealth.DEGRADED
+    assert runs.last is not None
+    assert runs.last.error_code == "source-incomplete"
+    assert standing_of(str(columns_of(runs)[0])).ended == "degraded"
 
 
 def test_failure_of_a_tier_keeps_its_own_hint() -> None:
