@@ -3,9 +3,9 @@
 A stream that is gone, empty, shorter than what was published, with holes, of another log or ahead of this one
 is never filled by surprise. A permission to refill allows three things: an empty stream is filled from the
 beginning, a short one from its end (both under the message ids that were there before), and behind the messages
-of another log the whole record is published again. Where the stream holds what this log does not, or has holes
-that cannot be filled in order, only a new incarnation of the log helps: then the second identity of an event is
-no duplicate of the first.
+of another log a log that was never published is published whole. Where the stream holds what this log does not, has
+holes that cannot be filled in order, or has another log behind this one, only a new incarnation of the log helps: then
+the second identity of an event is no duplicate of the first.
 """
 
 import msgspec
@@ -85,6 +85,14 @@ def position_in(log: LogView, published: Published, stream: StreamView, *, may_r
         if not may_refill:
             raise PlatformError(
                 STREAM_OF_ANOTHER_LOG, "the stream's last message is not of this log", last_sequence=tail.sequence
+            )
+        if known and published.high_water > 0:
+            # The stream may hold this log further than the record: an identity would be used twice for two events.
+            raise PlatformError(
+                STREAM_OF_ANOTHER_LOG,
+                "the stream's last message is not of this log, which was published into it before",
+                hint=_RENEW,
+                last_sequence=tail.sequence,
             )
         return 0, Published(
             incarnation=log.incarnation,

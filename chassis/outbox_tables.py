@@ -64,10 +64,15 @@ async def last_id(connection: Connection) -> int:
     return int(rows[0][0] or 0)
 
 
+async def incarnation_of(connection: Connection) -> str:
+    """The name of the log as it is now."""
+    cursor = await connection.execute("SELECT incarnation FROM log_incarnations ORDER BY number DESC LIMIT 1")
+    return str((await cursor.fetchall())[0][0])
+
+
 async def log_view(connection: Connection, stream: StreamView) -> LogView:
     """The log as it is, beside a stream."""
-    cursor = await connection.execute("SELECT incarnation FROM log_incarnations ORDER BY number DESC LIMIT 1")
-    incarnation = str((await cursor.fetchall())[0][0])
+    incarnation = await incarnation_of(connection)
     has_tail = False
     if stream.tail is not None and stream.tail.incarnation == incarnation and stream.tail.position is not None:
         found = await connection.execute(
@@ -112,10 +117,11 @@ async def write_published(connection: Connection, published: Published, permissi
 
 
 class RefillPermission(msgspec.Struct, frozen=True):
-    """Leave to fill a stream: its number, and the last notification id that there was when it was given."""
+    """Leave to fill a stream: its number, the last notification id when it was given, and the name of the log."""
 
     number: int
     last: int
+    incarnation: str
 
 
 async def request_refill(dsn: str, schema: str, *, new_incarnation: bool = False) -> RefillPermission:
@@ -133,9 +139,10 @@ async def request_refill(dsn: str, schema: str, *, new_incarnation: bool = False
                     await connection.execute("INSERT INTO log_incarnations DEFAULT VALUES")
                 cursor = await connection.execute("INSERT INTO refill_permissions DEFAULT VALUES RETURNING number")
                 ((number,),) = await cursor.fetchall()
+            incarnation = await incarnation_of(connection)
             _, last = await standing(connection)
             await connection.execute(SQL("NOTIFY {}").format(Identifier(channel_of(schema))))
-            return RefillPermission(int(number), last)
+            return RefillPermission(int(number), last, incarnation)
 
 
 async def refilled(dsn: str, schema: str, permission: RefillPermission) -> int | None:

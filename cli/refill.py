@@ -2,7 +2,8 @@
 
 A relay never fills an empty or foreign stream by surprise, since that may be the sign of a wrong server or of
 a record that was restored to an earlier day. This command says that it is meant: it creates missing streams
-and consumers, permits the refill, and waits until the relay has published everything and the gateway shows it.
+and consumers, permits the refill, tells the gateway which log is the record, and waits until the relay has
+published everything and the gateway shows it.
 Ends with 0 only then; with 4 where it was permitted, and is not done within the time.
 """
 
@@ -26,6 +27,9 @@ ALL = "all"
 SERVICES = ("gateway", "config", "executor")
 POLL_SECONDS = 0.2
 TELL_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+"""The gateway looks twice as often for what was said to be the record; what it showed before may be of another one."""
+READ_MODELS = "gateway"
 BEHIND_METRIC = "wedsync_projector_behind_seconds"
 
 
@@ -60,6 +64,7 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
     from deploy.stack.nats import readers, topology_connection
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
+    from gateway.record import announce_record
 
     async with topology_connection(layout) as client:
         for change in await apply(client.jetstream(), readers=readers(layout)):
@@ -67,9 +72,10 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
     dsn = admin_dsn(layout, read_secrets(layout))
     permissions: dict[str, RefillPermission] = {}
     for service in services:
-        permissions[service] = await request_refill(dsn, service, new_incarnation=new_incarnation)
+        given = permissions[service] = await request_refill(dsn, service, new_incarnation=new_incarnation)
+        await announce_record(dsn, READ_MODELS, service, log=given.incarnation, position=given.last)
         print(f"{service}: permitted to publish its record again", flush=True)
-    permitted_at = time.monotonic()
+    permitted_at = time.monotonic() + LOOK_SECONDS
     done = True
     for service, permission in permissions.items():
         reason = await _wait(partial(_reason_not_filled, layout, dsn, service, permission), service, seconds)

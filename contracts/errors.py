@@ -434,7 +434,7 @@ STREAM_OF_ANOTHER_LOG = _code(
     503,
     Retry.AFTER_OPERATOR,
     "The stream was filled from another log",
-    "Restore the matching pair of record and stream, or refill from the record.",
+    "Restore the matching pair of record and stream, or run wedsync-backup refill SERVICE --new-incarnation.",
 )
 STREAM_FULL = _code(
     "stream-full",

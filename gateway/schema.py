@@ -253,4 +253,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
             f"ALTER TABLE {table} DROP COLUMN uploaded, DROP COLUMN failures",
         )
     ),
+    # Which log of each stream an operator has said to be the record.
+    "ALTER TABLE projection_state ADD COLUMN records jsonb NOT NULL DEFAULT '{}'",
 )

@@ -39,7 +39,7 @@ class Judgement:
         self._health = health
         self._still: dict[str, tuple[PlatformError, float]] = {}
         self._moved: dict[str, object] = {}
-        self._build_failure: PlatformError | None = None
+        self.build_failure: PlatformError | None = None
         self._nothing_yet: PlatformError | None = PlatformError(errors.UNAVAILABLE, "the read models were not seen yet")
         self._shown: dict[str, str] = {}
         self.leads = False
@@ -96,10 +96,10 @@ class Judgement:
 
     def of_build(self, failure: BaseException | None) -> None:
         """A build has ended, well or not."""
-        self._build_failure = None
+        self.build_failure = None
         if failure is not None:
             known = isinstance(failure, PlatformError)
-            self._build_failure = PlatformError(
+            self.build_failure = PlatformError(
                 failure.code if isinstance(failure, PlatformError) else errors.INTERNAL,
                 f"the read models could not be made anew: {describe(failure)}",
                 hint=failure.hint if known and isinstance(failure, PlatformError) else None,
@@ -110,10 +110,10 @@ class Judgement:
         told: PlatformError | None = None
         self._nothing_yet = None
         if len(due) == len(catalogue()) and not any(made.version for made in due.values()):
-            self._nothing_yet = self._build_failure or _NOTHING_YET
+            self._nothing_yet = self.build_failure or _NOTHING_YET
         elif due:
             reasons = sorted({made.wanted or "this version makes them otherwise" for made in due.values()})
-            told = self._build_failure or PlatformError(
+            told = self.build_failure or PlatformError(
                 errors.UNAVAILABLE,
                 f"{', '.join(due)} are made anew in the shadow, since {'; '.join(reasons)}",
                 hint="Nothing is to be done: what there was answers until then.",

@@ -39,7 +39,7 @@ from gateway.projections.metrics import ProjectorMetrics
 from gateway.projections.projection import Batch, Projection, Side, catalogue, instances
 from gateway.projections.shadow import ShadowBuilder, pending
 from gateway.projections.state import Made, Stand
-from gateway.projections.stream_reader import Found, LogChanged, Place, StreamReader, position_of
+from gateway.projections.stream_reader import Found, Place, StreamReader, position_of
 
 LOG = logging.getLogger(__name__)
 
@@ -289,18 +289,18 @@ class Projector:
         stand = self._stand = self._stand or await state.read(database)
         for owner in owners:
             reader = readers[owner]
-            try:
-                found = await reader.after(stand.place_of(reader.stream), self._batch)
-            except LogChanged:
-                if not any(made.wanted or made.building for made in (await state.made(database)).values()):
-                    LOG.warning("the record is another log now", extra={"stream": reader.stream})
-                    await state.want(database, catalogue(), f"{reader.stream} is another log now")
+            if stand.is_left_behind(reader.stream):
+                looked.trouble = await self._leave(database, reader.stream)
                 continue
+            place, log = stand.place_of(reader.stream), stand.log_of(reader.stream)
+            try:
+                found = await reader.after(place, self._batch, log=log)
             except PlatformError as error:
                 looked.trouble = error
                 self._judgement.of_stream(reader.stream, error)
                 continue
-            self._judgement.of_stream(reader.stream, None)
+            self._judgement.of_stream(reader.stream, found.trouble)
+            looked.trouble = found.trouble or looked.trouble
             if found.has_more:
                 looked.is_behind = True
                 reader.read_ahead(found.place, self._batch)
@@ -310,6 +310,15 @@ class Projector:
             if owner in self._announced and self._announced[owner][0] <= stand.place_of(reader.stream).position:
                 del self._announced[owner]
         return looked
+
+    async def _leave(self, database: Database, stream: str) -> PlatformError:
+        """See to it that everything is made anew, since an operator has said that the record is another log."""
+        if not all(made.wanted or made.building for made in (await state.made(database)).values()):
+            LOG.warning("the record is another log now", extra={"stream": stream})
+            await state.want(database, catalogue(), f"{stream} is another log now")
+        # While it is built, that is told; a build that fails keeps everything from going on.
+        self._judgement.of_stream(stream, self._judgement.build_failure)
+        return PlatformError(errors.UNAVAILABLE, "the read models are made anew from the record", stream=stream)
 
     async def _apply(self, database: Database, stand: Stand, stream: str, found: Found) -> Stand:
         """Take messages that follow `stand` into the read models; where they stand then."""

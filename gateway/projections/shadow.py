@@ -21,7 +21,7 @@ from gateway.projections import intake, state
 from gateway.projections.applied import Database
 from gateway.projections.projection import Batch, Projection, Side, catalogue, instances, with_needs
 from gateway.projections.state import Stand
-from gateway.projections.stream_reader import START, Found, LogChanged, Place, StreamReader
+from gateway.projections.stream_reader import START, Found, Place, StreamReader
 
 BATCH = 2_000
 RETRY_SECONDS = 0.02
@@ -30,6 +30,10 @@ IDLE_MAX = 200
 """How often a swap is tried in vain, while nothing is left to apply, before the streams count as too short."""
 FORGET_EVERY = 50_000
 PIPELINED_MAX = 100
+
+
+class LogChanged(Exception):
+    """The record is another log than the one that was applied: what was made from it must be made anew."""
 
 
 class ShadowBuilder:
@@ -121,8 +125,10 @@ class ShadowBuilder:
             is_behind = False
             stand = await state.read(database)
             for stream, reader in readers.items():
-                place = self._places.get(stream, START)
-                found = self._up_to(stand, stream, await reader.after(place, self._batch), projections)
+                place, log = self._places.get(stream, START), stand.log_of(stream)
+                if log and place.log not in ("", log):
+                    raise LogChanged
+                found = self._up_to(stand, stream, await reader.after(place, self._batch, log=log), projections)
                 if found.has_more:
                     reader.read_ahead(found.place, self._batch)
                 is_behind = is_behind or found.has_more
@@ -183,15 +189,23 @@ class ShadowBuilder:
 
     def _stands_as(self, stand: Stand) -> bool:
         return all(
-            self._places.get(stream, START).position == stand.place_of(stream).position
-            for stream in map(stream_of, SERVICES)
+            (place.log, place.position) == (live.log, live.position)
+            for place, live in (
+                (self._places.get(stream, START), stand.place_of(stream)) for stream in map(stream_of, SERVICES)
+            )
         )
 
     def _is_ahead(self, readers: Mapping[str, StreamReader], stand: Stand) -> bool:
-        """Whether nothing that is told already would be missing. Another log is the record now: it has what it has."""
+        """Whether nothing that is told already would be missing.
+
+        Of a log that an operator has said to be the record, what it held then is enough, be it nothing.
+        """
         for stream in readers:
             place, live = self._places.get(stream, START), stand.place_of(stream)
-            if place.log in (live.log, "") and place.position < live.position:
+            if place.log not in ("", stand.log_of(stream) or place.log):
+                return False
+            shown = stand.records[stream] if stand.is_left_behind(stream) else live
+            if place.position < shown.position:
                 return False
         return True
 

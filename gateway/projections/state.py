@@ -25,7 +25,7 @@ SKIPPED = 100_000
 """More than can be committed and not be on the disk yet."""
 
 _PLACES = msgspec.json.Decoder(dict[str, Place])
-_STAND = "SELECT epoch, sequence, places::text, skip_to, swaps FROM projection_state"
+_STAND = "SELECT epoch, sequence, places::text, skip_to, swaps, records::text FROM projection_state"
 _ADVANCE = "UPDATE projection_state SET sequence = %s, places = %s"
 _ADVANCE_AND_TELL = """
     WITH moved AS (UPDATE projection_state SET sequence = %s, places = %s)
@@ -42,11 +42,21 @@ def channel_of(schema: str) -> str:
     return f"{schema}.facts"
 
 
+class Record(msgspec.Struct, frozen=True):
+    """What an operator has said to be the record of a stream: a log, that holds events up to a position at least."""
+
+    log: str
+    position: int
+
+
+_RECORDS = msgspec.json.Decoder(dict[str, Record])
+
+
 class Stand(msgspec.Struct, frozen=True):
     """How far the read models are. `epoch` changes when the facts are made anew; `sequence` numbers the latest of them.
 
     Within an epoch numbers grow; they have gaps where a crash may have taken some (`skip_to`). `swaps` changes whenever
-    other tables answer.
+    other tables answer. `records`: what an operator has said to be the record, by stream.
     """
 
     epoch: str
@@ -54,10 +64,20 @@ class Stand(msgspec.Struct, frozen=True):
     places: Mapping[str, Place]
     skip_to: int = 0
     swaps: int = 0
+    records: Mapping[str, Record] = msgspec.field(default_factory=dict)
 
     def place_of(self, stream: str) -> Place:
         """The place of the event of a stream that was applied last."""
         return self.places.get(stream, START)
+
+    def log_of(self, stream: str) -> str:
+        """The log to follow; empty where nothing was ever applied nor said: then it is the last one that is there."""
+        record = self.records.get(stream)
+        return self.place_of(stream).log if record is None else record.log
+
+    def is_left_behind(self, stream: str) -> bool:
+        """Whether what was applied is of a log that is not the record any more."""
+        return self.place_of(stream).log not in ("", self.log_of(stream))
 
     @property
     def numbered_behind(self) -> int:
@@ -94,8 +114,16 @@ async def lock(database: Database) -> Stand:
 
 async def _stand(database: Database, query: LiteralString) -> Stand:
     rows = await (await database.execute(query)).fetchall()
-    epoch, sequence, places, skip_to, swaps = rows[0]
-    return Stand(epoch, sequence, _PLACES.decode(places), skip_to, swaps)
+    epoch, sequence, places, skip_to, swaps, records = rows[0]
+    return Stand(epoch, sequence, _PLACES.decode(places), skip_to, swaps, _RECORDS.decode(records))
+
+
+async def announce(database: Database, stream: str, record: Record) -> None:
+    """Say for an operator what the record of a stream is, be there events of it or not."""
+    row = (stream, msgspec.json.encode(record).decode())
+    await database.execute(
+        "UPDATE projection_state SET records = records || jsonb_build_object(%s::text, %s::jsonb)", row
+    )
 
 
 async def lead(database: Database) -> None:

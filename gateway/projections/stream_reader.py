@@ -10,7 +10,9 @@ stays lost: after `HOLE_SECONDS` that is an error which names it. A message that
 it is handed out as such and stands in nobody's way.
 
 A stream may hold several logs one after the other (a record that was restored to an earlier point is published again
-under a new incarnation); only the last one is the record, and only it is read.
+under a new incarnation). Which of them is the record is told by whoever reads, never by the stream: only that one is
+read, in whatever order the logs lie there. What another log has put behind it is passed over like a stray, and a stream
+that *ends* in another log is trouble, which is told beside what was found.
 
 Subjects: requests to JetStream's `DIRECT.GET.<stream>`, answers on the connection's own inbox. Needs nats-server 2.11.
 """
@@ -18,7 +20,7 @@ Subjects: requests to JetStream's `DIRECT.GET.<stream>`, answers on the connecti
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 from nats.aio.client import Client
@@ -39,6 +41,8 @@ HOLE_SECONDS = 2.0
 LAST_ID_HEADER = "Nats-Expected-Last-Msg-Id"
 LAST_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
 _LOOKED_THROUGH = 64
+_SEARCHED = 2_000
+"""So many messages are read at once where a place must be searched for."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -74,16 +78,16 @@ class StoredMessage(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What follows a place: events in order, strays among them, where one stands then, and whether there is more."""
+    """What follows a place: events in order, strays among them, where one stands then, and whether there is more.
+
+    `trouble`: why nothing more can follow there until somebody does something, or None.
+    """
 
     events: Sequence[StoredMessage]
     strays: Sequence[StoredMessage]
     place: Place
     has_more: bool = False
-
-
-class LogChanged(Exception):
-    """The record is another log than the one that was applied: what was made from it must be made anew."""
+    trouble: PlatformError | None = None
 
 
 def position_of(headers: Mapping[str, str]) -> int:
@@ -138,34 +142,48 @@ class _Walk:
         """The sequence that comes next in the stream."""
         self.is_joined = is_joined
         """Whether the stream holds everything from the place up to there."""
+        self.has_met_place = is_joined
+        """Whether the place was come by. What is in front of it, strays and other logs, is no concern of it."""
+        self.last: StoredMessage | None = None
+        """The message that was gone over last."""
+        self.is_behind_another = False
+        """Whether the last message of a relay was one of another log."""
         self.events: list[StoredMessage] = []
         self.strays: list[StoredMessage] = []
         self.doubt: StoredMessage | None = None
-        self.is_another_log = False
 
     def over(self, messages: Sequence[StoredMessage]) -> "_Walk":
         for message in messages:
             if not self._take(message):
                 break
+            self.last, self.following = message, message.sequence + 1
         return self
 
+    def further(self) -> "_Walk":
+        """A walk that goes on where this one has ended."""
+        walk = _Walk(self.place, self.following, is_joined=self.is_joined)
+        walk.last, walk.is_behind_another, walk.has_met_place = self.last, self.is_behind_another, self.has_met_place
+        return walk
+
     def _take(self, message: StoredMessage) -> bool:
-        if not message.log:
+        if message.log and message.log == self.place.log:
+            if message.position > self.place.position:
+                if not self._follows(message):
+                    self.doubt = message
+                    return False
+                self.events.append(message)
+                self.place, self.is_joined, self.has_met_place = message.place, True, True
+                self.is_behind_another = False
+                return True
+            self.is_behind_another = False
+            if message.position == self.place.position:
+                self.is_joined = self.has_met_place = True
+                return True
+        elif self.has_met_place:
             self.strays.append(message)
-        elif message.log != self.place.log:
-            self.is_another_log = True
-            return False
-        elif message.position > self.place.position:
-            if not self._follows(message):
-                self.doubt = message
-                return False
-            self.events.append(message)
-            self.place, self.is_joined = message.place, True
-            self.following = message.sequence + 1
-            return True
+            self.is_behind_another = self.is_behind_another or bool(message.log)
         # A stray, or applied already: the record was published again behind something else.
         self.is_joined = self.is_joined and message.sequence == self.following
-        self.following = message.sequence + 1
         return True
 
     def _follows(self, message: StoredMessage) -> bool:
@@ -192,82 +210,94 @@ class StreamReader:
 
     def read_ahead(self, place: Place, limit: int) -> None:
         """Begin to read what follows a place, while the caller still works on what is before it."""
-        if self._ahead is None:
+        if self._ahead is None and place.position:
             self._ahead = (place, asyncio.create_task(self._read(place, limit)))
 
-    async def after(self, place: Place, limit: int) -> Found:
+    async def after(self, place: Place, limit: int, *, log: str = "") -> Found:
         """The messages that follow a place, at most `limit`; none where there are none yet.
 
-        Raises LogChanged where the record is another log now, STREAM_MISSING where there is no stream, or where it has
-        lost what follows; UNAVAILABLE where the server does not answer.
+        `log`: the one to read from its beginning, where nothing was applied yet; the last of the stream where it is not
+        known. Raises STREAM_MISSING where there is no stream, or where it has lost what follows; UNAVAILABLE where the
+        server does not answer.
         """
         if self._ahead is not None:
             (read_from, reading), self._ahead = self._ahead, None
             if read_from == place:
                 return await reading
             await _dropped(reading)
-        return await self._read(place, limit)
+        return await self._read(place, limit, log)
 
-    async def _read(self, place: Place, limit: int) -> Found:
+    async def _read(self, place: Place, limit: int, log: str = "") -> Found:
         if place.position == 0:
-            return await self._read_from_the_beginning(place, limit)
+            return await self._read_from_the_beginning(limit, log)
         known = self._looked_through
-        if known is not None and known.place == place and known.following > place.sequence + 1:
-            # Nothing but strays was behind it: they are not read again.
-            messages = await self._batch(known.following, limit)
-            named = next((message for message in messages if message.log), None)
-            if messages and (named is None or named.before in (None, message_id(place.log, place.position))):
-                walk = _Walk(place, known.following, is_joined=known.is_joined)
-                return await self._found(walk.over(messages), len(messages) == limit)
+        if known is not None and known.last is not None and known.place == place:
+            # Where nothing but strays was behind it, they are not read again.
+            messages = await self._batch(known.last.sequence, limit + 1)
+            if messages and messages[0] == known.last:
+                return await self._found(known.further().over(messages[1:]), has_more=len(messages) > limit)
         messages = await self._batch(place.sequence, limit + 1)
         if messages and messages[0].place == place:
             walk = _Walk(place, place.sequence + 1, is_joined=True)
-            return await self._found(walk.over(messages[1:]), len(messages) > limit)
-        return await self._read_elsewhere(place, limit)
+            walk.last = messages[0]
+            return await self._found(walk.over(messages[1:]), has_more=len(messages) > limit)
+        return await self._search(place, limit)  # The stream was filled anew, or has lost it.
 
-    async def _read_from_the_beginning(self, place: Place, limit: int) -> Found:
-        last = await self._last()
-        if last is None:
-            return Found((), (), place)
-        first = await self._first(lambda message: message.log == last.log, last)
-        messages = await self._batch(first, limit)
-        return await self._found(_Walk(Place(last.log, 0, 0), first).over(messages), len(messages) == limit)
+    async def _read_from_the_beginning(self, limit: int, log: str) -> Found:
+        if not log:
+            last = await self._last()
+            if last is None:
+                return Found((), (), START)
+            log = last.log
+        return await self._search(Place(log, 0, 0), limit)
 
-    async def _read_elsewhere(self, place: Place, limit: int) -> Found:
-        """What follows a place that is not where it was: the stream was filled anew, or has lost it."""
-        last = await self._last()
-        if last is not None and last.log != place.log:
-            raise LogChanged(self.stream)
-        if last is None or last.position < place.position:
+    async def _search(self, place: Place, limit: int) -> Found:
+        """What follows a place that may be anywhere in the stream: from its first message on.
+
+        Not by halving: a log may lie there in several pieces, with others between them.
+        """
+        walk, size = _Walk(place, 1), max(limit, _SEARCHED)
+        known = self._looked_through
+        if known is not None and known.last is not None and known.place == place:
+            first = await self._batch(known.last.sequence, 1)
+            walk = known.further() if first and first[0] == known.last else walk
+        while True:
+            messages = await self._batch(walk.following, size)
+            walk.over(messages)
+            if walk.events or walk.strays or walk.doubt is not None or not messages:
+                return await self._found(walk, has_more=bool(messages))
+            walk = walk.further()
+
+    async def _found(self, walk: _Walk, *, has_more: bool) -> Found:
+        """What a walk has found, once it is known to be all that there is. Raises as `after`."""
+        self._looked_through = walk
+        place = walk.place if walk.place.position else START
+        if walk.doubt is not None and not walk.events:
+            await self._judge(walk, walk.doubt)
+        else:
+            self._hole = None
+        has_more = has_more if walk.doubt is None else bool(walk.events)
+        if not walk.has_met_place and walk.doubt is None and place.position:
             raise PlatformError(
                 errors.STREAM_MISSING,
                 f"{self.stream} ends before what was applied of it (position {place.position})",
                 stream=self.stream,
                 position=place.position,
             )
-        if last.position == place.position:
-            return Found((), (), last.place)
-        first = await self._first(lambda message: message.log == last.log and message.position > place.position, last)
-        messages = await self._batch(max(first - 1, 1), limit + 1)
-        is_joined = bool(messages) and messages[0].sequence < first and messages[0].position == place.position
-        walk = _Walk(place, messages[0].sequence if is_joined else first, is_joined=is_joined)
-        return await self._found(walk.over(messages), len(messages) > limit)
+        is_over = walk.is_behind_another and not has_more and walk.doubt is None
+        return Found(walk.events, walk.strays, place, has_more, self._of_another_log(walk) if is_over else None)
 
-    async def _found(self, walk: _Walk, has_more: bool) -> Found:
-        """What a walk has found, once it is known to be all that there is. Raises as `after`."""
-        self._looked_through = walk
-        if walk.events:
-            self._hole = None
-            return Found(walk.events, walk.strays, walk.place, has_more or walk.doubt is not None)
-        if walk.is_another_log or walk.doubt is not None:
-            last = await self._last()
-            if last is not None and last.log != walk.place.log:
-                raise LogChanged(self.stream)
-        if walk.doubt is not None:
-            await self._judge(walk, walk.doubt)
-        elif not walk.is_another_log:
-            self._hole = None
-        return Found((), walk.strays, walk.place if walk.place.position else START, has_more and bool(walk.strays))
+    def _of_another_log(self, walk: _Walk) -> PlatformError:
+        return PlatformError(
+            errors.STREAM_OF_ANOTHER_LOG,
+            f"{self.stream} goes on with another log behind position {walk.place.position}, and nobody has said that "
+            "this is the record now",
+            hint=f"If the record was restored or begun anew, run wedsync-backup refill {_owner(self.stream)} "
+            "--new-incarnation. If not, somebody publishes under the service's key: find out who, then run the same. "
+            "What was known answers until then.",
+            stream=self.stream,
+            position=walk.place.position,
+        )
 
     async def _judge(self, walk: _Walk, doubt: StoredMessage) -> None:
         """Raise where the stream itself lacks what comes before a message; else it was lost on its way to us."""
@@ -279,13 +309,12 @@ class StreamReader:
         if time.monotonic() - self._hole[1] < HOLE_SECONDS:
             return
         before = doubt.before or ""
-        owner = self.stream.rpartition("_")[2].lower()
         raise PlatformError(
             errors.STREAM_MISSING,
             f"{self.stream} has lost events: position {before.rpartition(':')[2] or 'unknown'} and perhaps more, at "
             f"sequence {walk.following} to {doubt.sequence - 1}, behind position {walk.place.position}",
-            hint=f"Run wedsync-backup refill {owner} --new-incarnation: the record is published again behind what is "
-            "there, and the read models are made anew from it.",
+            hint=f"Run wedsync-backup refill {_owner(self.stream)} --new-incarnation: the record is published again "
+            "behind what is there, and the read models are made anew from it.",
             stream=self.stream,
             position=walk.place.position,
         )
@@ -323,32 +352,6 @@ class StreamReader:
             end = start
         return named
 
-    async def _first(self, is_behind: Callable[[StoredMessage], bool], last: StoredMessage) -> int:
-        """The sequence of the first message for which `is_behind` holds, by halving; it holds for the last.
-
-        It must hold for no message before one for which it does not. Strays have no say.
-        """
-        low, high = 1, last.sequence
-        while low < high:
-            middle = (low + high) // 2
-            found = await self._next(middle)
-            if found is None or found.sequence >= high or is_behind(found):
-                high = middle
-            else:
-                low = found.sequence + 1
-        found = await self._next(low)
-        return low if found is None else found.sequence
-
-    async def _next(self, sequence: int) -> StoredMessage | None:
-        """The first message of a relay at a sequence or behind it."""
-        size = 1
-        while found := await self._batch(sequence, size):
-            for message in found:
-                if message.log:
-                    return message
-            sequence, size = found[-1].sequence + 1, _LOOKED_THROUGH
-        return None
-
     async def _batch(self, sequence: int, limit: int) -> list[StoredMessage]:
         return await self._ask(_Query(seq=max(sequence, 1), batch=limit, max_bytes=BATCH_BYTES_MAX))
 
@@ -382,6 +385,10 @@ class StreamReader:
 
 def _last_named(messages: Sequence[StoredMessage]) -> StoredMessage | None:
     return next((message for message in reversed(messages) if message.log), None)
+
+
+def _owner(stream: str) -> str:
+    return stream.rpartition("_")[2].lower()
 
 
 async def _dropped(reading: "asyncio.Task[Found]") -> None:

@@ -47,6 +47,7 @@ from contracts.subjects import event_subject, events_of
 from deploy.stack.identity_provider import IdentityProvider
 from gateway.bootstrap import Process, assemble
 from gateway.projections.stream_reader import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
+from gateway.record import announce_record
 from gateway.schema import STATEMENTS
 from gateway.settings import GatewaySettings
 from tests.support.eventually import eventually
@@ -94,7 +95,7 @@ class Facts:
     def __init__(self, js: nats.js.JetStreamContext, log: str = "log-1") -> None:
         self._js = js
         self.log = log
-        self._positions: dict[str, int] = {}
+        self.positions: dict[str, int] = {}
         self._publishing = asyncio.Lock()
         self._sequences: dict[str, int] = {}
         self.published: list[tuple[int, Envelope]] = []
@@ -130,7 +131,7 @@ class Facts:
     async def publish(self, event: Event, **circumstances: Any) -> Envelope:
         """Make something true."""
         envelope = self.envelope(event, **circumstances)
-        position = self._positions[envelope.owner] = self._positions.get(envelope.owner, 0) + 1
+        position = self.positions[envelope.owner] = self.positions.get(envelope.owner, 0) + 1
         self.published.append((position, envelope))
         await self.send(position, envelope)
         return envelope
@@ -142,7 +143,7 @@ class Facts:
 
     async def send_raw(self, owner: str, subject: str, body: bytes) -> None:
         """Put something on a stream that is no event of ours, under the next position."""
-        position = self._positions[owner] = self._positions.get(owner, 0) + 1
+        position = self.positions[owner] = self.positions.get(owner, 0) + 1
         await self._put(owner, position, subject, body, {})
 
     async def _put(self, owner: str, position: int, subject: str, body: bytes, headers: dict[str, str]) -> None:
@@ -331,6 +332,17 @@ class RunningGateway:
         assert answer.status_code == 201, answer.text
         created: dict[str, Any] = answer.json()
         return created
+
+    async def say_record(self, owner: str, log: str, position: int = 0) -> None:
+        """What the operator's `refill` tells the gateway."""
+        await announce_record(self.access.admin_dsn, self.access.schema, owner, log=log, position=position)
+
+    async def renew(self, log: str) -> None:
+        """Everything is published again under a new log, as `refill --new-incarnation` does."""
+        self.facts.log = log
+        for owner, position in self.facts.positions.items():
+            await self.say_record(owner, log, position)
+        await self.facts.publish_again()
 
     async def shows(self, path: str, check: Callable[[dict[str, Any]], Any], **who: Any) -> dict[str, Any]:
         """What a path answers, once it is as wanted."""

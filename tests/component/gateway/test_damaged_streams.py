@@ -13,7 +13,7 @@ from contracts.streams import stream_of
 from contracts.subjects import events_of
 from gateway.rebuild import rebuild
 from tests.support.eventually import eventually
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import Facts, RunningGateway
 
 pytestmark = pytest.mark.stack
 
@@ -26,7 +26,7 @@ def losing_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     declared = topology.stream_config
 
     def deletable(spec: Any) -> dict[str, Any]:
-        return {**declared(spec), "deny_delete": False, "deny_purge": False}
+        return {**declared(spec), "deny_delete": False, "deny_purge": False, "duplicate_window": 1.0}
 
     monkeypatch.setattr(topology, "stream_config", deletable)
 
@@ -63,8 +63,7 @@ async def test_lost_event_is_not_waited_for_in_silence(losing_streams: None, gat
     assert "wedsync-backup refill executor --new-incarnation" in (found.hint or "")
     assert await _statuses(gateway, known, runs[0], runs[2]) == [200, 200, 404]
 
-    gateway.facts.log = "log-2"
-    await gateway.facts.publish_again()
+    await gateway.renew("log-2")
 
     async def is_whole() -> bool:
         return await _statuses(gateway, known, *runs) == [200] * 6
@@ -126,8 +125,7 @@ async def test_message_that_is_not_of_the_log_costs_itself_alone(
     assert (found.reason or "").startswith("1 messages")
     assert "refill executor --new-incarnation" in (found.hint or "")
 
-    gateway.facts.log = "log-2"
-    await gateway.facts.publish_again()
+    await gateway.renew("log-2")
     await eventually(lambda: _is_well(gateway), within=20)
     assert await _statuses(gateway, run, more) == [200, 200]
 
@@ -153,3 +151,85 @@ async def test_strays_at_the_end_are_counted_once_and_hide_nothing(gateway: Runn
     await gateway.facts.publish(BackupPreparing(execution_id=run, fence=1, worker="w"))
     await gateway.shows(f"/api/backup/executions/{run}", lambda body: body["state"] == "preparing")
     assert await are_counted()
+
+
+async def _is_told_of_another_log(gateway: RunningGateway) -> Finding | None:
+    found = await _finding(gateway, "read-models")
+    return found if found is not None and found.status == "not-ready" else None
+
+
+async def _forge(gateway: RunningGateway) -> None:
+    """One message under the executor's key, in all that a relay says: a new log, its first place, a true chain."""
+    await Facts(gateway.client.jetstream(), log="forged").accepted()
+
+
+async def test_log_that_nobody_has_announced_takes_nothing_away(gateway: RunningGateway) -> None:
+    """One forged message empties no view, also not by a rebuild: not ready, named, until the operator has decided."""
+    runs = [await gateway.facts.accepted() for _ in range(3)]
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    await _forge(gateway)
+    found = await eventually(lambda: _is_told_of_another_log(gateway), within=20)
+    assert found is not None
+    assert found.code == "stream-of-another-log"
+    assert "behind position 3" in (found.reason or "")
+    assert "refill executor --new-incarnation" in (found.hint or "")
+    assert await _statuses(gateway, *runs) == [200] * 3
+    await rebuild(gateway.settings)
+    assert await _statuses(gateway, *runs) == [200] * 3
+
+    # The true restore: less than was shown, confirmed by the operator. Until it is there what was shown stays.
+    restored = Facts(gateway.client.jetstream(), log="log-2")
+    await gateway.say_record("executor", "log-2", 2)
+    kept = [await restored.accepted()]
+    assert await _statuses(gateway, *runs) == [200] * 3
+    kept.append(await restored.accepted())
+
+    async def is_followed() -> bool:
+        return await _statuses(gateway, *kept, *runs) == [200] * 2 + [404] * 3
+
+    await eventually(is_followed, within=20)
+    await eventually(lambda: _is_well(gateway), within=20)
+
+
+async def test_other_log_in_the_middle_of_a_stream_is_passed_over(gateway: RunningGateway) -> None:
+    """What goes on behind a forged message is read, and the message is told of; so it is by a rebuild."""
+    runs = [await gateway.facts.accepted() for _ in range(3)]
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    projector = next(part for part in gateway.process.parts if part.name == "projector")
+    await projector.stop()
+    await _forge(gateway)
+    runs += [await gateway.facts.accepted() for _ in range(2)]
+    await projector.start()
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    found = await eventually(lambda: _finding(gateway, "read-models-strays"))
+    assert found is not None
+    assert (found.status, found.code) == ("degraded", "stream-of-another-log")
+    await rebuild(gateway.settings)
+    assert await _statuses(gateway, *runs) == [200] * 5
+    assert await _finding(gateway, "read-models") is None
+
+
+async def test_log_that_is_there_twice_is_read_once(losing_streams: None, gateway: RunningGateway) -> None:
+    """The whole log again behind another one, then new events: nothing stands still, and nothing is lost."""
+    runs = [await gateway.facts.accepted() for _ in range(6)]
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    await _forge(gateway)
+    await gateway.facts.publish_again()
+    runs += [await gateway.facts.accepted() for _ in range(3)]
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    await rebuild(gateway.settings)
+    assert await _statuses(gateway, *runs) == [200] * 9
+
+
+async def test_record_that_is_empty_is_followed(gateway: RunningGateway) -> None:
+    """After the record was begun anew nothing of the forgotten one is shown, though nothing was written since."""
+    async with gateway.http("owner") as http:
+        forgotten = await gateway.create_configuration(http)
+        await gateway.shows(f"/api/backup/configurations/{forgotten['id']}", lambda body: True)
+        await gateway.say_record("config", "begun-anew")
+
+        async def is_gone() -> bool:
+            return (await http.get(f"/api/backup/configurations/{forgotten['id']}")).status_code == 404
+
+        await eventually(is_gone, within=20)
+    await eventually(lambda: _is_well(gateway), within=20)

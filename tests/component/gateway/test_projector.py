@@ -161,6 +161,7 @@ async def test_another_log_replaces_what_was_made_from_the_old_one(gateway: Runn
     lost = await gateway.facts.accepted()
     await gateway.shows(f"/api/backup/executions/{lost}", lambda body: True)
     restored = Facts(gateway.client.jetstream(), log="log-2")
+    await gateway.say_record("executor", "log-2")
     kept = await restored.accepted()
     await gateway.shows(f"/api/backup/executions/{kept}", lambda body: True)
     async with gateway.http("viewer") as http:

@@ -93,18 +93,29 @@ def test_stream_of_another_log_is_refused_and_continued_behind_by_permission() -
     foreign = _ends_at(40, "other")
     assert _refusal(LOG, Published(), foreign) is errors.STREAM_OF_ANOTHER_LOG
     assert _refusal(LOG, AT_8, foreign) is errors.STREAM_OF_ANOTHER_LOG
-    position, remembered = position_in(LOG, AT_8, foreign, may_refill=True)
+    position, remembered = position_in(LOG, Published(), foreign, may_refill=True)
     assert (position, remembered.high_water, remembered.foreign_tail) == (0, 0, "other:40")
     assert position_in(LOG, remembered, foreign, may_refill=False) == (0, remembered)
     assert _refusal(LOG, remembered, _ends_at(41, "other")) is errors.STREAM_OF_ANOTHER_LOG
     assert position_in(LOG, remembered, _ends_at(2, lost=0), may_refill=False)[0] == 2
 
 
+def test_log_that_was_published_before_is_not_published_again_behind_another_one() -> None:
+    """A record of an earlier day goes on differently under identities that the stream knows: only a new log helps."""
+    with pytest.raises(PlatformError) as refused:
+        position_in(LOG, AT_8, _ends_at(40, "other"), may_refill=True)
+    assert refused.value.code is errors.STREAM_OF_ANOTHER_LOG
+    assert "--new-incarnation" in (refused.value.hint or "")
+    renewed = msgspec.structs.replace(LOG, incarnation="next")
+    assert position_in(renewed, AT_8, _ends_at(40, "other"), may_refill=True)[0] == 0
+
+
 def test_message_of_no_relay_at_the_end_is_foreign() -> None:
     """Something that was published past the record is noticed, also without any header."""
     stray = StreamView(first_sequence=1, last_sequence=9, lost=0, tail=Tail(sequence=9))
     assert _refusal(LOG, AT_8, stray) is errors.STREAM_OF_ANOTHER_LOG
-    position, remembered = position_in(LOG, AT_8, stray, may_refill=True)
+    assert _refusal(LOG, AT_8, stray, may_refill=True) is errors.STREAM_OF_ANOTHER_LOG
+    position, remembered = position_in(LOG, Published(), stray, may_refill=True)
     assert (position, remembered.foreign_tail) == (0, "sequence 9")
 
 
