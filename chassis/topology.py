@@ -336,7 +336,7 @@ def as_error(differences: Sequence[Difference]) -> PlatformError | None:
     return PlatformError(
         errors.STREAM_MISSING if missing else errors.TOPOLOGY_DRIFT,
         ", ".join(named[:_SHOWN]) + more,
-        hint="Run wedsync-backup topology apply, then wedsync-backup refill for a stream that was lost."
+        hint="Run wedsync-backup topology apply, then wedsync-backup refill SERVICE, for a stream that was lost."
         if missing
         else None,
         differences=len(differences),

@@ -186,6 +186,13 @@ INTERNAL = _code(
     "Something went wrong on our side",
     "Try again later; name the trace id when you ask for help.",
 )
+UNKNOWN_REFUSAL = _code(
+    "unknown-refusal",
+    409,
+    Retry.AFTER_OPERATOR,
+    "The request was refused for a reason that this build does not know",
+    "The refusal is final. Ask the operator to update the gateway, which then tells the reason.",
+)
 UNAVAILABLE = _code(
     "unavailable", 503, Retry.LATER, "A part of the platform cannot be reached", "Try again in a few seconds."
 )
@@ -346,7 +353,8 @@ TIER_VANISHED = _code(
     503,
     Retry.AFTER_OPERATOR,
     "A tier that was in use is empty or gone",
-    "Mount its disk or bring its bucket back; the next run goes on. If it is gone for good: wedsync-backup tiers.",
+    "Mount its disk or bring its bucket back; the next run goes on. If it is gone for good:"
+    " wedsync-backup tiers begin-anew LOCATION.",
 )
 TIER_BEHIND = _code(
     "tier-behind",
@@ -406,7 +414,7 @@ MALFORMED_MESSAGE = _code(
     500,
     Retry.NEVER,
     "A message could not be read",
-    "Look at it with wedsync-backup deadletters show; correct its publisher.",
+    "Look at it with wedsync-backup deadletters show NUMBER; correct its publisher.",
 )
 UNKNOWN_EVENT_VERSION = _code(
     "unknown-event-version",
@@ -420,7 +428,7 @@ HANDLER_FAILED = _code(
     500,
     Retry.LATER,
     "A handler failed again and again",
-    "Look at the cause with wedsync-backup deadletters show, mend it, and replay.",
+    "Look at the cause with wedsync-backup deadletters show NUMBER, mend it, and replay.",
 )
 STREAM_MISSING = _code(
     "stream-missing",

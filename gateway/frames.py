@@ -4,6 +4,7 @@ From the client: `subscribe`. To the client: `snapshot` first (or `resumed`), th
 for what could not be understood. `resume` is what a client sends after a drop to go on where it stopped.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated
 
@@ -19,18 +20,19 @@ from gateway.projections.fact import Fact
 from gateway.resources import Execution
 
 NAMED_MAX = 100
+_RESUME = re.compile(r"[0-9A-Za-z-]{1,64}:[0-9]{1,18}")
 
 
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, tag="subscribe"):
     """What a client wants to be told: everything of its organisation, or of some executions or configurations.
 
     A new subscription replaces the one before. `resume`: the `resume` of the last message that was received. What is
-    null is refused: it would be meant as a filter, and answer with everything.
+    null or empty is refused: it would be meant as a filter, and answer with everything.
     """
 
     all: bool = False
-    executions: Annotated[tuple[Uuid, ...], Meta(max_length=NAMED_MAX)] = ()
-    configurations: Annotated[tuple[Uuid, ...], Meta(max_length=NAMED_MAX)] = ()
+    executions: Annotated[tuple[Uuid, ...], Meta(min_length=1, max_length=NAMED_MAX)] = ()
+    configurations: Annotated[tuple[Uuid, ...], Meta(min_length=1, max_length=NAMED_MAX)] = ()
     resume: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
 
     def wants(self, execution_id: str | None, configuration_id: str | None) -> bool:
@@ -98,7 +100,7 @@ class Resume(msgspec.Struct, frozen=True):
     def parse(cls, text: str) -> "Resume":
         """Raises INVALID_FIELD."""
         epoch, _, number = text.rpartition(":")
-        if not epoch or not number.isdecimal() or len(number) > 18:
+        if not _RESUME.fullmatch(text):
             raise PlatformError(
                 errors.INVALID_FIELD,
                 "not a resume id",

@@ -238,7 +238,7 @@ class Reader:
                 try:
                     # A subscription costs what a request costs.
                     refuse_above(self._monitor.people.take((self.principal.organisation, self.principal.actor)))
-                    self._asked = _understood(text)
+                    self._asked = understood(text)
                     self.wake.set()
                 except PlatformError as error:
                     await self._send(Failure(problem=problem_of(error)))
@@ -351,7 +351,7 @@ class Reader:
             await self._socket.send_data(_ENCODER.encode(frame).decode(), mode="text")
 
 
-def _understood(text: str) -> Subscribe:
+def understood(text: str) -> Subscribe:
     """A message of the client. Raises PlatformError."""
     try:
         subscription = _DECODER.decode(text)

@@ -136,11 +136,11 @@ def _sentence(code: ErrorCode) -> str:
 
 
 def error_of_code(code: str, *, field: str | None = None, hint: str | None = None) -> PlatformError:
-    """The error that a refusal's code stands for; `internal` where a newer build refused with a code unknown here."""
+    """The error that a refusal's code stands for; UNKNOWN_REFUSAL where a newer build has refused."""
     entry = errors.catalogue().get(code)
     if entry is None:
         return PlatformError(
-            errors.INTERNAL, f"refused with the code {code}, which this build does not know", hint=hint
+            errors.UNKNOWN_REFUSAL, "refused with a code that this build does not know", field=field, refused_with=code
         )
     return PlatformError(entry, _sentence(entry), field=field, hint=hint or None)
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 from contracts.configuration import BackupType, LocationName, SourceType, StorageDestinations, Tier
 from contracts.executor_events import ClassTotals, ExecutionType
 from contracts.progress import Progress
+from contracts.reading import Growing
 from gateway.fields import Printable, SourcePath, TagText, Timestamp, Uuid
 from gateway.problems import Problem
 
@@ -124,8 +125,8 @@ class NewExecution(Body, frozen=True, kw_only=True):
     configuration_id: Uuid
 
 
-class ExecutionState(StrEnum):
-    """Where a run is."""
+class ExecutionState(Growing):
+    """Where a run is. One that a newer build has written is shown as `unknown`."""
 
     INITIALIZING = "initializing"
     PREPARING = "preparing"

@@ -15,6 +15,7 @@ from gateway.projections.configurations import configuration_body
 from gateway.projections.executions import runs_view
 from gateway.projections.views import LastRunView, RunsView
 from gateway.queries.cursor import Cursors, Place
+from gateway.queries.executions import state_of
 from gateway.queries.slices import Reading, made_of
 from gateway.resources import Configuration, ConfigurationHealth, LastRecoveryPoint, LastRun, LastRunState, ListPage
 
@@ -157,7 +158,7 @@ def _last_run(view: RunsView | None) -> LastRun | None:
         return None
     return LastRun(
         execution_id=last.execution_id,
-        state=last.state,
+        state=state_of(last.state),
         degraded=last.degraded,
         started_at=last.started_at,
         finished_at=last.finished_at,

@@ -9,6 +9,7 @@ from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import PlatformError
+from contracts.reading import read_plain
 from gateway.problems import public_hint
 from gateway.projections.applied import Database
 from gateway.projections.executions import execution_view
@@ -114,6 +115,11 @@ def of_row(row: tuple[Any, ...]) -> Execution:
     return told(execution_view(view), is_wedding_critical, actor)
 
 
+def state_of(stored: str) -> ExecutionState:
+    """A state as it is stored, `unknown` where this build does not know it: one run costs one run, never the list."""
+    return read_plain(stored, ExecutionState)
+
+
 def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Execution:
     """A run as the API tells it."""
     totals = run.totals
@@ -124,7 +130,7 @@ def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Ex
         configuration_version=run.configuration_version,
         request_id=run.request_id,
         execution_type=run.execution_type,
-        state=ExecutionState(run.state),
+        state=state_of(run.state),
         degraded=run.degraded,
         is_wedding_critical=is_wedding_critical,
         started_by=actor or run.started_by,
@@ -133,7 +139,7 @@ def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Ex
         attempts=run.attempts,
         phases=[
             Phase(
-                name=ExecutionState(phase.name),
+                name=state_of(phase.name),
                 started_at=phase.started_at,
                 finished_at=phase.finished_at,
                 seconds=(phase.finished_at - phase.started_at).total_seconds() if phase.finished_at else None,

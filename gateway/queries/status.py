@@ -26,9 +26,9 @@ from contracts.errors import PlatformError
 from contracts.reading import read_json
 from gateway.projections.applied import Database
 from gateway.projections.standing import TIME_LENGTH, Standing, standing_of
+from gateway.queries.executions import state_of
 from gateway.resources import (
     ConfigurationTotals,
-    ExecutionState,
     LastDay,
     Queue,
     Rule,
@@ -157,7 +157,7 @@ def _running(row: tuple[Any, ...]) -> RunningExecution:
     return RunningExecution(
         execution_id=execution_id,
         configuration_id=configuration_id,
-        state=ExecutionState(state),
+        state=state_of(state),
         started_at=accepted_at,
     )
 

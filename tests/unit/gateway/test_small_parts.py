@@ -324,11 +324,11 @@ def test_every_code_has_a_whole_problem() -> None:
         assert problem.retry in {"never", "later", "after-operator"}
 
 
-def test_unknown_refusal_is_told_as_ours() -> None:
-    """A code of a newer build is no reason to fail: it is told as an internal problem that names it."""
+def test_unknown_refusal_is_final_and_named() -> None:
+    """A code of a newer build is no reason to fail, nor one to try again: it is told as a refusal that names it."""
     problem = problem_of(error_of_code("from-the-future"))
-    assert problem.status == 500
-    assert "from-the-future" in problem.detail
+    assert (problem.status, problem.retry) == (409, "after-operator")
+    assert problem.context == {"refusedWith": "from-the-future"}
 
 
 def test_context_is_told_to_who_caused_the_error_alone() -> None:
