@@ -239,8 +239,7 @@ class RequestState(StrEnum):
 class WriteRequest(Resource, frozen=True, kw_only=True):
     """A write that was taken down: it is in the record, and its owner answers it. The body of every 202.
 
-    `resource`: where the result is. `execution`: the run that was asked for, once accepted; null until then, if it
-    cannot be read and for other kinds. `submittedBy` is null for an instant where the answer was heard of first.
+    `resource`: where the result is. `execution`: the run, once accepted and readable; `submittedBy`: once it is known.
     """
 
     id: str
