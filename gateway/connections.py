@@ -1,7 +1,8 @@
 """The connections of the HTTP server, held to their limits before anybody has said who they are.
 
 Promise: a request's head is bounded in bytes, lines and time, its body in bytes and time, an answer in the time that
-it may wait for its reader. Whoever exceeds a limit is told by a problem where a request was begun, and cut off.
+it may wait for its reader. Whoever exceeds a limit is told by a problem where a request was begun, and cut off; the
+requests before that one, which were within the limits, are answered first.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from contracts import errors
@@ -60,6 +61,8 @@ class HttpConnection(HttpToolsProtocol):
         self._deadline: float | None = None
         self._refusal: PlatformError | None = None
         self._is_refused = False
+        self._last_word: PlatformError | None = None
+        self._running = self.cycle
         self._idle_since = self.loop.time()
 
     @property
@@ -188,7 +191,12 @@ class HttpConnection(HttpToolsProtocol):
         """An answer is complete, perhaps before its request: what is left of that is thrown away for a moment."""
         self._idle_since = self.loop.time()
         super().on_response_complete()
-        if self._phase is _Phase.BODY and self._is_idle:
+        if self._last_word is not None and not self.transport.is_closing():
+            if self._is_idle:
+                self._tell(self._last_word)
+            else:
+                self.flow.pause_reading()
+        elif self._phase is _Phase.BODY and self._is_idle:
             self._deadline = self._idle_since + self._limits.linger_seconds
 
     def handle_websocket_upgrade(self) -> None:
@@ -220,11 +228,30 @@ class HttpConnection(HttpToolsProtocol):
             limit_lines=limits.head_lines,
         )
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _refuse(self, error: PlatformError) -> None:
-        """Answer with a problem, then close as soon as the client has, or after a moment."""
-        can_answer = not self.cycle.response_started if self._phase is _Phase.BODY else self._is_idle
+        """Tell a problem and end the connection: at once, or behind the answers to the requests before this one."""
+        if self._is_refused:
+            return
         self._is_refused = True
         self._message_bytes = 0
+        self._deadline = None
+        if self._phase is _Phase.BODY and self.pipeline and self.pipeline[0][0] is self.cycle:
+            # The refused request waits for its turn, and is not begun.
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running
+            self._phase = _Phase.BETWEEN
+        if self._phase is _Phase.BODY or self._is_idle:
+            self._tell(error)
+        else:
+            self._last_word = error
+
+    def _tell(self, error: PlatformError) -> None:
+        """Answer with a problem, then close as soon as the client has, or after a moment."""
+        can_answer = self._phase is not _Phase.BODY or not self.cycle.response_started
         self._deadline = self.loop.time() + self._limits.linger_seconds
         self._unset_keepalive_if_required()
         if not self._is_idle:

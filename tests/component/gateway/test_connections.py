@@ -12,6 +12,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from gateway import connection_limits, http_server
 from gateway.connection_limits import Connections, Limits, networks_of
+from gateway.connections import PIPELINED_MAX
 from gateway.http_server import HttpServer
 from tests.support.eventually import eventually
 
@@ -266,7 +267,33 @@ async def test_requests_sent_at_once_are_bounded() -> None:
         assert [(await client.answer())[0] for _ in range(5)] == [200] * 5
         app.may_answer.clear()
         await client.send(REQUEST * 5_000)
-        assert await client.is_closed() == b""
+        app.may_answer.set()
+        assert [(await client.answer())[0] for _ in range(PIPELINED_MAX + 1)] == [200] * (PIPELINED_MAX + 1)
+        assert await client.problem() == (429, "too-many-requests")
+        assert app.begun == 5 + PIPELINED_MAX + 1
+
+
+@pytest.mark.parametrize(
+    ("refused", "status"),
+    [
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + _lines(500) + b"\r\n", 431),
+        (b"no request at all\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + _lines(500), 431),
+        (b"GET / HTTP/1.1\r\n", 408),
+    ],
+)
+async def test_requests_before_one_that_is_refused_are_answered(refused: bytes, status: int) -> None:
+    """What was begun may be in the record: its answer is not lost for what came behind it, which is never begun."""
+    app = _App()
+    app.may_answer.clear()
+    async with _served(app, Limits(head_seconds=0.3)) as server, _client(server) as client:
+        await client.send(REQUEST * 2 + refused)
+        await eventually(lambda: _is(app, 1))
+        app.may_answer.set()
+        assert [(await client.answer())[0] for _ in range(2)] == [200, 200]
+        assert (await client.problem())[0] == status
+        assert app.begun == 2
 
 
 async def test_connections_of_one_address_are_bounded() -> None:
