@@ -21,6 +21,7 @@ yet, whoever asks is refused with LOCATIONS_UNREADABLE, which says nothing of ou
 import asyncio
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +37,7 @@ from contracts import errors
 from contracts.configuration import LocationName
 from contracts.configuration_rules import STORAGE_CLASSES, KnownLocation
 from contracts.errors import PlatformError
+from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ FILE_CHECK = "locations-file"
 """The name under which it is degraded: the last good content is in use, and the file has changed since."""
 
 _SCHEME_OF_KIND = {"directory": "file", "s3": "s3"}
+_CREDENTIALS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -201,10 +204,34 @@ def _decoded(body: bytes) -> dict[str, Location]:
     if twice:
         raise ValueError(f"a name is registered more than once: {', '.join(twice)}")
     for location in locations:
-        if urlsplit(location.url).scheme != _SCHEME_OF_KIND[location.kind]:
-            scheme = _SCHEME_OF_KIND[location.kind]
-            raise ValueError(f"the url of {location.name}, of the kind {location.kind}, begins with {scheme}://")
+        if (fault := _fault(location)) is not None:
+            raise ValueError(f"location {location.name}: {fault}")
     return {location.name: location for location in locations}
+
+
+def _fault(location: Location) -> str | None:
+    """What of an entry can never be used, or would mean another place than what is written there."""
+    scheme = _SCHEME_OF_KIND[location.kind]
+    try:
+        parts = urlsplit(location.url)
+    except ValueError:
+        return "the url cannot be read"
+    path = unquote(parts.path, errors="surrogateescape")
+    if parts.scheme != scheme:
+        return f"the url of the kind {location.kind} begins with {scheme}://"
+    if "\0" in path or parts.fragment:
+        return "the url has a NUL or a #, which is written as %23"
+    if location.kind == "directory" and (
+        parts.netloc not in {"", "localhost"} or parts.query or not path.startswith("/")
+    ):
+        return "the url of a directory is file:///PATH, with ? written as %3F"
+    if location.kind == "s3" and (not parts.netloc or "@" in parts.netloc):
+        return "the url of a bucket is s3://BUCKET/PREFIX, without credentials"
+    if location.credentials is not None and not _CREDENTIALS.fullmatch(location.credentials):
+        return "credentials is the name of a file in the folder credentials, without .json: letters, digits, - _ and ."
+    if not all(each == ANY_ORGANISATION or ORGANISATION.fullmatch(each) for each in location.organisations):
+        return f"organisations are {ANY_ORGANISATION} or ids: one {ORGANISATION_RULE}"
+    return None
 
 
 def _written_place(location: Location) -> str:

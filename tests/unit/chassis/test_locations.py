@@ -53,6 +53,25 @@ def test_registry_is_read_again_when_the_file_has_changed(tmp_path: Path) -> Non
     assert locations.find("photos", "org-a") is not None
 
 
+FAULTY: list[dict[str, object]] = [
+    *(
+        {**LOCAL, "url": url}
+        for url in (
+            "file:///srv/a%00b",
+            "file://host/etc",
+            "file:srv",
+            "file:///srv#1",
+            "file:///srv?1",
+            "file://[/srv",
+        )
+    ),
+    *({**LOCAL, "kind": "s3", "url": url} for url in ("s3:///prefix", "s3://key:secret@bucket", "s3://bucket/a%00b")),
+    *(
+        {**LOCAL, "kind": "s3", "url": "s3://bucket", "credentials": name}
+        for name in ("../../identity", "..", "", "/etc/passwd", "a/b", "a\0b")
+    ),
+    *({**LOCAL, "organisations": [each]} for each in ("", "org a", "..", "org.*")),
+]
 BROKEN = [
     "",
     "{}",
@@ -63,6 +82,7 @@ BROKEN = [
     json.dumps({"locations": [{**LOCAL, "url": "s3://bucket"}]}),
     json.dumps({"locations": [{**LOCAL, "storageClasses": ["A&b=c"]}]}),
     json.dumps({"locations": [LOCAL]})[:-20],
+    *(json.dumps({"locations": [each]}) for each in FAULTY),
 ]
 
 
@@ -86,6 +106,17 @@ async def test_registry_that_was_never_read_is_not_ready_and_tells_tenants_nothi
     assert "WEDSYNC_LOCATIONS_FILE" in str(finding.hint)
     _write(path, LOCAL)
     assert (await health.report()).status == READY
+
+
+@pytest.mark.parametrize("entry", FAULTY)
+async def test_entry_that_can_never_be_used_is_named(tmp_path: Path, entry: dict[str, object]) -> None:
+    """Operators read which location it is and what is wrong with it; nobody is sent to another place for it."""
+    path, health = tmp_path / "l.json", Health("test")
+    _write(path, entry)
+    Locations(path, health)
+    (finding,) = (await health.report()).checks
+    assert finding.code == "locations-unreadable"
+    assert "location local: " in str(finding.reason)
 
 
 @pytest.mark.parametrize("text", [*BROKEN, None])
