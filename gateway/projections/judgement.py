@@ -1,7 +1,8 @@
 """What the readiness report says of the read models.
 
 A stream that cannot be read any further stands still: shown as `degraded` at once, and after `STANDSTILL_SECONDS` the
-gateway is not ready, though it goes on answering with what it knows. Before the first are made nobody can
+gateway is not ready, though it goes on answering with what it knows. So does one that is another log now, where the
+build that is to take it in has failed, or does not move. Before the first are made nobody can
 be answered: not ready, too. What was passed over, and what is being made anew, is `degraded`. A gateway that stands by
 shows the same tables: it is not ready where the one that leads does not move them.
 """
@@ -22,6 +23,8 @@ from gateway.projections.state import Made
 LOG = logging.getLogger(__name__)
 
 STANDSTILL_SECONDS = 3.0
+BUILD_STILL_SECONDS = 15.0
+"""How long a build may show nothing: another process is started for it, or a swap waits for whoever reads."""
 STREAMS = "read-models"
 STRAYS = "read-models-strays"
 REBUILD = "read-models-rebuild"
@@ -39,7 +42,8 @@ class Judgement:
         self._health = health
         self._still: dict[str, tuple[PlatformError, float]] = {}
         self._moved: dict[str, object] = {}
-        self.build_failure: PlatformError | None = None
+        self._build_failure: PlatformError | None = None
+        self._build_moved: tuple[object, float] = ((), 0.0)
         self._nothing_yet: PlatformError | None = PlatformError(errors.UNAVAILABLE, "the read models were not seen yet")
         self._shown: dict[str, str] = {}
         self.leads = False
@@ -65,6 +69,20 @@ class Judgement:
             self._still.pop(stream, None)
         else:
             self._still[stream] = (trouble, self._still.get(stream, (trouble, time.monotonic()))[1])
+
+    def of_other_log(self, stream: str, found: Mapping[str, Made]) -> None:
+        """A stream is another log than what was applied of it: nothing of it is, until what is `found` is made anew."""
+        now = time.monotonic()
+        if self._build_moved[0] != found:
+            self._build_moved = (found, now)
+        trouble = self._build_failure
+        if trouble is None and now - self._build_moved[1] > BUILD_STILL_SECONDS:
+            trouble = PlatformError(
+                errors.UNAVAILABLE,
+                f"{stream} is another log now, and the read models that are to be made anew from it do not move",
+                hint="Look at the gateways' logs. Somebody may read a table of theirs without end.",
+            )
+        self.of_stream(stream, trouble)
 
     def of_standby(self, stream: str, *, is_applied: bool, moves: object, found: Mapping[str, Made]) -> None:
         """A stream was compared with what another gateway has applied of it. `moves` differs whenever that one does."""
@@ -96,10 +114,10 @@ class Judgement:
 
     def of_build(self, failure: BaseException | None) -> None:
         """A build has ended, well or not."""
-        self.build_failure = None
+        self._build_failure = None
         if failure is not None:
             known = isinstance(failure, PlatformError)
-            self.build_failure = PlatformError(
+            self._build_failure = PlatformError(
                 failure.code if isinstance(failure, PlatformError) else errors.INTERNAL,
                 f"the read models could not be made anew: {describe(failure)}",
                 hint=failure.hint if known and isinstance(failure, PlatformError) else None,
@@ -110,10 +128,10 @@ class Judgement:
         told: PlatformError | None = None
         self._nothing_yet = None
         if len(due) == len(catalogue()) and not any(made.version for made in due.values()):
-            self._nothing_yet = self.build_failure or _NOTHING_YET
+            self._nothing_yet = self._build_failure or _NOTHING_YET
         elif due:
             reasons = sorted({made.wanted or "this version makes them otherwise" for made in due.values()})
-            told = self.build_failure or PlatformError(
+            told = self._build_failure or PlatformError(
                 errors.UNAVAILABLE,
                 f"{', '.join(due)} are made anew in the shadow, since {'; '.join(reasons)}",
                 hint="Nothing is to be done: what there was answers until then.",

@@ -172,7 +172,7 @@ class Projector:
                 continue
             place = stand.place_of(stream)
             moves = (place, stand.swaps, *(made.places.get(stream) for made in found.values()))
-            is_applied = (place.log, place.position) == (end.log, end.position)
+            is_applied = (place.log, place.position) == (end.log, end.position) and not stand.is_left_behind(stream)
             self._judgement.of_standby(stream, is_applied=is_applied, moves=moves, found=found)
         self.loop.progressed()
 
@@ -313,11 +313,11 @@ class Projector:
 
     async def _leave(self, database: Database, stream: str) -> PlatformError:
         """See to it that everything is made anew, since an operator has said that the record is another log."""
-        if not all(made.wanted or made.building for made in (await state.made(database)).values()):
+        made = await state.made(database)
+        if not all(each.wanted or each.building for each in made.values()):
             LOG.warning("the record is another log now", extra={"stream": stream})
             await state.want(database, catalogue(), f"{stream} is another log now")
-        # While it is built, that is told; a build that fails keeps everything from going on.
-        self._judgement.of_stream(stream, self._judgement.build_failure)
+        self._judgement.of_other_log(stream, made)
         return PlatformError(errors.UNAVAILABLE, "the read models are made anew from the record", stream=stream)
 
     async def _apply(self, database: Database, stand: Stand, stream: str, found: Found) -> Stand:

@@ -10,11 +10,24 @@ from typing import Any
 import psycopg
 import pytest
 
+from chassis import topology
 from chassis.postgres import connection_arguments
+from contracts.streams import stream_of
 from tests.support.eventually import eventually
-from tests.support.gateway import RunningGateway, environment_of
+from tests.support.gateway import Facts, RunningGateway, environment_of
 
 pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def losing_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams from which a message can be taken, as a server's fault does."""
+    declared = topology.stream_config
+
+    def deletable(spec: Any) -> dict[str, Any]:
+        return {**declared(spec), "deny_delete": False, "deny_purge": False}
+
+    monkeypatch.setattr(topology, "stream_config", deletable)
 
 
 @asynccontextmanager
@@ -94,3 +107,26 @@ async def test_leader_that_hangs_is_told_by_who_stands_by_and_loses_the_lead(gat
     finally:
         other.kill()
         other.wait()
+
+
+async def test_restored_record_that_no_rebuild_takes_in_is_not_ready(
+    losing_streams: None, gateway: RunningGateway
+) -> None:
+    """What the restored record holds is not shown, since another stream cannot be read from its beginning: told so."""
+    js = gateway.client.jetstream()
+    async with gateway.http("owner") as http:
+        for number in range(3):
+            await gateway.create_configuration(http, name=f"Number {number}")
+    run = await gateway.facts.accepted()
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    await js.delete_msg(stream_of("config"), 2)
+    await gateway.say_record("executor", "log-2")
+    kept = await Facts(js, log="log-2").accepted()
+
+    async def is_told() -> bool:
+        report = await gateway.process.health.report()
+        return any(each.status == "not-ready" and "refill config" in (each.hint or "") for each in report.checks)
+
+    await eventually(is_told, within=30)
+    async with gateway.http("owner") as http:
+        assert (await http.get(f"/api/backup/executions/{kept}")).status_code == 404

@@ -3,6 +3,8 @@
 import pytest
 
 from chassis.health import DEGRADED, NOT_READY, READY, Health
+from contracts import errors
+from contracts.errors import PlatformError
 from gateway.projections import judgement as module
 from gateway.projections.judgement import Judgement
 from gateway.projections.projection import catalogue
@@ -67,3 +69,27 @@ async def test_gateway_that_makes_one_projection_anew_is_degraded() -> None:
     assert await _status(health) == DEGRADED
     judgement.of_due({name: Made(version=1) for name in catalogue()})
     assert await _status(health) == DEGRADED
+
+
+async def test_another_log_that_no_build_takes_in_is_a_standstill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its build moves it is only shown; where that has failed, or does not move, nothing of the stream comes."""
+    monkeypatch.setattr(module, "STANDSTILL_SECONDS", -1.0)
+    health = Health("gateway")
+    judgement = Judgement(health)
+    judgement.of_due({})
+    made = {name: Made(version=1) for name in catalogue()}
+    for sequence in range(3):
+        made = {name: Made(version=1, sequence=sequence) for name in catalogue()}
+        judgement.of_other_log("A", made)
+        assert await _status(health) == READY
+    judgement.of_build(PlatformError(errors.STREAM_MISSING, "another stream has lost events", hint="refill it"))
+    judgement.of_other_log("A", made)
+    report = await health.report()
+    assert report.status == NOT_READY
+    assert any(each.hint == "refill it" for each in report.checks)
+    judgement.of_build(None)
+    judgement.of_other_log("A", made)
+    assert await _status(health) == READY
+    monkeypatch.setattr(module, "BUILD_STILL_SECONDS", -1.0)
+    judgement.of_other_log("A", made)
+    assert await _status(health) == NOT_READY
