@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.child import Launch
@@ -15,7 +17,7 @@ from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 from deploy.stack.part import SERVER_STOP_SECONDS, Part
 from deploy.stack.ports import LOOPBACK
-from deploy.stack.probes import Probe, Trouble, silent
+from deploy.stack.probes import Probe, Trouble, http_get, silent
 from deploy.stack.space import with_room
 from deploy.stack.stores import Store
 
@@ -26,7 +28,14 @@ if TYPE_CHECKING:
     from deploy.nats.permissions import Identity
 
 NAME = "nats"
+MONITOR = "nats.monitor"
+"""The port, on loopback, of the server's own word on its health."""
+PORT_NAMES = (NAME, MONITOR)
 _CONNECT_SECONDS = 5.0
+
+
+class _Health(msgspec.Struct):
+    error: str = "it does not say why"
 
 
 def nats_part(layout: Layout) -> Part:
@@ -55,7 +64,11 @@ def nats_part(layout: Layout) -> Part:
 
 
 def nats_ready(layout: Layout, store: Store) -> Probe:
-    """Ready when the store is in its place, and the server and its JetStream answer a new connection."""
+    """Ready when the store is in its place, server and JetStream answer a new connection, and all streams store.
+
+    A stream whose write has failed once takes none any more, also with room again, while the others go on: a write into
+    one of them says nothing of the rest. The server itself knows which it is, and only a new process mends that.
+    """
 
     async def probe() -> Trouble | None:
         from nats.errors import Error, NoRespondersError
@@ -68,6 +81,7 @@ def nats_ready(layout: Layout, store: Store) -> Probe:
             async with topology_connection(layout) as client:
                 await client.flush()
                 await client.jetstream(timeout=_CONNECT_SECONDS).account_info()
+            status, body = await http_get(layout.port(MONITOR), "/healthz")
         except (NoRespondersError, ServiceUnavailableError):
             # After a write that failed the server goes on without it, until it is started anew.
             return Trouble("JetStream is not up", restart_helps=True)
@@ -75,11 +89,19 @@ def nats_ready(layout: Layout, store: Store) -> Probe:
             return Trouble(f"JetStream answers {error.code}: {error.description}")
         except PlatformError as error:
             return Trouble(error.message, restart_helps=True)
-        except (Error, OSError, TimeoutError) as error:
+        except (Error, OSError, TimeoutError, ValueError) as error:
             return silent(error)
-        return None
+        return None if status == 200 else Trouble(f"does not store: {_reason(body)}", restart_helps=True)
 
     return probe
+
+
+def _reason(body: bytes) -> str:
+    """What the server says of its health."""
+    try:
+        return msgspec.json.decode(body, type=_Health).error
+    except msgspec.MsgspecError:
+        return "its health report cannot be read"
 
 
 def url(layout: Layout) -> str:
@@ -167,6 +189,7 @@ def _configure(layout: Layout) -> None:
     public = make_seeds(layout)
     settings = ServerSettings(
         port=layout.port(NAME),
+        monitor_port=layout.port(MONITOR),
         # Relative to the server's folder: NATS's configuration cannot name every path that a system can.
         store_dir=Path(),
         name=f"wedsync-{layout.remembered.instance[-12:]}",

@@ -136,7 +136,7 @@ def _noting(layout: Layout, say: Callable[[str], None]) -> Callable[[str], None]
 
 def prepare(layout: Layout) -> Secrets:
     """Ports, secrets, keys and configuration: everything that must be on disk before the first part starts."""
-    wanted = [postgres.NAME, nats.NAME, *services.port_names(), *s3.port_names()]
+    wanted = [postgres.NAME, *nats.PORT_NAMES, *services.port_names(), *s3.port_names()]
 
     def is_usable(port: int) -> bool:
         return is_free(port) and not s3.is_blocked(port)

@@ -14,25 +14,12 @@ import pytest
 from contracts.errors import PlatformError
 from deploy.stack.account import Account, database_account
 from deploy.stack.programs import PLACES, PostgresPrograms, copy_open
+from tests.support.mounted import mounted
 
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the programs where they are"),
 ]
-
-
-@contextmanager
-def mounted(place: Path, options: str) -> Iterator[None]:
-    """A file system in memory on this folder; skips where this machine does not let root mount."""
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip(f"root may not mount here: {done.stderr.decode().strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ import psycopg
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from nats.errors import Error
 
-from contracts.streams import STREAMS
+from chassis.topology import replay_subject
+from contracts.streams import CONSUMERS, STREAMS
 from deploy.postgres.schemas import SCHEMAS
-from deploy.stack import postgres, s3, supervisor, watch
+from deploy.stack import postgres, s3, space, supervisor, watch
 from deploy.stack.account import database_account
 from deploy.stack.layout import Layout
 from deploy.stack.locations import region_url
@@ -32,6 +34,7 @@ from deploy.stack.state import Condition
 from deploy.stack.stores import StoreGone
 from tests.component.deploy.conftest import Workbench
 from tests.support.eventually import eventually
+from tests.support.mounted import mounted
 from tests.support.stack import closed_folder
 
 if TYPE_CHECKING:
@@ -245,6 +248,36 @@ async def test_store_of_the_transport_is_made_anew(home: Layout, monkeypatch: py
             assert await client.jetstream().streams_info() == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a full disk needs a file system of its own, which root alone can mount")
+async def test_stream_that_a_full_disk_has_stopped_stores_again_once_there_is_room(
+    home: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk is full nothing is ended; with room, a server whose stream goes on refusing is begun anew."""
+    monkeypatch.setattr(watch, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(space, "AGAIN_SECONDS", 0.1)
+    secrets = prepare(home)
+    spec = CONSUMERS[0]
+    subject = replay_subject(spec.service, spec.handler)
+    with mounted(home.nats_data, "size=200m"):
+        units = [replace(nats_part(home), hang_seconds=1.0), _topology(home, secrets)]
+        async with running(home, units) as bench:
+            hog = home.nats_data / "hog"
+            async with topology_connection(home) as client:
+                js = client.jetstream(timeout=1.0)
+                with hog.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                    while file.write(bytes(1 << 16)):
+                        pass
+                with pytest.raises((Error, OSError, TimeoutError)):
+                    await js.publish(subject, os.urandom(500_000))
+            await _is(bench, "nats", Condition.NOT_READY)
+            assert bench.part_state("nats").restarts == 0
+            hog.unlink()
+            await _restarted(bench, "nats")
+            await _is(bench, "nats", Condition.READY)
+            async with topology_connection(home) as client:
+                await client.jetstream().publish(subject, os.urandom(500_000))
+
+
 async def test_store_that_is_missing_at_a_start_is_not_made_anew(home: Layout) -> None:
     """A disk that is not mounted: the others start, and nothing is written where the store was."""
     secrets = prepare(home)
@@ -300,7 +333,6 @@ def _topology(home: Layout, secrets: Secrets) -> Step:
 async def test_topology_is_applied_by_its_own_identity_alone(home: Layout) -> None:
     """The streams are there after the start; a runtime identity cannot make one."""
     import nats
-    from nats.errors import Error
 
     from deploy.stack.nats import seed_file, url
 

@@ -24,7 +24,7 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
 def layout(tmp_path: Path) -> Layout:
     """A home with ports, in a path with a comma and a blank at its end."""
     layout = Layout.create(tmp_path / "a, home ")
-    names = [postgres.NAME, nats.NAME, *services.port_names(), *s3.port_names()]
+    names = [postgres.NAME, *nats.PORT_NAMES, *services.port_names(), *s3.port_names()]
     layout.remembered.ports = {name: 20_000 + number for number, name in enumerate(names)}
     return layout
 
