@@ -255,4 +255,10 @@ STATEMENTS: tuple[LiteralString, ...] = (
     ),
     # Which log of each stream an operator has said to be the record.
     "ALTER TABLE projection_state ADD COLUMN records jsonb NOT NULL DEFAULT '{}'",
+    # Which projections, in which version, were applied up to `places`.
+    "ALTER TABLE projection_state ADD COLUMN applied text[] NOT NULL DEFAULT '{}'",
+    """
+    UPDATE projection_state
+    SET applied = ARRAY(SELECT name || '/' || version FROM projections WHERE version > 0 ORDER BY name)
+    """,
 )

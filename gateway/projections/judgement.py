@@ -35,6 +35,12 @@ _NOTHING_YET = PlatformError(
 )
 
 
+def _reason(made: Made) -> str:
+    if made.is_left_out:
+        return made.wanted or "a gateway of another version has led, and went on without them"
+    return made.wanted or "this version makes them otherwise"
+
+
 class Judgement:
     """Keeps what was found last and tells `health` of it."""
 
@@ -130,7 +136,7 @@ class Judgement:
         if len(due) == len(catalogue()) and not any(made.version for made in due.values()):
             self._nothing_yet = self._build_failure or _NOTHING_YET
         elif due:
-            reasons = sorted({made.wanted or "this version makes them otherwise" for made in due.values()})
+            reasons = sorted({_reason(made) for made in due.values()})
             told = self._build_failure or PlatformError(
                 errors.UNAVAILABLE,
                 f"{', '.join(due)} are made anew in the shadow, since {'; '.join(reasons)}",

@@ -62,6 +62,11 @@ class Projection(ABC):
     def __init__(self, side: Side) -> None:
         self.side = side
 
+    @classmethod
+    def made_by(cls) -> str:
+        """What says of a table that this version of it was at work."""
+        return f"{cls.NAME}/{cls.VERSION}"
+
     def sql(self, statement: LiteralString) -> bytes:
         """A statement with the names of this side's tables in place of `{table}`."""
         names = {table: Identifier(table + self.side.suffix) for table in self.TABLES}

@@ -173,6 +173,8 @@ class Projector:
             place = stand.place_of(stream)
             moves = (place, stand.swaps, *(made.places.get(stream) for made in found.values()))
             is_applied = (place.log, place.position) == (end.log, end.position) and not stand.is_left_behind(stream)
+            # An empty record lies behind what another log has left.
+            is_applied = is_applied or (not place.position and stand.log_of(stream) not in ("", end.log))
             self._judgement.of_standby(stream, is_applied=is_applied, moves=moves, found=found)
         self.loop.progressed()
 
@@ -336,7 +338,9 @@ class Projector:
             for projection in self._projections:
                 await projection.project(database, batch)
             reached = batch.facts[-1].sequence if batch.facts else None
-            after = await state.advance(database, locked, stream, found.place, reached)
+            after = await state.advance(
+                database, locked, stream, found.place, reached, by=[each.made_by() for each in self._projections]
+            )
             await intake.note(database, Side.LIVE, taken.passed)
             for name, reason in batch.unreadable.items():
                 await state.want(database, [name], reason)

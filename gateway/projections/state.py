@@ -25,11 +25,16 @@ SKIPPED = 100_000
 """More than can be committed and not be on the disk yet."""
 
 _PLACES = msgspec.json.Decoder(dict[str, Place])
-_STAND = "SELECT epoch, sequence, places::text, skip_to, swaps, records::text FROM projection_state"
-_ADVANCE = "UPDATE projection_state SET sequence = %s, places = %s"
+_STAND = "SELECT epoch, sequence, places::text, skip_to, swaps, records::text, applied FROM projection_state"
+_ADVANCE = "UPDATE projection_state SET sequence = %s, places = %s, applied = %s"
 _ADVANCE_AND_TELL = """
-    WITH moved AS (UPDATE projection_state SET sequence = %s, places = %s)
+    WITH moved AS (UPDATE projection_state SET sequence = %s, places = %s, applied = %s)
     SELECT pg_notify(current_schema() || '.facts', %s)
+"""
+_MADE = """
+    SELECT name, version, wanted, building, places::text, sequence,
+        name || '/' || version = ANY (SELECT unnest(applied) FROM projection_state)
+    FROM projections
 """
 _WANT = """
     INSERT INTO projections (name, wanted) SELECT unnest(%s::text[]), %s
@@ -57,6 +62,8 @@ class Stand(msgspec.Struct, frozen=True):
 
     Within an epoch numbers grow; they have gaps where a crash may have taken some (`skip_to`). `swaps` changes whenever
     other tables answer. `records`: what an operator has said to be the record, by stream.
+    `applied`: the projections, each with its version (`Projection.made_by`), that were applied up to `places`. One that
+    a leader of another version did not know, or made otherwise, has left them, and is to be made anew.
     """
 
     epoch: str
@@ -65,6 +72,7 @@ class Stand(msgspec.Struct, frozen=True):
     skip_to: int = 0
     swaps: int = 0
     records: Mapping[str, Record] = msgspec.field(default_factory=dict)
+    applied: frozenset[str] = frozenset()
 
     def place_of(self, stream: str) -> Place:
         """The place of the event of a stream that was applied last."""
@@ -89,7 +97,7 @@ class Made(msgspec.Struct, frozen=True):
     """How one projection stands. `version`: what its live tables were made by, 0 for never.
 
     `wanted`: why it is to be made anew. `building`: the version that its shadow is built by, up to `places`, with
-    `sequence` facts.
+    `sequence` facts. `is_left_out`: somebody who led has gone on without it.
     """
 
     version: int = 0
@@ -97,6 +105,7 @@ class Made(msgspec.Struct, frozen=True):
     building: int | None = None
     places: Mapping[str, Place] = msgspec.field(default_factory=dict)
     sequence: int = 0
+    is_left_out: bool = False
 
 
 async def read(database: Database) -> Stand:
@@ -114,8 +123,9 @@ async def lock(database: Database) -> Stand:
 
 async def _stand(database: Database, query: LiteralString) -> Stand:
     rows = await (await database.execute(query)).fetchall()
-    epoch, sequence, places, skip_to, swaps, records = rows[0]
-    return Stand(epoch, sequence, _PLACES.decode(places), skip_to, swaps, _RECORDS.decode(records))
+    epoch, sequence, places, skip_to, swaps, records, applied = rows[0]
+    decoded = _PLACES.decode(places), skip_to, swaps, _RECORDS.decode(records)
+    return Stand(epoch, sequence, *decoded, frozenset(applied))
 
 
 async def announce(database: Database, stream: str, record: Record) -> None:
@@ -140,19 +150,25 @@ async def lead(database: Database) -> None:
         )
 
 
-async def advance(database: Database, stand: Stand, stream: str, place: Place, sequence: int | None) -> Stand:
+async def advance(
+    database: Database, stand: Stand, stream: str, place: Place, sequence: int | None, *, by: Iterable[str]
+) -> Stand:
     """Write down how far a stream is applied and the latest fact's number, in the transaction that applies them.
 
+    `by`: the projections that have applied it, as `Projection.made_by` says; all others are left behind.
     New facts are announced to all gateways; they hear of it once the transaction is committed.
     """
     after = msgspec.structs.replace(
-        stand, sequence=stand.sequence if sequence is None else sequence, places={**stand.places, stream: place}
+        stand,
+        sequence=stand.sequence if sequence is None else sequence,
+        places={**stand.places, stream: place},
+        applied=stand.applied & frozenset(by),
     )
-    places = msgspec.json.encode(after.places).decode()
+    row = (after.sequence, msgspec.json.encode(after.places).decode(), sorted(after.applied))
     if sequence is not None:
-        await database.execute(_ADVANCE_AND_TELL, (after.sequence, places, str(after.sequence)))
+        await database.execute(_ADVANCE_AND_TELL, (*row, str(after.sequence)))
     else:
-        await database.execute(_ADVANCE, (after.sequence, places))
+        await database.execute(_ADVANCE, row)
     return after
 
 
@@ -167,10 +183,10 @@ async def is_kept(database: Database, sequence: int) -> bool:
 
 async def made(database: Database) -> dict[str, Made]:
     """How each projection of this build stands."""
-    cursor = await database.execute("SELECT name, version, wanted, building, places::text, sequence FROM projections")
+    cursor = await database.execute(_MADE)
     rows = {
-        name: Made(version, wanted, building, _PLACES.decode(places), sequence)
-        for name, version, wanted, building, places, sequence in await cursor.fetchall()
+        name: Made(version, wanted, building, _PLACES.decode(places), sequence, version > 0 and not is_applied)
+        for name, version, wanted, building, places, sequence, is_applied in await cursor.fetchall()
     }
     return {name: rows.get(name, Made()) for name in catalogue()}
 
@@ -181,12 +197,13 @@ async def want(database: Database, names: Iterable[str], reason: str, *, again: 
 
 
 def due(found: Mapping[str, Made]) -> list[str]:
-    """The projections whose tables are not what this build would make, that somebody wants made anew, or that are."""
+    """The projections whose tables are not what this build would have made, and those that are (to be) made anew."""
     return [
         name
         for name, projection in found.items()
         if projection.wanted is not None
         or projection.building is not None
+        or projection.is_left_out
         or projection.version != catalogue()[name].VERSION
     ]
 
@@ -226,9 +243,17 @@ async def swap(database: Database, names: list[str], places: Mapping[str, Place]
         cls = catalogue()[name]
         await database.execute("SELECT swap_tables(%s::text[])", (list(cls.TABLES),))
         await database.execute("UPDATE projections SET version = building, building = NULL WHERE name = %s", (name,))
+    made_now = [catalogue()[name].made_by() for name in names]
     if set(names) == set(catalogue()):
+        await database.execute("UPDATE projection_state SET applied = %s", (made_now,))
         await database.execute("DELETE FROM passed_over WHERE side = 'live'")
         await database.execute("UPDATE passed_over SET side = 'live'")
+    else:
+        await database.execute(
+            "UPDATE projection_state SET applied = %s::text[]"
+            " || ARRAY(SELECT each FROM unnest(applied) AS each WHERE split_part(each, '/', 1) <> ALL (%s))",
+            (made_now, names),
+        )
     if "facts" in names:
         await database.execute(
             "UPDATE projection_state SET past_epoch = epoch, epoch = %s, sequence = %s, skip_to = 0",

@@ -22,7 +22,7 @@ from contracts.streams import stream_of
 from gateway import feed
 from gateway import rebuild as rebuilding
 from gateway.bootstrap import assemble, connection_of
-from gateway.projections import projector, state
+from gateway.projections import projection, projector, state
 from gateway.projections.executions import Executions
 from gateway.projections.projection import catalogue
 from gateway.projections.shadow import ShadowBuilder
@@ -337,3 +337,35 @@ async def test_shadows_are_of_the_shape_of_the_tables_that_answer(gateway: Runni
                 shadow = await (await database.execute(query.encode(), (f"{table}_shadow",))).fetchall()
                 assert live
                 assert live == shadow, table
+
+
+async def test_what_a_leader_of_another_version_has_left_out_is_made_anew(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older gateway leads for a while, and goes on without the read models that it lacks: nothing is lost."""
+    before = await gateway.facts.accepted()
+    await gateway.shows(f"/api/backup/executions/{before}", lambda body: True)
+    part = next(part for part in gateway.process.parts if part.name == "projector")
+    await part.stop()
+    meanwhile = await gateway.facts.accepted()
+    connection = connection_of(gateway.settings, Telemetry("t"), Health("t"))
+    await connection.start()
+    known_then = {name: cls for name, cls in catalogue().items() if name not in {"executions", "facts"}}
+    with monkeypatch.context() as older:
+        for module in (projection, projector, state):
+            older.setattr(module, "catalogue", lambda: known_then)
+        settings = gateway.settings
+        older_one = projector.Projector(
+            dsn=settings.postgres_dsn,
+            schema=settings.postgres_schema,
+            nats=lambda: connection.client,
+            telemetry=Telemetry("t"),
+        )
+        assert await older_one.catch_up() == 1
+    await connection.stop()
+    await part.start()
+    await gateway.shows(f"/api/backup/executions/{meanwhile}", lambda body: True)
+    await gateway.shows(f"/api/backup/executions/{before}", lambda body: True)
+    async with _database(gateway) as database:
+        made = await state.made(database)
+    assert not state.due(made)
