@@ -31,7 +31,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from contracts.errors import INVALID_FIELD, KEYS_UNUSABLE, SEALING_KEY_MISSING, PlatformError
+from contracts.errors import INVALID_FIELD, KEYS_UNUSABLE, NO_SPACE, SEALING_KEY_MISSING, PlatformError
 from contracts.sealed import Sealed
 
 KEY_BYTES = 32
@@ -62,7 +62,8 @@ def normalised(text: str) -> str:
 class Sealer:
     """Seals and opens fields, and makes keyed digests. Thread-safe; several processes may share a folder.
 
-    Raises KEYS_UNUSABLE where the folder was not prepared, cannot be read, or lacks a key that was not destroyed.
+    Raises KEYS_UNUSABLE where the folder was not prepared, cannot be read, or lacks a key that was not destroyed;
+    NO_SPACE where a key is to be made on a full disk.
     """
 
     def __init__(self, keys_dir: Path, *, may_make: bool = True) -> None:
@@ -168,9 +169,13 @@ class Sealer:
                 return generation, self._read(lineage, generation)
             self.check_folder()
             self._check_never_made(lineage, generation)
-            _make_folders(lineage, self._folder)
-            with contextlib.suppress(FileExistsError):
-                _write_new(lineage / f"{generation + 1}.key", secrets.token_bytes(KEY_BYTES))
+            key = lineage / f"{generation + 1}.key"
+            try:
+                _make_folders(lineage, self._folder)
+                with contextlib.suppress(FileExistsError):
+                    _write_new(key, secrets.token_bytes(KEY_BYTES))
+            except OSError as error:
+                raise _unwritable(error, file=self._name_in_folder(key)) from error
         raise PlatformError(KEYS_UNUSABLE, "a sealing key is destroyed as fast as it is made")
 
     def _check_never_made(self, lineage: Path, generation: int) -> None:
@@ -195,7 +200,7 @@ class Sealer:
             try:
                 _append(self._folder / _MADE, f"{name} {generation}\n".encode())
             except OSError as error:
-                raise _unreadable(error) from error
+                raise _unwritable(error, file=_MADE) from error
             self._made[name] = generation
 
     def _read_made(self) -> dict[str, int]:
@@ -290,6 +295,13 @@ def _unreadable(error: OSError, *, file: str = _MADE) -> PlatformError:
         return PlatformError(KEYS_UNUSABLE, "the key of a sealed field is missing", file=file)
     reason = (error.strerror or type(error).__name__).lower()
     return PlatformError(KEYS_UNUSABLE, f"the sealing keys cannot be read: {reason}", errno=error.errno, file=file)
+
+
+def _unwritable(error: OSError, *, file: str) -> PlatformError:
+    reason = (error.strerror or type(error).__name__).lower()
+    code = NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else KEYS_UNUSABLE
+    hint = None if code is NO_SPACE else "See that the platform may write to the folder of WEDSYNC_KEYS_DIR."
+    return PlatformError(code, f"a sealing key cannot be made: {reason}", hint=hint, errno=error.errno, file=file)
 
 
 def _is_key(path: Path) -> bool:

@@ -52,6 +52,8 @@ T = TypeVar("T")
 DUPLICATE_WINDOW_SECONDS = 120.0
 REPLAY = "replay"
 _EXISTENCE = "existence"
+_NO_STORAGE = (10023, 10047)
+"""The server's numbers for: insufficient resources, insufficient storage resources."""
 _SHOWN = 8
 
 
@@ -183,7 +185,7 @@ async def apply(
     `readers`: consumers of other services, which have no dead letters here and so get no replays.
 
     Raises PlatformError TOPOLOGY_DRIFT where the server refuses a change (the storage of a stream cannot be
-    changed), UNAVAILABLE where it does not answer.
+    changed), NO_SPACE where its disk has no room for a stream, UNAVAILABLE where it does not answer.
     """
     changes: list[Change] = []
     for stream in streams:
@@ -286,6 +288,13 @@ async def _done(what: str, request: Awaitable[object]) -> None:
     except ServiceUnavailableError as error:
         raise PlatformError(errors.UNAVAILABLE, "jetstream does not answer") from error
     except APIError as error:
+        if error.err_code in _NO_STORAGE:
+            raise PlatformError(
+                errors.NO_SPACE,
+                f"{what} cannot be made: NATS has no room for it on its disk ({error.description})",
+                hint="Free space on the disk that NATS keeps its store on, or give it a larger one; then start again.",
+                what=what,
+            ) from error
         raise PlatformError(
             errors.TOPOLOGY_DRIFT,
             f"{what} cannot be made as declared: {error.description}",

@@ -193,6 +193,13 @@ UNKNOWN_REFUSAL = _code(
     "The request was refused for a reason that this build does not know",
     "The refusal is final. Ask the operator to update the gateway, which then tells the reason.",
 )
+NO_SPACE = _code(
+    "no-space",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The platform's disk is full",
+    "Free space on the disk of the platform's home, or move it to a larger one; then ask again.",
+)
 UNAVAILABLE = _code(
     "unavailable", 503, Retry.LATER, "A part of the platform cannot be reached", "Try again in a few seconds."
 )

@@ -94,6 +94,7 @@ OPERATIONS: dict[str, Operation] = {
             errors.LOCATIONS_UNREADABLE,
             errors.CONCURRENT_CHANGE,
             errors.KEYS_UNUSABLE,
+            errors.NO_SPACE,
         ),
     ),
     "list_configurations": Operation(

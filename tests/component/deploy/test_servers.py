@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from nats.errors import Error
 
 from chassis.topology import replay_subject
+from contracts.errors import NO_SPACE, PlatformError
 from contracts.streams import CONSUMERS, STREAMS
 from deploy.postgres.schemas import SCHEMAS
 from deploy.stack import postgres, s3, space, supervisor, watch
@@ -276,6 +277,15 @@ async def test_stream_that_a_full_disk_has_stopped_stores_again_once_there_is_ro
             await _is(bench, "nats", Condition.READY)
             async with topology_connection(home) as client:
                 await client.jetstream().publish(subject, os.urandom(500_000))
+
+
+async def test_start_on_a_disk_that_is_too_small_says_that_it_is(home: Layout) -> None:
+    """It is the disk that an operator has to look at, not the declaration of the streams."""
+    secrets = prepare(home)
+    with mounted(home.nats_data, "size=8m"), pytest.raises(PlatformError) as refused:
+        async with running(home, [nats_part(home), _topology(home, secrets)]):
+            pass
+    assert refused.value.code is NO_SPACE
 
 
 async def test_store_that_is_missing_at_a_start_is_not_made_anew(home: Layout) -> None:

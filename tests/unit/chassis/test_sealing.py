@@ -1,5 +1,6 @@
 """Sealed fields: opened by whom, destroyed how, and what a lost or altered key looks like."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis import sealing
 from chassis.sealing import Sealer, normalised, prepare_keys_folder
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
@@ -270,6 +272,25 @@ def test_damaged_key_is_named_as_unusable_until_it_is_whole_again(folder: Path, 
     key.write_bytes(whole)
     key.chmod(0o600)
     assert sealer.unusable() == []
+
+
+@pytest.mark.parametrize("step", ["_make_folders", "_write_new", "_append"])
+def test_full_disk_refuses_a_new_key_with_a_code_of_its_own(
+    folder: Path, sealer: Sealer, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No fault of the platform's, and nothing that a caller mends: room is made by an operator, then it goes on."""
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sealing, step, full)
+        with pytest.raises(PlatformError) as refused:
+            sealer.seal(ORGANISATION, FIELD, "x")
+    assert refused.value.code is errors.NO_SPACE
+    assert refused.value.code.status == 503
+    assert "no space left" in refused.value.message
+    assert sealer.open(ORGANISATION, FIELD, sealer.seal(ORGANISATION, FIELD, "x")) == "x"
 
 
 def test_sealer_that_may_not_make_keys_uses_those_that_are_there(folder: Path, sealer: Sealer) -> None:
