@@ -23,6 +23,26 @@ UNKNOWN = "unknown"
 _TOLERANT: ContextVar[bool] = ContextVar("tolerant", default=False)
 
 
+_MET: ContextVar[set[str] | None] = ContextVar("met", default=None)
+
+
+@contextmanager
+def unknown_members() -> Iterator[set[str]]:
+    """Which members are met meanwhile that this build does not know, each as `ENUM:member`."""
+    met: set[str] = set()
+    token = _MET.set(met)
+    try:
+        yield met
+    finally:
+        _MET.reset(token)
+
+
+def is_known_member(named: str) -> bool:
+    """Whether this build knows a member that another one has met as unknown."""
+    name, _, value = named.partition(":")
+    return any(cls.__name__ == name and value in set(cls) for cls in Growing.__subclasses__())
+
+
 class Growing(StrEnum):
     """An enum whose next member may be added within a version. A reader meets one that it does not know as `unknown`.
 
@@ -31,7 +51,13 @@ class Growing(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        return _unknown_of(cls) if _TOLERANT.get() and isinstance(value, str) else None
+        if not _TOLERANT.get() or not isinstance(value, str):
+            return None
+        met = _MET.get()
+        if met is not None:
+            met.add(f"{cls.__name__}:{value}")
+        unknown: Self = _unknown_of(cls)
+        return unknown
 
 
 @cache

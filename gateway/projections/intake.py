@@ -2,7 +2,8 @@
 
 What cannot be applied costs itself alone: a message that no relay has published, one that cannot be read, an event
 that this build does not know. It is counted, shown by the readiness report with what to do, and passed over; no view
-is ever emptied for it.
+is ever emptied for it. What is applied with a value that this build does not know is remembered among them: the build
+that knows it makes the read models anew.
 """
 
 import logging
@@ -16,6 +17,7 @@ from contracts import errors
 from contracts.envelope import MalformedEvent, UnknownEventType, decode
 from contracts.errors import PlatformError
 from contracts.event import event_class
+from contracts.reading import is_known_member, unknown_members
 from gateway.projections.applied import Applied, Database
 from gateway.projections.projection import Side, projected
 from gateway.projections.stream_reader import Found
@@ -24,7 +26,10 @@ LOG = logging.getLogger(__name__)
 
 STRAY = "stray"
 MALFORMED = "malformed"
+MEMBER_LENGTH_MAX = 100
 UNKNOWN = "unknown"
+MEMBER = "unknown-member"
+"""An event that was applied, with `unknown` where it has a member of an enum that this build does not know."""
 
 _NOTE = """
     INSERT INTO passed_over AS known (side, stream, reason, type, number, last_sequence) VALUES (%s, %s, %s, %s, 1, %s)
@@ -66,7 +71,9 @@ def taken_in(stream: str, found: Found) -> Intake:
             name = envelope.type
             known = event_class(UPCASTERS.newest(name))
             if known is None or known in projected():
-                events.append(Applied(envelope, read_event(envelope)))
+                with unknown_members() as met:
+                    events.append(Applied(envelope, read_event(envelope)))
+                passed += [PassedOver(stream, MEMBER, _as_text(member), 1, message.sequence) for member in sorted(met)]
         except (UnknownEventType, MalformedEvent) as error:
             reason = UNKNOWN if isinstance(error, UnknownEventType) else MALFORMED
             passed.append(PassedOver(stream, reason, name[:200], 1, message.sequence))
@@ -74,6 +81,11 @@ def taken_in(stream: str, found: Found) -> Intake:
     if found.strays:
         LOG.error("passed over what no relay has published", extra={"stream": stream, "messages": len(found.strays)})
     return Intake(events, passed)
+
+
+def _as_text(member: str) -> str:
+    """What Postgres takes: a member is a short word, and what is none is no member of any build to come."""
+    return member if len(member) <= MEMBER_LENGTH_MAX and member.isprintable() else ""
 
 
 async def note(database: Database, side: Side, passed: Sequence[PassedOver]) -> None:
@@ -91,6 +103,8 @@ async def passed_over(database: Database) -> list[PassedOver]:
 
 def is_known_now(each: PassedOver) -> bool:
     """Whether this build can read what an earlier one has passed over."""
+    if each.reason == MEMBER:
+        return is_known_member(each.type)
     return each.reason == UNKNOWN and event_class(UPCASTERS.newest(each.type)) is not None
 
 
@@ -111,7 +125,7 @@ def complaint(passed: Sequence[PassedOver], *reasons: str) -> PlatformError | No
         )
     return PlatformError(
         errors.UNKNOWN_EVENT_VERSION,
-        f"{number} events that this build cannot read are missing from the read models ({where})",
+        f"{number} events that this build cannot read are missing from the read models, wholly or in part ({where})",
         hint="Update the gateway: it takes in by itself what it knows then. For an event that is damaged run "
         f"wedsync-backup refill {owner} --new-incarnation.",
     )

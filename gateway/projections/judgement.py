@@ -115,7 +115,7 @@ class Judgement:
         """All streams were looked at, and this was passed over so far."""
         trouble = next((error for error, _ in self._still.values()), None)
         trouble = None if self.standstill() is not None else trouble
-        self._show(STREAMS, trouble or intake.complaint(passed, intake.UNKNOWN, intake.MALFORMED))
+        self._show(STREAMS, trouble or intake.complaint(passed, intake.UNKNOWN, intake.MEMBER, intake.MALFORMED))
         self._show(STRAYS, intake.complaint(passed, intake.STRAY))
 
     def of_build(self, failure: BaseException | None) -> None:

@@ -11,7 +11,9 @@ from chassis.health import Health
 from chassis.ids import new_id
 from chassis.postgres import connection_arguments
 from chassis.telemetry import Telemetry
-from contracts.executor_events import BackupPreparing
+from contracts.configuration import Tier
+from contracts.envelope import encode
+from contracts.executor_events import BackupAccepted, BackupPreparing, ExecutionType
 from contracts.streams import stream_of
 from contracts.subjects import event_subject
 from gateway.bootstrap import assemble, connection_of, projector_of
@@ -263,3 +265,37 @@ async def test_postgres_restart_is_survived(gateway: RunningGateway) -> None:
     assert after.sequence > before.sequence + 1
     async with gateway.http("viewer") as http:
         assert len((await http.get("/api/backup/executions")).json()["items"]) == 3
+
+
+async def test_value_of_a_newer_build_is_taken_in_by_the_build_that_knows_it(gateway: RunningGateway) -> None:
+    """What was stored as `unknown` is told, and is made anew once the member is known."""
+    accepted = BackupAccepted(
+        request_id=new_id(),
+        execution_id=new_id(),
+        configuration_id=new_id(),
+        configuration_version=1,
+        execution_type=ExecutionType.MANUAL,
+        tiers=(Tier.LOCAL,),
+    )
+    envelope = gateway.facts.envelope(accepted)
+    body = encode(envelope).replace(b'"local"', b'"tape"')
+    await gateway.facts.send_raw("executor", event_subject(envelope), body)
+    await gateway.shows(f"/api/backup/executions/{accepted.execution_id}", lambda body: True)
+
+    async def is_told() -> bool:
+        checks = (await gateway.process.health.report()).checks
+        return any(check.name == "read-models" and check.status == "degraded" for check in checks)
+
+    await eventually(is_told)
+    part = next(part for part in gateway.process.parts if part.name == "projector")
+    await part.stop()
+    async with await _database(gateway) as database:
+        before = (await state.read(database)).swaps
+        # As if the next build knew what it was.
+        await database.execute("UPDATE passed_over SET type = 'Tier:local' WHERE type = 'Tier:tape'")
+        await part.start()
+
+        async def is_made_anew() -> bool:
+            return (await state.read(database)).swaps > before
+
+        await eventually(is_made_anew, within=20)

@@ -82,6 +82,7 @@ def test_what_cannot_be_applied_is_passed_over_with_its_reason() -> None:
         ("malformed", ""),
         ("unknown", "executor.tier-failed.v9"),
         ("malformed", TierFailed.NAME),
+        ("unknown-member", "Tier:moon"),
     ]
     assert [applied.event.NAME for applied in taken.events] == [TierFailed.NAME]
     assert not intake.is_known_now(taken.passed[1])
@@ -112,3 +113,23 @@ def test_projections_are_found_and_ordered_by_what_they_need() -> None:
     assert with_needs(["facts"]) == ["executions", "facts"]
     assert BackupAccepted in projected()
     assert AccessDenied not in projected()
+
+
+def test_member_that_this_build_does_not_know_is_remembered() -> None:
+    """The event is applied with `unknown`, and the build that knows the member makes the read models anew."""
+    data = (
+        b'{"requestId":"r","executionId":"run","configurationId":"c","configurationVersion":1,'
+        b'"executionType":"manual","tiers":["local","tape","glacier","a\\u0000b"]}'
+    )
+    taken = _taken(_body(BackupAccepted.NAME, data))
+    assert len(taken.events) == 1
+    assert [(each.reason, each.type) for each in taken.passed] == [
+        (intake.MEMBER, ""),  # no word that a table could take
+        (intake.MEMBER, "Tier:glacier"),
+        (intake.MEMBER, "Tier:tape"),
+    ]
+    assert not any(intake.is_known_now(each) for each in taken.passed)
+    assert intake.is_known_now(msgspec.structs.replace(taken.passed[1], type="Tier:local"))
+    told = intake.complaint(taken.passed, intake.MEMBER)
+    assert told is not None
+    assert "in part" in told.message
