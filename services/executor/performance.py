@@ -19,11 +19,11 @@ import msgspec
 from chassis.context import Context
 from chassis.logging import describe
 from contracts import errors
-from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
 from services.executor.blocking import NoAnswer, RunInterrupted, call_in_thread
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
+from services.executor.failures import failure_report, tier_of, told_code, told_hint
 from services.executor.kept import Replica
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of
 from services.executor.ports import (
@@ -54,9 +54,6 @@ CLOSE_SECONDS = 30.0
 
 _LEFT_TO_OTHERS = frozenset({errors.CLAIM_LOST, errors.CONCURRENT_CHANGE, errors.UNAVAILABLE})
 """What ends a worker's part in a run, and not the run."""
-
-_OPEN_HINTS = frozenset({errors.REQUIRED_TIER_FAILED, errors.TIER_FULL, errors.TIER_VANISHED})
-"""Codes whose errors say what to do by the names of tiers and locations, which the organisation knows."""
 
 _log = logging.getLogger(__name__)
 
@@ -308,19 +305,21 @@ class RunPerformance:
 
     async def _fail(self, attempt: _Attempt, error: PlatformError) -> None:
         """End the run. What the fact says in the clear is the code's; the error's own words go into a sealed report."""
-        code, tier = _told(error.code), _tier_of(error)
+        code, tier = told_code(error.code), tier_of(error)
         _log.error(
             "a run has failed",
             extra={"run_id": attempt.run.id, "code": error.code.code, "tier": tier, "cause": describe(error)},
         )
         try:
-            digest: str | None = await self._keep(attempt, _failure_report(attempt, error, tier))
+            digest: str | None = await self._keep(
+                attempt, failure_report(error, tier, attempt.configuration, attempt.report)
+            )
         except PlatformError as unkept:
             if unkept.code in _LEFT_TO_OTHERS:
                 raise
             digest = None  # Without the keys to seal it there is no report; the run's end is told all the same.
         attempt.run.fail(
-            fence=attempt.claim.fence, code=code.code, hint=_hint(error, tier), tier=tier, report_digest=digest
+            fence=attempt.claim.fence, code=code.code, hint=told_hint(error, tier), tier=tier, report_digest=digest
         )
         await self._record_end(attempt)
 
@@ -348,39 +347,6 @@ async def _patiently(call: Callable[[], Awaitable[T]], is_cancelled: Callable[[]
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-def _failure_report(attempt: _Attempt, error: PlatformError, tier: Tier | None) -> bytes:
-    """All that is known of why a run failed; for the eyes of its organisation, so it is sealed."""
-    failure: dict[str, object] = {
-        "code": error.code.code,
-        "reason": error.message,
-        "hint": error.hint,
-        "cause": describe(error),
-        "context": {name: str(value) for name, value in error.context.items()},
-    }
-    if attempt.configuration is not None:
-        body = attempt.configuration.body
-        failure["configurationVersion"] = attempt.configuration.version
-        failure["sourceLocation"] = body.source_location
-        destination = body.storage_destinations.by_tier().get(tier) if tier is not None else None
-        if destination is not None:
-            failure["tierLocation"] = destination.location
-    if tier is not None:
-        failure["tier"] = tier.value
-    found = msgspec.Raw(attempt.report) if attempt.report is not None else None
-    return msgspec.json.encode({"failure": failure, "found": found})
-
-
-def _told(code: ErrorCode) -> ErrorCode:
-    """The code that whoever may see the run is told: the names of settings are the operator's."""
-    return errors.LOCATION_UNUSABLE if code is errors.INVALID_SETTING else code
-
-
-def _hint(error: PlatformError, tier: Tier | None) -> str:
-    """What to do, in words without paths and settings: the error's own where they are known to be such."""
-    hint = error.hint if error.code in _OPEN_HINTS else _told(error.code).hint
-    return hint if tier is None or f" {tier.value} " in hint else f"{hint} The tier is {tier.value}."
-
-
 def _error_of(failed: TierOutcome) -> PlatformError:
     return PlatformError(_code(failed.code), "a tier does not have the snapshot", hint=failed.hint, tier=failed.tier)
 
@@ -393,8 +359,3 @@ def _judged(tier: TierOutcome, damage: str | None) -> TierOutcome:
 
 def _code(code: str | None) -> ErrorCode:
     return errors.catalogue().get(code or "", errors.INTERNAL)
-
-
-def _tier_of(error: PlatformError) -> Tier | None:
-    tier = error.context.get("tier")
-    return tier if isinstance(tier, Tier) else None

@@ -1,0 +1,52 @@
+"""What is told of a run that has failed: in the clear, and in its sealed report."""
+
+import msgspec
+
+from chassis.logging import describe
+from contracts import errors
+from contracts.configuration import Tier
+from contracts.errors import ErrorCode, PlatformError
+from services.executor.kept import Replica
+
+_OPEN_HINTS = frozenset({errors.REQUIRED_TIER_FAILED, errors.TIER_FULL, errors.TIER_VANISHED})
+"""Codes whose errors say what to do by the names of tiers and locations, which the organisation knows."""
+
+
+def failure_report(
+    error: PlatformError, tier: Tier | None, configuration: Replica | None, found: bytes | None
+) -> bytes:
+    """All that is known of why a run failed; for the eyes of its organisation, so it is sealed."""
+    failure: dict[str, object] = {
+        "code": error.code.code,
+        "reason": error.message,
+        "hint": error.hint,
+        "cause": describe(error),
+        "context": {name: str(value) for name, value in error.context.items()},
+    }
+    if configuration is not None:
+        body = configuration.body
+        failure["configurationVersion"] = configuration.version
+        failure["sourceLocation"] = body.source_location
+        destination = body.storage_destinations.by_tier().get(tier) if tier is not None else None
+        if destination is not None:
+            failure["tierLocation"] = destination.location
+    if tier is not None:
+        failure["tier"] = tier.value
+    return msgspec.json.encode({"failure": failure, "found": msgspec.Raw(found) if found is not None else None})
+
+
+def told_code(code: ErrorCode) -> ErrorCode:
+    """The code that whoever may see the run is told: the names of settings are the operator's."""
+    return errors.LOCATION_UNUSABLE if code is errors.INVALID_SETTING else code
+
+
+def told_hint(error: PlatformError, tier: Tier | None) -> str:
+    """What to do, in words without paths and settings: the error's own where they are known to be such."""
+    hint = error.hint if error.code in _OPEN_HINTS else told_code(error.code).hint
+    return hint if tier is None or f" {tier.value} " in hint else f"{hint} The tier is {tier.value}."
+
+
+def tier_of(error: PlatformError) -> Tier | None:
+    """The tier that an error is about."""
+    tier = error.context.get("tier")
+    return tier if isinstance(tier, Tier) else None
