@@ -9,7 +9,7 @@ command line, `message` alone says nothing of an operator's places.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar
@@ -34,6 +34,8 @@ class RepositoryError(Exception):
     code: ClassVar[str] = "repository-error"
     retry: Retry = Retry.NEVER
     hint: str = "Look at the message and at the context."
+    causes: Sequence[RepositoryError] = ()
+    """What is wrong with each of several tiers, where that is why."""
 
     def __init__(self, message: str, *, hint: str | None = None, retry: Retry | None = None, **context: object) -> None:
         super().__init__(message)
@@ -190,6 +192,7 @@ class NoUsableTier(RepositoryError):
             **context,
         )
         refusal.__cause__ = next(iter(causes), None)
+        refusal.causes = [error for error in causes if isinstance(error, RepositoryError)]
         return refusal
 
 

@@ -243,4 +243,7 @@ class Fanout:
 def no_tier_left(deliveries: Sequence[TierDelivery]) -> NoUsableTier:
     """The error that says of each tier why it took nothing more; the first tier's error is its cause."""
     reasons = {delivery.name: str(delivery.error) for delivery in deliveries}
+    for delivery in deliveries:
+        if isinstance(delivery.error, RepositoryError):
+            delivery.error.context.setdefault("tier", delivery.name)
     return NoUsableTier.because("no tier takes the backup", (delivery.error for delivery in deliveries), tiers=reasons)

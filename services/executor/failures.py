@@ -1,5 +1,7 @@
 """What is told of a run that has failed: in the clear, and in its sealed report."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from chassis.logging import describe
@@ -7,6 +9,7 @@ from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
 from services.executor.kept import Replica
+from services.executor.ports import TierFailure
 
 _OPEN_HINTS = frozenset({errors.REQUIRED_TIER_FAILED, errors.TIER_FULL, errors.TIER_VANISHED})
 """Codes whose errors say what to do by the names of tiers and locations, which the organisation knows."""
@@ -50,3 +53,9 @@ def tier_of(error: PlatformError) -> Tier | None:
     """The tier that an error is about."""
     tier = error.context.get("tier")
     return tier if isinstance(tier, Tier) else None
+
+
+def failures_of(error: PlatformError) -> Sequence[TierFailure]:
+    """What is wrong with the tiers that the error is about."""
+    failures = error.context.get("failures")
+    return failures if isinstance(failures, list) else []

@@ -23,7 +23,7 @@ from contracts.errors import ErrorCode, PlatformError
 from services.executor.blocking import NoAnswer, RunInterrupted, call_in_thread
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
-from services.executor.failures import failure_report, tier_of, told_code, told_hint
+from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint
 from services.executor.kept import Replica
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of
 from services.executor.ports import (
@@ -37,6 +37,7 @@ from services.executor.ports import (
     ProgressReport,
     Reports,
     Runs,
+    TierFailure,
     TierOutcome,
 )
 from services.executor.standstills import Signs, Standstills
@@ -202,7 +203,11 @@ class RunPerformance:
             if not isinstance(error, NoAnswer):
                 raise
             code = signs.code or errors.INTERNAL
-            raise PlatformError(code, f"{signs.place} has not answered for {signs.still_seconds:.0f} s") from error
+            message = f"{signs.place} has not answered for {signs.still_seconds:.0f} s"
+            # A tier alone is left out after its patience: here none of them has answered.
+            tiers = configuration.body.storage_destinations.by_tier() if code is errors.TIER_UNREACHABLE else ()
+            failures = [TierFailure(tier, code.code, code.hint) for tier in tiers]
+            raise PlatformError(code, message, failures=failures) from error
 
     async def _close(self, opened: OpenBackup, attempt: _Attempt) -> None:
         until = time.monotonic() + CLOSE_SECONDS
@@ -318,6 +323,11 @@ class RunPerformance:
             if unkept.code in _LEFT_TO_OTHERS:
                 raise
             digest = None  # Without the keys to seal it there is no report; the run's end is told all the same.
+        for failure in failures_of(error):
+            if failure.tier not in attempt.run.failed:
+                attempt.run.tier_failed(
+                    fence=attempt.claim.fence, tier=failure.tier, code=failure.code, hint=failure.hint
+                )
         attempt.run.fail(
             fence=attempt.claim.fence, code=code.code, hint=told_hint(error, tier), tier=tier, report_digest=digest
         )

@@ -149,6 +149,14 @@ class TierOutcome(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
+class TierFailure(msgspec.Struct, frozen=True):
+    """What is wrong with a tier that ended a run, or took no part in it. An error has them as `failures`."""
+
+    tier: Tier
+    code: str
+    hint: str
+
+
 class BackupOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the data plane has done. `report` is JSON with the details that do not belong in an event, or None."""
 

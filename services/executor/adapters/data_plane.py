@@ -34,7 +34,7 @@ from repository.tiers.port import ObjectStore
 from services.executor.adapters.read_back import read_back
 from services.executor.adapters.repositories import Begun, Place, Repositories
 from services.executor.adapters.stores import folder_of, patience_of, source_folder, tier_folder, tier_store
-from services.executor.adapters.translation import code_of, facts, translated
+from services.executor.adapters.translation import code_of, facts, failure_of, translated
 from services.executor.blocking import RunInterrupted
 from services.executor.kept import Replica
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, TierOutcome
@@ -139,14 +139,23 @@ class RepositoryDataPlane:
 
 
 def _require(repository: Repository, destinations: dict[Tier, Destination]) -> None:
-    for tier, destination in destinations.items():
-        opened = repository.tier(tier.value)
-        if destination.required and not (opened.is_ready or opened.state is TierState.EMPTY):
+    """Raise for the first required tier that takes nothing, and say so of every tier."""
+    away = {
+        tier: opened
+        for tier in destinations
+        if not ((opened := repository.tier(tier.value)).is_ready or opened.state is TierState.EMPTY)
+    }
+    for tier, opened in away.items():
+        if destinations[tier].required:
             why = opened.error.hint if opened.error is not None else ""
             hint = f"{errors.REQUIRED_TIER_FAILED.hint} The tier {tier.value} is {opened.state}. {why}".rstrip()
             found = f": {opened.error.message}" if opened.error is not None else ""
             raise PlatformError(
-                errors.REQUIRED_TIER_FAILED, f"a required tier cannot be written to{found}", hint=hint, tier=tier
+                errors.REQUIRED_TIER_FAILED,
+                f"a required tier cannot be written to{found}",
+                hint=hint,
+                tier=tier,
+                failures=[failure_of(each, lacking.error) for each, lacking in away.items()],
             )
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,15 @@ from typing import Protocol
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.config import CONFIG_KEY
-from repository.errors import BucketMissing, NotARepository, RepositoryError, TierFull, TierUnreachable, TierVanished
+from repository.errors import (
+    BucketMissing,
+    NotARepository,
+    NoUsableTier,
+    RepositoryError,
+    TierFull,
+    TierUnreachable,
+    TierVanished,
+)
 from repository.key_file import KeyFile
 from repository.open_tier import OpenTier, TierState
 from repository.opening import Patience
@@ -80,7 +89,7 @@ class Repositories:
         places = _without_silent(places)
         signs.moved()
         if all(isinstance(place.store, UnusableStore) for place in places):
-            places[0].store.head(CONFIG_KEY)  # There is nobody to ask: the first one says why.
+            raise _of_all([place.store.error for place in places if isinstance(place.store, UnusableStore)])
         known = self._begun.of(organisation)
         path = self._keys_dir / name_of(organisation)
         if path.exists():
@@ -89,10 +98,16 @@ class Repositories:
                 repository = _open(places, key)
             except NotARepository:
                 # The key file was made by a run that got no further, or for tiers that are no longer in use.
-                gone = next((place for place in places if place.location in known), None)
-                if gone is not None:
-                    raise vanished(gone) from None
+                gone = [vanished(place) for place in places if place.location in known]
+                if gone:
+                    raise _of_all(gone) from None
                 repository = self._begin(organisation, places, key, signs)
+            except NoUsableTier as error:
+                # A tier without an error of its own has answered, and was found empty.
+                named = {cause.context.get("tier") for cause in error.causes}
+                emptied = [place for place in places if place.location in known and place.store.name not in named]
+                error.causes = [*error.causes, *map(vanished, emptied)]
+                raise
         else:
             self._require_no_repository(organisation, places, known)
             self._require_begin(organisation, places)
@@ -136,7 +151,7 @@ class Repositories:
     def _require_begin(self, organisation: str, places: Sequence[Place]) -> list[ObjectStore]:
         """The tiers on which a repository can be begun. Raises what keeps it from each of them."""
         answering: list[ObjectStore] = []
-        trouble: RepositoryError | None = None
+        troubles: list[RepositoryError] = []
         for place in places:
             try:
                 if place.store.head(CONFIG_KEY) is None:
@@ -144,9 +159,11 @@ class Repositories:
                     self._require_space(place)
                     answering.append(place.store)
             except RepositoryError as error:
-                trouble = error
+                troubles.insert(0, error)
+        if not answering and troubles:
+            raise _of_all(troubles)
         if not answering:
-            raise trouble or NotARepository("no tier is empty and none holds this organisation's repository")
+            raise NotARepository("no tier is empty and none holds this organisation's repository")
         return answering
 
     def _judge(
@@ -244,6 +261,13 @@ def _open(places: Sequence[Place], key: KeyFile) -> Repository:
         on_waiting=lambda names: _log.warning("tiers have not answered yet", extra={"tiers": list(names)}),
     )
     return Repository.open([place.store for place in places], key, patience=patience)
+
+
+def _of_all(troubles: Sequence[RepositoryError]) -> RepositoryError:
+    """The first one, which says what is wrong with each of the tiers."""
+    first = copy(troubles[0])
+    first.causes = troubles
+    return first
 
 
 def vanished(place: Place) -> TierVanished:

@@ -9,6 +9,7 @@ from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
 from repository.errors import BackupCancelled, RepositoryError
 from services.executor.blocking import RunInterrupted
+from services.executor.ports import TierFailure
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,22 @@ def translated() -> Iterator[None]:
             hint=error.hint,
             repository_code=error.code,
             tier=_tier_of(error),
+            failures=[
+                failure_of(tier, each)
+                for each in error.causes or [error]
+                if (tier := _tier_of(each)) and code_of(each) is not errors.KEYS_UNUSABLE
+            ],
         ) from error
+
+
+def failure_of(tier: Tier, error: RepositoryError | None) -> TierFailure:
+    """What is wrong with a tier, as those who may see the run are told."""
+    code = code_of(error)
+    if code is errors.INTERNAL:
+        code = errors.TIER_UNUSABLE
+    # Of the repository's hints this one alone is by names that the organisation knows.
+    hint = error.hint if code is errors.TIER_VANISHED and error is not None else code.hint
+    return TierFailure(tier, code.code, hint)
 
 
 def facts(error: RepositoryError) -> dict[str, object]:

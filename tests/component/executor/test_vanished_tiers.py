@@ -80,6 +80,7 @@ async def test_tier_whose_disk_is_not_mounted_is_not_refilled(bench: ExecutorBen
     if is_required:
         assert isinstance(last, BackupFailed)
         assert (last.code, last.tier) == ("required-tier-failed", Tier.LOCAL)
+        assert await _failures(bench, last) == [(Tier.LOCAL, "tier-vanished")]
         report = await _report(bench, last.execution_id)
         assert "vanished" in report
         assert "tiers begin-anew local" in report
@@ -102,6 +103,38 @@ async def test_only_tier_that_is_empty_begins_no_second_repository(bench: Execut
     assert isinstance(last, BackupFailed)
     assert (last.code, last.tier) == ("tier-vanished", Tier.LOCAL)
     assert list((bench.home / "tiers" / "local").iterdir()) == []
+
+
+async def test_run_that_fails_tells_of_each_tier_that_is_gone(bench: ExecutorBench) -> None:
+    """All of them are empty, are away, or the run fails for one and another is away: each is told by its code."""
+    await bench.configure(
+        local=Destination(location="local", required=True), cloud_primary=Destination(location="second")
+    )
+    assert isinstance(await _run(bench), BackupCompleted)
+    local, second = bench.home / "tiers" / "local", bench.home / "tiers" / "second"
+    _empty(local, bench.home / "disk")
+    second.rename(bench.home / "second disk")
+    last = await _run(bench)
+    assert isinstance(last, BackupFailed)
+    assert set(await _failures(bench, last)) == {
+        (Tier.LOCAL, "tier-vanished"),
+        (Tier.CLOUD_PRIMARY, "tier-unreachable"),
+    }
+    second.mkdir()
+    last = await _run(bench)
+    assert isinstance(last, BackupFailed)
+    both = [(Tier.LOCAL, "tier-vanished"), (Tier.CLOUD_PRIMARY, "tier-vanished")]
+    assert await _failures(bench, last) == both
+    second.rmdir()
+    local.rmdir()
+    last = await _run(bench)
+    assert isinstance(last, BackupFailed)
+    assert await _failures(bench, last) == [(tier, "tier-unreachable") for tier, _ in both]
+
+
+async def _failures(bench: ExecutorBench, last: BackupFailed) -> list[tuple[Tier, str]]:
+    events = await bench.told(last.execution_id)
+    return [(event.tier, event.code) for event in events if isinstance(event, TierFailed)]
 
 
 async def test_folder_of_a_location_is_never_made(bench: ExecutorBench) -> None:
