@@ -336,7 +336,7 @@ class LastDay(Resource, frozen=True, kw_only=True):
 
 
 class TierVerdict(StrEnum):
-    """How a tier is doing: `behind` has earlier backups but lacks the latest, `failing` has never had one."""
+    """How a tier is doing: `behind` has earlier backups but lacks the latest, `failing` has none or is gone."""
 
     HEALTHY = "healthy"
     BEHIND = "behind"

@@ -73,7 +73,7 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 5
+    VERSION = 6
     EVENTS = (
         BackupAccepted,
         BackupPreparing,

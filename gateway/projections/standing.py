@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from contracts import errors
 from contracts.configuration import Tier
 from contracts.reading import read_json
 from gateway.projections.views import RunsView, TierRecord
@@ -21,7 +22,8 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
 
     `ended`: how the latest that has ended did: `never`, `failed`, `degraded` or `completed`. `held`: the tiers that
     hold the latest recovery point, None where there is none. `is_verified`: each of them was read back. `proven`: the
-    tiers that have ever taken an upload. `behind`: those that have failed since their last one.
+    tiers that have ever taken an upload. `behind`: those that have failed since their last one. `gone`: those of them
+    of which nobody can say at present that they have what they took.
     """
 
     ended: str
@@ -29,6 +31,11 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     is_verified: bool = False
     proven: tuple[Tier, ...] = ()
     behind: tuple[Tier, ...] = ()
+    gone: tuple[Tier, ...] = ()
+
+
+_STILL_THERE = frozenset(code.code for code in (errors.TIER_FULL, errors.TIER_BEHIND, errors.LOCK_NOT_PROVEN))
+"""Codes of failures after which a tier has what it took before."""
 
 
 NEVER_RUN = Standing("never")
@@ -44,6 +51,7 @@ def columns_of(view: RunsView) -> tuple[object, ...]:
         point is not None and set(point.tiers) <= set(point.verified),
         tuple(tier for tier in Tier if tier in view.tiers and view.tiers[tier].uploaded_at is not None),
         tuple(tier for tier in Tier if tier in view.tiers and _is_behind(view.tiers[tier])),
+        tuple(tier for tier in Tier if tier in view.tiers and _is_gone(view.tiers[tier])),
     )
     records = [view.tiers.get(tier) for tier in Tier]
     return (
@@ -67,6 +75,10 @@ def text_of(time: datetime) -> str:
 def _is_behind(record: TierRecord) -> bool:
     failed, uploaded = record.failed_at, record.uploaded_at
     return failed is not None and (uploaded is None or failed > uploaded)
+
+
+def _is_gone(record: TierRecord) -> bool:
+    return _is_behind(record) and record.code not in _STILL_THERE
 
 
 def _ended(view: RunsView) -> str:

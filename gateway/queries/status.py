@@ -3,7 +3,7 @@
 3-2-1-1-0, as it is judged here, for each configuration and its latest recovery point: 3 copies (the source and two
 tiers), on 2 kinds of media (location kinds of source and tiers), 1 of them offsite (any tier but the local one), 1 that
 cannot be altered (a tier with an object lock), 0 errors (the latest run that ended was complete, not degraded, and
-every tier that holds it was read back).
+every tier that holds it was read back). A tier that is gone, or did not answer when it was asked last, is no copy.
 
 Postgres counts: configurations that say the same and stand alike are one group, and only groups are judged here, so
 that the work of this process does not grow with the number of configurations.
@@ -212,13 +212,14 @@ def _tiers(groups: Sequence[_Group]) -> list[TierHealth]:
     for index, tier in enumerate(Tier):
         users = [group for group in groups if tier in group.plan.destinations]
         behind = sum(group.number for group in users if tier in group.standing.behind)
+        is_gone = any(tier in group.standing.gone for group in users)
         has_uploaded = any(tier in group.standing.proven for group in users)
         last_uploaded = max(filter(None, (group.last_uploaded[index] for group in users)), default=None)
         last_failure = max(filter(None, (group.last_failure[index] for group in users)), default=None)
         if not users:
             verdict = TierVerdict.UNUSED
         elif behind:
-            verdict = TierVerdict.BEHIND if has_uploaded else TierVerdict.FAILING
+            verdict = TierVerdict.BEHIND if has_uploaded and not is_gone else TierVerdict.FAILING
         else:
             verdict = TierVerdict.HEALTHY if has_uploaded else TierVerdict.UNPROVEN
         shown.append(
@@ -258,7 +259,7 @@ RULES = ("three-copies", "two-media", "one-offsite", "one-immutable", "zero-erro
 def _judge(plan: _Plan, standing: Standing, kinds: Mapping[str, str]) -> tuple[bool, ...]:
     if standing.held is None:
         return (False,) * len(RULES)
-    holding = [tier for tier in standing.held if tier in plan.destinations]
+    holding = [tier for tier in standing.held if tier in plan.destinations and tier not in standing.gone]
     media = {plan.source_type, *(kinds.get(plan.destinations[tier].location, "") for tier in holding)}
     return (
         1 + len(holding) >= COPIES_MIN,

@@ -300,6 +300,24 @@ async def test_status_shows_a_tier_that_is_behind(gateway: RunningGateway) -> No
     assert offsite["catchUpsOwed"] == 1
 
 
+async def test_tier_that_is_gone_is_failing_and_no_copy(gateway: RunningGateway) -> None:
+    """A tier that held a backup and vanished since is not healthy, and what it held does not count as a copy."""
+    async with gateway.http("owner") as http:
+        configuration = await gateway.create_configuration(http)
+    run = await gateway.facts.accepted(configuration_id=configuration["id"])
+    await gateway.facts.complete(run, configuration["id"])
+    await gateway.shows("/api/backup/status", lambda body: body["verdict"]["satisfied"])
+    later = await gateway.facts.accepted(configuration_id=configuration["id"])
+    await gateway.facts.publish(TierFailed(execution_id=later, tier=Tier.LOCAL, code="tier-vanished"))
+
+    def is_judged(body: dict[str, Any]) -> bool:
+        tiers = {tier["tier"]: tier for tier in body["tiers"]}
+        rules = {rule["rule"]: rule["satisfied"] for rule in body["verdict"]["rules"]}
+        return tiers["local"]["verdict"] == "failing" and not rules["three-copies"]
+
+    await gateway.shows("/api/backup/status", is_judged)
+
+
 async def test_progress_is_shown_while_a_run_goes_on(gateway: RunningGateway) -> None:
     """The latest report of a running run is told, and none of a run that has ended."""
     configuration_id = new_id()

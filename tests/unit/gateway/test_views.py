@@ -156,6 +156,23 @@ def test_run_that_lacks_something_of_its_source_is_degraded(is_told: bool) -> No
     assert standing_of(str(columns_of(runs)[0])).ended == "degraded"
 
 
+@pytest.mark.parametrize(
+    ("code", "is_gone"), [("tier-vanished", True), ("tier-unreachable", True), ("tier-full", False)]
+)
+def test_tier_that_is_gone_holds_nothing_until_it_takes_an_upload_again(code: str, is_gone: bool) -> None:
+    """What a tier once took is no copy while the tier is gone; a tier that is full has what it had."""
+    runs = _runs(_folded(_accepted("a"), (1, _uploaded(Tier.LOCAL, "a")), (2, _completed("a"))))
+
+    def gone() -> tuple[Tier, ...]:
+        return standing_of(str(columns_of(runs)[0])).gone
+
+    assert gone() == ()
+    runs.apply(_folded(_accepted("b", 10), (11, TierFailed(execution_id="b", tier=Tier.LOCAL, code=code))))
+    assert gone() == ((Tier.LOCAL,) if is_gone else ())
+    runs.apply(_folded(_accepted("c", 20), (21, _uploaded(Tier.LOCAL, "c"))))
+    assert gone() == ()
+
+
 def test_failure_of_a_tier_keeps_its_own_hint() -> None:
     """The tier's own fact says more than the run's."""
     view = _folded(
