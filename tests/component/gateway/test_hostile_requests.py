@@ -205,7 +205,7 @@ FRAMES: tuple[tuple[Any, str, str | None], ...] = (
     ({"all": True, "executions": [new_id()]}, "invalid-field", "all"),
     ({"executions": [""]}, "invalid-field", "executions[0]"),
     ({"executions": [None]}, "invalid-field", "executions[0]"),
-    ({"executions": []}, "invalid-field", None),
+    ({"executions": []}, "invalid-field", "executions"),
     ({"all": False}, "invalid-field", None),
     ({"executions": [new_id()] * 101}, "invalid-field", "executions"),
 )
