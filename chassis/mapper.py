@@ -5,6 +5,7 @@ The library wants an originator, a version and a way to change an aggregate arou
 in the column `state` is published as it stands.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar, cast
 
@@ -15,13 +16,43 @@ from eventsourcing.persistence import AggregateRecorder, EventStore, Mapper, Sto
 from chassis.domain import Aggregate, Snapshotted
 from chassis.upcasting import Upcasters
 from contracts.envelope import Envelope, decode, encode
-from contracts.errors import EVENT_TOO_LARGE, PlatformError
+from contracts.errors import EVENT_TOO_LARGE, INVALID_FIELD, PlatformError
 from contracts.event import Event
 
 A = TypeVar("A", bound=Aggregate)
 
 EVENT_BYTES_MAX = 256 * 1024
 """The envelope included. What is larger would fill a consumer's memory, and above 1 MB NATS takes it from nobody."""
+
+
+_DOUBTFUL = re.compile(rb"\\u0000|[0-9]{19}")
+"""What a value that no database takes looks like; not everything that looks so is one."""
+_INTEGERS = range(-(2**63), 2**63)
+
+
+def _check_values(name: str, value: object, path: str) -> None:
+    """Refuse what could be recorded and published, and then be shown by nobody: a NUL, an integer beyond 64 bits."""
+    match value:
+        case dict():
+            for key, each in value.items():
+                _check_values(name, key, path)
+                _check_values(name, each, f"{path}.{key}" if path else key)
+        case list():
+            for number, each in enumerate(value):
+                _check_values(name, each, f"{path}[{number}]")
+        case str() if "\0" in value:
+            raise _refused(name, "a NUL character", path)
+        case int() if value not in _INTEGERS:
+            raise _refused(name, "an integer of more than 64 bits", path)
+
+
+def _refused(name: str, what: str, path: str) -> PlatformError:
+    return PlatformError(
+        INVALID_FIELD,
+        f"a {name} with {what} in {path} is not recorded: no database takes it",
+        field=path,
+        hint=f"Leave {what} out of {path}.",
+    )
 
 
 def subject_of(kind: str, aggregate_id: str) -> str:
@@ -78,7 +109,10 @@ class EnvelopeMapper(Mapper[str]):
         self._upcasters = upcasters
 
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
-        """The row of an event: topic is its pinned name, state its envelope. Raises PlatformError EVENT_TOO_LARGE."""
+        """The row of an event: topic is its pinned name, state its envelope.
+
+        Raises PlatformError: EVENT_TOO_LARGE, or INVALID_FIELD for a value that no database takes.
+        """
         envelope = cast("RecordedEvent", domain_event).envelope
         state = encode(envelope)
         if len(state) > EVENT_BYTES_MAX:
@@ -89,6 +123,8 @@ class EnvelopeMapper(Mapper[str]):
                 size_bytes=len(state),
                 limit_bytes=EVENT_BYTES_MAX,
             )
+        if _DOUBTFUL.search(state) is not None:
+            _check_values(envelope.type, msgspec.json.decode(state), "")
         return StoredEvent(domain_event.originator_id, envelope.sequence, envelope.type, state)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[str]:

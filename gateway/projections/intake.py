@@ -1,15 +1,16 @@
 """From the messages of a stream to events that can be applied, and what is passed over on the way.
 
 What cannot be applied costs itself alone: a message that no relay has published, one that cannot be read, an event
-that this build does not know. It is counted, shown by the readiness report with what to do, and passed over; no view
-is ever emptied for it. What is applied with a value that this build does not know is remembered among them: the build
-that knows it makes the read models anew.
+that this build does not know, or one with a value that the tables do not take. It is counted, shown by the readiness
+report with what to do, and passed over; no view is ever emptied for it. What is applied with a value that this build
+does not know is remembered among them: the build that knows it makes the read models anew.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
+import psycopg
 
 from chassis.logging import describe
 from chassis.upcasting import UPCASTERS, read_event
@@ -30,6 +31,9 @@ MEMBER_LENGTH_MAX = 100
 UNKNOWN = "unknown"
 MEMBER = "unknown-member"
 """An event that was applied, with `unknown` where it has a member of an enum that this build does not know."""
+UNFIT = "unfit"
+_NOT_TAKEN = (psycopg.DataError, ArithmeticError, ValueError, msgspec.MsgspecError)
+"""What is raised for a value that a table, or a view, cannot hold: a number that is too large, a character."""
 
 _NOTE = """
     INSERT INTO passed_over AS known (side, stream, reason, type, number, last_sequence) VALUES (%s, %s, %s, %s, 1, %s)
@@ -76,7 +80,7 @@ def taken_in(stream: str, found: Found) -> Intake:
                 passed += [PassedOver(stream, MEMBER, _as_text(member), 1, message.sequence) for member in sorted(met)]
         except (UnknownEventType, MalformedEvent) as error:
             reason = UNKNOWN if isinstance(error, UnknownEventType) else MALFORMED
-            passed.append(PassedOver(stream, reason, name[:200], 1, message.sequence))
+            passed.append(PassedOver(stream, reason, _shown(name), 1, message.sequence))
             LOG.error("event passed over", extra={"stream": stream, "type": name[:100], "cause": describe(error)})
     if found.strays:
         LOG.error("passed over what no relay has published", extra={"stream": stream, "messages": len(found.strays)})
@@ -86,6 +90,39 @@ def taken_in(stream: str, found: Found) -> Intake:
 def _as_text(member: str) -> str:
     """What Postgres takes: a member is a short word, and what is none is no member of any build to come."""
     return member if len(member) <= MEMBER_LENGTH_MAX and member.isprintable() else ""
+
+
+def _shown(name: str) -> str:
+    """A type as it is written down: whoever has published it may have put anything there."""
+    return name[:200].replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+async def apply_what_fits(stream: str, found: Found, apply: Callable[[Found, Intake], Awaitable[bool]]) -> bool:
+    """Hand what was found to `apply`, a transaction each; whether it has taken all of it.
+
+    An event whose values are not taken is looked for by halves, and passed over by itself. `apply` says whether it
+    went on to the place of what it was given; the next half follows only then.
+    """
+    try:
+        return await apply(found, taken_in(stream, found))
+    except _NOT_TAKEN as error:
+        events = found.events
+        if not events:
+            raise
+        if len(events) == 1:
+            LOG.error("event passed over", extra={"stream": stream, "cause": describe(error)})
+            return await apply(found, _without(stream, found))
+    middle = len(events) // 2
+    first = Found(events[:middle], found.strays, events[middle - 1].place)
+    rest = Found(events[middle:], (), found.place)
+    return await apply_what_fits(stream, first, apply) and await apply_what_fits(stream, rest, apply)
+
+
+def _without(stream: str, found: Found) -> Intake:
+    """What was found without the events, which are passed over."""
+    taken = taken_in(stream, found)
+    unfit = [PassedOver(stream, UNFIT, _shown(each.envelope.type), 1, found.place.sequence) for each in taken.events]
+    return Intake((), [*taken.passed, *unfit])
 
 
 async def note(database: Database, side: Side, passed: Sequence[PassedOver]) -> None:
@@ -122,6 +159,13 @@ def complaint(passed: Sequence[PassedOver], *reasons: str) -> PlatformError | No
             f"{number} messages that no relay has published were passed over ({where})",
             hint="Somebody publishes under the service's key: find out who. "
             f"wedsync-backup refill {owner} --new-incarnation leaves the messages behind.",
+        )
+    if UNFIT in reasons:
+        return PlatformError(
+            errors.MALFORMED_MESSAGE,
+            f"{number} events with a value that the read models cannot hold are missing from them ({where})",
+            hint=f"What they say is in the record of {owner} alone, and is not shown; everything else is. Tell whoever "
+            "develops it: a version that can hold them makes the read models anew.",
         )
     return PlatformError(
         errors.UNKNOWN_EVENT_VERSION,

@@ -27,6 +27,7 @@ BUILD_STILL_SECONDS = 15.0
 """How long a build may show nothing: another process is started for it, or a swap waits for whoever reads."""
 STREAMS = "read-models"
 STRAYS = "read-models-strays"
+UNFIT = "read-models-unfit"
 REBUILD = "read-models-rebuild"
 _NOTHING_YET = PlatformError(
     errors.UNAVAILABLE,
@@ -65,7 +66,7 @@ class Judgement:
         if self.leads != leads:
             self._still.clear()
             self._moved.clear()
-            for name in (STREAMS, STRAYS, REBUILD):
+            for name in (STREAMS, STRAYS, UNFIT, REBUILD):
                 self._show(name, None)
         self.leads = leads
 
@@ -117,6 +118,7 @@ class Judgement:
         trouble = None if self.standstill() is not None else trouble
         self._show(STREAMS, trouble or intake.complaint(passed, intake.UNKNOWN, intake.MEMBER, intake.MALFORMED))
         self._show(STRAYS, intake.complaint(passed, intake.STRAY))
+        self._show(UNFIT, intake.complaint(passed, intake.UNFIT))
 
     def of_build(self, failure: BaseException | None) -> None:
         """A build has ended, well or not."""

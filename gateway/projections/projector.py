@@ -34,6 +34,7 @@ from contracts.streams import SERVICES, stream_of
 from contracts.subjects import EVENTS, events_of, once_stored
 from gateway.projections import intake, state
 from gateway.projections.applied import Database
+from gateway.projections.intake import Intake
 from gateway.projections.judgement import Judgement
 from gateway.projections.metrics import ProjectorMetrics
 from gateway.projections.projection import Batch, Projection, Side, catalogue, instances
@@ -324,7 +325,16 @@ class Projector:
 
     async def _apply(self, database: Database, stand: Stand, stream: str, found: Found) -> Stand:
         """Take messages that follow `stand` into the read models; where they stand then."""
-        taken = intake.taken_in(stream, found)
+
+        async def apply(part: Found, taken: Intake) -> bool:
+            nonlocal stand
+            stand = await self._apply_at_once(database, stand, stream, part, taken)
+            return stand.place_of(stream) == part.place
+
+        await intake.apply_what_fits(stream, found, apply)
+        return stand
+
+    async def _apply_at_once(self, database: Database, stand: Stand, stream: str, found: Found, taken: Intake) -> Stand:
         batch = Batch(taken.events, stand.numbered_behind)
         async with contextlib.AsyncExitStack() as stack:
             if len(found.events) <= PIPELINED_MAX:

@@ -19,6 +19,7 @@ from contracts.errors import PlatformError
 from contracts.streams import SERVICES, stream_of
 from gateway.projections import intake, state
 from gateway.projections.applied import Database
+from gateway.projections.intake import Intake
 from gateway.projections.projection import Batch, Projection, Side, catalogue, instances, with_needs
 from gateway.projections.state import Stand
 from gateway.projections.stream_reader import START, Found, Place, StreamReader
@@ -133,11 +134,12 @@ class ShadowBuilder:
                     reader.read_ahead(found.place, self._batch)
                 is_behind = is_behind or found.has_more
                 if found.events or found.strays:
-                    async with contextlib.AsyncExitStack() as stack:
-                        if len(found.events) <= PIPELINED_MAX:
-                            await stack.enter_async_context(database.pipeline())
-                        await stack.enter_async_context(database.transaction())
-                        await self._apply(database, stream, found, projections)
+
+                    async def apply(part: Found, taken: Intake, *, stream: str = stream) -> bool:
+                        await self._apply(database, stream, part, taken, projections)
+                        return True
+
+                    await intake.apply_what_fits(stream, found, apply)
                     total += len(found.events)
         return total
 
@@ -152,19 +154,24 @@ class ShadowBuilder:
         place = events[-1].place if events else self._places.get(stream, START)
         return Found(events, [stray for stray in found.strays if stray.sequence < place.sequence], place)
 
-    async def _apply(self, database: Database, stream: str, found: Found, projections: list[Projection]) -> None:
-        taken = intake.taken_in(stream, found)
+    async def _apply(
+        self, database: Database, stream: str, found: Found, taken: Intake, projections: list[Projection]
+    ) -> None:
         batch = Batch(taken.events, self._sequence)
-        for projection in projections:
-            await projection.project(database, batch)
-        sequence = batch.facts[-1].sequence if batch.facts else self._sequence
         places = {**self._places, stream: found.place}
-        await state.advance_shadow(database, [projection.NAME for projection in projections], places, sequence)
-        await intake.note(database, Side.SHADOW, taken.passed)
-        if sequence - self._forgotten_at >= FORGET_EVERY:
-            self._forgotten_at = sequence
+        async with contextlib.AsyncExitStack() as stack:
+            if len(found.events) <= PIPELINED_MAX:
+                await stack.enter_async_context(database.pipeline())
+            await stack.enter_async_context(database.transaction())
             for projection in projections:
-                await projection.forget_old(database, sequence)
+                await projection.project(database, batch)
+            sequence = batch.facts[-1].sequence if batch.facts else self._sequence
+            await state.advance_shadow(database, [projection.NAME for projection in projections], places, sequence)
+            await intake.note(database, Side.SHADOW, taken.passed)
+            if sequence - self._forgotten_at >= FORGET_EVERY:
+                self._forgotten_at = sequence
+                for projection in projections:
+                    await projection.forget_old(database, sequence)
         self._places, self._sequence = places, sequence
 
     async def _swap(

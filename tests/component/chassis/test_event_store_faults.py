@@ -17,7 +17,7 @@ from contracts import errors
 from contracts.configuration import Tier
 from contracts.envelope import Envelope
 from contracts.errors import PlatformError
-from contracts.executor_events import TierFailed
+from contracts.executor_events import TierFailed, TierUploaded
 from tests.component.chassis.record_fixtures import open_store, store
 from tests.support.commit_proxy import CommitProxy, Lose, commit_proxy
 from tests.support.eventually import eventually
@@ -287,6 +287,37 @@ async def test_event_that_is_too_large_is_refused_before_anything_is_recorded(st
     assert refused.value.context["size_bytes"] > refused.value.context["limit_bytes"] == EVENT_BYTES_MAX
     assert await store.events() == []
     assert not await store.was_handled(Handled("c", "e"))
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_", "field"),
+    [("a\0b", 1, "data.code"), ("tier-full", 2**63, "data.uploadedBytes"), ("not \\u0000 " + "7" * 30, 1, None)],
+)
+async def test_value_that_no_database_takes_is_refused_before_it_is_recorded(
+    store: EventStore, text: str, bytes_: int, field: str | None
+) -> None:
+    """Once published, it could be applied by nobody; what only looks like one is recorded as it is."""
+    run = SampleRun("unfit")
+    run.record(TierFailed(execution_id="e", tier=Tier.LOCAL, code=text))
+    run.record(
+        TierUploaded(
+            execution_id="e",
+            tier=Tier.LOCAL,
+            snapshot_id="s",
+            log_entry=1,
+            uploaded_bytes=bytes_,
+            objects=1,
+            seconds=1.0,
+        )
+    )
+    if field is None:
+        await store.save(run, context=CONTEXT)
+        assert len(await store.events()) == 2
+        return
+    with pytest.raises(PlatformError) as refused:
+        await store.save(run, context=CONTEXT)
+    assert (refused.value.code, refused.value.field) == (errors.INVALID_FIELD, field)
+    assert await store.events() == []
 
 
 async def test_request_whose_query_is_never_answered_ends(record_access: SchemaAccess, proxy: CommitProxy) -> None:

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,8 +11,12 @@ import psycopg
 import pytest
 
 from chassis import topology
+from chassis.ids import new_id
 from chassis.postgres import connection_arguments
+from contracts.event import Event
+from contracts.executor_events import BackupCompleted, BackupRefused, RunTotals
 from contracts.streams import stream_of
+from gateway.rebuild import rebuild
 from tests.support.eventually import eventually
 from tests.support.gateway import Facts, RunningGateway, environment_of
 
@@ -130,3 +134,57 @@ async def test_restored_record_that_no_rebuild_takes_in_is_not_ready(
     await eventually(is_told, within=30)
     async with gateway.http("owner") as http:
         assert (await http.get(f"/api/backup/executions/{kept}")).status_code == 404
+
+
+def _too_large(run: str, _: str) -> Event:
+    totals = RunTotals(files=2**63, source_bytes=1, new_bytes=1, stored_bytes=1)
+    return BackupCompleted(
+        execution_id=run,
+        configuration_id=new_id(),
+        snapshot_id="a" * 32,
+        degraded=False,
+        totals=totals,
+        verified=(),
+        seconds=1.0,
+    )
+
+
+def _with_nul(_: str, request: str) -> Event:
+    return BackupRefused(
+        request_id=request, execution_id=new_id(), configuration_id=new_id(), code="internal", hint="a\0b"
+    )
+
+
+@pytest.mark.parametrize("unfit", [_too_large, _with_nul])
+async def test_event_that_the_tables_do_not_take_costs_itself_alone(
+    gateway: RunningGateway, unfit: Callable[[str, str], Event]
+) -> None:
+    """Everything before and behind it is applied, in every organisation, and by a rebuild as well; it is told of."""
+    projector = _part(gateway, "projector")
+    run = await gateway.facts.accepted()
+    await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+    await projector.stop()
+    before = await gateway.facts.accepted()
+    await gateway.facts.publish(unfit(run, new_id()))
+    after = await gateway.facts.accepted(organisation="other-weddings")
+    await projector.start()
+
+    async def are_shown() -> bool:
+        async with gateway.http("owner") as http, gateway.http("owner", organisation="other-weddings") as other:
+            mine, theirs = await http.get("/api/backup/executions"), await other.get("/api/backup/executions")
+            listed = [each["id"] for each in mine.json()["items"]]
+            return listed == [before, run] and [each["id"] for each in theirs.json()["items"]] == [after]
+
+    async def is_told() -> bool:
+        report = await gateway.process.health.report()
+        reasons = [each.reason for each in report.checks if each.name == "read-models-unfit"]
+        return report.status == "degraded" and reasons == [
+            "1 events with a value that the read models cannot hold are missing from them "
+            f"({stream_of('executor')} up to sequence 3)"
+        ]
+
+    await eventually(are_shown, within=20)
+    await eventually(is_told, within=20)
+    await rebuild(gateway.settings)
+    assert await are_shown()
+    await eventually(is_told, within=20)
