@@ -127,7 +127,9 @@ def s3_part(layout: Layout, secrets: Secrets, region: Region) -> Part:
     """A server. It is ready once its bucket is there and takes writes."""
     port = layout.port(region.port_name("s3"))
     store = s3_store(layout, region)
-    questions = S3Questions(port, region, secrets.s3[region.admin], store)
+    questions = S3Questions(
+        port, region, secrets.s3[region.admin], store, master_port=layout.port(region.port_name("master"))
+    )
 
     async def open_store() -> None:
         await store.open()
@@ -188,7 +190,9 @@ def server_command(identities: Path, ports: Mapping[str, int]) -> tuple[str, ...
         "s3.autoCreateBucket": "false",
         "s3.allowDeleteBucketNotEmpty": "false",
         "master.telemetry": "false",
-        "master.volumeSizeLimitMB": "1024",
+        # A bucket's first object takes a whole volume of what the server thinks it has: large ones leave none on a
+        # small disk.
+        "master.volumeSizeLimitMB": "128",
         "volume.max": "0",
         "volume.preStopSeconds": "0",
         "webdav": "false",

@@ -2,16 +2,19 @@
 
 The bucket is made in a new store alone. In a store that was used, a missing bucket is a loss: it is told, and
 filled again only once an operator has said that the empty one is meant. The small object that is written and read
-lies in a bucket of its own, which keeps no versions: nothing of an organisation's is touched.
+lies in a bucket of its own, which keeps no versions: nothing of an organisation's is touched. It says nothing of the
+tier's bucket, whose objects lie in other volumes: for those the server is asked for a place, as for a new object.
 """
 
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from chassis.clock import Clock, SystemClock
 from contracts.errors import PlatformError
-from deploy.stack.probes import Grade, Probe, Trouble
+from deploy.stack.probes import Grade, Probe, Trouble, http_get
 from deploy.stack.s3_request import Answer, ServerSilent, request
 from deploy.stack.secrets import S3Credentials
 from deploy.stack.stores import Store
@@ -27,13 +30,25 @@ _OBJECT = f"/{PROBE_BUCKET}/probe"
 _THERE_ALREADY = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
 
+class _Place(msgspec.Struct):
+    error: str = ""
+
+
 class S3Questions:
     """The questions to one server, as its administrator."""
 
     def __init__(
-        self, port: int, region: "Region", credentials: S3Credentials, store: Store, *, clock: Clock | None = None
+        self,
+        port: int,
+        region: "Region",
+        credentials: S3Credentials,
+        store: Store,
+        *,
+        master_port: int,
+        clock: Clock | None = None,
     ) -> None:
         self._port = port
+        self._master_port = master_port
         self._region = region
         self._credentials = credentials
         self._store = store
@@ -93,6 +108,8 @@ class S3Questions:
         if self._written_at is not None and time.monotonic() - self._written_at < WRITE_SECONDS:
             return None
         self._written_at = None
+        if (full := await self._place_trouble()) is not None:
+            return full
         body = self._clock.now().isoformat().encode()
         written = await self._ask("PUT", _OBJECT, body=body)
         if written.code == "NoSuchBucket":
@@ -105,6 +122,21 @@ class S3Questions:
             return Trouble(f"does not give back what was written: {_words(read)}")
         self._written_at = time.monotonic()
         return None
+
+    async def _place_trouble(self) -> Trouble | None:
+        """Whether the tier's bucket has a volume that takes an object, or could get one. Nothing is written."""
+        try:
+            _, answer = await http_get(self._master_port, f"/dir/assign?collection={self._region.bucket}")
+            found = msgspec.json.decode(answer, type=_Place)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ServerSilent(str(error) or type(error).__name__) from error
+        if not found.error:
+            return None
+        return Trouble(
+            f"has no room for an object of the bucket {self._region.bucket}: {found.error}: free space on the disk of"
+            f" {self._store.folder}, or move it to a larger one",
+            Grade.NEEDS_OPERATOR,
+        )
 
     async def _ask(
         self, method: str, path: str, *, query: str = "", headers: Mapping[str, str] | None = None, body: bytes = b""

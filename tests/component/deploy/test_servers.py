@@ -288,6 +288,35 @@ async def test_start_on_a_disk_that_is_too_small_says_that_it_is(home: Layout) -
     assert refused.value.code is NO_SPACE
 
 
+async def test_region_on_a_small_disk_takes_packs(home: Layout) -> None:
+    """The volumes of a region fit on the disk that a small home has."""
+    secrets = prepare(home)
+    region = s3.REGIONS[0]
+    folder = home.s3_data(region.name)
+    folder.mkdir()
+    with mounted(folder, "size=1300m"):
+        async with running(home, [s3.s3_part(home, secrets, region)]) as bench:
+            assert bench.part_state(region.part_name).condition is Condition.READY
+            client = _client(home, secrets, region, region.name)
+            client.put_object(Bucket=region.bucket, Key="pack", Body=bytes(16 << 20))
+
+
+async def test_region_that_has_no_room_for_its_bucket_is_not_ready(
+    home: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small object in another bucket proves nothing: all volumes may be taken by then."""
+    monkeypatch.setattr(watch, "OPERATOR_SECONDS", 1.0)
+    secrets = prepare(home)
+    region = s3.REGIONS[0]
+    folder = home.s3_data(region.name)
+    folder.mkdir()
+    with mounted(folder, "size=40m"):
+        async with running(home, [s3.s3_part(home, secrets, region)]) as bench:
+            await _is(bench, region.part_name, Condition.NOT_READY)
+            reason = bench.part_state(region.part_name).reason or ""
+            assert f"no room for an object of the bucket {region.bucket}" in reason
+
+
 async def test_store_that_is_missing_at_a_start_is_not_made_anew(home: Layout) -> None:
     """A disk that is not mounted: the others start, and nothing is written where the store was."""
     secrets = prepare(home)
