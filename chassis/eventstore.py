@@ -163,7 +163,7 @@ class EventStore:
         `StatementRefused`; UNAVAILABLE. Unless it returns, the aggregates are as they were, still pending.
         A connection that breaks during the commit is looked into: what was committed is not reported as failed. Where
         it stays away, nobody knows yet: UNAVAILABLE, and the same aggregates saved again are recognised in the record.
-        EVENT_TOO_LARGE where one is above 256 KiB.
+        EVENT_TOO_LARGE where one is above 256 KiB, INVALID_FIELD where one has a value that no database takes.
         """
         for aggregate in aggregates:
             self._check_owner(aggregate, context)
