@@ -127,7 +127,11 @@ async def test_lost_record_begins_anew_behind_the_old_one_s_events(own_platform:
         assert own_platform.status()[0] == ExitCode.DEGRADED
         refilled = own_platform.command("refill", "all", "--timeout", "90")
         assert refilled.returncode == 0, refilled.stdout + refilled.stderr
+        assert "read models: caught up" in refilled.stdout
         async with own_platform.client() as client:
+            # What the lost record held is not shown any more, though nothing was written since.
+            shown = await client.get("/api/backup/configurations")
+            assert (shown.status_code, shown.json()["items"]) == (200, [])
             answer = await _submit(client, "after")
         assert answer.status_code == 201, answer.text
         assert await _answers(own_platform) == 2
