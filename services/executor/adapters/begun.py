@@ -24,6 +24,7 @@ _OTHERS = """
     SELECT organisation FROM begun_repositories WHERE location = %s AND organisation <> %s
     ORDER BY begun_at DESC LIMIT %s
 """
+_AT = "SELECT organisation FROM begun_repositories WHERE location = %s ORDER BY 1"
 _ORGANISATIONS = "SELECT DISTINCT organisation FROM begun_repositories"
 _REMEMBER = """
     INSERT INTO begun_repositories (organisation, location, repository_id) VALUES (%s, %s, %s)
@@ -48,8 +49,8 @@ class BegunRepositories:
         return [row[0] for row in self._wait(self._rows(_OTHERS, (location, organisation, WITNESSES_MAX)))]
 
     def at(self, location: str) -> list[str]:
-        """Some organisations that have a repository at the location."""
-        return self.others_at(location, "")
+        """All organisations that have a repository at the location."""
+        return [row[0] for row in self._wait(self._rows(_AT, (location,)))]
 
     def organisations(self) -> list[str]:
         """All that have a repository somewhere."""

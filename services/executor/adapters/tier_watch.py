@@ -2,10 +2,11 @@
 
 Each location has a deadline and a finding of its own: what one of them does keeps nobody from looking at the others.
 What is wrong degrades the worker's readiness, with figures and what to do: a run would find the same, hours later
-perhaps. A directory is asked each time, an S3 location with one request for one repository that was begun there.
+perhaps. Of the repositories that were begun at a location `SAMPLE` are looked for each time, all of them in turn.
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -32,8 +33,12 @@ ANSWER_SECONDS = 20.0
 S3_PATIENCE_SECONDS = 3.0
 LOW_FACTOR = 4
 """Below so many times the reserve a tier is about to be full."""
+SAMPLE = 16
 FILES_MIN = 1000
 """Files that a file system still takes, where it counts them."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class TierWatch:
@@ -61,6 +66,7 @@ class TierWatch:
         self._answer_seconds = answer_seconds
         self._shown: set[str] = set()
         self._asked: set[str] = set()
+        self._is_there: dict[str, dict[str, bool]] = {}
         self._loop = Supervised(
             self.name, self._turn, telemetry=telemetry, every_seconds=every_seconds, stall_seconds=STALL_SECONDS
         )
@@ -127,21 +133,33 @@ class TierWatch:
         if trouble is not None or not organisations:
             return trouble
         try:
-            return None if self._holds_any(location, organisations) else _vanished(location)
+            self._look_for(location, organisations)
         except BucketMissing:
             return _vanished(location)
+        seen = self._is_there[location.name]
+        missing = list(seen.values()).count(False)
+        if not missing:
+            return None
+        return _vanished(location) if missing == len(seen) else _some_vanished(location, missing, len(seen))
 
-    def _holds_any(self, location: Location, organisations: list[str]) -> bool:
-        for organisation in organisations:
+    def _look_for(self, location: Location, organisations: list[str]) -> None:
+        """Those never looked for first, then those that were longest ago."""
+        before = self._is_there.get(location.name, {})
+        remembered = set(organisations)
+        seen = {each: is_there for each, is_there in before.items() if each in remembered}
+        self._is_there[location.name] = seen
+        for organisation in [*(each for each in organisations if each not in seen), *list(seen)][:SAMPLE]:
             store = location_store(
                 self._keys_dir, location, organisation, name=location.name, patience_seconds=S3_PATIENCE_SECONDS
             )
             try:
-                if store.head(CONFIG_KEY) is not None:
-                    return True
+                is_there = store.head(CONFIG_KEY) is not None
             finally:
                 store.close()
-        return False
+            if not is_there and before.get(organisation, True):
+                _log.warning("a repository is gone", extra={"location": location.name, "organisation": organisation})
+            seen.pop(organisation, None)
+            seen[organisation] = is_there
 
 
 def folder_trouble(location: Location, reserve_bytes: int) -> PlatformError | None:
@@ -181,4 +199,13 @@ def _vanished(location: Location) -> PlatformError:
         errors.TIER_VANISHED,
         f"the tier {location.name} was in use, and is empty or gone: nothing is written to it; "
         f"bring it back, or: wedsync-backup tiers begin-anew {location.name}",
+    )
+
+
+def _some_vanished(location: Location, missing: int, seen: int) -> PlatformError:
+    return PlatformError(
+        errors.TIER_VANISHED,
+        f"{missing} of {seen} repositories on the tier {location.name} are gone, and nothing is written in their place",
+        hint="The worker's log names the organisations. Bring back what they had there; if it is gone for good: "
+        f"wedsync-backup tiers begin-anew {location.name} --organisation ID; the next run fills it from the others.",
     )

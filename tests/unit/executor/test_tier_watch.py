@@ -13,7 +13,7 @@ from chassis.locations import Location, Locations
 from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from services.executor.adapters.tier_watch import TierWatch, folder_trouble
+from services.executor.adapters.tier_watch import SAMPLE, TierWatch, folder_trouble
 from tests.support.eventually import eventually
 
 EVERYTHING = 1 << 62
@@ -71,7 +71,6 @@ async def test_each_location_has_a_deadline_and_a_finding_of_its_own(tmp_path: P
         {"name": "hung", "kind": "directory", "url": f"file://{tmp_path}/disk"},
         {"name": "askew", "kind": "s3", "url": "s3://bucket/x?endpoint=nowhere"},
         {"name": "keyless", "kind": "s3", "url": "s3://bucket/x", "credentials": "gone"},
-        {"name": "nul", "kind": "directory", "url": "file:///a%00b"},
         {"name": "well", "kind": "directory", "url": f"file://{tmp_path}/disk"},
     ]
     registry.write_text(json.dumps({"locations": [{**entry, **common} for entry in entries]}))
@@ -94,7 +93,7 @@ async def test_each_location_has_a_deadline_and_a_finding_of_its_own(tmp_path: P
             return {check.name: check.status for check in (await health.report()).checks}
 
         async def is_told() -> bool:
-            named = ("hung", "askew", "keyless", "nul")
+            named = ("hung", "askew", "keyless")
             return await found() == {watch.name: "ready", **{f"tier {name}": "degraded" for name in named}}
 
         await eventually(is_told)
@@ -112,9 +111,10 @@ async def test_each_location_has_a_deadline_and_a_finding_of_its_own(tmp_path: P
 
 @pytest.fixture
 async def health(tmp_path: Path) -> AsyncIterator[Health]:
-    """The readiness of a worker whose location `local` has the repository of org-a."""
-    (tmp_path / "disk" / "org-a").mkdir(parents=True)
-    (tmp_path / "disk" / "org-a" / "config").write_text("{}")
+    """The readiness of a worker whose location `local` has the repositories of two organisations."""
+    for organisation in ("org-a", "org-b"):
+        (tmp_path / "disk" / organisation).mkdir(parents=True)
+        (tmp_path / "disk" / organisation / "config").write_text("{}")
     registry = tmp_path / "locations.json"
     entry = {"name": "local", "kind": "directory", "roles": ["tier"], "organisations": ["*"]}
     registry.write_text(json.dumps({"locations": [{**entry, "url": f"file://{tmp_path}/disk"}]}))
@@ -158,3 +158,46 @@ async def test_vanished_tier_degrades_readiness_until_it_is_back(health: Health,
         return await finding() is None
 
     await eventually(is_well)
+
+
+async def test_repository_that_vanishes_alone_degrades_readiness_until_it_is_back(
+    health: Health, tmp_path: Path
+) -> None:
+    """The other organisations' repositories are no witness for it: it is counted, and well again when it is back."""
+
+    async def finding() -> Finding | None:
+        return next((check for check in (await health.report()).checks if check.name == "tier local"), None)
+
+    (tmp_path / "disk" / "org-a").rename(tmp_path / "aside")
+
+    async def is_told() -> bool:
+        found = await finding()
+        return found is not None and found.code == "tier-vanished" and "1 of 2" in (found.reason or "")
+
+    await eventually(is_told)
+    (tmp_path / "aside").rename(tmp_path / "disk" / "org-a")
+
+    async def is_well() -> bool:
+        return await finding() is None
+
+    await eventually(is_well)
+
+
+def test_repositories_are_all_looked_for_in_turn(tmp_path: Path) -> None:
+    """More organisations than are looked for at a time: none is never asked for."""
+    organisations = [f"org-{number:03}" for number in range(2 * SAMPLE + 1)]
+    for organisation in organisations[:-1]:
+        (tmp_path / organisation).mkdir()
+        (tmp_path / organisation / "config").write_text("{}")
+    watch = TierWatch(
+        locations=Locations(tmp_path / "locations.json"),
+        keys_dir=tmp_path,
+        begun_at=lambda _: organisations,
+        reserve_bytes=0,
+        health=Health("executor-worker"),
+        telemetry=Telemetry("executor-worker"),
+    )
+    found = [watch.look_at(_location(tmp_path), organisations) for _ in range(3)]
+    assert found[:2] == [None, None]
+    assert found[2] is not None
+    assert f"1 of {len(organisations)}" in found[2].message
