@@ -34,6 +34,11 @@ READ = (
 async def test_head_is_answered_like_get_without_the_body(gateway: RunningGateway) -> None:
     """Wherever GET is, HEAD tells the same about it, and the connection goes on."""
     async with gateway.http("viewer") as http:
+
+        async def is_ready() -> bool:
+            return (await http.get("/health/ready")).status_code == 200
+
+        await eventually(is_ready)
         for path in READ:
             got, head = await http.get(path), await http.head(path)
             assert head.status_code == got.status_code == 200, path

@@ -362,9 +362,9 @@ async def test_templates_can_be_sent_as_they_are(gateway: RunningGateway) -> Non
     tiers = ("local", "cloud-primary", "cloud-secondary", "offsite")
     sources = [{**LOCATIONS["locations"][0], "name": "demo-photos"}]
     places = [
-        {**LOCATIONS["locations"][1 if name == "local" else 2], "name": name, "url": f"{scheme}://{name}"}
+        {**LOCATIONS["locations"][1 if name == "local" else 2], "name": name, "url": f"{scheme}{name}"}
         for name in tiers
-        for scheme in ("file" if name == "local" else "s3",)
+        for scheme in ("file:///" if name == "local" else "s3://",)
     ]
     gateway.settings.locations_file.write_text(json.dumps({"locations": [*sources, *places]}))
     async with gateway.http("owner") as http:
