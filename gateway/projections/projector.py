@@ -22,7 +22,6 @@ import psycopg
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from psycopg.sql import SQL, Identifier, Literal
 
 from chassis.health import Health
 from chassis.postgres import advisory_key, connection_arguments, translated
@@ -38,6 +37,7 @@ from gateway.projections.intake import Intake
 from gateway.projections.judgement import Judgement
 from gateway.projections.metrics import ProjectorMetrics
 from gateway.projections.projection import Batch, Projection, Side, catalogue, instances
+from gateway.projections.session import end_when_silent, heard_while
 from gateway.projections.shadow import ShadowBuilder, pending
 from gateway.projections.state import Made, Stand
 from gateway.projections.stream_reader import Found, Place, StreamReader, position_of
@@ -53,8 +53,6 @@ REPLICA_PAUSE_SECONDS = 0.0015
 ANNOUNCED_SECONDS = 2.0
 STANDBY_SECONDS = 1.0
 """How often a gateway that stands by tries to lead, and compares the streams with what was applied."""
-SILENCE_SECONDS = 15
-"""So long may a projector that leads be silent, which asks twice a second: then Postgres ends its session."""
 STALL_SECONDS = 15.0
 """Longer than a batch may take, and than Postgres lets it wait for a lock."""
 FORGET_EVERY = 20_000
@@ -297,7 +295,7 @@ class Projector:
                 continue
             place, log = stand.place_of(reader.stream), stand.log_of(reader.stream)
             try:
-                found = await reader.after(place, self._batch, log=log)
+                found = await heard_while(database, reader.after(place, self._batch, log=log))
             except PlatformError as error:
                 looked.trouble = error
                 self._judgement.of_stream(reader.stream, error)
@@ -368,8 +366,7 @@ class Projector:
 
     async def _begin_to_lead(self, database: Database) -> None:
         await state.lead(database)
-        for setting in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
-            await database.execute(SQL("SET {} = {}").format(Identifier(setting), Literal(f"{SILENCE_SECONDS}s")))
+        await end_when_silent(database)
         self._stand = None
 
     async def _take_lead(self, database: Database) -> bool:

@@ -21,6 +21,7 @@ from gateway.projections import intake, state
 from gateway.projections.applied import Database
 from gateway.projections.intake import Intake
 from gateway.projections.projection import Batch, Projection, Side, catalogue, instances, with_needs
+from gateway.projections.session import end_when_silent, heard_while
 from gateway.projections.state import Stand
 from gateway.projections.stream_reader import START, Found, Place, StreamReader
 
@@ -60,6 +61,7 @@ class ShadowBuilder:
                 if not await _take(database, f"shadow/{self._schema}"):
                     raise PlatformError(errors.CONCURRENT_CHANGE, "the read models are being made anew already")
                 await database.execute("SET synchronous_commit = off")
+                await end_when_silent(database)
                 if want is not None:
                     await state.want(database, catalogue(), want, again=True)
                 readers = {stream: StreamReader(self._nats(), stream) for stream in map(stream_of, SERVICES)}
@@ -129,7 +131,8 @@ class ShadowBuilder:
                 place, log = self._places.get(stream, START), stand.log_of(stream)
                 if log and place.log not in ("", log):
                     raise LogChanged
-                found = self._up_to(stand, stream, await reader.after(place, self._batch, log=log), projections)
+                read = await heard_while(database, reader.after(place, self._batch, log=log))
+                found = self._up_to(stand, stream, read, projections)
                 if found.has_more:
                     reader.read_ahead(found.place, self._batch)
                 is_behind = is_behind or found.has_more

@@ -1,5 +1,6 @@
 """What keeps the read models from going on is told for as long as it lasts, by every gateway that shows them."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from chassis.postgres import connection_arguments
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted, BackupRefused, RunTotals
 from contracts.streams import stream_of
+from gateway.projections import session
 from gateway.rebuild import rebuild
 from tests.support.eventually import eventually
 from tests.support.gateway import Facts, RunningGateway, environment_of
@@ -188,3 +190,14 @@ async def test_event_that_the_tables_do_not_take_costs_itself_alone(
     await rebuild(gateway.settings)
     assert await are_shown()
     await eventually(is_told, within=20)
+
+
+async def test_session_lasts_while_a_long_stream_is_looked_through(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for something else than Postgres is not taken for one that hangs."""
+    monkeypatch.setattr(session, "SILENCE_SECONDS", 3)
+    async with _database(gateway) as database:
+        await session.end_when_silent(database)
+        assert await session.heard_while(database, asyncio.sleep(5, "found")) == "found"
+        await database.execute("SELECT 1")
