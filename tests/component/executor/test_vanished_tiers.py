@@ -20,6 +20,7 @@ from contracts.sealed import Sealed
 from repository.key_file import KeyFile
 from repository.repository import Repository
 from repository.tiers.location import open_tier
+from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import REPORT_FIELD
 from tests.component.executor.test_runs import perform_next
@@ -111,6 +112,7 @@ async def test_run_that_fails_tells_of_each_tier_that_is_gone(bench: ExecutorBen
         local=Destination(location="local", required=True), cloud_primary=Destination(location="second")
     )
     assert isinstance(await _run(bench), BackupCompleted)
+    assert await asyncio.to_thread(BegunRepositories(bench.pool).at, "local") == [ORGANISATION]
     local, second = bench.home / "tiers" / "local", bench.home / "tiers" / "second"
     _empty(local, bench.home / "disk")
     second.rename(bench.home / "second disk")
