@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from chassis.clock import Clock
+from chassis.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.child import Child
@@ -104,8 +105,7 @@ class Supervisor:
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in waits:
-                wait.cancel()
+            await end(*waits)
 
     async def _all_ready(self) -> None:
         for ready in self._ready.values():
@@ -209,7 +209,7 @@ class Supervisor:
         try:
             code = await child.wait()
         finally:
-            watching.cancel()
+            await end(watching)
         how = watch.ended_because or f"ended with {_exit_in_words(code)}"
         return how, watch.ended_because is not None or code != EXIT_CONFIGURATION, watch.well_seconds
 
@@ -239,9 +239,8 @@ class Supervisor:
         self._report.change_all(Condition.STOPPING)
         telling = asyncio.create_task(self._tell_what_is_left())
         await asyncio.gather(*(self._stop(part) for part in self._parts))
-        for task in (*tasks, telling):
-            task.cancel()
-        await asyncio.gather(*tasks, telling, return_exceptions=True)
+        # One cancellation may be swallowed by what a task waits for; it would then be waited for for ever.
+        await end(*tasks, telling)
         self._report.change_all(Condition.FAILED if self._failure else Condition.STOPPED)
 
     async def _tell_what_is_left(self) -> None:

@@ -462,7 +462,8 @@ def test_target_keeps_its_mode_where_not_all_is_restored(tmp_path: Path) -> None
     whole, one = saved(scene.repository, tree), saved(scene.repository, tree / "file", "2")
     for name, snapshot, options in (("part", whole, {"globs": ("file",)}), ("one", one, {})):
         target = tmp_path / name
-        target.mkdir(mode=0o750)
+        target.mkdir()
+        target.chmod(0o750)
         os.utime(target, ns=(5, 5))
         result = restored(scene.repository, snapshot, target, **options)
         assert (target / "file").read_bytes() == b"x"

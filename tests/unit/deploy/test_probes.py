@@ -118,11 +118,11 @@ async def test_http_probe_reads_the_status() -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+async def store(tmp_path: Path) -> Store:
     """A store in its place."""
     layout = Layout.create(tmp_path / "home")
     store = Store(layout, layout.postgres_data)
-    store.open()
+    await store.open()
     return store
 
 
