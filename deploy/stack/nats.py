@@ -91,7 +91,10 @@ def nats_ready(layout: Layout, store: Store) -> Probe:
             return Trouble(error.message, restart_helps=True)
         except (Error, OSError, TimeoutError, ValueError) as error:
             return silent(error)
-        return None if status == 200 else Trouble(f"does not store: {_reason(body)}", restart_helps=True)
+        if status != 200:
+            return Trouble(f"does not store: {_reason(body)}", restart_helps=True)
+        # What the server has made at its first start is seen before anybody relies on it.
+        return await store.trouble()
 
     return probe
 

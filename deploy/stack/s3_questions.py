@@ -69,7 +69,8 @@ class S3Questions:
             if lost is not None:
                 return lost
             try:
-                return await self._bucket_trouble() or await self._write_trouble()
+                # What the server has made at its first start is seen before anybody relies on it.
+                return await self._bucket_trouble() or await self._write_trouble() or await self._store.trouble()
             except ServerSilent as error:
                 return Trouble(f"does not answer: {error}", restart_helps=True)
 
