@@ -271,7 +271,7 @@ def test_pack_that_no_tier_takes_gives_its_buffer_back() -> None:
     fanout.on_no_tier_left = heard.append
     fanout.drop(fanout.deliveries[0], Delivery.FAILED, TierFull("full"))
     fanout.drop(fanout.deliveries[0], Delivery.FAILED, TierFull("twice"))
-    assert str(fanout.deliveries[0].error) == "full"
+    assert str(fanout.deliveries[0].error) == "full (tier a)"
     assert all(isinstance(error, NoUsableTier) for error in heard)
     pool = BoundedPool(1, 100)
     fanout.submit(_pack(pool, 1), pool)
