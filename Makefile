@@ -35,9 +35,9 @@ test-unit: setup ## Tests without any server, in seconds
 test-slow: setup ## Scale, soak and long fault tests
 	$(PYTEST) -m slow tests
 
-coverage: setup ## All tests but the slow ones, with branch coverage and its floors
+coverage: setup ## The same, with branch coverage and its floors; what fails is run once more, alone
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(PARALLEL) -m "not slow" tests
+	$(BIN)/python -m tests.suite $(PARALLEL)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --fail-under=90
 	$(BIN)/python -m coverage report --include='repository/*' --fail-under=95
