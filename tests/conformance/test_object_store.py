@@ -442,7 +442,7 @@ async def test_object_store_deletes_when_the_lock_has_run_out(store: ObjectStore
         store.delete("x")
         return True
 
-    await eventually(is_deleted, within=10)
+    await eventually(is_deleted)
     assert store.head("x") is None
 
 

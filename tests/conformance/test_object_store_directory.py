@@ -319,14 +319,14 @@ def test_directory_tier_syncs_folders_together(root: Path) -> None:
             if path == str(root / "a"):
                 self.synced += 1
                 entered.set()
-                may_go_on.wait(20)
+                may_go_on.wait(60)
             super().sync_folder(path)
 
     disk = SlowFolders()
     store = DirectoryObjectStore(str(root), disk=disk)
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(store.put, "a/first", BODY)
-        assert entered.wait(20)
+        assert entered.wait(60)
         others = [pool.submit(store.put, f"a/{number}", BODY) for number in range(8)]
         while len(list((root / "a").glob("[0-9]"))) < 8 or temporary_files(root):
             pass

@@ -8,8 +8,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE_SECONDS = 120.0
+"""Only a test that fails waits that long; a busy machine needs some of it."""
 
-async def eventually(check: Callable[[], T | Awaitable[T]], *, within: float = 10.0, every: float = 0.02) -> T:
+
+async def eventually(
+    check: Callable[[], T | Awaitable[T]], *, within: float = PATIENCE_SECONDS, every: float = 0.02
+) -> T:
     """Return the first truthy answer of `check`, called again and again; fail when there is none in time (seconds)."""
     deadline = time.monotonic() + within
     failure: BaseException | None = None

@@ -106,7 +106,7 @@ class NatsServer:
         """Stop it and wait for its end."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(how)
-            self._process.wait(20)
+            self._process.wait(60)
         self._process = None
 
     def kill(self) -> None:

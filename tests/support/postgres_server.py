@@ -117,7 +117,7 @@ class PostgresServer:
         """Stop the server: SIGINT disconnects clients, SIGKILL is a crash of the postmaster, SIGQUIT of everything."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None
 
     async def restart(self, how: signal.Signals = signal.SIGINT) -> None:
@@ -146,7 +146,7 @@ class PostgresServer:
         self.stop(signal.SIGQUIT)
 
     def _wait_until_ready(self) -> None:
-        for _ in range(600):
+        for _ in range(2400):
             assert self._process is not None
             if self._process.poll() is not None:
                 raise AssertionError((self.folder / "server.log").read_text()[-2000:])
@@ -155,7 +155,7 @@ class PostgresServer:
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.05)
-        raise AssertionError("postgres did not start within 30 s")
+        raise AssertionError("postgres did not start within two minutes")
 
     def _run(self, command: list[str]) -> None:
         program = str(_programs().folder() / command[0])

@@ -85,7 +85,7 @@ class S3Server:
         if self._server is not None:
             self._server.terminate()
             try:
-                self._server.wait(10)
+                self._server.wait(60)
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()

@@ -69,7 +69,7 @@ class SavedSource:
         answer = await self._post("/api/backup/configurations", body)
         assert answer.status_code in {201, 202}, answer.text
         if answer.status_code == 202:
-            await eventually(self._first_configuration, within=60)
+            await eventually(self._first_configuration)
         self.configuration_id = (await self._first_configuration())["id"]
 
     async def execute(self) -> str:
@@ -128,7 +128,7 @@ class SavedSource:
         assert counts["backup-completed"] == 1
         assert counts["backup-failed"] == 0
         for service in ("gateway", "config", "executor"):
-            await eventually(lambda service=service: self._stream_equals_log(service), within=60, every=0.2)  # type: ignore[misc]
+            await eventually(lambda service=service: self._stream_equals_log(service), every=0.2)  # type: ignore[misc]
 
     async def _stream_equals_log(self, service: str) -> bool:
         with self._admin() as connection:

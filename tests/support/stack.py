@@ -25,10 +25,10 @@ from deploy.stack.child import Launch, spawn
 from deploy.stack.identity_provider import IdentityProvider
 from deploy.stack.layout import Layout
 from deploy.stack.state import PartState, StackState, read_state
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_SECONDS, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 90.0
+START_SECONDS = 150.0
 STOP_SECONDS = 90.0
 
 
@@ -117,7 +117,7 @@ class Platform:
         assert process.send(number)
         return process.pid
 
-    async def restarted(self, name: str, before: int, within: float = 45.0) -> int:
+    async def restarted(self, name: str, before: int, within: float = PATIENCE_SECONDS) -> int:
         """Wait until a part is up again as another process than before; that process."""
 
         def look() -> int | None:

@@ -104,13 +104,13 @@ async def test_demo_that_is_interrupted_answers_and_stops_what_it_started(unstar
             stderr=subprocess.STDOUT,
         )
     try:
-        await eventually(lambda: "is accepted" in log.read_text(), within=120)
+        await eventually(lambda: "is accepted" in log.read_text())
         second = _demo(unstarted_platform)
         assert second.returncode == ExitCode.REFUSED
         assert "another demo works in" in second.stderr
         demo.send_signal(signal.SIGINT)
-        await eventually(lambda: "Ctrl-C once more" in log.read_text(), within=30)
-        await eventually(lambda: demo.poll() is not None, within=60)
+        await eventually(lambda: "Ctrl-C once more" in log.read_text())
+        await eventually(lambda: demo.poll() is not None)
     finally:
         demo.kill()
         demo.wait()

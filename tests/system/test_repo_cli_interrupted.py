@@ -51,7 +51,7 @@ async def test_interrupted_backup_leaves_what_the_next_one_uses(
 ) -> None:
     """Exit code 130, no snapshot, no damage; the next run does not send again what arrived."""
     packs = repo.tier("a") / "packs"
-    await eventually(lambda: sum(1 for path in packs.rglob("*") if path.is_file()) >= 2, within=60)
+    await eventually(lambda: sum(1 for path in packs.rglob("*") if path.is_file()) >= 2)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == ExitCode.INTERRUPTED
@@ -70,7 +70,7 @@ async def test_interrupted_backup_leaves_what_the_next_one_uses(
 async def test_second_signal_ends_at_once(repo: RepoCommand, running: subprocess.Popen[bytes]) -> None:
     """Who presses twice does not wait; the repository opens all the same."""
     packs = repo.tier("a") / "packs"
-    await eventually(lambda: any(path.is_file() for path in packs.rglob("*")), within=60)
+    await eventually(lambda: any(path.is_file() for path in packs.rglob("*")))
     running.send_signal(signal.SIGTERM)
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=60)

@@ -59,7 +59,7 @@ async def test_lost_nats_store_is_filled_again_by_the_refill_command(own_platfor
             part = own_platform.part("gateway")
             return part.condition == "not-ready" and "wedsync-backup refill gateway" in (part.reason or "")
 
-        await eventually(is_told, within=60)
+        await eventually(is_told)
         code, status = own_platform.status()
         assert (code, status["condition"]) == (ExitCode.DEGRADED, "degraded")
         compared = own_platform.command("topology", "compare")
@@ -71,7 +71,7 @@ async def test_lost_nats_store_is_filled_again_by_the_refill_command(own_platfor
         assert "gateway: permitted to publish its record again" in refilled.stdout
         assert "read models: caught up" in refilled.stdout
         assert await _answers(own_platform) == 1
-        await eventually(lambda: own_platform.status()[0] == 0, within=60, every=0.5)
+        await eventually(lambda: own_platform.status()[0] == 0, every=0.5)
         second = await _submit(client, "after")
         assert second.status_code == 201, second.text
         assert await _answers(own_platform) == 2
@@ -88,13 +88,13 @@ async def test_topology_that_somebody_changed_is_shown_and_mended(own_platform: 
     compared = own_platform.command("topology", "compare")
     assert compared.returncode == ExitCode.DIFFERENT
     assert "max_deliver" in compared.stdout
-    await eventually(lambda: own_platform.part("config").condition == "not-ready", within=60)
+    await eventually(lambda: own_platform.part("config").condition == "not-ready")
     assert "topology-drift" in str(own_platform.status()[1])
     applied = own_platform.command("topology", "apply")
     assert applied.returncode == 0
     assert "updated" in applied.stdout
     assert own_platform.command("topology", "apply").stdout == "Nothing was to be changed.\n"
-    await eventually(lambda: own_platform.part("config").condition == "ready", within=60)
+    await eventually(lambda: own_platform.part("config").condition == "ready")
 
 
 def test_topology_is_shown_without_a_platform(unstarted_platform: Platform) -> None:

@@ -88,7 +88,7 @@ async def expected(store: EventStore) -> list[tuple[str, bytes]]:
 async def caught_up(relay: Relay, store: EventStore) -> None:
     """Wait until all that is in the log by now is on the stream."""
     last = (await store.events(limit=100_000))[-1][0]
-    await eventually(lambda: relay.state.position == last, within=20)
+    await eventually(lambda: relay.state.position == last)
 
 
 @pytest.fixture

@@ -305,7 +305,7 @@ async def test_held_message_is_given_back_when_the_process_stops(own_nats: NatsS
             await eventually(lambda: calls)
         calls.clear()
         async with BusProcess(own_nats, "executor").running((ACCEPT, able)):
-            await eventually(lambda: calls == [2], within=5)
+            await eventually(lambda: calls == [2])
 
 
 async def test_long_handler_keeps_its_message_beyond_the_acknowledgement_time(own_nats: NatsServer) -> None:
@@ -378,7 +378,7 @@ async def test_stop_lets_handlers_finish_and_gives_back_the_rest(own_nats: NatsS
             again.append((received.envelope.id, received.deliveries))
 
         async with BusProcess(own_nats, "executor").running((ACCEPT, quick)):
-            await eventually(lambda: again == [("event-gateway-2", 2)], within=5)
+            await eventually(lambda: again == [("event-gateway-2", 2)])
 
 
 async def test_metrics_name_no_subject_and_no_organisation(own_nats: NatsServer) -> None:
@@ -538,14 +538,14 @@ async def test_consumer_that_is_deleted_is_named_with_the_command(own_nats: Nats
     async with own_nats.connected() as client, process.running((ACCEPT, accept)):
         js = client.jetstream()
         await js.delete_consumer(ACCEPT.stream, DURABLE)
-        error = await eventually(lambda: _refused(process), within=20)
+        error = await eventually(lambda: _refused(process))
         assert error is not None
         assert DURABLE in error.message
         assert "topology apply" in error.hint
         await own_nats.apply()
         await publish(js, envelope_of(backup_requested()))
-        await eventually(lambda: got, within=20)
-        await eventually(lambda: _is_well(process), within=20)
+        await eventually(lambda: got)
+        await eventually(lambda: _is_well(process))
 
 
 async def test_consumer_that_delivers_nothing_of_what_waits_is_not_ready(own_nats: NatsServer) -> None:
@@ -562,7 +562,7 @@ async def test_consumer_that_delivers_nothing_of_what_waits_is_not_ready(own_nat
         for pull in watch.bus._broker.pulls.values():
             await pull.close()
         await publish(client.jetstream(), envelope_of(backup_requested()))
-        error = await eventually(lambda: _refused(watch), within=20)
+        error = await eventually(lambda: _refused(watch))
         assert error is not None
         assert f"{DURABLE} of {ACCEPT.stream} delivers nothing of the 1 that wait" in error.message
 

@@ -174,7 +174,7 @@ async def test_eight_at_once_leave_one_gapless_history_each(store: EventStore, r
         follower = asyncio.create_task(follow())
         await asyncio.gather(*(append(number, store if number % 2 else second) for number in range(8)))
         done.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await follower
     log = await store.events()
     assert seen == [envelope.id for _, envelope in log]

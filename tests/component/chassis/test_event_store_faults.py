@@ -160,7 +160,7 @@ async def test_store_without_postgres_fails_in_bounded_time_and_comes_back() -> 
             refusal = await store.check()
             assert isinstance(refusal, PlatformError)
             assert refusal.code is errors.UNAVAILABLE
-            assert time.monotonic() - begin < 20
+            assert time.monotonic() - begin < 30
             await asyncio.to_thread(server.start)
             assert await store.check() is None
             await store.save(run, context=CONTEXT)
@@ -339,7 +339,7 @@ async def test_request_whose_query_is_never_answered_ends(record_access: SchemaA
                     await asking.execute("SELECT 1")
             return True
 
-        await eventually(is_answered, within=30)
+        await eventually(is_answered)
 
 
 async def test_append_that_was_written_with_anothers_is_done_though_its_own_turn_never_came(store: EventStore) -> None:

@@ -62,7 +62,7 @@ async def _refused(relay: Relay) -> ErrorCode:
         error = relay.state.refused
         return None if error is None or error.code is errors.UNAVAILABLE else error
 
-    error = await eventually(refusal, within=20)
+    error = await eventually(refusal)
     assert error is not None
     assert await relay.check() is error
     return error.code

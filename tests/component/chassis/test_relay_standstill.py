@@ -60,7 +60,7 @@ async def _not_ready(relay: Relay, code: ErrorCode, saying: str = "") -> Platfor
         is_it = isinstance(finding, PlatformError) and finding.code is code and saying in finding.message
         return finding if isinstance(finding, PlatformError) and is_it else None
 
-    error = await eventually(found, within=30)
+    error = await eventually(found)
     assert error is not None
     for _ in range(40):
         # It joins the stream anew again and again meanwhile, which is no progress.

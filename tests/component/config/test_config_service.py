@@ -124,7 +124,7 @@ class Bench:
         async def answered() -> list[Envelope]:
             return [answer for answer in await self.answers() if answer.causationid == submission.id]
 
-        (envelope,) = await eventually(answered, within=20)
+        (envelope,) = await eventually(answered)
         assert_as_promised(envelope)
         assert envelope.correlationid == submission.correlationid
         assert (envelope.organisation, envelope.actor) == (submission.organisation, "service:config")
@@ -230,7 +230,7 @@ async def test_submission_waits_while_the_registry_cannot_be_read(bench: Bench) 
             info = await client.jetstream().consumer_info(stream_of("gateway"), "config--create-configuration")
             return bool(info.num_redelivered)
 
-    await eventually(tried_in_vain, within=20)
+    await eventually(tried_in_vain)
     assert await bench.answers() == []
     bench.register(LOCATIONS)
     assert isinstance(await bench.answer_to(submission), ConfigurationCreated)
@@ -287,7 +287,7 @@ async def test_process_starts_becomes_ready_and_stops_when_told(bench: Bench, tm
         async def is_ready() -> bool:
             return (await client.get(f"http://127.0.0.1:{port}/health/ready")).status_code == 200
 
-        await eventually(is_ready, within=30)
+        await eventually(is_ready)
     created = await bench.answer_to(await bench.submit(body("by a process")))
     assert isinstance(created, ConfigurationCreated)
     process.terminate()

@@ -177,11 +177,11 @@ def _servers(home: Layout, secrets: Secrets, programs: PostgresPrograms) -> list
 
 
 async def _is(bench: Workbench, name: str, condition: Condition) -> None:
-    await eventually(lambda: bench.part_state(name).condition is condition, within=60)
+    await eventually(lambda: bench.part_state(name).condition is condition)
 
 
 async def _restarted(bench: Workbench, name: str) -> None:
-    await eventually(lambda: bench.part_state(name).restarts == 1, within=60)
+    await eventually(lambda: bench.part_state(name).restarts == 1)
     await _is(bench, name, Condition.READY)
 
 

@@ -71,8 +71,7 @@ async def test_supervisor_pauses_longer_between_restarts(workbench: Workbench) -
     program = f"import pathlib, time; pathlib.Path({str(flag)!r}).touch(); time.sleep(0.3)"
     async with workbench.running([workbench.part("service", program, ready=flag)]):
         pauses = await eventually(
-            lambda: (found := re.findall(r"starts again in ([0-9.]+) s", "\n".join(workbench.said)))[3:] and found,
-            within=20,
+            lambda: (found := re.findall(r"starts again in ([0-9.]+) s", "\n".join(workbench.said)))[3:] and found
         )
         assert [float(pause) for pause in pauses[:4]] == [0.2, 0.4, 0.8, 1.6]
         keeps_failing = next(line for line in workbench.said if "4 times in a row" in line)
@@ -467,7 +466,7 @@ async def test_kill_ends_every_part_at_once(workbench: Workbench) -> None:
         await eventually(lambda: workbench.part_state("stubborn").condition is Condition.STOPPING)
         assert workbench.supervisor is not None
         workbench.supervisor.kill()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 async def test_supervisor_goes_on_looking_whatever_a_look_raises(
@@ -515,9 +514,9 @@ async def test_part_whose_disk_hangs_keeps_no_other_from_being_started_again(
             assert f"{folder}: it does not answer" in str(workbench.part_state("s3").reason)
             first = workbench.pid("service")
             os.kill(first, signal.SIGKILL)
-            await eventually(lambda: workbench.pid("service") != first, within=5)
+            await eventually(lambda: workbench.pid("service") != first)
             workbench.stop.set()
-            await asyncio.wait_for(run, 10)
+            await asyncio.wait_for(run, 60)
     assert workbench.part_state("s3").restarts == 0
 
 

@@ -101,7 +101,7 @@ async def test_claim_without_a_run_keeps_no_other_run_waiting(bench: ExecutorBen
         )
     loop = bench.loop("w1")
     await loop.start()
-    await eventually(lambda: _has_ended(bench), within=10)
+    await eventually(lambda: _has_ended(bench))
     await loop.stop()
     assert await bench.claims.take("w2") is None
 
@@ -163,7 +163,7 @@ async def test_worker_without_a_free_slot_goes_on_watching(bench: ExecutorBench)
         return await busy.take("w1")
 
     # A machine that stands still for longer than the gap makes it watch anew, rightly.
-    assert await eventually(looks_after_a_long_run, within=60)
+    assert await eventually(looks_after_a_long_run)
 
 
 async def test_one_run_of_an_organisation_opens_the_repository_at_a_time(bench: ExecutorBench) -> None:

@@ -212,7 +212,7 @@ async def test_silent_workers_run_is_taken_over_under_a_higher_fence(bench: Exec
     dead = await bench.claims.take("dead")
     assert dead is not None
     assert await bench.claims.take("w2") is None
-    claim = await eventually(lambda: bench.claims.take("w2"), within=5)
+    claim = await eventually(lambda: bench.claims.take("w2"))
     assert claim is not None
     assert (claim.run_id, claim.fence) == ("run-1", dead.fence + 1)
     assert await bench.claims.beat([dead]) == frozenset()
@@ -261,7 +261,7 @@ async def test_zombie_and_successor_commit_one_snapshot(bench: ExecutorBench) ->
     assert zombie is not None
 
     async def take_over() -> None:
-        claim = await eventually(lambda: bench.claims.take("w2"), within=5)
+        claim = await eventually(lambda: bench.claims.take("w2"))
         assert claim is not None
         await bench.performance().perform(claim, lambda: False)
 
@@ -284,7 +284,7 @@ async def test_interrupted_run_is_given_back_and_finished_by_the_next_worker(ben
 
     def happens() -> None:
         entered.set()
-        release.wait(10)
+        release.wait(60)
 
     first = bench.loop("w1", data_plane=Meanwhile(bench, happens))
     await first.start()
@@ -297,7 +297,7 @@ async def test_interrupted_run_is_given_back_and_finished_by_the_next_worker(ben
     assert "backup-completed" not in await bench.names("run-1")
     second = bench.loop("w2")
     await second.start()
-    await eventually(lambda: _has_ended(bench, "run-1"), within=20)
+    await eventually(lambda: _has_ended(bench, "run-1"))
     await second.stop()
     fences = [event.fence for event in await bench.told("run-1") if isinstance(event, BackupPreparing)]
     assert fences == [1, 2]
@@ -326,7 +326,7 @@ async def test_worker_takes_no_more_runs_than_it_has_slots(bench: ExecutorBench)
         await bench.request(f"run-{number}", configuration_id=f"configuration-{number}")
     await loop.start()
     for number in range(10):
-        await eventually(lambda number=number: _has_ended(bench, f"run-{number}"), within=60)  # type: ignore[misc]
+        await eventually(lambda number=number: _has_ended(bench, f"run-{number}"))  # type: ignore[misc]
     assert await loop.check() is None
     await loop.stop()
     assert most[0] <= 2

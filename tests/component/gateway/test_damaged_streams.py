@@ -57,7 +57,7 @@ async def test_lost_event_is_not_waited_for_in_silence(losing_streams: None, gat
         found = await _finding(gateway, "read-models")
         return found if found is not None and found.status == "not-ready" else None
 
-    found = await eventually(is_not_ready, within=20)
+    found = await eventually(is_not_ready)
     assert found is not None
     assert f"{EXECUTOR} has lost events: position 3 " in (found.reason or "")
     assert "wedsync-backup refill executor --new-incarnation" in (found.hint or "")
@@ -68,12 +68,12 @@ async def test_lost_event_is_not_waited_for_in_silence(losing_streams: None, gat
     async def is_whole() -> bool:
         return await _statuses(gateway, known, *runs) == [200] * 6
 
-    await eventually(is_whole, within=20)
+    await eventually(is_whole)
 
     async def is_ready() -> bool:
         return (await gateway.process.health.report()).status == "ready"
 
-    await eventually(is_ready, within=20)
+    await eventually(is_ready)
 
 
 async def test_lost_beginning_keeps_a_rebuild_from_what_there_was(
@@ -91,7 +91,7 @@ async def test_lost_beginning_keeps_a_rebuild_from_what_there_was(
             return error.code.code == "stream-missing" and "has lost events" in error.message
         return False
 
-    await eventually(is_refused, within=30)
+    await eventually(is_refused)
     assert await _statuses(gateway, *runs) == [200] * 3
 
 
@@ -126,7 +126,7 @@ async def test_message_that_is_not_of_the_log_costs_itself_alone(
     assert "refill executor --new-incarnation" in (found.hint or "")
 
     await gateway.renew("log-2")
-    await eventually(lambda: _is_well(gateway), within=20)
+    await eventually(lambda: _is_well(gateway))
     assert await _statuses(gateway, run, more) == [200, 200]
 
 
@@ -147,7 +147,7 @@ async def test_strays_at_the_end_are_counted_once_and_hide_nothing(gateway: Runn
         found = await _finding(gateway, "read-models-strays")
         return found is not None and (found.reason or "").startswith("600 messages")
 
-    await eventually(are_counted, within=20)
+    await eventually(are_counted)
     await gateway.facts.publish(BackupPreparing(execution_id=run, fence=1, worker="w"))
     await gateway.shows(f"/api/backup/executions/{run}", lambda body: body["state"] == "preparing")
     assert await are_counted()
@@ -168,7 +168,7 @@ async def test_log_that_nobody_has_announced_takes_nothing_away(gateway: Running
     runs = [await gateway.facts.accepted() for _ in range(3)]
     await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
     await _forge(gateway)
-    found = await eventually(lambda: _is_told_of_another_log(gateway), within=20)
+    found = await eventually(lambda: _is_told_of_another_log(gateway))
     assert found is not None
     assert found.code == "stream-of-another-log"
     assert "behind position 3" in (found.reason or "")
@@ -187,8 +187,8 @@ async def test_log_that_nobody_has_announced_takes_nothing_away(gateway: Running
     async def is_followed() -> bool:
         return await _statuses(gateway, *kept, *runs) == [200] * 2 + [404] * 3
 
-    await eventually(is_followed, within=20)
-    await eventually(lambda: _is_well(gateway), within=20)
+    await eventually(is_followed)
+    await eventually(lambda: _is_well(gateway))
 
 
 async def test_other_log_in_the_middle_of_a_stream_is_passed_over(gateway: RunningGateway) -> None:
@@ -231,5 +231,5 @@ async def test_record_that_is_empty_is_followed(gateway: RunningGateway) -> None
         async def is_gone() -> bool:
             return (await http.get(f"/api/backup/configurations/{forgotten['id']}")).status_code == 404
 
-        await eventually(is_gone, within=20)
-    await eventually(lambda: _is_well(gateway), within=20)
+        await eventually(is_gone)
+    await eventually(lambda: _is_well(gateway))

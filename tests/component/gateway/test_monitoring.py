@@ -217,13 +217,13 @@ async def test_reader_resumes_after_a_restart_of_postgres(gateway: RunningGatewa
     # What is committed by now is on the disk: the numbers up to here are not lost.
     async with gateway.http("viewer") as http:
         await gateway.postgres.restart(signal.SIGINT)
-        await eventually(lambda: _is_answered(http, run), within=30)
+        await eventually(lambda: _is_answered(http, run))
     await gateway.facts.complete(run, configuration_id)
     await gateway.shows(f"/api/backup/executions/{run}", lambda body: body["state"] == "completed")
     await gateway.postgres.restart(how)
     late = await gateway.facts.accepted()
     async with gateway.http("viewer") as http:
-        await eventually(lambda: _is_answered(http, late), within=30)
+        await eventually(lambda: _is_answered(http, late))
     async with _socket(gateway) as socket:
         await _say(socket, all=True, resume=resume)
         assert await _hear(socket) == {"type": "resumed", "resume": resume}
@@ -248,7 +248,7 @@ async def test_number_that_a_crash_has_taken_is_given_to_nothing_else(gateway: R
     await gateway.postgres.restart(signal.SIGQUIT)
     again = await gateway.facts.accepted()
     async with gateway.http("viewer") as http:
-        await eventually(lambda: _is_answered(http, again), within=30)
+        await eventually(lambda: _is_answered(http, again))
     async with _socket(gateway) as socket:
         await _say(socket, all=True, resume=lost)
         frame = await _hear(socket)

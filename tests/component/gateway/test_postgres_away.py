@@ -41,7 +41,7 @@ async def test_writes_and_reads_at_once_are_answered_while_postgres_is_away(
             )
             # One after another, three seconds each, the writes alone took 36 s. What is measured is measured by
             # make bench-spine; here only that none waited for another.
-            assert time.monotonic() - begin < 20
+            assert time.monotonic() - begin < 30
             for answer in answers:
                 assert answer.status_code == 503
                 assert problem_code(answer) == errors.UNAVAILABLE.code
@@ -51,7 +51,7 @@ async def test_writes_and_reads_at_once_are_answered_while_postgres_is_away(
             async def is_back() -> bool:
                 return (await write("after")).status_code in (201, 202)
 
-            await eventually(is_back, within=30)
+            await eventually(is_back)
 
 
 async def test_write_that_is_in_the_record_is_answered_so_when_postgres_goes(
@@ -84,4 +84,4 @@ async def test_write_that_is_in_the_record_is_answered_so_when_postgres_goes(
                 found = await http.get(answer.headers["Location"])
                 return found.status_code == 200 and {**found.json(), "problem": None} == {**told, "problem": None}
 
-            await eventually(is_found, within=30)
+            await eventually(is_found)

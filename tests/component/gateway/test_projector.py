@@ -51,7 +51,7 @@ async def _applied(gateway: RunningGateway, owner: str, position: int) -> None:
         async with await _database(gateway) as database:
             return (await state.read(database)).place_of(stream_of(owner)).position >= position
 
-    await eventually(is_there, within=20)
+    await eventually(is_there)
 
 
 async def _some_history(gateway: RunningGateway, runs: int = 5) -> None:
@@ -253,12 +253,12 @@ async def test_postgres_restart_is_survived(gateway: RunningGateway) -> None:
         async with gateway.http("viewer") as http:
             return (await http.get(f"/api/backup/executions/{run}")).status_code == 200
 
-    await eventually(is_there, within=30)
+    await eventually(is_there)
 
     async def is_ready() -> bool:
         return (await gateway.process.health.report()).status == "ready"
 
-    await eventually(is_ready, within=30)
+    await eventually(is_ready)
     async with await _database(gateway) as database:
         after = await state.read(database)
     assert after.epoch == before.epoch
@@ -298,4 +298,4 @@ async def test_value_of_a_newer_build_is_taken_in_by_the_build_that_knows_it(gat
         async def is_made_anew() -> bool:
             return (await state.read(database)).swaps > before
 
-        await eventually(is_made_anew, within=20)
+        await eventually(is_made_anew)

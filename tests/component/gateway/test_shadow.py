@@ -131,7 +131,7 @@ async def test_killed_build_is_gone_on_with(gateway: RunningGateway, monkeypatch
         async with _database(gateway) as database:
             return not state.due(await state.made(database))
 
-    await eventually(is_built, within=20)
+    await eventually(is_built)
     async with gateway.http("viewer") as http:
         listed = (await http.get("/api/backup/executions", params={"limit": 50})).json()["items"]
     assert sorted(run["id"] for run in listed) == sorted(runs)
@@ -157,7 +157,7 @@ async def test_process_that_is_killed_at_the_swap_leaves_what_answers(gateway: R
                     made = (await state.made(database))["executions"]
                     return made.building is not None and made.places.get(stream_of("executor"), START).position >= 3
 
-                await eventually(is_built_so_far, within=60)
+                await eventually(is_built_so_far)
             finally:
                 builder.kill()
                 builder.wait()
@@ -168,7 +168,7 @@ async def test_process_that_is_killed_at_the_swap_leaves_what_answers(gateway: R
         async def is_done() -> bool:
             return not state.due(await state.made(database)) and (await state.read(database)).epoch != epoch
 
-        await eventually(is_done, within=30)
+        await eventually(is_done)
     async with gateway.http("viewer") as http:
         assert [(await http.get(f"/api/backup/executions/{run}")).status_code for run in runs] == [200] * 3
 
@@ -194,7 +194,7 @@ async def test_builder_does_not_outlive_the_gateway_that_started_it(
                 async def is_at_work() -> bool:
                     return (await state.made(database))["executions"].building is not None
 
-                await eventually(is_at_work, within=60)
+                await eventually(is_at_work)
                 builder.stdin.close()
                 assert await asyncio.to_thread(builder.wait, 30) == EXIT_CRASHED
             finally:
@@ -280,7 +280,7 @@ async def test_changed_projection_is_made_anew_by_itself(
             made = await state.made(database)
         return made["executions"].version == Executions.VERSION and made["executions"].building is None
 
-    await eventually(is_built, within=20)
+    await eventually(is_built)
     async with _database(gateway) as database:
         after = await state.read(database)
     assert (after.epoch, after.sequence) == (before.epoch, before.sequence)
@@ -314,7 +314,7 @@ async def test_long_history_is_built_in_a_process_of_its_own(
         async def is_built() -> bool:
             return not state.due(await state.made(database)) and (await state.read(database)).epoch != epoch
 
-        await eventually(is_built, within=60)
+        await eventually(is_built)
     async with gateway.http("viewer") as http:
         assert (await http.get(f"/api/backup/executions/{runs[-1]}")).status_code == 200
 

@@ -64,14 +64,14 @@ async def test_loop_that_fails_again_and_again_is_not_ready_all_the_while(gatewa
                 found = await projector.check()
                 return found is not None and found.hint is not None and "LockNotAvailable" in found.message
 
-            await eventually(is_told, within=20)
+            await eventually(is_told)
 
             async def is_ready() -> bool:
                 return await projector.check() is None
 
             with pytest.raises(AssertionError):
-                await eventually(is_ready, within=3)
-    await eventually(is_ready, within=20)
+                await eventually(is_ready)
+    await eventually(is_ready)
     await gateway.shows(f"/api/backup/executions/{late}", lambda body: True)
 
 
@@ -92,13 +92,13 @@ async def test_leader_that_hangs_is_told_by_who_stands_by_and_loses_the_lead(gat
             async with gateway.http("owner") as http:
                 return (await http.get(f"/api/backup/executions/{known}")).status_code == 200
 
-        await eventually(other_leads, within=40)
+        await eventually(other_leads)
         await projector.start()
 
         async def is_ready() -> bool:
             return (await gateway.process.health.report()).status == "ready"
 
-        await eventually(is_ready, within=20)
+        await eventually(is_ready)
         other.send_signal(signal.SIGSTOP)
         late = await gateway.facts.accepted()
 
@@ -107,8 +107,8 @@ async def test_leader_that_hangs_is_told_by_who_stands_by_and_loses_the_lead(gat
             reasons = [each.reason or "" for each in report.checks if each.name == "read-models"]
             return report.status == "not-ready" and any("another gateway holds the lead" in each for each in reasons)
 
-        await eventually(is_told, within=30)
-        await eventually(is_ready, within=40)
+        await eventually(is_told)
+        await eventually(is_ready)
         await gateway.shows(f"/api/backup/executions/{late}", lambda body: True)
     finally:
         other.kill()
@@ -133,7 +133,7 @@ async def test_restored_record_that_no_rebuild_takes_in_is_not_ready(
         report = await gateway.process.health.report()
         return any(each.status == "not-ready" and "refill config" in (each.hint or "") for each in report.checks)
 
-    await eventually(is_told, within=30)
+    await eventually(is_told)
     async with gateway.http("owner") as http:
         assert (await http.get(f"/api/backup/executions/{kept}")).status_code == 404
 
@@ -185,11 +185,11 @@ async def test_event_that_the_tables_do_not_take_costs_itself_alone(
             f"({stream_of('executor')} up to sequence 3)"
         ]
 
-    await eventually(are_shown, within=20)
-    await eventually(is_told, within=20)
+    await eventually(are_shown)
+    await eventually(is_told)
     await rebuild(gateway.settings)
     assert await are_shown()
-    await eventually(is_told, within=20)
+    await eventually(is_told)
 
 
 async def test_session_lasts_while_a_long_stream_is_looked_through(

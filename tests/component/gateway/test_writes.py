@@ -214,7 +214,7 @@ async def test_write_is_taken_down_when_nats_is_away(gateway: RunningGateway) ->
             shown = (await http.get(answer.headers["location"])).json()
             return bool(shown["state"] == "accepted")
 
-        await eventually(accepted, within=30)
+        await eventually(accepted)
 
 
 async def test_execution_of_another_organisations_configuration_is_not_found(gateway: RunningGateway) -> None:

@@ -279,7 +279,7 @@ def test_hard_link_is_read_by_its_other_name_when_the_first_is_gone() -> None:
     scene = Scene()
     gone = MemoryFile(b"lost?", inode=5, links=3, problem=VANISHED)
     held = threading.Event()
-    gone.on_read = lambda: held.wait(10)
+    gone.on_read = lambda: held.wait(60)
     there = MemoryFile(b"lost?", inode=5, links=3, extra=Extra(xattrs=((b"user.a", b"1"),)))
     slow = MemorySource(MemoryFolder({b"a": gone, b"b": there, b"c": there}))
     thread = threading.Timer(0.3, held.set)

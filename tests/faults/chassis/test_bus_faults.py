@@ -65,7 +65,7 @@ async def test_bus_goes_on_when_nats_was_stopped_and_started_in_the_middle(
             assert await eventually(process.connection.check)
             own_nats.start()
             await _publish_some(own_nats, range(20 * round_ + 10, 20 * round_ + 20))
-        await eventually(lambda: sorted(inbox.effects) == sorted(_ids(range(60))), within=30)
+        await eventually(lambda: sorted(inbox.effects) == sorted(_ids(range(60))))
         assert len(set(inbox.effects)) == len(inbox.effects)
 
 
@@ -85,7 +85,7 @@ async def test_bus_stops_while_nats_is_away(own_nats: NatsServer) -> None:
         own_nats.kill()
         await eventually(process.connection.check)
         release.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await process.bus.stop()
             await process.connection.stop()
 
@@ -152,7 +152,7 @@ async def test_good_messages_pass_between_bad_ones(own_nats: NatsServer) -> None
                 await js.publish(subject, msgspec.json.encode(unknown))
             else:
                 await publish(js, envelope_of(backup_requested(number), number))
-        await eventually(lambda: _is_idle(js, accept), within=20)
+        await eventually(lambda: _is_idle(js, accept))
         assert sorted(inbox.effects) == sorted(f"event-gateway-{number}" for number in range(2, 30, 3))
         codes = [letter.burial.code for letter in await letters(js)]
         assert codes.count("malformed-message") == 10
@@ -219,13 +219,13 @@ async def test_message_that_kills_the_process_each_time_is_buried(own_nats: Nats
                 assert await asyncio.wait_for(asyncio.to_thread(process.wait), 60) == -signal.SIGKILL
                 deaths += 1
                 process = live()
-            (letter,) = await eventually(lambda: letters(js), within=30)
+            (letter,) = await eventually(lambda: letters(js))
             assert process.poll() is None, "the process must live on"
             assert deaths == deaths_max
             assert letter.burial.headers["ce-id"] == "event-gateway-13"
             assert letter.burial.code == "handler-failed"
             assert letter.burial.cause == f"delivered {deaths_max} times and never answered"
-            await eventually(lambda: _is_idle(js, spec), within=20)
+            await eventually(lambda: _is_idle(js, spec))
             assert len(await letters(js)) == 1
         finally:
             process.kill()

@@ -36,9 +36,9 @@ async def test_store_of_nats_deleted_in_the_middle_of_a_run_is_filled_again_from
     async def is_refused() -> bool:
         return await _reports(own_platform, "executor", "stream-missing")
 
-    await eventually(is_refused, within=60, every=0.5)
+    await eventually(is_refused, every=0.5)
     # The supervisor asks the parts every two seconds, and a command takes what it was told last.
-    await eventually(lambda: own_platform.status()[0] != 0, within=30, every=0.5)
+    await eventually(lambda: own_platform.status()[0] != 0, every=0.5)
 
     done = own_platform.command("refill", "all")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -171,7 +171,7 @@ def test_down_tells_how_the_platform_has_ended(
         assert supervisor.stdout is not None
         assert supervisor.stdout.readline() == "up\n"
         assert main(["down", "--home", str(layout.home)]) == code
-        assert supervisor.wait(10) == 0
+        assert supervisor.wait(60) == 0
     told = capsys.readouterr()
     assert words in told.out + told.err
 

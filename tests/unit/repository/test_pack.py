@@ -147,13 +147,13 @@ def test_pack_is_finished_by_the_thread_that_writes_its_last_frame() -> None:
 
     def slow(entry: FrameEntry, payload: bytes) -> None:
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         encrypt(entry, payload)
 
     builder.write = slow  # type: ignore[method-assign, assignment]
     late = threading.Thread(target=writer.add, args=(_frame([big], ContentClass.PHOTO),))
     late.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     writer.add(_frame([big], ContentClass.PHOTO))
     assert made == []
     go_on.set()

@@ -51,7 +51,7 @@ def test_put_waits_for_room() -> None:
         done.append(2)
 
     thread = _in_thread(put)
-    assert entered.wait(10)
+    assert entered.wait(60)
     queue.put_first(0)
     assert [queue.get(), done] == [0, []]
     assert queue.get() == 1
