@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.seeded import Seeded
 from repository.format import Compression, ContentClass, FrameEntry, FrameHeader
-from repository.index import Index
-from repository.index_segment import Segment
+from repository.index.index import Index
+from repository.stored.index_segment import Segment
 
 _CHUNKS_PER_FRAME = 8
 _FRAMES_PER_PACK = 32

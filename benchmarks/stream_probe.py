@@ -17,17 +17,17 @@ from collections.abc import Sequence
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
 from cli.snapshot_tree import SnapshotTree
-from repository.backup import BackupOptions, backup
+from repository.backup.backup import BackupOptions, backup
+from repository.backup.source import Listing, ProblemSink, SmallFile
 from repository.format import ContentClass, PackKind, decode_pack_header
-from repository.key_file import KeyFile
-from repository.keys import KeyRing
-from repository.pack_access import ChunkReader
-from repository.pack_reader import read_frames
-from repository.repository import Repository
-from repository.source import Listing, ProblemSink, SmallFile
+from repository.keys.key_file import KeyFile
+from repository.keys.key_ring import KeyRing
+from repository.opened.pack_access import ChunkReader
+from repository.opened.repository import Repository
+from repository.stored.pack_reader import read_frames
+from repository.stored.tree import Extra, Row, content_ids
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import Body, buffers_of
-from repository.tree import Extra, Row, content_ids
 
 _FILE_BYTES = 10**9
 _ZEROS = bytes(1 << 20)

@@ -12,11 +12,11 @@ from cli.repo_session import opened, tier_states
 from cli.snapshot_tree import Change, ChangeKind, Found, SnapshotTree, differences
 from cli.streams import heard
 from repository.errors import RepositoryError, SnapshotNotFound
-from repository.open_tier import TierState
-from repository.pack_access import ChunkReader
-from repository.repository import Repository
-from repository.snapshot import ClassTotals, Snapshot
-from repository.tree import Entry
+from repository.opened.open_tier import TierState
+from repository.opened.pack_access import ChunkReader
+from repository.opened.repository import Repository
+from repository.stored.snapshot import ClassTotals, Snapshot
+from repository.stored.tree import Entry
 
 
 def snapshots(arguments: argparse.Namespace) -> int:

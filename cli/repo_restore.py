@@ -10,12 +10,12 @@ from cli.progress import Reading, display
 from cli.repo_session import interruptible, opened
 from cli.snapshot_tree import SnapshotTree
 from repository.errors import RestoreRefused, TargetFailed, about
-from repository.pack_access import ChunkReader
+from repository.opened.pack_access import ChunkReader
+from repository.opened.repository import Repository
 from repository.progress import Progress
-from repository.repository import Repository
-from repository.restore import restore as restore_snapshot
-from repository.restore_options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble
-from repository.snapshot import Snapshot
+from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble
+from repository.restore.restore import restore as restore_snapshot
+from repository.stored.snapshot import Snapshot
 
 LISTED_MAX = 50
 """Troubles that are shown to a person; a machine gets all that were kept."""

@@ -12,9 +12,9 @@ from itertools import count
 
 from cli.output import say
 from repository.errors import NoUsableTier, WrongKey, about
-from repository.key_file import KeyFile
-from repository.opening import Patience
-from repository.repository import Repository
+from repository.keys.key_file import KeyFile
+from repository.opened.opening import Patience
+from repository.opened.repository import Repository
 from repository.tiers.location import open_tier
 from repository.tiers.places import one_place_twice, refuse_one_place_twice
 from repository.tiers.port import ObjectStore

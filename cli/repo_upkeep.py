@@ -8,20 +8,20 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
 from cli.repo_session import interruptible, lock_days, opened, split_name, tier_states
-from repository.catch_up import CatchUpProgress, CatchUpResult, lag
-from repository.catch_up import catch_up as catch_tier_up
-from repository.check import check as check_repository
-from repository.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
 from repository.errors import BackupCancelled, RepositoryError
-from repository.locking import lock_date
-from repository.log_entry import entry_object_key
-from repository.open_tier import OpenTier, TierState
-from repository.rebuild import RebuildResult
-from repository.rebuild import rebuild_index as rebuild
-from repository.repair import RepairResult, accept_history
-from repository.repair import repair as repair_tier
-from repository.repository import Repository
+from repository.opened.locking import lock_date
+from repository.opened.open_tier import OpenTier, TierState
+from repository.opened.repository import Repository
+from repository.stored.log_entry import entry_object_key
 from repository.tiers.places import refuse_among_others
+from repository.upkeep.catch_up import CatchUpProgress, CatchUpResult, lag
+from repository.upkeep.catch_up import catch_up as catch_tier_up
+from repository.upkeep.check import check as check_repository
+from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
+from repository.upkeep.rebuild import RebuildResult
+from repository.upkeep.rebuild import rebuild_index as rebuild
+from repository.upkeep.repair import RepairResult, accept_history
+from repository.upkeep.repair import repair as repair_tier
 
 
 def check(arguments: argparse.Namespace) -> int:

@@ -20,16 +20,16 @@ from cli.repo_session import (
     stores,
     tier_states,
 )
-from repository.backup import BackupOptions, BackupResult
-from repository.backup import backup as back_up
+from repository.backup.backup import BackupOptions, BackupResult
+from repository.backup.backup import backup as back_up
+from repository.backup.fanout import Delivery
+from repository.backup.problems import FileError
+from repository.backup.source import SourceUnreachable
 from repository.errors import about
-from repository.fanout import Delivery
-from repository.key_file import KeyFile
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
 from repository.ports import SYSTEM_RANDOMNESS
-from repository.problems import FileError
 from repository.progress import Progress
-from repository.repository import Repository
-from repository.source import SourceUnreachable
 from repository.tiers.places import refuse_among_others
 from sources.directory import DirectorySource
 

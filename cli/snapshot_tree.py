@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from repository.errors import Damaged, RepositoryError
-from repository.pack_access import ChunkReader
-from repository.path_filter import Match, PathFilter
-from repository.snapshot import Snapshot
-from repository.tree import ROOT_NAME, Entry, Page, content_ids, decode_page
+from repository.opened.pack_access import ChunkReader
+from repository.restore.path_filter import Match, PathFilter
+from repository.stored.snapshot import Snapshot
+from repository.stored.tree import ROOT_NAME, Entry, Page, content_ids, decode_page
 
 OnDamage = Callable[[bytes, RepositoryError], None]
 """Takes the path of a directory and what is wrong with a page of it."""

@@ -11,9 +11,9 @@ import time
 from operator import attrgetter
 from typing import Final, cast
 
+from repository.backup.source import FileProblem, Reason, SourceUnreachable
 from repository.errors import RepositoryError
-from repository.source import FileProblem, Reason, SourceUnreachable
-from repository.tree import EXTENTS_MAX, Row
+from repository.stored.tree import EXTENTS_MAX, Row
 
 _FIELDS = attrgetter("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_nlink")
 

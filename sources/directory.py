@@ -3,7 +3,7 @@
 Promise: names are bytes and are kept as they are; no symlink is followed but the root's own; every entry
 is opened relative to its directory's descriptor, so that a path may be longer than the system's limit and
 a directory that is swapped for a symlink leads nowhere. FIFOs, devices and sockets are never opened. What a
-restore that is under way has for itself (`repository.restore_names`) is no part of the tree.
+restore that is under way has for itself (`repository.restore.names`) is no part of the tree.
 A Postgres data directory is recognised, and its relation files are cut on pages of 8 KiB.
 """
 
@@ -17,11 +17,11 @@ from collections.abc import Iterable, Sequence
 from operator import methodcaller
 from typing import Final
 
-from repository.chunker import SMALL_FILE_MAX
+from repository.backup.source import FileProblem, GrownLarge, Listing, ProblemSink, Reason, SmallFile, SourceUnreachable
 from repository.format import ContentClass
-from repository.restore_names import COMMON_PREFIX, is_of_a_restore
-from repository.source import FileProblem, GrownLarge, Listing, ProblemSink, Reason, SmallFile, SourceUnreachable
-from repository.tree import Extra, Flag, Row, encode_extents
+from repository.restore.names import COMMON_PREFIX, is_of_a_restore
+from repository.stored.chunker import SMALL_FILE_MAX
+from repository.stored.tree import Extra, Flag, Row, encode_extents
 from sources.attributes import RACY_NS, extents_of, is_racy, kernel_now_ns, problem_of, row_of, xattrs_of
 from sources.descriptors import allow_many_descriptors
 from sources.exclusion import Identity, identities, require_outside

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
-from repository.source import SourceExcluded, SourceUnreachable
+from repository.backup.source import SourceExcluded, SourceUnreachable
 
 Identity = tuple[int, int]
 """Device and inode."""

@@ -4,7 +4,7 @@ It lives in `repository.source`, because the repository must be able to back up 
 else is installed; this module is where the rest of the platform imports it from.
 """
 
-from repository.source import (
+from repository.backup.source import (
     LOSSES,
     FileProblem,
     Listing,

@@ -24,12 +24,12 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from repository.errors import LocationInvalid
-from repository.tiers.directory import DirectoryObjectStore
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.limits import Limits
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
-from repository.tiers.s3 import S3ObjectStore
-from repository.tiers.s3_options import CredentialsProvider, S3Options, credentials_from_environment
+from repository.tiers.s3.options import CredentialsProvider, S3Options, credentials_from_environment
+from repository.tiers.s3.store import S3ObjectStore
 
 T = TypeVar("T")
 

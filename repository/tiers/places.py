@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from repository.errors import LocationInvalid, PlaceInUse
 from repository.tiers.location import directory_path, s3_options
 from repository.tiers.port import ObjectStore
-from repository.tiers.s3_options import S3Options
+from repository.tiers.s3.options import S3Options
 
 _NOBODYS: Final = frozenset(("lost+found", "config", "keys", "pending", "log", "index", "packs"))
 """What a file system has of itself, and what a repository has, be it half of one: opening it says more of that."""

@@ -16,13 +16,13 @@ import tempfile
 import urllib.parse
 from pathlib import Path
 
-from repository import key_change
-from repository.backup import BackupOptions, backup
-from repository.chunker import ChunkerParameters
-from repository.key_file import KeyFile
-from repository.log_entry import PacksMarked, PacksUnmarked
-from repository.repository import Repository
-from repository.tiers.directory import DirectoryObjectStore
+from repository.backup.backup import BackupOptions, backup
+from repository.keys.key_file import KeyFile
+from repository.opened import key_change
+from repository.opened.repository import Repository
+from repository.stored.chunker import ChunkerParameters
+from repository.stored.log_entry import PacksMarked, PacksUnmarked
+from repository.tiers.folder.store import DirectoryObjectStore
 from sources.directory import DirectorySource
 from tests.support.file_trees import Seen, seen
 from tests.support.repositories import SeededRandomness, photos, write_snapshot

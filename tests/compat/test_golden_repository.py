@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from repository.backup import BackupOptions, backup
-from repository.catch_up import catch_up
-from repository.check import check
+from repository.backup.backup import BackupOptions, backup
 from repository.errors import WrongKey
-from repository.key_file import KeyFile
-from repository.open_tier import TierState
-from repository.repair import repair
-from repository.repository import Repository
-from repository.restore import RestoreOptions, restore
-from repository.restore_options import Trouble
+from repository.keys.key_file import KeyFile
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.restore.options import Trouble
+from repository.restore.restore import RestoreOptions, restore
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.check import check
+from repository.upkeep.repair import repair
 from sources.directory import DirectorySource
 from tests.compat.make_golden import FAR, GOLDEN, NEAR, described, digests, stores
 from tests.support.file_trees import seen

@@ -18,7 +18,7 @@ from repository.tiers.location import open_tier
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
-from repository.tiers.s3_options import credentials_from_environment
+from repository.tiers.s3.options import credentials_from_environment
 from tests.support.s3_server import S3Server, s3_server
 
 __all__ = ["s3_server"]

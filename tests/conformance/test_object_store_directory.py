@@ -11,9 +11,9 @@ from random import Random  # noqa: TID251  # seeded
 import pytest
 
 from repository.errors import AccessDenied, AlreadyExists, InvalidKey, ObjectMissing, Retry, TierFull, TierUnreachable
-from repository.tiers import disk as disk_module
-from repository.tiers.directory import DirectoryObjectStore
-from repository.tiers.disk import LocalDisk, rename_if_absent
+from repository.tiers.folder import disk as disk_module
+from repository.tiers.folder.disk import LocalDisk, rename_if_absent
+from repository.tiers.folder.store import DirectoryObjectStore
 from tests.support.failing_disk import FailingDisk
 from tests.support.recording_disk import RecordingDisk, rebuild
 

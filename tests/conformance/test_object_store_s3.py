@@ -31,8 +31,8 @@ from repository.errors import (
 from repository.tiers.location import open_tier, s3_options
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
-from repository.tiers.s3 import S3ObjectStore
-from repository.tiers.s3_options import S3Credentials, credentials_from_environment
+from repository.tiers.s3.options import S3Credentials, credentials_from_environment
+from repository.tiers.s3.store import S3ObjectStore
 from tests.support.fault_proxy import FaultProxy
 from tests.support.s3_server import S3Server
 

@@ -24,14 +24,14 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS: Final = 60
 UNIT: Final = "tests/unit/repository"
 TESTS_OF: Final = {
-    "crypto": (f"{UNIT}/test_keys.py", f"{UNIT}/test_sealed_object.py"),
+    "keys/crypto": (f"{UNIT}/test_keys.py", f"{UNIT}/test_sealed_object.py"),
     "format": (f"{UNIT}/test_format.py",),
-    "keys": (f"{UNIT}/test_keys.py",),
-    "key_file": (f"{UNIT}/test_keys.py",),
-    "sealed_object": (f"{UNIT}/test_sealed_object.py",),
-    "log_entry": (f"{UNIT}/test_commit_log.py",),
-    "log_state": (f"{UNIT}/test_commit_log.py",),
-    "commit_log": (f"{UNIT}/test_commit_log.py",),
+    "keys/key_ring": (f"{UNIT}/test_keys.py",),
+    "keys/key_file": (f"{UNIT}/test_keys.py",),
+    "stored/sealed_object": (f"{UNIT}/test_sealed_object.py",),
+    "stored/log_entry": (f"{UNIT}/test_commit_log.py",),
+    "log/state": (f"{UNIT}/test_commit_log.py",),
+    "log/commit_log": (f"{UNIT}/test_commit_log.py",),
 }
 
 _COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {

@@ -8,10 +8,10 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from repository.backup import BackupOptions, backup
-from repository.repository import Repository
-from repository.tiers.directory import DirectoryObjectStore
-from repository.tiers.disk import LocalDisk
+from repository.backup.backup import BackupOptions, backup
+from repository.opened.repository import Repository
+from repository.tiers.folder.disk import LocalDisk
+from repository.tiers.folder.store import DirectoryObjectStore
 from sources.directory import DirectorySource
 from tests.support.crash_scenes import small_packs
 from tests.support.repositories import key_file

@@ -10,19 +10,19 @@ from pathlib import Path
 from random import Random  # noqa: TID251  # seeded by the test
 from unittest.mock import patch
 
-from repository.backup import BackupOptions, BackupResult, backup
-from repository.catch_up import catch_up
-from repository.check import check
-from repository.check_report import Problem
+from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.format import pack_object_key
-from repository.open_tier import OpenTier, TierState
-from repository.pack_catalog import read_footers, stored_packs
-from repository.repository import Repository
-from repository.restore import RestoreOptions, restore
-from repository.snapshot import Snapshot
+from repository.index.pack_catalog import read_footers, stored_packs
+from repository.opened.open_tier import OpenTier, TierState
+from repository.opened.repository import Repository
+from repository.restore.restore import RestoreOptions, restore
+from repository.stored.snapshot import Snapshot
+from repository.stored.tree import ids_of
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
-from repository.tree import ids_of
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
 from sources.directory import DirectorySource
 from tests.support.file_trees import Seen, differences, seen
 from tests.support.recording_store import Objects
@@ -39,12 +39,12 @@ FRAME_LENGTH = 16 << 10
 def small_packs() -> Iterator[None]:
     """Packs of 64 KiB instead of 32 MiB, so that a source of some hundred KiB fills several."""
     with (
-        patch("repository.backup.PACK_TARGET", PACK_LENGTH),
-        patch("repository.backup.TREE_PACK_TARGET", PACK_LENGTH),
-        patch("repository.pack_builder.BUFFER_LENGTH_MIN", PACK_LENGTH),
-        patch("repository.session.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
-        patch("repository.worker.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
-        patch("repository.worker.STREAM_FRAME_LENGTH_MAX", FRAME_LENGTH),
+        patch("repository.backup.backup.PACK_TARGET", PACK_LENGTH),
+        patch("repository.backup.backup.TREE_PACK_TARGET", PACK_LENGTH),
+        patch("repository.stored.pack_builder.BUFFER_LENGTH_MIN", PACK_LENGTH),
+        patch("repository.backup.session.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
+        patch("repository.backup.worker.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
+        patch("repository.backup.worker.STREAM_FRAME_LENGTH_MAX", FRAME_LENGTH),
     ):
         yield
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from repository.tiers.disk import LocalDisk
+from repository.tiers.folder.disk import LocalDisk
 
 
 class FailingDisk(LocalDisk):

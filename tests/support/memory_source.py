@@ -4,9 +4,9 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from repository.backup.source import FileProblem, Listing, ProblemSink, Reason, SmallFile
 from repository.format import ContentClass
-from repository.source import FileProblem, Listing, ProblemSink, Reason, SmallFile
-from repository.tree import Extra, Flag, Row
+from repository.stored.tree import Extra, Flag, Row
 
 
 @dataclass

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random  # noqa: TID251  # seeded by the test
 from typing import Literal
 
-from repository.tiers.disk import LocalDisk
+from repository.tiers.folder.disk import LocalDisk
 
 Kind = Literal["folder", "create", "write", "sync", "sync-folder", "link", "rename", "unlink", "note"]
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from repository.errors import RepositoryError
 from repository.format import Compression, ContentClass, PackKind, pack_object_key
-from repository.key_file import KeyFile
-from repository.open_tier import OpenTier
-from repository.pack_builder import BUFFER_LENGTH_MIN, PackWriter, RawFrame, SealedPack
-from repository.repository import Repository
-from repository.snapshot import Snapshot, SnapshotManifest
+from repository.keys.key_file import KeyFile
+from repository.opened.open_tier import OpenTier
+from repository.opened.repository import Repository
+from repository.stored.pack_builder import BUFFER_LENGTH_MIN, PackWriter, RawFrame, SealedPack
+from repository.stored.snapshot import Snapshot, SnapshotManifest
+from repository.stored.tree import ROOT_NAME, Extra, Page, Row, columns_of, encode_page, encode_xattrs
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
-from repository.tree import ROOT_NAME, Extra, Page, Row, columns_of, encode_page, encode_xattrs
 
 START_NS = 1_790_000_000_000_000_000
 
@@ -186,8 +186,8 @@ def photos(count: int, seed: int = 0, length: int = 300) -> dict[bytes, bytes]:
 
 def read_back(repository: Repository, snapshot: Snapshot, tier: OpenTier) -> dict[bytes, bytes]:
     """The files of a snapshot of `write_snapshot`, from one tier alone."""
-    from repository.pack_access import ChunkReader
-    from repository.tree import decode_page
+    from repository.opened.pack_access import ChunkReader
+    from repository.stored.tree import decode_page
 
     reader = ChunkReader([tier], repository.keys)
     root = decode_page(reader.chunk(bytes.fromhex(snapshot.manifest.root[0])))

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from repository.pack_access import ChunkReader
-from repository.repository import Repository
-from repository.snapshot import Snapshot
-from repository.tree import Entry, content_ids, decode_page
+from repository.opened.pack_access import ChunkReader
+from repository.opened.repository import Repository
+from repository.stored.snapshot import Snapshot
+from repository.stored.tree import Entry, content_ids, decode_page
 
 
 class Kept(NamedTuple):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from repository.backup import BackupOptions, backup
-from repository.key_file import KeyFile
-from repository.repository import Repository
+from repository.backup.backup import BackupOptions, backup
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
 from repository.tiers.location import open_tier
 from sources.directory import DirectorySource
 from tests.support.file_trees import differences, make_everything, seen

@@ -90,7 +90,7 @@ def test_backup_is_judged_by_the_count_of_what_was_lost_and_not_by_the_list(
     repo: RepoCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list of problems is bounded: a loss that has no place in it is one all the same."""
-    monkeypatch.setattr("repository.problems.KEPT_MAX", 0)
+    monkeypatch.setattr("repository.backup.problems.KEPT_MAX", 0)
     done = repo.run("backup", "/proc/self/mem", "--json")
     assert done.document["file_errors"] == []
     assert done.document["file_error_counts"] == {"unreadable": 1}

@@ -21,16 +21,16 @@ from contracts import errors
 from contracts.configuration import SOURCE_IDENTIFIER_FIELD, Destination, Tier
 from contracts.errors import PlatformError
 from contracts.executor_events import ClassTotals, RunTotals
-from repository.backup import BackupOptions, BackupResult, backup
-from repository.catch_up import catch_up, lag
+from repository.backup.backup import BackupOptions, BackupResult, backup
+from repository.backup.fanout import Delivery
 from repository.errors import LockNotProven, RepositoryError
-from repository.fanout import Delivery
 from repository.format import ContentClass
-from repository.locking import lock_date
-from repository.open_tier import OpenTier, TierState
+from repository.opened.locking import lock_date
+from repository.opened.open_tier import OpenTier, TierState
+from repository.opened.repository import Repository
 from repository.progress import Progress
-from repository.repository import Repository
 from repository.tiers.port import ObjectStore
+from repository.upkeep.catch_up import catch_up, lag
 from services.executor.adapters.read_back import read_back
 from services.executor.adapters.repositories import Begun, Place, Repositories
 from services.executor.adapters.stores import folder_of, patience_of, source_folder, tier_folder, tier_store

@@ -6,16 +6,16 @@ the log's head, the snapshot's root page, the store's own checksums of some pack
 
 from typing import TYPE_CHECKING, Final
 
-from repository import crypto
-from repository.check import read_pack
 from repository.errors import Damaged, ObjectMissing, SnapshotNotFound
 from repository.format import pack_object_key
-from repository.open_tier import OpenTier
-from repository.pack_access import ChunkReader
-from repository.pack_catalog import StoredPack
+from repository.index.pack_catalog import StoredPack
+from repository.keys import crypto
+from repository.opened.open_tier import OpenTier
+from repository.opened.pack_access import ChunkReader
+from repository.upkeep.check import read_pack
 
 if TYPE_CHECKING:
-    from repository.repository import Repository
+    from repository.opened.repository import Repository
 
 PACKS_ASKED: Final = 16
 PACKS_READ: Final = 2

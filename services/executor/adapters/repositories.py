@@ -19,7 +19,6 @@ from typing import Protocol
 
 from contracts import errors
 from contracts.errors import PlatformError
-from repository.config import CONFIG_KEY
 from repository.errors import (
     BucketMissing,
     NotARepository,
@@ -29,10 +28,11 @@ from repository.errors import (
     TierUnreachable,
     TierVanished,
 )
-from repository.key_file import KeyFile
-from repository.open_tier import OpenTier, TierState
-from repository.opening import Patience
-from repository.repository import Repository
+from repository.keys.key_file import KeyFile
+from repository.opened.open_tier import OpenTier, TierState
+from repository.opened.opening import Patience
+from repository.opened.repository import Repository
+from repository.stored.config import CONFIG_KEY
 from repository.tiers.port import ObjectStore
 from services.executor.adapters.repository_keys import name_of
 from services.executor.adapters.unusable import UnusableStore

@@ -12,7 +12,7 @@ from chassis.health import DEGRADED, Health
 from chassis.key_checks import keys_unusable
 from contracts.errors import PlatformError
 from repository.errors import KeyFileInvalid
-from repository.key_file import KeyFile
+from repository.keys.key_file import KeyFile
 
 FOLDER = "repositories"
 _SUFFIX = ".key"

@@ -20,7 +20,7 @@ from repository.errors import LocationInvalid, RepositoryError
 from repository.tiers.location import open_tier
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
-from repository.tiers.s3_options import CredentialsProvider, S3Credentials
+from repository.tiers.s3.options import CredentialsProvider, S3Credentials
 from services.executor.adapters.unusable import LocationUnknown, LocationUnusable, UnusableStore
 
 # A tier that is not required may be down for days: a run does not wait for it as for one that it cannot do without.

@@ -20,8 +20,8 @@ from chassis.tasks import Supervised
 from chassis.telemetry import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from repository.config import CONFIG_KEY
 from repository.errors import BucketMissing, RepositoryError
+from repository.stored.config import CONFIG_KEY
 from services.executor.adapters.stores import folder_of, location_store
 from services.executor.adapters.translation import code_of
 from services.executor.blocking import NoAnswer, call_in_thread

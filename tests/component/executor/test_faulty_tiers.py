@@ -11,8 +11,8 @@ import pytest
 
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
-from repository.key_file import KeyFile
-from repository.repository import Repository
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
 from services.executor.adapters.stores import tier_store
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
@@ -108,7 +108,7 @@ async def test_fault_that_passes_is_sat_out(bench: ExecutorBench, proxy: FaultPr
 
 async def _restores(bench: ExecutorBench, name: str, snapshot_id: str) -> None:
     """The tier alone has the snapshot, whole."""
-    from repository.check import check
+    from repository.upkeep.check import check
 
     store = tier_store(bench.locations, bench.keys, ORGANISATION, Tier.CLOUD_PRIMARY, Destination(location=name))
     with Repository.open([store], KeyFile.load(bench.keys / "repositories" / f"{ORGANISATION}.key")) as repository:

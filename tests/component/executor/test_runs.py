@@ -13,10 +13,10 @@ from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted, BackupFailed, BackupPreparing, BackupRefused, TierFailed
-from repository.key_file import KeyFile
-from repository.repository import Repository
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
+from repository.stored.tree import Row
 from repository.tiers.location import open_tier
-from repository.tree import Row
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.repository_keys import RepositoryKeys
 from services.executor.blocking import RunInterrupted

@@ -17,8 +17,8 @@ from chassis.postgres import install_schema
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
 from contracts.sealed import Sealed
-from repository.key_file import KeyFile
-from repository.repository import Repository
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
 from repository.tiers.location import open_tier
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.schema import STATEMENTS

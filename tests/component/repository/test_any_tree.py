@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repository.backup import BackupOptions, backup
-from repository.restore import RestoreOptions, restore
-from repository.verify import verify_snapshot
+from repository.backup.backup import BackupOptions, backup
+from repository.restore.restore import RestoreOptions, restore
+from repository.upkeep.verify import verify_snapshot
 from sources.directory import DirectorySource
 from tests.support.file_trees import differences, seen
 from tests.support.repositories import Scene

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from repository.backup import BackupOptions, BackupResult, backup
-from repository.catch_up import catch_up
-from repository.chunker import ChunkerParameters
+from repository.backup.backup import BackupOptions, BackupResult, backup
+from repository.backup.fanout import Delivery
+from repository.backup.problems import FileError
+from repository.backup.source import FileProblem, Reason, SourceUnreachable
 from repository.errors import (
     BackupCancelled,
     LimitExceeded,
@@ -20,16 +21,15 @@ from repository.errors import (
     TierFull,
     TierUnreachable,
 )
-from repository.fanout import Delivery
 from repository.format import SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass, pack_object_key
-from repository.index import Index
-from repository.pack_reader import read_frames
-from repository.problems import FileError
+from repository.index.index import Index
+from repository.opened.repository import Repository
 from repository.progress import Progress
-from repository.repository import Repository
-from repository.source import FileProblem, Reason, SourceUnreachable
+from repository.stored.chunker import ChunkerParameters
+from repository.stored.pack_reader import read_frames
+from repository.stored.tree import NO_EXTRA, Extra, Flag
 from repository.tiers.memory import MemoryObjectStore
-from repository.tree import NO_EXTRA, Extra, Flag
+from repository.upkeep.catch_up import catch_up
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource, MemorySpecial
 from tests.support.repositories import CountingClock, Scene, SeededRandomness, key_file
 from tests.support.snapshots import kept
@@ -620,7 +620,7 @@ def test_repository_without_a_ready_tier_takes_no_backup() -> None:
 
 def test_slow_tier_is_left_behind_when_it_holds_the_others_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tier that takes nothing is dropped once its queue fills the memory, and the others finish."""
-    monkeypatch.setattr("repository.buffers.WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("repository.stored.buffers.WAIT_SECONDS", 0.02)
     let_go = threading.Event()
     repository, _scene = _two(lambda _key: let_go.wait(30) and None)
     tree = folder_of(**{f"f{number:02}": noise(9_000_000, number) for number in range(40)})
@@ -634,7 +634,7 @@ def test_slow_tier_is_left_behind_when_it_holds_the_others_up(monkeypatch: pytes
 
 def test_required_tier_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tier that is marked required is never dropped for being slow."""
-    monkeypatch.setattr("repository.buffers.WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("repository.stored.buffers.WAIT_SECONDS", 0.02)
     let_go = threading.Event()
     repository, _scene = _two(lambda _key: let_go.wait(30) and None)
     tree = folder_of(**{f"f{number:02}": noise(9_000_000, number) for number in range(40)})

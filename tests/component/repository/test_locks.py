@@ -5,18 +5,18 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from repository import locking
-from repository.backup import BackupOptions, BackupResult, backup
-from repository.catch_up import catch_up
-from repository.check import check
-from repository.check_report import CheckReport, Problem
+from repository.backup.backup import BackupOptions, BackupResult, backup
+from repository.backup.fanout import Delivery
 from repository.errors import AccessDenied, LockNotProven, RepositoryError
-from repository.fanout import Delivery
-from repository.log_entry import entry_object_key
-from repository.repair import repair
-from repository.repository import Repository
+from repository.opened import locking
+from repository.opened.repository import Repository
+from repository.stored.log_entry import entry_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import Capabilities, KnownCapabilities
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.check import check
+from repository.upkeep.check_report import CheckReport, Problem
+from repository.upkeep.repair import repair
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import CountingClock, key_file
 

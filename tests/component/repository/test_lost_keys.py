@@ -2,15 +2,15 @@
 
 import pytest
 
-from repository import key_change
-from repository.backup import BackupOptions, BackupResult, backup
-from repository.catch_up import catch_up
-from repository.check import check
-from repository.check_report import Problem
+from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.errors import UnknownKey
-from repository.repair import repair
-from repository.repository import Repository
+from repository.opened import key_change
+from repository.opened.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.repair import repair
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import key_file
 

@@ -4,9 +4,9 @@ import gc
 import os
 from pathlib import Path
 
-from repository.backup import BackupOptions, backup
-from repository.key_file import KeyFile
-from repository.repository import Repository
+from repository.backup.backup import BackupOptions, backup
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
 from repository.tiers.location import open_tier
 from sources.directory import DirectorySource
 

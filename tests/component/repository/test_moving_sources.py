@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from repository.backup import BackupOptions, BackupResult, backup
-from repository.chunker import SMALL_FILE_MAX
-from repository.repository import Repository
-from repository.source import SourceUnreachable
-from repository.tree import Row
+from repository.backup.backup import BackupOptions, BackupResult, backup
+from repository.backup.source import SourceUnreachable
+from repository.opened.repository import Repository
+from repository.stored.chunker import SMALL_FILE_MAX
+from repository.stored.tree import Row
 from sources.directory import Directory, DirectorySource
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import Scene

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cli.main import main
-from repository.backup import BackupOptions
+from repository.backup.backup import BackupOptions
 from repository.errors import KeyFileInvalid, TextInvalid
-from repository.key_file import KeyFile
+from repository.keys.key_file import KeyFile
 
 
 def repo(key: Path, *words: str, tiers: list[str]) -> int:
@@ -87,7 +87,7 @@ def test_why_no_tier_takes_a_backup_is_told(
         return real(descriptor, buffers)
 
     monkeypatch.setattr(os, "writev", full)
-    monkeypatch.setattr("repository.tiers.disk.write_directly", lambda *_: 0)
+    monkeypatch.setattr("repository.tiers.folder.disk.write_directly", lambda *_: 0)
     assert repo(key, "backup", "--json", str(tmp_path / "src"), tiers=tiers) != 0
     error = json.loads(capsys.readouterr().err.splitlines()[-1])["error"]
     assert "no space left" in error["tiers"]["a"]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from repository.backup import BackupOptions, backup
+from repository.backup.backup import BackupOptions, backup
+from repository.backup.source import FileProblem, Reason
 from repository.errors import (
     Damaged,
     NoUsableTier,
@@ -22,16 +23,15 @@ from repository.errors import (
     TooFewDescriptors,
 )
 from repository.format import pack_object_key
-from repository.key_file import KeyFile
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
 from repository.progress import Progress
-from repository.repository import Repository
-from repository.restore import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble, restore
-from repository.restore_target import MARKER_PREFIX
-from repository.snapshot import Snapshot
-from repository.source import FileProblem, Reason
-from repository.tiers.directory import DirectoryObjectStore
+from repository.restore.restore import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble, restore
+from repository.restore.target import MARKER_PREFIX
+from repository.stored.snapshot import Snapshot
+from repository.stored.tree import Extra
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
-from repository.tree import Extra
 from sources.directory import DirectorySource
 from tests.support.file_trees import differences, make_everything, seen
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource, MemorySpecial
@@ -155,7 +155,7 @@ def test_globs_choose_and_make_only_the_folders_that_are_needed(tmp_path: Path) 
 
 def test_more_than_a_window_is_restored_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tree larger than what is planned together comes back whole, links over windows and folder times included."""
-    for module in ("restore_plan", "restore_writing"):
+    for module in ("restore.plan", "restore.writing"):
         monkeypatch.setattr(f"repository.{module}.WINDOW_PARTS", 7)
     make_everything(tmp_path / "source")
     for number in range(30):
@@ -170,8 +170,8 @@ def test_more_than_a_window_is_restored_in_windows(tmp_path: Path, monkeypatch: 
 
 def test_few_descriptors_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files and folders far more than may be open at a time are filled in any order."""
-    monkeypatch.setattr("repository.restore_files.OPEN_MAX", 2)
-    monkeypatch.setattr("repository.restore_folders.OPEN_MAX", 2)
+    monkeypatch.setattr("repository.restore.files.OPEN_MAX", 2)
+    monkeypatch.setattr("repository.restore.folders.OPEN_MAX", 2)
     # Chunks shared by all files, so that every file is written from each pack in turn.
     parts = [noise(1_500_000, number) for number in range(4)]
     tree = MemoryFolder(
@@ -514,9 +514,9 @@ def test_chunk_that_no_tier_has_costs_its_file_alone(tmp_path: Path) -> None:
 
 def test_tier_that_keeps_failing_is_not_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a few failures in a row another tier is read first, not chunk by chunk."""
-    for module in ("restore_plan", "restore_writing"):
+    for module in ("restore.plan", "restore.writing"):
         monkeypatch.setattr(f"repository.{module}.WINDOW_PARTS", 10)
-    monkeypatch.setattr("repository.restore_reading.SPAN_REMOTE", 1)
+    monkeypatch.setattr("repository.restore.reading.SPAN_REMOTE", 1)
     scene = Scene(("a", "b"))
     tree = files_of(**{f"f{number:02}": noise(300_000, number) for number in range(60)})
     snapshot = saved(scene.repository, tree)
@@ -593,7 +593,7 @@ def test_attributes_that_are_lost_cost_no_bytes(tmp_path: Path) -> None:
     many = Extra(xattrs=tuple((b"user.%03d" % number, noise(100, number)) for number in range(60)))
     scene = Scene()
     snapshot = saved(scene.repository, MemoryFolder({b"f": MemoryFile(b"x", extra=many)}))
-    from repository.tree import encode_xattrs
+    from repository.stored.tree import encode_xattrs
 
     lost = scene.repository.keys.active().chunk_id(encode_xattrs(many.xattrs))
     index = scene.tier("a").index
@@ -905,7 +905,7 @@ def test_interrupted_restore_beside_others_makes_nothing_twice(
     for name in in_the_way:
         (target / name).write_bytes(b"mine")
     with monkeypatch.context() as cut:
-        cut.setattr("repository.restore_writing.WINDOW_PARTS", 3)
+        cut.setattr("repository.restore.writing.WINDOW_PARTS", 3)
         real = os.pwrite
 
         def full(fd: int, body: Any, offset: int) -> int:
@@ -946,7 +946,7 @@ def test_marker_of_an_interrupted_restore_is_not_followed(tmp_path: Path) -> Non
 
 def test_file_with_a_list_that_is_gone_costs_that_file(tmp_path: Path) -> None:
     """A file whose list of chunks no tier has is named; a folder whose list of pages is gone is as well."""
-    from repository.chunker import ChunkerParameters
+    from repository.stored.chunker import ChunkerParameters
     from tests.support.repositories import CountingClock, SeededRandomness, key_file
 
     repository = Repository.init(

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from repository.backup import BackupOptions, backup
+from repository.backup.backup import BackupOptions, backup
 from repository.errors import RestoreRefused, TargetFailed
-from repository.repository import Repository
-from repository.restore import Conflict, RestoreOptions, RestoreResult, Trouble, restore
-from repository.restore_names import MARKER_PREFIX, TEMPORARY_PREFIX
-from repository.snapshot import Snapshot
+from repository.opened.repository import Repository
+from repository.restore.names import MARKER_PREFIX, TEMPORARY_PREFIX
+from repository.restore.restore import Conflict, RestoreOptions, RestoreResult, Trouble, restore
+from repository.stored.snapshot import Snapshot
 from sources.directory import DirectorySource
 from tests.support.file_trees import differences, seen
 from tests.support.repositories import Scene
@@ -319,9 +319,9 @@ def test_read_only_entries_are_gone_on_with(tmp_path: Path) -> None:
     home.mkdir()
 
     def twice() -> RestoreResult:
-        import repository.restore_writing
+        import repository.restore.writing
 
-        repository.restore_writing.WINDOW_PARTS = 2
+        repository.restore.writing.WINDOW_PARTS = 2
         interrupted(scene.repository, snapshot, "t", 5)
         assert stat.S_IMODE(os.stat("t/a").st_mode) == 0o500
         for name in ("t/a", "t/z"):

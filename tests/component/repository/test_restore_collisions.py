@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from repository.backup import BackupOptions, backup
-from repository.repository import Repository
-from repository.restore import RestoreOptions, Trouble, restore
-from repository.snapshot import Snapshot
+from repository.backup.backup import BackupOptions, backup
+from repository.opened.repository import Repository
+from repository.restore.restore import RestoreOptions, Trouble, restore
+from repository.stored.snapshot import Snapshot
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import Scene
 

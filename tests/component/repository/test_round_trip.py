@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from repository.backup import BackupOptions, BackupResult, backup
-from repository.restore import RestoreOptions, restore
+from repository.backup.backup import BackupOptions, BackupResult, backup
+from repository.restore.restore import RestoreOptions, restore
 from sources.directory import DirectorySource
 from tests.support.file_trees import differences, make_everything, seen
 from tests.support.repositories import Scene

@@ -6,9 +6,9 @@ import pytest
 
 from repository.errors import Damaged, NotInIndex, ObjectMissing, SnapshotNotFound
 from repository.format import pack_object_key
-from repository.snapshot import Snapshot
+from repository.stored.snapshot import Snapshot
 from repository.tiers.port import OBJECT_LENGTH_MAX
-from repository.verify import verify_snapshot
+from repository.upkeep.verify import verify_snapshot
 from tests.support.repositories import Scene, photos
 
 

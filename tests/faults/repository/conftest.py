@@ -6,8 +6,8 @@ import pytest
 
 from repository.tiers.location import s3_options
 from repository.tiers.retry import RetryPolicy
-from repository.tiers.s3 import S3ObjectStore
-from repository.tiers.s3_options import credentials_from_environment
+from repository.tiers.s3.options import credentials_from_environment
+from repository.tiers.s3.store import S3ObjectStore
 from tests.support.fault_proxy import FaultProxy
 from tests.support.s3_server import REGION, S3Server, s3_server
 

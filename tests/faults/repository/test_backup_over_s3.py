@@ -10,16 +10,16 @@ from random import Random  # noqa: TID251  # seeded
 
 import pytest
 
-from repository.backup import BackupOptions, backup
-from repository.check import check
+from repository.backup.backup import BackupOptions, backup
+from repository.backup.fanout import Delivery
 from repository.errors import RepositoryError
-from repository.fanout import Delivery
-from repository.open_tier import TierState
-from repository.repair import repair
-from repository.repository import Repository
-from repository.restore import RestoreOptions, restore
-from repository.tiers.directory import DirectoryObjectStore
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.restore.restore import RestoreOptions, restore
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.port import ObjectStore
+from repository.upkeep.check import check
+from repository.upkeep.repair import repair
 from tests.faults.repository.conftest import Tiers
 from tests.support.crash_scenes import ChangingSource, History, fast_folder, small_packs
 from tests.support.fault_proxy import Fault, FaultProxy

@@ -8,14 +8,14 @@ from unittest.mock import patch
 
 import pytest
 
-from repository.backup import BackupResult
-from repository.check import check
-from repository.compaction import compact_indexes
+from repository.backup.backup import BackupResult
+from repository.backup.fanout import Delivery
 from repository.errors import NotARepository, NoUsableTier
-from repository.fanout import Delivery
-from repository.open_tier import TierState
-from repository.rebuild import rebuild_index
-from repository.repair import accept_history, repair
+from repository.opened.compaction import compact_indexes
+from repository.opened.open_tier import TierState
+from repository.upkeep.check import check
+from repository.upkeep.rebuild import rebuild_index
+from repository.upkeep.repair import accept_history, repair
 from tests.support.crash_scenes import (
     ChangingSource,
     History,

@@ -7,17 +7,17 @@ from random import Random  # noqa: TID251  # seeded
 
 import pytest
 
-from repository.catch_up import lag
-from repository.check import check
-from repository.check_report import Problem
 from repository.errors import RepositoryError
 from repository.format import FRAME_HEADER_LENGTH, PACK_HEADER_LENGTH, TRAILER_LENGTH
-from repository.open_tier import TierState
-from repository.pack_catalog import StoredPack, read_footers
-from repository.repair import accept_history, repair
-from repository.repository import Repository
-from repository.restore import RestoreOptions, restore
+from repository.index.pack_catalog import StoredPack, read_footers
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.restore.restore import RestoreOptions, restore
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.catch_up import lag
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.repair import accept_history, repair
 from tests.support.crash_scenes import ChangingSource, History, fast_folder, small_packs
 from tests.support.file_trees import seen
 from tests.support.recording_store import Objects

@@ -5,14 +5,14 @@ from random import Random  # noqa: TID251  # seeded
 
 import pytest
 
-from repository.backup import BackupOptions, backup
-from repository.catch_up import catch_up
+from repository.backup.backup import BackupOptions, backup
+from repository.backup.fanout import Delivery
 from repository.errors import NoUsableTier, TierUnreachable
-from repository.fanout import Delivery
-from repository.rebuild import rebuild_index
-from repository.repository import Repository
-from repository.tiers.directory import DirectoryObjectStore
+from repository.opened.repository import Repository
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.rebuild import rebuild_index
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.recording_disk import RecordingDisk, rebuild
 from tests.support.repositories import Scene, photos, read_back

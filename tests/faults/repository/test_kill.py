@@ -9,7 +9,7 @@ from random import Random  # noqa: TID251  # seeded
 
 import pytest
 
-from repository.tiers.directory import DirectoryObjectStore
+from repository.tiers.folder.store import DirectoryObjectStore
 from tests.support.crash_scenes import ChangingSource, History, fast_folder, small_packs
 
 ROOT = Path(__file__).parents[3]

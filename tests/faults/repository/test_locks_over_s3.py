@@ -8,11 +8,11 @@ from random import Random  # noqa: TID251  # seeded
 
 import pytest
 
-from repository.backup import BackupOptions, BackupResult, backup
+from repository.backup.backup import BackupOptions, BackupResult, backup
+from repository.backup.fanout import Delivery
 from repository.errors import Damaged, LockNotProven, NoUsableTier
-from repository.fanout import Delivery
-from repository.repository import Repository
-from repository.tiers.s3 import S3ObjectStore
+from repository.opened.repository import Repository
+from repository.tiers.s3.store import S3ObjectStore
 from sources.directory import DirectorySource
 from tests.faults.repository.conftest import Tiers
 from tests.support.crash_scenes import small_packs

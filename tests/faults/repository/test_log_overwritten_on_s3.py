@@ -1,8 +1,8 @@
 """Whoever may write to a bucket overwrites a tier's log; object lock kept what lay beneath, and repair finds it."""
 
-from repository.catch_up import lag
-from repository.check import check
-from repository.repair import repair
+from repository.upkeep.catch_up import lag
+from repository.upkeep.check import check
+from repository.upkeep.repair import repair
 from tests.faults.repository.conftest import Tiers
 from tests.support.repositories import Scene, photos, read_back
 

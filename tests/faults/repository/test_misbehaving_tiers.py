@@ -9,19 +9,19 @@ from random import Random  # noqa: TID251  # seeded
 
 import pytest
 
-from repository import key_change
-from repository.backup import BackupOptions, backup
-from repository.check import check
-from repository.check_report import Problem
+from repository.backup.backup import BackupOptions, backup
+from repository.backup.fanout import Delivery
 from repository.errors import AccessDenied, Locked, NoUsableTier, RepositoryError, Retry, TierFull, TierUnreachable
-from repository.fanout import Delivery
-from repository.open_tier import TierState
-from repository.repair import repair
-from repository.repository import Repository
-from repository.restore import RestoreOptions, restore
-from repository.tiers.directory import DirectoryObjectStore
+from repository.opened import key_change
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.restore.restore import RestoreOptions, restore
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.repair import repair
 from tests.support.crash_scenes import ChangingSource, History, chunks_of, fast_folder, small_packs
 from tests.support.failing_disk import FailingDisk
 from tests.support.misbehaving_stores import FailingStore, KeepingStore, LyingStore

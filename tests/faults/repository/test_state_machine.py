@@ -6,14 +6,14 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from repository.catch_up import catch_up
-from repository.check import check
+from repository.backup.fanout import Delivery
 from repository.errors import NoUsableTier
-from repository.fanout import Delivery
-from repository.open_tier import TierState
-from repository.rebuild import rebuild_index
-from repository.repair import accept_history, repair
-from repository.repository import Repository
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.check import check
+from repository.upkeep.rebuild import rebuild_index
+from repository.upkeep.repair import accept_history, repair
 from tests.support.crash_scenes import ChangingSource, History, fast_folder, small_packs
 from tests.support.recording_store import Objects, Recorder, RecordingStore
 

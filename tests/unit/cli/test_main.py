@@ -14,7 +14,8 @@ from cli import exit_codes
 from cli import main as cli_main
 from cli.exit_codes import ExitCode, exit_code_of
 from contracts.errors import INVALID_FIELD, PlatformError, catalogue
-from repository import errors, source
+from repository import errors
+from repository.backup import source
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = ROOT / "docs" / "repository-cli.md"

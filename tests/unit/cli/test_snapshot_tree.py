@@ -4,9 +4,9 @@ import pytest
 
 from cli.snapshot_tree import ChangeKind, SnapshotTree, differences
 from repository.errors import Damaged, RepositoryError
-from repository.pack_access import ChunkReader
-from repository.snapshot import Snapshot, SnapshotManifest
-from repository.tree import ROOT_NAME, Extra, Page, Row, columns_of, encode_page
+from repository.opened.pack_access import ChunkReader
+from repository.stored.snapshot import Snapshot, SnapshotManifest
+from repository.stored.tree import ROOT_NAME, Extra, Page, Row, columns_of, encode_page
 from tests.support.repositories import START_NS
 
 DIRECTORY, FILE = 0o040755, 0o100644

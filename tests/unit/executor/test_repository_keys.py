@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chassis.health import DEGRADED, READY, Health
-from repository.key_file import KeyFile
+from repository.keys.key_file import KeyFile
 from services.executor.adapters.repository_keys import RepositoryKeys, name_of
 
 

@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from repository.buffers import BoundedPool
+from repository.backup.fanout import Delivery, Fanout, no_tier_left
+from repository.backup.hard_links import HardLinks
+from repository.backup.pack_usage import PackUsage
+from repository.backup.parent_pages import ParentPages
+from repository.backup.problems import KEPT_MAX, FileError, ProblemLog
+from repository.backup.source import FileProblem, Reason
+from repository.backup.tree_builder import OpenDirectory, TreeBuilder
 from repository.errors import Damaged, NoUsableTier, TierFull
-from repository.fanout import Delivery, Fanout, no_tier_left
 from repository.format import PackKind
-from repository.hard_links import HardLinks
-from repository.pack_access import FRAMES_MAX, ChunkReader, PackAccess
-from repository.pack_builder import SealedPack
-from repository.pack_usage import PackUsage
-from repository.parent_pages import ParentPages
-from repository.problems import KEPT_MAX, FileError, ProblemLog
+from repository.opened.pack_access import FRAMES_MAX, ChunkReader, PackAccess
 from repository.progress import Progress, Ticker
-from repository.source import FileProblem, Reason
-from repository.tree import Extra, Page, Row, columns_of, decode_page, encode_page
-from repository.tree_builder import OpenDirectory, TreeBuilder
+from repository.stored.buffers import BoundedPool
+from repository.stored.pack_builder import SealedPack
+from repository.stored.tree import Extra, Page, Row, columns_of, decode_page, encode_page
 from tests.support.repositories import Scene, photos
 
 FILE: Row = (stat.S_IFREG | 0o644, 1, 1, 5, 100, 100, 7, 1, 0)
@@ -410,7 +410,7 @@ async def test_ticker_tells_now_and_then_and_at_the_end(monkeypatch: pytest.Monk
 
 def test_chunk_reader_keeps_a_bounded_number_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of one frame are read with one request; old frames and headers make room for new ones."""
-    monkeypatch.setattr("repository.pack_access.READERS_MAX", 1)
+    monkeypatch.setattr("repository.opened.pack_access.READERS_MAX", 1)
     scene = Scene()
     for number in range(3):
         scene.backup(photos(20, seed=number), str(number))
@@ -441,12 +441,12 @@ def test_chunk_reader_keeps_a_bounded_number_of_bytes(monkeypatch: pytest.Monkey
     scene.backup(photos(6), "1")
     reader = ChunkReader(scene.repository.tiers, scene.repository.keys)
     bodies = list(photos(6).values())
-    monkeypatch.setattr("repository.pack_access.FRAMES_BYTES_MAX", 2 * max(map(len, bodies)))
+    monkeypatch.setattr("repository.opened.pack_access.FRAMES_BYTES_MAX", 2 * max(map(len, bodies)))
     for body in bodies:
         assert reader.chunk(scene.repository.keys.active().chunk_id(body)) == body
         assert reader._frames_bytes == sum(map(len, reader._frames.values()))
     assert 1 <= len(reader._frames) < len(bodies)
-    monkeypatch.setattr("repository.pack_access.FRAMES_BYTES_MAX", 1)
+    monkeypatch.setattr("repository.opened.pack_access.FRAMES_BYTES_MAX", 1)
     assert reader.chunk(scene.repository.keys.active().chunk_id(bodies[0])) == bodies[0]
     assert reader._frames_bytes == sum(map(len, reader._frames.values()))
 

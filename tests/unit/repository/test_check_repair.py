@@ -7,20 +7,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repository.check import check, read_pack
-from repository.check_report import CheckProgress, CheckReport, Finding, Problem
-from repository.config import CONFIG_KEY
 from repository.errors import BackupCancelled, NoUsableTier, ObjectMissing, TierUnreachable
 from repository.format import pack_object_key
-from repository.index_segment import Segment, columns_of, encode_segment
-from repository.log_entry import IndexChanged, entry_object_key
-from repository.open_tier import TierState
-from repository.pack_catalog import StoredPack
-from repository.rebuild import rebuild_index
-from repository.repair import RepairAction, repair
-from repository.repository import Repository
+from repository.index.pack_catalog import StoredPack
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.stored.config import CONFIG_KEY
+from repository.stored.index_segment import Segment, columns_of, encode_segment
+from repository.stored.log_entry import IndexChanged, entry_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
+from repository.upkeep.check import check, read_pack
+from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem
+from repository.upkeep.rebuild import rebuild_index
+from repository.upkeep.repair import RepairAction, repair
 from tests.support.repositories import BrokenStore, Scene, key_file, photos, read_back
 
 FILES = [photos(3, seed=number) for number in range(3)]
@@ -248,7 +248,7 @@ def test_damaged_log_entry_is_bridged_and_its_snapshot_committed_again(number: i
     repository = scene.reopen()
     if (number, way) == (5, "delete"):
         # The last entry is gone: alone that is an older state, and another tier knows better.
-        from repository.catch_up import lag
+        from repository.upkeep.catch_up import lag
 
         assert len(lag(repository, repository.tier("a")).snapshots) == 1
         return

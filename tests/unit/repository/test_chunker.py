@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repository.chunker import ChunkerParameters, Cutter, FastCdcCutter, FixedCutter, chunker_seed
 from repository.errors import LimitExceeded
 from repository.format import CHUNK_LENGTH_MAX
-from repository.keys import new_keys
+from repository.keys.key_ring import new_keys
+from repository.stored.chunker import ChunkerParameters, Cutter, FastCdcCutter, FixedCutter, chunker_seed
 from tests.support.repositories import SeededRandomness
 
 SMALL = ChunkerParameters(minimum=64, average=256, maximum=1024)

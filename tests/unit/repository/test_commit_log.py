@@ -10,8 +10,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from repository import crypto
-from repository.commit_log import ATTEMPTS_MAX, CommitLog, Head
 from repository.errors import (
     AlreadyExists,
     Damaged,
@@ -21,8 +19,11 @@ from repository.errors import (
     UnknownKey,
     UnsupportedFormat,
 )
-from repository.keys import DomainKeys, KeyRing
-from repository.log_entry import (
+from repository.keys import crypto
+from repository.keys.key_ring import DomainKeys, KeyRing
+from repository.log.commit_log import ATTEMPTS_MAX, CommitLog, Head
+from repository.log.state import LogState
+from repository.stored.log_entry import (
     Begun,
     Body,
     Bridged,
@@ -39,8 +40,7 @@ from repository.log_entry import (
     entry_number,
     entry_object_key,
 )
-from repository.log_state import LogState
-from repository.snapshot import SnapshotManifest, snapshot_id
+from repository.stored.snapshot import SnapshotManifest, snapshot_id
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from tests.support.repositories import BrokenStore, CountingClock, SeededRandomness

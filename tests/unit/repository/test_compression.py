@@ -7,15 +7,15 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repository.compression import (
+from repository.errors import Damaged
+from repository.format import CHUNK_LENGTH_MAX, Compression, ContentClass
+from repository.stored.compression import (
     SAMPLED_FROM,
     Compressor,
     Decompressor,
     class_of_content,
     class_of_name,
 )
-from repository.errors import Damaged
-from repository.format import CHUNK_LENGTH_MAX, Compression, ContentClass
 
 RANDOM = hashlib.shake_256(b"noise").digest(300_000)
 TEXT = b"".join(b"%d,guest %d,vegetarian\n" % (number, number * 7) for number in range(9000))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from repository.buffers import new_memory
-from repository.tiers import direct_io
-from repository.tiers.direct_io import ALIGNMENT, DIRECT_FROM, write_directly
-from repository.tiers.disk import LocalDisk
+from repository.stored.buffers import new_memory
+from repository.tiers.folder import direct_io
+from repository.tiers.folder.direct_io import ALIGNMENT, DIRECT_FROM, write_directly
+from repository.tiers.folder.disk import LocalDisk
 
 
 def _noise(length: int) -> memoryview:

@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from cli.exit_codes import ExitCode, exit_code_of
-from repository.backup import BackupOptions
-from repository.backup import backup as back_up
-from repository.catch_up import catch_up
-from repository.check import check
-from repository.check_report import Problem
-from repository.config import CONFIG_KEY
+from repository.backup.backup import BackupOptions
+from repository.backup.backup import backup as back_up
 from repository.errors import Damaged, NoUsableTier, Retry
 from repository.format import PACK_LENGTH_MAX
-from repository.log_entry import entry_object_key
-from repository.object_reading import length_max_of
-from repository.open_tier import TierState
-from repository.pack_catalog import StoredPack, read_footer_of, stored_packs
-from repository.repair import repair
-from repository.tiers.directory import DirectoryObjectStore
+from repository.index.pack_catalog import StoredPack, read_footer_of, stored_packs
+from repository.opened.open_tier import TierState
+from repository.stored.config import CONFIG_KEY
+from repository.stored.log_entry import entry_object_key
+from repository.stored.object_reading import length_max_of
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.repair import repair
 from sources.directory import DirectorySource
 from tests.support.misbehaving_stores import WrappedStore
 from tests.support.repositories import Scene, photos, read_back
@@ -125,7 +125,7 @@ def test_what_is_no_object_where_the_next_entry_belongs_is_named(kind: str, tmp_
 
 def test_signed_entry_behind_a_long_gap_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Old entries may be deleted when their locks have passed: the signed ones behind the gap are history."""
-    monkeypatch.setattr("repository.commit_log.GAP_MAX", 2)
+    monkeypatch.setattr("repository.log.commit_log.GAP_MAX", 2)
     scene = Scene()
     snapshots = [scene.backup(photos(2, seed=seed), f"run {seed}") for seed in range(5)]
     last = scene.tier("a").log.state.head.number

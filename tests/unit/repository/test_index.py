@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repository import index as index_module
-from repository import index_segment
 from repository.errors import Damaged
 from repository.format import Compression, ContentClass, FrameEntry, FrameHeader, chunks_digest
-from repository.index import Index, Location
-from repository.index_segment import Run, Segment, columns_of, concatenated, encode_segment, merged, runs_of
+from repository.index import index as index_module
+from repository.index.index import Index, Location
+from repository.stored import index_segment
+from repository.stored.index_segment import Run, Segment, columns_of, concatenated, encode_segment, merged, runs_of
 
 
 def _id(number: int) -> bytes:

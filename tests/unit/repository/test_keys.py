@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from repository import crypto
 from repository.errors import Damaged, KeyFileInvalid, LimitExceeded, UnknownKey, UnsupportedFormat, WrongKey
-from repository.key_file import KeyFile, kek_id
-from repository.keys import (
+from repository.keys import crypto
+from repository.keys.key_file import KeyFile, kek_id
+from repository.keys.key_ring import (
     DomainKeys,
     KeyRecord,
     KeyRing,

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from repository.errors import Damaged, WrongKey, about
-from repository.key_file import KeyFile
-from repository.open_tier import TierState
-from repository.opening import Patience
-from repository.repository import Repository
+from repository.keys.key_file import KeyFile
+from repository.opened.open_tier import TierState
+from repository.opened.opening import Patience
+from repository.opened.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectInfo
 from tests.support.misbehaving_stores import WrappedStore

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repository.compression import Compressor
 from repository.errors import Damaged, LimitExceeded, RepositoryError, UnknownKey
 from repository.format import (
     CHUNK_LENGTH_MAX,
@@ -20,9 +19,10 @@ from repository.format import (
     FrameEntry,
     PackKind,
 )
-from repository.keys import DomainKeys, KeyRing, new_keys
-from repository.pack_builder import BUFFER_LENGTH_MIN, PackWriter, RawFrame, SealedPack
-from repository.pack_reader import FrameOpener, PackReader, read_footer, read_frames
+from repository.keys.key_ring import DomainKeys, KeyRing, new_keys
+from repository.stored.compression import Compressor
+from repository.stored.pack_builder import BUFFER_LENGTH_MIN, PackWriter, RawFrame, SealedPack
+from repository.stored.pack_reader import FrameOpener, PackReader, read_footer, read_frames
 from tests.support.repositories import SeededRandomness
 
 KEYS = new_keys(b"r" * 16, randomness=SeededRandomness(1))

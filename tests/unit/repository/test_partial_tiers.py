@@ -1,12 +1,12 @@
 """Tiers that lack a part of what they seem to have: nothing is committed, nor forgotten, on their word."""
 
-from repository.backup import BackupOptions, BackupResult, backup
-from repository.catch_up import catch_up
+from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.format import pack_object_key
-from repository.log_entry import PacksMarked, entry_object_key
-from repository.open_tier import TierState
-from repository.rebuild import rebuild_index
-from repository.repository import Repository
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.stored.log_entry import PacksMarked, entry_object_key
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.rebuild import rebuild_index
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import Scene, photos, read_back
 from tests.support.snapshots import kept

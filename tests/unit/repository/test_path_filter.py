@@ -2,7 +2,7 @@
 
 import pytest
 
-from repository.path_filter import Match, PathFilter
+from repository.restore.path_filter import Match, PathFilter
 
 NOTHING, BELOW, WANTED = Match.NOTHING, Match.BELOW, Match.WANTED
 

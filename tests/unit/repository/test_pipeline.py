@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from repository.tasks import FileStream
-from repository.tree import ContentList
+from repository.backup.tasks import FileStream
+from repository.stored.tree import ContentList
 
 
 def _stream(kind: type[FileStream] = FileStream) -> FileStream:

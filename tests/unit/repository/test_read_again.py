@@ -3,17 +3,17 @@
 import threading
 from collections.abc import Callable, Iterator
 
-from repository.backup import BackupOptions, backup
-from repository.catch_up import catch_up
-from repository.config import CONFIG_KEY
-from repository.fanout import Delivery
-from repository.log_entry import LOG_PREFIX
-from repository.open_tier import TierState
-from repository.opening import probe
-from repository.pack_catalog import PACK_PREFIX
-from repository.repository import Repository
+from repository.backup.backup import BackupOptions, backup
+from repository.backup.fanout import Delivery
+from repository.index.pack_catalog import PACK_PREFIX
+from repository.opened.open_tier import TierState
+from repository.opened.opening import probe
+from repository.opened.repository import Repository
+from repository.stored.config import CONFIG_KEY
+from repository.stored.log_entry import LOG_PREFIX
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectInfo, ObjectStore
+from repository.upkeep.catch_up import catch_up
 from tests.support.memory_source import MemoryFolder, MemorySource
 from tests.support.misbehaving_stores import WrappedStore
 from tests.support.repositories import Scene, SeededRandomness, photos, write_snapshot

@@ -6,9 +6,6 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from repository.chunker import ChunkerParameters
-from repository.commit_log import Head
-from repository.config import CONFIG_KEY, decode_config, encode_config, is_authentic, make_config, verify_config
 from repository.errors import (
     Damaged,
     LockNotProven,
@@ -25,12 +22,15 @@ from repository.errors import (
     UnsupportedFormat,
     WrongKey,
 )
-from repository.keys import DomainKeys
-from repository.log_entry import IndexChanged, PacksMarked, entry_object_key
-from repository.open_tier import TierState
-from repository.repository import Repository
-from repository.segments import open_segment, segment_object_key
-from repository.snapshot import decode_manifest
+from repository.index.segments import open_segment, segment_object_key
+from repository.keys.key_ring import DomainKeys
+from repository.log.commit_log import Head
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.stored.chunker import ChunkerParameters
+from repository.stored.config import CONFIG_KEY, decode_config, encode_config, is_authentic, make_config, verify_config
+from repository.stored.log_entry import IndexChanged, PacksMarked, entry_object_key
+from repository.stored.snapshot import decode_manifest
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
 from tests.support.repositories import BrokenStore, Scene, SeededRandomness, key_file, photos, read_back

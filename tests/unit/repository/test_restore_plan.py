@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repository.restore_bytes import places_of
-from repository.restore_files import TargetFile
-from repository.restore_plan import GAP_MAX, Part, spans_of
+from repository.restore.bytes import places_of
+from repository.restore.files import TargetFile
+from repository.restore.plan import GAP_MAX, Part, spans_of
 
 FILE: TargetFile = object()  # type: ignore[assignment]
 

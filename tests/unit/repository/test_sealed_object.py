@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repository.errors import Damaged, LimitExceeded, UnknownKey, UnsupportedFormat
-from repository.keys import DomainKeys, KeyRing
-from repository.sealed_object import (
+from repository.keys.key_ring import DomainKeys, KeyRing
+from repository.stored.sealed_object import (
     RAW_LENGTH_MAX,
     SEALED_HEADER_LENGTH,
     ObjectKind,
@@ -111,7 +111,7 @@ def test_numbers_are_the_ones_of_the_specification() -> None:
 
 def test_sealed_object_has_a_greatest_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plaintext that the length field or a reader's memory could not hold is refused."""
-    monkeypatch.setattr("repository.sealed_object.RAW_LENGTH_MAX", 10)
+    monkeypatch.setattr("repository.stored.sealed_object.RAW_LENGTH_MAX", 10)
     assert unseal_object(_seal(b"ten  bytes"), RING, ObjectKind.LOG_BODY) == b"ten  bytes"
     with pytest.raises(LimitExceeded):
         _seal(b"eleven byte")
@@ -121,8 +121,8 @@ def _forged(payload: bytes, raw_length: int, *, is_compressed: bool) -> bytes:
     """An object that a holder of the key made wrongly."""
     import struct
 
-    from repository import crypto
     from repository.format import nonce
+    from repository.keys import crypto
 
     salt = b"s" * 32
     header = struct.pack("<8sHBBI16s32s", b"WSBSEAL1", 1, 2, int(is_compressed), raw_length, KEYS.key_id, salt)

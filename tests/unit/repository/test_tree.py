@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repository.errors import Damaged, LimitExceeded
-from repository.tree import (
+from repository.stored.tree import (
     EXTENTS_MAX,
     INLINE_IDS_MAX,
     LIST_IDS_MAX,

@@ -4,8 +4,8 @@ import hashlib
 import stat
 
 from repository.errors import Damaged, NotInIndex
-from repository.tree import Extra, Page, columns_of, encode_page
-from repository.tree_visit import TreeVisitor
+from repository.stored.tree import Extra, Page, columns_of, encode_page
+from repository.stored.tree_visit import TreeVisitor
 
 FOLDER = (stat.S_IFDIR | 0o755, 0, 0, 0, 0, 0, 1, 1, 0)
 FILE = (stat.S_IFREG | 0o644, 0, 0, 5, 0, 0, 2, 1, 0)

@@ -3,21 +3,21 @@
 import msgspec
 import pytest
 
-from repository import compaction, key_change, pending
-from repository.catch_up import CatchUpProgress, catch_up, lag
-from repository.check import check
-from repository.check_report import CheckProgress, Problem
 from repository.errors import Damaged, LimitExceeded, NoUsableTier, TierBehind, TierUnreachable, WrongKey
 from repository.format import pack_object_key
-from repository.log_entry import PacksMarked
-from repository.open_tier import TierState
-from repository.pack_catalog import StoredPack, each_in_parallel, read_footer_of, stored_packs
-from repository.rebuild import rebuild_index
-from repository.repair import accept_history
-from repository.repository import Repository
-from repository.segments import SegmentCache
+from repository.index.pack_catalog import StoredPack, each_in_parallel, read_footer_of, stored_packs
+from repository.index.segments import SegmentCache
+from repository.opened import compaction, key_change, pending
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.stored.log_entry import PacksMarked
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
+from repository.upkeep.catch_up import CatchUpProgress, catch_up, lag
+from repository.upkeep.check import check
+from repository.upkeep.check_report import CheckProgress, Problem
+from repository.upkeep.rebuild import rebuild_index
+from repository.upkeep.repair import accept_history
 from tests.support.repositories import BrokenStore, Scene, key_file, photos, read_back
 
 
@@ -103,7 +103,7 @@ def test_segments_beyond_the_bound_are_mapped() -> None:
 
 def test_footers_longer_than_the_first_read_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tail is fetched again, as long as it has to be; errors of the tier are not the pack's."""
-    monkeypatch.setattr("repository.pack_catalog.TAIL_LENGTH", 40)
+    monkeypatch.setattr("repository.index.pack_catalog.TAIL_LENGTH", 40)
     scene = Scene()
     scene.backup(photos(6), "run")
     packs = list(stored_packs(scene.store("a")))
@@ -112,7 +112,7 @@ def test_footers_longer_than_the_first_read_are_read_whole(monkeypatch: pytest.M
         read_footer_of(scene.store("a"), scene.repository.keys, StoredPack(packs[0].id, 100))
     broken = BrokenStore(scene.store("a"))
     broken.failures["get_range"] = TierUnreachable("no answer")
-    from repository.pack_catalog import read_footers
+    from repository.index.pack_catalog import read_footers
 
     with pytest.raises(TierUnreachable):
         list(read_footers(broken, scene.repository.keys, packs))  # type: ignore[arg-type]

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from repository.buffers import BoundedPool
-from repository.work_queue import WorkQueue
+from repository.backup.work_queue import WorkQueue
+from repository.stored.buffers import BoundedPool
 from tests.support.eventually import eventually
 
 
@@ -99,7 +99,7 @@ def test_pool_makes_no_more_buffers_than_it_may() -> None:
 
 async def test_pool_tells_how_long_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody waits, the callback hears of it and may free a buffer."""
-    monkeypatch.setattr("repository.buffers.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("repository.stored.buffers.WAIT_SECONDS", 0.01)
     waits: list[float] = []
     pool = BoundedPool(1, 10, waits.append)
     buffer = pool.acquire()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repository.source import FileProblem, Reason
-from repository.tree import EXTENTS_MAX
+from repository.backup.source import FileProblem, Reason
+from repository.stored.tree import EXTENTS_MAX
 from sources import attributes
 from sources.attributes import extents_of, problem_of, xattrs_of
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from repository.source import FileProblem, Reason, SourceExcluded, SourceUnreachable
-from repository.tree import Extra, Flag, Row, decode_extents
+from repository.backup.source import FileProblem, Reason, SourceExcluded, SourceUnreachable
+from repository.stored.tree import Extra, Flag, Row, decode_extents
 from sources import attributes, port
 from sources import directory as directory_module
 from sources.directory import POSTGRES_PAGE, Directory, DirectoryFile, DirectorySource
@@ -447,6 +447,6 @@ def test_descriptors_go_with_what_holds_them(tmp_path: Path) -> None:
 
 def test_port_is_the_repositorys() -> None:
     """What the platform imports as a source's port is the very one that the repository takes."""
-    from repository import source
+    from repository.backup.backup import source
 
     assert all(getattr(port, name) is getattr(source, name) for name in port.__all__)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from repository.tiers import disk as disk_module
-from repository.tiers.disk import LocalDisk, locked_by_us, rename_if_absent
+from repository.tiers.folder import disk as disk_module
+from repository.tiers.folder.disk import LocalDisk, locked_by_us, rename_if_absent
 
 
 def failing(number: int) -> Callable[..., None]:

@@ -3,11 +3,11 @@
 import pytest
 
 from repository.errors import AccessDenied, LocationInvalid
-from repository.tiers.directory import DirectoryObjectStore
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.limits import Limits
 from repository.tiers.location import open_tier, s3_options
 from repository.tiers.retry import RetryPolicy
-from repository.tiers.s3_options import S3Options, credentials_from_environment
+from repository.tiers.s3.options import S3Options, credentials_from_environment
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from repository.errors import AccessDenied, LocationInvalid, ObjectMissing, TierUnreachable
-from repository.repository import Repository
+from repository.opened.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, Body, ObjectInfo, ObjectStore
 from repository.tiers.proof import prove

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from repository.tiers.limits import Pace
 from repository.tiers.port import buffers_of
-from repository.tiers.s3_bodies import UploadBody
+from repository.tiers.s3.bodies import UploadBody
 
 NO_LIMIT = Pace(None)
 

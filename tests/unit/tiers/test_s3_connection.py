@@ -6,9 +6,9 @@ import pytest
 from botocore.exceptions import HTTPClientError
 
 from repository.errors import AccessDenied, LocationInvalid, TierUnreachable, TooFewDescriptors
-from repository.tiers.s3_connection import S3Connection
-from repository.tiers.s3_errors import not_made, translated
-from repository.tiers.s3_options import S3Credentials, S3Options, credentials_from_environment
+from repository.tiers.s3.connection import S3Connection
+from repository.tiers.s3.errors import not_made, translated
+from repository.tiers.s3.options import S3Credentials, S3Options, credentials_from_environment
 
 
 def connection(**options: object) -> S3Connection:

@@ -16,7 +16,7 @@ from urllib3.exceptions import ProtocolError
 
 from repository.errors import ChecksumMismatch, LocationInvalid, RepositoryError, Retry, TierUnreachable
 from repository.tiers.retry import TryAgain
-from repository.tiers.s3_errors import CredentialsExpired, PreconditionFailed, translated
+from repository.tiers.s3.errors import CredentialsExpired, PreconditionFailed, translated
 
 
 def answer(status: int, code: str, **headers: str) -> ClientError:

@@ -1,0 +1,52 @@
+"""Which packs a snapshot needs beside the ones it made: their locks are extended, their marks forbid it.
+
+Promise: every chunk for which `add` returned True is in one of `packs`. Ids are forgotten at once, so that
+memory grows with the number of packs and not of chunks.
+"""
+
+import threading
+from collections.abc import Callable
+
+from repository.backup.parent_pages import UNREADABLE
+from repository.index.index import Index
+from repository.stored.tree import ids_of
+
+
+class PackUsage:
+    """Collects the packs of chunks that are known. Thread-safe. `load` gives a chunk of the tree."""
+
+    def __init__(self, index: Index, load: Callable[[bytes], bytes]) -> None:
+        self._index = index
+        self._load = load
+        self._lock = threading.Lock()
+        self._packs: set[bytes] = set()
+
+    def add(self, content: bytes, depth: int = 0) -> bool:
+        """Concatenated ids, with so many levels of lists below them.
+
+        False when a chunk is nowhere, or marked: then what refers to it must be read again.
+        """
+        if depth and not self._lists_are_known(content, depth):
+            return False
+        lookup = self._index.lookup
+        found: set[bytes] = set()
+        for chunk_id in ids_of(content):
+            location = lookup(chunk_id)
+            if location is None:
+                return False
+            found.add(location[0])
+        if not found <= self._packs:
+            with self._lock:
+                self._packs |= found
+        return True
+
+    def packs(self) -> set[bytes]:
+        """The packs of everything that was added."""
+        with self._lock:
+            return set(self._packs)
+
+    def _lists_are_known(self, content: bytes, depth: int) -> bool:
+        try:
+            return all(self.add(bytes(self._load(list_id)), depth - 1) for list_id in ids_of(content))
+        except UNREADABLE:
+            return False

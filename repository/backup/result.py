@@ -1,0 +1,57 @@
+"""How a backup came out: what it kept, and on which tiers."""
+
+from dataclasses import dataclass
+
+from repository.backup.fanout import Delivery
+from repository.backup.problems import FileError
+from repository.backup.source import Reason
+from repository.stored.snapshot import ClassTotals, Snapshot, Totals
+
+
+@dataclass(frozen=True, slots=True)
+class TierResult:
+    """How one tier came out of a backup. Bytes are those of packs."""
+
+    state: Delivery
+    error: Exception | None
+    bytes_sent: int
+    packs_sent: int
+    seconds: float
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """What a backup kept, and where. `file_errors` are bounded; `error_counts` count all."""
+
+    snapshot: Snapshot
+    tiers: dict[str, TierResult]
+    file_errors: list[FileError]
+    error_counts: dict[Reason, int]
+    seconds: float
+    was_committed_before: bool = False
+
+    @property
+    def snapshot_id(self) -> str:
+        """Hexadecimal, the same on every tier."""
+        return self.snapshot.id
+
+    @property
+    def totals(self) -> Totals:
+        """What the snapshot holds and what it added."""
+        return self.snapshot.manifest.totals
+
+    @property
+    def by_class(self) -> dict[str, ClassTotals]:
+        """Bytes per content class."""
+        return self.snapshot.manifest.by_class
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether a tier is owed a catch-up."""
+        return any(tier.state is not Delivery.COMMITTED for tier in self.tiers.values())
+
+    @property
+    def required_missing(self) -> list[str]:
+        """Required tiers that do not have the snapshot: the run is not complete before they do."""
+        return [name for name, tier in self.tiers.items() if tier.is_required and tier.state is not Delivery.COMMITTED]

@@ -1,0 +1,1 @@
+"""Where each chunk is: segments, and the packs that they speak of."""

@@ -1,0 +1,87 @@
+"""Index segments as objects of a tier: sealed, named by the SHA-256 of their bytes, shared among tiers.
+
+Promise: the segment that `SegmentCache.load` returns for a name is the one that was stored under it. A
+segment that several tiers hold is read from one of them and is in memory once.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from repository.errors import Damaged, about
+from repository.keys import crypto
+from repository.keys.key_ring import DomainKeys, KeyRing
+from repository.ports import Randomness
+from repository.stored.index_segment import Segment, Stored, in_mapped_file
+from repository.stored.object_reading import check_length_of, read_object
+from repository.stored.sealed_object import ObjectKind, seal_object, unseal_object
+from repository.tiers.port import ObjectStore
+
+INDEX_PREFIX: Final = "index/"
+RESIDENT_BYTES_MAX: Final = 192 << 20
+
+
+class SealedSegment(NamedTuple):
+    """A segment ready to be stored on any tier: its name (hex), its bytes, and the segment itself."""
+
+    name: str
+    body: bytes
+    segment: Segment
+
+
+def segment_object_key(name: str) -> str:
+    """Where a segment lives below a tier's prefix."""
+    return INDEX_PREFIX + name
+
+
+def seal_segment(segment: Segment, keys: DomainKeys, randomness: Randomness) -> SealedSegment:
+    """Encrypt a segment once; every tier gets the same bytes under the same name."""
+    body = seal_object(memoryview(segment.body), keys, ObjectKind.INDEX_SEGMENT, randomness)
+    check_length_of(INDEX_PREFIX, len(body))
+    return SealedSegment(crypto.sha256(body).hex(), body, segment)
+
+
+def open_segment(name: str, body: bytes, ring: KeyRing, place: Callable[[bytes], Stored] = bytes) -> Segment:
+    """The segment in a stored object. Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`."""
+    if crypto.sha256(body).hex() != name:
+        raise Damaged("index segment is not the one of its name", object_key=segment_object_key(name))
+    return Segment(place(unseal_object(body, ring, ObjectKind.INDEX_SEGMENT)))
+
+
+class SegmentCache:
+    """The segments of an open repository by name. Beyond `resident_bytes_max` they lie in mapped files."""
+
+    def __init__(self, ring: KeyRing, resident_bytes_max: int = RESIDENT_BYTES_MAX) -> None:
+        self._ring = ring
+        self._lock = threading.Lock()
+        self._gates: dict[str, threading.Lock] = {}
+        self._segments: dict[str, Segment] = {}
+        self._resident_bytes = 0
+        self._resident_bytes_max = resident_bytes_max
+
+    def load(self, store: ObjectStore, name: str) -> Segment:
+        """The segment of this name, from memory or from the tier.
+
+        Raises `ObjectMissing`, `Truncated`, `Damaged`, `UnknownKey` and the store's errors.
+        """
+        with self._lock:
+            gate = self._gates.setdefault(name, threading.Lock())
+        # Tiers that are opened at the same time do not fetch the same segment twice.
+        with gate:
+            found = self._segments.get(name)
+            if found is None:
+                with about(tier=store.name, object_key=segment_object_key(name)):
+                    found = open_segment(name, read_object(store, segment_object_key(name)), self._ring, self._place)
+                self._segments[name] = found
+        return found
+
+    def add(self, name: str, segment: Segment) -> None:
+        """Remember a segment that was made here."""
+        self._segments.setdefault(name, segment)
+
+    def _place(self, body: bytes) -> Stored:
+        with self._lock:
+            if self._resident_bytes + len(body) <= self._resident_bytes_max:
+                self._resident_bytes += len(body)
+                return body
+        return in_mapped_file(body)

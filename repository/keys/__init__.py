@@ -1,0 +1,1 @@
+"""Keys: what they are derived from, what wraps them, which are held."""

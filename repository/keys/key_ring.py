@@ -1,0 +1,259 @@
+"""Keys: the provider of the key-encryption key, wrapped data keys, and the ring of unwrapped ones.
+
+A *domain* (`default`, a tenant, a data subject) has one 32-byte master per generation; everything else is
+derived from it. A master is stored only wrapped, as `keys/<key id>.<kek id>`: one object per master and
+key-encryption key (KEK), so that re-wrapping adds an object and changes none. The name of the domain is
+inside the wrapping: the bucket does not say whose keys it holds.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from repository.errors import Damaged, LimitExceeded, RepositoryError, UnknownKey, UnsupportedFormat, WrongKey
+from repository.format import FORMAT_VERSION, KEY_ID_LENGTH, Buffer
+from repository.keys import crypto
+from repository.ports import SYSTEM_RANDOMNESS, Randomness
+
+DEFAULT_DOMAIN: Final = "default"
+KEY_PREFIX: Final = "keys/"
+_PAYLOAD = struct.Struct("<32sIH")
+
+
+class KeyProvider(Protocol):
+    """Wraps and unwraps data keys under a KEK that never reaches the repository.
+
+    A key file, OpenBao Transit, a KMS. Calls are idempotent and may be retried; `KeyUnavailable` says
+    that the provider does not answer.
+    """
+
+    def kek_id(self) -> bytes:
+        """The id (16 bytes) of the KEK that wraps now; not secret."""
+        ...
+
+    def wrap(self, plaintext: bytes, associated_data: bytes) -> bytes:
+        """`plaintext` encrypted and authenticated under the present KEK, with `associated_data`."""
+        ...
+
+    def unwrap(self, kek_id: bytes, wrapped: bytes, associated_data: bytes) -> bytes:
+        """What was wrapped. Raises `WrongKey` (no such KEK here), `Damaged` (the KEK is right)."""
+        ...
+
+
+class DomainKeys:
+    """What is derived from one master: ids of chunks, keys of packs and of sealed objects.
+
+    Thread-safe and immutable.
+    """
+
+    def __init__(self, repository_id: bytes, domain: str, generation: int, master: bytes) -> None:
+        self.repository_id = repository_id
+        self.domain = domain
+        self.generation = generation
+        self._master = master
+        self.key_id = crypto.derive(master, repository_id, b"key-id", length=KEY_ID_LENGTH)
+        self.chunk_id_key = crypto.derive(master, repository_id, b"chunk-id")
+        self._pack_root = crypto.derive(master, repository_id, b"pack-root")
+        self._object_root = crypto.derive(master, repository_id, b"object-root")
+
+    def __repr__(self) -> str:
+        return f"DomainKeys({self.key_id.hex()}, generation {self.generation})"
+
+    def chunk_id(self, chunk: Buffer) -> bytes:
+        """The id of a chunk: keyed BLAKE3-256 of its plaintext."""
+        return crypto.keyed_digest(self.chunk_id_key, chunk)
+
+    def pack_key(self, salt: bytes) -> bytes:
+        """The AES-256 key of the one pack with this salt (32 random bytes)."""
+        return crypto.derive(self._pack_root, salt, b"pack", self.repository_id)
+
+    def object_key(self, salt: bytes, kind: int) -> bytes:
+        """The AES-256 key of the one sealed object of this kind with this salt."""
+        return crypto.derive(self._object_root, salt, b"object", self.repository_id + bytes((kind,)))
+
+    def config_key(self) -> bytes:
+        """The key under which the repository's config is authenticated."""
+        return crypto.derive(self._master, self.repository_id, b"config")
+
+    def signer(self) -> crypto.Signer:
+        """The key pair that signs commit log entries."""
+        return crypto.Signer(crypto.derive(self._master, self.repository_id, b"signature"))
+
+
+class WrappedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON of one key object. All byte fields are lowercase hex."""
+
+    format: int
+    repository_id: str
+    key_id: str
+    kek_id: str
+    wrapped: str
+
+    @property
+    def object_key(self) -> str:
+        """Where it lives below the tier's prefix."""
+        return f"{KEY_PREFIX}{self.key_id}.{self.kek_id}"
+
+    def encode(self) -> bytes:
+        """The bytes of the object; the same fields always give the same bytes."""
+        return msgspec.json.encode(self)
+
+
+class KeyRecord(NamedTuple):
+    """One key object as found on a tier: its key and its bytes."""
+
+    object_key: str
+    body: bytes
+
+
+def decode_wrapped_key(record: KeyRecord) -> WrappedKey:
+    """Read a key object. Raises `Damaged` (also when it lies under another key's name)."""
+    try:
+        key = msgspec.json.decode(record.body, type=WrappedKey)
+        bytes.fromhex(key.repository_id)
+        lengths = (len(bytes.fromhex(key.key_id)), len(bytes.fromhex(key.kek_id)), len(bytes.fromhex(key.wrapped)))
+    except (msgspec.DecodeError, ValueError):
+        raise Damaged("key object cannot be read", object_key=record.object_key) from None
+    if key.format != FORMAT_VERSION:
+        raise UnsupportedFormat("key object has an unknown format", version=key.format)
+    if lengths[:2] != (KEY_ID_LENGTH, KEY_ID_LENGTH) or key.object_key != record.object_key:
+        raise Damaged("key object lies under another name", object_key=record.object_key)
+    return key
+
+
+def _associated_data(repository_id: bytes, key_id: bytes, kek_id: bytes) -> bytes:
+    return crypto.LABEL + b"master\0" + repository_id + key_id + kek_id
+
+
+def wrap(keys: DomainKeys, provider: KeyProvider) -> WrappedKey:
+    """`keys`' master wrapped under the provider's present KEK."""
+    kek_id = provider.kek_id()
+    domain = keys.domain.encode("utf-8", "surrogateescape")
+    if len(domain) > 0xFFFF:
+        raise LimitExceeded("name of a key domain is too long", length=len(domain))
+    payload = _PAYLOAD.pack(keys._master, keys.generation, len(domain)) + domain  # noqa: SLF001 - the ring's own
+    wrapped = provider.wrap(payload, _associated_data(keys.repository_id, keys.key_id, kek_id))
+    return WrappedKey(FORMAT_VERSION, keys.repository_id.hex(), keys.key_id.hex(), kek_id.hex(), wrapped.hex())
+
+
+def unwrap(key: WrappedKey, repository_id: bytes, provider: KeyProvider) -> DomainKeys:
+    """The keys of one key object. Raises `WrongKey`, `Damaged`, `KeyUnavailable`."""
+    key_id, kek_id = bytes.fromhex(key.key_id), bytes.fromhex(key.kek_id)
+    payload = provider.unwrap(kek_id, bytes.fromhex(key.wrapped), _associated_data(repository_id, key_id, kek_id))
+    if len(payload) < _PAYLOAD.size:
+        raise Damaged("wrapped key is too short", object_key=key.object_key)
+    master, generation, length = _PAYLOAD.unpack_from(payload)
+    domain = payload[_PAYLOAD.size :].decode("utf-8", "surrogateescape")
+    if len(payload) - _PAYLOAD.size != length:
+        raise Damaged("wrapped key has another length than it says", object_key=key.object_key)
+    keys = DomainKeys(repository_id, domain, generation, master)
+    if not crypto.same(keys.key_id, key_id):
+        raise Damaged("wrapped key is not the one that its name says", object_key=key.object_key)
+    return keys
+
+
+class KeyRing:
+    """The unwrapped keys of a repository, by id and by domain.
+
+    The *root* (domain `default`, lowest generation) signs the log and seals log entries and index segments.
+    """
+
+    def __init__(self, keys: list[DomainKeys]) -> None:
+        if not keys:
+            raise WrongKey("the key opens none of the repository's keys")
+        self._by_id = {key.key_id: key for key in keys}
+        self.damaged: list[str] = []
+        """Keys of key objects that the right KEK could not unwrap."""
+        self.proven: set[tuple[str, str]] = set()
+        """Key objects that were unwrapped or made by us: key and SHA-256 (hex)."""
+        self.lost: list[str] = []
+        """Key objects that a log names, of keys that no tier holds in any wrapping."""
+
+    @property
+    def root(self) -> DomainKeys:
+        """The keys of the repository itself. Raises `UnknownKey`."""
+        own = [key for key in self._by_id.values() if key.domain == DEFAULT_DOMAIN]
+        if not own:
+            raise UnknownKey("the default domain's key is not among the keys that could be opened")
+        return min(own, key=lambda key: key.generation)
+
+    def active(self, domain: str = DEFAULT_DOMAIN) -> DomainKeys:
+        """The keys under which new packs of a domain are written. Raises `UnknownKey`."""
+        self.expect_none_lost()
+        own = [key for key in self._by_id.values() if key.domain == domain]
+        if not own:
+            raise UnknownKey("this key domain has no key here")
+        return max(own, key=lambda key: key.generation)
+
+    def expect_none_lost(self) -> None:
+        """Raises `UnknownKey` where a key is gone: of which domain and generation it was is not known any more."""
+        if self.lost:
+            hint = "Give a tier that has the key object, or bring it back (`repo repair`): then new backups go on."
+            message = "a key that the log names is gone, and an older one is not written under in its place"
+            raise UnknownKey(message, hint=hint, object_key=self.lost[0], keys=len(self.lost))
+
+    def by_id(self, key_id: bytes) -> DomainKeys:
+        """The keys that a pack names. Raises `UnknownKey`."""
+        try:
+            return self._by_id[key_id]
+        except KeyError:
+            raise UnknownKey("no key with this id could be opened", key_id=key_id.hex()) from None
+
+    def add(self, keys: DomainKeys) -> None:
+        """Make a newly created or read key known."""
+        self._by_id[keys.key_id] = keys
+
+    def all(self) -> list[DomainKeys]:
+        """Every key that could be opened, by domain and generation."""
+        return sorted(self._by_id.values(), key=lambda key: (key.domain, key.generation))
+
+
+def key_id_of(object_key: str) -> str:
+    """The id (hex) of the key that lies wrapped under an object key."""
+    return object_key.removeprefix(KEY_PREFIX).partition(".")[0]
+
+
+def new_keys(
+    repository_id: bytes, domain: str = DEFAULT_DOMAIN, generation: int = 1, randomness: Randomness = SYSTEM_RANDOMNESS
+) -> DomainKeys:
+    """A fresh master, nowhere stored yet."""
+    return DomainKeys(repository_id, domain, generation, randomness.token_bytes(crypto.KEY_LENGTH))
+
+
+def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvider) -> KeyRing:
+    """Unwrap what the provider's KEKs open.
+
+    Raises `WrongKey` when they open none and none is damaged, `Damaged` when the right KEK met only damaged
+    objects, `UnsupportedFormat` when there are only later versions' objects. A damaged object beside a whole
+    one of the same master does no harm.
+    """
+    opened: list[DomainKeys] = []
+    proven: set[tuple[str, str]] = set()
+    faults: dict[str, RepositoryError] = {}
+    for record in records:
+        try:
+            key = decode_wrapped_key(record)
+        except (Damaged, UnsupportedFormat) as error:
+            faults[record.object_key] = error
+            continue
+        try:
+            opened.append(unwrap(key, repository_id, provider))
+            proven.add((record.object_key, crypto.sha256(record.body).hex()))
+        except WrongKey:
+            continue
+        except Damaged as error:
+            # One that says another repository's id was left by an interrupted `init`.
+            if key.repository_id == repository_id.hex():
+                faults[record.object_key] = error
+    if not opened and faults:
+        later = [error for error in faults.values() if isinstance(error, UnsupportedFormat)]
+        if len(later) == len(faults):
+            raise later[0]
+        raise Damaged("no key object can be opened, and some are damaged", objects=list(faults))
+    ring = KeyRing(opened)
+    ring.damaged = list(faults)
+    ring.proven = proven
+    return ring

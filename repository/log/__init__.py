@@ -1,0 +1,1 @@
+"""The commit log and the state that its entries add up to."""

@@ -1,0 +1,189 @@
+"""The commit log of one tier: numbered entries, created conditionally, chained and signed.
+
+Promise: of several writers exactly one creates entry n, and it had read all entries before n when it
+decided what n says. So every rule that `append`'s caller checks against the state holds for the history as
+a whole, without locks and without clocks. An acknowledgement that got lost is recognised by the store (its
+bytes are ours) or, after a crash, by the run token in the entry. The proof is in docs/repository-format.md.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Final
+
+from repository.errors import (
+    AlreadyExists,
+    Damaged,
+    InvalidKey,
+    LogContended,
+    ObjectMissing,
+    Truncated,
+    UnknownKey,
+    about,
+)
+from repository.keys import crypto
+from repository.keys.key_ring import KeyRing
+from repository.log.state import Head, LogFault, LogState
+from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
+from repository.stored.log_entry import (
+    LOG_PREFIX,
+    Begun,
+    Body,
+    Entry,
+    decode_entry,
+    encode_entry,
+    entry_number,
+    entry_object_key,
+)
+from repository.stored.object_reading import read_object
+from repository.tiers.port import ObjectStore
+
+__all__ = ["CommitLog", "Head", "LogFault", "LogState"]
+
+ATTEMPTS_MAX: Final = 100
+PARALLEL_READS: Final = 16
+GAP_MAX: Final = 1000
+"""Numbers that may be missing before one that counts unseen; what lies beyond a longer gap has to be signed."""
+
+
+class CommitLog:
+    """Reads and appends. Thread-safe; `state` is replaced, never changed while somebody reads it.
+
+    `genesis` is the SHA-256 of the config's bytes, which entry 1 names as its previous one.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        ring: KeyRing,
+        verifier: crypto.Verifier,
+        genesis: bytes,
+        clock: Clock = SYSTEM_CLOCK,
+        randomness: Randomness = SYSTEM_RANDOMNESS,
+    ) -> None:
+        self._store = store
+        self._ring = ring
+        self._verifier = verifier
+        self._genesis = genesis
+        self._clock = clock
+        self._randomness = randomness
+        self._lock = threading.Lock()
+        self.state = LogState(ring.root.repository_id, genesis)
+
+    def refresh(self) -> LogState:
+        """Read the entries behind the head. Raises what the store raises, never `Damaged`: see `state.faults`."""
+        with self._lock:
+            self._read_on()
+            return self.state
+
+    def reload(self) -> LogState:
+        """Forget everything and read the whole log."""
+        with self._lock:
+            self.state = LogState(self._ring.root.repository_id, self._genesis)
+            self._read_on()
+            return self.state
+
+    def append(self, decide: Callable[[LogState], Body | None], *, lock_until: datetime | None = None) -> Entry | None:
+        """Append what `decide` makes of the newest state; None from it ends the matter without an entry.
+
+        A log that is empty is begun first. Either way the state is durable on return.
+
+        `decide` is called again whenever another writer was faster; what it raises leaves. Raises `Damaged`
+        (the log has faults: repair it first), `LogContended`, and what the store raises; after `retry = later`
+        the entry may nevertheless be there, and the next `append` finds it in the state.
+        """
+        with self._lock:
+            heads: set[int] = set()
+            for _ in range(ATTEMPTS_MAX):
+                self._read_on()
+                heads.add(self.state.head.number)
+                if self.state.faults:
+                    fault = self.state.faults[0]
+                    raise Damaged(
+                        "commit log is damaged and takes no entries", tier=self._store.name, number=fault.number
+                    ) from fault.error
+                try:
+                    if not self.state.head.number:
+                        self._create(Begun(time_ns=self._clock.now_ns()), lock_until)
+                    body = decide(self.state)
+                    if body is not None:
+                        return self._create(body, lock_until)
+                except AlreadyExists:
+                    continue
+                except InvalidKey as error:
+                    raise self._blocked() from error
+                # The caller relies on what others wrote, and they may have died before syncing the last of it.
+                self._store.settle([entry_object_key(self.state.head.number)])
+                return None
+            if len(heads) == 1:
+                raise self._blocked()
+            raise LogContended("other writers were faster each time", tier=self._store.name, attempts=ATTEMPTS_MAX)
+
+    def _blocked(self) -> Damaged:
+        """Nobody was faster: a folder or a link, say, has the name of the next entry, and no listing shows it."""
+        return Damaged(
+            "something that is no log entry lies where the next one belongs",
+            hint="Look at what has this name on the tier and take it away, then run again.",
+            tier=self._store.name,
+            object_key=entry_object_key(self.state.head.number + 1),
+        )
+
+    def replace_fault(self, body: Body, number: int, previous: bytes) -> bytes:
+        """Put a bridge in the place of a faulty entry and return its digest; for repair alone, then `reload`."""
+        with self._lock:
+            buffer = self._encoded(body, number, previous)
+            self._store.put(entry_object_key(number), buffer, sha256=crypto.sha256(buffer))
+            return crypto.sha256(buffer)
+
+    def decoded(self, body: bytes, number: int) -> Entry:
+        """What these bytes say as entry `number`. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
+        return decode_entry(body, number, self._ring, self._verifier)
+
+    def _encoded(self, body: Body, number: int, previous: bytes) -> bytes:
+        root = self._ring.root
+        return encode_entry(body, number, previous, root, root.signer(), self._randomness)
+
+    def _create(self, body: Body, lock_until: datetime | None) -> Entry:
+        head = self.state.head
+        number, previous = head.number + 1, head.digest
+        buffer = self._encoded(body, number, previous)
+        digest = crypto.sha256(buffer)
+        self._store.put(entry_object_key(number), buffer, sha256=digest, if_absent=True, lock_until=lock_until)
+        entry = Entry(number, previous, digest, body)
+        self.state = self.state.with_entries([entry])
+        return entry
+
+    def _read_on(self) -> None:
+        """Read every entry behind the head, up to the highest number that the store lists and that may be true."""
+        first = self.state.head.number + 1
+        last = first - 1
+        for info in self._store.list(LOG_PREFIX, after=entry_object_key(last)):
+            number = entry_number(info.key)
+            # Anybody who may write to the store can name an object after a number far away. Were it believed
+            # unseen, all the numbers before it would be read, and kept as faults.
+            if number is not None and (number - last <= GAP_MAX or self._is_signed(number)):
+                last = number
+        if last >= first:
+            self.state = self.state.with_entries(self._entries(range(first, last + 1)))
+
+    def _is_signed(self, number: int) -> bool:
+        found = self.entry(number)
+        return not isinstance(found, LogFault) or isinstance(found.error, UnknownKey)
+
+    def _entries(self, numbers: range) -> Iterable[Entry | LogFault]:
+        if len(numbers) == 1:
+            return [self.entry(numbers[0])]
+        with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="log-read") as pool:
+            return list(pool.map(self.entry, numbers))
+
+    def entry(self, number: int) -> Entry | LogFault:
+        """Entry `number` as it lies on the tier; whether it continues this history is not judged."""
+        try:
+            with about(tier=self._store.name, object_key=entry_object_key(number)):
+                body = read_object(self._store, entry_object_key(number))
+                return self.decoded(body, number)
+        except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+            return LogFault(number, error)

@@ -1,0 +1,138 @@
+"""Keys that come and go: new wrappings, new domains, new generations.
+
+Promise: no object is changed and no data is encrypted anew; after a crash in between, the same call finishes
+the work. A new wrapping is on each ready tier before the log says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from repository.errors import LimitExceeded, RepositoryError
+from repository.keys import crypto
+from repository.keys.key_ring import (
+    DEFAULT_DOMAIN,
+    KEY_PREFIX,
+    KeyProvider,
+    KeyRecord,
+    WrappedKey,
+    decode_wrapped_key,
+    key_id_of,
+    new_keys,
+    unwrap,
+    wrap,
+)
+from repository.log.state import LogState
+from repository.opened.open_tier import OpenTier
+from repository.stored.log_entry import Body, KeysChanged
+from repository.stored.object_reading import read_object
+
+if TYPE_CHECKING:
+    from repository.opened.repository import Repository
+
+
+def record_keys(repository: Repository, tier: OpenTier) -> None:
+    """Let the tier's log say which key objects there are, unless it does; `check` compares them with it.
+
+    Only what this ring opened or made, or a log names already, is signed for: anybody may put objects there. What is
+    gone stays named, so that it is missed, unless another wrapping of the same key is there.
+    """
+    known = known_objects(repository)
+    present = {info.key: crypto.sha256(read_object(tier.store, info.key)).hex() for info in tier.store.list(KEY_PREFIX)}
+    ours = {object_key: digest for object_key, digest in present.items() if (object_key, digest) in known}
+    held = {key_id_of(object_key) for object_key in ours}
+
+    def decide(state: LogState) -> Body | None:
+        missed = {
+            key: digest for key, digest in state.key_objects.items() if key in present or key_id_of(key) not in held
+        }
+        objects = missed | ours
+        if state.key_objects == objects:
+            return None
+        return KeysChanged(time_ns=repository.clock.now_ns(), objects=objects)
+
+    tier.log.append(decide)
+
+
+def known_objects(repository: Repository) -> set[tuple[str, str]]:
+    """Key objects that are this repository's: key and SHA-256 (hex)."""
+    logs = (tier.log.state.key_objects.items() for tier in repository.readable_tiers())
+    return repository.keys.proven.union(*logs)
+
+
+def copy_keys(repository: Repository, tier: OpenTier, sources: Sequence[OpenTier]) -> int:
+    """Give a tier the key objects that others got while it was away; returns how many.
+
+    Without them it could not be opened alone, or its newest snapshots could not be read. Raises what the
+    tier raises; a source that fails is passed over.
+    """
+    present = {info.key for info in tier.store.list(KEY_PREFIX)}
+    copied = 0
+    for source in sources:
+        for object_key, digest in source.log.state.key_objects.items():
+            if object_key in present:
+                continue
+            try:
+                body = read_object(source.store, object_key)
+            except RepositoryError:
+                continue
+            if crypto.sha256(body).hex() == digest:
+                tier.store.put(object_key, body, if_absent=True)
+                present.add(object_key)
+                copied += 1
+    if copied:
+        record_keys(repository, tier)
+    return copied
+
+
+def rewrap(repository: Repository, new_provider: KeyProvider) -> dict[str, RepositoryError | None]:
+    """Wrap every key under the new provider's present KEK too; says of each ready tier whether it has them.
+
+    The old wrappings stay: who has the old KEK can still open. To end that, delete the old key objects on
+    every tier (once their locks have passed) and destroy the old KEK. Raises what the provider raises.
+    """
+    return _store(repository, [wrap(keys, new_provider) for keys in repository.keys.all()], new_provider)
+
+
+def add_generation(
+    repository: Repository, provider: KeyProvider, domain: str = DEFAULT_DOMAIN
+) -> dict[str, RepositoryError | None]:
+    """A new key for what a domain writes from now on; a domain that is new begins with generation 1.
+
+    Chunks of another generation are not recognised as known. Raises `LimitExceeded` (name of the
+    domain), and what the provider raises; per tier as `rewrap`.
+    """
+    if not domain or len(domain.encode()) > 255:
+        raise LimitExceeded("name of a key domain has 1 to 255 bytes", length=len(domain))
+    repository.keys.expect_none_lost()
+    own = [keys.generation for keys in repository.keys.all() if keys.domain == domain]
+    keys = new_keys(repository.id, domain, max(own, default=0) + 1, repository.randomness)
+    stored = _store(repository, [wrap(keys, provider)], provider)
+    # Only a key that is safe somewhere may encrypt anything.
+    if any(error is None for error in stored.values()):
+        repository.keys.add(keys)
+    return stored
+
+
+def _store(
+    repository: Repository, wrapped: list[WrappedKey], provider: KeyProvider
+) -> dict[str, RepositoryError | None]:
+    outcome: dict[str, RepositoryError | None] = {}
+    for tier in repository.ready_tiers():
+        try:
+            present = {info.key for info in tier.store.list(KEY_PREFIX)}
+            for key in wrapped:
+                body = key.encode()
+                if key.object_key not in present:
+                    tier.store.put(key.object_key, body, if_absent=True)
+                else:
+                    # Of an earlier call that was interrupted: if it is, it opens.
+                    body = read_object(tier.store, key.object_key)
+                    unwrap(decode_wrapped_key(KeyRecord(key.object_key, body)), repository.id, provider)
+                repository.keys.proven.add((key.object_key, crypto.sha256(body).hex()))
+            record_keys(repository, tier)
+            outcome[tier.name] = None
+        except RepositoryError as error:
+            outcome[tier.name] = error
+    return outcome

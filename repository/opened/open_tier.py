@@ -1,0 +1,337 @@
+"""One tier of an open repository: its log, its index, its state.
+
+Promise: a snapshot is committed here only when every pack that it references is in this tier's index, or in
+segments that are stored before the log entry; the order of durability is packs, segments, locks, entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from msgspec import Raw
+
+from repository.errors import (
+    Damaged,
+    ObjectMissing,
+    PackMarked,
+    RepositoryError,
+    TierBehind,
+    Truncated,
+    UnknownKey,
+    UnsupportedFormat,
+)
+from repository.format import pack_object_key
+from repository.index.index import Index
+from repository.index.pack_catalog import PACK_PREFIX
+from repository.index.segments import SealedSegment, SegmentCache, segment_object_key
+from repository.keys.key_ring import KEY_PREFIX
+from repository.log.commit_log import CommitLog, LogState
+from repository.opened import locking
+from repository.ports import Clock
+from repository.stored.config import CONFIG_KEY
+from repository.stored.index_segment import Segment
+from repository.stored.log_entry import Body, IndexChanged, SnapshotCommitted, entry_object_key
+from repository.stored.snapshot import Snapshot, SnapshotManifest, decode_manifest, snapshot_id
+from repository.tiers.port import ObjectStore
+
+PARALLEL_LOADS: Final = 2
+
+
+class TierState(StrEnum):
+    """What a tier is good for. A tier that merely lacks something is ready; see `catch_up.lag`."""
+
+    READY = "ready"
+    """Reads and writes."""
+    EMPTY = "empty"
+    """Answers and holds no repository: `Repository.add_tier` begins one, catch-up fills it."""
+    VANISHED = "vanished"
+    """Was in use, as the caller knows, and is empty or gone: neither read, nor begun anew."""
+    UNREACHABLE = "unreachable"
+    """Does not answer, or refuses."""
+    FOREIGN = "foreign"
+    """Holds another repository."""
+    DAMAGED = "damaged"
+    """Config, keys, log or index have faults: read with care, repair before writing."""
+    REPLAYED = "replayed"
+    """Shows an older or another history than was seen: read with care, never write."""
+    UNSUPPORTED = "unsupported"
+    """Was written by a later version."""
+
+
+_READABLE: Final = frozenset((TierState.READY, TierState.DAMAGED, TierState.REPLAYED))
+
+
+class OpenTier:
+    """One tier. `error` says why the state is not READY. Thread-safe, but for `load`."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        log: CommitLog,
+        cache: SegmentCache,
+        clock: Clock,
+        config_error: RepositoryError | None = None,
+    ) -> None:
+        self.store = store
+        self.log = log
+        self.config_error = config_error
+        """What is wrong with config or keys; the tier is read with another tier's."""
+        self.state = TierState.EMPTY
+        self.error: RepositoryError | None = None
+        self.index = Index()
+        self.damaged_segments: dict[str, RepositoryError] = {}
+        """Live segments (by name) that could not be loaded; their rows are missing from `index`."""
+        self.peers: Sequence[OpenTier] = ()
+        """The repository's tiers, for what this one bears witness to."""
+        self._indexed: frozenset[str] = frozenset()
+        """The segments (by name) that `index` was last set to."""
+        self._cache = cache
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """What people call the tier."""
+        return self.store.name
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether objects may be read from here; each is verified on its own."""
+        return self.state in _READABLE
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the tier takes part in backups."""
+        return self.state is TierState.READY
+
+    def set_state(self, state: TierState, error: RepositoryError | None) -> None:
+        """Say what the tier is good for, and why not for more."""
+        self.state = state
+        self.error = error
+
+    def set_unreachable(self, error: RepositoryError) -> None:
+        """Leave the tier out from now on: it failed."""
+        self.set_state(TierState.UNREACHABLE, error)
+
+    # Reading
+
+    def load(self) -> None:
+        """Read log and index anew and set the state; raises nothing that a tier can answer."""
+        try:
+            state = self.log.reload()
+            self._load_segments(state)
+            self._judge(state)
+        except UnsupportedFormat as error:
+            self.set_state(TierState.UNSUPPORTED, error)
+        except RepositoryError as error:
+            self.set_state(TierState.UNREACHABLE, error)
+
+    def refresh(self) -> LogState:
+        """Read what other writers committed meanwhile. Raises what the store raises."""
+        state = self.log.refresh()
+        self._load_segments(state)
+        self._judge(state)
+        return state
+
+    def _judge(self, state: LogState) -> None:
+        if self.state is TierState.REPLAYED:
+            return
+        if self.config_error is not None:
+            self.set_state(TierState.DAMAGED, self.config_error)
+        elif state.faults:
+            self.set_state(TierState.DAMAGED, state.faults[0].error)
+        elif self.damaged_segments:
+            self.set_state(TierState.DAMAGED, next(iter(self.damaged_segments.values())))
+        elif not state.head.number and next(iter(self.store.list(PACK_PREFIX)), None) is not None:
+            self._judge_without_log()
+        else:
+            self.set_state(TierState.READY, None)
+
+    def _judge_without_log(self) -> None:
+        # The packs were seen after the log was read, and a writer may have begun it in between.
+        state = self.log.refresh()
+        if state.head.number:
+            self._load_segments(state)
+            self._judge(state)
+        else:
+            self.set_state(TierState.DAMAGED, Damaged("tier has packs and no log", tier=self.name))
+
+    def _load_segments(self, state: LogState) -> None:
+        self.damaged_segments = {}
+        with ThreadPoolExecutor(PARALLEL_LOADS, thread_name_prefix="index-load") as pool:
+            loaded = list(pool.map(self._load_segment, state.segments))
+        self.index.set_segments([segment for segment in loaded if segment is not None])
+        self.index.exclude_packs(state.marked_packs)
+        self._indexed = frozenset(state.segments)
+
+    def _load_segment(self, name: str) -> Segment | None:
+        try:
+            return self._cache.load(self.store, name)
+        except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+            self.damaged_segments[name] = error
+            return None
+
+    def named_segments(self) -> dict[str, Segment]:
+        """The live segments that could be loaded, by name. Raises what the store raises."""
+        names = [name for name in self.log.state.segments if name not in self.damaged_segments]
+        return {name: self._cache.load(self.store, name) for name in names}
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        """The snapshots that are committed here, by id."""
+        return self.log.state.snapshots
+
+    def lacks(self, pack_ids: Iterable[bytes]) -> set[bytes]:
+        """Which of these packs this tier's index does not know."""
+        return set(pack_ids) - self.index.pack_ids()
+
+    # Writing
+
+    def store_segments(self, segments: Sequence[SealedSegment], *, lock_until: datetime | None = None) -> None:
+        """Store sealed segments durably, and all earlier puts that wait for a sync with them."""
+        for sealed in segments:
+            self.store.put(
+                segment_object_key(sealed.name),
+                sealed.body,
+                sha256=bytes.fromhex(sealed.name),
+                lock_until=lock_until,
+                durable=False,
+            )
+        self.store.sync()
+
+    def change_index(
+        self,
+        added: Sequence[SealedSegment],
+        replaced: Iterable[str],
+        reason: str,
+        *,
+        lock_until: datetime | None = None,
+    ) -> bool:
+        """Let `added`, which hold the rows of `replaced`, take their place in the index.
+
+        False where another writer replaced some of them first: then nothing was changed.
+        """
+        names = tuple(replaced)
+        self.store_segments(added, lock_until=lock_until)
+
+        def decide(state: LogState) -> Body | None:
+            if any(name not in state.segments for name in names):
+                return None
+            new = tuple(sealed.name for sealed in added)
+            return IndexChanged(time_ns=self._clock.now_ns(), added=new, replaced=names, reason=reason)
+
+        entry = self.log.append(decide, lock_until=lock_until)
+        self._remember(added)
+        return entry is not None
+
+    def commit_snapshot(
+        self,
+        manifest: SnapshotManifest | bytes,
+        *,
+        packs: Iterable[bytes],
+        new_segments: Sequence[SealedSegment] = (),
+        lock_until: datetime | None = None,
+    ) -> Snapshot:
+        """Commit a snapshot; returns it as committed. `manifest`: a new one, or the bytes of another tier's.
+
+        `packs`: all packs that the snapshot references; they are on the tier already, at least put with
+        `durable=False`. `new_segments`: stored first. With `lock_until`, what the snapshot needs is kept
+        until then, and so is its entry. A run token that is committed already gives the earlier snapshot back.
+
+        Raises `TierBehind`, `PackMarked`, `LogContended`, `Damaged`, `LockNotProven` (the snapshot may nevertheless be
+        committed) and the store's errors.
+        """
+        body = manifest if isinstance(manifest, bytes) else manifest.encode()
+        token = decode_manifest(body).run_token
+        referenced = set(packs)
+        needed = referenced.difference(*(sealed.segment.pack_ids() for sealed in new_segments))
+        if self.lacks(needed):
+            # The caller may know them from a tier that was read later than this one: others bring packs meanwhile.
+            self.refresh()
+            self._refuse_without(needed)
+        self.store_segments(new_segments, lock_until=lock_until)
+        if lock_until is not None:
+            new = {segment_object_key(sealed.name): bytes.fromhex(sealed.name) for sealed in new_segments}
+            locking.lock(self.store, new | self.needed_objects(referenced), lock_until)
+        identity = snapshot_id(self.log.state.repository_id, body).hex()
+
+        def decide(state: LogState) -> Body | None:
+            if token in state.by_token:
+                return None
+            # Others may have taken packs out of the index since it was read: what counts is this very state.
+            if state.segments.keys() != self._indexed:
+                self._load_segments(state)
+            self._refuse_without(needed)
+            marked = state.marked_packs & referenced
+            if marked:
+                raise PackMarked("packs were marked for deletion meanwhile", tier=self.name, packs=len(marked))
+            return SnapshotCommitted(
+                time_ns=self._clock.now_ns(),
+                id=identity,
+                manifest=Raw(body),
+                segments=tuple(sealed.name for sealed in new_segments),
+                witnesses=self._witnesses(),
+            )
+
+        self.log.append(decide, lock_until=lock_until)
+        self._remember(new_segments)
+        state = self.log.state
+        snapshot = state.snapshots[state.by_token[token]]
+        if lock_until is not None:
+            # Created locked, unless an earlier run with this token made it.
+            number = state.entry_of[snapshot.id]
+            locking.lock(self.store, {entry_object_key(number): state.digests[number]}, lock_until)
+        return snapshot
+
+    def prove_locks(self, until: datetime) -> None:
+        """Lock the config, which every snapshot needs, and see that it is: before anything is uploaded.
+
+        Raises `LockNotProven` and the store's errors.
+        """
+        locking.lock(self.store, {CONFIG_KEY: self.log.state.genesis}, until)
+
+    def expect_locked(self, snapshot_id: str) -> None:
+        """Raises `LockNotProven` unless this snapshot's entry is locked: what it needs was locked before it."""
+        locking.expect_locked(self.store, entry_object_key(self.log.state.entry_of[snapshot_id]))
+
+    def _refuse_without(self, packs: Iterable[bytes]) -> None:
+        missing = self.lacks(packs)
+        if missing:
+            raise TierBehind("tier lacks packs that the snapshot references", tier=self.name, packs=len(missing))
+
+    def _remember(self, segments: Sequence[SealedSegment]) -> None:
+        for sealed in segments:
+            self._cache.add(sealed.name, sealed.segment)
+        self._load_segments(self.log.state)
+
+    def _witnesses(self) -> dict[str, tuple[int, str]]:
+        heads: dict[str, tuple[int, str]] = {}
+        for peer in self.peers:
+            state = peer.log.state
+            if peer is not self and peer.is_ready and state.tier_id is not None:
+                heads[state.tier_id.hex()] = (state.head.number, state.head.digest.hex())
+        return heads
+
+    def needed_objects(self, packs: Iterable[bytes]) -> dict[str, bytes | None]:
+        """What snapshots with these packs need, the entries aside: object key → SHA-256, where it is known."""
+        state = self.log.state
+        recorded = {key: bytes.fromhex(digest) for key, digest in state.key_objects.items()}
+        present = [info.key for info in self.store.list(KEY_PREFIX)]
+        return {
+            CONFIG_KEY: state.genesis,
+            # Not what somebody else put there; until the log names the keys, what is there.
+            **{key: recorded.get(key) for key in present if key in recorded or not recorded},
+            **{segment_object_key(name): bytes.fromhex(name) for name in state.segments},
+            **{pack_object_key(pack_id): pack_id for pack_id in packs},
+        }
+
+
+LockUntil: TypeAlias = Callable[[OpenTier], datetime | None]
+"""Until when a writer locks on each tier what it puts there; None: not at all."""
+
+
+def no_lock(_tier: OpenTier) -> datetime | None:
+    """Nobody asked for a lock."""
+    return None

@@ -1,0 +1,278 @@
+"""Finding out what lies on the tiers: config and keys, before anything is believed.
+
+Promise: one tier that answers and is whole is enough; what is wrong with the others is said of each. All are asked
+at once; a tier that hangs is waited for only so long once another has answered (`Patience`).
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from repository.errors import (
+    Damaged,
+    NotARepository,
+    NoUsableTier,
+    ObjectMissing,
+    RepositoryError,
+    TierUnreachable,
+    TooFewDescriptors,
+    Truncated,
+    UnknownKey,
+    UnsupportedFormat,
+    WrongKey,
+    about,
+)
+from repository.index.pack_catalog import PACK_PREFIX
+from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, decode_wrapped_key, open_ring
+from repository.opened.open_tier import TierState
+from repository.stored.chunker import ChunkerParameters
+from repository.stored.config import (
+    CONFIG_KEY,
+    ReadConfig,
+    decode_config,
+    encode_config,
+    is_authentic,
+    make_config,
+    verify_config,
+)
+from repository.stored.log_entry import LOG_PREFIX, decode_entry_header, entry_object_key
+from repository.stored.object_reading import read_object
+from repository.tiers.port import ObjectStore
+
+
+@dataclass
+class Probe:
+    """What one tier shows. `state` is READY where a config was read, which still has to be verified."""
+
+    store: ObjectStore
+    state: TierState
+    body: bytes = b""
+    config: ReadConfig | None = None
+    keys: list[KeyRecord] = field(default_factory=list)
+    error: RepositoryError | None = None
+    is_given_up: bool = False
+
+    def repository_ids(self) -> list[bytes]:
+        """The repositories that config and key objects speak of; one of them may be damaged."""
+        found = [bytes.fromhex(self.config.config.repository_id)] if self.config is not None else []
+        for record in self.keys:
+            try:
+                found.append(bytes.fromhex(decode_wrapped_key(record).repository_id))
+            except (Damaged, UnsupportedFormat):
+                continue
+        return found
+
+    def damage(self, error: RepositoryError) -> None:
+        """The config is not to be used."""
+        self.state, self.error, self.config = TierState.DAMAGED, error, None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long opening waits for the other tiers once one has answered with a repository. While none has, without end.
+
+    `seconds_of` has the tiers (by name) for which `seconds` is not right. `on_waiting` is called once, with the tiers
+    that have not answered after `say_seconds`.
+    """
+
+    seconds: float = 30.0
+    seconds_of: Mapping[str, float] = field(default_factory=dict)
+    say_seconds: float = 2.0
+    on_waiting: Callable[[Sequence[str]], None] = lambda _names: None
+
+    def of(self, store: ObjectStore) -> float:
+        """The seconds for one tier."""
+        return self.seconds_of.get(store.name, self.seconds)
+
+
+class Opened(NamedTuple):
+    """What all tiers together say."""
+
+    ring: KeyRing
+    config: ReadConfig
+    probes: list[Probe]
+
+
+def probe(store: ObjectStore) -> Probe:
+    """Read one tier's config and key objects; raises nothing that a tier can answer."""
+    found = Probe(store, TierState.READY)
+    try:
+        with about(tier=store.name):
+            found.keys = _keys(store)
+            found.body = read_object(store, CONFIG_KEY)
+            found.config = decode_config(found.body)
+            # Keys are written before the config: where it is seen and they are not, they were looked for too early.
+            found.keys = found.keys or _keys(store)
+    except ObjectMissing as error:
+        return _without_config(found, error)
+    except (Damaged, Truncated) as error:
+        found.damage(error)
+    except UnsupportedFormat as error:
+        found.state, found.error = TierState.UNSUPPORTED, error
+    except TooFewDescriptors:
+        raise  # it says nothing of the tier
+    except RepositoryError as error:
+        found.state, found.error = TierState.UNREACHABLE, error
+    return found
+
+
+def _without_config(found: Probe, error: RepositoryError) -> Probe:
+    try:
+        if _holds(found.store, LOG_PREFIX) or _holds(found.store, PACK_PREFIX):
+            # Looked for first, and written before log and packs: another writer may have begun in between.
+            if found.store.head(CONFIG_KEY) is not None:
+                return probe(found.store)
+            found.damage(error)
+        else:
+            # Keys alone are what an interrupted `init` leaves: nothing depends on them.
+            found.state, found.keys = TierState.EMPTY, []
+    except RepositoryError as unreachable:
+        found.state, found.error = TierState.UNREACHABLE, unreachable
+    return found
+
+
+def _keys(store: ObjectStore) -> list[KeyRecord]:
+    return [KeyRecord(info.key, _read(store, info.key)) for info in store.list(KEY_PREFIX)]
+
+
+def _read(store: ObjectStore, key: str) -> bytes:
+    try:
+        return read_object(store, key)
+    except (ObjectMissing, Truncated, Damaged):
+        return b""  # a damaged key object like any other: another tier's may be whole
+
+
+def _holds(store: ObjectStore, prefix: str) -> bool:
+    return next(iter(store.list(prefix)), None) is not None
+
+
+def probe_all(stores: Sequence[ObjectStore], patience: Patience | None = None) -> list[Probe]:
+    """Probe all tiers at once, so that a dead one costs its own time only; with `patience`, less than that.
+
+    What is given up counts as unreachable; its probe ends with its store's `close`, and is believed by nobody.
+    """
+    finished: queue.SimpleQueue[tuple[int, Probe | BaseException]] = queue.SimpleQueue()
+
+    def ask(number: int, store: ObjectStore) -> None:
+        try:
+            finished.put((number, probe(store)))
+        except BaseException as error:  # noqa: BLE001  # raised by whoever waits
+            finished.put((number, error))
+
+    for number, store in enumerate(stores):
+        threading.Thread(target=ask, args=(number, store), name=f"tier-open-{store.name}", daemon=True).start()
+    return _gather(stores, finished, patience)
+
+
+def _gather(
+    stores: Sequence[ObjectStore],
+    finished: "queue.SimpleQueue[tuple[int, Probe | BaseException]]",
+    patience: Patience | None,
+) -> list[Probe]:
+    found: dict[int, Probe] = {}
+    begun = time.monotonic()
+    answered: float | None = None
+    is_said = patience is None
+    while waiting := {number: store for number, store in enumerate(stores) if number not in found}:
+        now = time.monotonic()
+        moments: dict[int, float] = {}
+        if patience is not None and answered is not None:
+            moments = {number: answered + patience.of(store) for number, store in waiting.items()}
+        if late := [number for number, moment in moments.items() if moment <= now]:
+            found.update((number, _given_up(stores[number], now - begun)) for number in late)
+            continue
+        if patience is not None and not is_said:
+            if now >= begun + patience.say_seconds:
+                patience.on_waiting([store.name for store in waiting.values()])
+                is_said = True
+            else:
+                moments[-1] = begun + patience.say_seconds
+        try:
+            number, result = finished.get(timeout=min(moments.values()) - now if moments else None)
+        except queue.Empty:
+            continue
+        if isinstance(result, BaseException):
+            raise result
+        found[number] = result
+        if result.state is TierState.READY and answered is None:
+            answered = time.monotonic()
+    return [found[number] for number in range(len(stores))]
+
+
+def _given_up(store: ObjectStore, seconds: float) -> Probe:
+    error = TierUnreachable(f"no answer for {seconds:.0f} s, while another tier has answered", tier=store.name)
+    return Probe(store, TierState.UNREACHABLE, error=error, is_given_up=True)
+
+
+def agree(probes: list[Probe], provider: KeyProvider) -> Opened:
+    """Find the repository that the key opens, and judge each tier by it.
+
+    Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `UnsupportedFormat`, `KeyUnavailable`.
+    """
+    errors: list[RepositoryError] = []
+    claims = {id(each): each.repository_ids() for each in probes}
+    for candidate in dict.fromkeys(claim for each in probes for claim in claims[id(each)]):
+        # A tier whose config is lost may still hold the only whole key object.
+        own = [each for each in probes if candidate in claims[id(each)] or each.state is TierState.DAMAGED]
+        try:
+            ring = open_ring(list(dict.fromkeys(record for each in own for record in each.keys)), candidate, provider)
+            config = _agreed_config(own, ring)
+        except (WrongKey, Damaged, UnknownKey, UnsupportedFormat) as error:
+            errors.append(error)
+            continue
+        for each in probes:
+            if each.config is not None and each not in own:
+                each.state = TierState.FOREIGN
+                each.error = NotARepository("tier holds another repository", tier=each.store.name)
+        return Opened(ring, config, probes)
+    raise _why_not(probes, errors)
+
+
+def _agreed_config(own: list[Probe], ring: KeyRing) -> ReadConfig:
+    """The first authentic config; tiers that hold anything else are damaged."""
+    first: ReadConfig | None = None
+    for each in own:
+        if each.state is TierState.UNSUPPORTED and not is_authentic(each.body, ring.root):
+            each.damage(Damaged("repository config is not authentic", tier=each.store.name, object_key=CONFIG_KEY))
+        if each.config is None:
+            continue
+        try:
+            with about(tier=each.store.name):
+                verify_config(each.config, ring.root)
+            if first is not None and first.digest != each.config.digest:
+                raise Damaged("tier has another config than the others", tier=each.store.name)
+            first = first or each.config
+        except Damaged as damage:
+            each.damage(damage)
+    return first or _config_made_again(own, ring)
+
+
+def _config_made_again(own: list[Probe], ring: KeyRing) -> ReadConfig:
+    """No tier has its config: make it from the key, with the usual chunk lengths, and prove it by a log."""
+    config = decode_config(encode_config(make_config(ring.root, ChunkerParameters()), ring.root))
+    for each in own:
+        try:
+            header = decode_entry_header(read_object(each.store, entry_object_key(1)))
+        except RepositoryError:
+            continue
+        if header.previous == config.digest:
+            return config
+    raise next(
+        (each.error for each in own if each.error is not None), Damaged("no tier has its config", object_key=CONFIG_KEY)
+    )
+
+
+def _why_not(probes: list[Probe], errors: list[RepositoryError]) -> RepositoryError:
+    if errors:
+        # That a key opened something that is damaged says more than that it did not open another thing.
+        return next((error for error in errors if not isinstance(error, WrongKey)), errors[0])
+    context = {each.store.name: f"{each.state}: {each.error}" for each in probes}
+    if all(each.state is TierState.EMPTY for each in probes):
+        return NotARepository("there is no repository here", tiers=context)
+    for each in probes:
+        if each.state in (TierState.DAMAGED, TierState.UNSUPPORTED) and each.error is not None:
+            return each.error
+    return NoUsableTier.because("no tier with a repository answers", (each.error for each in probes), tiers=context)

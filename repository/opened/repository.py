@@ -1,0 +1,345 @@
+"""A repository over its tiers: created, opened with whatever answers, its snapshots found.
+
+Promise: one whole tier and a key open the repository; a dead, damaged, foreign or rolled-back tier is listed
+with its state and stops nothing. A tier's rollback is noticed against the heads that the other tiers' entries
+bear witness to, and against heads that the caller remembers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from repository.errors import (
+    AlreadyExists,
+    NoUsableTier,
+    Replayed,
+    RepositoryError,
+    RepositoryExists,
+    SnapshotNotFound,
+)
+from repository.format import REPOSITORY_ID_LENGTH
+from repository.index.index import Index
+from repository.index.segments import SealedSegment, SegmentCache, seal_segment
+from repository.keys import crypto
+from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
+from repository.log.commit_log import CommitLog, Head
+from repository.opened import compaction, key_change, opening, pending
+from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
+from repository.opened.opening import Patience
+from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
+from repository.stored.chunker import ChunkerParameters
+from repository.stored.config import CONFIG_KEY, RepositoryConfig, encode_config, make_config
+from repository.stored.index_segment import Segment
+from repository.stored.object_reading import read_object
+from repository.stored.snapshot import Snapshot
+from repository.tiers.port import ObjectStore
+from repository.tiers.proof import prove
+
+__all__ = ["Head", "OpenTier", "Repository", "SealedSegment", "Snapshot", "TierState"]
+
+LATEST = "latest"
+
+
+class Repository:
+    """An open repository. Thread-safe. Use as a context manager or call `close`."""
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        config: RepositoryConfig,
+        genesis: bytes,
+        probes: Sequence[opening.Probe],
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self.id = ring.root.repository_id
+        self.keys = ring
+        self.config = config
+        self.clock = clock
+        self.randomness = randomness
+        self._cache = SegmentCache(ring)
+        verifier = crypto.Verifier(bytes.fromhex(config.public_key))
+        self.tiers: list[OpenTier] = []
+        for probe in probes:
+            log = CommitLog(probe.store, ring, verifier, genesis, clock, randomness)
+            damage = probe.error if probe.state is TierState.DAMAGED else None
+            tier = OpenTier(probe.store, log, self._cache, clock, damage)
+            tier.set_state(probe.state, probe.error)
+            self.tiers.append(tier)
+        for tier in self.tiers:
+            tier.peers = self.tiers
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Creating and opening
+
+    @staticmethod
+    def init(
+        stores: Sequence[ObjectStore],
+        key_provider: KeyProvider,
+        *,
+        chunker: ChunkerParameters | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        randomness: Randomness = SYSTEM_RANDOMNESS,
+    ) -> Repository:
+        """Create a repository on all these tiers, which have to answer and be empty, and open it.
+
+        After a crash in between, `open` works with the tiers that were finished; `add_tier` does the others.
+        Raises `RepositoryExists`, `LocationInvalid` (a store does not keep its promises) and the stores' errors.
+        """
+        for probe in opening.probe_all(stores):
+            if probe.state is not TierState.EMPTY:
+                if probe.state is TierState.UNREACHABLE and probe.error is not None:
+                    raise probe.error
+                raise RepositoryExists("tier is not empty", tier=probe.store.name, state=probe.state.value)
+        for store in stores:
+            prove(store, pending.PENDING_PREFIX)
+        root = new_keys(randomness.token_bytes(REPOSITORY_ID_LENGTH), randomness=randomness)
+        config = encode_config(make_config(root, chunker or ChunkerParameters()), root)
+        wrapped = wrap(root, key_provider)
+        for store in stores:
+            _write_beginnings(store, config, [KeyRecord(wrapped.object_key, wrapped.encode())])
+        repository = Repository.open(stores, key_provider, clock=clock, randomness=randomness)
+        for tier in repository.ready_tiers():
+            key_change.record_keys(repository, tier)
+        return repository
+
+    @staticmethod
+    def open(
+        stores: Sequence[ObjectStore],
+        key_provider: KeyProvider,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        randomness: Randomness = SYSTEM_RANDOMNESS,
+        known_heads: Mapping[str, Head] | None = None,
+        patience: Patience | None = None,
+    ) -> Repository:
+        """Open what answers. `known_heads`: by tier name, heads that were seen before (`tier.log.state.head`).
+
+        `patience`: how long to wait for the others once a tier has answered; by default half a minute.
+        Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `UnsupportedFormat`, `KeyUnavailable`.
+        """
+        found = opening.probe_all(stores, patience or Patience())
+        try:
+            ring, config, probes = opening.agree(found, key_provider)
+        except RepositoryError:
+            if not any(probe.is_given_up for probe in found):
+                raise
+            # Who has answered was of no use, and others were given up for it: now each has its whole time.
+            ring, config, probes = opening.agree(opening.probe_all(stores), key_provider)
+        repository = Repository(ring, config.config, config.digest, probes, clock, randomness)
+        repository.load()
+        repository.find_lost_keys(record for probe in probes for record in probe.keys)
+        repository.detect_replays(known_heads or {})
+        if not repository.readable_tiers():
+            for tier in repository.tiers:
+                if tier.state is TierState.UNSUPPORTED and tier.error is not None:
+                    raise tier.error
+            errors = (tier.error for tier in repository.tiers)
+            raise NoUsableTier.because("no tier can be read", errors, tiers=repository.states())
+        return repository
+
+    def load(self) -> None:
+        """Read logs and indexes anew, all tiers at once."""
+        own = [tier for tier in self.tiers if tier.state in (TierState.READY, TierState.DAMAGED)]
+        if own:
+            with ThreadPoolExecutor(len(own), thread_name_prefix="tier-load") as pool:
+                list(pool.map(OpenTier.load, own))
+
+    def find_lost_keys(self, present: Iterable[KeyRecord]) -> None:
+        """Which keys that the logs name are on no tier, in no wrapping: nothing is written under an older one instead.
+
+        A key that is there and that this key provider does not open is not lost.
+        """
+        whole = {(record.object_key, crypto.sha256(record.body).hex()) for record in present}
+        held = {keys.key_id.hex() for keys in self.keys.all()}
+        named = [item for tier in self.readable_tiers() for item in tier.log.state.key_objects.items()]
+        held |= {key_id_of(object_key) for object_key, digest in named if (object_key, digest) in whole}
+        self.keys.lost = sorted({object_key for object_key, _ in named if key_id_of(object_key) not in held})
+
+    def detect_replays(self, known_heads: Mapping[str, Head]) -> None:
+        """Set REPLAYED where a tier shows less, or other, than what was seen of it.
+
+        What seems to contradict is read again first: the tiers were read at different moments, and another writer
+        may have committed in between, so that a slow tier's entries bear witness to what a fast one got since.
+        """
+        for tier in self.readable_tiers():
+            if self._contradictions(tier, known_heads):
+                tier.load()
+            for head in self._contradictions(tier, known_heads):
+                shown = tier.log.state.head.number
+                error = Replayed("tier shows another history", tier=tier.name, seen=head.number, shown=shown)
+                tier.set_state(TierState.REPLAYED, error)
+
+    def _contradictions(self, tier: OpenTier, known_heads: Mapping[str, Head]) -> list[Head]:
+        """What was seen of a tier, by its peers or by the caller, and does not fit what it shows."""
+        if not tier.is_readable:
+            return []
+        state = tier.log.state
+        seen = [known_heads[tier.name]] if tier.name in known_heads else []
+        if state.tier_id is not None:
+            peers = (peer for peer in self.readable_tiers() if peer is not tier)
+            witnesses = (peer.log.state.witnesses.get(state.tier_id) for peer in peers)
+            seen += [head for head in witnesses if head is not None]
+        return [head for head in seen if state.contradicts(head)]
+
+    def add_tier(self, tier: OpenTier) -> None:
+        """Make an EMPTY tier one of this repository's; it is behind until caught up. May be repeated."""
+        if tier.state is not TierState.EMPTY:
+            raise RepositoryExists("tier is not empty", tier=tier.name, state=tier.state.value)
+        prove(tier.store, pending.PENDING_PREFIX)
+        source = self._any_ready()
+        found = [KeyRecord(key.key, read_object(source.store, key.key)) for key in source.store.list(KEY_PREFIX)]
+        known = key_change.known_objects(self)
+        records = [each for each in found if (each.object_key, crypto.sha256(each.body).hex()) in known]
+        _write_beginnings(tier.store, read_object(source.store, CONFIG_KEY), records)
+        tier.load()
+        key_change.record_keys(self, tier)
+
+    def close(self) -> None:
+        """Close the stores."""
+        for tier in self.tiers:
+            tier.store.close()
+
+    # Tiers
+
+    def tier(self, name: str) -> OpenTier:
+        """The tier of this name. Raises `NoUsableTier`."""
+        for tier in self.tiers:
+            if tier.name == name:
+                return tier
+        raise NoUsableTier("no tier has this name", tier=name, tiers=self.states())
+
+    def states(self) -> dict[str, str]:
+        """Each tier's state, with the error that explains it."""
+        return {tier.name: f"{tier.state}" + (f": {tier.error}" if tier.error else "") for tier in self.tiers}
+
+    def ready_tiers(self) -> list[OpenTier]:
+        """Tiers that take part in backups, in the order given."""
+        return [tier for tier in self.tiers if tier.is_ready]
+
+    def readable_tiers(self) -> list[OpenTier]:
+        """Tiers from which objects may be read: ready ones first, then those with faults."""
+        readable = [tier for tier in self.tiers if tier.is_readable]
+        return sorted(readable, key=lambda tier: not tier.is_ready)
+
+    def none_ready(self) -> NoUsableTier:
+        """Why nothing can be written."""
+        return NoUsableTier.because("no tier is ready", (tier.error for tier in self.tiers), tiers=self.states())
+
+    def _any_ready(self) -> OpenTier:
+        for tier in self.ready_tiers():
+            return tier
+        raise self.none_ready()
+
+    # Writing
+
+    def begin_writing(
+        self, writer_token: bytes, tiers: Sequence[OpenTier] | None = None, lock_until: LockUntil = no_lock
+    ) -> list[pending.Adoption]:
+        """Announce a writer on these tiers (each ready one), after adopting what an earlier one left unfinished.
+
+        `writer_token`: 16 random bytes, the same for all tiers and until `end_writing`.
+        """
+        return pending.begin_writing(self, writer_token, tiers, lock_until)
+
+    def end_writing(
+        self, writer_token: bytes, tiers: Sequence[OpenTier] | None = None, lock_until: LockUntil = no_lock
+    ) -> None:
+        """Take the announcement back, and compact indexes that have grown many segments.
+
+        `tiers`: those on which everything that was uploaded is committed; None: each ready tier.
+        """
+        pending.end_writing(self, writer_token, tiers)
+        compaction.compact_indexes(
+            self,
+            tiers=[tier for tier in (self.ready_tiers() if tiers is None else tiers) if tier.is_ready],
+            lock_until=lock_until,
+        )
+
+    def session_index(self, tiers: Sequence[OpenTier] | None = None) -> Index:
+        """The index that a backup deduplicates against: of these (the ready) tiers' indexes the one with the most rows.
+
+        It shares that tier's segments without a copy and takes the session's new packs by `add_pack`. Packs
+        that any ready tier marked do not count. A tier that `lacks(index.pack_ids())` has to be caught up
+        before the snapshot is committed to it. Raises `NoUsableTier`.
+        """
+        chosen = self.ready_tiers() if tiers is None else tiers
+        reference = max(chosen, key=lambda tier: len(tier.index), default=None) or self._any_ready()
+        index = Index(reference.index.segments())
+        index.exclude_packs(set().union(*(tier.log.state.marked_packs for tier in self.ready_tiers())))
+        return index
+
+    def seal_segments(self, segments: Iterable[Segment]) -> list[SealedSegment]:
+        """Segments sealed once for all tiers: the same object, of the same name, goes to each."""
+        return [seal_segment(segment, self.keys.root, self.randomness) for segment in segments]
+
+    # Snapshots
+
+    def snapshots(self) -> list[Snapshot]:
+        """All snapshots that any readable tier has, in the order of their commits (not of any clock).
+
+        A tier that was caught up has an older snapshot behind newer ones; it comes before those that were made from it.
+        """
+        logs = sorted((tier.snapshots() for tier in self.readable_tiers()), key=len, reverse=True)
+        order: list[str] = []
+        known: dict[str, Snapshot] = {}
+        for log in logs:
+            if log.keys() <= known.keys():
+                continue
+            place = 0
+            for identity, snapshot in log.items():
+                if identity in known:
+                    place = order.index(identity) + 1
+                else:
+                    order.insert(place, identity)
+                    place += 1
+                known.setdefault(identity, snapshot)
+        return [known[identity] for identity in _parents_first(order, known)]
+
+    def find_snapshot(self, name: str, *, label: str | None = None) -> Snapshot:
+        """By `latest` (of a label, where one is given) or an unambiguous prefix of the id.
+
+        Raises `SnapshotNotFound`.
+        """
+        snapshots = self.snapshots()
+        if label is not None:
+            snapshots = [snapshot for snapshot in snapshots if snapshot.manifest.label == label]
+        found = snapshots[-1:] if name == LATEST else [each for each in snapshots if each.id.startswith(name.lower())]
+        if not name or not found:
+            raise SnapshotNotFound("no snapshot has this id", id=name, snapshots=len(snapshots))
+        if len(found) > 1:
+            raise SnapshotNotFound("several snapshots begin with this id", id=name, matches=len(found))
+        return found[0]
+
+    def tiers_with(self, snapshot: Snapshot) -> list[OpenTier]:
+        """Readable tiers on which the snapshot is committed."""
+        return [tier for tier in self.readable_tiers() if snapshot.id in tier.snapshots()]
+
+
+def _write_beginnings(store: ObjectStore, config: bytes, keys: Sequence[KeyRecord]) -> None:
+    """Keys, then the config that needs them, each created once. Raises `RepositoryExists`."""
+    try:
+        for record in keys:
+            store.put(record.object_key, record.body, if_absent=True)
+        store.put(CONFIG_KEY, config, if_absent=True)
+    except AlreadyExists as error:
+        raise RepositoryExists("somebody else began a repository here", tier=store.name) from error
+
+
+def _parents_first(order: Sequence[str], known: Mapping[str, Snapshot]) -> list[str]:
+    """The same ids in the same order, but that each snapshot's parent comes before it."""
+    placed: dict[str, None] = {}
+    for identity in order:
+        line: dict[str, None] = {}
+        ancestor: str | None = identity
+        while ancestor is not None and ancestor in known and ancestor not in placed and ancestor not in line:
+            line[ancestor] = None
+            ancestor = known[ancestor].manifest.parent
+        placed.update(dict.fromkeys(reversed(line)))
+    return list(placed)

@@ -1,0 +1,1 @@
+"""From a snapshot back to files."""

@@ -1,0 +1,144 @@
+"""Reads packs: the footer, single frames, and everything for a check.
+
+Promise: whatever comes out was written by a holder of the key, for this repository, at this place of
+this pack, and each chunk's plaintext hashes to its id; anything else raises `Damaged`, `UnknownKey` or
+`UnsupportedFormat`. A `PackReader` needs the pack's header only; frames come as bytes from wherever.
+Frames are opened by one `FrameOpener` per thread, which keeps its buffers.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+
+from repository.errors import Damaged
+from repository.format import (
+    CHUNK_LENGTH_MAX,
+    FRAME_HEADER_LENGTH,
+    PACK_HEADER_LENGTH,
+    TAG_LENGTH,
+    TRAILER_LENGTH,
+    Buffer,
+    Compression,
+    FrameEntry,
+    FrameHeader,
+    PackHeader,
+    Purpose,
+    decode_footer,
+    decode_frame_header,
+    decode_pack_header,
+    decode_trailer,
+    footer_associated_data,
+    nonce,
+)
+from repository.keys import crypto
+from repository.keys.key_ring import DomainKeys, KeyRing
+from repository.stored.compression import Decompressor
+
+
+class PackReader:
+    """The keys of one pack, from its first 96 bytes. Thread-safe."""
+
+    def __init__(self, header: Buffer, ring: KeyRing, pack_id: bytes) -> None:
+        self.id = pack_id
+        self.header_bytes = bytes(header[:PACK_HEADER_LENGTH])
+        self.header: PackHeader = decode_pack_header(self.header_bytes)
+        self.keys: DomainKeys = ring.by_id(self.header.key_id)
+        if self.header.repository_id != self.keys.repository_id:
+            raise Damaged("pack belongs to another repository", pack=pack_id.hex())
+        self.cipher = crypto.aead(self.keys.pack_key(self.header.salt))
+
+    def footer(self, tail: Buffer, pack_length: int) -> list[FrameEntry]:
+        """The frame table. `tail` is the end of the pack and covers footer and trailer."""
+        view = memoryview(tail)
+        trailer = decode_trailer(view, pack_length)
+        start = len(view) - TRAILER_LENGTH - trailer.footer_length
+        if start < 0:
+            raise Damaged("tail of the pack does not hold its footer", pack=self.id.hex())
+        end = start + trailer.footer_length
+        try:
+            plain = self.cipher.decrypt(
+                nonce(Purpose.FOOTER, 0), view[start:end], footer_associated_data(self.header_bytes, view[end:])
+            )
+        except InvalidTag:
+            raise Damaged("pack footer is not authentic", pack=self.id.hex()) from None
+        frames = decode_footer(plain)
+        last = frames[-1].offset + frames[-1].length if frames else PACK_HEADER_LENGTH
+        if len(frames) != trailer.frame_count or last != trailer.footer_offset:
+            raise Damaged("pack footer and trailer do not agree", pack=self.id.hex())
+        return frames
+
+
+class OpenedFrame(NamedTuple):
+    """A frame in plaintext. `raw` is valid until the opener opens the next one."""
+
+    header: FrameHeader
+    raw: memoryview
+
+
+class FrameOpener:
+    """Decrypts and decompresses frames on one thread, into buffers that it uses again."""
+
+    def __init__(self) -> None:
+        self._decompressor = Decompressor()
+        self._plain = bytearray(1 << 20)
+
+    def open(self, pack: PackReader, stored: Buffer) -> OpenedFrame:
+        """The frame whose header starts `stored`; what follows the frame in `stored` is left alone.
+
+        Authenticates the frame; whether the plaintext is that of the chunk ids is for `verified`.
+        """
+        view = memoryview(stored)
+        header = decode_frame_header(view)
+        if header.stored_length > CHUNK_LENGTH_MAX + TAG_LENGTH:
+            raise Damaged("frame header is out of range", pack=pack.id.hex(), ordinal=header.ordinal)
+        end = FRAME_HEADER_LENGTH + header.stored_length
+        if len(view) < end:
+            raise Damaged("frame is cut off", pack=pack.id.hex(), ordinal=header.ordinal)
+        length = header.stored_length - TAG_LENGTH
+        if len(self._plain) < length:
+            self._plain = bytearray(max(length, 2 * len(self._plain)))
+        plain = memoryview(self._plain)[:length]
+        try:
+            pack.cipher.decrypt_into(
+                nonce(Purpose.FRAME, header.ordinal),
+                view[FRAME_HEADER_LENGTH:end],
+                pack.header_bytes + bytes(view[:FRAME_HEADER_LENGTH]),
+                plain,
+            )
+        except InvalidTag:
+            raise Damaged("frame is not authentic", pack=pack.id.hex(), ordinal=header.ordinal) from None
+        if header.compression is Compression.NONE and length != header.raw_length:
+            raise Damaged("frame has another length than its header says", ordinal=header.ordinal)
+        raw = self._decompressor.decompress(plain, header.compression, header.raw_length)
+        return OpenedFrame(header, memoryview(raw))
+
+    def verified(self, pack: PackReader, stored: Buffer, entry: FrameEntry) -> OpenedFrame:
+        """Open a frame and prove that it is the one of the footer and holds the chunks with these ids."""
+        frame = self.open(pack, stored)
+        if frame.header != entry.header:
+            raise Damaged("frame is another one than the footer says", pack=pack.id.hex(), ordinal=entry.header.ordinal)
+        at = 0
+        for chunk in entry.chunks():
+            if pack.keys.chunk_id(frame.raw[at : at + chunk.length]) != chunk.id:
+                raise Damaged("chunk is not the one of its id", pack=pack.id.hex(), ordinal=entry.header.ordinal)
+            at += chunk.length
+        return frame
+
+
+def read_footer(body: Buffer, ring: KeyRing, pack_id: bytes) -> tuple[PackReader, list[FrameEntry]]:
+    """Header and frame table of a whole pack. Raises `Damaged` when the bytes are not the ones of the id."""
+    if hashlib.sha256(body).digest() != pack_id:
+        raise Damaged("pack is not the one of its name", pack=pack_id.hex())
+    pack = PackReader(memoryview(body)[:PACK_HEADER_LENGTH], ring, pack_id)
+    return pack, pack.footer(body, len(body))
+
+
+def read_frames(body: Buffer, ring: KeyRing, pack_id: bytes) -> Iterator[tuple[FrameEntry, memoryview]]:
+    """Every frame of a whole pack with its proven plaintext, each valid until the next is asked for."""
+    pack, frames = read_footer(body, ring, pack_id)
+    opener = FrameOpener()
+    view = memoryview(body)
+    for entry in frames:
+        yield entry, opener.verified(pack, view[entry.offset : entry.offset + entry.length], entry).raw

@@ -1,0 +1,117 @@
+"""Sealed objects: a small header, then one AES-256-GCM message. Log bodies and index segments are sealed.
+
+Promise: what `unseal_object` returns was sealed by a holder of the root key, for this repository, as this
+kind and at this position; anything else raises `Damaged`, `UnknownKey` or `UnsupportedFormat`. Layout
+(little endian):
+
+    magic 8 · format u16 · kind u8 · compression u8 · raw length u32 · key id 16 · salt 32 · ciphertext · tag 16
+
+The key is derived from the root's object key and the salt, so each object has its own and the nonce is
+constant. Authenticated with the message: the label, the header, the repository id and the position.
+"""
+
+import struct
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from repository.errors import Damaged, LimitExceeded, UnsupportedFormat
+from repository.format import FORMAT_VERSION, SALT_LENGTH, TAG_LENGTH, Buffer, Compression, Purpose, nonce
+from repository.keys import crypto
+from repository.keys.key_ring import DomainKeys, KeyRing
+from repository.ports import Randomness
+
+SEALED_MAGIC: Final = b"WSBSEAL1"
+SEALED_HEADER_LENGTH: Final = 64
+COMPRESSION_LEVEL: Final = 3
+RAW_LENGTH_MAX: Final = 1 << 30
+"""Bytes of plaintext in one sealed object, at most."""
+
+_HEADER = struct.Struct("<8sHBBI16s32s")
+_POSITION = struct.Struct("<Q")
+
+
+class ObjectKind(IntEnum):
+    """What a sealed object holds."""
+
+    INDEX_SEGMENT = 1
+    LOG_BODY = 2
+    PENDING_MARKER = 3
+
+
+class SealedHeader(NamedTuple):
+    """The 64 bytes before the ciphertext, in the clear and authenticated with it."""
+
+    kind: ObjectKind
+    compression: Compression
+    raw_length: int
+    key_id: bytes
+    salt: bytes
+
+
+def _associated_data(header: bytes, repository_id: bytes, position: int) -> bytes:
+    return crypto.LABEL + b"sealed\0" + header + repository_id + _POSITION.pack(position)
+
+
+def seal_object(
+    plaintext: Buffer, keys: DomainKeys, kind: ObjectKind, randomness: Randomness, *, position: int = 0
+) -> bytes:
+    """Compress (where that pays) and encrypt. `position`: the number of the log entry; 0 elsewhere."""
+    import zstandard
+
+    if len(plaintext) > RAW_LENGTH_MAX:
+        raise LimitExceeded("sealed object would be too long", length=len(plaintext))
+    packed: Buffer = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compress(plaintext)
+    compression = Compression.ZSTD
+    if len(packed) >= len(plaintext):
+        packed, compression = plaintext, Compression.NONE
+    salt = randomness.token_bytes(SALT_LENGTH)
+    header = _HEADER.pack(SEALED_MAGIC, FORMAT_VERSION, kind, compression, len(plaintext), keys.key_id, salt)
+    ciphertext = crypto.seal(
+        keys.object_key(salt, kind),
+        nonce(Purpose.OBJECT, 0),
+        packed,
+        _associated_data(header, keys.repository_id, position),
+    )
+    return header + ciphertext
+
+
+def decode_sealed_header(buffer: Buffer) -> SealedHeader:
+    """Read the header of a sealed object. Raises `Damaged`, `UnsupportedFormat`."""
+    if len(buffer) < SEALED_HEADER_LENGTH + TAG_LENGTH:
+        raise Damaged("sealed object is too short", length=len(buffer))
+    magic, version, kind, compression, raw_length, key_id, salt = _HEADER.unpack_from(buffer)
+    if magic != SEALED_MAGIC:
+        raise Damaged("sealed object does not start with its magic")
+    if version != FORMAT_VERSION:
+        raise UnsupportedFormat("sealed object has an unknown format", version=version)
+    try:
+        return SealedHeader(ObjectKind(kind), Compression(compression), raw_length, key_id, salt)
+    except ValueError:
+        raise Damaged("sealed object is of an unknown kind", kind=kind) from None
+
+
+def unseal_object(buffer: Buffer, ring: KeyRing, kind: ObjectKind, *, position: int = 0) -> bytes:
+    """The plaintext. Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`."""
+    view = memoryview(buffer)
+    header = decode_sealed_header(view)
+    what = f"sealed object ({header.kind.name.lower().replace('_', ' ')})"
+    if header.kind is not kind:
+        raise Damaged(f"{what} lies where another kind belongs")
+    keys = ring.by_id(header.key_id)
+    packed = crypto.unseal(
+        keys.object_key(header.salt, header.kind),
+        nonce(Purpose.OBJECT, 0),
+        view[SEALED_HEADER_LENGTH:],
+        _associated_data(bytes(view[:SEALED_HEADER_LENGTH]), keys.repository_id, position),
+        what,
+    )
+    if header.compression is Compression.ZSTD:
+        import zstandard
+
+        try:
+            packed = zstandard.ZstdDecompressor().decompress(packed, max_output_size=header.raw_length)
+        except zstandard.ZstdError as error:
+            raise Damaged(f"{what} cannot be decompressed", reason=str(error)) from None
+    if len(packed) != header.raw_length:
+        raise Damaged(f"{what} has another length than its header says", length=len(packed))
+    return packed

@@ -1,0 +1,97 @@
+"""The snapshot manifest: what one backup kept, in one struct.
+
+Its encoding is JSON with the fields in the order below. The snapshot's id is derived from the encoded
+bytes, so it is the same on every tier and the bytes prove it; a manifest is therefore never re-encoded.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from repository.errors import Damaged, UnsupportedFormat
+from repository.format import FORMAT_VERSION
+from repository.keys import crypto
+
+SNAPSHOT_ID_LENGTH: Final = 16
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot holds and what it added. Bytes, but for the counts.
+
+    `source_bytes` is the plaintext of all files, `new_bytes` the plaintext of chunks that were not there
+    before, `stored_bytes` what these take in packs (compressed, encrypted, with headers). `files` are those that were
+    saved; `failed` counts the entries of every kind that are missing or without content although they were asked for.
+    """
+
+    files: int = 0
+    folders: int = 0
+    others: int = 0
+    failed: int = 0
+    unchanged_files: int = 0
+    chunks: int = 0
+    new_chunks: int = 0
+    source_bytes: int = 0
+    new_bytes: int = 0
+    stored_bytes: int = 0
+
+
+class ClassTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """`Totals`' byte counts for one content class."""
+
+    chunks: int = 0
+    source_bytes: int = 0
+    new_bytes: int = 0
+    stored_bytes: int = 0
+
+
+class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One snapshot.
+
+    `time_ns`: when the backup began, by the writer's clock. `run_token`: chosen by the caller; a token is
+    committed at most once per tier. `label`: the caller's name for the source. `root`: chunk ids (hex) of the
+    tree's root pages, in order. `domain_key`: id (hex) of the data key under which its chunks are identified.
+    `parent`: id (hex) of the snapshot that unchanged files were recognised against. `extra`: for what comes
+    later (partitions); readers ignore what they do not know.
+    """
+
+    format: int = FORMAT_VERSION
+    time_ns: int
+    run_token: str
+    label: str
+    root: tuple[str, ...]
+    domain_key: str
+    parent: str | None = None
+    tags: tuple[str, ...] = ()
+    totals: Totals = Totals()
+    by_class: dict[str, ClassTotals] = {}
+    extra: dict[str, msgspec.Raw] = {}
+
+    def encode(self) -> bytes:
+        """The bytes that the snapshot's id is derived from."""
+        return msgspec.json.encode(self)
+
+
+def decode_manifest(body: bytes) -> SnapshotManifest:
+    """Read a manifest. Raises `Damaged`, `UnsupportedFormat`."""
+    try:
+        manifest = msgspec.json.decode(body, type=SnapshotManifest)
+    except msgspec.DecodeError as error:
+        raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
+    if manifest.format != FORMAT_VERSION:
+        raise UnsupportedFormat("snapshot has an unknown format", version=manifest.format)
+    return manifest
+
+
+def snapshot_id(repository_id: bytes, body: bytes) -> bytes:
+    """The id (16 bytes) of the snapshot with this encoded manifest."""
+    return crypto.sha256(crypto.LABEL, b"snapshot\0", repository_id, body)[:SNAPSHOT_ID_LENGTH]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A committed snapshot: its id (hex, 32 digits), its manifest, and the manifest's own bytes."""
+
+    id: str
+    manifest: SnapshotManifest
+    body: bytes

@@ -1,0 +1,1 @@
+"""The tier in a folder of a disk."""

@@ -1,0 +1,194 @@
+"""What an S3 server's answers and the client's failures mean for the repository."""
+
+import http.client
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import urllib3.exceptions
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    InvalidRegionError,
+    ParamValidationError,
+    SSLError,
+)
+
+from repository.errors import (
+    AccessDenied,
+    BucketMissing,
+    ChecksumMismatch,
+    ClockSkewed,
+    LocationInvalid,
+    ObjectArchived,
+    ObjectMissing,
+    RepositoryError,
+    Retry,
+    TierError,
+    TierFull,
+    TierUnreachable,
+    TooFewDescriptors,
+    Truncated,
+)
+from repository.tiers.folder.disk import OUT_OF_DESCRIPTORS
+from repository.tiers.retry import TryAgain
+
+FAILURES = (BotoCoreError, ClientError, OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError)
+"""What a call of the client, or reading a body, may raise. (The client leaks what urllib3 raises while it
+reads the body of an error.)"""
+
+_OUR_VARIABLES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+_MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
+_NO_BUCKET = {"InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed"}
+_DENIED = {
+    "AccessDenied",
+    "AccountProblem",
+    "AllAccessDisabled",
+    "AuthorizationQueryParametersError",
+    "InvalidAccessKeyId",
+    "InvalidSecurity",
+    "InvalidToken",
+    "NotSignedUp",
+    "SignatureDoesNotMatch",
+    "UnauthorizedAccess",
+}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+_FULL = {
+    "QuotaExceeded",
+    "XMinioStorageFull",
+    "InsufficientStorage",
+    "ServiceQuotaExceededException",
+    "InsufficientCapacity",
+}
+_CORRUPTED = {
+    "BadDigest",
+    "InvalidDigest",
+    "XAmzContentSHA256Mismatch",
+    "XAmzContentChecksumMismatch",
+    "IncompleteBody",
+}
+_SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
+_BUSY = {
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "RequestThrottled",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+}
+
+
+class CredentialsExpired(Exception):
+    """The server says that the session's credentials have expired: ask the provider for new ones."""
+
+
+class PreconditionFailed(Exception):
+    """A conditional request found another state than it demands."""
+
+
+def code_of(error: ClientError) -> str:
+    """The server's error code, or the HTTP status where the answer has no body (HEAD)."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def not_made(error: Exception, *, tier: str) -> RepositoryError:
+    """What to raise where there is no client yet: no server was asked, so that trying again changes nothing."""
+    if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+        return TooFewDescriptors("the system gives no more open files", tier=tier)
+    names = ", ".join(sorted(name for name in os.environ if name.startswith("AWS_") and name not in _OUR_VARIABLES))
+    return LocationInvalid(
+        "the client of S3 cannot be made",
+        hint=f"Check the tier's address{f', and the environment: {names}' if names else ''}.",
+        failure=type(error).__name__,
+        tier=tier,
+    )
+
+
+def translated(error: Exception, *, tier: str, key: str | None) -> Exception:
+    """What to raise instead: a `RepositoryError`, or `TryAgain` with one, or one of this module's own."""
+    context: dict[str, Any] = {"tier": tier} | ({"key": key} if key is not None else {})
+    if isinstance(error, ClientError):
+        return _of_answer(error, context)
+    if isinstance(error, ParamValidationError | InvalidRegionError):
+        return LocationInvalid("the client refuses the bucket, region or key", **context)
+    if isinstance(error, ValueError) and not isinstance(error, BotoCoreError | OSError | urllib3.exceptions.HTTPError):
+        return LocationInvalid("the client refuses the endpoint", **context)
+    if isinstance(error, SSLError) and "CERTIFICATE" in str(error).upper():
+        hint = "Check the endpoint's certificate; for one of your own give its authority's file as `ca`."
+        return TierUnreachable(
+            "the server's certificate is not trusted", hint=hint, retry=Retry.AFTER_OPERATOR, **context
+        )
+    if _is_out_of_descriptors(error):
+        return TooFewDescriptors("the system gives no more open files", **context)
+    reason = (
+        "the server cannot be connected to" if isinstance(error, EndpointConnectionError) else "the connection failed"
+    )
+    return TryAgain(TierUnreachable(reason, failure=type(error).__name__, **context))
+
+
+def _is_out_of_descriptors(error: BaseException | None) -> bool:
+    """Whether a failure of the client goes back to that, through what it was wrapped in."""
+    seen = 0
+    while error is not None and seen < 10:
+        if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+            return True
+        inner = getattr(error, "kwargs", {}).get("error") if not isinstance(error, OSError) else None
+        error = error.__cause__ or error.__context__ or (inner if isinstance(inner, BaseException) else None)
+        seen += 1
+    return False
+
+
+def _of_answer(error: ClientError, context: dict[str, Any]) -> Exception:
+    code = code_of(error)
+    metadata = error.response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0))
+    context = context | {"answer": code, "status": status}
+    if code == "PreconditionFailed" or status == 412:
+        return PreconditionFailed()
+    if code in _EXPIRED:
+        return CredentialsExpired()
+    if code in _BUSY or code in _CORRUPTED or status in {408, 429}:
+        again: RepositoryError = TierUnreachable("the server asks to try again", **context)
+        if code in _CORRUPTED:
+            again = ChecksumMismatch("the server received other bytes than were sent", **context)
+        return TryAgain(again, at_least_seconds=_retry_after(metadata.get("HTTPHeaders", {})))
+    final = _final(code, status, context)
+    if final is not None:
+        return final
+    if status >= 500 or status == 0:
+        failed = TierUnreachable("the server fails", **context)
+        return TryAgain(failed, at_least_seconds=_retry_after(metadata.get("HTTPHeaders", {})))
+    return LocationInvalid("the server refuses the request", **context)
+
+
+def _final(code: str, status: int, context: dict[str, Any]) -> TierError | None:
+    """The error of an answer that stays the same when the request is repeated."""
+    if code == "NoSuchBucket":
+        return BucketMissing("there is no such bucket at this endpoint", **context)
+    if code in _NO_BUCKET or status == 301:
+        return LocationInvalid("there is no such bucket at this endpoint and region", **context)
+    if code in _MISSING or status == 404:
+        return ObjectMissing("no object of this key", **context)
+    if code in _SKEWED:
+        return ClockSkewed("the clocks of this machine and of the server differ too much", **context)
+    if code == "InvalidObjectState":
+        return ObjectArchived("the object is in an archive class", **context)
+    if code == "InvalidRange" or status == 416:
+        return Truncated("the object ends before the range", **context)
+    if code in _FULL or status == 507:
+        return TierFull("the server has no space left for this bucket", **context)
+    if code in _DENIED or status in {401, 403}:
+        return AccessDenied("the server refuses access", **context)
+    return None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    try:
+        return max(0.0, float(headers.get("retry-after", 0)))
+    except ValueError:
+        return 0.0  # a date: the random wait is as good

@@ -1,0 +1,65 @@
+"""Object lock of a bucket: whether there is any, and the locks of single versions."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from repository.errors import AccessDenied, LocationInvalid, Locked, ObjectMissing
+from repository.tiers.s3.connection import S3Connection
+from repository.tiers.s3.versions import Version, Versions, lock_of
+
+
+class Locks:
+    """Looks up and extends locks."""
+
+    def __init__(self, connection: S3Connection, versions: Versions) -> None:
+        self._connection = connection
+        self._versions = versions
+        self._are_there: bool | None = None
+        self._is_asked = False
+
+    def are_there(self) -> bool | None:
+        """Whether the bucket has object lock; asked once. None where these credentials must not know."""
+        if not self._is_asked:
+            bucket = self._connection.options.bucket
+            try:
+                answer = self._connection.call(lambda client: client.get_object_lock_configuration(Bucket=bucket))
+                self._are_there = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+            except (ObjectMissing, LocationInvalid):
+                self._are_there = False  # no configuration, or a server that knows no locks
+            except AccessDenied:
+                self._are_there = None
+            self._is_asked = True
+        return self._are_there
+
+    def extend(self, key: str, full_key: str, found: Any, until: datetime) -> None:
+        """Lock the version of an answer to HEAD for longer, unless it is."""
+        present, wanted = lock_of(found), whole_second(until)
+        if present is not None and present >= wanted:
+            return
+        options = self._connection.options
+        retention: Any = {"Mode": found.get("ObjectLockMode", options.lock_mode), "RetainUntilDate": wanted}
+        which = {"VersionId": found["VersionId"]} if "VersionId" in found else {}
+        self._connection.call(
+            lambda client: client.put_object_retention(
+                Bucket=options.bucket, Key=full_key, Retention=retention, **which
+            ),
+            key,
+        )
+
+    def refuse_if_locked(self, key: str, full_key: str, version: Version | None) -> None:
+        """Raise `Locked` when a lock is why the server refuses to delete."""
+        if self.are_there() is False:
+            return
+        tier = self._connection.name
+        found = self._versions.head(full_key, version.version_id if version else None)
+        until = lock_of(found)
+        if found.get("ObjectLockLegalHoldStatus") == "ON":
+            raise Locked("the object is under legal hold", tier=tier, key=key)
+        if until is not None and until > self._connection.now():
+            raise Locked("the object is locked", tier=tier, key=key, until=until.isoformat())
+
+
+def whole_second(moment: datetime) -> datetime:
+    """The moment, rounded up to what every server keeps: a lock never ends earlier than was asked for."""
+    moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=0) + timedelta(seconds=1 if moment.microsecond else 0)

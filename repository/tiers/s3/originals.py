@@ -1,0 +1,82 @@
+"""A bucket as it was before somebody overwrote what is in it."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from repository.errors import AccessDenied
+from repository.tiers.port import OBJECT_LENGTH_MAX, Body
+from repository.tiers.s3.connection import S3Connection
+from repository.tiers.s3.options import S3Options
+from repository.tiers.s3.store import S3ObjectStore
+from repository.tiers.s3.versions import Version
+
+
+class S3Originals(S3ObjectStore):
+    """The objects of a tier as they were first written, read-only; see `ObjectStore.originals`.
+
+    What was found for a key is remembered, so that the ranges of one pack cost one search.
+    """
+
+    def __init__(self, options: S3Options, name: str = "s3", *, connection: S3Connection | None = None) -> None:
+        super().__init__(options, name, connection=connection)
+        self._chosen: dict[str, Version] = {}
+
+    def put(
+        self,
+        key: str,
+        body: Body,  # noqa: ARG002  # as the port has it
+        *,
+        sha256: bytes | None = None,  # noqa: ARG002
+        if_absent: bool = False,  # noqa: ARG002
+        lock_until: datetime | None = None,  # noqa: ARG002
+        durable: bool = True,  # noqa: ARG002
+    ) -> None:
+        """Refuse."""
+        raise self._is_read_only(key)
+
+    def delete(self, key: str) -> None:
+        """Refuse."""
+        raise self._is_read_only(key)
+
+    def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise self._is_read_only(key)
+
+    def close(self) -> None:
+        """Nothing: the connection is the tier's."""
+
+    def set_aside(self, key: str, aside: str) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise self._is_read_only(key)
+
+    def _read(self, key: str, start: int | None, length: int | None, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
+        original = self._original(self._full(key))
+        if original is None:
+            raise self._missing(key)
+        return self._read_version(key, original, start, length, length_max)
+
+    def _head(self, full_key: str) -> Any:
+        original = self._original(full_key)
+        return None if original is None else self._versions.head(full_key, original.version_id)
+
+    def _newest_of(self, full_prefix: str, full_after: str) -> Iterator[tuple[str, int]]:
+        """Key and size of the original of each object; only where there are several is each looked at."""
+        versions = (v for page in self._versions.pages(full_prefix, after=full_after) for v in page if not v.is_marker)
+        for full_key, group in groupby(versions, key=lambda version: version.full_key):
+            found = list(group)
+            original = found[0] if len(found) == 1 else self._original(full_key)
+            if original is not None:
+                yield full_key, original.size
+
+    def _original(self, full_key: str) -> Version | None:
+        if full_key not in self._chosen:
+            original = self._versions.original(full_key)
+            if original is None:
+                return None
+            self._chosen[full_key] = original
+        return self._chosen[full_key]
+
+    def _is_read_only(self, key: str) -> AccessDenied:
+        return AccessDenied("this view of the tier is read-only", tier=self.name, key=key)

@@ -1,0 +1,121 @@
+"""The versions that a versioned bucket keeps of its objects.
+
+Whoever may write to a bucket can put a delete marker or other bytes on top of an object. Under object
+lock that hides what is there and destroys nothing: the versions beneath stay until their locks have run
+out. So a tier reads the newest version that is no delete marker, and `originals` finds what was written.
+"""
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from repository.errors import AccessDenied, LocationInvalid
+from repository.tiers.s3.connection import S3Connection
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_HASH_NAME = re.compile(r"(?:.*/)?([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of one object, or a delete marker."""
+
+    full_key: str
+    version_id: str
+    size: int
+    is_marker: bool
+
+
+class Versions:
+    """Lists versions, where the bucket has them and the credentials may see them."""
+
+    def __init__(self, connection: S3Connection) -> None:
+        self._connection = connection
+        self._is_kept: bool | None = None
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether the bucket keeps versions; asked once. False where that must not be known."""
+        if self._is_kept is None:
+            bucket = self._connection.options.bucket
+            try:
+                answer = self._connection.call(lambda client: client.get_bucket_versioning(Bucket=bucket))
+                self._is_kept = answer.get("Status") in {"Enabled", "Suspended"}
+            except (AccessDenied, LocationInvalid):
+                self._is_kept = False
+        return self._is_kept
+
+    def pages(self, prefix: str, *, after: str = "") -> Iterator[list[Version]]:
+        """All versions and markers of a prefix, by key and then newest first, a page at a time."""
+        request: dict[str, Any] = {"Bucket": self._connection.options.bucket, "Prefix": prefix}
+        if after:
+            request["KeyMarker"] = after
+
+        def page(client: "S3Client") -> Any:
+            return client.list_object_versions(**request)
+
+        while True:
+            answer = self._connection.call(page)
+            # The client sorts versions and markers apart; only the markers' place among the versions is lost.
+            yield [
+                Version(entry["Key"], entry["VersionId"], int(entry.get("Size", 0)), is_marker)
+                for field, is_marker in (("Versions", False), ("DeleteMarkers", True))
+                for entry in answer.get(field, [])
+            ]
+            if not answer.get("IsTruncated"):
+                return
+            request["KeyMarker"] = answer["NextKeyMarker"]
+            request["VersionIdMarker"] = answer.get("NextVersionIdMarker", "")
+
+    def of(self, full_key: str) -> list[Version]:
+        """All versions of one object, newest first, then its markers."""
+        found: list[Version] = []
+        for page in self.pages(full_key):
+            found += [version for version in page if version.full_key == full_key]
+            if any(version.full_key > full_key for version in page):
+                break
+        return sorted(found, key=lambda version: version.is_marker)
+
+    def newest(self, full_key: str) -> Version | None:
+        """The newest version that is no marker."""
+        return next((version for version in self.of(full_key) if not version.is_marker), None)
+
+    def original(self, full_key: str) -> Version | None:
+        """The version that was written first; of an object named by its SHA-256, the one that has it."""
+        versions = [version for version in reversed(self.of(full_key)) if not version.is_marker]
+        named = _HASH_NAME.fullmatch(full_key)
+        if named is not None and len(versions) > 1:
+            digest = bytes.fromhex(named[1])
+            for version in versions:
+                if checksum_of(self.head(full_key, version.version_id)) == digest:
+                    return version
+        return versions[0] if versions else None
+
+    def head(self, full_key: str, version_id: str | None = None) -> Any:
+        """The answer to HEAD of a version, or of the object; raises `ObjectMissing`."""
+        request: dict[str, Any] = {
+            "Bucket": self._connection.options.bucket,
+            "Key": full_key,
+            "ChecksumMode": "ENABLED",
+        }
+        if version_id is not None:
+            request["VersionId"] = version_id
+        return self._connection.call(lambda client: client.head_object(**request))
+
+
+def checksum_of(answer: Any) -> bytes | None:
+    """The SHA-256 of the whole object in an answer, or None where the server does not know it."""
+    stated = answer.get("ChecksumSHA256", "")
+    # "<digest>-3" is the digest of the parts' digests of a multipart upload: not the object's own.
+    return base64.b64decode(stated) if stated and "-" not in stated else None
+
+
+def lock_of(answer: Any) -> datetime | None:
+    """Until when the version of an answer is locked."""
+    until: datetime | None = answer.get("ObjectLockRetainUntilDate")
+    return until

@@ -1,0 +1,1 @@
+"""Keeping tiers whole: checked, caught up, repaired."""

@@ -1,0 +1,271 @@
+"""Catching up: what a tier missed is copied from another one, as ciphertext.
+
+Promise: nothing is decrypted, re-encrypted or read from the source again; every pack is proven by its name
+before it is stored. The order is keys, then that of a backup (packs, index segments, log entries), so a
+crash leaves a tier that is less far behind. A snapshot is committed only when every pack that it references is there.
+Memory: `PACKS_AT_A_TIME` packs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from repository.errors import NoUsableTier, RepositoryError
+from repository.format import pack_object_key
+from repository.index.pack_catalog import each_in_parallel
+from repository.index.segments import SealedSegment, segment_object_key
+from repository.keys import crypto
+from repository.opened import key_change, pending
+from repository.opened.open_tier import OpenTier, TierState
+from repository.opened.pack_access import ChunkReader, nearest_first
+from repository.stored.index_segment import Segment, without_packs
+from repository.stored.log_entry import entry_object_key
+from repository.stored.object_reading import read_object
+from repository.stored.snapshot import Snapshot
+from repository.stored.tree_visit import TreeVisitor
+from repository.tiers.port import ObjectStore
+
+if TYPE_CHECKING:
+    from repository.opened.repository import Repository
+
+PACKS_AT_A_TIME: Final = 3
+WRITER_TOKEN_LENGTH: Final = 16
+
+
+class Lag(NamedTuple):
+    """What a tier lacks of what the others have."""
+
+    packs: set[bytes]
+    snapshots: list[Snapshot]
+
+
+class CatchUpProgress(NamedTuple):
+    """How far the copying is."""
+
+    tier: str
+    packs_done: int
+    packs_total: int
+    bytes_done: int
+
+
+@dataclass
+class CatchUpResult:
+    """What was copied. `lost_packs`: no other tier has them whole; `left_out`: snapshots that need them."""
+
+    tier: str
+    copied_packs: int = 0
+    copied_bytes: int = 0
+    copied_segments: int = 0
+    snapshots: list[str] = field(default_factory=list)
+    lost_packs: list[bytes] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the tier has everything now."""
+        return not self.lost_packs and not self.left_out
+
+
+def sources_for(repository: Repository, tier: OpenTier) -> list[OpenTier]:
+    """The other tiers from which objects may be read, the best first."""
+    return [other for other in repository.readable_tiers() if other is not tier]
+
+
+def lag(repository: Repository, tier: OpenTier) -> Lag:
+    """What this tier lacks. An EMPTY tier lacks everything."""
+    known = tier.index.pack_ids()
+    packs: set[bytes] = set()
+    for source in sources_for(repository, tier):
+        packs |= source.index.pack_ids() - source.log.state.marked_packs
+    own = tier.log.state
+    snapshots = [
+        each
+        for each in repository.snapshots()
+        if each.id not in own.snapshots and each.manifest.run_token not in own.by_token
+    ]
+    return Lag(packs - known, snapshots)
+
+
+def catch_up(
+    repository: Repository,
+    tier: OpenTier,
+    *,
+    lock_until: datetime | None = None,
+    on_progress: Callable[[CatchUpProgress], None] | None = None,
+    check_cancelled: Callable[[], None] = lambda: None,
+) -> CatchUpResult:
+    """Copy to `tier` what the other readable tiers have and it lacks.
+
+    `lock_until`: asked for all that is copied; this tier proves to lock before anything is. Where it is known to lock,
+    what a snapshot needs is locked at least as long as the snapshot's entry is on a tier that has it.
+
+    `check_cancelled` may raise; what was copied stays. Raises `NoUsableTier` (this tier is neither READY nor
+    EMPTY, or there is no other one), `LockNotProven`, `LogContended`, and this tier's errors. A source that fails is
+    passed over for the next.
+    """
+    if tier.state is TierState.EMPTY:
+        repository.add_tier(tier)
+    if not tier.is_ready:
+        raise NoUsableTier("tier cannot be written to", tier=tier.name, state=tier.state.value) from tier.error
+    sources = sources_for(repository, tier)
+    if not sources:
+        raise NoUsableTier("there is no other tier to copy from", tiers=repository.states())
+    result = CatchUpResult(tier.name)
+    tier.refresh()
+    if lock_until is not None:
+        tier.prove_locks(lock_until)
+    key_change.copy_keys(repository, tier, sources)
+    missing = lag(repository, tier)
+    token = repository.randomness.token_bytes(WRITER_TOKEN_LENGTH) if missing.packs else b""
+    if token:
+        pending.announce(repository, tier, token, lock_until)
+        # What an interrupted catch-up left is adopted and need not be copied again; what cannot be, is.
+        pending.adopt_orphans(repository, tier, lock_until)
+        missing = lag(repository, tier)
+    _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
+    _copy_segments(repository, tier, result, lock_until)
+    if tier.lacks(missing.packs.difference(result.lost_packs)):
+        # Their rows are in segments that this tier replaced (an index rebuilt while packs were gone).
+        pending.adopt_orphans(repository, tier, lock_until)
+    _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
+    if token:
+        pending.remove_marker(tier, pending.marker_object_key(token))
+    return result
+
+
+def _copy_packs(
+    tier: OpenTier,
+    sources: Sequence[OpenTier],
+    packs: set[bytes],
+    result: CatchUpResult,
+    lock_until: datetime | None,
+    on_progress: Callable[[CatchUpProgress], None] | None,
+    check_cancelled: Callable[[], None],
+) -> None:
+    def copy(pack_id: bytes) -> tuple[bytes, int]:
+        check_cancelled()
+        body = whole_pack(pack_id, (source.store for source in sources))
+        if body is None:
+            return pack_id, -1
+        tier.store.put(pack_object_key(pack_id), body, sha256=pack_id, lock_until=lock_until, durable=False)
+        return pack_id, len(body)
+
+    for pack_id, size in each_in_parallel(copy, sorted(packs), PACKS_AT_A_TIME):
+        if size < 0:
+            result.lost_packs.append(pack_id)
+        else:
+            result.copied_packs += 1
+            result.copied_bytes += size
+        if on_progress is not None:
+            on_progress(CatchUpProgress(tier.name, result.copied_packs, len(packs), result.copied_bytes))
+    tier.store.sync()
+
+
+def whole_pack(pack_id: bytes, stores: Iterable[ObjectStore]) -> bytes | None:
+    """The pack's bytes from the first store that has them as their name says; None where none has."""
+    for store in stores:
+        try:
+            body = read_object(store, pack_object_key(pack_id))
+        except RepositoryError:
+            continue
+        if crypto.sha256(body) == pack_id:
+            return body
+    return None
+
+
+def _copy_segments(repository: Repository, tier: OpenTier, result: CatchUpResult, lock_until: datetime | None) -> None:
+    """Copy each source's segments, and let them take the place of what that source compacted."""
+    for source in sources_for(repository, tier):
+        own, theirs = tier.log.state, source.log.state
+        wanted = [name for name in theirs.segments if name not in own.segments and name not in own.replaced_segments]
+        copies = [_segment(repository, source, name, result.lost_packs) for name in wanted]
+        added = [sealed for sealed in copies if sealed is not None]
+        # What the source compacted may go only when all that took its place is here.
+        is_whole = [sealed.name for sealed in added] == wanted
+        compacted = sorted(own.segments.keys() & theirs.replaced_segments)
+        replaced = _replaceable(tier, compacted, added) if is_whole else []
+        if added or replaced:
+            tier.change_index(added, replaced, "caught up", lock_until=lock_until)
+            result.copied_segments += len(added)
+
+
+def _replaceable(tier: OpenTier, names: Sequence[str], added: Sequence[SealedSegment]) -> list[str]:
+    """Which of these segments point at no pack that only they know.
+
+    The source may have rebuilt its index without packs that it lost, and this tier still has.
+    """
+    segments = tier.named_segments()
+    known = {pack_id for sealed in added for pack_id in sealed.segment.pack_ids()}
+    known.update(*(segment.pack_ids() for name, segment in segments.items() if name not in names))
+    return [name for name in names if name in segments and known.issuperset(segments[name].pack_ids())]
+
+
+def _segment(repository: Repository, source: OpenTier, name: str, lost: Sequence[bytes]) -> SealedSegment | None:
+    """The segment as it lies on the source, without rows of packs that nobody has; None where it is damaged."""
+    if name in source.damaged_segments:
+        return None
+    try:
+        body = read_object(source.store, segment_object_key(name))
+        segment = source.named_segments()[name]
+    except RepositoryError:
+        return None
+    if crypto.sha256(body).hex() != name:
+        return None
+    if not set(lost).intersection(segment.pack_ids()):
+        return SealedSegment(name, body, segment)
+    (sealed,) = repository.seal_segments([Segment(without_packs(segment, set(lost)))])
+    return sealed
+
+
+def _commit_snapshots(
+    repository: Repository,
+    tier: OpenTier,
+    snapshots: Sequence[Snapshot],
+    result: CatchUpResult,
+    lock_until: datetime | None,
+) -> None:
+    # Each tree is looked into: that this tier has all packs of the sources' indexes proves nothing, since an
+    # index may have lost rows (with an entry of its log, or when it was rebuilt without packs that were gone).
+    reader = ChunkReader(nearest_first([tier, *sources_for(repository, tier)]), repository.keys)
+    visitor, packs = TreeVisitor(reader.chunk), set[bytes]()
+    for snapshot in snapshots:
+        found = _packs_of(snapshot, tier, visitor)
+        if found is None:
+            result.left_out.append(snapshot.id)
+            # What was missing may be in the next one as well: nothing that was seen counts as being there.
+            visitor, packs = TreeVisitor(reader.chunk), set()
+            continue
+        packs |= found
+        asked = [lock_until, *_locks_of(snapshot, repository, tier)]
+        until = max((date for date in asked if date is not None), default=None)
+        tier.commit_snapshot(snapshot.body, packs=packs, lock_until=until)
+        result.snapshots.append(snapshot.id)
+
+
+def _locks_of(snapshot: Snapshot, repository: Repository, tier: OpenTier) -> Iterator[datetime]:
+    """Until when the snapshot's entry is locked on other tiers: so long it was to be kept, where a tier can.
+
+    This tier's own clock judges the dates, as that of the others did; nobody asks a tier that cannot lock.
+    """
+    if not tier.store.capabilities.locks:
+        return
+    for source in repository.tiers_with(snapshot):
+        if source is tier or not source.store.capabilities.locks:
+            continue
+        found = source.store.head(entry_object_key(source.log.state.entry_of[snapshot.id]))
+        if found is not None and found.lock_until is not None and found.lock_until > tier.store.now():
+            yield found.lock_until
+
+
+def _packs_of(snapshot: Snapshot, tier: OpenTier, visitor: TreeVisitor) -> set[bytes] | None:
+    """The packs on this tier of what the snapshot adds to those before; None where the tier lacks some of it."""
+    packs: set[bytes] = set()
+    for chunk_id in visitor.chunks(snapshot.manifest.root):
+        location = tier.index.lookup(chunk_id)
+        if location is None:
+            return None
+        packs.add(location.pack_id)
+    return None if visitor.faults else packs

@@ -1,0 +1,382 @@
+"""Checks a repository: its structure, a sample of its bytes, or all of them, per tier.
+
+Promise: every damaged or missing object that the chosen depth can show is named, with the tiers that have it
+whole; one bad object never ends the check. `read_percent` 0 reads config, keys, log, index and all trees;
+above that, this share of the packs (chosen at random) is read back whole: its name, every frame, the identity
+of every chunk, and that the index lists each where it is. At 100 packs that no index row points at are read too:
+with a damaged index they may be needed, and a repair should not have to be followed by another one. Locks are checked
+against those of the log's entries (`lock_check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from repository.errors import BackupCancelled, Damaged, NotInIndex, ObjectMissing, RepositoryError
+from repository.format import CHUNK_LENGTH_MAX, TRAILER_LENGTH, pack_object_key
+from repository.index.index import Location
+from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
+from repository.index.segments import INDEX_PREFIX, open_segment, segment_object_key
+from repository.keys import crypto
+from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key
+from repository.log.commit_log import GAP_MAX
+from repository.opened.open_tier import OpenTier, TierState
+from repository.opened.pack_access import ChunkReader
+from repository.opened.pending import PENDING_PREFIX
+from repository.stored.config import CONFIG_KEY, encode_config
+from repository.stored.index_segment import Segment, columns_of
+from repository.stored.log_entry import LOG_PREFIX, entry_number, entry_object_key
+from repository.stored.object_reading import read_object
+from repository.stored.tree_visit import TreeVisitor, Wholeness
+from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
+from repository.upkeep.lock_check import lock_findings
+from repository.upkeep.log_repair import FaultyLog
+from repository.upkeep.quarantine import QUARANTINE_PREFIX
+
+if TYPE_CHECKING:
+    from repository.opened.repository import Repository
+
+PACKS_AT_A_TIME: Final = 3
+_SEED_LENGTH: Final = 16
+_HARMFUL: Final = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED, Problem.SEGMENT, Problem.TREE))
+"""Damage with which chunks may be lost."""
+
+
+def check(
+    repository: Repository,
+    *,
+    read_percent: float = 0.0,
+    tiers: Collection[str] | None = None,
+    on_progress: Callable[[CheckProgress], None] | None = None,
+    check_cancelled: Callable[[], None] = lambda: None,
+) -> CheckReport:
+    """Check the named tiers (all, where none is named). `check_cancelled` is called between packs and may raise.
+
+    A tier that does not answer (any more) becomes a finding.
+    """
+    report = CheckReport()
+    for tier in repository.tiers:
+        if tiers is not None and tier.name not in tiers:
+            continue
+        counts = report.tiers[tier.name] = TierCounts()
+        if not tier.is_readable:
+            report.findings.append(Finding(tier.name, Problem.TIER, "", f"{tier.state}: {tier.error}"))
+            continue
+        one = _TierCheck(repository, tier, counts, check_cancelled)
+        found: list[Finding] = []
+        try:
+            found.extend(one.structure())
+            found.extend(lock_findings(repository, tier, check_cancelled))
+            found.extend(one.data(read_percent, on_progress))
+            report.harmed[tier.name] = one.harmed_by(found)
+        except BackupCancelled:
+            raise
+        except RepositoryError as error:
+            found.append(Finding(tier.name, Problem.TIER, "", f"{error.code}: {error}"))
+        report.findings.extend(found)
+    return report
+
+
+class _TierCheck:
+    """One tier's check. `structure` comes first: it learns what packs there are."""
+
+    def __init__(
+        self, repository: Repository, tier: OpenTier, counts: TierCounts, check_cancelled: Callable[[], None]
+    ) -> None:
+        self._repository = repository
+        self._check_cancelled = check_cancelled
+        self._tier = tier
+        self._counts = counts
+        self._others = [other for other in repository.readable_tiers() if other is not tier]
+        self._packs: list[StoredPack] = []
+        self._reader = ChunkReader([tier], repository.keys)
+
+    def _finding(self, problem: Problem, object_key: str, detail: object, sources: Collection[str] = ()) -> Finding:
+        text = f"{detail.code}: {detail}" if isinstance(detail, RepositoryError) else str(detail)
+        return Finding(self._tier.name, problem, object_key, text, tuple(sources))
+
+    def _tiers_with(self, object_key: str, digest: str | None = None) -> list[str]:
+        """Other tiers that have the object, and whole, where its digest (hex) is given and the object small."""
+        found: list[str] = []
+        for other in self._others:
+            try:
+                if digest is None:
+                    has = other.store.head(object_key) is not None
+                else:
+                    has = crypto.sha256(read_object(other.store, object_key)).hex() == digest
+            except RepositoryError:
+                continue
+            if has:
+                found.append(other.name)
+        return found
+
+    # Structure
+
+    def structure(self) -> Iterator[Finding]:
+        """Everything but the bytes of data packs."""
+        if self._tier.state is TierState.REPLAYED:
+            yield self._finding(Problem.REPLAYED, LOG_PREFIX, self._tier.error)
+        self._packs = list(stored_packs(self._tier.store))
+        self._counts.packs = len(self._packs)
+        self._counts.pack_bytes = sum(pack.size for pack in self._packs)
+        yield from self._config()
+        yield from self._keys()
+        yield from self._log()
+        yield from self._index()
+        yield from self._pack_list()
+        yield from self._trees()
+        yield from self._strange_objects()
+
+    def _config(self) -> Iterator[Finding]:
+        root = self._repository.keys.root
+        expected = encode_config(self._repository.config, root)
+        try:
+            if read_object(self._tier.store, CONFIG_KEY) != expected:
+                raise Damaged("config is not the repository's", tier=self._tier.name, object_key=CONFIG_KEY)
+        except RepositoryError as error:
+            if not is_fault_of_object(error):
+                raise
+            # All that it says follows from the key, which is open: it can be made again.
+            yield self._finding(Problem.CONFIG, CONFIG_KEY, error, [self._tier.name])
+
+    def _keys(self) -> Iterator[Finding]:
+        recorded = self._tier.log.state.key_objects
+        present = [info.key for info in self._tier.store.list(KEY_PREFIX)]
+        for object_key in dict.fromkeys([*recorded, *present]):
+            digest = recorded.get(object_key)
+            try:
+                body = read_object(self._tier.store, object_key)
+                if digest is not None and crypto.sha256(body).hex() != digest:
+                    raise Damaged(
+                        "key object is not the one that the log names", tier=self._tier.name, object_key=object_key
+                    )
+                decode_wrapped_key(KeyRecord(object_key, body))
+            except RepositoryError as error:
+                if not is_fault_of_object(error):
+                    raise
+                yield self._finding(Problem.KEY, object_key, error, self._tiers_with(object_key, digest))
+
+    def _log(self) -> Iterator[Finding]:
+        state = self._tier.log.state
+        self._counts.log_entries = state.head.number
+        self._counts.snapshots = len(state.snapshots)
+        for entry in FaultyLog(self._repository, self._tier).entries():
+            key, error = entry_object_key(entry.number), entry.error
+            if entry.copy is not None:
+                yield self._finding(Problem.LOG_ENTRY, key, error, [entry.copy.tier])
+            elif entry.follower and not entry.may_hold_snapshot:
+                yield self._finding(Problem.LOG_ENTRY, key, error, [self._tier.name])
+            else:
+                detail = f"{error.code}: {error}; no whole copy of it was found, and a snapshot may have been in it"
+                yield self._finding(Problem.LOG_ENTRY, key, detail)
+
+    def _index(self) -> Iterator[Finding]:
+        for name in self._tier.log.state.segments:
+            key = segment_object_key(name)
+            self._counts.segments += 1
+            self._check_cancelled()
+            try:
+                # From the tier, not from memory: the object may have been damaged since it was loaded.
+                _verify_rows(open_segment(name, read_object(self._tier.store, key), self._repository.keys))
+            except RepositoryError as error:
+                if not is_fault_of_object(error):
+                    raise
+                yield self._finding(Problem.SEGMENT, key, error, [*self._tiers_with(key, name), self._tier.name])
+        self._counts.rows = len(self._tier.index)
+
+    def _pack_list(self) -> Iterator[Finding]:
+        sizes = {pack.id: pack.size for pack in self._packs}
+        needed: dict[bytes, int] = {}
+        for segment in self._tier.index.segments():
+            for pack_id, end in _pack_ends(segment):
+                needed[pack_id] = max(end, needed.get(pack_id, 0))
+        for pack_id, end in sorted(needed.items()):
+            key = pack_object_key(pack_id)
+            if pack_id not in sizes:
+                yield self._finding(
+                    Problem.PACK_MISSING, key, "pack is in the index and not there", self._tiers_with(key)
+                )
+            elif sizes[pack_id] < end + TRAILER_LENGTH:
+                yield self._finding(
+                    Problem.PACK_DAMAGED, key, f"pack has {sizes[pack_id]} bytes, too few", self._tiers_with(key)
+                )
+        if not self._tier.damaged_segments:
+            for pack_id in sorted(sizes.keys() - needed.keys()):
+                yield self._finding(
+                    Problem.ORPHAN, pack_object_key(pack_id), "no index row points at the pack", [self._tier.name]
+                )
+
+    def _trees(self) -> Iterator[Finding]:
+        index = self._tier.index
+        visitor = TreeVisitor(self._reader.chunk)
+        lacking: set[str] = set()
+        for snapshot in self._tier.snapshots().values():
+            missing = 0
+            for chunk_id in visitor.chunks(snapshot.manifest.root):
+                self._check_cancelled()
+                self._counts.tree_chunks += 1
+                missing += index.lookup_any(chunk_id) is None
+            if missing:
+                lacking.add(snapshot.id)
+                yield self._lacking(snapshot.id, f"{missing} chunks that it references are not in the index")
+            for fault in visitor.faults:
+                if not isinstance(fault.error, NotInIndex):
+                    yield self._tree_fault(snapshot.id, fault.chunk_id, fault.error)
+            visitor.faults.clear()
+        if lacking:
+            # What several share was visited with the first of them.
+            trees = Wholeness(self._reader.chunk, self._is_listed)
+            for snapshot in self._tier.snapshots().values():
+                if snapshot.id not in lacking and not trees.is_whole(snapshot.manifest.root):
+                    yield self._lacking(snapshot.id, "it shares what is not in the index with another snapshot")
+
+    def _is_listed(self, chunk_id: bytes) -> bool:
+        self._check_cancelled()
+        return self._tier.index.lookup_any(chunk_id) is not None
+
+    def _lacking(self, snapshot_id: str, detail: str) -> Finding:
+        sources = [other.name for other in self._others if snapshot_id in other.snapshots()]
+        return self._finding(Problem.TREE, f"snapshot {snapshot_id}", detail, [*sources, self._tier.name])
+
+    def harmed_by(self, findings: Collection[Finding]) -> list[str]:
+        """The snapshots (ids, in the order of their commits) that this tier cannot give back whole by itself."""
+        if not any(finding.problem in _HARMFUL for finding in findings):
+            return []
+        bad = {finding.object_key for finding in findings if finding.problem in _HARMFUL}
+        index = self._tier.index
+
+        def has(chunk_id: bytes) -> bool:
+            self._check_cancelled()
+            return any(pack_object_key(each.pack_id) not in bad for each in index.lookup_all(chunk_id))
+
+        trees = Wholeness(self._reader.chunk, has)
+        return [each.id for each in self._tier.snapshots().values() if not trees.is_whole(each.manifest.root)]
+
+    def _tree_fault(self, snapshot_id: str, chunk_id: bytes, error: RepositoryError) -> Finding:
+        location = self._tier.index.lookup_any(chunk_id)
+        pack = next((pack for pack in self._packs if location is not None and pack.id == location.pack_id), None)
+        if location is None or pack is None or not is_fault_of_object(error):
+            return self._finding(Problem.TREE, f"snapshot {snapshot_id}", error)
+        key = pack_object_key(pack.id)
+        reading = read_pack(self._repository, self._tier, pack)
+        if reading.error is None:
+            detail = f"the index is wrong about a page of snapshot {snapshot_id}"
+            return self._finding(Problem.INDEX_INCOMPLETE, key, detail, [self._tier.name])
+        return self._finding(
+            Problem.PACK_DAMAGED, key, f"tree of snapshot {snapshot_id}: {reading.error}", self._tiers_with(key)
+        )
+
+    def _strange_objects(self) -> Iterator[Finding]:
+        packs = {pack_object_key(pack.id) for pack in self._packs}
+        last = self._tier.log.state.head.number
+        for info in self._tier.store.list(""):
+            key = info.key
+            number = entry_number(key)
+            explained = (
+                key == CONFIG_KEY
+                or key in packs
+                or key.startswith((KEY_PREFIX, INDEX_PREFIX, PENDING_PREFIX, QUARANTINE_PREFIX))
+                or (number is not None and number - last <= GAP_MAX)
+            )
+            if not explained:
+                yield self._finding(Problem.STRANGE, key, "no part of the format explains the object")
+
+    # Data
+
+    def data(
+        self,
+        read_percent: float,
+        on_progress: Callable[[CheckProgress], None] | None,
+    ) -> Iterator[Finding]:
+        """Read back a share of the packs that the index points at; all means orphans, too."""
+        chosen = self._sample(read_percent)
+        counts = self._counts
+        known = self._tier.index.pack_ids()
+
+        def read(pack: StoredPack) -> PackReading:
+            self._check_cancelled()
+            return read_pack(self._repository, self._tier, pack)
+
+        for reading in each_in_parallel(read, chosen, PACKS_AT_A_TIME):
+            counts.packs_read += 1
+            counts.bytes_read += reading.bytes_read
+            counts.chunks_read += reading.chunks
+            key = pack_object_key(reading.pack.id)
+            is_known = reading.pack.id in known
+            if reading.error is not None:
+                problem = Problem.PACK_MISSING if isinstance(reading.error, ObjectMissing) else Problem.PACK_DAMAGED
+                sources = self._tiers_with(key)
+                # An orphan that others have is one because this tier's index or log is damaged: it is needed.
+                if is_known or sources:
+                    yield self._finding(problem, key, reading.error, sources)
+            elif reading.unlisted and is_known:
+                detail = f"{reading.unlisted} chunks of the pack are not listed where they are"
+                yield self._finding(Problem.INDEX_INCOMPLETE, key, detail, [self._tier.name])
+            if on_progress is not None:
+                on_progress(CheckProgress(self._tier.name, counts.packs_read, len(chosen), counts.bytes_read))
+
+    def _sample(self, percent: float) -> list[StoredPack]:
+        if percent >= 100:
+            return self._packs
+        known = self._tier.index.pack_ids()
+        packs = [pack for pack in self._packs if pack.id in known]
+        count = -(-len(packs) * percent // 100)
+        seed = self._repository.randomness.token_bytes(_SEED_LENGTH)
+        chosen = sorted(packs, key=lambda pack: crypto.sha256(seed, pack.id))[: int(count)]
+        return sorted(chosen)
+
+
+class PackReading(NamedTuple):
+    """What reading one pack back showed. `unlisted`: its chunks that the index does not list there."""
+
+    pack: StoredPack
+    bytes_read: int
+    chunks: int
+    unlisted: int
+    error: RepositoryError | None
+
+
+def read_pack(repository: Repository, tier: OpenTier, pack: StoredPack) -> PackReading:
+    """Read one pack whole and prove all of it. Raises what is the tier's fault, not the pack's."""
+    from repository.stored.pack_reader import read_frames
+
+    chunks = unlisted = size = 0
+    try:
+        body = read_object(tier.store, pack_object_key(pack.id))
+        size = len(body)
+        for entry, _ in read_frames(body, repository.keys, pack.id):
+            offset = 0
+            for chunk in entry.chunks():
+                location = Location(pack.id, entry.offset, entry.length, offset, chunk.length)
+                unlisted += location not in tier.index.lookup_all(chunk.id)
+                chunks += 1
+                offset += chunk.length
+    except RepositoryError as error:
+        if not is_fault_of_object(error):
+            raise
+        return PackReading(pack, size, chunks, unlisted, error)
+    return PackReading(pack, size, chunks, unlisted, None)
+
+
+def _pack_ends(segment: Segment) -> Iterator[tuple[bytes, int]]:
+    """For each pack of a segment, where its last frame ends, in bytes."""
+    import numpy as np
+
+    records = columns_of(segment).records
+    ends = np.zeros(segment.pack_count, dtype=np.uint64)
+    np.maximum.at(ends, records[:, 0], records[:, 1].astype(np.uint64) + records[:, 2])
+    yield from zip(segment.pack_ids(), ends.tolist(), strict=True)
+
+
+def _verify_rows(segment: Segment) -> None:
+    """Raises `Damaged` unless the rows are what a writer makes: sorted, with packs that exist, in range."""
+    import numpy as np
+
+    columns = columns_of(segment)
+    prefixes = columns.ids[:, 0].astype("=u8")
+    if bool((prefixes[1:] < prefixes[:-1]).any()):
+        raise Damaged("rows of an index segment are out of order")
+    ends = columns.records[:, 3].astype(np.uint64) + columns.records[:, 4]
+    if bool((columns.records[:, 0] >= segment.pack_count).any()) or bool((ends > CHUNK_LENGTH_MAX).any()):
+        raise Damaged("rows of an index segment are out of range")

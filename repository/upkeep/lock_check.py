@@ -1,0 +1,121 @@
+"""Checks locks: what a snapshot needs should be locked as long as the snapshot's entry is.
+
+The format has no place for the date that was asked for, but an entry is created locked until then. So what is known is
+what the entries' locks say; where a store does not tell of locks, that is said, and not that all is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from repository.format import pack_object_key
+from repository.index.segments import segment_object_key
+from repository.opened import locking
+from repository.opened.open_tier import OpenTier
+from repository.opened.pack_access import ChunkReader
+from repository.stored.log_entry import entry_object_key
+from repository.stored.tree_visit import TreeVisitor
+from repository.tiers.port import ObjectStore
+from repository.upkeep.check_report import Finding, Problem
+
+if TYPE_CHECKING:
+    from repository.opened.repository import Repository
+
+
+class Short(NamedTuple):
+    """An object that is not locked as long as it should be."""
+
+    object_key: str
+    sha256: bytes | None
+    wanted: datetime
+    found: datetime | None
+
+
+def lock_findings(
+    repository: Repository, tier: OpenTier, check_cancelled: Callable[[], None] = lambda: None
+) -> Iterator[Finding]:
+    """What is not locked as long as it should be on a tier, or that it cannot be known. Raises the store's errors."""
+    locks = tier.store.capabilities.locks
+    if locks is False:
+        return
+    dates = _dates_of_entries(tier) if locks else {}
+    if dates:
+        for short in objects_short_of_lock(repository, tier, dates, check_cancelled):
+            has = f"locked until {short.found.isoformat()}" if short.found is not None else "not locked"
+            detail = f"{has}; a snapshot that needs it is locked until {short.wanted.isoformat()}"
+            yield Finding(tier.name, Problem.UNLOCKED, short.object_key, detail, (tier.name,))
+    elif tier.snapshots():
+        why = "no entry shows a lock: none was asked for, or these credentials may not see locks"
+        if locks is None:
+            why = "these credentials may not ask whether the tier locks"
+        yield Finding(tier.name, Problem.LOCKS_UNKNOWN, "", why)
+
+
+def lock_again(repository: Repository, tier: OpenTier, check_cancelled: Callable[[], None]) -> list[str]:
+    """Lock what should be locked for longer; returns the keys. Raises what `locking.lock` raises."""
+    found = list(objects_short_of_lock(repository, tier, _dates_of_entries(tier), check_cancelled))
+    for wanted in sorted({short.wanted for short in found}):
+        locking.lock(tier.store, {each.object_key: each.sha256 for each in found if each.wanted == wanted}, wanted)
+    return [short.object_key for short in found]
+
+
+def objects_short_of_lock(
+    repository: Repository, tier: OpenTier, dates: dict[str, datetime], check_cancelled: Callable[[], None]
+) -> Iterator[Short]:
+    """The objects that are there and not locked as long as the entries (snapshot id → date) of who needs them."""
+    now = tier.store.now()
+    held = {identity: date for identity, date in dates.items() if date > now}
+    if not held:
+        return
+    packs = _packs_until(repository, tier, held, check_cancelled)
+    wanted = {pack_object_key(pack_id): date for pack_id, date in packs.items()}
+    for name, segment in tier.named_segments().items():
+        needed = [packs[pack_id] for pack_id in segment.pack_ids() if pack_id in packs]
+        if needed:
+            wanted[segment_object_key(name)] = max(needed)
+    segments = {segment_object_key(name) for name in tier.log.state.segments}
+    digests = tier.needed_objects(packs)
+    # Config and keys are needed by all; of the segments only those that list what is.
+    wanted |= {key: max(held.values()) for key in digests.keys() - wanted.keys() - segments}
+    check_cancelled()
+    for key, (is_there, lock) in _locks_of(tier.store, sorted(wanted)):
+        if is_there and (lock is None or lock < wanted[key]):
+            yield Short(key, digests[key], wanted[key], lock)
+
+
+def _packs_until(
+    repository: Repository, tier: OpenTier, held: dict[str, datetime], check_cancelled: Callable[[], None]
+) -> dict[bytes, datetime]:
+    """Until when each pack is needed that the snapshots need."""
+    visitor = TreeVisitor(ChunkReader([tier], repository.keys).chunk)
+    packs: dict[bytes, datetime] = {}
+    # The longest first: what several snapshots have is seen once, for the one that keeps it longest.
+    for identity, date in sorted(held.items(), key=lambda item: item[1], reverse=True):
+        for chunk_id in visitor.chunks(tier.snapshots()[identity].manifest.root):
+            places = [location.pack_id for location in tier.index.lookup_all(chunk_id)]
+            # Which of several copies the writer relied on is not known: one that is needed anyway is enough.
+            if places and not any(pack_id in packs for pack_id in places):
+                packs[places[0]] = date
+        check_cancelled()
+    return packs
+
+
+def _dates_of_entries(tier: OpenTier) -> dict[str, datetime]:
+    """Until when the entries of snapshots are locked, by snapshot id; those without a lock are left out."""
+    entries = {entry_object_key(number): identity for identity, number in tier.log.state.entry_of.items()}
+    found = _locks_of(tier.store, entries)
+    return {entries[key]: lock for key, (_, lock) in found if lock is not None}
+
+
+def _locks_of(store: ObjectStore, keys: Iterable[str]) -> list[tuple[str, tuple[bool, datetime | None]]]:
+    """Whether each object is there, and until when it is locked."""
+
+    def look(key: str) -> tuple[str, tuple[bool, datetime | None]]:
+        found = store.head(key)
+        return key, (found is not None, found.lock_until if found is not None else None)
+
+    with ThreadPoolExecutor(locking.PARALLEL_LOCKS, thread_name_prefix="lock-check") as pool:
+        return list(pool.map(look, keys))

@@ -1,0 +1,262 @@
+"""Repairs a tier: what is damaged or missing comes from another tier, or from what the tier itself still has.
+
+Promise: nothing is stored that is not proven first (packs and segments by their names, keys by the digest in
+the log, log entries by signature and chain, the config by the root key), nothing whole is overwritten, what is
+damaged is set aside before something is put in its place (`quarantine`), and each call may be repeated. What
+cannot be repaired is left as it is and named: a log entry that may hold a snapshot is given up (bridged) only
+where the caller says so. The order: config, keys, log, packs, index, orphans, snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from repository.errors import BackupCancelled, NoUsableTier
+from repository.format import ID_LENGTH
+from repository.index.segments import segment_object_key
+from repository.keys import crypto
+from repository.log.state import LogState
+from repository.opened import key_change, pending
+from repository.opened.open_tier import OpenTier, TierState
+from repository.stored.config import CONFIG_KEY, encode_config
+from repository.stored.log_entry import Body, Bridged, HistoryAccepted, entry_object_key
+from repository.upkeep import catch_up, lock_check, quarantine, rebuild
+from repository.upkeep.check import check
+from repository.upkeep.check_report import CheckReport, Finding, Problem
+from repository.upkeep.log_repair import FaultyLog, copies_of
+
+if TYPE_CHECKING:
+    from repository.opened.repository import Repository
+
+PASSES_MAX: Final = 3
+
+
+class RepairAction(NamedTuple):
+    """One object made whole. `source`: a tier's name, or how it was made."""
+
+    object_key: str
+    source: str
+
+
+@dataclass
+class RepairResult:
+    """What was done on one tier, and the damage that is left.
+
+    `set_aside`: where the bytes are that something was put over, by object key. `given_up`: numbers of log entries
+    that were bridged, with whatever snapshot they held. `is_interrupted`: `check_cancelled` ended the work.
+    """
+
+    tier: str
+    actions: list[RepairAction] = field(default_factory=list)
+    unrepaired: list[Finding] = field(default_factory=list)
+    set_aside: dict[str, str] = field(default_factory=dict)
+    given_up: list[int] = field(default_factory=list)
+    is_interrupted: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no damage is left of what was known."""
+        return not self.unrepaired and not self.is_interrupted
+
+
+def repair(
+    repository: Repository,
+    tier: OpenTier,
+    report: CheckReport | None = None,
+    *,
+    bridge: bool = False,
+    check_cancelled: Callable[[], None] = lambda: None,
+) -> RepairResult:
+    """Repair one tier by the findings of `report`; without one, by those of a check of the structure.
+
+    Damage within packs is only known to a report of a check that read them. Works in passes, since one damage may
+    hide another or look like it (a lost index segment looks like a lost pack). `bridge`: log entries of which
+    there is no whole copy are given up. `check_cancelled` may raise `BackupCancelled`: what was done is told.
+    Raises `NoUsableTier` (the tier cannot be read, or was rolled back: see `accept_history`) and this tier's errors.
+    """
+    if not tier.is_readable or tier.state is TierState.REPLAYED:
+        raise NoUsableTier("tier cannot be repaired", tier=tier.name, state=tier.state.value) from tier.error
+    work = _Repair(repository, tier, RepairResult(tier.name), check_cancelled, bridge=bridge)
+    given = report or CheckReport()
+    try:
+        if report is None:
+            given = check(repository, tiers=[tier.name], check_cancelled=check_cancelled)
+        for _ in range(PASSES_MAX):
+            done = len(work.result.actions)
+            work.one_pass([finding for finding in given.findings if finding.tier == tier.name])
+            given = check(repository, tiers=[tier.name], check_cancelled=check_cancelled)
+            if given.is_ok or len(work.result.actions) == done:
+                break
+    except BackupCancelled:
+        work.result.is_interrupted = True
+    else:
+        work.result.unrepaired = work.left_over(given)
+    return work.result
+
+
+class _Repair:
+    def __init__(
+        self,
+        repository: Repository,
+        tier: OpenTier,
+        result: RepairResult,
+        check_cancelled: Callable[[], None],
+        *,
+        bridge: bool,
+    ) -> None:
+        self._repository = repository
+        self._tier = tier
+        self._sources = catch_up.sources_for(repository, tier)
+        self._check_cancelled = check_cancelled
+        self._bridges = bridge
+        self._broken: dict[str, Finding] = {}
+        self.result = result
+
+    def one_pass(self, findings: list[Finding]) -> None:
+        """Repair what these findings say, in the order in which one thing needs another."""
+        repository, tier = self._repository, self._tier
+        kinds = {finding.problem for finding in findings}
+        self._beginnings(findings)
+        if Problem.LOG_ENTRY in kinds:
+            self._log()
+        tier.load()
+        # Packs before the index: should it be rebuilt, it needs their footers.
+        self._packs(findings)
+        self._segments(findings)
+        tier.load()
+        if Problem.ORPHAN in kinds and not tier.log.state.faults:
+            adopted, _ = pending.adopt_orphans(repository, tier)
+            if adopted:
+                self._done(segment_object_key(""), f"adopted {adopted} packs")
+                # A tier that had lost its whole log has one again.
+                tier.load()
+        if not tier.is_ready:
+            return
+        if kinds & {Problem.KEY, Problem.LOG_ENTRY}:
+            key_change.record_keys(repository, tier)
+        if self._sources and kinds & {Problem.TREE, Problem.LOG_ENTRY}:
+            caught = catch_up.catch_up(repository, tier, check_cancelled=self._check_cancelled)
+            for snapshot_id in caught.snapshots:
+                self._done(f"snapshot {snapshot_id}", "committed again")
+            if caught.copied_packs:
+                self._done(segment_object_key(""), f"caught up with {caught.copied_packs} packs")
+        if Problem.UNLOCKED in kinds:
+            for object_key in lock_check.lock_again(repository, tier, self._check_cancelled):
+                self._done(object_key, "locked as long as a snapshot that needs it")
+
+    def _done(self, object_key: str, source: str) -> None:
+        self.result.actions.append(RepairAction(object_key, source))
+
+    def _set_aside(self, object_key: str) -> None:
+        """Keep what lies under the key before something is put there."""
+        aside = quarantine.set_aside(self._tier.store, object_key, self._repository.randomness)
+        if aside is not None:
+            self.result.set_aside[object_key] = aside
+
+    def _replace(self, object_key: str, body: bytes, source: str) -> None:
+        self._set_aside(object_key)
+        self._tier.store.put(object_key, body)
+        self._done(object_key, source)
+
+    def _copy(self, finding: Finding, is_whole: Callable[[bytes], bool]) -> None:
+        """Store the object as the first source has it whole."""
+        for copy in copies_of(self._repository, self._tier, finding.object_key):
+            if is_whole(copy.body):
+                self._replace(finding.object_key, copy.body, copy.source)
+                self._broken.pop(finding.object_key, None)
+                return
+        self._broken[finding.object_key] = finding
+
+    def _beginnings(self, findings: list[Finding]) -> None:
+        """Config and keys."""
+        repository = self._repository
+        if any(finding.problem is Problem.CONFIG for finding in findings):
+            self._replace(CONFIG_KEY, encode_config(repository.config, repository.keys.root), "made from the key")
+            self._tier.config_error = None
+        recorded = dict(self._tier.log.state.key_objects)
+        for source in self._sources:
+            recorded = {**source.log.state.key_objects, **recorded}
+        for finding in findings:
+            if finding.problem is Problem.KEY:
+                digest = recorded.get(finding.object_key)
+                self._copy(finding, lambda body, digest=digest: digest == crypto.sha256(body).hex())  # type: ignore[misc]
+
+    def _log(self) -> None:
+        """Put whole copies in the place of faulty entries; what has none is bridged, where that was asked for.
+
+        A bridge lets the log take entries again, and the chain behind it is kept. An entry that held nothing but the
+        log's beginning is bridged unasked.
+        """
+        self._tier.log.reload()
+        log = FaultyLog(self._repository, self._tier)
+        for entry in log.entries():
+            self._check_cancelled()
+            key = entry_object_key(entry.number)
+            if entry.copy is not None:
+                self._replace(key, entry.copy.body, entry.copy.source)
+            elif self._bridges or (entry.follower and not entry.may_hold_snapshot):
+                self._set_aside(key)
+                body = Bridged(time_ns=self._repository.clock.now_ns(), stands_for=entry.follower.hex())
+                digest = self._tier.log.replace_fault(body, entry.number, entry.previous)
+                log.digests[entry.number] = entry.follower or digest
+                self._done(key, "bridged")
+                if entry.may_hold_snapshot:
+                    self.result.given_up.append(entry.number)
+
+    def _packs(self, findings: list[Finding]) -> None:
+        """Damaged and missing packs."""
+        kinds = (Problem.PACK_MISSING, Problem.PACK_DAMAGED)
+        wanted = {finding.object_key: finding for finding in findings if finding.problem in kinds}
+        for key, finding in wanted.items():
+            self._check_cancelled()
+            pack_id = bytes.fromhex(key[-2 * ID_LENGTH :])
+            self._copy(finding, lambda body, pack_id=pack_id: crypto.sha256(body) == pack_id)  # type: ignore[misc]
+
+    def _segments(self, findings: list[Finding]) -> None:
+        """Damaged segments from another tier; where one is not to be had, all of the index from the packs."""
+        damaged = [finding for finding in findings if finding.problem is Problem.SEGMENT]
+        for finding in damaged:
+            name = finding.object_key.removeprefix(segment_object_key(""))
+            self._copy(finding, lambda body, name=name: crypto.sha256(body).hex() == name)  # type: ignore[misc]
+        lost = [finding.object_key for finding in damaged if finding.object_key in self._broken]
+        if not damaged:
+            # With damaged segments or lost entries these are the consequence; the next pass sees what is left.
+            wrong = [each for each in findings if each.problem in (Problem.INDEX_INCOMPLETE, Problem.TREE)]
+            is_cause = not any(each.problem in (Problem.LOG_ENTRY, Problem.PACK_MISSING) for each in findings)
+            lost = [each.object_key for each in wrong] if is_cause else []
+        if lost and not self._tier.log.state.faults:
+            rebuilt = rebuild.rebuild_index(self._repository, self._tier, check_cancelled=self._check_cancelled)
+            self._done(segment_object_key(""), f"rebuilt from {rebuilt.packs} packs")
+            for key in lost:
+                self._broken.pop(key, None)
+
+    def left_over(self, report: CheckReport) -> list[Finding]:
+        """What could not be copied, and what the last look at the structure found."""
+        known = {finding.object_key for finding in report.damage}
+        return [*report.damage, *(finding for key, finding in self._broken.items() if key not in known)]
+
+
+def accept_history(repository: Repository, tier: OpenTier) -> None:
+    """Take a rolled-back tier's present history for good: an operator knows why it went back.
+
+    The other ready tiers' logs say so, and void what they bore witness to. Heads that a caller remembers
+    are the caller's to forget. The tier is behind afterwards. Raises what the other tiers raise.
+    """
+    if tier.state is not TierState.REPLAYED or tier.log.state.tier_id is None:
+        raise NoUsableTier("tier was not rolled back", tier=tier.name, state=tier.state.value)
+    identity, head = tier.log.state.tier_id, tier.log.state.head
+
+    def decide(state: LogState) -> Body | None:
+        if identity not in state.witnesses or not tier.log.state.contradicts(state.witnesses[identity]):
+            return None
+        return HistoryAccepted(
+            time_ns=repository.clock.now_ns(), tier_id=identity.hex(), number=head.number, digest=head.digest.hex()
+        )
+
+    for other in repository.ready_tiers():
+        other.log.append(decide)
+    tier.set_state(TierState.READY, None)
+    tier.load()
+    repository.detect_replays({})
