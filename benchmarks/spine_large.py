@@ -24,8 +24,8 @@ from chassis.postgres import connection_arguments
 from contracts.configuration import Tier
 from contracts.envelope import Envelope
 from contracts.executor_events import BackupAccepted, BackupCompleted, ExecutionType, RunTotals, TierUploaded
-from gateway.projections.standing import columns_of
-from gateway.projections.views import ExecutionView, RunsView
+from gateway.runs.standing import columns_of
+from gateway.runs.views import ExecutionView, RunsView
 
 LARGE = "large"
 OTHERS_PER_SECOND = 100

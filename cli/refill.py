@@ -64,7 +64,7 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
     from deploy.stack.nats import readers, topology_connection
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
-    from gateway.record import announce_record
+    from gateway.projections.record import announce_record
 
     async with topology_connection(layout) as client:
         for change in await apply(client.jetstream(), readers=readers(layout)):

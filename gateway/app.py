@@ -6,13 +6,18 @@ from litestar.datastructures import State
 from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp
 
-from gateway import problems
-from gateway.guards import Authentication
-from gateway.handshake import refusals_told
-from gateway.outermost import HttpMetrics, observed
+from gateway.auth.guards import Authentication
+from gateway.groups.configurations import routes as configurations
+from gateway.groups.executions import routes as executions
+from gateway.groups.locations import routes as locations
+from gateway.groups.monitoring import routes as monitoring
+from gateway.groups.requests import routes as requests
+from gateway.groups.service import probes, schema
+from gateway.http import problems
+from gateway.http.handshake import refusals_told
+from gateway.http.outermost import HttpMetrics, observed
+from gateway.http.web import BODY_BYTES_MAX, StrictRequest, only_known_parameters
 from gateway.parts import Gateway
-from gateway.routes import configurations, executions, locations, monitoring, probes, requests, schema
-from gateway.web import BODY_BYTES_MAX, StrictRequest, only_known_parameters
 
 API_PREFIX = "/api/backup"
 

@@ -22,26 +22,26 @@ from chassis.tasks import Supervised
 from chassis.telemetry import Telemetry
 from chassis.topology import TopologyCheck
 from gateway.app import create_app
-from gateway.auth import TokenRules, TokenVerifier
+from gateway.auth.denials import DenialLog
+from gateway.auth.jwks import KeySet
+from gateway.auth.rate_limit import Rate, TokenBuckets
+from gateway.auth.tokens import TokenRules, TokenVerifier
 from gateway.build import build_apart
-from gateway.connection_limits import Limits
-from gateway.denials import DenialLog
-from gateway.feed import FactFeed
-from gateway.http_server import HttpServer
-from gateway.jwks import KeySet
-from gateway.live_progress import LiveProgress
-from gateway.monitoring import Monitor
+from gateway.groups.configurations.queries import ConfigurationQueries
+from gateway.groups.executions import status
+from gateway.groups.executions.status_board import StatusBoard
+from gateway.groups.service.readiness import Readiness
+from gateway.http.connection_limits import Limits
+from gateway.http.server import HttpServer
+from gateway.monitoring.feed import FactFeed
+from gateway.monitoring.live_progress import LiveProgress
+from gateway.monitoring.monitor import Monitor
+from gateway.monitoring.tickets import Tickets
 from gateway.parts import Gateway
 from gateway.projections.projector import BATCH, Projector
-from gateway.queries import status
-from gateway.queries.configurations import ConfigurationQueries
-from gateway.rate_limit import Rate, TokenBuckets
-from gateway.readiness import Readiness
-from gateway.requests import RequestBook
 from gateway.settings import GatewaySettings
-from gateway.status_board import StatusBoard
-from gateway.tickets import Tickets
-from gateway.waiters import Waiters
+from gateway.writes.book import RequestBook
+from gateway.writes.waiters import Waiters
 
 SERVICE = "gateway"
 POOL_CONNECTIONS = 8

@@ -12,18 +12,18 @@ from chassis.locations import Locations
 from chassis.pool import Pool
 from chassis.sealing import Sealer
 from chassis.telemetry import Telemetry
-from gateway.auth import TokenVerifier
-from gateway.denials import DenialLog
-from gateway.live_progress import LiveProgress
-from gateway.monitoring import Monitor
-from gateway.principal import Principal
+from gateway.auth.denials import DenialLog
+from gateway.auth.principal import Principal
+from gateway.auth.rate_limit import TokenBuckets
+from gateway.auth.tokens import TokenVerifier
+from gateway.groups.configurations.queries import ConfigurationQueries
+from gateway.groups.executions.status_board import StatusBoard
+from gateway.groups.service.readiness import Readiness
+from gateway.monitoring.live_progress import LiveProgress
+from gateway.monitoring.monitor import Monitor
+from gateway.monitoring.tickets import Tickets
 from gateway.projections.applied import Database
-from gateway.queries.configurations import ConfigurationQueries
-from gateway.rate_limit import TokenBuckets
-from gateway.readiness import Readiness
-from gateway.requests import RequestBook
-from gateway.status_board import StatusBoard
-from gateway.tickets import Tickets
+from gateway.writes.book import RequestBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

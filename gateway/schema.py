@@ -140,7 +140,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
     )
     """,
     "CREATE INDEX facts_by_organisation ON facts (organisation, sequence)",
-    # What the status counts, beside the views (`gateway.projections.standing`).
+    # What the status counts, beside the views (`gateway.runs.standing`).
     """
     ALTER TABLE configurations ADD COLUMN plan text COLLATE "C" NOT NULL
         GENERATED ALWAYS AS ((body ->> 'sourceType') || ' ' || (body ->> 'storageDestinations')) STORED

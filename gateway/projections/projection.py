@@ -1,8 +1,9 @@
 """What a read model is: a class with a name and a version, that makes tables of its own from facts.
 
-A projection is found by itself: a module of this folder with a subclass of `Projection` is enough. Each has its tables
-twice: those that answer, and their shadows (`<table>_shadow`, of equal shape, in `gateway.schema`), in which a new or
-changed one is built while the old one answers (`gateway.projections.shadow`). An instance writes one of the two sides.
+A projection is found by itself: a module `projection` of a room or a group with a subclass of `Projection` is enough.
+Each has its tables twice: those that answer, and their shadows (`<table>_shadow`, of equal shape, in `gateway.schema`),
+in which a new or changed one is built while the old one answers (`gateway.projections.shadow`). An instance writes one
+of the two sides.
 
 Change `VERSION` with every change of what is written: the next start builds it anew from the streams.
 """
@@ -13,12 +14,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar, LiteralString
 
 import msgspec
 from psycopg.sql import SQL, Identifier
 
+import gateway
 from contracts.event import Event
 from gateway.projections.applied import Applied, Database
 from gateway.projections.fact import Fact
@@ -86,8 +87,9 @@ class Projection(ABC):
 @cache
 def catalogue() -> dict[str, type[Projection]]:
     """Every projection by its name, in an order in which they can be applied."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        importlib.import_module(f"{__package__}.{module.name}")
+    for module in pkgutil.walk_packages(gateway.__path__, f"{gateway.__name__}."):
+        if module.name.endswith(".projection"):
+            importlib.import_module(module.name)
     found: list[type[Any]] = sorted(Projection.__subclasses__(), key=lambda cls: (len(cls.NEEDS), cls.NAME))
     return {cls.NAME: cls for cls in found}
 

@@ -14,11 +14,11 @@ from referencing.jsonschema import DRAFT202012
 
 from contracts import errors
 from gateway.app import build
-from gateway.guards import OPEN, ROLES
-from gateway.openapi import FILE, document, encoded, main
-from gateway.operations import OPERATIONS
-from gateway.principal import READERS
-from gateway.schema_page import render
+from gateway.auth.guards import OPEN, ROLES
+from gateway.auth.principal import READERS
+from gateway.openapi.document import FILE, document, encoded, main
+from gateway.openapi.operations import OPERATIONS
+from gateway.openapi.page import render
 
 OPEN_PATHS = {"/health/live", "/health/ready", "/asyncapi", "/schema", "/schema/openapi.json"}
 
@@ -80,7 +80,7 @@ def test_every_202_is_a_request() -> None:
 
 def test_changed_document_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """The check notices a file that is missing or different, and writing mends it."""
-    monkeypatch.setattr("gateway.openapi.FILE", tmp_path / "docs" / "openapi.json")
+    monkeypatch.setattr("gateway.openapi.document.FILE", tmp_path / "docs" / "openapi.json")
     assert main(["--check"]) == 1
     assert main([]) == 0
     assert main(["--check"]) == 0
@@ -128,7 +128,7 @@ def test_every_route_is_guarded_unless_it_is_open() -> None:
                 assert is_open is (route.path in OPEN_PATHS), route.path
                 assert is_open or (handler.guards and handler.opt[ROLES] <= READERS), route.path
         if isinstance(route, WebSocketRoute):
-            # The WebSocket authenticates itself (gateway.routes.monitoring): header or ticket.
+            # The WebSocket authenticates itself (gateway.groups.monitoring.routes): header or ticket.
             assert route.route_handler.opt.items() >= OPEN.items()
             assert route.path == "/api/backup/monitoring"
 

@@ -46,8 +46,8 @@ from contracts.streams import stream_of
 from contracts.subjects import event_subject, events_of
 from deploy.stack.identity_provider import IdentityProvider
 from gateway.bootstrap import Process, assemble
+from gateway.projections.record import announce_record
 from gateway.projections.stream_reader import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
-from gateway.record import announce_record
 from gateway.schema import STATEMENTS
 from gateway.settings import GatewaySettings
 from tests.support.eventually import eventually

@@ -10,10 +10,11 @@ import pytest
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway import connection_limits, http_server
-from gateway.connection_limits import Connections, Limits, networks_of
-from gateway.connections import PIPELINED_MAX
-from gateway.http_server import HttpServer
+from gateway.http import connection_limits
+from gateway.http import server as http_server
+from gateway.http.connection_limits import Connections, Limits, networks_of
+from gateway.http.connections import PIPELINED_MAX
+from gateway.http.server import HttpServer
 from tests.support.eventually import eventually
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from chassis.ids import new_id
-from gateway.openapi import document
+from gateway.openapi.document import document
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code, running_gateway
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer

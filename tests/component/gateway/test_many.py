@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.spine_large import fill
 from chassis.postgres import connection_arguments
-from gateway.queries import status as status_queries
+from gateway.groups.executions import status as status_queries
 from tests.support.gateway import ORGANISATION, RunningGateway
 
 pytestmark = pytest.mark.stack

@@ -19,7 +19,7 @@ from chassis.ids import new_id
 from contracts.executor_events import BackupPreparing
 from contracts.progress import Progress
 from contracts.subjects import progress_subject
-from gateway.jwks import KeySet
+from gateway.auth.jwks import KeySet
 from gateway.rebuild import rebuild
 from tests.support.eventually import eventually
 from tests.support.gateway import ORGANISATION, RunningGateway, running_gateway
@@ -157,8 +157,8 @@ async def test_facts_older_than_memory_are_read_from_the_store(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader that is further behind than the process remembers misses nothing."""
-    monkeypatch.setattr("gateway.feed.REMEMBERED", 3)
-    monkeypatch.setattr("gateway.monitoring.READ_AT_ONCE", 4)
+    monkeypatch.setattr("gateway.monitoring.feed.REMEMBERED", 3)
+    monkeypatch.setattr("gateway.monitoring.monitor.READ_AT_ONCE", 4)
     async with _socket(gateway) as socket:
         await _say(socket, all=True)
         resume = (await _hear(socket))["resume"]
@@ -258,7 +258,7 @@ async def test_number_that_a_crash_has_taken_is_given_to_nothing_else(gateway: R
 
 async def test_snapshot_says_where_it_was_cut(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """With more runs than are shown nobody takes the snapshot for all there is."""
-    monkeypatch.setattr("gateway.monitoring.SHOWN_MAX", 2)
+    monkeypatch.setattr("gateway.monitoring.monitor.SHOWN_MAX", 2)
     runs = [await gateway.facts.accepted() for _ in range(3)]
     await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
     async with _socket(gateway) as socket:
@@ -366,7 +366,7 @@ async def test_socket_is_closed_when_the_key_of_its_token_is_withdrawn(gateway: 
 
 async def test_socket_without_subscription_is_closed(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who opens a socket and asks for nothing does not keep it; who has asked does."""
-    monkeypatch.setattr("gateway.monitoring.UNUSED_SECONDS_MAX", 0.5)
+    monkeypatch.setattr("gateway.monitoring.monitor.UNUSED_SECONDS_MAX", 0.5)
     async with _socket(gateway) as socket, _socket(gateway) as used:
         await _say(used, all=True)
         await _hear(used)

@@ -17,11 +17,11 @@ from contracts import errors
 from contracts.envelope import decode_data
 from contracts.errors import PlatformError
 from contracts.gateway_events import AccessDenied
-from gateway import denials
-from gateway.denials import DenialLog
-from gateway.http_server import HttpServer
-from gateway.principal import Principal, Role
-from gateway.tickets import LIFETIME, Tickets
+from gateway.auth import denials
+from gateway.auth.denials import DenialLog
+from gateway.auth.principal import Principal, Role
+from gateway.http.server import HttpServer
+from gateway.monitoring.tickets import LIFETIME, Tickets
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, environment_of, problem_code
 from tests.support.postgres_server import PostgresServer, SchemaAccess
@@ -199,7 +199,7 @@ async def test_asyncapi_is_served_or_missed_with_a_problem(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Subscribers find the events' description without a token."""
-    from gateway.routes import probes
+    from gateway.groups.service import probes
 
     async with gateway.stranger() as http:
         document = await http.get("/asyncapi")

@@ -17,7 +17,7 @@ from contracts.executor_events import BackupAccepted, BackupPreparing, Execution
 from contracts.streams import stream_of
 from contracts.subjects import event_subject
 from gateway.bootstrap import assemble, connection_of, projector_of
-from gateway.projections import facts as fact_log
+from gateway.monitoring import projection as fact_log
 from gateway.projections import intake, state
 from gateway.rebuild import rebuild
 from tests.support.eventually import eventually

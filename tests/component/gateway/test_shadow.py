@@ -19,15 +19,15 @@ from chassis.runtime import EXIT_CRASHED
 from chassis.telemetry import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
-from gateway import feed
 from gateway import rebuild as rebuilding
 from gateway.bootstrap import assemble, connection_of
+from gateway.monitoring import feed
 from gateway.projections import projection, projector, state
-from gateway.projections.executions import Executions
 from gateway.projections.projection import catalogue
 from gateway.projections.shadow import ShadowBuilder
 from gateway.projections.stream_reader import START
 from gateway.rebuild import rebuild
+from gateway.runs.projection import Executions
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, environment_of, started
 

@@ -8,7 +8,7 @@ from chassis.circuit import answering
 from chassis.postgres import open_pool
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.shares import READINGS
+from gateway.http.shares import READINGS
 from tests.support.gateway import ORGANISATION, RunningGateway, problem_code
 from tests.support.postgres_server import SchemaAccess
 

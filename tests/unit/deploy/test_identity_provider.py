@@ -9,9 +9,9 @@ import pytest
 from contracts.errors import UNAUTHENTICATED, PlatformError
 from deploy.stack.identity_provider import AUDIENCE, ISSUER, IdentityProvider, install_identity_provider
 from deploy.stack.layout import Layout
-from gateway.auth import TokenRules, TokenVerifier
-from gateway.jwks import KeySet
-from gateway.principal import OWNERS, READERS
+from gateway.auth.jwks import KeySet
+from gateway.auth.principal import OWNERS, READERS
+from gateway.auth.tokens import TokenRules, TokenVerifier
 
 
 class _StoppedClock:

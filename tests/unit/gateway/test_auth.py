@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from chassis.health import DEGRADED, NOT_READY, READY, Health
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway import jwks
-from gateway.auth import TokenRules, TokenVerifier, bearer_of
-from gateway.jwks import KeySet
-from gateway.principal import OPERATORS, READERS, Role
+from gateway.auth import jwks
+from gateway.auth.jwks import KeySet
+from gateway.auth.principal import OPERATORS, READERS, Role
+from gateway.auth.tokens import TokenRules, TokenVerifier, bearer_of
 from tests.support.eventually import eventually
 from tests.support.hung_mount import hung_mount
 
@@ -134,7 +134,7 @@ async def test_remembered_tokens_are_forgotten_when_keys_change(keys: KeySet, tm
 
 async def test_remembering_is_bounded(keys: KeySet, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many tokens there are, only the latest are remembered."""
-    monkeypatch.setattr("gateway.auth.REMEMBERED_MAX", 3)
+    monkeypatch.setattr("gateway.auth.tokens.REMEMBERED_MAX", 3)
     verifier = TokenVerifier(keys, RULES, _Clock())
     for number in range(6):
         verifier.verify(_token(sub=f"someone-{number}"))

@@ -5,8 +5,8 @@ import pytest
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.frames import Resume
-from gateway.monitoring import understood
+from gateway.monitoring.frames import Resume
+from gateway.monitoring.monitor import understood
 
 EPOCH = "0199a0f2-0000-7000-8000-0000000000e1"
 

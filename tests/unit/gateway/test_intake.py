@@ -12,7 +12,8 @@ from contracts.configuration import Tier
 from contracts.envelope import Envelope, encode
 from contracts.executor_events import BackupAccepted, TierFailed
 from contracts.gateway_events import AccessDenied
-from gateway.projections import facts, intake
+from gateway.monitoring import projection as facts
+from gateway.projections import intake
 from gateway.projections.projection import catalogue, projected, with_needs
 from gateway.projections.stream_reader import (
     LAST_ID_HEADER,

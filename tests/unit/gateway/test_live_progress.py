@@ -11,8 +11,8 @@ from chassis.topology import stream_config
 from contracts.executor_events import BackupCompleted
 from contracts.progress import Progress
 from contracts.streams import PROGRESS_KEPT_SECONDS, PROGRESS_STREAM, STREAMS
-from gateway import live_progress
-from gateway.live_progress import LiveProgress
+from gateway.monitoring import live_progress
+from gateway.monitoring.live_progress import LiveProgress
 from gateway.projections.fact import Fact
 
 NOW = datetime(2027, 6, 12, tzinfo=UTC)

@@ -25,12 +25,12 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
-from gateway.projections.executions import EXECUTION_DECODER, RUNS_DECODER
-from gateway.projections.standing import columns_of, standing_of
-from gateway.projections.views import ExecutionView, RunsView
-from gateway.queries.configurations import health_of
-from gateway.queries.executions import told
-from gateway.resources import ConfigurationHealth, VerificationStatus
+from gateway.groups.configurations.queries import health_of
+from gateway.runs.projection import EXECUTION_DECODER, RUNS_DECODER
+from gateway.runs.queries import told
+from gateway.runs.resources import ConfigurationHealth, VerificationStatus
+from gateway.runs.standing import columns_of, standing_of
+from gateway.runs.views import ExecutionView, RunsView
 
 BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)
 TOTALS = RunTotals(files=3, source_bytes=300, new_bytes=200, stored_bytes=100)

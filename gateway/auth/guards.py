@@ -1,0 +1,88 @@
+"""Who may come in, and who may do what: the layers that every route stands behind.
+
+Promise: a route is open only where it says so (`OPEN`); every other one needs a verified token, a caller within its
+rate, and one of the roles that its guard names. What an authenticated person is denied is recorded.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.types import ASGIApp
+
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway.auth.denials import DenialLog
+from gateway.auth.principal import Principal, Role
+from gateway.auth.rate_limit import TokenBuckets, refuse_above
+from gateway.auth.tokens import TokenVerifier, bearer_of
+from gateway.http.outermost import RATE_LIMITED
+from gateway.http.web import client_address
+
+OPEN = {"exclude_from_auth": True}
+"""For `opt` of the few routes that need no token."""
+ROLES = "roles"
+"""The key in `opt` under which a route says who may use it, for the OpenAPI document."""
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
+
+
+class Authentication(AbstractAuthenticationMiddleware):
+    """Puts the verified person into the scope; HTTP only, WebSockets are let in by `gateway.monitoring.monitor`.
+
+    `people`: how much one person may ask. `strangers`: how often one address may fail to say who it is.
+    """
+
+    def __init__(self, app: ASGIApp, *, verifier: TokenVerifier, people: TokenBuckets, strangers: TokenBuckets) -> None:
+        super().__init__(app, scopes={ScopeType.HTTP})
+        self._verifier = verifier
+        self._people = people
+        self._strangers = strangers
+
+    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
+        """Raises UNAUTHENTICATED, IDENTITY_PROVIDER_UNAVAILABLE or TOO_MANY_REQUESTS."""
+        address, scope = client_address(connection), cast("dict[str, Any]", connection.scope)
+        scope[RATE_LIMITED] = lambda: self._strangers.allowance(address)
+        with counting_failures(self._strangers, address):
+            principal = self._verifier.verify(bearer_of(connection.headers.get("authorization")))
+        person = (principal.organisation, principal.actor)
+        scope[RATE_LIMITED] = lambda: self._people.allowance(person)
+        refuse_above(self._people.take(person))
+        return AuthenticationResult(user=principal, auth=None)
+
+
+@contextmanager
+def counting_failures(strangers: TokenBuckets, address: str) -> Iterator[None]:
+    """A sign-in of somebody at an address. Raises TOO_MANY_REQUESTS in place of a failure, where there were too many.
+
+    Only who fails waits: an address may be a whole studio's, or a proxy's, so that each token and each ticket is judged
+    by itself, whatever was sent from there before. What could not be judged is no failure.
+    """
+    try:
+        yield
+    except PlatformError as error:
+        if error.code is errors.UNAUTHENTICATED:
+            refuse_above(strangers.take(address))
+        raise
+
+
+def requires(allowed: frozenset[Role]) -> Guard:
+    """A guard that lets people with one of these roles pass, and records who was not."""
+
+    async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+        principal: Principal = connection.scope["user"]
+        if principal.may(allowed):
+            return
+        denials: DenialLog = connection.app.state["gateway"].denials
+        method = str(connection.scope.get("method", ""))
+        await denials.note(principal, errors.FORBIDDEN.code, str(connection.scope.get("path_template", "")), method)
+        raise PlatformError(
+            errors.FORBIDDEN, f"this needs one of the roles {', '.join(sorted(allowed))}", roles=sorted(allowed)
+        )
+
+    return guard

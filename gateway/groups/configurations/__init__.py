@@ -1,0 +1,1 @@
+"""Configurations: what is backed up, where to, by which rules."""

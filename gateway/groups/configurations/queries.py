@@ -1,0 +1,185 @@
+"""Configurations as resources. Sealed fields are opened here, for people of the organisation, and nowhere else."""
+
+from datetime import date, datetime
+from typing import Any, LiteralString
+
+import msgspec
+
+from chassis.sealing import Sealer
+from contracts import errors
+from contracts.configuration import NAME_FIELD, SOURCE_IDENTIFIER_FIELD, WEDDING_DATE_FIELD
+from contracts.errors import PlatformError
+from contracts.sealed import Sealed
+from gateway.groups.configurations.projection import configuration_body
+from gateway.http.cursor import Cursors, Place
+from gateway.http.slices import Reading, made_of
+from gateway.projections.applied import Database
+from gateway.runs.projection import runs_view
+from gateway.runs.queries import state_of
+from gateway.runs.resources import (
+    Configuration,
+    ConfigurationHealth,
+    LastRecoveryPoint,
+    LastRun,
+    LastRunState,
+    ListPage,
+)
+from gateway.runs.views import LastRunView, RunsView
+
+_SELECT: LiteralString = """
+    SELECT c.configuration_id, c.version, coalesce(q.actor, c.created_by), c.created_at, c.body::text, r.view::text
+    FROM configurations c
+    LEFT JOIN configuration_runs r USING (configuration_id)
+    LEFT JOIN requests q ON q.request_id = c.request_id
+    WHERE c.organisation = %s
+"""
+_VERSION = "SELECT version FROM configurations WHERE organisation = %s AND configuration_id = %s"
+
+
+_NAME_OF_FIELD = {NAME_FIELD: "name", SOURCE_IDENTIFIER_FIELD: "sourceIdentifier", WEDDING_DATE_FIELD: "weddingDate"}
+
+
+class ConfigurationFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which configurations a list shows. `status` is the state of the latest run; times bound the creation."""
+
+    status: tuple[LastRunState, ...] = ()
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    is_wedding_critical: bool | None = None
+
+
+class ConfigurationQueries:
+    """Reads configurations and opens what is sealed in them."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    async def one(self, database: Database, organisation: str, configuration_id: str) -> Configuration:
+        """A configuration. Raises CONFIGURATION_UNKNOWN, also where it is another organisation's."""
+        query = _SELECT + " AND c.configuration_id = %s"
+        row = await (await database.execute(query, (organisation, configuration_id))).fetchone()
+        if row is None:
+            raise unknown()
+        return self._told(organisation, row)
+
+    async def page(
+        self, reading: Reading, organisation: str, wanted: ConfigurationFilter, *, limit: int, cursor: str | None
+    ) -> ListPage[Configuration]:
+        """A page of configurations, the latest first. Raises INVALID_CURSOR."""
+        cursors = Cursors(self._sealer, organisation, "configurations", wanted)
+        query, values = _SELECT, [organisation]
+        conditions: list[tuple[LiteralString, Any]] = [
+            (" AND coalesce(r.last_state, 'never-run') = ANY(%s)", [state.value for state in wanted.status] or None),
+            (" AND c.created_at >= %s", wanted.created_from),
+            (" AND c.created_at < %s", wanted.created_before),
+            (" AND c.is_wedding_critical = %s", wanted.is_wedding_critical),
+        ]
+        parameters: list[Any] = list(values)
+        for condition, value in conditions:
+            if value is not None:
+                query += condition
+                parameters.append(value)
+        after = cursors.decode(cursor)
+        if after is not None:
+            query += " AND (c.created_at, c.configuration_id) < (%s, %s)"
+            parameters += [after.time, after.id]
+        query += " ORDER BY c.created_at DESC, c.configuration_id DESC LIMIT %s"
+        async with reading(organisation) as database:
+            rows = await (await database.execute(query, [*parameters, limit + 1])).fetchall()
+        items = await made_of(rows[:limit], lambda row: self._told(organisation, row))
+        following = None
+        if len(rows) > limit:
+            following = cursors.encode(Place(items[-1].created_at, items[-1].id))
+        return ListPage(items=items, next_cursor=following)
+
+    def _told(self, organisation: str, row: tuple[Any, ...]) -> Configuration:
+        configuration_id, version, created_by, created_at, stored, runs = row
+        body = configuration_body(stored)
+        view = runs_view(runs) if runs is not None else None
+        unreadable: list[str] = []
+        wedding = self._opened(organisation, WEDDING_DATE_FIELD, body.wedding_date, unreadable)
+        return Configuration(
+            id=configuration_id,
+            version=version,
+            name=self._opened(organisation, NAME_FIELD, body.name, unreadable),
+            source_type=body.source_type,
+            source_location=body.source_location,
+            source_identifier=self._opened(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier, unreadable),
+            backup_type=body.backup_type,
+            storage_destinations=body.storage_destinations,
+            compression_enabled=body.compression_enabled,
+            is_wedding_critical=body.is_wedding_critical,
+            wedding_date=date.fromisoformat(wedding) if wedding else None,
+            tags=list(body.tags),
+            created_by=created_by,
+            created_at=created_at,
+            next_run=None,
+            last_run=_last_run(view),
+            last_recovery_point=_recovery_point(view),
+            health=health_of(view),
+            unreadable_fields=unreadable,
+        )
+
+    def _opened(self, organisation: str, field: str, sealed: Sealed | None, unreadable: list[str]) -> str | None:
+        """The text of a field; None where its key was destroyed (erased), or is missing (then named in `unreadable`).
+
+        One entry whose key is lost costs that entry, never the list that shows it.
+        """
+        if sealed is None:
+            return None
+        try:
+            return self._sealer.open(organisation, field, sealed)
+        except PlatformError as error:
+            if error.code is errors.KEYS_UNUSABLE:
+                unreadable.append(_NAME_OF_FIELD[field])
+            elif error.code is not errors.SEALING_KEY_MISSING:
+                raise
+            return None
+
+
+async def version_of(database: Database, organisation: str, configuration_id: str) -> int:
+    """The version of a configuration that is in force. Raises CONFIGURATION_UNKNOWN."""
+    row = await (await database.execute(_VERSION, (organisation, configuration_id))).fetchone()
+    if row is None:
+        raise unknown(field="configurationId")
+    return int(row[0])
+
+
+def unknown(field: str | None = None) -> PlatformError:
+    """There is no such configuration, or it is another organisation's."""
+    return PlatformError(errors.CONFIGURATION_UNKNOWN, "there is no such configuration", field=field)
+
+
+def health_of(view: RunsView | None) -> ConfigurationHealth:
+    """How a configuration is doing, by its latest run that has ended."""
+    if view is None or view.ended is None:
+        return ConfigurationHealth.NEVER_RUN
+    if view.ended.state != "completed":
+        return ConfigurationHealth.FAILING
+    return ConfigurationHealth.DEGRADED if view.ended.degraded else ConfigurationHealth.HEALTHY
+
+
+def _last_run(view: RunsView | None) -> LastRun | None:
+    last: LastRunView | None = view.last if view is not None else None
+    if last is None:
+        return None
+    return LastRun(
+        execution_id=last.execution_id,
+        state=state_of(last.state),
+        degraded=last.degraded,
+        started_at=last.started_at,
+        finished_at=last.finished_at,
+        error_code=last.error_code,
+    )
+
+
+def _recovery_point(view: RunsView | None) -> LastRecoveryPoint | None:
+    point = view.recovery_point if view is not None else None
+    if point is None:
+        return None
+    return LastRecoveryPoint(
+        execution_id=point.execution_id,
+        snapshot_id=point.snapshot_id,
+        completed_at=point.completed_at,
+        tiers=point.tiers,
+    )

@@ -1,0 +1,60 @@
+"""Submitted configurations: every wrong field that can be told before anything is recorded, at once."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from chassis.locations import Locations
+from contracts import errors
+from contracts.configuration_rules import Find, Objection, names_in, objections, path_objection
+from contracts.errors import PlatformError
+from gateway.http.problems import error_of_code
+from gateway.http.texts import kept, unreadable_character
+from gateway.runs.resources import NewConfiguration
+
+
+def as_kept(data: NewConfiguration) -> NewConfiguration:
+    """A configuration with its texts as they are kept."""
+    return msgspec.structs.replace(data, name=kept(data.name), tags=tuple(kept(tag) for tag in data.tags))
+
+
+async def wrong_fields(data: NewConfiguration, locations: Locations, organisation: str) -> list[PlatformError]:
+    """All that speaks against a configuration, the form's first field first. Raises LOCATIONS_UNREADABLE."""
+    known = await locations.known(names_in(data.source_location, data.storage_destinations), organisation)
+    return [*_wrong_texts(data), *_against_rules(data, known.get)]
+
+
+def _wrong_texts(data: NewConfiguration) -> Iterator[PlatformError]:
+    named = (("name", data.name), *((f"tags[{place}]", tag) for place, tag in enumerate(data.tags)))
+    for field, text in named:
+        yield from _unreadable(field, text)
+        if not kept(text):
+            yield PlatformError(errors.INVALID_FIELD, "the text is blank", field=field, hint="Write something.")
+    path = data.source_identifier
+    yield from _unreadable("sourceIdentifier", path)
+    if (objection := path_objection(path, "sourceIdentifier")) is not None:
+        yield _error(objection)
+
+
+def _unreadable(field: str, text: str) -> Iterator[PlatformError]:
+    if (character := unreadable_character(text)) is not None:
+        yield PlatformError(
+            errors.INVALID_FIELD,
+            f"the text has a character that nobody can read: {character}",
+            field=field,
+            hint="Take the character out: what is shown has to be what was written.",
+        )
+
+
+def _against_rules(data: NewConfiguration, find: Find) -> Iterator[PlatformError]:
+    every = objections(
+        source_type=data.source_type,
+        source_location=data.source_location,
+        storage_destinations=data.storage_destinations,
+        find=find,
+    )
+    return map(_error, every)
+
+
+def _error(objection: Objection) -> PlatformError:
+    return error_of_code(objection.code.code, field=objection.field, hint=objection.hint)

@@ -1,0 +1,1 @@
+"""Executions: start a backup, see the runs and the state of everything."""

@@ -1,0 +1,174 @@
+"""Runs: execute a backup, list runs, show one, its progress, and the state of everything."""
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, Router, get, post
+from litestar.enums import MediaType
+from litestar.params import HeaderParameter, JSONBody, QueryParameter
+from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_304_NOT_MODIFIED
+
+from contracts import errors
+from gateway.auth.guards import ROLES, requires
+from gateway.auth.principal import OPERATORS, READERS
+from gateway.groups.configurations import queries as configuration_queries
+from gateway.http.parameters import (
+    LIMIT_DEFAULT,
+    Before,
+    CursorText,
+    From,
+    Id,
+    IdempotencyKey,
+    Limit,
+    WeddingCritical,
+    checked_id,
+    checked_time,
+)
+from gateway.parts import parts_of, principal_of
+from gateway.runs import queries as queries
+from gateway.runs.resources import (
+    Execution,
+    ExecutionState,
+    ListPage,
+    NewExecution,
+    ProgressView,
+    Status,
+    WriteRequest,
+)
+from gateway.writes.answers import raise_refusal, taken_down
+from gateway.writes.book import Submission, check_key
+from gateway.writes.projection import EXECUTE_BACKUP
+
+States = Annotated[
+    list[ExecutionState] | None, QueryParameter(name="status", description="States; several may be given")
+]
+OfConfiguration = Annotated[
+    str | None, QueryParameter(name="configurationId", max_length=36, description="Runs of one configuration")
+]
+Degraded = Annotated[bool | None, QueryParameter(name="degraded", description="Degraded runs alone, or others alone")]
+IfNoneMatch = Annotated[
+    str | None, HeaderParameter(name="If-None-Match", description="An `ETag`; 304 where it is still the same")
+]
+
+
+@post(
+    "/execute",
+    guards=[requires(OPERATORS)],
+    opt={ROLES: OPERATORS},
+    status_code=HTTP_202_ACCEPTED,
+    summary="Execute a backup now",
+)
+async def execute_backup(
+    request: Request[Any, Any, Any], data: JSONBody[NewExecution], idempotency_key: IdempotencyKey = None
+) -> Response[WriteRequest]:
+    """Ask for an immediate backup and wait, bounded, until the executor has accepted or refused it.
+
+    202 with the request: `state` says whether it is accepted (then `execution` is the run) or not answered yet.
+    """
+    gateway, principal = parts_of(request), principal_of(request)
+    key = check_key(idempotency_key)
+    async with gateway.reading(principal.organisation) as database:
+        version = await configuration_queries.version_of(database, principal.organisation, data.configuration_id)
+    outcome = await gateway.book.submit(
+        principal,
+        Submission(
+            kind=EXECUTE_BACKUP,
+            route="POST /api/backup/execute",
+            key=key,
+            body=data,
+            record=lambda taken, resource_id: taken.request_backup(
+                resource_id, data.configuration_id, version, principal.evidence()
+            ),
+        ),
+    )
+    raise_refusal(outcome)
+    return await taken_down(gateway, principal, outcome)
+
+
+@get("/executions", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List runs")
+async def list_executions(
+    request: Request[Any, Any, Any],
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: CursorText = None,
+    status: States = None,
+    configuration_id: OfConfiguration = None,
+    wedding_critical: WeddingCritical = None,
+    degraded: Degraded = None,
+    started_from: From = None,
+    started_before: Before = None,
+) -> ListPage[Execution]:
+    """Runs of the organisation, the latest first."""
+    gateway, principal = parts_of(request), principal_of(request)
+    if configuration_id is not None:
+        checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
+    wanted = queries.ExecutionFilter(
+        status=tuple(sorted(set(status or ()))),
+        configuration_id=configuration_id,
+        started_from=checked_time(started_from, "from"),
+        started_before=checked_time(started_before, "before"),
+        is_wedding_critical=wedding_critical,
+        is_degraded=degraded,
+    )
+    return await queries.page(
+        gateway.reading, gateway.sealer, principal.organisation, wanted, limit=limit, cursor=cursor
+    )
+
+
+@get(
+    "/executions/{execution_id:str}",
+    guards=[requires(READERS)],
+    opt={ROLES: READERS},
+    summary="Show a run",
+)
+async def show_execution(
+    request: Request[Any, Any, Any], execution_id: Id, if_none_match: IfNoneMatch = None
+) -> Response[Execution]:
+    """One run: phases with their times, what each tier has, sizes, verification, and why it failed."""
+    gateway, principal = parts_of(request), principal_of(request)
+    async with gateway.reading(principal.organisation) as database:
+        shown = await queries.one(database, principal.organisation, checked_id(execution_id))
+    etag = f'"{shown.version}"'
+    if if_none_match is not None and etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
+        return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers={"ETag": etag})  # type: ignore[arg-type]  # a 304 has no body
+    return Response(shown, headers={"ETag": etag})
+
+
+@get(
+    "/progress/{execution_id:str}",
+    guards=[requires(READERS)],
+    opt={ROLES: READERS},
+    summary="Progress of a run",
+)
+async def show_progress(request: Request[Any, Any, Any], execution_id: Id) -> ProgressView:
+    """How far a run is: phase, bytes and files done and in all, rate, tiers, time left."""
+    gateway, principal = parts_of(request), principal_of(request)
+    async with gateway.reading(principal.organisation) as database:
+        shown = await queries.one(database, principal.organisation, checked_id(execution_id))
+    progress = gateway.progress.of(principal.organisation, execution_id) if shown.finished_at is None else None
+    return ProgressView(
+        execution_id=shown.id,
+        state=shown.state,
+        started_at=shown.started_at,
+        finished_at=shown.finished_at,
+        progress=progress,
+    )
+
+
+@get(
+    "/status",
+    guards=[requires(READERS)],
+    opt={ROLES: READERS},
+    summary="State of everything",
+    media_type=MediaType.JSON,
+)
+async def show_status(request: Request[Any, Any, Any]) -> Response[Status]:
+    """Counts, running, queue, the last 24 hours, tiers' health, the oldest unprotected source, 3-2-1-1-0."""
+    gateway, principal = parts_of(request), principal_of(request)
+    # Encoded once for all who ask within the same half second.
+    encoded: Any = await gateway.status.of(principal.organisation)
+    return Response(encoded, media_type=MediaType.JSON)
+
+
+router = Router(
+    "/",
+    route_handlers=[execute_backup, list_executions, show_execution, show_progress, show_status],
+)

@@ -1,0 +1,270 @@
+"""The state of an organisation's backups at a glance.
+
+3-2-1-1-0, as it is judged here, for each configuration and its latest recovery point: 3 copies (the source and two
+tiers), on 2 kinds of media (location kinds of source and tiers), 1 of them offsite (any tier but the local one), 1 that
+cannot be altered (a tier with an object lock), 0 errors (the latest run that ended was complete, not degraded, and
+every tier that holds it was read back). A tier that is gone, or did not answer when it was asked last, is no copy.
+
+Postgres counts: configurations that say the same and stand alike are one group, and only groups are judged here, so
+that the work of this process does not grow with the number of configurations.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from psycopg import IsolationLevel
+
+from chassis.clock import Clock
+from chassis.locations import Locations
+from contracts import errors
+from contracts.configuration import Destination, StorageDestinations, Tier
+from contracts.errors import PlatformError
+from contracts.reading import read_json
+from gateway.projections.applied import Database
+from gateway.runs.queries import state_of
+from gateway.runs.resources import (
+    ConfigurationTotals,
+    LastDay,
+    Queue,
+    Rule,
+    RunCounts,
+    RunningExecution,
+    Status,
+    TierHealth,
+    TierVerdict,
+    Unprotected,
+    Verdict,
+)
+from gateway.runs.standing import TIME_LENGTH, Standing, standing_of
+
+RUNNING_SHOWN = 50
+COPIES_MIN = 3
+MEDIA_MIN = 2
+
+_DESTINATIONS = msgspec.json.Decoder(StorageDestinations)
+_COUNTS = "SELECT state, runs FROM execution_counts WHERE organisation = %s"
+_RUNNING = """
+    SELECT execution_id, configuration_id, state, accepted_at FROM executions
+    WHERE organisation = %s AND finished_at IS NULL ORDER BY accepted_at LIMIT %s
+"""
+_WAITING = """
+    SELECT min(accepted_at) FROM executions
+    WHERE organisation = %s AND finished_at IS NULL AND state = 'initializing'
+"""
+_LAST_DAY = """
+    SELECT state, degraded, count(*), coalesce(sum(files), 0)::bigint, coalesce(sum(source_bytes), 0)::bigint,
+           coalesce(sum(new_bytes), 0)::bigint, coalesce(sum(stored_bytes), 0)::bigint
+    FROM executions WHERE organisation = %s AND finished_at > %s GROUP BY state, degraded
+"""
+_GROUPS = """
+    SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE c.is_wedding_critical),
+           count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
+           min(coalesce(r.protected_at, c.created_at)),
+           max(r.uploaded_local), max(r.uploaded_cloud_primary), max(r.uploaded_cloud_secondary),
+           max(r.uploaded_offsite),
+           max(r.failure_local), max(r.failure_cloud_primary), max(r.failure_cloud_secondary), max(r.failure_offsite)
+    FROM configurations c
+    LEFT JOIN configuration_runs r ON r.configuration_id = c.configuration_id AND r.organisation = c.organisation
+    WHERE c.organisation = %s GROUP BY c.plan, r.standing
+"""
+_OLDEST_PROTECTED = """
+    SELECT r.configuration_id FROM configuration_runs r JOIN configurations c USING (configuration_id)
+    WHERE r.organisation = %s AND r.protected_at = %s ORDER BY 1 LIMIT 1
+"""
+_OLDEST_UNPROTECTED = """
+    SELECT c.configuration_id FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
+    WHERE c.organisation = %s AND c.created_at = %s AND r.protected_at IS NULL ORDER BY 1 LIMIT 1
+"""
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    source_type: str
+    destinations: Mapping[Tier, Destination]
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """Configurations that say the same and stand alike. The last uploads and failures are by the tiers' order."""
+
+    plan: _Plan
+    standing: Standing
+    number: int
+    wedding_critical: int
+    unprotected_since: datetime
+    last_uploaded: Sequence[datetime | None]
+    last_failure: Sequence[str | None]
+
+
+async def read(database: Database, organisation: str, locations: Locations, clock: Clock) -> Status:
+    """Everything at one instant of the read models. Raises UNAVAILABLE while what it needs is made anew."""
+    now = clock.now()
+    await database.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+    try:
+        async with database.transaction(), database.pipeline():
+            cursors = [
+                await database.execute(_COUNTS, (organisation,)),
+                await database.execute(_RUNNING, (organisation, RUNNING_SHOWN)),
+                await database.execute(_WAITING, (organisation,)),
+                await database.execute(_LAST_DAY, (organisation, now - timedelta(hours=24))),
+                await database.execute(_GROUPS, (organisation,)),
+            ]
+            counts, running, waiting, day, grouped = [await cursor.fetchall() for cursor in cursors]
+            groups = [_group(row) for row in grouped]
+            oldest = await _oldest(database, organisation, groups)
+    finally:
+        await database.set_isolation_level(None)
+    totals = dict(counts)
+    return Status(
+        as_of=now,
+        configurations=_totals(groups),
+        executions=RunCounts(
+            initializing=totals.get("initializing", 0),
+            preparing=totals.get("preparing", 0),
+            backing_up=totals.get("backing_up", 0),
+            verifying=totals.get("verifying", 0),
+            completed=totals.get("completed", 0) + totals.get("degraded", 0),
+            degraded=totals.get("degraded", 0),
+            failed=totals.get("failed", 0),
+        ),
+        running=[_running(row) for row in running],
+        queue=Queue(waiting=totals.get("initializing", 0), oldest_since=waiting[0][0]),
+        last24_hours=_last_day(day),
+        tiers=_tiers(groups),
+        oldest_unprotected_source=oldest,
+        verdict=_verdict(groups, organisation, locations),
+    )
+
+
+def _group(row: tuple[Any, ...]) -> _Group:
+    plan, standing, number, wedding_critical, unknown, since, *latest = row
+    if unknown:
+        raise PlatformError(errors.UNAVAILABLE, "the read models are being made anew")
+    tiers = len(Tier)
+    return _Group(_plan(plan), standing_of(standing), number, wedding_critical, since, latest[:tiers], latest[tiers:])
+
+
+@lru_cache(maxsize=1024)
+def _plan(stored: str) -> _Plan:
+    source_type, _, destinations = stored.partition(" ")
+    return _Plan(source_type, read_json(destinations, _DESTINATIONS).by_tier())
+
+
+def _running(row: tuple[Any, ...]) -> RunningExecution:
+    execution_id, configuration_id, state, accepted_at = row
+    return RunningExecution(
+        execution_id=execution_id,
+        configuration_id=configuration_id,
+        state=state_of(state),
+        started_at=accepted_at,
+    )
+
+
+async def _oldest(database: Database, organisation: str, groups: Sequence[_Group]) -> Unprotected | None:
+    """The source that has gone longest without a recovery point; counted from its creation where it has none."""
+    oldest = min(groups, key=lambda group: group.unprotected_since, default=None)
+    if oldest is None:
+        return None
+    since, is_protected = oldest.unprotected_since, oldest.standing.held is not None
+    query = _OLDEST_PROTECTED if is_protected else _OLDEST_UNPROTECTED
+    ((configuration_id,),) = await (await database.execute(query, (organisation, since))).fetchall()
+    return Unprotected(
+        configuration_id=configuration_id, since=since, last_recovery_point_at=since if is_protected else None
+    )
+
+
+def _last_day(rows: Sequence[tuple[Any, ...]]) -> LastDay:
+    ended = Counter[str]()
+    sums = [0, 0, 0, 0]
+    for state, degraded, count, *figures in rows:
+        ended[state] += count
+        ended["degraded"] += count if degraded else 0
+        sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
+    return LastDay(
+        completed=ended["completed"],
+        degraded=ended["degraded"],
+        failed=ended["failed"],
+        files=sums[0],
+        source_bytes=sums[1],
+        new_bytes=sums[2],
+        stored_bytes=sums[3],
+    )
+
+
+def _totals(groups: Sequence[_Group]) -> ConfigurationTotals:
+    ended = Counter[str]()
+    for group in groups:
+        ended[group.standing.ended] += group.number
+    return ConfigurationTotals(
+        total=ended.total(),
+        wedding_critical=sum(group.wedding_critical for group in groups),
+        healthy=ended["completed"],
+        degraded=ended["degraded"],
+        failing=ended["failed"],
+        never_run=ended["never"],
+    )
+
+
+def _tiers(groups: Sequence[_Group]) -> list[TierHealth]:
+    shown = []
+    for index, tier in enumerate(Tier):
+        users = [group for group in groups if tier in group.plan.destinations]
+        behind = sum(group.number for group in users if tier in group.standing.behind)
+        is_gone = any(tier in group.standing.gone for group in users)
+        has_uploaded = any(tier in group.standing.proven for group in users)
+        last_uploaded = max(filter(None, (group.last_uploaded[index] for group in users)), default=None)
+        last_failure = max(filter(None, (group.last_failure[index] for group in users)), default=None)
+        if not users:
+            verdict = TierVerdict.UNUSED
+        elif behind:
+            verdict = TierVerdict.BEHIND if has_uploaded and not is_gone else TierVerdict.FAILING
+        else:
+            verdict = TierVerdict.HEALTHY if has_uploaded else TierVerdict.UNPROVEN
+        shown.append(
+            TierHealth(
+                tier=tier,
+                verdict=verdict,
+                configurations=sum(group.number for group in users),
+                catch_ups_owed=behind,
+                last_uploaded_at=last_uploaded,
+                last_failed_at=_time(last_failure),
+                last_failure_code=None if last_failure is None else last_failure[TIME_LENGTH + 1 :],
+            )
+        )
+    return shown
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text[:TIME_LENGTH])
+
+
+def _verdict(groups: Sequence[_Group], organisation: str, locations: Locations) -> Verdict:
+    kinds = {location.name: location.kind for location in locations.of_organisation(organisation)}
+    failing = [0] * len(RULES)
+    for group in groups:
+        for index, is_kept in enumerate(_judge(group.plan, group.standing, kinds)):
+            failing[index] += 0 if is_kept else group.number
+    rules = [
+        Rule(rule=name, satisfied=not count, failing_configurations=count)
+        for name, count in zip(RULES, failing, strict=True)
+    ]
+    return Verdict(satisfied=bool(groups) and not any(failing), rules=rules)
+
+
+RULES = ("three-copies", "two-media", "one-offsite", "one-immutable", "zero-errors")
+
+
+def _judge(plan: _Plan, standing: Standing, kinds: Mapping[str, str]) -> tuple[bool, ...]:
+    if standing.held is None:
+        return (False,) * len(RULES)
+    holding = [tier for tier in standing.held if tier in plan.destinations and tier not in standing.gone]
+    media = {plan.source_type, *(kinds.get(plan.destinations[tier].location, "") for tier in holding)}
+    return (
+        1 + len(holding) >= COPIES_MIN,
+        len(media - {""}) >= MEDIA_MIN,
+        any(tier is not Tier.LOCAL for tier in holding),
+        any(plan.destinations[tier].lock_days > 0 for tier in holding),
+        standing.ended == "completed" and standing.is_verified,
+    )

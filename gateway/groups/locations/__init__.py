@@ -1,0 +1,1 @@
+"""Locations: the names that an organisation may use."""

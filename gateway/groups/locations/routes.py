@@ -1,0 +1,35 @@
+"""Locations: the names that an organisation may use for sources and destinations."""
+
+from typing import Any
+
+from litestar import Request, get
+
+from gateway.auth.guards import ROLES, requires
+from gateway.auth.principal import READERS
+from gateway.parts import parts_of, principal_of
+from gateway.runs.resources import ListPage, LocationView
+
+
+@get(
+    "/locations",
+    guards=[requires(READERS)],
+    opt={ROLES: READERS},
+    summary="List locations",
+    sync_to_thread=False,
+)
+def list_locations(request: Request[Any, Any, Any]) -> ListPage[LocationView]:
+    """Registered locations that the organisation may use. Where they are is the operator's business alone."""
+    gateway, principal = parts_of(request), principal_of(request)
+    return ListPage(
+        items=[
+            LocationView(
+                name=location.name,
+                kind=location.kind,
+                roles=list(location.roles),
+                region=location.region,
+                lock=location.lock,
+                storage_classes=list(location.classes),
+            )
+            for location in gateway.locations.of_organisation(principal.organisation)
+        ]
+    )

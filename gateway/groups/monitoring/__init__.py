@@ -1,0 +1,1 @@
+"""Monitoring: the WebSocket's door, and the ticket for it."""

@@ -1,0 +1,69 @@
+"""The WebSocket, and the ticket with which a browser opens it."""
+
+from typing import Any
+
+from litestar import Request, WebSocket, post, websocket
+from litestar.status_codes import HTTP_201_CREATED
+
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway.auth.guards import OPEN, ROLES, counting_failures, requires
+from gateway.auth.principal import READERS, Principal
+from gateway.auth.rate_limit import refuse_above
+from gateway.auth.tokens import bearer_of
+from gateway.http.handshake import refuse
+from gateway.http.web import QueryForm, check_query, client_address
+from gateway.parts import Gateway, parts_of, principal_of
+from gateway.runs.resources import Ticket
+
+QUERY = {"ticket": QueryForm()}
+"""What the socket's address may say beside its path."""
+
+
+@post(
+    "/monitoring/ticket",
+    guards=[requires(READERS)],
+    opt={ROLES: READERS},
+    status_code=HTTP_201_CREATED,
+    summary="Get a ticket for the WebSocket",
+)
+async def give_ticket(request: Request[Any, Any, Any]) -> Ticket:
+    """A single-use ticket, valid for half a minute."""
+    gateway, principal = parts_of(request), principal_of(request)
+    return await gateway.tickets.give(principal)
+
+
+@websocket("/monitoring", opt={**OPEN, ROLES: READERS})
+async def monitor(socket: WebSocket[Any, Any, Any]) -> None:
+    """Snapshot, facts and progress (docs/api.md). By bearer header, or by `?ticket=` from an allowed origin."""
+    gateway = parts_of(socket)
+    try:
+        check_query(socket, QUERY)
+        principal = await _let_in(gateway, socket, socket.query_params.get("ticket"))
+    except PlatformError as error:
+        await refuse(socket, error)
+        return
+    await socket.accept()
+    await gateway.monitor.serve(socket, principal)
+
+
+async def _let_in(gateway: Gateway, socket: WebSocket[Any, Any, Any], ticket: str | None) -> Principal:
+    origin = socket.headers.get("origin")
+    if origin is not None and origin not in gateway.allowed_origins:
+        raise PlatformError(
+            errors.FORBIDDEN,
+            "the page's origin is not allowed",
+            field="Origin",
+            hint="Ask an operator to allow the origin.",
+        )
+    with counting_failures(gateway.strangers, client_address(socket)):
+        if ticket is not None:
+            principal = gateway.verifier.confirm(await gateway.tickets.take(ticket))
+        else:
+            principal = gateway.verifier.verify(bearer_of(socket.headers.get("authorization")))
+    refuse_above(gateway.people.take((principal.organisation, principal.actor)))
+    if not principal.may(READERS):
+        await gateway.denials.note(principal, errors.FORBIDDEN.code, "/api/backup/monitoring", "WEBSOCKET")
+        raise PlatformError(errors.FORBIDDEN, "this needs a role")
+    gateway.monitor.refuse_if_full(principal)
+    return principal

@@ -1,0 +1,1 @@
+"""Requests: what a 202 points to."""

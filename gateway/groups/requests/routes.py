@@ -1,0 +1,25 @@
+"""Requests: what a 202 points to."""
+
+from typing import Any
+
+from litestar import Request, get
+
+from gateway.auth.guards import ROLES, requires
+from gateway.auth.principal import READERS
+from gateway.http.parameters import Id, checked_id
+from gateway.parts import parts_of, principal_of
+from gateway.runs.resources import WriteRequest
+from gateway.writes import queries as queries
+
+
+@get(
+    "/requests/{request_id:str}",
+    guards=[requires(READERS)],
+    opt={ROLES: READERS},
+    summary="Show a request",
+)
+async def show_request(request: Request[Any, Any, Any], request_id: Id) -> WriteRequest:
+    """A write that was taken down: pending, accepted, or refused with the reason."""
+    gateway, principal = parts_of(request), principal_of(request)
+    async with gateway.reading(principal.organisation) as database:
+        return await queries.one(database, principal.organisation, checked_id(request_id))

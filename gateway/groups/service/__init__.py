@@ -1,0 +1,1 @@
+"""What is open without a token: health, and the API's description."""

@@ -1,0 +1,49 @@
+"""What is open without a token: whether the gateway lives and can work, and the AsyncAPI document."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from litestar import Request, Response, get
+
+from chassis.health import NOT_READY
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway.auth.guards import OPEN
+from gateway.parts import parts_of
+from gateway.runs.resources import Liveness
+
+ASYNCAPI_FILE = Path(__file__).parents[3] / "contracts" / "asyncapi.yaml"
+
+
+@get("/health/live", opt=OPEN, summary="Alive", sync_to_thread=False)
+def live() -> Liveness:
+    """The process answers."""
+    return Liveness(status="live")
+
+
+@get("/health/ready", opt=OPEN, summary="Ready to work")
+async def ready(request: Request[Any, Any, Any]) -> Response[Liveness]:
+    """200 where every part can do its work, else 503. Which part cannot is told on the internal port alone."""
+    status = await parts_of(request).readiness.status()
+    return Response(Liveness(status=status), status_code=503 if status == NOT_READY else 200)
+
+
+@get(
+    "/asyncapi",
+    opt=OPEN,
+    summary="AsyncAPI document",
+    media_type="application/yaml",
+    sync_to_thread=False,
+)
+def asyncapi() -> Response[str]:
+    """Events and subjects, for services that subscribe to them."""
+    return Response(_asyncapi(), media_type="application/yaml")
+
+
+@lru_cache(maxsize=1)
+def _asyncapi() -> str:
+    try:
+        return ASYNCAPI_FILE.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PlatformError(errors.NOT_FOUND, "this build has no AsyncAPI document") from error

@@ -1,0 +1,1 @@
+"""The WebSocket: facts and progress to everybody who watches."""

@@ -1,0 +1,128 @@
+"""New facts, as every gateway hears of them: from the projector's commit to waiters and WebSockets.
+
+Promise: listeners are told of facts in order, after the read models show them, whichever process projected them; a
+lost announcement is made up for within a second. The latest facts are kept in memory, so that open sockets need not
+read them from the store. In a new epoch the latest facts are told once more: whoever waits for one of them may have
+been told of none of the old epoch's last.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from chassis.postgres import connection_arguments, translated
+from chassis.tasks import Supervised
+from chassis.telemetry import Telemetry
+from contracts import errors
+from contracts.errors import PlatformError
+from gateway.monitoring import projection as facts
+from gateway.projections import state
+from gateway.projections.fact import Fact
+
+REMEMBERED = 2_000
+READ_AT_ONCE = 500
+POLL_SECONDS = 1.0
+STALL_SECONDS = 10.0
+FIRST_BUILD_SECONDS = 2.5
+"""How long a request waits for the read models of a new database; more than enough where there is no history."""
+
+Listener = Callable[[Sequence[Fact]], None]
+
+
+class FactFeed:
+    """Follows the log of facts while `loop` runs: a look at it is progress. `epoch` and `sequence`: how far it is."""
+
+    def __init__(self, dsn: str, schema: str, *, telemetry: Telemetry | None = None) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._listeners: list[Listener] = []
+        self._recent: list[Fact] = []
+        self._recent_after = 0
+        self._answering = asyncio.Event()
+        self.loop = Supervised("feed", self._run, telemetry=telemetry, stall_seconds=STALL_SECONDS)
+        self.epoch = ""
+        self.sequence = 0
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with new facts; with none at all when a new epoch has begun."""
+        self._listeners.append(listener)
+
+    def since(self, organisation: str, epoch: str, sequence: int) -> list[Fact] | None:
+        """An organisation's facts after a number, from memory; None where they must be read from the store."""
+        if epoch != self.epoch:
+            return None
+        following = 0
+        if sequence != self._recent_after:
+            place = bisect_left(self._recent, sequence, key=lambda fact: fact.sequence)
+            if place == len(self._recent) or self._recent[place].sequence != sequence:
+                return None
+            following = place + 1
+        return [fact for fact in self._recent[following:] if fact.organisation == organisation]
+
+    async def until_answering(self) -> None:
+        """Wait until every read model was made at least once. Raises UNAVAILABLE where that takes too long."""
+        if self._answering.is_set():
+            return
+        try:
+            # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with what it waits for.
+            async with asyncio.timeout(FIRST_BUILD_SECONDS):
+                await self._answering.wait()
+        except TimeoutError:
+            raise PlatformError(
+                errors.UNAVAILABLE,
+                "the read models are being made for the first time: what there is cannot be told yet",
+                hint="Try again in a few seconds.",
+            ) from None
+
+    async def _run(self) -> None:
+        with translated():
+            await self._follow()
+
+    async def _follow(self) -> None:
+        arguments = connection_arguments(self._dsn, self._schema)
+        async with await psycopg.AsyncConnection.connect(self._dsn, **arguments) as database:
+            await database.execute(SQL("LISTEN {}").format(Identifier(state.channel_of(self._schema))))
+            while True:
+                await self._read(database)
+                # One announcement is enough to look; those that came at the same time are answered by the same look.
+                async for _ in database.notifies(timeout=POLL_SECONDS, stop_after=1):
+                    pass
+
+    async def _read(self, database: psycopg.AsyncConnection[Any]) -> None:
+        stand = await state.read(database)
+        if not self._answering.is_set() and all(made.version for made in (await state.made(database)).values()):
+            self._answering.set()
+        if stand.epoch != self.epoch:
+            self.epoch = stand.epoch
+            self._begin_behind(max(0, stand.sequence - REMEMBERED))
+        elif stand.sequence < self.sequence:
+            # A crash of Postgres took the latest facts: they come again under other numbers.
+            self._begin_behind(stand.sequence)
+        while self.sequence < stand.sequence:
+            new = await facts.after(database, self.sequence, READ_AT_ONCE)
+            if not new:
+                break  # others answer since a moment ago: the next look sees it
+            self.sequence = new[-1].sequence
+            self._remember(new)
+            self._tell(new)
+        self.loop.progressed()
+
+    def _begin_behind(self, sequence: int) -> None:
+        self.sequence = self._recent_after = sequence
+        self._recent = []
+        self._tell([])
+
+    def _remember(self, new: list[Fact]) -> None:
+        self._recent += new
+        surplus = len(self._recent) - REMEMBERED
+        if surplus > 0:
+            self._recent_after = self._recent[surplus - 1].sequence
+            del self._recent[:surplus]
+
+    def _tell(self, new: list[Fact]) -> None:
+        for listener in self._listeners:
+            listener(new)

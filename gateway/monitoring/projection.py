@@ -1,0 +1,139 @@
+"""The log of facts as the WebSocket shows them, numbered by the projection.
+
+The resume id of a reader is (epoch, sequence): the epoch changes when this log is made anew, the sequence only grows
+within one. Sealed bodies are left out; who is told of a new configuration reads it by its id.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from contracts.config_events import ConfigurationCreated, ConfigurationRefused
+from contracts.envelope import Envelope
+from contracts.event import Event
+from contracts.executor_events import BackupRefused
+from gateway.projections.applied import Applied, Database, Row, upsert
+from gateway.projections.fact import Fact
+from gateway.projections.projection import Batch, Projection, Side
+from gateway.runs.projection import Executions
+
+KEPT = 250_000
+"""How many of the latest facts are kept for resuming; who is further behind gets a snapshot."""
+
+_INSERT = """
+    INSERT INTO {facts}
+        (sequence, organisation, execution_id, configuration_id, request_id, type, event_id, time, fields)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_COPY = """
+    COPY {facts} (sequence, organisation, execution_id, configuration_id, request_id, type, event_id, time, fields)
+    FROM STDIN
+"""
+_FORGET = "DELETE FROM {facts} WHERE sequence <= %s"
+_READ = """
+    SELECT sequence, organisation, execution_id, configuration_id, request_id, type, event_id, time, fields::text
+    FROM facts
+"""
+
+
+_TIME_OF = """
+    SELECT f.time FROM facts f, projection_state s WHERE f.sequence = %(sequence)s AND s.epoch = %(epoch)s
+    UNION ALL
+    SELECT f.time FROM facts_shadow f, projection_state s WHERE f.sequence = %(sequence)s AND s.past_epoch = %(epoch)s
+"""
+
+
+class Facts(Projection):
+    """The log of facts. The caller sees to it that numbers only grow within an epoch."""
+
+    NAME = "facts"
+    VERSION = 1
+    EVENTS = (ConfigurationCreated, ConfigurationRefused, BackupRefused, *Executions.EVENTS)
+    TABLES = ("facts",)
+    NEEDS = (Executions.NAME,)
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._insert, self._copy, self._forget = self.sql(_INSERT), self.sql(_COPY), self.sql(_FORGET)
+
+    async def project(self, database: Database, batch: Batch) -> None:
+        """Number facts from the batch's `sequence` + 1 and keep them, in the caller's transaction."""
+        batch.facts = [
+            _fact(number, applied, batch.configuration_of)
+            for number, applied in enumerate(
+                (applied for applied in batch.events if isinstance(applied.event, self.EVENTS)), batch.sequence + 1
+            )
+        ]
+        rows: list[Row] = [(*msgspec.structs.astuple(fact)[:-1], bytes(fact.fields).decode()) for fact in batch.facts]
+        if database.info.pipeline_status:
+            # COPY has no place in a pipeline, and few rows need none.
+            await upsert(database, self._insert, rows)
+        elif rows:
+            async with database.cursor() as cursor, cursor.copy(self._copy) as copy:
+                for row in rows:
+                    await copy.write_row(row)
+
+    async def forget_old(self, database: Database, sequence: int) -> None:
+        """Keep the latest facts alone."""
+        await database.execute(self._forget, (sequence - KEPT,))
+
+
+async def after(database: Database, sequence: int, limit: int, organisation: str | None = None) -> list[Fact]:
+    """Facts after a number, of one organisation or of all, in order."""
+    if organisation is None:
+        query = _READ + " WHERE sequence > %s ORDER BY sequence LIMIT %s"
+        cursor = await database.execute(query, (sequence, limit))
+    else:
+        query = _READ + " WHERE organisation = %s AND sequence > %s ORDER BY sequence LIMIT %s"
+        cursor = await database.execute(query, (organisation, sequence, limit))
+    return [_of_row(row) for row in await cursor.fetchall()]
+
+
+async def time_of(database: Database, epoch: str, sequence: int) -> datetime | None:
+    """When a fact of this epoch or of the one before was recorded; None where it is not known any more.
+
+    The facts of the epoch before are where the next ones are built: they are kept until that begins.
+    """
+    row = await (await database.execute(_TIME_OF, {"epoch": epoch, "sequence": sequence})).fetchone()
+    return None if row is None else row[0]
+
+
+def _of_row(row: tuple[Any, ...]) -> Fact:
+    number, organisation, execution, configuration, request, name, event, time, fields = row
+    return Fact(
+        number, organisation, execution, configuration, request, name, event, time, msgspec.Raw(fields.encode())
+    )
+
+
+def _fact(number: int, applied: Applied, configuration_of: Mapping[str, str]) -> Fact:
+    envelope, event = applied.envelope, applied.event
+    execution_id = getattr(event, "execution_id", None)
+    configuration_id = getattr(event, "configuration_id", None)
+    if configuration_id is None and execution_id is not None:
+        configuration_id = configuration_of.get(execution_id)
+    return Fact(
+        number,
+        envelope.organisation,
+        execution_id,
+        configuration_id,
+        getattr(event, "request_id", None),
+        event.NAME,
+        envelope.id,
+        envelope.time,
+        _fields(event, envelope),
+    )
+
+
+def _fields(event: Event, envelope: Envelope) -> msgspec.Raw:
+    if isinstance(event, ConfigurationCreated):
+        shown = {
+            "requestId": event.request_id,
+            "configurationId": event.configuration_id,
+            "version": event.version,
+            "isWeddingCritical": event.body.is_wedding_critical,
+        }
+        return msgspec.Raw(msgspec.json.encode(shown))
+    # As it is stored, unless it was stored in an older version.
+    return envelope.data if envelope.type == event.NAME else msgspec.Raw(msgspec.json.encode(event))

@@ -1,1 +1,0 @@
-"""Reading the read models: from stored views to the resources of the API, always within one organisation."""

@@ -1,1 +1,0 @@
-"""The routes of the API, one module per group of `docs/api.md`."""

@@ -1,0 +1,170 @@
+"""The read model of runs: every run with its phases and tiers, the runs of each configuration, and how many there are.
+
+Only the executor's stream changes these tables, so that streams need no order among each other.
+"""
+
+from collections import Counter
+
+import msgspec
+
+from contracts.executor_events import (
+    BackupAccepted,
+    BackupCompleted,
+    BackupFailed,
+    BackupPreparing,
+    BackupRequeued,
+    BackupUploading,
+    BackupVerifying,
+    TierFailed,
+    TierUploaded,
+)
+from gateway.projections.applied import Database, load_views, read_view, upsert
+from gateway.projections.projection import Batch, Projection, Side
+from gateway.runs.standing import columns_of
+from gateway.runs.views import ExecutionView, RunsView
+
+Fact = (
+    BackupAccepted
+    | BackupPreparing
+    | BackupRequeued
+    | BackupUploading
+    | BackupVerifying
+    | TierUploaded
+    | TierFailed
+    | BackupCompleted
+    | BackupFailed
+)
+
+EXECUTION_DECODER = msgspec.json.Decoder(ExecutionView)
+RUNS_DECODER = msgspec.json.Decoder(RunsView)
+
+_LOAD = "SELECT execution_id, view::text FROM {executions} WHERE execution_id = ANY(%s)"
+_STORE = """
+    INSERT INTO {executions} (execution_id, organisation, configuration_id, request_id, state, degraded, accepted_at,
+                            finished_at, files, source_bytes, new_bytes, stored_bytes, view)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (execution_id) DO UPDATE SET
+        state = excluded.state, degraded = excluded.degraded, finished_at = excluded.finished_at,
+        files = excluded.files, source_bytes = excluded.source_bytes, new_bytes = excluded.new_bytes,
+        stored_bytes = excluded.stored_bytes, view = excluded.view
+"""
+_LOAD_RUNS = "SELECT configuration_id, view::text FROM {configuration_runs} WHERE configuration_id = ANY(%s)"
+_STORE_RUNS = """
+    INSERT INTO {configuration_runs}
+        (configuration_id, organisation, last_state, view, standing, protected_at,
+         uploaded_local, uploaded_cloud_primary, uploaded_cloud_secondary, uploaded_offsite,
+         failure_local, failure_cloud_primary, failure_cloud_secondary, failure_offsite)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (configuration_id) DO UPDATE SET
+        last_state = excluded.last_state, view = excluded.view, standing = excluded.standing,
+        protected_at = excluded.protected_at, uploaded_local = excluded.uploaded_local,
+        uploaded_cloud_primary = excluded.uploaded_cloud_primary,
+        uploaded_cloud_secondary = excluded.uploaded_cloud_secondary, uploaded_offsite = excluded.uploaded_offsite,
+        failure_local = excluded.failure_local, failure_cloud_primary = excluded.failure_cloud_primary,
+        failure_cloud_secondary = excluded.failure_cloud_secondary, failure_offsite = excluded.failure_offsite
+"""
+_COUNT = """
+    INSERT INTO {execution_counts} AS held (organisation, state, runs) VALUES (%s, %s, %s)
+    ON CONFLICT (organisation, state) DO UPDATE SET runs = held.runs + excluded.runs
+"""
+
+
+class Executions(Projection):
+    """Runs, and what each configuration shows of its own."""
+
+    NAME = "executions"
+    VERSION = 6
+    EVENTS = (
+        BackupAccepted,
+        BackupPreparing,
+        BackupRequeued,
+        BackupUploading,
+        BackupVerifying,
+        TierUploaded,
+        TierFailed,
+        BackupCompleted,
+        BackupFailed,
+    )
+    TABLES = ("executions", "configuration_runs", "execution_counts")
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._load, self._store, self._count = self.sql(_LOAD), self.sql(_STORE), self.sql(_COUNT)
+        self._load_runs, self._store_runs = self.sql(_LOAD_RUNS), self.sql(_STORE_RUNS)
+
+    async def project(self, database: Database, batch: Batch) -> None:
+        """Take facts over, in the caller's transaction; say to which configuration each run belongs."""
+        touched = [(applied, applied.event.execution_id) for applied in batch.events if isinstance(applied.event, Fact)]
+        ids = list({run for _, run in touched})
+        runs, unreadable = await load_views(database, self._load, ids, EXECUTION_DECODER)
+        counts: Counter[tuple[str, str]] = Counter()
+        for run in runs.values():
+            counts[run.organisation, run.counted_as] -= 1
+        for applied, execution_id in touched:
+            if execution_id in unreadable:
+                continue
+            if isinstance(applied.event, BackupAccepted):
+                runs[execution_id] = ExecutionView.accepted(applied.envelope, applied.event)
+            elif execution_id in runs:
+                runs[execution_id].apply(applied.envelope, applied.event)
+        for run in runs.values():
+            counts[run.organisation, run.counted_as] += 1
+        await upsert(database, self._store, [_row(run) for run in runs.values()])
+        await upsert(database, self._count, [(*key, change) for key, change in sorted(counts.items()) if change])
+        unreadable |= await self._project_runs(database, list(runs.values()))
+        batch.configuration_of.update((run.execution_id, run.configuration_id) for run in runs.values())
+        if unreadable:
+            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
+
+    async def _project_runs(self, database: Database, runs: list[ExecutionView]) -> set[str]:
+        ids = list({run.configuration_id for run in runs})
+        views, unreadable = await load_views(database, self._load_runs, ids, RUNS_DECODER)
+        for run in sorted(runs, key=lambda run: run.accepted_at):
+            view = views.get(run.configuration_id)
+            if view is None:
+                view = views[run.configuration_id] = RunsView(
+                    configuration_id=run.configuration_id, organisation=run.organisation
+                )
+            view.apply(run)
+        rows: list[tuple[object, ...]] = [
+            (
+                view.configuration_id,
+                view.organisation,
+                view.last.state,
+                msgspec.json.encode(view).decode(),
+                *columns_of(view),
+            )
+            for view in views.values()
+            if view.last is not None and view.configuration_id not in unreadable
+        ]
+        await upsert(database, self._store_runs, rows)
+        return unreadable
+
+
+def execution_view(stored: str) -> ExecutionView:
+    """A stored run. Raises ViewUnreadable."""
+    return read_view(stored, EXECUTION_DECODER, Executions.NAME)
+
+
+def runs_view(stored: str) -> RunsView:
+    """What is stored of a configuration's runs. Raises ViewUnreadable."""
+    return read_view(stored, RUNS_DECODER, Executions.NAME)
+
+
+def _row(run: ExecutionView) -> tuple[object, ...]:
+    totals = run.totals
+    return (
+        run.execution_id,
+        run.organisation,
+        run.configuration_id,
+        run.request_id,
+        run.state,
+        run.degraded,
+        run.accepted_at,
+        run.finished_at,
+        totals.files if totals is not None else None,
+        totals.source_bytes if totals is not None else None,
+        totals.new_bytes if totals is not None else None,
+        totals.stored_bytes if totals is not None else None,
+        msgspec.json.encode(run).decode(),
+    )

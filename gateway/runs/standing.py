@@ -1,0 +1,89 @@
+"""How a configuration stands, as columns beside its view: what the status counts, compares and groups by.
+
+Promise: the status of thousands of configurations is one grouping in Postgres. `standing` is equal for configurations
+that are judged alike; `uploaded_<tier>` is the last upload, `failure_<tier>` the last failure as text: its time in UTC
+(`TIME_LENGTH` characters that sort like it), a space, its code.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from contracts import errors
+from contracts.configuration import Tier
+from contracts.reading import read_json
+from gateway.runs.views import RunsView, TierRecord
+
+TIME_LENGTH = 27
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """What is judged of a configuration's runs.
+
+    `ended`: how the latest that has ended did: `never`, `failed`, `degraded` or `completed`. `held`: the tiers that
+    hold the latest recovery point, None where there is none. `is_verified`: each of them was read back. `proven`: the
+    tiers that have ever taken an upload. `behind`: those that have failed since their last one. `gone`: those of them
+    of which nobody can say at present that they have what they took.
+    """
+
+    ended: str
+    held: tuple[Tier, ...] | None = None
+    is_verified: bool = False
+    proven: tuple[Tier, ...] = ()
+    behind: tuple[Tier, ...] = ()
+    gone: tuple[Tier, ...] = ()
+
+
+_STILL_THERE = frozenset(code.code for code in (errors.TIER_FULL, errors.TIER_BEHIND, errors.LOCK_NOT_PROVEN))
+"""Codes of failures after which a tier has what it took before."""
+
+
+NEVER_RUN = Standing("never")
+_STANDING = msgspec.json.Decoder(Standing)
+
+
+def columns_of(view: RunsView) -> tuple[object, ...]:
+    """The columns `standing`, `protected_at`, then `uploaded_…` of each tier, then `failure_…` of each."""
+    point = view.recovery_point
+    standing = Standing(
+        _ended(view),
+        None if point is None else tuple(tier for tier in Tier if tier in point.tiers),
+        point is not None and set(point.tiers) <= set(point.verified),
+        tuple(tier for tier in Tier if tier in view.tiers and view.tiers[tier].uploaded_at is not None),
+        tuple(tier for tier in Tier if tier in view.tiers and _is_behind(view.tiers[tier])),
+        tuple(tier for tier in Tier if tier in view.tiers and _is_gone(view.tiers[tier])),
+    )
+    records = [view.tiers.get(tier) for tier in Tier]
+    return (
+        msgspec.json.encode(standing).decode(),
+        None if point is None else point.completed_at,
+        *(None if r is None else r.uploaded_at for r in records),
+        *(None if r is None or r.failed_at is None else f"{text_of(r.failed_at)} {r.code or ''}" for r in records),
+    )
+
+
+def standing_of(stored: str | None) -> Standing:
+    """What a row says; of a configuration without runs there is no row."""
+    return NEVER_RUN if stored is None else read_json(stored, _STANDING)
+
+
+def text_of(time: datetime) -> str:
+    """A time as text that sorts like it."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def _is_behind(record: TierRecord) -> bool:
+    failed, uploaded = record.failed_at, record.uploaded_at
+    return failed is not None and (uploaded is None or failed > uploaded)
+
+
+def _is_gone(record: TierRecord) -> bool:
+    return _is_behind(record) and record.code not in _STILL_THERE
+
+
+def _ended(view: RunsView) -> str:
+    if view.ended is None:
+        return "never"
+    if view.ended.state != "completed":
+        return "failed"
+    return "degraded" if view.ended.degraded else "completed"

@@ -1,0 +1,1 @@
+"""Writes: taken down once, answered by their owner, told to whoever asked."""

@@ -1,0 +1,253 @@
+"""Writes: the idempotency row and the request event in one transaction, then a bounded wait for the answer.
+
+Promise: the same key with the same body is one request, however often and at however many gateways it is sent; with
+another body it is refused. What was taken down is in the record before anything is answered, and is answered by its
+owner sooner or later: who does not get the answer at once is told where it will be.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from chassis.clock import Clock
+from chassis.context import Context
+from chassis.eventstore import EventStore, Statement, StatementRefused
+from chassis.ids import Ids
+from chassis.pool import Pool
+from chassis.postgres import translated
+from chassis.sealing import Sealer
+from chassis.telemetry import current_traceparent
+from contracts import errors
+from contracts.config_events import ConfigurationCreated
+from contracts.errors import PlatformError
+from contracts.executor_events import BackupAccepted
+from gateway.auth.principal import Principal
+from gateway.auth.rate_limit import TokenBuckets, refuse_above
+from gateway.http.problems import WrongFields
+from gateway.writes.domain import WriteRequest
+from gateway.writes.waiters import Waiters
+
+KEY_LENGTH_MAX = 200
+KEYS_KEPT_DAYS = 7
+ACCEPTED = frozenset({ConfigurationCreated.NAME, BackupAccepted.NAME})
+"""The facts by which an owner says yes."""
+_DIGEST_PURPOSE = "idempotency"
+
+_TAKE_KEY = """
+    INSERT INTO idempotency_keys (organisation, actor, route, key, body_digest, request_id, resource_id, created_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_SHOW = """
+    INSERT INTO requests (request_id, organisation, kind, resource_id, actor, submitted_at)
+    VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (request_id) DO NOTHING
+"""
+_FIND_KEY = """
+    SELECT body_digest, request_id, resource_id, created_at FROM idempotency_keys
+    WHERE organisation = %s AND actor = %s AND route = %s AND key = %s
+"""
+_SEALED = """
+    SELECT EXISTS (SELECT 1 FROM configurations WHERE organisation = %(organisation)s),
+           EXISTS (SELECT 1 FROM requests WHERE organisation = %(organisation)s)
+"""
+_STATE = "SELECT state, code, field, hint FROM requests WHERE request_id = %s AND organisation = %s"
+_FORGET = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(days => %s)"
+
+
+_Known = tuple[str, str, str, datetime]
+"""Of the request that has a key: the digest of its body, its id, its resource's, and when it was submitted."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a write within the time that was waited. `refusal` is the owner's code, field and hint.
+
+    Not answered is also what cannot be looked up at this moment: it is in the record all the same.
+    """
+
+    request_id: str
+    resource_id: str
+    kind: str
+    submitted_at: datetime
+    is_answered: bool = False
+    refusal: tuple[str, str | None, str | None] | None = None
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """One write as it arrives. `record` puts its event on the new request, for the id that the resource gets.
+
+    `wrong`: why it can never succeed, each field by an error of its own; then it is not recorded.
+    """
+
+    kind: str
+    route: str
+    key: str
+    body: Any
+    record: Callable[[WriteRequest, str], None]
+    wrong: Sequence[PlatformError] = ()
+
+
+class RequestBook:
+    """Takes writes down. One for each process."""
+
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        pool: Pool,
+        sealer: Sealer,
+        waiters: Waiters,
+        until_answering: Callable[[], Awaitable[None]],
+        writers: TokenBuckets,
+        clock: Clock,
+        ids: Ids,
+        wait_seconds: float,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._sealer = sealer
+        self._waiters = waiters
+        self._until_answering = until_answering
+        self._writers = writers
+        self._clock = clock
+        self._ids = ids
+        self._wait_seconds = wait_seconds
+
+    async def submit(self, principal: Principal, submission: Submission) -> Outcome:
+        """Take a write down, or recognise it, and wait for its answer.
+
+        Raises IDEMPOTENCY_KEY_MISSING, IDEMPOTENCY_KEY_REUSED, TOO_MANY_REQUESTS, UNAVAILABLE, and what is wrong with
+        the submission: not where it was taken down earlier, under rules that it kept then.
+        """
+        key = check_key(submission.key)
+        # What is written down stays in the record for ever, and its key for days: no one person fills them.
+        refuse_above(self._writers.take((principal.organisation, principal.actor)))
+        await self.require_keys(principal.organisation)
+        digest = self._digest(principal, submission.body)
+        if submission.wrong:
+            known = await self._known(principal, submission, key)
+            if known is None:
+                raise WrongFields(submission.wrong)
+            return await self._recognise(principal, submission, known, digest)
+        request = WriteRequest(self._ids.new())
+        resource_id = self._ids.new()
+        taken = Outcome(request.id, resource_id, submission.kind, self._clock.now())
+        submission.record(request, resource_id)
+        with self._waiters.expect(request.id) as waiter:
+            try:
+                await self._record(principal, submission, key, digest, request, taken.submitted_at)
+            except StatementRefused:
+                known = await self._known(principal, submission, key)
+                if known is None:
+                    raise PlatformError(
+                        errors.CONCURRENT_CHANGE, "the idempotency key was let go at this moment"
+                    ) from None
+                return await self._recognise(principal, submission, known, digest)
+            fact = await waiter.wait(self._wait_seconds)
+        if fact is not None and fact.type in ACCEPTED:
+            return msgspec.structs.replace(taken, is_answered=True)
+        return await self._outcome(principal, taken)
+
+    async def require_keys(self, organisation: str) -> None:
+        """Raise KEYS_UNUSABLE where an organisation's keys are gone, though it has things that they sealed.
+
+        To be called before anything is sealed: a key that is made beside old data opens none of it.
+        """
+        await self._until_answering()  # What there is is not known before.
+        if all(self._sealer.has_keys(organisation)):
+            return
+        with translated():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(_SEALED, {"organisation": organisation})).fetchone()
+        has_configurations, has_requests = row or (False, False)
+        # Looked at after the record: keys are made before what they seal is recorded, perhaps by others meanwhile.
+        own, digest = self._sealer.has_keys(organisation)
+        if (has_configurations and not own) or (has_requests and not digest):
+            raise PlatformError(errors.KEYS_UNUSABLE, "the organisation's keys are missing", organisation=organisation)
+
+    async def forget_old(self) -> None:
+        """Let go of keys that nobody sends again."""
+        with translated():
+            async with self._pool.connection() as connection:
+                await connection.execute(_FORGET, (KEYS_KEPT_DAYS,))
+
+    async def _record(
+        self,
+        principal: Principal,
+        submission: Submission,
+        key: str,
+        digest: str,
+        request: WriteRequest,
+        now: datetime,
+    ) -> None:
+        organisation, actor = principal.organisation, principal.actor
+        took = (organisation, actor, submission.route, key, digest, request.id, request.resource_id, now)
+        shown = (request.id, organisation, submission.kind, request.resource_id, actor, now)
+        await self._store.save(
+            request,
+            context=Context(
+                organisation=organisation,
+                actor=actor,
+                correlation_id=request.id,
+                traceparent=current_traceparent(),
+            ),
+            also=(Statement(_TAKE_KEY, took, name="idempotency key"), Statement(_SHOW, shown, name="request")),
+        )
+
+    async def _known(self, principal: Principal, submission: Submission, key: str) -> _Known | None:
+        """What has this key already."""
+        with translated():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(
+                    _FIND_KEY, (principal.organisation, principal.actor, submission.route, key)
+                )
+                return await cursor.fetchone()
+
+    async def _recognise(self, principal: Principal, submission: Submission, known: _Known, digest: str) -> Outcome:
+        """The outcome of the request that has this key already."""
+        known_digest, request_id, resource_id, submitted_at = known
+        if known_digest != digest:
+            raise PlatformError(
+                errors.IDEMPOTENCY_KEY_REUSED,
+                "the key was used with another body",
+                field="Idempotency-Key",
+                request_id=request_id,
+            )
+        taken = Outcome(request_id, resource_id, submission.kind, submitted_at)
+        with self._waiters.expect(request_id) as waiter:
+            outcome = await self._outcome(principal, taken)
+            if outcome.is_answered or await waiter.wait(self._wait_seconds) is None:
+                return outcome
+        return await self._outcome(principal, taken)
+
+    async def _outcome(self, principal: Principal, taken: Outcome) -> Outcome:
+        """What became of a write that is in the record; not answered where that cannot be looked up."""
+        try:
+            with translated():
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute(_STATE, (taken.request_id, principal.organisation))
+                    row = await cursor.fetchone()
+        except PlatformError:
+            return taken
+        if row is None or row[0] == "pending":
+            return taken
+        refusal = (row[1], row[2], row[3]) if row[0] == "refused" else None
+        return msgspec.structs.replace(taken, is_answered=True, refusal=refusal)
+
+    def _digest(self, principal: Principal, body: Any) -> str:
+        # Keyed, since a body's plain hash would give away short names and paths to whoever reads the table.
+        text = msgspec.json.encode(body, order="deterministic").decode()
+        return self._sealer.digest(principal.organisation, _DIGEST_PURPOSE, text)
+
+
+def check_key(key: str | None) -> str:
+    """A usable Idempotency-Key. Raises IDEMPOTENCY_KEY_MISSING or INVALID_FIELD."""
+    if not key:
+        raise PlatformError(errors.IDEMPOTENCY_KEY_MISSING, "a write needs an idempotency key", field="Idempotency-Key")
+    if len(key) > KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
+        raise PlatformError(
+            errors.INVALID_FIELD,
+            f"an idempotency key has up to {KEY_LENGTH_MAX} printable ASCII characters",
+            field="Idempotency-Key",
+        )
+    return key
