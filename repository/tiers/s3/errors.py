@@ -55,12 +55,26 @@ _DENIED = {
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _FULL = {
-    "QuotaExceeded",
-    "XMinioStorageFull",
-    "InsufficientStorage",
-    "ServiceQuotaExceededException",
     "InsufficientCapacity",
+    "InsufficientStorage",
+    "QuotaExceeded",
+    "ServiceQuotaExceededException",
+    "XMinioAdminBucketQuotaExceeded",
+    "XMinioStorageFull",
 }
+_FULL_WORDS = (
+    "cap exceeded",
+    "disk full",
+    "insufficient storage",
+    "minimum free drive threshold",
+    "no free volume",
+    "no space left",
+    "no writable volume",
+    "not enough space",
+    "quota exceeded",
+)
+"""What servers write beside a code that says nothing of it, such as InternalError or AccessDenied."""
+_WRITES = {"PutObject", "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload", "CopyObject"}
 _CORRUPTED = {
     "BadDigest",
     "InvalidDigest",
@@ -157,13 +171,25 @@ def _of_answer(error: ClientError, context: dict[str, Any]) -> Exception:
         if code in _CORRUPTED:
             again = ChecksumMismatch("the server received other bytes than were sent", **context)
         return TryAgain(again, at_least_seconds=_retry_after(metadata.get("HTTPHeaders", {})))
-    final = _final(code, status, context)
+    # The text may hold keys and names, so it is looked at and not kept.
+    text = str(error.response.get("Error", {}).get("Message", "")).lower()
+    final = _final("InsufficientStorage" if any(words in text for words in _FULL_WORDS) else code, status, context)
     if final is not None:
         return final
+    if _stores_nothing(error, code, metadata.get("HTTPHeaders", {})):
+        return TryAgain(TierFull("the server stores nothing, as it does when no volume is free", **context))
     if status >= 500 or status == 0:
         failed = TierUnreachable("the server fails", **context)
         return TryAgain(failed, at_least_seconds=_retry_after(metadata.get("HTTPHeaders", {})))
     return LocationInvalid("the server refuses the request", **context)
+
+
+def _stores_nothing(error: ClientError, code: str, headers: Mapping[str, str]) -> bool:
+    """Whether it is SeaweedFS's answer to a write without room: its S3 side hears of "no free volumes" and tells of
+    an internal error alone. While it makes a volume the answer is the same, so it is asked again first.
+    """
+    is_write = error.operation_name in _WRITES
+    return is_write and code == "InternalError" and headers.get("server", "").startswith("SeaweedFS")
 
 
 def _final(code: str, status: int, context: dict[str, Any]) -> TierError | None:

@@ -14,7 +14,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import ProtocolError
 
-from repository.errors import ChecksumMismatch, LocationInvalid, RepositoryError, Retry, TierUnreachable
+from repository.errors import ChecksumMismatch, LocationInvalid, RepositoryError, Retry, TierFull, TierUnreachable
 from repository.tiers.retry import TryAgain
 from repository.tiers.s3.errors import CredentialsExpired, PreconditionFailed, translated
 
@@ -99,6 +99,41 @@ def test_retry_after_is_read_where_it_is_a_number(stated: str, seconds: float) -
         found = meaning(error)
         assert isinstance(found, TryAgain)
         assert found.at_least_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "text"),
+    [
+        (507, "", ""),
+        (507, "InsufficientStorage", "no room"),
+        (500, "InsufficientStorage", "no room"),
+        (500, "InternalError", "failed to find writable volumes: No writable volumes and no free volumes left"),
+        (500, "InternalError", "write /data/x: no space left on device"),
+        (403, "AccessDenied", "Cannot upload files, storage cap exceeded."),
+        (507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold."),
+        (400, "XMinioAdminBucketQuotaExceeded", "Bucket quota exceeded"),
+    ],
+)
+def test_server_without_room_is_full(status: int, code: str, text: str) -> None:
+    """Whatever a server calls it: the tier is full, at once, and its words are not kept."""
+    error = answer(status, code)
+    error.response["Error"]["Message"] = text
+    found = meaning(error)
+    assert isinstance(found, TierFull)
+    assert found.retry == Retry.AFTER_OPERATOR
+    assert not text or text not in f"{found} {found.context}"
+
+
+def test_server_that_hides_that_it_has_no_room_is_full_in_the_end() -> None:
+    """SeaweedFS answers a write without a free volume with InternalError; so it does while it makes one."""
+    error = answer(500, "InternalError", server="SeaweedFS 8000GB 4.48")
+    found = meaning(error)
+    assert isinstance(found, TryAgain)
+    assert isinstance(found.error, TierFull)
+    error.operation_name = "GetObject"
+    found = meaning(error)
+    assert isinstance(found, TryAgain)
+    assert isinstance(found.error, TierUnreachable)
 
 
 def test_damage_on_the_way_is_tried_again_and_named() -> None:
