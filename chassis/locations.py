@@ -50,7 +50,7 @@ FILE_CHECK = "locations-file"
 
 _SCHEME_OF_KIND = {"directory": "file", "s3": "s3"}
 _CREDENTIALS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -217,6 +217,8 @@ def _fault(location: Location) -> str | None:
     except ValueError:
         return "the url cannot be read"
     path = unquote(parts.path, errors="surrogateescape")
+    if location.name.endswith("\n"):
+        return "the name ends with a line feed"
     if parts.scheme != scheme:
         return f"the url of the kind {location.kind} begins with {scheme}://"
     if "\0" in path or parts.fragment:

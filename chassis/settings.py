@@ -49,7 +49,7 @@ class ServiceSettings(Settings, frozen=True, kw_only=True):
         ),
     ]
     postgres_schema: Annotated[
-        str, Meta(pattern="^[a-z][a-z0-9_]{0,55}$", description="The schema that holds the service's record.")
+        str, Meta(pattern=r"^[a-z][a-z0-9_]{0,55}\Z", description="The schema that holds the service's record.")
     ]
     nats_url: Annotated[
         str, Meta(min_length=1, examples=["nats://127.0.0.1:4222"], description="Where NATS is; several with commas.")

@@ -9,6 +9,7 @@ from contracts.reading import Growing
 from contracts.sealed import Sealed
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+# Frozen with the events: the `$` also lets a line feed through at the end. No location is registered under such a name.
 LocationName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 # The names under which fields are sealed and digested (`chassis.sealing`). Pinned: every box is bound to its field's.

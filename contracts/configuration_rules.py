@@ -32,7 +32,7 @@ NAME_BYTES_MAX = 255
 """The longest name that a file system keeps."""
 
 _KIND_OF_SOURCE = {SourceType.DIRECTORY: DIRECTORY}
-_PARENT = re.compile(r"(?:^|/)\.\.(?:/|$)")
+_PARENT = re.compile(r"(?:^|/)\.\.(?:/|\Z)")
 
 
 class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,9 +18,9 @@ TOLD_MAX = 50
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what was asked for."""
 
-_AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
-_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`$")
+_AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`\Z")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`\Z", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`\Z")
 
 
 def invalid_body(body: bytes | str, kind: Any, error: Exception) -> PlatformError:

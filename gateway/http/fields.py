@@ -34,4 +34,8 @@ TagText = Annotated[
     ),
 ]
 Timestamp = Annotated[datetime, Meta(tz=True)]
-Uuid = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+Uuid = Annotated[
+    str,
+    # The length as well: in Python `$` is before a line feed at the end, too, and a schema has no `\Z`.
+    Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", min_length=36, max_length=36),
+]

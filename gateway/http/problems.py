@@ -22,7 +22,7 @@ from contracts.errors import ErrorCode, PlatformError
 
 LOG = logging.getLogger(__name__)
 
-_AT = re.compile(r" - at `(?:key in )?\$[^`]*`$")
+_AT = re.compile(r" - at `(?:key in )?\$[^`]*`\Z")
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "2"
 """When to come back, where nobody knows better."""

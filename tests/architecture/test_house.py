@@ -1,5 +1,6 @@
 """Rules of the house that no linter knows."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES_MAX = 400
+FROZEN_EXPRESSIONS = {"contracts/configuration.py"}  # in the schemas of events, and refused elsewhere
 PACKAGES = ("benchmarks", "chassis", "cli", "contracts", "deploy", "gateway", "repository", "services", "sources")
 CATALOGUES = {"contracts/errors.py", "repository/errors.py"}  # a table, one entry after another
 
@@ -45,6 +47,34 @@ def test_every_module_states_its_promise() -> None:
 
 def _begins_with_docstring(path: Path) -> bool:
     return path.read_text().lstrip().startswith('"""')
+
+
+def test_expression_that_ends_a_text_ends_it_before_no_line_feed() -> None:
+    r"""`$` is also before a line feed at the end; `\Z` and `fullmatch` are the end (or a length beside it)."""
+    guilty = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in _modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and str(path.relative_to(ROOT)) not in FROZEN_EXPRESSIONS
+        for text in _expressions(node)
+        if re.search(r"(?<!\\)\$(?:\)*)$", text) is not None
+    ]
+    assert not guilty
+
+
+def _expressions(call: ast.Call) -> list[str]:
+    """The regular expressions that a call is given, but for those that are meant for lines."""
+    function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    is_by_line = any(isinstance(each, ast.Attribute) and each.attr == "MULTILINE" for each in call.args)
+    keywords = {each.arg: each.value for each in call.keywords}
+    given = [keywords["pattern"]] if "pattern" in keywords and "max_length" not in keywords else []
+    if function in {"compile", "search", "match", "sub", "findall", "finditer", "split"} and not is_by_line:
+        given += call.args[:1]
+    return [
+        each.value if isinstance(each.value, str) else each.value.decode("latin-1")
+        for each in given
+        if isinstance(each, ast.Constant) and isinstance(each.value, str | bytes)
+    ]
 
 
 def test_every_decision_says_what_keeps_it_true() -> None:

@@ -54,6 +54,7 @@ def test_registry_is_read_again_when_the_file_has_changed(tmp_path: Path) -> Non
 
 
 FAULTY: list[dict[str, object]] = [
+    {**LOCAL, "name": "local\n"},
     *(
         {**LOCAL, "url": url}
         for url in (
@@ -116,7 +117,7 @@ async def test_entry_that_can_never_be_used_is_named(tmp_path: Path, entry: dict
     Locations(path, health)
     (finding,) = (await health.report()).checks
     assert finding.code == "locations-unreadable"
-    assert "location local: " in str(finding.reason)
+    assert f"location {entry['name']}: " in str(finding.reason)
 
 
 @pytest.mark.parametrize("text", [*BROKEN, None])

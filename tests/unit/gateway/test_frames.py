@@ -43,6 +43,15 @@ def test_resume_is_read_as_it_is_told() -> None:
 
 
 @pytest.mark.parametrize("field", ["executions", "configurations"])
+def test_line_feed_behind_an_id_is_no_part_of_it(field: str) -> None:
+    """An expression's `$` is before a line feed, too: what names a resource is judged as a whole."""
+    with pytest.raises(PlatformError) as refused:
+        understood(msgspec.json.encode({"type": "subscribe", field: [f"{EPOCH}\n"]}).decode())
+    assert refused.value.code is errors.INVALID_FIELD
+    understood(msgspec.json.encode({"type": "subscribe", field: [EPOCH]}).decode())
+
+
+@pytest.mark.parametrize("field", ["executions", "configurations"])
 def test_empty_filter_is_refused_beside_all_too(field: str) -> None:
     """A list that came out empty was meant as a filter: it never means everything."""
     with pytest.raises(PlatformError) as refused:
