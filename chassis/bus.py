@@ -284,7 +284,8 @@ class _Delivery(BaseMiddleware[Any, Msg]):
                     self._bus.health.degrade(held, error)
                     _log.warning("held until the platform's part is back", exc_info=error)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._bus.stopping.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._bus.stopping.wait()
                     raise NackMessage  # Another process may reach what this one does not.
                 pause = min(pause * 2, _LONGEST_HOLD_SECONDS)
         finally:

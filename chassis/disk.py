@@ -9,9 +9,8 @@ it is asked.
 import asyncio
 import errno
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,56 +32,51 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._out: Future[Any] | None = None
+        self._waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self._is_asking = False
 
     async def ask(self, question: Callable[[], T], *, seconds: float = SECONDS) -> T:
         """The answer. Raises DiskSilent, and what the question raises. What is not waited for any more goes on."""
-        deadline = time.monotonic() + seconds
-        while True:
-            asked, is_own = self._begin(question)
-            try:
-                answer = await asyncio.wait_for(asyncio.wrap_future(asked), deadline - time.monotonic())
-            except TimeoutError:
-                raise DiskSilent(self.folder, seconds) from None
-            except Exception:
-                if is_own:
-                    raise
-            else:
-                if is_own:
-                    return answer  # type: ignore[no-any-return]  # the future is its own question's
+        asked = asyncio.wrap_future(self._begin(question))
+        try:
+            await asyncio.wait({asked}, timeout=seconds)
+            if not asked.done():
+                raise DiskSilent(self.folder, seconds)
+            return asked.result()
+        finally:
+            asked.cancel()
 
     def answer(self, question: Callable[[], T], *, seconds: float = SECONDS) -> T:
         """The same, for callers that have no event loop to keep running."""
-        deadline = time.monotonic() + seconds
-        while True:
-            asked, is_own = self._begin(question)
-            try:
-                answer = asked.result(timeout=max(0.0, deadline - time.monotonic()))
-            except TimeoutError:
-                raise DiskSilent(self.folder, seconds) from None
-            except Exception:
-                if is_own:
-                    raise
-            else:
-                if is_own:
-                    return answer  # type: ignore[no-any-return]  # the future is its own question's
+        asked = self._begin(question)
+        wait({asked}, timeout=seconds)
+        if asked.cancel() or not asked.done():
+            raise DiskSilent(self.folder, seconds)
+        return asked.result()
 
-    def _begin(self, question: Callable[[], T]) -> tuple[Future[Any], bool]:
-        """Ask, and True; or what is being asked already, which has to be waited for first, and False."""
+    def _begin(self, question: Callable[[], T]) -> "Future[T]":
+        """Have it asked after those that wait already, but for what nobody waits for any more."""
+        asked: Future[T] = Future()
         with self._lock:
-            if self._out is not None and not self._out.done():
-                return self._out, False
-            asked = self._out = Future[Any]()
-            # Whoever stops waiting does not cancel what is under way.
-            asked.set_running_or_notify_cancel()
-            threading.Thread(target=_answer, args=(asked, question), name="disk", daemon=True).start()
-            return asked, True
+            self._waiting = [(each, what) for each, what in self._waiting if not each.cancelled()]
+            self._waiting.append((asked, question))
+            if not self._is_asking:
+                self._is_asking = True
+                threading.Thread(target=self._ask_all, name="disk", daemon=True).start()
+        return asked
 
-
-def _answer(asked: "Future[Any]", question: Callable[[], Any]) -> None:
-    try:
-        answer = question()
-    except BaseException as error:  # noqa: BLE001  # whatever it is, who waits for the answer is told
-        asked.set_exception(error)
-    else:
-        asked.set_result(answer)
+    def _ask_all(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._is_asking = False
+                    return
+                asked, question = self._waiting.pop(0)
+            if not asked.set_running_or_notify_cancel():
+                continue
+            try:
+                answer = question()
+            except BaseException as error:  # noqa: BLE001  # whatever it is, who waits for the answer is told
+                asked.set_exception(error)
+            else:
+                asked.set_result(answer)

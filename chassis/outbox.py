@@ -254,7 +254,8 @@ class Relay:
                 if self._loop.is_stopping:
                     return
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), min(POLL_SECONDS, self._look_seconds))
+                    async with asyncio.timeout(min(POLL_SECONDS, self._look_seconds)):
+                        await self._wake.wait()
             if time.monotonic() - line.looked_at > self._look_seconds:
                 await self._remember(connection, line, now=True)
                 line = await self._join(connection, publisher)

@@ -141,7 +141,8 @@ class PacedPull:
         if len(self._taken) >= slots:
             self._freed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._freed.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._freed.wait()
         return len(self._taken) < slots
 
     def _well(self) -> None:

@@ -96,7 +96,8 @@ async def watch(client: ApiClient, execution_id: str, show: Show) -> tuple[Docum
     try:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(seen.ended.wait(), CHECK_SECONDS)
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await seen.ended.wait()
             execution = await client.execution(execution_id)
             # Also where the socket is silent: whoever waits sees that it goes on.
             show(seen.gauges)

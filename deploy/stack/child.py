@@ -118,13 +118,15 @@ class Child:
         if kill_signal is None or not await self._ends_after(kill_signal, KILL_SIGNAL_SECONDS):
             self.kill()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wait(), KILLED_SECONDS)
+                async with asyncio.timeout(KILLED_SECONDS):
+                    await self.wait()
         return False
 
     async def _ends_after(self, number: signal.Signals, seconds: float) -> bool:
         self.send(number)
         try:
-            await asyncio.wait_for(self.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.wait()
         except TimeoutError:
             return False
         return True

@@ -118,7 +118,8 @@ async def _make_cluster(layout: Layout, secrets: Secrets, account: Account | Non
         )
     )  # fmt: skip
     try:
-        code = await asyncio.wait_for(child.wait(), _INITDB_SECONDS)
+        async with asyncio.timeout(_INITDB_SECONDS):
+            code = await child.wait()
     except TimeoutError:
         raise PlatformError(
             errors.STACK_FAILED, f"initdb has not ended after {_INITDB_SECONDS:.0f} s (log: {log})", part=CLUSTER

@@ -119,7 +119,8 @@ class ClaimLoop:
         if claim is None:
             # The wake-up only saves time: NATS may lose it, and a silent worker's run is announced by nobody.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
 
     async def _take(self) -> Claim | None:
         try:

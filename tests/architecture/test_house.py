@@ -77,6 +77,12 @@ def _expressions(call: ast.Call) -> list[str]:
     ]
 
 
+def test_waiting_with_an_end_loses_no_cancellation() -> None:
+    """Python 3.11's `wait_for` loses one that comes together with its result: `asyncio.timeout` does not."""
+    guilty = [path for path in _modules() if "asyncio.wait_for(" in path.read_text()]
+    assert not [str(path.relative_to(ROOT)) for path in guilty]
+
+
 def test_every_decision_says_what_keeps_it_true() -> None:
     """An ADR without a check is an opinion."""
     decisions = sorted((ROOT / "docs" / "adr").glob("*.md"))
