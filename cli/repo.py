@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cli.options import given
 from sources.descriptors import allow_many_descriptors
 
-_URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL (credentials from the environment); NAME=URL names it"
+_URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL; NAME=URL names it"
 
 
 class _Subcommand(NamedTuple):
@@ -78,6 +78,15 @@ def _common() -> argparse.ArgumentParser:
         dest="tiers",
         help=f"a tier, once for each: {_URLS}",
         type=given,
+    )
+    common.add_argument(
+        "--credentials",
+        metavar="[TIER=]WHERE",
+        action="append",
+        default=[],
+        type=_credentials,
+        help="where an S3 tier's (by default each one's) credentials are: env, env:PREFIX, file:PATH (JSON, its owner's"
+        " alone) or profile:NAME; may be repeated (default: env)",
     )
     common.add_argument("--json", action="store_true", help="one JSON document on standard output, no progress")
     return common
@@ -190,6 +199,16 @@ def _add_lock_days(parser: argparse.ArgumentParser) -> None:
         metavar="[TIER=]DAYS",
         help="lock what is stored for so long, on this tier or on each; one that cannot lock gets nothing",
     )
+
+
+def _credentials(text: str) -> tuple[str, str]:
+    """The tier's name (empty for all of them), and where the credentials are. What is wrong is never shown."""
+    if text == "env" or text.startswith(("env:", "file:", "profile:")):
+        return "", text
+    name, equals, where = text.partition("=")
+    if not equals or not name or not where:
+        raise argparse.ArgumentTypeError("is [TIER=]WHERE, with env, env:PREFIX, file:PATH or profile:NAME for WHERE")
+    return name, where
 
 
 def _lock_days(text: str) -> tuple[str, int]:

@@ -6,19 +6,22 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
+from urllib.parse import urlsplit
 
 from cli.output import say
-from repository.errors import NoUsableTier, WrongKey, about
+from repository.errors import LocationInvalid, NoUsableTier, WrongKey, about
 from repository.keys.key_file import KeyFile
 from repository.opened.opening import Patience
 from repository.opened.repository import Repository
-from repository.tiers.location import open_tier
+from repository.tiers.location import open_tier, own_name
 from repository.tiers.places import one_place_twice, refuse_one_place_twice
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
+from repository.tiers.s3.credentials import credentials_from
+from repository.tiers.s3.options import CredentialsProvider
 
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})=((?:file|s3)://.*)", re.DOTALL)
 
@@ -36,29 +39,52 @@ WRITING_SECONDS = 30.0
 
 
 @contextmanager
-def stores(addresses: list[str], *, retry: RetryPolicy | None = None) -> Iterator[list[ObjectStore]]:
+def stores(arguments: argparse.Namespace, *, retry: RetryPolicy | None = None) -> Iterator[list[ObjectStore]]:
     """The tiers' stores, closed at the end. `NAME=URL` names a tier; else its folder or bucket does.
 
     Two tiers that would be called the same are told apart by a number. `retry` holds where an address says nothing.
+    Raises `LocationInvalid`, also where credentials are for a tier that is not there.
     """
-    opened: list[ObjectStore] = []
-    taken: set[str] = set()
+    addresses: list[str] = arguments.tiers
     refuse_one_place_twice([(name or url, url) for name, url in map(split_name, addresses)])
+    urls = _by_name(addresses)
+    credentials = _credentials(arguments.credentials, urls)
+    opened: list[ObjectStore] = []
     try:
-        for address in addresses:
-            name, url = split_name(address)
+        for name, url in urls.items():
             own = None if "retry-seconds=" in url else retry
-            store = open_tier(url, name=name, retry=own)
-            if store.name in taken:
-                number = next(number for number in count(2) if f"{store.name}-{number}" not in taken)
-                store.close()
-                store = open_tier(url, name=f"{store.name}-{number}", retry=own)
-            taken.add(store.name)
-            opened.append(store)
+            opened.append(open_tier(url, name=name, retry=own, credentials=credentials.get(name)))
         yield opened
     finally:
         for store in opened:
             store.close()
+
+
+def _by_name(addresses: list[str]) -> dict[str, str]:
+    urls: dict[str, str] = {}
+    for address in addresses:
+        given, url = split_name(address)
+        name = given or own_name(url)
+        if name in urls:
+            name = next(other for number in count(2) if (other := f"{name}-{number}") not in urls)
+        urls[name] = url
+    return urls
+
+
+def _credentials(given: Sequence[tuple[str, str]], urls: Mapping[str, str]) -> dict[str, CredentialsProvider]:
+    """Each tier's own credentials, as `--credentials` names them; one without a tier is for all S3 tiers."""
+    found: dict[str, CredentialsProvider] = {}
+    for name, reference in sorted(given):  # those for every tier come first
+        if name and name not in urls:
+            raise LocationInvalid("credentials are for a tier that is not given", hint=f"There are: {', '.join(urls)}.")
+        if name and urlsplit(urls[name]).scheme != "s3":
+            raise LocationInvalid("a folder takes no credentials", hint="Leave them out for this tier.", tier=name)
+        provider = credentials_from(reference)
+        # Said before anything is opened: a tier that cannot be used for a slip of the pen is not one that is away.
+        provider()
+        wanted = [name] if name else [each for each, url in urls.items() if urlsplit(url).scheme == "s3"]
+        found.update(dict.fromkeys(wanted, provider))
+    return found
 
 
 @contextmanager
@@ -103,7 +129,7 @@ def opened(
         on_waiting=_say_nothing if arguments.json else _say_waiting,
     )
     with (
-        stores(arguments.tiers, retry=retry) as tiers,
+        stores(arguments, retry=retry) as tiers,
         _open(tiers, key, patience, arguments.key_file) as repository,
     ):
         if not only_reads:

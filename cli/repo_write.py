@@ -40,7 +40,7 @@ LISTED_MAX = 50
 def init(arguments: argparse.Namespace) -> int:
     """A new repository on all tiers, under the key file's key or a new one."""
     is_new = not os.path.lexists(arguments.key_file)
-    with stores(arguments.tiers) as tiers:
+    with stores(arguments) as tiers:
         if not arguments.beside_other_files:
             for store, address in zip(tiers, arguments.tiers, strict=True):
                 refuse_among_others(store, split_name(address)[1])

@@ -82,10 +82,17 @@ def open_tier(
     raise LocationInvalid("the address of a tier begins with file:// or s3://", **_named(url))
 
 
+def own_name(url: str) -> str:
+    """What a tier is called where nobody names it: its folder's or its bucket's name. Raises `LocationInvalid`."""
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return parts.netloc
+    own = os.fsencode(os.path.basename(directory_path(url))).decode("utf-8", "backslashreplace")
+    return own or "directory"
+
+
 def _directory(url: str, name: str | None, within: str | None) -> ObjectStore:
-    path = directory_path(url)
-    own = os.fsencode(os.path.basename(path)).decode("utf-8", "backslashreplace")
-    return DirectoryObjectStore(path, name or own or "directory", within=within)
+    return DirectoryObjectStore(directory_path(url), name or own_name(url), within=within)
 
 
 def directory_path(url: str) -> str:

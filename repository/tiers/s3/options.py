@@ -40,8 +40,10 @@ CredentialsProvider = Callable[[], S3Credentials]
 """Asked when the first call is made, and again when the server says that the credentials have expired."""
 
 
-def credentials_from_environment(environment: Mapping[str, str] | None = None) -> CredentialsProvider:
-    """A provider that reads AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
+def credentials_from_environment(
+    environment: Mapping[str, str] | None = None, *, prefix: str = "AWS"
+) -> CredentialsProvider:
+    """A provider that reads AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (or with another prefix).
 
     Nothing else is looked at: no file in a home folder and no metadata service decides by accident who
     writes the backups. The provider raises `AccessDenied` when a variable is missing.
@@ -51,14 +53,14 @@ def credentials_from_environment(environment: Mapping[str, str] | None = None) -
         variables = os.environ if environment is None else environment
         try:
             return S3Credentials(
-                variables["AWS_ACCESS_KEY_ID"],
-                variables["AWS_SECRET_ACCESS_KEY"],
-                variables.get("AWS_SESSION_TOKEN") or None,
+                variables[f"{prefix}_ACCESS_KEY_ID"],
+                variables[f"{prefix}_SECRET_ACCESS_KEY"],
+                variables.get(f"{prefix}_SESSION_TOKEN") or None,
             )
         except KeyError as missing:
             raise AccessDenied(
                 f"the environment has no {missing.args[0]}",
-                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the tier's credentials.",
+                hint=f"Set {prefix}_ACCESS_KEY_ID and {prefix}_SECRET_ACCESS_KEY to the tier's credentials.",
             ) from None
 
     return provide
