@@ -2,16 +2,18 @@
 
 Promise: `/health/live` answers as long as the event loop runs; `/health/ready` answers 200 only when
 every check passes, and otherwise 503 and says which does not, with the error's code, its reason and what
-to do about it; `/metrics` is the Prometheus exposition of the process. The server listens on an
-internal port and takes no input but the path.
+to do about it; `/metrics` is the Prometheus exposition of the process, what the readiness says included. The
+server listens on an internal port and takes no input but the path.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from chassis.logging import describe
 from chassis.telemetry import Telemetry
@@ -112,6 +114,7 @@ async def answer(health: Health, telemetry: Telemetry, path: str) -> tuple[int, 
             report = await health.report()
             return 503 if report.status == NOT_READY else 200, _JSON, msgspec.json.encode(report)
         case "/metrics":
+            await telemetry.figures.refresh()
             return 200, CONTENT_TYPE_LATEST, generate_latest(telemetry.registry)
         case _:
             return 404, _JSON, msgspec.json.encode({"paths": ["/health/live", "/health/ready", "/metrics"]})
@@ -128,6 +131,7 @@ class HealthServer:
         self._host = host
         self._port = port
         self._server: asyncio.Server | None = None
+        telemetry.figures.add("readiness", self._readiness)
 
     @property
     def port(self) -> int:
@@ -155,6 +159,23 @@ class HealthServer:
     async def check(self) -> PlatformError | str | None:
         """Always well: who can ask has reached it."""
         return None
+
+    async def _readiness(self) -> list[Metric]:
+        """What the readiness says, for whoever is paged by figures alone. Names of checks may be ids: codes are not."""
+        report = await self._health.report()
+        ready = GaugeMetricFamily(
+            "wedsync_ready", "1 while the process can do its work, degraded or not.", labels=("service",)
+        )
+        ready.add_metric((report.service,), 0 if report.status == NOT_READY else 1)
+        findings = GaugeMetricFamily(
+            "wedsync_findings",
+            "What the readiness finds wrong, by its code; /health/ready has the reasons.",
+            labels=("service", "status", "code"),
+        )
+        counts = Counter((each.status, each.code or "") for each in report.checks if each.status != READY)
+        for (status, code), number in counts.items():
+            findings.add_metric((report.service, status, code), number)
+        return [ready, findings]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

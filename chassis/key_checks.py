@@ -1,9 +1,12 @@
-"""The sealing keys in a process's readiness: which files are missing or damaged, and what is to be done about it."""
+"""The sealing keys in a process's readiness and figures: which are missing or damaged, how old they are, what to do."""
 
 import asyncio
 
+from prometheus_client.core import GaugeMetricFamily, Metric
+
 from chassis.health import DEGRADED, Health
 from chassis.sealing import Sealer
+from chassis.telemetry import Telemetry
 from contracts.errors import KEYS_UNUSABLE, PlatformError
 
 NAMED_MAX = 5
@@ -26,6 +29,30 @@ def add_key_checks(health: Health, sealer: Sealer) -> None:
 
     health.add("keys-folder", folder)
     health.add("keys", keys, worst=DEGRADED)
+
+
+def add_key_figures(telemetry: Telemetry, sealer: Sealer) -> None:
+    """How many keys there are, and since when the oldest of those in use. No organisation is named."""
+
+    async def read() -> list[Metric]:
+        written, unusable = await asyncio.to_thread(lambda: (sealer.written_at(), sealer.unusable()))
+        families = [
+            GaugeMetricFamily(
+                "wedsync_sealing_keys", "Sealing keys in use, of organisations and subjects.", len(written)
+            ),
+            GaugeMetricFamily("wedsync_sealing_keys_unusable", "Sealing keys missing or damaged.", len(unusable)),
+        ]
+        if written:
+            families.append(
+                GaugeMetricFamily(
+                    "wedsync_sealing_key_oldest_timestamp_seconds",
+                    "When the oldest sealing key in use was written.",
+                    min(written),
+                )
+            )
+        return list(families)
+
+    telemetry.figures.add("keys", read)
 
 
 def keys_unusable(names: list[str]) -> PlatformError:

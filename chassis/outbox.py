@@ -142,6 +142,7 @@ class Relay:
         self._listener = Supervised("relay-listener", self._listen, telemetry=telemetry, every_seconds=POLL_SECONDS / 2)
         self._metrics = _Metrics(telemetry.registry)
         self._metrics.refused.set_function(lambda: 0 if self._loop.trouble is None else 1)
+        self._metrics.lag.set_function(lambda: self._state.lag)
 
     @property
     def state(self) -> RelayState:
@@ -325,7 +326,6 @@ class Relay:
 
     def _settle(self, line: _Line, lag: int) -> None:
         self._state = msgspec.structs.replace(self._state, position=line.position, lag=lag)
-        self._metrics.lag.set(lag)
 
 
 def _unfit(envelope: Envelope, notification_id: int, size: int, limit: int) -> PlatformError:

@@ -88,6 +88,14 @@ class Sealer:
             self._name_in_folder(key) for key in keys if not _is_key(key) and not key.with_suffix(".destroyed").exists()
         ]
 
+    def written_at(self) -> list[float]:
+        """When the files of the newest keys that are there were written, in seconds since 1970."""
+        times = []
+        for lineage, newest in self._read_made().items():
+            with contextlib.suppress(OSError):
+                times.append((self._folder / lineage / f"{newest}.key").stat().st_mtime)
+        return times
+
     def has_keys(self, organisation: str) -> tuple[bool, bool]:
         """Whether an organisation's own key, and the one of its digests, are there or were destroyed."""
         folder = self._organisation_folder(organisation)

@@ -78,6 +78,9 @@ class Supervised:
         self._trouble_since = 0.0
         self._progress_at = 0.0
         self._task: asyncio.Task[None] | None = None
+        if telemetry is not None:
+            # Shown as 0 from the beginning: of a series that begins with 1 nobody sees that it has grown.
+            telemetry.metrics.restarts.labels(name)
 
     async def start(self) -> None:
         """Begin to run, also once more after a stop."""

@@ -18,6 +18,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from chassis.figures import Figures
 from contracts.errors import PlatformError
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -44,6 +45,7 @@ class Telemetry:
         self.service = service
         self.registry = CollectorRegistry()
         self.metrics = BusMetrics(self.registry)
+        self.figures = Figures(self.registry)
         ProcessCollector(registry=self.registry)
         if exporter is None and otlp_endpoint is not None:
             # Imported here: a process that exports nothing does not pay for it.

@@ -4,12 +4,15 @@ import os
 import socket
 from pathlib import Path
 
+from prometheus_client import Gauge
+
 from chassis.bus import Bus
 from chassis.clock import SystemClock
 from chassis.connection import Connection
 from chassis.eventstore import EventStore
+from chassis.figures import DiskSpace
 from chassis.health import Health, HealthServer
-from chassis.key_checks import add_key_checks
+from chassis.key_checks import add_key_checks, add_key_figures
 from chassis.locations import Locations
 from chassis.outbox import Relay
 from chassis.pool import PoolPart
@@ -27,7 +30,7 @@ from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.repository_keys import RepositoryKeys
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
-from services.executor.adapters.tier_watch import TierWatch
+from services.executor.adapters.tier_watch import TierWatch, tier_folders
 from services.executor.application import BackupDecisions, ConfigurationCopies
 from services.executor.claim_loop import ClaimLoop
 from services.executor.handlers import Handlers
@@ -74,7 +77,10 @@ async def run(settings: ExecutorSettings) -> int:
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     replicas = ReplicaTable(pool, store)
     limits = QueueLimits(per_organisation=settings.queue_per_organisation, in_all=settings.queue_in_all)
-    decisions = BackupDecisions(RecordedRuns(store), replicas, ClaimQueue(pool), limits)
+    queue = ClaimQueue(pool)
+    decisions = BackupDecisions(RecordedRuns(store), replicas, queue, limits)
+    telemetry.figures.add("queue", queue.read)
+    Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
     Handlers(decisions, ConfigurationCopies(replicas)).bind(bus)
     topology = TopologyCheck(connection, SERVICE)
     server = HealthServer(health, telemetry, port=settings.health_port)
@@ -128,6 +134,8 @@ async def run_worker(settings: WorkerSettings) -> int:
         Locations(settings.locations_file, health),
     )
     RepositoryKeys(settings.keys_dir, begun.organisations).add_to(health)
+    add_key_figures(telemetry, sealer)
+    telemetry.figures.add("disks", DiskSpace(lambda: {"keys": settings.keys_dir, **tier_folders(locations)}).read)
     performance = RunPerformance(
         runs=RecordedRuns(store),
         configurations=ReplicaTable(pool, store),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+from prometheus_client.core import GaugeMetricFamily, Metric
 from psycopg import errors as postgres_errors
 
 from chassis.pool import Pool
@@ -78,6 +79,12 @@ _STANDING = """
     SELECT (SELECT run_id FROM run_claims WHERE configuration_id = %(configuration)s AND state <> 'done'),
         count(*) FILTER (WHERE organisation = %(organisation)s), count(*)
     FROM run_claims WHERE state = 'waiting'
+"""
+
+_FIGURES = """
+    SELECT count(*) FILTER (WHERE state = 'waiting'),
+        extract(epoch FROM min(asked_at) FILTER (WHERE state = 'waiting')), count(*) FILTER (WHERE state = 'running')
+    FROM run_claims WHERE state <> 'done'
 """
 
 
@@ -172,6 +179,23 @@ class ClaimQueue:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    async def read(self) -> list[Metric]:
+        """The queue's figures, of all organisations (see `chassis.figures`)."""
+        with translated():
+            async with self._pool.connection() as connection:
+                ((waiting, oldest, running),) = await (await connection.execute(_FIGURES)).fetchall()
+        families = [
+            GaugeMetricFamily("wedsync_queue_waiting_runs", "Runs that wait for a worker.", waiting),
+            GaugeMetricFamily("wedsync_queue_claimed_runs", "Runs that a worker has claimed.", running),
+        ]
+        if oldest is not None:
+            families.append(
+                GaugeMetricFamily(
+                    "wedsync_queue_oldest_timestamp_seconds", "Since when the oldest of them waits.", float(oldest)
+                )
+            )
+        return list(families)
 
     async def standing(self, *, configuration_id: str, organisation: str) -> Standing:
         """What a request would queue up behind."""

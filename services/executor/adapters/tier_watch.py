@@ -162,6 +162,11 @@ class TierWatch:
             seen[organisation] = is_there
 
 
+def tier_folders(locations: Locations) -> dict[str, Path]:
+    """The folders of the directory locations that hold tiers, by the location's name."""
+    return {each.name: Path(os.fsdecode(folder_of(each))) for each in locations.tiers() if each.kind == "directory"}
+
+
 def folder_trouble(location: Location, reserve_bytes: int) -> PlatformError | None:
     """What is wrong with the folder of a directory location: away, read-only, full, or about to be."""
     try:
