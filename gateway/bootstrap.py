@@ -11,7 +11,7 @@ from chassis.connection import Connection
 from chassis.eventstore import EventStore
 from chassis.health import Health, HealthServer
 from chassis.ids import TimeOrderedIds
-from chassis.key_checks import add_key_checks
+from chassis.key_checks import add_key_checks, add_key_figures
 from chassis.locations import Locations
 from chassis.outbox import Relay
 from chassis.pool import PoolPart
@@ -39,6 +39,7 @@ from gateway.monitoring.monitor import Monitor
 from gateway.monitoring.tickets import Tickets
 from gateway.parts import Gateway
 from gateway.projections.projector import BATCH, Projector
+from gateway.runs.figures import BackupFigures
 from gateway.settings import GatewaySettings
 from gateway.writes.book import RequestBook
 from gateway.writes.waiters import Waiters
@@ -47,6 +48,8 @@ SERVICE = "gateway"
 POOL_CONNECTIONS = 8
 HOUSEKEEPING_SECONDS = 60.0
 """Tickets last half a minute: what a person can pile up in between is bounded by their rate."""
+FIGURES = ""
+"""Whose share of the connections the figures take: no organisation has this id."""
 FAILED_SIGN_INS = Rate(per_second=2.0, burst=40.0)
 
 
@@ -78,6 +81,7 @@ def assemble(settings: GatewaySettings) -> Process:
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
     sealer, locations = Sealer(settings.keys_dir), Locations(settings.locations_file, health)
     add_key_checks(health, sealer)
+    add_key_figures(telemetry, sealer)
     keys = KeySet(
         file=settings.jwks_file,
         url=settings.jwks_url,
@@ -112,6 +116,7 @@ def assemble(settings: GatewaySettings) -> Process:
         people=people,
         sockets_per_organisation=settings.sockets_per_organisation,
     )
+    telemetry.figures.add("backups", BackupFigures(lambda: monitor.reading(FIGURES)).read)
     keys.when_changed(lambda: monitor.end_withdrawn(keys.has))
     _gauge(telemetry, "wedsync_gateway_sockets", "Open WebSockets", lambda: len(monitor))
     _gauge(telemetry, "wedsync_gateway_waiting_writes", "Writes that wait for their answer", lambda: len(waiters))

@@ -48,6 +48,10 @@ class HttpMetrics:
             ("method", "route", "status"),
             registry=telemetry.registry,
         )
+        # Without labels, and so there from the beginning: of a series that begins with 1 nobody sees that it has grown.
+        self.failures = Counter(
+            "wedsync_gateway_http_failures", "Requests answered with 5xx", registry=telemetry.registry
+        )
         self.seconds = Histogram(
             "wedsync_gateway_http_seconds",
             "Time from the request to the first byte of the answer",
@@ -96,6 +100,8 @@ def observed(app: ASGIApp, telemetry: Telemetry, metrics: HttpMetrics) -> ASGIAp
                 span.update_name(f"{method} {route}")
                 span.set_attribute("http.response.status_code", status)
                 metrics.requests.labels(method, route, str(status)).inc()
+                if status >= 500:
+                    metrics.failures.inc()
                 metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
 
     return layer

@@ -7,6 +7,7 @@ first and the last scrape of the range, resets included and without extrapolatio
 is, and like there a series that is in one scrape only has none.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -237,7 +238,7 @@ def _tokens(expression: str) -> Iterator[tuple[str, str]]:
 
 def _grown(values: list[float]) -> float:
     """What a counter has counted, one that has begun anew included."""
-    return sum(after if after < before else after - before for before, after in zip(values, values[1:], strict=False))
+    return sum(after if after < before else after - before for before, after in itertools.pairwise(values))
 
 
 def _calculated(sign: str, left: Value, right: Value) -> Value:

@@ -1,4 +1,4 @@
-"""The evaluator of alert rules: what it says of a rule is what Prometheus says, and what it does not know it refuses."""
+"""The evaluator of alert rules: it says of a rule what Prometheus says, and refuses what it does not know."""
 
 import pytest
 

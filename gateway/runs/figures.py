@@ -1,0 +1,147 @@
+"""What an operator is paged by, of all organisations' backups: from the read models, at each scrape.
+
+Promise: the figures follow from the record, so that they survive a restart and are the same from every gateway. Ids
+alone are labels, and of configurations only the `CONFIGURATIONS_SHOWN` that have gone longest without a good backup:
+who is behind is among them, however many there are. While the read models are made anew nothing is told.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from psycopg import IsolationLevel
+
+from contracts import errors
+from contracts.configuration import StorageDestinations, Tier
+from contracts.errors import PlatformError
+from contracts.reading import read_json
+from gateway.projections.applied import Database
+from gateway.runs.standing import standing_of
+
+CONFIGURATIONS_SHOWN = 100
+OUTCOMES = ("completed", "degraded", "failed")
+UNDER_WAY = ("initializing", "preparing", "backing_up", "verifying")
+
+_DESTINATIONS = msgspec.json.Decoder(StorageDestinations)
+_ENDED = "SELECT state, sum(runs)::bigint FROM execution_counts WHERE state <> ALL(%s) GROUP BY state"
+_PROTECTED = """
+    SELECT c.configuration_id, coalesce(r.protected_at, c.created_at)
+    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) ORDER BY 2, 1 LIMIT %s
+"""
+_GROUPS = """
+    SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
+           min(coalesce(r.uploaded_local, c.created_at)), min(coalesce(r.uploaded_cloud_primary, c.created_at)),
+           min(coalesce(r.uploaded_cloud_secondary, c.created_at)), min(coalesce(r.uploaded_offsite, c.created_at)),
+           max(r.uploaded_local), max(r.uploaded_cloud_primary), max(r.uploaded_cloud_secondary),
+           max(r.uploaded_offsite)
+    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) GROUP BY c.plan, r.standing
+"""
+
+
+class _TierFigures:
+    """One tier, over all configurations that name it."""
+
+    def __init__(self) -> None:
+        self.configurations = self.owed = self.gone = 0
+        self.behind_since: datetime | None = None
+        self.uploaded_at: datetime | None = None
+
+
+class BackupFigures:
+    """A source of figures (see `chassis.figures`). `reading`: a connection to the read models, once they answer."""
+
+    def __init__(self, reading: Callable[[], AbstractAsyncContextManager[Database]]) -> None:
+        self._reading = reading
+
+    async def read(self) -> list[Metric]:
+        """Everything at one instant. Raises UNAVAILABLE while what it needs is made anew."""
+        async with self._reading() as database:
+            await database.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+            try:
+                async with database.transaction():
+                    ended = dict(await (await database.execute(_ENDED, (list(UNDER_WAY),))).fetchall())
+                    protected = await (await database.execute(_PROTECTED, (CONFIGURATIONS_SHOWN,))).fetchall()
+                    groups = await (await database.execute(_GROUPS)).fetchall()
+            finally:
+                await database.set_isolation_level(None)
+        if any(unknown for _, _, _, unknown, *_ in groups):
+            raise PlatformError(errors.UNAVAILABLE, "the read models are being made anew")
+        return [
+            _ended(ended),
+            *_configurations(sum(number for _, _, number, *_ in groups), protected),
+            *_tiers(_of_tiers(groups)),
+        ]
+
+
+def _ended(counts: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(
+        "wedsync_runs_ended", "Runs that have ended, by how they did, since the record began.", labels=("outcome",)
+    )
+    for outcome in {**dict.fromkeys(OUTCOMES, 0), **counts}:
+        family.add_metric((outcome,), counts.get(outcome, 0))
+    return family
+
+
+def _configurations(number: int, protected: list[tuple[str, datetime]]) -> list[Metric]:
+    since = GaugeMetricFamily(
+        "wedsync_configuration_protected_timestamp_seconds",
+        f"The last good backup (its creation, where it has none) of the {CONFIGURATIONS_SHOWN} configurations"
+        " that have gone longest without.",
+        labels=("configuration",),
+    )
+    for configuration_id, at in protected:
+        since.add_metric((configuration_id,), at.timestamp())
+    return [GaugeMetricFamily("wedsync_configurations", "Configurations of all organisations.", number), since]
+
+
+def _of_tiers(groups: list[tuple[Any, ...]]) -> dict[Tier, _TierFigures]:
+    found = {tier: _TierFigures() for tier in Tier}
+    for plan, standing, number, _, *times in groups:
+        judged = standing_of(standing)
+        destinations = read_json(plan.partition(" ")[2], _DESTINATIONS).by_tier()
+        for index, (tier, figures) in enumerate(found.items()):
+            if tier not in destinations:
+                continue
+            figures.configurations += number
+            oldest, latest = times[index], times[index + len(found)]
+            if latest is not None:
+                figures.uploaded_at = max(figures.uploaded_at or latest, latest)
+            if tier in judged.behind:
+                figures.owed += number
+                figures.behind_since = min(figures.behind_since or oldest, oldest)
+            if tier in judged.gone:
+                figures.gone += number
+    return found
+
+
+def _tiers(found: dict[Tier, _TierFigures]) -> list[Metric]:
+    def family(name: str, meaning: str, of: Callable[[_TierFigures], float | None]) -> GaugeMetricFamily:
+        made = GaugeMetricFamily(f"wedsync_tier_{name}", meaning, labels=("tier",))
+        for tier, figures in found.items():
+            value = of(figures) if figures.configurations else None
+            if value is not None:
+                made.add_metric((tier.value,), value)
+        return made
+
+    return [
+        family("configurations", "Configurations that keep a copy on the tier.", lambda tier: tier.configurations),
+        family("owed_configurations", "Those of them whose last upload to it failed.", lambda tier: tier.owed),
+        family(
+            "gone_configurations",
+            "Those of them of which nobody can say at present that the tier has what it took.",
+            lambda tier: tier.gone,
+        ),
+        family(
+            "behind_since_timestamp_seconds",
+            "The last upload (or creation) of the owed configuration that had it longest ago.",
+            lambda tier: None if tier.behind_since is None else tier.behind_since.timestamp(),
+        ),
+        family(
+            "uploaded_timestamp_seconds",
+            "The latest upload to the tier.",
+            lambda tier: None if tier.uploaded_at is None else tier.uploaded_at.timestamp(),
+        ),
+    ]
