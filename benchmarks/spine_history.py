@@ -10,9 +10,9 @@ from benchmarks.report import Figure
 from benchmarks.spine_platform import Platform
 from benchmarks.spine_rows import Circumstances, context_of
 from chassis.domain import Aggregate
-from chassis.eventstore import EventStore
 from chassis.ids import new_id
-from chassis.postgres import connection_arguments, install_schema
+from chassis.postgres.database import connection_arguments, install_schema
+from chassis.record.eventstore import EventStore
 from contracts.configuration import Tier
 from contracts.event import Event
 from contracts.executor_events import BackupAccepted, BackupCompleted, ExecutionType, RunTotals, TierUploaded

@@ -20,7 +20,7 @@ from benchmarks.report import Figure
 from benchmarks.spine_platform import Platform, ask_from_outside, percentile
 from benchmarks.spine_rows import LOCAL, Circumstances
 from chassis.ids import new_id
-from chassis.postgres import connection_arguments
+from chassis.postgres.database import connection_arguments
 from contracts.configuration import Tier
 from contracts.envelope import Envelope
 from contracts.executor_events import BackupAccepted, BackupCompleted, ExecutionType, RunTotals, TierUploaded

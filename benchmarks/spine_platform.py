@@ -16,11 +16,11 @@ import httpx
 import msgspec
 
 from benchmarks.outside_client import Measured, Plan
-from chassis.connection import Connection
-from chassis.eventstore import EventStore
-from chassis.health import Health
+from chassis.bus.connection import Connection
 from chassis.ids import new_id
-from chassis.telemetry import Telemetry
+from chassis.life.health import Health
+from chassis.record.eventstore import EventStore
+from chassis.telemetry.instruments import Telemetry
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres
 from deploy.stack.identity_provider import IdentityProvider

@@ -2,7 +2,7 @@
 
 A public method guards and may refuse; it then calls `record`, which queues the event and applies it.
 `apply` runs again on every replay: one `match`, no guard, no clock, no random numbers, and it never
-raises. What was recorded becomes history when `chassis.eventstore` saves it, and not before.
+raises. What was recorded becomes history when `chassis.record.eventstore` saves it, and not before.
 
 The class fits the protocols of the `eventsourcing` library (`MutableAggregateProtocol`), whose
 recorder, mapper and repository store and load it. It is not a subclass of that library's aggregate,

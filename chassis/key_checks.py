@@ -4,9 +4,9 @@ import asyncio
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from chassis.health import DEGRADED, Health
+from chassis.life.health import DEGRADED, Health
 from chassis.sealing import Sealer
-from chassis.telemetry import Telemetry
+from chassis.telemetry.instruments import Telemetry
 from contracts.errors import KEYS_UNUSABLE, PlatformError
 
 NAMED_MAX = 5

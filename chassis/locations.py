@@ -32,7 +32,7 @@ import msgspec
 from msgspec import Meta
 
 from chassis.disk import Disk
-from chassis.health import Health
+from chassis.life.health import Health
 from contracts import errors
 from contracts.configuration import LocationName
 from contracts.configuration_rules import STORAGE_CLASSES, KnownLocation

@@ -18,7 +18,7 @@ from cli.home import add_home, home_of
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
-    from chassis.deadletters import DeadLetter
+    from chassis.bus.deadletters import DeadLetter
     from deploy.stack.layout import Layout
 
 _TOKEN = re.compile(r"[a-z0-9-]+")
@@ -82,7 +82,7 @@ async def _run(layout: "Layout", arguments: argparse.Namespace) -> int:
 async def _chosen(
     js: "JetStreamContext", arguments: argparse.Namespace, *, replayed: bool
 ) -> "AsyncIterator[DeadLetter]":
-    from chassis.deadletters import list_letters
+    from chassis.bus.deadletters import list_letters
 
     found = list_letters(js, service=arguments.service, handler=arguments.handler, include_replayed=replayed)
     async for letter in found:
@@ -91,7 +91,7 @@ async def _chosen(
 
 
 async def _list(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
-    from chassis.deadletters import as_builtins
+    from chassis.bus.deadletters import as_builtins
 
     count = 0
     async for letter in _chosen(js, arguments, replayed=arguments.all):
@@ -110,7 +110,7 @@ async def _list(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
 
 
 async def _show(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
-    from chassis.deadletters import as_builtins, show
+    from chassis.bus.deadletters import as_builtins, show
 
     letter = await show(js, arguments.number)
     if arguments.json:
@@ -156,7 +156,7 @@ def _text(body: bytes) -> str:
 
 
 async def _replay(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
-    from chassis.deadletters import replay, show
+    from chassis.bus.deadletters import replay, show
     from contracts import errors
     from contracts.errors import PlatformError
 

@@ -20,7 +20,7 @@ from cli.home import add_home, home_of
 from cli.options import seconds
 
 if TYPE_CHECKING:
-    from chassis.outbox_tables import RefillPermission
+    from chassis.outbox.tables import RefillPermission
     from deploy.stack.layout import Layout
 
 ALL = "all"
@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: bool, seconds: float) -> int:
-    from chassis.outbox import request_refill
-    from chassis.topology import apply
+    from chassis.bus.topology import apply
+    from chassis.outbox.relay import request_refill
     from deploy.stack.nats import readers, topology_connection
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
@@ -100,7 +100,7 @@ async def _wait(ask: Callable[[], Awaitable[str | None]], name: str, seconds: fl
 
 async def _reason_not_filled(layout: "Layout", dsn: str, service: str, permission: "RefillPermission") -> str | None:
     """Why a stream does not hold its whole record yet, or why its service is not ready; None when both are so."""
-    from chassis.outbox import refilled
+    from chassis.outbox.relay import refilled
     from deploy.stack.probes import Grade, service_ready
 
     filled = await refilled(dsn, service, permission)

@@ -93,7 +93,7 @@ def forget(layout: "Layout", location: str, organisation: str | None) -> list[st
 def _query(layout: "Layout", query: str, parameters: dict[str, str | None]) -> list[tuple[object, ...]]:
     import psycopg
 
-    from chassis.postgres import translated
+    from chassis.postgres.database import translated
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
 

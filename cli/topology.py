@@ -48,7 +48,7 @@ def _show() -> int:
 
 
 async def _compare(layout: "Layout") -> int:
-    from chassis.topology import compare
+    from chassis.bus.topology import compare
     from deploy.stack.nats import topology_connection
 
     async with topology_connection(layout) as client:
@@ -62,7 +62,7 @@ async def _compare(layout: "Layout") -> int:
 
 
 async def _apply(layout: "Layout") -> int:
-    from chassis.topology import apply
+    from chassis.bus.topology import apply
     from deploy.stack.nats import readers, topology_connection
 
     async with topology_connection(layout) as client:

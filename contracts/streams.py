@@ -1,6 +1,6 @@
 """Streams and durable consumers, declared as data.
 
-`chassis.topology` makes the server equal to this and readiness compares the two. One stream per
+`chassis.bus.topology` makes the server equal to this and readiness compares the two. One stream per
 service holds all its events for good (no age limit, deletion and purge denied). Progress keeps
 the last value per run and may lose the latest when the server crashes. A dead letter keeps the message and its cause.
 """

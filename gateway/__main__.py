@@ -7,9 +7,10 @@ import asyncio
 import os
 import sys
 
-from chassis import logging, runtime
+from chassis.life import runtime
+from chassis.life.tasks import end
 from chassis.settings import load
-from chassis.tasks import end
+from chassis.telemetry.instruments import logging
 from gateway.bootstrap import SERVICE, run
 from gateway.settings import GatewaySettings
 

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 import msgspec
 from prometheus_client import Gauge
 
+from chassis.bus.connection import Connection
+from chassis.bus.topology import TopologyCheck
 from chassis.clock import SystemClock
-from chassis.connection import Connection
-from chassis.eventstore import EventStore
-from chassis.health import Health, HealthServer
 from chassis.ids import TimeOrderedIds
 from chassis.key_checks import add_key_checks, add_key_figures
+from chassis.life.health import Health, HealthServer
+from chassis.life.runtime import Part, run_service
+from chassis.life.tasks import Supervised
 from chassis.locations import Locations
-from chassis.outbox import Relay
-from chassis.pool import PoolPart
-from chassis.postgres import open_pool
-from chassis.runtime import Part, run_service
+from chassis.outbox.relay import Relay
+from chassis.postgres.database import open_pool
+from chassis.postgres.pool import PoolPart
+from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer
-from chassis.tasks import Supervised
-from chassis.telemetry import Telemetry
-from chassis.topology import TopologyCheck
+from chassis.telemetry.instruments import Telemetry
 from gateway.app import create_app
 from gateway.auth.denials import DenialLog
 from gateway.auth.jwks import KeySet

@@ -9,9 +9,9 @@ from litestar.connection import ASGIConnection
 
 from chassis.clock import Clock
 from chassis.locations import Locations
-from chassis.pool import Pool
+from chassis.postgres.pool import Pool
 from chassis.sealing import Sealer
-from chassis.telemetry import Telemetry
+from chassis.telemetry.instruments import Telemetry
 from gateway.auth.denials import DenialLog
 from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 import msgspec
 import psycopg
 
-from chassis.health import Health
-from chassis.postgres import connection_arguments, translated
-from chassis.telemetry import Telemetry
+from chassis.life.health import Health
+from chassis.postgres.database import connection_arguments, translated
+from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.bootstrap import SERVICE, connection_of

@@ -5,7 +5,7 @@ declared for it and no others, and may receive answers in its own inbox only, so
 another is told. Creating, changing, purging and deleting streams, and deleting messages, is denied to all
 of them in so many words; only the `topology` identity, whose key lies offline, creates and changes, and
 not even that one deletes or purges. A refused publish looks like a timeout to the caller; the server tells
-the client, which counts, logs and reports it (`chassis.connection`).
+the client, which counts, logs and reports it (`chassis.bus.connection`).
 
 What permissions cannot do: the server checks the subject of a publish, never the subject of its reply, and answers
 in its own name. Whoever may ask JetStream anything can have an answer delivered to any subject of the account, the
@@ -20,7 +20,7 @@ from collections.abc import Iterable
 import msgspec
 import nkeys
 
-from chassis.topology import replay_consumer, replay_subject, specs_of
+from chassis.bus.topology import replay_consumer, replay_subject, specs_of
 from contracts.streams import (
     CONSUMERS,
     DEAD_LETTER_STREAM,

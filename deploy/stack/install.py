@@ -36,7 +36,7 @@ def install_steps(layout: Layout, secrets: Secrets) -> list[Step]:
         return install
 
     async def apply_topology() -> None:
-        from chassis.topology import apply
+        from chassis.bus.topology import apply
 
         async with nats.topology_connection(layout) as client:
             await apply(client.jetstream(), readers=nats.readers(layout))
@@ -55,7 +55,7 @@ def _make_database(layout: Layout, secrets: Secrets) -> None:
     import psycopg
     from psycopg.sql import SQL, Identifier
 
-    from chassis.postgres import translated
+    from chassis.postgres.database import translated
 
     dsn = postgres.admin_dsn(layout, secrets, database="postgres")
     with translated(), psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
@@ -67,7 +67,7 @@ def _make_database(layout: Layout, secrets: Secrets) -> None:
 
 
 def _install(layout: Layout, secrets: Secrets, schema: ServiceSchema) -> None:
-    from chassis.postgres import install_schema
+    from chassis.postgres.database import install_schema
 
     install_schema(
         postgres.admin_dsn(layout, secrets),

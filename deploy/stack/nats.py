@@ -126,7 +126,7 @@ def _identities(layout: Layout) -> "tuple[Identity, ...]":
 
 
 def readers(layout: Layout) -> "list[ConsumerSpec]":
-    """The consumers of the registered subscribers, for `chassis.topology.apply`."""
+    """The consumers of the registered subscribers, for `chassis.bus.topology.apply`."""
     from deploy.nats.subscribers import load_subscribers
 
     return [spec for each in load_subscribers(layout.subscribers_file) for spec in each.consumers()]

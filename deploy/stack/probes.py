@@ -118,7 +118,7 @@ def service_ready(port: int) -> Probe:
 
 
 def trouble_of_report(status: int, body: bytes) -> Trouble | None:
-    """What a health report (`chassis.health`) says, in words: every check that is not well, with its code."""
+    """What a health report (`chassis.life.health`) says, in words: every check that is not well, with its code."""
     try:
         report = msgspec.json.decode(body, type=_Report)
     except msgspec.MsgspecError:

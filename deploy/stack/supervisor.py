@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from chassis.clock import Clock
-from chassis.tasks import end
+from chassis.life.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.child import Child

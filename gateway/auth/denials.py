@@ -12,11 +12,11 @@ from collections.abc import Callable
 import msgspec
 
 from chassis.context import Context
-from chassis.eventstore import EventStore
 from chassis.ids import Ids
-from chassis.logging import describe
-from chassis.tasks import Supervised
-from chassis.telemetry import Telemetry, current_traceparent
+from chassis.life.tasks import Supervised
+from chassis.record.eventstore import EventStore
+from chassis.telemetry.instruments import Telemetry, current_traceparent
+from chassis.telemetry.logging import describe
 from contracts.errors import PlatformError
 from gateway.auth.principal import Principal
 from gateway.writes.domain import Denial

@@ -24,9 +24,9 @@ import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chassis.disk import Disk
-from chassis.health import Health
-from chassis.logging import describe
-from chassis.tasks import end
+from chassis.life.health import Health
+from chassis.life.tasks import end
+from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import PlatformError
 
@@ -158,7 +158,7 @@ async def _from_url(url: str) -> bytes:
 
 
 class KeySet:
-    """A part of the process (see `chassis.runtime`): holds the keys, and keeps them fresh in the background.
+    """A part of the process (see `chassis.life.runtime`): holds the keys, and keeps them fresh in the background.
 
     Exactly one of `file` and `url` is given. `refresh_seconds`: how often they are read again. `stale_seconds_max`: how
     long the keys of the last answer are believed while no other one comes. A file that cannot be read at the start, or

@@ -16,8 +16,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
-from chassis.circuit import answering
-from chassis.telemetry import Telemetry, current_trace_id
+from chassis.postgres.circuit import answering
+from chassis.telemetry.instruments import Telemetry, current_trace_id
 from gateway.http.problems import RETRY_SECONDS
 
 RATE_LIMITED = "rate_limit"

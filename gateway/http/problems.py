@@ -15,8 +15,8 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from chassis.logging import describe
-from chassis.telemetry import current_trace_id
+from chassis.telemetry.instruments import current_trace_id
+from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 

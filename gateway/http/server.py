@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from chassis.tasks import end
+from chassis.life.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.http.connection_limits import Connections, Limits
@@ -39,7 +39,7 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """A part (see `chassis.runtime`): serves an ASGI application. `connections` are those that are open."""
+    """A part (see `chassis.life.runtime`): serves an ASGI application. `connections` are those that are open."""
 
     name = "http"
 

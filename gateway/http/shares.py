@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
-from chassis.circuit import patience
+from chassis.postgres.circuit import patience
 from contracts import errors
 from contracts.errors import PlatformError
 

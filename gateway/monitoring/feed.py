@@ -14,9 +14,9 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from chassis.postgres import connection_arguments, translated
-from chassis.tasks import Supervised
-from chassis.telemetry import Telemetry
+from chassis.life.tasks import Supervised
+from chassis.postgres.database import connection_arguments, translated
+from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.monitoring import projection as facts

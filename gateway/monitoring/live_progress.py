@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from chassis.logging import describe
+from chassis.telemetry.logging import describe
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted, BackupFailed
 from contracts.progress import Progress
@@ -34,7 +34,7 @@ ENDS = frozenset({BackupCompleted.NAME, BackupFailed.NAME})
 
 
 class LiveProgress:
-    """A part of the process (see `chassis.runtime`). `nats` gives the connected client once it is asked."""
+    """A part of the process (see `chassis.life.runtime`). `nats` gives the connected client once it is asked."""
 
     name = "progress"
 

@@ -24,9 +24,9 @@ from msgspec import UNSET
 from psycopg import IsolationLevel
 
 from chassis.clock import Clock
-from chassis.logging import describe
-from chassis.pool import Pool
-from chassis.postgres import translated
+from chassis.postgres.database import translated
+from chassis.postgres.pool import Pool
+from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.progress import Progress

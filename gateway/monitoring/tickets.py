@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from chassis.clock import Clock
-from chassis.pool import Pool
-from chassis.postgres import translated
+from chassis.postgres.database import translated
+from chassis.postgres.pool import Pool
 from contracts.reading import read_plain
 from gateway.auth.principal import Principal, Role
 from gateway.auth.tokens import refused

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import psycopg
 
-from chassis.logging import describe
+from chassis.telemetry.logging import describe
 from chassis.upcasting import UPCASTERS, read_event
 from contracts import errors
 from contracts.envelope import MalformedEvent, UnknownEventType, decode

@@ -11,8 +11,8 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from chassis.health import Health
-from chassis.logging import describe
+from chassis.life.health import Health
+from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.projections import intake

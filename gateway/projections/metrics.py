@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge
 
-from chassis.telemetry import Telemetry
+from chassis.telemetry.instruments import Telemetry
 
 
 class ProjectorMetrics:

@@ -23,10 +23,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from chassis.health import Health
-from chassis.postgres import advisory_key, connection_arguments, translated
-from chassis.tasks import Supervised
-from chassis.telemetry import Telemetry
+from chassis.life.health import Health
+from chassis.life.tasks import Supervised
+from chassis.postgres.database import advisory_key, connection_arguments, translated
+from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import SERVICES, stream_of

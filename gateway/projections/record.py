@@ -6,7 +6,7 @@ reason: whoever holds the service's key can say it.
 
 import psycopg
 
-from chassis.postgres import connection_arguments, translated
+from chassis.postgres.database import connection_arguments, translated
 from contracts.streams import stream_of
 from gateway.projections import state
 from gateway.projections.state import Record

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from psycopg.sql import SQL, Identifier, Literal
 
-from chassis.tasks import end
+from chassis.life.tasks import end
 from gateway.projections.applied import Database
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import psycopg
 from nats.aio.client import Client
 
-from chassis.postgres import advisory_key, connection_arguments, translated
+from chassis.postgres.database import advisory_key, connection_arguments, translated
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import SERVICES, stream_of

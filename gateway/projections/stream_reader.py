@@ -28,8 +28,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from chassis.chained import LOG_HEADER, MESSAGE_ID_HEADER, POSITION_HEADER
-from chassis.continuity import message_id
+from chassis.outbox.chained import LOG_HEADER, MESSAGE_ID_HEADER, POSITION_HEADER
+from chassis.outbox.continuity import message_id
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.subjects import JETSTREAM_API

@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Response
 from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_429_TOO_MANY_REQUESTS
 
-from chassis.logging import describe
+from chassis.telemetry.logging import describe
 from contracts.errors import PlatformError
 from gateway.auth.principal import Principal
 from gateway.http.problems import WrongFields, error_of_code

@@ -13,12 +13,12 @@ import msgspec
 
 from chassis.clock import Clock
 from chassis.context import Context
-from chassis.eventstore import EventStore, Statement, StatementRefused
 from chassis.ids import Ids
-from chassis.pool import Pool
-from chassis.postgres import translated
+from chassis.postgres.database import translated
+from chassis.postgres.pool import Pool
+from chassis.record.eventstore import EventStore, Statement, StatementRefused
 from chassis.sealing import Sealer
-from chassis.telemetry import current_traceparent
+from chassis.telemetry.instruments import current_traceparent
 from contracts import errors
 from contracts.config_events import ConfigurationCreated
 from contracts.errors import PlatformError

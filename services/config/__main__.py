@@ -3,8 +3,9 @@
 import os
 import sys
 
-from chassis import logging, runtime
+from chassis.life import runtime
 from chassis.settings import load
+from chassis.telemetry.instruments import logging
 from services.config.bootstrap import SERVICE, run
 from services.config.settings import ConfigSettings
 

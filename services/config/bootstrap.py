@@ -1,14 +1,14 @@
 """Where the config service is put together."""
 
-from chassis.bus import Bus
-from chassis.connection import Connection
-from chassis.eventstore import EventStore
-from chassis.health import Health, HealthServer
+from chassis.bus.connection import Connection
+from chassis.bus.subscriptions import Bus
+from chassis.bus.topology import TopologyCheck
+from chassis.life.health import Health, HealthServer
+from chassis.life.runtime import run_service
 from chassis.locations import Locations
-from chassis.outbox import Relay
-from chassis.runtime import run_service
-from chassis.telemetry import Telemetry
-from chassis.topology import TopologyCheck
+from chassis.outbox.relay import Relay
+from chassis.record.eventstore import EventStore
+from chassis.telemetry.instruments import Telemetry
 from services.config.adapters.record import RecordedConfigurations
 from services.config.application import ConfigurationDecisions
 from services.config.handlers import Handlers

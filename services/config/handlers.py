@@ -1,6 +1,6 @@
 """Bus in: decode → use case."""
 
-from chassis.bus import Bus, Received
+from chassis.bus.subscriptions import Bus, Received
 from chassis.context import Context
 from contracts.gateway_events import ConfigurationSubmitted
 from contracts.streams import CONFIG_CREATE_CONFIGURATION

@@ -6,22 +6,22 @@ from pathlib import Path
 
 from prometheus_client import Gauge
 
-from chassis.bus import Bus
+from chassis.bus.connection import Connection
+from chassis.bus.subscriptions import Bus
+from chassis.bus.topology import TopologyCheck
 from chassis.clock import SystemClock
-from chassis.connection import Connection
-from chassis.eventstore import EventStore
 from chassis.figures import DiskSpace
-from chassis.health import Health, HealthServer
 from chassis.key_checks import add_key_checks, add_key_figures
+from chassis.life.health import Health, HealthServer
+from chassis.life.runtime import Part, run_service
 from chassis.locations import Locations
-from chassis.outbox import Relay
-from chassis.pool import PoolPart
-from chassis.postgres import open_pool
-from chassis.runtime import Part, run_service
+from chassis.outbox.relay import Relay
+from chassis.postgres.database import open_pool
+from chassis.postgres.pool import PoolPart
+from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer
 from chassis.settings import ServiceSettings, variable_of
-from chassis.telemetry import Telemetry
-from chassis.topology import TopologyCheck
+from chassis.telemetry.instruments import Telemetry
 from contracts.errors import INVALID_SETTING, PlatformError
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.claims import BEAT_SECONDS, ClaimQueue, ClaimTable

@@ -16,9 +16,9 @@ from functools import partial
 
 from nats.aio.msg import Msg
 
-from chassis.connection import Connection
-from chassis.tasks import Supervised, end
-from chassis.telemetry import Telemetry
+from chassis.bus.connection import Connection
+from chassis.life.tasks import Supervised, end
+from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import WAKE_WORKERS
@@ -44,7 +44,7 @@ class _Held:
 
 
 class ClaimLoop:
-    """A part of the worker process (see `chassis.runtime`)."""
+    """A part of the worker process (see `chassis.life.runtime`)."""
 
     name = "claim-loop"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chassis.logging import describe
+from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError

@@ -1,6 +1,6 @@
 """Bus in: decode → use case. What a use case refuses is in the record; what it raises, the bus retries or buries."""
 
-from chassis.bus import Bus, Received
+from chassis.bus.subscriptions import Bus, Received
 from chassis.context import Context
 from contracts.config_events import ConfigurationCreated
 from contracts.gateway_events import BackupRequested

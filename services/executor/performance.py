@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from chassis.context import Context
-from chassis.logging import describe
+from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from services.executor.blocking import NoAnswer, RunInterrupted, call_in_thread

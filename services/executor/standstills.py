@@ -7,7 +7,7 @@ degrades its worker, with the run, the step and the place; it is told over when 
 import logging
 import time
 
-from chassis.health import Health
+from chassis.life.health import Health
 from contracts.errors import ErrorCode, PlatformError
 
 STANDSTILL_SECONDS = 120.0

@@ -4,8 +4,9 @@ import os
 import sys
 import threading
 
-from chassis import logging, runtime
+from chassis.life import runtime
 from chassis.settings import load
+from chassis.telemetry.instruments import logging
 from services.executor.bootstrap import WORKER_IDENTITY, run_worker
 from services.executor.settings import WorkerSettings
 

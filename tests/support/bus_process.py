@@ -8,11 +8,11 @@ from nats.js import JetStreamContext
 from opentelemetry.sdk.trace.export import SpanExporter
 from prometheus_client import generate_latest
 
-from chassis.bus import Bus, Handler
-from chassis.connection import Connection
-from chassis.deadletters import DeadLetter, list_letters
-from chassis.health import Health
-from chassis.telemetry import Telemetry
+from chassis.bus.connection import Connection
+from chassis.bus.deadletters import DeadLetter, list_letters
+from chassis.bus.subscriptions import Bus, Handler
+from chassis.life.health import Health
+from chassis.telemetry.instruments import Telemetry
 from contracts.streams import ConsumerSpec
 from tests.support.nats_server import NatsServer
 

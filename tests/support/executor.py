@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from chassis.bus.connection import Connection
 from chassis.clock import SystemClock
-from chassis.connection import Connection
 from chassis.context import Context
-from chassis.eventstore import EventStore
-from chassis.health import Health
 from chassis.ids import new_id
+from chassis.life.health import Health
 from chassis.locations import Locations
-from chassis.pool import Pool, PoolPart
-from chassis.postgres import open_pool
+from chassis.postgres.database import open_pool
+from chassis.postgres.pool import Pool, PoolPart
+from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer, prepare_keys_folder
-from chassis.telemetry import Telemetry
+from chassis.telemetry.instruments import Telemetry
 from contracts.configuration import (
     NAME_FIELD,
     SOURCE_IDENTIFIER_FIELD,

@@ -23,8 +23,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import APIError
 
-from chassis.chained import LOG_HEADER, POSITION_HEADER
 from chassis.ids import new_id
+from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
 from chassis.sealing import prepare_keys_folder
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.configuration import Tier

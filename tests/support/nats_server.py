@@ -22,10 +22,10 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from chassis import topology
-from chassis.connection import Connection
-from chassis.health import Health
-from chassis.telemetry import Telemetry
+from chassis.bus.connection import Connection
+from chassis.bus.subscriptions import topology
+from chassis.life.health import Health
+from chassis.telemetry.instruments import Telemetry
 from contracts.streams import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec
 from deploy.nats.permissions import TOPOLOGY, Identity, Keys, generate_keys, identities
 from deploy.nats.server_config import ServerSettings, quoted, render

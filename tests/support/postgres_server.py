@@ -25,7 +25,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from chassis.postgres import install_schema
+from chassis.postgres.database import install_schema
 from deploy.stack.account import Account
 from deploy.stack.programs import PLACES, PostgresPrograms
 

@@ -3,10 +3,10 @@
 import asyncio
 import sys
 
-from chassis.connection import Connection
-from chassis.health import Health
-from chassis.outbox import Relay
-from chassis.telemetry import Telemetry
+from chassis.bus.connection import Connection
+from chassis.life.health import Health
+from chassis.outbox.relay import Relay
+from chassis.telemetry.instruments import Telemetry
 
 
 async def main(dsn: str, schema: str, url: str, seed: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from litestar import Request, Response, get
 
-from chassis.health import NOT_READY
+from chassis.life.health import NOT_READY
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth.guards import OPEN

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from chassis.health import Health
+from chassis.life.health import Health
 
 FRESH_SECONDS = 1.0
 

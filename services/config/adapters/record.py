@@ -1,8 +1,8 @@
 """The record of configurations, in the config service's event store."""
 
-from chassis import eventstore
 from chassis.context import Context
-from chassis.eventstore import EventStore, Statement, StatementRefused
+from chassis.record import eventstore
+from chassis.record.eventstore import EventStore, Statement, StatementRefused
 from services.config.domain import Configuration
 from services.config.errors import ConfigurationNameTaken
 from services.config.ports import Handled

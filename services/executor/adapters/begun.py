@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from chassis.pool import Pool
-from chassis.postgres import translated
+from chassis.postgres.database import translated
+from chassis.postgres.pool import Pool
 from contracts import errors
 from contracts.errors import PlatformError
 

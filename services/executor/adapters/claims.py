@@ -15,8 +15,8 @@ import psycopg
 from prometheus_client.core import GaugeMetricFamily, Metric
 from psycopg import errors as postgres_errors
 
-from chassis.pool import Pool
-from chassis.postgres import translated
+from chassis.postgres.database import translated
+from chassis.postgres.pool import Pool
 from services.executor.kept import KeptConfiguration
 from services.executor.ports import Claim, Standing
 

@@ -6,8 +6,8 @@ import time
 import msgspec
 from nats.errors import Error as NatsError
 
+from chassis.bus.connection import Connection
 from chassis.clock import Clock
-from chassis.connection import Connection
 from contracts.configuration import Tier
 from contracts.progress import Progress, TierProgress
 from contracts.subjects import progress_subject

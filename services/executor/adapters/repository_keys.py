@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from chassis.health import DEGRADED, Health
 from chassis.key_checks import keys_unusable
+from chassis.life.health import DEGRADED, Health
 from contracts.errors import PlatformError
 from repository.errors import KeyFileInvalid
 from repository.keys.key_file import KeyFile

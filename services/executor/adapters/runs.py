@@ -2,9 +2,9 @@
 
 import msgspec
 
-from chassis import eventstore
 from chassis.context import Context
-from chassis.eventstore import EventStore, Statement, StatementRefused
+from chassis.record import eventstore
+from chassis.record.eventstore import EventStore, Statement, StatementRefused
 from services.executor.adapters.claims import CLOSE, RELEASE, release_of
 from services.executor.domain import BackupRun, RunState
 from services.executor.errors import ClaimLost, ConfigurationBusy

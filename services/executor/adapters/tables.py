@@ -3,11 +3,11 @@
 import msgspec
 from blake3 import blake3
 
-from chassis import eventstore
 from chassis.context import Context
-from chassis.eventstore import EventStore, Statement
-from chassis.pool import Pool
-from chassis.postgres import translated
+from chassis.postgres.database import translated
+from chassis.postgres.pool import Pool
+from chassis.record import eventstore
+from chassis.record.eventstore import EventStore, Statement
 from chassis.sealing import Sealer
 from services.executor.kept import KeptConfiguration, Replica
 from services.executor.ports import Handled

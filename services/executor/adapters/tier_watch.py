@@ -13,11 +13,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from chassis.health import Health
+from chassis.life.health import Health
+from chassis.life.tasks import Supervised
 from chassis.locations import Location, Locations
-from chassis.logging import describe
-from chassis.tasks import Supervised
-from chassis.telemetry import Telemetry
+from chassis.telemetry.instruments import Telemetry
+from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.errors import BucketMissing, RepositoryError
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class TierWatch:
-    """A part of the worker process (see `chassis.runtime`). `begun_at`: whose repositories are at a location."""
+    """A part of the worker process (see `chassis.life.runtime`). `begun_at`: whose repositories are at a location."""
 
     name = "tier-watch"
 

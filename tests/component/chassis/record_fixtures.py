@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 from nats.js.errors import NotFoundError
 
-from chassis.eventstore import EventStore
-from chassis.health import Health
-from chassis.outbox import Relay, message_id
-from chassis.telemetry import Telemetry
+from chassis.life.health import Health
+from chassis.outbox.relay import Relay, message_id
+from chassis.record.eventstore import EventStore
+from chassis.telemetry.instruments import Telemetry
 from contracts.envelope import encode
 from contracts.streams import stream_of
 from tests.support.eventually import eventually

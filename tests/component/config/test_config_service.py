@@ -13,9 +13,9 @@ import httpx
 import psycopg
 import pytest
 
-from chassis.eventstore import EventStore
 from chassis.ids import new_id
-from chassis.runtime import EXIT_CONFIGURATION
+from chassis.life.runtime import EXIT_CONFIGURATION
+from chassis.record.eventstore import EventStore
 from chassis.sealing import prepare_keys_folder
 from contracts import errors
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from nats.errors import Error
 
-from chassis.topology import replay_subject
+from chassis.bus.topology import replay_subject
 from contracts.errors import NO_SPACE, PlatformError
 from contracts.streams import CONSUMERS, STREAMS
 from deploy.postgres.schemas import SCHEMAS

@@ -10,7 +10,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from chassis.postgres import open_pool
+from chassis.postgres.database import open_pool
 from contracts.configuration import Destination
 from contracts.executor_events import BackupFailed
 from services.executor.adapters.claims import ClaimTable

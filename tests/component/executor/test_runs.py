@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.eventstore import AlreadyHandled
+from chassis.record.eventstore import AlreadyHandled
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.errors import PlatformError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.health import Finding, Health
+from chassis.life.health import Finding, Health
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from chassis.ids import new_id
-from chassis.postgres import install_schema
+from chassis.postgres.database import install_schema
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
 from contracts.sealed import Sealed

@@ -9,8 +9,8 @@ import msgspec
 import psycopg
 import pytest
 
-from chassis.health import Health
-from chassis.runtime import EXIT_OK, run_service
+from chassis.life.health import Health
+from chassis.life.runtime import EXIT_OK, run_service
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.errors import PlatformError

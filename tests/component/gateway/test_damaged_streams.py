@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from chassis import topology
-from chassis.chained import LOG_HEADER, POSITION_HEADER
-from chassis.health import Finding
+from chassis.bus.subscriptions import topology
+from chassis.life.health import Finding
+from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of

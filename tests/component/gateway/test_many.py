@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from benchmarks.spine_large import fill
-from chassis.postgres import connection_arguments
+from chassis.postgres.database import connection_arguments
 from gateway.groups.executions import status as status_queries
 from tests.support.gateway import ORGANISATION, RunningGateway
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from chassis.eventstore import EventStore
 from chassis.ids import TimeOrderedIds, new_id
+from chassis.record.eventstore import EventStore
 from contracts import errors
 from contracts.envelope import decode_data
 from contracts.errors import PlatformError
@@ -106,7 +106,7 @@ async def test_denial_stays_a_denial_when_the_record_is_away(
     postgres: PostgresServer, store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be recorded is logged; it neither lets anybody in nor fails the answer."""
-    monkeypatch.setattr("chassis.circuit.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("chassis.postgres.circuit.PATIENCE_SECONDS", 0.1)
     log = DenialLog(store, TimeOrderedIds())
     await asyncio.to_thread(postgres.stop)
     try:

@@ -7,10 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from chassis.health import Health
 from chassis.ids import new_id
-from chassis.postgres import connection_arguments
-from chassis.telemetry import Telemetry
+from chassis.life.health import Health
+from chassis.postgres.database import connection_arguments
+from chassis.telemetry.instruments import Telemetry
 from contracts.configuration import Tier
 from contracts.envelope import encode
 from contracts.executor_events import BackupAccepted, BackupPreparing, ExecutionType

@@ -12,11 +12,11 @@ import msgspec
 import psycopg
 import pytest
 
-from chassis.health import Health
 from chassis.ids import new_id
-from chassis.postgres import connection_arguments
-from chassis.runtime import EXIT_CRASHED
-from chassis.telemetry import Telemetry
+from chassis.life.health import Health
+from chassis.life.runtime import EXIT_CRASHED
+from chassis.postgres.database import connection_arguments
+from chassis.telemetry.instruments import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
 from gateway import rebuild as rebuilding

@@ -4,8 +4,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from chassis.circuit import answering
-from chassis.postgres import open_pool
+from chassis.postgres.circuit import answering
+from chassis.postgres.database import open_pool
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.http.shares import READINGS
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.stack
 
 async def test_who_fills_his_share_waits_alone(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """An organisation whose reads last is told 429 and when to come again; the others are answered meanwhile."""
-    monkeypatch.setattr("chassis.circuit.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("chassis.postgres.circuit.PATIENCE_SECONDS", 0.5)
     async with gateway.http("viewer") as busy, gateway.http("viewer", organisation="other-org") as other:
         async with AsyncExitStack() as held:
             for _ in range(READINGS):

@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from chassis import topology
+from chassis.bus.subscriptions import topology
 from chassis.ids import new_id
-from chassis.postgres import connection_arguments
+from chassis.postgres.database import connection_arguments
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted, BackupRefused, RunTotals
 from contracts.streams import stream_of

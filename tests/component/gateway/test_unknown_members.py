@@ -8,7 +8,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from chassis.ids import new_id
-from chassis.postgres import connection_arguments
+from chassis.postgres.database import connection_arguments
 from contracts import errors
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
 

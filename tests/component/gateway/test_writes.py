@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chassis.ids import new_id
-from chassis.mapper import EVENT_BYTES_MAX
+from chassis.record.mapper import EVENT_BYTES_MAX
 from contracts import errors
 from contracts.envelope import decode_data, encode
 from contracts.gateway_events import BackupRequested, ConfigurationSubmitted

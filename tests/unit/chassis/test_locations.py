@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.health import DEGRADED, NOT_READY, READY, Health
+from chassis.life.health import DEGRADED, NOT_READY, READY, Health
 from chassis.locations import Locations
 from contracts.errors import PlatformError
 from tests.support.hung_mount import hung_mount

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chassis.broker import EnvelopeCodec
+from chassis.bus.broker import EnvelopeCodec
 from chassis.upcasting import UPCASTERS, read_event
 from contracts.configuration import BackupType, Tier
 from contracts.envelope import Envelope, MalformedEvent, decode, encode, encode_data

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chassis.health import Finding, Report
+from chassis.life.health import Finding, Report
 from contracts import errors
 from deploy.stack.layout import Layout
 from deploy.stack.ports import choose_ports

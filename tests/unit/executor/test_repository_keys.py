@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.health import DEGRADED, READY, Health
+from chassis.life.health import DEGRADED, READY, Health
 from repository.keys.key_file import KeyFile
 from services.executor.adapters.repository_keys import RepositoryKeys, name_of
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chassis.health import Finding, Health
+from chassis.life.health import Finding, Health
 from chassis.locations import Location, Locations
-from chassis.telemetry import Telemetry
+from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from services.executor.adapters.tier_watch import SAMPLE, TierWatch, folder_trouble

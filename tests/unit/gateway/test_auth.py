@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.health import DEGRADED, NOT_READY, READY, Health
+from chassis.life.health import DEGRADED, NOT_READY, READY, Health
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth import jwks

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chassis.chained import LOG_HEADER, POSITION_HEADER
+from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
 from chassis.upcasting import UPCASTERS
 from contracts.configuration import Tier
 from contracts.envelope import Envelope, encode

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chassis.health import DEGRADED, NOT_READY, READY, Health
+from chassis.life.health import DEGRADED, NOT_READY, READY, Health
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.projections import judgement as module

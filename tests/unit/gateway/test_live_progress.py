@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from chassis.topology import stream_config
+from chassis.bus.topology import stream_config
 from contracts.executor_events import BackupCompleted
 from contracts.progress import Progress
 from contracts.streams import PROGRESS_KEPT_SECONDS, PROGRESS_STREAM, STREAMS

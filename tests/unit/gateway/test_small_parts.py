@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.health import Health
+from chassis.life.health import Health
 from chassis.sealing import Sealer, prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError

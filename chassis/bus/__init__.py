@@ -1,0 +1,1 @@
+"""The bus: the one connection, streams and consumers, handlers, dead letters."""

@@ -1,0 +1,215 @@
+"""The one NATS connection of a process.
+
+Promise: reconnects for ever, with an inbox prefix and an nkey of its own; a publish or subscription
+that the server refuses is never lost in silence: it is counted, logged and shown by the health
+report (`PUBLISH_REFUSED`), since to the caller it only looks like a timeout.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from pathlib import Path
+
+import nats.errors
+import nkeys
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from chassis.bus.nats_client import QuickClient
+from chassis.life.health import Health
+from chassis.life.tasks import end
+from chassis.telemetry.instruments import Telemetry
+from chassis.telemetry.logging import describe
+from contracts import errors
+from contracts.errors import PlatformError
+from contracts.subjects import JETSTREAM_API
+
+_log = logging.getLogger(__name__)
+
+_REFUSAL = re.compile(r"permissions violation for (publish|subscription) to \"?([^\"\s]*)", re.IGNORECASE)
+_UNAUTHORISED = "authorization violation"
+_RECONNECT_WAIT_SECONDS = 0.25
+_PING_SECONDS = 20
+_FLUSH_SECONDS = 2
+_JETSTREAM_SECONDS = 5.0
+
+
+class Connection:
+    """A part (see `chassis.life.runtime`): connects on start, closes on stop, and is shared by all that speak to NATS.
+
+    `url`: one or more NATS URLs, comma separated. `identity`: the name of the NATS identity; it decides
+    the inbox prefix `_INBOX_<identity>`. `seed_file`: file with the identity's nkey seed, None where the
+    server asks for none. `start_seconds`: how long the start waits for a server.
+    """
+
+    name = "nats"
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        identity: str,
+        telemetry: Telemetry,
+        health: Health,
+        seed_file: str | Path | None = None,
+        start_seconds: float = 15.0,
+    ) -> None:
+        self._servers = [server.strip() for server in url.split(",") if server.strip()]
+        self._identity = identity
+        self._metrics = telemetry.metrics
+        self._health = health
+        self._seed_file = None if seed_file is None else Path(seed_file)
+        self._start_seconds = start_seconds
+        self._client = QuickClient()
+        self._js: JetStreamContext | None = None
+        self._closed: asyncio.Future[BaseException] | None = None
+        self._unauthorised = asyncio.Event()
+        self._refusals: dict[str, tuple[float, PlatformError]] = {}
+        self._stopping = False
+
+    @property
+    def client(self) -> Client:
+        """The raw client, once started; for core subscriptions such as the workers' wake-up."""
+        return self._client
+
+    @property
+    def js(self) -> JetStreamContext:
+        """JetStream on this connection, once started; for the relay and the projector."""
+        if self._js is None:
+            raise PlatformError(errors.UNAVAILABLE, "the nats connection was not started")
+        return self._js
+
+    @property
+    def inbox_prefix(self) -> str:
+        """Where this identity may receive answers."""
+        return f"_INBOX_{self._identity}"
+
+    async def start(self) -> None:
+        """Connect. Raises UNAVAILABLE where no server answers, INVALID_SETTING where the key is refused."""
+        self._closed = asyncio.get_running_loop().create_future()
+        seed = self._seed()
+        connecting = asyncio.create_task(
+            self._client.connect(
+                servers=self._servers,
+                name=f"wedsync-backup {self._identity}",
+                inbox_prefix=self.inbox_prefix,
+                nkeys_seed_str=seed,
+                connect_timeout=2,
+                reconnect_time_wait=_RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # it only ever sleeps for it
+                max_reconnect_attempts=-1,
+                ping_interval=_PING_SECONDS,
+                max_outstanding_pings=2,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_disconnected,
+                reconnected_cb=self._on_reconnected,
+                closed_cb=self._on_closed,
+            )
+        )
+        refused = asyncio.create_task(self._unauthorised.wait())
+        try:
+            await asyncio.wait({connecting, refused}, timeout=self._start_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                if self._unauthorised.is_set():
+                    raise PlatformError(
+                        errors.INVALID_SETTING, "nats refused the identity's key", identity=self._identity
+                    )
+                raise PlatformError(errors.UNAVAILABLE, f"nats did not answer within {self._start_seconds} s")
+            try:
+                connecting.result()
+            except Exception as error:
+                raise PlatformError(errors.UNAVAILABLE, "nats cannot be reached") from error
+        finally:
+            await end(connecting, refused)
+        self._js = self._client.jetstream(timeout=_JETSTREAM_SECONDS, prefix=JETSTREAM_API)
+        self._metrics.connected.set(1)
+
+    def _seed(self) -> str | None:
+        if self._seed_file is None:
+            return None
+        try:
+            seed = self._seed_file.read_text("ascii").strip()
+            nkeys.from_seed(bytearray(seed, "ascii")).wipe()
+        except (OSError, ValueError, nkeys.NkeysError) as error:
+            raise PlatformError(
+                errors.INVALID_SETTING,
+                "the nats seed file cannot be read or holds no nkey seed",
+                field="WEDSYNC_NATS_SEED_FILE",
+            ) from error
+        return seed
+
+    async def stop(self) -> None:
+        """Flush what was published, and close. While the server is away there is nothing to be flushed to."""
+        self._stopping = True
+        # Not nats-py's drain, which waits for pull subscriptions whose messages nobody takes any more. Its close
+        # lets the broken socket's error out.
+        with contextlib.suppress(nats.errors.Error, OSError):
+            if self._client.is_connected:
+                await self._client.flush(_FLUSH_SECONDS)
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._client.close()
+        self._metrics.connected.set(0)
+
+    async def check(self) -> PlatformError | str | None:
+        """UNAVAILABLE while there is no connection."""
+        return None if self._client.is_connected else PlatformError(errors.UNAVAILABLE, "there is no nats connection")
+
+    async def ended(self) -> BaseException:
+        """Wait until the client has given up, and say why. It reconnects for ever, but a server may turn it away."""
+        if self._closed is None:
+            return PlatformError(errors.UNAVAILABLE, "the nats connection was not started")
+        return await asyncio.shield(self._closed)
+
+    def refusal(self, subject: str, *, since: float) -> PlatformError | None:
+        """Why the server refused a publish to such a subject since a moment (of `time.monotonic`), if it did.
+
+        To whoever published it only looks like an answer that never comes.
+        """
+        at, error = self._refusals.get(_tree(subject), (0.0, None))
+        return error if at >= since else None
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error)
+        if (refusal := _REFUSAL.search(text)) is not None:
+            self._refused(refusal.group(1).lower(), refusal.group(2))
+        elif _UNAUTHORISED in text.lower():
+            self._unauthorised.set()
+        elif not self._stopping:
+            _log.warning("nats connection trouble", extra={"reason": describe(error)})
+
+    def _refused(self, kind: str, subject: str) -> None:
+        tree = _tree(subject)
+        self._metrics.refused.labels(kind=kind).inc()
+        error = PlatformError(
+            errors.PUBLISH_REFUSED,
+            f"nats refused {self._identity} a {kind}",
+            kind=kind,
+            subject=tree,
+            identity=self._identity,
+        )
+        if kind == "publish":
+            self._refusals[tree] = (time.monotonic(), error)
+        _log.error("nats refused for want of permission", exc_info=error, extra={"kind": kind, "subject": tree})
+        # Stays until the process is started anew: a refusal is a wrong deployment or an intrusion, not weather.
+        self._health.degrade("nats-permissions", error)
+
+    async def _on_disconnected(self) -> None:
+        self._metrics.connected.set(0)
+        if not self._stopping:
+            _log.warning("nats connection lost")
+
+    async def _on_reconnected(self) -> None:
+        self._metrics.connected.set(1)
+        self._metrics.reconnects.inc()
+        _log.info("nats connection back")
+
+    async def _on_closed(self) -> None:
+        self._metrics.connected.set(0)
+        if not self._stopping and self._closed is not None and not self._closed.done():
+            self._closed.set_result(PlatformError(errors.UNAVAILABLE, "the nats server turned the connection away"))
+
+
+def _tree(subject: str) -> str:
+    # Owner and tree are enough to find the permission; the rest of a subject names an organisation.
+    return ".".join(subject.split(".")[:5] if subject.startswith("$JS.") else subject.split(".")[:2])

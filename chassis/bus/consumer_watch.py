@@ -1,0 +1,118 @@
+"""Looks at the server's side of a service's consumers: what waits, what stands still, what was given up.
+
+Promise: a consumer that has something to deliver and delivers nothing makes its service not ready, with its name and
+the command to run: paused, or without anybody who asks. Messages that were given up and not replayed since make it
+degraded: each is an event that has not had its effect.
+"""
+
+import time
+from datetime import datetime
+
+import nats.errors
+from nats.js.api import ConsumerInfo
+
+from chassis.bus.connection import Connection
+from chassis.bus.topology import replay_subject
+from chassis.life.health import Health
+from chassis.life.tasks import Supervised
+from chassis.telemetry.instruments import Telemetry
+from contracts import errors
+from contracts.errors import PlatformError
+from contracts.streams import DEAD_LETTER_STREAM, ConsumerSpec
+from contracts.subjects import DEAD_LETTERS, dead_letter_subject
+
+LOOK_SECONDS = 15.0
+STILL_SECONDS = 60.0
+"""How long nothing may be delivered of what waits; at least twice the acknowledgement time of the consumer."""
+
+
+class ConsumerWatch:
+    """A look at some consumers every `look_seconds`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        service: str,
+        *,
+        telemetry: Telemetry,
+        health: Health,
+        look_seconds: float = LOOK_SECONDS,
+        still_seconds: float = STILL_SECONDS,
+    ) -> None:
+        self._connection = connection
+        self._service = service
+        self._metrics = telemetry.metrics
+        self._health = health
+        self._still_seconds = still_seconds
+        self._specs: list[ConsumerSpec] = []
+        self._handlers: list[ConsumerSpec] = []
+        self._moved: dict[str, tuple[int, float]] = {}
+        self._still: dict[str, PlatformError] = {}
+        self.loop = Supervised("consumer-watch", self._look, telemetry=telemetry, every_seconds=look_seconds)
+
+    def add(self, spec: ConsumerSpec, *, is_replay: bool) -> None:
+        """Look at a consumer, too."""
+        self._specs.append(spec)
+        if not is_replay:
+            self._handlers.append(spec)
+
+    def check(self) -> PlatformError | None:
+        """The first consumer that stands still, as of the last look."""
+        return next(iter(self._still.values()), None)
+
+    async def _look(self) -> None:
+        try:
+            for spec in self._specs:
+                info = await self._connection.js.consumer_info(spec.stream, spec.durable_name)
+                self._metrics.waiting.labels(spec.durable_name).set(info.num_pending or 0)
+                self._metrics.unanswered.labels(spec.durable_name).set(info.num_ack_pending or 0)
+                self._judge(spec, info)
+            await self._count_dead_letters()
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            # A consumer or stream that is gone is told by the one who reads it, and by the comparison of the topology.
+            raise PlatformError(errors.UNAVAILABLE, "jetstream does not answer", part="nats") from error
+
+    def _judge(self, spec: ConsumerSpec, info: ConsumerInfo) -> None:
+        name = spec.durable_name
+        if info.paused:
+            self._still[name] = self._standing(spec, f"is paused until {_instant(info.config.pause_until)}")
+            return
+        delivered = info.delivered.consumer_seq if info.delivered is not None else 0
+        now = time.monotonic()
+        before, moved_at = self._moved.get(name, (-1, now))
+        if delivered != before or not info.num_pending or (info.num_ack_pending or 0) >= spec.max_pending:
+            self._moved[name] = (delivered, now)
+            self._still.pop(name, None)
+        elif now - moved_at > max(self._still_seconds, 2 * spec.ack_wait_seconds):
+            self._still[name] = self._standing(spec, f"delivers nothing of the {info.num_pending} that wait")
+
+    def _standing(self, spec: ConsumerSpec, what: str) -> PlatformError:
+        return PlatformError(
+            errors.TOPOLOGY_DRIFT,
+            f"the consumer {spec.durable_name} of {spec.stream} {what}",
+            hint="Run wedsync-backup topology apply; where that does not help, start this process anew.",
+        )
+
+    async def _count_dead_letters(self) -> None:
+        info = await self._connection.js.stream_info(DEAD_LETTER_STREAM, f"{DEAD_LETTERS}.{self._service}.>")
+        counts = info.state.subjects or {}
+        for spec in self._handlers:
+            buried = counts.get(dead_letter_subject(spec.service, spec.handler), 0)
+            left = buried - counts.get(replay_subject(spec.service, spec.handler), 0)
+            finding = f"dead-letters:{spec.durable_name}"
+            if left > 0:
+                error = PlatformError(
+                    errors.HANDLER_FAILED,
+                    f"{left} messages of {spec.durable_name} were given up and not replayed",
+                    hint="Run wedsync-backup deadletters list; show has the cause; mend it, then replay.",
+                )
+                self._health.degrade(finding, error)
+            else:
+                self._health.restore(finding)
+
+
+def _instant(text: str | None) -> str:
+    try:
+        return datetime.fromisoformat(text or "").isoformat(timespec="seconds")
+    except ValueError:
+        return "further notice"

@@ -1,0 +1,232 @@
+"""Dead letters: messages that could not be handled, kept with their cause, to be looked at and replayed.
+
+Promise: a message leaves its queue only after it was acknowledged here. A dead letter carries the
+original bytes and, in the header `Wedsync-Dead-Letter` (ASCII JSON), where it was, who gave it up, why, and
+its original headers. A replay goes to the handler that gave it up and to nobody else; nothing is added to
+the stream that it came from, which mirrors a record. Replaying twice by mistake is one replay (within the
+server's duplicate window), and a handler recognises what it has handled anyway.
+
+| subject | what |
+|---|---|
+| `deadletter.<service>.<handler>` | dead letters |
+| `deadletter.<service>.<handler>.replay` | replays, read by the handler through its second consumer |
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
+from nats.js.errors import APIError, NotFoundError
+
+from chassis.bus.topology import replay_subject
+from contracts import errors
+from contracts.errors import PlatformError
+from contracts.streams import DEAD_LETTER_STREAM
+from contracts.subjects import DEAD_LETTERS, dead_letter_subject
+
+_log = logging.getLogger(__name__)
+
+HEADER = "Wedsync-Dead-Letter"
+REPLAY_HEADER = "Wedsync-Replay-Of"
+_MARGIN_BYTES = 1024
+_LONGEST_CAUSE = 2000
+_ACK_SECONDS = 5.0
+
+
+class Burial(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Why a message is here. `stream` and `sequence` name the original, which the stream keeps.
+
+    `body_omitted`: the message was too large to be kept beside its cause; it is read from its stream.
+    `replay_of`: the dead letter whose replay this was.
+    """
+
+    version: int
+    service: str
+    handler: str
+    code: str
+    cause: str
+    deliveries: int
+    time: datetime
+    stream: str
+    sequence: int
+    subject: str
+    headers: dict[str, str] = {}
+    body_omitted: bool = False
+    replay_of: int | None = None
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter. `number` is its place in the dead-letter stream; `replays` how often it was replayed."""
+
+    number: int
+    burial: Burial
+    body: bytes
+    replays: int = 0
+
+
+async def bury(js: JetStreamContext, burial: Burial, body: bytes, *, max_payload: int) -> None:
+    """Keep a message as a dead letter. Returns once the server has it; raises PlatformError UNAVAILABLE otherwise.
+
+    The same delivery buried twice (a crash between this and taking it from its queue) is one dead letter.
+    """
+    burial = msgspec.structs.replace(burial, cause=burial.cause[:_LONGEST_CAUSE])
+    if len(body) + len(_header(burial)) + _MARGIN_BYTES > max_payload:
+        burial, body = msgspec.structs.replace(burial, body_omitted=True), b""
+    if len(_header(burial)) + _MARGIN_BYTES > max_payload:
+        burial = msgspec.structs.replace(burial, headers={})
+    headers = {
+        HEADER: _header(burial),
+        "Nats-Msg-Id": f"{burial.service}--{burial.handler}:{burial.stream}:{burial.sequence}",
+    }
+    try:
+        await js.publish(
+            dead_letter_subject(burial.service, burial.handler),
+            body,
+            timeout=_ACK_SECONDS,
+            stream=DEAD_LETTER_STREAM,
+            headers=headers,
+        )
+    except (nats.errors.Error, OSError) as error:
+        raise PlatformError(errors.UNAVAILABLE, "the dead-letter stream does not take the message") from error
+
+
+def _header(burial: Burial) -> str:
+    # ASCII, since headers pass through parsers that expect no more.
+    return json.dumps(msgspec.to_builtins(burial), ensure_ascii=True, separators=(",", ":"))
+
+
+async def list_letters(
+    js: JetStreamContext,
+    *,
+    service: str | None = None,
+    handler: str | None = None,
+    include_replayed: bool = False,
+    after: int = 0,
+) -> AsyncIterator[DeadLetter]:
+    """Dead letters in the order in which they were buried, after a number. Raises PlatformError STREAM_MISSING.
+
+    One that cannot be read, or is not its writer's own, is logged and left out: it must not hide the others.
+    """
+    replays = await _replays(js)
+    async for message in _messages(js, f"{DEAD_LETTERS}.{service or '*'}.{handler or '*'}", after=after):
+        try:
+            letter = _letter(message, replays)
+        except PlatformError:
+            _log.warning("dead letter %s is left out: unreadable, or in another handler's name", message.seq)
+            continue
+        if letter is not None and (include_replayed or letter.replays == 0):
+            yield letter
+
+
+async def show(js: JetStreamContext, number: int) -> DeadLetter:
+    """One dead letter, with its body. Raises PlatformError NOT_FOUND, or MALFORMED_MESSAGE."""
+    with contextlib.suppress(NotFoundError):
+        letter = _letter(await js.get_msg(DEAD_LETTER_STREAM, seq=number), await _replays(js))
+        if letter is not None:
+            return letter
+    raise PlatformError(errors.NOT_FOUND, f"there is no dead letter {number}", number=number)
+
+
+async def replay(js: JetStreamContext, letter: DeadLetter) -> None:
+    """Put a dead letter before its handler again. Returns once the server has it.
+
+    Raises PlatformError NOT_FOUND where a body that was too large to keep is no longer in its stream,
+    UNAVAILABLE where the server does not take it.
+    """
+    burial = letter.burial
+    body = letter.body
+    if burial.body_omitted:
+        body = await _original(js, burial)
+    headers = {
+        **{name: value for name, value in burial.headers.items() if not name.lower().startswith("nats-")},
+        REPLAY_HEADER: str(letter.number),
+        "Nats-Msg-Id": f"replay:{letter.number}:{letter.replays}",
+    }
+    try:
+        await js.publish(
+            replay_subject(burial.service, burial.handler),
+            body,
+            timeout=_ACK_SECONDS,
+            stream=DEAD_LETTER_STREAM,
+            headers=headers,
+        )
+    except (nats.errors.Error, OSError) as error:
+        raise PlatformError(errors.UNAVAILABLE, "the dead-letter stream does not take the replay") from error
+
+
+async def _original(js: JetStreamContext, burial: Burial) -> bytes:
+    try:
+        message = await js.get_msg(burial.stream, seq=burial.sequence)
+    except NotFoundError as error:
+        raise PlatformError(
+            errors.NOT_FOUND,
+            f"the original, message {burial.sequence} of {burial.stream}, is gone",
+            hint="Refill the stream from its owner's record; the event is delivered again by itself.",
+        ) from error
+    return message.data or b""
+
+
+async def _replays(js: JetStreamContext) -> dict[int, int]:
+    """How often each dead letter was replayed, by its number."""
+    counts: dict[int, int] = {}
+    async for message in _messages(js, f"{DEAD_LETTERS}.*.*.replay"):
+        number = (message.headers or {}).get(REPLAY_HEADER, "")
+        if number.isdecimal():
+            counts[int(number)] = counts.get(int(number), 0) + 1
+    return counts
+
+
+async def _messages(js: JetStreamContext, subject: str, *, after: int = 0) -> AsyncIterator[RawStreamMsg]:
+    """The messages of the dead-letter stream that match a subject, one request each: there should be few."""
+    while True:
+        try:
+            message = await js.get_msg(DEAD_LETTER_STREAM, seq=after + 1, subject=subject, next=True)
+        except NotFoundError as error:
+            if error.err_code == _NO_STREAM:
+                raise PlatformError(errors.STREAM_MISSING, "there is no dead-letter stream") from error
+            return
+        except (nats.errors.Error, APIError, OSError) as error:
+            raise PlatformError(errors.UNAVAILABLE, "jetstream does not answer") from error
+        if message.seq is None:
+            return
+        after = message.seq
+        yield message
+
+
+_NO_STREAM = 10059
+
+
+def _letter(message: RawStreamMsg, replays: Mapping[int, int]) -> DeadLetter | None:
+    text = (message.headers or {}).get(HEADER)
+    if text is None or message.seq is None:
+        return None
+    try:
+        burial = msgspec.json.decode(text, type=Burial)
+    except msgspec.MsgspecError as error:
+        raise PlatformError(
+            errors.MALFORMED_MESSAGE, f"dead letter {message.seq} has a header that cannot be read", number=message.seq
+        ) from error
+    if message.subject != dead_letter_subject(burial.service, burial.handler):
+        # Only the subject is under the server's permissions. Who writes another's name into the header would have
+        # the operator replay a message of his making before that one's handler.
+        raise PlatformError(
+            errors.MALFORMED_MESSAGE, f"dead letter {message.seq} is in another handler's name", number=message.seq
+        )
+    return DeadLetter(number=message.seq, burial=burial, body=message.data or b"", replays=replays.get(message.seq, 0))
+
+
+def as_builtins(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter for a machine to read: everything but the body, which may be anything."""
+    return {
+        "number": letter.number,
+        "replays": letter.replays,
+        "bodyBytes": len(letter.body),
+        **msgspec.to_builtins(letter.burial),
+    }

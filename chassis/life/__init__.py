@@ -1,0 +1,1 @@
+"""The life of a process: its parts, its loops, its health."""

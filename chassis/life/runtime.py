@@ -1,0 +1,228 @@
+"""The life of a process: start its parts in order, run until told to stop, stop them in reverse.
+
+Promise: a part is started only after all before it, and stopped only after all behind it; SIGTERM and
+SIGINT stop gracefully (a second one at once); a part that dies takes the process down with an exit
+code that says so, for the supervisor to start it anew.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import uvloop
+
+from chassis.life.health import Check, Health
+from chassis.life.tasks import end
+from contracts import errors
+from contracts.errors import PlatformError
+
+_log = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_CRASHED = 70
+"""A part died or could not be started; starting anew may help."""
+EXIT_CONFIGURATION = 78
+"""A setting is missing or not valid; starting anew does not help."""
+
+
+class Part(Protocol):
+    """Something that a process consists of."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Return once the part works. Raises PlatformError."""
+
+    async def stop(self) -> None:
+        """Finish what is under way and let go of everything. Called once, also where `start` has failed half-way."""
+
+    async def check(self) -> PlatformError | str | None:
+        """None where the part can do its work, else what is wrong."""
+
+
+@runtime_checkable
+class Mortal(Protocol):
+    """A part that may end by itself, which ends the process."""
+
+    async def ended(self) -> BaseException:
+        """Wait until it ends without having been stopped, and say why."""
+
+
+class Background:
+    """A part that is one coroutine function running until it is cancelled; when it ends by itself, the process ends."""
+
+    def __init__(self, name: str, run: Callable[[], Awaitable[None]], *, check: Check | None = None) -> None:
+        self.name = name
+        self._run = run
+        self._check = check
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin running."""
+        self._task = asyncio.create_task(self._call(), name=self.name)
+
+    async def _call(self) -> None:
+        await self._run()
+
+    async def stop(self) -> None:
+        """Cancel and wait until it has ended."""
+        if self._task is not None:
+            await end(self._task)
+
+    async def check(self) -> PlatformError | str | None:
+        """What its own check says; an error once it has ended."""
+        if self._task is None or self._task.done():
+            return PlatformError(errors.UNAVAILABLE, f"{self.name} is not running")
+        return None if self._check is None else await self._check()
+
+    async def ended(self) -> BaseException:
+        """Wait until it ends without having been stopped, and say why."""
+        task = self._task
+        if task is None:
+            return PlatformError(errors.INTERNAL, f"{self.name} was not started")
+        await asyncio.wait({task})
+        if task.cancelled() or task.exception() is None:
+            return PlatformError(errors.INTERNAL, f"{self.name} ended by itself")
+        return task.exception() or PlatformError(errors.INTERNAL, f"{self.name} ended by itself")
+
+
+async def run_service(
+    parts: Sequence[Part], *, health: Health, stop: asyncio.Event | None = None, grace_seconds: float = 20.0
+) -> int:
+    """Start the parts, wait for a signal (or `stop`, or the end of a part), stop in reverse; the exit code.
+
+    Each part's `check` joins the readiness report under its name. `grace_seconds` bounds the stop of each part.
+    """
+    stop = stop or asyncio.Event()
+    running = False
+
+    async def lifecycle() -> PlatformError | None:
+        return None if running else PlatformError(errors.UNAVAILABLE, "the process is starting or stopping")
+
+    health.add("process", lifecycle)
+    for part in parts:
+        health.add(part.name, part.check)
+    begun: list[Part] = []
+    failure: BaseException | None = None
+    with _stopping_on_signals(stop):
+        try:
+            failure = await _start(parts, begun, stop)
+            if failure is None and not stop.is_set():
+                _set_aside_what_stays()
+                running = True
+                _log.info("started")
+                failure = await _wait(begun, stop)
+        finally:
+            running = False
+            gc.unfreeze()
+            if failure is not None:
+                _log.error("stopping because a part failed", exc_info=failure)
+            whole = await _stop(begun, grace_seconds)
+    _log.info("stopped")
+    if failure is None:
+        return EXIT_OK if whole else EXIT_CRASHED
+    if isinstance(failure, PlatformError) and failure.code is errors.INVALID_SETTING:
+        return EXIT_CONFIGURATION
+    return EXIT_CRASHED
+
+
+def _set_aside_what_stays() -> None:
+    """Keep the garbage collector from looking again and again at what was imported and made for the start.
+
+    These hundred thousand objects stay until the end, and one full collection over them holds the event loop, and
+    whoever waits for an answer, for a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@contextmanager
+def _stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def received(number: signal.Signals) -> None:
+        if stop.is_set():
+            # The second signal comes from somebody who does not want to wait. Nothing is lost: what is
+            # recorded is recorded, and what is not acknowledged is delivered again.
+            os._exit(128 + number)
+        _log.info("told to stop", extra={"signal": number.name})
+        stop.set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, received, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _start(parts: Sequence[Part], begun: list[Part], stop: asyncio.Event) -> BaseException | None:
+    """Start in order; what failed, or None. A stop that comes meanwhile cancels the start that is under way."""
+    told = asyncio.create_task(stop.wait())
+    try:
+        for part in parts:
+            begun.append(part)
+            starting = asyncio.create_task(part.start(), name=f"start {part.name}")
+            await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                await end(starting)
+            if stop.is_set():
+                return None
+            if starting.cancelled():
+                return PlatformError(errors.INTERNAL, f"the start of {part.name} was cancelled")
+            if (failure := starting.exception()) is not None:
+                return failure
+    finally:
+        told.cancel()
+    return None
+
+
+async def _wait(parts: Sequence[Part], stop: asyncio.Event) -> BaseException | None:
+    """Wait for the stop or for the end of a part; what ended, or None."""
+    told = asyncio.create_task(stop.wait())
+    ends = {asyncio.create_task(part.ended(), name=f"end of {part.name}") for part in parts if isinstance(part, Mortal)}
+    done, _ = await asyncio.wait({told, *ends}, return_when=asyncio.FIRST_COMPLETED)
+    await end(told, *ends)
+    if stop.is_set():
+        return None
+    return next((each.result() for each in ends if each in done), None)
+
+
+async def _stop(begun: Sequence[Part], grace_seconds: float) -> bool:
+    """Stop in reverse, each within its time; whether all did. A part that fails to stop does not keep the others."""
+    whole = True
+    for part in reversed(begun):
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await part.stop()
+        except Exception as error:  # noqa: BLE001  # the others still have to be stopped
+            whole = False
+            _log.error("a part did not stop cleanly", exc_info=error, extra={"part": part.name})
+    return whole
+
+
+def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run a process's main coroutine on uvloop; the exit code. What it raises is logged without its values."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.get_loop().set_exception_handler(_log_unhandled)
+            return runner.run(main())
+    except PlatformError as error:
+        _log.error("could not start", exc_info=error, extra={"hint": error.hint})
+        return EXIT_CONFIGURATION if error.code is errors.INVALID_SETTING else EXIT_CRASHED
+    except Exception as error:  # noqa: BLE001  # the last resort of a process
+        _log.critical("crashed", exc_info=error)
+        return EXIT_CRASHED
+
+
+def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a task or a callback raised and nobody awaited. asyncio's own handler would quote the values."""
+    error = context.get("exception")
+    _log.error("unhandled in the event loop", exc_info=error, extra={"what": str(context.get("message", ""))})

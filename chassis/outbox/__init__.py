@@ -1,0 +1,1 @@
+"""From the record to the stream: each event once, in order, without gaps."""

@@ -1,0 +1,250 @@
+"""Postgres: schema and role of a service, connections of our own, and what a failure of Postgres means here.
+
+One schema and one role per service. The administrator's role installs, under an advisory lock, what the
+record needs and the service's own tables; the service's role has no DDL rights, sees its own schema alone,
+and may only add to the events and the inbox, never change or delete them. The database belongs to the
+platform: PUBLIC loses the right to make temporary tables in it and objects in its schema `public`.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import AsyncConnection, Connection, errors
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier, Literal
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from chassis.postgres.circuit import PATIENCE_SECONDS, PatientPool
+from contracts.errors import INVALID_SETTING, UNAVAILABLE, PlatformError
+
+# After a long outage the pool's own back-off would wait for minutes; giving up early makes the next
+# request for a connection try again at once.
+RECONNECT_SECONDS = 5.0
+
+# Short enough for the channel's name to be an identifier, and free of what would need quoting.
+_SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,55}")
+
+RECORD_STATEMENTS: tuple[LiteralString, ...] = (
+    # Identity columns of the kind ALWAYS need no grant on a sequence and take no ids from the service.
+    "CREATE TABLE stored_events ("
+    " notification_id bigint GENERATED ALWAYS AS IDENTITY,"
+    ' originator_id text COLLATE "C" NOT NULL,'
+    " originator_version bigint NOT NULL CHECK (originator_version > 0),"
+    " topic text NOT NULL,"
+    " state bytea NOT NULL,"
+    " CONSTRAINT stored_events_pkey PRIMARY KEY (originator_id, originator_version),"
+    " CONSTRAINT stored_events_notification_id_key UNIQUE (notification_id))",
+    "CREATE TABLE stored_snapshots ("
+    ' originator_id text COLLATE "C" PRIMARY KEY,'
+    " originator_version bigint NOT NULL,"
+    " topic text NOT NULL,"
+    " state bytea NOT NULL)",
+    "CREATE TABLE inbox ("
+    ' consumer text COLLATE "C" NOT NULL,'
+    ' event_id text COLLATE "C" NOT NULL,'
+    " handled_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
+    " PRIMARY KEY (consumer, event_id))",
+    "CREATE TABLE log_incarnations ("
+    " number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    " incarnation text NOT NULL UNIQUE DEFAULT gen_random_uuid()::text,"
+    " began_at timestamptz NOT NULL DEFAULT clock_timestamp())",
+    "INSERT INTO log_incarnations DEFAULT VALUES",
+    "CREATE TABLE refill_permissions ("
+    " number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    " granted_at timestamptz NOT NULL DEFAULT clock_timestamp())",
+    # One row: what the relay has published, so that it notices a stream that has less.
+    "CREATE TABLE outbox_state ("
+    " only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),"
+    " incarnation text,"
+    " high_water bigint NOT NULL DEFAULT 0,"
+    " foreign_tail text,"
+    " first_sequence bigint NOT NULL DEFAULT 1,"
+    " lost bigint NOT NULL DEFAULT 0,"
+    " permission_used bigint NOT NULL DEFAULT 0)",
+    "INSERT INTO outbox_state DEFAULT VALUES",
+)
+"""What the record of every service needs, in the order of its history: new statements are added at the end."""
+
+_APPEND_ONLY = ("stored_events", "inbox")
+_READ_ONLY = ("log_incarnations", "refill_permissions", "schema_steps")
+
+
+def install_schema(
+    admin_dsn: str, *, service: str, role: str, password: str | None, statements: Sequence[LiteralString] = ()
+) -> None:
+    """Make or bring up to date a service's schema (named as the service) and role. Idempotent, whole or not at all.
+
+    `statements` are the service's own tables, with unqualified names, in the order of their history: each is
+    executed once, ever; new ones are added at the end. Raises INVALID_SETTING where an executed one was changed
+    or taken away, and UNAVAILABLE.
+    """
+    _check_name(service)
+    with translated(), psycopg.connect(admin_dsn, connect_timeout=10) as connection:
+        # Two installations at once would meet in "tuple concurrently updated".
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (advisory_key("install"),))
+        _install_role(connection, role, password)
+        schema = Identifier(service)
+        connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+        connection.execute(SQL("SET LOCAL search_path = {}").format(schema))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_steps ("
+            " part text NOT NULL, number integer NOT NULL, digest text NOT NULL,"
+            " executed_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (part, number))"
+        )
+        _execute_steps(connection, "record", RECORD_STATEMENTS)
+        _execute_steps(connection, "service", statements)
+        _grant(connection, schema, Identifier(role))
+
+
+def _install_role(connection: Connection[Any], role: str, password: str | None) -> None:
+    name = Identifier(role)
+    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
+    if exists is None:
+        connection.execute(SQL("CREATE ROLE {}").format(name))
+    connection.execute(SQL("ALTER ROLE {} LOGIN NOCREATEDB NOCREATEROLE NOINHERIT").format(name))
+    if password is not None:
+        # The verifier is computed here, so that no log of statements ever holds the password.
+        verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+        connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(name, Literal(verifier)))
+    # A transaction that was forgotten, or waits for a lock without end, would stop every append.
+    connection.execute(SQL("ALTER ROLE {} SET idle_in_transaction_session_timeout = '60s'").format(name))
+    connection.execute(SQL("ALTER ROLE {} SET lock_timeout = '10s'").format(name))
+
+
+def _execute_steps(connection: Connection[Any], part: str, statements: Sequence[LiteralString]) -> None:
+    rows = connection.execute("SELECT number, digest FROM schema_steps WHERE part = %s", (part,)).fetchall()
+    executed = dict(rows)
+    if len(executed) > len(statements):
+        raise _changed(part, len(statements) + 1)
+    for number, statement in enumerate(statements, start=1):
+        digest = hashlib.sha256(" ".join(statement.split()).encode()).hexdigest()
+        if number not in executed:
+            connection.execute(statement)
+            connection.execute(
+                "INSERT INTO schema_steps (part, number, digest) VALUES (%s, %s, %s)", (part, number, digest)
+            )
+        elif executed[number] != digest:
+            raise _changed(part, number)
+
+
+def _changed(part: str, number: int) -> PlatformError:
+    return PlatformError(
+        INVALID_SETTING,
+        f"step {number} of the {part} tables is not the one that was executed",
+        hint="Never change or remove an executed statement: add a new one at the end. An older build cannot install.",
+    )
+
+
+def _grant(connection: Connection[Any], schema: Identifier, role: Identifier) -> None:
+    database = Identifier(connection.info.dbname)
+    connection.execute(SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(database))
+    connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    connection.execute(SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, role))
+    connection.execute(SQL("REVOKE ALL ON SCHEMA {} FROM PUBLIC").format(schema))
+    connection.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, role))
+    connection.execute(
+        SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {} TO {}").format(schema, role)
+    )
+    connection.execute(SQL("GRANT USAGE ON ALL SEQUENCES IN SCHEMA {} TO {}").format(schema, role))
+    for table in _APPEND_ONLY:
+        connection.execute(SQL("REVOKE UPDATE, DELETE ON {} FROM {}").format(Identifier(table), role))
+    for table in _READ_ONLY:
+        connection.execute(SQL("REVOKE INSERT, UPDATE, DELETE ON {} FROM {}").format(Identifier(table), role))
+    connection.execute(SQL("REVOKE INSERT, DELETE ON outbox_state FROM {}").format(role))
+
+
+def advisory_key(purpose: str) -> int:
+    """The key of an advisory lock of ours: 64 bits, signed, from a hash of its purpose."""
+    digest = hashlib.blake2b(f"wedsync-backup/{purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def channel_of(schema: str) -> str:
+    """The NOTIFY channel on which a schema's appends are announced. Channels are shared by a whole database."""
+    return f"{schema}.events"
+
+
+def connection_arguments(dsn: str, schema: str) -> dict[str, Any]:
+    """What a connection of a service is opened with: autocommit, its schema visible without being named.
+
+    Raises INVALID_SETTING where the schema's name is not one that needs no quoting.
+    """
+    _check_name(schema)
+    options = conninfo_to_dict(dsn).get("options")
+    path = f"-c search_path={schema}"
+    return {
+        "autocommit": True,
+        "options": f"{options} {path}" if options else path,
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        # Keepalives are not sent while something is unacknowledged; without this a cut line is waited for
+        # a quarter of an hour.
+        "tcp_user_timeout": 25_000,
+    }
+
+
+def _check_name(schema: str) -> None:
+    if not _SCHEMA_NAME.fullmatch(schema):
+        raise PlatformError(
+            INVALID_SETTING,
+            "a schema's name is a lower-case letter and up to 55 more lower-case letters, digits and '_'",
+            field="WEDSYNC_POSTGRES_SCHEMA",
+        )
+
+
+def open_pool(dsn: str, schema: str, *, name: str, max_size: int = 4) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    """A pool, not opened yet, whose connections see the schema without naming it; autocommit.
+
+    A connection that broke while it was idle is found when it is used: make the call again (UNAVAILABLE). Who waits
+    for one has a deadline (see `chassis.postgres.circuit`).
+    """
+    return PatientPool(
+        dsn,
+        kwargs=connection_arguments(dsn, schema),
+        min_size=1,
+        max_size=max_size,
+        open=False,
+        name=name,
+        reconnect_timeout=RECONNECT_SECONDS,
+    )
+
+
+def blocking_pool(dsn: str, schema: str, *, name: str, max_size: int) -> ConnectionPool[Connection[Any]]:
+    """As `open_pool`, for threads."""
+    return ConnectionPool(
+        dsn,
+        kwargs=connection_arguments(dsn, schema),
+        min_size=min(2, max_size),
+        max_size=max_size,
+        open=False,
+        name=name,
+        timeout=PATIENCE_SECONDS,
+        reconnect_timeout=RECONNECT_SECONDS,
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn psycopg's errors into PlatformErrors: lost or refused connections, deadlocks and timeouts → UNAVAILABLE.
+
+    What is wrong in a statement itself (constraints, privileges, names) is left as psycopg raises it.
+    """
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction) as error:
+        if isinstance(error, errors.DiskFull):
+            hint = "Free space on the disk of Postgres's data folder; what waits goes on by itself then."
+            raise PlatformError(UNAVAILABLE, "postgres has no space left", part="postgres", hint=hint) from error
+        # The text of the server's message may name hosts and users; class and SQLSTATE are enough to act on.
+        raise PlatformError(
+            UNAVAILABLE,
+            f"postgres did not answer: {type(error).__name__}",
+            part="postgres",
+            sqlstate=getattr(error, "sqlstate", None),
+        ) from error
