@@ -10,7 +10,7 @@ import sys
 from chassis.life import runtime
 from chassis.life.tasks import end
 from chassis.settings import load
-from chassis.telemetry.instruments import logging
+from chassis.telemetry import logging
 from gateway.bootstrap import SERVICE, run
 from gateway.settings import GatewaySettings
 

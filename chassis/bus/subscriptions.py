@@ -25,11 +25,11 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
 
+from chassis.bus import deadletters
 from chassis.bus.broker import EnvelopeCodec, KeepAlive, Received, SharedBroker
 from chassis.bus.connection import Connection
 from chassis.bus.consumer_watch import LOOK_SECONDS, STILL_SECONDS, ConsumerWatch
 from chassis.bus.delivery import Acknowledge, Again, Bury, chance, delay, verdict
-from chassis.bus.subscriptions import deadletters
 from chassis.bus.topology import replay_consumer
 from chassis.clock import Clock, SystemClock
 from chassis.life.health import Health

@@ -5,7 +5,7 @@ import sys
 
 from chassis.life import runtime
 from chassis.settings import load
-from chassis.telemetry.instruments import logging
+from chassis.telemetry import logging
 from services.config.bootstrap import SERVICE, run
 from services.config.settings import ConfigSettings
 

@@ -6,7 +6,7 @@ import threading
 
 from chassis.life import runtime
 from chassis.settings import load
-from chassis.telemetry.instruments import logging
+from chassis.telemetry import logging
 from services.executor.bootstrap import WORKER_IDENTITY, run_worker
 from services.executor.settings import WorkerSettings
 

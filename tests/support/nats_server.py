@@ -22,8 +22,8 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from chassis.bus import topology
 from chassis.bus.connection import Connection
-from chassis.bus.subscriptions import topology
 from chassis.life.health import Health
 from chassis.telemetry.instruments import Telemetry
 from contracts.streams import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 from nats.js import JetStreamContext
 
-from chassis.bus.subscriptions import topology
+from chassis.bus import topology
 from contracts.executor_events import BackupCompleted, BackupFailed
 from contracts.samples import sample_envelopes
 from contracts.streams import stream_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chassis.bus.subscriptions import topology
+from chassis.bus import topology
 from chassis.life.health import Finding
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
 from contracts.errors import PlatformError

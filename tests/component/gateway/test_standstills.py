@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from chassis.bus.subscriptions import topology
+from chassis.bus import topology
 from chassis.ids import new_id
 from chassis.postgres.database import connection_arguments
 from contracts.event import Event

@@ -5,7 +5,7 @@ import pytest
 from nats.js.api import StorageType, StreamConfig
 from nats.js.errors import APIError
 
-from chassis.bus.subscriptions import topology
+from chassis.bus import topology
 from chassis.bus.topology import Change, TopologyCheck, apply, as_error, compare, replay_consumer, specs_of
 from chassis.life.health import Health
 from chassis.telemetry.instruments import Telemetry

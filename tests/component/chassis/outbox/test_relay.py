@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from chassis.life.health import Health
+from chassis.outbox import relay as outbox
 from chassis.outbox.relay import Relay, message_id
-from chassis.outbox.relay import relay as outbox
 from chassis.record.eventstore import EventStore
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors

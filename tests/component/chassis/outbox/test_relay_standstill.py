@@ -14,8 +14,8 @@ import pytest
 from nats.js.errors import APIError
 
 from chassis.life.health import Health
+from chassis.outbox import relay as outbox
 from chassis.outbox.relay import Relay
-from chassis.outbox.relay import relay as outbox
 from chassis.postgres.database import advisory_key
 from chassis.record.eventstore import EventStore
 from chassis.telemetry.instruments import Telemetry
