@@ -18,7 +18,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from chassis.figures import Figures
+from chassis.telemetry.figures import Figures
 from contracts.errors import PlatformError
 
 _PROPAGATOR = TraceContextTextMapPropagator()

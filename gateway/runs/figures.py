@@ -51,7 +51,7 @@ class _TierFigures:
 
 
 class BackupFigures:
-    """A source of figures (see `chassis.figures`). `reading`: a connection to the read models, once they answer."""
+    """A source of figures (`chassis.telemetry.figures`). `reading`: connects to the read models, once they answer."""
 
     def __init__(self, reading: Callable[[], AbstractAsyncContextManager[Database]]) -> None:
         self._reading = reading

@@ -10,7 +10,6 @@ from chassis.bus.connection import Connection
 from chassis.bus.subscriptions import Bus
 from chassis.bus.topology import TopologyCheck
 from chassis.clock import SystemClock
-from chassis.figures import DiskSpace
 from chassis.key_checks import add_key_checks, add_key_figures
 from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import Part, run_service
@@ -21,6 +20,7 @@ from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer
 from chassis.settings import ServiceSettings, variable_of
+from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
 from contracts.errors import INVALID_SETTING, PlatformError
 from services.executor.adapters.begun import BegunRepositories

@@ -181,7 +181,7 @@ class ClaimQueue:
         self._pool = pool
 
     async def read(self) -> list[Metric]:
-        """The queue's figures, of all organisations (see `chassis.figures`)."""
+        """The queue's figures, of all organisations (see `chassis.telemetry.figures`)."""
         with translated():
             async with self._pool.connection() as connection:
                 ((waiting, oldest, running),) = await (await connection.execute(_FIGURES)).fetchall()
