@@ -18,12 +18,11 @@ from repository.backup.pack_usage import PackUsage
 from repository.backup.parent_pages import ParentPages
 from repository.backup.pipeline import Pipeline
 from repository.backup.problems import FileError, ProblemLog
+from repository.backup.reading import BLOCK_LENGTH
 from repository.backup.result import BackupResult, TierResult
 from repository.backup.session import ChunkSession, ClassCount
 from repository.backup.source import Source
-from repository.backup.tree_builder import TreeBuilder
 from repository.backup.walk import Walker
-from repository.backup.worker import BLOCK_LENGTH
 from repository.errors import BackupCancelled, LimitExceeded, LockNotProven, RepositoryError, TextInvalid
 from repository.format import ContentClass
 from repository.opened.locking import lock_date
@@ -34,6 +33,7 @@ from repository.progress import Progress, Ticker, TierProgress
 from repository.stored.buffers import BoundedPool
 from repository.stored.pack_builder import BUFFER_LENGTH_MIN, PACK_TARGET
 from repository.stored.snapshot import ClassTotals, Snapshot, SnapshotManifest, Totals
+from repository.stored.tree_builder import TreeBuilder
 
 __all__ = ["BackupOptions", "BackupResult", "TierResult", "backup"]
 

@@ -10,8 +10,8 @@ import threading
 from dataclasses import dataclass, field
 
 from repository.backup.source import SourceDirectory
-from repository.backup.tree_builder import OpenPage, TreeBuilder
 from repository.stored.tree import Extra, Row
+from repository.stored.tree_builder import OpenPage, TreeBuilder
 
 Waiting = tuple[SourceDirectory, OpenPage, int]
 

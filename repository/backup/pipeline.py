@@ -1,4 +1,4 @@
-"""The reading half of a backup: the queue, the workers' threads, and what they share.
+"""The reading half of a backup: its workers' threads over what they share.
 
 Promise: `finish` returns when everything that the walker handed over is stored and its pages know it, or raises what
 failed first, on whatever thread; no thread is left then.
@@ -7,22 +7,17 @@ failed first, on whatever thread; no thread is left then.
 import threading
 from collections.abc import Callable
 
-from repository.backup.hard_links import HardLinks
 from repository.backup.problems import ProblemLog
+from repository.backup.reading import Reading
 from repository.backup.session import ChunkSession, ClassCount, new_counts
-from repository.backup.source import FileProblem, Reason
-from repository.backup.tasks import LargeFile, Task
-from repository.backup.tree_builder import OpenPage, TreeBuilder
-from repository.backup.work_queue import WorkQueue
-from repository.backup.worker import BLOCK_LENGTH, Worker
+from repository.backup.worker import Worker
 from repository.format import ContentClass
-from repository.stored.buffers import BoundedPool
-from repository.stored.chunker import ChunkerParameters, chunker_seed
-from repository.stored.tree import INLINE_XATTRS_MAX, Extra, Flag, Row, encode_xattrs
+from repository.stored.chunker import ChunkerParameters
+from repository.stored.tree_builder import TreeBuilder
 
 
-class Pipeline:
-    """Threads, queue and shared state of one backup's reading half. `check` may raise to end it."""
+class Pipeline(Reading):
+    """The threads of one backup's reading half. `check` may raise to end it."""
 
     def __init__(
         self,
@@ -35,24 +30,7 @@ class Pipeline:
         levels: dict[ContentClass, int] | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.session = session
-        self.check = check
-        self.tree = tree
-        self.problems = problems
-        self.levels = levels
-        self.queue: WorkQueue[Task] = WorkQueue(4 * workers)
-        self.links = HardLinks(tree)
-        self.parameters = parameters
-        self.seed = chunker_seed(session.keys)
-        self.blocks = BoundedPool(workers + 1, BLOCK_LENGTH + parameters.maximum)
-        self.size_changes = 0
-        """Bytes by which files turned out longer (or shorter, or unreadable) than the walker was told."""
-        self.files_lost = 0
-        """Files that the walker has counted and of which nothing was saved."""
-        self._lock = threading.Lock()
-        self.turn = threading.Lock()
-        """Held by who goes through many small steps. Two such threads take the interpreter from each other at every
-        system call, and both take several times as long; one alone leaves it to the threads with long native calls."""
+        super().__init__(session, tree, problems, workers=workers, parameters=parameters, levels=levels, check=check)
         self.workers = [Worker(self) for _ in range(workers)]
         self._threads: list[threading.Thread] = []
 
@@ -70,11 +48,6 @@ class Pipeline:
         if self.queue.error is not None:
             raise self.queue.error
 
-    def fail(self, error: BaseException) -> None:
-        """End all threads with this error."""
-        self.queue.fail(error)
-        self.blocks.close(error)
-
     def join(self) -> None:
         """Wait for the threads to end."""
         for thread in self._threads:
@@ -87,62 +60,6 @@ class Pipeline:
             for sum_, count in zip(total, counts, strict=True):
                 sum_.add(count)
         return total
-
-    def complete(self, page: OpenPage, number: int, row: Row, content: bytes, extra: Extra | None) -> None:
-        """A file has been read: put it into its page."""
-        if extra is not None:
-            if extra.flags & Flag.CHANGED:
-                self.problems.add_entry(page, number, FileProblem(Reason.CHANGED))
-            extra = self.extra_kept(extra)
-        listed = page.rows[number]
-        if listed is not None and listed[7] > 1:
-            if (row[6], row[8]) == (listed[6], listed[8]):
-                self.links.resolve(listed, row, content, extra)
-            else:
-                # The name had been given to another file: the names that wait are still those of the first one.
-                self._read_another_name(listed)
-        self._note_size(listed, row[3])
-        page.rows[number] = row
-        page.contents[number] = content
-        if extra is not None:
-            page.extras[number] = extra
-        self.tree.done(page)
-
-    def give_up(self, page: OpenPage, number: int, problem: FileProblem) -> None:
-        """A file could not be read: record it, and keep its entry unless it is gone."""
-        self.problems.add_entry(page, number, problem)
-        row = page.rows[number]
-        if row is not None and row[7] > 1:
-            self._read_another_name(row)
-        self._note_size(row, 0)
-        with self._lock:
-            self.files_lost += 1
-        if problem.reason is Reason.VANISHED:
-            page.rows[number] = None
-        else:
-            page.extras[number] = Extra(flags=int(Flag.UNREADABLE))
-        self.tree.done(page)
-
-    def _read_another_name(self, listed: Row) -> None:
-        instead = self.links.abandon(listed)
-        if instead is not None:
-            self.queue.put_first(LargeFile(*instead))
-
-    def _note_size(self, announced: Row | None, size: int) -> None:
-        change = size - max(announced[3], 0) if announced is not None else size
-        if change:
-            with self._lock:
-                self.size_changes += change
-
-    def extra_kept(self, extra: Extra | None) -> Extra | None:
-        """The extra as it goes into a page: many extended attributes become a chunk of their own."""
-        if extra is None or not extra.xattrs:
-            return extra
-        if sum(len(name) + len(value) for name, value in extra.xattrs) <= INLINE_XATTRS_MAX:
-            return extra
-        from msgspec.structs import replace
-
-        return replace(extra, xattrs=(), xattrs_chunk=self.session.store_tree_chunk(encode_xattrs(extra.xattrs)))
 
     def _run(self, worker: Worker) -> None:
         try:

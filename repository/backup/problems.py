@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from repository.backup.source import LOSSES, FileProblem, Reason
-from repository.backup.tree_builder import OpenPage
+from repository.stored.tree_builder import OpenPage
 
 KEPT_MAX: Final = 10_000
 

@@ -3,10 +3,10 @@
 import threading
 
 from repository.backup.source import FileProblem, SourceDirectory, SourceFile
-from repository.backup.tree_builder import OpenPage
 from repository.format import ContentClass
 from repository.stored.chunker import Cutter
 from repository.stored.tree import ContentList
+from repository.stored.tree_builder import OpenPage
 
 
 class SmallFiles:

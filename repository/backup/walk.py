@@ -16,9 +16,9 @@ from repository.backup.parent_pages import ParentPages
 from repository.backup.pipeline import Pipeline
 from repository.backup.source import FileProblem, Reason, Source, SourceDirectory, SourceUnreachable
 from repository.backup.tasks import LargeFile, SmallFiles, Task
-from repository.backup.tree_builder import OpenDirectory, OpenPage
 from repository.stored.chunker import SMALL_FILE_MAX
 from repository.stored.tree import ROOT_NAME, Extra, Flag, Row, columns_of, page_boundaries
+from repository.stored.tree_builder import OpenDirectory, OpenPage
 
 BATCH_FILES: Final = 256
 BATCH_BYTES: Final = 2 << 20

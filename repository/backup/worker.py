@@ -8,24 +8,20 @@ A large file is a *stream*: a worker reads and cuts the next block, lets go of t
 worker may go on with it, and works on the chunks of its block. Small files come in batches.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from blake3 import blake3
 
+from repository.backup.reading import BLOCK_LENGTH, Reading
 from repository.backup.session import FrameGatherer, new_counts
 from repository.backup.source import FileProblem, GrownLarge, SourceDirectory
 from repository.backup.tasks import FileStream, LargeFile, SmallFiles, Task
-from repository.backup.tree_builder import OpenPage
 from repository.format import CHUNK_LENGTH_MAX, SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass
 from repository.stored.chunker import Cutter, FastCdcCutter, FixedCutter
 from repository.stored.compression import Compressor, class_of_content, class_of_name
 from repository.stored.tree import ContentList, Extra, Flag, decode_extents
+from repository.stored.tree_builder import OpenPage
 
-if TYPE_CHECKING:
-    from repository.backup.pipeline import Pipeline
-
-BLOCK_LENGTH: Final = 8 << 20
-"""Bytes that are read and cut at a time."""
 OWN_FRAME_FROM: Final = 128 << 10
 """Bytes from which on a chunk is a frame of its own, but for text."""
 HEAD_LENGTH: Final = 512
@@ -35,11 +31,11 @@ HEAD_LENGTH: Final = 512
 class Worker:
     """One thread's compressors, buffers and counts."""
 
-    def __init__(self, pipeline: "Pipeline") -> None:
-        self._pipeline = pipeline
-        self._session = pipeline.session
-        self._compressor = Compressor(pipeline.levels)
-        self._cdc = FastCdcCutter(pipeline.parameters, pipeline.seed)
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._session = reading.session
+        self._compressor = Compressor(reading.levels)
+        self._cdc = FastCdcCutter(reading.parameters, reading.seed)
         self.counts = new_counts()
         self.files_done = 0
         self.bytes_done = 0
@@ -56,9 +52,9 @@ class Worker:
 
     def do(self, task: Task) -> None:
         """One piece of work. Raises what `check` raises: a cancellation."""
-        self._pipeline.check()
+        self._reading.check()
         if isinstance(task, SmallFiles):
-            with self._pipeline.turn:
+            with self._reading.turn:
                 for directory, page, numbers in task.parts:
                     self._read_small(directory, page, numbers)
             for gatherer in self._gatherers:
@@ -75,7 +71,7 @@ class Worker:
 
     def _read_small(self, directory: SourceDirectory, page: OpenPage, numbers: list[int]) -> None:
         """Read one page's part of a batch, and gather what is new. Every step counts: a file is 15 µs in all."""
-        pipeline = self._pipeline
+        reading = self._reading
         names, rows = page.names, page.rows
         read_small = directory.read_small
         taken: list[int] = []
@@ -86,24 +82,24 @@ class Worker:
             try:
                 body, after, extra = read_small(names[number], row)
             except GrownLarge:
-                pipeline.queue.put_first(LargeFile(directory, page, number))
+                reading.queue.put_first(LargeFile(directory, page, number))
                 self.files_done -= 1  # it is counted when it has been read
                 continue
             except FileProblem as problem:
-                pipeline.give_up(page, number, problem)
+                reading.give_up(page, number, problem)
                 continue
             if extra is None and after is row and row[7] == 1:
                 taken.append(number)
                 bodies.append(body)
             else:
                 (content,) = self._gather([names[number]], [body])
-                pipeline.complete(page, number, after, content, extra)
+                reading.complete(page, number, after, content, extra)
         contents = page.contents
         for number, content in zip(taken, self._gather([names[number] for number in taken], bodies), strict=True):
             contents[number] = content
         self.files_done += len(numbers)
         if taken:
-            pipeline.tree.done(page, len(taken))
+            reading.tree.done(page, len(taken))
 
     def _gather(self, names: list[bytes], bodies: list[bytes]) -> list[bytes]:
         """Gather whole small files for shared frames, as far as they are new; returns the content of each."""
@@ -128,17 +124,17 @@ class Worker:
         return contents
 
     def _open(self, task: LargeFile) -> None:
-        pipeline = self._pipeline
+        reading = self._reading
         name, row = task.page.names[task.number], task.page.rows[task.number]
         assert row is not None  # noqa: S101 - the walker queues only what it has examined
         try:
             file = task.directory.open(name, row)
         except FileProblem as problem:
             self.files_done += 1
-            pipeline.give_up(task.page, task.number, problem)
+            reading.give_up(task.page, task.number, problem)
             return
         # A longer block would not fit behind the room that a worker's buffer has for an unfinished chunk.
-        block = min(task.directory.block_length, pipeline.parameters.maximum)
+        block = min(task.directory.block_length, reading.parameters.maximum)
         cutter: Cutter = FixedCutter(block) if block else self._cdc
         stream = FileStream(task, file, cutter, ContentList(self._session.store_tree_chunk))
         stream.content_class = file.head_class or class_of_name(name)
@@ -146,8 +142,8 @@ class Worker:
 
     def _read_block(self, stream: FileStream) -> None:
         """Read and cut one block, let go of the stream, and store the block's chunks."""
-        pipeline = self._pipeline
-        buffer = pipeline.blocks.acquire()
+        reading = self._reading
+        buffer = reading.blocks.acquire()
         try:
             view = memoryview(buffer)
             filled = len(stream.tail)
@@ -172,10 +168,10 @@ class Worker:
             stream.tail = bytes(view[cut:filled])
             number = stream.block_read(is_last=is_last)
             if not is_last:
-                pipeline.queue.put_first(stream)
+                reading.queue.put_first(stream)
             ids = self._store_block(view, lengths, stream.content_class)
         finally:
-            pipeline.blocks.release(buffer)
+            reading.blocks.release(buffer)
         if stream.block_done(number, ids):
             self._complete(stream)
 
@@ -202,16 +198,16 @@ class Worker:
         return b"".join(ids)
 
     def _complete(self, stream: FileStream) -> None:
-        pipeline, task = self._pipeline, stream.task
+        reading, task = self._reading, stream.task
         self.files_done += 1
         if stream.failure is not None:
             stream.file.close()
-            pipeline.give_up(task.page, task.number, stream.failure)
+            reading.give_up(task.page, task.number, stream.failure)
             return
         try:
             row, extra = stream.file.finish()
         except FileProblem as problem:
-            pipeline.give_up(task.page, task.number, problem)
+            reading.give_up(task.page, task.number, problem)
             return
         if extra is not None and extra.flags & Flag.SPARSE:
             # A hole needs no reading and is of the file's size all the same.
@@ -221,4 +217,4 @@ class Worker:
             from msgspec.structs import replace
 
             extra = replace(extra or Extra(), depth=depth)
-        pipeline.complete(task.page, task.number, row, content, extra)
+        reading.complete(task.page, task.number, row, content, extra)

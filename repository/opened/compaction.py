@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from repository.errors import RepositoryError
 from repository.index.segments import SealedSegment
 from repository.opened.open_tier import LockUntil, OpenTier, no_lock
+from repository.opened.open_tiers import OpenTiers
 from repository.stored.index_segment import Segment, in_mapped_file, merged, runs_of
-
-if TYPE_CHECKING:
-    from repository.opened.repository import Repository
 
 RUNS_MAX: Final = 8
 
@@ -40,7 +38,7 @@ def segments_to_merge(segments: dict[str, Segment], runs_max: int = RUNS_MAX) ->
 
 
 def compact_indexes(
-    repository: Repository,
+    repository: OpenTiers,
     runs_max: int = RUNS_MAX,
     *,
     tiers: Sequence[OpenTier] | None = None,

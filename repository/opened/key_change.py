@@ -7,7 +7,6 @@ the work. A new wrapping is on each ready tier before the log says so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from repository.errors import LimitExceeded, RepositoryError
 from repository.keys import crypto
@@ -25,14 +24,12 @@ from repository.keys.key_ring import (
 )
 from repository.log.state import LogState
 from repository.opened.open_tier import OpenTier
+from repository.opened.open_tiers import OpenTiers
 from repository.stored.log_entry import Body, KeysChanged
 from repository.stored.object_reading import read_object
 
-if TYPE_CHECKING:
-    from repository.opened.repository import Repository
 
-
-def record_keys(repository: Repository, tier: OpenTier) -> None:
+def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
     """Let the tier's log say which key objects there are, unless it does; `check` compares them with it.
 
     Only what this ring opened or made, or a log names already, is signed for: anybody may put objects there. What is
@@ -55,13 +52,13 @@ def record_keys(repository: Repository, tier: OpenTier) -> None:
     tier.log.append(decide)
 
 
-def known_objects(repository: Repository) -> set[tuple[str, str]]:
+def known_objects(repository: OpenTiers) -> set[tuple[str, str]]:
     """Key objects that are this repository's: key and SHA-256 (hex)."""
     logs = (tier.log.state.key_objects.items() for tier in repository.readable_tiers())
     return repository.keys.proven.union(*logs)
 
 
-def copy_keys(repository: Repository, tier: OpenTier, sources: Sequence[OpenTier]) -> int:
+def copy_keys(repository: OpenTiers, tier: OpenTier, sources: Sequence[OpenTier]) -> int:
     """Give a tier the key objects that others got while it was away; returns how many.
 
     Without them it could not be opened alone, or its newest snapshots could not be read. Raises what the
@@ -86,7 +83,7 @@ def copy_keys(repository: Repository, tier: OpenTier, sources: Sequence[OpenTier
     return copied
 
 
-def rewrap(repository: Repository, new_provider: KeyProvider) -> dict[str, RepositoryError | None]:
+def rewrap(repository: OpenTiers, new_provider: KeyProvider) -> dict[str, RepositoryError | None]:
     """Wrap every key under the new provider's present KEK too; says of each ready tier whether it has them.
 
     The old wrappings stay: who has the old KEK can still open. To end that, delete the old key objects on
@@ -96,7 +93,7 @@ def rewrap(repository: Repository, new_provider: KeyProvider) -> dict[str, Repos
 
 
 def add_generation(
-    repository: Repository, provider: KeyProvider, domain: str = DEFAULT_DOMAIN
+    repository: OpenTiers, provider: KeyProvider, domain: str = DEFAULT_DOMAIN
 ) -> dict[str, RepositoryError | None]:
     """A new key for what a domain writes from now on; a domain that is new begins with generation 1.
 
@@ -116,7 +113,7 @@ def add_generation(
 
 
 def _store(
-    repository: Repository, wrapped: list[WrappedKey], provider: KeyProvider
+    repository: OpenTiers, wrapped: list[WrappedKey], provider: KeyProvider
 ) -> dict[str, RepositoryError | None]:
     outcome: dict[str, RepositoryError | None] = {}
     for tier in repository.ready_tiers():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -20,10 +20,8 @@ from repository.format import pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import read_footers, stored_packs
 from repository.opened.open_tier import LockUntil, OpenTier, no_lock
+from repository.opened.open_tiers import OpenTiers
 from repository.stored.sealed_object import ObjectKind, seal_object
-
-if TYPE_CHECKING:
-    from repository.opened.repository import Repository
 
 PENDING_PREFIX: Final = "pending/"
 
@@ -50,7 +48,7 @@ def marker_object_key(writer_token: bytes) -> str:
 
 
 def begin_writing(
-    repository: Repository,
+    repository: OpenTiers,
     writer_token: bytes,
     tiers: Sequence[OpenTier] | None = None,
     lock_until: LockUntil = no_lock,
@@ -69,7 +67,7 @@ def begin_writing(
 
 
 def announce(
-    repository: Repository, tier: OpenTier, writer_token: bytes, lock_until: datetime | None = None
+    repository: OpenTiers, tier: OpenTier, writer_token: bytes, lock_until: datetime | None = None
 ) -> Adoption:
     """Leave a marker on one tier and adopt what others left unfinished there. Raises the store's errors."""
     own = marker_object_key(writer_token)
@@ -88,7 +86,7 @@ def announce(
     return Adoption(tier.name, others, packs, damaged)
 
 
-def end_writing(repository: Repository, writer_token: bytes, tiers: Sequence[OpenTier] | None = None) -> None:
+def end_writing(repository: OpenTiers, writer_token: bytes, tiers: Sequence[OpenTier] | None = None) -> None:
     """See `Repository.end_writing`. A marker that cannot be removed costs the next writer a listing."""
     for tier in repository.ready_tiers() if tiers is None else tiers:
         try:
@@ -107,9 +105,7 @@ def remove_marker(tier: OpenTier, object_key: str) -> None:
         tier.store.delete(object_key)
 
 
-def adopt_orphans(
-    repository: Repository, tier: OpenTier, lock_until: datetime | None = None
-) -> tuple[int, list[bytes]]:
+def adopt_orphans(repository: OpenTiers, tier: OpenTier, lock_until: datetime | None = None) -> tuple[int, list[bytes]]:
     """Put packs that no row points at into the tier's index; returns how many, and the unreadable ones.
 
     Raises the store's errors.

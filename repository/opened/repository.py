@@ -20,17 +20,17 @@ from repository.errors import (
 )
 from repository.format import REPOSITORY_ID_LENGTH
 from repository.index.index import Index
-from repository.index.segments import SealedSegment, SegmentCache, seal_segment
+from repository.index.segments import SealedSegment, SegmentCache
 from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
 from repository.log.commit_log import CommitLog, Head
 from repository.opened import compaction, key_change, opening, pending
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
+from repository.opened.open_tiers import OpenTiers
 from repository.opened.opening import Patience
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.config import CONFIG_KEY, RepositoryConfig, encode_config, make_config
-from repository.stored.index_segment import Segment
 from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.tiers.port import ObjectStore
@@ -41,7 +41,7 @@ __all__ = ["Head", "OpenTier", "Repository", "SealedSegment", "Snapshot", "TierS
 LATEST = "latest"
 
 
-class Repository:
+class Repository(OpenTiers):
     """An open repository. Thread-safe. Use as a context manager or call `close`."""
 
     def __init__(
@@ -53,22 +53,16 @@ class Repository:
         clock: Clock,
         randomness: Randomness,
     ) -> None:
-        self.id = ring.root.repository_id
-        self.keys = ring
-        self.config = config
-        self.clock = clock
-        self.randomness = randomness
-        self._cache = SegmentCache(ring)
         verifier = crypto.Verifier(bytes.fromhex(config.public_key))
-        self.tiers: list[OpenTier] = []
+        cache = SegmentCache(ring)
+        tiers: list[OpenTier] = []
         for probe in probes:
             log = CommitLog(probe.store, ring, verifier, genesis, clock, randomness)
             damage = probe.error if probe.state is TierState.DAMAGED else None
-            tier = OpenTier(probe.store, log, self._cache, clock, damage)
+            tier = OpenTier(probe.store, log, cache, clock, damage)
             tier.set_state(probe.state, probe.error)
-            self.tiers.append(tier)
-        for tier in self.tiers:
-            tier.peers = self.tiers
+            tiers.append(tier)
+        super().__init__(ring, config, tiers, clock, randomness)
 
     def __enter__(self) -> Repository:
         return self
@@ -193,49 +187,13 @@ class Repository:
         if tier.state is not TierState.EMPTY:
             raise RepositoryExists("tier is not empty", tier=tier.name, state=tier.state.value)
         prove(tier.store, pending.PENDING_PREFIX)
-        source = self._any_ready()
+        source = self.any_ready()
         found = [KeyRecord(key.key, read_object(source.store, key.key)) for key in source.store.list(KEY_PREFIX)]
         known = key_change.known_objects(self)
         records = [each for each in found if (each.object_key, crypto.sha256(each.body).hex()) in known]
         _write_beginnings(tier.store, read_object(source.store, CONFIG_KEY), records)
         tier.load()
         key_change.record_keys(self, tier)
-
-    def close(self) -> None:
-        """Close the stores."""
-        for tier in self.tiers:
-            tier.store.close()
-
-    # Tiers
-
-    def tier(self, name: str) -> OpenTier:
-        """The tier of this name. Raises `NoUsableTier`."""
-        for tier in self.tiers:
-            if tier.name == name:
-                return tier
-        raise NoUsableTier("no tier has this name", tier=name, tiers=self.states())
-
-    def states(self) -> dict[str, str]:
-        """Each tier's state, with the error that explains it."""
-        return {tier.name: f"{tier.state}" + (f": {tier.error}" if tier.error else "") for tier in self.tiers}
-
-    def ready_tiers(self) -> list[OpenTier]:
-        """Tiers that take part in backups, in the order given."""
-        return [tier for tier in self.tiers if tier.is_ready]
-
-    def readable_tiers(self) -> list[OpenTier]:
-        """Tiers from which objects may be read: ready ones first, then those with faults."""
-        readable = [tier for tier in self.tiers if tier.is_readable]
-        return sorted(readable, key=lambda tier: not tier.is_ready)
-
-    def none_ready(self) -> NoUsableTier:
-        """Why nothing can be written."""
-        return NoUsableTier.because("no tier is ready", (tier.error for tier in self.tiers), tiers=self.states())
-
-    def _any_ready(self) -> OpenTier:
-        for tier in self.ready_tiers():
-            return tier
-        raise self.none_ready()
 
     # Writing
 
@@ -270,14 +228,10 @@ class Repository:
         before the snapshot is committed to it. Raises `NoUsableTier`.
         """
         chosen = self.ready_tiers() if tiers is None else tiers
-        reference = max(chosen, key=lambda tier: len(tier.index), default=None) or self._any_ready()
+        reference = max(chosen, key=lambda tier: len(tier.index), default=None) or self.any_ready()
         index = Index(reference.index.segments())
         index.exclude_packs(set().union(*(tier.log.state.marked_packs for tier in self.ready_tiers())))
         return index
-
-    def seal_segments(self, segments: Iterable[Segment]) -> list[SealedSegment]:
-        """Segments sealed once for all tiers: the same object, of the same name, goes to each."""
-        return [seal_segment(segment, self.keys.root, self.randomness) for segment in segments]
 
     # Snapshots
 

@@ -1,6 +1,6 @@
 """A bucket as it was before somebody overwrote what is in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -9,11 +9,11 @@ from repository.errors import AccessDenied
 from repository.tiers.port import OBJECT_LENGTH_MAX, Body
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.options import S3Options
-from repository.tiers.s3.store import S3ObjectStore
+from repository.tiers.s3.reading import S3Reading
 from repository.tiers.s3.versions import Version
 
 
-class S3Originals(S3ObjectStore):
+class S3Originals(S3Reading):
     """The objects of a tier as they were first written, read-only; see `ObjectStore.originals`.
 
     What was found for a key is remembered, so that the ranges of one pack cost one search.
@@ -43,6 +43,15 @@ class S3Originals(S3ObjectStore):
     def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:  # noqa: ARG002
         """Refuse."""
         raise self._is_read_only(key)
+
+    def sync(self) -> None:
+        """Nothing is owed."""
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Nothing: what is there is durable."""
+
+    def originals(self) -> None:
+        """None: this is it."""
 
     def close(self) -> None:
         """Nothing: the connection is the tier's."""

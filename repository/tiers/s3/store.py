@@ -8,7 +8,7 @@ deletion hides anything from it.
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,57 +16,30 @@ from repository.errors import (
     AccessDenied,
     AlreadyExists,
     Damaged,
-    ObjectMissing,
     TierUnreachable,
 )
 from repository.tiers.port import (
-    OBJECT_LENGTH_MAX,
     Body,
-    Capabilities,
-    ObjectInfo,
     ObjectStore,
     buffers_of,
     checked_key,
-    checked_prefix,
-    is_key,
 )
-from repository.tiers.s3.connection import S3Connection
-from repository.tiers.s3.locks import Locks, whole_second
-from repository.tiers.s3.options import S3Options
-from repository.tiers.s3.versions import Version, Versions, checksum_of, lock_of
+from repository.tiers.s3.locks import whole_second
+from repository.tiers.s3.originals import S3Originals
+from repository.tiers.s3.reading import S3Reading
+from repository.tiers.s3.versions import Version, checksum_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-    from repository.tiers.s3.bodies import Download
 
 _RACES = 3
 _COPY_LENGTH_MAX = 5 << 30
 """Bytes that S3 copies in one request, at most."""
 
 
-class S3ObjectStore:
+class S3ObjectStore(S3Reading):
     """Objects in a bucket, below a prefix. Connects at the first call."""
-
-    def __init__(self, options: S3Options, name: str = "s3", *, connection: S3Connection | None = None) -> None:
-        self._options = options
-        self._connection = connection or S3Connection(name, options)
-        self._versions = Versions(self._connection)
-        self.locks = Locks(self._connection, self._versions)
-
-    @property
-    def name(self) -> str:
-        """What people call the tier."""
-        return self._connection.name
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the bucket can do. Versions that these credentials must not know of count as absent."""
-        return S3Capabilities(self)
-
-    def keeps_versions(self) -> bool:
-        """Whether the bucket keeps versions; asked once. False where these credentials must not know."""
-        return self._versions.are_kept
 
     def put(
         self,
@@ -117,42 +90,6 @@ class S3ObjectStore:
         """Nothing: what is there is durable."""
         for key in keys:
             checked_key(key)
-
-    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
-        """The whole object; see the port."""
-        return self._read(key, None, None, length_max)
-
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """A part of the object; see the port. A negative offset fetches all from there to the end."""
-        if length == 0:
-            if self.head(key) is None:
-                raise self._missing(key)
-            return b""
-        return self._read(key, offset, length)
-
-    def head(self, key: str) -> ObjectInfo | None:
-        """What the server knows of the object; see the port."""
-        found = self._head(self._full(key))
-        if found is None:
-            return None
-        return ObjectInfo(key, int(found["ContentLength"]), checksum_of(found), lock_of(found))
-
-    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """The objects of a prefix; see the port. SHA-256 and locks are not in a listing."""
-        full_prefix = self._options.prefix + checked_prefix(prefix)
-        full_after = self._options.prefix + after if after else ""
-        # Pages that end before `after` would be fetched in vain; and one below the prefix confuses servers.
-        if full_after < full_prefix:
-            full_after = ""
-        listed = (
-            self._newest_of(full_prefix, full_after)
-            if self.keeps_versions()
-            else self._present(full_prefix, full_after)
-        )
-        for full_key, size in listed:
-            key = full_key.removeprefix(self._options.prefix)
-            if is_key(key):
-                yield ObjectInfo(key, size)
 
     def delete(self, key: str) -> None:
         """Remove the object, with every version of it; see the port."""
@@ -206,22 +143,6 @@ class S3ObjectStore:
                 return found
         return None
 
-    def now(self) -> datetime:
-        """The server's time, to the second."""
-        return self._connection.now()
-
-    def local_path(self, key: str) -> str | None:
-        """None: the objects are elsewhere."""
-        checked_key(key)
-        return None
-
-    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
-        """The versions that the bucket keeps, delete markers left out; see the port."""
-        if self.keeps_versions():
-            for version in reversed(self._versions.of(self._full(key))):
-                if not version.is_marker and version.size <= length_max:
-                    yield self._read_version(key, version, None, None, length_max)
-
     def set_aside(self, key: str, aside: str) -> None:
         """A copy that the server makes; see the port.
 
@@ -240,8 +161,6 @@ class S3ObjectStore:
 
     def originals(self) -> ObjectStore | None:
         """A view of the objects as they were first written, where the bucket keeps versions."""
-        from repository.tiers.s3.originals import S3Originals
-
         return S3Originals(self._options, connection=self._connection) if self.keeps_versions() else None
 
     def close(self) -> None:
@@ -277,99 +196,6 @@ class S3ObjectStore:
         if stated is not None or int(found["ContentLength"]) != length:
             return stated == digest
         return hashlib.sha256(self.get(key, length_max=length)).digest() == digest
-
-    # Reading
-
-    def _read(self, key: str, start: int | None, length: int | None, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
-        full_key = self._full(key)
-        download = self._download(key, start, length, length_max)
-
-        def attempt(client: "S3Client") -> bytes:
-            return download.attempt(client, self._connection.throttle.download)
-
-        try:
-            return self._connection.call(attempt, key)
-        except ObjectMissing:
-            hidden = self._versions.newest(full_key) if self.keeps_versions() else None
-            if hidden is None:
-                raise
-            download.of_version(hidden.version_id)
-            return self._connection.call(attempt, key)
-
-    def _download(self, key: str, start: int | None, length: int | None, length_max: int) -> "Download":
-        from repository.tiers.s3.bodies import Download
-
-        return Download(
-            bucket=self._options.bucket,
-            key=key,
-            full_key=self._full(key),
-            start=start,
-            length=length,
-            length_max=length_max,
-            tier=self.name,
-        )
-
-    def _read_version(
-        self, key: str, version: Version, start: int | None, length: int | None, length_max: int
-    ) -> bytes:
-        download = self._download(key, start, length, length_max)
-        download.of_version(version.version_id)
-        return self._connection.call(lambda client: download.attempt(client, self._connection.throttle.download), key)
-
-    def _head(self, full_key: str) -> Any:
-        """The answer to HEAD of the newest version that is no marker, or None."""
-        try:
-            return self._versions.head(full_key)
-        except ObjectMissing:
-            hidden = self._versions.newest(full_key) if self.keeps_versions() else None
-            return None if hidden is None else self._versions.head(full_key, hidden.version_id)
-
-    def _present(self, full_prefix: str, full_after: str) -> Iterator[tuple[str, int]]:
-        """Key and size of what the server lists."""
-        request: dict[str, Any] = {"Bucket": self._options.bucket, "Prefix": full_prefix}
-        if full_after:
-            request["StartAfter"] = full_after
-        while True:
-            page = self._connection.call(lambda client: client.list_objects_v2(**request))
-            for entry in page.get("Contents", []):
-                yield entry["Key"], int(entry["Size"])
-            if not page.get("IsTruncated"):
-                return
-            request["ContinuationToken"] = page["NextContinuationToken"]
-
-    def _newest_of(self, full_prefix: str, full_after: str) -> Iterator[tuple[str, int]]:
-        """Key and size of the newest version of each object, delete markers left out."""
-        last = ""
-        for page in self._versions.pages(full_prefix, after=full_after):
-            for version in page:
-                if not version.is_marker and version.full_key != last:
-                    last = version.full_key
-                    yield version.full_key, version.size
-
-    def _full(self, key: str) -> str:
-        return self._options.prefix + checked_key(key)
-
-    def _missing(self, key: str) -> ObjectMissing:
-        return ObjectMissing("no object of this key", tier=self.name, key=key)
-
-
-class S3Capabilities:
-    """What a bucket can do; asked for when somebody wants to know."""
-
-    local = False
-
-    def __init__(self, store: S3ObjectStore) -> None:
-        self._store = store
-
-    @property
-    def locks(self) -> bool | None:
-        """Whether the bucket has object lock; None where these credentials must not know."""
-        return self._store.locks.are_there()
-
-    @property
-    def versions(self) -> bool:
-        """Whether the bucket keeps versions."""
-        return self._store.keeps_versions()
 
 
 def _digest(buffers: Sequence[memoryview]) -> bytes:

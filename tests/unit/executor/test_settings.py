@@ -6,7 +6,7 @@ from chassis.settings import load
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.backup.backup import PACKS_MIN, BackupOptions, _shared_out
-from repository.backup.worker import BLOCK_LENGTH
+from repository.backup.reading import BLOCK_LENGTH
 from repository.stored.chunker import ChunkerParameters
 from services.executor.bootstrap import checked_memory
 from services.executor.settings import SLOT_MEMORY_MB, WorkerSettings

@@ -12,7 +12,6 @@ from repository.backup.pack_usage import PackUsage
 from repository.backup.parent_pages import ParentPages
 from repository.backup.problems import KEPT_MAX, FileError, ProblemLog
 from repository.backup.source import FileProblem, Reason
-from repository.backup.tree_builder import OpenDirectory, TreeBuilder
 from repository.errors import Damaged, NoUsableTier, TierFull
 from repository.format import PackKind
 from repository.opened.pack_access import FRAMES_MAX, ChunkReader, PackAccess
@@ -20,6 +19,7 @@ from repository.progress import Progress, Ticker
 from repository.stored.buffers import BoundedPool
 from repository.stored.pack_builder import SealedPack
 from repository.stored.tree import Extra, Page, Row, columns_of, decode_page, encode_page
+from repository.stored.tree_builder import OpenDirectory, TreeBuilder
 from tests.support.repositories import Scene, photos
 
 FILE: Row = (stat.S_IFREG | 0o644, 1, 1, 5, 100, 100, 7, 1, 0)

@@ -683,3 +683,13 @@ def test_only_an_empty_tier_is_added() -> None:
     scene = Scene(("a",))
     with pytest.raises(RepositoryExists):
         scene.repository.add_tier(scene.tier("a"))
+
+
+def test_face_of_the_package_has_each_name_that_it_states() -> None:
+    """What is imported when it is asked for is there, and nothing else is."""
+    import repository as face
+
+    assert all(callable(getattr(face, name)) for name in face.__all__)
+    assert face.Repository is Repository
+    with pytest.raises(AttributeError, match="nothing"):
+        face.nothing  # noqa: B018
