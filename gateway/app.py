@@ -6,13 +6,8 @@ from litestar.datastructures import State
 from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp
 
+from gateway import found
 from gateway.auth.guards import Authentication
-from gateway.groups.configurations import routes as configurations
-from gateway.groups.executions import routes as executions
-from gateway.groups.locations import routes as locations
-from gateway.groups.monitoring import routes as monitoring
-from gateway.groups.requests import routes as requests
-from gateway.groups.service import probes, schema
 from gateway.http import problems
 from gateway.http.handshake import refusals_told
 from gateway.http.outermost import HttpMetrics, observed
@@ -32,14 +27,7 @@ def build(gateway: Gateway | None) -> Litestar:
     """The application itself. Without parts it only describes itself, for the OpenAPI document."""
     api = Router(
         API_PREFIX,
-        route_handlers=[
-            configurations.router,
-            executions.router,
-            requests.show_request,
-            locations.list_locations,
-            monitoring.give_ticket,
-            monitoring.monitor,
-        ],
+        route_handlers=[handler for group in found.modules("routes") for handler in group.HANDLERS],
         guards=[only_known_parameters],
     )
     layers = []
@@ -51,14 +39,7 @@ def build(gateway: Gateway | None) -> Litestar:
         )
     origins = list(gateway.allowed_origins) if gateway is not None else []
     return Litestar(
-        route_handlers=[
-            api,
-            probes.live,
-            probes.ready,
-            probes.asyncapi,
-            schema.schema_page,
-            schema.schema_document,
-        ],
+        route_handlers=[api, *(handler for group in found.modules("open_routes") for handler in group.HANDLERS)],
         middleware=layers,
         exception_handlers={Exception: problems.respond},
         request_class=StrictRequest,

@@ -27,15 +27,14 @@ from gateway.auth.jwks import KeySet
 from gateway.auth.rate_limit import Rate, TokenBuckets
 from gateway.auth.tokens import TokenRules, TokenVerifier
 from gateway.build import build_apart
-from gateway.groups.configurations.queries import ConfigurationQueries
 from gateway.groups.executions import status
-from gateway.groups.executions.status_board import StatusBoard
-from gateway.groups.service.readiness import Readiness
 from gateway.http.connection_limits import Limits
+from gateway.http.readiness import Readiness
 from gateway.http.server import HttpServer
 from gateway.monitoring.feed import FactFeed
 from gateway.monitoring.live_progress import LiveProgress
 from gateway.monitoring.monitor import Monitor
+from gateway.monitoring.status_board import StatusBoard
 from gateway.monitoring.tickets import Tickets
 from gateway.parts import Gateway
 from gateway.projections.projector import BATCH, Projector
@@ -141,7 +140,6 @@ def assemble(settings: GatewaySettings) -> Process:
             ids=ids,
             wait_seconds=settings.answer_wait_seconds,
         ),
-        configurations=ConfigurationQueries(sealer),
         status=board,
         progress=progress,
         monitor=monitor,

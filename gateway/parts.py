@@ -16,11 +16,10 @@ from gateway.auth.denials import DenialLog
 from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets
 from gateway.auth.tokens import TokenVerifier
-from gateway.groups.configurations.queries import ConfigurationQueries
-from gateway.groups.executions.status_board import StatusBoard
-from gateway.groups.service.readiness import Readiness
+from gateway.http.readiness import Readiness
 from gateway.monitoring.live_progress import LiveProgress
 from gateway.monitoring.monitor import Monitor
+from gateway.monitoring.status_board import StatusBoard
 from gateway.monitoring.tickets import Tickets
 from gateway.projections.applied import Database
 from gateway.writes.book import RequestBook
@@ -38,7 +37,6 @@ class Gateway:
     people: TokenBuckets
     strangers: TokenBuckets
     book: RequestBook
-    configurations: ConfigurationQueries
     status: StatusBoard
     progress: LiveProgress
     monitor: Monitor

@@ -19,7 +19,7 @@ from chassis.postgres.pool import Pool
 from contracts.reading import read_plain
 from gateway.auth.principal import Principal, Role
 from gateway.auth.tokens import refused
-from gateway.runs.resources import Ticket
+from gateway.monitoring.resources import Ticket
 
 LIFETIME = timedelta(seconds=30)
 TAKEN_AT_ONCE = 2

@@ -21,9 +21,10 @@ from litestar.typing import FieldDefinition
 
 from contracts import errors
 from contracts.errors import ErrorCode
+from gateway import found
 from gateway.auth.guards import ROLES
 from gateway.http.problems import MEDIA_TYPE, Problem, error_of_code, problem_of
-from gateway.openapi.operations import OPERATIONS, Operation
+from gateway.openapi.operation import Operation
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.json"
 VERSION = "1.0.0"
@@ -77,7 +78,7 @@ def document() -> dict[str, Any]:
 
     app = build(None)
     types: list[Any] = [Problem]
-    for operation in OPERATIONS.values():
+    for operation in operations().values():
         types += [operation.body] if operation.body is not None else []
         types += [answer.body for answer in operation.answers if answer.body is not None]
     for _, handler in _handlers(app):
@@ -113,6 +114,12 @@ def document() -> dict[str, Any]:
     return plain
 
 
+@lru_cache(maxsize=1)
+def operations() -> dict[str, Operation]:
+    """Every operation by the name of its handler."""
+    return {name: each for group in found.modules("operations") for name, each in group.OPERATIONS.items()}
+
+
 def encoded() -> bytes:
     """The document as it is committed: indented, with a line break at the end."""
     return msgspec.json.format(msgspec.json.encode(document()), indent=2) + b"\n"
@@ -134,12 +141,12 @@ def _handlers(app: Litestar) -> list[tuple[HTTPRoute, HTTPRouteHandler]]:
         for route in app.routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
-        if handler.handler_name in OPERATIONS
+        if handler.handler_name in operations()
     ]
 
 
 def _operation(handler: HTTPRouteHandler) -> dict[str, Any]:
-    operation = OPERATIONS[handler.handler_name]
+    operation = operations()[handler.handler_name]
     roles = sorted(handler.opt.get(ROLES, ()))
     description = inspect.cleandoc(handler.fn.__doc__ or "")
     described: dict[str, Any] = {

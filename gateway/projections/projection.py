@@ -8,8 +8,6 @@ of the two sides.
 Change `VERSION` with every change of what is written: the next start builds it anew from the streams.
 """
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,8 +17,8 @@ from typing import Any, ClassVar, LiteralString
 import msgspec
 from psycopg.sql import SQL, Identifier
 
-import gateway
 from contracts.event import Event
+from gateway import found
 from gateway.projections.applied import Applied, Database
 from gateway.projections.fact import Fact
 
@@ -87,11 +85,9 @@ class Projection(ABC):
 @cache
 def catalogue() -> dict[str, type[Projection]]:
     """Every projection by its name, in an order in which they can be applied."""
-    for module in pkgutil.walk_packages(gateway.__path__, f"{gateway.__name__}."):
-        if module.name.endswith(".projection"):
-            importlib.import_module(module.name)
-    found: list[type[Any]] = sorted(Projection.__subclasses__(), key=lambda cls: (len(cls.NEEDS), cls.NAME))
-    return {cls.NAME: cls for cls in found}
+    found.modules("projection")
+    every: list[type[Any]] = sorted(Projection.__subclasses__(), key=lambda cls: (len(cls.NEEDS), cls.NAME))
+    return {cls.NAME: cls for cls in every}
 
 
 def with_needs(names: Sequence[str]) -> list[str]:

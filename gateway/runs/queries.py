@@ -12,6 +12,7 @@ from contracts.errors import PlatformError
 from contracts.reading import read_plain
 from gateway.http.cursor import Cursors, Place
 from gateway.http.problems import public_hint
+from gateway.http.resources import ListPage
 from gateway.http.slices import Reading, made_of
 from gateway.projections.applied import Database
 from gateway.runs.projection import execution_view
@@ -20,7 +21,6 @@ from gateway.runs.resources import (
     Execution,
     ExecutionError,
     ExecutionState,
-    ListPage,
     Phase,
     TierState,
     VerificationStatus,

@@ -11,9 +11,9 @@ from contracts.errors import PlatformError
 from gateway.auth.principal import Principal
 from gateway.http.problems import WrongFields, error_of_code
 from gateway.parts import Gateway
-from gateway.runs.resources import RequestState, WriteRequest
 from gateway.writes import queries as request_queries
 from gateway.writes.book import Outcome
+from gateway.writes.resources import RequestState, WriteRequest
 
 LOG = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from contracts.errors import PlatformError
 from gateway.http.problems import error_of_code, problem_of
 from gateway.projections.applied import Database
 from gateway.runs import queries as executions
-from gateway.runs.resources import RequestState, WriteRequest
 from gateway.writes.projection import EXECUTE_BACKUP
+from gateway.writes.resources import RequestState, WriteRequest
 
 _ONE = """
     SELECT request_id, kind, resource_id, actor, submitted_at, state, code, field, hint, answered_at

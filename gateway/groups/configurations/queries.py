@@ -11,19 +11,19 @@ from contracts.configuration import NAME_FIELD, SOURCE_IDENTIFIER_FIELD, WEDDING
 from contracts.errors import PlatformError
 from contracts.sealed import Sealed
 from gateway.groups.configurations.projection import configuration_body
-from gateway.http.cursor import Cursors, Place
-from gateway.http.slices import Reading, made_of
-from gateway.projections.applied import Database
-from gateway.runs.projection import runs_view
-from gateway.runs.queries import state_of
-from gateway.runs.resources import (
+from gateway.groups.configurations.resources import (
     Configuration,
     ConfigurationHealth,
     LastRecoveryPoint,
     LastRun,
     LastRunState,
-    ListPage,
 )
+from gateway.http.cursor import Cursors, Place
+from gateway.http.resources import ListPage
+from gateway.http.slices import Reading, made_of
+from gateway.projections.applied import Database
+from gateway.runs.projection import runs_view
+from gateway.runs.queries import state_of
 from gateway.runs.views import LastRunView, RunsView
 
 _SELECT: LiteralString = """
@@ -33,7 +33,6 @@ _SELECT: LiteralString = """
     LEFT JOIN requests q ON q.request_id = c.request_id
     WHERE c.organisation = %s
 """
-_VERSION = "SELECT version FROM configurations WHERE organisation = %s AND configuration_id = %s"
 
 
 _NAME_OF_FIELD = {NAME_FIELD: "name", SOURCE_IDENTIFIER_FIELD: "sourceIdentifier", WEDDING_DATE_FIELD: "weddingDate"}
@@ -59,7 +58,7 @@ class ConfigurationQueries:
         query = _SELECT + " AND c.configuration_id = %s"
         row = await (await database.execute(query, (organisation, configuration_id))).fetchone()
         if row is None:
-            raise unknown()
+            raise PlatformError(errors.CONFIGURATION_UNKNOWN, "there is no such configuration")
         return self._told(organisation, row)
 
     async def page(
@@ -135,19 +134,6 @@ class ConfigurationQueries:
             elif error.code is not errors.SEALING_KEY_MISSING:
                 raise
             return None
-
-
-async def version_of(database: Database, organisation: str, configuration_id: str) -> int:
-    """The version of a configuration that is in force. Raises CONFIGURATION_UNKNOWN."""
-    row = await (await database.execute(_VERSION, (organisation, configuration_id))).fetchone()
-    if row is None:
-        raise unknown(field="configurationId")
-    return int(row[0])
-
-
-def unknown(field: str | None = None) -> PlatformError:
-    """There is no such configuration, or it is another organisation's."""
-    return PlatformError(errors.CONFIGURATION_UNKNOWN, "there is no such configuration", field=field)
 
 
 def health_of(view: RunsView | None) -> ConfigurationHealth:

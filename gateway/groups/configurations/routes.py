@@ -18,7 +18,8 @@ from contracts.configuration import (
 from contracts.errors import PlatformError
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import OWNERS, READERS
-from gateway.groups.configurations.queries import ConfigurationFilter
+from gateway.groups.configurations.queries import ConfigurationFilter, ConfigurationQueries
+from gateway.groups.configurations.resources import Configuration, LastRunState, NewConfiguration
 from gateway.groups.configurations.submitted import as_kept, wrong_fields
 from gateway.groups.configurations.templates import TEMPLATES, Template
 from gateway.http.parameters import (
@@ -33,11 +34,12 @@ from gateway.http.parameters import (
     checked_id,
     checked_time,
 )
+from gateway.http.resources import ListPage
 from gateway.parts import Gateway, parts_of, principal_of
-from gateway.runs.resources import Configuration, LastRunState, ListPage, NewConfiguration, WriteRequest
 from gateway.writes.answers import raise_refusal, taken_down
 from gateway.writes.book import Submission, check_key
 from gateway.writes.projection import CREATE_CONFIGURATION
+from gateway.writes.resources import WriteRequest
 
 RunStatus = Annotated[
     list[LastRunState] | None,
@@ -72,7 +74,9 @@ async def create_configuration(
         return await taken_down(gateway, principal, outcome)
     try:
         async with gateway.reading(principal.organisation) as database:
-            created = await gateway.configurations.one(database, principal.organisation, outcome.resource_id)
+            created = await ConfigurationQueries(gateway.sealer).one(
+                database, principal.organisation, outcome.resource_id
+            )
     except PlatformError:
         # It was created; that it cannot be shown now must not make anybody create it again.
         return await taken_down(gateway, principal, outcome)
@@ -100,7 +104,7 @@ async def list_configurations(
         created_before=checked_time(created_before, "before"),
         is_wedding_critical=wedding_critical,
     )
-    return await gateway.configurations.page(
+    return await ConfigurationQueries(gateway.sealer).page(
         gateway.reading, principal.organisation, wanted, limit=limit, cursor=cursor
     )
 
@@ -117,7 +121,7 @@ async def show_configuration(request: Request[Any, Any, Any], configuration_id: 
     gateway, principal = parts_of(request), principal_of(request)
     checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
     async with gateway.reading(principal.organisation) as database:
-        shown = await gateway.configurations.one(database, principal.organisation, configuration_id)
+        shown = await ConfigurationQueries(gateway.sealer).one(database, principal.organisation, configuration_id)
     return Response(shown, headers={"ETag": f'"{shown.version}"'})
 
 
@@ -140,7 +144,9 @@ def sealed_body(gateway: Gateway, organisation: str, data: NewConfiguration) -> 
     )
 
 
-router = Router(
-    "/configurations",
-    route_handlers=[create_configuration, list_configurations, list_templates, show_configuration],
-)
+HANDLERS = [
+    Router(
+        "/configurations",
+        route_handlers=[create_configuration, list_configurations, list_templates, show_configuration],
+    )
+]

@@ -8,9 +8,9 @@ from chassis.locations import Locations
 from contracts import errors
 from contracts.configuration_rules import Find, Objection, names_in, objections, path_objection
 from contracts.errors import PlatformError
+from gateway.groups.configurations.resources import NewConfiguration
 from gateway.http.problems import error_of_code
 from gateway.http.texts import kept, unreadable_character
-from gateway.runs.resources import NewConfiguration
 
 
 def as_kept(data: NewConfiguration) -> NewConfiguration:

@@ -6,7 +6,8 @@ The names of locations are those that the embedded stack registers; `/api/backup
 from datetime import date
 
 from contracts.configuration import BackupType, Destination, SourceType, StorageDestinations
-from gateway.runs.resources import NewConfiguration, Resource
+from gateway.groups.configurations.resources import NewConfiguration
+from gateway.http.resources import Resource
 
 
 class FieldHelp(Resource, frozen=True, kw_only=True):

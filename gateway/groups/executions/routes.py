@@ -10,7 +10,8 @@ from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_304_NOT_MODIFIED
 from contracts import errors
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import OPERATORS, READERS
-from gateway.groups.configurations import queries as configuration_queries
+from gateway.groups.executions.queries import version_of
+from gateway.groups.executions.resources import NewExecution, ProgressView, Status
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
     Before,
@@ -23,20 +24,14 @@ from gateway.http.parameters import (
     checked_id,
     checked_time,
 )
+from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
 from gateway.runs import queries as queries
-from gateway.runs.resources import (
-    Execution,
-    ExecutionState,
-    ListPage,
-    NewExecution,
-    ProgressView,
-    Status,
-    WriteRequest,
-)
+from gateway.runs.resources import Execution, ExecutionState
 from gateway.writes.answers import raise_refusal, taken_down
 from gateway.writes.book import Submission, check_key
 from gateway.writes.projection import EXECUTE_BACKUP
+from gateway.writes.resources import WriteRequest
 
 States = Annotated[
     list[ExecutionState] | None, QueryParameter(name="status", description="States; several may be given")
@@ -67,7 +62,7 @@ async def execute_backup(
     gateway, principal = parts_of(request), principal_of(request)
     key = check_key(idempotency_key)
     async with gateway.reading(principal.organisation) as database:
-        version = await configuration_queries.version_of(database, principal.organisation, data.configuration_id)
+        version = await version_of(database, principal.organisation, data.configuration_id)
     outcome = await gateway.book.submit(
         principal,
         Submission(
@@ -168,7 +163,9 @@ async def show_status(request: Request[Any, Any, Any]) -> Response[Status]:
     return Response(encoded, media_type=MediaType.JSON)
 
 
-router = Router(
-    "/",
-    route_handlers=[execute_backup, list_executions, show_execution, show_progress, show_status],
-)
+HANDLERS = [
+    Router(
+        "/",
+        route_handlers=[execute_backup, list_executions, show_execution, show_progress, show_status],
+    )
+]

@@ -24,9 +24,7 @@ from contracts import errors
 from contracts.configuration import Destination, StorageDestinations, Tier
 from contracts.errors import PlatformError
 from contracts.reading import read_json
-from gateway.projections.applied import Database
-from gateway.runs.queries import state_of
-from gateway.runs.resources import (
+from gateway.groups.executions.resources import (
     ConfigurationTotals,
     LastDay,
     Queue,
@@ -39,6 +37,8 @@ from gateway.runs.resources import (
     Unprotected,
     Verdict,
 )
+from gateway.projections.applied import Database
+from gateway.runs.queries import state_of
 from gateway.runs.standing import TIME_LENGTH, Standing, standing_of
 
 RUNNING_SHOWN = 50

@@ -6,8 +6,9 @@ from litestar import Request, get
 
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
+from gateway.groups.locations.resources import LocationView
+from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
-from gateway.runs.resources import ListPage, LocationView
 
 
 @get(
@@ -33,3 +34,6 @@ def list_locations(request: Request[Any, Any, Any]) -> ListPage[LocationView]:
             for location in gateway.locations.of_organisation(principal.organisation)
         ]
     )
+
+
+HANDLERS = [list_locations]

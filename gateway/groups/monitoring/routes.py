@@ -13,8 +13,8 @@ from gateway.auth.rate_limit import refuse_above
 from gateway.auth.tokens import bearer_of
 from gateway.http.handshake import refuse
 from gateway.http.web import QueryForm, check_query, client_address
+from gateway.monitoring.resources import Ticket
 from gateway.parts import Gateway, parts_of, principal_of
-from gateway.runs.resources import Ticket
 
 QUERY = {"ticket": QueryForm()}
 """What the socket's address may say beside its path."""
@@ -67,3 +67,6 @@ async def _let_in(gateway: Gateway, socket: WebSocket[Any, Any, Any], ticket: st
         raise PlatformError(errors.FORBIDDEN, "this needs a role")
     gateway.monitor.refuse_if_full(principal)
     return principal
+
+
+HANDLERS = [give_ticket, monitor]

@@ -8,8 +8,8 @@ from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
 from gateway.http.parameters import Id, checked_id
 from gateway.parts import parts_of, principal_of
-from gateway.runs.resources import WriteRequest
 from gateway.writes import queries as queries
+from gateway.writes.resources import WriteRequest
 
 
 @get(
@@ -23,3 +23,6 @@ async def show_request(request: Request[Any, Any, Any], request_id: Id) -> Write
     gateway, principal = parts_of(request), principal_of(request)
     async with gateway.reading(principal.organisation) as database:
         return await queries.one(database, principal.organisation, checked_id(request_id))
+
+
+HANDLERS = [show_request]

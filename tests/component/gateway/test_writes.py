@@ -10,7 +10,7 @@ from chassis.record.mapper import EVENT_BYTES_MAX
 from contracts import errors
 from contracts.envelope import decode_data, encode
 from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
-from gateway.runs.resources import WriteRequest
+from gateway.writes.resources import WriteRequest
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
 from tests.support.published import assert_as_promised

@@ -16,19 +16,19 @@ from chassis.sealing import Sealer, prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth.rate_limit import Rate, TokenBuckets
+from gateway.groups.configurations.examples import NEW_CONFIGURATION
+from gateway.groups.configurations.resources import NewConfiguration
 from gateway.groups.configurations.templates import TEMPLATES
-from gateway.groups.executions.status_board import FRESH_SECONDS, StatusBoard
-from gateway.groups.service.readiness import Readiness
 from gateway.http.bodies import TOLD_MAX, UNREADABLE, invalid_body
 from gateway.http.cursor import LENGTH_MAX, Cursors, Place
 from gateway.http.parameters import checked_id, checked_time
 from gateway.http.problems import WrongFields, error_of_code, problem_of, public_hint
+from gateway.http.readiness import Readiness
 from gateway.http.texts import kept, unreadable_character
 from gateway.monitoring.frames import Resume, Subscribe, fact_frame
-from gateway.openapi.examples import NEW_CONFIGURATION
+from gateway.monitoring.status_board import FRESH_SECONDS, StatusBoard
 from gateway.projections.fact import Fact
 from gateway.runs.queries import ExecutionFilter
-from gateway.runs.resources import NewConfiguration
 from gateway.writes.book import check_key
 from gateway.writes.waiters import Waiters
 
@@ -274,7 +274,7 @@ async def test_status_that_cannot_be_read_is_read_again() -> None:
 
 async def test_caller_who_gives_up_takes_nobody_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reading goes on for the others when the one who began it is gone, and memory stays bounded."""
-    monkeypatch.setattr("gateway.groups.executions.status_board.ORGANISATIONS_MAX", 2)
+    monkeypatch.setattr("gateway.monitoring.status_board.ORGANISATIONS_MAX", 2)
     gate = asyncio.Event()
 
     async def reading(organisation: str) -> bytes:

@@ -26,9 +26,10 @@ from contracts.executor_events import (
     TierUploaded,
 )
 from gateway.groups.configurations.queries import health_of
+from gateway.groups.configurations.resources import ConfigurationHealth
 from gateway.runs.projection import EXECUTION_DECODER, RUNS_DECODER
 from gateway.runs.queries import told
-from gateway.runs.resources import ConfigurationHealth, VerificationStatus
+from gateway.runs.resources import VerificationStatus
 from gateway.runs.standing import columns_of, standing_of
 from gateway.runs.views import ExecutionView, RunsView
 

@@ -1,4 +1,4 @@
-"""What is open without a token: whether the gateway lives and can work, and the AsyncAPI document."""
+"""What is open without a token: whether the gateway lives and can work, and its descriptions."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -10,8 +10,10 @@ from chassis.life.health import NOT_READY
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth.guards import OPEN
+from gateway.groups.service.resources import Liveness
+from gateway.openapi import document as openapi
+from gateway.openapi.page import render
 from gateway.parts import parts_of
-from gateway.runs.resources import Liveness
 
 ASYNCAPI_FILE = Path(__file__).parents[3] / "contracts" / "asyncapi.yaml"
 
@@ -47,3 +49,32 @@ def _asyncapi() -> str:
         return ASYNCAPI_FILE.read_text(encoding="utf-8")
     except OSError as error:
         raise PlatformError(errors.NOT_FOUND, "this build has no AsyncAPI document") from error
+
+
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+
+@get("/schema", opt=OPEN, summary="The API as a page", sync_to_thread=False)
+def schema_page() -> Response[str]:
+    """Every operation with its parameters, bodies, errors and examples. Needs neither scripts nor a network."""
+    return Response(_page(), media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": PAGE_POLICY})
+
+
+@get("/schema/openapi.json", opt=OPEN, summary="The API as OpenAPI", sync_to_thread=False)
+def schema_document() -> Response[dict[str, Any]]:
+    """The OpenAPI 3.1 document, for tools."""
+    content: Any = _document()
+    return Response(content, media_type="application/json")
+
+
+@lru_cache(maxsize=1)
+def _page() -> str:
+    return render(openapi.document())
+
+
+@lru_cache(maxsize=1)
+def _document() -> bytes:
+    return openapi.encoded()
+
+
+HANDLERS = [live, ready, asyncapi, schema_page, schema_document]

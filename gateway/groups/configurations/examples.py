@@ -1,0 +1,76 @@
+"""Examples of the group's requests and answers: typed, so that they cannot drift from what the API takes and gives."""
+
+from datetime import date
+
+from contracts.configuration import BackupType, Destination, SourceType, StorageDestinations, Tier
+from gateway.groups.configurations.resources import (
+    Configuration,
+    ConfigurationHealth,
+    LastRecoveryPoint,
+    LastRun,
+    NewConfiguration,
+)
+from gateway.groups.configurations.templates import TEMPLATES
+from gateway.http.resources import ListPage
+from gateway.runs.examples import ACTOR, BEGAN, CONFIGURATION_ID, EXECUTION_ID, SNAPSHOT_ID, at
+
+DESTINATIONS = StorageDestinations(
+    local=Destination(location="local", required=True),
+    cloud_primary=Destination(location="cloud-primary", required=True),
+    cloud_secondary=Destination(location="cloud-secondary"),
+    offsite=Destination(location="offsite", lock_days=365),
+)
+
+
+NEW_CONFIGURATION = NewConfiguration(
+    name="Photos of the Meyer wedding",
+    source_type=SourceType.DIRECTORY,
+    source_location="demo-photos",
+    source_identifier="2027/meyer",
+    backup_type=BackupType.INCREMENTAL,
+    storage_destinations=DESTINATIONS,
+    compression_enabled=False,
+    is_wedding_critical=True,
+    wedding_date=date(2027, 6, 12),
+    tags=("photos", "2027"),
+)
+
+
+CONFIGURATION = Configuration(
+    id=CONFIGURATION_ID,
+    version=1,
+    name=NEW_CONFIGURATION.name,
+    source_type=NEW_CONFIGURATION.source_type,
+    source_location=NEW_CONFIGURATION.source_location,
+    source_identifier=NEW_CONFIGURATION.source_identifier,
+    backup_type=NEW_CONFIGURATION.backup_type,
+    storage_destinations=DESTINATIONS,
+    compression_enabled=False,
+    is_wedding_critical=True,
+    wedding_date=NEW_CONFIGURATION.wedding_date,
+    tags=["photos", "2027"],
+    created_by=ACTOR,
+    created_at=at(-3600),
+    next_run=None,
+    last_run=LastRun(
+        execution_id=EXECUTION_ID,
+        state="completed",
+        degraded=False,
+        started_at=BEGAN,
+        finished_at=at(92.5),
+        error_code=None,
+    ),
+    last_recovery_point=LastRecoveryPoint(
+        execution_id=EXECUTION_ID,
+        snapshot_id=SNAPSHOT_ID,
+        completed_at=at(92.5),
+        tiers=[Tier.LOCAL, Tier.CLOUD_PRIMARY, Tier.CLOUD_SECONDARY, Tier.OFFSITE],
+    ),
+    health=ConfigurationHealth.HEALTHY,
+)
+
+
+CONFIGURATIONS = ListPage[Configuration](items=[CONFIGURATION])
+
+
+TEMPLATE_LIST = ListPage(items=list(TEMPLATES))

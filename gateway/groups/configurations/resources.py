@@ -1,0 +1,96 @@
+"""Configurations as the API takes and gives them. A sealed field whose key was destroyed is null."""
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from contracts.configuration import BackupType, LocationName, SourceType, StorageDestinations, Tier
+from gateway.http.fields import Printable, SourcePath, TagText, Timestamp
+from gateway.http.resources import Body, Resource
+
+
+class NewConfiguration(Body, frozen=True, kw_only=True):
+    """What is to be backed up, and where to.
+
+    `sourceLocation`, a destination's `location`: names of registered locations. `sourceIdentifier`: a path below the
+    source location, empty for all of it. `weddingDate` makes a backup urgent; it is sealed, as name and path are.
+    """
+
+    name: Printable
+    source_type: SourceType
+    source_location: LocationName
+    source_identifier: SourcePath = ""
+    backup_type: BackupType = BackupType.INCREMENTAL
+    storage_destinations: StorageDestinations
+    compression_enabled: bool = True
+    is_wedding_critical: bool = False
+    wedding_date: date | None = None
+    tags: Annotated[tuple[TagText, ...], Meta(max_length=50)] = ()
+
+
+class LastRunState(StrEnum):
+    """By which state of their latest run configurations are found."""
+
+    NEVER_RUN = "never-run"
+    INITIALIZING = "initializing"
+    PREPARING = "preparing"
+    BACKING_UP = "backing_up"
+    VERIFYING = "verifying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class LastRun(Resource, frozen=True, kw_only=True):
+    """The latest run of a configuration, whatever became of it."""
+
+    execution_id: str
+    state: str
+    degraded: bool
+    started_at: Timestamp
+    finished_at: Timestamp | None
+    error_code: str | None
+
+
+class LastRecoveryPoint(Resource, frozen=True, kw_only=True):
+    """The latest snapshot that is on every required tier and was verified there."""
+
+    execution_id: str
+    snapshot_id: str
+    completed_at: Timestamp
+    tiers: list[Tier]
+
+
+class ConfigurationHealth(StrEnum):
+    """How a configuration is doing: by its latest run that has ended."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    FAILING = "failing"
+    NEVER_RUN = "never-run"
+
+
+class Configuration(Resource, frozen=True, kw_only=True):
+    """A configuration in force, with its runs; `version` is its ETag. `unreadableFields` are null for want of a key."""
+
+    id: str
+    version: int
+    name: str | None
+    source_type: SourceType
+    source_location: str
+    source_identifier: str | None
+    backup_type: BackupType
+    storage_destinations: StorageDestinations
+    compression_enabled: bool
+    is_wedding_critical: bool
+    wedding_date: date | None
+    tags: list[str]
+    created_by: str
+    created_at: Timestamp
+    next_run: Timestamp | None
+    last_run: LastRun | None
+    last_recovery_point: LastRecoveryPoint | None
+    health: ConfigurationHealth
+    unreadable_fields: list[str] = msgspec.field(default_factory=list)

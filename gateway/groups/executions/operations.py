@@ -1,0 +1,55 @@
+"""What each operation of the group takes and gives, by the name of its handler."""
+
+from contracts import errors
+from gateway.groups.executions.examples import EXECUTIONS, NEW_EXECUTION, PROGRESS, STATUS
+from gateway.groups.executions.resources import NewExecution, ProgressView, Status
+from gateway.http.resources import ListPage
+from gateway.openapi.operation import ETAG, Answer, Operation, taken_down
+from gateway.runs.examples import ACCEPTED, COMPLETED
+from gateway.runs.resources import Execution
+from gateway.writes.examples import ACCEPTED_REQUEST, PENDING_REQUEST
+
+OPERATIONS = {
+    "execute_backup": Operation(
+        group="Executions",
+        body=NewExecution,
+        body_examples={"now": NEW_EXECUTION},
+        answers=(taken_down(accepted=ACCEPTED_REQUEST, pending=PENDING_REQUEST),),
+        errors=(
+            errors.CONFIGURATION_UNKNOWN,
+            errors.CONFIGURATION_NOT_SEEN_YET,
+            errors.RUN_ALREADY_OPEN,
+            errors.QUEUE_FULL,
+            errors.CONCURRENT_CHANGE,
+        ),
+    ),
+    "list_executions": Operation(
+        group="Executions",
+        answers=(Answer(status=200, description="A page", body=ListPage[Execution], examples={"one": EXECUTIONS}),),
+        errors=(errors.CONFIGURATION_UNKNOWN, errors.INVALID_CURSOR),
+    ),
+    "show_execution": Operation(
+        group="Executions",
+        answers=(
+            Answer(
+                status=200,
+                description="The run",
+                body=Execution,
+                examples={"completed": COMPLETED, "accepted": ACCEPTED},
+                headers=ETAG,
+            ),
+            Answer(status=304, description="Not changed since", headers=ETAG),
+        ),
+        errors=(errors.NOT_FOUND,),
+    ),
+    "show_progress": Operation(
+        group="Executions",
+        answers=(Answer(status=200, description="The progress", body=ProgressView, examples={"running": PROGRESS}),),
+        errors=(errors.NOT_FOUND,),
+    ),
+    "show_status": Operation(
+        group="Status",
+        answers=(Answer(status=200, description="The status", body=Status, examples={"running": STATUS}),),
+        errors=(errors.LOCATIONS_UNREADABLE,),
+    ),
+}

@@ -1,0 +1,33 @@
+"""A write as the API tells of it."""
+
+from enum import StrEnum
+
+from gateway.http.fields import Timestamp
+from gateway.http.problems import Problem
+from gateway.http.resources import Resource
+from gateway.runs.resources import Execution
+
+
+class RequestState(StrEnum):
+    """Whether a request was answered by its owner."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+class WriteRequest(Resource, frozen=True, kw_only=True):
+    """A write that was taken down: it is in the record, and its owner answers it. The body of every 202.
+
+    `resource`: where the result is. `execution`: the run, once accepted and readable; `submittedBy`: once it is known.
+    """
+
+    id: str
+    kind: str
+    state: RequestState
+    resource: str
+    submitted_by: str | None
+    submitted_at: Timestamp
+    answered_at: Timestamp | None = None
+    problem: Problem | None = None
+    execution: Execution | None = None
