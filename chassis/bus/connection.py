@@ -14,7 +14,6 @@ from pathlib import Path
 
 import nats.errors
 import nkeys
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from chassis.bus.nats_client import QuickClient
@@ -70,7 +69,7 @@ class Connection:
         self._stopping = False
 
     @property
-    def client(self) -> Client:
+    def client(self) -> QuickClient:
         """The raw client, once started; for core subscriptions such as the workers' wake-up."""
         return self._client
 

@@ -11,11 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import msgspec
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from chassis.bus.nats_client import QuickClient
 from chassis.telemetry.logging import describe
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted, BackupFailed
@@ -38,7 +38,7 @@ class LiveProgress:
 
     name = "progress"
 
-    def __init__(self, nats: Callable[[], Client], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, nats: Callable[[], QuickClient], clock: Callable[[], float] = time.monotonic) -> None:
         self._nats = nats
         self._clock = clock
         self._latest: OrderedDict[str, tuple[Progress, float]] = OrderedDict()

@@ -19,10 +19,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 
 import msgspec
 import psycopg
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from chassis.bus.nats_client import QuickClient
 from chassis.life.health import Health
 from chassis.life.tasks import Supervised
 from chassis.postgres.database import advisory_key, connection_arguments, translated
@@ -84,7 +84,7 @@ class Projector:
         *,
         dsn: str,
         schema: str,
-        nats: Callable[[], Client],
+        nats: Callable[[], QuickClient],
         telemetry: Telemetry,
         health: Health | None = None,
         batch: int = BATCH,

@@ -11,8 +11,8 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 import psycopg
-from nats.aio.client import Client
 
+from chassis.bus.nats_client import QuickClient
 from chassis.postgres.database import advisory_key, connection_arguments, translated
 from contracts import errors
 from contracts.errors import PlatformError
@@ -41,7 +41,7 @@ class LogChanged(Exception):
 class ShadowBuilder:
     """Builds what is due. `nats` gives the connected client once it is asked."""
 
-    def __init__(self, *, dsn: str, schema: str, nats: Callable[[], Client], batch: int = BATCH) -> None:
+    def __init__(self, *, dsn: str, schema: str, nats: Callable[[], QuickClient], batch: int = BATCH) -> None:
         self._dsn = dsn
         self._schema = schema
         self._nats = nats
@@ -220,7 +220,7 @@ class ShadowBuilder:
         return True
 
 
-async def pending(nats: Client, found: Mapping[str, state.Made]) -> int:
+async def pending(nats: QuickClient, found: Mapping[str, state.Made]) -> int:
     """About how many messages are to be read until everything that is due is built."""
     due = [found[name] for name in with_needs(state.due(found))]
     left = 0

@@ -20,14 +20,13 @@ Subjects: requests to JetStream's `DIRECT.GET.<stream>`, answers on the connecti
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from chassis.bus.nats_client import Headers, QuickClient, RawHeaders
 from chassis.outbox.chained import LOG_HEADER, MESSAGE_ID_HEADER, POSITION_HEADER
 from chassis.outbox.continuity import message_id
 from contracts import errors
@@ -90,21 +89,21 @@ class Found(msgspec.Struct, frozen=True):
     trouble: PlatformError | None = None
 
 
-def position_of(headers: Mapping[str, str]) -> int:
+def position_of(headers: Headers) -> int:
     """The position that a message's headers name; 0 where they name none."""
-    text = headers.get(POSITION_HEADER, "")
+    text = headers.get(POSITION_HEADER) or ""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
 
 
-def stored_message(headers: Mapping[str, str], body: bytes) -> StoredMessage:
+def stored_message(headers: Headers, body: bytes) -> StoredMessage:
     """A message as the stream has stored it. A relay names itself, its place and what comes before; nobody else does.
 
     The server lets a message in under such a name only where it is true, so that no single header is believed alone.
     """
-    sequence, log, position = int(headers["Nats-Sequence"]), headers.get(LOG_HEADER, ""), position_of(headers)
+    sequence, log, position = int(headers.get("Nats-Sequence") or ""), headers.get(LOG_HEADER), position_of(headers)
     before, behind = headers.get(LAST_ID_HEADER), headers.get(LAST_SEQUENCE_HEADER)
-    is_named = log and position > 0 and headers.get(MESSAGE_ID_HEADER) == message_id(log, position)
-    if not is_named or (before is None and behind is None):
+    is_chained = before is not None or behind is not None
+    if not log or not position or not is_chained or headers.get(MESSAGE_ID_HEADER) != message_id(log, position):
         return StoredMessage(sequence, body)
     return StoredMessage(sequence, body, log, position, before)
 
@@ -124,11 +123,10 @@ class _Answer:
         self.single = single
         self.done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def take(self, message: Msg) -> None:
-        headers = message.headers or {}
-        status = headers.get("Status")
+    def take(self, headers: RawHeaders, body: bytes) -> None:
+        status = headers.status
         if status is None:
-            self.messages.append(stored_message(headers, message.data))
+            self.messages.append(stored_message(headers, body))
         if (status is not None or self.single) and not self.done.done():
             self.done.set_result(status or "last")
 
@@ -197,12 +195,13 @@ class _Walk:
 class StreamReader:
     """Reads one stream. Not for concurrent calls."""
 
-    def __init__(self, client: Client, stream: str) -> None:
+    def __init__(self, client: QuickClient, stream: str) -> None:
         self._client = client
         self.stream = stream
         self._subscription: Subscription | None = None
         self._inbox = ""
         self._asked = 0
+        self._awaited = b""
         self._answer: _Answer | None = None
         self._ahead: tuple[Place, asyncio.Task[Found]] | None = None
         self._looked_through: _Walk | None = None
@@ -359,13 +358,15 @@ class StreamReader:
         try:
             if self._subscription is None:
                 self._inbox = self._client.new_inbox()
-                self._subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._take)
+                self._subscription = await self._client.subscribe_raw(f"{self._inbox}.*", self._take)
             self._asked += 1
-            answer = self._answer = _Answer(single)
+            reply = f"{self._inbox}.{self._asked}"
+            answer, self._awaited = _Answer(single), reply.encode()
+            self._answer = answer
             await self._client.publish(
                 f"{JETSTREAM_API}.DIRECT.GET.{self.stream}",
                 msgspec.json.encode(query),
-                reply=f"{self._inbox}.{self._asked}",
+                reply=reply,
             )
             async with asyncio.timeout(ANSWER_SECONDS):
                 status = await answer.done
@@ -377,10 +378,10 @@ class StreamReader:
             raise PlatformError(errors.STREAM_MISSING, "there is no such stream", stream=self.stream)
         raise PlatformError(errors.UNAVAILABLE, f"the stream answered with status {status}", stream=self.stream)
 
-    async def _take(self, message: Msg) -> None:
+    def _take(self, subject: bytes, headers: RawHeaders, body: bytes) -> None:
         # What answers a question that was given up on is late: it must not be taken for the present answer.
-        if self._answer is not None and message.subject == f"{self._inbox}.{self._asked}":
-            self._answer.take(message)
+        if self._answer is not None and subject == self._awaited:
+            self._answer.take(headers, body)
 
 
 def _last_named(messages: Sequence[StoredMessage]) -> StoredMessage | None:
