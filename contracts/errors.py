@@ -479,6 +479,13 @@ EVENT_TOO_LARGE = _code(
     "What was asked for does not fit into one event",
     "Ask for less at once: shorter lists and texts. The limit is in the error's context.",
 )
+EVENT_UNREADABLE = _code(
+    "event-unreadable",
+    500,
+    Retry.AFTER_OPERATOR,
+    "An event of the record cannot be read by this build",
+    "Start the newest build that has ever run here: it wrote what this one cannot read. Nothing is changed meanwhile.",
+)
 AGGREGATE_NOT_FOUND = _code("aggregate-not-found", 404, Retry.NEVER, "The record has no such thing", "Check the id.")
 CONCURRENT_CHANGE = _code("concurrent-change", 409, Retry.LATER, "The record has changed meanwhile", "Try again.")
 INVALID_SETTING = _code(

@@ -144,6 +144,11 @@ class ChainedPublisher:
         self._last_id: str | None = None
         self._last_sequence = 0
 
+    @property
+    def last_sequence(self) -> int:
+        """Of the stream's last message, as far as it was seen or told."""
+        return self._last_sequence
+
     async def close(self) -> None:
         """Let go of the connection, which stays open."""
         await self._answers.close()

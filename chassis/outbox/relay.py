@@ -47,7 +47,7 @@ from chassis.outbox.tables import (
 from chassis.postgres.database import channel_of, translated
 from chassis.telemetry.instruments import Telemetry
 from contracts.envelope import Envelope, decode, headers_of
-from contracts.errors import EVENT_TOO_LARGE, UNAVAILABLE, PlatformError
+from contracts.errors import EVENT_TOO_LARGE, EVENT_UNREADABLE, UNAVAILABLE, PlatformError
 from contracts.streams import stream_of
 from contracts.subjects import event_subject
 
@@ -137,6 +137,7 @@ class Relay:
         self._look_seconds = look_seconds
         self._state = RelayState()
         self._has_looked = False
+        self._line: _Line | None = None
         self._wake = asyncio.Event()
         self._loop = Supervised(self.name, self._publish_log, telemetry=telemetry, stall_seconds=STALL_SECONDS)
         self._listener = Supervised("relay-listener", self._listen, telemetry=telemetry, every_seconds=POLL_SECONDS / 2)
@@ -199,8 +200,22 @@ class Relay:
                         await self._follow(connection, publisher)
                     finally:
                         await publisher.close()
+        except PlatformError as error:
+            raise self._named(error) from error
         finally:
             self._state = msgspec.structs.replace(self._state, leads=False)
+
+    def _named(self, error: PlatformError) -> PlatformError:
+        """The same, and of which stream, behind what: several services have a relay each."""
+        where = f"the stream {self._stream}"
+        at: dict[str, object] = {"stream": self._stream}
+        if self._line is not None:
+            sequence, position = self._line.publisher.last_sequence, self._line.position
+            where += f" stands behind its sequence {sequence}, number {position} of the record"
+            at |= {"stream_sequence": sequence, "log_position": position}
+        return PlatformError(
+            error.code, f"{where}: {error.message}", field=error.field, hint=error.hint, **{**error.context, **at}
+        )
 
     async def _lead(self, connection: Connection) -> bool:
         """Stand by until this relay is the one that publishes; False where it was stopped before."""
@@ -271,7 +286,7 @@ class Relay:
             await write_published(connection, remembered, granted)
             if granted > used:
                 _log.warning("filling the stream by permission", extra={"stream": self._stream, "position": position})
-        line = _Line(publisher, log.incarnation, position, remembered, time.monotonic())
+        line = self._line = _Line(publisher, log.incarnation, position, remembered, time.monotonic())
         self._settle(line, log.last - position)
         self._has_looked = True
         return line
@@ -287,11 +302,11 @@ class Relay:
         failure: PlatformError | None = None
         began = time.monotonic()
         for notification_id, state in rows:
-            message, unfit = self._message(line, notification_id, state)
-            if unfit is not None:
-                failure = unfit
+            try:
+                messages.append(self._message(line, notification_id, state))
+            except PlatformError as error:
+                failure = error
                 break
-            messages.append(message)
         taken, refused = await line.publisher.append(messages) if messages else (0, None)
         if taken:
             line.position = rows[taken - 1][0]
@@ -304,16 +319,25 @@ class Relay:
             raise failure
         self._settle(line, max(0, self._state.lag - taken) if len(rows) == self._window else 0)
 
-    def _message(self, line: _Line, notification_id: int, state: bytes) -> tuple[Message, PlatformError | None]:
-        """What is published of an event, and why it cannot be."""
-        envelope = decode(state)
+    def _message(self, line: _Line, notification_id: int, state: bytes) -> Message:
+        """What is published of an event. Raises EVENT_UNREADABLE or EVENT_TOO_LARGE where it cannot be."""
+        try:
+            envelope = decode(state)
+        except ValueError as error:
+            # The decoder's words may quote the event: they stay with the cause.
+            raise PlatformError(
+                EVENT_UNREADABLE,
+                f"number {notification_id} of the record cannot be read, and what is behind it waits",
+            ) from error
         headers = headers_of(envelope)
         headers[LOG_HEADER] = line.incarnation
         headers[POSITION_HEADER] = str(notification_id)
         message = Message(message_id(line.incarnation, notification_id), event_subject(envelope), state, headers)
         size = len(state) + sum(len(name) + len(value.encode()) + 4 for name, value in headers.items()) + _HEADER_BYTES
         limit = self._nats.client.max_payload
-        return message, None if size <= limit else _unfit(envelope, notification_id, size, limit)
+        if size > limit:
+            raise _unfit(envelope, notification_id, size, limit)
+        return message
 
     async def _remember(self, connection: Connection, line: _Line, *, now: bool = False) -> None:
         """Keep the high-water mark, every now and then."""

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from eventsourcing.application import AggregateNotFoundError, Repository
+from eventsourcing.domain import OriginatorIDError, OriginatorVersionError
 from eventsourcing.persistence import EventStore as LibraryStore
 from eventsourcing.persistence import StoredEvent
 from psycopg import errors as postgres_errors
@@ -35,8 +36,8 @@ from chassis.record.mapper import (
 from chassis.record.recorder import PostgresRecorder, SnapshotRecorder
 from chassis.record.statements import AlreadyHandled, CommitInDoubt, Handled, Statement, StatementRefused
 from chassis.upcasting import UPCASTERS, Upcasters
-from contracts.envelope import SOURCE_PREFIX, Envelope, decode, encode_data
-from contracts.errors import AGGREGATE_NOT_FOUND, INVALID_SETTING, UNAVAILABLE, PlatformError
+from contracts.envelope import SOURCE_PREFIX, Envelope, MalformedEvent, UnknownEventType, decode, encode_data
+from contracts.errors import AGGREGATE_NOT_FOUND, EVENT_UNREADABLE, INVALID_SETTING, UNAVAILABLE, PlatformError
 
 __all__ = ["AlreadyHandled", "EventStore", "Handled", "Statement", "StatementRefused"]
 
@@ -127,7 +128,9 @@ class EventStore:
         return None
 
     async def load(self, cls: type[A], id: str) -> A:  # noqa: A002  # as the aggregate names it
-        """Read an aggregate from its history. Raises AGGREGATE_NOT_FOUND, also where the id is another kind's."""
+        """Read an aggregate from its history. Raises EVENT_UNREADABLE, and AGGREGATE_NOT_FOUND, also
+        where the id is another kind's.
+        """
         aggregate = await self.find(cls, id)
         if aggregate is None:
             raise PlatformError(AGGREGATE_NOT_FOUND, f"the record has no such {cls.KIND}", aggregate_id=id)
@@ -142,6 +145,11 @@ class EventStore:
                 aggregate: A = repository.get(id, projector_func=projector_of(cls))
             except AggregateNotFoundError:
                 return None
+            except (MalformedEvent, UnknownEventType, OriginatorIDError, OriginatorVersionError) as error:
+                # The cause's words may quote the event: they stay with it.
+                raise PlatformError(
+                    EVENT_UNREADABLE, f"the history of a {cls.KIND} cannot be read by this build", aggregate_id=id
+                ) from error
             return aggregate
 
         return await self._read(get)

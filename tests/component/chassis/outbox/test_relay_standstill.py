@@ -86,6 +86,7 @@ async def test_relay_before_a_full_stream_is_not_ready_until_there_is_space(
         await append(store, 6)
         error = await _not_ready(relay, errors.STREAM_FULL)
         assert "maximum messages exceeded" in error.message
+        assert f"the stream {STREAM} stands behind its sequence 3, number 3 of the record: " in error.message
         assert "max_bytes" in error.hint
         await _limit(nats, -1)
         await caught_up(relay, store)
@@ -154,7 +155,25 @@ async def test_event_that_no_message_can_carry_is_named(
         assert large.id in error.message
         assert error.context["size_bytes"] > 1_100_000
         assert "max_payload" in error.hint
+        assert f"the stream {STREAM} stands behind its sequence 2, number 2 of the record: " in error.message
         assert len(await stored_messages(nats)) == 2
+
+
+async def test_event_that_cannot_be_read_is_named(
+    store: EventStore, record_access: SchemaAccess, nats: NatsServer
+) -> None:
+    """What is no envelope is told by its number, with the stream that waits for it, and quoted nowhere."""
+    async with open_relay(record_access, nats) as relay:
+        await append(store, 2)
+        with psycopg.connect(record_access.admin_dsn, autocommit=True) as connection:
+            connection.execute(
+                f"INSERT INTO {record_access.schema}.stored_events (originator_id, originator_version, topic, state)"
+                " VALUES ('odd', 1, 'executor.odd.v9', 'Anna & Ben')"
+            )
+        error = await _not_ready(relay, errors.EVENT_UNREADABLE)
+        assert f"the stream {STREAM} stands behind its sequence 2" in error.message
+        assert "number 3 of the record" in error.message
+        assert "Anna" not in error.message + error.hint
 
 
 @asynccontextmanager
