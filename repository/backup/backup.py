@@ -295,7 +295,7 @@ class _Backup:
                 lock_until=self._lock_until(tier),
             )
 
-        self._fanout.close(finish)
+        self._fanout.close(finish, check=self._check)
         if not committed:
             raise no_tier_left(self._fanout.deliveries)
         snapshot = next(iter(committed.values()))

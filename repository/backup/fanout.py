@@ -140,15 +140,17 @@ class Fanout:
             self._drop(delivery, state, error)
         self._check_left()
 
-    def close(self, finish: Callable[[TierDelivery], None]) -> None:
+    def close(self, finish: Callable[[TierDelivery], None], *, check: Callable[[], None] = lambda: None) -> None:
         """No more packs: wait until each tier has all of them, and let each finish, all at the same time.
 
-        What `finish` raises is the tier's error; the others go on.
+        What `finish` raises is the tier's error; the others go on. `check` is asked once all tiers have been waited
+        for, which may have taken hours: what it raises ends all of it, and no tier has finished.
         """
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
         self._join()
+        check()
         finishers = [
             threading.Thread(target=self._finish, args=(delivery, finish), name=f"commit-{delivery.name}", daemon=True)
             for delivery in self.deliveries

@@ -37,7 +37,7 @@ from services.executor.handlers import Handlers
 from services.executor.performance import RunPerformance
 from services.executor.ports import QueueLimits
 from services.executor.settings import ExecutorSettings, WorkerSettings
-from services.executor.standstills import Standstills
+from services.executor.standstills import SetAside, Standstills
 
 SERVICE = "executor"
 WORKER_IDENTITY = "executor-worker"
@@ -152,6 +152,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         reports=SealedReports(pool, sealer),
         progress=NatsProgress(connection, SystemClock()),
         standstills=Standstills(health),
+        leave_seconds=settings.run_standstill_seconds,
     )
     watch = TierWatch(
         locations=locations,
@@ -168,6 +169,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         worker=settings.worker_name or f"{socket.gethostname()}:{os.getpid()}",
         slots=settings.worker_slots,
         beat_seconds=BEAT_SECONDS,
+        set_aside=SetAside(health),
         telemetry=telemetry,
     )
     server = HealthServer(health, telemetry, port=settings.health_port)

@@ -25,6 +25,7 @@ from contracts.streams import WAKE_WORKERS
 from services.executor.blocking import RunInterrupted
 from services.executor.performance import RunPerformance
 from services.executor.ports import Claim, Claims
+from services.executor.standstills import SetAside
 
 POLL_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
@@ -57,8 +58,10 @@ class ClaimLoop:
         worker: str,
         slots: int,
         beat_seconds: float,
+        set_aside: SetAside,
         telemetry: Telemetry | None = None,
     ) -> None:
+        self._set_aside = set_aside
         self._claims = claims
         self._performance = performance
         self._connection = connection
@@ -125,7 +128,7 @@ class ClaimLoop:
     async def _take(self) -> Claim | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._claims.take(self._worker)
+                return await self._claims.take(self._worker, aside=self._set_aside.runs())
         except TimeoutError as error:
             raise _no_answer() from error
 
@@ -152,7 +155,10 @@ class ClaimLoop:
         except PlatformError as error:
             _log.warning("a run was left", extra={**extra, "code": error.code.code})
             # Given back is what the next worker may do better. Whatever else it was would be the same at once.
-            if error.code in {errors.CONCURRENT_CHANGE, errors.UNAVAILABLE}:
+            if error.code is errors.EVENT_UNREADABLE:
+                self._set_aside.add(claim.run_id, error)
+                await self._change(self._claims.release, claim)
+            elif error.code in {errors.CONCURRENT_CHANGE, errors.UNAVAILABLE}:
                 await self._change(self._performance.give_back, claim)
             else:
                 await self._change(self._claims.opened, claim)

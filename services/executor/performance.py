@@ -51,6 +51,8 @@ OPEN_SECONDS = {errors.SOURCE_UNREACHABLE: 60.0, errors.TIER_UNREACHABLE: 900.0}
 
 Meanwhile the organisation's other runs wait, too.
 """
+LEAVE_SECONDS = 3600.0
+"""How long copying and reading back wait for the source or a tier that gives no sign."""
 CLOSE_SECONDS = 30.0
 
 _LEFT_TO_OTHERS = frozenset({errors.CLAIM_LOST, errors.CONCURRENT_CHANGE, errors.UNAVAILABLE})
@@ -74,6 +76,14 @@ class _Attempt:
     signs: Signs = field(default_factory=Signs)
 
 
+class _StandsStill(PlatformError):
+    """A call has given no sign for too long, and was left behind."""
+
+    def __init__(self, signs: Signs) -> None:
+        message = f"{signs.step}: {signs.place} has not answered for {signs.still_seconds:.0f} s"
+        super().__init__(signs.code or errors.INTERNAL, message)
+
+
 class RunPerformance:
     """Performs claimed runs, one call per run; calls may overlap."""
 
@@ -88,6 +98,7 @@ class RunPerformance:
         progress: ProgressFeed,
         standstills: Standstills,
         open_seconds: Mapping[ErrorCode, float] = MappingProxyType(OPEN_SECONDS),
+        leave_seconds: float = LEAVE_SECONDS,
     ) -> None:
         self._runs = runs
         self._configurations = configurations
@@ -97,6 +108,7 @@ class RunPerformance:
         self._progress = progress
         self._standstills = standstills
         self._open_seconds = open_seconds
+        self._leave_seconds = dict.fromkeys(OPEN_SECONDS, leave_seconds)
 
     async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
         """Bring a run to its end. Raises CLAIM_LOST when it is another's by now, `RunInterrupted` when cancelled."""
@@ -187,27 +199,41 @@ class RunPerformance:
         signs = attempt.signs
         signs.at("opening", f"the source at {configuration.body.source_location}", errors.SOURCE_UNREACHABLE)
 
-        def is_overdue() -> bool:
-            self._standstills.look(attempt.run.id, signs)
-            return signs.code is not None and signs.still_seconds > self._open_seconds[signs.code]
-
         try:
-            return await call_in_thread(
+            return await self._in_time(
+                attempt,
                 partial(self._data_plane.open, attempt.claim, configuration, signs),
-                is_cancelled=attempt.is_cancelled,
-                is_overdue=is_overdue,
+                self._open_seconds,
                 discard=lambda left: left.close(),
             )
+        except _StandsStill as error:
+            # A tier alone is left out after its patience: here none of them has answered.
+            is_tiers = error.code is errors.TIER_UNREACHABLE
+            tiers = configuration.body.storage_destinations.by_tier() if is_tiers else ()
+            error.context["failures"] = [TierFailure(tier, error.code.code, error.code.hint) for tier in tiers]
+            raise
+
+    async def _in_time(
+        self,
+        attempt: _Attempt,
+        call: Callable[[], T],
+        seconds: Mapping[ErrorCode, float],
+        discard: Callable[[T], object] = lambda _result: None,
+    ) -> T:
+        """Make a call in a thread, show when it stands still, and let go of it after so long without a sign."""
+        signs = attempt.signs
+
+        def is_overdue() -> bool:
+            self._standstills.look(attempt.run.id, signs)
+            return signs.code is not None and signs.still_seconds > seconds[signs.code]
+
+        try:
+            return await call_in_thread(call, is_cancelled=attempt.is_cancelled, is_overdue=is_overdue, discard=discard)
         except BaseException as error:
             signs.is_left = True
             if not isinstance(error, NoAnswer):
                 raise
-            code = signs.code or errors.INTERNAL
-            message = f"{signs.place} has not answered for {signs.still_seconds:.0f} s"
-            # A tier alone is left out after its patience: here none of them has answered.
-            tiers = configuration.body.storage_destinations.by_tier() if code is errors.TIER_UNREACHABLE else ()
-            failures = [TierFailure(tier, code.code, code.hint) for tier in tiers]
-            raise PlatformError(code, message, failures=failures) from error
+            raise _StandsStill(signs) from error
 
     async def _close(self, opened: OpenBackup, attempt: _Attempt) -> None:
         until = time.monotonic() + CLOSE_SECONDS
@@ -217,11 +243,6 @@ class RunPerformance:
             )
         except NoAnswer:
             _log.warning("a tier does not let itself be closed", extra={"run_id": attempt.run.id})
-
-    def _watched(self, attempt: _Attempt) -> bool:
-        """For a call that may take as long as it likes: only shows whether it makes progress."""
-        self._standstills.look(attempt.run.id, attempt.signs)
-        return False
 
     async def _copy(self, opened: OpenBackup, attempt: _Attempt) -> BackupOutcome:
         loop = asyncio.get_running_loop()
@@ -238,8 +259,22 @@ class RunPerformance:
         if attempt.configuration is not None:
             place = f"the source at {attempt.configuration.body.source_location}"
             attempt.signs.at("backing up", place, errors.SOURCE_UNREACHABLE)
-        copy = partial(opened.copy, on_progress=announce_from_thread, is_cancelled=attempt.is_cancelled)
-        return await call_in_thread(copy, is_cancelled=attempt.is_cancelled, is_overdue=partial(self._watched, attempt))
+
+        def is_cancelled() -> bool:
+            # What was left behind commits nothing when its disk answers after all: the run has been told as failed.
+            return attempt.signs.is_left or attempt.is_cancelled()
+
+        copy = partial(opened.copy, on_progress=announce_from_thread, is_cancelled=is_cancelled)
+        return await self._in_time(attempt, copy, self._leave_seconds)
+
+    async def _verify(
+        self, attempt: _Attempt, opened: OpenBackup, outcome: BackupOutcome, tier: TierOutcome
+    ) -> str | None:
+        try:
+            return await self._in_time(attempt, partial(opened.verify, outcome, tier.tier), self._leave_seconds)
+        except _StandsStill as error:
+            _log.error("a tier could not be read back", exc_info=error, extra={"run_id": attempt.run.id})
+            return error.code.code
 
     async def _conclude(self, attempt: _Attempt, opened: OpenBackup, outcome: BackupOutcome, started: float) -> None:
         run, claim = attempt.run, attempt.claim
@@ -251,14 +286,12 @@ class RunPerformance:
             return
         run.verify(fence=claim.fence)
         await self._record(attempt)
-        verdicts = dict(
-            await call_in_thread(
-                partial(opened.verify, outcome),
-                is_cancelled=attempt.is_cancelled,
-                is_overdue=partial(self._watched, attempt),
-            )
+        tiers = tuple(
+            [
+                tier if tier.code is not None else _judged(tier, await self._verify(attempt, opened, outcome, tier))
+                for tier in outcome.tiers
+            ]
         )
-        tiers = tuple(_judged(tier, verdicts.get(tier.tier)) for tier in outcome.tiers)
         for before, after in zip(outcome.tiers, tiers, strict=True):
             if before.code is None and after.code is not None:
                 run.tier_failed(fence=claim.fence, tier=after.tier, code=after.code, hint=after.hint)
@@ -362,7 +395,7 @@ def _error_of(failed: TierOutcome) -> PlatformError:
 
 
 def _judged(tier: TierOutcome, damage: str | None) -> TierOutcome:
-    if damage is None or tier.code is not None:
+    if damage is None:
         return tier
     return msgspec.structs.replace(tier, code=damage, hint=_code(damage).hint)
 

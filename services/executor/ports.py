@@ -3,7 +3,7 @@
 All calls may raise `PlatformError`; those with retry class *later* may be made again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -107,8 +107,10 @@ class Queue(Protocol):
 class Claims(Protocol):
     """Who may work on which run. A claim is a row in Postgres; a heartbeat keeps it."""
 
-    async def take(self, worker: str) -> Claim | None:
+    async def take(self, worker: str, *, aside: Collection[str] = ()) -> Claim | None:
         """Claim the next run, or one whose worker has fallen silent; its fence grows by one. None: there is none.
+
+        `aside`: runs that are left to other workers.
 
         The organisation that was served longest ago comes first. A claim of an organisation whose repository is being
         opened is left alone, and until `opened` is called no other run of the organisation is claimed.
@@ -183,8 +185,8 @@ class OpenBackup(Protocol):
         """Read the source once and bring it to all tiers. Idempotent per run: a snapshot is committed once per tier."""
         ...
 
-    def verify(self, outcome: BackupOutcome) -> tuple[tuple[Tier, str | None], ...]:
-        """Read manifest and a sample back from each tier that has it: None, or the code of what differs."""
+    def verify(self, outcome: BackupOutcome, tier: Tier) -> str | None:
+        """Read manifest and a sample back from a tier that has it: None, or the code of what differs."""
         ...
 
     def close(self) -> None:

@@ -41,6 +41,15 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=1 << 20, description="Free MiB below which a directory tier takes no new run (`tier-full`)."),
     ] = 256
+    run_standstill_seconds: Annotated[
+        float,
+        Meta(
+            ge=300.0,
+            le=86_400.0,
+            description="A run whose source or tiers give no byte and no answer for so many seconds fails, and frees "
+            "its slot. Readiness tells it after 120.",
+        ),
+    ] = 3600.0
     excluded_folders: Annotated[
         tuple[Path, ...],
         Meta(description="Folders that are never a source, nor is what lies below them: the platform's own."),

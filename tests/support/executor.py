@@ -41,9 +41,9 @@ from services.executor.bootstrap import POOL_CONNECTIONS
 from services.executor.claim_loop import ClaimLoop
 from services.executor.performance import RunPerformance
 from services.executor.ports import Handled, QueueLimits
-from services.executor.standstills import Standstills
+from services.executor.standstills import SetAside, Standstills
 from tests.support.nats_server import NatsServer
-from tests.support.postgres_server import PostgresServer
+from tests.support.postgres_server import PostgresServer, SchemaAccess
 from tests.support.published import assert_as_promised
 
 ORGANISATION = "org-a"
@@ -58,6 +58,7 @@ class ExecutorBench:
     """Everything that an executor consists of, to be used piece by piece."""
 
     home: Path
+    access: SchemaAccess
     store: EventStore
     pool: Pool
     beats: Pool
@@ -118,6 +119,7 @@ class ExecutorBench:
         data_plane: object | None = None,
         claims: ClaimTable | None = None,
         runs: object | None = None,
+        set_aside: SetAside | None = None,
         **patience: object,
     ) -> ClaimLoop:
         """A worker."""
@@ -128,6 +130,7 @@ class ExecutorBench:
             worker=worker,
             slots=slots,
             beat_seconds=BEAT_SECONDS,
+            set_aside=set_aside or SetAside(Health("worker")),
         )
 
     async def configure(
@@ -237,6 +240,7 @@ async def executor_bench(home: Path, postgres: PostgresServer, nats_server: Nats
     try:
         yield ExecutorBench(
             home=home,
+            access=access,
             store=store,
             pool=pool,
             beats=beats,

@@ -6,7 +6,7 @@ longest ago comes first, and its oldest run. A worker is taken for dead only by 
 the time that it was silent, while connections were to be had: silence is measured by the database's own clock.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,6 +44,7 @@ _TAKE = """
         WHERE ((c.state = 'waiting' AND NOT c.opening)
                OR (c.state <> 'done'
                    AND greatest(c.heartbeat_at, %(since)s) < now() - make_interval(secs => %(silence)s)))
+          AND c.run_id <> ALL(%(aside)s)
           AND NOT EXISTS (
               SELECT FROM run_claims o
               WHERE o.organisation = c.organisation AND o.state <> 'done' AND o.opening AND o.run_id <> c.run_id)
@@ -109,10 +110,10 @@ class ClaimTable:
         self._since: datetime | None = None
         self._looked_at: datetime | None = None
 
-    async def take(self, worker: str) -> Claim | None:
+    async def take(self, worker: str, *, aside: Collection[str] = ()) -> Claim | None:
         """Claim the next run, or one whose worker has fallen silent. See `Claims.take`."""
         async with self._watching(self._pool) as (connection, since):
-            row = await self._next(connection, worker, since)
+            row = await self._next(connection, worker, since, list(aside))
         return None if row is None else _claim(worker, *row)
 
     @asynccontextmanager
@@ -136,9 +137,9 @@ class ClaimTable:
             raise
 
     async def _next(
-        self, connection: psycopg.AsyncConnection[Any], worker: str, since: datetime
+        self, connection: psycopg.AsyncConnection[Any], worker: str, since: datetime, aside: list[str]
     ) -> tuple[Any, ...] | None:
-        parameters = {"worker": worker, "since": since, "silence": self._silence_seconds}
+        parameters = {"worker": worker, "since": since, "silence": self._silence_seconds, "aside": aside}
         for _ in range(TRIES):
             try:
                 return await (await connection.execute(_TAKE, parameters)).fetchone()

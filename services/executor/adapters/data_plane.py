@@ -218,22 +218,15 @@ class RepositoryBackup:
         else:
             self._signs.at("backing up", self._source_place, errors.SOURCE_UNREACHABLE)
 
-    def verify(self, outcome: BackupOutcome) -> tuple[tuple[Tier, str | None], ...]:
-        """Read the snapshot and a sample of its packs back from each tier. See `OpenBackup.verify`."""
-        verdicts: list[tuple[Tier, str | None]] = []
-        for tier in outcome.tiers:
-            if tier.code is not None:
-                continue
-            self._at("verifying", tier.tier)
-            try:
-                read_back(self._repository, self._repository.tier(tier.tier.value), outcome.snapshot_id)
-                verdicts.append((tier.tier, None))
-            except RepositoryError as error:
-                _log.error(
-                    "a tier could not be read back", extra={"tier": tier.tier, "code": error.code, **facts(error)}
-                )
-                verdicts.append((tier.tier, code_of(error).code))
-        return tuple(verdicts)
+    def verify(self, outcome: BackupOutcome, tier: Tier) -> str | None:
+        """Read the snapshot and a sample of its packs back from a tier. See `OpenBackup.verify`."""
+        self._at("verifying", tier)
+        try:
+            read_back(self._repository, self._repository.tier(tier.value), outcome.snapshot_id)
+        except RepositoryError as error:
+            _log.error("a tier could not be read back", extra={"tier": tier, "code": error.code, **facts(error)})
+            return code_of(error).code
+        return None
 
     def close(self) -> None:
         """Close the tiers."""

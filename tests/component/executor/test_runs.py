@@ -234,8 +234,8 @@ class Interrupted(OpenBackup):
         self._meanwhile()
         return self._inner.copy(on_progress=on_progress, is_cancelled=is_cancelled)
 
-    def verify(self, outcome: BackupOutcome) -> tuple[tuple[Tier, str | None], ...]:
-        return self._inner.verify(outcome)
+    def verify(self, outcome: BackupOutcome, tier: Tier) -> str | None:
+        return self._inner.verify(outcome, tier)
 
     def close(self) -> None:
         self._inner.close()

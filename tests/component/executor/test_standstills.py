@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from chassis.life.health import Finding, Health
@@ -13,10 +14,13 @@ from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed
 from repository.errors import TierUnreachable
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
+from repository.tiers.location import open_tier
 from services.executor.adapters.repositories import Place, _without_silent
 from services.executor.adapters.stores import tier_store
 from services.executor.blocking import RunInterrupted
-from services.executor.standstills import Signs, Standstills
+from services.executor.standstills import SetAside, Signs, Standstills
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.component.executor.test_worker import Opening
 from tests.support.eventually import eventually
@@ -122,6 +126,71 @@ async def test_run_that_makes_no_progress_degrades_the_worker_until_it_does(benc
     finally:
         answers.set()
         await loop.stop()
+
+
+async def test_run_that_gives_no_sign_is_let_go_and_commits_nothing(bench: ExecutorBench) -> None:
+    """Its slot is free for others; what was left behind finds out when its disk answers, and no tier has half of it."""
+    answers = threading.Event()
+    waited: list[None] = []
+
+    def hang() -> None:
+        waited.append(None)
+        if len(waited) == 1:
+            answers.wait(120)
+
+    loop = bench.loop("w1", data_plane=Meanwhile(bench, hang), leave_seconds=0.5)
+    await bench.configure(configuration_id="configuration-2", local=Destination(location="local"))
+    await bench.request("run-2", configuration_id="configuration-2")
+    await loop.start()
+    try:
+        failed = await eventually(lambda: _last(bench, "run-1"))
+        assert isinstance(failed, BackupFailed)
+        assert failed.code == "source-unreachable"
+        assert isinstance(await eventually(lambda: _last(bench, "run-2")), BackupCompleted)
+        answers.set()
+        await eventually(lambda: all(thread.name != "run-call" for thread in threading.enumerate()))
+    finally:
+        answers.set()
+        await loop.stop()
+    key = KeyFile.load(bench.keys / "repositories" / f"{ORGANISATION}.key")
+    with Repository.open([open_tier(f"file://{bench.tier('local')}")], key) as repository:
+        (snapshot,) = repository.snapshots()
+        assert snapshot.manifest.run_token == "run-2"
+
+
+async def test_run_that_this_build_cannot_read_is_set_aside_and_taken_up_again(bench: ExecutorBench) -> None:
+    """It goes round for nobody: others go on, readiness says which it is, and it is performed once it can be read."""
+    await bench.configure(configuration_id="configuration-2", local=Destination(location="local"))
+    await bench.request("run-2", configuration_id="configuration-2")
+    health = Health("worker")
+    loop = bench.loop("w1", set_aside=SetAside(health, again_seconds=1.0))
+    replace = (
+        f"UPDATE {bench.access.schema}.stored_events"
+        " SET state = convert_to(replace(convert_from(state, 'UTF8'), %s, %s), 'UTF8') WHERE originator_id = 'run-1'"
+    )
+    with psycopg.connect(bench.access.admin_dsn, autocommit=True) as admin:
+        admin.execute(replace, ("backup-accepted.v1", "backup-accepted.v9"))
+        await loop.start()
+        try:
+            assert isinstance(await eventually(lambda: _last(bench, "run-2")), BackupCompleted)
+
+            async def finding() -> Finding | None:
+                return next((each for each in (await health.report()).checks if each.name == "runs-set-aside"), None)
+
+            found = await eventually(finding)
+            assert found is not None
+            assert (found.status, found.code) == ("degraded", "event-unreadable")
+            assert "run-1" in (found.reason or "")
+            assert "newest build" in (found.hint or "")
+            admin.execute(replace, ("backup-accepted.v9", "backup-accepted.v1"))
+            assert isinstance(await eventually(lambda: _last(bench, "run-1")), BackupCompleted)
+
+            async def is_over() -> bool:
+                return await finding() is None
+
+            await eventually(is_over)
+        finally:
+            await loop.stop()
 
 
 async def test_opening_that_was_left_behind_begins_no_repository(bench: ExecutorBench) -> None:

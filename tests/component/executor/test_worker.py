@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -45,11 +45,11 @@ class FailingClaims(ClaimTable):
     looks = beats = 0
     is_damaged = True
 
-    async def take(self, worker: str) -> Claim | None:
+    async def take(self, worker: str, *, aside: Collection[str] = ()) -> Claim | None:
         self.looks += 1
         if self.is_damaged:
             raise psycopg.errors.DataCorrupted("invalid page in block 3")
-        return await super().take(worker)
+        return await super().take(worker, aside=aside)
 
 
 class Opening:
