@@ -40,7 +40,7 @@ from services.executor.ports import (
     TierFailure,
     TierOutcome,
 )
-from services.executor.standstills import Signs, Standstills
+from services.executor.standstills import Signs, StandsStill, Standstills
 
 ACTOR = "service:executor-worker"
 
@@ -74,14 +74,6 @@ class _Attempt:
     configuration: Replica | None = None
     report: bytes | None = None
     signs: Signs = field(default_factory=Signs)
-
-
-class _StandsStill(PlatformError):
-    """A call has given no sign for too long, and was left behind."""
-
-    def __init__(self, signs: Signs) -> None:
-        message = f"{signs.step}: {signs.place} has not answered for {signs.still_seconds:.0f} s"
-        super().__init__(signs.code or errors.INTERNAL, message)
 
 
 class RunPerformance:
@@ -206,7 +198,7 @@ class RunPerformance:
                 self._open_seconds,
                 discard=lambda left: left.close(),
             )
-        except _StandsStill as error:
+        except StandsStill as error:
             # A tier alone is left out after its patience: here none of them has answered.
             is_tiers = error.code is errors.TIER_UNREACHABLE
             tiers = configuration.body.storage_destinations.by_tier() if is_tiers else ()
@@ -233,7 +225,7 @@ class RunPerformance:
             signs.is_left = True
             if not isinstance(error, NoAnswer):
                 raise
-            raise _StandsStill(signs) from error
+            raise StandsStill(signs) from error
 
     async def _close(self, opened: OpenBackup, attempt: _Attempt) -> None:
         until = time.monotonic() + CLOSE_SECONDS
@@ -272,7 +264,7 @@ class RunPerformance:
     ) -> str | None:
         try:
             return await self._in_time(attempt, partial(opened.verify, outcome, tier.tier), self._leave_seconds)
-        except _StandsStill as error:
+        except StandsStill as error:
             _log.error("a tier could not be read back", exc_info=error, extra={"run_id": attempt.run.id})
             return error.code.code
 

@@ -8,6 +8,7 @@ import logging
 import time
 
 from chassis.life.health import Health
+from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 
 STANDSTILL_SECONDS = 120.0
@@ -50,6 +51,14 @@ class Signs:
     def still_seconds(self) -> float:
         """For how long there was no sign."""
         return time.monotonic() - self._moved_at
+
+
+class StandsStill(PlatformError):
+    """A call has given no sign for too long, and was left behind."""
+
+    def __init__(self, signs: Signs) -> None:
+        message = f"{signs.step}: {signs.place} has not answered for {signs.still_seconds:.0f} s"
+        super().__init__(signs.code or errors.INTERNAL, message)
 
 
 class SetAside:
