@@ -9,6 +9,7 @@
 | `keys/nats/*.seed` | nkey seeds, one per identity |
 | `keys/platform/` | what the services read: `credentials/` of the tiers; the sealing and repository keys they make |
 | `config/` | nats.conf, jwks.json, S3 identities: written anew at each start; locations.json keeps what was added |
+| `config/prometheus-targets.json` | where Prometheus finds the processes' figures, written anew at each start |
 | `config/subscribers.json` | other services that subscribe to events, registered by the operator |
 | `data/` | `postgres/`, `nats/`, `s3/<region>/`, `tiers/local/` |
 | `logs/` | one file per part, rotated by size |
@@ -74,6 +75,7 @@ class Layout:
         self.locations_file = self.config / "locations.json"
         self.subscribers_file = self.config / "subscribers.json"
         self.jwks_file = self.config / "jwks.json"
+        self.targets_file = self.config / "prometheus-targets.json"
 
         self.postgres_data = self.data / "postgres"
         self.nats_data = self.data / "nats"

@@ -149,6 +149,7 @@ def prepare(layout: Layout) -> Secrets:
     prepare_keys_folder(layout.platform_keys)
     install_identity_provider(layout)
     write_registry(layout, secrets)
+    services.write_targets(layout)
     layout.note_begun()
     return secrets
 

@@ -6,14 +6,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres
 from deploy.stack.child import Launch
+from deploy.stack.files import write_atomically
 from deploy.stack.identity_provider import AUDIENCE, ISSUER
 from deploy.stack.install import TOPOLOGY_STEP, schema_step_name
 from deploy.stack.interpreter import python_path
 from deploy.stack.layout import Layout
 from deploy.stack.part import Part
+from deploy.stack.ports import LOOPBACK
 from deploy.stack.probes import http_ready, service_ready
 from deploy.stack.secrets import Secrets
 
@@ -49,6 +53,18 @@ SERVICES = (
 def port_names() -> list[str]:
     """The names of all ports of our own processes."""
     return [name for service in SERVICES for name in service.port_names()]
+
+
+def write_targets(layout: Layout) -> None:
+    """Tell Prometheus where the processes' figures are: a file of the kind that its `file_sd_configs` reads."""
+    targets = [
+        {
+            "targets": [f"{LOOPBACK}:{layout.port(f'{service.identity}.health')}"],
+            "labels": {"instance": service.identity},
+        }
+        for service in SERVICES
+    ]
+    write_atomically(layout.targets_file, msgspec.json.format(msgspec.json.encode(targets), indent=2))
 
 
 def service_part(layout: Layout, secrets: Secrets, service: Service) -> Part:

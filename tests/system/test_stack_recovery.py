@@ -10,6 +10,7 @@ from cli.exit_codes import ExitCode
 from contracts.streams import STREAMS
 from deploy.stack.locations import register, source_location
 from deploy.stack.nats import topology_connection
+from tests.support.alerts import Watch
 from tests.support.eventually import eventually
 from tests.support.stack import Platform
 
@@ -60,6 +61,8 @@ async def test_lost_nats_store_is_filled_again_by_the_refill_command(own_platfor
             return part.condition == "not-ready" and "wedsync-backup refill gateway" in (part.reason or "")
 
         await eventually(is_told)
+        watch = Watch(own_platform)
+        assert "gateway" in {each["instance"] for each in await watch.now("WedsyncRelayBehind")}
         code, status = own_platform.status()
         assert (code, status["condition"]) == (ExitCode.DEGRADED, "degraded")
         compared = own_platform.command("topology", "compare")
