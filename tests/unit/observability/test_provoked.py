@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from chassis.figures import DiskSpace, Figures
-from chassis.health import Health, HealthServer, answer
-from chassis.tasks import Supervised
-from chassis.telemetry import Telemetry
+from chassis.life.health import Health, HealthServer, answer
+from chassis.life.tasks import Supervised
+from chassis.telemetry.figures import DiskSpace, Figures
+from chassis.telemetry.instruments import Telemetry
 from gateway.projections.projector import Projector
 from tests.support.alerts import firing
 from tests.support.eventually import eventually
@@ -57,7 +57,7 @@ async def test_disk_with_less_than_a_tenth_free(
 ) -> None:
     """By the name of its place."""
     found = SimpleNamespace(f_frsize=4096, f_blocks=100, f_bavail=free)
-    monkeypatch.setattr("chassis.figures.os.statvfs", lambda _folder: found)
+    monkeypatch.setattr("chassis.telemetry.figures.os.statvfs", lambda _folder: found)
     process.telemetry.figures.add("disks", DiskSpace(lambda: {"far": tmp_path}).read)
     await process.scrape(0)
     assert [each["place"] for each in firing(process.scrapes, "WedsyncDiskNearlyFull")] == ["far"] * fires
