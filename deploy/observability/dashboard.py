@@ -110,7 +110,7 @@ ROWS: tuple[tuple[Panel, ...], ...] = (
 
 def dashboard() -> dict[str, Any]:
     """The document that Grafana imports; it asks for the data source."""
-    panels = []
+    panels: list[dict[str, Any]] = []
     for row, across in enumerate(ROWS):
         width = COLUMNS // len(across)
         for column, (title, unit, asked) in enumerate(across):
