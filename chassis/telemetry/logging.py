@@ -30,7 +30,7 @@ from contracts.errors import PlatformError
 OURS = frozenset(
     (
         *("__main__", "benchmarks", "chassis", "cli", "contracts", "deploy", "gateway"),
-        *("repository", "services", "sources", "tests"),
+        *("repository", "services", "sources", "tests", "vault"),
     )
 )
 _WITHHELD = frozenset(

@@ -27,7 +27,6 @@ from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.claims import BEAT_SECONDS, ClaimQueue, ClaimTable
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
-from services.executor.adapters.repository_keys import RepositoryKeys
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
@@ -38,6 +37,7 @@ from services.executor.performance import RunPerformance
 from services.executor.ports import QueueLimits
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.standstills import SetAside, Standstills
+from vault.key_files import RepositoryKeys
 
 SERVICE = "executor"
 WORKER_IDENTITY = "executor-worker"

@@ -17,12 +17,12 @@ from functools import partial
 from nats.aio.msg import Msg
 
 from chassis.bus.connection import Connection
+from chassis.life.blocking import RunInterrupted
 from chassis.life.tasks import Supervised, end
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import WAKE_WORKERS
-from services.executor.blocking import RunInterrupted
 from services.executor.performance import RunPerformance
 from services.executor.ports import Claim, Claims
 from services.executor.standstills import SetAside

@@ -8,8 +8,8 @@ from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
+from contracts.tier_failure import TierFailure
 from services.executor.kept import Replica
-from services.executor.ports import TierFailure
 
 _OPEN_HINTS = frozenset({errors.REQUIRED_TIER_FAILED, errors.TIER_FULL, errors.TIER_VANISHED})
 """Codes whose errors say what to do by the names of tiers and locations, which the organisation knows."""

@@ -17,10 +17,12 @@ from typing import TypeVar
 import msgspec
 
 from chassis.context import Context
+from chassis.life.blocking import NoAnswer, RunInterrupted, call_in_thread
+from chassis.life.signs import Signs
 from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
-from services.executor.blocking import NoAnswer, RunInterrupted, call_in_thread
+from contracts.tier_failure import TierFailure
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
 from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint
@@ -37,10 +39,9 @@ from services.executor.ports import (
     ProgressReport,
     Reports,
     Runs,
-    TierFailure,
     TierOutcome,
 )
-from services.executor.standstills import Signs, StandsStill, Standstills
+from services.executor.standstills import StandsStill, Standstills
 
 ACTOR = "service:executor-worker"
 

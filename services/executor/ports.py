@@ -9,11 +9,11 @@ from typing import Protocol
 import msgspec
 
 from chassis.context import Context
+from chassis.life.signs import Signs
 from contracts.configuration import Tier
 from contracts.executor_events import RunTotals
 from services.executor.domain import BackupRun
 from services.executor.kept import KeptConfiguration, Replica
-from services.executor.standstills import Signs
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,14 +149,6 @@ class TierOutcome(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     code: str | None = None
     hint: str = ""
-
-
-class TierFailure(msgspec.Struct, frozen=True):
-    """What is wrong with a tier that ended a run, or took no part in it. An error has them as `failures`."""
-
-    tier: Tier
-    code: str
-    hint: str
 
 
 class BackupOutcome(msgspec.Struct, frozen=True, kw_only=True):

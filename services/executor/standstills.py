@@ -1,4 +1,4 @@
-"""Signs of life of a run's blocking calls, and what readiness says of a run that gives none.
+"""What readiness says of a run whose blocking calls give no sign of life.
 
 A disk or a server that never answers raises nothing: only the time that has passed shows it. A run that stands still
 degrades its worker, with the run, the step and the place; it is told over when the run goes on or has ended.
@@ -8,8 +8,9 @@ import logging
 import time
 
 from chassis.life.health import Health
+from chassis.life.signs import Signs
 from contracts import errors
-from contracts.errors import ErrorCode, PlatformError
+from contracts.errors import PlatformError
 
 STANDSTILL_SECONDS = 120.0
 """No byte, no file and no answer for so long is told."""
@@ -25,32 +26,6 @@ _HINT = (
 )
 
 _log = logging.getLogger(__name__)
-
-
-class Signs:
-    """What a run is at: its step, the place that it waits for, and since when. Written by its threads, read by all."""
-
-    def __init__(self) -> None:
-        self.step = ""
-        self.place = ""
-        self.code: ErrorCode | None = None
-        self.is_left = False
-        """Nobody waits for the run's call any more: it begins nothing new."""
-        self._moved_at = time.monotonic()
-
-    def at(self, step: str, place: str, code: ErrorCode) -> None:
-        """The run has come to a step. `code`: what it is called when the place does not answer."""
-        self.step, self.place, self.code = step, place, code
-        self.moved()
-
-    def moved(self) -> None:
-        """A byte, a file or an answer has come."""
-        self._moved_at = time.monotonic()
-
-    @property
-    def still_seconds(self) -> float:
-        """For how long there was no sign."""
-        return time.monotonic() - self._moved_at
 
 
 class StandsStill(PlatformError):

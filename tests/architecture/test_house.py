@@ -10,7 +10,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LINES_MAX = 400
 FROZEN_EXPRESSIONS = {"contracts/configuration.py"}  # in the schemas of events, and refused elsewhere
-PACKAGES = ("benchmarks", "chassis", "cli", "contracts", "deploy", "gateway", "repository", "services", "sources")
+PACKAGES = (
+    "benchmarks",
+    "chassis",
+    "cli",
+    "contracts",
+    "deploy",
+    "gateway",
+    "repository",
+    "services",
+    "sources",
+    "vault",
+)
 CATALOGUES = {"contracts/errors.py", "repository/errors.py"}  # a table, one entry after another
 
 

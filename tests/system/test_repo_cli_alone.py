@@ -16,7 +16,7 @@ from sources.directory import DirectorySource
 from tests.support.file_trees import differences, make_everything, seen
 
 ROOT = Path(__file__).resolve().parents[2]
-ABSENT = ("services", "gateway", "chassis", "contracts", "deploy", "benchmarks", "tests")
+ABSENT = ("services", "gateway", "chassis", "contracts", "deploy", "benchmarks", "tests", "vault")
 KEPT = ("cli", "repository", "sources")
 
 # Runs the command line with an import hook that refuses the platform and the libraries that only it needs.

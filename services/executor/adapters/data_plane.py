@@ -1,6 +1,6 @@
 """The data plane of a run: source, keys and tiers from the configuration, then the repository's backup.
 
-An organisation has one repository, complete on each tier (`adapters/repositories.py`).
+An organisation has one repository, complete on each tier (`vault/`).
 """
 
 import contextlib
@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from chassis.disk import Disk
+from chassis.life.blocking import RunInterrupted
+from chassis.life.signs import Signs
 from chassis.locations import Locations
 from chassis.sealing import Sealer
 from contracts import errors
@@ -32,14 +34,12 @@ from repository.progress import Progress
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up, lag
 from services.executor.adapters.read_back import read_back
-from services.executor.adapters.repositories import Begun, Place, Repositories
-from services.executor.adapters.stores import folder_of, patience_of, source_folder, tier_folder, tier_store
-from services.executor.adapters.translation import code_of, facts, failure_of, translated
-from services.executor.blocking import RunInterrupted
 from services.executor.kept import Replica
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, TierOutcome
-from services.executor.standstills import Signs
 from sources.directory import DirectorySource
+from vault.repositories import Begun, Place, Repositories
+from vault.stores import folder_of, patience_of, source_folder, tier_folder, tier_store
+from vault.translation import code_of, facts, failure_of, translated
 
 _log = logging.getLogger(__name__)
 

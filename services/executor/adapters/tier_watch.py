@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from chassis.life.blocking import NoAnswer, call_in_thread
 from chassis.life.health import Health
 from chassis.life.tasks import Supervised
 from chassis.locations import Location, Locations
@@ -22,9 +23,8 @@ from contracts import errors
 from contracts.errors import PlatformError
 from repository.errors import BucketMissing, RepositoryError
 from repository.stored.config import CONFIG_KEY
-from services.executor.adapters.stores import folder_of, location_store
-from services.executor.adapters.translation import code_of
-from services.executor.blocking import NoAnswer, call_in_thread
+from vault.stores import folder_of, location_store
+from vault.translation import code_of
 
 EVERY_SECONDS = 15.0
 STALL_SECONDS = 120.0

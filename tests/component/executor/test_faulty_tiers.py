@@ -13,13 +13,13 @@ from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
-from services.executor.adapters.stores import tier_store
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 from tests.support.s3_server import S3Server
+from vault.stores import tier_store
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from chassis.life.blocking import RunInterrupted
+from chassis.life.signs import Signs
 from chassis.record.eventstore import AlreadyHandled
 from contracts import errors
 from contracts.configuration import Destination, Tier
@@ -18,18 +20,16 @@ from repository.opened.repository import Repository
 from repository.stored.tree import Row
 from repository.tiers.location import open_tier
 from services.executor.adapters.begun import BegunRepositories
-from services.executor.adapters.repository_keys import RepositoryKeys
-from services.executor.blocking import RunInterrupted
 from services.executor.errors import ClaimLost
 from services.executor.kept import Replica
 from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
 from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport
-from services.executor.standstills import Signs
 from sources.directory import Directory
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
+from vault.key_files import RepositoryKeys
 
 pytestmark = pytest.mark.stack
 

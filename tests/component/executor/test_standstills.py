@@ -9,7 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chassis.life.blocking import RunInterrupted
 from chassis.life.health import Finding, Health
+from chassis.life.signs import Signs
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed
@@ -17,10 +19,7 @@ from repository.errors import TierUnreachable
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.tiers.location import open_tier
-from services.executor.adapters.repositories import Place, _without_silent
-from services.executor.adapters.stores import tier_store
-from services.executor.blocking import RunInterrupted
-from services.executor.standstills import SetAside, Signs, Standstills
+from services.executor.standstills import SetAside, Standstills
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.component.executor.test_worker import Opening
 from tests.support.eventually import eventually
@@ -28,6 +27,8 @@ from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.hung_disk import hung_disk
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
+from vault.repositories import Place, _without_silent
+from vault.stores import tier_store
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 

@@ -11,6 +11,7 @@ import pytest
 
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_OK, run_service
+from chassis.life.signs import Signs
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.errors import PlatformError
@@ -21,7 +22,6 @@ from services.executor.adapters.tables import REPORT_FIELD
 from services.executor.bootstrap import WORKER_CONNECTIONS_MAX
 from services.executor.kept import Replica
 from services.executor.ports import Claim, OpenBackup
-from services.executor.standstills import Signs
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench

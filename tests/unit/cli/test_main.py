@@ -197,7 +197,7 @@ def test_every_command_has_a_module() -> None:
 
 def test_help_of_one_command_imports_no_other() -> None:
     """The start-up of `repo` does not pay for the platform."""
-    heavy = {"repository", "services", "gateway", "chassis", "contracts", "deploy", "numpy", "boto3", "rich"}
+    heavy = {"repository", "services", "gateway", "chassis", "contracts", "deploy", "vault", "numpy", "boto3", "rich"}
     script = (
         "import sys\nfrom cli.main import main\n"
         "try:\n    main(['repo', 'backup', '--help'])\nexcept SystemExit:\n    pass\n"

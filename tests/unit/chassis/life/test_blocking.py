@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from services.executor.blocking import NoAnswer, RunInterrupted, call_in_thread
+from chassis.life.blocking import NoAnswer, RunInterrupted, call_in_thread
 from tests.support.eventually import eventually
 
 

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chassis.life.blocking import RunInterrupted
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
+from contracts.tier_failure import TierFailure
 from repository.errors import BackupCancelled, RepositoryError
-from services.executor.blocking import RunInterrupted
-from services.executor.ports import TierFailure
 
 _log = logging.getLogger(__name__)
 

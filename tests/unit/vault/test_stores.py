@@ -8,7 +8,7 @@ import pytest
 from chassis.locations import Locations
 from contracts.configuration import Destination, Tier
 from repository.tiers.s3.store import S3ObjectStore
-from services.executor.adapters.stores import tier_store
+from vault.stores import tier_store
 
 ADDRESSES = {"with options": "s3://bucket/tier?region=eu-central-1", "without options": "s3://bucket/tier"}
 

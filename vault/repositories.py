@@ -1,7 +1,7 @@
 """An organisation's repository, opened or begun. Nothing is begun a second time by surprise.
 
 An organisation has one repository, complete on each tier, and one key file. What was begun is remembered apart from
-both (`adapters/begun.py`): where a repository is remembered, its key file is not made again, and a tier that does not
+both (`Begun`): where a repository is remembered, its key file is not made again, and a tier that does not
 hold it any more has *vanished*; it is neither begun nor filled until somebody says so. A tier's identity is the
 repository's config object.
 """
@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from chassis.life.blocking import RunInterrupted
+from chassis.life.signs import Signs
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.errors import (
@@ -34,10 +36,8 @@ from repository.opened.opening import Patience
 from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.port import ObjectStore
-from services.executor.adapters.repository_keys import name_of
-from services.executor.adapters.unusable import UnusableStore
-from services.executor.blocking import RunInterrupted
-from services.executor.standstills import Signs
+from vault.key_files import name_of
+from vault.unusable import UnusableStore
 
 _log = logging.getLogger(__name__)
 

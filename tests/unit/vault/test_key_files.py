@@ -7,7 +7,7 @@ import pytest
 
 from chassis.life.health import DEGRADED, READY, Health
 from repository.keys.key_file import KeyFile
-from services.executor.adapters.repository_keys import RepositoryKeys, name_of
+from vault.key_files import RepositoryKeys, name_of
 
 
 @pytest.fixture

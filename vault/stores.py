@@ -4,34 +4,25 @@ A tenant names locations and paths below them; hosts, buckets, folders and crede
 repository per organisation lies below each tier's address.
 """
 
-import errno
 import os
-import stat
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
-
-import msgspec
 
 from chassis.locations import Location, Locations
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.errors import PlatformError
-from repository.errors import LocationInvalid, RepositoryError
+from repository.errors import AccessDenied, LocationInvalid, RepositoryError
 from repository.tiers.location import open_tier
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
+from repository.tiers.s3.credentials import credentials_from_file
 from repository.tiers.s3.options import CredentialsProvider, S3Credentials
-from services.executor.adapters.unusable import LocationUnknown, LocationUnusable, UnusableStore
+from vault.unusable import LocationUnknown, LocationUnusable, UnusableStore
 
 # A tier that is not required may be down for days: a run does not wait for it as for one that it cannot do without.
 PATIENCE_SECONDS_REQUIRED = 180.0
 PATIENCE_SECONDS_OTHER = 20.0
-
-
-class _CredentialsFile(msgspec.Struct, frozen=True, rename="camel"):
-    access_key_id: str
-    secret_access_key: str
-    session_token: str | None = None
 
 
 def source_folder(locations: Locations, organisation: str, location_name: str, relative: str) -> bytes:
@@ -138,25 +129,16 @@ def _credentials(keys_dir: Path, location: Location, tier: str) -> CredentialsPr
         return None
     path = keys_dir / "credentials" / f"{location.credentials}.json"
 
+    read = credentials_from_file(path, owner_only=False)
+
     def provide() -> S3Credentials:
         try:
-            found = msgspec.json.decode(_read_at_once(path), type=_CredentialsFile)
-        except (OSError, ValueError) as error:
-            # What a decoder says may quote what it has read, which is a secret.
-            what = error.strerror if isinstance(error, OSError) else "it is no JSON with these two"
+            return read()
+        except AccessDenied as error:
             raise LocationUnusable(
-                f"the credentials of the location {location.name} cannot be read ({what}): the folder credentials of "
-                f"WEDSYNC_KEYS_DIR needs a file {path.name} with accessKeyId and secretAccessKey",
+                f"the credentials of the location {location.name} cannot be read ({error.message}): the folder "
+                f"credentials of WEDSYNC_KEYS_DIR needs a file {path.name} with accessKeyId and secretAccessKey",
                 tier=tier,
             ) from error
-        return S3Credentials(found.access_key_id, found.secret_access_key, found.session_token)
 
     return provide
-
-
-def _read_at_once(path: Path) -> bytes:
-    """The bytes of a file. Raises OSError, also for a pipe, which would let its reader wait for ever."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-        return file.read()
