@@ -2,6 +2,7 @@
 
 from contracts.configuration import ConfigurationBody
 from contracts.event import Event, pinned
+from contracts.refusal import Refusal
 
 
 @pinned("config.configuration-created.v1")
@@ -15,11 +16,7 @@ class ConfigurationCreated(Event, frozen=True, kw_only=True):
 
 
 @pinned("config.configuration-refused.v1")
-class ConfigurationRefused(Event, frozen=True, kw_only=True):
-    """A submitted configuration was refused; `code` is an entry of the error catalogue."""
+class ConfigurationRefused(Refusal, frozen=True, kw_only=True):
+    """A submitted configuration was refused."""
 
-    request_id: str
     configuration_id: str
-    code: str
-    field: str | None = None
-    hint: str = ""

@@ -12,6 +12,7 @@ import msgspec
 from contracts import errors
 from contracts.configuration import Destination, SourceType, StorageDestinations, Tier
 from contracts.errors import ErrorCode
+from contracts.refusal import Objection
 
 SOURCE = "source"
 TIER = "tier"
@@ -50,14 +51,6 @@ class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
     answers: bool = True
     storage_classes: tuple[str, ...] = STORAGE_CLASSES
-
-
-class Objection(msgspec.Struct, frozen=True):
-    """Why a configuration is refused: a code of the catalogue, the JSON path of the field, what to do about it."""
-
-    code: ErrorCode
-    field: str
-    hint: str
 
 
 Find = Callable[[str], KnownLocation | None]

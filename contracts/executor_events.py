@@ -11,6 +11,7 @@ from msgspec import Meta
 from contracts.configuration import Tier
 from contracts.event import Event, Value, pinned
 from contracts.reading import Growing
+from contracts.refusal import Refusal
 
 
 class ExecutionType(Growing):
@@ -67,14 +68,11 @@ class BackupAccepted(Event, frozen=True, kw_only=True):
 
 
 @pinned("executor.backup-refused.v1")
-class BackupRefused(Event, frozen=True, kw_only=True):
-    """A requested backup was refused; `code` is an entry of the error catalogue."""
+class BackupRefused(Refusal, frozen=True, kw_only=True):
+    """A requested backup was refused."""
 
-    request_id: str
     execution_id: str
     configuration_id: str
-    code: str
-    hint: str = ""
 
 
 @pinned("executor.backup-preparing.v1")

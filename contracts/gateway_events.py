@@ -1,20 +1,34 @@
 """What the gateway records: requests of authenticated people, and denials. Owner: gateway."""
 
+from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta
 
 from contracts.configuration import ConfigurationBody
 from contracts.event import Event, Value, pinned
+from contracts.sealed import Sealed
 
 
 class Evidence(Value, frozen=True, kw_only=True):
-    """How the actor had proved who they are: assurance level, factors and the token's id, never the token."""
+    """How the actor had proved who they are: assurance level, factors and the token's id, never the token.
+
+    `factor_at`: when the latest of the factors was given. `address`, `agent`: where the request came from, and what
+    the client calls itself; both tell of a person, so they are sealed.
+    """
 
     assurance: str
     factors: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     token_id: str | None = None
+    factor_at: datetime | None = None
+    address: Sealed | None = None
+    agent: Sealed | None = None
+
+
+ADDRESS_FIELD = "evidence.address"
+AGENT_FIELD = "evidence.agent"
+"""Under which names the two are sealed."""
 
 
 @pinned("gateway.configuration-submitted.v1")

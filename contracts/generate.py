@@ -157,12 +157,17 @@ def breach(was: Any, now: Any, at: str = "$") -> str | None:
         changed = (
             breach(old, new, f"{at}.{key}")
             for key, old, new in pairs
-            if not (key == "enum" and isinstance(old, list) and set(old) <= set(new))
+            if not (isinstance(old, list) and _covers(key, old, new))
         )
         return next((found for found in changed if found is not None), None)
     if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         return next((found for old, new in zip(was, now, strict=True) if (found := breach(old, new, at))), None)
     return None if was == now and type(was) is type(now) else at
+
+
+def _covers(key: str, old: list[Any], new: Any) -> bool:
+    """Whether a list of the schema whose order says nothing allows what it did: an enum may grow."""
+    return (key == "enum" and set(old) <= set(new)) or (key == "required" and set(old) == set(new))
 
 
 def _missing(was: Any, now: Any, at: str) -> str | None:

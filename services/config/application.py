@@ -3,6 +3,7 @@
 from chassis.context import Context
 from contracts.configuration import ConfigurationBody
 from contracts.configuration_rules import names_in
+from contracts.refusal import Objection
 from services.config.domain import Configuration
 from services.config.errors import ConfigurationNameTaken
 from services.config.policies import when_configuration_submitted
@@ -29,11 +30,9 @@ class ConfigurationDecisions:
             try:
                 await self._configurations.record_created(configuration, context=context, handled=handled)
             except ConfigurationNameTaken as error:
-                code, field, hint = error.code, error.field, error.hint
+                objection = Objection(error.code, error.field, error.hint)
             else:
                 return
-        else:
-            code, field, hint = objection.code, objection.field, objection.hint
         refused = Configuration(configuration_id)
-        refused.refuse(request_id=request_id, code=code.code, field=field, hint=hint)
+        refused.refuse(request_id=request_id, objection=objection)
         await self._configurations.record_refused(refused, context=context, handled=handled)

@@ -6,6 +6,7 @@ from chassis.domain import Aggregate
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.configuration import ConfigurationBody
 from contracts.event import Event
+from contracts.refusal import Objection
 
 
 class Configuration(Aggregate):
@@ -23,10 +24,16 @@ class Configuration(Aggregate):
         """Put a configuration in force, as its version 1."""
         self.record(ConfigurationCreated(request_id=request_id, configuration_id=self.id, version=1, body=body))
 
-    def refuse(self, *, request_id: str, code: str, field: str | None, hint: str) -> None:
+    def refuse(self, *, request_id: str, objection: Objection) -> None:
         """Decline a submitted configuration for good."""
         self.record(
-            ConfigurationRefused(request_id=request_id, configuration_id=self.id, code=code, field=field, hint=hint)
+            ConfigurationRefused(
+                request_id=request_id,
+                configuration_id=self.id,
+                code=objection.code.code,
+                field=objection.field,
+                hint=objection.hint,
+            )
         )
 
     def apply(self, event: Event) -> None:

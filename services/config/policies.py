@@ -1,7 +1,8 @@
 """Rules of configurations: a submitted one in, the first objection out. Pure."""
 
 from contracts.configuration import ConfigurationBody
-from contracts.configuration_rules import Find, Objection, objections
+from contracts.configuration_rules import Find, objections
+from contracts.refusal import Objection
 
 
 def when_configuration_submitted(body: ConfigurationBody, find: Find) -> Objection | None:

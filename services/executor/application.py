@@ -4,10 +4,11 @@ from chassis.context import Context
 from contracts import errors
 from contracts.configuration import ConfigurationBody
 from contracts.executor_events import ExecutionType
+from contracts.refusal import Objection
 from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet
 from services.executor.kept import Replica
-from services.executor.policies import Objection, when_backup_requested, when_queued
+from services.executor.policies import when_backup_requested, when_queued
 from services.executor.ports import Configurations, Handled, Queue, QueueLimits, Runs
 
 TRIES = 3
@@ -48,7 +49,8 @@ class BackupDecisions:
             )
         if unknown is not None or replica is None:
             code = unknown or errors.CONFIGURATION_UNKNOWN
-            await self._refuse(request_id, execution_id, configuration_id, Objection(code, code.hint), context, handled)
+            unseen = Objection(code, "configurationId", code.hint)
+            await self._refuse(request_id, execution_id, configuration_id, unseen, context, handled)
             return
         for attempt in range(TRIES):
             standing = await self._queue.standing(configuration_id=configuration_id, organisation=context.organisation)
@@ -88,8 +90,7 @@ class BackupDecisions:
         run.refuse(
             request_id=request_id,
             configuration_id=configuration_id,
-            code=objection.code.code,
-            hint=objection.hint,
+            objection=objection,
         )
         await self._runs.record_decision(run, configuration=None, context=context, handled=handled)
 

@@ -29,6 +29,7 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
+from contracts.refusal import Objection
 from services.executor.errors import ClaimLost, RunFinished
 
 
@@ -89,11 +90,16 @@ class BackupRun(Aggregate):
             )
         )
 
-    def refuse(self, *, request_id: str, configuration_id: str, code: str, hint: str) -> None:
+    def refuse(self, *, request_id: str, configuration_id: str, objection: Objection) -> None:
         """Decline the run for good."""
         self.record(
             BackupRefused(
-                request_id=request_id, execution_id=self.id, configuration_id=configuration_id, code=code, hint=hint
+                request_id=request_id,
+                execution_id=self.id,
+                configuration_id=configuration_id,
+                code=objection.code.code,
+                field=objection.field,
+                hint=objection.hint,
             )
         )
 

@@ -1,10 +1,9 @@
 """Rules of the executor: a fact in, a decision out. Pure."""
 
-import msgspec
-
 from contracts import errors
 from contracts.errors import ErrorCode
 from contracts.executor_events import CatchUp
+from contracts.refusal import Objection
 from services.executor.kept import Replica
 from services.executor.ports import QueueLimits, Standing, TierOutcome
 
@@ -14,13 +13,6 @@ DELIVERIES_BEFORE_REFUSAL = 8
 
 # A run that has cost this many workers their lives would cost the next one its life, too.
 ATTEMPTS_BEFORE_FAILURE = 6
-
-
-class Objection(msgspec.Struct, frozen=True):
-    """Why a requested backup is refused: a code of the catalogue, and what to do about it."""
-
-    code: ErrorCode
-    hint: str
 
 
 def when_backup_requested(
@@ -40,13 +32,13 @@ def when_queued(execution_id: str, standing: Standing, limits: QueueLimits) -> O
     """What speaks against a run of a known configuration: one that has not ended, or a queue that is full."""
     if standing.open_run not in (None, execution_id):
         shown = f"GET /api/backup/executions/{standing.open_run} shows the open run."
-        return Objection(errors.RUN_ALREADY_OPEN, f"{errors.RUN_ALREADY_OPEN.hint} {shown}")
+        return Objection(errors.RUN_ALREADY_OPEN, hint=f"{errors.RUN_ALREADY_OPEN.hint} {shown}")
     if standing.waiting_of_organisation >= limits.per_organisation:
         counted = f"{standing.waiting_of_organisation} of the organisation's runs wait, and no more may"
-        return Objection(errors.QUEUE_FULL, f"{errors.QUEUE_FULL.hint} {counted}.")
+        return Objection(errors.QUEUE_FULL, hint=f"{errors.QUEUE_FULL.hint} {counted}.")
     if standing.waiting_in_all >= limits.in_all:
         # How many others wait is nobody's business.
-        return Objection(errors.QUEUE_FULL, f"{errors.QUEUE_FULL.hint} The platform's queue is full.")
+        return Objection(errors.QUEUE_FULL, hint=f"{errors.QUEUE_FULL.hint} The platform's queue is full.")
     return None
 
 

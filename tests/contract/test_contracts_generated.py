@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7
 
-from contracts import generate
+from contracts import generate, samples
 from contracts.envelope import decode, decode_data, encode, headers_of
 from contracts.errors import catalogue
 from contracts.event import pinned_events
@@ -350,3 +350,12 @@ _VALUES = st.recursive(
 def test_yaml_text_is_read_back_by_a_real_parser(value: object) -> None:
     """What the writer writes means what it was given."""
     assert yaml.safe_load(to_yaml(value)) == value
+
+
+def test_example_does_not_change_when_another_one_is_inserted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tells an example from others follows from its event's name: whoever has stored the others sees nothing."""
+    before = sample_envelopes()
+    story = samples._STORY
+    monkeypatch.setattr(samples, "_STORY", (story[0], story[-1], *story[1:]))
+    assert sample_envelopes() == before
+    assert len({each.id for each in before.values()}) == len(before)

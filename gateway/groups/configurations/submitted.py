@@ -6,8 +6,9 @@ import msgspec
 
 from chassis.locations import Locations
 from contracts import errors
-from contracts.configuration_rules import Find, Objection, names_in, objections, path_objection
+from contracts.configuration_rules import Find, names_in, objections, path_objection
 from contracts.errors import PlatformError
+from contracts.refusal import Objection
 from gateway.groups.configurations.resources import NewConfiguration
 from gateway.http.problems import error_of_code
 from gateway.http.texts import kept, unreadable_character

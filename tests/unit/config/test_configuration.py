@@ -1,6 +1,8 @@
 """The aggregate: what a configuration is after its events."""
 
+from contracts import errors
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
+from contracts.refusal import Objection
 from services.config.domain import Configuration
 from tests.support.configurations import body
 
@@ -18,7 +20,9 @@ def test_created_configuration_is_in_force_as_version_1() -> None:
 def test_refused_configuration_exists_as_its_refusal_alone() -> None:
     """A refusal says code, field and what to do, and leaves no body."""
     configuration = Configuration("configuration-1")
-    configuration.refuse(request_id="request-1", code="no-destination", field="storageDestinations", hint="Name one.")
+    configuration.refuse(
+        request_id="request-1", objection=Objection(errors.NO_DESTINATION, "storageDestinations", "Name one.")
+    )
     assert configuration.pending == (
         ConfigurationRefused(
             request_id="request-1",

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from contracts import errors
 from contracts.configuration import Tier
 from contracts.event import Event
 from contracts.executor_events import (
@@ -19,6 +20,7 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
+from contracts.refusal import Objection
 from services.executor.domain import BackupRun, RunState
 from services.executor.errors import ClaimLost, RunFinished
 
@@ -75,10 +77,19 @@ def test_run_is_accepted_with_the_tiers_it_is_meant_for() -> None:
 def test_refused_run_is_finished_at_once() -> None:
     """Nothing happens to a refused run."""
     run = BackupRun(RUN)
-    run.refuse(request_id="r", configuration_id="c", code="configuration-unknown", hint="check the id")
+    run.refuse(
+        request_id="r",
+        configuration_id="c",
+        objection=Objection(errors.CONFIGURATION_UNKNOWN, "configurationId", "check the id"),
+    )
     assert run.pending == (
         BackupRefused(
-            request_id="r", execution_id=RUN, configuration_id="c", code="configuration-unknown", hint="check the id"
+            request_id="r",
+            execution_id=RUN,
+            configuration_id="c",
+            code="configuration-unknown",
+            field="configurationId",
+            hint="check the id",
         ),
     )
     with pytest.raises(RunFinished):
