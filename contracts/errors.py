@@ -510,6 +510,50 @@ SEALING_KEY_MISSING = _code(
     "The field was erased; it cannot be read again.",
 )
 
+# What an operator registers
+LOCATION_TAKEN = _code(
+    "location-taken",
+    409,
+    Retry.NEVER,
+    "Another location has this name or this place",
+    "Choose another name or place, or use the one that is there: wedsync-backup location list.",
+)
+LOCATION_EXCLUDED = _code(
+    "location-excluded",
+    422,
+    Retry.NEVER,
+    "The place can never be a location",
+    "Choose a place outside the platform's own home and outside every other tier.",
+)
+LOCATION_ACCESS_DENIED = _code(
+    "location-access-denied",
+    403,
+    Retry.AFTER_OPERATOR,
+    "The place is there, and may not be used",
+    "Give the platform's user, or these credentials, the rights that the role needs.",
+)
+LOCATION_IN_USE = _code(
+    "location-in-use",
+    409,
+    Retry.AFTER_OPERATOR,
+    "A configuration uses the location",
+    "Its runs would fail. Where that is meant: wedsync-backup location remove NAME --anyway.",
+)
+CREDENTIALS_UNUSABLE = _code(
+    "credentials-unusable",
+    422,
+    Retry.AFTER_OPERATOR,
+    "The credentials cannot be used",
+    "Name credentials that are there, whole, and their owner's alone.",
+)
+ORGANISATION_TAKEN = _code(
+    "organisation-taken",
+    409,
+    Retry.NEVER,
+    "The organisation is registered already",
+    "Choose another id, or use it as it is: wedsync-backup organisation list.",
+)
+
 # The embedded stack
 STACK_RUNNING = _code(
     "stack-running",

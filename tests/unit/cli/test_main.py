@@ -78,7 +78,7 @@ def test_error_says_of_each_tier_why_it_was_of_no_use(command: ModuleType, capsy
 def test_error_of_the_platform_is_told_the_same_way(command: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     """Both families of errors speak alike, though neither is imported by the dispatcher."""
     command.run = failing(PlatformError(INVALID_FIELD, "name is too long"))  # type: ignore[attr-defined]
-    assert cli_main.main(["probe"]) == ExitCode.FAILED
+    assert cli_main.main(["probe"]) == ExitCode.USAGE
     assert "name is too long [invalid-field]" in capsys.readouterr().err
 
 
