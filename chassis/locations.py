@@ -9,8 +9,9 @@ written by the operator or by the embedded stack, read again when it has changed
                     "url": "s3://bucket/prefix?endpoint=https://…&region=…", "credentials": "offsite", "lock": true}]}
 
 `credentials` names a file `<name>.json` in the folder `credentials` of the keys folder, with `accessKeyId` and
-`secretAccessKey`; the values are never in the registry. `storageClasses` are those that a provider has, where they are
-others than S3's that are read at once.
+`secretAccessKey` (of a database: `user` and `password`); the values are never in the registry. What is one
+organisation's alone lies in a folder of its own there, `<organisation>/<name>.json`. `storageClasses` are those that a
+provider has, where they are others than S3's that are read at once.
 
 Promise: a file that cannot be read, half-written or gone, changes nothing where one was read before: the last good
 content stays in use, and readiness says `degraded`, which file it is and what is wrong with it. Where none was read
@@ -26,7 +27,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -48,8 +49,9 @@ _FILE = "file://"
 FILE_CHECK = "locations-file"
 """The name under which it is degraded: the last good content is in use, and the file has changed since."""
 
-_SCHEME_OF_KIND = {"directory": "file", "s3": "s3"}
-_CREDENTIALS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+SCHEME_OF_KIND = {"directory": "file", "s3": "s3", "postgres": "postgres"}
+_CREDENTIALS = re.compile(r"(?:([A-Za-z0-9][A-Za-z0-9_-]{0,127})/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_DATABASE_OPTIONS = {"sslmode", "sslrootcert"}
 _StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
 
@@ -57,7 +59,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
     """One registered place. `lock`: the store promises object locks. `region` is for people to read."""
 
     name: LocationName
-    kind: Literal["directory", "s3"]
+    kind: Literal["directory", "s3", "postgres"]
     roles: tuple[Literal["source", "tier"], ...]
     organisations: tuple[str, ...]
     url: str
@@ -204,14 +206,14 @@ def _decoded(body: bytes) -> dict[str, Location]:
     if twice:
         raise ValueError(f"a name is registered more than once: {', '.join(twice)}")
     for location in locations:
-        if (fault := _fault(location)) is not None:
+        if (fault := fault_of(location)) is not None:
             raise ValueError(f"location {location.name}: {fault}")
     return {location.name: location for location in locations}
 
 
-def _fault(location: Location) -> str | None:
+def fault_of(location: Location) -> str | None:
     """What of an entry can never be used, or would mean another place than what is written there."""
-    scheme = _SCHEME_OF_KIND[location.kind]
+    scheme = SCHEME_OF_KIND[location.kind]
     try:
         parts = urlsplit(location.url)
     except ValueError:
@@ -229,10 +231,31 @@ def _fault(location: Location) -> str | None:
         return "the url of a directory is file:///PATH, with ? written as %3F"
     if location.kind == "s3" and (not parts.netloc or "@" in parts.netloc):
         return "the url of a bucket is s3://BUCKET/PREFIX, without credentials"
-    if location.credentials is not None and not _CREDENTIALS.fullmatch(location.credentials):
-        return "credentials is the name of a file in the folder credentials, without .json: letters, digits, - _ and ."
+    if location.kind == "postgres" and not _is_database(parts):
+        return "the url of a database is postgres://[USER@]HOST[:PORT]/DATABASE?sslmode=…, without a password"
+    if location.kind == "postgres" and "tier" in location.roles:
+        return "a database is a source, and never a tier"
+    if location.credentials is not None and (fault := _fault_of_credentials(location, location.credentials)):
+        return fault
     if not all(each == ANY_ORGANISATION or ORGANISATION.fullmatch(each) for each in location.organisations):
         return f"organisations are {ANY_ORGANISATION} or ids: one {ORGANISATION_RULE}"
+    return None
+
+
+def _is_database(parts: SplitResult) -> bool:
+    try:
+        is_whole = bool(parts.hostname) and parts.port != 0 and len(parts.path) > 1
+    except ValueError:
+        return False
+    return is_whole and parts.password is None and not set(parse_qs(parts.query)) - _DATABASE_OPTIONS
+
+
+def _fault_of_credentials(location: Location, name: str) -> str | None:
+    named = _CREDENTIALS.fullmatch(name)
+    if named is None:
+        return "credentials is the name of a file in the folder credentials, without .json: letters, digits, - _ and ."
+    if named[1] is not None and location.organisations != (named[1],):
+        return f"the credentials are those of the organisation {named[1]}, and the location is open to others"
     return None
 
 
@@ -242,6 +265,8 @@ def _written_place(location: Location) -> str:
     path = unquote(parts.path, errors="surrogateescape")
     if location.kind == "directory":
         return _FILE + os.path.abspath(path)
+    if location.kind == "postgres":
+        return f"postgres://{parts.hostname}:{parts.port or 5432}/{path.strip('/')}"
     endpoint = parse_qs(parts.query).get("endpoint", [""])[0].rstrip("/").lower()
     return f"s3://{endpoint}/{parts.netloc}/{path.strip('/')}"
 

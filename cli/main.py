@@ -54,6 +54,8 @@ COMMANDS: dict[str, Command] = {
     "token": Command("cli.token", "make an access token for this machine's platform"),
     "demo": Command("cli.demo", "back up a directory to four tiers, lose one, restore, compare every byte"),
     "refill": Command("cli.refill", "allow a relay to fill an empty or replaced event stream"),
+    "location": Command("cli.location", "register, test and remove the places that are backed up and backed up to"),
+    "organisation": Command("cli.organisation", "add an organisation (a tenant), and list them"),
     "tiers": Command("cli.tiers", "which tiers are in use, and beginning one anew that is gone for good"),
     "topology": Command("cli.topology", "show, compare and apply the declared streams and consumers"),
     "deadletters": Command("cli.deadletters", "look at messages that could not be handled, and replay them"),
@@ -115,6 +117,8 @@ def _explain(error: Exception, *, for_machines: bool) -> None:
 
         retry = str(getattr(error, "retry", "never"))
         document = {"code": code, "message": str(error), "retry": retry, "hint": getattr(error, "hint", None)}
+        if field := getattr(error, "field", None):
+            document["field"] = field
         if tiers := getattr(error, "context", {}).get("tiers"):
             document["tiers"] = {name: str(reason) for name, reason in tiers.items()}
         print(json.dumps({"error": document}), file=sys.stderr)

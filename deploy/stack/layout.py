@@ -10,6 +10,7 @@
 | `keys/platform/` | what the services read: `credentials/` of the tiers; the sealing and repository keys they make |
 | `config/` | nats.conf, jwks.json, S3 identities: written anew at each start; locations.json keeps what was added |
 | `config/prometheus-targets.json` | where Prometheus finds the processes' figures, written anew at each start |
+| `config/organisations.json` | the organisations that the operator has added, with the names that people use |
 | `config/subscribers.json` | other services that subscribe to events, registered by the operator |
 | `data/` | `postgres/`, `nats/`, `s3/<region>/`, `tiers/local/` |
 | `logs/` | one file per part, rotated by size |

@@ -1,9 +1,15 @@
 """The registry of locations of the embedded stack: its own four tiers, and what an operator has added.
 
 The registry is `<home>/config/locations.json` (`chassis.locations`). At each start the four tiers are written
-anew, since their ports may have changed; every other entry is the operator's and stays as it is.
+anew, since their ports may have changed; every other entry is the operator's and stays as it is. Whoever changes it
+holds its lock meanwhile, so that of two changes at once none is lost; whoever reads it sees one whole version.
 """
 
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -18,6 +24,8 @@ from deploy.stack.s3 import REGIONS, Region, endpoint
 from deploy.stack.secrets import Secrets
 
 LOCAL = "local"
+OWN = frozenset((LOCAL, *(region.name for region in REGIONS)))
+"""The stack's own tiers, by name."""
 
 
 class _Registry(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,14 +39,38 @@ def write_registry(layout: Layout, secrets: Secrets) -> None:
             layout.credentials / f"{region.name}.json", msgspec.json.encode(secrets.s3[region.name]), mode=0o600
         )
     own = [_local(layout), *(_region(layout, region) for region in REGIONS)]
-    names = {location.name for location in own}
-    _write(layout, [*own, *(location for location in _read(layout) if location.name not in names)])
+    with changed(layout) as change:
+        change(lambda before: [*own, *(location for location in before if location.name not in OWN)])
 
 
 def register(layout: Layout, location: Location) -> None:
     """Add a location, or replace the one of its name. The running services see it at their next look."""
-    others = [other for other in _read(layout) if other.name != location.name]
-    _write(layout, [*others, location])
+    with changed(layout) as change:
+        change(lambda before: [*(other for other in before if other.name != location.name), location])
+
+
+Change = Callable[[Callable[[list[Location]], list[Location]]], None]
+
+
+@contextmanager
+def changed(layout: Layout) -> Iterator[Change]:
+    """Holds the registry for a change; gives what replaces its locations, by what they are made of those before.
+
+    Raises HOME_UNUSABLE.
+    """
+    with _locked(layout):
+        yield lambda made_of: _write(layout, made_of(registered(layout)))
+
+
+@contextmanager
+def _locked(layout: Layout) -> Iterator[None]:
+    # A file of its own: the registry itself is replaced by each change, and a lock on what was replaced holds nobody.
+    descriptor = os.open(layout.config / ".locations.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def source_location(name: str, folder: Path, *, organisation: str) -> Location:
@@ -82,7 +114,8 @@ def _region(layout: Layout, region: Region) -> Location:
     )
 
 
-def _read(layout: Layout) -> list[Location]:
+def registered(layout: Layout) -> list[Location]:
+    """All locations, as they are registered now. Raises HOME_UNUSABLE."""
     try:
         return msgspec.json.decode(layout.locations_file.read_bytes(), type=_Registry).locations
     except FileNotFoundError:
@@ -97,4 +130,6 @@ def _read(layout: Layout) -> list[Location]:
 
 def _write(layout: Layout, locations: list[Location]) -> None:
     body = msgspec.json.format(msgspec.json.encode(_Registry(locations)), indent=2)
-    write_atomically(layout.locations_file, body)
+    path = layout.locations_file
+    # Who may read it is the operator's to say: nothing in it is secret.
+    write_atomically(path, body, mode=stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600)

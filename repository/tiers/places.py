@@ -24,7 +24,7 @@ def refuse_one_place_twice(tiers: Sequence[tuple[str, str]]) -> None:
     """Raise `LocationInvalid` where two of the tiers, each with its name and address, are at one place."""
     names: dict[object, str] = {}
     for name, address in tiers:
-        first = names.setdefault(_place(address), name)
+        first = names.setdefault(place_of(address), name)
         if first is not name:
             raise one_place_twice(first, name)
 
@@ -49,7 +49,8 @@ def refuse_among_others(store: ObjectStore, address: str) -> None:
         raise PlaceInUse("there are other files at the place of the tier", tier=store.name, entries=len(others))
 
 
-def _place(address: str) -> object:
+def place_of(address: str) -> tuple[object, ...]:
+    """Where a tier is, in one spelling; of a bucket the prefix comes last. Raises `LocationInvalid`."""
     if urlsplit(address).scheme == "file":
         return _folder(directory_path(address))
     options, _ = s3_options(address)

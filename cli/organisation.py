@@ -1,0 +1,102 @@
+"""`wedsync-backup organisation`: add a tenant with what it needs, and say how its people get in.
+
+An organisation is the boundary of everything: its ids, its keys and its repositories are its own. People belong to it
+by the claim `app_metadata.organisation_id` of their token.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from cli.exit_codes import ExitCode
+from cli.home import add_home, home_of, home_option
+from cli.options import given
+from cli.output import columns, say, say_json
+
+if TYPE_CHECKING:
+    from deploy.locations.organisations import Organisation
+    from deploy.stack.layout import Layout
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    summary = "make what an organisation needs, and say how its people get in"
+    add = actions.add_parser("add", help=summary, description=summary, allow_abbrev=False)
+    add.add_argument("name", metavar="NAME|ID", type=given, help="what people call it, or its id")
+    add.add_argument(
+        "--id", metavar="ID", type=given, help="its id (default: NAME where it can be one, else a new one)"
+    )
+    listing = actions.add_parser("list", help="which there are", description="Which there are.", allow_abbrev=False)
+    for each in (add, listing):
+        each.add_argument("--json", action="store_true", help="one JSON document")
+        add_home(each)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Add, or list."""
+    from deploy.locations.owner import require_owner
+    from deploy.stack.layout import Layout
+
+    layout = Layout.find(home_of(arguments))
+    if arguments.action == "list":
+        return _list(layout, for_machines=arguments.json)
+    require_owner(layout)
+    return _add(layout, arguments)
+
+
+def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
+    from deploy.locations.organisations import add
+
+    organisation = add(layout, arguments.name, arguments.id)
+    document = _document(layout, organisation)
+    if arguments.json:
+        say_json({"organisation": document})
+        return ExitCode.OK
+    keys, option = layout.platform_keys, home_option(layout.home)
+    say(f"{organisation.name} is an organisation: {organisation.id}")
+    say(f"  keys       {keys / 'organisations' / organisation.id}")
+    say(f"             and, from its first backup on, {keys / 'repositories' / organisation.id}.key: copy both")
+    say(f"  secrets    {layout.credentials / organisation.id}")
+    say(f"  locations  {', '.join(document['locations']) or 'none'}")
+    say(
+        f"  a source   wedsync-backup location add NAME --role source --url file:///PATH"
+        f" --organisation {organisation.id}{option}"
+    )
+    say(f"  a token    wedsync-backup token --role owner --organisation {organisation.id}{option}")
+    say(f'             (of your identity provider: app_metadata.organisation_id is "{organisation.id}")')
+    return ExitCode.OK
+
+
+def _list(layout: "Layout", *, for_machines: bool) -> int:
+    from deploy.locations.organisations import known
+
+    found = [_document(layout, each) for each in known(layout)]
+    if for_machines:
+        say_json({"organisations": found})
+        return ExitCode.OK
+    rows = [("ID", "NAME", "ADDED (UTC)", "KEYS", "LOCATIONS")]
+    rows += [
+        (
+            each["id"],
+            each["name"] or "-",
+            (each["added"] or "-")[:16].replace("T", " "),
+            "yes" if each["hasKeys"] else "no",
+            ",".join(each["locations"]),
+        )
+        for each in found
+    ]
+    for line in columns(rows):
+        say(line)
+    return ExitCode.OK
+
+
+def _document(layout: "Layout", organisation: "Organisation") -> dict[str, Any]:
+    from deploy.stack.locations import registered
+
+    return {
+        "id": organisation.id,
+        "name": organisation.name,
+        "added": None if organisation.added is None else organisation.added.isoformat(),
+        "hasKeys": (layout.platform_keys / "organisations" / organisation.id / "organisation").is_dir(),
+        "locations": [each.name for each in registered(layout) if each.is_open_to(organisation.id)],
+    }

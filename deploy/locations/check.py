@@ -1,0 +1,285 @@
+"""What is there at a location: a finding for each check, so that whoever relies on it knows what was looked at.
+
+Nothing is left behind: what is written for the trial is removed. A place that does not answer is given up after
+seconds, and what could not be found out is said to be unknown.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import msgspec
+
+from chassis.disk import Disk
+from chassis.locations import Location
+from contracts import errors
+from contracts.errors import ErrorCode, PlatformError
+from deploy.locations.credentials import DatabaseSecret, S3Secret, Secret
+from deploy.locations.places import refuse_place
+from deploy.stack.locations import OWN
+from repository.errors import AccessDenied, BucketMissing, LocationInvalid, RepositoryError
+from repository.tiers.location import open_tier
+from repository.tiers.places import place_of
+from repository.tiers.port import ObjectStore
+from repository.tiers.retry import RetryPolicy
+from repository.tiers.s3.options import S3Credentials
+from services.executor.adapters.tier_watch import folder_trouble
+from vault.stores import folder_of
+
+ANSWER_SECONDS = 5.0
+RESERVE_BYTES = 256 << 20
+"""Below so much free space a directory tier takes no run (`WEDSYNC_TIER_RESERVE_MB`, where nobody has set it)."""
+_TRIAL = b"a trial of a location; it may be deleted\n"
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One check. `code` and `hint`: of what is not as it should be."""
+
+    check: str
+    outcome: Outcome
+    detail: str
+    code: str | None = None
+    hint: str | None = None
+
+
+def findings(location: Location, secret: Secret | None, others: Sequence[Location], home: Path) -> Iterator[Finding]:
+    """Every check of a location, in the order in which one needs the other. `others`: what else is registered."""
+    is_there = True
+    for finding in _of_place(location, secret):
+        is_there = is_there and finding.outcome is not Outcome.FAILED
+        yield finding
+    if is_there:
+        yield _separate(location, others, home)
+    if "tier" in location.roles and is_there:
+        yield _space(location)
+    if "source" in location.roles and location.kind != "directory":
+        yield Finding(
+            "backed-up",
+            Outcome.WARNING,
+            f"sources of the kind {location.kind} are not backed up yet",
+            errors.LOCATION_KIND_MISMATCH.code,
+            f"A configuration that names it is refused with {errors.LOCATION_KIND_MISMATCH.code}.",
+        )
+
+
+def _of_place(location: Location, secret: Secret | None) -> Iterator[Finding]:
+    match location.kind:
+        case "directory":
+            yield from _of_folder(location)
+        case "s3":
+            yield from _of_bucket(location, secret)
+        case "postgres":
+            yield _of_database(location, secret)
+
+
+def _of_folder(location: Location) -> Iterator[Finding]:
+    folder = Path(os.fsdecode(folder_of(location)))
+    disk = Disk(folder)
+    unreachable = errors.TIER_UNREACHABLE if "tier" in location.roles else errors.SOURCE_UNREACHABLE
+    hint = "Make the folder, or mount its disk: the platform never makes it, since the disk may only not be mounted."
+    yield (first := _tried("reachable", disk, lambda: _require_folder(folder), "it is a folder", unreachable, hint))
+    if first.outcome is Outcome.FAILED:
+        return
+    hint = "Give the user who runs the platform the right to read and enter it (ls -ld)."
+    denied = errors.LOCATION_ACCESS_DENIED
+    yield _tried("readable", disk, lambda: next(os.scandir(folder), None), "it can be read", denied, hint)
+    if "tier" in location.roles:
+        hint = "Give the user who runs the platform the right to write to it (ls -ld, mount)."
+        yield _tried("writable", disk, lambda: _try_to_write(folder), "it was written to, read back", denied, hint)
+
+
+def _tried(check: str, disk: Disk, question: Callable[[], object], detail: str, code: ErrorCode, hint: str) -> Finding:
+    try:
+        disk.answer(question, seconds=ANSWER_SECONDS)
+    except OSError as error:
+        return Finding(check, Outcome.FAILED, (error.strerror or type(error).__name__).lower(), code.code, hint)
+    return Finding(check, Outcome.OK, detail)
+
+
+def _require_folder(folder: Path) -> None:
+    folder.stat()
+    if not folder.is_dir():
+        raise NotADirectoryError(0, "it is no folder", str(folder))
+
+
+def _try_to_write(folder: Path) -> None:
+    trial = folder / f".location-test-{secrets.token_hex(8)}"
+    descriptor = os.open(trial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, _TRIAL)
+        os.fsync(descriptor)
+        if os.pread(descriptor, len(_TRIAL) + 1, 0) != _TRIAL:
+            raise OSError(0, "what was written is not what is read back", str(trial))
+    finally:
+        os.close(descriptor)
+        trial.unlink()
+
+
+def _of_bucket(location: Location, secret: Secret | None) -> Iterator[Finding]:
+    try:
+        with_secret = _credentials_of(secret)
+    except RepositoryError as error:
+        yield Finding("credentials", Outcome.FAILED, error.message, errors.CREDENTIALS_UNUSABLE.code, error.hint)
+        return
+    yield Finding("credentials", Outcome.OK, "they are there, whole, and their owner's alone")
+    parts = urlsplit(location.url)
+    url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/location-test-{secrets.token_hex(8)}"))
+    store = open_tier(
+        url,
+        name=location.name,
+        credentials=lambda: with_secret,
+        retry=RetryPolicy(budget_seconds=ANSWER_SECONDS),
+    )
+    try:
+        yield (first := _asked("reachable", lambda: list(islice(store.list(""), 1)), "the bucket is there, and lists"))
+        if first.outcome is Outcome.FAILED:
+            return
+        if "tier" in location.roles:
+            detail = "an object was written, read back and deleted"
+            yield _asked("writable", partial(_try_to_store, store), detail)
+        if location.lock:
+            yield _lockable(store)
+    finally:
+        store.close()
+
+
+def _credentials_of(secret: Secret | None) -> S3Credentials:
+    if not isinstance(secret, S3Secret):
+        raise AccessDenied("the location has none", hint="Give it some: wedsync-backup location rotate NAME.")
+    return S3Credentials(secret.access_key_id, secret.secret_access_key, secret.session_token)
+
+
+def _try_to_store(store: ObjectStore) -> None:
+    store.put("trial", _TRIAL)
+    try:
+        if store.get("trial") != _TRIAL:
+            raise LocationInvalid("what was written is not what is read back")
+    finally:
+        store.delete("trial")
+
+
+def _lockable(store: ObjectStore) -> Finding:
+    locks: list[bool | None] = []
+    finding = _asked("lockable", lambda: locks.append(store.capabilities.locks), "the bucket has object lock")
+    if finding.outcome is Outcome.FAILED or locks[0]:
+        return finding
+    if locks[0] is None:
+        hint = "Allow them s3:GetBucketObjectLockConfiguration, or trust each run, which proves it by its own objects."
+        return Finding("lockable", Outcome.UNKNOWN, "these credentials may not ask whether it locks", hint=hint)
+    hint = "Use a bucket that was made with object lock, or register it without --lock."
+    return Finding("lockable", Outcome.FAILED, "the bucket has no object lock", errors.LOCK_NOT_SUPPORTED.code, hint)
+
+
+def _asked(check: str, question: Callable[[], object], detail: str) -> Finding:
+    try:
+        question()
+    except RepositoryError as error:
+        code = errors.TIER_UNREACHABLE
+        if isinstance(error, AccessDenied):
+            code = errors.LOCATION_ACCESS_DENIED
+        elif isinstance(error, LocationInvalid):
+            code = errors.LOCATION_UNUSABLE
+        hint = "Make the bucket, or correct its name." if isinstance(error, BucketMissing) else error.hint
+        return Finding(check, Outcome.FAILED, error.message, code.code, hint)
+    return Finding(check, Outcome.OK, detail)
+
+
+def _of_database(location: Location, secret: Secret | None) -> Finding:
+    import psycopg
+    from psycopg.conninfo import make_conninfo
+
+    parts = urlsplit(location.url)
+    password, user = (secret.password, secret.user) if isinstance(secret, DatabaseSecret) else (None, None)
+    login = parts.username or user
+    dsn = make_conninfo(
+        location.url.replace("postgres://", "postgresql://", 1),
+        connect_timeout=round(ANSWER_SECONDS),
+        **({"user": unquote(login)} if login else {}),
+        **({"password": password} if password else {}),
+    )
+    try:
+        with psycopg.connect(dsn) as connection:
+            connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchone()
+    except psycopg.OperationalError as error:
+        # The server's words have no password in them; the address and the user are in the registry as well.
+        said = " ".join(str(error).split())
+        is_refused = any(
+            each in said for each in ("authentication failed", "pg_hba.conf", "does not exist", "no password")
+        )
+        code = errors.LOCATION_ACCESS_DENIED if is_refused else errors.SOURCE_UNREACHABLE
+        hint = "Check host, port, database, user and password." if is_refused else "Is the server up, and reachable?"
+        return Finding("reachable", Outcome.FAILED, said[:300], code.code, hint)
+    return Finding("reachable", Outcome.OK, "the database takes these credentials, and answers")
+
+
+def _separate(location: Location, others: Sequence[Location], home: Path) -> Finding:
+    if location.name in OWN:
+        detail = "it is the embedded stack's own, on this machine"
+        return Finding("separate", Outcome.WARNING, detail, hint="It is lost with the machine: keep a copy elsewhere.")
+    try:
+        refuse_place(location, others, home)
+        shared = _shared_with(location, others, home) if "tier" in location.roles else None
+    except PlatformError as error:
+        return Finding("separate", Outcome.FAILED, error.message, error.code.code, error.hint)
+    except OSError as error:
+        detail = f"where it is cannot be told: {error.strerror}"
+        return Finding(
+            "separate", Outcome.UNKNOWN, detail, hint="Look at its disk or its mount, which does not answer."
+        )
+    if shared is not None:
+        hint = "A copy that shares its disk or its server with another is lost with it: keep one elsewhere."
+        return Finding("separate", Outcome.WARNING, shared, hint=hint)
+    return Finding("separate", Outcome.OK, "it is a place of its own")
+
+
+def _shared_with(location: Location, others: Sequence[Location], home: Path) -> str | None:
+    """What a tier shares its disk or its server with; None where it stands by itself."""
+    tiers = [each for each in others if "tier" in each.roles and each.name != location.name]
+    if location.kind == "s3":
+        *server, _, _ = place_of(location.url)
+        same = [each.name for each in tiers if each.kind == "s3" and list(place_of(each.url)[:-2]) == server]
+        return f"it is on the same server as {', '.join(same)}" if same else None
+    own = _device(folder_of(location))
+    if own == _device(bytes(home)):
+        return "it is on the same disk as the platform's home"
+    same = [each.name for each in tiers if each.kind == "directory" and _device(folder_of(each), missing=-1) == own]
+    return f"it is on the same disk as {', '.join(same)}" if same else None
+
+
+def _device(folder: bytes, *, missing: int | None = None) -> int:
+    try:
+        return Disk(Path(os.fsdecode(folder))).answer(lambda: os.stat(folder).st_dev)
+    except OSError:
+        if missing is None:
+            raise
+        return missing
+
+
+def _space(location: Location) -> Finding:
+    if location.kind != "directory":
+        return Finding("space", Outcome.UNKNOWN, "a bucket does not tell how much it still takes")
+    folder = Path(os.fsdecode(folder_of(location)))
+    try:
+        trouble = Disk(folder).answer(lambda: folder_trouble(location, RESERVE_BYTES))
+        found = Disk(folder).answer(lambda: os.statvfs(folder))
+    except OSError as error:
+        return Finding("space", Outcome.UNKNOWN, f"its disk cannot tell: {error.strerror}")
+    if trouble is not None:
+        is_full = "nearly" not in trouble.message
+        outcome = Outcome.FAILED if is_full else Outcome.WARNING
+        return Finding("space", outcome, trouble.message, trouble.code.code, trouble.hint)
+    return Finding("space", Outcome.OK, f"{(found.f_bavail * found.f_frsize) >> 20} MiB are free")

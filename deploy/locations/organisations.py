@@ -1,0 +1,110 @@
+"""The organisations that an operator has added: `<home>/config/organisations.json`, with the names that people use.
+
+An organisation is an id, and nothing has to be made before its first request. What `add` does beforehand is what would
+else be made then: its sealing keys, which are to be in the operator's copy before anything is sealed with them, and the
+folder of its secrets.
+"""
+
+import fcntl
+import os
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import msgspec
+
+from chassis.clock import SystemClock
+from chassis.ids import new_id
+from chassis.sealing import Sealer
+from contracts import errors
+from contracts.configuration import NAME_DIGEST, NAME_FIELD
+from contracts.errors import PlatformError
+from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
+from deploy.locations.entry import invalid
+from deploy.stack.files import write_atomically
+from deploy.stack.layout import Layout
+from gateway.http.texts import unreadable_character
+
+NAME_LENGTH_MAX = 200
+
+
+class Organisation(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant. `name`: what people call it; `added`: None where nobody has added it, and it is there all the same."""
+
+    id: str
+    name: str
+    added: datetime | None = None
+
+
+class _Registry(msgspec.Struct, forbid_unknown_fields=True):
+    organisations: list[Organisation] = []
+
+
+def added(layout: Layout) -> list[Organisation]:
+    """Those that were added. Raises HOME_UNUSABLE."""
+    path = layout.config / "organisations.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Registry).organisations
+    except FileNotFoundError:
+        return []
+    except (OSError, msgspec.MsgspecError) as error:
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"{path} cannot be read: {error}",
+            hint="Correct it or put its copy back; it has names alone, and no organisation is lost with it.",
+        ) from error
+
+
+def known(layout: Layout) -> list[Organisation]:
+    """Those that were added, and those that have keys or are the home's own, by id."""
+    found = {each.id: each for each in added(layout)}
+    folder = layout.platform_keys / "organisations"
+    with_keys = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    for each in (layout.remembered.organisation, layout.remembered.demo_organisation, *with_keys):
+        found.setdefault(each, Organisation(id=each, name=""))
+    return [found[each] for each in sorted(found)]
+
+
+def add(layout: Layout, name: str, identity: str | None = None) -> Organisation:
+    """Add an organisation, with its keys. `identity`: its id; else the name where it can be one, else a new one.
+
+    Raises INVALID_FIELD, ORGANISATION_TAKEN, KEYS_UNUSABLE, NO_SPACE.
+    """
+    if (character := unreadable_character(name)) is not None:
+        raise invalid("name", f"the name has {character}", "Use visible characters alone.")
+    name = unicodedata.normalize("NFC", name).strip()
+    if not 0 < len(name) <= NAME_LENGTH_MAX:
+        raise invalid("name", f"a name has 1 to {NAME_LENGTH_MAX} characters")
+    if identity is None:
+        identity = name if ORGANISATION.fullmatch(name) else new_id()
+    if not ORGANISATION.fullmatch(identity):
+        raise invalid("id", f"{identity[:80]!a} is no organisation's id: one {ORGANISATION_RULE}")
+    organisation = Organisation(id=identity, name=name, added=SystemClock().now())
+    with _locked(layout):
+        before = added(layout)
+        taken = next((each for each in before if identity == each.id or each.name == name), None)
+        if taken is not None:
+            what = "id" if taken.id == identity else "name"
+            message = f"there is an organisation of this {what} already: {taken.id}"
+            raise PlatformError(errors.ORGANISATION_TAKEN, message, field=what)
+        sealer = Sealer(layout.platform_keys)
+        sealer.digest(identity, NAME_DIGEST, "")
+        sealer.seal(identity, NAME_FIELD, "")
+        (layout.credentials / identity).mkdir(mode=0o700, exist_ok=True)
+        path = layout.config / "organisations.json"
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
+        body = msgspec.json.encode(_Registry([*before, organisation]))
+        write_atomically(path, msgspec.json.format(body, indent=2), mode=mode)
+    return organisation
+
+
+@contextmanager
+def _locked(layout: Layout) -> Iterator[None]:
+    descriptor = os.open(layout.config / ".organisations.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

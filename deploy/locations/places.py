@@ -1,0 +1,112 @@
+"""Where a new location lies: not among the platform's own, and not where another one is.
+
+A tier in the home is lost with the home, and a source there would be the platform's own secrets. Two locations in one
+place are one copy that is counted twice; a tier within another one would lie among somebody else's repositories.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from chassis.disk import Disk
+from chassis.locations import ANY_ORGANISATION, Location
+from contracts import errors
+from contracts.errors import PlatformError
+from repository.tiers.places import place_of
+from vault.stores import folder_of
+
+
+def refuse_name(location: Location, others: Iterable[Location]) -> None:
+    """Raise LOCATION_TAKEN where the name is given already."""
+    if any(each.name == location.name for each in others):
+        raise PlatformError(errors.LOCATION_TAKEN, f"there is a location {location.name} already", field="name")
+
+
+def refuse_place(location: Location, others: Iterable[Location], home: Path) -> None:
+    """Raise LOCATION_EXCLUDED or LOCATION_TAKEN where a location must not be where it is. `others`: those registered.
+
+    Raises DiskSilent, an OSError, where its disk does not answer. A disk of another location that does not answer is
+    told apart by what is written alone.
+    """
+    if location.kind == "directory":
+        path, own = _real(folder_of(location)), _real(bytes(home))
+        if _is_within(path, own) or ("tier" in location.roles and _is_within(own, path)):
+            where = "lies in" if _is_within(path, own) else "holds"
+            raise PlatformError(
+                errors.LOCATION_EXCLUDED,
+                f"the folder {where} the platform's own home {home}",
+                field="url",
+                hint="Choose a folder elsewhere, best on another disk: what lies with the platform is lost with it.",
+            )
+    for other in others:
+        if other.name != location.name and other.kind == location.kind:
+            _refuse_beside(location, other)
+
+
+def _refuse_beside(location: Location, other: Location) -> None:
+    is_same, is_below, is_above = _lie(location, other)
+    if is_same and ("tier" in (*location.roles, *other.roles) or _share(location, other)):
+        raise PlatformError(
+            errors.LOCATION_TAKEN,
+            f"the location {other.name} is at this place already",
+            field="url",
+            hint=f"Use {other.name}, or another place: what is kept in one place is one copy, whatever its names.",
+        )
+    if is_below and "tier" in other.roles:
+        raise PlatformError(
+            errors.LOCATION_EXCLUDED,
+            f"the place lies in the tier {other.name}, where nothing but its repositories may be",
+            field="url",
+            hint="Choose a place that is no part of a tier: what is in one is never backed up, nor kept beside it.",
+        )
+    if is_above and "tier" in location.roles:
+        raise PlatformError(
+            errors.LOCATION_EXCLUDED,
+            f"the location {other.name} lies in this place",
+            field="url",
+            hint="Choose a folder or a prefix of its own: what is in a tier is never backed up, nor another tier.",
+        )
+
+
+def _share(location: Location, other: Location) -> bool:
+    """Whether somebody may use both."""
+    both = (set(location.organisations), set(other.organisations))
+    return any(ANY_ORGANISATION in each for each in both) or bool(both[0] & both[1])
+
+
+def _lie(location: Location, other: Location) -> tuple[bool, bool, bool]:
+    """Whether two locations of one kind are at one place, the first in the second, the second in the first."""
+    if location.kind == "directory":
+        first, second = _real(folder_of(location)), _real(folder_of(other), written=True)
+        is_same = first == second or _is_one_folder(first, second)
+        return is_same, not is_same and _is_within(first, second), not is_same and _is_within(second, first)
+    if location.kind != "s3":
+        return location.url == other.url, False, False
+    (*bucket, prefix), (*others, beside) = place_of(location.url), place_of(other.url)
+    if bucket != others:
+        return False, False, False
+    is_same = prefix == beside
+    return is_same, not is_same and str(prefix).startswith(str(beside)), str(beside).startswith(str(prefix))
+
+
+def _is_within(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def _is_one_folder(first: bytes, second: bytes) -> bool:
+    """Also by two mounts."""
+    folder = Path(os.fsdecode(second))
+    try:
+        return Disk(folder).answer(lambda: folder.samefile(os.fsdecode(first)))
+    except OSError:
+        return False
+
+
+def _real(path: bytes, *, written: bool = False) -> bytes:
+    """Where a path leads. `written`: as it is written, where its disk does not answer."""
+    try:
+        return Disk(Path(os.fsdecode(path))).answer(lambda: os.path.realpath(path))
+    except OSError:
+        if not written:
+            raise
+        return os.path.abspath(path)

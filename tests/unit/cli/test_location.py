@@ -1,0 +1,313 @@
+"""`wedsync-backup location` on a home where nothing runs: what is refused, what is kept, and where."""
+
+import io
+import json
+import stat
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis.locations import Location, Locations
+from cli.exit_codes import ExitCode
+from cli.main import main
+from deploy.stack import s3
+from deploy.stack.layout import Layout
+from deploy.stack.locations import directory_url, register, source_location, write_registry
+from deploy.stack.secrets import open_secrets
+
+SECRET = "hush-hush-hush-1234"
+BUCKET = "s3://album-backups/tier?endpoint=https://s3.example&region=eu-central-1"
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A home that was started once: the stack's own four tiers are registered."""
+    layout = Layout.create(tmp_path / "a home")
+    layout.remembered.ports = {name: 20_000 + number for number, name in enumerate(s3.port_names())}
+    write_registry(layout, open_secrets(layout, roles=[], regions=s3.credential_names()))
+    return layout
+
+
+class Command:
+    """`location` on a home, with what it printed."""
+
+    def __init__(self, layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+        self._layout, self._capsys = layout, capsys
+        self.said = ""
+
+    def __call__(self, *words: str | Path) -> int:
+        """One command; its exit code."""
+        self._capsys.readouterr()
+        code = main(["location", *map(str, words), "--home", str(self._layout.home)])
+        said = self._capsys.readouterr()
+        self.said = said.out + said.err
+        assert SECRET not in self.said
+        return code
+
+    def error(self, *words: str | Path) -> tuple[int, dict[str, Any]]:
+        """One command that is refused; its exit code and its error."""
+        code = self(*words, "--json")
+        error: dict[str, Any] = json.loads(self.said)["error"]
+        assert error["hint"], error
+        return code, error
+
+
+@pytest.fixture
+def location(layout: Layout, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command."""
+    return Command(layout, capsys)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder to back up."""
+    folder = tmp_path / "Fotos & more"
+    folder.mkdir()
+    return folder
+
+
+def _add(name: str, role: str, url: str, *more: str) -> tuple[str, ...]:
+    return ("add", name, "--role", role, "--url", url, *more)
+
+
+def test_source_is_registered_for_the_home_s_own_organisation(location: Command, layout: Layout, photos: Path) -> None:
+    """A registry that somebody has open sees it at its next look; nobody else may use it."""
+    open_before = Locations(layout.locations_file)
+    organisation = layout.remembered.organisation
+    assert open_before.find("photos", organisation) is None
+    assert location(*_add("photos", "source", directory_url(photos))) == ExitCode.OK
+    found = open_before.find("photos", organisation)
+    assert found is not None
+    assert (found.kind, found.roles, found.url) == ("directory", ("source",), directory_url(photos))
+    assert open_before.find("photos", "another") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "field", "exit_code"),
+    [
+        (("Photos", "source", "{here}"), "invalid-field", "name", ExitCode.USAGE),
+        (("a" * 64, "source", "{here}"), "invalid-field", "name", ExitCode.USAGE),
+        (("pho\u202etos", "source", "{here}"), "invalid-field", "name", ExitCode.USAGE),
+        (("photos\n", "source", "{here}"), "invalid-field", "name", ExitCode.USAGE),
+        (("photos", "source", "{here}\u200b"), "invalid-field", "url", ExitCode.USAGE),
+        (("photos", "source", "ftp://host/photos"), "invalid-field", "url", ExitCode.USAGE),
+        (("photos", "source", "/srv/photos"), "invalid-field", "url", ExitCode.USAGE),
+        (("photos", "source", "file://photos"), "invalid-field", "url", ExitCode.USAGE),
+        (("photos", "source", "file:photos"), "invalid-field", "url", ExitCode.USAGE),
+        (("photos", "source", "file:///srv/a%00b"), "invalid-field", "url", ExitCode.USAGE),
+        (("photos", "source", "{here}?"), "invalid-field", "url", ExitCode.USAGE),
+        (("photos", "source", "{here}?a=b"), "invalid-field", "url", ExitCode.USAGE),
+        (("photos", "source", "{here}/absent"), "source-unreachable", "url", ExitCode.NOT_FOUND),
+        (("photos", "source", "{file}"), "source-unreachable", "url", ExitCode.NOT_FOUND),
+        (("disk", "tier", "{here}/absent"), "tier-unreachable", "url", ExitCode.UNAVAILABLE),
+        (("photos", "source", "{home}"), "location-excluded", "url", ExitCode.REFUSED),
+        (("photos", "source", "{home}/keys"), "location-excluded", "url", ExitCode.REFUSED),
+        (("disk", "tier", "{home}/data/tiers/local/x"), "location-excluded", "url", ExitCode.REFUSED),
+        (("disk", "tier", "{around}"), "location-excluded", "url", ExitCode.REFUSED),
+        (("local", "source", "{here}"), "location-taken", "name", ExitCode.REFUSED),
+        (("disk", "tier", "{here}", "--lock"), "invalid-field", "lock", ExitCode.USAGE),
+        (("disk", "tier", "{here}", "--organisation", "../x"), "invalid-field", "organisation", ExitCode.USAGE),
+        (("disk", "tier", "{here}", "--credentials", "env"), "invalid-field", "credentials", ExitCode.USAGE),
+        (("cloud", "tier", f"s3://key:{SECRET}@bucket/x"), "invalid-field", "url", ExitCode.USAGE),
+        (("cloud", "tier", "s3://bucket/x?endpoint=ftp://y", "--credentials", "env"), "invalid-field", "url", 2),
+        (("cloud", "tier", "s3://bucket/x?secret=y", "--credentials", "env"), "invalid-field", "url", 2),
+        (("db", "source", f"postgres://me:{SECRET}@host/db"), "invalid-field", "url", ExitCode.USAGE),
+        (("db", "source", f"postgres://host/db?password={SECRET}"), "invalid-field", "url", ExitCode.USAGE),
+        (("db", "source", "postgres://host"), "invalid-field", "url", ExitCode.USAGE),
+        (("db", "tier", "postgres://host/db"), "invalid-field", "role", ExitCode.USAGE),
+    ],
+)
+def test_what_can_never_work_is_refused_when_it_is_added(
+    location: Command, layout: Layout, photos: Path, words: tuple[str, ...], code: str, field: str, exit_code: int
+) -> None:
+    """By code, by field and with what to do; the registry is what it was."""
+    (photos / "file").touch()
+    here, home = directory_url(photos), directory_url(layout.home)
+    before = layout.locations_file.read_bytes()
+    known = {"{here}": here, "{home}": home, "{around}": directory_url(layout.home.parent), "{file}": f"{here}/file"}
+    name, role, url, *more = words
+    for placeholder, value in known.items():
+        url = url.replace(placeholder, value)
+    told, error = location.error(*_add(name, role, url, *more))
+    assert (error["code"], error["field"], told) == (code, field, exit_code), error
+    assert layout.locations_file.read_bytes() == before
+
+
+def test_link_into_the_home_is_refused(location: Command, layout: Layout, tmp_path: Path) -> None:
+    """Where a path leads is what counts."""
+    (tmp_path / "innocent").symlink_to(layout.keys)
+    told, error = location.error(*_add("photos", "source", directory_url(tmp_path / "innocent")))
+    assert (told, error["code"]) == (ExitCode.REFUSED, "location-excluded")
+
+
+def test_one_place_is_registered_once(location: Command, photos: Path, tmp_path: Path) -> None:
+    """By another name, by a link, as another role, within a tier; two organisations may share a source."""
+    (tmp_path / "link").symlink_to(photos)
+    (photos / "inner").mkdir()
+    assert location(*_add("disk", "tier", directory_url(photos))) == ExitCode.OK
+    for name, role, folder in (
+        ("again", "tier", photos),
+        ("linked", "tier", tmp_path / "link"),
+        ("photos", "source", photos),
+    ):
+        told, error = location.error(*_add(name, role, directory_url(folder)))
+        assert (told, error["code"], "disk" in error["message"]) == (ExitCode.REFUSED, "location-taken", True)
+    for role in ("source", "tier"):
+        told, error = location.error(*_add("inner", role, directory_url(photos / "inner")))
+        assert (told, error["code"]) == (ExitCode.REFUSED, "location-excluded")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    assert location(*_add("of-a", "source", directory_url(shared), "--organisation", "a")) == ExitCode.OK
+    assert location(*_add("of-b", "source", directory_url(shared), "--organisation", "b")) == ExitCode.OK
+    assert location(*_add("of-a-too", "source", directory_url(shared), "--organisation", "a")) == ExitCode.REFUSED
+
+
+def test_credentials_go_into_the_organisation_s_own_folder(
+    location: Command, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a file, the environment or standard input; readable by their owner alone, and nowhere else."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(_pair("STDIN")).encode())))
+    monkeypatch.setenv("OFFSITE_ACCESS_KEY_ID", "ENV")
+    monkeypatch.setenv("OFFSITE_SECRET_ACCESS_KEY", SECRET)
+    given = tmp_path / "given.json"
+    given.write_text(json.dumps(_pair("FILE")))
+    given.chmod(0o600)
+    for number, (reference, key, who) in enumerate(
+        (("-", "STDIN", "org-a"), ("env:OFFSITE", "ENV", "org-a"), (f"file:{given}", "FILE", "*"))
+    ):
+        name = f"cloud-{number}"
+        url = BUCKET.replace("tier", name)
+        words = _add(name, "tier", url, "--untested", "--organisation", who, "--credentials", reference)
+        assert location(*words) == ExitCode.OK
+        path = layout.credentials / (f"{name}.json" if who == "*" else f"{who}/{name}.json")
+        assert json.loads(path.read_bytes()) == _pair(key)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert SECRET not in layout.locations_file.read_text()
+    assert Locations(layout.locations_file).find("cloud-0", "org-b") is None
+    assert location("list") == ExitCode.OK
+    assert location("list", "--json") == ExitCode.OK
+
+
+def _pair(key: str) -> dict[str, str]:
+    return {"accessKeyId": key, "secretAccessKey": SECRET}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["env:NOBODY", "file:/absent", f"key:{SECRET}", SECRET, "ask", "profile:nobody"],
+)
+def test_credentials_that_are_not_there_are_refused(
+    location: Command, layout: Layout, reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By field, without a trace in registry or folder; what was written in the wrong place is not repeated."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "absent"))
+    before = layout.locations_file.read_bytes()
+    told, error = location.error(*_add("cloud", "tier", BUCKET, "--credentials", reference))
+    assert (told, error["code"], error["field"]) == (ExitCode.REFUSED, "credentials-unusable", "credentials")
+    assert layout.locations_file.read_bytes() == before
+
+
+def test_file_of_credentials_that_others_may_read_is_refused(location: Command, tmp_path: Path) -> None:
+    """A secret that others may have read is to be rotated first."""
+    given = tmp_path / "given.json"
+    given.write_text(json.dumps(_pair("FILE")))
+    given.chmod(0o644)
+    told, error = location.error(*_add("cloud", "tier", BUCKET, "--untested", "--credentials", f"file:{given}"))
+    assert (told, error["code"], "chmod 600" in error["hint"]) == (ExitCode.REFUSED, "credentials-unusable", True)
+
+
+def test_registry_keeps_its_rights_and_the_operator_s_entries(location: Command, layout: Layout, photos: Path) -> None:
+    """Who may read it is the operator's to say; a change of one entry is no change of another."""
+    layout.locations_file.chmod(0o640)
+    before = json.loads(layout.locations_file.read_bytes())["locations"]
+    assert location(*_add("photos", "source", directory_url(photos))) == ExitCode.OK
+    assert stat.S_IMODE(layout.locations_file.stat().st_mode) == 0o640
+    assert json.loads(layout.locations_file.read_bytes())["locations"][:-1] == before
+
+
+def test_of_many_changes_at_once_none_is_lost(layout: Layout, tmp_path: Path) -> None:
+    """Each holds the registry from its reading to its writing."""
+    names = [f"photos-{number}" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: register(layout, source_location(name, tmp_path / name, organisation="a")), names))
+    found = {each.name for each in Locations(layout.locations_file).of_organisation("a")}
+    assert found.issuperset(names)
+
+
+def test_test_has_a_finding_for_each_check(location: Command, photos: Path, tmp_path: Path) -> None:
+    """A tier on the home's own disk is a warning; nothing is left in it. One that is gone is named."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    assert location(*_add("disk", "tier", directory_url(disk))) == ExitCode.OK
+    assert location(*_add("photos", "source", directory_url(photos))) == ExitCode.OK
+    assert location("test", "photos") == ExitCode.OK
+    assert location("test", "disk", "--json") == ExitCode.DEGRADED
+    found = {each["check"]: each["outcome"] for each in json.loads(location.said)["findings"]}
+    assert list(found) == ["reachable", "readable", "writable", "separate", "space"]
+    assert found["separate"] == "warning"
+    assert not list(disk.iterdir())
+    disk.rmdir()
+    assert location("test", "disk") == ExitCode.UNAVAILABLE
+    assert "mount its disk" in location.said
+    photos.rmdir()
+    assert location("test", "photos") == ExitCode.NOT_FOUND
+    assert location("test", "nobody") == ExitCode.NOT_FOUND
+    assert location("test", "photos", "--organisation", "another") == ExitCode.NOT_FOUND
+
+
+def test_source_that_cannot_be_backed_up_yet_says_so(location: Command) -> None:
+    """A database may be registered before it can be backed up: nobody is to take it for protected."""
+    words = _add("db", "source", "postgresql://me@127.0.0.1:1/album?sslmode=disable")
+    told, error = location.error(*words)
+    assert (told, error["code"]) == (ExitCode.NOT_FOUND, "source-unreachable")
+    assert location(*words, "--untested") == ExitCode.OK
+    assert location("test", "db", "--json") == ExitCode.NOT_FOUND
+    found = {each["check"]: each for each in json.loads(location.said)["findings"]}
+    assert found["backed-up"]["code"] == "location-kind-mismatch"
+
+
+def test_remove_needs_to_know_who_uses_a_location(location: Command, layout: Layout, photos: Path) -> None:
+    """While nothing runs that is unknown, and told so; with --anyway it is gone, and its folder is not."""
+    (photos / "IMG_1.JPG").write_bytes(b"first")
+    assert location(*_add("photos", "source", directory_url(photos))) == ExitCode.OK
+    told, error = location.error("remove", "photos")
+    assert (told, error["code"], "cannot be known" in error["message"]) == (8, "stack-not-running", True)
+    assert location("remove", "photos", "--anyway") == ExitCode.DEGRADED
+    assert Locations(layout.locations_file).find("photos", layout.remembered.organisation) is None
+    assert (photos / "IMG_1.JPG").read_bytes() == b"first"
+    assert location("remove", "photos") == ExitCode.NOT_FOUND
+    assert location("remove", "local", "--anyway") == ExitCode.REFUSED
+
+
+def test_credentials_are_rotated_whole(
+    location: Command, layout: Layout, monkeypatch: pytest.MonkeyPatch, photos: Path
+) -> None:
+    """The new ones take the place of the old; where they are not there, the old stay."""
+    monkeypatch.setenv("NEW_ACCESS_KEY_ID", "FIRST")
+    monkeypatch.setenv("NEW_SECRET_ACCESS_KEY", SECRET)
+    words = _add("cloud", "tier", BUCKET, "--untested", "--organisation", "org-a", "--credentials", "env:NEW")
+    assert location(*words) == ExitCode.OK
+    path = layout.credentials / "org-a" / "cloud.json"
+    monkeypatch.setenv("NEW_ACCESS_KEY_ID", "SECOND")
+    assert location("rotate", "cloud", "--untested", "--credentials", "env:NEW") == ExitCode.OK
+    assert json.loads(path.read_bytes()) == _pair("SECOND")
+    assert location("rotate", "cloud", "--untested", "--credentials", "env:NOBODY") == ExitCode.REFUSED
+    assert json.loads(path.read_bytes()) == _pair("SECOND")
+    assert location("rotate", "offsite", "--credentials", "env:NEW") == ExitCode.USAGE
+    assert location("remove", "cloud", "--anyway") == ExitCode.DEGRADED
+    assert not path.exists()
+
+
+def test_credentials_of_one_organisation_serve_no_other(layout: Layout) -> None:
+    """An entry that would lend them to somebody else is no entry."""
+    theirs = Location(
+        name="x", kind="s3", roles=("tier",), organisations=("org-b",), url="s3://bucket/x", credentials="org-a/cloud"
+    )
+    register(layout, theirs)
+    with pytest.raises(Exception, match="cannot be read"):
+        Locations(layout.locations_file).find("x", "org-b")
