@@ -1,5 +1,8 @@
 """An organisation's repository, opened or begun. Nothing is begun a second time by surprise.
 
+Runs of one organisation that overlap share what they have read of the index: each segment is fetched and in memory
+once in a process. What a tier is good for is each run's own judgement, and so are its stores (ADR 0039).
+
 An organisation has one repository, complete on each tier, and one key file. What was begun is remembered apart from
 both (`Begun`): where a repository is remembered, its key file is not made again, and a tier that does not
 hold it any more has *vanished*; it is neither begun nor filled until somebody says so. A tier's identity is the
@@ -10,6 +13,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
@@ -30,6 +34,7 @@ from repository.errors import (
     TierUnreachable,
     TierVanished,
 )
+from repository.index.segments import SharedSegments
 from repository.keys.key_file import KeyFile
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.opening import Patience
@@ -73,13 +78,15 @@ class Place:
 
 
 class Repositories:
-    """Opens and begins repositories. Thread-safe; one caller at a time for each organisation."""
+    """Opens and begins repositories. Thread-safe; one caller at a time for each organisation. One object a process."""
 
     def __init__(self, begun: Begun, keys_dir: Path, *, reserve_bytes: int = 0) -> None:
         """`reserve_bytes`: a directory tier with less free space takes no run."""
         self._begun = begun
         self._keys_dir = keys_dir
         self._reserve_bytes = reserve_bytes
+        self._lock = threading.Lock()
+        self._shared: weakref.WeakValueDictionary[str, SharedSegments] = weakref.WeakValueDictionary()
 
     def open(self, organisation: str, places: Sequence[Place], signs: Signs) -> Repository:
         """Open what answers, or begin what was never begun. Raises KEYS_UNUSABLE and the repository's errors.
@@ -95,7 +102,7 @@ class Repositories:
         if path.exists():
             key = KeyFile.load(path)
             try:
-                repository = _open(places, key)
+                repository = self._open(organisation, places, key)
             except NotARepository:
                 # The key file was made by a run that got no further, or for tiers that are no longer in use.
                 gone = [vanished(place) for place in places if place.location in known]
@@ -146,7 +153,18 @@ class Repositories:
         stores = self._require_begin(organisation, places)
         _check_wanted(signs)
         Repository.init(stores, key)
-        return _open(places, key)
+        return self._open(organisation, places, key)
+
+    def _open(self, organisation: str, places: Sequence[Place], key: KeyFile) -> Repository:
+        patience = Patience(
+            seconds_of={place.store.name: place.patience_seconds for place in places},
+            on_waiting=lambda names: _log.warning("tiers have not answered yet", extra={"tiers": list(names)}),
+        )
+        with self._lock:
+            shared = self._shared.get(organisation)
+            if shared is None:
+                shared = self._shared[organisation] = SharedSegments()
+        return Repository.open([place.store for place in places], key, patience=patience, shared=shared)
 
     def _require_begin(self, organisation: str, places: Sequence[Place]) -> list[ObjectStore]:
         """The tiers on which a repository can be begun. Raises what keeps it from each of them."""
@@ -253,14 +271,6 @@ def _without_silent(places: Sequence[Place]) -> list[Place]:
                 place = replace(place, store=UnusableStore(name, error), folder=None)
         answering.append(place)
     return answering
-
-
-def _open(places: Sequence[Place], key: KeyFile) -> Repository:
-    patience = Patience(
-        seconds_of={place.store.name: place.patience_seconds for place in places},
-        on_waiting=lambda names: _log.warning("tiers have not answered yet", extra={"tiers": list(names)}),
-    )
-    return Repository.open([place.store for place in places], key, patience=patience)
 
 
 def _of_all(troubles: Sequence[RepositoryError]) -> RepositoryError:

@@ -5,6 +5,7 @@ segment that several tiers hold is read from one of them and is in memory once.
 """
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -48,13 +49,38 @@ def open_segment(name: str, body: bytes, ring: KeyRing, place: Callable[[bytes],
     return Segment(place(unseal_object(body, ring, ObjectKind.INDEX_SEGMENT)))
 
 
-class SegmentCache:
-    """The segments of an open repository by name. Beyond `resident_bytes_max` they lie in mapped files."""
+class SharedSegments:
+    """What several open repositories of one owner have read: each segment once, for as long as one of them holds it."""
 
-    def __init__(self, ring: KeyRing, resident_bytes_max: int = RESIDENT_BYTES_MAX) -> None:
+    def __init__(self) -> None:
+        self.held: weakref.WeakValueDictionary[str, Segment] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+        self._gates: weakref.WeakValueDictionary[str, threading.Lock] = weakref.WeakValueDictionary()
+
+    def gate(self, name: str) -> threading.Lock:
+        """The lock under which a segment is fetched."""
+        with self._lock:
+            gate = self._gates.get(name)
+            if gate is None:
+                gate = self._gates[name] = threading.Lock()
+            return gate
+
+
+class SegmentCache:
+    """The segments of an open repository by name. Beyond `resident_bytes_max` they lie in mapped files.
+
+    `shared`: with other repositories of the same owner, who may read them all.
+    """
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        resident_bytes_max: int = RESIDENT_BYTES_MAX,
+        shared: SharedSegments | None = None,
+    ) -> None:
         self._ring = ring
         self._lock = threading.Lock()
-        self._gates: dict[str, threading.Lock] = {}
+        self._shared = shared or SharedSegments()
         self._segments: dict[str, Segment] = {}
         self._resident_bytes = 0
         self._resident_bytes_max = resident_bytes_max
@@ -64,20 +90,21 @@ class SegmentCache:
 
         Raises `ObjectMissing`, `Truncated`, `Damaged`, `UnknownKey` and the store's errors.
         """
-        with self._lock:
-            gate = self._gates.setdefault(name, threading.Lock())
         # Tiers that are opened at the same time do not fetch the same segment twice.
-        with gate:
+        with self._shared.gate(name):
             found = self._segments.get(name)
+            if found is None:
+                found = self._shared.held.get(name)
             if found is None:
                 with about(tier=store.name, object_key=segment_object_key(name)):
                     found = open_segment(name, read_object(store, segment_object_key(name)), self._ring, self._place)
-                self._segments[name] = found
+                self._shared.held[name] = found
+            self._segments[name] = found
         return found
 
     def add(self, name: str, segment: Segment) -> None:
         """Remember a segment that was made here."""
-        self._segments.setdefault(name, segment)
+        self._shared.held.setdefault(name, self._segments.setdefault(name, segment))
 
     def _place(self, body: bytes) -> Stored:
         with self._lock:

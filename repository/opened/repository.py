@@ -20,7 +20,7 @@ from repository.errors import (
 )
 from repository.format import REPOSITORY_ID_LENGTH
 from repository.index.index import Index
-from repository.index.segments import SealedSegment, SegmentCache
+from repository.index.segments import SealedSegment, SegmentCache, SharedSegments
 from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
 from repository.log.commit_log import CommitLog, Head
@@ -52,9 +52,10 @@ class Repository(OpenTiers):
         probes: Sequence[opening.Probe],
         clock: Clock,
         randomness: Randomness,
+        shared: SharedSegments | None = None,
     ) -> None:
         verifier = crypto.Verifier(bytes.fromhex(config.public_key))
-        cache = SegmentCache(ring)
+        cache = SegmentCache(ring, shared=shared)
         tiers: list[OpenTier] = []
         for probe in probes:
             log = CommitLog(probe.store, ring, verifier, genesis, clock, randomness)
@@ -112,10 +113,12 @@ class Repository(OpenTiers):
         randomness: Randomness = SYSTEM_RANDOMNESS,
         known_heads: Mapping[str, Head] | None = None,
         patience: Patience | None = None,
+        shared: SharedSegments | None = None,
     ) -> Repository:
         """Open what answers. `known_heads`: by tier name, heads that were seen before (`tier.log.state.head`).
 
         `patience`: how long to wait for the others once a tier has answered; by default half a minute.
+        `shared`: what other open repositories of the same owner have read of the index.
         Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `UnsupportedFormat`, `KeyUnavailable`.
         """
         found = opening.probe_all(stores, patience or Patience())
@@ -126,7 +129,7 @@ class Repository(OpenTiers):
                 raise
             # Who has answered was of no use, and others were given up for it: now each has its whole time.
             ring, config, probes = opening.agree(opening.probe_all(stores), key_provider)
-        repository = Repository(ring, config.config, config.digest, probes, clock, randomness)
+        repository = Repository(ring, config.config, config.digest, probes, clock, randomness, shared)
         repository.load()
         repository.find_lost_keys(record for probe in probes for record in probe.keys)
         repository.detect_replays(known_heads or {})

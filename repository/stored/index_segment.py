@@ -100,6 +100,7 @@ class Segment:
     """An encoded segment, ready to be searched. Immutable and thread-safe."""
 
     __slots__ = (
+        "__weakref__",
         "_buckets",
         "_layout",
         "_prefixes",

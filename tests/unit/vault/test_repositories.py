@@ -1,0 +1,98 @@
+"""Runs of one organisation share what they have read of its repository; those of others share nothing with them."""
+
+import gc
+from pathlib import Path
+
+import pytest
+
+from chassis.life.signs import Signs
+from repository.errors import TierUnreachable
+from repository.format import OBJECT_LENGTH_MAX
+from repository.index.segments import INDEX_PREFIX
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.tiers.memory import MemoryObjectStore
+from tests.support.repositories import SeededRandomness, photos, write_snapshot
+from vault.repositories import Place, Repositories
+
+
+class _Remembered:
+    """`Begun` in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], str] = {}
+
+    def of(self, organisation: str) -> dict[str, str]:
+        return {location: each for (owner, location), each in self.rows.items() if owner == organisation}
+
+    def others_at(self, location: str, organisation: str) -> list[str]:
+        return []
+
+    def remember(self, organisation: str, location: str, repository_id: str) -> None:
+        self.rows[organisation, location] = repository_id
+
+
+class _Counting(MemoryObjectStore):
+    """Counts how often the index is read."""
+
+    index_reads = 0
+
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
+        if key.startswith(INDEX_PREFIX):
+            self.index_reads += 1
+        return super().get(key, length_max=length_max)
+
+
+def _place(store: MemoryObjectStore) -> Place:
+    return Place(store=store, location="disk", folder=None, patience_seconds=30.0, store_of=lambda _other: store)
+
+
+@pytest.fixture
+def repositories(tmp_path: Path) -> Repositories:
+    return Repositories(_Remembered(), tmp_path)
+
+
+def _saved(repositories: Repositories, organisation: str) -> _Counting:
+    """A tier with one snapshot of the organisation; nothing of it is open any more."""
+    store = _Counting("local")
+    repository = repositories.open(organisation, [_place(store)], Signs())
+    write_snapshot(repository, repository.ready_tiers(), photos(3), "run", SeededRandomness())
+    del repository
+    gc.collect()
+    store.index_reads = 0
+    return store
+
+
+def _segments(repository: Repository) -> dict[str, int]:
+    return {name: id(segment) for name, segment in repository.tier("local").named_segments().items()}
+
+
+def test_second_run_reads_no_segment_that_the_first_has_open(repositories: Repositories) -> None:
+    """Fetched once and in memory once, for as long as one of them is open."""
+    store = _saved(repositories, "org-a")
+    first = repositories.open("org-a", [_place(store)], Signs())
+    read = store.index_reads
+    second = repositories.open("org-a", [_place(store)], Signs())
+    assert read == 1
+    assert store.index_reads == read
+    assert _segments(first) == _segments(second)
+    del first, second
+    gc.collect()
+    repositories.open("org-a", [_place(store)], Signs())
+    assert store.index_reads == 2 * read  # nothing stays in memory for whoever is not there
+
+
+def test_judgement_of_a_tier_is_each_runs_own(repositories: Repositories) -> None:
+    """A tier that failed in one run is left out of that run, and of no other."""
+    store = _saved(repositories, "org-a")
+    first = repositories.open("org-a", [_place(store)], Signs())
+    second = repositories.open("org-a", [_place(store)], Signs())
+    first.tier("local").set_unreachable(TierUnreachable("no answer"))
+    assert second.tier("local").state is TierState.READY
+
+
+def test_organisations_share_nothing(repositories: Repositories) -> None:
+    """Not even what is the same: another organisation's segments are sealed with its own keys."""
+    held = [repositories.open(each, [_place(_saved(repositories, each))], Signs()) for each in ("org-a", "org-b")]
+    assert not set(_segments(held[0])) & set(_segments(held[1]))
+    assert len(repositories._shared) == 2
