@@ -131,7 +131,7 @@ async def fill(
                 runs = RunsView(configuration_id=configuration, organisation=organisation)
                 runs.apply(run)
                 stored = msgspec.json.encode(runs).decode()
-                await copy.write_row((configuration, organisation, run.state, stored, *columns_of(runs)))
+                await copy.write_row((configuration, organisation, run.state, stored, *columns_of(runs).values()))
         await cursor.execute(
             """
             INSERT INTO execution_counts (organisation, state, runs) VALUES (%s, 'completed', %s)

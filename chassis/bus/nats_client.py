@@ -7,6 +7,7 @@ that nobody asks for, and no message waits in a queue of its own.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Protocol
 
 from nats.aio.client import Client
@@ -14,6 +15,7 @@ from nats.aio.subscription import Subscription
 
 _STATUS = b"NATS/1.0 "
 _STATUS_LENGTH = 3
+_LINE_END = b"\r\n"
 
 
 class Headers(Protocol):
@@ -33,12 +35,12 @@ class RawHeaders:
 
     def get(self, name: str) -> str | None:
         """The value of a header, the last where there are several; None where there is none."""
-        mark = f"\r\n{name}:".encode()
-        found = self._block.rfind(mark)
+        block, mark = self._block, _mark(name)
+        found = block.rfind(mark)
         if found < 0:
             return None
         begin = found + len(mark)
-        return self._block[begin : self._block.find(b"\r\n", begin)].decode("utf-8", "replace").strip()
+        return block[begin : block.find(_LINE_END, begin)].decode("utf-8", "replace").strip()
 
     @property
     def status(self) -> str | None:
@@ -46,6 +48,12 @@ class RawHeaders:
         if not self._block.startswith(_STATUS):
             return None
         return self._block[len(_STATUS) : len(_STATUS) + _STATUS_LENGTH].decode("ascii", "replace")
+
+
+@cache
+def _mark(name: str) -> bytes:
+    """What stands in front of a header's value. The names that are asked for are few."""
+    return f"\r\n{name}:".encode()
 
 
 Take = Callable[[bytes, RawHeaders, bytes], None]

@@ -14,7 +14,7 @@ from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.envelope import Envelope
 from contracts.event import Event
 from contracts.executor_events import BackupRefused
-from gateway.projections.applied import Applied, Database, Row, upsert
+from gateway.projections.applied import Applied, Database, upsert
 from gateway.projections.fact import Fact
 from gateway.projections.projection import Batch, Projection, Side
 from gateway.runs.projection import Executions
@@ -25,11 +25,8 @@ KEPT = 250_000
 _INSERT = """
     INSERT INTO {facts}
         (sequence, organisation, execution_id, configuration_id, request_id, type, event_id, time, fields)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
-_COPY = """
-    COPY {facts} (sequence, organisation, execution_id, configuration_id, request_id, type, event_id, time, fields)
-    FROM STDIN
+    SELECT sequence, organisation, execution_id, configuration_id, request_id, type, event_id, time, fields
+    FROM json_populate_recordset(NULL::{facts}, %s)
 """
 _FORGET = "DELETE FROM {facts} WHERE sequence <= %s"
 _READ = """
@@ -56,7 +53,7 @@ class Facts(Projection):
 
     def __init__(self, side: Side) -> None:
         super().__init__(side)
-        self._insert, self._copy, self._forget = self.sql(_INSERT), self.sql(_COPY), self.sql(_FORGET)
+        self._insert, self._forget = self.sql(_INSERT), self.sql(_FORGET)
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Number facts from the batch's `sequence` + 1 and keep them, in the caller's transaction."""
@@ -66,14 +63,7 @@ class Facts(Projection):
                 (applied for applied in batch.events if isinstance(applied.event, self.EVENTS)), batch.sequence + 1
             )
         ]
-        rows: list[Row] = [(*msgspec.structs.astuple(fact)[:-1], bytes(fact.fields).decode()) for fact in batch.facts]
-        if database.info.pipeline_status:
-            # COPY has no place in a pipeline, and few rows need none.
-            await upsert(database, self._insert, rows)
-        elif rows:
-            async with database.cursor() as cursor, cursor.copy(self._copy) as copy:
-                for row in rows:
-                    await copy.write_row(row)
+        await upsert(database, self._insert, batch.facts)
 
     async def forget_old(self, database: Database, sequence: int) -> None:
         """Keep the latest facts alone."""

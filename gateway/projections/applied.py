@@ -1,5 +1,6 @@
 """What is handed to the read models, a decoded event with its envelope, and how they store what they make of it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,7 +13,8 @@ from contracts.event import Event
 from contracts.reading import read_json
 
 T = TypeVar("T")
-Row = tuple[object, ...]
+Row = Mapping[str, object] | msgspec.Struct
+"""One row: by the name of its column a JSON value, or what msgspec makes one of."""
 Database = AsyncConnection[Any]
 
 
@@ -36,13 +38,13 @@ class ViewUnreadable(PlatformError):
         self.projection = projection
 
 
-async def upsert(database: Database, statement: bytes, rows: list[Row]) -> None:
-    """Execute a statement for each row, in few round trips."""
-    if len(rows) == 1:
-        await database.execute(statement, rows[0])
-    elif rows:
-        async with database.cursor() as cursor:
-            await cursor.executemany(statement, rows)
+async def upsert(database: Database, statement: bytes, rows: Sequence[Row]) -> None:
+    """Execute a statement once for all rows: it takes them out of its one parameter, a JSON array.
+
+    By `json_populate_recordset`; where it has ON CONFLICT, no two rows may be about the same.
+    """
+    if rows:
+        await database.execute(statement, (msgspec.json.encode(rows).decode(),))
 
 
 def read_view(stored: str, decoder: msgspec.json.Decoder[T], projection: str) -> T:

@@ -68,20 +68,21 @@ def taken_in(stream: str, found: Found) -> Intake:
     """The events among messages, in their newest version."""
     events: list[Applied] = []
     passed = [PassedOver(stream, STRAY, "", 1, stray.sequence) for stray in found.strays]
-    for message in found.events:
-        name = ""
-        try:
-            envelope = decode(message.body)
-            name = envelope.type
-            known = event_class(UPCASTERS.newest(name))
-            if known is None or known in projected():
-                with unknown_members() as met:
+    with unknown_members() as met:
+        for message in found.events:
+            name = ""
+            met.clear()
+            try:
+                envelope = decode(message.body)
+                name = envelope.type
+                known = event_class(UPCASTERS.newest(name))
+                if known is None or known in projected():
                     events.append(Applied(envelope, read_event(envelope)))
-                passed += [PassedOver(stream, MEMBER, _as_text(member), 1, message.sequence) for member in sorted(met)]
-        except (UnknownEventType, MalformedEvent) as error:
-            reason = UNKNOWN if isinstance(error, UnknownEventType) else MALFORMED
-            passed.append(PassedOver(stream, reason, _shown(name), 1, message.sequence))
-            LOG.error("event passed over", extra={"stream": stream, "type": name[:100], "cause": describe(error)})
+                    passed += [PassedOver(stream, MEMBER, _as_text(each), 1, message.sequence) for each in sorted(met)]
+            except (UnknownEventType, MalformedEvent) as error:
+                reason = UNKNOWN if isinstance(error, UnknownEventType) else MALFORMED
+                passed.append(PassedOver(stream, reason, _shown(name), 1, message.sequence))
+                LOG.error("event passed over", extra={"stream": stream, "type": name[:100], "cause": describe(error)})
     if found.strays:
         LOG.error("passed over what no relay has published", extra={"stream": stream, "messages": len(found.strays)})
     return Intake(events, passed)

@@ -18,7 +18,7 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
-from gateway.projections.applied import Database, load_views, read_view, upsert
+from gateway.projections.applied import Database, Row, load_views, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
 from gateway.runs.standing import columns_of
 from gateway.runs.views import ExecutionView, RunsView
@@ -42,7 +42,9 @@ _LOAD = "SELECT execution_id, view::text FROM {executions} WHERE execution_id = 
 _STORE = """
     INSERT INTO {executions} (execution_id, organisation, configuration_id, request_id, state, degraded, accepted_at,
                             finished_at, files, source_bytes, new_bytes, stored_bytes, view)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    SELECT execution_id, organisation, configuration_id, request_id, state, degraded, accepted_at,
+        finished_at, files, source_bytes, new_bytes, stored_bytes, view
+    FROM json_populate_recordset(NULL::{executions}, %s)
     ON CONFLICT (execution_id) DO UPDATE SET
         state = excluded.state, degraded = excluded.degraded, finished_at = excluded.finished_at,
         files = excluded.files, source_bytes = excluded.source_bytes, new_bytes = excluded.new_bytes,
@@ -54,7 +56,10 @@ _STORE_RUNS = """
         (configuration_id, organisation, last_state, view, standing, protected_at,
          uploaded_local, uploaded_cloud_primary, uploaded_cloud_secondary, uploaded_offsite,
          failure_local, failure_cloud_primary, failure_cloud_secondary, failure_offsite)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    SELECT configuration_id, organisation, last_state, view, standing, protected_at,
+        uploaded_local, uploaded_cloud_primary, uploaded_cloud_secondary, uploaded_offsite,
+        failure_local, failure_cloud_primary, failure_cloud_secondary, failure_offsite
+    FROM json_populate_recordset(NULL::{configuration_runs}, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
         last_state = excluded.last_state, view = excluded.view, standing = excluded.standing,
         protected_at = excluded.protected_at, uploaded_local = excluded.uploaded_local,
@@ -64,7 +69,8 @@ _STORE_RUNS = """
         failure_cloud_secondary = excluded.failure_cloud_secondary, failure_offsite = excluded.failure_offsite
 """
 _COUNT = """
-    INSERT INTO {execution_counts} AS held (organisation, state, runs) VALUES (%s, %s, %s)
+    INSERT INTO {execution_counts} AS held (organisation, state, runs)
+    SELECT organisation, state, runs FROM json_populate_recordset(NULL::{execution_counts}, %s)
     ON CONFLICT (organisation, state) DO UPDATE SET runs = held.runs + excluded.runs
 """
 
@@ -110,7 +116,12 @@ class Executions(Projection):
         for run in runs.values():
             counts[run.organisation, run.counted_as] += 1
         await upsert(database, self._store, [_row(run) for run in runs.values()])
-        await upsert(database, self._count, [(*key, change) for key, change in sorted(counts.items()) if change])
+        changes: list[Row] = [
+            {"organisation": organisation, "state": state, "runs": change}
+            for (organisation, state), change in sorted(counts.items())
+            if change
+        ]
+        await upsert(database, self._count, changes)
         unreadable |= await self._project_runs(database, list(runs.values()))
         batch.configuration_of.update((run.execution_id, run.configuration_id) for run in runs.values())
         if unreadable:
@@ -126,14 +137,14 @@ class Executions(Projection):
                     configuration_id=run.configuration_id, organisation=run.organisation
                 )
             view.apply(run)
-        rows: list[tuple[object, ...]] = [
-            (
-                view.configuration_id,
-                view.organisation,
-                view.last.state,
-                msgspec.json.encode(view).decode(),
-                *columns_of(view),
-            )
+        rows: list[Row] = [
+            {
+                "configuration_id": view.configuration_id,
+                "organisation": view.organisation,
+                "last_state": view.last.state,
+                "view": view,
+                **columns_of(view),
+            }
             for view in views.values()
             if view.last is not None and view.configuration_id not in unreadable
         ]
@@ -151,20 +162,20 @@ def runs_view(stored: str) -> RunsView:
     return read_view(stored, RUNS_DECODER, Executions.NAME)
 
 
-def _row(run: ExecutionView) -> tuple[object, ...]:
+def _row(run: ExecutionView) -> Row:
     totals = run.totals
-    return (
-        run.execution_id,
-        run.organisation,
-        run.configuration_id,
-        run.request_id,
-        run.state,
-        run.degraded,
-        run.accepted_at,
-        run.finished_at,
-        totals.files if totals is not None else None,
-        totals.source_bytes if totals is not None else None,
-        totals.new_bytes if totals is not None else None,
-        totals.stored_bytes if totals is not None else None,
-        msgspec.json.encode(run).decode(),
-    )
+    return {
+        "execution_id": run.execution_id,
+        "organisation": run.organisation,
+        "configuration_id": run.configuration_id,
+        "request_id": run.request_id,
+        "state": run.state,
+        "degraded": run.degraded,
+        "accepted_at": run.accepted_at,
+        "finished_at": run.finished_at,
+        "files": totals.files if totals is not None else None,
+        "source_bytes": totals.source_bytes if totals is not None else None,
+        "new_bytes": totals.new_bytes if totals is not None else None,
+        "stored_bytes": totals.stored_bytes if totals is not None else None,
+        "view": run,
+    }

@@ -42,8 +42,8 @@ NEVER_RUN = Standing("never")
 _STANDING = msgspec.json.Decoder(Standing)
 
 
-def columns_of(view: RunsView) -> tuple[object, ...]:
-    """The columns `standing`, `protected_at`, then `uploaded_…` of each tier, then `failure_…` of each."""
+def columns_of(view: RunsView) -> dict[str, object]:
+    """The columns `standing`, `protected_at`, then `uploaded_…` of each tier, then `failure_…` of each, by name."""
     point = view.recovery_point
     standing = Standing(
         _ended(view),
@@ -53,13 +53,17 @@ def columns_of(view: RunsView) -> tuple[object, ...]:
         tuple(tier for tier in Tier if tier in view.tiers and _is_behind(view.tiers[tier])),
         tuple(tier for tier in Tier if tier in view.tiers and _is_gone(view.tiers[tier])),
     )
-    records = [view.tiers.get(tier) for tier in Tier]
-    return (
-        msgspec.json.encode(standing).decode(),
-        None if point is None else point.completed_at,
-        *(None if r is None else r.uploaded_at for r in records),
-        *(None if r is None or r.failed_at is None else f"{text_of(r.failed_at)} {r.code or ''}" for r in records),
-    )
+    records = [(tier, view.tiers.get(tier)) for tier in Tier]
+    return {
+        "standing": msgspec.json.encode(standing).decode(),
+        "protected_at": None if point is None else point.completed_at,
+        **{f"uploaded_{tier.name.lower()}": None if r is None else r.uploaded_at for tier, r in records},
+        **{f"failure_{tier.name.lower()}": None if r is None else _failure(r) for tier, r in records},
+    }
+
+
+def _failure(record: TierRecord) -> str | None:
+    return None if record.failed_at is None else f"{text_of(record.failed_at)} {record.code or ''}"
 
 
 def standing_of(stored: str | None) -> Standing:

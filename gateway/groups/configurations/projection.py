@@ -4,13 +4,14 @@ import msgspec
 
 from contracts.config_events import ConfigurationCreated
 from contracts.configuration import ConfigurationBody
-from gateway.projections.applied import Database, read_view, upsert
+from gateway.projections.applied import Database, Row, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
 
 _STORE = """
     INSERT INTO {configurations} (configuration_id, organisation, version, is_wedding_critical, request_id, created_by,
                                 created_at, body)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+    SELECT configuration_id, organisation, version, is_wedding_critical, request_id, created_by, created_at, body
+    FROM json_populate_recordset(NULL::{configurations}, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
         version = excluded.version, is_wedding_critical = excluded.is_wedding_critical, body = excluded.body
 """
@@ -33,21 +34,21 @@ class Configurations(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction. Sealed fields stay sealed."""
-        rows: list[tuple[object, ...]] = [
-            (
-                event.configuration_id,
-                applied.envelope.organisation,
-                event.version,
-                event.body.is_wedding_critical,
-                event.request_id,
-                applied.envelope.actor,
-                applied.envelope.time,
-                msgspec.json.encode(event.body).decode(),
-            )
+        rows: dict[str, Row] = {
+            event.configuration_id: {
+                "configuration_id": event.configuration_id,
+                "organisation": applied.envelope.organisation,
+                "version": event.version,
+                "is_wedding_critical": event.body.is_wedding_critical,
+                "request_id": event.request_id,
+                "created_by": applied.envelope.actor,
+                "created_at": applied.envelope.time,
+                "body": event.body,
+            }
             for applied in batch.events
             if isinstance(event := applied.event, ConfigurationCreated)
-        ]
-        await upsert(database, self._store, rows)
+        }
+        await upsert(database, self._store, list(rows.values()))
 
 
 def configuration_body(stored: str) -> ConfigurationBody:

@@ -154,7 +154,7 @@ def test_run_that_lacks_something_of_its_source_is_degraded(is_told: bool) -> No
     assert health_of(runs) is ConfigurationHealth.DEGRADED
     assert runs.last is not None
     assert runs.last.error_code == "source-incomplete"
-    assert standing_of(str(columns_of(runs)[0])).ended == "degraded"
+    assert standing_of(str(columns_of(runs)["standing"])).ended == "degraded"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_tier_that_is_gone_holds_nothing_until_it_takes_an_upload_again(code: st
     runs = _runs(_folded(_accepted("a"), (1, _uploaded(Tier.LOCAL, "a")), (2, _completed("a"))))
 
     def gone() -> tuple[Tier, ...]:
-        return standing_of(str(columns_of(runs)[0])).gone
+        return standing_of(str(columns_of(runs)["standing"])).gone
 
     assert gone() == ()
     runs.apply(_folded(_accepted("b", 10), (11, TierFailed(execution_id="b", tier=Tier.LOCAL, code=code))))
