@@ -7,11 +7,11 @@ import pytest
 
 from chassis.life.signs import Signs
 from repository.errors import TierUnreachable
-from repository.format import OBJECT_LENGTH_MAX
 from repository.index.segments import INDEX_PREFIX
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX
 from tests.support.repositories import SeededRandomness, photos, write_snapshot
 from vault.repositories import Place, Repositories
 
