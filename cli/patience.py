@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 from cli.output import say
 
-SAY_SECONDS = 4.0
+SAY_SECONDS = 3.0
 
 
 @contextmanager
 def patience(what: str, *, detail: Callable[[], str] | None = None) -> Iterator[None]:
-    """Say every four seconds, until the block ends, that `what` goes on, and `detail()`; short work says nothing."""
+    """Say every three seconds, until the block ends, that `what` goes on, and `detail()`; short work says nothing."""
     done = threading.Event()
     begun = time.monotonic()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-LINE_SECONDS = 4.0
+LINE_SECONDS = 3.0
 """How often a line is written where standard error is no terminal."""
 
 
@@ -56,7 +56,7 @@ class _Nothing:
 
 
 class _Lines:
-    """One line for all gauges, every four seconds; the first after four: short work says nothing."""
+    """One line for all gauges, every three seconds; the first after three: short work says nothing."""
 
     def __init__(self) -> None:
         self._started = self._last = time.monotonic()

@@ -1,13 +1,21 @@
 """The setup of `make`: what it refuses before it begins, and that it never keeps what was half made."""
 
+import fcntl
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from cli import patience, progress
+from deploy import environment
 from tests.support.stack import ROOT
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(200)]
@@ -27,11 +35,14 @@ class Clone:
         (self.folder / "cli" / "__main__.py").write_text("import sys; print('ran', sys.argv[1:])")
         self.venv = self.folder / ".venv"
 
-    def setup(self, *words: str, python: str | None = sys.executable, **environment: str) -> tuple[int, str]:
-        """Run the setup without uv, whose presence the tests cannot count on; its exit code and all it said."""
+    @contextmanager
+    def begun(
+        self, *words: str, python: str | None = sys.executable, **environment: str
+    ) -> Iterator["subprocess.Popen[str]"]:
+        """The setup while it runs, without uv, whose presence the tests cannot count on."""
         base = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LC_ALL": "C.UTF-8", "PIP_NO_INDEX": "1"}
         named = {} if python is None else {"PYTHON": python}
-        done = subprocess.run(
+        with subprocess.Popen(
             ["sh", str(self.folder / "deploy" / "environment.sh"), *words],
             env={**base, **named, **environment},
             cwd="/",
@@ -39,9 +50,38 @@ class Clone:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            check=False,
-        )
-        return done.returncode, done.stdout
+            start_new_session=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def setup(self, *words: str, python: str | None = sys.executable, **environment: str) -> tuple[int, str]:
+        """Run the setup to its end; its exit code and all it said."""
+        with self.begun(*words, python=python, **environment) as process:
+            said, _ = process.communicate()
+        return process.returncode, said
+
+
+def _blind(folder: Path) -> Path:
+    """What makes a Python find no module ensurepip, in PYTHONPATH."""
+    blind = folder / "blind"
+    blind.mkdir()
+    (blind / "sitecustomize.py").write_text("import sys; sys.modules['ensurepip'] = None\n")
+    return blind
+
+
+def heard(process: "subprocess.Popen[str]", words: str) -> str:
+    """All that is said up to the line with these words."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"never said {words!r}: {said}")
 
 
 @pytest.fixture
@@ -61,7 +101,7 @@ def test_setup_makes_anew_what_was_left_half_made_and_keeps_what_is_whole(clone:
     assert code == 1
     assert "half made" in said
     assert "No matching distribution" in said
-    assert "the same command again" in said
+    assert "the same command begins anew" in said
 
     lock.write_text("# mended\n")
     code, said = clone.setup()
@@ -116,10 +156,7 @@ def test_setup_names_every_python_that_is_too_old_and_takes_one_that_is_not(clon
     assert "python3.nowhere: not there" in said
 
     (programs / "python3.11").symlink_to(sys.executable)
-    blind = tmp_path / "blind"
-    blind.mkdir()
-    (blind / "sitecustomize.py").write_text("import sys; sys.modules['ensurepip'] = None\n")
-    code, said = clone.setup(python=None, PATH=str(programs), PYTHONPATH=str(blind))
+    code, said = clone.setup(python=None, PATH=str(programs), PYTHONPATH=str(_blind(tmp_path)))
     assert code == 1
     assert "apt install python3-venv" in said
     assert not clone.venv.exists()
@@ -140,3 +177,74 @@ def test_lock_of_the_tests_has_all_that_the_platform_needs() -> None:
         return {line.split()[0] for line in (ROOT / name).read_text().splitlines() if "==" in line.split(" ")[0]}
 
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
+
+
+def test_setup_says_again_and_again_what_it_waits_for(clone: Clone, tmp_path: Path) -> None:
+    """A second setup beside the first names the process that it waits for, and what goes on when it is given up."""
+    holder = os.open(clone.folder, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    for number in (None, signal.SIGINT, signal.SIGTERM):
+        with clone.begun() as process:
+            heard(process, f"Another setup works in this folder, process {os.getpid()}, which began ")
+            if number is None:
+                for _ in range(2):
+                    heard(process, f"s  waiting for the other setup, process {os.getpid()}, which began ")
+                continue
+            process.send_signal(number)
+            said, _ = process.communicate()
+        assert process.returncode == 130
+        assert said.splitlines()[-1] == "setup: interrupted; the other setup goes on."
+    with clone.begun(PYTHONPATH=str(_blind(tmp_path))) as process:
+        heard(process, "Another setup works")
+        os.close(holder)
+        said, _ = process.communicate()
+    assert "python3-venv" in said, "its turn has come, and it looks for what it needs"
+    assert not clone.venv.exists()
+
+
+@pytest.mark.parametrize("reaches_all", [True, False], ids=["the terminal's Ctrl-C", "a signal to it alone"])
+def test_setup_that_is_interrupted_ends_its_installer_and_says_what_is_left(clone: Clone, reaches_all: bool) -> None:
+    """What is said of the half-made environment is true, and no installer goes on writing into it."""
+    (clone.folder / "requirements.lock").write_text(f"no-such-package==1.0 --hash=sha256:{'0' * 64}\n")
+    with socket.create_server(("127.0.0.1", 0)) as registry:
+        # It takes the connection, and never answers.
+        index = f"http://127.0.0.1:{registry.getsockname()[1]}/simple"
+        with clone.begun(PIP_NO_INDEX="0", PIP_INDEX_URL=index, NO_PROXY="127.0.0.1") as process:
+            heard(process, "packages are installed from requirements.lock")
+            connection, _ = registry.accept()
+            if reaches_all:
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                process.send_signal(signal.SIGINT)
+            said, _ = process.communicate()
+        assert process.returncode == 130
+        assert "Traceback" not in said
+        assert said.splitlines()[-1] == (
+            "setup: interrupted; .venv is half made and is not used: the same command removes it and begins anew."
+        )
+        # An end of the stream: nobody holds the installer's connection any more.
+        connection.settimeout(60)
+        while connection.recv(1 << 16):
+            pass
+        connection.close()
+    assert clone.venv.exists()
+
+
+def test_no_silence_is_long_also_where_many_short_stages_add_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage that is shorter than a silence may be says nothing itself: the silence goes on from the last word."""
+    monkeypatch.setattr(environment, "SAY_SECONDS", 0.3)
+    voice = environment.Voice()
+    voice.go_on()
+    said, deadline = "", time.monotonic() + 60
+    while not said and time.monotonic() < deadline:
+        with voice.during(lambda: "a short stage"):
+            time.sleep(0.02)
+        said = capsys.readouterr().out
+    assert said.startswith("    0 s  ")
+
+
+def test_words_come_well_within_the_five_seconds_that_are_promised() -> None:
+    """A busy machine is late by a second or two: that must not be a silence."""
+    assert max(environment.SAY_SECONDS, patience.SAY_SECONDS, progress.LINE_SECONDS) <= 3.0

@@ -22,11 +22,11 @@ def test_display_is_silent_when_a_machine_asks(capsys: pytest.CaptureFixture[str
 def test_display_writes_a_line_now_and_then_when_there_is_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A log file gets a line every four seconds, not a bar ten times a second, and short work none at all."""
+    """A log file gets a line every three seconds, not a bar ten times a second, and short work none at all."""
     now = [1000.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with display(for_machines=False) as shown:
-        for _ in range(3):
+        for _ in range(2):
             now[0] += 1
             shown.show(GAUGES)
         assert capsys.readouterr().err == ""
@@ -35,7 +35,7 @@ def test_display_writes_a_line_now_and_then_when_there_is_no_terminal(
         shown.show(GAUGES)
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == "4.00 s: source 512 MiB of 1.00 GiB 1,234 files; cloud 100 B\n"
+    assert said.err == "3.00 s: source 512 MiB of 1.00 GiB 1,234 files; cloud 100 B\n"
 
 
 def test_display_draws_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
