@@ -14,7 +14,7 @@ from pathlib import Path
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.postgres.settings import ADMIN_ROLE, DATABASE, SETTINGS
-from deploy.stack.account import Account
+from deploy.stack.account import Account, with_a_name
 from deploy.stack.child import OPEN_FOLDER, OPEN_SECRET, Child, Launch
 from deploy.stack.layout import Layout
 from deploy.stack.logs import end_of, last_words
@@ -94,6 +94,7 @@ def dsn(layout: Layout, *, role: str, password: str, database: str = DATABASE) -
 
 async def _make_cluster(layout: Layout, secrets: Secrets, account: Account | None, programs: Path) -> None:
     """Run initdb beside the final place and move the result there: a crash in between leaves no half cluster."""
+    named = with_a_name() if account is None else ()
     draft = layout.postgres_data.with_name("postgres.new")
     if draft.exists():
         shutil.rmtree(draft)
@@ -105,7 +106,7 @@ async def _make_cluster(layout: Layout, secrets: Secrets, account: Account | Non
     child = Child.start(
         Launch(
             argv=(
-                str(programs / "initdb"), "-D", OPEN_FOLDER, "-U", ADMIN_ROLE, f"--pwfile={OPEN_SECRET}",
+                *named, str(programs / "initdb"), "-D", OPEN_FOLDER, "-U", ADMIN_ROLE, f"--pwfile={OPEN_SECRET}",
                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8",
                 "--data-checksums",
             ),

@@ -19,7 +19,7 @@ from tests.fresh_machine.kinds import KINDS, Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = 54_321
-"""An ordinary user, whom only this list of users knows."""
+"""An ordinary user, whom this machine's list of users does not know."""
 LAST_LINES = 60
 
 

@@ -18,7 +18,9 @@ EMPTIED = ("/var/cache", "/tmp", "/dev/shm", "/home", "/root")
 COMPILERS = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "rustc", "cargo")
 DEAD_PROXY = "http://127.0.0.1:9"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-LONGEST_SILENCE_SECONDS = 5.0
+ASKED_SILENCE_SECONDS = 5.0
+SILENCE_FAULT_SECONDS = 60.0
+"""A program that speaks every three seconds is late by so much on no machine: nobody spoke."""
 EQUAL = b"Equal, every byte and every attribute"
 
 
@@ -81,7 +83,7 @@ class Machine:
         if self._kind.ordinary_user:
             Path("/home/stranger").mkdir()
             os.chown("/home/stranger", USER, USER)
-            # Postgres makes its cluster for users that have a name only.
+        if self._kind.ordinary_user and not self._kind.nameless:
             names = disk / "passwd"
             names.write_text(f"{Path('/etc/passwd').read_text()}stranger:x:{USER}:{USER}::/home/stranger:/bin/sh\n")
             names.chmod(0o644)
@@ -94,6 +96,11 @@ class Machine:
         dead = {name: DEAD_PROXY for each in PROXIES for name in (each, each.lower())} if kind.dead_proxy else {}
         if kind.dead_proxy or kind.second_platform:
             self._run("make", "runtime")
+        if kind.ordinary_user and kind.nameless and not self._lends_a_name():
+            said = self._run("make", "demo", more=dead, accepted=(2,))
+            if b"has no name on this machine" not in said:
+                raise SystemExit("the demo does not say that its user has no name")
+            return
         other = ("--home", f"{self._clone.parent}/another platform")
         command = f"{self._clone}/.venv/bin/wedsync-backup"
         if kind.second_platform:
@@ -112,12 +119,10 @@ class Machine:
 
     def _run(self, *command: str, more: Mapping[str, str] | None = None, accepted: Sequence[int] = (0,)) -> bytes:
         """Run a command to its end and pass on what it says. Ends with its words where it fails."""
-        words = list(command)
-        if self._kind.ordinary_user:
-            words = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *words]
+        words = self._as_user(*command)
         reading, writing = pty.openpty() if self._kind.terminal else os.pipe()
         begun = heard = time.monotonic()
-        longest, said = 0.0, b""
+        longest, before, said = 0.0, b"", b""
         process = subprocess.Popen(
             words,
             cwd=self._clone,
@@ -131,16 +136,33 @@ class Machine:
         os.close(writing)
         while block := _read(reading):
             now = time.monotonic()
-            longest, heard = max(longest, now - heard), now
+            if now - heard > longest:
+                longest, before = now - heard, said[-80:].strip().rpartition(b"\n")[2]
+            heard = now
             said += block
             os.write(sys.stdout.fileno(), block)
         os.close(reading)
         code = process.wait()
         seconds, name = time.monotonic() - begun, " ".join(os.path.basename(word) for word in command[:2])
-        print(f"\n== {name}: {code} after {seconds:.1f} s, longest silence {longest:.1f} s", flush=True)
+        judged = "" if longest <= ASKED_SILENCE_SECONDS else f" (asked: {ASKED_SILENCE_SECONDS:.0f} s)"
+        after = f", after {before.decode(errors='replace')!r}" if before else ", before the first word"
+        print(f"\n== {name}: {code} after {seconds:.1f} s, longest silence {longest:.1f} s{judged}{after}", flush=True)
         if code not in accepted:
             raise SystemExit(f"{name} ended with {code}")
+        if longest > SILENCE_FAULT_SECONDS and command[-1] == "demo":
+            raise SystemExit(f"{name} was silent for {longest:.0f} s")
         return said
+
+    def _as_user(self, *command: str) -> list[str]:
+        """A command as the kind's user."""
+        if not self._kind.ordinary_user:
+            return list(command)
+        return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *command]
+
+    def _lends_a_name(self) -> bool:
+        """Whether this system lets a user make a namespace in which he has another's name."""
+        trial = self._as_user("unshare", "--user", "--map-user=65534", "--", "true")
+        return subprocess.run(trial, capture_output=True, check=False).returncode == 0
 
     def _left(self) -> set[str]:
         """What lies in the places that were emptied, and of this platform in those that other processes use as well."""

@@ -24,6 +24,7 @@ class Kind:
     dead_proxy: bool = False
     bad_places: bool = False  # /tmp runs no programs, /var/cache takes no files
     no_cache: bool = False  # the installer has nothing in store
+    nameless: bool = False  # the list of users does not know the ordinary user
 
     @property
     def umask(self) -> int:

@@ -26,7 +26,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from chassis.postgres.database import install_schema
-from deploy.stack.account import Account
+from deploy.stack.account import Account, with_a_name
 from deploy.stack.programs import PLACES, PostgresPrograms
 
 NOBODY = 65534
@@ -160,7 +160,7 @@ class PostgresServer:
     def _run(self, command: list[str]) -> None:
         program = str(_programs().folder() / command[0])
         done = subprocess.run(
-            [program, *command[1:]], capture_output=True, cwd=self.folder, check=False, **_as_nobody()
+            [*with_a_name(), program, *command[1:]], capture_output=True, cwd=self.folder, check=False, **_as_nobody()
         )
         if done.returncode:
             raise AssertionError(done.stderr.decode()[-2000:])
