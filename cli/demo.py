@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,13 @@ DEFAULT_MEGABYTES = 64
 LOCK_DAYS = 1
 LOCATION = "demo-source"
 RESTORED_FROM = "cloud primary"
-_WORDS = {"source": "the source is made", "compare": "the copies are compared"}
-"""Steps that show nothing themselves while they work."""
+_WORDS = {
+    "source": "the source is made",
+    "backup": "the backup goes on",
+    "restore": "the restore goes on",
+    "compare": "the copies are compared",
+    "catch-up": "the local tier is filled again",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +53,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do the main job, say how it went."""
     from cli.output import say
+    from cli.patience import patience
 
     home = home_of(arguments)
     directory = None if arguments.directory is None else _checked(Path(arguments.directory), home)
     say(f"The platform starts in {home} …")
-    outcome = _performed(arguments, home, directory)
+    with patience("the demo goes on"):
+        outcome = _performed(arguments, home, directory)
     for line in outcome.page():
         say(line)
     if arguments.json is not None:
@@ -191,7 +198,7 @@ class Demo:
         from cli.patience import patience
 
         begun = time.monotonic()
-        with patience(_WORDS[step]) if step in _WORDS else nullcontext():
+        with patience(_WORDS[step]):
             yield
         self._seconds[step] = time.monotonic() - begun
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 60.0
 KILL_SECONDS = 10.0
-TELL_SECONDS = 5.0
+TELL_SECONDS = 3.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -64,8 +64,15 @@ COMMANDS: dict[str, Command] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own), return its exit code. Usage errors exit with 2."""
-    secure_streams()
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        secure_streams()
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+
+
+def _run(words: list[str]) -> int:
     chosen = next((word for word in words if not word.startswith("-")), None)
     module = _load(chosen) if chosen in COMMANDS else None
     arguments = _parser(chosen, module).parse_args(words)
@@ -73,9 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise AssertionError("the parser refuses a command line without a command")
     try:
         code = module.run(arguments)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
     except Exception as error:
         if os.environ.get("WEDSYNC_TRACEBACK") or (code_of(error) is None and not isinstance(error, OSError)):
             raise

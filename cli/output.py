@@ -8,6 +8,7 @@ it is not the name's exact text, a second field with `_bytes` at the end of its 
 import base64
 import json
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -65,8 +66,23 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+_spoken_at = time.monotonic()
+
+
+def note_spoken() -> None:
+    """Something was shown just now."""
+    global _spoken_at  # there is one person who waits, whoever speaks
+    _spoken_at = time.monotonic()
+
+
+def silence_seconds() -> float:
+    """For how long nothing was shown."""
+    return time.monotonic() - _spoken_at
+
+
 def say(text: str = "") -> None:
     """A line on standard output, at once also in a pipe. What the encoding lacks is replaced, never an error."""
+    note_spoken()
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 

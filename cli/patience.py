@@ -5,26 +5,42 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cli.output import say
+from cli.output import say, silence_seconds
 
 SAY_SECONDS = 3.0
+_LOOK_SECONDS = 0.1
 
 
 @contextmanager
 def patience(what: str, *, detail: Callable[[], str] | None = None) -> Iterator[None]:
-    """Say every three seconds, until the block ends, that `what` goes on, and `detail()`; short work says nothing."""
-    done = threading.Event()
+    """Say in every silence of three seconds, until the block ends, that `what` goes on, and `detail()`.
+
+    The silence counts from the last word of anybody, so that the many short stages of one block do not add up to a
+    long one. A block within a block speaks in its place.
+    """
     begun = time.monotonic()
 
-    def tell() -> None:
-        while not done.wait(SAY_SECONDS):
-            more = detail() if detail is not None else ""
-            say(f"  {time.monotonic() - begun:3.0f} s  {what}{': ' if more else ''}{more}")
+    def words() -> str:
+        more = detail() if detail is not None else ""
+        return f"  {time.monotonic() - begun:3.0f} s  {what}{': ' if more else ''}{more}"
 
-    teller = threading.Thread(target=tell, name="patience", daemon=True)
-    teller.start()
+    _works.append(words)
+    done = threading.Event()
+    if len(_works) == 1:
+        threading.Thread(target=_tell, args=(done,), name="patience", daemon=True).start()
     try:
         yield
     finally:
+        _works.remove(words)
         done.set()
-        teller.join()
+
+
+_works: list[Callable[[], str]] = []
+"""What goes on, the innermost last."""
+
+
+def _tell(done: threading.Event) -> None:
+    """In the outermost block's own thread, until that block ends."""
+    while not done.wait(_LOOK_SECONDS):
+        if silence_seconds() >= SAY_SECONDS and (works := list(_works)):
+            say(works[-1]())

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from cli.output import duration, size
+from cli.output import duration, note_spoken, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -67,6 +67,7 @@ class _Lines:
         if now - self._last < LINE_SECONDS:
             return
         self._last = now
+        note_spoken()
         parts = [f"{name} {size(each.done)}{_of(each)} {each.words}".rstrip() for name, each in gauges.items()]
         print(f"{duration(now - self._started)}: {'; '.join(parts)}", file=sys.stderr, flush=True)
 
@@ -87,6 +88,7 @@ class _Bars:
                 self._tasks[name] = self._bars.add_task(name, total=None, words="")
             self._bars.update(self._tasks[name], completed=reading.done, total=reading.total, words=reading.words)
         self._bars.refresh()
+        note_spoken()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ALL = "all"
 SERVICES = ("gateway", "config", "executor")
 POLL_SECONDS = 0.2
-TELL_SECONDS = 5.0
+TELL_SECONDS = 3.0
 LOOK_SECONDS = 1.0
 """The gateway looks twice as often for what was said to be the record; what it showed before may be of another one."""
 READ_MODELS = "gateway"

@@ -11,17 +11,19 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of, home_option
+from cli.output import say
 
 if TYPE_CHECKING:
     from deploy.stack.layout import Layout
 
 DETACH_SECONDS = 120.0
-TELL_SECONDS = 5.0
+TELL_SECONDS = 3.0
 STOP_SECONDS = 30.0
 SUPERVISOR_LOG = "supervisor"
 
@@ -54,26 +56,23 @@ def run(arguments: argparse.Namespace) -> int:
 def _in_foreground(home: Path, begin_anew: list[str]) -> int:
     import asyncio
 
+    from cli.patience import patience
     from deploy.stack.platform import run_platform
 
+    starting = ExitStack()
+
     def started(layout: "Layout", seconds: float) -> None:
-        _tell("\n".join(["", *_stand(layout, seconds), *_how_to(layout), "Ctrl-C stops it."]))
+        starting.close()
+        say("\n".join(["", *_stand(layout, seconds), *_how_to(layout), "Ctrl-C stops it."]))
 
-    end = asyncio.run(run_platform(home, say=_tell, started=started, begin_anew=begin_anew))
+    with starting:
+        starting.enter_context(patience("the platform starts"))
+        end = asyncio.run(run_platform(home, say=say, started=started, begin_anew=begin_anew))
     if end.killed:
-        _tell(f"The platform has stopped; {', '.join(end.killed)} had to be killed and recover at the next start.")
+        say(f"The platform has stopped; {', '.join(end.killed)} had to be killed and recover at the next start.")
         return ExitCode.DEGRADED
-    _tell("The platform has stopped.")
+    say("The platform has stopped.")
     return ExitCode.OK
-
-
-def _tell(line: str) -> None:
-    """Print, also when the terminal is gone: the parts must be stopped in order all the same."""
-    try:
-        print(line, flush=True)
-    except OSError:
-        # What is still in the buffer would fail again when the interpreter ends.
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # stays open until the end
 
 
 def _stand(layout: "Layout", seconds: float) -> list[str]:

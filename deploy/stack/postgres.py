@@ -14,7 +14,7 @@ from pathlib import Path
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.postgres.settings import ADMIN_ROLE, DATABASE, SETTINGS
-from deploy.stack.account import Account, with_a_name
+from deploy.stack.account import Account
 from deploy.stack.child import OPEN_FOLDER, OPEN_SECRET, Child, Launch
 from deploy.stack.layout import Layout
 from deploy.stack.logs import end_of, last_words
@@ -41,7 +41,7 @@ def postgres_units(
 
     async def make_cluster() -> None:
         if not store.is_known and not await store.disk.ask(layout.postgres_data.exists, seconds=OPEN_SECONDS):
-            await _make_cluster(layout, secrets, account, await asyncio.to_thread(programs.folder))
+            await _make_cluster(layout, secrets, account, await asyncio.to_thread(programs.initdb))
         await store.open()
         await store.keep()
 
@@ -92,9 +92,8 @@ def dsn(layout: Layout, *, role: str, password: str, database: str = DATABASE) -
     return f"postgresql://{role}:{password}@{LOOPBACK}:{layout.port(NAME)}/{database}"
 
 
-async def _make_cluster(layout: Layout, secrets: Secrets, account: Account | None, programs: Path) -> None:
+async def _make_cluster(layout: Layout, secrets: Secrets, account: Account | None, initdb: tuple[str, ...]) -> None:
     """Run initdb beside the final place and move the result there: a crash in between leaves no half cluster."""
-    named = with_a_name() if account is None else ()
     draft = layout.postgres_data.with_name("postgres.new")
     if draft.exists():
         shutil.rmtree(draft)
@@ -106,7 +105,7 @@ async def _make_cluster(layout: Layout, secrets: Secrets, account: Account | Non
     child = Child.start(
         Launch(
             argv=(
-                *named, str(programs / "initdb"), "-D", OPEN_FOLDER, "-U", ADMIN_ROLE, f"--pwfile={OPEN_SECRET}",
+                *initdb, "-D", OPEN_FOLDER, "-U", ADMIN_ROLE, f"--pwfile={OPEN_SECRET}",
                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8",
                 "--data-checksums",
             ),

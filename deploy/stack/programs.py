@@ -17,7 +17,7 @@ from pathlib import Path
 
 from contracts import errors
 from contracts.errors import PlatformError
-from deploy.stack.account import Account
+from deploy.stack.account import Account, with_a_name
 
 PLACES = (Path("/var/cache"), Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/run"), Path("/dev/shm"))
 """Where a copy may lie. The first is on a disk and nobody tidies it; the last take memory."""
@@ -30,11 +30,13 @@ _TRIED = (("postgres", "--version"), ("initdb", "--show", "--pgdata=/"))
 class PostgresPrograms:
     """The programs of one platform, for `with`: the copy is gone afterwards.
 
-    `owner` tells its copies from another's; `account`: None for the own user.
+    `owner` tells its copies from another's; `account`: None for the own user. Raises STACK_FAILED where that user has
+    no name and none can be borrowed.
     """
 
     def __init__(self, account: Account | None, *, owner: str, places: Sequence[Path] = PLACES) -> None:
         self._account = account
+        self._named = with_a_name() if account is None else ()
         self._prefix = f"{_PREFIX}{owner}-"
         self._places = places
         self._copy: Path | None = None
@@ -45,6 +47,10 @@ class PostgresPrograms:
 
     def __exit__(self, *_: object) -> None:
         self._remove()
+
+    def initdb(self) -> tuple[str, ...]:
+        """The beginning of a command line that makes a cluster. Raises STACK_FAILED as `folder` does."""
+        return (*self._named, str(self.folder() / "initdb"))
 
     def folder(self) -> Path:
         """Where the programs run now. Raises STACK_FAILED, which says of each place why it is not one.
@@ -98,7 +104,7 @@ class PostgresPrograms:
         for name, *words in _TRIED:
             try:
                 done = subprocess.run(
-                    [str(folder / name), *words],
+                    [*(self._named if name == "initdb" else ()), str(folder / name), *words],
                     env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
                     cwd="/",
                     stdin=subprocess.DEVNULL,

@@ -26,7 +26,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from chassis.postgres.database import install_schema
-from deploy.stack.account import Account, with_a_name
+from deploy.stack.account import Account
 from deploy.stack.programs import PLACES, PostgresPrograms
 
 NOBODY = 65534
@@ -86,7 +86,15 @@ class PostgresServer:
         if os.geteuid() == 0:
             os.chown(self.folder, NOBODY, NOBODY)
             os.chown(secret, NOBODY, NOBODY)
-        command = ["initdb", "-D", str(self.folder / "cluster"), "-U", "postgres", "--no-sync", "--encoding=UTF8"]
+        command = [
+            *_programs().initdb(),
+            "-D",
+            str(self.folder / "cluster"),
+            "-U",
+            "postgres",
+            "--no-sync",
+            "--encoding=UTF8",
+        ]
         self._run([*command, "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={secret}"])
 
     def start(self) -> None:
@@ -158,10 +166,7 @@ class PostgresServer:
         raise AssertionError("postgres did not start within two minutes")
 
     def _run(self, command: list[str]) -> None:
-        program = str(_programs().folder() / command[0])
-        done = subprocess.run(
-            [*with_a_name(), program, *command[1:]], capture_output=True, cwd=self.folder, check=False, **_as_nobody()
-        )
+        done = subprocess.run(command, capture_output=True, cwd=self.folder, check=False, **_as_nobody())
         if done.returncode:
             raise AssertionError(done.stderr.decode()[-2000:])
 

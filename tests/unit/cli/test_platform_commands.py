@@ -1,6 +1,5 @@
 """The commands of the embedded stack on a home where nothing runs, or only seems to."""
 
-import io
 import json
 import os
 import subprocess
@@ -314,20 +313,6 @@ def test_home_option_is_named_only_where_it_is_needed(monkeypatch: pytest.Monkey
     assert home_option(tmp_path / "an other") == f" --home '{tmp_path / 'an other'}'"
     monkeypatch.setenv("WEDSYNC_HOME", str(tmp_path / "an other"))
     assert home_option(tmp_path / "an other") == ""
-
-
-def test_up_goes_on_when_its_terminal_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A closed terminal must not keep the supervisor from stopping its parts in order."""
-    from cli import up
-
-    class Gone(io.StringIO):
-        def write(self, _text: str) -> int:
-            raise OSError(5, "input/output error")
-
-    monkeypatch.setattr(sys, "stdout", Gone())
-    up._tell("stopping")
-    up._tell("once more")
-    sys.stdout.close()
 
 
 def test_up_refuses_a_folder_of_somebody_else_s(tmp_path: Path) -> None:
