@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import signal
-from pathlib import Path
 
 from contracts import errors
 from contracts.errors import PlatformError
