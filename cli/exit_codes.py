@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     WRONG_KEY = 6  # the key file opens nothing here, or is none
     NOT_FOUND = 7  # no such repository, snapshot, path or match
     UNAVAILABLE = 8  # nothing answers now; the same command may succeed later
-    REFUSED = 9  # something is in the way: it exists, is locked, or access is denied
+    REFUSED = 9  # something is in the way: it exists, is locked, access is denied, or there is no such bucket
     DIFFERENT = 10  # `repo diff` found a difference
     INTERRUPTED = 130  # Ctrl-C
 
@@ -46,6 +46,7 @@ _BY_CODE = {
     "object-locked": ExitCode.REFUSED,
     "lock-not-proven": ExitCode.REFUSED,
     "tier-access-denied": ExitCode.REFUSED,
+    "bucket-missing": ExitCode.REFUSED,
     "location-invalid": ExitCode.USAGE,
     "invalid-field": ExitCode.USAGE,
     "unknown-location": ExitCode.NOT_FOUND,
@@ -76,7 +77,6 @@ def exit_code_of(error: BaseException) -> ExitCode:
         return known
     if str(getattr(error, "retry", None)) == "later":
         return ExitCode.UNAVAILABLE
-    # Where no tier is of use and none is away that may come back, it is what is wrong with the first.
-    if code_of(error) == "no-usable-tier" and error.__cause__ is not None:
-        return exit_code_of(error.__cause__)
-    return ExitCode.FAILED
+    # Where no tier is of use and none is away that may come back, it is what is wrong with all of them.
+    codes = {exit_code_of(cause) for cause in getattr(error, "causes", ())}
+    return codes.pop() if len(codes) == 1 else ExitCode.FAILED

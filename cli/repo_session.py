@@ -12,7 +12,7 @@ from itertools import count
 from urllib.parse import urlsplit
 
 from cli.output import say
-from repository.errors import LocationInvalid, NoUsableTier, WrongKey, about
+from repository.errors import LocationInvalid, WrongKey, about
 from repository.keys.key_file import KeyFile
 from repository.opened.opening import Patience
 from repository.opened.repository import Repository
@@ -130,7 +130,7 @@ def opened(
     )
     with (
         stores(arguments, retry=retry) as tiers,
-        _open(tiers, key, patience, arguments.key_file) as repository,
+        _open(_named(tiers, arguments), key, patience, arguments.key_file) as repository,
     ):
         if not only_reads:
             refuse_one_tier_twice(repository)
@@ -139,6 +139,16 @@ def opened(
                 if not tier.is_ready:
                     print(f"tier {tier.name} is {tier.state}{_because(tier.error)}", file=sys.stderr)
         yield repository
+
+
+def _named(tiers: list[ObjectStore], arguments: argparse.Namespace) -> list[ObjectStore]:
+    """The tiers, where all that options name are among them. Raises `LocationInvalid`, before any tier is asked."""
+    options = vars(arguments)
+    names = [*options.get("only", ()), *options.get("sources", ()), *options.get("require", ())]
+    if history := options.get("accept_history"):
+        names.append(history)
+    expect_names(names, {store.name for store in tiers})
+    return tiers
 
 
 def refuse_one_tier_twice(repository: Repository) -> None:
@@ -164,7 +174,7 @@ def _say_waiting(names: Sequence[str]) -> None:
 
 
 def lock_days(arguments: argparse.Namespace, repository: Repository) -> dict[str, int]:
-    """Days by tier, as `--lock-days` asks for them. Raises `NoUsableTier` where no tier has a name that it gives."""
+    """Days by tier, as `--lock-days` asks for them. Raises `LocationInvalid` where no tier has a name that it gives."""
     known = [tier.name for tier in repository.tiers]
     days: dict[str, int] = {}
     for name, each in sorted(arguments.lock_days):  # those for every tier come first
@@ -174,10 +184,10 @@ def lock_days(arguments: argparse.Namespace, repository: Repository) -> dict[str
 
 
 def expect_names(names: Iterable[str], known: Collection[str]) -> None:
-    """Raises `NoUsableTier` unless each name is a tier's."""
+    """Raises `LocationInvalid` unless each name is a tier's."""
     if unknown := set(names) - set(known):
         hint = f"There are: {', '.join(sorted(known))}."
-        raise NoUsableTier(f"no tier is called {', '.join(sorted(unknown))}", hint=hint)
+        raise LocationInvalid(f"no tier is called {', '.join(sorted(unknown))}", hint=hint)
 
 
 def tier_states(repository: Repository) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
 from cli.repo_session import interruptible, lock_days, opened, split_name, tier_states
-from repository.errors import BackupCancelled, RepositoryError
+from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
@@ -86,22 +86,16 @@ def catch_up(arguments: argparse.Namespace) -> int:
             days = lock_days(arguments, repository)
             urls = [split_name(address)[1] for address in arguments.tiers]
             addresses = {tier.name: url for tier, url in zip(repository.tiers, urls, strict=True)}
-            for tier in _chosen(repository, arguments.only):
-                try:
-                    if tier.state is TierState.EMPTY and not arguments.beside_other_files:
-                        refuse_among_others(tier.store, addresses[tier.name])
-                    results[tier.name] = catch_tier_up(
-                        repository,
-                        tier,
-                        lock_until=lock_date(tier.store, days.get(tier.name, 0)),
-                        on_progress=show,
-                        check_cancelled=check_cancelled,
-                    )
-                except BackupCancelled:
-                    raise
-                except RepositoryError as error:
-                    # One tier that is away must not keep the others from catching up.
-                    failed[tier.name] = error
+
+            def attempt(tier: OpenTier) -> CatchUpResult:
+                if tier.state is TierState.EMPTY and not arguments.beside_other_files:
+                    refuse_among_others(tier.store, addresses[tier.name])
+                lock_until = lock_date(tier.store, days.get(tier.name, 0))
+                return catch_tier_up(
+                    repository, tier, lock_until=lock_until, on_progress=show, check_cancelled=check_cancelled
+                )
+
+            _attempt_all(_chosen(repository, arguments.only), attempt, results, failed)
         if arguments.json:
             tiers = {name: _catch_up_document(result) for name, result in results.items()}
             say_json({"tiers": tiers, "failed": {name: str(failure) for name, failure in failed.items()}})
@@ -111,10 +105,42 @@ def catch_up(arguments: argparse.Namespace) -> int:
             for name, failure in failed.items():
                 say(f"{name}: not caught up: {failure} [{failure.code}]")
     if not results and failed:
-        return exit_code_of(next(iter(failed.values())))
+        return exit_code_of(NoUsableTier.because("no tier is caught up", failed.values()))
     if any(not result.is_complete for result in results.values()):
         return ExitCode.DAMAGED
     return ExitCode.DEGRADED if failed else ExitCode.OK
+
+
+def _attempt_all(
+    waiting: list[OpenTier],
+    attempt: Callable[[OpenTier], CatchUpResult],
+    results: dict[str, CatchUpResult],
+    failed: dict[str, RepositoryError],
+) -> None:
+    """Let each tier catch up, and those that lack something again, for as long as that brings anything.
+
+    One that was filled is a source for those before it: the order in which they are given decides nothing.
+    """
+    while waiting:
+        again, has_moved = [], False
+        for tier in waiting:
+            was_empty = tier.state is TierState.EMPTY
+            try:
+                result = attempt(tier)
+            except BackupCancelled:
+                raise
+            except RepositoryError as error:
+                # One tier that is away must not keep the others from catching up.
+                failed[tier.name] = error
+                if isinstance(error, NoUsableTier) and tier.is_ready:
+                    again.append(tier)
+                continue
+            has_moved = has_moved or was_empty or bool(result.copied_packs or result.snapshots)
+            failed.pop(tier.name, None)
+            results[tier.name] = _added(results.get(tier.name), result)
+            if not result.is_complete:
+                again.append(tier)
+        waiting = again if has_moved else []
 
 
 def rebuild_index(arguments: argparse.Namespace) -> int:
@@ -134,7 +160,8 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
             except RepositoryError as error:
                 failed[tier.name] = error
     if not results:
-        raise next(iter(failed.values()))
+        states = {name: str(failure) for name, failure in failed.items()}
+        raise NoUsableTier.because("no tier's index was made anew", failed.values(), tiers=states)
     if arguments.json:
         say_json(
             {
@@ -286,6 +313,16 @@ def _nothing_found(counts: TierCounts) -> str:
         return f"nothing to repair; all {counts.packs:,} packs were read"
     read = f"{counts.packs_read:,} of {counts.packs:,} packs were read" if counts.packs_read else "packs were not read"
     return f"found nothing by listing and in the structure; {read}: --read-data finds damage within them"
+
+
+def _added(before: CatchUpResult | None, now: CatchUpResult) -> CatchUpResult:
+    """What two attempts at one tier have copied, and what is lacking after the second."""
+    if before is not None:
+        now.copied_packs += before.copied_packs
+        now.copied_bytes += before.copied_bytes
+        now.copied_segments += before.copied_segments
+        now.snapshots = [*before.snapshots, *now.snapshots]
+    return now
 
 
 def _catch_up_document(result: CatchUpResult) -> dict[str, object]:

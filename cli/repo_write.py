@@ -10,7 +10,6 @@ from cli.output import columns, duration, name_fields, say, say_json, shown, siz
 from cli.progress import Reading, display
 from cli.repo_read import snapshot_document
 from cli.repo_session import (
-    expect_names,
     interruptible,
     lock_days,
     opened,
@@ -63,8 +62,6 @@ def backup(arguments: argparse.Namespace) -> int:
     """One backup to all tiers that answer."""
     path = os.path.abspath(arguments.path)
     with opened(arguments) as repository, interruptible() as is_cancelled, display(for_machines=arguments.json) as bars:
-        known = {tier.name for tier in repository.tiers}
-        expect_names(arguments.require, known)
         options = BackupOptions(
             run_token=SYSTEM_RANDOMNESS.token_bytes(16).hex(),
             label=arguments.label if arguments.label is not None else _label_of(path),

@@ -366,6 +366,7 @@ class LocationInvalid(TierError):
 class BucketMissing(LocationInvalid):
     """The endpoint answers, and has no such bucket."""
 
+    code = "bucket-missing"
     hint = "Check bucket, endpoint and region; was the bucket deleted, or the server's data lost?"
 
 

@@ -17,6 +17,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "tier-full": errors.TIER_FULL,
     "tier-vanished": errors.TIER_VANISHED,
     "location-invalid": errors.TIER_UNUSABLE,
+    "bucket-missing": errors.TIER_UNUSABLE,
     "location-unusable": errors.LOCATION_UNUSABLE,
     "unknown-location": errors.UNKNOWN_LOCATION,
     "object-archived": errors.TIER_UNUSABLE,

@@ -109,7 +109,7 @@ def catch_up(
     if tier.state is TierState.EMPTY:
         repository.add_tier(tier)
     if not tier.is_ready:
-        raise NoUsableTier("tier cannot be written to", tier=tier.name, state=tier.state.value) from tier.error
+        raise NoUsableTier.because("tier cannot be written to", [tier.error], tier=tier.name, state=tier.state.value)
     sources = sources_for(repository, tier)
     if not sources:
         raise NoUsableTier("there is no other tier to copy from", tiers=repository.states())

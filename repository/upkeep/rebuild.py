@@ -43,7 +43,7 @@ def rebuild_index(
     Raises `NoUsableTier` (tier cannot be read), `Damaged` (the log takes no entries) and the store's errors.
     """
     if not tier.is_readable:
-        raise NoUsableTier("tier cannot be read", tier=tier.name, state=tier.state.value) from tier.error
+        raise NoUsableTier.because("tier cannot be read", [tier.error], tier=tier.name, state=tier.state.value)
     replaced = list(tier.log.refresh().segments)
     packs = list(stored_packs(tier.store))
     index, damaged, bytes_done = Index(), list[bytes](), 0

@@ -77,7 +77,7 @@ def repair(
     Raises `NoUsableTier` (the tier cannot be read, or was rolled back: see `accept_history`) and this tier's errors.
     """
     if not tier.is_readable or tier.state is TierState.REPLAYED:
-        raise NoUsableTier("tier cannot be repaired", tier=tier.name, state=tier.state.value) from tier.error
+        raise NoUsableTier.because("tier cannot be repaired", [tier.error], tier=tier.name, state=tier.state.value)
     work = _Repair(repository, tier, RepairResult(tier.name), check_cancelled, bridge=bridge)
     given = report or CheckReport()
     try:

@@ -3,8 +3,10 @@
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,70 @@ def test_catch_up_helps_the_others_when_one_tier_is_away(repo: RepoCommand, sour
     assert document["tiers"]["c"]["lost_packs"] == []
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_catch_up_does_not_depend_on_the_order_of_the_tiers(repo: RepoCommand, tmp_path: Path, is_first: bool) -> None:
+    """A tier that has nothing to copy from until another one is filled is asked again, and all is well at the end."""
+    tiers = [repo.tiers[0], (tmp_path / "c").as_uri()]
+    done = repo.run("catch-up", tiers=tiers if is_first else tiers[::-1])
+    assert done.code == ExitCode.OK, done.out
+    assert "not caught up" not in done.out
+    assert "a: has everything" in done.out
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket")])
+def test_server_that_refuses_is_not_said_to_be_away(
+    repo: RepoCommand, monkeypatch: pytest.MonkeyPatch, status: int, code: str
+) -> None:
+    """That credentials or a bucket are wrong does not pass: 9, whether or not another tier answers."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    with _answering(status, f"<Error><Code>{code}</Code></Error>") as port:
+        refusing = f"refusing=s3://bucket/tier?endpoint=http://127.0.0.1:{port}&region=eu"
+        assert repo.run("snapshots", tiers=[refusing]).code == ExitCode.REFUSED
+        for words in (["catch-up"], ["rebuild-index"]):
+            done = repo.run(*words, "--only", "refusing", tiers=[repo.tiers[0], refusing])
+            assert done.code == ExitCode.REFUSED, done.out + done.err
+
+
+@contextmanager
+def _answering(status: int, body: str) -> Iterator[int]:
+    """A server that gives one answer to everything; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            if not name.startswith("do_"):
+                raise AttributeError(name)
+            return self.answer
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Type", "application/xml")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize("words", [["catch-up"], ["check"], ["repair"], ["rebuild-index"]])
+def test_tier_that_is_not_given_is_a_usage_error(repo: RepoCommand, words: list[str]) -> None:
+    """No later time makes a name that was mistyped right."""
+    done = repo.run(*words, "--only", "nowhere")
+    assert done.code == ExitCode.USAGE
+    assert "no tier is called nowhere" in done.err
+
+
 def test_catch_up_names_what_nobody_has_any_more(repo: RepoCommand, tmp_path: Path) -> None:
     """A pack that no tier has whole is named, the snapshot that needs it is left out, exit code 5."""
     lost = packs_by_size(repo.tier("a"))[-1]
@@ -304,7 +370,7 @@ def test_restore_reads_from_the_tier_that_is_asked_for(repo: RepoCommand, tmp_pa
     """--from names the tier; an unknown one is refused."""
     document = repo.json("restore", "latest", "--target", tmp_path / "out", "--from", "b", "--verify", "--no-sparse")
     assert document["bytes_by_tier"].keys() == {"b"}
-    assert repo.run("restore", "latest", "--target", tmp_path / "x", "--from", "c").code == ExitCode.UNAVAILABLE
+    assert repo.run("restore", "latest", "--target", tmp_path / "x", "--from", "c").code == ExitCode.USAGE
 
 
 @pytest.mark.timeout(150)
