@@ -122,7 +122,7 @@ def test_backup_is_degraded_when_a_tier_is_away(repo: RepoCommand, album: Path) 
 def test_backup_names_the_tiers_there_are_when_a_required_one_is_unknown(repo: RepoCommand, album: Path) -> None:
     """A misspelt --require must not pass for done."""
     done = repo.run("backup", album, "--require", "c")
-    assert done.code == ExitCode.UNAVAILABLE
+    assert done.code == ExitCode.USAGE
     assert "There are: a, b." in done.err
 
 
