@@ -25,6 +25,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -34,6 +35,7 @@ from msgspec import Meta
 
 from chassis.disk import Disk
 from chassis.life.health import Health
+from chassis.own_folders import OwnFolders
 from contracts import errors
 from contracts.configuration import LocationName
 from contracts.configuration_rules import STORAGE_CLASSES, KnownLocation
@@ -90,11 +92,12 @@ _Mark = tuple[int, int, int]
 class Locations:
     """The registry, as it is in its file now. Thread-safe: readers see one whole version or another.
 
-    `health`: where trouble with the file is shown.
+    `health`: where trouble with the file is shown. `own`: what is neither a source nor a tier.
     """
 
-    def __init__(self, path: Path, health: Health | None = None) -> None:
+    def __init__(self, path: Path, health: Health | None = None, *, own: OwnFolders | None = None) -> None:
         self._path = path
+        self._own = own or OwnFolders(())
         self._health = health
         self._seen: tuple[_Mark, dict[str, Location]] | None = None
         self._said: str | None = None
@@ -119,23 +122,29 @@ class Locations:
         location = self._read().get(name)
         return location if location is not None and location.is_open_to(organisation) else None
 
-    async def known(self, names: Iterable[str], organisation: str) -> dict[str, KnownLocation]:
+    async def known(
+        self, names: Iterable[str], organisation: str, *, source: tuple[str, str] = ("", "")
+    ) -> dict[str, KnownLocation]:
         """Those of some locations that an organisation may use, as the rules of configurations look at them, by name.
+
+        `source`: the location that is the source, and the path below it that is meant, where that is known.
 
         Where a folder is, only its disk knows: one that hangs is told (`answers`), and waited for no longer than
         `chassis.disk.SECONDS`. Raises LOCATIONS_UNREADABLE.
         """
         found = [location for name in set(names) if (location := self.find(name, organisation)) is not None]
-        known = await asyncio.gather(*(self._known(location) for location in found))
+        paths = dict([source])
+        known = await asyncio.gather(*(self._known(location, paths.get(location.name, "")) for location in found))
         return {each.name: each for each in known}
 
-    async def _known(self, location: Location) -> KnownLocation:
-        place, answers = _written_place(location), True
+    async def _known(self, location: Location, path: str) -> KnownLocation:
+        place, answers, excluded_by, is_excluded_tier = _written_place(location), True, "", False
         if location.kind == "directory":
             folder = place.removeprefix(_FILE)
             disk = self._disks.setdefault(folder, Disk(Path(folder)))
             try:
-                place = _FILE + await disk.ask(lambda: os.path.realpath(folder))
+                real, excluded_by, is_excluded_tier = await disk.ask(partial(self._look, folder, path))
+                place = _FILE + real
             except OSError:
                 answers = False
         return KnownLocation(
@@ -146,7 +155,24 @@ class Locations:
             place=place,
             answers=answers,
             storage_classes=location.classes,
+            excluded_by=excluded_by,
+            is_excluded_tier=is_excluded_tier,
         )
+
+    def _look(self, folder: str, path: str) -> tuple[str, str, bool]:
+        """Where a folder is; by which field of a configuration it leads to what is no source; whether it is no tier."""
+        at = os.fsencode(folder)
+        below = os.path.realpath(os.path.join(at, os.fsencode(path)))
+        tiers = [os.fsencode(_folder_of(tier)) for tier in self.tiers() if tier.kind == "directory"]
+
+        def is_excluded(place: bytes) -> bool:
+            # Of tiers what is written counts: each may lie on a disk of its own that does not answer.
+            return self._own.hold(place) or any(os.path.commonpath([place, tier]) == tier for tier in tiers)
+
+        excluded_by = "sourceLocation" if is_excluded(os.path.realpath(at)) else ""
+        if not excluded_by and is_excluded(below):
+            excluded_by = "sourceIdentifier"
+        return os.path.realpath(folder), excluded_by, self._own.hold_tier(at)
 
     async def check(self) -> PlatformError | None:
         """For the readiness report, which only operators read: which file cannot be read, and why."""
@@ -257,6 +283,10 @@ def _fault_of_credentials(location: Location, name: str) -> str | None:
     if named[1] is not None and location.organisations != (named[1],):
         return f"the credentials are those of the organisation {named[1]}, and the location is open to others"
     return None
+
+
+def _folder_of(location: Location) -> str:
+    return _written_place(location).removeprefix(_FILE)
 
 
 def _written_place(location: Location) -> str:

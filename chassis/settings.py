@@ -67,6 +67,16 @@ class ServiceSettings(Settings, frozen=True, kw_only=True):
     locations_file: Annotated[
         Path, Meta(description="JSON file of the registered locations: endpoints, buckets and folders.")
     ]
+    excluded_folders: Annotated[
+        tuple[Path, ...],
+        Meta(
+            description="Folders that are never a source or a tier, nor is what lies below them: the platform's own. "
+            "That of the keys is always one."
+        ),
+    ] = ()
+    tier_folders: Annotated[
+        tuple[Path, ...], Meta(description="Folders among the excluded ones in which tiers may lie all the same.")
+    ] = ()
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
     ] = "info"

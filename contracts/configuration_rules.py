@@ -41,7 +41,8 @@ class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
 
     `roles` are of `SOURCE` and `TIER`; `lock`: its store promises object locks; `place`: where it is, in one spelling,
     so that two names of one place are found out; `answers`: that could be told in time; `storage_classes`: those that
-    its provider has.
+    its provider has; `excluded_by`: the field by which, as a source, it leads into a folder that is never one;
+    `is_excluded_tier`: it lies in a folder that is never a tier.
     """
 
     name: str
@@ -51,6 +52,8 @@ class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
     answers: bool = True
     storage_classes: tuple[str, ...] = STORAGE_CLASSES
+    excluded_by: str = ""
+    is_excluded_tier: bool = False
 
 
 Find = Callable[[str], KnownLocation | None]
@@ -77,6 +80,8 @@ def objections(
             "sourceLocation",
             f"Use a location of the kind {_KIND_OF_SOURCE[source_type]} that has the role {SOURCE}.",
         )
+    elif source.excluded_by:
+        yield _objection(errors.SOURCE_EXCLUDED, source.excluded_by)
     destinations = storage_destinations.by_tier()
     if not destinations:
         yield _objection(errors.NO_DESTINATION, "storageDestinations")
@@ -109,6 +114,8 @@ def _against(
         yield _objection(errors.LOCATION_KIND_MISMATCH, "location", f"Use a location that has the role {TIER}.")
     elif tier is Tier.LOCAL and location.kind != DIRECTORY:
         yield _objection(errors.LOCATION_KIND_MISMATCH, "location", f"Use a location of the kind {DIRECTORY}.")
+    elif location.is_excluded_tier:
+        yield _objection(errors.DESTINATION_EXCLUDED, "location")
     if (other := taken.get(_place(location))) is not None:
         # Two tiers in one place are one tier: the loss of the place would be the loss of both.
         yield _objection(errors.DESTINATION_TWICE, "location", f"The tier {other.value} is there; use another place.")

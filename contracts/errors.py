@@ -268,6 +268,13 @@ DESTINATION_IS_SOURCE = _code(
     "A tier is in the place that is backed up",
     "Give the tier a location elsewhere: a backup beside its source is lost with it.",
 )
+DESTINATION_EXCLUDED = _code(
+    "destination-excluded",
+    422,
+    Retry.NEVER,
+    "A tier lies in a folder of the platform's own",
+    "Give the tier a location outside the platform's own folders (keys, data, settings, logs).",
+)
 CONFIGURATION_UNKNOWN = _code(
     "configuration-unknown",
     404,

@@ -16,6 +16,7 @@ from chassis.life.runtime import Part, run_service
 from chassis.life.tasks import Supervised
 from chassis.locations import Locations
 from chassis.outbox.relay import Relay
+from chassis.own_folders import OwnFolders
 from chassis.postgres.database import open_pool
 from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
@@ -78,7 +79,8 @@ def assemble(settings: GatewaySettings) -> Process:
     connection = connection_of(settings, telemetry, health)
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
-    sealer, locations = Sealer(settings.keys_dir), Locations(settings.locations_file, health)
+    sealer = Sealer(settings.keys_dir)
+    locations = Locations(settings.locations_file, health, own=OwnFolders.of(settings))
     add_key_checks(health, sealer)
     add_key_figures(telemetry, sealer)
     keys = KeySet(

@@ -100,7 +100,10 @@ def environment_of(layout: Layout, secrets: Secrets, service: Service) -> dict[s
     inherited = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
+    folders = (layout.keys, layout.config, layout.data, layout.logs, layout.run)
     settings = {
+        "WEDSYNC_EXCLUDED_FOLDERS": json.dumps([str(folder) for folder in folders]),
+        "WEDSYNC_TIER_FOLDERS": json.dumps([str(layout.data / "tiers")]),
         "WEDSYNC_POSTGRES_DSN": postgres.dsn(layout, role=role, password=secrets.postgres_roles[role]),
         "WEDSYNC_POSTGRES_SCHEMA": service.service,
         "WEDSYNC_NATS_URL": nats.url(layout),
@@ -116,9 +119,6 @@ def environment_of(layout: Layout, secrets: Secrets, service: Service) -> dict[s
             "WEDSYNC_JWT_ISSUER": ISSUER,
             "WEDSYNC_JWT_AUDIENCE": AUDIENCE,
         }
-    if service.identity == "executor-worker":
-        folders = (layout.keys, layout.config, layout.data, layout.logs, layout.run)
-        settings["WEDSYNC_EXCLUDED_FOLDERS"] = json.dumps([str(folder) for folder in folders])
     return {
         **inherited,
         # The same code as the supervisor's, and nothing that lies in the working folder.

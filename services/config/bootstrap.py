@@ -7,6 +7,7 @@ from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import run_service
 from chassis.locations import Locations
 from chassis.outbox.relay import Relay
+from chassis.own_folders import OwnFolders
 from chassis.record.eventstore import EventStore
 from chassis.telemetry.instruments import Telemetry
 from services.config.adapters.record import RecordedConfigurations
@@ -37,7 +38,7 @@ async def run(settings: ConfigSettings) -> int:
         telemetry=telemetry,
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
-    locations = Locations(settings.locations_file, health)
+    locations = Locations(settings.locations_file, health, own=OwnFolders.of(settings))
     Handlers(ConfigurationDecisions(RecordedConfigurations(store), locations)).bind(bus)
     server = HealthServer(health, telemetry, port=settings.health_port)
     return await run_service([server, store, connection, TopologyCheck(connection, SERVICE), relay, bus], health=health)

@@ -15,6 +15,7 @@ from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import Part, run_service
 from chassis.locations import Locations
 from chassis.outbox.relay import Relay
+from chassis.own_folders import OwnFolders
 from chassis.postgres.database import open_pool
 from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
@@ -144,7 +145,7 @@ async def run_worker(settings: WorkerSettings) -> int:
             locations=locations,
             sealer=sealer,
             keys_dir=settings.keys_dir,
-            excluded_folders=settings.excluded_folders,
+            own=OwnFolders.of(settings),
             memory_bytes=memory_bytes // settings.worker_slots,
             begun=begun,
             tier_reserve_bytes=settings.tier_reserve_mb << 20,

@@ -1,6 +1,5 @@
 """Settings of the executor's two processes, beside those that every service has."""
 
-from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
@@ -50,10 +49,6 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
             "its slot. Readiness tells it after 120.",
         ),
     ] = 3600.0
-    excluded_folders: Annotated[
-        tuple[Path, ...],
-        Meta(description="Folders that are never a source, nor is what lies below them: the platform's own."),
-    ] = ()
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself. Raises INVALID_SETTING with both variables and the figures."""

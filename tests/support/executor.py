@@ -13,6 +13,7 @@ from chassis.context import Context
 from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.locations import Locations
+from chassis.own_folders import OwnFolders
 from chassis.postgres.database import open_pool
 from chassis.postgres.pool import Pool, PoolPart
 from chassis.record.eventstore import EventStore
@@ -91,7 +92,7 @@ class ExecutorBench:
             locations=self.locations,
             sealer=self.sealer,
             keys_dir=self.keys,
-            excluded_folders=[self.keys],
+            own=OwnFolders([self.keys]),
             memory_bytes=256 << 20,
             begun=BegunRepositories(self.pool),
             tier_reserve_bytes=tier_reserve_bytes,

@@ -30,6 +30,8 @@ OPERATIONS = {
             errors.NO_DESTINATION,
             errors.DESTINATION_TWICE,
             errors.DESTINATION_IS_SOURCE,
+            errors.SOURCE_EXCLUDED,
+            errors.DESTINATION_EXCLUDED,
             errors.LOCK_NOT_SUPPORTED,
             errors.PATH_OUTSIDE_LOCATION,
             errors.LOCATIONS_UNREADABLE,

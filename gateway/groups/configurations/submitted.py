@@ -21,8 +21,12 @@ def as_kept(data: NewConfiguration) -> NewConfiguration:
 
 async def wrong_fields(data: NewConfiguration, locations: Locations, organisation: str) -> list[PlatformError]:
     """All that speaks against a configuration, the form's first field first. Raises LOCATIONS_UNREADABLE."""
-    known = await locations.known(names_in(data.source_location, data.storage_destinations), organisation)
-    return [*_wrong_texts(data), *_against_rules(data, known.get)]
+    wrong = list(_wrong_texts(data))
+    # A path that is wrong by itself is looked for nowhere.
+    path = "" if any(each.field == "sourceIdentifier" for each in wrong) else data.source_identifier
+    names = names_in(data.source_location, data.storage_destinations)
+    known = await locations.known(names, organisation, source=(data.source_location, path))
+    return [*wrong, *_against_rules(data, known.get)]
 
 
 def _wrong_texts(data: NewConfiguration) -> Iterator[PlatformError]:

@@ -6,7 +6,7 @@ An organisation has one repository, complete on each tier (`vault/`).
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,7 @@ from chassis.disk import Disk
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
 from chassis.locations import Locations
+from chassis.own_folders import OwnFolders
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import SOURCE_IDENTIFIER_FIELD, Destination, Tier
@@ -40,6 +41,7 @@ from sources.directory import DirectorySource
 from vault.repositories import Begun, Place, Repositories
 from vault.stores import folder_of, patience_of, source_folder, tier_folder, tier_store
 from vault.translation import code_of, facts, failure_of, translated
+from vault.unusable import LocationUnusable, UnusableStore
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class RepositoryDataPlane:
         locations: Locations,
         sealer: Sealer,
         keys_dir: Path,
-        excluded_folders: Sequence[Path],
+        own: OwnFolders,
         memory_bytes: int,
         begun: Begun,
         tier_reserve_bytes: int = 0,
@@ -64,7 +66,7 @@ class RepositoryDataPlane:
         self._locations = locations
         self._sealer = sealer
         self._keys_dir = keys_dir
-        self._excluded_folders = [bytes(folder) for folder in excluded_folders]
+        self._own = own
         self._memory_bytes = memory_bytes
         self._disks: dict[bytes, Disk] = {}
 
@@ -75,7 +77,7 @@ class RepositoryDataPlane:
         source_place = f"the source at {body.source_location}"
         folder = source_folder(self._locations, organisation, body.source_location, relative)
         with translated():
-            source = DirectorySource(folder, excluded=[*self._excluded_folders, *self._tier_folders()])
+            source = DirectorySource(folder, excluded=[*self._own.places(), *self._tier_folders()])
             # Before anything is written: a source that cannot be opened, or must not be, ends the run here.
             source.root()[1].close()
         destinations = body.storage_destinations.by_tier()
@@ -119,20 +121,34 @@ class RepositoryDataPlane:
         for location in self._locations.tiers():
             if location.kind == "directory":
                 folder = folder_of(location)
-                disk = self._disks.setdefault(folder, Disk(Path(os.fsdecode(folder))))
                 with contextlib.suppress(OSError):
-                    disk.answer(partial(os.stat, folder))
+                    self._disk(folder).answer(partial(os.stat, folder))
                     folders.append(folder)
         return folders
 
+    def _disk(self, folder: bytes) -> Disk:
+        return self._disks.setdefault(folder, Disk(Path(os.fsdecode(folder))))
+
+    def _is_own(self, folder: bytes) -> bool:
+        """Whether a tier lies among what is the platform's own; False where its disk does not say, as for a store."""
+        with contextlib.suppress(OSError):
+            return self._disk(folder).answer(partial(self._own.hold_tier, folder))
+        return False
+
     def _place(self, organisation: str, tier: Tier, destination: Destination) -> Place:
+        folder = tier_folder(self._locations, organisation, destination.location)
+        is_own = folder is not None and self._is_own(folder)
+
         def store_of(organisation: str) -> ObjectStore:
+            if is_own:
+                reason = f"the location {destination.location} lies in a folder of the platform's own"
+                return UnusableStore(tier.value, LocationUnusable(reason, tier=tier.value))
             return tier_store(self._locations, self._keys_dir, organisation, tier, destination)
 
         return Place(
             store=store_of(organisation),
             location=destination.location,
-            folder=tier_folder(self._locations, organisation, destination.location),
+            folder=None if is_own else folder,
             patience_seconds=patience_of(destination),
             store_of=store_of,
         )

@@ -8,6 +8,7 @@ import pytest
 
 from chassis.life.health import DEGRADED, NOT_READY, READY, Health
 from chassis.locations import Locations
+from chassis.own_folders import OwnFolders
 from contracts.errors import PlatformError
 from tests.support.hung_mount import hung_mount
 
@@ -170,6 +171,36 @@ async def test_symlink_is_the_place_that_it_leads_to(tmp_path: Path) -> None:
     found = await Locations(tmp_path / "l.json").known(["local", "photos", "nowhere"], "org-a")
     assert found["local"].place == found["photos"].place
     assert "nowhere" not in found
+
+
+async def test_location_among_the_platform_s_own_folders_is_marked(tmp_path: Path) -> None:
+    """As a source also by the path below it, and where it is a tier's folder; as a tier but where tiers may lie."""
+    for name in ("home/keys", "home/tiers/local", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "elsewhere" / "link").symlink_to(tmp_path / "home" / "keys")
+    urls = {"keys": "home/keys", "tier": "home/tiers/local", "all": ".", "else": "elsewhere", "below": "elsewhere/tier"}
+    _write(
+        tmp_path / "l.json",
+        *(
+            {**LOCAL, "name": name, "roles": ["tier"] if name in {"tier", "below"} else ["source"]}
+            | {"url": f"file://{tmp_path / path}"}
+            for name, path in urls.items()
+        ),
+    )
+    own = OwnFolders([tmp_path / "home"], open_to_tiers=[tmp_path / "home" / "tiers"])
+    locations = Locations(tmp_path / "l.json", own=own)
+
+    async def found(name: str, path: str = "") -> tuple[str, bool]:
+        known = (await locations.known([name], "org-a", source=(name, path)))[name]
+        return known.excluded_by, known.is_excluded_tier
+
+    assert await found("keys") == ("sourceLocation", True)
+    assert await found("tier") == ("sourceLocation", False)
+    assert await found("all") == ("", False)
+    assert await found("all", "home/keys/new") == ("sourceIdentifier", False)
+    assert await found("else", "photos") == ("", False)
+    assert await found("else", "link") == ("sourceIdentifier", False)
+    assert await found("else", "tier/org-a") == ("sourceIdentifier", False)
 
 
 async def test_location_on_a_disk_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:

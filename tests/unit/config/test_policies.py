@@ -15,6 +15,9 @@ REGISTERED = {
         KnownLocation(name="bucket", kind="s3", roles=("source",)),
         KnownLocation(name="local", kind="directory", roles=("tier",)),
         KnownLocation(name="both", kind="directory", roles=("source", "tier")),
+        KnownLocation(name="own", kind="directory", roles=("source", "tier"), excluded_by="sourceLocation"),
+        KnownLocation(name="path-to-own", kind="directory", roles=("source",), excluded_by="sourceIdentifier"),
+        KnownLocation(name="in-keys", kind="directory", roles=("tier",), is_excluded_tier=True),
         KnownLocation(name="hung", kind="directory", roles=("source", "tier"), answers=False),
         KnownLocation(name="cloud", kind="s3", roles=("tier",)),
         KnownLocation(name="same-cloud", kind="s3", roles=("tier",), place="cloud"),
@@ -53,6 +56,13 @@ def test_nothing_speaks_against_a_configuration_whose_locations_fit(submitted: C
     [
         (body(storage_destinations=StorageDestinations()), errors.NO_DESTINATION, "storageDestinations"),
         (body(source_location="nowhere"), errors.UNKNOWN_LOCATION, "sourceLocation"),
+        (body(source_location="own"), errors.SOURCE_EXCLUDED, "sourceLocation"),
+        (body(source_location="path-to-own"), errors.SOURCE_EXCLUDED, "sourceIdentifier"),
+        (
+            body(storage_destinations=destinations(local=Destination(location="in-keys"))),
+            errors.DESTINATION_EXCLUDED,
+            "storageDestinations.local.location",
+        ),
         (body(source_location="local"), errors.LOCATION_KIND_MISMATCH, "sourceLocation"),
         (body(source_location="bucket"), errors.LOCATION_KIND_MISMATCH, "sourceLocation"),
         (

@@ -70,10 +70,16 @@ def test_process_gets_the_caller_s_settings_but_not_the_rest_of_its_environment(
     assert "AWS_SECRET_ACCESS_KEY" not in environment
 
 
-def test_worker_never_reads_the_platform_s_own_folders(layout: Layout, secrets: Secrets) -> None:
-    """Keys, data, configuration, logs and state are excluded from every source; the demo's folder is not."""
-    worker = next(service for service in services.SERVICES if service.identity == "executor-worker")
-    settings = load(WorkerSettings, services.environment_of(layout, secrets, worker))
+@pytest.mark.parametrize("service", services.SERVICES, ids=lambda service: service.identity)
+def test_platform_s_own_folders_are_no_source_and_no_tier(
+    layout: Layout, secrets: Secrets, service: services.Service
+) -> None:
+    """Keys, data, configuration, logs and state; the demo's folder is none of them, and the stack's tier may lie there.
+
+    All services know: what a run would refuse is refused when it is submitted.
+    """
+    settings = load(ServiceSettings, services.environment_of(layout, secrets, service))
+    assert any(layout.local_tier.is_relative_to(folder) for folder in settings.tier_folders)
     assert set(settings.excluded_folders) == {layout.keys, layout.data, layout.config, layout.logs, layout.run}
     assert not any(layout.demo.is_relative_to(folder) for folder in settings.excluded_folders)
 

@@ -1,0 +1,92 @@
+"""The platform's own folders: never a source, never a tier, under whatever name they are reached.
+
+They are told by device and inode, so that symlinks and bind mounts lead to what they are; a mount that shows a folder
+further below alone is found in the kernel's list of mounts.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from chassis.settings import ServiceSettings
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+class OwnFolders:
+    """Keys, data, settings, logs. Calls ask the disks they lie on, and may hang with them."""
+
+    def __init__(self, folders: Iterable[Path], *, open_to_tiers: Iterable[Path] = ()) -> None:
+        """`open_to_tiers`: folders among them in which tiers may lie all the same."""
+        self._folders = [os.path.realpath(bytes(folder)) for folder in folders]
+        self._open_to_tiers = [os.path.realpath(bytes(folder)) for folder in open_to_tiers]
+
+    @classmethod
+    def of(cls, settings: ServiceSettings) -> "OwnFolders":
+        """Those that a process's settings name, and the folder of its keys."""
+        return cls([settings.keys_dir, *settings.excluded_folders], open_to_tiers=settings.tier_folders)
+
+    def places(self) -> list[bytes]:
+        """All paths under which they are reached: their own, and mounts of what lies below them."""
+        return _with_mounts(self._folders)
+
+    def hold(self, path: bytes) -> bool:
+        """Whether a path is one of them, or leads into one. What is not there yet is judged by what is above it."""
+        return _lies_in(path, self.places())
+
+    def hold_tier(self, path: bytes) -> bool:
+        """The same for a tier."""
+        return self.hold(path) and not _lies_in(path, _with_mounts(self._open_to_tiers))
+
+
+def _lies_in(path: bytes, places: Iterable[bytes]) -> bool:
+    wanted = {found for place in places if (found := _identity(place)) is not None}
+    at = os.path.realpath(path)
+    while True:
+        if _identity(at) in wanted:
+            return True
+        if at == (at := os.path.dirname(at)):
+            return False
+
+
+def _identity(path: bytes) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _with_mounts(folders: list[bytes]) -> list[bytes]:
+    mounts = _mounts()
+    return [*folders, *(point for folder in folders for point in _mounted_from(folder, mounts))]
+
+
+def _mounts() -> list[tuple[bytes, bytes, bytes]]:
+    """Of each mount its device, which folder of the device it shows, and where."""
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return []
+    fields = [line.split(b" ") for line in lines]
+    return [(each[2], _plain(each[3]), _plain(each[4])) for each in fields if len(each) > 4]
+
+
+def _plain(text: bytes) -> bytes:
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), text)
+
+
+def _mounted_from(folder: bytes, mounts: list[tuple[bytes, bytes, bytes]]) -> list[bytes]:
+    """Where else the device's folders below this one are mounted."""
+    above = [mount for mount in mounts if _is_below(folder, mount[2])]
+    if not above:
+        return []
+    device, shown, point = max(above, key=lambda mount: len(mount[2]))
+    inside = os.path.normpath(os.path.join(shown, os.path.relpath(folder, point)))
+    return [other for of, root, other in mounts if of == device and root != b"/" and _is_below(root, inside)]
+
+
+def _is_below(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
