@@ -133,6 +133,9 @@ def assemble(settings: GatewaySettings) -> Process:
         strangers=TokenBuckets(FAILED_SIGN_INS),
         book=RequestBook(
             writers=TokenBuckets(Rate(settings.writes_per_second, settings.writes_burst)),
+            organisations=TokenBuckets(
+                Rate(settings.organisation_writes_per_second, settings.organisation_writes_burst)
+            ),
             store=store,
             pool=pool,
             sealer=sealer,

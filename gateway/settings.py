@@ -52,6 +52,10 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
         float, Meta(description="Writes per second and person in the long run: what is written stays", gt=0)
     ] = 10.0
     writes_burst: Annotated[float, Meta(description="Writes of a person at once", ge=1)] = 200.0
+    organisation_writes_per_second: Annotated[
+        float, Meta(description="Writes per second of all of an organisation in the long run", gt=0)
+    ] = 50.0
+    organisation_writes_burst: Annotated[float, Meta(description="Writes of an organisation at once", ge=1)] = 1000.0
     answer_wait_seconds: Annotated[
         float, Meta(description="How long a write waits for its answer before it is answered with 202", gt=0, le=30)
     ] = 2.5

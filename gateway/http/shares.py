@@ -1,49 +1,91 @@
 """How much of what all organisations share one of them may take at a time.
 
-Promise: whoever asks much takes turns with his own organisation alone; there are connections left for the others. Who
-does not get his turn in time is told to come again, by a code that is his organisation's and not the platform's.
+Promise: whoever asks much takes turns with his own organisation alone. Some places are kept for organisations that
+hold none, and whoever holds fewest comes first, however long others have waited: several that ask for all there is
+leave room for one more. Who does not get a place in time is told to come again: by a code that is his organisation's
+where it holds places, and by the platform's where others hold them all.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from weakref import WeakValueDictionary
+
+import msgspec
 
 from chassis.postgres.circuit import patience
 from contracts import errors
 from contracts.errors import PlatformError
 
-READINGS = 3
-"""How many connections one organisation's reads may have at once: of eight, so that two of them leave some, too."""
 RETRY_SECONDS = 1
 
 
-class Shares:
-    """`each`: how many an organisation may have at once."""
+class Limits(msgspec.Struct, frozen=True):
+    """`each`: places of one organisation at once. `in_all`: of all. `kept`: of those, for who holds none."""
 
-    def __init__(self, each: int = READINGS) -> None:
-        self._each = each
-        # An organisation that nobody asks for is forgotten: whoever has or waits for a turn holds its entry.
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+    each: int
+    in_all: int
+    kept: int
+
+
+READINGS = Limits(each=3, in_all=6, kept=2)
+"""Connections to read on, of the pool's eight: the others are for what no organisation asks for."""
+WRITINGS = Limits(each=16, in_all=64, kept=16)
+"""Writes on their way into the record, which takes them one after another."""
+
+
+class Shares:
+    """Places, taken in turns by organisations."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held: Counter[str] = Counter()
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
 
     @asynccontextmanager
     async def of(self, organisation: str) -> AsyncIterator[None]:
-        """One turn of an organisation. Raises TOO_MANY_REQUESTS where it does not come in the request's time."""
-        turns = self._turns.get(organisation)
-        if turns is None:
-            turns = self._turns[organisation] = asyncio.Semaphore(self._each)
+        """A place for an organisation. Raises TOO_MANY_REQUESTS or UNAVAILABLE where none comes free in time."""
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append((organisation, place))
+        self._give()
         try:
-            async with asyncio.timeout(patience()):
-                await turns.acquire()
-        except TimeoutError:
-            raise PlatformError(
+            await asyncio.wait({place}, timeout=patience())
+            if not place.done():
+                raise self._refusal(organisation)
+            yield
+        finally:
+            if place.done():
+                self._held[organisation] -= 1
+                self._held += Counter()  # Who holds none is forgotten.
+            else:
+                self._waiting.remove((organisation, place))
+            self._give()
+
+    def _give(self) -> None:
+        """Give what is free to those that hold fewest, the longest waiting first."""
+        while able := [waiting for waiting in self._waiting if self._may(waiting[0])]:
+            organisation, place = chosen = min(able, key=lambda waiting: self._held[waiting[0]])
+            self._waiting.remove(chosen)
+            self._held[organisation] += 1
+            place.set_result(None)
+
+    def _may(self, organisation: str) -> bool:
+        free, own = self._limits.in_all - self._held.total(), self._held[organisation]
+        return free > 0 if own == 0 else own < self._limits.each and free > self._limits.kept
+
+    def _refusal(self, organisation: str) -> PlatformError:
+        if self._held[organisation]:
+            return PlatformError(
                 errors.TOO_MANY_REQUESTS,
                 "the organisation's requests at this moment take longer than another one can wait",
                 hint="Wait for as long as Retry-After says, then send fewer requests at once, or ask for less in each.",
-                limit=self._each,
+                limit=self._limits.each,
                 retry_after_seconds=RETRY_SECONDS,
-            ) from None
-        try:
-            yield
-        finally:
-            turns.release()
+            )
+        return PlatformError(
+            errors.UNAVAILABLE,
+            "all places are taken by other organisations",
+            hint="Try again in a few seconds.",
+            part="gateway",
+            retry_after_seconds=RETRY_SECONDS,
+        )

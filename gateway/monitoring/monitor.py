@@ -34,7 +34,7 @@ from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
 from gateway.http.bodies import UNREADABLE, invalid_body
 from gateway.http.problems import problem_of
-from gateway.http.shares import Shares
+from gateway.http.shares import READINGS, Shares
 from gateway.http.slices import made_of
 from gateway.monitoring import projection as facts
 from gateway.monitoring.feed import FactFeed
@@ -105,7 +105,7 @@ class Monitor:
         self.clock = clock
         self.people = people
         self._sockets_max = sockets_per_organisation
-        self._shares = Shares()
+        self._shares = Shares(READINGS)
         self._readers: defaultdict[str, set[Reader]] = defaultdict(set)
         progress.listen(self._hear_progress)
         feed.listen(self._hear_facts)

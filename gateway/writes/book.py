@@ -26,6 +26,7 @@ from contracts.executor_events import BackupAccepted
 from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
 from gateway.http.problems import WrongFields
+from gateway.http.shares import WRITINGS, Shares
 from gateway.writes.domain import WriteRequest
 from gateway.writes.waiters import Waiters
 
@@ -99,6 +100,7 @@ class RequestBook:
         waiters: Waiters,
         until_answering: Callable[[], Awaitable[None]],
         writers: TokenBuckets,
+        organisations: TokenBuckets,
         clock: Clock,
         ids: Ids,
         wait_seconds: float,
@@ -109,6 +111,8 @@ class RequestBook:
         self._waiters = waiters
         self._until_answering = until_answering
         self._writers = writers
+        self._organisations = organisations
+        self._shares = Shares(WRITINGS)
         self._clock = clock
         self._ids = ids
         self._wait_seconds = wait_seconds
@@ -120,8 +124,9 @@ class RequestBook:
         the submission: not where it was taken down earlier, under rules that it kept then.
         """
         key = check_key(submission.key)
-        # What is written down stays in the record for ever, and its key for days: no one person fills them.
+        # What is written down stays in the record for ever, and its key for days: nobody fills them alone.
         refuse_above(self._writers.take((principal.organisation, principal.actor)))
+        refuse_above(self._organisations.take(principal.organisation))
         await self.require_keys(principal.organisation)
         digest = self._digest(principal, submission.body)
         if submission.wrong:
@@ -183,16 +188,12 @@ class RequestBook:
         organisation, actor = principal.organisation, principal.actor
         took = (organisation, actor, submission.route, key, digest, request.id, request.resource_id, now)
         shown = (request.id, organisation, submission.kind, request.resource_id, actor, now)
-        await self._store.save(
-            request,
-            context=Context(
-                organisation=organisation,
-                actor=actor,
-                correlation_id=request.id,
-                traceparent=current_traceparent(),
-            ),
-            also=(Statement(_TAKE_KEY, took, name="idempotency key"), Statement(_SHOW, shown, name="request")),
+        context = Context(
+            organisation=organisation, actor=actor, correlation_id=request.id, traceparent=current_traceparent()
         )
+        also = (Statement(_TAKE_KEY, took, name="idempotency key"), Statement(_SHOW, shown, name="request"))
+        async with self._shares.of(organisation):
+            await self._store.save(request, context=context, also=also)
 
     async def _known(self, principal: Principal, submission: Submission, key: str) -> _Known | None:
         """What has this key already."""

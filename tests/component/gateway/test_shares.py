@@ -1,6 +1,6 @@
 """One organisation that asks for much takes its own share, never everybody's; and a full house is not one on fire."""
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -20,7 +20,7 @@ async def test_who_fills_his_share_waits_alone(gateway: RunningGateway, monkeypa
     monkeypatch.setattr("chassis.postgres.circuit.PATIENCE_SECONDS", 0.5)
     async with gateway.http("viewer") as busy, gateway.http("viewer", organisation="other-org") as other:
         async with AsyncExitStack() as held:
-            for _ in range(READINGS):
+            for _ in range(READINGS.each):
                 await held.enter_async_context(gateway.process.gateway.reading(ORGANISATION))
             for path in ("executions", "configurations", "status"):
                 refused = await busy.get(f"/api/backup/{path}")
@@ -28,6 +28,25 @@ async def test_who_fills_his_share_waits_alone(gateway: RunningGateway, monkeypa
                 assert int(refused.headers["Retry-After"]) >= 1
                 assert (await other.get(f"/api/backup/{path}")).status_code == 200, path
         assert (await busy.get("/api/backup/executions")).status_code == 200
+
+
+async def test_fourth_organisation_is_answered_beside_three_that_ask_for_all(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places are kept for who holds none; the three are told to come again, the fourth is answered."""
+    monkeypatch.setattr("chassis.postgres.circuit.PATIENCE_SECONDS", 0.5)
+    async with AsyncExitStack() as held:
+        reading, places = gateway.process.gateway.reading, 0
+        for organisation in ("org-1", "org-2", "org-3") * READINGS.each:
+            with suppress(PlatformError):
+                await held.enter_async_context(reading(organisation))
+                places += 1
+        assert places == READINGS.in_all - READINGS.kept
+        with pytest.raises(PlatformError) as refused:
+            await held.enter_async_context(reading("org-1"))
+        assert refused.value.code is errors.TOO_MANY_REQUESTS
+        client = await held.enter_async_context(gateway.http("viewer", organisation="org-4"))
+        assert (await client.get("/api/backup/executions")).status_code == 200
 
 
 async def test_full_pool_is_not_postgres_away(record_access: SchemaAccess) -> None:
