@@ -16,6 +16,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from chassis.bus.nats_client import QuickClient
+from chassis.reading.stream_reader import StreamReader
 from chassis.telemetry.logging import describe
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted, BackupFailed
@@ -24,7 +25,6 @@ from contracts.reading import read_json
 from contracts.streams import PROGRESS_KEPT_SECONDS, PROGRESS_STREAM
 from contracts.subjects import PROGRESS, once_stored
 from gateway.projections.fact import Fact
-from gateway.projections.stream_reader import StreamReader
 
 LOG = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import psycopg
 
+from chassis.reading.stream_reader import Found
 from chassis.telemetry.logging import describe
 from chassis.upcasting import UPCASTERS, read_event
 from contracts import errors
@@ -21,7 +22,6 @@ from contracts.event import event_class
 from contracts.reading import is_known_member, unknown_members
 from gateway.projections.applied import Applied, Database
 from gateway.projections.projection import Side, projected
-from gateway.projections.stream_reader import Found
 
 LOG = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ from chassis.bus.nats_client import QuickClient
 from chassis.life.health import Health
 from chassis.life.tasks import Supervised
 from chassis.postgres.database import advisory_key, connection_arguments, translated
+from chassis.reading.stream_reader import Found, Place, StreamReader, position_of
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
@@ -40,7 +41,6 @@ from gateway.projections.projection import Batch, Projection, Side, catalogue, i
 from gateway.projections.session import end_when_silent, heard_while
 from gateway.projections.shadow import ShadowBuilder, pending
 from gateway.projections.state import Made, Stand
-from gateway.projections.stream_reader import Found, Place, StreamReader, position_of
 
 LOG = logging.getLogger(__name__)
 

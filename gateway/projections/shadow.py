@@ -14,6 +14,7 @@ import psycopg
 
 from chassis.bus.nats_client import QuickClient
 from chassis.postgres.database import advisory_key, connection_arguments, translated
+from chassis.reading.stream_reader import START, Found, Place, StreamReader
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import SERVICES, stream_of
@@ -23,7 +24,6 @@ from gateway.projections.intake import Intake
 from gateway.projections.projection import Batch, Projection, Side, catalogue, instances, with_needs
 from gateway.projections.session import end_when_silent, heard_while
 from gateway.projections.state import Stand
-from gateway.projections.stream_reader import START, Found, Place, StreamReader
 
 BATCH = 2_000
 RETRY_SECONDS = 0.02

@@ -17,9 +17,9 @@ import msgspec
 from psycopg.sql import SQL, Identifier
 
 from chassis.ids import new_id
+from chassis.reading.stream_reader import START, Place
 from gateway.projections.applied import Database
 from gateway.projections.projection import Side, catalogue
-from gateway.projections.stream_reader import START, Place
 
 SKIPPED = 100_000
 """More than can be committed and not be on the disk yet."""

@@ -25,6 +25,7 @@ from nats.js.errors import APIError
 
 from chassis.ids import new_id
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
+from chassis.reading.stream_reader import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
 from chassis.sealing import prepare_keys_folder
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.configuration import Tier
@@ -47,7 +48,6 @@ from contracts.subjects import event_subject, events_of
 from deploy.stack.identity_provider import IdentityProvider
 from gateway.bootstrap import Process, assemble
 from gateway.projections.record import announce_record
-from gateway.projections.stream_reader import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
 from gateway.schema import STATEMENTS
 from gateway.settings import GatewaySettings
 from tests.support.eventually import eventually

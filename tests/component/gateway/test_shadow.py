@@ -16,6 +16,7 @@ from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_CRASHED
 from chassis.postgres.database import connection_arguments
+from chassis.reading.stream_reader import START
 from chassis.telemetry.instruments import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
@@ -25,7 +26,6 @@ from gateway.monitoring import feed
 from gateway.projections import projection, projector, state
 from gateway.projections.projection import catalogue
 from gateway.projections.shadow import ShadowBuilder
-from gateway.projections.stream_reader import START
 from gateway.rebuild import rebuild
 from gateway.runs.projection import Executions
 from tests.support.eventually import eventually

@@ -7,15 +7,7 @@ import msgspec
 import pytest
 
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
-from chassis.upcasting import UPCASTERS
-from contracts.configuration import Tier
-from contracts.envelope import Envelope, encode
-from contracts.executor_events import BackupAccepted, TierFailed
-from contracts.gateway_events import AccessDenied
-from gateway.monitoring import projection as facts
-from gateway.projections import intake
-from gateway.projections.projection import catalogue, projected, with_needs
-from gateway.projections.stream_reader import (
+from chassis.reading.stream_reader import (
     LAST_ID_HEADER,
     LAST_SEQUENCE_HEADER,
     START,
@@ -24,6 +16,14 @@ from gateway.projections.stream_reader import (
     position_of,
     stored_message,
 )
+from chassis.upcasting import UPCASTERS
+from contracts.configuration import Tier
+from contracts.envelope import Envelope, encode
+from contracts.executor_events import BackupAccepted, TierFailed
+from contracts.gateway_events import AccessDenied
+from gateway.monitoring import projection as facts
+from gateway.projections import intake
+from gateway.projections.projection import catalogue, projected, with_needs
 
 RELAYED = {"Nats-Sequence": "7", LOG_HEADER: "log", POSITION_HEADER: "5", "Nats-Msg-Id": "log:5"}
 
