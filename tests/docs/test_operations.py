@@ -1,0 +1,283 @@
+"""The guide for operators is followed, word by word, on a platform of its own: what it says is what one sees.
+
+A block of docs/operations.md is named by a comment above it, `<!-- run: NAME -->`, and what is expected by
+`<!-- expect: NAME -->`. In what is expected figures, times and paths stand for any, and `…` for whatever is there.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from chassis.locations import Location
+from contracts.configuration import Tier
+from deploy.stack.secrets import read_secrets
+from tests.support.eventually import eventually
+from tests.support.file_trees import seen
+from tests.support.saved_source import SavedSource
+from tests.support.stack import ROOT, Platform, platform_home
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(290)]
+
+GUIDE = (ROOT / "docs/operations.md").read_text()
+OF_ANOTHER_FILE = GUIDE[GUIDE.index("\n## 9.") : GUIDE.index("\n## 10.")]
+"""Registering is tried out with its commands."""
+_BLOCK = re.compile(
+    r"(?:<!-- (?P<kind>run|expect): (?P<name>[\w-]+) -->\n)?^```\w*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+@dataclass
+class Operator:
+    """Somebody with a shell, the guide, and a home of his own."""
+
+    platform: Platform
+    programs: Path
+
+    def types(self, script: str, *, within: float = 120.0, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """What the shell says."""
+        environment = {
+            **os.environ,
+            "PATH": f"{self.programs}:{os.environ['PATH']}",
+            "WEDSYNC_HOME": str(self.platform.home),
+            **variables,
+        }
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.platform.home.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+
+    def follows(self, name: str, *changes: tuple[str, str], **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Type a block of the guide, with what stands for something replaced by it."""
+        script = block("run", name)
+        for placeholder, text in changes:
+            assert placeholder in script, placeholder
+            script = script.replace(placeholder, text)
+        return self.types("set -e\n" + script, **variables)
+
+    async def is_well(self) -> None:
+        """Wait until `status` says that all is ready."""
+        await eventually(lambda: self.types("wedsync-backup status").returncode == 0, every=0.5)
+
+
+def block(kind: str, name: str) -> str:
+    """A block of the guide."""
+    (found,) = [each["text"] for each in _BLOCK.finditer(GUIDE) if (each["kind"], each["name"]) == (kind, name)]
+    return str(found)
+
+
+def assert_shows(expected: str, said: str) -> None:
+    """Each line of what is expected is there, in this order."""
+    lines = iter(said.splitlines())
+    for line in expected.splitlines():
+        if line.strip("… "):
+            pattern = _pattern(line)
+            assert any(pattern.fullmatch(" ".join(each.split())) for each in lines), f"{line}\nis not in\n{said}"
+
+
+def _pattern(line: str) -> "re.Pattern[str]":
+    text = re.escape(" ".join(line.split()))
+    text = re.sub(r"/srv/wedsync", ".*", text)
+    text = re.sub(r"\d+(?:\\\.\d+)?(\\ (?:s|min|h|d)\b)", r"\\d[\\d.]*\\ (?:s|min|h|d)", text)
+    text = re.sub(r"(?<![\w\\-])\d+(?:\\\.\d+)?", r"\\d[\\d.]*", text)
+    return re.compile(text.replace("…", ".*"))
+
+
+@pytest.fixture(scope="module")
+def operator() -> Iterator[Operator]:
+    """A platform that was started as the guide says, for all tests here: each leaves it well."""
+    with platform_home() as platform:
+        programs = platform.home.parent / "bin"
+        programs.mkdir()
+        program = programs / "wedsync-backup"
+        program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m cli "$@"\n')
+        program.chmod(0o755)
+        operator = Operator(platform, programs)
+        started = operator.types(block("run", "up").strip() + " --detach", within=200)
+        try:
+            assert started.returncode == 0, started.stdout + started.stderr
+            assert_shows("The platform is ready after … s.", started.stdout)
+            yield operator
+        finally:
+            if operator.types("wedsync-backup down").returncode not in (0, 4):
+                operator.types("wedsync-backup down --kill")
+
+
+@pytest.fixture(scope="module")
+def source(operator: Operator) -> SavedSource:
+    """A source with one good backup on two tiers."""
+    source = SavedSource.make(operator.platform, files=3)
+
+    async def back_up() -> None:
+        await source.configure((Tier.LOCAL, Tier.OFFSITE))
+        assert (await source.ended(await source.execute()))["state"] == "completed"
+
+    asyncio.run(back_up())
+    return source
+
+
+def _at_tier(operator: Operator, name: str) -> tuple[str, dict[str, str]]:
+    """An organisation's repository on a tier, as `repo` is told of it, and the credentials for it."""
+    layout = operator.platform.layout
+    registered = msgspec.json.decode(layout.locations_file.read_bytes(), type=dict[str, list[Location]])["locations"]
+    url = next(each.url for each in registered if each.name == name)
+    path, mark, query = url.partition("?")
+    keys = read_secrets(layout).s3.get(name)
+    credentials = {} if keys is None else {"id": keys.access_key_id, "secret": keys.secret_access_key}
+    return f"{path}/{operator.platform.organisation}{mark}{query}", credentials
+
+
+def _for_repository(operator: Operator) -> tuple[tuple[str, str], ...]:
+    """What stands for what in the block that looks at a repository and restores it."""
+    url, credentials = _at_tier(operator, "offsite")
+    key = operator.platform.layout.platform_keys / "repositories" / f"{operator.platform.organisation}.key"
+    text = block("run", "restore")
+    return (
+        ("AWS_ACCESS_KEY_ID=…", f"AWS_ACCESS_KEY_ID={credentials['id']}"),
+        ("AWS_SECRET_ACCESS_KEY=…", f"AWS_SECRET_ACCESS_KEY={credentials['secret']}"),
+        ("KEY=…/keys/platform/repositories/ORGANISATION.key", f'KEY="{_escaped(key)}"'),
+        (re.findall(r"^TIER='(.*)'$", text, flags=re.MULTILINE)[0], url),
+    )
+
+
+def _escaped(path: Path) -> str:
+    return re.sub(r'([$"\\`])', r"\\\1", str(path))
+
+
+def test_every_block_is_followed_here() -> None:
+    """A new block gets a name and a test; those of section 9 are tried out with its commands."""
+    text = GUIDE.replace(OF_ANOTHER_FILE, "")
+    named = [(each["kind"], each["name"]) for each in _BLOCK.finditer(text)]
+    assert (None, None) not in named
+    used = re.findall(r"(?:follows\(|block\(\"\w+\", |block\('\w+', )[\"']([\w-]+)", Path(__file__).read_text())
+    assert {name for _, name in named} <= set(used)
+
+
+def test_status_is_as_shown(operator: Operator) -> None:
+    """Section 0: the table, the figures, the exit code."""
+    done = operator.follows("status")
+    assert done.returncode == 0
+    assert_shows(block("expect", "status"), done.stdout)
+
+
+def test_logs_are_shown(operator: Operator) -> None:
+    """Section 2, and the exit code of a part that is none."""
+    assert "started" in operator.follows("logs", ("PART", "gateway")).stdout
+    assert operator.types("wedsync-backup logs nobody").returncode == 7
+
+
+def test_exit_codes_are_as_promised(operator: Operator, tmp_path: Path) -> None:
+    """Section 8, as far as no other test here sees them."""
+    for command, code in (
+        ("wedsync-backup up", 9),
+        ("wedsync-backup topology compare", 0),
+        ("wedsync-backup status --nonsense", 2),
+        (f"wedsync-backup status --home {tmp_path}/none", 8),
+        (f"wedsync-backup down --home {tmp_path}/none", 0),
+        (f"wedsync-backup logs gateway --home {tmp_path}/none", 8),
+    ):
+        done = operator.types(command)
+        assert done.returncode == code, (command, done.stdout, done.stderr)
+
+
+def test_failed_runs_are_asked_for(operator: Operator, source: SavedSource) -> None:
+    """Section 4: the token, the address and the question work as they are written; here nothing has failed."""
+    done = operator.follows("failed-runs")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["items"] == []
+
+
+def test_repository_restores_without_the_platform(operator: Operator, source: SavedSource, tmp_path: Path) -> None:
+    """Section 6: with the key file and one tier alone; another key is told by its exit code."""
+    target = tmp_path / "restored"
+    changes = (*_for_repository(operator), ("/srv/restored", str(target)))
+    done = operator.follows("restore", *changes)
+    assert done.returncode == 0, done.stderr
+    assert seen(target) == seen(source.folder)
+    made = operator.types(
+        f"wedsync-backup repo --help; wedsync-backup repo init --key-file {tmp_path}/other.key --tier file://{tmp_path}/other"
+    )
+    assert made.returncode == 0, made.stderr
+    other = operator.types(
+        f"wedsync-backup repo snapshots --key-file {tmp_path}/other.key --tier '{_at_tier(operator, 'local')[0]}'"
+    )
+    assert other.returncode == 6, other.stderr
+
+
+def _repair(operator: Operator) -> "subprocess.CompletedProcess[str]":
+    """The block that checks and repairs, after the variables of the one before it."""
+    head = block("run", "restore").split("wedsync-backup")[0]
+    for placeholder, text in _for_repository(operator):
+        head = head.replace(placeholder, text)
+    return operator.types(f"set -e\n{head}\nOTHER='{_at_tier(operator, 'local')[0]}'\n{block('run', 'repair')}")
+
+
+def test_tiers_are_checked_and_repaired(operator: Operator, source: SavedSource) -> None:
+    """Section 6: where nothing is damaged, all three say so."""
+    done = _repair(operator)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _stop(operator: Operator) -> None:
+    """Section 7. What a busy machine does not let end in time is killed and named, by the exit code, too."""
+    stopped = operator.types("wedsync-backup down")
+    assert re.search(r"The platform has stopped after [\d.]+ s(\.|; .* had to be killed\.)$", stopped.stdout.strip())
+    assert stopped.returncode == (4 if "had to be killed" in stopped.stdout else 0)
+
+
+async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSource) -> None:
+    """Sections 3 and 6: a tier's and NATS's data are gone. The start says so; each is begun anew by its command."""
+    layout = operator.platform.layout
+    _stop(operator)
+    for lost in ("s3/offsite", "nats/jetstream"):
+        shutil.rmtree(layout.data / lost)
+    refused = operator.types("wedsync-backup up --detach")
+    assert refused.returncode not in (0, 4), refused.stdout
+    assert "lacks data that was there before" in refused.stderr
+    assert "wedsync-backup up --begin-anew data/nats/jetstream" in refused.stderr
+    begun = operator.follows("begin-anew", ("data/s3/offsite", "data/s3/offsite --begin-anew data/nats/jetstream"))
+    assert begun.returncode in (0, 4), begun.stdout + begun.stderr
+
+    refilled = operator.types("wedsync-backup refill all")
+    assert refilled.returncode == 0, refilled.stdout + refilled.stderr
+    expected = "\n".join(line for line in block("expect", "refill").splitlines() if not line.startswith("created"))
+    assert_shows(expected, refilled.stdout)
+    gone = await source.ended(await source.execute())
+    assert gone["degraded"], gone
+    told = operator.follows("tier-gone", ("LOCATION", "offsite"))
+    assert told.returncode == 0, told.stderr
+    assert "offsite" in told.stdout
+    whole = await source.ended(await source.execute())
+    assert (whole["state"], whole["degraded"]) == ("completed", False)
+    assert _repair(operator).returncode == 0
+    await operator.is_well()
+
+
+async def test_lost_record_begins_anew_behind_the_old_events(operator: Operator, source: SavedSource) -> None:
+    """Section 6: Postgres is gone. The configuration is entered again, and its next run uploads nothing anew."""
+    layout = operator.platform.layout
+    _stop(operator)
+    layout.postgres_data.rename(layout.data / "postgres-aside")
+    begun = operator.types("wedsync-backup up --detach --begin-anew data/postgres", within=200)
+    assert begun.returncode in (0, 4), begun.stdout + begun.stderr
+    refilled = operator.types("wedsync-backup refill all")
+    assert refilled.returncode == 0, refilled.stdout + refilled.stderr
+    await source.configure((Tier.LOCAL, Tier.OFFSITE))
+    run = await source.ended(await source.execute())
+    assert (run["state"], run["degraded"]) == ("completed", False), run
+    assert run["newBytes"] == 0, run
+    await operator.is_well()
