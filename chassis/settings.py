@@ -52,10 +52,20 @@ class ServiceSettings(Settings, frozen=True, kw_only=True):
         str, Meta(pattern=r"^[a-z][a-z0-9_]{0,55}\Z", description="The schema that holds the service's record.")
     ]
     nats_url: Annotated[
-        str, Meta(min_length=1, examples=["nats://127.0.0.1:4222"], description="Where NATS is; several with commas.")
+        str,
+        Meta(
+            min_length=1,
+            examples=["nats://127.0.0.1:4222"],
+            description="Where NATS is; several with commas. With `tls://` nothing is said before the server's "
+            "certificate was verified.",
+        ),
     ]
     nats_seed_file: Annotated[
         Path | None, Meta(description="File with the nkey seed of the process's NATS identity.")
+    ] = None
+    nats_ca_file: Annotated[
+        Path | None,
+        Meta(description="PEM file with the authorities that sign for NATS; without it, those of the system."),
     ] = None
     health_port: Annotated[
         Port, Meta(description="Loopback port of `/health/live`, `/health/ready` and `/metrics`; 0 takes a free one.")

@@ -21,6 +21,7 @@ from chassis.postgres.database import open_pool
 from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer
+from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
 from gateway.app import create_app
 from gateway.auth.denials import DenialLog
@@ -77,6 +78,12 @@ def assemble(settings: GatewaySettings) -> Process:
     telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
     health = Health(SERVICE)
     connection = connection_of(settings, telemetry, health)
+    add_certificate_figures(
+        telemetry,
+        dsn=settings.postgres_dsn,
+        nats_ca_file=settings.nats_ca_file,
+        nats_expires=connection.certificate_expires,
+    )
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
     sealer = Sealer(settings.keys_dir)
@@ -199,6 +206,7 @@ def connection_of(settings: GatewaySettings, telemetry: Telemetry, health: Healt
         telemetry=telemetry,
         health=health,
         seed_file=settings.nats_seed_file,
+        ca_file=settings.nats_ca_file,
     )
 
 

@@ -16,7 +16,7 @@ import nats.errors
 import nkeys
 from nats.js import JetStreamContext
 
-from chassis.bus.nats_client import QuickClient
+from chassis.bus.trust import TrustingClient, context_of, distrust
 from chassis.life.health import Health
 from chassis.life.tasks import end
 from chassis.telemetry.instruments import Telemetry
@@ -40,7 +40,8 @@ class Connection:
 
     `url`: one or more NATS URLs, comma separated. `identity`: the name of the NATS identity; it decides
     the inbox prefix `_INBOX_<identity>`. `seed_file`: file with the identity's nkey seed, None where the
-    server asks for none. `start_seconds`: how long the start waits for a server.
+    server asks for none. `ca_file`: authorities that sign for servers of `tls://` (see `chassis.bus.trust`).
+    `start_seconds`: how long the start waits for a server.
     """
 
     name = "nats"
@@ -53,6 +54,7 @@ class Connection:
         telemetry: Telemetry,
         health: Health,
         seed_file: str | Path | None = None,
+        ca_file: Path | None = None,
         start_seconds: float = 15.0,
     ) -> None:
         self._servers = [server.strip() for server in url.split(",") if server.strip()]
@@ -60,16 +62,18 @@ class Connection:
         self._metrics = telemetry.metrics
         self._health = health
         self._seed_file = None if seed_file is None else Path(seed_file)
+        self._ca_file = ca_file
         self._start_seconds = start_seconds
-        self._client = QuickClient()
+        self._client = TrustingClient()
         self._js: JetStreamContext | None = None
         self._closed: asyncio.Future[BaseException] | None = None
-        self._unauthorised = asyncio.Event()
+        self._turned_away = asyncio.Event()
+        self._why: PlatformError | None = None
         self._refusals: dict[str, tuple[float, PlatformError]] = {}
         self._stopping = False
 
     @property
-    def client(self) -> QuickClient:
+    def client(self) -> TrustingClient:
         """The raw client, once started; for core subscriptions such as the workers' wake-up."""
         return self._client
 
@@ -80,21 +84,26 @@ class Connection:
             raise PlatformError(errors.UNAVAILABLE, "the nats connection was not started")
         return self._js
 
+    def certificate_expires(self) -> float | None:
+        """When the server's certificate ends, in seconds since 1970; None without TLS or connection."""
+        return self._client.certificate_expires
+
     @property
     def inbox_prefix(self) -> str:
         """Where this identity may receive answers."""
         return f"_INBOX_{self._identity}"
 
     async def start(self) -> None:
-        """Connect. Raises UNAVAILABLE where no server answers, INVALID_SETTING where the key is refused."""
+        """Connect. Raises UNAVAILABLE where no server answers, INVALID_SETTING where one does not believe the other."""
+        seed, tls = self._seed(), context_of(self._servers, self._ca_file)
         self._closed = asyncio.get_running_loop().create_future()
-        seed = self._seed()
         connecting = asyncio.create_task(
             self._client.connect(
                 servers=self._servers,
                 name=f"wedsync-backup {self._identity}",
                 inbox_prefix=self.inbox_prefix,
                 nkeys_seed_str=seed,
+                tls=tls,
                 connect_timeout=2,
                 reconnect_time_wait=_RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # it only ever sleeps for it
                 max_reconnect_attempts=-1,
@@ -106,14 +115,12 @@ class Connection:
                 closed_cb=self._on_closed,
             )
         )
-        refused = asyncio.create_task(self._unauthorised.wait())
+        refused = asyncio.create_task(self._turned_away.wait())
         try:
             await asyncio.wait({connecting, refused}, timeout=self._start_seconds, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
-                if self._unauthorised.is_set():
-                    raise PlatformError(
-                        errors.INVALID_SETTING, "nats refused the identity's key", identity=self._identity
-                    )
+                if self._why is not None:
+                    raise self._why
                 raise PlatformError(errors.UNAVAILABLE, f"nats did not answer within {self._start_seconds} s")
             try:
                 connecting.result()
@@ -141,6 +148,8 @@ class Connection:
     async def stop(self) -> None:
         """Flush what was published, and close. While the server is away there is nothing to be flushed to."""
         self._stopping = True
+        if self._closed is None:
+            return  # What the settings say was refused before a connection was tried.
         # Not nats-py's drain, which waits for pull subscriptions whose messages nobody takes any more. Its close
         # lets the broken socket's error out.
         with contextlib.suppress(nats.errors.Error, OSError):
@@ -151,8 +160,10 @@ class Connection:
         self._metrics.connected.set(0)
 
     async def check(self) -> PlatformError | str | None:
-        """UNAVAILABLE while there is no connection."""
-        return None if self._client.is_connected else PlatformError(errors.UNAVAILABLE, "there is no nats connection")
+        """Why there is no connection, while there is none."""
+        if self._client.is_connected:
+            return None
+        return self._why or PlatformError(errors.UNAVAILABLE, "there is no nats connection")
 
     async def ended(self) -> BaseException:
         """Wait until the client has given up, and say why. It reconnects for ever, but a server may turn it away."""
@@ -173,9 +184,20 @@ class Connection:
         if (refusal := _REFUSAL.search(text)) is not None:
             self._refused(refusal.group(1).lower(), refusal.group(2))
         elif _UNAUTHORISED in text.lower():
-            self._unauthorised.set()
+            self._turn_away(
+                PlatformError(errors.INVALID_SETTING, "nats refused the identity's key", identity=self._identity)
+            )
+        elif (why := distrust(error)) is not None:
+            self._turn_away(why)
         elif not self._stopping:
             _log.warning("nats connection trouble", extra={"reason": describe(error)})
+
+    def _turn_away(self, why: PlatformError) -> None:
+        """One of the two does not believe the other: that is told, since waiting does not help."""
+        if self._why is None or self._why.message != why.message:
+            _log.error("nats and this process do not come together", exc_info=why, extra={"hint": why.hint})
+        self._why = why
+        self._turned_away.set()
 
     def _refused(self, kind: str, subject: str) -> None:
         tree = _tree(subject)
@@ -199,6 +221,7 @@ class Connection:
             _log.warning("nats connection lost")
 
     async def _on_reconnected(self) -> None:
+        self._why = None
         self._metrics.connected.set(1)
         self._metrics.reconnects.inc()
         _log.info("nats connection back")

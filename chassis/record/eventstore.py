@@ -23,6 +23,7 @@ from chassis.domain import Aggregate, Snapshotted
 from chassis.ids import Ids, TimeOrderedIds
 from chassis.postgres.circuit import OVERTIME_SECONDS, WAITING_MAX, patience
 from chassis.postgres.database import blocking_pool
+from chassis.postgres.trust import check_trust
 from chassis.record.grouping import GroupedAppends
 from chassis.record.mapper import (
     EnvelopeMapper,
@@ -70,6 +71,7 @@ class EventStore:
         if pool_size < 2:
             raise ValueError("the record needs two connections: one to write, one to read")
         self._service = service
+        self._dsn = dsn
         self._clock = clock or SystemClock()
         self._ids = ids or TimeOrderedIds(self._clock)
         self._pool = blocking_pool(dsn, schema, name=f"record-{schema}", max_size=pool_size)
@@ -86,8 +88,10 @@ class EventStore:
     async def start(self) -> None:
         """Connect. Raises UNAVAILABLE, or INVALID_SETTING.
 
-        That is where the schema is not installed or not ours to use, or a commit would not be durable.
+        That is where the schema is not installed or not ours to use, a commit would not be durable, or the server is
+        not the one that its certificate should name.
         """
+        await check_trust(self._dsn)
         self._pool.open()
         try:
             await self._read(self._recorder.check_installed)

@@ -9,6 +9,7 @@ from chassis.locations import Locations
 from chassis.outbox.relay import Relay
 from chassis.own_folders import OwnFolders
 from chassis.record.eventstore import EventStore
+from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
 from services.config.adapters.record import RecordedConfigurations
 from services.config.application import ConfigurationDecisions
@@ -28,6 +29,13 @@ async def run(settings: ConfigSettings) -> int:
         telemetry=telemetry,
         health=health,
         seed_file=str(settings.nats_seed_file) if settings.nats_seed_file else None,
+        ca_file=settings.nats_ca_file,
+    )
+    add_certificate_figures(
+        telemetry,
+        dsn=settings.postgres_dsn,
+        nats_ca_file=settings.nats_ca_file,
+        nats_expires=connection.certificate_expires,
     )
     store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE)
     relay = Relay(

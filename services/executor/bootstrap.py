@@ -21,6 +21,7 @@ from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer
 from chassis.settings import ServiceSettings, variable_of
+from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
 from contracts.errors import INVALID_SETTING, PlatformError
@@ -52,13 +53,21 @@ WORKER_CONNECTIONS_MAX = 3 + POOL_CONNECTIONS + 1
 
 
 def _connection(settings: ServiceSettings, identity: str, telemetry: Telemetry, health: Health) -> Connection:
-    return Connection(
+    connection = Connection(
         url=settings.nats_url,
         identity=identity,
         telemetry=telemetry,
         health=health,
         seed_file=str(settings.nats_seed_file) if settings.nats_seed_file else None,
+        ca_file=settings.nats_ca_file,
     )
+    add_certificate_figures(
+        telemetry,
+        dsn=settings.postgres_dsn,
+        nats_ca_file=settings.nats_ca_file,
+        nats_expires=connection.certificate_expires,
+    )
+    return connection
 
 
 async def run(settings: ExecutorSettings) -> int:

@@ -40,12 +40,13 @@ ANYONE = Identity(name="anyone", publish=(">",), subscribe=(">",), deny_publish=
 
 @dataclass
 class NatsServer:
-    """One server in a folder of its own. `also`: identities beside those of production."""
+    """One server in a folder of its own. `also`: identities beside those of production. `tls`: certificate and key."""
 
     folder: Path
     also: Sequence[Identity] = ()
     sync_always: bool = False
     port: int = -1
+    tls: tuple[Path, Path] | None = None
     keys: dict[str, Keys] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
 
@@ -80,7 +81,8 @@ class NatsServer:
         users = {self.keys[identity.name].public: identity for identity in known}
         settings = ServerSettings(port=self.port, store_dir=self.store, sync_always=self.sync_always)
         conf = self.folder / "nats.conf"
-        conf.write_text(f"ports_file_dir: {quoted(str(self.folder))}\n" + render(settings, users), encoding="utf-8")
+        beside = f"ports_file_dir: {quoted(str(self.folder))}\n{self._tls()}"
+        conf.write_text(beside + render(settings, users), encoding="utf-8")
         log = (self.folder / "nats.log").open("ab")
         argv = [sys.executable, "-I", "-S", "-c", _BECOME, BINARY, "-c", conf]
         self._process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
@@ -94,6 +96,13 @@ class NatsServer:
                 self.port = int(json.loads(text)["nats"][0].rsplit(":", 1)[1])
             time.sleep(0.01)
         return self
+
+    def _tls(self) -> str:
+        """The certificate and its key, where the server asks for TLS: beside what production's configuration has."""
+        if self.tls is None:
+            return ""
+        certificate, key = (quoted(str(path)) for path in self.tls)
+        return f"tls {{ cert_file: {certificate}, key_file: {key}, timeout: 5 }}\n"
 
     def _greets(self) -> bool:
         try:

@@ -1,0 +1,207 @@
+"""Servers elsewhere: TLS to NATS and Postgres, what is said where they are not believed, and when certificates end."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from chassis.bus.connection import Connection
+from chassis.life.health import Health, HealthServer, answer
+from chassis.record.eventstore import EventStore
+from chassis.telemetry.certificates import add_certificate_figures
+from chassis.telemetry.instruments import Telemetry
+from contracts import errors
+from contracts.errors import PlatformError
+from tests.support.alerts import firing
+from tests.support.certificates import Authority
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import NOBODY, PostgresServer, running_postgres
+from tests.support.promql import Scrapes
+
+pytestmark = pytest.mark.stack
+
+DAY = 86400.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the certificates are."""
+    return tmp_path_factory.mktemp("certificates")
+
+
+@pytest.fixture(scope="module")
+def ours(folder: Path) -> Authority:
+    """The authority that signs for the servers."""
+    return Authority.make(folder, "ours")
+
+
+@pytest.fixture(scope="module")
+def another(folder: Path) -> Authority:
+    """One that has nothing to do with them."""
+    return Authority.make(folder, "another")
+
+
+@pytest.fixture(scope="module")
+def encrypted_nats(tmp_path_factory: pytest.TempPathFactory, ours: Authority) -> Iterator[NatsServer]:
+    """A NATS server that asks for TLS."""
+    place = tmp_path_factory.mktemp("nats")
+    certificate, key = ours.sign(place)
+    server = NatsServer(place, tls=(certificate, key)).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def encrypted_postgres(ours: Authority) -> Iterator[PostgresServer]:
+    """A Postgres that offers TLS."""
+    with running_postgres() as server:
+        server.stop()
+        for file in ours.sign(server.folder / "cluster"):
+            if os.geteuid() == 0:
+                os.chown(file, NOBODY, NOBODY)
+        server.settings = (*server.settings, "ssl=on")
+        server.start()
+        yield server
+
+
+def _connection(server: NatsServer, ca_file: Path | None, *, scheme: str = "tls") -> Connection:
+    return Connection(
+        url=f"{scheme}://127.0.0.1:{server.port}",
+        identity="executor",
+        telemetry=Telemetry("executor"),
+        health=Health("executor"),
+        seed_file=server.seed_file("executor"),
+        ca_file=ca_file,
+    )
+
+
+async def _refusal_of(connection: Connection) -> PlatformError:
+    with pytest.raises(PlatformError) as refused:
+        await connection.start()
+    await connection.stop()
+    assert refused.value.code is errors.INVALID_SETTING
+    assert refused.value.hint
+    return refused.value
+
+
+async def test_nats_is_believed_by_its_authority(encrypted_nats: NatsServer, ours: Authority) -> None:
+    """With the authority that signed for it; the connection is encrypted, and knows until when."""
+    connection = _connection(encrypted_nats, ours.file)
+    await connection.start()
+    try:
+        assert await connection.check() is None
+        assert connection.certificate_expires() is not None
+    finally:
+        await connection.stop()
+
+
+async def test_nats_of_another_authority_is_not_believed(encrypted_nats: NatsServer, another: Authority) -> None:
+    """Neither with the wrong file nor with the system's authorities: a wrong setting, told at once."""
+    for ca_file in (another.file, None):
+        refused = await _refusal_of(_connection(encrypted_nats, ca_file))
+        assert refused.field == "WEDSYNC_NATS_CA_FILE"
+        assert "the certificate of nats is not believed" in refused.message
+
+
+async def test_nats_without_tls_is_not_spoken_to_in_the_clear(nats_server: NatsServer, ours: Authority) -> None:
+    """An address of `tls://` is never answered by somebody who asks for no TLS."""
+    refused = await _refusal_of(_connection(nats_server, ours.file))
+    assert refused.message == "nats offers no tls, and its address asks for it"
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+async def test_file_of_authorities_that_cannot_be_used_is_named(
+    encrypted_nats: NatsServer, tmp_path: Path, content: str | None
+) -> None:
+    """Missing, or something else."""
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    assert (await _refusal_of(_connection(encrypted_nats, file))).field == "WEDSYNC_NATS_CA_FILE"
+
+
+async def test_authority_without_tls_is_a_contradiction(nats_server: NatsServer, ours: Authority) -> None:
+    """Somebody meant to encrypt, and wrote nats://."""
+    refused = await _refusal_of(_connection(nats_server, ours.file, scheme="nats"))
+    assert refused.field == "WEDSYNC_NATS_URL"
+
+
+def _encrypted(dsn: str, authority: Path, **more: Any) -> str:
+    return make_conninfo(dsn, sslmode="verify-full", sslrootcert=str(authority), **more)
+
+
+async def test_postgres_is_believed_by_its_authority(encrypted_postgres: PostgresServer, ours: Authority) -> None:
+    """The record opens over an encrypted connection."""
+    access = encrypted_postgres.fresh()
+    store = EventStore(dsn=_encrypted(access.dsn, ours.file), schema=access.schema, service="executor")
+    await store.start()
+    try:
+        assert await store.check() is None
+    finally:
+        await store.stop()
+
+
+async def _refused_record(dsn: str) -> PlatformError:
+    store = EventStore(dsn=dsn, schema="executor", service="executor")
+    with pytest.raises(PlatformError) as refused:
+        await store.start()
+    await store.stop()
+    assert refused.value.code is errors.INVALID_SETTING
+    assert refused.value.field == "WEDSYNC_POSTGRES_DSN"
+    return refused.value
+
+
+async def test_postgres_that_is_not_believed_is_a_wrong_setting(
+    encrypted_postgres: PostgresServer, postgres: PostgresServer, ours: Authority, another: Authority, tmp_path: Path
+) -> None:
+    """Another authority, a file that is missing, another name, no TLS: each told as what it is, without its address."""
+    dsn = encrypted_postgres.admin_dsn
+    assert "no authority" in (await _refused_record(_encrypted(dsn, another.file))).message
+    assert "is not there" in (await _refused_record(_encrypted(dsn, tmp_path / "none.pem"))).message
+    named = _encrypted(dsn, ours.file, host="elsewhere", hostaddr="127.0.0.1")
+    refused = await _refused_record(named)
+    assert "another host" in refused.message
+    assert "elsewhere" not in str(refused)
+    assert "offers no tls" in (await _refused_record(_encrypted(postgres.admin_dsn, ours.file))).message
+
+
+async def test_certificate_that_ends_soon_pages(
+    encrypted_nats: NatsServer, encrypted_postgres: PostgresServer, ours: Authority, tmp_path: Path
+) -> None:
+    """Two weeks before: the servers' own, and those of the files that settings name."""
+    file = tmp_path / "authorities.pem"
+    shutil.copy(ours.file, file)
+    connection = _connection(encrypted_nats, ours.file)
+    telemetry, health = Telemetry("executor"), Health("executor")
+    HealthServer(health, telemetry)
+    add_certificate_figures(
+        telemetry,
+        dsn=_encrypted(encrypted_postgres.admin_dsn, ours.file),
+        nats_ca_file=file,
+        nats_expires=connection.certificate_expires,
+    )
+    await connection.start()
+    try:
+        _, _, body = await answer(health, telemetry, "/metrics")
+    finally:
+        await connection.stop()
+    scrapes = Scrapes()
+    now = connection_time(ours)
+    scrapes.add(now, {"executor": body.decode()})
+
+    def ending(in_days: float) -> set[str]:
+        found = firing(scrapes, "WedsyncCertificateExpires", in_seconds=in_days * DAY)
+        return {each["certificate"] for each in found}
+
+    assert ending(10) == set()
+    assert ending(20) == {"nats", "postgres"}
+    assert ending(3640) == {"nats", "postgres", "nats-ca", "postgres-ca"}
+
+
+def connection_time(authority: Authority) -> float:
+    """Now, by the certificates: they begin a day before they are made."""
+    return authority.certificate.not_valid_before_utc.timestamp() + DAY
