@@ -32,7 +32,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     `account`: whom it runs as, None for the supervisor's own user. `open_folder`: handed over as an open
     descriptor, so that an unprivileged account reaches it below folders that are closed to it; no folder's
     permissions have to be widened. `secret`: handed over as a file in memory, never on disk or in the command
-    line. `death_signal`: what the kernel sends when the supervisor dies.
+    line. `death_signal`: what the kernel sends when the supervisor dies. `waits`: it loads what it is made of, and
+    waits on its input for the word to begin.
     """
 
     argv: tuple[str, ...]
@@ -43,6 +44,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     open_folder: Path | None = None
     secret: bytes | None = None
     death_signal: signal.Signals = signal.SIGKILL
+    waits: bool = False
 
 
 class Child:
@@ -60,6 +62,13 @@ class Child:
         """Start it in a session of its own, so that Ctrl-C at the terminal reaches the supervisor alone."""
         popen = spawn(launch)
         return cls(popen, ProcessIdentity.of(popen.pid))
+
+    def begin(self) -> None:
+        """Give the word to one that waits for it."""
+        if self._popen.stdin is not None:
+            # One that has ended meanwhile is told of where its end is waited for.
+            with contextlib.suppress(BrokenPipeError), self._popen.stdin as word:
+                word.write(b"\n")
 
     @property
     def pid(self) -> int:
@@ -79,6 +88,8 @@ class Child:
             # so the group's number cannot be another's.
             self._kill_group()
             self._popen.wait()
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
         asyncio.get_running_loop().remove_reader(self._descriptor)
         os.close(self._descriptor)
         self._ended.set()
@@ -155,7 +166,8 @@ def spawn(launch: Launch) -> "subprocess.Popen[bytes]":
             argv,
             env=dict(launch.environment),
             cwd=launch.folder if launch.account is None else "/",
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if launch.waits else subprocess.DEVNULL,
+            bufsize=0,
             stdout=log,
             stderr=log,
             umask=0o077,

@@ -23,7 +23,8 @@ class Part:
     ready. An answer may take `answer_seconds`: generous, since on a starved machine a healthy server is slow. One that
     is silent for `hang_seconds` on end (that says so of itself where `live` is None: `Trouble.restart_helps`) is ended
     and started anew. `ready_seconds` bounds the first start, `stop_seconds` the graceful stop; `kill_signal` is sent
-    where that was too long, before the program is killed.
+    where that was too long, before the program is killed. `is_loaded_early`: its process is started at once and waits
+    for the word to begin (`Launch.waits`), which it gets when everything that it needs is ready.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Part:
     live: Probe | None = None
     answer_seconds: float = 10.0
     hang_seconds: float = 60.0
+    is_loaded_early: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,8 @@ def service_part(layout: Layout, secrets: Secrets, service: Service) -> Part:
 
     def launch() -> Launch:
         return Launch(
-            argv=(sys.executable, "-m", service.module),
+            argv=(sys.executable, "-m", "deploy.stack.early", service.module),
+            waits=True,
             environment=environment_of(layout, secrets, service),
             folder=layout.run,
             log=layout.log(service.identity),
@@ -91,6 +92,7 @@ def service_part(layout: Layout, secrets: Secrets, service: Service) -> Part:
         log=layout.log(service.identity),
         needs=(schema_step_name(service.service), TOPOLOGY_STEP),
         ports=ports,
+        is_loaded_early=True,
     )
 
 

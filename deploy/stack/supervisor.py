@@ -63,6 +63,8 @@ class Supervisor:
         self._ready = {unit.name: asyncio.Event() for unit in units}
         self._gone = {part.name: asyncio.Event() for part in self._parts}
         self._children: dict[str, Child] = {}
+        self._loaded: dict[str, Child] = {}
+        """Those that were started early and wait for the word to begin."""
         self._log_begins: dict[str, int] = {}
         self._wrong: dict[str, str | None] = {}
         self._lag = LoopLag()
@@ -113,6 +115,10 @@ class Supervisor:
 
     async def _supervise(self, unit: Part | Step) -> None:
         try:
+            if isinstance(unit, Part) and unit.is_loaded_early:
+                # Where that fails, it is started, and fails, once it is its turn.
+                with contextlib.suppress(OSError, PlatformError):
+                    self._loaded[unit.name] = self._spawn(unit)
             for need in unit.needs:
                 await self._ready[need].wait()
             if isinstance(unit, Step):
@@ -226,12 +232,19 @@ class Supervisor:
         return last_words(part.log, since=self._log_begins.get(part.name, end_of(part.log)))
 
     def _start(self, part: Part) -> Child:
+        child = self._loaded.pop(part.name, None)
+        if child is None or child.exit_code is not None:
+            child = self._spawn(part)
+        child.begin()
+        self._report.change(part, Condition.STARTING, None)
+        return child
+
+    def _spawn(self, part: Part) -> Child:
         with contextlib.suppress(OSError):
             rotate(part.log)
         self._log_begins[part.name] = end_of(part.log)
         child = self._children[part.name] = Child.start(part.launch())
         self._report.part(part).process = child.identity
-        self._report.change(part, Condition.STARTING, None)
         return child
 
     async def _stop_all(self, tasks: Sequence["asyncio.Task[None]"]) -> None:

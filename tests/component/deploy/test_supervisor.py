@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace as replace_launch
 
 from chassis.disk import Disk
+from chassis.life.runtime import EXIT_CONFIGURATION
 from contracts.errors import HOME_UNUSABLE, STACK_FAILED, PlatformError
 from deploy.stack import silence, watch
 from deploy.stack import supervisor as supervisor_module
@@ -24,11 +25,13 @@ from deploy.stack.probes import Grade, Trouble
 from deploy.stack.process_identity import ProcessIdentity
 from deploy.stack.state import Condition, PlaceState, StackState
 from deploy.stack.stores import StoreGone
-from tests.component.deploy.conftest import Workbench
+from tests.component.deploy.conftest import Workbench, touches
 from tests.support.eventually import eventually
 from tests.support.hung_mount import hung_mount
 
 pytestmark = pytest.mark.timeout(60)
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 async def test_supervisor_starts_a_part_only_after_what_it_needs_is_ready(workbench: Workbench) -> None:
@@ -52,6 +55,58 @@ async def test_supervisor_starts_a_part_only_after_what_it_needs_is_ready(workbe
         await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
         assert order == ["step"]
     assert [line.split()[0] for line in workbench.said if "stopped" in line] == ["service", "database"]
+
+
+async def test_supervisor_loads_a_part_early_and_lets_it_begin_in_its_turn(workbench: Workbench) -> None:
+    """Its process is there at once, does nothing before what it needs is ready, and is made anew when killed."""
+    gate, up = workbench.folder / "gate", workbench.folder / "service.up"
+    waiting = f"import sys; sys.stdin.read(1); {touches(up)}"
+    plain = workbench.part("service", waiting, ready=up, needs=("database",))
+    service = replace(plain, launch=lambda: replace_launch(plain.launch(), waits=True), is_loaded_early=True)
+    units = [service, workbench.part("database", "import time; time.sleep(600)", ready=gate)]
+    async with workbench.running(units):
+        process = await eventually(lambda: workbench.part_state("service").process)
+        assert workbench.part_state("service").condition is Condition.WAITING
+        assert not up.exists()
+        gate.touch()
+        await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
+        assert workbench.pid("service") == process.pid
+        up.unlink()
+        os.kill(process.pid, signal.SIGKILL)
+        await eventually(lambda: workbench.part_state("service").restarts == 1 and up.exists())
+
+
+async def test_supervisor_starts_anew_what_has_ended_before_its_turn(workbench: Workbench) -> None:
+    """A process that was loaded early and has ended meanwhile is no obstacle; stopping ends one that still waits."""
+    gate, up = workbench.folder / "gate", workbench.folder / "service.up"
+    plain = workbench.part("service", f"import sys; sys.stdin.read(1); {touches(up)}", ready=up, needs=("database",))
+    service = replace(plain, launch=lambda: replace_launch(plain.launch(), waits=True), is_loaded_early=True)
+    units = [service, workbench.part("database", "import time; time.sleep(600)", ready=gate)]
+    async with workbench.running(units):
+        process = await eventually(lambda: workbench.part_state("service").process)
+        os.kill(process.pid, signal.SIGKILL)
+        await eventually(lambda: not process.is_alive())
+        gate.touch()
+        await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
+        assert workbench.pid("service") != process.pid
+    gate.unlink()
+    workbench.stop.clear()
+    async with workbench.running(units):
+        waiting = await eventually(lambda: workbench.part_state("service").process)
+    assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize("module", ["services.executor", "services.executor.worker"])
+def test_program_that_is_loaded_early_is_itself(module: str) -> None:
+    """With the word it does what it does when it is started by its name; without, it ends."""
+    command = [sys.executable, "-m", "deploy.stack.early", module]
+    told = subprocess.run(command, input=b"\n", env={}, cwd=ROOT, capture_output=True, check=False, timeout=60)
+    named = subprocess.run(
+        [sys.executable, "-m", module], env={}, cwd=ROOT, capture_output=True, check=False, timeout=60
+    )
+    assert told.returncode == named.returncode == EXIT_CONFIGURATION
+    assert b"WEDSYNC_POSTGRES_DSN" in told.stderr
+    assert subprocess.run(command, stdin=subprocess.DEVNULL, env={}, cwd=ROOT, check=False, timeout=60).returncode == 0
 
 
 async def test_supervisor_restarts_a_part_that_was_killed(workbench: Workbench) -> None:
@@ -354,7 +409,7 @@ async def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> Non
     program = f"""
 import asyncio
 from pathlib import Path
-from tests.component.deploy.conftest import Workbench
+from tests.component.deploy.conftest import Workbench, touches
 bench = Workbench(Path({str(tmp_path)!r}))
 stubborn = "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); " \\
            "pathlib.Path({str(tmp_path / "stubborn.up")!r}).touch(); time.sleep(600)"
