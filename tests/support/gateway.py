@@ -405,11 +405,16 @@ async def running_gateway(
     await client.subscribe(events_of("gateway"), cb=owners.hear)
     try:
         async with started(assemble(configured)) as process:
-            await process.gateway.monitor.feed.until_answering()
+            await eventually(lambda: _is_answering(process))
             yield RunningGateway(process, provider, configured, nats_server, postgres, access, client, facts, owners)
     finally:
         await client.close()
         postgres.drop(access)
+
+
+async def _is_answering(process: Process) -> bool:
+    await process.gateway.monitor.feed.until_answering()
+    return True
 
 
 @asynccontextmanager
