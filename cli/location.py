@@ -211,7 +211,7 @@ def _remove(layout: "Layout", arguments: argparse.Namespace) -> int:
     if location.name in OWN:
         message = f"{location.name} is the embedded stack's own, and written anew at each start"
         raise PlatformError(errors.LOCATION_IN_USE, message, field="name", hint="Leave it out of configurations.")
-    doubts, repositories = _users(layout, location.name, is_anyway=arguments.anyway)
+    doubts, repositories = _users(layout, location, is_anyway=arguments.anyway)
     with changed(layout) as change:
         change(lambda before: [each for each in before if each.name != location.name])
         had_secret = credentials.discard(layout, location)
@@ -228,13 +228,14 @@ def _remove(layout: "Layout", arguments: argparse.Namespace) -> int:
     return ExitCode.DEGRADED if doubts else ExitCode.OK
 
 
-def _users(layout: "Layout", name: str, *, is_anyway: bool) -> tuple[list[str], int | None]:
+def _users(layout: "Layout", location: "Location", *, is_anyway: bool) -> tuple[list[str], int | None]:
     """What speaks against a removal, and how many repositories lie there. Raises it, unless it is meant anyway."""
     from contracts import errors
     from contracts.errors import PlatformError
     from deploy.locations.usage import usage_of
     from deploy.stack.state import running_state
 
+    name = location.name
     try:
         running_state(layout.lock_file, layout.state_file)
         usage = usage_of(layout, name)
@@ -244,9 +245,10 @@ def _users(layout: "Layout", name: str, *, is_anyway: bool) -> tuple[list[str], 
             hint = f"Start the platform (wedsync-backup up{home_option(layout.home)}), or remove it with --anyway."
             raise PlatformError(error.code, unknown, hint=hint) from error
         return [unknown], None
-    if not usage.configurations:
+    # One whose organisation may not use the location fails as it is.
+    shown = [f"{identity} of {owner}" for identity, owner in usage.configurations if location.is_open_to(owner)]
+    if not shown:
         return [], usage.repositories
-    shown = [f"{identity} of {organisation}" for identity, organisation in usage.configurations]
     more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
     used = f"{name} is used by {len(shown)} configurations, whose runs fail without it: {', '.join(shown[:5])}{more}"
     if not is_anyway:

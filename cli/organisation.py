@@ -98,5 +98,5 @@ def _document(layout: "Layout", organisation: "Organisation") -> dict[str, Any]:
         "name": organisation.name,
         "added": None if organisation.added is None else organisation.added.isoformat(),
         "hasKeys": (layout.platform_keys / "organisations" / organisation.id / "organisation").is_dir(),
-        "locations": [each.name for each in registered(layout) if each.is_open_to(organisation.id)],
+        "locations": sorted(each.name for each in registered(layout) if each.is_open_to(organisation.id)),
     }

@@ -4,7 +4,12 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ("tests.support.postgres_server", "tests.support.nats_server", "tests.support.s3_server")
+pytest_plugins = (
+    "tests.support.postgres_server",
+    "tests.support.nats_server",
+    "tests.support.s3_server",
+    "tests.support.stack",
+)
 
 # All servers of the tests are on loopback, and clients of the tests would go through a proxy of the environment. That
 # our own do not, `tests/system/test_demo.py` shows, which sets one.

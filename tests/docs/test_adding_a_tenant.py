@@ -1,0 +1,151 @@
+"""Section 9 of the guide for operators is followed on a running platform: tenants, sources, tiers, credentials."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from chassis.ids import new_id
+from deploy.stack.s3 import REGIONS, endpoint
+from tests.support.eventually import eventually
+from tests.support.guide import Shell
+from tests.support.stack import Platform
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+TENANT = "acme-weddings"
+
+
+@pytest.fixture
+def shell(tmp_path: Path, shared_platform: Platform) -> Shell:
+    """An operator with the guide."""
+    return Shell("docs/operations.md", tmp_path / "bin", tmp_path, {"WEDSYNC_HOME": str(shared_platform.home)})
+
+
+async def _create(client: httpx.AsyncClient, source: str, tier: str) -> httpx.Response:
+    body: dict[str, Any] = {
+        "name": f"Photos {new_id()}",
+        "sourceType": "directory",
+        "sourceLocation": source,
+        "sourceIdentifier": "",
+        "backupType": "full",
+        "storageDestinations": {"local": {"location": "local"}, "cloudPrimary": {"location": tier, "required": True}},
+    }
+    headers = {"Idempotency-Key": new_id()}
+    return await client.post("/api/backup/configurations", json=body, headers=headers)
+
+
+async def test_tenant_is_added_backs_up_and_loses_a_location(
+    shell: Shell, shared_platform: Platform, tmp_path: Path
+) -> None:
+    """Each block is typed as it stands, says what is expected, and the services work with what it did at once."""
+    layout, region = shared_platform.layout, REGIONS[0]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "IMG_1.JPG").write_bytes(b"first")
+    pair = json.loads((layout.credentials / f"{region.name}.json").read_bytes())
+
+    done = shell.follow("add-tenant")
+    assert done.returncode == 0, done.stderr
+    shell.expect("add-tenant", done.stdout)
+    token = done.stdout.splitlines()[-1]
+
+    done = shell.follow("add-source", instead={"file:///srv/acme/photos": f"file://{photos}"})
+    assert done.returncode == 0, done.stderr
+    shell.expect("add-source", done.stdout)
+
+    address = {"BUCKET": region.bucket, "ENDPOINT": endpoint(layout, region), "REGION": region.region}
+    values = {"KEY-ID": pair["accessKeyId"], "SECRET": pair["secretAccessKey"], **address}
+    wrong = shell.follow("add-tier", instead={**values, "SECRET": "another"})
+    assert (wrong.returncode, "[location-access-denied]" in wrong.stderr) == (9, True), wrong
+    done = shell.follow("add-tier", instead=values)
+    # Here it shares its server with another tier.
+    assert (done.returncode, "same server as cloud-primary" in done.stdout) == (4, True), done
+    shell.expect("add-tier", done.stdout)
+    assert pair["secretAccessKey"] not in done.stdout + done.stderr + layout.locations_file.read_text()
+
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=layout.gateway_url, headers=headers, timeout=30.0, trust_env=False) as client:
+        made = await _create(client, "acme-photos", "acme-cloud")
+        assert made.status_code in (201, 202), made.text
+        configuration = (made.json().get("resource") or made.json()["id"]).split("/")[-1]
+        async with shared_platform.client(organisation="somebody-else") as other:
+            refused = await _create(other, "acme-photos", "acme-cloud")
+            assert (refused.status_code, refused.json()["code"]) == (422, "unknown-location")
+
+        # The new credentials are those that the run uses.
+        renewed = tmp_path / "acme-cloud-new.json"
+        renewed.write_text(json.dumps({**pair, "secretAccessKey": "not-made-at-the-provider"}))
+        renewed.chmod(0o600)
+        kept = (layout.credentials / TENANT / "acme-cloud.json").read_bytes()
+        wrong = shell.follow("rotate")
+        assert (wrong.returncode, "[location-access-denied]" in wrong.stderr) == (9, True), wrong
+        assert (layout.credentials / TENANT / "acme-cloud.json").read_bytes() == kept
+        renewed.write_text(json.dumps(pair))
+        done = shell.follow("rotate")
+        assert done.returncode == 4, done.stderr
+        shell.expect("rotate", done.stdout)
+
+        async def run_ended() -> dict[str, Any] | None:
+            answer = await client.get("/api/backup/executions")
+            items: list[dict[str, Any]] = answer.json()["items"]
+            return next((each for each in items if each["state"] in ("completed", "failed")), None)
+
+        async def asked() -> bool:
+            headers = {"Idempotency-Key": new_id()}
+            body = {"configurationId": configuration}
+            return (await client.post("/api/backup/execute", json=body, headers=headers)).status_code == 202
+
+        assert await eventually(asked, within=60)
+        ended = await eventually(run_ended, within=90)
+        assert ended is not None
+        assert (ended["state"], ended["degraded"]) == ("completed", False), ended
+
+    used = shell.follow("remove")
+    assert (used.returncode, "[location-in-use]" in used.stderr, configuration in used.stderr) == (9, True, True), used
+    done = shell.type("wedsync-backup location remove acme-cloud --anyway")
+    assert (done.returncode, "1 organisations have a repository there" in done.stdout) == (4, True), done
+    done = shell.type("wedsync-backup location remove acme-photos --anyway --json")
+    assert done.returncode == 4
+    assert configuration in json.loads(done.stdout)["doubts"][0]
+    assert (photos / "IMG_1.JPG").read_bytes() == b"first"
+    assert not (layout.credentials / TENANT / "acme-cloud.json").exists()
+
+
+def test_location_that_nobody_uses_is_removed_as_the_guide_says(shell: Shell, tmp_path: Path) -> None:
+    """Known from the record, not guessed; a configuration of somebody who may not use it is no use of it."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    added = shell.type(f"wedsync-backup location add acme-photos --role source --url 'file://{folder}'")
+    assert added.returncode == 0, added.stderr
+    done = shell.follow("remove")
+    assert done.returncode == 0, done.stderr
+    shell.expect("remove", done.stdout)
+
+
+async def test_source_that_cannot_be_backed_up_is_refused_where_it_is_configured(
+    shell: Shell, shared_platform: Platform, tmp_path: Path
+) -> None:
+    """A database answers the trial, with its password from a file of its owner; a configuration of it is refused."""
+    secret = json.loads((shared_platform.layout.keys / "secrets.json").read_bytes())["postgresAdmin"]
+    login = tmp_path / "login.json"
+    login.write_text(json.dumps({"password": secret}))
+    login.chmod(0o600)
+    port = shared_platform.layout.port("postgres")
+    url = f"postgres://wedsync_admin@127.0.0.1:{port}/postgres?sslmode=disable"
+    words = f"wedsync-backup location add album-db --role source --url '{url}' --organisation db-tenant"
+    done = shell.type(f"{words} --credentials file:login.json --json")
+    assert done.returncode == 0, done.stderr
+    assert secret not in done.stdout
+    assert json.loads(done.stdout)["findings"][-1]["code"] == "location-kind-mismatch"
+    login.write_text(json.dumps({"password": "not-the-one"}))
+    other = words.replace("album-db", "other-db").replace("/postgres?", "/template1?")
+    wrong = shell.type(f"{other} --credentials file:login.json")
+    assert (wrong.returncode, "[location-access-denied]" in wrong.stderr) == (9, True), wrong
+    assert "not-the-one" not in wrong.stderr
+    async with shared_platform.client(organisation="db-tenant") as client:
+        refused = await _create(client, "album-db", "cloud-primary")
+        assert (refused.status_code, refused.json()["code"]) == (422, "location-kind-mismatch")
+    assert shell.type("wedsync-backup location remove album-db").returncode == 0
