@@ -24,6 +24,7 @@ from contracts.errors import INVALID_SETTING, UNAVAILABLE, PlatformError
 # After a long outage the pool's own back-off would wait for minutes; giving up early makes the next
 # request for a connection try again at once.
 RECONNECT_SECONDS = 5.0
+LOCK_SECONDS = 2.0
 
 # Short enough for the channel's name to be an identifier, and free of what would need quoting.
 _SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,55}")
@@ -216,10 +217,12 @@ def open_pool(dsn: str, schema: str, *, name: str, max_size: int = 4) -> AsyncCo
 
 
 def blocking_pool(dsn: str, schema: str, *, name: str, max_size: int) -> ConnectionPool[Connection[Any]]:
-    """As `open_pool`, for threads."""
+    """As `open_pool`, for threads. A lock is waited for no longer than a call is: else it looks like no answer."""
+    arguments = connection_arguments(dsn, schema)
+    arguments["options"] += f" -c lock_timeout={round(LOCK_SECONDS * 1000)}"
     return ConnectionPool(
         dsn,
-        kwargs=connection_arguments(dsn, schema),
+        kwargs=arguments,
         min_size=min(2, max_size),
         max_size=max_size,
         open=False,
@@ -229,18 +232,57 @@ def blocking_pool(dsn: str, schema: str, *, name: str, max_size: int) -> Connect
     )
 
 
+class Unable(PlatformError):
+    """Postgres answers, and cannot do this now: it is not away, and nothing of it was done. The code is UNAVAILABLE.
+
+    `is_lock`: it has waited for as long as it may already.
+    """
+
+    def __init__(self, message: str, hint: str, *, is_lock: bool = False) -> None:
+        super().__init__(UNAVAILABLE, message, part="postgres", hint=hint)
+        self.is_lock = is_lock
+
+
+_UNABLE = (
+    (
+        errors.DiskFull,
+        "postgres has no space left",
+        "Free space on the disk of Postgres's data folder; what waits goes on by itself then.",
+    ),
+    (
+        errors.LockNotAvailable,
+        "another session of postgres holds a lock that is needed",
+        "Look in pg_stat_activity for a session that is idle in a transaction, or alters a table, and end it.",
+    ),
+    (
+        errors.ReadOnlySqlTransaction,
+        "postgres takes no writes",
+        "Name the primary server, not a standby; where it is the primary, see why it was made read-only.",
+    ),
+    (errors.DeadlockDetected, "two transactions of postgres wait for each other", "Try again."),
+    (errors.SerializationFailure, "another transaction of postgres was faster", "Try again."),
+    (
+        errors.QueryCanceled,
+        "postgres has ended a query",
+        "Look at statement_timeout of the role, and in pg_stat_activity for what keeps it busy.",
+    ),
+    (errors.OutOfMemory, "postgres has no memory left", "Give its machine more memory, or let it do less at once."),
+)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn psycopg's errors into PlatformErrors: lost or refused connections, deadlocks and timeouts → UNAVAILABLE.
+    """Turn psycopg's errors into PlatformErrors: lost or refused connections → UNAVAILABLE; a server that answers
+    that it cannot now (locks, no space, timeouts) → `Unable`, of the same code.
 
     What is wrong in a statement itself (constraints, privileges, names) is left as psycopg raises it.
     """
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction) as error:
-        if isinstance(error, errors.DiskFull):
-            hint = "Free space on the disk of Postgres's data folder; what waits goes on by itself then."
-            raise PlatformError(UNAVAILABLE, "postgres has no space left", part="postgres", hint=hint) from error
+        for kind, message, hint in _UNABLE:
+            if isinstance(error, kind):
+                raise Unable(message, hint, is_lock=kind is errors.LockNotAvailable) from error
         # The text of the server's message may name hosts and users; class and SQLSTATE are enough to act on.
         raise PlatformError(
             UNAVAILABLE,

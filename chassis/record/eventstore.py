@@ -36,6 +36,7 @@ from chassis.record.mapper import (
 )
 from chassis.record.recorder import PostgresRecorder, SnapshotRecorder
 from chassis.record.statements import AlreadyHandled, CommitInDoubt, Handled, Statement, StatementRefused
+from chassis.telemetry.logging import describe
 from chassis.upcasting import UPCASTERS, Upcasters
 from contracts.envelope import SOURCE_PREFIX, Envelope, MalformedEvent, UnknownEventType, decode, encode_data
 from contracts.errors import AGGREGATE_NOT_FOUND, EVENT_UNREADABLE, INVALID_SETTING, UNAVAILABLE, PlatformError
@@ -150,10 +151,8 @@ class EventStore:
             except AggregateNotFoundError:
                 return None
             except (MalformedEvent, UnknownEventType, OriginatorIDError, OriginatorVersionError) as error:
-                # The cause's words may quote the event: they stay with it.
-                raise PlatformError(
-                    EVENT_UNREADABLE, f"the history of a {cls.KIND} cannot be read by this build", aggregate_id=id
-                ) from error
+                message = f"the history of a {cls.KIND} cannot be read by this build: {describe(error)}"
+                raise PlatformError(EVENT_UNREADABLE, message, aggregate_id=id) from error
             return aggregate
 
         return await self._read(get)

@@ -20,7 +20,7 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
 
 from chassis.postgres.circuit import Circuit, cut, patience
-from chassis.postgres.database import advisory_key, channel_of, translated
+from chassis.postgres.database import Unable, advisory_key, channel_of, translated
 from chassis.record.statements import AlreadyHandled, CommitInDoubt, Handled, Statement, execute
 from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
 
@@ -104,13 +104,14 @@ class PostgresRecorder(ApplicationRecorder):
             except PlatformError as error:
                 if error.code is not UNAVAILABLE:
                     raise
-                in_doubt = in_doubt or attempt.committing
+                is_answer = isinstance(error, Unable)
+                in_doubt = in_doubt or (attempt.committing and not is_answer)
                 if in_doubt and not stored_events:
                     # Nothing in the record says whether this was done: the caller's message comes again,
                     # and the inbox knows.
                     raise
-                if time.monotonic() > give_up:
-                    self._circuit.failed()
+                if time.monotonic() > give_up or self._has_waited(error):
+                    self._failed(error)
                     if in_doubt:
                         raise CommitInDoubt from error
                     raise
@@ -215,10 +216,21 @@ class PostgresRecorder(ApplicationRecorder):
             except PlatformError as error:
                 if error.code is not UNAVAILABLE:
                     raise
-                if time.monotonic() > give_up:
-                    self._circuit.failed()
+                if time.monotonic() > give_up or self._has_waited(error):
+                    self._failed(error)
                     raise
                 time.sleep(RETRY_PAUSE_SECONDS)
+
+    def _failed(self, error: PlatformError) -> None:
+        """A call has waited in vain: the next ones need not, unless the database has answered."""
+        if isinstance(error, Unable):
+            self._circuit.succeeded()
+        else:
+            self._circuit.failed()
+
+    @staticmethod
+    def _has_waited(error: PlatformError) -> bool:
+        return isinstance(error, Unable) and error.is_lock
 
     def _find_own(self, stored_events: Sequence[StoredEvent], give_up: float) -> list[int]:
         # With the lock in hand the transaction in doubt has ended, one way or the other. Envelopes have
@@ -321,9 +333,9 @@ class PostgresRecorder(ApplicationRecorder):
             try:
                 with translated(), self._connection(give_up) as connection:
                     return query(connection)
-            except PlatformError:
-                if time.monotonic() > give_up:
-                    self._circuit.failed()
+            except PlatformError as error:
+                if time.monotonic() > give_up or self._has_waited(error):
+                    self._failed(error)
                     raise
                 time.sleep(RETRY_PAUSE_SECONDS)
 

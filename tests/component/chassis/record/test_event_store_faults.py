@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from chassis.postgres.circuit import WAITING_MAX, answering
-from chassis.postgres.database import open_pool, translated
+from chassis.postgres.database import advisory_key, open_pool, translated
 from chassis.record.eventstore import AlreadyHandled, EventStore, Handled
 from chassis.record.mapper import EVENT_BYTES_MAX
 from contracts import errors
@@ -263,6 +263,42 @@ async def test_writes_while_postgres_is_away_wait_beside_and_not_behind_each_oth
     proxy.come_back()
     await _saved(proxied, SampleRun("after").fail())
     assert len(await store.events()) == 1
+
+
+async def test_lock_that_another_session_holds_is_not_postgres_away(
+    store: EventStore, record_access: SchemaAccess
+) -> None:
+    """Who waits for it in vain is told so; who needs it not is answered, at once and afterwards."""
+    async with await psycopg.AsyncConnection.connect(record_access.admin_dsn) as other:
+        await other.execute("SELECT pg_advisory_xact_lock(%s)", (advisory_key(f"append/{record_access.schema}"),))
+        with pytest.raises(PlatformError, match="another session of postgres holds a lock") as refused:
+            await store.save(SampleRun("r").fail(), context=CONTEXT)
+        assert refused.value.code is errors.UNAVAILABLE
+        assert "pg_stat_activity" in refused.value.hint
+        assert await store.events() == []
+    await _saved(store, SampleRun("r").fail())
+
+
+async def test_full_disk_is_not_postgres_away(store: EventStore, record_access: SchemaAccess) -> None:
+    """What cannot be written is told with what to do; what is there can be read meanwhile, and nothing is in doubt."""
+    run = SampleRun("r").fail()
+    async with await psycopg.AsyncConnection.connect(record_access.admin_dsn, autocommit=True) as admin:
+        schema = record_access.schema
+        await admin.execute(
+            f"CREATE FUNCTION {schema}.fill() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+        )
+        await admin.execute(
+            f"CREATE TRIGGER no_space BEFORE INSERT ON {schema}.stored_events EXECUTE FUNCTION {schema}.fill()"
+        )
+        with pytest.raises(PlatformError, match="no space left") as refused:
+            await store.save(run, context=CONTEXT)
+        assert refused.value.code is errors.UNAVAILABLE
+        assert "Free space" in refused.value.hint
+        assert not run.drafts
+        assert await store.events() == []
+        await admin.execute(f"DROP TRIGGER no_space ON {schema}.stored_events")
+    await _saved(store, run)
 
 
 async def test_too_many_writes_at_once_are_told_so(store: EventStore) -> None:
