@@ -148,6 +148,13 @@ FORBIDDEN = _code(
     "The role does not allow this",
     "Ask an owner of the organisation for a role that may do this.",
 )
+SECOND_FACTOR_NEEDED = _code(
+    "second-factor-needed",
+    403,
+    Retry.NEVER,
+    "This needs a second factor, given lately",
+    "Sign in again with a second factor, and send the request within fifteen minutes.",
+)
 TOO_MANY_REQUESTS = _code(
     "too-many-requests", 429, Retry.LATER, "Too many requests", "Wait for as long as Retry-After says."
 )
@@ -421,6 +428,13 @@ RUN_ABANDONED = _code(
     "Look at the workers' logs for what stops them, mend it, then start a new run.",
 )
 RUN_FINISHED = _code("run-finished", 409, Retry.NEVER, "The run has ended already", "Start a new run.")
+RUN_NOT_RETRYABLE = _code(
+    "run-not-retryable",
+    409,
+    Retry.NEVER,
+    "Only a run that has failed or was cancelled is retried",
+    "Look at the run: wait for its end, or start a new one with POST /api/backup/execute.",
+)
 
 # The bus
 MALFORMED_MESSAGE = _code(

@@ -7,7 +7,7 @@ Sealed fields hold what no key opens: the examples are for reading and for tests
 
 import hashlib
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from contracts import config_events as config
 from contracts import errors
@@ -18,6 +18,8 @@ from contracts.envelope import SOURCE_PREFIX, Envelope, encode_data
 from contracts.event import Event, pinned_events
 from contracts.progress import Progress, TierProgress
 from contracts.sealed import Sealed
+
+E = TypeVar("E", bound=Event)
 
 ORGANISATION = "0199a0f2-0000-7000-8000-0000000000a1"
 CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
@@ -251,6 +253,13 @@ def sample_envelopes() -> dict[str, Envelope]:
     """One whole envelope of every pinned event, by its name: as in the story, or made of what is usual."""
     told = {entry[3].NAME: _envelope(*entry) for entry in _STORY}
     return {name: told.get(name) or _envelope(*_usual(cls)) for name, cls in pinned_events().items()}
+
+
+def sample_event(cls: type[E]) -> E:
+    """An example of an event."""
+    event = next((entry[3] for entry in _STORY if type(entry[3]) is cls), None) or _usual(cls)[3]
+    assert isinstance(event, cls)  # noqa: S101  # for the types
+    return event
 
 
 def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:

@@ -13,8 +13,8 @@ from gateway.http.handshake import refusals_told
 from gateway.http.outermost import HttpMetrics, observed
 from gateway.http.web import BODY_BYTES_MAX, StrictRequest, only_known_parameters
 from gateway.parts import Gateway
-
-API_PREFIX = "/api/backup"
+from gateway.writes.declaration import API_PREFIX, declared
+from gateway.writes.endpoint import handler_of
 
 
 def create_app(gateway: Gateway) -> ASGIApp:
@@ -27,7 +27,10 @@ def build(gateway: Gateway | None) -> Litestar:
     """The application itself. Without parts it only describes itself, for the OpenAPI document."""
     api = Router(
         API_PREFIX,
-        route_handlers=[handler for group in found.modules("routes") for handler in group.HANDLERS],
+        route_handlers=[
+            *(handler for group in found.modules("routes") for handler in group.HANDLERS),
+            *(handler_of(write) for write in declared().values()),
+        ],
         guards=[only_known_parameters],
     )
     layers = []

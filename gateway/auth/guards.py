@@ -71,18 +71,26 @@ def counting_failures(strangers: TokenBuckets, address: str) -> Iterator[None]:
         raise
 
 
-def requires(allowed: frozenset[Role]) -> Guard:
-    """A guard that lets people with one of these roles pass, and records who was not."""
+def requires(allowed: frozenset[Role], *, second_factor: bool = False) -> Guard:
+    """A guard that lets people with one of these roles pass, and records who was not.
+
+    `second_factor`: they have to have given one lately, too.
+    """
 
     async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
         principal: Principal = connection.scope["user"]
-        if principal.may(allowed):
+        gateway = connection.app.state["gateway"]
+        if not principal.may(allowed):
+            error = PlatformError(
+                errors.FORBIDDEN, f"this needs one of the roles {', '.join(sorted(allowed))}", roles=sorted(allowed)
+            )
+        elif second_factor and not principal.has_second_factor(gateway.clock.now()):
+            error = PlatformError(errors.SECOND_FACTOR_NEEDED, "this needs a second factor, given lately")
+        else:
             return
-        denials: DenialLog = connection.app.state["gateway"].denials
+        denials: DenialLog = gateway.denials
         method = str(connection.scope.get("method", ""))
-        await denials.note(principal, errors.FORBIDDEN.code, str(connection.scope.get("path_template", "")), method)
-        raise PlatformError(
-            errors.FORBIDDEN, f"this needs one of the roles {', '.join(sorted(allowed))}", roles=sorted(allowed)
-        )
+        await denials.note(principal, error.code.code, str(connection.scope.get("path_template", "")), method)
+        raise error
 
     return guard

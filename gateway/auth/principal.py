@@ -4,11 +4,12 @@ The roles of the API (`docs/api.md`): a viewer reads; an operator also runs back
 configurations; an auditor reads everything, access logs too, and changes nothing.
 """
 
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
-from contracts.gateway_events import Evidence
+FACTOR_SECONDS_MAX = 900
 
 
 class Role(StrEnum):
@@ -28,8 +29,9 @@ OWNERS = frozenset({Role.OWNER})
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated person. Nothing in here is a secret; the token itself is kept nowhere.
 
-    `actor`: `user:<subject>`. `assurance`: `aal1` or `aal2`. `factors`: the methods of the sign-in.
-    `expires_at`: the token's end, Unix seconds. `signed_by`: the thumbprint of the key that signed it.
+    `actor`: `user:<subject>`. `assurance`: `aal1` or `aal2`. `factors`: the methods of the sign-in; `factor_at`: when
+    the latest of them was used, where the provider says so. `expires_at`: the token's end, Unix seconds. `signed_by`:
+    the thumbprint of the key that signed it.
     """
 
     actor: str
@@ -38,6 +40,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     assurance: str = "aal1"
     factors: tuple[str, ...] = ()
     token_id: str | None = None
+    factor_at: datetime | None = None
     expires_at: float
     signed_by: str = ""
 
@@ -45,11 +48,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         """Whether one of the person's roles is among those that are allowed."""
         return not self.roles.isdisjoint(allowed)
 
-    def evidence(self) -> Evidence:
-        """How the person had proved who they are, for the record."""
-        return Evidence(
-            assurance=self.assurance,
-            factors=self.factors,
-            roles=tuple(sorted(self.roles)),
-            token_id=self.token_id,
-        )
+    def has_second_factor(self, now: datetime) -> bool:
+        """Whether a second factor was given within `FACTOR_SECONDS_MAX`; of what has no time, nobody knows."""
+        if self.assurance != "aal2" or self.factor_at is None:
+            return False
+        return (now - self.factor_at).total_seconds() <= FACTOR_SECONDS_MAX

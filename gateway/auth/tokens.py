@@ -8,6 +8,7 @@ people can edit `user_metadata`. A verified token is remembered by its hash unti
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
@@ -22,6 +23,8 @@ from gateway.auth.principal import Principal, Role
 
 REMEMBERED_MAX = 20_000
 TOKEN_LENGTH_MAX = 16 * 1024
+SECONDS_MAX = 1 << 33
+"""No time of a factor is later: Unix seconds that every platform's calendar has."""
 
 
 class TokenRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +140,7 @@ class TokenVerifier:
             else frozenset(),
             assurance="aal2" if claims.get("aal") == "aal2" else "aal1",
             factors=_factors(claims.get("amr")),
+            factor_at=_factor_at(claims.get("amr")),
             token_id=_short(claims.get("jti")) or _short(claims.get("session_id")),
             expires_at=float(claims["exp"]),
             signed_by=key.thumbprint,
@@ -169,6 +173,13 @@ def _factors(amr: object) -> tuple[str, ...]:
         (entry.get("method") if isinstance(entry, dict) else entry for entry in amr) if isinstance(amr, list) else ()
     )
     return tuple(method for method in methods if isinstance(method, str) and len(method) <= 64)[:8]
+
+
+def _factor_at(amr: object) -> datetime | None:
+    """When the latest of the methods was used; None where the provider does not say."""
+    entries = [entry.get("timestamp") for entry in amr if isinstance(entry, dict)] if isinstance(amr, list) else []
+    times = [time for time in entries if isinstance(time, int) and 0 <= time < SECONDS_MAX]
+    return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
 def _short(value: object) -> str | None:

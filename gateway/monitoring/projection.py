@@ -10,14 +10,14 @@ from typing import Any
 
 import msgspec
 
-from contracts.config_events import ConfigurationCreated, ConfigurationRefused
+from contracts.config_events import ConfigurationCreated
 from contracts.envelope import Envelope
 from contracts.event import Event
-from contracts.executor_events import BackupRefused
 from gateway.projections.applied import Applied, Database, upsert
 from gateway.projections.fact import Fact
 from gateway.projections.projection import Batch, Projection, Side
 from gateway.runs.projection import Executions
+from gateway.writes.declaration import declared
 
 KEPT = 250_000
 """How many of the latest facts are kept for resuming; who is further behind gets a snapshot."""
@@ -42,12 +42,15 @@ _TIME_OF = """
 """
 
 
+_ANSWERS = [answer for write in declared().values() for answer in (write.ACCEPTED, write.REFUSED)]
+
+
 class Facts(Projection):
     """The log of facts. The caller sees to it that numbers only grow within an epoch."""
 
     NAME = "facts"
     VERSION = 1
-    EVENTS = (ConfigurationCreated, ConfigurationRefused, BackupRefused, *Executions.EVENTS)
+    EVENTS = tuple(dict.fromkeys((*_ANSWERS, *Executions.EVENTS)))
     TABLES = ("facts",)
     NEEDS = (Executions.NAME,)
 

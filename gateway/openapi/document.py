@@ -25,6 +25,7 @@ from gateway import found
 from gateway.auth.guards import ROLES
 from gateway.http.problems import MEDIA_TYPE, Problem, error_of_code, problem_of
 from gateway.openapi.operation import Operation
+from gateway.writes import described
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.json"
 VERSION = "1.0.0"
@@ -117,7 +118,8 @@ def document() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def operations() -> dict[str, Operation]:
     """Every operation by the name of its handler."""
-    return {name: each for group in found.modules("operations") for name, each in group.OPERATIONS.items()}
+    of_groups = {name: each for group in found.modules("operations") for name, each in group.OPERATIONS.items()}
+    return {**of_groups, **described.operations()}
 
 
 def encoded() -> bytes:
@@ -196,9 +198,8 @@ def _problems(operation: Operation, is_guarded: bool) -> dict[str, Any]:
     codes: list[ErrorCode] = [*operation.errors]
     if is_guarded:
         codes += _ALWAYS
-        if operation.body is not None:
-            codes += _OF_BODIES
-            codes += _OF_WRITES
+        codes += _OF_BODIES if operation.body is not None else ()
+        codes += _OF_WRITES if operation.is_write else ()
     by_status: dict[int, list[ErrorCode]] = {}
     for code in dict.fromkeys(codes):
         by_status.setdefault(code.status, []).append(code)

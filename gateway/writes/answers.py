@@ -58,7 +58,7 @@ def _unread(principal: Principal, outcome: Outcome) -> WriteRequest:
         id=outcome.request_id,
         kind=outcome.kind,
         state=RequestState.ACCEPTED if outcome.is_answered else RequestState.PENDING,
-        resource=request_queries.resource_path(outcome.kind, outcome.resource_id),
+        resource=request_queries.resource_path(outcome.kind, outcome.request_id, outcome.resource_id),
         submitted_by=principal.actor,
         submitted_at=outcome.submitted_at,
     )

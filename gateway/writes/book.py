@@ -20,20 +20,18 @@ from chassis.record.eventstore import EventStore, Statement, StatementRefused
 from chassis.sealing import Sealer
 from chassis.telemetry.instruments import current_traceparent
 from contracts import errors
-from contracts.config_events import ConfigurationCreated
 from contracts.errors import PlatformError
-from contracts.executor_events import BackupAccepted
+from contracts.event import Event
 from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
 from gateway.http.problems import WrongFields
 from gateway.http.shares import WRITINGS, Shares
+from gateway.writes.declaration import accepting
 from gateway.writes.domain import WriteRequest
 from gateway.writes.waiters import Waiters
 
 KEY_LENGTH_MAX = 200
 KEYS_KEPT_DAYS = 7
-ACCEPTED = frozenset({ConfigurationCreated.NAME, BackupAccepted.NAME})
-"""The facts by which an owner says yes."""
 _DIGEST_PURPOSE = "idempotency"
 
 _TAKE_KEY = """
@@ -75,16 +73,18 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """One write as it arrives. `record` puts its event on the new request, for the id that the resource gets.
+    """One write as it arrives. `event` makes its request event of the ids of the request and of its resource.
 
-    `wrong`: why it can never succeed, each field by an error of its own; then it is not recorded.
+    `target`: the id of the resource where that is there already; otherwise it gets one. `wrong`: why it can never
+    succeed, each field by an error of its own; then it is not recorded.
     """
 
     kind: str
     route: str
     key: str
     body: Any
-    record: Callable[[WriteRequest, str], None]
+    event: Callable[[str, str], Event]
+    target: str | None = None
     wrong: Sequence[PlatformError] = ()
 
 
@@ -135,12 +135,12 @@ class RequestBook:
                 raise WrongFields(submission.wrong)
             return await self._recognise(principal, submission, known, digest)
         request = WriteRequest(self._ids.new())
-        resource_id = self._ids.new()
+        resource_id = submission.target or self._ids.new()
         taken = Outcome(request.id, resource_id, submission.kind, self._clock.now())
-        submission.record(request, resource_id)
+        request.ask(submission.event(request.id, resource_id))
         with self._waiters.expect(request.id) as waiter:
             try:
-                await self._record(principal, submission, key, digest, request, taken.submitted_at)
+                await self._record(principal, submission, key, digest, request, taken)
             except StatementRefused:
                 known = await self._known(principal, submission, key)
                 if known is None:
@@ -149,7 +149,7 @@ class RequestBook:
                     ) from None
                 return await self._recognise(principal, submission, known, digest)
             fact = await waiter.wait(self._wait_seconds)
-        if fact is not None and fact.type in ACCEPTED:
+        if fact is not None and fact.type in accepting():
             return msgspec.structs.replace(taken, is_answered=True)
         return await self._outcome(principal, taken)
 
@@ -183,11 +183,12 @@ class RequestBook:
         key: str,
         digest: str,
         request: WriteRequest,
-        now: datetime,
+        taken: Outcome,
     ) -> None:
         organisation, actor = principal.organisation, principal.actor
-        took = (organisation, actor, submission.route, key, digest, request.id, request.resource_id, now)
-        shown = (request.id, organisation, submission.kind, request.resource_id, actor, now)
+        now, resource_id = taken.submitted_at, taken.resource_id
+        took = (organisation, actor, submission.route, key, digest, request.id, resource_id, now)
+        shown = (request.id, organisation, submission.kind, resource_id, actor, now)
         context = Context(
             organisation=organisation, actor=actor, correlation_id=request.id, traceparent=current_traceparent()
         )

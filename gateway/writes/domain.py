@@ -3,9 +3,8 @@
 from typing import ClassVar
 
 from chassis.domain import Aggregate
-from contracts.configuration import ConfigurationBody
 from contracts.event import Event
-from contracts.gateway_events import AccessDenied, BackupRequested, ConfigurationSubmitted, Evidence
+from contracts.gateway_events import AccessDenied
 
 
 class WriteRequest(Aggregate):
@@ -15,33 +14,15 @@ class WriteRequest(Aggregate):
 
     def __init__(self, id: str) -> None:  # noqa: A002  # the aggregate base names it so
         super().__init__(id)
-        self.resource_id = ""
+        self.asked_for = ""
 
-    def submit_configuration(self, configuration_id: str, body: ConfigurationBody, evidence: Evidence) -> None:
-        """An owner asks for a new configuration."""
-        self.record(
-            ConfigurationSubmitted(request_id=self.id, configuration_id=configuration_id, body=body, evidence=evidence)
-        )
-
-    def request_backup(
-        self, execution_id: str, configuration_id: str, configuration_version: int, evidence: Evidence
-    ) -> None:
-        """An operator asks for a backup, of the configuration as it was seen."""
-        self.record(
-            BackupRequested(
-                request_id=self.id,
-                execution_id=execution_id,
-                configuration_id=configuration_id,
-                configuration_version=configuration_version,
-                evidence=evidence,
-            )
-        )
+    def ask(self, event: Event) -> None:
+        """Take down what is asked for: the request event of a declared write."""
+        self.record(event)
 
     def apply(self, event: Event) -> None:
-        """Remember what the request is about."""
-        match event:
-            case ConfigurationSubmitted(configuration_id=resource_id) | BackupRequested(execution_id=resource_id):
-                self.resource_id = resource_id
+        """Remember what the request asks for."""
+        self.asked_for = event.NAME
 
 
 class Denial(Aggregate):

@@ -1,11 +1,16 @@
 """Examples of writes that were taken down."""
 
+import msgspec
+
 from contracts import errors
 from gateway.http.problems import error_of_code, problem_of
 from gateway.runs.examples import ACCEPTED, ACTOR, BEGAN, CONFIGURATION_ID, EXECUTION_ID, REQUEST_ID, at
 from gateway.writes.resources import RequestState, WriteRequest
 
-PENDING_REQUEST = WriteRequest(
+RESOURCE_IDS = {"configuration_id": CONFIGURATION_ID, "execution_id": EXECUTION_ID}
+"""Of the examples, by the field that names them."""
+
+PENDING = WriteRequest(
     id=REQUEST_ID,
     kind="execute-backup",
     state=RequestState.PENDING,
@@ -14,36 +19,15 @@ PENDING_REQUEST = WriteRequest(
     submitted_at=BEGAN,
 )
 
-
-PENDING_CONFIGURATION = WriteRequest(
-    id=REQUEST_ID,
-    kind="create-configuration",
-    state=RequestState.PENDING,
-    resource=f"/api/backup/configurations/{CONFIGURATION_ID}",
-    submitted_by=ACTOR,
-    submitted_at=BEGAN,
+ACCEPTED_REQUEST = msgspec.structs.replace(
+    PENDING, state=RequestState.ACCEPTED, answered_at=at(0.02), execution=ACCEPTED
 )
 
-
-ACCEPTED_REQUEST = WriteRequest(
-    id=REQUEST_ID,
-    kind="execute-backup",
-    state=RequestState.ACCEPTED,
-    resource=f"/api/backup/executions/{EXECUTION_ID}",
-    submitted_by=ACTOR,
-    submitted_at=BEGAN,
-    answered_at=at(0.02),
-    execution=ACCEPTED,
-)
-
-
-REFUSED_REQUEST = WriteRequest(
-    id=REQUEST_ID,
+REFUSED_REQUEST = msgspec.structs.replace(
+    PENDING,
     kind="create-configuration",
     state=RequestState.REFUSED,
     resource=f"/api/backup/configurations/{CONFIGURATION_ID}",
-    submitted_by=ACTOR,
-    submitted_at=BEGAN,
     answered_at=at(0.25),
     problem=problem_of(error_of_code(errors.CONFIGURATION_NAME_TAKEN.code, field="name")),
 )

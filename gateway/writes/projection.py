@@ -1,23 +1,23 @@
 """The read model of requests: what was asked for, and what its owner answered.
 
-The request and its answer come by different streams, in any order: each writes its own columns. Who asked is told by
-the request alone: the answer is its owner's.
+The request and its answer come by different streams, in any order: each writes its own columns. Who asked, and for
+what, is told by the request alone: the answer is its owner's, and one fact may answer requests of several kinds.
 """
 
-from contracts.config_events import ConfigurationCreated, ConfigurationRefused
-from contracts.executor_events import BackupAccepted, BackupRefused
-from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
+from typing import Any
+
+from contracts.refusal import Refusal
 from gateway.projections.applied import Applied, Database, Row, upsert
 from gateway.projections.projection import Batch, Projection, Side
-
-CREATE_CONFIGURATION = "create-configuration"
-EXECUTE_BACKUP = "execute-backup"
+from gateway.writes.declaration import Write, declared
 
 _SUBMITTED = """
     INSERT INTO {requests} (request_id, organisation, kind, resource_id, actor, submitted_at)
     SELECT request_id, organisation, kind, resource_id, actor, submitted_at
     FROM json_populate_recordset(NULL::{requests}, %s)
-    ON CONFLICT (request_id) DO UPDATE SET submitted_at = excluded.submitted_at, actor = excluded.actor
+    ON CONFLICT (request_id) DO UPDATE SET
+        submitted_at = excluded.submitted_at, actor = excluded.actor, kind = excluded.kind,
+        resource_id = excluded.resource_id
 """
 _ANSWERED = """
     INSERT INTO {requests} (request_id, organisation, kind, resource_id, state, code, field, hint, answered_at)
@@ -33,19 +33,17 @@ _TAKE_OVER = """
 """
 
 
+_BY_REQUEST = {write.REQUEST: write for write in declared().values()}
+_BY_ANSWER = {answer: write for write in declared().values() for answer in (write.ACCEPTED, write.REFUSED)}
+"""What a fact answers, where the request itself was not seen yet: of several writes that it may be, any."""
+
+
 class Requests(Projection):
     """Requests and their answers."""
 
     NAME = "requests"
-    VERSION = 1
-    EVENTS = (
-        ConfigurationSubmitted,
-        BackupRequested,
-        ConfigurationCreated,
-        ConfigurationRefused,
-        BackupAccepted,
-        BackupRefused,
-    )
+    VERSION = 2
+    EVENTS = tuple(dict.fromkeys((*_BY_REQUEST, *_BY_ANSWER)))
     TABLES = ("requests",)
 
     def __init__(self, side: Side) -> None:
@@ -57,31 +55,17 @@ class Requests(Projection):
         submitted: dict[str, Row] = {}
         answered: dict[str, Row] = {}
 
-        def submit(applied: Applied, kind: str, request: str, resource: str) -> None:
-            row = _row(applied, kind, request, resource)
-            submitted[request] = {**row, "actor": applied.envelope.actor, "submitted_at": applied.envelope.time}
-
-        def answer(applied: Applied, kind: str, request: str, resource: str, **refusal: str | None) -> None:
-            row = _row(applied, kind, request, resource)
-            state = "refused" if refusal else "accepted"
-            answered[request] = {**row, "state": state, **refusal, "answered_at": applied.envelope.time}
-
         for applied in batch.events:
-            match applied.event:
-                case ConfigurationSubmitted(request_id=request, configuration_id=resource):
-                    submit(applied, CREATE_CONFIGURATION, request, resource)
-                case BackupRequested(request_id=request, execution_id=resource):
-                    submit(applied, EXECUTE_BACKUP, request, resource)
-                case ConfigurationCreated(request_id=request, configuration_id=resource):
-                    answer(applied, CREATE_CONFIGURATION, request, resource)
-                case BackupAccepted(request_id=request, execution_id=resource):
-                    answer(applied, EXECUTE_BACKUP, request, resource)
-                case ConfigurationRefused(
-                    request_id=request, configuration_id=resource, code=code, field=field, hint=hint
-                ):
-                    answer(applied, CREATE_CONFIGURATION, request, resource, code=code, field=field, hint=hint)
-                case BackupRefused(request_id=request, execution_id=resource, code=code, hint=hint):
-                    answer(applied, EXECUTE_BACKUP, request, resource, code=code, hint=hint)
+            event, envelope = applied.event, applied.envelope
+            if (write := _BY_REQUEST.get(type(event))) is not None:
+                row = _row(write, event, applied)
+                submitted[str(row["request_id"])] = {**row, "actor": envelope.actor, "submitted_at": envelope.time}
+            elif (write := _BY_ANSWER.get(type(event))) is not None:
+                row = _row(write, event, applied)
+                said: dict[str, object] = {"state": "accepted"}
+                if isinstance(event, Refusal):
+                    said = {"state": "refused", "code": event.code, "field": event.field, "hint": event.hint}
+                answered[str(row["request_id"])] = {**row, **said, "answered_at": envelope.time}
         await upsert(database, self._submitted, list(submitted.values()))
         await upsert(database, self._answered, list(answered.values()))
 
@@ -90,6 +74,11 @@ class Requests(Projection):
         await database.execute(_TAKE_OVER)
 
 
-def _row(applied: Applied, kind: str, request: str, resource: str) -> dict[str, object]:
-    organisation = applied.envelope.organisation
-    return {"request_id": request, "organisation": organisation, "kind": kind, "resource_id": resource}
+def _row(write: Write[Any], event: Any, applied: Applied) -> dict[str, object]:
+    """The columns that say which request it is, and of what."""
+    return {
+        "request_id": event.request_id,
+        "organisation": applied.envelope.organisation,
+        "kind": write.NAME,
+        "resource_id": getattr(event, write.ABOUT),
+    }

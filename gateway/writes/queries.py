@@ -5,7 +5,7 @@ from contracts.errors import PlatformError
 from gateway.http.problems import error_of_code, problem_of
 from gateway.projections.applied import Database
 from gateway.runs import queries as executions
-from gateway.writes.projection import EXECUTE_BACKUP
+from gateway.writes.declaration import API_PREFIX, declared
 from gateway.writes.resources import RequestState, WriteRequest
 
 _ONE = """
@@ -20,12 +20,13 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
     if row is None:
         raise PlatformError(errors.NOT_FOUND, "there is no such request")
     number, kind, resource_id, actor, submitted_at, state, code, field, hint, answered_at = row
-    is_run = kind == EXECUTE_BACKUP and state == RequestState.ACCEPTED
+    write = declared().get(kind)
+    is_run = write is not None and write.ABOUT == "execution_id" and state == RequestState.ACCEPTED
     return WriteRequest(
         id=number,
         kind=kind,
         state=RequestState(state),
-        resource=resource_path(kind, resource_id),
+        resource=resource_path(kind, number, resource_id),
         submitted_by=actor,
         submitted_at=submitted_at or answered_at,
         answered_at=answered_at,
@@ -34,7 +35,7 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
     )
 
 
-def resource_path(kind: str, resource_id: str) -> str:
-    """Where the result of a request is found."""
-    group = "executions" if kind == EXECUTE_BACKUP else "configurations"
-    return f"/api/backup/{group}/{resource_id}"
+def resource_path(kind: str, request_id: str, resource_id: str) -> str:
+    """Where the result of a request is found; where a newer build knows the kind, the request itself."""
+    write = declared().get(kind)
+    return f"{API_PREFIX}/requests/{request_id}" if write is None else write.resource_path(resource_id)

@@ -27,7 +27,6 @@ from chassis.ids import new_id
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
 from chassis.reading.stream_reader import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
 from chassis.sealing import prepare_keys_folder
-from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.configuration import Tier
 from contracts.envelope import Envelope, decode, decode_data, encode, encode_data, headers_of
 from contracts.event import Event
@@ -35,14 +34,13 @@ from contracts.executor_events import (
     BackupAccepted,
     BackupCompleted,
     BackupPreparing,
-    BackupRefused,
     BackupUploading,
     BackupVerifying,
     ExecutionType,
     RunTotals,
     TierUploaded,
 )
-from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
+from contracts.samples import sample_event
 from contracts.streams import stream_of
 from contracts.subjects import event_subject, events_of
 from deploy.stack.identity_provider import IdentityProvider
@@ -50,6 +48,7 @@ from gateway.bootstrap import Process, assemble
 from gateway.projections.record import announce_record
 from gateway.schema import STATEMENTS
 from gateway.settings import GatewaySettings
+from gateway.writes.declaration import declared
 from tests.support.eventually import eventually
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
@@ -235,7 +234,7 @@ class Owners:
         """A request has been published."""
         envelope = decode(message.data)
         event = decode_data(envelope)
-        if not isinstance(event, ConfigurationSubmitted | BackupRequested):
+        if type(event) not in {write.REQUEST for write in declared().values()}:
             return
         self.asked.append(envelope)
         if not self.is_silent:
@@ -248,41 +247,17 @@ class Owners:
             "actor": "service:owner",
             "correlation_id": envelope.correlationid,
         }
-        match event:
-            case ConfigurationSubmitted(request_id=request, configuration_id=configuration):
-                if self.refuse:
-                    refusal = ConfigurationRefused(
-                        request_id=request, configuration_id=configuration, code=self.refuse, field="name"
-                    )
-                    await self.facts.publish(refusal, **circumstances)
-                    return
-                created = ConfigurationCreated(
-                    request_id=request, configuration_id=configuration, version=1, body=event.body
-                )
-                await self.facts.publish(created, **circumstances)
-            case BackupRequested(request_id=request, execution_id=execution, configuration_id=configuration):
-                if self.refuse:
-                    await self.facts.publish(
-                        BackupRefused(
-                            request_id=request,
-                            execution_id=execution,
-                            configuration_id=configuration,
-                            code=self.refuse,
-                        ),
-                        **circumstances,
-                    )
-                    return
-                await self.facts.publish(
-                    BackupAccepted(
-                        request_id=request,
-                        execution_id=execution,
-                        configuration_id=configuration,
-                        configuration_version=event.configuration_version,
-                        execution_type=ExecutionType.MANUAL,
-                        tiers=(Tier.LOCAL, Tier.OFFSITE),
-                    ),
-                    **circumstances,
-                )
+        write = next(write for write in declared().values() if type(event) is write.REQUEST)
+        ids = {name: getattr(event, name) for name in ("request_id", write.ABOUT)}
+        if self.refuse:
+            refusal = sample_event(write.REFUSED)
+            answer = msgspec.structs.replace(refusal, **ids, code=self.refuse, field="name", hint="")
+        else:
+            fact = sample_event(write.ACCEPTED)
+            same = ("configuration_id", "configuration_version", "body")
+            known = {name: getattr(event, name) for name in same if hasattr(event, name) and hasattr(fact, name)}
+            answer = msgspec.structs.replace(fact, **known, **{k: v for k, v in ids.items() if k not in known})
+        await self.facts.publish(answer, **circumstances)
 
 
 @dataclass

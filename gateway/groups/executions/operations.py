@@ -1,28 +1,14 @@
 """What each operation of the group takes and gives, by the name of its handler."""
 
 from contracts import errors
-from gateway.groups.executions.examples import EXECUTIONS, NEW_EXECUTION, PROGRESS, STATUS
-from gateway.groups.executions.resources import NewExecution, ProgressView, Status
+from gateway.groups.executions.examples import EXECUTIONS, PROGRESS, STATUS
+from gateway.groups.executions.resources import ProgressView, Status
 from gateway.http.resources import ListPage
-from gateway.openapi.operation import ETAG, Answer, Operation, taken_down
+from gateway.openapi.operation import ETAG, Answer, Operation
 from gateway.runs.examples import ACCEPTED, COMPLETED
 from gateway.runs.resources import Execution
-from gateway.writes.examples import ACCEPTED_REQUEST, PENDING_REQUEST
 
 OPERATIONS = {
-    "execute_backup": Operation(
-        group="Executions",
-        body=NewExecution,
-        body_examples={"now": NEW_EXECUTION},
-        answers=(taken_down(accepted=ACCEPTED_REQUEST, pending=PENDING_REQUEST),),
-        errors=(
-            errors.CONFIGURATION_UNKNOWN,
-            errors.CONFIGURATION_NOT_SEEN_YET,
-            errors.RUN_ALREADY_OPEN,
-            errors.QUEUE_FULL,
-            errors.CONCURRENT_CHANGE,
-        ),
-    ),
     "list_executions": Operation(
         group="Executions",
         answers=(Answer(status=200, description="A page", body=ListPage[Execution], examples={"one": EXECUTIONS}),),

@@ -1,24 +1,22 @@
-"""Runs: execute a backup, list runs, show one, its progress, and the state of everything."""
+"""Runs: list runs, show one, its progress, and the state of everything."""
 
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, Router, get
 from litestar.enums import MediaType
-from litestar.params import HeaderParameter, JSONBody, QueryParameter
-from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_304_NOT_MODIFIED
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.status_codes import HTTP_304_NOT_MODIFIED
 
 from contracts import errors
 from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import OPERATORS, READERS
-from gateway.groups.executions.queries import version_of
-from gateway.groups.executions.resources import NewExecution, ProgressView, Status
+from gateway.auth.principal import READERS
+from gateway.groups.executions.resources import ProgressView, Status
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
     Before,
     CursorText,
     From,
     Id,
-    IdempotencyKey,
     Limit,
     WeddingCritical,
     checked_id,
@@ -28,10 +26,6 @@ from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
 from gateway.runs import queries as queries
 from gateway.runs.resources import Execution, ExecutionState
-from gateway.writes.answers import raise_refusal, taken_down
-from gateway.writes.book import Submission, check_key
-from gateway.writes.projection import EXECUTE_BACKUP
-from gateway.writes.resources import WriteRequest
 
 States = Annotated[
     list[ExecutionState] | None, QueryParameter(name="status", description="States; several may be given")
@@ -43,40 +37,6 @@ Degraded = Annotated[bool | None, QueryParameter(name="degraded", description="D
 IfNoneMatch = Annotated[
     str | None, HeaderParameter(name="If-None-Match", description="An `ETag`; 304 where it is still the same")
 ]
-
-
-@post(
-    "/execute",
-    guards=[requires(OPERATORS)],
-    opt={ROLES: OPERATORS},
-    status_code=HTTP_202_ACCEPTED,
-    summary="Execute a backup now",
-)
-async def execute_backup(
-    request: Request[Any, Any, Any], data: JSONBody[NewExecution], idempotency_key: IdempotencyKey = None
-) -> Response[WriteRequest]:
-    """Ask for an immediate backup and wait, bounded, until the executor has accepted or refused it.
-
-    202 with the request: `state` says whether it is accepted (then `execution` is the run) or not answered yet.
-    """
-    gateway, principal = parts_of(request), principal_of(request)
-    key = check_key(idempotency_key)
-    async with gateway.reading(principal.organisation) as database:
-        version = await version_of(database, principal.organisation, data.configuration_id)
-    outcome = await gateway.book.submit(
-        principal,
-        Submission(
-            kind=EXECUTE_BACKUP,
-            route="POST /api/backup/execute",
-            key=key,
-            body=data,
-            record=lambda taken, resource_id: taken.request_backup(
-                resource_id, data.configuration_id, version, principal.evidence()
-            ),
-        ),
-    )
-    raise_refusal(outcome)
-    return await taken_down(gateway, principal, outcome)
 
 
 @get("/executions", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List runs")
@@ -166,6 +126,6 @@ async def show_status(request: Request[Any, Any, Any]) -> Response[Status]:
 HANDLERS = [
     Router(
         "/",
-        route_handlers=[execute_backup, list_executions, show_execution, show_progress, show_status],
+        route_handlers=[list_executions, show_execution, show_progress, show_status],
     )
 ]

@@ -2,7 +2,7 @@
 
 from contracts import errors
 from gateway.openapi.operation import Answer, Operation
-from gateway.writes.examples import ACCEPTED_REQUEST, PENDING_REQUEST, REFUSED_REQUEST
+from gateway.writes.examples import ACCEPTED_REQUEST, PENDING, REFUSED_REQUEST
 from gateway.writes.resources import WriteRequest
 
 OPERATIONS = {
@@ -15,7 +15,7 @@ OPERATIONS = {
                 body=WriteRequest,
                 examples={
                     "accepted": ACCEPTED_REQUEST,
-                    "pending": PENDING_REQUEST,
+                    "pending": PENDING,
                     "refused": REFUSED_REQUEST,
                 },
             ),

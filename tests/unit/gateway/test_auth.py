@@ -21,7 +21,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth import jwks
 from gateway.auth.jwks import KeySet
-from gateway.auth.principal import OPERATORS, READERS, Role
+from gateway.auth.principal import OPERATORS, READERS, Principal, Role
 from gateway.auth.tokens import TokenRules, TokenVerifier, bearer_of
 from tests.support.eventually import eventually
 from tests.support.hung_mount import hung_mount
@@ -145,11 +145,26 @@ async def test_claims_of_the_sign_in_are_evidence(keys: KeySet) -> None:
     """Assurance, factors and the token's id are kept; hooks may write factors as plain strings."""
     verifier = TokenVerifier(keys, RULES, _Clock())
     strong = verifier.verify(_token(aal="aal2", amr=[{"method": "totp", "timestamp": 1}, "password", 5], jti="token-1"))
-    evidence = strong.evidence()
-    assert (evidence.assurance, evidence.factors, evidence.token_id) == ("aal2", ("totp", "password"), "token-1")
+    assert (strong.assurance, strong.factors, strong.token_id) == ("aal2", ("totp", "password"), "token-1")
+    assert strong.factor_at == datetime.fromtimestamp(1, UTC)
     weak = verifier.verify(_token(amr="totp", session_id="session-1", app_metadata={"organisation_id": "acme"}))
     assert (weak.assurance, weak.factors, weak.token_id) == ("aal1", (), "session-1")
+    assert weak.factor_at is None
     assert not weak.may(READERS)
+
+
+@pytest.mark.parametrize(
+    ("assurance", "seconds_ago", "has"),
+    [("aal2", 60, True), ("aal2", 901, False), ("aal1", 60, False), ("aal2", None, False)],
+)
+def test_second_factor_counts_while_it_is_recent(assurance: str, seconds_ago: int | None, has: bool) -> None:
+    """Of a factor without a time nobody knows when it was given, so that it counts for nothing."""
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    given_at = None if seconds_ago is None else now - timedelta(seconds=seconds_ago)
+    principal = Principal(
+        actor="user:a", organisation="acme", roles=READERS, assurance=assurance, factor_at=given_at, expires_at=0.0
+    )
+    assert principal.has_second_factor(now) is has
 
 
 async def test_paths_of_claims_are_settings(keys: KeySet) -> None:

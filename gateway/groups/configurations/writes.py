@@ -1,0 +1,100 @@
+"""The writes of the group."""
+
+from litestar import Response
+from litestar.status_codes import HTTP_201_CREATED
+
+from chassis.sealing import Sealer, normalised
+from contracts import errors
+from contracts.config_events import ConfigurationCreated, ConfigurationRefused
+from contracts.configuration import (
+    NAME_DIGEST,
+    NAME_FIELD,
+    SOURCE_IDENTIFIER_FIELD,
+    WEDDING_DATE_FIELD,
+    ConfigurationBody,
+)
+from contracts.gateway_events import ConfigurationSubmitted
+from gateway.auth.principal import OWNERS
+from gateway.groups.configurations.examples import CONFIGURATION, NEW_CONFIGURATION
+from gateway.groups.configurations.queries import ConfigurationQueries
+from gateway.groups.configurations.resources import Configuration, NewConfiguration
+from gateway.groups.configurations.submitted import as_kept, wrong_fields
+from gateway.openapi.operation import ETAG, LOCATION, Answer
+from gateway.writes.declaration import Asked, Draft, Write
+
+
+class CreateConfiguration(Write[NewConfiguration]):
+    """Submit a new configuration and wait, bounded, for the config service's answer."""
+
+    NAME = "create-configuration"
+    GROUP = "Configurations"
+    SUMMARY = "Create a configuration"
+    PATH = "/configurations"
+    ROLES = OWNERS
+    BODY = NewConfiguration
+    EXAMPLE = ("photos", NEW_CONFIGURATION)
+    REQUEST, ACCEPTED, REFUSED = ConfigurationSubmitted, ConfigurationCreated, ConfigurationRefused
+    ABOUT = "configuration_id"
+    RESOURCE = "/configurations/{}"
+    REFUSALS = (
+        errors.CONFIGURATION_NAME_TAKEN,
+        errors.UNKNOWN_LOCATION,
+        errors.LOCATION_KIND_MISMATCH,
+        errors.NO_DESTINATION,
+        errors.DESTINATION_TWICE,
+        errors.DESTINATION_IS_SOURCE,
+        errors.SOURCE_EXCLUDED,
+        errors.DESTINATION_EXCLUDED,
+        errors.LOCK_NOT_SUPPORTED,
+        errors.PATH_OUTSIDE_LOCATION,
+        errors.LOCATIONS_UNREADABLE,
+    )
+    ANSWERS = (
+        Answer(
+            status=HTTP_201_CREATED,
+            description="Created",
+            body=Configuration,
+            examples={"created": CONFIGURATION},
+            headers={**LOCATION, **ETAG},
+        ),
+    )
+
+    async def draft(self, asked: Asked[NewConfiguration]) -> Draft:
+        """Every field that is wrong, and the rest as it is kept."""
+        wrong = await wrong_fields(asked.body, asked.gateway.locations, asked.organisation)
+        data = as_kept(asked.body)
+        return Draft(
+            lambda new: ConfigurationSubmitted(
+                request_id=new.request_id,
+                configuration_id=new.resource_id,
+                body=sealed_body(asked.gateway.sealer, asked.organisation, data),
+                evidence=new.evidence,
+            ),
+            body=data,
+            wrong=wrong,
+        )
+
+    async def shown(self, asked: Asked[NewConfiguration], resource_id: str) -> Response[Configuration]:
+        """201 with the configuration as it is in force."""
+        async with asked.gateway.reading(asked.organisation) as database:
+            created = await ConfigurationQueries(asked.gateway.sealer).one(database, asked.organisation, resource_id)
+        headers = {"Location": self.resource_path(created.id), "ETag": f'"{created.version}"'}
+        return Response(created, status_code=HTTP_201_CREATED, headers=headers)
+
+
+def sealed_body(sealer: Sealer, organisation: str, data: NewConfiguration) -> ConfigurationBody:
+    """The configuration as it enters the record: what may be personal is sealed before it leaves this process."""
+    wedding = data.wedding_date
+    return ConfigurationBody(
+        name=sealer.seal(organisation, NAME_FIELD, data.name),
+        name_digest=sealer.digest(organisation, NAME_DIGEST, normalised(data.name)),
+        source_type=data.source_type,
+        source_location=data.source_location,
+        source_identifier=sealer.seal(organisation, SOURCE_IDENTIFIER_FIELD, data.source_identifier),
+        backup_type=data.backup_type,
+        storage_destinations=data.storage_destinations,
+        compression_enabled=data.compression_enabled,
+        is_wedding_critical=data.is_wedding_critical,
+        wedding_date=sealer.seal(organisation, WEDDING_DATE_FIELD, wedding.isoformat()) if wedding else None,
+        tags=data.tags,
+    )

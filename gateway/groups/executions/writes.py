@@ -1,0 +1,49 @@
+"""The writes of the group."""
+
+from contracts import errors
+from contracts.executor_events import BackupAccepted, BackupRefused
+from contracts.gateway_events import BackupRequested
+from gateway.auth.principal import OPERATORS
+from gateway.groups.executions.examples import NEW_EXECUTION
+from gateway.groups.executions.queries import version_of
+from gateway.groups.executions.resources import NewExecution
+from gateway.writes.declaration import Asked, Draft, Write
+
+
+class ExecuteBackup(Write[NewExecution]):
+    """Ask for an immediate backup and wait, bounded, until the executor has accepted or refused it.
+
+    202 with the request: `state` says whether it is accepted (then `execution` is the run) or not answered yet.
+    """
+
+    NAME = "execute-backup"
+    GROUP = "Executions"
+    SUMMARY = "Execute a backup now"
+    PATH = "/execute"
+    ROLES = OPERATORS
+    BODY = NewExecution
+    EXAMPLE = ("now", NEW_EXECUTION)
+    REQUEST, ACCEPTED, REFUSED = BackupRequested, BackupAccepted, BackupRefused
+    ABOUT = "execution_id"
+    RESOURCE = "/executions/{}"
+    REFUSALS = (
+        errors.CONFIGURATION_UNKNOWN,
+        errors.CONFIGURATION_NOT_SEEN_YET,
+        errors.RUN_ALREADY_OPEN,
+        errors.QUEUE_FULL,
+    )
+
+    async def draft(self, asked: Asked[NewExecution]) -> Draft:
+        """Of the configuration as it is in force at this moment."""
+        configuration_id = asked.body.configuration_id
+        async with asked.gateway.reading(asked.organisation) as database:
+            version = await version_of(database, asked.organisation, configuration_id)
+        return Draft(
+            lambda new: BackupRequested(
+                request_id=new.request_id,
+                execution_id=new.resource_id,
+                configuration_id=configuration_id,
+                configuration_version=version,
+                evidence=new.evidence,
+            )
+        )

@@ -1,0 +1,139 @@
+"""A write, declared once: what is asked for, who may, what answers it, and what may be wrong with it.
+
+A subclass of `Write` in the module `writes` of a group is a whole endpoint. From it follow the route with its guards,
+idempotency, recording, waiting, the pending answer and the problems (`gateway.writes.endpoint`), the read model of
+requests (`gateway.writes.projection`), its part of the OpenAPI document with examples, and its tests
+(`tests/component/gateway/test_declared_writes.py`). ARCHITECTURE.md tells how to add one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from litestar import Response
+
+from contracts.errors import ErrorCode, PlatformError
+from contracts.event import Event
+from contracts.gateway_events import Evidence
+from contracts.refusal import Refusal
+from gateway import found
+from gateway.auth.principal import Principal, Role
+from gateway.openapi.operation import Answer
+
+if TYPE_CHECKING:
+    from gateway.parts import Gateway
+
+API_PREFIX = "/api/backup"
+
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[B]):
+    """A write as it arrives. `target`: the id in the path, or empty; `body`: what came, or None."""
+
+    gateway: "Gateway"
+    principal: Principal
+    target: str
+    body: B
+
+    @property
+    def organisation(self) -> str:
+        """Whose it is."""
+        return self.principal.organisation
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What a write gets as it is taken down. `resource_id`: of what it makes, or of what it is about."""
+
+    request_id: str
+    resource_id: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A write that was looked at. `event` makes its request event.
+
+    `body`: as it is compared with the next of the same key, where that is not the body that came. `wrong`: why it can
+    never succeed, each field by an error of its own; then it is not recorded.
+    """
+
+    event: Callable[[New], Event]
+    body: Any = None
+    wrong: Sequence[PlatformError] = ()
+
+
+class Write(ABC, Generic[B]):
+    """One write of the API. The docstring of a subclass is its description.
+
+    `PATH`: below `API_PREFIX`; with `{resource_id:str}` the write is about something that is there, otherwise its
+    resource gets a new id. `ABOUT`: the field of the events that has this id; `RESOURCE`: the path where it is shown.
+    `REFUSALS`: what the gateway or the owner may say no with, beside what every write may. `SECOND_FACTOR`: whether it
+    takes a recent second factor. `ANSWERS`: successful answers beside the 202 that every write may have. `EXAMPLE`:
+    a body, with its name.
+    """
+
+    NAME: ClassVar[str]
+    GROUP: ClassVar[str]
+    SUMMARY: ClassVar[str]
+    PATH: ClassVar[str]
+    ROLES: ClassVar[frozenset[Role]]
+    SECOND_FACTOR: ClassVar[bool] = False
+    BODY: ClassVar[Any] = None
+    EXAMPLE: ClassVar[tuple[str, Any] | None] = None
+    REQUEST: ClassVar[type[Event]]
+    ACCEPTED: ClassVar[type[Event]]
+    REFUSED: ClassVar[type[Refusal]]
+    ABOUT: ClassVar[str]
+    RESOURCE: ClassVar[str]
+    REFUSALS: ClassVar[tuple[ErrorCode, ...]]
+    ANSWERS: ClassVar[tuple[Answer, ...]] = ()
+
+    @abstractmethod
+    async def draft(self, asked: Asked[B]) -> Draft:
+        """Look at a write before it is taken down. Raises what it cannot be about; tells what is wrong with it."""
+
+    async def shown(self, asked: Asked[B], resource_id: str) -> Response[Any] | None:  # noqa: ARG002  # most answer 202
+        """The answer to an accepted write, where it is not the request itself. Raises where it cannot be read."""
+        return None
+
+    @property
+    def operation(self) -> str:
+        """The name of its handler."""
+        return self.NAME.replace("-", "_")
+
+    @property
+    def route(self) -> str:
+        """What it is called in the table of idempotency keys: never changed, or keys would be forgotten."""
+        return f"POST {API_PREFIX}{self.PATH}"
+
+    @property
+    def is_targeted(self) -> bool:
+        """Whether it is about something that is there already."""
+        return "{" in self.PATH
+
+    def resource_path(self, resource_id: str) -> str:
+        """Where its result is found."""
+        return f"{API_PREFIX}{self.RESOURCE.format(resource_id)}"
+
+
+@cache
+def declared() -> dict[str, Write[Any]]:
+    """Every write by its name."""
+    every = (
+        value()
+        for module in found.modules("writes")
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Write) and value.__module__ == module.__name__
+    )
+    return {write.NAME: write for write in sorted(every, key=lambda write: write.NAME)}
+
+
+@cache
+def accepting() -> frozenset[str]:
+    """The names of the facts by which an owner says yes."""
+    return frozenset(write.ACCEPTED.NAME for write in declared().values())

@@ -1,0 +1,46 @@
+"""What the OpenAPI document says of a declared write: its examples follow from the declaration."""
+
+import msgspec
+
+from contracts import errors
+from gateway.openapi.operation import Answer, Operation
+from gateway.runs.examples import ACCEPTED, at
+from gateway.writes.declaration import Write, declared
+from gateway.writes.examples import PENDING, RESOURCE_IDS
+from gateway.writes.resources import RequestState, WriteRequest
+
+OF_ALL = (errors.CONCURRENT_CHANGE, errors.KEYS_UNUSABLE, errors.NO_SPACE)
+"""What every write may be refused with, beside what every request may."""
+
+
+def operations() -> dict[str, Operation]:
+    """Of every declared write, by the name of its handler."""
+    return {write.operation: _operation(write) for write in declared().values()}
+
+
+def _operation(write: Write) -> Operation:  # type: ignore[type-arg]  # of whatever body
+    pending = msgspec.structs.replace(PENDING, kind=write.NAME, resource=write.resource_path(RESOURCE_IDS[write.ABOUT]))
+    examples = {"pending": pending}
+    if not write.ANSWERS:
+        accepted = msgspec.structs.replace(pending, state=RequestState.ACCEPTED, answered_at=at(0.02))
+        is_run = write.ABOUT == "execution_id"
+        examples["accepted"] = msgspec.structs.replace(accepted, execution=ACCEPTED if is_run else None)
+    return Operation(
+        group=write.GROUP,
+        body=write.BODY,
+        body_examples=dict([write.EXAMPLE]) if write.EXAMPLE else {},
+        answers=(*write.ANSWERS, _taken_down(examples)),
+        errors=tuple(dict.fromkeys((*write.REFUSALS, *OF_ALL))),
+        is_write=True,
+    )
+
+
+def _taken_down(examples: dict[str, WriteRequest]) -> Answer:
+    """The one 202 that every write may answer with."""
+    return Answer(
+        status=202,
+        description="In the record. `state` says whether it is accepted; Location is where the answer is or will be",
+        body=WriteRequest,
+        examples=examples,
+        headers={"Location": "Where the request is", "Retry-After": "When to ask there, where it is pending"},
+    )
