@@ -1,0 +1,129 @@
+"""The loop that fires timers: each that falls due is handed to the handler of its kind.
+
+Promise: a handler that fails holds up no other timer; it is called again after a pause that doubles, for ever, and
+until it succeeds every replica is degraded and names the timer. Several replicas run this loop over one table.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+from chassis.life.health import Health
+from chassis.life.tasks import Supervised
+from chassis.record.statements import StatementRefused
+from chassis.telemetry.instruments import Telemetry
+from chassis.telemetry.logging import describe
+from chassis.timers.table import LONGEST_PAUSE_SECONDS, TIMER, Timer, TimerTable
+from contracts import errors
+from contracts.errors import PlatformError
+
+EVERY_SECONDS = 1.0
+HANDLER_SECONDS = 20.0
+"""A handler records something; who has not come back after so long is left, well before others may take the timer."""
+STALL_SECONDS = 120.0
+
+Handler = Callable[[Timer], Awaitable[None]]
+"""Records what the timer causes, with `Timer.done` or `Timer.moved` in the same transaction. May be called again."""
+
+_log = logging.getLogger(__name__)
+
+
+class TimerLoop:
+    """A part of a process (see `chassis.life.runtime`). `handlers`: by the timer's kind."""
+
+    name = "timers"
+
+    def __init__(
+        self,
+        table: TimerTable,
+        handlers: Mapping[str, Handler],
+        *,
+        health: Health,
+        telemetry: Telemetry | None = None,
+        every_seconds: float = EVERY_SECONDS,
+        handler_seconds: float = HANDLER_SECONDS,
+    ) -> None:
+        self._table = table
+        self._handlers = handlers
+        self._health = health
+        self._handler_seconds = handler_seconds
+        self._errors: dict[str, PlatformError] = {}
+        self._loop = Supervised(
+            self.name, self._turn, telemetry=telemetry, every_seconds=every_seconds, stall_seconds=STALL_SECONDS
+        )
+
+    async def start(self) -> None:
+        """Begin to fire."""
+        await self._loop.start()
+
+    async def stop(self) -> None:
+        """Begin no other timer; the one under way has its time."""
+        await self._loop.stop(wait_seconds=self._handler_seconds)
+
+    async def check(self) -> PlatformError | str | None:
+        """What keeps timers from being looked at; which of them fail is shown beside this."""
+        return await self._loop.check()
+
+    async def ended(self) -> BaseException:
+        """See `Supervised`."""
+        return await self._loop.ended()
+
+    async def _turn(self) -> None:
+        """Fire all that is due."""
+        while not self._loop.is_stopping and (timer := await self._table.take(list(self._handlers))) is not None:
+            await self._fire(timer)
+            self._loop.progressed()
+        await self._tell()
+
+    async def _fire(self, timer: Timer) -> None:
+        try:
+            async with asyncio.timeout(self._handler_seconds):
+                await self._handlers[timer.kind](timer)
+            if not await self._table.put_back(timer, _pause(timer)):
+                return
+            error: Exception = PlatformError(errors.INTERNAL, "its handler has returned and not ended it")
+        except StatementRefused as refused:
+            if refused.name == TIMER:
+                # Set anew, cancelled, or taken by another replica that believed this one dead: nothing was recorded.
+                return
+            error = refused
+        except Exception as failure:  # noqa: BLE001  # whatever it is, the other timers are fired
+            error = failure
+        self._failed(timer, error)
+        with suppress(PlatformError):  # else it is held until its time is over
+            await self._table.put_back(timer, _pause(timer))
+        if isinstance(error, PlatformError) and error.code is errors.UNAVAILABLE:
+            raise error
+
+    def _failed(self, timer: Timer, error: Exception) -> None:
+        extra = {"timer": timer.kind, "timerName": timer.name, "tries": timer.tries}
+        _log.warning("a timer could not be handled", exc_info=error, extra=extra)
+        if not isinstance(error, PlatformError):
+            error = PlatformError(errors.INTERNAL, describe(error), hint="Look at the log of this process.")
+        self._errors[timer.kind] = error
+
+    async def _tell(self) -> None:
+        """Which timers fail is in the table, also where it was another replica that tried, and died of it."""
+        failing = await self._table.failing(list(self._handlers))
+        for kind in self._handlers:
+            name = f"timer {kind}"
+            if kind not in failing:
+                self._errors.pop(kind, None)
+                self._health.restore(name)
+                continue
+            count, example, tries = failing[kind]
+            error = self._errors.get(kind)
+            why = f": {error.message}" if error is not None else ""
+            self._health.degrade(
+                name,
+                PlatformError(
+                    error.code if error is not None else errors.INTERNAL,
+                    f"{count} of these timers fail, such as {example}, tried {tries} times{why}",
+                    hint=error.hint if error is not None else "Look at the logs of the other replicas.",
+                ),
+            )
+
+
+def _pause(timer: Timer) -> float:
+    return min(2.0 ** min(timer.tries - 1, 16), LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,151 @@
+"""Timers in Postgres: rows that fall due, by the database's own clock, and are taken by one replica at a time.
+
+Promise: a timer's effect is recorded once. Whoever took a timer records what it causes and ends it (`Timer.done`, or
+`Timer.moved` to its next moment) in one transaction: of two that took it, because the first was slow or seemed dead,
+the second's fence holds, and the first records nothing. Who dies in between leaves it to others after `HOLD_SECONDS`.
+A timer that was set anew or cancelled while it was handled is not ended by who handles it.
+
+Only the database's clock counts. A clock that is put forward makes timers fire early, each once; one that is put back
+makes them late. A hold that lies further ahead than any hold is made for comes from another clock, and is none.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import LiteralString
+
+import msgspec
+
+from chassis.postgres.database import translated
+from chassis.postgres.pool import Pool
+from chassis.record.statements import Statement
+
+STATEMENTS: tuple[LiteralString, ...] = (
+    """CREATE TABLE timers (
+        kind text NOT NULL,
+        name text NOT NULL,
+        due_at timestamptz NOT NULL,
+        body bytea NOT NULL,
+        fence bigint NOT NULL,
+        tries integer NOT NULL DEFAULT 0,
+        held_until timestamptz,
+        PRIMARY KEY (kind, name)
+    )""",
+    "CREATE INDEX timers_due ON timers (due_at)",
+)
+"""The table, for the statements of a service's schema. Complete: what comes later is a tuple of its own."""
+
+HOLD_SECONDS = 60.0
+"""For how long a timer that was taken is left to who took it."""
+LONGEST_PAUSE_SECONDS = 300.0
+
+# The fence is the transaction's number, which no other transaction has: also not one that made the row anew.
+_SET: LiteralString = """
+    INSERT INTO timers (kind, name, due_at, body, fence)
+    VALUES (%(kind)s, %(name)s, {due}, %(body)s, pg_current_xact_id()::text::bigint)
+    ON CONFLICT (kind, name) DO UPDATE
+    SET due_at = excluded.due_at, body = excluded.body, fence = excluded.fence, tries = 0, held_until = NULL
+"""
+_SET_AT: LiteralString = _SET.replace("{due}", "%(due)s")
+_SET_IN: LiteralString = _SET.replace("{due}", "clock_timestamp() + make_interval(secs => %(seconds)s)")
+_CANCEL: LiteralString = "DELETE FROM timers WHERE kind = %(kind)s AND name = %(name)s"
+_DONE: LiteralString = "DELETE FROM timers WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s"
+_MOVED: LiteralString = """
+    UPDATE timers SET due_at = %(due)s, fence = pg_current_xact_id()::text::bigint, tries = 0, held_until = NULL
+    WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s
+"""
+# SKIP LOCKED: replicas that look at the same instant take different timers instead of waiting for each other.
+_TAKE: LiteralString = """
+    WITH next AS (
+        SELECT kind, name FROM timers
+        WHERE kind = ANY(%(kinds)s) AND due_at <= clock_timestamp()
+          AND (held_until IS NULL OR held_until <= clock_timestamp()
+               OR held_until > clock_timestamp() + make_interval(secs => %(longest)s))
+        ORDER BY due_at, kind, name LIMIT 1 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE timers t
+    SET fence = pg_current_xact_id()::text::bigint, tries = tries + 1,
+        held_until = clock_timestamp() + make_interval(secs => %(hold)s)
+    FROM next WHERE t.kind = next.kind AND t.name = next.name
+    RETURNING t.kind, t.name, t.due_at, t.body, t.fence, t.tries
+"""
+_PUT_BACK: LiteralString = """
+    UPDATE timers SET held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+    WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s
+"""
+
+# Taken twice or more: the first handler failed, or died.
+_FAILING: LiteralString = """
+    SELECT kind, count(*), min(name), max(tries) FROM timers
+    WHERE kind = ANY(%(kinds)s) AND due_at <= clock_timestamp() AND tries >= 2 GROUP BY kind
+"""
+
+TIMER = "timer"
+"""The name of the statements that end a timer: `StatementRefused` of it says that the timer is another's by now."""
+
+
+class Timer(msgspec.Struct, frozen=True):
+    """A timer that was taken. `tries`: how often, this time included. `body`: what was set with it."""
+
+    kind: str
+    name: str
+    due_at: datetime
+    body: bytes
+    fence: int
+    tries: int
+
+    def done(self) -> Statement:
+        """Ends the timer, in the transaction of what it causes."""
+        return Statement(_DONE, self._parameters(), rows=1, name=TIMER)
+
+    def moved(self, due_at: datetime) -> Statement:
+        """Lets it fall due again, in the transaction of what it causes now."""
+        return Statement(_MOVED, {**self._parameters(), "due": due_at}, rows=1, name=TIMER)
+
+    def _parameters(self) -> dict[str, object]:
+        return {"kind": self.kind, "name": self.name, "fence": self.fence}
+
+
+def set_at(kind: str, name: str, due_at: datetime, body: bytes = b"") -> Statement:
+    """Sets a timer, or sets it anew, in the transaction of a save. `kind` and `name` are its identity."""
+    return Statement(_SET_AT, {"kind": kind, "name": name, "due": due_at, "body": body}, rows=1)
+
+
+def set_in(kind: str, name: str, seconds: float, body: bytes = b"") -> Statement:
+    """The same, so many seconds from now by the database's clock."""
+    return Statement(_SET_IN, {"kind": kind, "name": name, "seconds": seconds, "body": body}, rows=1)
+
+
+def cancelled(kind: str, name: str) -> Statement:
+    """Takes a timer away, whether or not it is there; who handles it at this moment can end it no more."""
+    return Statement(_CANCEL, {"kind": kind, "name": name})
+
+
+class TimerTable:
+    """Takes timers. `hold_seconds`: see `HOLD_SECONDS`. All calls may raise UNAVAILABLE."""
+
+    def __init__(self, pool: Pool, *, hold_seconds: float = HOLD_SECONDS) -> None:
+        self._pool = pool
+        self._hold_seconds = hold_seconds
+
+    async def take(self, kinds: Sequence[str]) -> Timer | None:
+        """The timer of these kinds that is due for longest and that nobody holds; None: there is none."""
+        longest = max(self._hold_seconds, LONGEST_PAUSE_SECONDS)
+        parameters = {"kinds": list(kinds), "hold": self._hold_seconds, "longest": longest}
+        with translated():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(_TAKE, parameters)).fetchone()
+        return None if row is None else Timer(*row)
+
+    async def put_back(self, timer: Timer, seconds: float) -> bool:
+        """Let others take it after so many seconds. False: it is over, or another's."""
+        parameters = {**timer._parameters(), "seconds": min(seconds, LONGEST_PAUSE_SECONDS)}  # noqa: SLF001
+        with translated():
+            async with self._pool.connection() as connection:
+                return (await connection.execute(_PUT_BACK, parameters)).rowcount == 1
+
+    async def failing(self, kinds: Sequence[str]) -> dict[str, tuple[int, str, int]]:
+        """By kind, of the timers that were tried in vain: how many, one of them, and the most tries."""
+        with translated():
+            async with self._pool.connection() as connection:
+                rows = await (await connection.execute(_FAILING, {"kinds": list(kinds)})).fetchall()
+        return {kind: (count, name, tries) for kind, count, name, tries in rows}

@@ -1,0 +1,241 @@
+"""Timers over a real Postgres: each fires once, whoever dies, however the clock steps."""
+
+import asyncio
+import contextlib
+import random  # noqa: TID251  # seeded below
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from chassis.life.health import Health
+from chassis.postgres.database import open_pool
+from chassis.record.eventstore import EventStore
+from chassis.record.statements import Statement, StatementRefused
+from chassis.timers.loop import Handler, TimerLoop
+from chassis.timers.table import STATEMENTS, Timer, TimerTable, cancelled, set_at, set_in
+from contracts import errors
+from contracts.errors import PlatformError
+from tests.component.chassis.record_fixtures import open_store
+from tests.support.eventually import eventually
+from tests.support.postgres_server import PostgresServer, SchemaAccess
+from tests.support.sample_runs import CONTEXT
+from tests.support.timer_process import KIND, recording
+
+pytestmark = pytest.mark.stack
+
+ROOT = Path(__file__).resolve().parents[4]
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def access(postgres: PostgresServer) -> Iterator[SchemaAccess]:
+    """A fresh schema with timers."""
+    made = postgres.fresh(statements=STATEMENTS)
+    yield made
+    postgres.drop(made)
+
+
+@pytest.fixture
+async def store(access: SchemaAccess) -> AsyncIterator[EventStore]:
+    async with open_store(access) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _table(access: SchemaAccess, hold_seconds: float = 60.0) -> AsyncIterator[TimerTable]:
+    pool = open_pool(access.dsn, access.schema, name="timers", max_size=2)
+    await pool.open(wait=True)
+    try:
+        yield TimerTable(pool, hold_seconds=hold_seconds)
+    finally:
+        await pool.close()
+
+
+@asynccontextmanager
+async def _firing(table: TimerTable, handler: Handler, health: Health | None = None) -> AsyncIterator[TimerLoop]:
+    loop = TimerLoop(table, {KIND: handler}, health=health or Health("executor"), every_seconds=0.02)
+    await loop.start()
+    try:
+        yield loop
+    finally:
+        await loop.stop()
+
+
+async def _do(store: EventStore, *statements: Statement) -> None:
+    await store.save(context=CONTEXT, also=statements)
+
+
+async def _fired(store: EventStore) -> Counter[str]:
+    """How many events there are for each timer."""
+    log = await store.events(limit=100_000)
+    return Counter(envelope.subject.partition("/")[2].partition(".")[0] for _, envelope in log)
+
+
+def _left(access: SchemaAccess) -> int:
+    with psycopg.connect(access.admin_dsn) as connection:
+        ((count,),) = connection.execute(f"SELECT count(*) FROM {access.schema}.timers").fetchall()
+    return int(count)
+
+
+def _change(access: SchemaAccess, assignment: str) -> None:
+    with psycopg.connect(access.admin_dsn) as connection:
+        connection.execute(f"UPDATE {access.schema}.timers SET {assignment}")
+
+
+async def _taken(table: TimerTable) -> Timer:
+    timer = await table.take([KIND])
+    assert timer is not None
+    return timer
+
+
+async def test_three_replicas_fire_each_timer_once_whatever_their_handlers_do(
+    access: SchemaAccess, store: EventStore
+) -> None:
+    """Handlers fail before and after they have recorded; timers are set anew and cancelled meanwhile."""
+    dice = random.Random(7)  # seeded
+    record = recording(store)
+    names = [f"t{number}" for number in range(120)]
+
+    async def fire(timer: Timer) -> None:
+        if dice.random() < 0.2:
+            raise PlatformError(errors.UNAVAILABLE, "away for a moment")
+        await record(timer)
+        if dice.random() < 0.2:
+            raise RuntimeError("after it was recorded")
+
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(_firing(await stack.enter_async_context(_table(access)), fire))
+        for name in names:
+            await _do(store, set_in(KIND, name, dice.uniform(-1, 1)))
+        await _do(store, *(set_in(KIND, f"never{number}", 3600) for number in range(5)))
+        await _do(store, *(cancelled(KIND, f"never{number}") for number in range(5)))
+        await eventually(lambda: asyncio.to_thread(lambda: _left(access) == 0))
+    assert await _fired(store) == Counter(names)
+
+
+async def test_replicas_that_are_killed_again_and_again_lose_and_repeat_nothing(
+    access: SchemaAccess, store: EventStore
+) -> None:
+    """Killed at any moment: what was taken and not recorded is another's after the hold."""
+    names = [f"t{number}" for number in range(300)]
+    with contextlib.ExitStack() as stack:
+        await _do(store, *(set_in(KIND, name, 0) for name in names))
+
+        async def fired_so_far(count: int) -> bool:
+            return sum((await _fired(store)).values()) >= count
+
+        for enough in (20, 60, 120, 180):
+            process = stack.enter_context(_process(access))
+            await eventually(lambda enough=enough: fired_so_far(enough))  # type: ignore[misc]
+            process.kill()
+        stack.enter_context(_process(access))
+        stack.enter_context(_process(access))
+        await eventually(lambda: asyncio.to_thread(lambda: _left(access) == 0))
+    assert await _fired(store) == Counter(names)
+
+
+@contextlib.contextmanager
+def _process(access: SchemaAccess) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", "tests.support.timer_process", access.dsn, access.schema]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_slow_replica_that_seemed_dead_records_nothing(access: SchemaAccess, store: EventStore) -> None:
+    """Its fence is an older one by then."""
+    await _do(store, set_at(KIND, "t", LONG_AGO))
+    async with _table(access) as table:
+        slow = await _taken(table)
+        assert await table.take([KIND]) is None  # it is held
+        _change(access, "held_until = now() - interval '1 second'")
+        quick = await _taken(table)
+        with pytest.raises(StatementRefused):
+            await recording(store)(slow)
+        await recording(store)(quick)
+    assert await _fired(store) == Counter(["t"])
+
+
+@pytest.mark.parametrize("meanwhile", [cancelled(KIND, "t"), set_in(KIND, "t", 3600)], ids=["cancelled", "set anew"])
+async def test_timer_that_was_changed_while_it_was_handled_causes_nothing(
+    access: SchemaAccess, store: EventStore, meanwhile: Statement
+) -> None:
+    """Whoever cancels is not told of an effect afterwards."""
+    await _do(store, set_at(KIND, "t", LONG_AGO))
+    async with _table(access) as table:
+        timer = await _taken(table)
+        await _do(store, meanwhile)
+        with pytest.raises(StatementRefused):
+            await recording(store)(timer)
+        assert not await table.put_back(timer, 1)
+        # Also where one of the same name was made anew.
+        await _do(store, cancelled(KIND, "t"), set_at(KIND, "t", LONG_AGO))
+        with pytest.raises(StatementRefused):
+            await recording(store)(timer)
+    assert not await _fired(store)
+
+
+async def test_clock_that_was_put_back_leaves_no_timer_held(access: SchemaAccess, store: EventStore) -> None:
+    """A hold from before lies hours ahead, further than any hold is made for."""
+    await _do(store, set_at(KIND, "t", LONG_AGO))
+    async with _table(access) as table:
+        await _taken(table)
+        _change(access, "held_until = now() + interval '3 hours'")
+        async with _firing(table, recording(store)):
+            await eventually(lambda: asyncio.to_thread(lambda: _left(access) == 0))
+    assert await _fired(store) == Counter(["t"])
+
+
+async def test_timer_of_a_schedule_falls_due_again(access: SchemaAccess, store: EventStore) -> None:
+    """Moved in the transaction of its effect; the earlier fence is worth nothing any more."""
+    await _do(store, set_at(KIND, "t", LONG_AGO, b"daily"))
+    async with _table(access) as table:
+        first = await _taken(table)
+        await _do(store, first.moved(first.due_at + timedelta(days=1)))
+        second = await _taken(table)
+        assert (second.due_at, second.body, second.tries) == (LONG_AGO + timedelta(days=1), b"daily", 1)
+        with pytest.raises(StatementRefused):
+            await _do(store, first.done())
+
+
+async def test_handler_that_fails_holds_up_nobody_and_is_told(access: SchemaAccess, store: EventStore) -> None:
+    """One whose handler forgets to end it is such a failure. Health names it until it succeeds."""
+    health, is_mended = Health("executor"), asyncio.Event()
+    record = recording(store)
+
+    async def fire(timer: Timer) -> None:
+        if timer.name == "t1" and not is_mended.is_set():
+            if timer.tries > 1:
+                raise PlatformError(errors.SOURCE_UNREACHABLE, "no such disk")
+            return  # forgotten
+        await record(timer)
+
+    async def reason() -> str | None:
+        found = [check.reason for check in (await health.report()).checks if check.name == f"timer {KIND}"]
+        return found[0] if found else None
+
+    await _do(store, *(set_at(KIND, f"t{number}", LONG_AGO) for number in range(4)))
+    async with _table(access) as table, _firing(table, fire, health):
+        told = await eventually(reason)
+        assert told is not None
+        assert "1 of these timers fail, such as t1" in told
+        assert "no such disk" in told
+        assert await _fired(store) == Counter(["t0", "t2", "t3"])
+        is_mended.set()
+
+        async def is_over() -> bool:
+            return await reason() is None
+
+        await eventually(is_over)
+    assert await _fired(store) == Counter(["t0", "t1", "t2", "t3"])
