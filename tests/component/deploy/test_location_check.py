@@ -1,0 +1,128 @@
+"""Buckets are tried before they are registered, on a real S3 server."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from chassis.locations import Locations
+from cli.exit_codes import ExitCode
+from cli.main import main
+from deploy.stack.layout import Layout
+from deploy.stack.ports import LOOPBACK, choose_ports
+from tests.support.s3_server import SECRET_KEY, S3Server
+
+pytestmark = pytest.mark.stack
+
+
+class Adding:
+    """Tiers in buckets of one server, added to a home where nothing runs."""
+
+    def __init__(self, folder: Path, server: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
+        self.layout = Layout.create(folder / "a home")
+        self.prefix = f"locations-{quote(folder.name, safe='')}"
+        self._server, self._capsys = server, capsys
+
+    def __call__(self, *words: str) -> tuple[int, dict[str, Any]]:
+        """One command of `location`, with its exit code and its document."""
+        self._capsys.readouterr()
+        code = main(["location", *words, "--json", "--home", str(self.layout.home)])
+        said = self._capsys.readouterr()
+        assert SECRET_KEY not in said.out + said.err
+        document: dict[str, Any] = json.loads(said.out or said.err)
+        return code, document
+
+    def add(self, bucket: str, name: str, *more: str, server: str = "") -> tuple[int, dict[str, Any]]:
+        """Add a tier in a bucket."""
+        url = self._server.url(bucket, f"{self.prefix}/{name}")
+        if server:
+            url = url.replace(quote(self._server.endpoint, safe=""), quote(server, safe=""))
+        return self("add", name, "--role", "tier", "--url", url, "--credentials", "env", *more)
+
+
+@pytest.fixture
+def adding(
+    tmp_path: Path, s3_server: S3Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Adding:
+    """The environment has credentials that may do everything."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    return Adding(tmp_path, s3_server, capsys)
+
+
+def _refused(adding: Adding, answer: tuple[int, dict[str, Any]]) -> tuple[int, str, str]:
+    code, document = answer
+    assert not adding.layout.locations_file.exists()
+    assert not list(adding.layout.credentials.rglob("*.json"))
+    return code, document["error"]["code"], document["error"]["field"]
+
+
+def test_bucket_is_tried_and_left_as_it_was(adding: Adding, s3_server: S3Server) -> None:
+    """It is listed, written to, read back; afterwards nothing lies below the prefix."""
+    bucket = s3_server.shared_bucket()
+    code, document = adding.add(bucket, "cloud")
+    assert code == ExitCode.OK
+    found = {each["check"]: each["outcome"] for each in document["findings"]}
+    expected = {"credentials": "ok", "reachable": "ok", "writable": "ok", "separate": "ok", "space": "unknown"}
+    assert found == expected
+    assert s3_server.client().list_objects_v2(Bucket=bucket, Prefix=adding.prefix)["KeyCount"] == 0
+    assert Locations(adding.layout.locations_file).find("cloud", adding.layout.remembered.organisation) is not None
+
+
+def test_bucket_that_cannot_serve_is_refused(
+    adding: Adding, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is not there, one without locks that is to lock, a server that is not there, rights to read alone."""
+    bucket = s3_server.shared_bucket()
+    assert _refused(adding, adding.add("no-such-bucket", "x")) == (ExitCode.FAILED, "location-unusable", "url")
+    assert _refused(adding, adding.add(bucket, "x", "--lock")) == (ExitCode.FAILED, "lock-not-supported", "lock")
+    nobody = f"http://{LOOPBACK}:{choose_ports(['nobody'], {})['nobody']}"
+    away = adding.add(bucket, "x", server=nobody)
+    assert _refused(adding, away) == (ExitCode.UNAVAILABLE, "tier-unreachable", "url")
+    for name, value in s3_server.reader_environment.items():
+        monkeypatch.setenv(name, value)
+    denied = adding.add(bucket, "x")
+    assert _refused(adding, denied) == (ExitCode.REFUSED, "location-access-denied", "url")
+
+
+def test_bucket_with_locks_is_one_that_may_lock(adding: Adding, s3_server: S3Server) -> None:
+    """The trial itself is not locked, so that it can be removed."""
+    code, document = adding.add(s3_server.shared_bucket(locks=True), "vault", "--lock")
+    assert code == ExitCode.OK
+    assert {each["check"]: each["outcome"] for each in document["findings"]}["lockable"] == "ok"
+    assert document["location"]["lock"] is True
+
+
+def test_prefix_is_one_place_however_it_is_written(adding: Adding, s3_server: S3Server) -> None:
+    """The same prefix by another name of the server, one within it, one around it are refused; a sibling is not."""
+    bucket = s3_server.shared_bucket()
+    assert adding.add(bucket, "cloud")[0] == ExitCode.OK
+    url = s3_server.url(bucket, f"{adding.prefix}/cloud")
+    for other, code in (
+        (url.replace(LOOPBACK, "localhost"), "location-taken"),
+        (url.replace("/cloud?", "/cloud/inner?"), "location-excluded"),
+        (url.replace("/cloud?", "?"), "location-excluded"),
+    ):
+        told, document = adding("add", "other", "--role", "tier", "--url", other, "--credentials", "env")
+        assert (told, document["error"]["code"]) == (ExitCode.REFUSED, code), other
+    assert adding.add(bucket, "cloud-2")[0] == ExitCode.OK
+    assert adding("test", "cloud-2")[0] == ExitCode.DEGRADED
+
+
+def test_credentials_that_the_provider_refuses_replace_nothing(
+    adding: Adding, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are tried first; a place whose secret somebody may read is told by `test`."""
+    assert adding.add(s3_server.shared_bucket(), "cloud", "--organisation", "org-a")[0] == ExitCode.OK
+    path = adding.layout.credentials / "org-a" / "cloud.json"
+    before = path.read_bytes()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    code, document = adding("rotate", "cloud", "--credentials", "env")
+    assert (code, document["error"]["code"]) == (ExitCode.REFUSED, "location-access-denied")
+    assert path.read_bytes() == before
+    path.chmod(0o644)
+    code, document = adding("test", "cloud")
+    assert (code, document["findings"][0]["code"]) == (ExitCode.REFUSED, "credentials-unusable")
