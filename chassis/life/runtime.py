@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import uvloop
 
-from chassis.life.health import Check, Health
+from chassis.life.health import DEGRADED, Check, Health
 from chassis.life.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
@@ -51,6 +51,14 @@ class Mortal(Protocol):
 
     async def ended(self) -> BaseException:
         """Wait until it ends without having been stopped, and say why."""
+
+
+@runtime_checkable
+class Filling(Protocol):
+    """A part that works, and may have much to bring up to date before what others read of it is whole."""
+
+    async def unfinished(self) -> str | None:
+        """How far that is; None where nothing is owed."""
 
 
 class Background:
@@ -107,6 +115,8 @@ async def run_service(
     health.add("process", lifecycle)
     for part in parts:
         health.add(part.name, part.check)
+        if isinstance(part, Filling):
+            health.add(f"{part.name}-filling", part.unfinished, worst=DEGRADED)
     begun: list[Part] = []
     failure: BaseException | None = None
     with _stopping_on_signals(stop):

@@ -62,6 +62,8 @@ STALL_SECONDS = 30.0
 STAND_BY_SECONDS = 0.5
 STEADY_SECONDS = 3.0
 """For how long another relay must have held the lock before what was wrong here counts as over."""
+MUCH_OWED = 1000
+"""From so many events behind the record on, a stream that is joined is said to be filled."""
 IDLE_LEADER_SECONDS = 10.0
 """How long another relay may hold the lock and publish nothing of what there is."""
 _HEADER_BYTES = 512
@@ -137,6 +139,7 @@ class Relay:
         self._look_seconds = look_seconds
         self._state = RelayState()
         self._has_looked = False
+        self._filling_to = 0
         self._line: _Line | None = None
         self._wake = asyncio.Event()
         self._loop = Supervised(self.name, self._publish_log, telemetry=telemetry, stall_seconds=STALL_SECONDS)
@@ -174,6 +177,12 @@ class Relay:
         if found is None and not self._has_looked:
             return PlatformError(UNAVAILABLE, "the relay has not looked at its stream yet", part="nats")
         return found
+
+    async def unfinished(self) -> str | None:
+        """How far the stream is filled that was lost or is far behind; None where nobody reads too little of it."""
+        if self._filling_to <= self._state.position or not self._state.leads:
+            return None
+        return f"still filling {self._stream}: {self._state.position} of {self._filling_to}"
 
     async def _listen(self) -> None:
         """Wake the relay at each append, as long as there is a connection; it polls besides."""
@@ -288,6 +297,8 @@ class Relay:
                 _log.warning("filling the stream by permission", extra={"stream": self._stream, "position": position})
         line = self._line = _Line(publisher, log.incarnation, position, remembered, time.monotonic())
         self._settle(line, log.last - position)
+        if granted > used or log.last - position > MUCH_OWED:
+            self._filling_to = log.last
         self._has_looked = True
         return line
 

@@ -32,7 +32,9 @@ ANSWER_SECONDS = 20.0
 """A location that has not answered for so long is told; it is not asked again before it has."""
 S3_PATIENCE_SECONDS = 3.0
 LOW_FACTOR = 4
-"""Below so many times the reserve a tier is about to be full."""
+"""Below so many times the reserve a tier is about to be full; on a small disk where little more than that is free."""
+LOW_SHARE = 20
+"""The part of a disk that may be free beyond the reserve at most while that is said: a twentieth."""
 SAMPLE = 16
 FILES_MIN = 1000
 """Files that a file system still takes, where it counts them."""
@@ -190,7 +192,7 @@ def folder_trouble(location: Location, reserve_bytes: int) -> PlatformError | No
     if free < reserve_bytes:
         message = f"the tier {location.name} is full and takes no run: {figures}, {reserve_bytes >> 20} MiB are needed"
         return PlatformError(errors.TIER_FULL, message, hint=hint)
-    if free < LOW_FACTOR * reserve_bytes:
+    if free < reserve_bytes + min((LOW_FACTOR - 1) * reserve_bytes, total // LOW_SHARE):
         message = f"the tier {location.name} is nearly full: {figures}; below {reserve_bytes >> 20} MiB it takes no run"
         return PlatformError(errors.TIER_FULL, message, hint=hint)
     if found.f_files and found.f_favail < FILES_MIN:

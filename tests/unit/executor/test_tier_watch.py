@@ -36,10 +36,23 @@ def test_full_folder_is_told_with_figures(tmp_path: Path) -> None:
     assert "MiB are free" in full.message
     assert "takes no run" in full.message
 
-    found = os.statvfs(tmp_path)
-    nearly = folder_trouble(_location(tmp_path), found.f_bavail * found.f_frsize // 2)
-    assert nearly is not None
-    assert "nearly full" in nearly.message
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "is_low"),
+    [(100_000, 1_000, True), (100_000, 1_100, False), (1_000, 300, True), (1_000, 310, False), (700, 650, False)],
+)
+def test_nearly_full_is_said_before_a_tier_is_full_and_never_of_a_small_disk_with_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total: int, free: int, is_low: bool
+) -> None:
+    """Four times the reserve is the whole of a small disk: it would be degraded for ever."""
+    real = os.statvfs(tmp_path)
+    figures = [MIB, MIB, total, free, free, *real[5:8], 0, *real[9:]]
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result(figures))
+    found = folder_trouble(_location(tmp_path), 256 * MIB)
+    assert (found is not None and "nearly full" in found.message) is is_low
 
 
 def test_folder_that_is_gone_is_told_and_not_made(tmp_path: Path) -> None:

@@ -99,6 +99,34 @@ async def test_empty_stream_is_refused_until_refill_and_then_filled_under_the_sa
     assert after[:20] == before
 
 
+async def test_relay_that_fills_a_stream_says_how_far_it_is(
+    store: EventStore,
+    record_access: SchemaAccess,
+    nats: NatsServer,
+    published: Callable[[int], Awaitable[None]],
+) -> None:
+    """A platform whose streams are not whole yet does not say that it is ready and nothing else."""
+    await published(200)
+    await _empty(nats)
+    await nats.apply()
+    async with open_relay(record_access, nats, window=1) as relay:
+        assert await _refused(relay) is errors.STREAM_MISSING
+        assert await relay.unfinished() is None, "it fills nothing yet, and says why"
+        said: set[str] = set()
+
+        async def listen() -> None:
+            while True:
+                said.update(filter(None, [await relay.unfinished()]))
+                await asyncio.sleep(0)
+
+        listening = asyncio.create_task(listen())
+        await request_refill(record_access.admin_dsn, record_access.schema)
+        await caught_up(relay, store)
+        listening.cancel()
+        assert await relay.unfinished() is None
+    assert any(words.startswith(f"still filling {STREAM}: ") and words.endswith(" of 200") for words in said), said
+
+
 async def test_stream_that_is_lost_while_the_relay_runs_is_refused(
     store: EventStore, record_access: SchemaAccess, nats: NatsServer
 ) -> None:
