@@ -1,8 +1,8 @@
 """`wedsync-backup deadletters`: look at messages that could not be handled, and put them before their handlers again.
 
-`list` shows those that were not replayed yet (`--all`: every one), `show` one with its cause and its message,
-`replay` puts some before the handler that gave them up. A dead letter stays after its replay; when the replay
-fails again, it becomes a new one, which says whose replay it was.
+`list` shows those that were neither replayed nor dismissed (`--all`: every one), `show` one with its cause and its
+message, `replay` puts some before the handler that gave them up, `dismiss` says why some need no replay. A dead letter
+stays after either; when a replay fails again, it becomes a new one, which says whose replay it was.
 """
 
 import argparse
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"[a-z0-9-]+")
 _SHOWN_BYTES = 64 * 1024
+_REASON_MAX = 500
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,17 +34,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     replaying = actions.add_parser(
         "replay", help="let the handler try again", description="Put dead letters before their handlers again."
     )
-    for each in (listing, showing, replaying):
+    dismissing = actions.add_parser(
+        "dismiss", help="they need no replay: keep them, with the reason", description="Say why some need no replay."
+    )
+    for each in (listing, showing, replaying, dismissing):
         add_home(each)
         each.add_argument("--json", action="store_true", help="for machines: one JSON object a line")
     for each in (listing, replaying):
         each.add_argument("--service", type=_token, help="only of this service")
         each.add_argument("--handler", type=_token, help="only of this handler")
         each.add_argument("--code", type=_token, help="only with this error code")
-    listing.add_argument("--all", action="store_true", help="also those that were replayed already")
+    listing.add_argument("--all", action="store_true", help="also those that were replayed or dismissed")
     showing.add_argument("number", type=_number, help="its number in the list")
     replaying.add_argument("number", type=_number, nargs="*", help="their numbers in the list")
-    replaying.add_argument("--all", action="store_true", help="all that were not replayed yet and fit the options")
+    replaying.add_argument("--all", action="store_true", help="all that are left and fit the options")
+    dismissing.add_argument("number", type=_number, nargs="+", help="their numbers in the list")
+    dismissing.add_argument("--reason", type=_reason, required=True, metavar="TEXT", help="why; it is kept beside them")
 
 
 def _token(text: str) -> str:
@@ -56,6 +62,12 @@ def _number(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError("a number from the list")
     return int(text)
+
+
+def _reason(text: str) -> str:
+    if not text.strip() or not text.isprintable() or len(text) > _REASON_MAX:
+        raise argparse.ArgumentTypeError(f"one line of 1 to {_REASON_MAX} characters")
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,6 +87,8 @@ async def _run(layout: "Layout", arguments: argparse.Namespace) -> int:
                 return await _list(js, arguments)
             case "show":
                 return await _show(js, arguments)
+            case "dismiss":
+                return await _dismiss(js, arguments)
             case _:
                 return await _replay(js, arguments)
 
@@ -100,7 +114,7 @@ async def _list(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
             print(json.dumps(as_builtins(letter), ensure_ascii=False))
             continue
         burial = letter.burial
-        again = f", replayed {letter.replays}×" if letter.replays else ""
+        again = f", replayed {letter.replays}×" if letter.replays else ", dismissed" if letter.dismissal else ""
         place = f"{burial.service}/{burial.handler}"
         print(f"{letter.number:>6}  {burial.time:%Y-%m-%d %H:%M:%S}Z  {place}  {burial.code}{again}")
         print(f"        {burial.cause}")
@@ -126,6 +140,7 @@ async def _show(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
         ("original", f"message {burial.sequence} of {burial.stream}, {burial.subject}"),
         ("replay of", burial.replay_of),
         ("replayed", f"{letter.replays}×" if letter.replays else "never"),
+        ("dismissed", letter.dismissal and f"{letter.dismissal.time:%Y-%m-%d %H:%M:%S}Z: {letter.dismissal.reason}"),
     ):
         if value is not None:
             print(f"{name:<10}{value}")
@@ -177,4 +192,19 @@ async def _replay(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
             print(f"replayed {letter.number} to {letter.burial.service}/{letter.burial.handler}")
     if not chosen and not arguments.json:
         print("There was nothing to replay.")
+    return ExitCode.OK
+
+
+async def _dismiss(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
+    from chassis.bus.deadletters import Dismissal, dismiss, show
+    from chassis.clock import SystemClock
+
+    # All are looked up before the first is dismissed, so that a wrong number dismisses nothing.
+    chosen = [await show(js, number) for number in dict.fromkeys(arguments.number)]
+    for letter in chosen:
+        await dismiss(js, letter, Dismissal(time=SystemClock().now(), reason=arguments.reason))
+        if arguments.json:
+            print(json.dumps({"dismissed": letter.number}))
+        else:
+            print(f"dismissed {letter.number} of {letter.burial.service}/{letter.burial.handler}; it is kept")
     return ExitCode.OK

@@ -58,7 +58,7 @@ COMMANDS: dict[str, Command] = {
     "organisation": Command("cli.organisation", "add an organisation (a tenant), and list them"),
     "tiers": Command("cli.tiers", "which tiers are in use, and beginning one anew that is gone for good"),
     "topology": Command("cli.topology", "show, compare and apply the declared streams and consumers"),
-    "deadletters": Command("cli.deadletters", "look at messages that could not be handled, and replay them"),
+    "deadletters": Command("cli.deadletters", "look at messages that could not be handled, replay or dismiss them"),
 }
 
 

@@ -1,8 +1,8 @@
 """Looks at the server's side of a service's consumers: what waits, what stands still, what was given up.
 
 Promise: a consumer that has something to deliver and delivers nothing makes its service not ready, with its name and
-the command to run: paused, or without anybody who asks. Messages that were given up and not replayed since make it
-degraded: each is an event that has not had its effect.
+the command to run: paused, or without anybody who asks. Messages that were given up, and
+neither replayed nor dismissed since, make it degraded: each is an event that has not had its effect.
 """
 
 import time
@@ -12,7 +12,7 @@ import nats.errors
 from nats.js.api import ConsumerInfo
 
 from chassis.bus.connection import Connection
-from chassis.bus.topology import replay_subject
+from chassis.bus.topology import dismissal_subject, replay_subject
 from chassis.life.health import Health
 from chassis.life.tasks import Supervised
 from chassis.telemetry.instruments import Telemetry
@@ -98,13 +98,14 @@ class ConsumerWatch:
         counts = info.state.subjects or {}
         for spec in self._handlers:
             buried = counts.get(dead_letter_subject(spec.service, spec.handler), 0)
-            left = buried - counts.get(replay_subject(spec.service, spec.handler), 0)
+            settled = (each(spec.service, spec.handler) for each in (replay_subject, dismissal_subject))
+            left = buried - sum(counts.get(subject, 0) for subject in settled)
             finding = f"dead-letters:{spec.durable_name}"
             if left > 0:
                 error = PlatformError(
                     errors.HANDLER_FAILED,
-                    f"{left} messages of {spec.durable_name} were given up and not replayed",
-                    hint="Run wedsync-backup deadletters list; show has the cause; mend it, then replay.",
+                    f"{left} messages of {spec.durable_name} were given up, and neither replayed nor dismissed",
+                    hint="Run wedsync-backup deadletters list; show has the cause; mend it, then replay, or dismiss.",
                 )
                 self._health.degrade(finding, error)
             else:

@@ -10,6 +10,7 @@ server's duplicate window), and a handler recognises what it has handled anyway.
 |---|---|
 | `deadletter.<service>.<handler>` | dead letters |
 | `deadletter.<service>.<handler>.replay` | replays, read by the handler through its second consumer |
+| `deadletter.<service>.<handler>.dismissal` | what an operator has dismissed, with the reason; the dead letter stays |
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
-from chassis.bus.topology import replay_subject
+from chassis.bus.topology import dismissal_subject, replay_subject
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import DEAD_LETTER_STREAM
@@ -35,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 HEADER = "Wedsync-Dead-Letter"
 REPLAY_HEADER = "Wedsync-Replay-Of"
+DISMISSAL_HEADER = "Wedsync-Dismissal-Of"
 _MARGIN_BYTES = 1024
 _LONGEST_CAUSE = 2000
 _ACK_SECONDS = 5.0
@@ -62,6 +64,13 @@ class Burial(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     replay_of: int | None = None
 
 
+class Dismissal(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator has looked at a dead letter, and it needs no replay."""
+
+    time: datetime
+    reason: str
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter. `number` is its place in the dead-letter stream; `replays` how often it was replayed."""
 
@@ -69,6 +78,14 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     burial: Burial
     body: bytes
     replays: int = 0
+    dismissal: Dismissal | None = None
+
+
+class _Answers(msgspec.Struct, frozen=True):
+    """What was done about dead letters, by number: how often each was replayed, and by which subject dismissed."""
+
+    replays: Mapping[int, int]
+    dismissals: Mapping[int, tuple[str, Dismissal]]
 
 
 async def bury(js: JetStreamContext, burial: Burial, body: bytes, *, max_payload: int) -> None:
@@ -112,23 +129,24 @@ async def list_letters(
 ) -> AsyncIterator[DeadLetter]:
     """Dead letters in the order in which they were buried, after a number. Raises PlatformError STREAM_MISSING.
 
+    Those that were replayed or dismissed are left out, unless `include_replayed`.
     One that cannot be read, or is not its writer's own, is logged and left out: it must not hide the others.
     """
-    replays = await _replays(js)
+    answers = await _answers(js)
     async for message in _messages(js, f"{DEAD_LETTERS}.{service or '*'}.{handler or '*'}", after=after):
         try:
-            letter = _letter(message, replays)
+            letter = _letter(message, answers)
         except PlatformError:
             _log.warning("dead letter %s is left out: unreadable, or in another handler's name", message.seq)
             continue
-        if letter is not None and (include_replayed or letter.replays == 0):
+        if letter is not None and (include_replayed or (letter.replays == 0 and letter.dismissal is None)):
             yield letter
 
 
 async def show(js: JetStreamContext, number: int) -> DeadLetter:
     """One dead letter, with its body. Raises PlatformError NOT_FOUND, or MALFORMED_MESSAGE."""
     with contextlib.suppress(NotFoundError):
-        letter = _letter(await js.get_msg(DEAD_LETTER_STREAM, seq=number), await _replays(js))
+        letter = _letter(await js.get_msg(DEAD_LETTER_STREAM, seq=number), await _answers(js))
         if letter is not None:
             return letter
     raise PlatformError(errors.NOT_FOUND, f"there is no dead letter {number}", number=number)
@@ -137,9 +155,13 @@ async def show(js: JetStreamContext, number: int) -> DeadLetter:
 async def replay(js: JetStreamContext, letter: DeadLetter) -> None:
     """Put a dead letter before its handler again. Returns once the server has it.
 
-    Raises PlatformError NOT_FOUND where a body that was too large to keep is no longer in its stream,
-    UNAVAILABLE where the server does not take it.
+    Raises PlatformError INVALID_FIELD where it was dismissed, NOT_FOUND where a body that was too large to keep is no
+    longer in its stream, UNAVAILABLE where the server does not take it.
     """
+    if letter.dismissal is not None:
+        raise PlatformError(
+            errors.INVALID_FIELD, f"dead letter {letter.number} was dismissed: {letter.dismissal.reason}"
+        )
     burial = letter.burial
     body = letter.body
     if burial.body_omitted:
@@ -161,6 +183,26 @@ async def replay(js: JetStreamContext, letter: DeadLetter) -> None:
         raise PlatformError(errors.UNAVAILABLE, "the dead-letter stream does not take the replay") from error
 
 
+async def dismiss(js: JetStreamContext, letter: DeadLetter, dismissal: Dismissal) -> None:
+    """Say that a dead letter needs no replay. It stays, with the reason beside it. Returns once the server has it.
+
+    Raises PlatformError INVALID_FIELD where it was replayed or dismissed before: what is counted as left would be too
+    little by another one. UNAVAILABLE where the server does not take it.
+    """
+    if letter.replays or letter.dismissal is not None:
+        done = "replayed" if letter.replays else "dismissed"
+        raise PlatformError(
+            errors.INVALID_FIELD, f"dead letter {letter.number} was {done} before: nothing is to be done"
+        )
+    headers = {DISMISSAL_HEADER: str(letter.number), "Nats-Msg-Id": f"dismissal:{letter.number}"}
+    subject = dismissal_subject(letter.burial.service, letter.burial.handler)
+    try:
+        body = msgspec.json.encode(dismissal)
+        await js.publish(subject, body, timeout=_ACK_SECONDS, stream=DEAD_LETTER_STREAM, headers=headers)
+    except (nats.errors.Error, OSError) as error:
+        raise PlatformError(errors.UNAVAILABLE, "the dead-letter stream does not take the dismissal") from error
+
+
 async def _original(js: JetStreamContext, burial: Burial) -> bytes:
     try:
         message = await js.get_msg(burial.stream, seq=burial.sequence)
@@ -173,14 +215,20 @@ async def _original(js: JetStreamContext, burial: Burial) -> bytes:
     return message.data or b""
 
 
-async def _replays(js: JetStreamContext) -> dict[int, int]:
-    """How often each dead letter was replayed, by its number."""
-    counts: dict[int, int] = {}
+async def _answers(js: JetStreamContext) -> _Answers:
+    replays: dict[int, int] = {}
     async for message in _messages(js, f"{DEAD_LETTERS}.*.*.replay"):
         number = (message.headers or {}).get(REPLAY_HEADER, "")
         if number.isdecimal():
-            counts[int(number)] = counts.get(int(number), 0) + 1
-    return counts
+            replays[int(number)] = replays.get(int(number), 0) + 1
+    dismissals: dict[int, tuple[str, Dismissal]] = {}
+    async for message in _messages(js, f"{DEAD_LETTERS}.*.*.dismissal"):
+        number = (message.headers or {}).get(DISMISSAL_HEADER, "")
+        with contextlib.suppress(msgspec.MsgspecError):
+            if number.isdecimal():
+                found = msgspec.json.decode(message.data or b"", type=Dismissal)
+                dismissals.setdefault(int(number), (message.subject or "", found))
+    return _Answers(replays, dismissals)
 
 
 async def _messages(js: JetStreamContext, subject: str, *, after: int = 0) -> AsyncIterator[RawStreamMsg]:
@@ -203,7 +251,7 @@ async def _messages(js: JetStreamContext, subject: str, *, after: int = 0) -> As
 _NO_STREAM = 10059
 
 
-def _letter(message: RawStreamMsg, replays: Mapping[int, int]) -> DeadLetter | None:
+def _letter(message: RawStreamMsg, answers: _Answers) -> DeadLetter | None:
     text = (message.headers or {}).get(HEADER)
     if text is None or message.seq is None:
         return None
@@ -219,7 +267,15 @@ def _letter(message: RawStreamMsg, replays: Mapping[int, int]) -> DeadLetter | N
         raise PlatformError(
             errors.MALFORMED_MESSAGE, f"dead letter {message.seq} is in another handler's name", number=message.seq
         )
-    return DeadLetter(number=message.seq, burial=burial, body=message.data or b"", replays=replays.get(message.seq, 0))
+    subject, dismissal = answers.dismissals.get(message.seq, ("", None))
+    return DeadLetter(
+        number=message.seq,
+        burial=burial,
+        body=message.data or b"",
+        replays=answers.replays.get(message.seq, 0),
+        # Nobody dismisses another handler's.
+        dismissal=dismissal if subject == dismissal_subject(burial.service, burial.handler) else None,
+    )
 
 
 def as_builtins(letter: DeadLetter) -> dict[str, Any]:
@@ -227,6 +283,7 @@ def as_builtins(letter: DeadLetter) -> dict[str, Any]:
     return {
         "number": letter.number,
         "replays": letter.replays,
+        "dismissal": msgspec.to_builtins(letter.dismissal),
         "bodyBytes": len(letter.body),
         **msgspec.to_builtins(letter.burial),
     }

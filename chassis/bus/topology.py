@@ -51,6 +51,7 @@ T = TypeVar("T")
 
 DUPLICATE_WINDOW_SECONDS = 120.0
 REPLAY = "replay"
+DISMISSAL = "dismissal"
 _EXISTENCE = "existence"
 _NO_STORAGE = (10023, 10047)
 """The server's numbers for: insufficient resources, insufficient storage resources."""
@@ -84,6 +85,11 @@ class Change(msgspec.Struct, frozen=True):
 def replay_subject(service: str, handler: str) -> str:
     """Where an operator puts a dead letter for the handler to try again."""
     return f"{dead_letter_subject(service, handler)}.{REPLAY}"
+
+
+def dismissal_subject(service: str, handler: str) -> str:
+    """Where an operator says, with the reason, that a dead letter needs no replay."""
+    return f"{dead_letter_subject(service, handler)}.{DISMISSAL}"
 
 
 def replay_consumer(spec: ConsumerSpec) -> ConsumerSpec:

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 import msgspec
 import nkeys
 
-from chassis.bus.topology import replay_consumer, replay_subject, specs_of
+from chassis.bus.topology import dismissal_subject, replay_consumer, replay_subject, specs_of
 from contracts.streams import (
     CONSUMERS,
     DEAD_LETTER_STREAM,
@@ -147,11 +147,11 @@ def _from_apart(subject: str) -> str:
 
 
 def _topology() -> Identity:
-    replays = tuple(replay_subject(spec.service, spec.handler) for spec in CONSUMERS)
+    answers = [each(spec.service, spec.handler) for spec in CONSUMERS for each in (replay_subject, dismissal_subject)]
     return Identity(
         name=TOPOLOGY,
-        # To apply the topology, to look at dead letters and to put them before their handlers again.
-        publish=("$JS.API.>", f"$JS.ACK.{DEAD_LETTER_STREAM}.>", *replays),
+        # To apply the topology, to look at dead letters and to put them before their handlers again or to dismiss them.
+        publish=("$JS.API.>", f"$JS.ACK.{DEAD_LETTER_STREAM}.>", *answers),
         subscribe=(f"_INBOX_{TOPOLOGY}.>",),
         deny_publish=_DESTROY,
     )

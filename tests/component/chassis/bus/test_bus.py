@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 from nats.js import JetStreamContext
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from chassis.bus.deadletters import replay, show
+from chassis.bus.deadletters import Dismissal, dismiss, replay, show
 from chassis.bus.subscriptions import SLOTS, Received
 from chassis.record.eventstore import AlreadyHandled
 from contracts import errors
@@ -567,7 +568,7 @@ async def test_consumer_that_delivers_nothing_of_what_waits_is_not_ready(own_nat
         assert f"{DURABLE} of {ACCEPT.stream} delivers nothing of the 1 that wait" in error.message
 
 
-async def test_dead_letters_show_as_degraded_until_they_are_replayed(own_nats: NatsServer) -> None:
+async def test_dead_letters_show_as_degraded_until_they_are_replayed_or_dismissed(own_nats: NatsServer) -> None:
     """An event that was given up has not had its effect: somebody should look, and is told how."""
     await own_nats.apply()
     is_broken = True
@@ -588,7 +589,15 @@ async def test_dead_letters_show_as_degraded_until_they_are_replayed(own_nats: N
     async with own_nats.connected() as client, process.running((ACCEPT, accept)):
         js = client.jetstream()
         await publish(js, envelope_of(backup_requested()))
-        assert await eventually(dead) == [f"degraded: 1 messages of {DURABLE} were given up and not replayed"]
+        assert await eventually(dead) == [
+            f"degraded: 1 messages of {DURABLE} were given up, and neither replayed nor dismissed"
+        ]
+        await dismiss(
+            js, (await letters(js))[0], Dismissal(time=datetime(2026, 6, 13, tzinfo=UTC), reason="a message of a test")
+        )
+        await eventually(none_is_dead)
+        await publish(js, envelope_of(backup_requested(2), 2))
+        await eventually(dead)
         is_broken = False
-        await replay(js, (await letters(js))[0])
+        await replay(js, (await letters(js, include_replayed=False))[0])
         await eventually(none_is_dead)

@@ -329,8 +329,39 @@ def test_command_replays_some_or_all(home: Path, capsys: pytest.CaptureFixture[s
     assert _cli(home, capsys, ["replay", "--all", "--service", "config"]) == (0, "There was nothing to replay.\n")
 
 
+def test_command_dismisses_and_keeps_the_reason(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What needs no replay is no longer in the list; the letter stays, with what an operator said of it."""
+    reason = ["--reason", "the studio has deleted it"]
+    code, text = _cli(home, capsys, ["dismiss", "2", "99", *reason])
+    assert code != 0
+    assert "there is no dead letter 99" in text
+    assert "dismissed" not in _cli(home, capsys, ["list"])[1], "a wrong number dismisses nothing"
+    assert _cli(home, capsys, ["dismiss", "2", *reason]) == (0, "dismissed 2 of executor/accept-backup; it is kept\n")
+    assert len(_cli(home, capsys, ["list"])[1].splitlines()) == 6
+    assert "malformed-message, dismissed" in _cli(home, capsys, ["list", "--all"])[1]
+    text = _cli(home, capsys, ["show", "2"])[1]
+    assert "Z: the studio has deleted it" in text
+    assert "00 ff 62 79" in text
+    assert json.loads(_cli(home, capsys, ["show", "2", "--json"])[1])["dismissal"]["reason"] == reason[1]
+    for words in (["dismiss", "2", *reason], ["replay", "2"]):
+        code, text = _cli(home, capsys, words)
+        assert code != 0, "what is left would be counted too low"
+        assert "was dismissed" in text
+    assert _cli(home, capsys, ["replay", "1"])[0] == 0
+    assert "was replayed before" in _cli(home, capsys, ["dismiss", "1", *reason])[1]
+
+
 @pytest.mark.parametrize(
-    "words", [["show", "x"], ["show", "0"], ["list", "--service", "a.b"], ["list", "--handler", ">"]]
+    "words",
+    [
+        ["dismiss", "1"],
+        ["dismiss", "1", "--reason", " "],
+        ["dismiss", "--reason", "x"],
+        ["show", "x"],
+        ["show", "0"],
+        ["list", "--service", "a.b"],
+        ["list", "--handler", ">"],
+    ],
 )
 def test_command_refuses_what_is_no_number_and_no_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]

@@ -231,6 +231,7 @@ async def test_operator_looks_at_dead_letters_and_replays_them(server: NatsServe
     tried = await _try(server, TOPOLOGY)
     try:
         assert not await tried.is_refused("deadletter.executor.accept-backup.replay")
+        assert not await tried.is_refused("deadletter.executor.accept-backup.dismissal")
         assert await tried.is_refused("deadletter.executor.accept-backup")
         assert await tried.client.jetstream().stream_info(DEAD_LETTER_STREAM)
     finally:
