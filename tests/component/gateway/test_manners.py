@@ -106,9 +106,11 @@ async def test_who_is_refused_for_now_is_told_until_when(
         assert all(answer.headers["ratelimit-limit"] == "3" for answer in answers)
         _comes_back(answers[-1])
         async with gateway.stranger() as http:
-            strangers = [await http.get("/api/backup/locations") for _ in range(60)]
-        assert strangers[-1].status_code == 429
-        _comes_back(strangers[-1])
+            # At once: one after another, on a busy machine, none is too many.
+            strangers = await asyncio.gather(*(http.get("/api/backup/locations") for _ in range(200)))
+        refused = [answer for answer in strangers if answer.status_code == 429]
+        assert refused
+        _comes_back(refused[-1])
         for part in gateway.process.parts:
             gateway.process.health.add(part.name, part.check)  # as the process's own life does
         await asyncio.to_thread(gateway.postgres.stop)
