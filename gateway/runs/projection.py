@@ -79,7 +79,7 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 6
+    VERSION = 7
     EVENTS = (
         BackupAccepted,
         BackupPreparing,

@@ -211,6 +211,7 @@ def _error(run: ExecutionView) -> ExecutionError | None:
         title=entry.title if entry else run.error.code,
         hint=_hint(run.error.code, run.error.hint) or "",
         tier=run.error.tier,
+        report_digest=run.report_digest,
     )
 
 

@@ -72,12 +72,13 @@ class CompletionDetails(Resource, frozen=True, kw_only=True):
 
 
 class ExecutionError(Resource, frozen=True, kw_only=True):
-    """Why a run failed."""
+    """Why a run failed. `reportDigest`: BLAKE3 of the sealed report that tells the rest."""
 
     code: str
     title: str
     hint: str
     tier: Tier | None
+    report_digest: str | None = None
 
 
 class Execution(Resource, frozen=True, kw_only=True):

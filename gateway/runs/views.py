@@ -146,6 +146,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self._complete(event, at)
             case BackupFailed():
                 self.error = ErrorView(event.code, event.hint, event.tier)
+                self.report_digest = event.report_digest
                 self._end("failed", at)
 
     def _complete(self, event: BackupCompleted, at: datetime) -> None:

@@ -229,6 +229,16 @@ def test_failed_verification_is_told_apart_from_other_failures() -> None:
         assert shown.error_message == f"{shown.error.title}. do this"
 
 
+def test_report_of_a_failed_run_is_named_by_its_digest() -> None:
+    """Whoever holds the sealed report can tell that it is this run's."""
+    event = BackupFailed(
+        execution_id="run", configuration_id="configuration", code="tier-full", hint="do this", report_digest="af13"
+    )
+    shown = told(_folded(_accepted(), (1, event)), False, None)
+    assert shown.error is not None
+    assert shown.error.report_digest == "af13"
+
+
 def test_view_survives_storing() -> None:
     """What is stored is what is read again."""
     view = _folded(_accepted(), (1, _uploaded(Tier.LOCAL)), (2, _completed()))
