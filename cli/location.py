@@ -117,15 +117,33 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
         if secret is not None:
             credentials.keep(layout, location, secret)
         change(lambda before: [*before, location])
+    waiting = _already_named_by(layout, location)
     if arguments.json:
-        say_json({"location": _document(location), "findings": _documents(found)})
+        say_json({"location": _document(location), "findings": _documents(found), "configurations": waiting})
         return ExitCode.OK
     say(f"{location.name} is registered as a {arguments.role}: {location.url}")
     say(f"  for {', '.join(location.organisations)}; the running services see it at their next look.")
     for finding in found:
         if finding.outcome != "ok":
             say(f"  {finding.outcome}: {finding.detail}. {finding.hint or ''}".rstrip())
+    if waiting:
+        say(f"  warning: {len(waiting)} configurations name it already, and mean this place from now on:")
+        say(f"  {', '.join(waiting[:5])}{' and more' if len(waiting) > 5 else ''}")
     return ExitCode.OK
+
+
+def _already_named_by(layout: "Layout", location: "Location") -> list[str] | None:
+    """Configurations of an earlier location of the name, by id; None where that cannot be known, since nothing runs."""
+    from contracts.errors import PlatformError
+    from deploy.locations.usage import usage_of
+    from deploy.stack.state import running_state
+
+    try:
+        running_state(layout.lock_file, layout.state_file)
+        found = usage_of(layout, location.name).configurations
+    except PlatformError:
+        return None
+    return [identity for identity, owner in found if location.is_open_to(owner)]
 
 
 def _tried(

@@ -110,6 +110,10 @@ async def test_tenant_is_added_backs_up_and_loses_a_location(
     done = shell.type("wedsync-backup location remove acme-photos --anyway --json")
     assert done.returncode == 4
     assert configuration in json.loads(done.stdout)["doubts"][0]
+    words = f"wedsync-backup location add acme-photos --role source --url 'file://{photos}' --organisation {TENANT}"
+    again = shell.type(words)
+    assert (again.returncode, configuration in again.stdout) == (0, True), again
+    assert shell.type("wedsync-backup location remove acme-photos --anyway").returncode == 4
     assert (photos / "IMG_1.JPG").read_bytes() == b"first"
     assert not (layout.credentials / TENANT / "acme-cloud.json").exists()
 
