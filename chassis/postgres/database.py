@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from chassis.postgres.circuit import PATIENCE_SECONDS, PatientPool
+from chassis.postgres.trust import distrust
 from contracts.errors import INVALID_SETTING, UNAVAILABLE, PlatformError
 
 # After a long outage the pool's own back-off would wait for minutes; giving up early makes the next
@@ -275,6 +276,7 @@ def translated() -> Iterator[None]:
     """Turn psycopg's errors into PlatformErrors: lost or refused connections → UNAVAILABLE; a server that answers
     that it cannot now (locks, no space, timeouts) → `Unable`, of the same code.
 
+    A server that is not believed → INVALID_SETTING (`chassis.postgres.trust`).
     What is wrong in a statement itself (constraints, privileges, names) is left as psycopg raises it.
     """
     try:
@@ -283,6 +285,8 @@ def translated() -> Iterator[None]:
         for kind, message, hint in _UNABLE:
             if isinstance(error, kind):
                 raise Unable(message, hint, is_lock=kind is errors.LockNotAvailable) from error
+        if (why := distrust(error)) is not None:
+            raise why from error
         # The text of the server's message may name hosts and users; class and SQLSTATE are enough to act on.
         raise PlatformError(
             UNAVAILABLE,

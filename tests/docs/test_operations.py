@@ -1,16 +1,14 @@
 """The guide for operators is followed, word by word, on a platform of its own: what it says is what one sees.
 
-A block of docs/operations.md is named by a comment above it, `<!-- run: NAME -->`, and what is expected by
-`<!-- expect: NAME -->`. In what is expected figures, times and paths stand for any, and `…` for whatever is there.
+A block of docs/operations.md has a name (`tests.support.operations_guide`); section 11 is followed in
+tests/component/chassis/test_trust.py.
 """
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +21,12 @@ from contracts.configuration import Tier
 from deploy.stack.secrets import read_secrets
 from tests.support.eventually import eventually
 from tests.support.file_trees import seen
+from tests.support.guide import Shell
+from tests.support.operations_guide import BLOCK, GUIDE, OF_ANOTHER_FILE, assert_shows, block
 from tests.support.saved_source import SavedSource
 from tests.support.stack import ROOT, Platform, platform_home
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(290)]
-
-GUIDE = (ROOT / "docs/operations.md").read_text()
-OF_ANOTHER_FILE = GUIDE[GUIDE.index("\n## 9.") : GUIDE.index("\n## 10.")]
-"""Registering is tried out with its commands."""
-_BLOCK = re.compile(
-    r"(?:<!-- (?P<kind>run|expect): (?P<name>[\w-]+) -->\n)?^```\w*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
 
 
 @dataclass
@@ -41,73 +34,29 @@ class Operator:
     """Somebody with a shell, the guide, and a home of his own."""
 
     platform: Platform
-    programs: Path
+    shell: Shell
 
-    def types(self, script: str, *, within: float = 120.0, **variables: str) -> "subprocess.CompletedProcess[str]":
+    def types(self, script: str) -> "subprocess.CompletedProcess[str]":
         """What the shell says."""
-        environment = {
-            **os.environ,
-            "PATH": f"{self.programs}:{os.environ['PATH']}",
-            "WEDSYNC_HOME": str(self.platform.home),
-            **variables,
-        }
-        return subprocess.run(
-            ["bash", "-c", script],
-            cwd=self.platform.home.parent,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=within,
-            check=False,
-        )
+        return self.shell.type(script)
 
-    def follows(self, name: str, *changes: tuple[str, str], **variables: str) -> "subprocess.CompletedProcess[str]":
+    def follows(self, name: str, *changes: tuple[str, str]) -> "subprocess.CompletedProcess[str]":
         """Type a block of the guide, with what stands for something replaced by it."""
-        script = block("run", name)
-        for placeholder, text in changes:
-            assert placeholder in script, placeholder
-            script = script.replace(placeholder, text)
-        return self.types("set -e\n" + script, **variables)
+        return self.shell.follow(name, instead=dict(changes))
 
     async def is_well(self) -> None:
         """Wait until `status` says that all is ready."""
         await eventually(lambda: self.types("wedsync-backup status").returncode == 0, every=0.5)
 
 
-def block(kind: str, name: str) -> str:
-    """A block of the guide."""
-    (found,) = [each["text"] for each in _BLOCK.finditer(GUIDE) if (each["kind"], each["name"]) == (kind, name)]
-    return str(found)
-
-
-def assert_shows(expected: str, said: str) -> None:
-    """Each line of what is expected is there, in this order."""
-    lines = iter(said.splitlines())
-    for line in expected.splitlines():
-        if line.strip("… "):
-            pattern = _pattern(line)
-            assert any(pattern.fullmatch(" ".join(each.split())) for each in lines), f"{line}\nis not in\n{said}"
-
-
-def _pattern(line: str) -> "re.Pattern[str]":
-    text = re.escape(" ".join(line.split()))
-    text = re.sub(r"/srv/wedsync", ".*", text)
-    text = re.sub(r"\d+(?:\\\.\d+)?(\\ (?:s|min|h|d)\b)", r"\\d[\\d.]*\\ (?:s|min|h|d)", text)
-    text = re.sub(r"(?<![\w\\-])\d+(?:\\\.\d+)?", r"\\d[\\d.]*", text)
-    return re.compile(text.replace("…", ".*"))
-
-
 @pytest.fixture(scope="module")
 def operator() -> Iterator[Operator]:
     """A platform that was started as the guide says, for all tests here: each leaves it well."""
     with platform_home() as platform:
-        programs = platform.home.parent / "bin"
-        programs.mkdir()
-        program = programs / "wedsync-backup"
-        program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m cli "$@"\n')
-        program.chmod(0o755)
-        operator = Operator(platform, programs)
-        started = operator.types(block("run", "up").strip() + " --detach", within=200)
+        folder = platform.home.parent
+        home = {"WEDSYNC_HOME": str(platform.home)}
+        operator = Operator(platform, Shell("docs/operations.md", folder / "bin", folder, home))
+        started = operator.types(block("run", "up").strip() + " --detach")
         try:
             assert started.returncode == 0, started.stdout + started.stderr
             assert_shows("The platform is ready after … s.", started.stdout)
@@ -161,9 +110,11 @@ def _escaped(path: Path) -> str:
 def test_every_block_is_followed_here() -> None:
     """A new block gets a name and a test; those of section 9 are tried out with its commands."""
     text = GUIDE.replace(OF_ANOTHER_FILE, "")
-    named = [(each["kind"], each["name"]) for each in _BLOCK.finditer(text)]
+    elsewhere = ROOT / "tests/component/chassis/test_trust.py"
+    text_of_tests = Path(__file__).read_text() + elsewhere.read_text()
+    named = [(each["kind"], each["name"]) for each in BLOCK.finditer(text)]
     assert (None, None) not in named
-    used = re.findall(r"(?:follows\(|block\(\"\w+\", |block\('\w+', )[\"']([\w-]+)", Path(__file__).read_text())
+    used = re.findall(r"(?:follows\(|block\(\"\w+\", |block\('\w+', )[\"']([\w-]+)", text_of_tests)
     assert {name for _, name in named} <= set(used)
 
 
@@ -267,12 +218,36 @@ async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSourc
     await operator.is_well()
 
 
+async def test_copy_of_the_record_is_put_back(operator: Operator, source: SavedSource, tmp_path: Path) -> None:
+    """Section 13: what was recorded since the copy is lost, and told; the record goes on from there by its command."""
+    copied = operator.follows("copy-keys", ("/srv/copies-of-keys/", str(tmp_path / "keys")))
+    assert copied.returncode == 0, copied.stderr
+    layout = operator.platform.layout
+    assert seen(tmp_path / "keys") == seen(layout.keys)
+    record = tmp_path / "record"
+    copied = operator.follows("copy-record", ("/srv/copies-of-the-record/", str(record)))
+    assert copied.returncode in (0, 4), copied.stdout + copied.stderr
+    assert (await source.ended(await source.execute()))["state"] == "completed"
+
+    _stop(operator)
+    layout.postgres_data.rename(tmp_path / "aside")
+    assert operator.types(f"cp -a '{record}' \"$WEDSYNC_HOME/data/postgres\"").returncode == 0
+    assert operator.types("wedsync-backup up --detach").returncode == 4
+    status = operator.types("wedsync-backup status")
+    assert "stream-of-another-log" in status.stdout, status.stdout
+    refilled = operator.follows("put-back")
+    assert refilled.returncode == 0, refilled.stdout + refilled.stderr
+    again = await source.ended(await source.execute())
+    assert (again["state"], again["newBytes"]) == ("completed", 0), again
+    await operator.is_well()
+
+
 async def test_lost_record_begins_anew_behind_the_old_events(operator: Operator, source: SavedSource) -> None:
     """Section 6: Postgres is gone. The configuration is entered again, and its next run uploads nothing anew."""
     layout = operator.platform.layout
     _stop(operator)
     layout.postgres_data.rename(layout.data / "postgres-aside")
-    begun = operator.types("wedsync-backup up --detach --begin-anew data/postgres", within=200)
+    begun = operator.types("wedsync-backup up --detach --begin-anew data/postgres")
     assert begun.returncode in (0, 4), begun.stdout + begun.stderr
     refilled = operator.types("wedsync-backup refill all")
     assert refilled.returncode == 0, refilled.stdout + refilled.stderr

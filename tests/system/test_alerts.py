@@ -1,7 +1,7 @@
 """Each alert is provoked in a running platform, fires for the one it is about, and ends when that is mended.
 
 Those that a running platform cannot be brought to in seconds are in tests/unit/observability/test_provoked.py; the
-refusing relay is in tests/system/test_stack_recovery.py, the certificate in tests/component/chassis/test_tls.py.
+refusing relay is in tests/system/test_stack_recovery.py, the certificate in tests/component/chassis/test_trust.py.
 """
 
 import asyncio

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,14 @@ from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
+from deploy.nats.permissions import TOPOLOGY
 from tests.support.alerts import firing
 from tests.support.certificates import Authority
 from tests.support.nats_server import NatsServer
+from tests.support.operations_guide import assert_shows, block
 from tests.support.postgres_server import NOBODY, PostgresServer, running_postgres
 from tests.support.promql import Scrapes
+from tests.support.stack import ROOT
 
 pytestmark = pytest.mark.stack
 
@@ -167,6 +172,38 @@ async def test_postgres_that_is_not_believed_is_a_wrong_setting(
     assert "another host" in refused.message
     assert "elsewhere" not in str(refused)
     assert "offers no tls" in (await _refused_record(_encrypted(postgres.admin_dsn, ours.file))).message
+
+
+def _installed(postgres: PostgresServer, nats: NatsServer, authority: Path) -> "subprocess.CompletedProcess[str]":
+    """The guide's command, with these servers in it."""
+    script = block(
+        "run",
+        "elsewhere",
+        ("host=db.example user=… password=… dbname=wedsync", postgres.admin_dsn),
+        ("/etc/wedsync/postgres-ca.pem", str(authority)),
+        ("tls://nats.example:4222", f"tls://127.0.0.1:{nats.port}"),
+        ("/etc/wedsync/nats-ca.pem", str(authority)),
+        ("/etc/wedsync/topology.seed", str(nats.seed_file(TOPOLOGY))),
+        ("python3", sys.executable),
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        ["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+async def test_servers_elsewhere_are_made_ready_as_the_guide_says(
+    encrypted_nats: NatsServer, encrypted_postgres: PostgresServer, ours: Authority, another: Authority
+) -> None:
+    """Schemas, roles, streams and consumers, over TLS; once more changes nothing; another authority is told."""
+    refused = _installed(encrypted_postgres, encrypted_nats, another.file)
+    assert refused.returncode == 78, refused.stderr
+    assert "the certificate of postgres is not believed" in refused.stderr
+    first = _installed(encrypted_postgres, encrypted_nats, ours.file)
+    assert first.returncode == 0, first.stderr
+    assert_shows(block("expect", "elsewhere"), first.stdout)
+    again = _installed(encrypted_postgres, encrypted_nats, ours.file)
+    assert again.stdout.endswith("nats: streams and consumers as declared, 0 changed\n")
 
 
 async def test_certificate_that_ends_soon_pages(
