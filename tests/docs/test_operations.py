@@ -233,8 +233,7 @@ async def test_copy_of_the_record_is_put_back(operator: Operator, source: SavedS
     layout.postgres_data.rename(tmp_path / "aside")
     assert operator.types(f"cp -a '{record}' \"$WEDSYNC_HOME/data/postgres\"").returncode == 0
     assert operator.types("wedsync-backup up --detach").returncode == 4
-    status = operator.types("wedsync-backup status")
-    assert "stream-of-another-log" in status.stdout, status.stdout
+    await eventually(lambda: "stream-of-another-log" in operator.types("wedsync-backup status").stdout, every=0.5)
     refilled = operator.follows("put-back")
     assert refilled.returncode == 0, refilled.stdout + refilled.stderr
     again = await source.ended(await source.execute())
