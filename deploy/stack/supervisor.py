@@ -1,6 +1,7 @@
 """Starts the parts of a platform in order, keeps them running, and stops them in reverse.
 
-Promise: a part is started once all that it needs is ready, and stopped once all that need it are gone.
+Promise: a part begins once all that it needs is ready (some load their code before, and wait for the word:
+`deploy.stack.early`), and is stopped once all that need it are gone.
 The start as a whole fails when a part ends again and again or is not ready in time, and then everything
 is stopped; a part that is alive and waits for an operator, or whose store is gone, fails it only where other parts
 need it. After that a part that ends is started anew, at once at first and then with growing pauses, for ever;

@@ -2,7 +2,7 @@
 
 A stream that cannot be read any further stands still: shown as `degraded` at once, and after `STANDSTILL_SECONDS` the
 gateway is not ready, though it goes on answering with what it knows. So does one that is another log now, where the
-build that is to take it in has failed, or does not move. Before the first are made nobody can
+build that is to take it in has failed, or does not move. Before each was made once what is asked of it cannot
 be answered: not ready, too. What was passed over, and what is being made anew, is `degraded`. A gateway that stands by
 shows the same tables: it is not ready where the one that leads does not move them.
 """
@@ -29,11 +29,19 @@ STREAMS = "read-models"
 STRAYS = "read-models-strays"
 UNFIT = "read-models-unfit"
 REBUILD = "read-models-rebuild"
-_NOTHING_YET = PlatformError(
-    errors.UNAVAILABLE,
-    "the read models are made from the streams for the first time",
-    hint="Nothing is to be done: on a new platform it takes a moment, behind a long history longer.",
-)
+
+
+def _never_made(found: Mapping[str, Made]) -> PlatformError | None:
+    """What is asked of a read model that was never made is answered by nobody, be the others there."""
+    missing = [name for name, made in found.items() if not made.version]
+    if not missing:
+        return None
+    which = "the read models" if len(missing) == len(catalogue()) else ", ".join(missing)
+    return PlatformError(
+        errors.UNAVAILABLE,
+        f"{which} are made from the streams for the first time",
+        hint="Nothing is to be done: on a new platform it takes a moment, behind a long history longer.",
+    )
 
 
 def _reason(made: Made) -> str:
@@ -93,7 +101,7 @@ class Judgement:
 
     def of_standby(self, stream: str, *, is_applied: bool, moves: object, found: Mapping[str, Made]) -> None:
         """A stream was compared with what another gateway has applied of it. `moves` differs whenever that one does."""
-        self._nothing_yet = None if any(made.version for made in found.values()) else _NOTHING_YET
+        self._nothing_yet = _never_made(found)
         has_moved, self._moved[stream] = self._moved.get(stream) != moves, moves
         if is_applied or has_moved:
             self.of_stream(stream, None)
@@ -134,9 +142,9 @@ class Judgement:
     def of_due(self, due: Mapping[str, Made]) -> None:
         """These projections are made anew, or are to be."""
         told: PlatformError | None = None
-        self._nothing_yet = None
-        if len(due) == len(catalogue()) and not any(made.version for made in due.values()):
-            self._nothing_yet = self._build_failure or _NOTHING_YET
+        self._nothing_yet = _never_made(due)
+        if self._nothing_yet is not None:
+            self._nothing_yet = self._build_failure or self._nothing_yet
         elif due:
             reasons = sorted({_reason(made) for made in due.values()})
             told = self._build_failure or PlatformError(

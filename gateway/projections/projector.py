@@ -186,7 +186,8 @@ class Projector:
         try:
             while True:
                 now = time.monotonic()
-                due = now - looked_at >= POLL_SECONDS
+                is_built = self._building is not None and self._building.done()
+                due = is_built or now - looked_at >= POLL_SECONDS
                 self._wake.clear()
                 if due:
                     await self._see_to_shadows(database)
@@ -235,6 +236,7 @@ class Projector:
         if due and time.monotonic() >= self._build_after:
             self._metrics.rebuilds.inc()
             self._building = asyncio.create_task(self._build(found), name="shadow")
+            self._building.add_done_callback(lambda _: self._wake.set())
 
     async def _see_what_answers(self, found: Mapping[str, Made], stand: Stand) -> None:
         if stand.swaps != self._of_swap:
@@ -251,7 +253,6 @@ class Projector:
             # Somebody else is at it.
             if error.code is not errors.CONCURRENT_CHANGE:
                 raise
-        self._wake.set()
 
     async def _pause(self, looked_at: float) -> None:
         """Wait for the next announcement; for a moment only while one is known that was not found yet."""

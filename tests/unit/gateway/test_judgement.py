@@ -65,7 +65,7 @@ async def test_gateway_that_makes_one_projection_anew_is_degraded() -> None:
     """All others answer meanwhile, and the old one does."""
     health = Health("gateway")
     judgement = Judgement(health)
-    judgement.of_due({next(iter(catalogue())): Made()})
+    judgement.of_due({next(iter(catalogue())): Made(version=1)})
     assert await _status(health) == DEGRADED
     judgement.of_due({name: Made(version=1) for name in catalogue()})
     assert await _status(health) == DEGRADED
@@ -93,3 +93,25 @@ async def test_another_log_that_no_build_takes_in_is_a_standstill(monkeypatch: p
     monkeypatch.setattr(module, "BUILD_STILL_SECONDS", -1.0)
     judgement.of_other_log("A", made)
     assert await _status(health) == NOT_READY
+
+
+@pytest.mark.parametrize("leads", [True, False])
+async def test_gateway_is_not_ready_before_each_read_model_was_made_once(leads: bool) -> None:
+    """One that this version brings is answered by nobody until then, though the others are: it is named."""
+    health = Health("gateway")
+    judgement = Judgement(health)
+    made = {name: Made(version=1) for name in catalogue()}
+    new = {**made, "requests": Made()}
+    if leads:
+        judgement.of_due({"requests": Made()})
+    else:
+        judgement.of_standby("A", is_applied=True, moves=1, found=new)
+    report = await health.report()
+    assert report.status == NOT_READY
+    assert any("requests are made from the streams for the first time" in (each.reason or "") for each in report.checks)
+    if leads:
+        judgement.of_due({"requests": Made(version=1)})
+        assert await _status(health) == DEGRADED
+    else:
+        judgement.of_standby("A", is_applied=True, moves=2, found=made)
+        assert await _status(health) == READY
