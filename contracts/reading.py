@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Self, TypeVar, cast
 
 import msgspec
@@ -56,16 +56,22 @@ class Growing(StrEnum):
         met = _MET.get()
         if met is not None:
             met.add(f"{cls.__name__}:{value}")
-        unknown: Self = _unknown_of(cls)
+        unknown: Self = _unknown_of(cls, value)
         return unknown
 
 
-@cache
-def _unknown_of(cls: type[Growing]) -> Any:
-    member = str.__new__(cls, UNKNOWN)
+@lru_cache(maxsize=256)
+def _unknown_of(cls: type[Growing], value: str) -> Any:
+    member: Any = str.__new__(cls, UNKNOWN)
     member._name_ = UNKNOWN.upper()
     member._value_ = UNKNOWN
+    member._written_ = value
     return member
+
+
+def written_as(member: Growing) -> str:
+    """How a member was written, also one that this build has met as `unknown`: two of those stay two."""
+    return str(getattr(member, "_written_", member.value))
 
 
 def read_json(data: bytes | str | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:

@@ -4,7 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 from contracts.configuration import Tier
 from contracts.executor_events import ClassTotals, ExecutionType
-from gateway.runs.resources import CompletionDetails, Execution, ExecutionState, Phase, TierState, VerificationStatus
+from gateway.runs.resources import (
+    CompletionDetails,
+    Execution,
+    ExecutionState,
+    Phase,
+    TierStanding,
+    TierState,
+    VerificationStatus,
+)
 
 CONFIGURATION_ID = "019ab4d2-6c1e-7a10-9b5f-3f1d2c4e5a60"
 
@@ -44,7 +52,7 @@ ACCEPTED = Execution(
     finished_at=None,
     attempts=0,
     phases=[Phase(name=ExecutionState.INITIALIZING, started_at=BEGAN, finished_at=None, seconds=None)],
-    tiers=[TierState(tier=tier, state="pending", verified=False) for tier in Tier],
+    tiers=[TierState(tier=tier, state=TierStanding.PENDING, verified=False) for tier in Tier],
     size_estimate=None,
     size_actual=None,
     source_bytes=None,
@@ -83,7 +91,7 @@ COMPLETED = Execution(
     tiers=[
         TierState(
             tier=tier,
-            state="uploaded",
+            state=TierStanding.UPLOADED,
             verified=True,
             snapshot_id=SNAPSHOT_ID,
             log_entry=4,

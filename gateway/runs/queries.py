@@ -9,6 +9,7 @@ from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import PlatformError
+from contracts.executor_events import ExecutionType
 from contracts.reading import read_plain
 from gateway.http.cursor import Cursors, Place
 from gateway.http.problems import public_hint
@@ -22,6 +23,7 @@ from gateway.runs.resources import (
     ExecutionError,
     ExecutionState,
     Phase,
+    TierStanding,
     TierState,
     VerificationStatus,
 )
@@ -129,7 +131,7 @@ def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Ex
         configuration_id=run.configuration_id,
         configuration_version=run.configuration_version,
         request_id=run.request_id,
-        execution_type=run.execution_type,
+        execution_type=read_plain(run.execution_type, ExecutionType),
         state=state_of(run.state),
         degraded=run.degraded,
         is_wedding_critical=is_wedding_critical,
@@ -162,10 +164,10 @@ def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Ex
     )
 
 
-def _tier(tier: Tier, state: TierView) -> TierState:
+def _tier(tier: str, state: TierView) -> TierState:
     return TierState(
-        tier=tier,
-        state=state.state,
+        tier=read_plain(tier, Tier),
+        state=read_plain(state.state, TierStanding),
         verified=state.verified,
         snapshot_id=state.snapshot_id,
         log_entry=state.log_entry,
@@ -210,7 +212,7 @@ def _error(run: ExecutionView) -> ExecutionError | None:
         code=run.error.code,
         title=entry.title if entry else run.error.code,
         hint=_hint(run.error.code, run.error.hint) or "",
-        tier=run.error.tier,
+        tier=None if run.error.tier is None else read_plain(run.error.tier, Tier),
         report_digest=run.report_digest,
     )
 

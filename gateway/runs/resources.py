@@ -4,7 +4,6 @@ Times are RFC 3339 in UTC, sizes are bytes, ids UUIDs.
 """
 
 from enum import StrEnum
-from typing import Literal
 
 from contracts.configuration import Tier
 from contracts.executor_events import ClassTotals, ExecutionType
@@ -43,11 +42,19 @@ class Phase(Resource, frozen=True, kw_only=True):
     seconds: float | None
 
 
+class TierStanding(Growing):
+    """How one tier does in a run. One that a newer build has written is shown as `unknown`."""
+
+    PENDING = "pending"
+    UPLOADED = "uploaded"
+    FAILED = "failed"
+
+
 class TierState(Resource, frozen=True, kw_only=True):
     """What one tier has of a run: `pending`, `uploaded` or `failed` (with the code, and a catch-up owed)."""
 
     tier: Tier
-    state: Literal["pending", "uploaded", "failed"]
+    state: TierStanding
     verified: bool
     snapshot_id: str | None = None
     log_entry: int | None = None

@@ -1,11 +1,11 @@
 """What the read models know about runs, folded from the executor's facts. Pure.
 
 `ExecutionView` is everything about one run; `RunsView` is what a configuration shows of its runs. Both are stored as
-JSON beside the columns that are searched. An `apply` never raises: facts are true, in the order of their positions.
+JSON beside the columns that are searched; members of enums as they were written, also those that only a newer build
+knows. An `apply` never raises: facts are true, in the order of their positions.
 """
 
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 
@@ -21,11 +21,11 @@ from contracts.executor_events import (
     BackupRequeued,
     BackupUploading,
     BackupVerifying,
-    ExecutionType,
     RunTotals,
     TierFailed,
     TierUploaded,
 )
+from contracts.reading import written_as
 
 FINISHED = frozenset({"completed", "failed"})
 
@@ -45,7 +45,7 @@ class TierView(msgspec.Struct, omit_defaults=True):
     depend on how the facts came in batches.
     """
 
-    state: Literal["pending", "uploaded", "failed"] = "pending"
+    state: str = "pending"
     verified: bool = False
     snapshot_id: str | None = None
     log_entry: int | None = None
@@ -64,7 +64,7 @@ class ErrorView(msgspec.Struct, omit_defaults=True):
 
     code: str
     hint: str = ""
-    tier: Tier | None = None
+    tier: str | None = None
 
 
 class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -78,7 +78,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     configuration_id: str
     configuration_version: int
     request_id: str
-    execution_type: ExecutionType
+    execution_type: str
     started_by: str
     accepted_at: datetime
     state: str = "initializing"
@@ -87,7 +87,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     version: int = 1
     attempts: int = 0
     phases: list[PhaseView]
-    tiers: dict[Tier, TierView]
+    tiers: dict[str, TierView]
     size_estimate: int | None = None
     totals: RunTotals | None = None
     snapshot_id: str | None = None
@@ -105,11 +105,11 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             configuration_id=event.configuration_id,
             configuration_version=event.configuration_version,
             request_id=event.request_id,
-            execution_type=event.execution_type,
+            execution_type=written_as(event.execution_type),
             started_by=envelope.actor,
             accepted_at=envelope.time,
             phases=[PhaseView("initializing", envelope.time)],
-            tiers={tier: TierView() for tier in event.tiers},
+            tiers={written_as(tier): TierView() for tier in event.tiers},
             size_estimate=event.size_estimate_bytes,
         )
 
@@ -129,7 +129,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self._enter("verifying", at)
             case TierUploaded(tier=tier):
                 known = self._tier(tier)
-                self.tiers[tier] = TierView(
+                self.tiers[written_as(tier)] = TierView(
                     "uploaded",
                     snapshot_id=event.snapshot_id,
                     log_entry=event.log_entry,
@@ -145,7 +145,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             case BackupCompleted():
                 self._complete(event, at)
             case BackupFailed():
-                self.error = ErrorView(event.code, event.hint, event.tier)
+                self.error = ErrorView(event.code, event.hint, None if event.tier is None else written_as(event.tier))
                 self.report_digest = event.report_digest
                 self._end("failed", at)
 
@@ -167,11 +167,11 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
         self._end("completed", at)
 
     def _tier(self, tier: Tier) -> TierView:
-        return self.tiers.setdefault(tier, TierView())
+        return self.tiers.setdefault(written_as(tier), TierView())
 
     def _fail_tier(self, tier: Tier, code: str, hint: str, at: datetime) -> None:
         known = self._tier(tier)
-        self.tiers[tier] = TierView(
+        self.tiers[written_as(tier)] = TierView(
             "failed", code=code, hint=hint, uploaded_at=known.uploaded_at, failed_at=at, failed_code=code
         )
 
@@ -212,8 +212,8 @@ class RecoveryPointView(msgspec.Struct, omit_defaults=True):
     execution_id: str
     snapshot_id: str
     completed_at: datetime
-    tiers: list[Tier]
-    verified: list[Tier]
+    tiers: list[str]
+    verified: list[str]
 
 
 class TierRecord(msgspec.Struct, omit_defaults=True):
@@ -232,7 +232,7 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
     last: LastRunView | None = None
     ended: LastRunView | None = None
     recovery_point: RecoveryPointView | None = None
-    tiers: dict[Tier, TierRecord] = msgspec.field(default_factory=dict)
+    tiers: dict[str, TierRecord] = msgspec.field(default_factory=dict)
 
     def apply(self, run: ExecutionView) -> None:
         """Take over where a run stands now; runs may overlap, so the later start counts, not the later fact."""

@@ -7,8 +7,9 @@ import msgspec
 
 from chassis.sealing import Sealer
 from contracts import errors
-from contracts.configuration import NAME_FIELD, SOURCE_IDENTIFIER_FIELD, WEDDING_DATE_FIELD
+from contracts.configuration import NAME_FIELD, SOURCE_IDENTIFIER_FIELD, WEDDING_DATE_FIELD, Tier
 from contracts.errors import PlatformError
+from contracts.reading import read_plain
 from contracts.sealed import Sealed
 from gateway.groups.configurations.projection import configuration_body
 from gateway.groups.configurations.resources import (
@@ -167,5 +168,5 @@ def _recovery_point(view: RunsView | None) -> LastRecoveryPoint | None:
         execution_id=point.execution_id,
         snapshot_id=point.snapshot_id,
         completed_at=point.completed_at,
-        tiers=point.tiers,
+        tiers=[read_plain(tier, Tier) for tier in point.tiers],
     )

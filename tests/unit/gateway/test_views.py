@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.configuration import Tier
-from contracts.envelope import Envelope, encode_data
+from contracts.envelope import Envelope, decode_data, encode_data
 from contracts.event import Event
 from contracts.executor_events import (
     BackupAccepted,
@@ -27,7 +27,7 @@ from contracts.executor_events import (
 )
 from gateway.groups.configurations.queries import health_of
 from gateway.groups.configurations.resources import ConfigurationHealth
-from gateway.runs.projection import EXECUTION_DECODER, RUNS_DECODER
+from gateway.runs.projection import EXECUTION_DECODER, RUNS_DECODER, execution_view
 from gateway.runs.queries import told
 from gateway.runs.resources import VerificationStatus
 from gateway.runs.standing import columns_of, standing_of
@@ -291,3 +291,52 @@ def test_runs_of_a_configuration_do_not_depend_on_batches(order: list[int], each
         pieces.apply(run)
     assert pieces == whole
     assert RUNS_DECODER.decode(msgspec.json.encode(whole)) == whole
+
+
+def _newer(event: Event, name: str, value: Any, seconds: float) -> tuple[Envelope, Event]:
+    """An event in which a newer build has written a value, as this one reads it."""
+    fields = {**msgspec.json.decode(encode_data(event)), name: value}
+    envelope = msgspec.structs.replace(_envelope(event, seconds), data=msgspec.Raw(msgspec.json.encode(fields)))
+    return envelope, decode_data(envelope)
+
+
+def test_two_tiers_of_a_newer_build_stay_two() -> None:
+    """Each is kept under the name that it was written by, also in what is stored, and shown as `unknown`."""
+    accepted = BackupAccepted(
+        request_id="q",
+        execution_id="run",
+        configuration_id="c",
+        configuration_version=1,
+        execution_type=ExecutionType.MANUAL,
+        tiers=(Tier.LOCAL,),
+    )
+    envelope, event = _newer(accepted, "tiers", ["local", "vault", "tape"], 0)
+    assert isinstance(event, BackupAccepted)
+    run = ExecutionView.accepted(envelope, event)
+    failed = TierFailed(execution_id="run", tier=Tier.LOCAL, code="tier-full", hint="")
+    run.apply(*_newer(failed, "tier", "tape", 1))
+    stored = msgspec.json.encode(run)
+    assert {name: tier.state for name, tier in EXECUTION_DECODER.decode(stored).tiers.items()} == {
+        "local": "pending",
+        "vault": "pending",
+        "tape": "failed",
+    }
+    shown = told(EXECUTION_DECODER.decode(stored), False, None).tiers
+    assert [(tier.tier.value, tier.state.value) for tier in shown] == [
+        ("local", "pending"),
+        ("unknown", "pending"),
+        ("unknown", "failed"),
+    ]
+    runs = RunsView(configuration_id="c", organisation="acme")
+    runs.apply(run)
+    assert set(RUNS_DECODER.decode(msgspec.json.encode(runs)).tiers) == {"local", "vault", "tape"}
+
+
+def test_standing_of_a_newer_build_is_shown_as_unknown() -> None:
+    """A stored view with a state of a tier, or a kind of run, that this build does not know costs that word alone."""
+    stored = msgspec.json.decode(msgspec.json.encode(_accepted()))
+    stored["tiers"]["local"] = {"state": "mirrored"}
+    stored["execution_type"] = "rehearsal"
+    shown = told(execution_view(msgspec.json.encode(stored).decode()), False, None)
+    assert shown.tiers[0].state.value == "unknown"
+    assert shown.execution_type.value == "unknown"
