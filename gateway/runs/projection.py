@@ -79,7 +79,7 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 7
+    VERSION = 8
     EVENTS = (
         BackupAccepted,
         BackupPreparing,
