@@ -31,6 +31,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from chassis.disk import Disk
 from contracts.errors import INVALID_FIELD, KEYS_UNUSABLE, NO_SPACE, SEALING_KEY_MISSING, PlatformError
 from contracts.sealed import Sealed
 
@@ -69,6 +70,8 @@ class Sealer:
     def __init__(self, keys_dir: Path, *, may_make: bool = True) -> None:
         """`may_make`: make an organisation's first key where there is none; else KEYS_UNUSABLE is raised."""
         self._folder = keys_dir
+        self.disk = Disk(keys_dir)
+        """Through which an event loop asks for what reads the keys: their disk may never answer."""
         self._may_make = may_make
         self._cache: dict[Path, tuple[tuple[int, int], bytes]] = {}
         self._made: dict[str, int] = {}

@@ -1,14 +1,19 @@
 """The executor's own tables: copies of configurations, and reports."""
 
+from functools import partial
+
 import msgspec
 from blake3 import blake3
 
 from chassis.context import Context
+from chassis.disk import DiskSilent
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record import eventstore
 from chassis.record.eventstore import EventStore, Statement
 from chassis.sealing import Sealer
+from contracts import errors
+from contracts.errors import PlatformError
 from services.executor.kept import KeptConfiguration, Replica
 from services.executor.ports import Handled
 
@@ -61,17 +66,27 @@ class ReplicaTable:
         )
 
 
+SEAL_SECONDS = 30.0
+"""How long the disk of the keys may take."""
+
+
 class SealedReports:
     """`Reports` in Postgres, sealed under the organisation's key, since they name files."""
 
-    def __init__(self, pool: Pool, sealer: Sealer) -> None:
+    def __init__(self, pool: Pool, sealer: Sealer, *, seal_seconds: float = SEAL_SECONDS) -> None:
         self._pool = pool
         self._sealer = sealer
+        self._seal_seconds = seal_seconds
 
     async def keep(self, run_id: str, organisation: str, report: bytes) -> str:
         """Store a report; returns the BLAKE3 digest of its bytes in hex."""
         digest = blake3(report).hexdigest()
-        sealed = msgspec.json.encode(self._sealer.seal(organisation, REPORT_FIELD, report.decode()))
+        seal = partial(self._sealer.seal, organisation, REPORT_FIELD, report.decode())
+        try:
+            sealed = msgspec.json.encode(await self._sealer.disk.ask(seal, seconds=self._seal_seconds))
+        except DiskSilent as error:
+            # Told like keys that are missing: the run ends without a report, and holds up no other run's heartbeat.
+            raise PlatformError(errors.KEYS_UNUSABLE, "the disk of the sealing keys does not answer") from error
         with translated():
             async with self._pool.connection() as connection:
                 await connection.execute(_KEEP_REPORT, (run_id, organisation, digest, sealed))

@@ -1,0 +1,23 @@
+"""Reports are sealed beside the event loop, which keeps the claims of all runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis.sealing import Sealer, prepare_keys_folder
+from contracts import errors
+from contracts.errors import PlatformError
+from services.executor.adapters.tables import SealedReports
+from tests.support.hung_mount import hung_mount
+
+
+async def test_keys_on_a_disk_that_hangs_hold_up_no_event_loop(tmp_path: Path) -> None:
+    """The report is not kept, and that is told; heartbeats and other runs go on."""
+    keys = tmp_path / "keys"
+    prepare_keys_folder(keys)
+    sealer = Sealer(keys)
+    nowhere: Any = None
+    with hung_mount(keys), pytest.raises(PlatformError, match="does not answer") as refused:
+        await SealedReports(nowhere, sealer, seal_seconds=0.2).keep("run-1", "org-1", b"{}")
+    assert refused.value.code is errors.KEYS_UNUSABLE
