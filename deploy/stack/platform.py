@@ -82,6 +82,7 @@ async def _run_locked(
         if started is not None:
             started(layout, seconds)
 
+    begun = time.monotonic()
     for attempt in range(START_ATTEMPTS):
         state = _new_state(layout)
         try:
@@ -103,6 +104,8 @@ async def _run_locked(
             report=lambda now: write_state(layout.state_file, now),
             say=say,
             look=places.look,
+            # Whoever waits has waited for the parts of the last run and for other attempts, too.
+            begun=begun,
         )
         signals.kill = supervisor.kill
         try:
@@ -222,7 +225,9 @@ class _Signals:
 
     def __enter__(self) -> None:
         for number in self.NUMBERS:
-            asyncio.get_running_loop().add_signal_handler(number, self._received)
+            # `nohup` has the hang-up of a terminal ignored, so that it ends nothing.
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, self._received)
 
     def __exit__(self, *_: object) -> None:
         for number in self.NUMBERS:

@@ -44,7 +44,10 @@ EXIT_CONFIGURATION = 78
 
 
 class Supervisor:
-    """Runs one platform. `run` is called once. `look`: how the platform's folders are."""
+    """Runs one platform. `run` is called once. `look`: how the platform's folders are.
+
+    `begun`: since when the start is waited for (`time.monotonic`), whatever came before the supervisor.
+    """
 
     def __init__(
         self,
@@ -55,8 +58,10 @@ class Supervisor:
         say: Callable[[str], None],
         look: Callable[[], Awaitable[list[PlaceState]]] | None = None,
         clock: Clock | None = None,
+        begun: float | None = None,
     ) -> None:
         self._units = units
+        self._begun = time.monotonic() if begun is None else begun
         self._parts = [unit for unit in units if isinstance(unit, Part)]
         self._report = Report(state, write=report, say=say, clock=clock)
         self._say = say
@@ -79,13 +84,12 @@ class Supervisor:
 
         Raises STACK_FAILED where the start failed; by then everything is stopped.
         """
-        begun = time.monotonic()
         tasks = [asyncio.create_task(self._supervise(unit)) for unit in self._units]
         tasks += [asyncio.create_task(self._tick_on()), asyncio.create_task(self._lag.run())]
         try:
             await self._first(stop.wait(), self._settled.wait(), self._all_ready())
             if self._failure is None and not stop.is_set():
-                seconds = time.monotonic() - begun
+                seconds = time.monotonic() - self._begun
                 self._report.started(seconds)
                 if started is not None:
                     started(seconds)

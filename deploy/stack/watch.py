@@ -102,7 +102,8 @@ class Watch:
             state.ready_seconds = now - self._begun
             what = "ready" if trouble is None else "up, but degraded:"
             why = "" if trouble is None else f" {trouble.reason};"
-            self._report.say(self._part.name, f"{what}{why} in {state.ready_seconds:.2f} s, pid {self._child.pid}")
+            since = f"{state.ready_seconds:.2f} s after its start, pid {self._child.pid}"
+            self._report.say(self._part.name, f"{what}{why} {since}")
         if trouble is None:
             self._report.change(self._part, Condition.READY, None)
         else:

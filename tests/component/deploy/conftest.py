@@ -39,6 +39,7 @@ class Workbench:
     supervisor: Supervisor | None = None
     take_report: Callable[[StackState], None] | None = None
     look: Callable[[], Awaitable[list[PlaceState]]] | None = None
+    begun: float | None = None
 
     def part(self, name: str, program: str, *, ready: Path | None = None, **more: Any) -> Part:
         """A part that is ready once the file `ready` is there; at once where none is named."""
@@ -85,6 +86,7 @@ class Workbench:
             report=self.take_report or self._take_report,
             say=self.said.append,
             look=self.look,
+            begun=self.begun,
         )
         await self.supervisor.run(self.stop, started=started)
 

@@ -358,7 +358,7 @@ async def test_supervisor_shows_a_part_that_is_degraded(workbench: Workbench, mo
         await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
     told = [line for line in workbench.said if "pid" in line]
     assert len(told) == 1
-    assert "up, but degraded: a publish was refused; in" in told[0]
+    assert "up, but degraded: a publish was refused; " in told[0]
 
 
 async def test_start_goes_on_without_a_part_that_waits_for_an_operator(
@@ -602,3 +602,16 @@ async def test_part_whose_store_is_still_being_opened_is_not_started_by_a_stop(w
         await run
     assert workbench.part_state("s3").process is None
     assert not (workbench.folder / "s3.up").exists()
+
+
+async def test_time_of_a_start_counts_from_when_it_was_asked_for(workbench: Workbench) -> None:
+    """What came before the supervisor (parts of the last run that had to end) was waited for, too."""
+    workbench.begun = time.monotonic() - 1000
+    told: list[float] = []
+    task = asyncio.create_task(workbench.run([workbench.waiting_part("one")], told.append))
+    try:
+        await eventually(lambda: told)
+    finally:
+        workbench.stop.set()
+        await task
+    assert told[0] > 1000
