@@ -12,7 +12,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
 .PHONY: help runtime setup demo test test-unit check format lint types imports coverage contracts golden clean \
-        bench-spine bench-repository bench-quick test-slow mutants
+        bench-spine bench-rebuild bench-repository bench-quick test-slow mutants
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ golden: setup ## Write the golden files anew (in a commit of their own)
 
 bench-spine: setup ## The figures of the platform: latency, rates, memory
 	$(BIN)/python -m benchmarks.spine_bench
+
+bench-rebuild: setup ## A rebuild of a million events beside 100 requests a second
+	$(BIN)/python -m benchmarks.spine_bench --executions 333334 --only history --only "rebuild while asked"
 
 bench-repository: setup ## The figures of the repository, side by side with restic (Debian's package)
 	$(BIN)/python -m benchmarks.repository_bench

@@ -24,6 +24,7 @@ import uvloop
 from benchmarks import spine_history as history
 from benchmarks import spine_large as large
 from benchmarks import spine_outage as outage
+from benchmarks import spine_rebuild as rebuild
 from benchmarks import spine_rows as rows
 from benchmarks.report import Figure, Verdict, machine
 from benchmarks.spine_platform import Platform, platform
@@ -42,6 +43,7 @@ ROWS: tuple[tuple[str, Measure], ...] = (
     ("history", history.fill),
     ("status", rows.status_under_load),
     ("rebuild", history.rebuild_rate),
+    ("rebuild while asked", rebuild.rebuild_while_asked),
     ("large organisation", large.large_organisation),
 )
 
@@ -100,6 +102,7 @@ def main(arguments: list[str]) -> int:
     """Measure, print, write; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.spine_bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="every row once, small")
+    parser.add_argument("--executions", type=int, help="runs of the past; each is three events")
     parser.add_argument("--json", type=Path, default=None, help=f"where the figures go (default {JSON_FILE.name})")
     parser.add_argument("--work", type=Path, default=None, help="an empty folder to work in (default: a temporary one)")
     parser.add_argument(
@@ -111,6 +114,7 @@ def main(arguments: list[str]) -> int:
         if options.quick
         else rows.Circumstances()
     )
+    much.executions = options.executions or much.executions
     work = options.work or Path(tempfile.mkdtemp(prefix="wedsync-spine-"))
     try:
         figures = uvloop.run(run(work, much, options.only))

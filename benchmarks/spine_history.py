@@ -20,6 +20,8 @@ from gateway.projections import state
 from gateway.projections.shadow import ShadowBuilder
 from gateway.schema import STATEMENTS
 
+FILL_SECONDS_MAX = 3600.0
+
 
 class _History(Aggregate):
     """A run of the past, recorded whole."""
@@ -84,7 +86,7 @@ async def fill(platform: Platform, much: Circumstances) -> list[Figure]:
             ).fetchall()
             if rows[0][0] >= each * len(organisations):
                 break
-            if time.perf_counter() - began > 1200:
+            if time.perf_counter() - began > FILL_SECONDS_MAX:
                 raise RuntimeError(f"only {rows[0][0]} executions are shown")
             await asyncio.sleep(0.5)
     much.facts["fill_seconds"] = round(time.perf_counter() - began, 1)
