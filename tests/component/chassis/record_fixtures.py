@@ -96,3 +96,10 @@ async def store(record_access: SchemaAccess) -> AsyncIterator[EventStore]:
     """A store over a fresh schema."""
     async with open_store(record_access) as opened:
         yield opened
+
+
+@pytest.fixture
+async def nats(own_nats: NatsServer) -> NatsServer:
+    """A server with the topology."""
+    await own_nats.apply()
+    return own_nats

@@ -20,6 +20,7 @@ from tests.component.chassis.record_fixtures import (
     append,
     caught_up,
     expected,
+    nats,
     open_relay,
     open_store,
     store,
@@ -29,16 +30,9 @@ from tests.support.eventually import eventually
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
 
-__all__ = ["store"]
+__all__ = ["nats", "store"]
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-async def nats(own_nats: NatsServer) -> NatsServer:
-    """A server with the topology."""
-    await own_nats.apply()
-    return own_nats
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from tests.component.chassis.record_fixtures import (
     append,
     caught_up,
     expected,
+    nats,
     open_relay,
     store,
     stored_messages,
@@ -40,16 +41,9 @@ from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import SchemaAccess
 from tests.support.sample_runs import CONTEXT
 
-__all__ = ["store"]
+__all__ = ["nats", "store"]
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-async def nats(own_nats: NatsServer) -> NatsServer:
-    """A server with the topology."""
-    await own_nats.apply()
-    return own_nats
 
 
 async def _not_ready(relay: Relay, code: ErrorCode, saying: str = "") -> PlatformError:
