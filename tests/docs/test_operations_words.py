@@ -63,9 +63,12 @@ def _rows(first: str, last: str) -> list[str]:
 
 
 def _phrases() -> list[str]:
-    """What the tables of the sections 1 and 3 to 5 quote, in pieces as the program writes them."""
-    cells = [*_rows("## 1. ", "## 2. "), *_rows("## 3. ", "## 4. "), *_rows("## 4. ", "## 6. ")]
-    spans = [span for cell in cells for span in _SPAN.findall(cell)]
+    """What the tables of the sections 1, 3 to 5 and 11 quote, and section 12, in pieces as the program writes them."""
+    cells = [
+        row for first, last in (("1", "2"), ("3", "6"), ("11", "12")) for row in _rows(f"## {first}. ", f"## {last}. ")
+    ]
+    upgrade = GUIDE[GUIDE.index("Back to the older version:") : GUIDE.index("## 13. ")]
+    spans = [span for cell in (*cells, upgrade) for span in _SPAN.findall(cell)]
     pieces = [piece.strip(" .:,") for span in spans for piece in re.split(r"…|\[|\]| N | M ", span)]
     return sorted({piece for piece in pieces if len(piece) > 3})
 

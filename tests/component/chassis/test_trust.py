@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -204,6 +205,15 @@ async def test_servers_elsewhere_are_made_ready_as_the_guide_says(
     assert_shows(block("expect", "elsewhere"), first.stdout)
     again = _installed(encrypted_postgres, encrypted_nats, ours.file)
     assert again.stdout.endswith("nats: streams and consumers as declared, 0 changed\n")
+
+    # A newer build was here, and has changed a table: an older one does not install beneath it, and says so.
+    with psycopg.connect(encrypted_postgres.admin_dsn, autocommit=True) as connection:
+        connection.execute("INSERT INTO config.schema_steps (part, number, digest) VALUES ('service', 1000, 'newer')")
+        older = _installed(encrypted_postgres, encrypted_nats, ours.file)
+        connection.execute("DELETE FROM config.schema_steps WHERE number = 1000")
+    assert older.returncode == 78
+    assert "of the service tables is not the one that was executed" in older.stderr
+    assert "An older build cannot install." in older.stderr
 
 
 async def test_certificate_that_ends_soon_pages(
