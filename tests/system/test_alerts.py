@@ -188,7 +188,7 @@ async def test_keys_folder_that_is_gone(watched: Watched) -> None:
             return {each["service"] for each in ready} >= {"gateway", "executor-worker"}
 
         await eventually(is_told, every=0.5)
-        assert {each["figures"] for each in watched.watch.firing("WedsyncFiguresMissing")} == {"keys"}
+        assert "keys" in {each["figures"] for each in watched.watch.firing("WedsyncFiguresMissing")}
         for _ in range(6):
             assert (await watched.submit("third")).status_code == 503
         assert await watched.watch.now("WedsyncApiFailures")
@@ -213,7 +213,7 @@ async def test_key_that_is_missing(watched: Watched) -> None:
         codes = {each["code"] for each in watched.watch.firing("WedsyncDegraded")}
     finally:
         away.rename(key)
-    assert codes == {"keys-unusable"}
+    assert "keys-unusable" in codes
     assert not await watched.watch.now("WedsyncKeysUnusable")
 
 
