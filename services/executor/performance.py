@@ -8,16 +8,15 @@ what is on the tiers already.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
-import msgspec
-
 from chassis.context import Context
 from chassis.life.blocking import NoAnswer, RunInterrupted, call_in_thread
+from chassis.life.patience import patiently
 from chassis.life.signs import Signs
 from chassis.telemetry.logging import describe
 from contracts import errors
@@ -27,6 +26,7 @@ from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
 from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint
 from services.executor.kept import Replica
+from services.executor.outcomes import error_of, judged, tell_of_tier
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of
 from services.executor.ports import (
     BackupOutcome,
@@ -45,8 +45,6 @@ from services.executor.standstills import StandsStill, Standstills
 
 ACTOR = "service:executor-worker"
 
-PATIENCE_SECONDS = 300.0
-PAUSE_SECONDS = 0.5
 OPEN_SECONDS = {errors.SOURCE_UNREACHABLE: 60.0, errors.TIER_UNREACHABLE: 900.0}
 """How long opening waits for the source, and for all tiers together, which know their own patience better.
 
@@ -106,15 +104,15 @@ class RunPerformance:
     async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
         """Bring a run to its end. Raises CLAIM_LOST when it is another's by now, `RunInterrupted` when cancelled."""
         try:
-            run = await _patiently(lambda: self._runs.load(claim.run_id), is_cancelled)
+            run = await patiently(lambda: self._runs.load(claim.run_id), is_cancelled)
         except PlatformError as error:
             if error.code is not errors.AGGREGATE_NOT_FOUND:
                 raise
             # Nobody can ever perform it, and it would keep the organisation's other runs waiting.
             _log.error("a claim has no run in the record, and is closed", extra={"run_id": claim.run_id})
-            await _patiently(lambda: self._claims.close(claim), is_cancelled)
+            await patiently(lambda: self._claims.close(claim), is_cancelled)
             return
-        if run.is_finished and await _patiently(lambda: self._claims.close(claim), is_cancelled):
+        if run.is_finished and await patiently(lambda: self._claims.close(claim), is_cancelled):
             return  # The record is right, and nobody else needs to find that out again.
         attempt = _Attempt(run, claim, _context_of(claim), is_cancelled)
         run.prepare(fence=claim.fence, worker=claim.worker)
@@ -173,7 +171,7 @@ class RunPerformance:
         if claim.configuration is not None:
             configuration: Replica | None = claim.configuration.read()
         else:
-            configuration = await _patiently(
+            configuration = await patiently(
                 lambda: self._configurations.find(run.configuration_id), attempt.is_cancelled
             )
         if configuration is None or configuration.organisation != claim.organisation:
@@ -181,7 +179,7 @@ class RunPerformance:
         attempt.configuration = configuration
         opened = await self._open_in_time(attempt, configuration)
         try:
-            if not await _patiently(lambda: self._claims.opened(claim), attempt.is_cancelled):
+            if not await patiently(lambda: self._claims.opened(claim), attempt.is_cancelled):
                 raise ClaimLost(claim.run_id, fence=claim.fence, current=claim.fence + 1)
         except BaseException:
             await self._close(opened, attempt)
@@ -272,16 +270,16 @@ class RunPerformance:
     async def _conclude(self, attempt: _Attempt, opened: OpenBackup, outcome: BackupOutcome, started: float) -> None:
         run, claim = attempt.run, attempt.claim
         for tier in outcome.tiers:
-            self._tell_of_tier(run, claim, outcome, tier)
+            tell_of_tier(run, claim, outcome, tier)
         failed = failure_of(outcome.tiers)
         if failed is not None:
-            await self._fail(attempt, _error_of(failed))
+            await self._fail(attempt, error_of(failed))
             return
         run.verify(fence=claim.fence)
         await self._record(attempt)
         tiers = tuple(
             [
-                tier if tier.code is not None else _judged(tier, await self._verify(attempt, opened, outcome, tier))
+                tier if tier.code is not None else judged(tier, await self._verify(attempt, opened, outcome, tier))
                 for tier in outcome.tiers
             ]
         )
@@ -290,7 +288,7 @@ class RunPerformance:
                 run.tier_failed(fence=claim.fence, tier=after.tier, code=after.code, hint=after.hint)
         failed = failure_of(tiers)
         if failed is not None:
-            await self._fail(attempt, _error_of(failed))
+            await self._fail(attempt, error_of(failed))
             return
         digest = None
         if outcome.report is not None:
@@ -307,32 +305,17 @@ class RunPerformance:
         await self._record_end(attempt)
 
     async def _record(self, attempt: _Attempt) -> None:
-        await _patiently(lambda: self._runs.record(attempt.run, context=attempt.context), attempt.is_cancelled)
+        await patiently(lambda: self._runs.record(attempt.run, context=attempt.context), attempt.is_cancelled)
 
     async def _record_end(self, attempt: _Attempt) -> None:
-        await _patiently(
+        await patiently(
             lambda: self._runs.record_end(attempt.run, claim=attempt.claim, context=attempt.context),
             attempt.is_cancelled,
         )
 
     async def _keep(self, attempt: _Attempt, report: bytes) -> str:
         run, claim = attempt.run, attempt.claim
-        return await _patiently(lambda: self._reports.keep(run.id, claim.organisation, report), attempt.is_cancelled)
-
-    @staticmethod
-    def _tell_of_tier(run: BackupRun, claim: Claim, outcome: BackupOutcome, tier: TierOutcome) -> None:
-        if tier.code is not None:
-            run.tier_failed(fence=claim.fence, tier=tier.tier, code=tier.code, hint=tier.hint)
-            return
-        run.tier_uploaded(
-            fence=claim.fence,
-            tier=tier.tier,
-            snapshot_id=outcome.snapshot_id,
-            log_entry=tier.log_entry or 0,
-            uploaded_bytes=tier.uploaded_bytes,
-            objects=tier.objects,
-            seconds=tier.seconds,
-        )
+        return await patiently(lambda: self._reports.keep(run.id, claim.organisation, report), attempt.is_cancelled)
 
     async def _fail(self, attempt: _Attempt, error: PlatformError) -> None:
         """End the run. What the fact says in the clear is the code's; the error's own words go into a sealed report."""
@@ -367,31 +350,3 @@ def _context_of(claim: Claim) -> Context:
         correlation_id=claim.correlation_id,
         traceparent=claim.traceparent,
     )
-
-
-async def _patiently(call: Callable[[], Awaitable[T]], is_cancelled: Callable[[], bool]) -> T:
-    """Make a call again while a part of the platform is away: hours of reading are not thrown away for a restart."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return await call()
-        except PlatformError as error:
-            if error.code is not errors.UNAVAILABLE or time.monotonic() > deadline:
-                raise
-        if is_cancelled():
-            raise RunInterrupted
-        await asyncio.sleep(PAUSE_SECONDS)
-
-
-def _error_of(failed: TierOutcome) -> PlatformError:
-    return PlatformError(_code(failed.code), "a tier does not have the snapshot", hint=failed.hint, tier=failed.tier)
-
-
-def _judged(tier: TierOutcome, damage: str | None) -> TierOutcome:
-    if damage is None:
-        return tier
-    return msgspec.structs.replace(tier, code=damage, hint=_code(damage).hint)
-
-
-def _code(code: str | None) -> ErrorCode:
-    return errors.catalogue().get(code or "", errors.INTERNAL)
