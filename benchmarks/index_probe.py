@@ -27,7 +27,7 @@ def build(folder: Path, chunks: int) -> dict[str, float]:
     index = Index()
     seconds = 0.0
     per_pack = _CHUNKS_PER_FRAME * _FRAMES_PER_PACK
-    header = FrameHeader(0, 1 << 20, 1 << 20, _CHUNKS_PER_FRAME, ContentClass.PHOTO, Compression.NONE, bytes(16))
+    header = FrameHeader(1 << 20, 1 << 20, _CHUNKS_PER_FRAME, ContentClass.PHOTO, Compression.NONE, bytes(16))
     lengths = ((1 << 20) // _CHUNKS_PER_FRAME,) * _CHUNKS_PER_FRAME
     for number in range(chunks // per_pack):
         ids = bytes(Seeded("chunks", number).bytes(32 * per_pack))

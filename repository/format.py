@@ -5,7 +5,7 @@ reserved or out of range raises `Damaged` or `UnsupportedFormat`, never a wrong 
 little endian. The layouts and the reasons for each field are in docs/repository-format.md.
 
     pack    = header(96) frame* footer trailer(24)
-    frame   = frame header(32) ciphertext tag(16)
+    frame   = sealed frame header(48) ciphertext tag(16)
     footer  = ciphertext tag(16), see `encode_footer`
 """
 
@@ -30,6 +30,7 @@ PACK_MAGIC: Final = b"WSBPACK1"
 TRAILER_MAGIC: Final = b"WSBPEND1"
 PACK_HEADER_LENGTH: Final = 96
 FRAME_HEADER_LENGTH: Final = 32
+SEALED_HEADER_LENGTH: Final = FRAME_HEADER_LENGTH + TAG_LENGTH
 TRAILER_LENGTH: Final = 24
 FOOTER_PREFIX_LENGTH: Final = 8
 FOOTER_FRAME_LENGTH: Final = 4 + FRAME_HEADER_LENGTH
@@ -45,8 +46,8 @@ PACK_LENGTH_MAX: Final = 1 << 30
 """Bytes of one pack, at most; writers aim at 32 MiB."""
 
 _PACK_HEADER = struct.Struct("<8sHHB3s16s16s32s16s")
-_FRAME_HEADER = struct.Struct("<IIIHBB16s")
-_TRAILER = struct.Struct("<QII8s")
+_FRAME_HEADER = struct.Struct("<IIHBB16s4s")
+_TRAILER = struct.Struct("<QI4s8s")
 _FOOTER_PREFIX = struct.Struct("<II")
 _FOOTER_OFFSET = struct.Struct("<I")
 _NONCE = struct.Struct("<IQ")
@@ -58,6 +59,7 @@ class Purpose(IntEnum):
     FRAME = 1
     FOOTER = 2
     OBJECT = 3
+    FRAME_HEADER = 4
 
 
 class PackKind(IntEnum):
@@ -94,13 +96,12 @@ class PackHeader(NamedTuple):
 
 
 class FrameHeader(NamedTuple):
-    """The 32 bytes before a frame's ciphertext, in the clear and authenticated with it.
+    """The 32 bytes before a frame's ciphertext, themselves encrypted, and authenticated with it.
 
-    `stored_length` counts the ciphertext and its tag, without this header. `chunks_digest` is
+    `stored_length` counts the ciphertext and its tag, without the sealed header. `chunks_digest` is
     `chunks_digest(concatenated chunk ids)`.
     """
 
-    ordinal: int
     raw_length: int
     stored_length: int
     chunk_count: int
@@ -119,7 +120,7 @@ class ChunkEntry(NamedTuple):
 class FrameEntry(NamedTuple):
     """What the footer, and so the index, says of one frame.
 
-    `offset` is where the frame's header starts, in bytes from the start of the pack. `chunk_ids` are
+    `offset` is where the frame's sealed header starts, in bytes from the start of the pack. `chunk_ids` are
     the 32-byte ids of its chunks one after the other in the order of the plaintext, `chunk_lengths` their
     lengths; the lengths sum up to `header.raw_length`.
     """
@@ -131,8 +132,8 @@ class FrameEntry(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Bytes of the frame in the pack: header, ciphertext and tag."""
-        return FRAME_HEADER_LENGTH + self.header.stored_length
+        """Bytes of the frame in the pack: sealed header, ciphertext and tag."""
+        return SEALED_HEADER_LENGTH + self.header.stored_length
 
     def chunks(self) -> Iterator[ChunkEntry]:
         """The chunks in the order of the plaintext."""
@@ -145,7 +146,6 @@ class Trailer(NamedTuple):
 
     footer_offset: int
     footer_length: int
-    frame_count: int
 
 
 def chunks_digest(chunk_ids: Buffer) -> bytes:
@@ -155,9 +155,9 @@ def chunks_digest(chunk_ids: Buffer) -> bytes:
     return blake3(chunk_ids).digest(16)
 
 
-def nonce(purpose: Purpose, ordinal: int) -> bytes:
-    """The 96-bit GCM nonce: purpose u32, ordinal u64. Unique under a key that is used for one object."""
-    return _NONCE.pack(purpose, ordinal)
+def nonce(purpose: Purpose, offset: int) -> bytes:
+    """The 96-bit GCM nonce: purpose u32, offset u64. Unique under a key that is used for one object."""
+    return _NONCE.pack(purpose, offset)
 
 
 def encode_pack_header(header: PackHeader) -> bytes:
@@ -195,28 +195,23 @@ def decode_pack_header(buffer: Buffer) -> PackHeader:
 def encode_frame_header(header: FrameHeader) -> bytes:
     """The 32 bytes of a frame's header. Raises `LimitExceeded`."""
     try:
-        return _FRAME_HEADER.pack(*header)
+        return _FRAME_HEADER.pack(*header, bytes(4))
     except struct.error as error:
         raise LimitExceeded("frame header has a field out of range", reason=str(error)) from error
 
 
 def decode_frame_header(buffer: Buffer, offset: int = 0) -> FrameHeader:
-    """Read the frame header at `offset`. Raises `Damaged`; the AEAD has the last word on its truth."""
+    """Read the frame header at `offset`. It was authenticated. Raises `Damaged`."""
     if offset < 0 or len(buffer) - offset < FRAME_HEADER_LENGTH:
         raise Damaged("frame is shorter than its header", offset=offset, length=len(buffer))
-    ordinal, raw, stored, count, content_class, compression, digest = _FRAME_HEADER.unpack_from(buffer, offset)
+    raw, stored, count, content_class, compression, digest, reserved = _FRAME_HEADER.unpack_from(buffer, offset)
     try:
-        header = FrameHeader(ordinal, raw, stored, count, ContentClass(content_class), Compression(compression), digest)
+        header = FrameHeader(raw, stored, count, ContentClass(content_class), Compression(compression), digest)
     except ValueError:
-        raise Damaged("frame has an unknown class or compression", ordinal=ordinal) from None
-    if count == 0 or stored < TAG_LENGTH or raw > CHUNK_LENGTH_MAX:
-        raise Damaged("frame header is out of range", ordinal=ordinal)
+        raise Damaged("frame has an unknown class or compression") from None
+    if count == 0 or stored < TAG_LENGTH or raw > CHUNK_LENGTH_MAX or any(reserved):
+        raise Damaged("frame header is out of range")
     return header
-
-
-def frame_associated_data(pack_header: Buffer, frame_header: Buffer) -> bytes:
-    """What is authenticated with a frame: pack header ‖ frame header."""
-    return bytes(pack_header) + bytes(frame_header)
 
 
 def encode_footer(frames: Sequence[FrameEntry]) -> bytes:
@@ -256,10 +251,10 @@ def decode_footer(buffer: Buffer) -> list[FrameEntry]:
         entry = FrameEntry(
             offset, header, bytes(view[ids_at + first * ID_LENGTH : ids_at + last * ID_LENGTH]), lengths[first:last]
         )
-        if last > chunk_count or offset != end or header.ordinal != number:
-            raise Damaged("pack footer has frames out of order", ordinal=number)
+        if last > chunk_count or offset != end:
+            raise Damaged("pack footer has frames out of order", frame=number)
         if sum(entry.chunk_lengths) != header.raw_length or chunks_digest(entry.chunk_ids) != header.chunks_digest:
-            raise Damaged("pack footer contradicts a frame header", ordinal=number)
+            raise Damaged("pack footer contradicts a frame header", frame=number)
         frames.append(entry)
         first = last
         end = offset + entry.length
@@ -270,23 +265,23 @@ def decode_footer(buffer: Buffer) -> list[FrameEntry]:
 
 def encode_trailer(trailer: Trailer) -> bytes:
     """The last 24 bytes of a pack."""
-    return _TRAILER.pack(*trailer, TRAILER_MAGIC)
+    return _TRAILER.pack(*trailer, bytes(4), TRAILER_MAGIC)
 
 
 def decode_trailer(buffer: Buffer, pack_length: int) -> Trailer:
     """Read a pack's last 24 bytes; `pack_length` is the whole pack's. Raises `Damaged`."""
     if len(buffer) < TRAILER_LENGTH:
         raise Damaged("pack is shorter than its trailer", length=pack_length)
-    offset, length, frame_count, magic = _TRAILER.unpack_from(buffer, len(buffer) - TRAILER_LENGTH)
-    if magic != TRAILER_MAGIC:
+    offset, length, reserved, magic = _TRAILER.unpack_from(buffer, len(buffer) - TRAILER_LENGTH)
+    if magic != TRAILER_MAGIC or any(reserved):
         raise Damaged("pack does not end with its magic", length=pack_length)
     if offset < PACK_HEADER_LENGTH or length < TAG_LENGTH or offset + length + TRAILER_LENGTH != pack_length:
         raise Damaged("pack trailer points outside the pack", length=pack_length)
-    return Trailer(offset, length, frame_count)
+    return Trailer(offset, length)
 
 
 def footer_associated_data(pack_header: Buffer, trailer: Buffer) -> bytes:
-    """What is authenticated with a footer: pack header ‖ trailer. Its nonce: FOOTER, ordinal 0."""
+    """What is authenticated with a footer: pack header ‖ trailer. Its nonce: FOOTER, offset 0."""
     return bytes(pack_header) + bytes(trailer)
 
 

@@ -226,7 +226,7 @@ class _Backup:
         """The latest snapshot of the same source, in the same key domain, whose tree the session's index has."""
         for snapshot in reversed(self._repository.snapshots()):
             manifest = snapshot.manifest
-            if manifest.label == self._options.label and manifest.domain_key == self._keys.key_id.hex():
+            if manifest.label == self._options.label and manifest.domain == self._keys.identity_id.hex():
                 return snapshot if self._index.contains(bytes.fromhex(manifest.root[0])) else None
         return None
 
@@ -318,7 +318,7 @@ class _Backup:
             run_token=self._options.run_token,
             label=self._options.label,
             root=(root_id.hex(),),
-            domain_key=self._keys.key_id.hex(),
+            domain=self._keys.identity_id.hex(),
             parent=self._parent.id if self._parent else None,
             tags=self._options.tags,
             totals=Totals(

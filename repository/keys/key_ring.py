@@ -1,9 +1,10 @@
 """Keys: the provider of the key-encryption key, wrapped data keys, and the ring of unwrapped ones.
 
-A *domain* (`default`, a tenant, a data subject) has one 32-byte master per generation; everything else is
-derived from it. A master is stored only wrapped, as `keys/<key id>.<kek id>`: one object per master and
-key-encryption key (KEK), so that re-wrapping adds an object and changes none. The name of the domain is
-inside the wrapping: the bucket does not say whose keys it holds.
+A *domain* (`default`, a tenant, a data subject) has one 32-byte master per generation, and one secret of 32 bytes
+for all of them, under which its chunks are identified; everything else is derived from these. A master is stored
+only wrapped, as `keys/<key id>.<kek id>`: one object per master and key-encryption key (KEK), so that re-wrapping
+adds an object and changes none. The name of the domain is inside the wrapping: the bucket does not say whose keys
+it holds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from repository.ports import SYSTEM_RANDOMNESS, Randomness
 
 DEFAULT_DOMAIN: Final = "default"
 KEY_PREFIX: Final = "keys/"
-_PAYLOAD = struct.Struct("<32sIH")
+_PAYLOAD = struct.Struct("<32s32sIH")
 
 
 class KeyProvider(Protocol):
@@ -44,23 +45,38 @@ class KeyProvider(Protocol):
 
 
 class DomainKeys:
-    """What is derived from one master: ids of chunks, keys of packs and of sealed objects.
+    """What is derived from one master (keys of packs and of sealed objects) and its domain's secret (ids of chunks).
 
     Thread-safe and immutable.
     """
 
-    def __init__(self, repository_id: bytes, domain: str, generation: int, master: bytes) -> None:
+    def __init__(self, repository_id: bytes, domain: str, generation: int, master: bytes, identity: bytes) -> None:
         self.repository_id = repository_id
         self.domain = domain
         self.generation = generation
         self._master = master
+        self._identity = identity
         self.key_id = crypto.derive(master, repository_id, b"key-id", length=KEY_ID_LENGTH)
-        self.chunk_id_key = crypto.derive(master, repository_id, b"chunk-id")
+        self.identity_id = crypto.derive(identity, repository_id, b"identity-id", length=KEY_ID_LENGTH)
+        """Public name of the domain's secret: where it is the same, chunks are recognised."""
+        self.chunk_id_key = crypto.derive(identity, repository_id, b"chunk-id")
         self._pack_root = crypto.derive(master, repository_id, b"pack-root")
         self._object_root = crypto.derive(master, repository_id, b"object-root")
 
     def __repr__(self) -> str:
         return f"DomainKeys({self.key_id.hex()}, generation {self.generation})"
+
+    def next_generation(self, randomness: Randomness) -> DomainKeys:
+        """A fresh master of the same domain, nowhere stored yet; what was stored before is recognised under it."""
+        master = randomness.token_bytes(crypto.KEY_LENGTH)
+        return DomainKeys(self.repository_id, self.domain, self.generation + 1, master, self._identity)
+
+    def wrapped_payload(self) -> bytes:
+        """What a key provider wraps. Raises `LimitExceeded`."""
+        domain = self.domain.encode("utf-8", "surrogateescape")
+        if len(domain) > 0xFFFF:
+            raise LimitExceeded("name of a key domain is too long", length=len(domain))
+        return _PAYLOAD.pack(self._master, self._identity, self.generation, len(domain)) + domain
 
     def chunk_id(self, chunk: Buffer) -> bytes:
         """The id of a chunk: keyed BLAKE3-256 of its plaintext."""
@@ -131,11 +147,7 @@ def _associated_data(repository_id: bytes, key_id: bytes, kek_id: bytes) -> byte
 def wrap(keys: DomainKeys, provider: KeyProvider) -> WrappedKey:
     """`keys`' master wrapped under the provider's present KEK."""
     kek_id = provider.kek_id()
-    domain = keys.domain.encode("utf-8", "surrogateescape")
-    if len(domain) > 0xFFFF:
-        raise LimitExceeded("name of a key domain is too long", length=len(domain))
-    payload = _PAYLOAD.pack(keys._master, keys.generation, len(domain)) + domain  # noqa: SLF001 - the ring's own
-    wrapped = provider.wrap(payload, _associated_data(keys.repository_id, keys.key_id, kek_id))
+    wrapped = provider.wrap(keys.wrapped_payload(), _associated_data(keys.repository_id, keys.key_id, kek_id))
     return WrappedKey(FORMAT_VERSION, keys.repository_id.hex(), keys.key_id.hex(), kek_id.hex(), wrapped.hex())
 
 
@@ -145,11 +157,11 @@ def unwrap(key: WrappedKey, repository_id: bytes, provider: KeyProvider) -> Doma
     payload = provider.unwrap(kek_id, bytes.fromhex(key.wrapped), _associated_data(repository_id, key_id, kek_id))
     if len(payload) < _PAYLOAD.size:
         raise Damaged("wrapped key is too short", object_key=key.object_key)
-    master, generation, length = _PAYLOAD.unpack_from(payload)
+    master, identity, generation, length = _PAYLOAD.unpack_from(payload)
     domain = payload[_PAYLOAD.size :].decode("utf-8", "surrogateescape")
     if len(payload) - _PAYLOAD.size != length:
         raise Damaged("wrapped key has another length than it says", object_key=key.object_key)
-    keys = DomainKeys(repository_id, domain, generation, master)
+    keys = DomainKeys(repository_id, domain, generation, master, identity)
     if not crypto.same(keys.key_id, key_id):
         raise Damaged("wrapped key is not the one that its name says", object_key=key.object_key)
     return keys
@@ -206,6 +218,13 @@ class KeyRing:
         """Make a newly created or read key known."""
         self._by_id[keys.key_id] = keys
 
+    def of_domain(self, identity_id: bytes) -> DomainKeys:
+        """The newest keys of the domain whose secret has this id. Raises `UnknownKey`."""
+        own = [key for key in self._by_id.values() if key.identity_id == identity_id]
+        if not own:
+            raise UnknownKey("no key of this domain could be opened", identity=identity_id.hex())
+        return max(own, key=lambda key: key.generation)
+
     def all(self) -> list[DomainKeys]:
         """Every key that could be opened, by domain and generation."""
         return sorted(self._by_id.values(), key=lambda key: (key.domain, key.generation))
@@ -219,8 +238,9 @@ def key_id_of(object_key: str) -> str:
 def new_keys(
     repository_id: bytes, domain: str = DEFAULT_DOMAIN, generation: int = 1, randomness: Randomness = SYSTEM_RANDOMNESS
 ) -> DomainKeys:
-    """A fresh master, nowhere stored yet."""
-    return DomainKeys(repository_id, domain, generation, randomness.token_bytes(crypto.KEY_LENGTH))
+    """A fresh domain: a master and a secret, nowhere stored yet."""
+    master, identity = (randomness.token_bytes(crypto.KEY_LENGTH) for _ in range(2))
+    return DomainKeys(repository_id, domain, generation, master, identity)
 
 
 def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvider) -> KeyRing:

@@ -97,14 +97,18 @@ def add_generation(
 ) -> dict[str, RepositoryError | None]:
     """A new key for what a domain writes from now on; a domain that is new begins with generation 1.
 
-    Chunks of another generation are not recognised as known. Raises `LimitExceeded` (name of the
+    What is stored under the keys before is recognised, and stays readable. A domain may be wrapped under a KEK of its
+    own: whoever has not that one opens all but the domain. Raises `LimitExceeded` (name of the
     domain), and what the provider raises; per tier as `rewrap`.
     """
     if not domain or len(domain.encode()) > 255:
         raise LimitExceeded("name of a key domain has 1 to 255 bytes", length=len(domain))
     repository.keys.expect_none_lost()
-    own = [keys.generation for keys in repository.keys.all() if keys.domain == domain]
-    keys = new_keys(repository.id, domain, max(own, default=0) + 1, repository.randomness)
+    own = [keys for keys in repository.keys.all() if keys.domain == domain]
+    if own:
+        keys = own[-1].next_generation(repository.randomness)
+    else:
+        keys = new_keys(repository.id, domain, randomness=repository.randomness)
     stored = _store(repository, [wrap(keys, provider)], provider)
     # Only a key that is safe somewhere may encrypt anything.
     if any(error is None for error in stored.values()):

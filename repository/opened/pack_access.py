@@ -108,7 +108,7 @@ class ChunkReader:
             pack = access.reader(location.pack_id)
             stored = access.frame(location)
             with self._lock:
-                raw = bytes(self._opener.open(pack, stored).raw)
+                raw = bytes(self._opener.open(pack, stored, location.frame_offset).raw)
                 self._forget(key)  # another thread may have read it too
                 self._frames[key] = raw
                 self._frames_bytes += len(raw)

@@ -153,11 +153,11 @@ class SpanReaders:
             self._failures = 0
             self.bytes_by_tier[tier.name] = self.bytes_by_tier.get(tier.name, 0) + len(body)
         for frame_offset, group in groupby(span.parts, key=lambda part: part.frame_offset):
-            self._write_frame(pack, body[frame_offset - span.offset :], list(group))
+            self._write_frame(pack, body[frame_offset - span.offset :], frame_offset, list(group))
 
-    def _write_frame(self, pack: PackReader, stored: memoryview, parts: Sequence[Part]) -> None:
+    def _write_frame(self, pack: PackReader, stored: memoryview, offset: int, parts: Sequence[Part]) -> None:
         try:
-            raw = self._state.opener.open(pack, stored).raw
+            raw = self._state.opener.open(pack, stored, offset).raw
         except RepositoryError:
             for part in parts:
                 self.write_from_anywhere(part)

@@ -60,7 +60,7 @@ class _Restore:
         self._reader = _Chunks(tiers, repository.keys)
         self._tiers = tiers
         self._ring = repository.keys
-        self._keys = repository.keys.by_id(bytes.fromhex(snapshot.manifest.domain_key))
+        self._keys = repository.keys.of_domain(bytes.fromhex(snapshot.manifest.domain))
 
     def run(self) -> RestoreResult:
         """Everything, in order."""

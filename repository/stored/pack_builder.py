@@ -1,10 +1,10 @@
 """Builds packs: frames are encrypted straight into the pack's buffer, by several threads at once.
 
 Promise: a sealed pack is exactly what docs/repository-format.md says, its id is the SHA-256 of its bytes,
-and no nonce is used twice under its key (the key belongs to the pack, ordinals count under a lock).
+and no nonce is used twice under its key (the key belongs to the pack, places are given out under a lock).
 
-A frame takes two steps, so that the slow one runs outside any lock: `PackBuilder.reserve` gives it an
-ordinal and a place, `PackBuilder.write` encrypts into that place. `PackWriter` moves on to the next pack
+A frame takes two steps, so that the slow one runs outside any lock: `PackBuilder.reserve` gives it a
+place, `PackBuilder.write` encrypts into that place. `PackWriter` moves on to the next pack
 when one is full, and hands each finished pack to `on_pack` on the thread that finished it.
 """
 
@@ -19,10 +19,10 @@ from repository.format import (
     CHUNKS_PER_FRAME_MAX,
     FOOTER_FRAME_LENGTH,
     FOOTER_PREFIX_LENGTH,
-    FRAME_HEADER_LENGTH,
     ID_LENGTH,
     PACK_HEADER_LENGTH,
     SALT_LENGTH,
+    SEALED_HEADER_LENGTH,
     TAG_LENGTH,
     TRAILER_LENGTH,
     Buffer,
@@ -110,11 +110,10 @@ class PackBuilder:
         """A place for the frame, or None when the pack is full. Does not copy or encrypt anything."""
         count = len(frame.chunk_lengths)
         stored = len(frame.payload) + TAG_LENGTH
-        promised = FRAME_HEADER_LENGTH + stored + FOOTER_FRAME_LENGTH + count * _PER_CHUNK
+        promised = SEALED_HEADER_LENGTH + stored + FOOTER_FRAME_LENGTH + count * _PER_CHUNK
         if self._promised + promised > len(self._buffer):
             return None
         header = FrameHeader(
-            len(self.frames),
             frame.raw_length,
             stored,
             count,
@@ -132,10 +131,12 @@ class PackBuilder:
     def write(self, entry: FrameEntry, payload: Buffer) -> None:
         """Encrypt the payload into its reserved place. Releases the GIL; needs no lock."""
         header = encode_frame_header(entry.header)
-        start = entry.offset + FRAME_HEADER_LENGTH
-        self._view[entry.offset : start] = header
+        start = entry.offset + SEALED_HEADER_LENGTH
         self._cipher.encrypt_into(
-            nonce(Purpose.FRAME, entry.header.ordinal),
+            nonce(Purpose.FRAME_HEADER, entry.offset), header, self._header, self._view[entry.offset : start]
+        )
+        self._cipher.encrypt_into(
+            nonce(Purpose.FRAME, entry.offset),
             payload,
             self._header + header,
             self._view[start : start + entry.header.stored_length],
@@ -145,7 +146,7 @@ class PackBuilder:
         """Footer, trailer and id. All reserved frames are written; releases the GIL while hashing."""
         footer = encode_footer(self.frames)
         end = self._end + len(footer) + TAG_LENGTH
-        trailer = encode_trailer(Trailer(self._end, len(footer) + TAG_LENGTH, len(self.frames)))
+        trailer = encode_trailer(Trailer(self._end, len(footer) + TAG_LENGTH))
         self._cipher.encrypt_into(
             nonce(Purpose.FOOTER, 0),
             footer,

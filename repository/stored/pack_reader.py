@@ -15,8 +15,8 @@ from cryptography.exceptions import InvalidTag
 from repository.errors import Damaged
 from repository.format import (
     CHUNK_LENGTH_MAX,
-    FRAME_HEADER_LENGTH,
     PACK_HEADER_LENGTH,
+    SEALED_HEADER_LENGTH,
     TAG_LENGTH,
     TRAILER_LENGTH,
     Buffer,
@@ -65,9 +65,16 @@ class PackReader:
             raise Damaged("pack footer is not authentic", pack=self.id.hex()) from None
         frames = decode_footer(plain)
         last = frames[-1].offset + frames[-1].length if frames else PACK_HEADER_LENGTH
-        if len(frames) != trailer.frame_count or last != trailer.footer_offset:
+        if last != trailer.footer_offset:
             raise Damaged("pack footer and trailer do not agree", pack=self.id.hex())
         return frames
+
+    def frame_header(self, sealed: Buffer, offset: int) -> bytes:
+        """The 32 bytes of the header of the frame at `offset`. Raises `Damaged`."""
+        try:
+            return self.cipher.decrypt(nonce(Purpose.FRAME_HEADER, offset), sealed, self.header_bytes)
+        except InvalidTag:
+            raise Damaged("frame header is not authentic", pack=self.id.hex(), offset=offset) from None
 
 
 class OpenedFrame(NamedTuple):
@@ -84,45 +91,46 @@ class FrameOpener:
         self._decompressor = Decompressor()
         self._plain = bytearray(1 << 20)
 
-    def open(self, pack: PackReader, stored: Buffer) -> OpenedFrame:
-        """The frame whose header starts `stored`; what follows the frame in `stored` is left alone.
+    def open(self, pack: PackReader, stored: Buffer, offset: int) -> OpenedFrame:
+        """The frame that lies at `offset` of the pack, and `stored` from there on; what follows it is left alone.
 
         Authenticates the frame; whether the plaintext is that of the chunk ids is for `verified`.
         """
         view = memoryview(stored)
-        header = decode_frame_header(view)
+        clear = pack.frame_header(view[:SEALED_HEADER_LENGTH], offset)
+        header = decode_frame_header(clear)
         if header.stored_length > CHUNK_LENGTH_MAX + TAG_LENGTH:
-            raise Damaged("frame header is out of range", pack=pack.id.hex(), ordinal=header.ordinal)
-        end = FRAME_HEADER_LENGTH + header.stored_length
+            raise Damaged("frame header is out of range", pack=pack.id.hex(), offset=offset)
+        end = SEALED_HEADER_LENGTH + header.stored_length
         if len(view) < end:
-            raise Damaged("frame is cut off", pack=pack.id.hex(), ordinal=header.ordinal)
+            raise Damaged("frame is cut off", pack=pack.id.hex(), offset=offset)
         length = header.stored_length - TAG_LENGTH
         if len(self._plain) < length:
             self._plain = bytearray(max(length, 2 * len(self._plain)))
         plain = memoryview(self._plain)[:length]
         try:
             pack.cipher.decrypt_into(
-                nonce(Purpose.FRAME, header.ordinal),
-                view[FRAME_HEADER_LENGTH:end],
-                pack.header_bytes + bytes(view[:FRAME_HEADER_LENGTH]),
+                nonce(Purpose.FRAME, offset),
+                view[SEALED_HEADER_LENGTH:end],
+                pack.header_bytes + clear,
                 plain,
             )
         except InvalidTag:
-            raise Damaged("frame is not authentic", pack=pack.id.hex(), ordinal=header.ordinal) from None
+            raise Damaged("frame is not authentic", pack=pack.id.hex(), offset=offset) from None
         if header.compression is Compression.NONE and length != header.raw_length:
-            raise Damaged("frame has another length than its header says", ordinal=header.ordinal)
+            raise Damaged("frame has another length than its header says", pack=pack.id.hex(), offset=offset)
         raw = self._decompressor.decompress(plain, header.compression, header.raw_length)
         return OpenedFrame(header, memoryview(raw))
 
     def verified(self, pack: PackReader, stored: Buffer, entry: FrameEntry) -> OpenedFrame:
         """Open a frame and prove that it is the one of the footer and holds the chunks with these ids."""
-        frame = self.open(pack, stored)
+        frame = self.open(pack, stored, entry.offset)
         if frame.header != entry.header:
-            raise Damaged("frame is another one than the footer says", pack=pack.id.hex(), ordinal=entry.header.ordinal)
+            raise Damaged("frame is another one than the footer says", pack=pack.id.hex(), offset=entry.offset)
         at = 0
         for chunk in entry.chunks():
             if pack.keys.chunk_id(frame.raw[at : at + chunk.length]) != chunk.id:
-                raise Damaged("chunk is not the one of its id", pack=pack.id.hex(), ordinal=entry.header.ordinal)
+                raise Damaged("chunk is not the one of its id", pack=pack.id.hex(), offset=entry.offset)
             at += chunk.length
         return frame
 

@@ -51,7 +51,7 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     `time_ns`: when the backup began, by the writer's clock. `run_token`: chosen by the caller; a token is
     committed at most once per tier. `label`: the caller's name for the source. `root`: chunk ids (hex) of the
-    tree's root pages, in order. `domain_key`: id (hex) of the data key under which its chunks are identified.
+    tree's root pages, in order. `domain`: id (hex) of the secret under which its chunks are identified.
     `parent`: id (hex) of the snapshot that unchanged files were recognised against. `extra`: for what comes
     later (partitions); readers ignore what they do not know.
     """
@@ -61,7 +61,7 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     run_token: str
     label: str
     root: tuple[str, ...]
-    domain_key: str
+    domain: str
     parent: str | None = None
     tags: tuple[str, ...] = ()
     totals: Totals = Totals()

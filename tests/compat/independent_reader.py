@@ -41,6 +41,7 @@ class IndependentReader:
         self.keks = self._keks(key_file)
         self.repository = bytes.fromhex(json.loads((tier / "config").read_bytes())["config"]["repository_id"])
         self.masters: dict[bytes, bytes] = {}
+        self.identities: dict[bytes, bytes] = {}
         self.domains: dict[tuple[str, int], bytes] = {}
         for path in sorted((tier / "keys").iterdir()):
             self._open_master(path)
@@ -75,11 +76,12 @@ class IndependentReader:
         wrapped = bytes.fromhex(key["wrapped"])
         bound = PREFIX + b"master\0" + self.repository + key_id + kek_id
         payload = AESGCM(self.keks[kek_id]).decrypt(wrapped[:12], wrapped[12:], bound)
-        master, generation, length = struct.unpack("<32sIH", payload[:38])
-        name = payload[38:].decode()
-        assert len(payload) == 38 + length
+        master, identity, generation, length = struct.unpack("<32s32sIH", payload[:70])
+        name = payload[70:].decode()
+        assert len(payload) == 70 + length
         assert hkdf(master, self.repository, b"key-id", length=16) == key_id
         self.masters[key_id] = master
+        self.identities[key_id] = identity
         self.domains[name, generation] = master
 
     def _verified_config(self) -> dict[str, Any]:
@@ -168,37 +170,37 @@ class IndependentReader:
         assert (magic, version, flags, repository) == (b"WSBPACK1", 1, 0, self.repository)
         master = self.masters[key_id]
         key = hkdf(hkdf(master, self.repository, b"pack-root"), salt, b"pack", self.repository)
-        ordinal, raw, stored, _count, _class, compression, _digest = struct.unpack("<IIIHBB16s", frame[:32])
-        assert length == 32 + stored
-        plain = AESGCM(key).decrypt(struct.pack("<IQ", 1, ordinal), frame[32:], header + frame[:32])
+        clear = AESGCM(key).decrypt(struct.pack("<IQ", 4, offset), frame[:48], header)
+        raw, stored, _count, _class, compression, _digest = struct.unpack("<IIHBB16s4x", clear)
+        assert length == 48 + stored
+        plain = AESGCM(key).decrypt(struct.pack("<IQ", 1, offset), frame[48:], header + clear)
         if compression == 1:
             plain = zstandard.ZstdDecompressor().decompress(plain, max_output_size=raw)
         assert len(plain) == raw
         chunk = plain[start : start + chunk_length]
-        assert blake3(chunk, key=hkdf(master, self.repository, b"chunk-id")).digest() == chunk_id
+        assert blake3(chunk, key=hkdf(self.identities[key_id], self.repository, b"chunk-id")).digest() == chunk_id
         return chunk
 
     def footer_rows(self, path: Path) -> dict[bytes, tuple[bytes, int, int, int, int]]:
         """What a pack's own footer says of its chunks."""
         body = path.read_bytes()
         header, trailer = body[:96], body[-24:]
-        offset, length, frames, magic = struct.unpack("<QII8s", trailer)
+        offset, length, magic = struct.unpack("<QI4x8s", trailer)
         assert magic == b"WSBPEND1"
         master = self.masters[header[32:48]]
         key = hkdf(hkdf(master, self.repository, b"pack-root"), header[48:80], b"pack", self.repository)
         plain = AESGCM(key).decrypt(struct.pack("<IQ", 2, 0), body[offset : offset + length], header + trailer)
-        count, chunks = struct.unpack("<II", plain[:8])
-        assert count == frames
+        frames, chunks = struct.unpack("<II", plain[:8])
         ids_at = 8 + 36 * frames
         lengths = struct.unpack_from(f"<{chunks}I", plain, ids_at + 32 * chunks)
         rows = {}
         number = 0
         for frame in range(frames):
-            at, _ordinal, _raw, stored, inside = struct.unpack_from("<IIIIH", plain, 8 + 36 * frame)
+            at, _raw, stored, inside = struct.unpack_from("<IIIH", plain, 8 + 36 * frame)
             start = 0
             for _ in range(inside):
                 chunk_id = plain[ids_at + 32 * number : ids_at + 32 * number + 32]
-                rows[chunk_id] = (sha256(body), at, 32 + stored, start, lengths[number])
+                rows[chunk_id] = (sha256(body), at, 48 + stored, start, lengths[number])
                 start += lengths[number]
                 number += 1
         return rows

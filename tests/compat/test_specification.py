@@ -31,7 +31,8 @@ def test_specification_names_every_label_and_magic() -> None:
     """What the code derives and writes is in the document."""
     document = (ROOT / "docs" / "repository-format.md").read_text()
     for word in (
-        "`key-id`", "`chunk-id`", "`chunker-seed`", "`pack-root`", "`pack`", "`object-root`", "`object`", "`config`",
+        "`key-id`", "`identity-id`", "`chunk-id`",
+        "`chunker-seed`", "`pack-root`", "`pack`", "`object-root`", "`object`", "`config`",
         "`signature`", "`kek-id`", "`wedsync-backup/v1/master`", "`wedsync-backup/v1/sealed`",
         "`wedsync-backup/v1/log-entry`", "`wedsync-backup/v1/snapshot`", "`wedsync-backup/v1/kek`", "`WSBPACK1`",
         "`WSBPEND1`", "`WSBSEAL1`", "`WSBENTRY`", "`wsbkek1-",

@@ -162,7 +162,7 @@ def write_snapshot(
         run_token=token,
         label="photos",
         root=(root_id.hex(),),
-        domain_key=keys.key_id.hex(),
+        domain=keys.identity_id.hex(),
     )
     sealed = repository.seal_segments(index.take_new_segments())
     committed = [tier.commit_snapshot(manifest, packs=packs, new_segments=sealed) for tier in tiers]

@@ -8,7 +8,7 @@ from random import Random  # noqa: TID251  # seeded
 import pytest
 
 from repository.errors import RepositoryError
-from repository.format import FRAME_HEADER_LENGTH, PACK_HEADER_LENGTH, TRAILER_LENGTH
+from repository.format import PACK_HEADER_LENGTH, SEALED_HEADER_LENGTH, TRAILER_LENGTH
 from repository.index.pack_catalog import StoredPack, read_footers
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
@@ -214,8 +214,8 @@ def places_of(scene: Scene, key: str) -> dict[str, int]:
     (footer,) = read_footers(repository.tier("near").store, repository.keys, [pack])
     frame = footer.frames[-1]
     places = {f"header {place}": place for place in range(0, PACK_HEADER_LENGTH, 5)}
-    places |= {f"frame header {place}": frame.offset + place for place in range(FRAME_HEADER_LENGTH)}
-    payload = frame.offset + FRAME_HEADER_LENGTH
+    places |= {f"frame header {place}": frame.offset + place for place in range(SEALED_HEADER_LENGTH)}
+    payload = frame.offset + SEALED_HEADER_LENGTH
     end = frame.offset + frame.length
     places |= {"payload": payload, "payload's end": end - 17, "tag": end - 16, "tag's end": end - 1}
     places |= {f"footer {place}": place for place in range(end, len(body) - TRAILER_LENGTH, 29)}

@@ -43,7 +43,7 @@ class Chunks:
     def tree(self, directory: bytes, found: list[tuple[bytes, RepositoryError]] | None = None) -> SnapshotTree:
         """The tree whose root has these pages."""
         root = self.page(f"root {len(self.bodies)}", {ROOT_NAME: (row(DIRECTORY), directory)})
-        manifest = SnapshotManifest(time_ns=0, run_token="t", label="l", root=(root.hex(),), domain_key="")
+        manifest = SnapshotManifest(time_ns=0, run_token="t", label="l", root=(root.hex(),), domain="")
         damage = found if found is not None else []
         reader: ChunkReader = self  # type: ignore[assignment]
         return SnapshotTree(reader, Snapshot("00", manifest, b""), lambda path, error: damage.append((path, error)))

@@ -45,7 +45,7 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from tests.support.repositories import BrokenStore, CountingClock, SeededRandomness
 
-KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32)
+KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32, b"M" * 32)
 RING = KeyRing([KEYS])
 SIGNER = KEYS.signer()
 VERIFIER = crypto.Verifier(SIGNER.public_key)
@@ -61,7 +61,7 @@ def _index_change(name: str) -> Callable[[LogState], Body | None]:
 
 
 def _snapshot(token: str) -> SnapshotCommitted:
-    body = SnapshotManifest(time_ns=5, run_token=token, label="x", root=("00" * 32,), domain_key="00").encode()
+    body = SnapshotManifest(time_ns=5, run_token=token, label="x", root=("00" * 32,), domain="00").encode()
     return SnapshotCommitted(time_ns=6, id=snapshot_id(b"R" * 16, body).hex(), manifest=msgspec.Raw(body))
 
 
@@ -127,7 +127,7 @@ def test_entry_is_refused_when_another_key_signed_it() -> None:
 
 def test_entry_of_another_repository_is_refused_though_signed() -> None:
     """The repository's id is part of what is signed and is compared."""
-    other = DomainKeys(b"S" * 16, "default", 1, b"m" * 32)
+    other = DomainKeys(b"S" * 16, "default", 1, b"m" * 32, b"M" * 32)
     foreign = encode_entry(Begun(time_ns=1), 1, GENESIS, other, SIGNER, SeededRandomness())
     with pytest.raises(Damaged, match="another entry's place"):
         decode_entry(foreign, 1, RING, VERIFIER)
@@ -430,7 +430,7 @@ def test_log_that_begins_twice_or_carries_a_wrong_id_is_damaged() -> None:
 
 def test_entry_under_an_unknown_key_is_a_fault() -> None:
     """Signed, but sealed under a key that this ring has not: named like damage."""
-    other = DomainKeys(b"R" * 16, "default", 2, b"o" * 32)
+    other = DomainKeys(b"R" * 16, "default", 2, b"o" * 32, b"O" * 32)
     entry = encode_entry(Begun(time_ns=1), 1, GENESIS, other, SIGNER, SeededRandomness())
     state = _log(MemoryObjectStore(objects={entry_object_key(1): entry})).refresh()
     assert isinstance(state.faults[0].error, UnknownKey)

@@ -32,7 +32,6 @@ from repository.format import (
     encode_pack_header,
     encode_trailer,
     footer_associated_data,
-    frame_associated_data,
     nonce,
     pack_object_key,
 )
@@ -48,7 +47,6 @@ pack_headers = st.builds(
 )
 frame_headers = st.builds(
     FrameHeader,
-    st.integers(0, 2**32 - 1),
     st.integers(0, CHUNK_LENGTH_MAX),
     st.integers(16, 2**32 - 1),
     st.integers(1, 2**16 - 1),
@@ -63,11 +61,10 @@ def frame_tables(draw: st.DrawFn) -> list[FrameEntry]:
     """Frames as a writer makes them, one after the other."""
     offset = PACK_HEADER_LENGTH
     frames = []
-    for ordinal in range(draw(st.integers(0, 4))):
+    for _ in range(draw(st.integers(0, 4))):
         lengths = tuple(draw(st.lists(st.integers(0, 4000), min_size=1, max_size=5)))
         ids = draw(st.binary(min_size=32 * len(lengths), max_size=32 * len(lengths)))
         header = FrameHeader(
-            ordinal,
             sum(lengths),
             draw(st.integers(16, 5000)),
             len(lengths),
@@ -107,11 +104,10 @@ def test_layouts_are_the_ones_of_the_specification() -> None:
     assert encode_pack_header(HEADER).hex() == (
         "575342504143 4b31 0100 0000 01 000000".replace(" ", "") + "72" * 16 + "6b" * 16 + "73" * 32 + "00" * 16
     )
-    frame = FrameHeader(1, 2, 18, 3, ContentClass.DOCUMENT, Compression.ZSTD, b"d" * 16)
-    assert encode_frame_header(frame).hex() == "01000000020000001200000003000301" + "64" * 16
-    assert encode_trailer(Trailer(96, 24, 0)).hex() == "60000000000000001800000000000000" + b"WSBPEND1".hex()
+    frame = FrameHeader(2, 18, 3, ContentClass.DOCUMENT, Compression.ZSTD, b"d" * 16)
+    assert encode_frame_header(frame).hex() == "020000001200000003000301" + "64" * 16 + "00" * 4
+    assert encode_trailer(Trailer(96, 24)).hex() == "60000000000000001800000000000000" + b"WSBPEND1".hex()
     assert nonce(Purpose.FOOTER, 5).hex() == "020000000500000000000000"
-    assert frame_associated_data(b"a", b"b") == b"ab"
     assert footer_associated_data(b"a", b"b") == b"ab"
     assert pack_object_key(b"\xab" * 32) == "packs/ab/" + "ab" * 32
     assert chunks_digest(b"").hex() == "af1349b9f5f9a1a6a0404dea36dcc949"  # BLAKE3 of nothing
@@ -135,10 +131,16 @@ def test_numbers_are_the_ones_of_the_specification() -> None:
         "PACK_LENGTH_MAX": 1024 * 1024 * 1024,
         "REPOSITORY_ID_LENGTH": 16,
         "SALT_LENGTH": 32,
+        "SEALED_HEADER_LENGTH": 48,
         "TAG_LENGTH": 16,
         "TRAILER_LENGTH": 24,
     }
-    assert {purpose.name: purpose.value for purpose in Purpose} == {"FRAME": 1, "FOOTER": 2, "OBJECT": 3}
+    assert {purpose.name: purpose.value for purpose in Purpose} == {
+        "FRAME": 1,
+        "FOOTER": 2,
+        "OBJECT": 3,
+        "FRAME_HEADER": 4,
+    }
     assert {kind.name: kind.value for kind in PackKind} == {"DATA": 0, "TREE": 1}
     classes = {each.name: each.value for each in ContentClass}
     assert classes == {"GENERIC": 0, "PHOTO": 1, "TEXT": 2, "DOCUMENT": 3, "TREE": 4}
@@ -147,16 +149,16 @@ def test_numbers_are_the_ones_of_the_specification() -> None:
 
 def test_longest_chunk_and_shortest_frame_are_taken() -> None:
     """The limits themselves are within."""
-    header = FrameHeader(0, CHUNK_LENGTH_MAX, 16, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
+    header = FrameHeader(CHUNK_LENGTH_MAX, 16, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
     assert decode_frame_header(encode_frame_header(header)) == header
 
 
 def test_frame_entry_lists_its_chunks() -> None:
     """Ids and lengths come out as pairs, in order."""
-    header = FrameHeader(0, 7, 23, 2, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
+    header = FrameHeader(7, 23, 2, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
     entry = FrameEntry(96, header, b"a" * 32 + b"b" * 32, (3, 4))
     assert list(entry.chunks()) == [ChunkEntry(b"a" * 32, 3), ChunkEntry(b"b" * 32, 4)]
-    assert entry.length == 32 + 23
+    assert entry.length == 48 + 23
 
 
 @pytest.mark.parametrize(
@@ -187,9 +189,9 @@ def test_pack_header_is_refused_when_short() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        FrameHeader(0, 1, 17, 0, ContentClass.GENERIC, Compression.NONE, b"d" * 16),  # no chunk
-        FrameHeader(0, 1, 15, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16),  # shorter than the tag
-        FrameHeader(0, CHUNK_LENGTH_MAX + 1, 17, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16),
+        FrameHeader(1, 17, 0, ContentClass.GENERIC, Compression.NONE, b"d" * 16),  # no chunk
+        FrameHeader(1, 15, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16),  # shorter than the tag
+        FrameHeader(CHUNK_LENGTH_MAX + 1, 17, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16),
     ],
 )
 def test_frame_header_is_refused_when_out_of_range(header: FrameHeader) -> None:
@@ -198,10 +200,10 @@ def test_frame_header_is_refused_when_out_of_range(header: FrameHeader) -> None:
         decode_frame_header(encode_frame_header(header))
 
 
-@pytest.mark.parametrize("offset", [14, 15])
+@pytest.mark.parametrize("offset", [10, 11])
 def test_frame_header_is_refused_when_class_or_compression_is_unknown(offset: int) -> None:
     """Classes and compressions are an enumeration."""
-    header = FrameHeader(0, 1, 17, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
+    header = FrameHeader(1, 17, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
     encoded = bytearray(encode_frame_header(header))
     encoded[offset] = 200
     with pytest.raises(Damaged, match="unknown"):
@@ -211,21 +213,28 @@ def test_frame_header_is_refused_when_class_or_compression_is_unknown(offset: in
 @pytest.mark.parametrize("offset", [-1, 1, 40])
 def test_frame_header_is_refused_when_outside_the_buffer(offset: int) -> None:
     """An offset from a table is not believed."""
-    header = FrameHeader(0, 1, 17, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
+    header = FrameHeader(1, 17, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
     with pytest.raises(Damaged, match="shorter than its header"):
         decode_frame_header(encode_frame_header(header), offset)
 
 
+def test_frame_header_is_refused_when_reserved_bytes_are_set() -> None:
+    """Room is zero."""
+    header = FrameHeader(1, 17, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
+    with pytest.raises(Damaged, match="out of range"):
+        decode_frame_header(encode_frame_header(header)[:-1] + b"\1")
+
+
 def test_frame_header_does_not_take_a_number_that_does_not_fit() -> None:
     """A frame of four gigabytes is refused, not cut off."""
-    header = FrameHeader(0, 1, 2**32, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
+    header = FrameHeader(1, 2**32, 1, ContentClass.GENERIC, Compression.NONE, b"d" * 16)
     with pytest.raises(LimitExceeded):
         encode_frame_header(header)
 
 
 def test_trailer_round_trips_and_knows_its_place() -> None:
     """Footer and trailer end exactly where the pack ends."""
-    trailer = Trailer(footer_offset=96, footer_length=24, frame_count=0)
+    trailer = Trailer(footer_offset=96, footer_length=24)
     encoded = encode_trailer(trailer)
     assert len(encoded) == TRAILER_LENGTH
     assert decode_trailer(b"before" + encoded, 96 + 24 + 24) == trailer
@@ -238,9 +247,10 @@ def test_trailer_round_trips_and_knows_its_place() -> None:
     ("encoded", "length", "message"),
     [
         (b"short", 5, "shorter"),
-        (encode_trailer(Trailer(96, 24, 0))[:-1] + b"X", 144, "magic"),
-        (encode_trailer(Trailer(95, 25, 0)), 144, "outside"),  # inside the header
-        (encode_trailer(Trailer(105, 15, 0)), 144, "outside"),  # shorter than a tag
+        (encode_trailer(Trailer(96, 24))[:-1] + b"X", 144, "magic"),
+        (encode_trailer(Trailer(96, 24))[:12] + b"X" + encode_trailer(Trailer(96, 24))[13:], 144, "magic"),
+        (encode_trailer(Trailer(95, 25)), 144, "outside"),  # inside the header
+        (encode_trailer(Trailer(105, 15)), 144, "outside"),  # shorter than a tag
     ],
 )
 def test_trailer_is_refused_when_malformed(encoded: bytes, length: int, message: str) -> None:
@@ -254,7 +264,7 @@ def _two_frames() -> list[FrameEntry]:
     offset = PACK_HEADER_LENGTH
     for ordinal in range(2):
         ids = bytes([ordinal]) * 64
-        header = FrameHeader(ordinal, 9, 25, 2, ContentClass.GENERIC, Compression.NONE, chunks_digest(ids))
+        header = FrameHeader(9, 25, 2, ContentClass.GENERIC, Compression.NONE, chunks_digest(ids))
         frames.append(FrameEntry(offset, header, ids, (4, 5)))
         offset += frames[-1].length
     return frames

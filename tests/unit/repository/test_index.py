@@ -32,7 +32,7 @@ def _frames(numbers: Iterable[int], ids: Iterable[bytes] | None = None) -> list[
         lengths = tuple(100 + start + place for place in range(len(pair)))
         joined = b"".join(pair)
         header = FrameHeader(
-            len(frames), sum(lengths), 300, len(pair), ContentClass.GENERIC, Compression.NONE, chunks_digest(joined)
+            sum(lengths), 300, len(pair), ContentClass.GENERIC, Compression.NONE, chunks_digest(joined)
         )
         frames.append(FrameEntry(offset, header, joined, lengths))
         offset += frames[-1].length
@@ -44,7 +44,7 @@ def _expected(pack_id: bytes, frames: list[FrameEntry]) -> list[tuple[bytes, Loc
     for frame in frames:
         place = 0
         for chunk in frame.chunks():
-            rows.append((chunk.id, Location(pack_id, frame.offset, 332, place, chunk.length)))
+            rows.append((chunk.id, Location(pack_id, frame.offset, 348, place, chunk.length)))
             place += chunk.length
     return rows
 

@@ -26,7 +26,7 @@ from repository.keys.key_ring import (
 from tests.support.repositories import SeededRandomness, key_file
 
 REPOSITORY = b"R" * 16
-KEYS = DomainKeys(REPOSITORY, "default", 1, b"m" * 32)
+KEYS = DomainKeys(REPOSITORY, "default", 1, b"m" * 32, b"M" * 32)
 
 
 def _record(keys: DomainKeys = KEYS, seed: int = 0) -> KeyRecord:
@@ -50,7 +50,8 @@ def test_derivations_are_the_ones_of_the_specification() -> None:
 
     prefix = b"wedsync-backup/v1/"
     assert KEYS.key_id == hkdf(b"m" * 32, REPOSITORY, prefix + b"key-id\0", 16)
-    assert KEYS.chunk_id_key == hkdf(b"m" * 32, REPOSITORY, prefix + b"chunk-id\0", 32)
+    assert KEYS.chunk_id_key == hkdf(b"M" * 32, REPOSITORY, prefix + b"chunk-id\0", 32)
+    assert KEYS.identity_id == hkdf(b"M" * 32, REPOSITORY, prefix + b"identity-id\0", 16)
     pack_root = hkdf(b"m" * 32, REPOSITORY, prefix + b"pack-root\0", 32)
     assert KEYS.pack_key(b"s" * 32) == hkdf(pack_root, b"s" * 32, prefix + b"pack\0" + REPOSITORY, 32)
     object_root = hkdf(b"m" * 32, REPOSITORY, prefix + b"object-root\0", 32)
@@ -64,7 +65,7 @@ def test_derivations_are_the_ones_of_the_specification() -> None:
 
 def test_keys_of_different_uses_differ() -> None:
     """No key serves two purposes, two packs, two kinds, two repositories or two domains."""
-    other = DomainKeys(b"S" * 16, "default", 1, b"m" * 32)
+    other = DomainKeys(b"S" * 16, "default", 1, b"m" * 32, b"M" * 32)
     derived = [
         KEYS.chunk_id_key,
         KEYS.pack_key(b"a" * 32),
@@ -83,7 +84,7 @@ def test_keys_of_different_uses_differ() -> None:
 
 def test_chunk_id_is_keyed() -> None:
     """The id of a known plaintext says nothing to who has no key, and is the same for who has it."""
-    other = DomainKeys(REPOSITORY, "tenant", 1, b"n" * 32)
+    other = DomainKeys(REPOSITORY, "tenant", 1, b"n" * 32, b"N" * 32)
     assert KEYS.chunk_id(b"photo") == KEYS.chunk_id(bytearray(b"photo"))
     assert KEYS.chunk_id(b"photo") != other.chunk_id(b"photo")
     assert KEYS.chunk_id(b"photo") != crypto.keyed_digest(b"\0" * 32, b"photo")
@@ -98,7 +99,7 @@ def test_keys_do_not_show_their_secret() -> None:
 
 def test_wrapped_key_round_trips() -> None:
     """Domain and generation come back with the master, and are not in the object in the clear."""
-    keys = DomainKeys(REPOSITORY, "bride & groom", 7, b"x" * 32)
+    keys = DomainKeys(REPOSITORY, "bride & groom", 7, b"x" * 32, b"X" * 32)
     record = _record(keys)
     assert b"bride" not in record.body
     assert record.object_key == f"keys/{keys.key_id.hex()}.{key_file().kek_id().hex()}"
@@ -124,11 +125,11 @@ def test_payload_and_associated_data_are_the_ones_of_the_specification() -> None
     wrapped = wrap(KEYS, provider)
     unwrap(wrapped, REPOSITORY, provider)
     bound = b"wedsync-backup/v1/master\0" + REPOSITORY + KEYS.key_id + b"k" * 16
-    assert calls == [(b"m" * 32 + b"\1\0\0\0\7\0default", bound)] * 2
+    assert calls == [(b"m" * 32 + b"M" * 32 + b"\1\0\0\0\7\0default", bound)] * 2
     assert new_keys(REPOSITORY).generation == 1
-    longest = wrap(DomainKeys(REPOSITORY, "x" * 0xFFFF, 1, b"m" * 32), key_file())
+    longest = wrap(DomainKeys(REPOSITORY, "x" * 0xFFFF, 1, b"m" * 32, b"M" * 32), key_file())
     assert unwrap(longest, REPOSITORY, key_file()).domain == "x" * 0xFFFF
-    nameless = wrap(DomainKeys(REPOSITORY, "", 1, b"m" * 32), key_file())
+    nameless = wrap(DomainKeys(REPOSITORY, "", 1, b"m" * 32, b"M" * 32), key_file())
     assert unwrap(nameless, REPOSITORY, key_file()).domain == ""
 
 
@@ -148,7 +149,7 @@ def test_wrong_key_is_told_apart_from_damage() -> None:
 
 def test_wrapped_key_is_refused_when_moved_to_another_name() -> None:
     """Key id, KEK id and repository are bound: a swapped object is damage, another repository's is not ours."""
-    record, other = _record(), _record(DomainKeys(REPOSITORY, "default", 2, b"y" * 32))
+    record, other = _record(), _record(DomainKeys(REPOSITORY, "default", 2, b"y" * 32, b"Y" * 32))
     with pytest.raises(Damaged):
         open_ring([KeyRecord(other.object_key, record.body)], REPOSITORY, key_file())
     with pytest.raises(Damaged):
@@ -212,13 +213,13 @@ def test_unwrapped_payload_is_checked(payload: bytes) -> None:
 def test_domain_name_has_a_limit() -> None:
     """A name that does not fit its length field is refused."""
     with pytest.raises(LimitExceeded):
-        wrap(DomainKeys(REPOSITORY, "x" * 70_000, 1, b"m" * 32), key_file())
+        wrap(DomainKeys(REPOSITORY, "x" * 70_000, 1, b"m" * 32, b"M" * 32), key_file())
 
 
 def test_ring_finds_keys_by_id_domain_and_age() -> None:
     """The root is the oldest key of the default domain; the newest of a domain writes."""
-    second = DomainKeys(REPOSITORY, "default", 2, b"2" * 32)
-    tenant = DomainKeys(REPOSITORY, "tenant", 1, b"t" * 32)
+    second = DomainKeys(REPOSITORY, "default", 2, b"2" * 32, b"2" * 32)
+    tenant = DomainKeys(REPOSITORY, "tenant", 1, b"t" * 32, b"T" * 32)
     ring = KeyRing([tenant, second, KEYS])
     assert ring.root is KEYS
     assert ring.active() is second

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from repository.errors import Damaged, LimitExceeded, RepositoryError, UnknownKey
 from repository.format import (
     CHUNK_LENGTH_MAX,
-    FRAME_HEADER_LENGTH,
     PACK_HEADER_LENGTH,
+    SEALED_HEADER_LENGTH,
     TRAILER_LENGTH,
     Compression,
     ContentClass,
     FrameEntry,
     PackKind,
+    Purpose,
+    encode_frame_header,
+    nonce,
 )
 from repository.keys.key_ring import DomainKeys, KeyRing, new_keys
 from repository.stored.compression import Compressor
@@ -106,7 +109,7 @@ def test_packs_of_the_same_content_share_no_byte_of_ciphertext() -> None:
     """Two packs have different salts, so equal chunks cannot be recognised by who sees the bucket."""
     ((_, one),) = _packs([_frame([b"x" * 1000])], seed=3)
     ((_, other),) = _packs([_frame([b"x" * 1000])], seed=4)
-    start = PACK_HEADER_LENGTH + FRAME_HEADER_LENGTH
+    start = PACK_HEADER_LENGTH + SEALED_HEADER_LENGTH
     assert one[start : start + 16] != other[start : start + 16]
 
 
@@ -256,7 +259,7 @@ def test_reader_refuses_frames_in_another_place() -> None:
     pack_id, body, frames = _one_pack()
     pack = PackReader(body, RING, pack_id)
     second = body[frames[1].offset : frames[1].offset + frames[1].length]
-    with pytest.raises(Damaged, match="another one"):
+    with pytest.raises(Damaged, match="not authentic"):
         FrameOpener().verified(pack, second, frames[0])
 
 
@@ -266,7 +269,7 @@ def test_reader_refuses_a_frame_of_another_pack() -> None:
     ((_, other),) = _packs([_frame([b"a" * 500, b"b" * 700])], seed=20)
     pack = PackReader(body, RING, pack_id)
     with pytest.raises(Damaged, match="not authentic"):
-        FrameOpener().open(pack, other[frames[0].offset :])
+        FrameOpener().open(pack, other[frames[0].offset :], frames[0].offset)
 
 
 def test_reader_refuses_chunks_that_are_not_those_of_their_ids() -> None:
@@ -302,7 +305,7 @@ def test_reader_needs_the_key_of_the_pack() -> None:
 def test_reader_refuses_a_pack_of_another_repository() -> None:
     """A pack that somebody moved here from another repository with the same key is refused."""
     pack_id, body, _ = _one_pack()
-    elsewhere = DomainKeys(b"q" * 16, KEYS.domain, KEYS.generation, KEYS._master)
+    elsewhere = DomainKeys(b"q" * 16, KEYS.domain, KEYS.generation, KEYS._master, KEYS._identity)
     elsewhere.key_id = KEYS.key_id
     with pytest.raises(Damaged, match="another repository"):
         PackReader(body, KeyRing([elsewhere]), pack_id)
@@ -319,14 +322,25 @@ def test_opener_refuses_a_frame_that_is_cut_off() -> None:
     pack_id, body, frames = _one_pack()
     pack = PackReader(body, RING, pack_id)
     with pytest.raises(Damaged, match="cut off"):
-        FrameOpener().open(pack, body[frames[0].offset : frames[0].offset + frames[0].length - 1])
+        FrameOpener().open(pack, body[frames[0].offset : frames[0].offset + frames[0].length - 1], frames[0].offset)
 
 
 def test_opener_refuses_a_frame_that_claims_more_than_a_chunk() -> None:
-    """A header that claims a huge frame costs no memory."""
+    """A header that claims a huge frame costs no memory, though a holder of the key wrote it."""
     pack_id, body, frames = _one_pack()
     pack = PackReader(body, RING, pack_id)
-    forged = bytearray(body[frames[0].offset :])
-    forged[8:12] = (0xFFFFFFF0).to_bytes(4, "little")
+    offset = frames[0].offset
+    forged = bytearray(body[offset:])
+    header = encode_frame_header(frames[0].header._replace(stored_length=0xFFFFFFF0))
+    forged[:SEALED_HEADER_LENGTH] = pack.cipher.encrypt(nonce(Purpose.FRAME_HEADER, offset), header, pack.header_bytes)
     with pytest.raises(Damaged, match="out of range"):
-        FrameOpener().open(pack, forged)
+        FrameOpener().open(pack, forged, offset)
+
+
+def test_pack_tells_no_length_of_what_is_in_it() -> None:
+    """Who has the bucket and no key reads of a frame neither its length nor its class nor how many chunks it has."""
+    _, body, frames = _one_pack()
+    for entry in frames:
+        assert entry.header.raw_length.to_bytes(4, "little") not in body[PACK_HEADER_LENGTH:]
+        assert entry.header.stored_length.to_bytes(4, "little") not in body[PACK_HEADER_LENGTH:]
+        assert encode_frame_header(entry.header) not in body

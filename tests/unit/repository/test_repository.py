@@ -35,7 +35,7 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
 from tests.support.repositories import BrokenStore, Scene, SeededRandomness, key_file, photos, read_back
 
-KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32)
+KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32, b"M" * 32)
 
 
 def _flip(store: MemoryObjectStore, key: str, place: int = -1) -> None:
@@ -83,7 +83,7 @@ def test_only_the_keys_holder_makes_an_authentic_config() -> None:
     """Of whatever format; garbage is nobody's."""
     encoded = encode_config(make_config(KEYS, ChunkerParameters()), KEYS)
     assert is_authentic(encoded, KEYS)
-    assert not is_authentic(encoded, DomainKeys(b"R" * 16, "default", 1, b"n" * 32))
+    assert not is_authentic(encoded, DomainKeys(b"R" * 16, "default", 1, b"n" * 32, b"N" * 32))
     assert not is_authentic(encoded[:-2], KEYS)
     assert not is_authentic(b'{"config":{},"mac":""}', KEYS)
 

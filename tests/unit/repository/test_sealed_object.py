@@ -16,7 +16,7 @@ from repository.stored.sealed_object import (
 )
 from tests.support.repositories import SeededRandomness
 
-KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32)
+KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32, b"M" * 32)
 RING = KeyRing([KEYS])
 
 
@@ -70,7 +70,10 @@ def test_sealed_object_is_refused_at_another_place() -> None:
         unseal_object(sealed, RING, ObjectKind.LOG_BODY, position=4)
     with pytest.raises(UnknownKey):
         unseal_object(
-            sealed, KeyRing([DomainKeys(b"S" * 16, "default", 1, b"m" * 32)]), ObjectKind.LOG_BODY, position=3
+            sealed,
+            KeyRing([DomainKeys(b"S" * 16, "default", 1, b"m" * 32, b"M" * 32)]),
+            ObjectKind.LOG_BODY,
+            position=3,
         )
 
 

@@ -467,7 +467,13 @@ def test_new_generations_and_domains_write_under_keys_of_their_own() -> None:
     ]
     after = scene.backup(photos(2), "two")
     assert after is not None
-    assert after.manifest.domain_key == repository.keys.active().key_id.hex() != before.manifest.domain_key
+    assert repository.keys.active().generation == 2
+    assert after.manifest.domain == before.manifest.domain == repository.keys.active().identity_id.hex()
+    assert repository.keys.active("tenant").identity_id != repository.keys.active().identity_id
+    # What was stored under the key before is recognised under the next one: nothing of the files is stored again.
+    files = {repository.keys.active().chunk_id(body) for body in photos(2).values()}
+    places = [repository.tier("a").index.lookup_all(chunk_id) for chunk_id in files]
+    assert [len(each) for each in places] == [1, 1]
     repository = scene.reopen()
     assert read_back(repository, before, repository.tier("a")) == photos(2)
     assert read_back(repository, after, repository.tier("a")) == photos(2)
