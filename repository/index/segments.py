@@ -14,8 +14,9 @@ from repository.keys import crypto
 from repository.keys.key_ring import DomainKeys, KeyRing
 from repository.ports import Randomness
 from repository.stored.index_segment import Segment, Stored, in_mapped_file
-from repository.stored.object_reading import check_length_of, read_object
+from repository.stored.object_reading import check_length_of, length_max_of, read_object
 from repository.stored.sealed_object import ObjectKind, seal_object, unseal_object
+from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
 
 INDEX_PREFIX: Final = "index/"
@@ -77,8 +78,10 @@ class SegmentCache:
         ring: KeyRing,
         resident_bytes_max: int = RESIDENT_BYTES_MAX,
         shared: SharedSegments | None = None,
+        disk: LocalCache | None = None,
     ) -> None:
         self._ring = ring
+        self._disk = disk
         self._lock = threading.Lock()
         self._shared = shared or SharedSegments()
         self._segments: dict[str, Segment] = {}
@@ -97,10 +100,21 @@ class SegmentCache:
                 found = self._shared.held.get(name)
             if found is None:
                 with about(tier=store.name, object_key=segment_object_key(name)):
-                    found = open_segment(name, read_object(store, segment_object_key(name)), self._ring, self._place)
+                    found = open_segment(name, self._body(store, name), self._ring, self._place)
                 self._shared.held[name] = found
             self._segments[name] = found
         return found
+
+    def _body(self, store: ObjectStore, name: str) -> bytes:
+        """The stored object, from this machine's disk where it was read before; a tier on this machine has no copy."""
+        key = segment_object_key(name)
+        disk = None if store.capabilities.local else self._disk
+        body = disk.get(bytes.fromhex(name), length_max_of(key)) if disk is not None else None
+        if body is None:
+            body = read_object(store, key)
+            if disk is not None and crypto.sha256(body).hex() == name:
+                disk.put(bytes.fromhex(name), body)
+        return body
 
     def add(self, name: str, segment: Segment) -> None:
         """Remember a segment that was made here."""

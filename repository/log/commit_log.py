@@ -26,25 +26,34 @@ from repository.errors import (
 )
 from repository.keys import crypto
 from repository.keys.key_ring import KeyRing
-from repository.log.state import Head, LogFault, LogState
+from repository.log.checkpoints import CheckpointShelf
+from repository.log.state import Head, LogFault, LogState, named_by_the_next
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.stored.log_entry import (
     LOG_PREFIX,
+    TIER_ID_LENGTH,
     Begun,
     Body,
     Entry,
+    Place,
+    SnapshotCommitted,
+    TierNamed,
     decode_entry,
     encode_entry,
     entry_number,
     entry_object_key,
 )
+from repository.stored.manifest_object import decode_manifest_object, encode_manifest_object, manifest_object_key
 from repository.stored.object_reading import read_object
+from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
 
 __all__ = ["CommitLog", "Head", "LogFault", "LogState"]
 
 ATTEMPTS_MAX: Final = 100
 PARALLEL_READS: Final = 16
+CHECKPOINT_EVERY: Final = 256
+"""Entries after which a writer leaves a checkpoint, so that whoever opens has to read no more than about as many."""
 GAP_MAX: Final = 1000
 """Numbers that may be missing before one that counts unseen; what lies beyond a longer gap has to be signed."""
 
@@ -63,8 +72,10 @@ class CommitLog:
         genesis: bytes,
         clock: Clock = SYSTEM_CLOCK,
         randomness: Randomness = SYSTEM_RANDOMNESS,
+        cache: LocalCache | None = None,
     ) -> None:
         self._store = store
+        self.checkpoints = CheckpointShelf(store, ring, verifier, cache)
         self._ring = ring
         self._verifier = verifier
         self._genesis = genesis
@@ -80,16 +91,72 @@ class CommitLog:
             return self.state
 
     def reload(self) -> LogState:
-        """Forget everything and read the whole log."""
+        """Forget everything and read the newest checkpoint, and what came after it."""
         with self._lock:
-            self.state = LogState(self._ring.root.repository_id, self._genesis)
+            found = self.checkpoints.newest(self._genesis, self.entry)
+            self.state = found or self._nothing()
             self._read_on()
             return self.state
 
-    def append(self, decide: Callable[[LogState], Body | None], *, lock_until: datetime | None = None) -> Entry | None:
+    def whole(self) -> LogState:
+        """The state of the log from its first entry on, whatever any checkpoint says; `state` stays as it is."""
+        with self._lock:
+            return self._read_behind(self._nothing())
+
+    def _nothing(self) -> LogState:
+        return LogState(self._ring.root.repository_id, self._genesis)
+
+    def contradicts(self, seen: Head) -> bool:
+        """Whether this log, which once had the head `seen`, now shows an older or another history.
+
+        Of what lies before the newest checkpoint the entry itself is read. Where that one is gone, nobody knows.
+        """
+        state = self.state
+        if seen.number >= state.base or not seen.digest or seen.number in state.bridged or not seen.number:
+            return state.contradicts(seen)
+        entry = self.entry(seen.number)
+        return isinstance(entry, Entry) and named_by_the_next(entry) != seen.digest
+
+    def checkpoint(self) -> bool:
+        """Leave a checkpoint of the newest state, unless there is one that is new enough; whether one was made.
+
+        Two writers that come to it at once leave two, of which each is good. Raises what `append` raises.
+        """
+        state = self.refresh()
+        newest = state.checkpoint.number if state.checkpoint is not None else 0
+        if state.faults or state.head.number - newest < CHECKPOINT_EVERY:
+            return False
+        signer = self._ring.root.signer()
+        made = self.checkpoints.add(state, self._clock.now_ns(), signer, self._randomness)
+
+        def decide(now: LogState) -> Body | None:
+            is_newest = now.checkpoint is None or now.checkpoint.number < made.number
+            return made if is_newest else None
+
+        self.append(decide)
+        self.checkpoints.tidy()
+        with self._lock:
+            self.state = self.state.without_old_digests()
+        return True
+
+    def name_anew(self) -> None:
+        """Give a log that was copied from another tier's a tier id of its own."""
+        was = (self.state.tier_id or b"").hex()
+        self.append(
+            lambda _: TierNamed(time_ns=self._clock.now_ns(), was=was),
+            tier_id=self._randomness.token_bytes(TIER_ID_LENGTH),
+        )
+
+    def append(
+        self,
+        decide: Callable[[LogState], Body | None],
+        *,
+        lock_until: datetime | None = None,
+        tier_id: bytes | None = None,
+    ) -> Entry | None:
         """Append what `decide` makes of the newest state; None from it ends the matter without an entry.
 
-        A log that is empty is begun first. Either way the state is durable on return.
+        A log that is empty is begun first. Either way the state is durable on return. `tier_id`: from now on.
 
         `decide` is called again whenever another writer was faster; what it raises leaves. Raises `Damaged`
         (the log has faults: repair it first), `LogContended`, and what the store raises; after `retry = later`
@@ -110,7 +177,7 @@ class CommitLog:
                         self._create(Begun(time_ns=self._clock.now_ns()), lock_until)
                     body = decide(self.state)
                     if body is not None:
-                        return self._create(body, lock_until)
+                        return self._create(body, lock_until, tier_id)
                 except AlreadyExists:
                     continue
                 except InvalidKey as error:
@@ -131,34 +198,54 @@ class CommitLog:
             object_key=entry_object_key(self.state.head.number + 1),
         )
 
-    def replace_fault(self, body: Body, number: int, previous: bytes) -> bytes:
+    def replace_fault(self, body: Body, place: Place) -> bytes:
         """Put a bridge in the place of a faulty entry and return its digest; for repair alone, then `reload`."""
         with self._lock:
-            buffer = self._encoded(body, number, previous)
-            self._store.put(entry_object_key(number), buffer, sha256=crypto.sha256(buffer))
+            buffer = self._encoded(body, place)
+            self._store.put(entry_object_key(place.number), buffer, sha256=crypto.sha256(buffer))
             return crypto.sha256(buffer)
+
+    def sealed_manifest(self, manifest: bytes, identity: bytes) -> bytes:
+        """A manifest as an object of its own."""
+        root = self._ring.root
+        return encode_manifest_object(manifest, identity, root, root.signer(), self._randomness)
+
+    def manifest(self, identity: str) -> bytes:
+        """A snapshot's manifest from the object of its own. Raises `Damaged`, `ObjectMissing`, the store's errors."""
+        key = manifest_object_key(identity)
+        with about(tier=self._store.name, object_key=key):
+            body = read_object(self._store, key)
+            return decode_manifest_object(body, bytes.fromhex(identity), self._ring, self._verifier)
 
     def decoded(self, body: bytes, number: int) -> Entry:
         """What these bytes say as entry `number`. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
         return decode_entry(body, number, self._ring, self._verifier)
 
-    def _encoded(self, body: Body, number: int, previous: bytes) -> bytes:
+    def _encoded(self, body: Body, place: Place) -> bytes:
         root = self._ring.root
-        return encode_entry(body, number, previous, root, root.signer(), self._randomness)
+        return encode_entry(body, place, root, root.signer(), self._randomness)
 
-    def _create(self, body: Body, lock_until: datetime | None) -> Entry:
+    def _create(self, body: Body, lock_until: datetime | None, tier_id: bytes | None = None) -> Entry:
         head = self.state.head
-        number, previous = head.number + 1, head.digest
-        buffer = self._encoded(body, number, previous)
+        place = Place(
+            head.number + 1,
+            head.digest,
+            tier_id or self.state.tier_id or self._randomness.token_bytes(TIER_ID_LENGTH),
+            self.state.snapshot_count + isinstance(body, SnapshotCommitted),
+        )
+        buffer = self._encoded(body, place)
         digest = crypto.sha256(buffer)
-        self._store.put(entry_object_key(number), buffer, sha256=digest, if_absent=True, lock_until=lock_until)
-        entry = Entry(number, previous, digest, body)
+        self._store.put(entry_object_key(place.number), buffer, sha256=digest, if_absent=True, lock_until=lock_until)
+        entry = Entry(place, digest, body)
         self.state = self.state.with_entries([entry])
         return entry
 
     def _read_on(self) -> None:
+        self.state = self._read_behind(self.state)
+
+    def _read_behind(self, state: LogState) -> LogState:
         """Read every entry behind the head, up to the highest number that the store lists and that may be true."""
-        first = self.state.head.number + 1
+        first = state.head.number + 1
         last = first - 1
         for info in self._store.list(LOG_PREFIX, after=entry_object_key(last)):
             number = entry_number(info.key)
@@ -166,8 +253,7 @@ class CommitLog:
             # unseen, all the numbers before it would be read, and kept as faults.
             if number is not None and (number - last <= GAP_MAX or self._is_signed(number)):
                 last = number
-        if last >= first:
-            self.state = self.state.with_entries(self._entries(range(first, last + 1)))
+        return state.with_entries(self._entries(range(first, last + 1))) if last >= first else state
 
     def _is_signed(self, number: int) -> bool:
         found = self.entry(number)

@@ -12,20 +12,28 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from repository.errors import Damaged, RepositoryError
+from repository.log.shared_map import SharedMap
 from repository.stored.log_entry import (
     Begun,
     Bridged,
+    CheckpointMade,
     Entry,
     HistoryAccepted,
+    HoldPlaced,
+    HoldReleased,
     IndexChanged,
     KeysChanged,
+    KeysDestroyed,
     PacksMarked,
+    PacksSwept,
     PacksUnmarked,
+    Skipped,
     SnapshotCommitted,
+    SnapshotsForgotten,
+    SweepBegun,
+    TierNamed,
 )
 from repository.stored.snapshot import Snapshot, decode_manifest, snapshot_id
-
-TIER_ID_LENGTH = 16
 
 
 class Head(NamedTuple):
@@ -46,28 +54,37 @@ class LogFault(NamedTuple):
 class LogState:
     """The state after all entries that were read.
 
-    `genesis`: digest that entry 1 names as its previous one (of the config's bytes). `digests[n]`: what entry
-    n + 1 names as its previous one, so the digest of entry n (`digests[0]` is the genesis); empty where entry n
-    is gone. `bridged`: numbers of lost entries that a bridge stands for. `tier_id`: 16 bytes of the first
-    entry's digest; names this tier among all, and survives its being restored to an older state. `snapshots`:
-    by id (hex), in the order of their entries. `by_token`: run token → snapshot id. `segments`: names (hex) of
-    the live index segments, with the number of the entry that brought them. `entry_of`: snapshot id → its entry.
+    `genesis`: digest that entry 1 names as its previous one (of the config's bytes). `base`: number of the entry that
+    the state was taken from a checkpoint of; 0: of none. `digests[n - base]`: what entry n + 1 names as its previous
+    one, so the digest of entry n (of the genesis for 0); empty where entry n is gone. `bridged`: numbers of lost
+    entries that a bridge stands for. `tier_id`: names this tier among all, and survives its being restored to an older
+    state. `snapshot_count`: how many were committed ever, as the last entry's header says. `snapshots`: by id (hex), in
+    the order of their entries. `by_token`: run token → snapshot id, of forgotten ones, too. `locked_until`: by snapshot
+    id, seconds of Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
+    brought them. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names.
     """
 
     repository_id: bytes
     genesis: bytes
+    base: int = 0
     digests: list[bytes] = field(default_factory=list)
     tier_id: bytes | None = None
-    snapshots: dict[str, Snapshot] = field(default_factory=dict)
-    by_token: dict[str, str] = field(default_factory=dict)
+    snapshot_count: int = 0
+    snapshots: SharedMap[str, Snapshot] = field(default_factory=SharedMap)
+    by_token: SharedMap[str, str] = field(default_factory=SharedMap)
+    entry_of: SharedMap[str, int] = field(default_factory=SharedMap)
+    locked_until: SharedMap[str, int] = field(default_factory=SharedMap)
     segments: dict[str, int] = field(default_factory=dict)
-    replaced_segments: set[str] = field(default_factory=set)
-    entry_of: dict[str, int] = field(default_factory=dict)
+    replaced_segments: SharedMap[str, None] = field(default_factory=SharedMap)
     marked_packs: set[bytes] = field(default_factory=set)
+    swept_packs: set[bytes] = field(default_factory=set)
     key_objects: dict[str, str] = field(default_factory=dict)
+    destroyed_keys: set[str] = field(default_factory=set)
+    holds: dict[str, tuple[str, ...]] = field(default_factory=dict)
     witnesses: dict[bytes, Head] = field(default_factory=dict)
     faults: list[LogFault] = field(default_factory=list)
     bridged: set[int] = field(default_factory=set)
+    checkpoint: CheckpointMade | None = None
     _is_linked: bool = True
 
     def __post_init__(self) -> None:
@@ -77,20 +94,29 @@ class LogState:
     @property
     def head(self) -> Head:
         """The last entry; number 0 and the genesis where there is none."""
-        return Head(len(self.digests) - 1, self.digests[-1])
+        return Head(self.base + len(self.digests) - 1, self.digests[-1])
+
+    def digest_of(self, number: int) -> bytes:
+        """What entry `number + 1` names as its previous one; empty where that is not known here."""
+        place = number - self.base
+        return self.digests[place] if 0 <= place < len(self.digests) else b""
 
     def with_entries(self, entries: Iterable[Entry | LogFault]) -> LogState:
-        """The state after these entries too; this one stays as it is."""
+        """The state after these entries too; this one stays as it is. What does not change is shared."""
         state = replace(
             self,
             digests=list(self.digests),
-            snapshots=dict(self.snapshots),
-            by_token=dict(self.by_token),
+            snapshots=self.snapshots.fork(),
+            by_token=self.by_token.fork(),
+            entry_of=self.entry_of.fork(),
+            locked_until=self.locked_until.fork(),
             segments=dict(self.segments),
-            replaced_segments=set(self.replaced_segments),
-            entry_of=dict(self.entry_of),
+            replaced_segments=self.replaced_segments.fork(),
             marked_packs=set(self.marked_packs),
+            swept_packs=set(self.swept_packs),
             key_objects=dict(self.key_objects),
+            destroyed_keys=set(self.destroyed_keys),
+            holds=dict(self.holds),
             witnesses=dict(self.witnesses),
             faults=list(self.faults),
             bridged=set(self.bridged),
@@ -102,6 +128,10 @@ class LogState:
                 state.add(entry)
         return state
 
+    def without_old_digests(self) -> LogState:
+        """The same state, which remembers of the entries before the head nothing but what they added up to."""
+        return self if self.faults else replace(self, base=self.head.number, digests=self.digests[-1:])
+
     def add(self, entry: Entry) -> None:
         """Take entry `head.number + 1`; one that does not continue this history becomes a fault."""
         try:
@@ -109,14 +139,16 @@ class LogState:
                 raise Damaged("log entry does not continue this history", number=entry.number)
             if isinstance(entry.body, Begun) and entry.number != 1:
                 raise Damaged("log begins twice", number=entry.number)
+            if entry.place.tier_id != self.tier_id is not None and not isinstance(entry.body, TierNamed):
+                raise Damaged("log entry is of another tier's log", number=entry.number)
             self._apply(entry)
         except Damaged as error:
             self.add_fault(entry.number, error, entry.digest)
             return
         self.digests.append(named_by_the_next(entry))
         self._is_linked = True
-        if entry.number == 1:
-            self.tier_id = self.digests[1][:TIER_ID_LENGTH]
+        self.tier_id = entry.place.tier_id
+        self.snapshot_count = entry.place.snapshots
 
     def add_fault(self, number: int, error: RepositoryError, digest: bytes = b"") -> None:
         """Entry `head.number + 1` cannot be used."""
@@ -126,34 +158,67 @@ class LogState:
 
     def _apply(self, entry: Entry) -> None:
         match entry.body:
-            case Begun():
-                pass
             case SnapshotCommitted() as committed:
                 self._apply_snapshot(committed, entry.number)
             case IndexChanged(added=added, replaced=replaced):
                 for name in replaced:
                     self.segments.pop(name, None)
-                self.replaced_segments.update(replaced)
+                self.replaced_segments.update(dict.fromkeys(replaced))
                 self.segments.update(dict.fromkeys(added, entry.number))
-                self.replaced_segments.difference_update(added)
-            case PacksMarked(packs=packs):
-                self.marked_packs.update(map(bytes.fromhex, packs))
-            case PacksUnmarked(packs=packs):
-                self.marked_packs.difference_update(map(bytes.fromhex, packs))
+                for name in added:
+                    self.replaced_segments.pop(name, None)
+            case PacksMarked() | PacksUnmarked() | SweepBegun() | PacksSwept():
+                self._apply_to_packs(entry.body)
+            case SnapshotsForgotten(snapshots=identities):
+                for identity in identities:
+                    self.snapshots.pop(identity, None)
+                    self.entry_of.pop(identity, None)
+                    self.locked_until.pop(identity, None)
+            case HoldPlaced(name=name, snapshots=identities):
+                self.holds[name] = identities
+            case HoldReleased(name=name):
+                self.holds.pop(name, None)
+            case KeysDestroyed(key_ids=key_ids):
+                self.destroyed_keys.update(key_ids)
+            case _:
+                self._apply_to_log(entry)
+
+    def _apply_to_log(self, entry: Entry) -> None:
+        match entry.body:
             case KeysChanged(objects=objects):
                 self.key_objects = dict(objects)
             case HistoryAccepted(tier_id=tier_id, number=number, digest=digest):
                 self.witnesses[bytes.fromhex(tier_id)] = Head(number, bytes.fromhex(digest))
+            case CheckpointMade() as made:
+                self.checkpoint = made
             case Bridged():
                 self.bridged.add(entry.number)
+            case Begun() | Skipped() | TierNamed() | _:
+                pass
+
+    def _apply_to_packs(self, body: PacksMarked | PacksUnmarked | SweepBegun | PacksSwept) -> None:
+        packs = set(map(bytes.fromhex, body.packs))
+        match body:
+            case PacksMarked():
+                self.marked_packs |= packs
+            case PacksUnmarked():
+                self.marked_packs -= packs - self.swept_packs
+            case SweepBegun():
+                self.swept_packs |= packs
+                self.marked_packs |= packs
+            case PacksSwept():
+                self.swept_packs -= packs
+                self.marked_packs -= packs
 
     def _apply_snapshot(self, committed: SnapshotCommitted, number: int) -> None:
         body = bytes(committed.manifest)
         if snapshot_id(self.repository_id, body).hex() != committed.id:
             raise Damaged("snapshot has another id than its manifest", number=number)
         manifest = decode_manifest(body)
-        self.snapshots[committed.id] = Snapshot(committed.id, manifest, body)
+        self.snapshots[committed.id] = Snapshot(committed.id, body, manifest)
         self.entry_of[committed.id] = number
+        if committed.locked_until is not None:
+            self.locked_until[committed.id] = committed.locked_until
         self.by_token.setdefault(manifest.run_token, committed.id)
         self.segments.update(dict.fromkeys(committed.segments, number))
         for tier_id, (seen, digest) in committed.witnesses.items():
@@ -163,11 +228,12 @@ class LogState:
     def contradicts(self, seen: Head) -> bool:
         """Whether this log, which once had the head `seen`, now shows an older or another history.
 
-        A bridge was made by a holder of the key, who could not know the lost entry's digest: it fits any.
+        Of entries before a checkpoint it knows nothing: see `CommitLog.contradicts`. A bridge was made by a holder of
+        the key, who could not know the lost entry's digest: it fits any.
         """
-        if seen.number >= len(self.digests):
+        if seen.number > self.head.number:
             return True
-        present = self.digests[seen.number]
+        present = self.digest_of(seen.number)
         return seen.number not in self.bridged and bool(present and seen.digest) and present != seen.digest
 
 

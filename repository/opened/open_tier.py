@@ -6,8 +6,9 @@ segments that are stored before the log entry; the order of durability is packs,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -15,10 +16,13 @@ from typing import Final, TypeAlias
 from msgspec import Raw
 
 from repository.errors import (
+    AlreadyExists,
     Damaged,
+    LogContended,
     ObjectMissing,
     PackMarked,
     RepositoryError,
+    SnapshotNotFound,
     TierBehind,
     Truncated,
     UnknownKey,
@@ -35,6 +39,7 @@ from repository.ports import Clock
 from repository.stored.config import CONFIG_KEY
 from repository.stored.index_segment import Segment
 from repository.stored.log_entry import Body, IndexChanged, SnapshotCommitted, entry_object_key
+from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot, SnapshotManifest, decode_manifest, snapshot_id
 from repository.tiers.port import ObjectStore
 
@@ -179,7 +184,7 @@ class OpenTier:
         names = [name for name in self.log.state.segments if name not in self.damaged_segments]
         return {name: self._cache.load(self.store, name) for name in names}
 
-    def snapshots(self) -> dict[str, Snapshot]:
+    def snapshots(self) -> Mapping[str, Snapshot]:
         """The snapshots that are committed here, by id."""
         return self.log.state.snapshots
 
@@ -251,11 +256,13 @@ class OpenTier:
             # The caller may know them from a tier that was read later than this one: others bring packs meanwhile.
             self.refresh()
             self._refuse_without(needed)
+        identity = snapshot_id(self.log.state.repository_id, body).hex()
+        if token not in self.log.state.by_token:
+            self._store_manifest(identity, body, lock_until)
         self.store_segments(new_segments, lock_until=lock_until)
         if lock_until is not None:
             new = {segment_object_key(sealed.name): bytes.fromhex(sealed.name) for sealed in new_segments}
             locking.lock(self.store, new | self.needed_objects(referenced), lock_until)
-        identity = snapshot_id(self.log.state.repository_id, body).hex()
 
         def decide(state: LogState) -> Body | None:
             if token in state.by_token:
@@ -273,17 +280,35 @@ class OpenTier:
                 manifest=Raw(body),
                 segments=tuple(sealed.name for sealed in new_segments),
                 witnesses=self._witnesses(),
+                locked_until=None if lock_until is None else int(lock_until.timestamp()),
             )
 
         self.log.append(decide, lock_until=lock_until)
         self._remember(new_segments)
         state = self.log.state
-        snapshot = state.snapshots[state.by_token[token]]
+        snapshot = state.snapshots.get(state.by_token[token])
+        if snapshot is None:
+            raise SnapshotNotFound("this run's snapshot was forgotten", tier=self.name, id=state.by_token[token])
         if lock_until is not None:
             # Created locked, unless an earlier run with this token made it.
             number = state.entry_of[snapshot.id]
-            locking.lock(self.store, {entry_object_key(number): state.digests[number]}, lock_until)
+            locking.lock(self.store, {entry_object_key(number): state.digest_of(number) or None}, lock_until)
         return snapshot
+
+    def _store_manifest(self, identity: str, manifest: bytes, lock_until: datetime | None) -> None:
+        """A second copy of what the entry will say; durable with the segments. One that is there is left alone."""
+        body = self.log.sealed_manifest(manifest, bytes.fromhex(identity))
+        with suppress(AlreadyExists):
+            self.store.put(manifest_object_key(identity), body, if_absent=True, lock_until=lock_until, durable=False)
+
+    def leave_checkpoint(self) -> None:
+        """Where the log has grown: whoever opens has less to read. A tier that does not take it is UNREACHABLE."""
+        try:
+            self.log.checkpoint()
+        except LogContended:
+            return  # whoever was faster comes to it
+        except RepositoryError as error:
+            self.set_unreachable(error)
 
     def prove_locks(self, until: datetime) -> None:
         """Lock the config, which every snapshot needs, and see that it is: before anything is uploaded.

@@ -258,7 +258,7 @@ def _config_made_again(own: list[Probe], ring: KeyRing) -> ReadConfig:
             header = decode_entry_header(read_object(each.store, entry_object_key(1)))
         except RepositoryError:
             continue
-        if header.previous == config.digest:
+        if header.place.previous == config.digest:
             return config
     raise next(
         (each.error for each in own if each.error is not None), Damaged("no tier has its config", object_key=CONFIG_KEY)

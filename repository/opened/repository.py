@@ -33,6 +33,7 @@ from repository.stored.chunker import ChunkerParameters
 from repository.stored.config import CONFIG_KEY, RepositoryConfig, encode_config, make_config
 from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
+from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
 from repository.tiers.proof import prove
 
@@ -53,12 +54,14 @@ class Repository(OpenTiers):
         clock: Clock,
         randomness: Randomness,
         shared: SharedSegments | None = None,
+        disk: LocalCache | None = None,
     ) -> None:
         verifier = crypto.Verifier(bytes.fromhex(config.public_key))
-        cache = SegmentCache(ring, shared=shared)
+        cache = SegmentCache(ring, shared=shared, disk=disk)
         tiers: list[OpenTier] = []
         for probe in probes:
-            log = CommitLog(probe.store, ring, verifier, genesis, clock, randomness)
+            kept = None if probe.store.capabilities.local else disk
+            log = CommitLog(probe.store, ring, verifier, genesis, clock, randomness, kept)
             damage = probe.error if probe.state is TierState.DAMAGED else None
             tier = OpenTier(probe.store, log, cache, clock, damage)
             tier.set_state(probe.state, probe.error)
@@ -114,9 +117,11 @@ class Repository(OpenTiers):
         known_heads: Mapping[str, Head] | None = None,
         patience: Patience | None = None,
         shared: SharedSegments | None = None,
+        cache: LocalCache | None = None,
     ) -> Repository:
         """Open what answers. `known_heads`: by tier name, heads that were seen before (`tier.log.state.head`).
 
+        `cache`: where segments and checkpoints of tiers that are not on this machine are kept on its disk.
         `patience`: how long to wait for the others once a tier has answered; by default half a minute.
         `shared`: what other open repositories of the same owner have read of the index.
         Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `UnsupportedFormat`, `KeyUnavailable`.
@@ -129,7 +134,7 @@ class Repository(OpenTiers):
                 raise
             # Who has answered was of no use, and others were given up for it: now each has its whole time.
             ring, config, probes = opening.agree(opening.probe_all(stores), key_provider)
-        repository = Repository(ring, config.config, config.digest, probes, clock, randomness, shared)
+        repository = Repository(ring, config.config, config.digest, probes, clock, randomness, shared, cache)
         repository.load()
         repository.find_lost_keys(record for probe in probes for record in probe.keys)
         repository.detect_replays(known_heads or {})
@@ -172,6 +177,24 @@ class Repository(OpenTiers):
                 shown = tier.log.state.head.number
                 error = Replayed("tier shows another history", tier=tier.name, seen=head.number, shown=shown)
                 tier.set_state(TierState.REPLAYED, error)
+        self._detect_copies()
+
+    def _detect_copies(self) -> None:
+        """One log on two tiers: the one that is behind, or stands behind, is the copy, and must not go on as the other.
+
+        Both would write the same numbers, and each would look like the other one rolled back.
+        """
+        originals: dict[bytes, OpenTier] = {}
+        for tier in sorted(self.readable_tiers(), key=lambda each: -each.log.state.head.number):
+            identity = tier.log.state.tier_id
+            if identity is None:
+                continue
+            original = originals.setdefault(identity, tier)
+            if original is not tier and tier.is_ready:
+                hint = "`repo repair --accept-history NAME` makes it a tier of its own, if you copied it on purpose."
+                message = "tier has the log of another one"
+                error = Replayed(message, hint=hint, tier=tier.name, other=original.name)
+                tier.set_state(TierState.REPLAYED, error)
 
     def _contradictions(self, tier: OpenTier, known_heads: Mapping[str, Head]) -> list[Head]:
         """What was seen of a tier, by its peers or by the caller, and does not fit what it shows."""
@@ -183,7 +206,8 @@ class Repository(OpenTiers):
             peers = (peer for peer in self.readable_tiers() if peer is not tier)
             witnesses = (peer.log.state.witnesses.get(state.tier_id) for peer in peers)
             seen += [head for head in witnesses if head is not None]
-        return [head for head in seen if state.contradicts(head)]
+        seen += [head for vouched, head in tier.log.checkpoints.vouched if vouched == state.tier_id]
+        return [head for head in seen if tier.log.contradicts(head)]
 
     def add_tier(self, tier: OpenTier) -> None:
         """Make an EMPTY tier one of this repository's; it is behind until caught up. May be repeated."""
@@ -212,16 +236,16 @@ class Repository(OpenTiers):
     def end_writing(
         self, writer_token: bytes, tiers: Sequence[OpenTier] | None = None, lock_until: LockUntil = no_lock
     ) -> None:
-        """Take the announcement back, and compact indexes that have grown many segments.
+        """Take the announcement back, compact indexes that have grown many segments, leave checkpoints of long logs.
 
         `tiers`: those on which everything that was uploaded is committed; None: each ready tier.
         """
         pending.end_writing(self, writer_token, tiers)
-        compaction.compact_indexes(
-            self,
-            tiers=[tier for tier in (self.ready_tiers() if tiers is None else tiers) if tier.is_ready],
-            lock_until=lock_until,
-        )
+        ready = [tier for tier in (self.ready_tiers() if tiers is None else tiers) if tier.is_ready]
+        compaction.compact_indexes(self, tiers=ready, lock_until=lock_until)
+        for tier in ready:
+            if tier.is_ready:
+                tier.leave_checkpoint()
 
     def session_index(self, tiers: Sequence[OpenTier] | None = None) -> Index:
         """The index that a backup deduplicates against: of these (the ready) tiers' indexes the one with the most rows.

@@ -107,6 +107,12 @@ def verify_config(read: ReadConfig, keys: DomainKeys) -> None:
     """Raises `Damaged` unless the holder of the root key wrote this config for this repository."""
     if not crypto.same(crypto.keyed_digest(keys.config_key(), read.authenticated), read.mac):
         raise Damaged("repository config is not authentic", object_key=CONFIG_KEY)
+    # Bytes around what is authenticated: whoever added them is told, and not the tiers that have the config as it was.
+    if (
+        crypto.sha256(msgspec.json.encode(_Authenticated(msgspec.Raw(read.authenticated), read.mac.hex())))
+        != read.digest
+    ):
+        raise Damaged("repository config is not as it was written", object_key=CONFIG_KEY)
     try:
         read.config.chunker  # noqa: B018 - checks its own limits
     except LimitExceeded as error:

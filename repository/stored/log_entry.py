@@ -3,8 +3,9 @@
 Promise: `decode_entry` returns what a holder of the signing key wrote as entry `number` of a log of this
 repository behind an entry with the digest `previous`; anything else raises `Damaged`. Layout (little endian):
 
-    magic 8 · format u16 · flags u16 · body length u32 · number u64 · repository id 16 · previous 32
-    sealed body (kind LOG_BODY, position = number)
+    magic 8 · format u16 · flags u16 · body length u32
+    number u64 · repository id 16 · tier id 16 · snapshots u64 · previous 32
+    sealed body (kind LOG_BODY, bound to the line above)
     signature 64 over label ‖ everything before it
 """
 
@@ -25,10 +26,14 @@ from repository.stored.sealed_object import ObjectKind, seal_object, unseal_obje
 
 LOG_PREFIX: Final = "log/"
 LOG_MAGIC: Final = b"WSBENTRY"
-ENTRY_HEADER_LENGTH: Final = 72
+ENTRY_HEADER_LENGTH: Final = 96
 DIGEST_LENGTH: Final = 32
+TIER_ID_LENGTH: Final = 16
+MAY_BE_SKIPPED: Final = 1
+"""Flag: who does not know the kind of the entry goes on without it."""
 
-_HEADER = struct.Struct("<8sHHIQ16s32s")
+_HEADER = struct.Struct("<8sHHIQ16s16sQ32s")
+_BOUND_FROM: Final = 16
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True, tag="begun", tag_field="kind"):
@@ -42,7 +47,8 @@ class SnapshotCommitted(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot
 
     `id` (hex) is derived from the bytes of `manifest`. `segments`: names (hex) of the index segments that came
     with it. `witnesses`: heads of the other tiers as the writer saw them, by tier id (hex): number and
-    digest (hex); a tier that later shows less was rolled back.
+    digest (hex); a tier that later shows less was rolled back. `locked_until`: seconds of Unix time until which
+    the writer locked what the snapshot needs on this tier; None: it did not.
     """
 
     time_ns: int
@@ -50,6 +56,7 @@ class SnapshotCommitted(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot
     manifest: msgspec.Raw
     segments: tuple[str, ...] = ()
     witnesses: dict[str, tuple[int, str]] = {}
+    locked_until: int | None = None
 
 
 class IndexChanged(msgspec.Struct, frozen=True, kw_only=True, tag="index", tag_field="kind"):
@@ -73,6 +80,66 @@ class PacksUnmarked(msgspec.Struct, frozen=True, kw_only=True, tag="unmark", tag
 
     time_ns: int
     packs: tuple[str, ...]
+
+
+class PacksSwept(msgspec.Struct, frozen=True, kw_only=True, tag="swept", tag_field="kind"):
+    """These packs (hex), which were marked, are gone."""
+
+    time_ns: int
+    packs: tuple[str, ...]
+
+
+class SweepBegun(msgspec.Struct, frozen=True, kw_only=True, tag="sweep", tag_field="kind"):
+    """These marked packs (hex) are being deleted: the mark cannot be taken back any more."""
+
+    time_ns: int
+    packs: tuple[str, ...]
+
+
+class SnapshotsForgotten(msgspec.Struct, frozen=True, kw_only=True, tag="forget", tag_field="kind"):
+    """The tier has these snapshots (hex) no more, and takes none of their run tokens again."""
+
+    time_ns: int
+    snapshots: tuple[str, ...]
+    reason: str = ""
+
+
+class HoldPlaced(msgspec.Struct, frozen=True, kw_only=True, tag="hold", tag_field="kind"):
+    """Whatever these snapshots (hex; none: all) need is kept, whoever forgets or prunes, until `release`."""
+
+    time_ns: int
+    name: str
+    snapshots: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class HoldReleased(msgspec.Struct, frozen=True, kw_only=True, tag="release", tag_field="kind"):
+    """The hold of this name is over."""
+
+    time_ns: int
+    name: str
+
+
+class KeysDestroyed(msgspec.Struct, frozen=True, kw_only=True, tag="destroyed", tag_field="kind"):
+    """These keys (ids, hex) are destroyed for good: nobody brings their key objects back."""
+
+    time_ns: int
+    key_ids: tuple[str, ...]
+
+
+class TierNamed(msgspec.Struct, frozen=True, kw_only=True, tag="tier", tag_field="kind"):
+    """The log was copied from another tier's; from this entry on it has the tier id of its header."""
+
+    time_ns: int
+    was: str
+
+
+class CheckpointMade(msgspec.Struct, frozen=True, kw_only=True, tag="checkpoint", tag_field="kind"):
+    """There is a checkpoint of the state after entry `number`; `digest` (hex): SHA-256 of its bytes."""
+
+    time_ns: int
+    number: int
+    digest: str
 
 
 class KeysChanged(msgspec.Struct, frozen=True, kw_only=True, tag="keys", tag_field="kind"):
@@ -104,27 +171,74 @@ class Bridged(msgspec.Struct, frozen=True, kw_only=True, tag="bridge", tag_field
     stands_for: str
 
 
+class Skipped(msgspec.Struct, frozen=True):
+    """An entry of a kind that this version does not know, and of which its writer said that it may be skipped."""
+
+
 Body: TypeAlias = (
-    Begun | SnapshotCommitted | IndexChanged | PacksMarked | PacksUnmarked | KeysChanged | HistoryAccepted | Bridged
+    Begun
+    | SnapshotCommitted
+    | IndexChanged
+    | PacksMarked
+    | PacksUnmarked
+    | SweepBegun
+    | PacksSwept
+    | SnapshotsForgotten
+    | HoldPlaced
+    | HoldReleased
+    | KeysChanged
+    | KeysDestroyed
+    | HistoryAccepted
+    | TierNamed
+    | CheckpointMade
+    | Bridged
 )
+_SKIPPABLE: Final = (CheckpointMade,)
+
+
+class Place(NamedTuple):
+    """Where an entry stands, as its header says.
+
+    `previous`: digest of the entry before; of entry 1, of the config. `tier_id`: 16 random bytes, the log's own.
+    `snapshots`: how many `snapshot` entries there are up to this one, itself included: so what was lost with an
+    entry is known from those beside it.
+    """
+
+    number: int
+    previous: bytes
+    tier_id: bytes
+    snapshots: int
 
 
 class EntryHeader(NamedTuple):
-    """The 72 bytes before an entry's body, in the clear and signed."""
+    """The 96 bytes before an entry's body, in the clear and signed."""
 
-    number: int
+    place: Place
     repository_id: bytes
-    previous: bytes
-    body_length: int
+    flags: int
 
 
 class Entry(NamedTuple):
     """A decoded entry. `digest` is the SHA-256 of its bytes, which the next one names."""
 
-    number: int
-    previous: bytes
+    place: Place
     digest: bytes
-    body: Body
+    body: Body | Skipped
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+        return self.place.number
+
+    @property
+    def previous(self) -> bytes:
+        """The digest that it names as the one of the entry before."""
+        return self.place.previous
+
+    @property
+    def snapshots_before(self) -> int:
+        """How many snapshots had been committed before this entry."""
+        return self.place.snapshots - isinstance(self.body, SnapshotCommitted)
 
 
 def entry_object_key(number: int) -> str:
@@ -144,28 +258,35 @@ def _signed(entry: Buffer) -> bytes:
     return crypto.LABEL + b"log-entry\0" + bytes(entry)
 
 
-def encode_entry(
-    body: Body, number: int, previous: bytes, keys: DomainKeys, signer: crypto.Signer, randomness: Randomness
-) -> bytes:
+def encode_entry(body: Body, place: Place, keys: DomainKeys, signer: crypto.Signer, randomness: Randomness) -> bytes:
     """The bytes of an entry; no two calls give the same. Raises `LimitExceeded` where it says too much."""
-    sealed = seal_object(msgspec.json.encode(body), keys, ObjectKind.LOG_BODY, randomness, position=number)
-    header = _HEADER.pack(LOG_MAGIC, FORMAT_VERSION, 0, len(sealed), number, keys.repository_id, previous)
+    flags = MAY_BE_SKIPPED if isinstance(body, _SKIPPABLE) else 0
+
+    def header_of(length: int) -> bytes:
+        number, previous, tier_id, snapshots = place
+        return _HEADER.pack(
+            LOG_MAGIC, FORMAT_VERSION, flags, length, number, keys.repository_id, tier_id, snapshots, previous
+        )
+
+    bound = header_of(0)[_BOUND_FROM:]
+    sealed = seal_object(msgspec.json.encode(body), keys, ObjectKind.LOG_BODY, randomness, context=bound)
+    header = header_of(len(sealed))
     check_length_of(LOG_PREFIX, len(header) + len(sealed) + crypto.SIGNATURE_LENGTH)
     return header + sealed + signer.sign(_signed(header + sealed))
 
 
 def decode_entry_header(buffer: Buffer) -> EntryHeader:
-    """Read an entry's first 72 bytes. Raises `Damaged`, `UnsupportedFormat`."""
+    """Read an entry's first 96 bytes. Raises `Damaged`, `UnsupportedFormat`."""
     if len(buffer) < ENTRY_HEADER_LENGTH + crypto.SIGNATURE_LENGTH:
         raise Damaged("log entry is too short", length=len(buffer))
-    magic, version, flags, body_length, number, repository_id, previous = _HEADER.unpack_from(buffer)
+    magic, version, flags, length, number, repository_id, tier_id, snapshots, previous = _HEADER.unpack_from(buffer)
     if magic != LOG_MAGIC:
         raise Damaged("log entry does not start with its magic")
-    if version != FORMAT_VERSION or flags:
+    if version != FORMAT_VERSION or flags & ~MAY_BE_SKIPPED:
         raise UnsupportedFormat("log entry has an unknown format", version=version, flags=flags)
-    if len(buffer) != ENTRY_HEADER_LENGTH + body_length + crypto.SIGNATURE_LENGTH:
+    if len(buffer) != ENTRY_HEADER_LENGTH + length + crypto.SIGNATURE_LENGTH:
         raise Damaged("log entry has another length than its header says", length=len(buffer))
-    return EntryHeader(number, repository_id, previous, body_length)
+    return EntryHeader(Place(number, previous, tier_id, snapshots), repository_id, flags)
 
 
 def decode_entry(buffer: bytes, number: int, ring: KeyRing, verifier: crypto.Verifier) -> Entry:
@@ -178,14 +299,20 @@ def decode_entry(buffer: bytes, number: int, ring: KeyRing, verifier: crypto.Ver
     if signed_length < 0 or not verifier.verifies(buffer[signed_length:], _signed(buffer[:signed_length])):
         raise Damaged("log entry is not signed by the repository's key", number=number)
     header = decode_entry_header(buffer)
-    if header.number != number or header.repository_id != ring.root.repository_id:
-        raise Damaged("log entry lies at another entry's place", number=number, says=header.number)
+    if header.place.number != number or header.repository_id != ring.root.repository_id:
+        raise Damaged("log entry lies at another entry's place", number=number, says=header.place.number)
     body = unseal_object(
-        memoryview(buffer)[ENTRY_HEADER_LENGTH:signed_length], ring, ObjectKind.LOG_BODY, position=number
+        memoryview(buffer)[ENTRY_HEADER_LENGTH:signed_length],
+        ring,
+        ObjectKind.LOG_BODY,
+        context=buffer[_BOUND_FROM:ENTRY_HEADER_LENGTH],
     )
+    decoded: Body | Skipped
     try:
-        decoded: Body = msgspec.json.decode(body, type=Body)
+        decoded = msgspec.json.decode(body, type=Body)
     except msgspec.DecodeError as error:
         # Whoever signed it can encode: this is a kind of entry that a later version writes.
+        if header.flags & MAY_BE_SKIPPED:
+            return Entry(header.place, crypto.sha256(buffer), Skipped())
         raise UnsupportedFormat("log entry says something that this version does not know", reason=str(error)) from None
-    return Entry(number, header.previous, crypto.sha256(buffer), decoded)
+    return Entry(header.place, crypto.sha256(buffer), decoded)

@@ -16,6 +16,8 @@ LENGTH_MAX: Final = {
     "config": 64 << 10,
     "keys": 256 << 10,  # a domain's name alone may have 64 KiB, in hexadecimal
     "log": 16 << 20,
+    "snapshots": 16 << 20,
+    "checkpoints": 1 << 30,
     "index": 256 << 20,  # writers stop at a quarter of that
     "packs": PACK_LENGTH_MAX,
 }

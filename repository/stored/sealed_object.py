@@ -1,13 +1,13 @@
 """Sealed objects: a small header, then one AES-256-GCM message. Log bodies and index segments are sealed.
 
 Promise: what `unseal_object` returns was sealed by a holder of the root key, for this repository, as this
-kind and at this position; anything else raises `Damaged`, `UnknownKey` or `UnsupportedFormat`. Layout
+kind and in this context; anything else raises `Damaged`, `UnknownKey` or `UnsupportedFormat`. Layout
 (little endian):
 
     magic 8 · format u16 · kind u8 · compression u8 · raw length u32 · key id 16 · salt 32 · ciphertext · tag 16
 
 The key is derived from the root's object key and the salt, so each object has its own and the nonce is
-constant. Authenticated with the message: the label, the header, the repository id and the position.
+constant. Authenticated with the message: the label, the header, the repository id and the context.
 """
 
 import struct
@@ -27,7 +27,6 @@ RAW_LENGTH_MAX: Final = 1 << 30
 """Bytes of plaintext in one sealed object, at most."""
 
 _HEADER = struct.Struct("<8sHBBI16s32s")
-_POSITION = struct.Struct("<Q")
 
 
 class ObjectKind(IntEnum):
@@ -36,6 +35,8 @@ class ObjectKind(IntEnum):
     INDEX_SEGMENT = 1
     LOG_BODY = 2
     PENDING_MARKER = 3
+    MANIFEST = 4
+    CHECKPOINT = 5
 
 
 class SealedHeader(NamedTuple):
@@ -48,14 +49,14 @@ class SealedHeader(NamedTuple):
     salt: bytes
 
 
-def _associated_data(header: bytes, repository_id: bytes, position: int) -> bytes:
-    return crypto.LABEL + b"sealed\0" + header + repository_id + _POSITION.pack(position)
+def _associated_data(header: bytes, repository_id: bytes, context: bytes) -> bytes:
+    return crypto.LABEL + b"sealed\0" + header + repository_id + context
 
 
 def seal_object(
-    plaintext: Buffer, keys: DomainKeys, kind: ObjectKind, randomness: Randomness, *, position: int = 0
+    plaintext: Buffer, keys: DomainKeys, kind: ObjectKind, randomness: Randomness, *, context: bytes = b""
 ) -> bytes:
-    """Compress (where that pays) and encrypt. `position`: the number of the log entry; 0 elsewhere."""
+    """Compress (where that pays) and encrypt. `context`: what the object is bound to, beside its kind."""
     import zstandard
 
     if len(plaintext) > RAW_LENGTH_MAX:
@@ -70,7 +71,7 @@ def seal_object(
         keys.object_key(salt, kind),
         nonce(Purpose.OBJECT, 0),
         packed,
-        _associated_data(header, keys.repository_id, position),
+        _associated_data(header, keys.repository_id, context),
     )
     return header + ciphertext
 
@@ -90,7 +91,7 @@ def decode_sealed_header(buffer: Buffer) -> SealedHeader:
         raise Damaged("sealed object is of an unknown kind", kind=kind) from None
 
 
-def unseal_object(buffer: Buffer, ring: KeyRing, kind: ObjectKind, *, position: int = 0) -> bytes:
+def unseal_object(buffer: Buffer, ring: KeyRing, kind: ObjectKind, *, context: bytes = b"") -> bytes:
     """The plaintext. Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`."""
     view = memoryview(buffer)
     header = decode_sealed_header(view)
@@ -102,7 +103,7 @@ def unseal_object(buffer: Buffer, ring: KeyRing, kind: ObjectKind, *, position: 
         keys.object_key(header.salt, header.kind),
         nonce(Purpose.OBJECT, 0),
         view[SEALED_HEADER_LENGTH:],
-        _associated_data(bytes(view[:SEALED_HEADER_LENGTH]), keys.repository_id, position),
+        _associated_data(bytes(view[:SEALED_HEADER_LENGTH]), keys.repository_id, context),
         what,
     )
     if header.compression is Compression.ZSTD:

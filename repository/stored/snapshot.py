@@ -89,9 +89,51 @@ def snapshot_id(repository_id: bytes, body: bytes) -> bytes:
     return crypto.sha256(crypto.LABEL, b"snapshot\0", repository_id, body)[:SNAPSHOT_ID_LENGTH]
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """A committed snapshot: its id (hex, 32 digits), its manifest, and the manifest's own bytes."""
+class _Brief(msgspec.Struct, frozen=True):
+    """The few fields that many snapshots are looked through by."""
 
-    id: str
-    manifest: SnapshotManifest
-    body: bytes
+    run_token: str
+    label: str
+    domain: str
+    parent: str | None = None
+
+
+class Snapshot:
+    """A committed snapshot: its id (hex, 32 digits), the manifest's own bytes, and what they say when it is asked for.
+
+    Thread-safe.
+    """
+
+    __slots__ = ("_brief", "_manifest", "body", "id")
+
+    def __init__(self, identity: str, body: bytes, manifest: SnapshotManifest | None = None) -> None:
+        self.id = identity
+        self.body = body
+        self._manifest = manifest
+        self._brief: SnapshotManifest | _Brief | None = manifest
+
+    @property
+    def manifest(self) -> SnapshotManifest:
+        """What the backup kept. Raises `Damaged`, `UnsupportedFormat`."""
+        if self._manifest is None:
+            self._manifest = self._brief = decode_manifest(self.body)
+        return self._manifest
+
+    @property
+    def brief(self) -> SnapshotManifest | _Brief:
+        """Token, label, domain and parent, without the cost of the rest. Raises `Damaged`."""
+        if self._brief is None:
+            try:
+                self._brief = msgspec.json.decode(self.body, type=_Brief)
+            except msgspec.DecodeError as error:
+                raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
+        return self._brief
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Snapshot) and (self.id, self.body) == (other.id, other.body)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self.id})"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import NoUsableTier, RepositoryError
@@ -22,7 +22,6 @@ from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.stored.index_segment import Segment, without_packs
-from repository.stored.log_entry import entry_object_key
 from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
@@ -100,7 +99,7 @@ def catch_up(
     """Copy to `tier` what the other readable tiers have and it lacks.
 
     `lock_until`: asked for all that is copied; this tier proves to lock before anything is. Where it is known to lock,
-    what a snapshot needs is locked at least as long as the snapshot's entry is on a tier that has it.
+    what a snapshot needs is locked at least as long as a tier that has the snapshot was asked to lock it.
 
     `check_cancelled` may raise; what was copied stays. Raises `NoUsableTier` (this tier is neither READY nor
     EMPTY, or there is no other one), `LockNotProven`, `LogContended`, and this tier's errors. A source that fails is
@@ -185,7 +184,7 @@ def _copy_segments(repository: Repository, tier: OpenTier, result: CatchUpResult
         added = [sealed for sealed in copies if sealed is not None]
         # What the source compacted may go only when all that took its place is here.
         is_whole = [sealed.name for sealed in added] == wanted
-        compacted = sorted(own.segments.keys() & theirs.replaced_segments)
+        compacted = sorted(name for name in own.segments if name in theirs.replaced_segments)
         replaced = _replaceable(tier, compacted, added) if is_whole else []
         if added or replaced:
             tier.change_index(added, replaced, "caught up", lock_until=lock_until)
@@ -232,7 +231,7 @@ def _commit_snapshots(
     reader = ChunkReader(nearest_first([tier, *sources_for(repository, tier)]), repository.keys)
     visitor, packs = TreeVisitor(reader.chunk), set[bytes]()
     for snapshot in snapshots:
-        found = _packs_of(snapshot, tier, visitor)
+        found = packs_of(snapshot, tier, visitor)
         if found is None:
             result.left_out.append(snapshot.id)
             # What was missing may be in the next one as well: nothing that was seen counts as being there.
@@ -246,21 +245,21 @@ def _commit_snapshots(
 
 
 def _locks_of(snapshot: Snapshot, repository: Repository, tier: OpenTier) -> Iterator[datetime]:
-    """Until when the snapshot's entry is locked on other tiers: so long it was to be kept, where a tier can.
+    """Until when other tiers' entries say that the snapshot is locked: so long it was to be kept, where a tier can.
 
     This tier's own clock judges the dates, as that of the others did; nobody asks a tier that cannot lock.
     """
     if not tier.store.capabilities.locks:
         return
     for source in repository.tiers_with(snapshot):
-        if source is tier or not source.store.capabilities.locks:
-            continue
-        found = source.store.head(entry_object_key(source.log.state.entry_of[snapshot.id]))
-        if found is not None and found.lock_until is not None and found.lock_until > tier.store.now():
-            yield found.lock_until
+        seconds = source.log.state.locked_until.get(snapshot.id) if source is not tier else None
+        if seconds is not None:
+            until = datetime.fromtimestamp(seconds, UTC)
+            if until > tier.store.now():
+                yield until
 
 
-def _packs_of(snapshot: Snapshot, tier: OpenTier, visitor: TreeVisitor) -> set[bytes] | None:
+def packs_of(snapshot: Snapshot, tier: OpenTier, visitor: TreeVisitor) -> set[bytes] | None:
     """The packs on this tier of what the snapshot adds to those before; None where the tier lacks some of it."""
     packs: set[bytes] = set()
     for chunk_id in visitor.chunks(snapshot.manifest.root):

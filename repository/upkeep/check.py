@@ -24,14 +24,17 @@ from repository.log.commit_log import GAP_MAX
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader
 from repository.opened.pending import PENDING_PREFIX
+from repository.stored.checkpoint import CHECKPOINT_PREFIX, checkpoint_of
 from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.index_segment import Segment, columns_of
 from repository.stored.log_entry import LOG_PREFIX, entry_number, entry_object_key
+from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
 from repository.stored.tree_visit import TreeVisitor, Wholeness
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
+from repository.upkeep.manifests import manifest_findings
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
 
 if TYPE_CHECKING:
@@ -123,6 +126,7 @@ class _TierCheck:
         yield from self._config()
         yield from self._keys()
         yield from self._log()
+        yield from manifest_findings(self._tier)
         yield from self._index()
         yield from self._pack_list()
         yield from self._trees()
@@ -161,11 +165,16 @@ class _TierCheck:
         state = self._tier.log.state
         self._counts.log_entries = state.head.number
         self._counts.snapshots = len(state.snapshots)
-        for entry in FaultyLog(self._repository, self._tier).entries():
+        log = FaultyLog(self._repository, self._tier)
+        for object_key in self._tier.log.checkpoints.names():
+            error = log.refutes(object_key)
+            if error is not None:
+                yield self._finding(Problem.CHECKPOINT, object_key, error, [self._tier.name])
+        for entry in log.entries():
             key, error = entry_object_key(entry.number), entry.error
             if entry.copy is not None:
                 yield self._finding(Problem.LOG_ENTRY, key, error, [entry.copy.tier])
-            elif entry.follower and not entry.may_hold_snapshot:
+            elif entry.holds_nothing_lost:
                 yield self._finding(Problem.LOG_ENTRY, key, error, [self._tier.name])
             else:
                 detail = f"{error.code}: {error}; no whole copy of it was found, and a snapshot may have been in it"
@@ -277,6 +286,8 @@ class _TierCheck:
                 key == CONFIG_KEY
                 or key in packs
                 or key.startswith((KEY_PREFIX, INDEX_PREFIX, PENDING_PREFIX, QUARANTINE_PREFIX))
+                or manifest_id(key) is not None
+                or (key.startswith(CHECKPOINT_PREFIX) and checkpoint_of(key) is not None)
                 or (number is not None and number - last <= GAP_MAX)
             )
             if not explained:

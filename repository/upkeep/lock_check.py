@@ -1,14 +1,14 @@
-"""Checks locks: what a snapshot needs should be locked as long as the snapshot's entry is.
+"""Checks locks: what a snapshot needs should be locked as long as its log entry says.
 
-The format has no place for the date that was asked for, but an entry is created locked until then. So what is known is
-what the entries' locks say; where a store does not tell of locks, that is said, and not that all is well.
+An entry names the date that was asked for. Where a store does not tell of locks, that is said, and not that all is
+well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from repository.format import pack_object_key
@@ -17,6 +17,7 @@ from repository.opened import locking
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
 from repository.stored.log_entry import entry_object_key
+from repository.stored.manifest_object import manifest_object_key
 from repository.stored.tree_visit import TreeVisitor
 from repository.tiers.port import ObjectStore
 from repository.upkeep.check_report import Finding, Problem
@@ -41,14 +42,14 @@ def lock_findings(
     locks = tier.store.capabilities.locks
     if locks is False:
         return
-    dates = _dates_of_entries(tier) if locks else {}
-    if dates:
+    dates = _dates_of_snapshots(tier)
+    if locks and dates:
         for short in objects_short_of_lock(repository, tier, dates, check_cancelled):
             has = f"locked until {short.found.isoformat()}" if short.found is not None else "not locked"
             detail = f"{has}; a snapshot that needs it is locked until {short.wanted.isoformat()}"
             yield Finding(tier.name, Problem.UNLOCKED, short.object_key, detail, (tier.name,))
     elif tier.snapshots():
-        why = "no entry shows a lock: none was asked for, or these credentials may not see locks"
+        why = "no snapshot here was to be locked"
         if locks is None:
             why = "these credentials may not ask whether the tier locks"
         yield Finding(tier.name, Problem.LOCKS_UNKNOWN, "", why)
@@ -56,7 +57,7 @@ def lock_findings(
 
 def lock_again(repository: Repository, tier: OpenTier, check_cancelled: Callable[[], None]) -> list[str]:
     """Lock what should be locked for longer; returns the keys. Raises what `locking.lock` raises."""
-    found = list(objects_short_of_lock(repository, tier, _dates_of_entries(tier), check_cancelled))
+    found = list(objects_short_of_lock(repository, tier, _dates_of_snapshots(tier), check_cancelled))
     for wanted in sorted({short.wanted for short in found}):
         locking.lock(tier.store, {each.object_key: each.sha256 for each in found if each.wanted == wanted}, wanted)
     return [short.object_key for short in found]
@@ -65,7 +66,7 @@ def lock_again(repository: Repository, tier: OpenTier, check_cancelled: Callable
 def objects_short_of_lock(
     repository: Repository, tier: OpenTier, dates: dict[str, datetime], check_cancelled: Callable[[], None]
 ) -> Iterator[Short]:
-    """The objects that are there and not locked as long as the entries (snapshot id → date) of who needs them."""
+    """The objects that are there and not locked as long as the snapshots (id → date) that need them."""
     now = tier.store.now()
     held = {identity: date for identity, date in dates.items() if date > now}
     if not held:
@@ -78,12 +79,16 @@ def objects_short_of_lock(
             wanted[segment_object_key(name)] = max(needed)
     segments = {segment_object_key(name) for name in tier.log.state.segments}
     digests = tier.needed_objects(packs)
+    state = tier.log.state
+    for identity, date in held.items():
+        wanted[entry_object_key(state.entry_of[identity])] = wanted[manifest_object_key(identity)] = date
     # Config and keys are needed by all; of the segments only those that list what is.
     wanted |= {key: max(held.values()) for key in digests.keys() - wanted.keys() - segments}
+    digests |= {entry_object_key(number): state.digest_of(number) or None for number in state.entry_of.values()}
     check_cancelled()
     for key, (is_there, lock) in _locks_of(tier.store, sorted(wanted)):
         if is_there and (lock is None or lock < wanted[key]):
-            yield Short(key, digests[key], wanted[key], lock)
+            yield Short(key, digests.get(key), wanted[key], lock)
 
 
 def _packs_until(
@@ -103,11 +108,9 @@ def _packs_until(
     return packs
 
 
-def _dates_of_entries(tier: OpenTier) -> dict[str, datetime]:
-    """Until when the entries of snapshots are locked, by snapshot id; those without a lock are left out."""
-    entries = {entry_object_key(number): identity for identity, number in tier.log.state.entry_of.items()}
-    found = _locks_of(tier.store, entries)
-    return {entries[key]: lock for key, (_, lock) in found if lock is not None}
+def _dates_of_snapshots(tier: OpenTier) -> dict[str, datetime]:
+    """Until when snapshots were to be locked, by id; those without a lock are left out."""
+    return {identity: datetime.fromtimestamp(seconds, UTC) for identity, seconds in tier.log.state.locked_until.items()}
 
 
 def _locks_of(store: ObjectStore, keys: Iterable[str]) -> list[tuple[str, tuple[bool, datetime | None]]]:

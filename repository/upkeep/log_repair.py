@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from repository.errors import RepositoryError
+from repository.errors import Damaged, RepositoryError
+from repository.index.pack_catalog import is_fault_of_object
 from repository.log.state import named_by_the_next
 from repository.opened.open_tier import OpenTier
-from repository.stored.log_entry import Entry, entry_object_key
+from repository.stored.log_entry import TIER_ID_LENGTH, Entry, Place, entry_object_key
 from repository.stored.object_reading import length_max_of, read_object
-from repository.upkeep import catch_up
+from repository.upkeep import catch_up, manifests
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -31,21 +32,33 @@ class Copy(NamedTuple):
 
 
 class FaultyEntry(NamedTuple):
-    """An entry that cannot be used. `previous`: digest that it has to name; `follower`: the one by which it is named.
+    """An entry that cannot be used.
 
-    Either is empty where nobody knows it. `copy`: the entry itself, from elsewhere.
+    `place`: where a bridge would stand. `follower`: the digest by which the next entry names it; empty where nobody
+    knows it. `run_length`: how many faulty ones stand together. `lost`: how many snapshots were lost with them, by the
+    count that whole entries carry; None where no whole one follows. `spare`: manifests on the tier that no entry names:
+    so many snapshots can be committed again. `copy`: the entry itself, from elsewhere.
     """
 
     number: int
     error: RepositoryError
-    previous: bytes
+    place: Place
     follower: bytes
+    lost: int | None
+    run_length: int
+    spare: int
     copy: Copy | None
 
     @property
-    def may_hold_snapshot(self) -> bool:
-        """Whether a snapshot may be lost with it. The first entry says that the log begins, and nothing else."""
-        return self.number != 1
+    def holds_nothing_lost(self) -> bool:
+        """Whether no snapshot is lost if it is given up.
+
+        The first entry says that the log begins, and nothing else. Where nothing whole follows, each of the faulty
+        ones may have held a snapshot.
+        """
+        if self.number == 1 and self.follower:
+            return True
+        return self.lost == 0 or self.spare >= (self.run_length if self.lost is None else self.lost)
 
 
 def copies_of(repository: Repository, tier: OpenTier, object_key: str) -> Iterator[Copy]:
@@ -62,7 +75,7 @@ def copies_of(repository: Repository, tier: OpenTier, object_key: str) -> Iterat
 
 
 class FaultyLog:
-    """The faults of a tier's log, as its state has them.
+    """The faults of a tier's log, from its first entry on.
 
     `digests`: as `LogState.digests`, completed on the way; whoever bridges an entry says there what the next one names.
     """
@@ -70,23 +83,44 @@ class FaultyLog:
     def __init__(self, repository: Repository, tier: OpenTier) -> None:
         self._repository = repository
         self._tier = tier
-        self._state = tier.log.state
+        self._state = tier.log.state if not tier.log.state.base else tier.log.whole()
         self.digests = list(self._state.digests)
+
+    def refutes(self, object_key: str) -> RepositoryError | None:
+        """Why a checkpoint is not to be believed; None where it is. Raises the store's errors."""
+        try:
+            checkpoint = self._tier.log.checkpoints.read(object_key)
+            shown = self._state.digest_of(checkpoint.number)
+            if (shown and shown != checkpoint.digest) or checkpoint.number > self._state.head.number:
+                raise Damaged("checkpoint is of another history", tier=self._tier.name, object_key=object_key)
+        except RepositoryError as error:
+            if not is_fault_of_object(error):
+                raise
+            return error
+        return None
 
     def entries(self) -> Iterator[FaultyEntry]:
         """Each faulty entry, in order, with its copy where there is one."""
+        if not self._state.faults:
+            return
         faulty = {fault.number for fault in self._state.faults}
+        spare = len(manifests.unclaimed(self._tier))
         for number, error in self._state.faults:
+            first, last = number, number
+            while first - 1 in faulty:
+                first -= 1
+            while last + 1 in faulty:
+                last += 1
+            before, after = self._tier.log.entry(first - 1), self._tier.log.entry(last + 1)
+            count = before.place.snapshots if isinstance(before, Entry) and first > 1 else 0
+            lost = after.snapshots_before - count if isinstance(after, Entry) else None
             previous = self.digests[number - 1]
-            is_followed = number < self._state.head.number and number + 1 not in faulty
-            follower = self._previous_named_by(number + 1) if is_followed else b""
+            follower = after.previous if isinstance(after, Entry) and number == last else b""
             copy, named = self._copy(number, previous, follower)
             self.digests[number] = named or follower
-            yield FaultyEntry(number, error, previous, follower, copy)
-
-    def _previous_named_by(self, number: int) -> bytes:
-        entry = self._tier.log.entry(number)
-        return entry.previous if isinstance(entry, Entry) else b""
+            tier_id = self._state.tier_id or bytes(TIER_ID_LENGTH)
+            place = Place(number, previous, tier_id, count + (lost or 0))
+            yield FaultyEntry(number, error, place, follower, lost, last - first + 1, spare, copy)
 
     def _copy(self, number: int, previous: bytes, follower: bytes) -> tuple[Copy | None, bytes]:
         """The entry's copy, and the digest by which the next entry names it."""

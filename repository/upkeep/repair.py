@@ -10,10 +10,11 @@ where the caller says so. The order: config, keys, log, packs, index, orphans, s
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from repository.errors import BackupCancelled, NoUsableTier
+from repository.errors import AccessDenied, BackupCancelled, Locked, NoUsableTier
 from repository.format import ID_LENGTH
 from repository.index.segments import segment_object_key
 from repository.keys import crypto
@@ -22,7 +23,8 @@ from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import Body, Bridged, HistoryAccepted, entry_object_key
-from repository.upkeep import catch_up, lock_check, quarantine, rebuild
+from repository.stored.manifest_object import manifest_id
+from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Finding, Problem
 from repository.upkeep.log_repair import FaultyLog, copies_of
@@ -119,6 +121,7 @@ class _Repair:
         repository, tier = self._repository, self._tier
         kinds = {finding.problem for finding in findings}
         self._beginnings(findings)
+        self._second_copies(findings)
         if Problem.LOG_ENTRY in kinds:
             self._log()
         tier.load()
@@ -136,6 +139,8 @@ class _Repair:
             return
         if kinds & {Problem.KEY, Problem.LOG_ENTRY}:
             key_change.record_keys(repository, tier)
+        if Problem.LOG_ENTRY in kinds:
+            self._commit_again()
         if self._sources and kinds & {Problem.TREE, Problem.LOG_ENTRY}:
             caught = catch_up.catch_up(repository, tier, check_cancelled=self._check_cancelled)
             for snapshot_id in caught.snapshots:
@@ -145,6 +150,16 @@ class _Repair:
         if Problem.UNLOCKED in kinds:
             for object_key in lock_check.lock_again(repository, tier, self._check_cancelled):
                 self._done(object_key, "locked as long as a snapshot that needs it")
+
+    def _commit_again(self) -> None:
+        """Snapshots whose entries are lost and whose manifests are here."""
+        done, incomplete = manifests.commit_again(self._repository, self._tier)
+        for snapshot in done:
+            self._done(f"snapshot {snapshot.id}", "committed again, from its manifest")
+        for snapshot in incomplete:
+            detail = "its log entry was lost, and not all that it references is here"
+            name = f"snapshot {snapshot.id}"
+            self._broken[name] = Finding(self._tier.name, Problem.TREE, name, detail)
 
     def _done(self, object_key: str, source: str) -> None:
         self.result.actions.append(RepairAction(object_key, source))
@@ -186,8 +201,8 @@ class _Repair:
     def _log(self) -> None:
         """Put whole copies in the place of faulty entries; what has none is bridged, where that was asked for.
 
-        A bridge lets the log take entries again, and the chain behind it is kept. An entry that held nothing but the
-        log's beginning is bridged unasked.
+        A bridge lets the log take entries again, and the chain behind it is kept. An entry with which no snapshot was
+        lost that cannot be committed again is bridged unasked.
         """
         self._tier.log.reload()
         log = FaultyLog(self._repository, self._tier)
@@ -196,14 +211,35 @@ class _Repair:
             key = entry_object_key(entry.number)
             if entry.copy is not None:
                 self._replace(key, entry.copy.body, entry.copy.source)
-            elif self._bridges or (entry.follower and not entry.may_hold_snapshot):
+            elif self._bridges or entry.holds_nothing_lost:
                 self._set_aside(key)
                 body = Bridged(time_ns=self._repository.clock.now_ns(), stands_for=entry.follower.hex())
-                digest = self._tier.log.replace_fault(body, entry.number, entry.previous)
+                digest = self._tier.log.replace_fault(body, entry.place)
                 log.digests[entry.number] = entry.follower or digest
                 self._done(key, "bridged")
-                if entry.may_hold_snapshot:
+                if not entry.holds_nothing_lost:
                     self.result.given_up.append(entry.number)
+
+    def _second_copies(self, findings: list[Finding]) -> None:
+        """Manifests and checkpoints: the log says what they say."""
+        for finding in findings:
+            if finding.problem is Problem.MANIFEST:
+                self._manifest(finding.object_key)
+            elif finding.problem is Problem.CHECKPOINT:
+                self._checkpoint(finding.object_key)
+
+    def _manifest(self, object_key: str) -> None:
+        identity = manifest_id(object_key)
+        snapshot = self._tier.snapshots().get(identity or "")
+        if snapshot is not None:
+            body = self._tier.log.sealed_manifest(snapshot.body, bytes.fromhex(snapshot.id))
+            self._replace(object_key, body, "made from the log")
+
+    def _checkpoint(self, object_key: str) -> None:
+        self._set_aside(object_key)
+        with suppress(Locked, AccessDenied):
+            self._tier.store.delete(object_key)
+            self._done(object_key, "taken away")
 
     def _packs(self, findings: list[Finding]) -> None:
         """Damaged and missing packs."""
@@ -241,11 +277,15 @@ class _Repair:
 def accept_history(repository: Repository, tier: OpenTier) -> None:
     """Take a rolled-back tier's present history for good: an operator knows why it went back.
 
-    The other ready tiers' logs say so, and void what they bore witness to. Heads that a caller remembers
+    The other ready tiers' logs say so, and void what they bore witness to. A tier that was made by copying another one
+    gets an identity of its own. Heads that a caller remembers
     are the caller's to forget. The tier is behind afterwards. Raises what the other tiers raise.
     """
     if tier.state is not TierState.REPLAYED or tier.log.state.tier_id is None:
         raise NoUsableTier("tier was not rolled back", tier=tier.name, state=tier.state.value)
+    if any(other is not tier and other.log.state.tier_id == tier.log.state.tier_id for other in repository.tiers):
+        # A copy of another tier, made on purpose: what was seen of that one says nothing of this one any more.
+        tier.log.name_anew()
     identity, head = tier.log.state.tier_id, tier.log.state.head
 
     def decide(state: LogState) -> Body | None:

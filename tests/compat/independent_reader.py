@@ -49,6 +49,8 @@ class IndependentReader:
         self.config = self._verified_config()
         self.manifests: list[tuple[str, dict[str, Any]]] = []
         self.segments: dict[str, None] = {}
+        self.tier_ids: set[bytes] = set()
+        self.checkpoint: dict[str, Any] = {}
         self._read_log()
         self.rows = {chunk_id: place for name in self.segments for chunk_id, place in self._segment(name)}
 
@@ -97,21 +99,26 @@ class IndependentReader:
         return config
 
     def _read_log(self) -> None:
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.config["public_key"]))
+        public = self._public()
         previous = sha256((self.tier / "config").read_bytes())
         for number, path in enumerate(sorted((self.tier / "log").iterdir()), start=1):
             body = path.read_bytes()
             public.verify(body[-64:], PREFIX + b"log-entry\0" + body[:-64])
-            magic, version, flags, length, own, repository, named = struct.unpack("<8sHHIQ16s32s", body[:72])
-            assert (magic, version, flags, own, repository) == (b"WSBENTRY", 1, 0, number, self.repository)
+            magic, version, flags, length, own, repository, tier, snapshots, named = struct.unpack(
+                "<8sHHIQ16s16sQ32s", body[:96]
+            )
+            assert (magic, version, own, repository) == (b"WSBENTRY", 1, number, self.repository)
+            assert flags in {0, 1}
+            self.tier_ids.add(tier)
             assert path.name == f"{number:016d}"
             assert named == previous
-            assert len(body) == 72 + length + 64
+            assert len(body) == 96 + length + 64
             previous = sha256(body)
             says = msgspec.json.decode(
-                self._unsealed(body[72:-64], kind=2, position=number), type=dict[str, msgspec.Raw]
+                self._unsealed(body[96:-64], kind=2, context=body[16:96]), type=dict[str, msgspec.Raw]
             )
             self._apply(json.loads(bytes(says["kind"])), says)
+            assert snapshots == len(self.manifests)
 
     def _apply(self, kind: str, says: dict[str, msgspec.Raw]) -> None:
         if kind == "snapshot":
@@ -125,15 +132,17 @@ class IndependentReader:
                 del self.segments[name]
             self.segments.update(dict.fromkeys(json.loads(bytes(says["added"]))))
         else:
-            assert kind in {"begun", "mark", "unmark", "keys", "accept", "bridge"}
+            assert kind in {"begun", "mark", "unmark", "keys", "accept", "bridge", "checkpoint"}
+            if kind == "checkpoint":
+                self.checkpoint = {name: json.loads(bytes(value)) for name, value in says.items()}
 
-    def _unsealed(self, body: bytes, *, kind: int, position: int = 0) -> bytes:
+    def _unsealed(self, body: bytes, *, kind: int, context: bytes = b"") -> bytes:
         header = body[:64]
         magic, version, own, compression, length, key_id, salt = struct.unpack("<8sHBBI16s32s", header)
         assert (magic, version, own) == (b"WSBSEAL1", 1, kind)
         object_root = hkdf(self.masters[key_id], self.repository, b"object-root")
         key = hkdf(object_root, salt, b"object", self.repository + bytes([kind]))
-        bound = PREFIX + b"sealed\0" + header + self.repository + struct.pack("<Q", position)
+        bound = PREFIX + b"sealed\0" + header + self.repository + context
         plain = AESGCM(key).decrypt(struct.pack("<IQ", 3, 0), body[64:], bound)
         if compression == 1:
             plain = zstandard.ZstdDecompressor().decompress(plain, max_output_size=length)
@@ -159,6 +168,30 @@ class IndependentReader:
             rest = plain[rests_at + 24 * row : rests_at + 24 * row + 24]
             pack, *place = struct.unpack_from("<5I", plain, records_at + 20 * row)
             yield prefix.to_bytes(8, "big") + rest, (plain[16 + 32 * pack : 48 + 32 * pack], *place)  # type: ignore[misc]
+
+    def manifest_object(self, identity: str) -> dict[str, Any]:
+        """The second copy of a snapshot's manifest."""
+        body = (self.tier / "snapshots" / identity).read_bytes()
+        self._public().verify(body[-64:], PREFIX + b"manifest\0" + bytes.fromhex(identity) + body[:-64])
+        manifest = self._unsealed(body[:-64], kind=4, context=bytes.fromhex(identity))
+        assert sha256(PREFIX + b"snapshot\0" + self.repository + manifest)[:16].hex() == identity
+        found: dict[str, Any] = json.loads(manifest)
+        return found
+
+    def named_checkpoint(self) -> dict[str, Any]:
+        """The state that the last `checkpoint` entry names."""
+        number, digest = self.checkpoint["number"], self.checkpoint["digest"]
+        body = (self.tier / "checkpoints" / f"{number:016d}-{digest}").read_bytes()
+        assert sha256(body).hex() == digest
+        place = struct.pack("<Q", number)
+        self._public().verify(body[-64:], PREFIX + b"checkpoint\0" + place + body[:-64])
+        found: dict[str, Any] = msgspec.msgpack.decode(self._unsealed(body[:-64], kind=5, context=place))
+        assert {found["tier_id"]} == self.tier_ids
+        assert found["digest"] == sha256((self.tier / "log" / f"{number:016d}").read_bytes())
+        return found
+
+    def _public(self) -> Ed25519PublicKey:
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.config["public_key"]))
 
     def chunk(self, chunk_id: bytes) -> bytes:
         """One chunk's plaintext, proven by its id."""

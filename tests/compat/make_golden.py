@@ -15,6 +15,7 @@ import sys
 import tempfile
 import urllib.parse
 from pathlib import Path
+from unittest.mock import patch
 
 from repository.backup.backup import BackupOptions, backup
 from repository.keys.key_file import KeyFile
@@ -151,12 +152,14 @@ def _second_tree(source: Path) -> None:
 
 
 def _unfinished_business(repository: Repository) -> None:
-    """Marks that were set and taken back, and a writer that died after it uploaded packs."""
+    """Marks that were set and taken back, a checkpoint, and a writer that died after it uploaded packs."""
     tier = repository.tiers[0]
     packs = tuple(sorted(pack.hex() for pack in tier.index.pack_ids()))
     now = repository.clock.now_ns
     tier.log.append(lambda _: PacksMarked(time_ns=now(), packs=packs))
     tier.log.append(lambda _: PacksUnmarked(time_ns=now(), packs=packs))
+    with patch("repository.log.commit_log.CHECKPOINT_EVERY", 1):
+        tier.log.checkpoint()
     write_snapshot(repository, [tier], photos(2), "died", SeededRandomness(99), commit=False)
     tier.store.sync()
 
@@ -174,6 +177,8 @@ def _broken(golden: Path) -> list[dict[str, object]]:
     )
     (segment,) = (f"index/{path.name}" for path in (golden / FAR / "index").iterdir())
     (key,) = (f"keys/{path.name}" for path in (golden / FAR / "keys").iterdir())
+    (manifest,) = (f"snapshots/{path.name}" for path in (golden / FAR / "snapshots").iterdir())
+    (checkpoint,) = (f"checkpoints/{path.name}" for path in (golden / NEAR / "checkpoints").iterdir())
     entry = "log/0000000000000003"
 
     def case(
@@ -198,6 +203,9 @@ def _broken(golden: Path) -> list[dict[str, object]]:
             {"object": entry, "do": "copy", "from": [FAR, entry]},
             (NEAR, "log-entry", entry),
         ),
+        case("manifest with a flipped bit", flip(manifest, 100), (NEAR, "manifest", manifest)),
+        case("manifest lost", {"object": manifest, "do": "delete"}, (NEAR, "manifest", manifest)),
+        case("checkpoint with a flipped bit", flip(checkpoint, 100), (NEAR, "checkpoint", checkpoint)),
         case("index segment with a flipped bit", flip(segment, 100), (NEAR, "index-segment", segment)),
         case("index segment lost", {"object": segment, "do": "delete"}, (NEAR, "index-segment", segment)),
         case("header of a pack with a flipped bit", flip(data, 50), damaged_pack),

@@ -34,7 +34,8 @@ def test_specification_names_every_label_and_magic() -> None:
         "`key-id`", "`identity-id`", "`chunk-id`",
         "`chunker-seed`", "`pack-root`", "`pack`", "`object-root`", "`object`", "`config`",
         "`signature`", "`kek-id`", "`wedsync-backup/v1/master`", "`wedsync-backup/v1/sealed`",
-        "`wedsync-backup/v1/log-entry`", "`wedsync-backup/v1/snapshot`", "`wedsync-backup/v1/kek`", "`WSBPACK1`",
+        "`wedsync-backup/v1/log-entry`", "`wedsync-backup/v1/manifest`", "`wedsync-backup/v1/checkpoint`",
+        "`wedsync-backup/v1/snapshot`", "`wedsync-backup/v1/kek`", "`WSBPACK1`",
         "`WSBPEND1`", "`WSBSEAL1`", "`WSBENTRY`", "`wsbkek1-",
     ):  # fmt: skip
         assert word in document, word
@@ -44,6 +45,17 @@ def test_independent_reader_finds_the_same_snapshots(reader: IndependentReader) 
     """Keys, config, signatures and chain verify; the ids are derived from the manifests."""
     assert [identity for identity, _ in reader.manifests] == [each["id"] for each in EXPECTED["snapshots"]]
     assert set(reader.domains) == {("default", 1), ("default", 2), ("tenant", 1)}
+
+
+def test_independent_reader_finds_second_copies_and_a_checkpoint(reader: IndependentReader) -> None:
+    """Of each manifest there are two; the checkpoint holds what the entries up to its own add up to."""
+    for identity, manifest in reader.manifests:
+        assert reader.manifest_object(identity) == manifest
+    checkpoint = reader.named_checkpoint()
+    assert [kept[0].hex() for kept in checkpoint["snapshots"]] == [identity for identity, _ in reader.manifests]
+    assert [json.loads(kept[4]) for kept in checkpoint["snapshots"]] == [manifest for _, manifest in reader.manifests]
+    assert checkpoint["segments"].keys() == reader.segments.keys()
+    assert checkpoint["snapshot_count"] == len(reader.manifests)
 
 
 def test_independent_reader_finds_in_footers_what_the_index_says(reader: IndependentReader) -> None:

@@ -1,6 +1,7 @@
 """Backups: what is read, what is stored, and what happens when sources, tiers or callers misbehave."""
 
 import hashlib
+import itertools
 import stat
 import threading
 from collections.abc import Callable
@@ -622,9 +623,19 @@ def test_slow_tier_is_left_behind_when_it_holds_the_others_up(monkeypatch: pytes
     """A tier that takes nothing is dropped once its queue fills the memory, and the others finish."""
     monkeypatch.setattr("repository.stored.buffers.WAIT_SECONDS", 0.02)
     let_go = threading.Event()
-    repository, _scene = _two(lambda _key: let_go.wait(30) and None)
+    repository, scene = _two(lambda key: None if not key.startswith("packs/") else let_go.wait(120) and None)
     tree = folder_of(**{f"f{number:02}": noise(9_000_000, number) for number in range(40)})
-    threading.Timer(4, let_go.set).start()
+    good = scene.repository.tier("good").store
+    packs = itertools.count(1)
+    put = good.put
+
+    def let_go_at_last(key: str, *arguments: Any, **options: Any) -> None:
+        put(key, *arguments, **options)
+        # More than the memory holds: the slow tier has been dropped by now, or these could not be here.
+        if key.startswith("packs/") and next(packs) == 11:
+            let_go.set()
+
+    monkeypatch.setattr(good, "put", let_go_at_last)
     result = run(repository, tree, patience_seconds=0.2)
     assert result.tiers["good"].state is Delivery.COMMITTED
     assert result.tiers["bad"].state is Delivery.BEHIND

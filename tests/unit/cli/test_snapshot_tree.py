@@ -46,7 +46,7 @@ class Chunks:
         manifest = SnapshotManifest(time_ns=0, run_token="t", label="l", root=(root.hex(),), domain="")
         damage = found if found is not None else []
         reader: ChunkReader = self  # type: ignore[assignment]
-        return SnapshotTree(reader, Snapshot("00", manifest, b""), lambda path, error: damage.append((path, error)))
+        return SnapshotTree(reader, Snapshot("00", b"", manifest), lambda path, error: damage.append((path, error)))
 
 
 def content(letter: str) -> bytes:

@@ -15,6 +15,7 @@ from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY
 from repository.stored.index_segment import Segment, columns_of, encode_segment
 from repository.stored.log_entry import IndexChanged, entry_object_key
+from repository.stored.manifest_object import manifest_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
 from repository.upkeep.check import check, read_pack
@@ -236,8 +237,8 @@ def test_missing_key_object_is_noticed_and_copied() -> None:
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 @pytest.mark.parametrize("way", ["flip", "delete"])
 def test_damaged_log_entry_is_bridged_and_its_snapshot_committed_again(number: int, way: str) -> None:
-    """Never unasked where a snapshot may be in it. The chain behind it stays valid, the old bytes are kept, and what
-    the entry said comes from another tier.
+    """The counts of whole entries and the manifests tell that nothing is lost with it. The chain behind it stays valid,
+    the old bytes are kept, and the snapshot is committed again from its manifest.
     """
     scene = _scene()
     key = entry_object_key(number)
@@ -252,42 +253,78 @@ def test_damaged_log_entry_is_bridged_and_its_snapshot_committed_again(number: i
 
         assert len(lag(repository, repository.tier("a")).snapshots) == 1
         return
-    assert ("a", Problem.LOG_ENTRY, key) in _damage(check(repository))
+    report = check(repository)
+    assert ("a", Problem.LOG_ENTRY, key) in _damage(report)
     damaged = scene.store("a").contents()
-    refused = repair(repository, repository.tier("a"))
-    if number == 1:
-        # It can only have said that the log begins.
-        assert (refused.is_complete, refused.given_up) == (True, [])
-    else:
-        assert [finding.object_key for finding in refused.unrepaired] == [key]
-        assert "a snapshot may have been in it" in refused.unrepaired[0].detail
-        assert refused.unrepaired[0].repairable_from == ()
-        assert scene.store("a").contents() == damaged
-    result = repair(repository, repository.tier("a"), bridge=True) if number > 1 else refused
-    assert result.is_complete
+    result = repair(repository, repository.tier("a"), report)
+    assert (result.is_complete, result.given_up) == (True, [])
     assert RepairAction(key, "bridged") in result.actions
-    assert result.given_up == ([number] if number > 1 else [])
     if way == "flip":
         assert scene.store("a").get(result.set_aside[key]) == damaged[key]
     _assert_whole(scene.reopen(stores=[scene.store("a")]), "a")
     _assert_whole(scene.reopen(), "a")
 
 
+@pytest.mark.parametrize("number", [3, 5])
+def test_entry_whose_manifest_is_lost_too_is_given_up_by_nobody_but_the_operator(number: int) -> None:
+    """That another tier has as many snapshots proves nothing of what was in it: nothing is changed unasked."""
+    scene = _scene()
+    store, key = scene.store("a"), entry_object_key(number)
+    entry = {at: identity for identity, at in scene.tier("a").log.state.entry_of.items()}[number]
+    _flip(store, key)
+    store.put(manifest_object_key(entry), b"gone, too")
+    damaged = store.contents()
+    repository = scene.reopen()
+    refused = repair(repository, repository.tier("a"))
+    assert key in [finding.object_key for finding in refused.unrepaired]
+    found = next(finding for finding in refused.unrepaired if finding.object_key == key)
+    assert "a snapshot may have been in it" in found.detail
+    assert found.repairable_from == ()
+    assert store.contents() == damaged
+    result = repair(repository, repository.tier("a"), bridge=True)
+    assert (result.is_complete, result.given_up) == (True, [number])
+    assert store.get(result.set_aside[key]) == damaged[key]
+    _assert_whole(scene.reopen(), "a")
+
+
 def test_several_damaged_entries_in_a_row_are_bridged() -> None:
-    """Neighbours, too."""
+    """Neighbours, too: what they held together is known by the whole ones beside them."""
     scene = _scene()
     for number in (2, 3, 4):
         _flip(scene.store("a"), entry_object_key(number), 50)
     repository = scene.reopen()
-    result = repair(repository, repository.tier("a"), bridge=True)
-    assert (result.is_complete, result.given_up) == (True, [2, 3, 4])
+    result = repair(repository, repository.tier("a"))
+    assert (result.is_complete, result.given_up) == (True, [])
     _assert_whole(scene.reopen(), "a")
 
 
-def test_single_tier_keeps_its_damaged_entry_until_somebody_gives_it_up() -> None:
-    """With no other tier nothing is changed unasked: the packs are whole, and the bytes may be evidence."""
+def test_whole_end_of_a_log_that_is_damaged_is_known_by_its_manifests() -> None:
+    """No whole entry follows: as many manifests as there are faulty entries account for each of them."""
+    scene = _scene(("a",))
+    for number in (3, 4, 5):
+        _flip(scene.store("a"), entry_object_key(number), 50)
+    repository = scene.reopen()
+    result = repair(repository, repository.tier("a"))
+    assert (result.is_complete, result.given_up) == (True, [])
+    _assert_whole(scene.reopen(), "a")
+
+
+def test_single_tier_loses_no_snapshot_with_an_entry() -> None:
+    """With no other tier the snapshot comes back all the same; without its manifest somebody has to give it up."""
     scene = _scene(("a",))
     key = entry_object_key(4)
+    whole = scene.store("a").contents()
+    _flip(scene.store("a"), key, 90)
+    repository = scene.reopen()
+    result = repair(repository, repository.tier("a"))
+    assert (result.is_complete, result.given_up) == (True, [])
+    assert len(scene.reopen().snapshots()) == len(FILES)
+    assert check(scene.repository, read_percent=100).damage == []
+
+    scene = _scene(("a",))
+    entry = next(identity for identity, at in scene.tier("a").log.state.entry_of.items() if at == 4)
+    assert scene.store("a").contents().keys() == whole.keys()
+    scene.store("a").delete(manifest_object_key(entry))
     _flip(scene.store("a"), key, 90)
     before = scene.store("a").contents()
     repository = scene.reopen()
@@ -296,9 +333,41 @@ def test_single_tier_keeps_its_damaged_entry_until_somebody_gives_it_up() -> Non
     result = repair(repository, repository.tier("a"), bridge=True)
     assert result.given_up == [4]
     assert scene.store("a").get(result.set_aside[key]) == before[key]
-    assert {key: body for key, body in scene.store("a").contents().items() if key in before} != before
     assert len(scene.reopen().snapshots()) == len(FILES) - 1
-    assert check(scene.repository).findings == []
+    assert check(scene.repository).damage == []
+
+
+def test_snapshot_whose_entry_is_lost_and_whose_packs_are_is_told() -> None:
+    """It is not committed again, and not passed over in silence."""
+    scene = _scene(("a",))
+    state = scene.tier("a").log.state
+    last = list(state.snapshots)[-1]
+    _flip(scene.store("a"), entry_object_key(state.entry_of[last]), 90)
+    for pack in _below(scene.store("a"), "packs/"):
+        scene.store("a").delete(pack)
+    repository = scene.reopen()
+    result = repair(repository, repository.tier("a"))
+    assert not result.is_complete
+    assert f"snapshot {last}" in {finding.object_key for finding in result.unrepaired}
+
+
+@pytest.mark.parametrize("body", [b"", b"other bytes", None])
+def test_manifest_that_is_damaged_is_made_from_the_log(body: bytes | None) -> None:
+    """The second copy is checked, and made again from the first."""
+    scene = _scene(("a",))
+    key = _below(scene.store("a"), "snapshots/")[1]
+    if body is None:
+        scene.store("a").delete(key)
+    else:
+        scene.store("a").put(key, body)
+    repository = scene.reopen()
+    report = check(repository)
+    assert _damage(report) == [("a", Problem.MANIFEST, key)]
+    assert repair(repository, repository.tier("a"), report).is_complete
+    assert check(scene.reopen()).damage == []
+    other = _below(scene.store("a"), "snapshots/")[0]
+    scene.store("a").put(key, scene.store("a").get(other))
+    assert _damage(check(scene.reopen())) == [("a", Problem.MANIFEST, key)]
 
 
 @pytest.mark.parametrize("overwritten", [[4], [2, 3, 4, 5], [1]])
@@ -336,6 +405,8 @@ def test_entry_of_a_copied_tier_is_taken_from_the_copy_and_never_one_of_another_
     key = entry_object_key(3)
     whole = scene.store("a").get(key)
     _flip(scene.store("a"), key)
+    entry = next(identity for identity, at in scene.tier("a").log.state.entry_of.items() if at == 3)
+    scene.store("a").delete(manifest_object_key(entry))
     repository = scene.reopen(stores=[scene.store("a"), scene.store("b")])
     assert not repair(repository, repository.tier("a")).is_complete
     repository = scene.reopen(stores=[scene.store("a"), scene.store("b"), mirror])
@@ -668,11 +739,7 @@ def test_any_change_to_any_object_is_named_and_repaired(change: tuple[str, bytes
     if tier.state is TierState.REPLAYED:
         pytest.fail("one changed object is no rollback")
     result = repair(repository, tier, report)
-    if _class_of(key) == "log" and key != entry_object_key(1):
-        assert not result.is_complete
-        result = repair(repository, tier, report, bridge=True)
-        assert result.given_up
-    assert result.is_complete
+    assert (result.is_complete, result.given_up) == (True, [])
     if body is not None:
         assert stores[0].get(result.set_aside[key]) == body
     _assert_whole(Repository.open(stores, key_file()), "a")
@@ -681,6 +748,6 @@ def test_any_change_to_any_object_is_named_and_repaired(change: tuple[str, bytes
 
 def test_objects_of_every_class_are_changed_by_the_property_above() -> None:
     """The property covers all that a tier stores."""
-    assert {_class_of(key) for key in _CONTENTS["a"]} == {"config", "keys", "packs", "index", "log"}
+    assert {_class_of(key) for key in _CONTENTS["a"]} == {"config", "keys", "packs", "index", "log", "snapshots"}
     assert cast(Callable[[], object], changes)
     assert all(pack_object_key(pack) in _CONTENTS["a"] for pack in _WHOLE.tier("a").index.pack_ids())

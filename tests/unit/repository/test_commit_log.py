@@ -33,6 +33,7 @@ from repository.stored.log_entry import (
     KeysChanged,
     PacksMarked,
     PacksUnmarked,
+    Place,
     SnapshotCommitted,
     decode_entry,
     decode_entry_header,
@@ -50,6 +51,8 @@ RING = KeyRing([KEYS])
 SIGNER = KEYS.signer()
 VERIFIER = crypto.Verifier(SIGNER.public_key)
 GENESIS = b"G" * 32
+TIER = b"T" * 16
+FIRST = Place(1, GENESIS, TIER, 0)
 
 
 def _log(store: ObjectStore, seed: int = 0) -> CommitLog:
@@ -82,17 +85,17 @@ def _commit(log: CommitLog, token: str, packs: frozenset[bytes] = frozenset()) -
 def test_entry_round_trips() -> None:
     """What was signed is read back, at its number only."""
     body = PacksMarked(time_ns=3, packs=("ab",))
-    encoded = encode_entry(body, 7, b"p" * 32, KEYS, SIGNER, SeededRandomness())
-    assert decode_entry(encoded, 7, RING, VERIFIER) == Entry(7, b"p" * 32, crypto.sha256(encoded), body)
+    encoded = encode_entry(body, Place(7, b"p" * 32, TIER, 4), KEYS, SIGNER, SeededRandomness())
+    assert decode_entry(encoded, 7, RING, VERIFIER) == Entry(Place(7, b"p" * 32, TIER, 4), crypto.sha256(encoded), body)
     with pytest.raises(Damaged, match="another entry's place"):
         decode_entry(encoded, 8, RING, VERIFIER)
     header = decode_entry_header(encoded)
-    assert (header.number, header.repository_id, header.previous) == (7, b"R" * 16, b"p" * 32)
+    assert (header.place, header.repository_id, header.flags) == (Place(7, b"p" * 32, TIER, 4), b"R" * 16, 0)
 
 
 def test_every_flipped_byte_and_every_truncation_of_an_entry_is_noticed() -> None:
     """The signature covers everything, itself included."""
-    encoded = encode_entry(Begun(time_ns=1), 1, GENESIS, KEYS, SIGNER, SeededRandomness())
+    encoded = encode_entry(Begun(time_ns=1), FIRST, KEYS, SIGNER, SeededRandomness())
     for place in range(len(encoded)):
         changed = bytearray(encoded)
         changed[place] ^= 1
@@ -104,11 +107,11 @@ def test_every_flipped_byte_and_every_truncation_of_an_entry_is_noticed() -> Non
 
 @pytest.mark.parametrize(
     ("place", "value", "error"),
-    [(0, b"X", Damaged), (8, b"\2", UnsupportedFormat), (10, b"\1", UnsupportedFormat), (12, b"\1", Damaged)],
+    [(0, b"X", Damaged), (8, b"\2", UnsupportedFormat), (10, b"\2", UnsupportedFormat), (12, b"\1", Damaged)],
 )
 def test_entry_of_another_layout_is_refused_though_signed(place: int, value: bytes, error: type[Exception]) -> None:
     """Magic, format, flags and length are checked on what the key's holder signed, too."""
-    encoded = bytearray(encode_entry(Begun(time_ns=1), 1, GENESIS, KEYS, SIGNER, SeededRandomness())[:-64])
+    encoded = bytearray(encode_entry(Begun(time_ns=1), FIRST, KEYS, SIGNER, SeededRandomness())[:-64])
     encoded[place : place + 1] = value
     signature = SIGNER.sign(b"wedsync-backup/v1/log-entry\0" + bytes(encoded))
     with pytest.raises(error):
@@ -120,7 +123,7 @@ def test_entry_of_another_layout_is_refused_though_signed(place: int, value: byt
 
 def test_entry_is_refused_when_another_key_signed_it() -> None:
     """Who can decrypt but does not hold the signing key writes no history."""
-    forged = encode_entry(Begun(time_ns=1), 1, GENESIS, KEYS, crypto.Signer(b"f" * 32), SeededRandomness())
+    forged = encode_entry(Begun(time_ns=1), FIRST, KEYS, crypto.Signer(b"f" * 32), SeededRandomness())
     with pytest.raises(Damaged, match="not signed"):
         decode_entry(forged, 1, RING, VERIFIER)
 
@@ -128,7 +131,7 @@ def test_entry_is_refused_when_another_key_signed_it() -> None:
 def test_entry_of_another_repository_is_refused_though_signed() -> None:
     """The repository's id is part of what is signed and is compared."""
     other = DomainKeys(b"S" * 16, "default", 1, b"m" * 32, b"M" * 32)
-    foreign = encode_entry(Begun(time_ns=1), 1, GENESIS, other, SIGNER, SeededRandomness())
+    foreign = encode_entry(Begun(time_ns=1), FIRST, other, SIGNER, SeededRandomness())
     with pytest.raises(Damaged, match="another entry's place"):
         decode_entry(foreign, 1, RING, VERIFIER)
 
@@ -139,7 +142,7 @@ def test_entry_of_an_unknown_kind_is_a_later_versions() -> None:
     class Unknown(msgspec.Struct, tag="prune", tag_field="kind"):
         time_ns: int
 
-    later = encode_entry(Unknown(3), 1, GENESIS, KEYS, SIGNER, SeededRandomness())  # type: ignore[arg-type]
+    later = encode_entry(Unknown(3), FIRST, KEYS, SIGNER, SeededRandomness())  # type: ignore[arg-type]
     with pytest.raises(UnsupportedFormat):
         decode_entry(later, 1, RING, VERIFIER)
     store = MemoryObjectStore(objects={entry_object_key(1): later})
@@ -181,7 +184,7 @@ def test_log_begins_by_itself_and_chains() -> None:
     assert first.previous == GENESIS
     assert entry.previous == first.digest == crypto.sha256(store.get(entry_object_key(1)))
     assert log.state.head == Head(2, entry.digest)
-    assert log.state.tier_id == first.digest[:16]
+    assert log.state.tier_id == first.place.tier_id == entry.place.tier_id
     assert _log(store).refresh() == log.state
 
 
@@ -203,7 +206,7 @@ def test_state_is_what_the_entries_add_up_to() -> None:
         log.append(lambda _, body=body: body)  # type: ignore[misc]
     state = _log(store).refresh()
     assert list(state.segments) == ["cc", "dd"]
-    assert state.replaced_segments == {"aa", "bb"}
+    assert set(state.replaced_segments) == {"aa", "bb"}
     assert state.marked_packs == {b"\2"}
     assert state.key_objects == {"keys/x": "55"}
     assert [snapshot.manifest.run_token for snapshot in state.snapshots.values()] == ["one", "two"]
@@ -212,7 +215,7 @@ def test_state_is_what_the_entries_add_up_to() -> None:
     log.append(lambda _: HistoryAccepted(time_ns=1, tier_id=tier, number=2, digest="22"))
     log.append(lambda _: IndexChanged(time_ns=1, added=("aa",)))
     assert log.state.witnesses == {b"t" * 16: Head(2, b"\x22")}
-    assert log.state.replaced_segments == {"bb"}
+    assert set(log.state.replaced_segments) == {"bb"}
     assert not log.state.faults
 
 
@@ -221,7 +224,7 @@ def test_decision_may_be_not_to_write() -> None:
     log = _log(MemoryObjectStore())
     assert log.append(lambda _: None) is None
     assert log.state.head.number == 1
-    assert log.state.tier_id == log.state.head.digest[:16]
+    assert len(log.state.tier_id or b"") == 16
 
 
 def test_entry_is_locked_when_asked() -> None:
@@ -431,7 +434,7 @@ def test_log_that_begins_twice_or_carries_a_wrong_id_is_damaged() -> None:
 def test_entry_under_an_unknown_key_is_a_fault() -> None:
     """Signed, but sealed under a key that this ring has not: named like damage."""
     other = DomainKeys(b"R" * 16, "default", 2, b"o" * 32, b"O" * 32)
-    entry = encode_entry(Begun(time_ns=1), 1, GENESIS, other, SIGNER, SeededRandomness())
+    entry = encode_entry(Begun(time_ns=1), FIRST, other, SIGNER, SeededRandomness())
     state = _log(MemoryObjectStore(objects={entry_object_key(1): entry})).refresh()
     assert isinstance(state.faults[0].error, UnknownKey)
 
@@ -448,8 +451,11 @@ def test_bridge_makes_the_log_whole_again(number: int) -> None:
         assert not lost.faults
         assert lost.contradicts(healthy.head)
         return
-    stands_for = decode_entry_header(store.get(entry_object_key(number + 1))).previous
-    digest = log.replace_fault(Bridged(time_ns=1, stands_for=stands_for.hex()), number, healthy.digests[number - 1])
+    stands_for = decode_entry_header(store.get(entry_object_key(number + 1))).place.previous
+    digest = log.replace_fault(
+        Bridged(time_ns=1, stands_for=stands_for.hex()),
+        Place(number, healthy.digests[number - 1], healthy.tier_id or b"", number - 1),
+    )
     state = log.reload()
     assert not state.faults
     assert state.bridged == {number}
@@ -466,7 +472,7 @@ def test_bridge_at_the_end_is_followed_by_its_own_digest() -> None:
     _flip(store, entry_object_key(4))
     log = _log(store)
     state = log.refresh()
-    digest = log.replace_fault(Bridged(time_ns=1, stands_for=""), 4, state.digests[3])
+    digest = log.replace_fault(Bridged(time_ns=1, stands_for=""), Place(4, state.digests[3], state.tier_id or b"", 2))
     entry = [log.reload(), log.append(_index_change("aa"))][1]
     assert isinstance(entry, Entry)
     assert entry.previous == digest

@@ -30,6 +30,7 @@ from repository.opened.repository import Repository
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.config import CONFIG_KEY, decode_config, encode_config, is_authentic, make_config, verify_config
 from repository.stored.log_entry import IndexChanged, PacksMarked, entry_object_key
+from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import decode_manifest
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
@@ -572,7 +573,9 @@ def test_commit_locks_what_the_snapshot_needs() -> None:
     expected = {f"packs/{pack.hex()[:2]}/{pack.hex()}" for pack in packs}
     expected |= {CONFIG_KEY, *_keys_below(store, "keys/"), *_keys_below(store, "index/")}
     number = scene.tier("a").log.state.head.number
-    assert locked == expected | {entry_object_key(number)}
+    identity = scene.tier("a").log.state.by_token["locked"]
+    assert locked == expected | {entry_object_key(number), manifest_object_key(identity)}
+    assert scene.tier("a").log.state.locked_until == {identity: int(until.timestamp())}
     plain = Scene()
     made = plain.backup(photos(1), "run")
     assert made is not None
@@ -683,6 +686,14 @@ def test_only_an_empty_tier_is_added() -> None:
     scene = Scene(("a",))
     with pytest.raises(RepositoryExists):
         scene.repository.add_tier(scene.tier("a"))
+
+
+def test_config_with_bytes_around_it_is_the_damaged_one() -> None:
+    """What is authenticated is whole; still it is not the object that the others have, who are not to be blamed."""
+    scene = Scene(("a", "b"))
+    scene.store("a").put(CONFIG_KEY, scene.store("a").get(CONFIG_KEY) + b"\r")
+    repository = scene.reopen()
+    assert {tier.name: tier.state for tier in repository.tiers} == {"a": TierState.DAMAGED, "b": TierState.READY}
 
 
 def test_face_of_the_package_has_each_name_that_it_states() -> None:

@@ -20,16 +20,16 @@ KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32, b"M" * 32)
 RING = KeyRing([KEYS])
 
 
-def _seal(plaintext: bytes, *, position: int = 0, kind: ObjectKind = ObjectKind.LOG_BODY, seed: int = 0) -> bytes:
-    return seal_object(plaintext, KEYS, kind, SeededRandomness(seed), position=position)
+def _seal(plaintext: bytes, *, context: bytes = b"", kind: ObjectKind = ObjectKind.LOG_BODY, seed: int = 0) -> bytes:
+    return seal_object(plaintext, KEYS, kind, SeededRandomness(seed), context=context)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.binary(max_size=3000), st.integers(0, 2**64 - 1), st.sampled_from(ObjectKind))
-def test_sealed_object_round_trips(plaintext: bytes, position: int, kind: ObjectKind) -> None:
+@given(st.binary(max_size=3000), st.binary(max_size=80), st.sampled_from(ObjectKind))
+def test_sealed_object_round_trips(plaintext: bytes, context: bytes, kind: ObjectKind) -> None:
     """What was sealed comes back, compressible or not."""
-    sealed = seal_object(plaintext * 3, KEYS, kind, SeededRandomness(), position=position)
-    assert unseal_object(sealed, RING, kind, position=position) == plaintext * 3
+    sealed = seal_object(plaintext * 3, KEYS, kind, SeededRandomness(), context=context)
+    assert unseal_object(sealed, RING, kind, context=context) == plaintext * 3
 
 
 def test_sealed_object_shrinks_when_that_pays() -> None:
@@ -43,12 +43,12 @@ def test_sealed_object_shrinks_when_that_pays() -> None:
 
 def test_every_flipped_bit_is_noticed() -> None:
     """No byte of a sealed object can be changed."""
-    sealed = _seal(b"the bytes of a log entry, the bytes of a log entry", position=3)
+    sealed = _seal(b"the bytes of a log entry, the bytes of a log entry", context=b"3")
     for place in range(len(sealed)):
         changed = bytearray(sealed)
         changed[place] ^= 0x10
         with pytest.raises((Damaged, UnsupportedFormat, UnknownKey)):
-            unseal_object(changed, RING, ObjectKind.LOG_BODY, position=3)
+            unseal_object(changed, RING, ObjectKind.LOG_BODY, context=b"3")
 
 
 def test_every_truncation_is_noticed() -> None:
@@ -62,18 +62,18 @@ def test_every_truncation_is_noticed() -> None:
 
 
 def test_sealed_object_is_refused_at_another_place() -> None:
-    """Kind, position, repository and key are bound."""
-    sealed = _seal(b"body", position=3)
+    """Kind, context, repository and key are bound."""
+    sealed = _seal(b"body", context=b"3")
     with pytest.raises(Damaged, match="another kind"):
-        unseal_object(sealed, RING, ObjectKind.INDEX_SEGMENT, position=3)
+        unseal_object(sealed, RING, ObjectKind.INDEX_SEGMENT, context=b"3")
     with pytest.raises(Damaged, match="not authentic"):
-        unseal_object(sealed, RING, ObjectKind.LOG_BODY, position=4)
+        unseal_object(sealed, RING, ObjectKind.LOG_BODY, context=b"4")
     with pytest.raises(UnknownKey):
         unseal_object(
             sealed,
             KeyRing([DomainKeys(b"S" * 16, "default", 1, b"m" * 32, b"M" * 32)]),
             ObjectKind.LOG_BODY,
-            position=3,
+            context=b"3",
         )
 
 
@@ -103,13 +103,13 @@ def test_header_is_refused_when_unknown(place: int, error: type[Exception]) -> N
 def test_numbers_are_the_ones_of_the_specification() -> None:
     """Codes and limits of format 1 never change."""
     kinds = {kind.name: kind.value for kind in ObjectKind}
-    assert kinds == {"INDEX_SEGMENT": 1, "LOG_BODY": 2, "PENDING_MARKER": 3}
+    assert kinds == {"INDEX_SEGMENT": 1, "LOG_BODY": 2, "PENDING_MARKER": 3, "MANIFEST": 4, "CHECKPOINT": 5}
     assert RAW_LENGTH_MAX == 1024 * 1024 * 1024
     assert SEALED_HEADER_LENGTH == 64
-    # A position that is not given is 0.
-    assert unseal_object(_seal(b"body"), RING, ObjectKind.LOG_BODY, position=0) == b"body"
+    # A context that is not given is empty.
+    assert unseal_object(_seal(b"body"), RING, ObjectKind.LOG_BODY, context=b"") == b"body"
     default = seal_object(b"body", KEYS, ObjectKind.LOG_BODY, SeededRandomness())
-    assert unseal_object(default, RING, ObjectKind.LOG_BODY, position=0) == b"body"
+    assert unseal_object(default, RING, ObjectKind.LOG_BODY, context=b"") == b"body"
 
 
 def test_sealed_object_has_a_greatest_length(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def _forged(payload: bytes, raw_length: int, *, is_compressed: bool) -> bytes:
 
     salt = b"s" * 32
     header = struct.pack("<8sHBBI16s32s", b"WSBSEAL1", 1, 2, int(is_compressed), raw_length, KEYS.key_id, salt)
-    bound = b"wedsync-backup/v1/sealed\0" + header + b"R" * 16 + bytes(8)
+    bound = b"wedsync-backup/v1/sealed\0" + header + b"R" * 16
     return header + crypto.seal(KEYS.object_key(salt, 2), nonce(3, 0), payload, bound)  # type: ignore[arg-type]
 
 

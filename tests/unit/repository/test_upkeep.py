@@ -537,12 +537,14 @@ def test_accepting_one_tier_asks_only_those_that_bear_witness() -> None:
 def test_checking_reports_problem_kinds_by_stable_names() -> None:
     """The names of problems are part of the command's JSON."""
     assert sorted(problem.value for problem in Problem) == [
+        "checkpoint",
         "config",
         "index-incomplete",
         "index-segment",
         "key",
         "locks-unknown",
         "log-entry",
+        "manifest",
         "orphan",
         "pack-damaged",
         "pack-missing",

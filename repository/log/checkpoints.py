@@ -1,0 +1,163 @@
+"""States as checkpoints, and back; and the checkpoints of one tier.
+
+Promise: `CheckpointShelf.newest` returns a state only where the tier's own log confirms it: the entry that the
+checkpoint speaks of is there, with the digest and the tier id that the checkpoint names. Whatever else lies there
+(stale, forged, cut off, another tier's) costs the reading of the log from its beginning, and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final
+
+from repository.errors import AccessDenied, AlreadyExists, Locked, RepositoryError
+from repository.keys import crypto
+from repository.keys.key_ring import KeyRing
+from repository.log.shared_map import SharedMap
+from repository.log.state import Head, LogFault, LogState, named_by_the_next
+from repository.ports import Randomness
+from repository.stored.checkpoint import (
+    CHECKPOINT_PREFIX,
+    Checkpoint,
+    Kept,
+    checkpoint_object_key,
+    checkpoint_of,
+    decode_checkpoint,
+    encode_checkpoint,
+)
+from repository.stored.log_entry import DIGEST_LENGTH, CheckpointMade, Entry
+from repository.stored.object_reading import length_max_of, read_object
+from repository.stored.snapshot import Snapshot
+from repository.tiers.local_cache import LocalCache
+from repository.tiers.port import ObjectStore
+
+TRIED_MAX: Final = 3
+"""Checkpoints that are looked at, the newest first, and that stay when a newer one is made."""
+
+
+def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
+    """The state as it goes into an object; it has no faults, and is of a log that has begun."""
+    assert state.tier_id is not None  # noqa: S101 - a log that has begun has one
+    return Checkpoint(
+        time_ns=time_ns,
+        number=state.head.number,
+        digest=state.head.digest,
+        tier_id=state.tier_id,
+        snapshot_count=state.snapshot_count,
+        snapshots=tuple(
+            Kept(
+                bytes.fromhex(identity),
+                state.entry_of[identity],
+                state.locked_until.get(identity),
+                snapshot.brief.run_token,
+                snapshot.body,
+            )
+            for identity, snapshot in state.snapshots.items()
+        ),
+        past_tokens={token: identity for token, identity in state.by_token.items() if identity not in state.snapshots},
+        segments=state.segments,
+        replaced=b"".join(map(bytes.fromhex, state.replaced_segments)),
+        marked=b"".join(sorted(state.marked_packs)),
+        swept=b"".join(sorted(state.swept_packs)),
+        key_objects=state.key_objects,
+        destroyed_keys=tuple(sorted(state.destroyed_keys)),
+        holds=state.holds,
+        witnesses={tier_id.hex(): (head.number, head.digest) for tier_id, head in state.witnesses.items()},
+        bridged=tuple(sorted(state.bridged)),
+    )
+
+
+def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> LogState:
+    """The state that a checkpoint holds."""
+    live = {each.id.hex(): each for each in checkpoint.snapshots}
+    tokens = {each.run_token: identity for identity, each in live.items()}
+    return LogState(
+        repository_id,
+        genesis,
+        base=checkpoint.number,
+        digests=[checkpoint.digest],
+        tier_id=checkpoint.tier_id,
+        snapshot_count=checkpoint.snapshot_count,
+        snapshots=SharedMap({identity: Snapshot(identity, each.manifest) for identity, each in live.items()}),
+        by_token=SharedMap({**checkpoint.past_tokens, **tokens}),
+        entry_of=SharedMap({identity: each.entry for identity, each in live.items()}),
+        locked_until=SharedMap(
+            {identity: each.locked_until for identity, each in live.items() if each.locked_until is not None}
+        ),
+        segments=dict(checkpoint.segments),
+        replaced_segments=SharedMap(dict.fromkeys(digest.hex() for digest in _split(checkpoint.replaced))),
+        marked_packs=set(_split(checkpoint.marked)),
+        swept_packs=set(_split(checkpoint.swept)),
+        key_objects=dict(checkpoint.key_objects),
+        destroyed_keys=set(checkpoint.destroyed_keys),
+        holds=dict(checkpoint.holds),
+        witnesses={bytes.fromhex(tier): Head(*head) for tier, head in checkpoint.witnesses.items()},
+        bridged=set(checkpoint.bridged),
+    )
+
+
+def _split(digests: bytes) -> Iterator[bytes]:
+    for start in range(0, len(digests), DIGEST_LENGTH):
+        yield digests[start : start + DIGEST_LENGTH]
+
+
+class CheckpointShelf:
+    """The checkpoints of one tier."""
+
+    def __init__(self, store: ObjectStore, ring: KeyRing, verifier: crypto.Verifier, cache: LocalCache | None) -> None:
+        self._store = store
+        self._ring = ring
+        self._verifier = verifier
+        self._cache = cache
+        self.vouched: list[tuple[bytes, Head]] = []
+        """Tier id and head of genuine checkpoints that the log did not confirm: it once went that far."""
+
+    def names(self) -> list[str]:
+        """The object keys of what may be checkpoints, the oldest first."""
+        return sorted(info.key for info in self._store.list(CHECKPOINT_PREFIX) if checkpoint_of(info.key))
+
+    def read(self, object_key: str) -> Checkpoint:
+        """One checkpoint, authentic. Raises `Damaged`, `ObjectMissing` and the store's errors."""
+        named = checkpoint_of(object_key)
+        assert named is not None  # noqa: S101 - one of `names`
+        number, digest = named
+        body = self._cache.get(digest, length_max_of(object_key)) if self._cache is not None else None
+        if body is None:
+            body = read_object(self._store, object_key)
+            if self._cache is not None and crypto.sha256(body) == digest:
+                self._cache.put(digest, body)
+        return decode_checkpoint(body, number, self._ring, self._verifier)
+
+    def newest(self, genesis: bytes, read_entry: Callable[[int], Entry | LogFault]) -> LogState | None:
+        """The state of the newest checkpoint that the log confirms. Raises what the store raises when it is asked."""
+        self.vouched = []
+        for object_key in reversed(self.names()[-TRIED_MAX:]):
+            try:
+                checkpoint = self.read(object_key)
+            except RepositoryError:
+                continue  # a hint that is of no use: the log itself says all
+            entry = read_entry(checkpoint.number)
+            if isinstance(entry, Entry):
+                shown = (named_by_the_next(entry), entry.place.tier_id)
+                if shown == (checkpoint.digest, checkpoint.tier_id):
+                    return state_from(checkpoint, self._ring.root.repository_id, genesis)
+            self.vouched.append((checkpoint.tier_id, Head(checkpoint.number, checkpoint.digest)))
+        return None
+
+    def add(self, state: LogState, time_ns: int, signer: crypto.Signer, randomness: Randomness) -> CheckpointMade:
+        """Store a checkpoint of this state; returns what an entry says of it. Raises what the store raises."""
+        body = encode_checkpoint(checkpoint_from(state, time_ns), self._ring.root, signer, randomness)
+        digest = crypto.sha256(body)
+        object_key = checkpoint_object_key(state.head.number, digest)
+        with suppress(AlreadyExists):
+            self._store.put(object_key, body, sha256=digest, if_absent=True)
+        if self._cache is not None:
+            self._cache.put(digest, body)
+        return CheckpointMade(time_ns=time_ns, number=state.head.number, digest=digest.hex())
+
+    def tidy(self) -> None:
+        """Take old checkpoints away, as far as that is allowed."""
+        for object_key in self.names()[:-TRIED_MAX]:
+            with suppress(Locked, AccessDenied):
+                self._store.delete(object_key)

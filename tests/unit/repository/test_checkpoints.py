@@ -1,0 +1,442 @@
+"""Checkpoints: opening reads the newest and what came after; whatever else lies there is believed by nobody."""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from repository.errors import Damaged, UnsupportedFormat
+from repository.keys import crypto
+from repository.log.checkpoints import checkpoint_from, state_from
+from repository.log.commit_log import CommitLog
+from repository.log.shared_map import OVERLAY_MAX, SharedMap
+from repository.log.state import Head, LogState
+from repository.opened.open_tier import TierState
+from repository.stored.checkpoint import (
+    checkpoint_object_key,
+    checkpoint_of,
+    decode_checkpoint,
+    encode_checkpoint,
+)
+from repository.stored.log_entry import (
+    Body,
+    HoldPlaced,
+    HoldReleased,
+    IndexChanged,
+    KeysDestroyed,
+    PacksMarked,
+    PacksSwept,
+    PacksUnmarked,
+    SnapshotsForgotten,
+    SweepBegun,
+    entry_object_key,
+)
+from repository.tiers.local_cache import LocalCache
+from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.repair import accept_history, repair
+from tests.support.repositories import Scene, SeededRandomness, key_file, photos, read_back
+
+
+class _Counting(MemoryObjectStore):
+    """Remembers what was read."""
+
+    def __init__(self, name: str, objects: dict[str, bytes]) -> None:
+        super().__init__(name, objects=objects)
+        self.got: list[str] = []
+
+    def get(self, key: str, **options: object) -> bytes:
+        self.got.append(key)
+        return super().get(key, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("repository.log.commit_log.CHECKPOINT_EVERY", 8)
+
+
+def _scene(count: int = 9, names: tuple[str, ...] = ("a",)) -> Scene:
+    scene = Scene(names)
+    for number in range(count):
+        scene.backup(photos(2, number), f"run {number}")
+    return scene
+
+
+def _below(store: MemoryObjectStore, prefix: str) -> list[str]:
+    return [info.key for info in store.list(prefix)]
+
+
+def test_opening_reads_the_newest_checkpoint_and_what_came_after() -> None:
+    """Not the entries before it; the state is the one that all entries add up to."""
+    scene = _scene()
+    (made,) = _below(scene.store("a"), "checkpoints/")
+    number, digest = checkpoint_of(made) or (0, b"")
+    assert crypto.sha256(scene.store("a").get(made)) == digest
+    store = _Counting("a", scene.store("a").contents())
+    log = scene.reopen(stores=[store]).tier("a").log
+    assert min(key for key in store.got if key.startswith("log/")) == entry_object_key(number)
+    assert len([key for key in store.got if key.startswith("log/")]) == log.state.head.number - number + 1
+    assert log.state.base == number
+    whole = log.whole()
+    assert list(log.state.snapshots) == list(whole.snapshots)
+    assert [each.manifest for each in log.state.snapshots.values()] == [
+        each.manifest for each in whole.snapshots.values()
+    ]
+    for name in ("by_token", "entry_of", "segments", "replaced_segments", "key_objects", "tier_id", "snapshot_count"):
+        assert getattr(log.state, name) == getattr(whole, name), name
+    assert log.state.head == whole.head
+    assert check(scene.repository, read_percent=100).findings == []
+
+
+def test_writers_go_on_behind_a_checkpoint() -> None:
+    """New snapshots, new checkpoints, and of the old ones only a few stay."""
+    scene = _scene()
+    for number in range(40):
+        scene.reopen()
+        scene.backup(photos(1, 100 + number), f"later {number}")
+    repository = scene.reopen()
+    assert len(repository.snapshots()) == 49
+    assert len(_below(scene.store("a"), "checkpoints/")) == 3
+    assert repository.tier("a").log.state.checkpoint is not None
+    assert read_back(repository, repository.find_snapshot("latest"), repository.tier("a")) == photos(1, 139)
+    assert check(repository, read_percent=100).findings == []
+
+
+def test_two_writers_at_one_checkpoint_leave_two_good_ones() -> None:
+    """Each is named by its digest, one is named by an entry, and both open."""
+    scene = _scene(3)
+    logs = [scene.reopen().tier("a").log for _ in range(2)]
+    for log in logs:
+        while log.state.head.number < 12:
+            log.append(lambda _: IndexChanged(time_ns=1))
+    first, second = logs
+    assert first.checkpoint()
+    second.refresh()
+    # The other one had begun before the first one's entry was there.
+    second.checkpoints.add(second.whole(), 1, scene.repository.keys.root.signer(), SeededRandomness(77))
+    assert not second.checkpoint()
+    for made in _below(scene.store("a"), "checkpoints/"):
+        objects = scene.store("a").contents()
+        for other in _below(scene.store("a"), "checkpoints/"):
+            if other != made:
+                del objects[other]
+        repository = scene.reopen(stores=[MemoryObjectStore("a", objects=objects)])
+        assert repository.tier("a").state is TierState.READY
+        assert repository.tier("a").log.state.base
+        assert len(repository.snapshots()) == 3
+
+
+def _stale(objects: dict[str, bytes], made: str, _other: Scene) -> None:
+    """Of an older state: the newest one is gone."""
+    del objects[made]
+
+
+def _forged(objects: dict[str, bytes], made: str, _other: Scene) -> None:
+    """Signed by nobody, under a name that fits its bytes and a number far away."""
+    body = secrets.token_bytes(500)
+    objects[checkpoint_object_key(10**12, crypto.sha256(body))] = body
+
+
+def _cut(objects: dict[str, bytes], made: str, _other: Scene) -> None:
+    objects[made] = objects[made][:100]
+
+
+def _empty(objects: dict[str, bytes], made: str, _other: Scene) -> None:
+    objects[made] = b""
+
+
+def _flipped(objects: dict[str, bytes], made: str, _other: Scene) -> None:
+    body = bytearray(objects[made])
+    body[len(body) // 2] ^= 1
+    objects[made] = bytes(body)
+
+
+def _renumbered(objects: dict[str, bytes], made: str, _other: Scene) -> None:
+    """A genuine one under a later number."""
+    number, digest = checkpoint_of(made) or (0, b"")
+    objects[checkpoint_object_key(number + 1, digest)] = objects[made]
+
+
+def _of_another_tier(objects: dict[str, bytes], made: str, other: Scene) -> None:
+    """Genuine, of the same repository, and not this tier's."""
+    del objects[made]
+    for key in _below(other.store("b"), "checkpoints/"):
+        objects[key] = other.store("b").get(key)
+
+
+@pytest.mark.parametrize("change", [_stale, _forged, _cut, _empty, _flipped, _renumbered, _of_another_tier])
+def test_checkpoint_that_is_of_no_use_costs_the_reading_of_the_log(
+    change: Callable[[dict[str, bytes], str, Scene], None],
+) -> None:
+    """Whatever lies there, the state is that of the log; what is no good is named by a check, and repaired."""
+    scene = _scene(9, ("a", "b"))
+    objects = scene.store("a").contents()
+    expected = scene.tier("a").log.whole()
+    change(objects, _below(scene.store("a"), "checkpoints/")[-1], scene)
+    store = MemoryObjectStore("a", objects=objects)
+    repository = scene.reopen(stores=[store])
+    tier = repository.tier("a")
+    assert tier.state is TierState.READY
+    assert tier.log.state.head == expected.head
+    assert list(tier.log.state.snapshots) == list(expected.snapshots)
+    report = check(repository)
+    assert {finding.problem for finding in report.findings} <= {Problem.CHECKPOINT}
+    assert repair(repository, tier, report).is_complete
+    assert check(scene.reopen(stores=[store])).findings == []
+    scene.backup(photos(1, 50), "and on")
+    assert len(scene.reopen(stores=[store]).snapshots()) == 10
+
+
+def test_tier_that_was_rolled_back_behind_its_checkpoint_shows() -> None:
+    """Its log is shorter than a checkpoint that it signed itself: nobody writes there."""
+    scene = _scene()
+    (made,) = _below(scene.store("a"), "checkpoints/")
+    number, _ = checkpoint_of(made) or (0, b"")
+    objects = scene.store("a").contents()
+    for key in list(objects):
+        if key.startswith("log/") and key >= entry_object_key(number - 1):
+            del objects[key]
+    repository = scene.reopen(stores=[MemoryObjectStore("a", objects=objects)])
+    assert repository.tier("a").state is TierState.REPLAYED
+    assert check(repository).damage != []
+
+
+def test_head_that_was_seen_before_the_checkpoint_is_compared_with_its_entry() -> None:
+    """The state remembers no digests from before; the entry itself does."""
+    scene = _scene()
+    log = scene.reopen().tier("a").log
+    assert log.state.base > 4
+    whole = log.whole()
+    assert not log.contradicts(Head(4, whole.digest_of(4)))
+    assert log.contradicts(Head(4, b"x" * 32))
+    assert not log.contradicts(Head(log.state.head.number, log.state.head.digest))
+    scene.store("a").delete(entry_object_key(4))
+    assert not log.contradicts(Head(4, b"x" * 32))  # nobody knows it any more
+
+
+def test_each_field_of_a_state_survives_a_checkpoint() -> None:
+    """Whatever entries can say, a checkpoint says it, too."""
+    scene = _scene(4)
+    log = scene.tier("a").log
+    first, second, *_ = log.state.snapshots
+    bodies: list[Body] = [
+        PacksMarked(time_ns=1, packs=("01" * 32, "02" * 32, "03" * 32)),
+        SweepBegun(time_ns=1, packs=("01" * 32, "02" * 32)),
+        PacksUnmarked(time_ns=1, packs=("01" * 32, "03" * 32)),
+        PacksSwept(time_ns=1, packs=("02" * 32,)),
+        SnapshotsForgotten(time_ns=1, snapshots=(first,), reason="too old"),
+        HoldPlaced(time_ns=1, name="court", snapshots=(second,)),
+        HoldPlaced(time_ns=1, name="all"),
+        HoldReleased(time_ns=1, name="all"),
+        KeysDestroyed(time_ns=1, key_ids=("ab" * 16,)),
+    ]
+    for body in bodies:
+        log.append(lambda _, body=body: body)  # type: ignore[misc]
+    state = log.state
+    assert state.marked_packs == state.swept_packs == {b"\1" * 32}  # swept ones cannot be unmarked
+    assert first not in state.snapshots
+    assert state.by_token["run 0"] == first
+    assert state.holds == {"court": (second,)}
+    assert state.destroyed_keys == {"ab" * 16}
+    back = state_from(checkpoint_from(state, 5), state.repository_id, state.genesis)
+    for name in msgspec.structs.fields(type(checkpoint_from(state, 5))):
+        assert getattr(checkpoint_from(back, 5), name.name) == getattr(checkpoint_from(state, 5), name.name), name.name
+    assert back.head == state.head
+    assert back.without_old_digests() == state.without_old_digests()
+
+
+def test_snapshot_that_was_forgotten_does_not_come_back_with_its_run() -> None:
+    """A run token is committed once, also when the snapshot is gone meanwhile."""
+    from repository.errors import SnapshotNotFound
+
+    scene = _scene(1)
+    (snapshot,) = scene.repository.snapshots()
+    tier = scene.tier("a")
+    tier.log.append(lambda _: SnapshotsForgotten(time_ns=1, snapshots=(snapshot.id,)))
+    with pytest.raises(SnapshotNotFound, match="forgotten"):
+        tier.commit_snapshot(snapshot.body, packs=())
+
+
+def test_checkpoint_is_authentic_or_damaged() -> None:
+    """Signature, number and format are checked."""
+    scene = _scene(2)
+    root, log = scene.repository.keys.root, scene.tier("a").log
+    verifier = crypto.Verifier(root.signer().public_key)
+    made = checkpoint_from(log.state, 5)
+    body = encode_checkpoint(made, root, root.signer(), SeededRandomness())
+    assert decode_checkpoint(body, made.number, scene.repository.keys, verifier) == made
+    with pytest.raises(Damaged, match="not signed"):
+        decode_checkpoint(body, made.number + 1, scene.repository.keys, verifier)
+    later = encode_checkpoint(msgspec.structs.replace(made, format=2), root, root.signer(), SeededRandomness())
+    with pytest.raises(UnsupportedFormat):
+        decode_checkpoint(later, made.number, scene.repository.keys, verifier)
+
+
+@pytest.mark.parametrize("key", ["checkpoints/1-" + "a" * 64, "checkpoints/" + "1" * 16, "checkpoints/x", "x"])
+def test_other_names_are_no_checkpoints(key: str) -> None:
+    """Sixteen digits, a dash, a digest."""
+    assert checkpoint_of(key) is None
+
+
+# Shared maps
+
+
+def test_shared_map_is_a_dictionary_of_which_old_versions_stay_as_they_are() -> None:
+    """Against a dictionary, over many forks."""
+    versions: list[tuple[SharedMap[int, int], dict[int, int]]] = [(SharedMap(), {})]
+    for step in range(3 * OVERLAY_MAX):
+        shared, model = versions[-1][0].fork(), dict(versions[-1][1])
+        shared[step], model[step] = step, step
+        if step % 3 == 0:
+            shared[step // 2] = model[step // 2] = -step
+        if step % 5 == 0:
+            del shared[step // 3 * 0 + step], model[step]
+        versions.append((shared, model))
+    for shared, model in versions[:: OVERLAY_MAX // 5]:
+        assert shared == model
+        assert len(shared) == len(model)
+        assert list(reversed(shared)) == list(shared)[::-1]
+        assert 10**9 not in shared
+    with pytest.raises(KeyError):
+        del versions[-1][0][10**9]
+    with pytest.raises(KeyError):
+        versions[-1][0][0]
+    assert "SharedMap" in repr(versions[1][0])
+
+
+# Copied tiers
+
+
+def test_one_log_on_two_tiers_is_seen_and_can_be_made_two() -> None:
+    """Copied over another's, or seeded by copying: the copy is not written, until somebody says that it is meant."""
+    scene = _scene(3)
+    copy = MemoryObjectStore("copy", objects=scene.store("a").contents())
+    repository = scene.reopen(stores=[scene.store("a"), copy])
+    assert repository.tier("a").state is TierState.READY
+    assert repository.tier("copy").state is TierState.REPLAYED
+    assert "another one" in str(repository.tier("copy").error)
+    accept_history(repository, repository.tier("copy"))
+    repository = scene.reopen(stores=[scene.store("a"), copy])
+    assert {tier.state for tier in repository.tiers} == {TierState.READY}
+    assert len({tier.log.state.tier_id for tier in repository.tiers}) == 2
+    scene.backup(photos(1, 9), "both")
+    repository = scene.reopen(stores=[scene.store("a"), copy])
+    assert [len(tier.snapshots()) for tier in repository.tiers] == [4, 4]
+    assert check(repository, read_percent=100).findings == []
+
+
+def test_entry_of_another_tiers_log_is_a_fault() -> None:
+    """Signed, of the same repository and number, and not this log's."""
+    scene = _scene(3, ("a", "b"))
+    scene.store("a").put(entry_object_key(4), scene.store("b").get(entry_object_key(4)))
+    assert scene.reopen().tier("a").log.state.faults[0].number == 4
+
+
+# The cache on the local disk
+
+
+def _remote(scene: Scene) -> _Counting:
+    return _Counting("a", scene.store("a").contents())
+
+
+def _open(scene: Scene, store: MemoryObjectStore, cache: LocalCache) -> LogState:
+    return scene.reopen(stores=[store], cache=cache).tier("a").log.state
+
+
+def test_what_was_read_before_is_read_from_the_local_disk(tmp_path: Path) -> None:
+    """Segments and checkpoints, by their digests; the second opening fetches neither."""
+    scene = _scene()
+    cache = LocalCache(tmp_path / "cache")
+    first, second = _remote(scene), _remote(scene)
+    expected = _open(scene, first, cache)
+    assert [key for key in first.got if key.startswith("index/")]
+    assert _open(scene, second, cache) == expected
+    assert not [key for key in second.got if key.startswith(("index/", "checkpoints/"))]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("damage", ["flip", "empty", "folder", "link", "pipe"])
+def test_cache_that_somebody_changed_is_not_believed(tmp_path: Path, damage: str) -> None:
+    """What does not have its name's digest is fetched again."""
+    scene = _scene()
+    cache = LocalCache(tmp_path / "cache")
+    expected = _open(scene, _remote(scene), cache)
+    for path in list((tmp_path / "cache").iterdir()):
+        body = path.read_bytes()
+        path.unlink()
+        if damage == "flip":
+            path.write_bytes(bytes([body[0] ^ 1]) + body[1:])
+        elif damage == "empty":
+            path.write_bytes(b"")
+        elif damage == "folder":
+            path.mkdir()
+        elif damage == "link":
+            (tmp_path / path.name).write_bytes(body)
+            path.symlink_to(tmp_path / path.name)
+        else:
+            import os
+
+            os.mkfifo(path)
+    store = _remote(scene)
+    assert _open(scene, store, cache) == expected
+    assert [key for key in store.got if key.startswith("index/")]
+
+
+def test_cache_is_bounded_and_the_least_recently_used_goes(tmp_path: Path) -> None:
+    """Whatever is put, the folder takes no more than it may."""
+    import os
+
+    cache = LocalCache(tmp_path / "cache", bytes_max=10_000)
+    bodies = [secrets.token_bytes(1_000) for _ in range(25)]
+    for number, body in enumerate(bodies):
+        cache.put(crypto.sha256(body), body)
+        path = tmp_path / "cache" / crypto.sha256(body).hex()
+        os.utime(path, ns=(number, number))
+        assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) <= 10_000
+    assert cache.get(crypto.sha256(bodies[-1]), 10_000) == bodies[-1]
+    assert cache.get(crypto.sha256(bodies[0]), 10_000) is None
+    cache.put(b"x" * 32, bytes(10_001))
+    assert cache.get(b"x" * 32, 100_000) is None
+
+
+def test_cache_on_a_disk_that_takes_nothing_costs_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full, gone, or of somebody else: what is read is the same."""
+    scene = _scene()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("repository.tiers.local_cache.os.replace", full)
+        cache = LocalCache(tmp_path / "cache")
+        expected = _open(scene, _remote(scene), cache)
+        assert not cache.is_usable
+        assert _open(scene, _remote(scene), cache) == expected
+        assert list((tmp_path / "cache").iterdir()) == []
+    (tmp_path / "file").write_bytes(b"")
+    assert not LocalCache(tmp_path / "file" / "cache").is_usable
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    assert not LocalCache(tmp_path / "open").is_usable
+    for place in (tmp_path / "file" / "cache", tmp_path / "open"):
+        assert _open(scene, _remote(scene), LocalCache(place)) == expected
+    assert list((tmp_path / "open").iterdir()) == []
+
+
+def test_key_of_the_scene_opens_what_a_checkpoint_holds() -> None:
+    """A checkpoint is of no use to who has no key."""
+    scene = _scene()
+    (made,) = _below(scene.store("a"), "checkpoints/")
+    assert b"run 0" not in scene.store("a").get(made)
+    assert key_file(0).kek_id() != key_file(1).kek_id()
+
+
+def test_log_that_is_short_has_no_checkpoint() -> None:
+    """And a log with faults gets none."""
+    scene = _scene(2)
+    log: CommitLog = scene.tier("a").log
+    assert not log.checkpoint()
+    assert _below(scene.store("a"), "checkpoints/") == []
