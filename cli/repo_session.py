@@ -113,12 +113,16 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def opened(
-    arguments: argparse.Namespace, *, only_reads: bool = False, needed: Sequence[str] = ()
+    arguments: argparse.Namespace,
+    *,
+    only_reads: bool = False,
+    needed: Sequence[str] = (),
+    copies: Collection[str] = (),
 ) -> Iterator[Repository]:
     """The repository, with whatever tiers answer. Of the others a line on standard error says why.
 
     `only_reads`: another tier is as good, so that one which does not answer is not waited for long; but for those
-    that are `needed`, by name.
+    that are `needed`, by name. `copies`: tiers that may be copies of others, since that is to be mended.
     """
     key = KeyFile.load(arguments.key_file)
     is_hedged = only_reads and len(arguments.tiers) > 1 and not needed
@@ -133,7 +137,7 @@ def opened(
         _open(_named(tiers, arguments), key, patience, arguments.key_file) as repository,
     ):
         if not only_reads:
-            refuse_one_tier_twice(repository)
+            refuse_one_tier_twice(repository, copies)
         if not arguments.json:
             for tier in repository.tiers:
                 if not tier.is_ready:
@@ -151,12 +155,14 @@ def _named(tiers: list[ObjectStore], arguments: argparse.Namespace) -> list[Obje
     return tiers
 
 
-def refuse_one_tier_twice(repository: Repository) -> None:
+def refuse_one_tier_twice(repository: Repository, copies: Collection[str] = ()) -> None:
     """Raise `LocationInvalid` where two tiers have one log: one place by two addresses, or a copy of it."""
     names: dict[bytes, str] = {}
-    for tier in repository.ready_tiers():
+    for tier in repository.readable_tiers():
         identity = tier.log.state.tier_id
-        if identity is not None and names.setdefault(identity, tier.name) != tier.name:
+        if identity is None or tier.name in copies:
+            continue
+        if names.setdefault(identity, tier.name) != tier.name:
             raise one_place_twice(names[identity], tier.name)
 
 

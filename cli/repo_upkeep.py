@@ -50,7 +50,8 @@ def repair(arguments: argparse.Namespace) -> int:
     """Check, then make whole what is damaged, tier by tier. Exit code 5 where damage is left."""
     results: dict[str, RepairResult] = {}
     left_out: dict[str, str] = {}
-    with opened(arguments) as repository, _stoppable() as check_cancelled:
+    copies = [arguments.accept_history] if arguments.accept_history is not None else []
+    with opened(arguments, copies=copies) as repository, _stoppable() as check_cancelled:
         if arguments.accept_history is not None:
             accept_history(repository, repository.tier(arguments.accept_history))
         with display(for_machines=arguments.json) as bars:

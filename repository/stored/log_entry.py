@@ -25,6 +25,7 @@ from repository.stored.object_reading import check_length_of
 from repository.stored.sealed_object import ObjectKind, seal_object, unseal_object
 
 LOG_PREFIX: Final = "log/"
+FOLDER_DIGITS: Final = 13
 LOG_MAGIC: Final = b"WSBENTRY"
 ENTRY_HEADER_LENGTH: Final = 96
 DIGEST_LENGTH: Final = 32
@@ -242,15 +243,16 @@ class Entry(NamedTuple):
 
 
 def entry_object_key(number: int) -> str:
-    """Where entry `number` lives below a tier's prefix."""
-    return f"{LOG_PREFIX}{number:016d}"
+    """Where entry `number` lives below a tier's prefix: a thousand in a folder, so that a listing costs the same."""
+    digits = f"{number:016d}"
+    return f"{LOG_PREFIX}{digits[:FOLDER_DIGITS]}/{digits}"
 
 
 def entry_number(object_key: str) -> int | None:
     """The number of the entry with this object key, or None where it is no entry's."""
-    digits = object_key.removeprefix(LOG_PREFIX)
+    digits = object_key.rpartition("/")[2]
     if len(digits) == 16 and digits.isascii() and digits.isdigit() and int(digits):
-        return int(digits)
+        return int(digits) if object_key == entry_object_key(int(digits)) else None
     return None
 
 

@@ -14,7 +14,9 @@ from repository.tiers.location import directory_path, s3_options
 from repository.tiers.port import ObjectStore
 from repository.tiers.s3.options import S3Options
 
-_NOBODYS: Final = frozenset(("lost+found", "config", "keys", "pending", "log", "index", "packs"))
+_NOBODYS: Final = frozenset(
+    ("lost+found", "config", "keys", "pending", "log", "index", "packs", "snapshots", "checkpoints", "quarantine")
+)
 """What a file system has of itself, and what a repository has, be it half of one: opening it says more of that."""
 _LOOKED_AT: Final = 1000
 _PORTS: Final = {"http": 80, "https": 443}
@@ -31,7 +33,10 @@ def refuse_one_place_twice(tiers: Sequence[tuple[str, str]]) -> None:
 
 def one_place_twice(first: str, second: str) -> LocationInvalid:
     """The refusal of two tiers that are one."""
-    hint = "What is there is kept once, however often it is named: give each place once."
+    hint = (
+        "What is there is kept once, however often it is named: give each place once. A copy that is to be a tier of "
+    )
+    hint += "its own becomes one by `repair --accept-history NAME`."
     return LocationInvalid("two tiers are one and the same place", hint=hint, tier=first, other=second)
 
 

@@ -271,6 +271,7 @@ class _Repair:
     def left_over(self, report: CheckReport) -> list[Finding]:
         """What could not be copied, and what the last look at the structure found."""
         known = {finding.object_key for finding in report.damage}
+        known |= {f"snapshot {identity}" for identity in self._tier.snapshots()}
         return [*report.damage, *(finding for key, finding in self._broken.items() if key not in known)]
 
 

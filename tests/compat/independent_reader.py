@@ -101,7 +101,9 @@ class IndependentReader:
     def _read_log(self) -> None:
         public = self._public()
         previous = sha256((self.tier / "config").read_bytes())
-        for number, path in enumerate(sorted((self.tier / "log").iterdir()), start=1):
+        for number, path in enumerate(
+            sorted(path for path in (self.tier / "log").rglob("*") if path.is_file()), start=1
+        ):
             body = path.read_bytes()
             public.verify(body[-64:], PREFIX + b"log-entry\0" + body[:-64])
             magic, version, flags, length, own, repository, tier, snapshots, named = struct.unpack(
@@ -111,6 +113,7 @@ class IndependentReader:
             assert flags in {0, 1}
             self.tier_ids.add(tier)
             assert path.name == f"{number:016d}"
+            assert path.parent.name == path.name[:13]
             assert named == previous
             assert len(body) == 96 + length + 64
             previous = sha256(body)
@@ -187,7 +190,7 @@ class IndependentReader:
         self._public().verify(body[-64:], PREFIX + b"checkpoint\0" + place + body[:-64])
         found: dict[str, Any] = msgspec.msgpack.decode(self._unsealed(body[:-64], kind=5, context=place))
         assert {found["tier_id"]} == self.tier_ids
-        assert found["digest"] == sha256((self.tier / "log" / f"{number:016d}").read_bytes())
+        assert found["digest"] == sha256((self.tier / "log" / f"{number:016d}"[:13] / f"{number:016d}").read_bytes())
         return found
 
     def _public(self) -> Ed25519PublicKey:

@@ -22,7 +22,7 @@ from repository.keys.key_file import KeyFile
 from repository.opened import key_change
 from repository.opened.repository import Repository
 from repository.stored.chunker import ChunkerParameters
-from repository.stored.log_entry import PacksMarked, PacksUnmarked
+from repository.stored.log_entry import PacksMarked, PacksUnmarked, entry_object_key
 from repository.tiers.folder.store import DirectoryObjectStore
 from sources.directory import DirectorySource
 from tests.support.file_trees import Seen, seen
@@ -179,7 +179,7 @@ def _broken(golden: Path) -> list[dict[str, object]]:
     (key,) = (f"keys/{path.name}" for path in (golden / FAR / "keys").iterdir())
     (manifest,) = (f"snapshots/{path.name}" for path in (golden / FAR / "snapshots").iterdir())
     (checkpoint,) = (f"checkpoints/{path.name}" for path in (golden / NEAR / "checkpoints").iterdir())
-    entry = "log/0000000000000003"
+    entry = entry_object_key(3)
 
     def case(
         name: str, change: dict[str, object], *finds: tuple[str, str, str], is_repaired: bool = True

@@ -333,6 +333,7 @@ class DirectoryObjectStore:
                     (entry.name + "/", None) if entry.is_dir(follow_symlinks=False) else (entry.name, entry)
                     for entry in entries
                     if not entry.name.startswith(".")
+                    and (folder + entry.name > after or after.startswith(folder + entry.name))
                 ]
         except (FileNotFoundError, NotADirectoryError):
             self._check_root()

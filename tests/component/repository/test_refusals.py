@@ -34,6 +34,10 @@ def test_one_place_is_not_two_tiers(tmp_path: Path, capsys: pytest.CaptureFixtur
     shutil.copytree(tmp_path / "a", copied)
     (tmp_path / "src").mkdir()
     assert repo(key, "backup", str(tmp_path / "src"), tiers=[f"{here}/a", f"{here}/copy"]) == 2
+    # Made on purpose: whoever says so has two.
+    both = [f"{here}/a", f"{here}/copy"]
+    assert repo(key, "repair", "--accept-history", "copy", tiers=both) == 0
+    assert repo(key, "backup", str(tmp_path / "src"), tiers=both) == 0
 
 
 def test_tier_is_not_made_among_other_files_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

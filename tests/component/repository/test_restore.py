@@ -1039,7 +1039,7 @@ def test_snapshot_without_a_root_folder_is_damaged(tmp_path: Path) -> None:
     scene = Scene()
     snapshot = saved(scene.repository, files_of(a=b"1"))
     below = _page_of(scene.repository, snapshot, b"")
-    wrong = replace(snapshot, manifest=replace(snapshot.manifest, root=(below.hex(),)))
+    wrong = Snapshot(snapshot.id, snapshot.body, replace(snapshot.manifest, root=(below.hex(),)))
     with pytest.raises(Damaged, match="no root folder"):
         restored(scene.repository, wrong, tmp_path / "t")
 

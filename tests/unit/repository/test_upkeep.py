@@ -10,7 +10,7 @@ from repository.index.segments import SegmentCache
 from repository.opened import compaction, key_change, pending
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
-from repository.stored.log_entry import PacksMarked
+from repository.stored.log_entry import PacksMarked, entry_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
 from repository.upkeep.catch_up import CatchUpProgress, catch_up, lag
@@ -337,7 +337,7 @@ def test_catch_up_needs_a_tier_to_write_to_and_one_to_read_from() -> None:
     scene = Scene(("a", "b"))
     with pytest.raises(NoUsableTier, match="no other tier"):
         catch_up(scene.reopen(stores=[scene.store("a")]), scene.tier("a"))
-    scene.store("a").put("log/0000000000000001", b"junk")
+    scene.store("a").put(entry_object_key(1), b"junk")
     scene.reopen()
     with pytest.raises(NoUsableTier, match="cannot be written"):
         catch_up(scene.repository, scene.tier("a"))
