@@ -34,9 +34,9 @@ def refuse_one_place_twice(tiers: Sequence[tuple[str, str]]) -> None:
 def one_place_twice(first: str, second: str) -> LocationInvalid:
     """The refusal of two tiers that are one."""
     hint = (
-        "What is there is kept once, however often it is named: give each place once. A copy that is to be a tier of "
+        "What is there is kept once, however often it is named: give each place once. "
+        "A copy that is to be a tier of its own becomes one by `repair --accept-history NAME`."
     )
-    hint += "its own becomes one by `repair --accept-history NAME`."
     return LocationInvalid("two tiers are one and the same place", hint=hint, tier=first, other=second)
 
 

@@ -13,9 +13,9 @@ from repository.errors import WrongKey
 from repository.keys.key_file import KeyFile
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
-from repository.stored.log_entry import entry_object_key
 from repository.restore.options import Trouble
 from repository.restore.restore import RestoreOptions, restore
+from repository.stored.log_entry import entry_object_key
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.repair import repair
