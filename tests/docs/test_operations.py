@@ -230,7 +230,7 @@ async def test_copy_of_the_record_is_put_back(operator: Operator, source: SavedS
     assert (await source.ended(await source.execute()))["state"] == "completed"
 
     _stop(operator)
-    layout.postgres_data.rename(tmp_path / "aside")
+    layout.postgres_data.rename(layout.home.parent / "aside")
     assert operator.types(f"cp -a '{record}' \"$WEDSYNC_HOME/data/postgres\"").returncode == 0
     assert operator.types("wedsync-backup up --detach").returncode == 4
     await eventually(lambda: "stream-of-another-log" in operator.types("wedsync-backup status").stdout, every=0.5)
