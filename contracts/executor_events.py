@@ -1,7 +1,7 @@
 """What the executor announces about backup runs. Owner: executor.
 
 Execution states: `initializing` (accepted) → `preparing` → `backing_up` → `verifying` →
-`completed` (perhaps degraded), or `failed`. A worker that stops gives its run back, to `initializing`.
+`completed` (perhaps degraded), `failed` or `cancelled`. A worker that stops gives its run back, to `initializing`.
 """
 
 from typing import Annotated
@@ -166,3 +166,22 @@ class BackupFailed(Event, frozen=True, kw_only=True):
     hint: str = ""
     tier: Tier | None = None
     report_digest: str | None = None
+
+
+@pinned("executor.backup-cancelled.v1")
+class BackupCancelled(Event, frozen=True, kw_only=True):
+    """Somebody had the run stopped. What was uploaded is reused by the next.
+
+    No tier has half a snapshot; one that had committed it by then has all of it, though no `TierUploaded` tells so.
+    """
+
+    request_id: str
+    execution_id: str
+    configuration_id: str
+
+
+@pinned("executor.backup-cancellation-refused.v1")
+class BackupCancellationRefused(Refusal, frozen=True, kw_only=True):
+    """A run was not stopped: it has ended, or there is none of this id."""
+
+    execution_id: str

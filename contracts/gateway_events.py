@@ -52,6 +52,15 @@ class BackupRequested(Event, frozen=True, kw_only=True):
     evidence: Evidence
 
 
+@pinned("gateway.backup-cancellation-requested.v1")
+class BackupCancellationRequested(Event, frozen=True, kw_only=True):
+    """An operator asked for a run to be stopped."""
+
+    request_id: str
+    execution_id: str
+    evidence: Evidence
+
+
 @pinned("gateway.access-denied.v1")
 class AccessDenied(Event, frozen=True, kw_only=True):
     """An authenticated actor was denied something. Repeats within a minute are counted, not copied."""

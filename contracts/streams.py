@@ -86,6 +86,12 @@ EXECUTOR_ACCEPT_BACKUP = ConsumerSpec(
     stream=stream_of("gateway"),
     subjects=(events_named(gateway_events.BackupRequested.NAME),),
 )
+EXECUTOR_CANCEL_BACKUP = ConsumerSpec(
+    service="executor",
+    handler="cancel-backup",
+    stream=stream_of("gateway"),
+    subjects=(events_named(gateway_events.BackupCancellationRequested.NAME),),
+)
 EXECUTOR_REPLICATE_CONFIGURATION = ConsumerSpec(
     service="executor",
     handler="replicate-configuration",
@@ -96,7 +102,9 @@ EXECUTOR_REPLICATE_CONFIGURATION = ConsumerSpec(
 CONSUMERS: tuple[ConsumerSpec, ...] = (
     CONFIG_CREATE_CONFIGURATION,
     EXECUTOR_ACCEPT_BACKUP,
+    EXECUTOR_CANCEL_BACKUP,
     EXECUTOR_REPLICATE_CONFIGURATION,
 )
 
 WAKE_WORKERS = once_stored(events_named(executor_events.BackupAccepted.NAME))
+STOP_WORKERS = once_stored(events_named(executor_events.BackupCancelled.NAME))

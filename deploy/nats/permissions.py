@@ -26,6 +26,7 @@ from contracts.streams import (
     DEAD_LETTER_STREAM,
     PROGRESS_STREAM,
     SERVICES,
+    STOP_WORKERS,
     WAKE_WORKERS,
     ConsumerSpec,
     stream_of,
@@ -128,7 +129,7 @@ def _service(service: str) -> Identity:
 
 
 def _worker() -> Identity:
-    return _apart(WORKER, publish=[f"{PROGRESS}.executor.>"], hears=[WAKE_WORKERS])
+    return _apart(WORKER, publish=[f"{PROGRESS}.executor.>"], hears=[WAKE_WORKERS, STOP_WORKERS])
 
 
 def _apart(name: str, *, publish: Iterable[str], hears: Iterable[str] = ()) -> Identity:

@@ -22,7 +22,7 @@ from gateway.projections.applied import Database
 from gateway.runs.standing import standing_of
 
 CONFIGURATIONS_SHOWN = 100
-OUTCOMES = ("completed", "degraded", "failed")
+OUTCOMES = ("completed", "degraded", "failed", "cancelled")
 UNDER_WAY = ("initializing", "preparing", "backing_up", "verifying")
 
 _DESTINATIONS = msgspec.json.Decoder(StorageDestinations)

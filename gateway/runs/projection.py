@@ -4,11 +4,13 @@ Only the executor's stream changes these tables, so that streams need no order a
 """
 
 from collections import Counter
+from typing import get_args
 
 import msgspec
 
 from contracts.executor_events import (
     BackupAccepted,
+    BackupCancelled,
     BackupCompleted,
     BackupFailed,
     BackupPreparing,
@@ -33,6 +35,7 @@ Fact = (
     | TierFailed
     | BackupCompleted
     | BackupFailed
+    | BackupCancelled
 )
 
 EXECUTION_DECODER = msgspec.json.Decoder(ExecutionView)
@@ -79,18 +82,8 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 8
-    EVENTS = (
-        BackupAccepted,
-        BackupPreparing,
-        BackupRequeued,
-        BackupUploading,
-        BackupVerifying,
-        TierUploaded,
-        TierFailed,
-        BackupCompleted,
-        BackupFailed,
-    )
+    VERSION = 9
+    EVENTS = get_args(Fact)
     TABLES = ("executions", "configuration_runs", "execution_counts")
 
     def __init__(self, side: Side) -> None:

@@ -42,7 +42,7 @@ _CRITICAL: LiteralString = (
 )
 _IS_CRITICAL: LiteralString = f" AND e.configuration_id IN {_CRITICAL}"
 _NOT_CRITICAL: LiteralString = f" AND e.configuration_id NOT IN {_CRITICAL}"
-RUNNING = frozenset(ExecutionState) - {ExecutionState.COMPLETED, ExecutionState.FAILED}
+RUNNING = frozenset(ExecutionState) - {ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.CANCELLED}
 
 
 class ExecutionFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +183,8 @@ def _verification(run: ExecutionView) -> VerificationStatus:
     if run.state == ExecutionState.COMPLETED:
         verified = [state.verified for state in run.tiers.values()]
         return VerificationStatus.VERIFIED if all(verified) else VerificationStatus.PARTIAL
+    if run.state == ExecutionState.CANCELLED:
+        return VerificationStatus.NOT_VERIFIED
     if run.state == ExecutionState.FAILED:
         failed = run.error is not None and run.error.code == errors.VERIFICATION_FAILED.code
         return VerificationStatus.FAILED if failed else VerificationStatus.NOT_VERIFIED

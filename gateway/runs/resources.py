@@ -21,6 +21,7 @@ class ExecutionState(Growing):
     VERIFYING = "verifying"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class VerificationStatus(StrEnum):

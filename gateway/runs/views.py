@@ -15,6 +15,7 @@ from contracts.envelope import Envelope
 from contracts.event import Event
 from contracts.executor_events import (
     BackupAccepted,
+    BackupCancelled,
     BackupCompleted,
     BackupFailed,
     BackupPreparing,
@@ -27,7 +28,7 @@ from contracts.executor_events import (
 )
 from contracts.reading import written_as
 
-FINISHED = frozenset({"completed", "failed"})
+FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 
 class PhaseView(msgspec.Struct, omit_defaults=True):
@@ -148,6 +149,8 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self.error = ErrorView(event.code, event.hint, None if event.tier is None else written_as(event.tier))
                 self.report_digest = event.report_digest
                 self._end("failed", at)
+            case BackupCancelled():
+                self._end("cancelled", at)
 
     def _complete(self, event: BackupCompleted, at: datetime) -> None:
         self.degraded_code = event.code
@@ -225,7 +228,7 @@ class TierRecord(msgspec.Struct, omit_defaults=True):
 
 
 class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a configuration shows of its runs. `ended` is the latest that has ended."""
+    """What a configuration shows of its runs. `ended` is the latest that has ended by itself."""
 
     configuration_id: str
     organisation: str
@@ -246,7 +249,9 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
         )
         if self.last is None or _began(shown) >= _began(self.last):
             self.last = shown
-        if run.finished_at is not None and (self.ended is None or _finished(shown) >= _finished(self.ended)):
+        # Of one that was cancelled nothing follows: the configuration is as it was.
+        has_ended = run.finished_at is not None and run.state != "cancelled"
+        if has_ended and (self.ended is None or _finished(shown) >= _finished(self.ended)):
             self.ended = shown
         if run.snapshot_id is not None and run.finished_at is not None:
             self._protect(run, run.snapshot_id, run.finished_at)

@@ -3,10 +3,11 @@
 from chassis.context import Context
 from contracts import errors
 from contracts.configuration import ConfigurationBody
+from contracts.errors import PlatformError
 from contracts.executor_events import ExecutionType
 from contracts.refusal import Objection
 from services.executor.domain import BackupRun
-from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet
+from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet, RunFinished
 from services.executor.kept import Replica
 from services.executor.policies import when_backup_requested, when_queued
 from services.executor.ports import Configurations, Handled, Queue, QueueLimits, Runs
@@ -93,6 +94,35 @@ class BackupDecisions:
             objection=objection,
         )
         await self._runs.record_decision(run, configuration=None, context=context, handled=handled)
+
+
+class Cancellations:
+    """Stops runs, whoever performs them, or refuses to."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    async def decide(self, *, request_id: str, execution_id: str, context: Context, handled: Handled) -> None:
+        """Answer one request. Raises CONCURRENT_CHANGE where the run goes on changing: to be asked again later."""
+        for attempt in range(TRIES):
+            run = await self._runs.find(execution_id, context.organisation)
+            if run is None:
+                unknown = PlatformError(errors.NOT_FOUND, "there is no such run")
+                run = BackupRun(request_id)  # The refusal has to be in some history.
+                run.refuse_cancellation(request_id=request_id, execution_id=execution_id, error=unknown)
+            else:
+                try:
+                    run.cancel(request_id=request_id)
+                except RunFinished as error:
+                    run.refuse_cancellation(request_id=request_id, execution_id=execution_id, error=error)
+            try:
+                await self._runs.record_cancellation(run, context=context, handled=handled)
+            except PlatformError as error:
+                # A step of the run was recorded at this instant, perhaps its last.
+                if error.code is not errors.CONCURRENT_CHANGE or attempt == TRIES - 1:
+                    raise
+            else:
+                return
 
 
 class ConfigurationCopies:

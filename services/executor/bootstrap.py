@@ -32,7 +32,7 @@ from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
-from services.executor.application import BackupDecisions, ConfigurationCopies
+from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
 from services.executor.claim_loop import ClaimLoop
 from services.executor.handlers import Handlers
 from services.executor.performance import RunPerformance
@@ -88,10 +88,11 @@ async def run(settings: ExecutorSettings) -> int:
     replicas = ReplicaTable(pool, store)
     limits = QueueLimits(per_organisation=settings.queue_per_organisation, in_all=settings.queue_in_all)
     queue = ClaimQueue(pool)
-    decisions = BackupDecisions(RecordedRuns(store), replicas, queue, limits)
+    runs = RecordedRuns(store)
+    decisions = BackupDecisions(runs, replicas, queue, limits)
     telemetry.figures.add("queue", queue.read)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
-    Handlers(decisions, ConfigurationCopies(replicas)).bind(bus)
+    Handlers(decisions, Cancellations(runs), ConfigurationCopies(replicas)).bind(bus)
     topology = TopologyCheck(connection, SERVICE)
     server = HealthServer(health, telemetry, port=settings.health_port)
     return await run_service([server, store, PoolPart(pool), connection, topology, relay, bus], health=health)

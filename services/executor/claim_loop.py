@@ -22,7 +22,7 @@ from chassis.life.tasks import Supervised, end
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.streams import WAKE_WORKERS
+from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.performance import RunPerformance
 from services.executor.ports import Claim, Claims
 from services.executor.standstills import SetAside
@@ -77,6 +77,7 @@ class ClaimLoop:
     async def start(self) -> None:
         """Listen for wake-ups and begin to claim."""
         await self._connection.client.subscribe(WAKE_WORKERS, cb=self._woken)
+        await self._connection.client.subscribe(STOP_WORKERS, cb=self._told_to_stop)
         await self._beating.start()
         await self._claiming.start()
 
@@ -104,6 +105,11 @@ class ClaimLoop:
 
     async def _woken(self, _message: Msg) -> None:
         self._wake.set()
+
+    async def _told_to_stop(self, _message: Msg) -> None:
+        # As with the wake-up: where it is lost, or Postgres does not answer, the next heartbeat finds out.
+        with suppress(PlatformError):
+            await self._beat()
 
     async def _claim_next(self) -> None:
         """One turn: wait for a slot, look for a run, and begin it, or wait for a while."""
@@ -152,6 +158,11 @@ class ClaimLoop:
         except RunInterrupted as interrupted:
             if not held.lost.is_set():
                 await self._change(partial(self._performance.give_back, is_left=interrupted.is_left), claim)
+            elif interrupted.is_left:
+                await self._change(partial(self._claims.release, is_left=True), claim)
+            else:
+                # It was cancelled while it opened the repository, or is another's: then this changes nothing.
+                await self._change(self._claims.close, claim)
         except PlatformError as error:
             _log.warning("a run was left", extra={**extra, "code": error.code.code})
             # Given back is what the next worker may do better. Whatever else it was would be the same at once.

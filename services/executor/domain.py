@@ -1,6 +1,7 @@
 """The aggregate of the executor: one attempt to copy one source to its tiers.
 
-States: `initializing` → `preparing` → `backing_up` → `verifying` → `completed` or `failed`; or `refused` at once.
+States: `initializing` → `preparing` → `backing_up` → `verifying` → `completed` or `failed`; or `refused` at once;
+or, whatever it was at, `cancelled`.
 A takeover leads from any running state back to `preparing`, under a higher fence; a worker that stops gives the run
 back, to `initializing`. What an earlier fence has done
 for a tier stays true: what is committed on a tier is committed.
@@ -13,9 +14,12 @@ from typing import ClassVar
 from chassis.domain import Aggregate
 from contracts import errors
 from contracts.configuration import Tier
+from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.executor_events import (
     BackupAccepted,
+    BackupCancellationRefused,
+    BackupCancelled,
     BackupCompleted,
     BackupFailed,
     BackupPreparing,
@@ -43,9 +47,10 @@ class RunState(StrEnum):
     VERIFYING = "verifying"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
-FINISHED = frozenset({RunState.REFUSED, RunState.COMPLETED, RunState.FAILED})
+FINISHED = frozenset({RunState.REFUSED, RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
 
 
 class BackupRun(Aggregate):
@@ -202,6 +207,21 @@ class BackupRun(Aggregate):
             )
         )
 
+    def cancel(self, *, request_id: str) -> None:
+        """Whoever performs the run is to stop; what it has committed on a tier is there as a whole."""
+        self._refuse_when_finished()
+        self.record(
+            BackupCancelled(request_id=request_id, execution_id=self.id, configuration_id=self.configuration_id)
+        )
+
+    def refuse_cancellation(self, *, request_id: str, execution_id: str, error: PlatformError) -> None:
+        """The run is not stopped."""
+        self.record(
+            BackupCancellationRefused(
+                request_id=request_id, execution_id=execution_id, code=error.code.code, hint=error.hint
+            )
+        )
+
     def apply(self, event: Event) -> None:
         """Record what an event says; runs again on every replay, so it never refuses."""
         match event:
@@ -230,10 +250,12 @@ class BackupRun(Aggregate):
                 self.state, self.snapshot_id = RunState.COMPLETED, snapshot_id
             case BackupFailed():
                 self.state = RunState.FAILED
+            case BackupCancelled():
+                self.state = RunState.CANCELLED
 
     def _refuse_when_finished(self) -> None:
         if self.is_finished:
-            raise RunFinished(self.id)
+            raise RunFinished(self.id, str(self.state))
 
     def _refuse_when_not_mine(self, fence: int) -> None:
         self._refuse_when_finished()

@@ -25,8 +25,9 @@ class ConfigurationBusy(PlatformError):
 class RunFinished(PlatformError):
     """The run has ended; nothing more happens to it."""
 
-    def __init__(self, run_id: str) -> None:
-        super().__init__(errors.RUN_FINISHED, "the run has ended already", run_id=run_id)
+    def __init__(self, run_id: str, state: str) -> None:
+        hint = f"{errors.RUN_FINISHED.hint} This one is {state}."
+        super().__init__(errors.RUN_FINISHED, "the run has ended already", hint=hint, run_id=run_id)
 
 
 class ConfigurationNotSeenYet(PlatformError):

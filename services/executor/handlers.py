@@ -3,9 +3,9 @@
 from chassis.bus.subscriptions import Bus, Received
 from chassis.context import Context
 from contracts.config_events import ConfigurationCreated
-from contracts.gateway_events import BackupRequested
-from contracts.streams import EXECUTOR_ACCEPT_BACKUP, EXECUTOR_REPLICATE_CONFIGURATION
-from services.executor.application import BackupDecisions, ConfigurationCopies
+from contracts.gateway_events import BackupCancellationRequested, BackupRequested
+from contracts.streams import EXECUTOR_ACCEPT_BACKUP, EXECUTOR_CANCEL_BACKUP, EXECUTOR_REPLICATE_CONFIGURATION
+from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
 from services.executor.ports import Handled
 
 ACTOR = "service:executor"
@@ -14,13 +14,15 @@ ACTOR = "service:executor"
 class Handlers:
     """The executor's durable consumers."""
 
-    def __init__(self, decisions: BackupDecisions, copies: ConfigurationCopies) -> None:
+    def __init__(self, decisions: BackupDecisions, cancellations: Cancellations, copies: ConfigurationCopies) -> None:
         self._decisions = decisions
+        self._cancellations = cancellations
         self._copies = copies
 
     def bind(self, bus: Bus) -> None:
         """Take the declared consumers."""
         bus.handle(EXECUTOR_ACCEPT_BACKUP, self.accept_backup)
+        bus.handle(EXECUTOR_CANCEL_BACKUP, self.cancel_backup)
         bus.handle(EXECUTOR_REPLICATE_CONFIGURATION, self.replicate_configuration)
 
     async def accept_backup(self, received: Received) -> None:
@@ -35,6 +37,17 @@ class Handlers:
             context=Context.caused_by(received.envelope, actor=ACTOR, traceparent=received.traceparent),
             handled=Handled(consumer=EXECUTOR_ACCEPT_BACKUP.durable_name, event_id=received.envelope.id),
             deliveries=received.deliveries,
+        )
+
+    async def cancel_backup(self, received: Received) -> None:
+        """Stop a run."""
+        event = received.event
+        assert isinstance(event, BackupCancellationRequested)  # noqa: S101  # as above
+        await self._cancellations.decide(
+            request_id=event.request_id,
+            execution_id=event.execution_id,
+            context=Context.caused_by(received.envelope, actor=ACTOR, traceparent=received.traceparent),
+            handled=Handled(consumer=EXECUTOR_CANCEL_BACKUP.durable_name, event_id=received.envelope.id),
         )
 
     async def replicate_configuration(self, received: Received) -> None:

@@ -71,6 +71,17 @@ class Runs(Protocol):
         """
         ...
 
+    async def find(self, run_id: str, organisation: str) -> BackupRun | None:
+        """A run as `load` reads it, or None where the organisation has none of this id."""
+        ...
+
+    async def record_cancellation(self, run: BackupRun, *, context: Context, handled: Handled) -> None:
+        """Record that a run was cancelled, with its claim taken away, or that it was not; and the message as handled.
+
+        Raises CONCURRENT_CHANGE.
+        """
+        ...
+
     async def record(self, run: BackupRun, *, context: Context) -> None:
         """Record what has happened to a run. Raises CONCURRENT_CHANGE."""
         ...
@@ -118,7 +129,7 @@ class Claims(Protocol):
         ...
 
     async def beat(self, claims: Sequence[Claim]) -> frozenset[str]:
-        """Say that the worker lives; the ids of the runs that are still its own."""
+        """Say that the worker lives; the ids of the runs that are still its own, and were not cancelled."""
         ...
 
     async def opened(self, claim: Claim) -> bool:

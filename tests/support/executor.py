@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
 from chassis.bus.connection import Connection
 from chassis.clock import SystemClock
 from chassis.context import Context
@@ -37,7 +39,7 @@ from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import ReplicaTable, SealedReports
-from services.executor.application import BackupDecisions, ConfigurationCopies
+from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
 from services.executor.bootstrap import POOL_CONNECTIONS
 from services.executor.claim_loop import ClaimLoop
 from services.executor.performance import RunPerformance
@@ -177,6 +179,15 @@ class ExecutorBench:
             context=self.context(),
             handled=Handled(consumer="executor--accept-backup", event_id=event_id or new_id()),
             deliveries=deliveries,
+        )
+
+    async def cancel(self, run_id: str, *, request_id: str = "cancel-1", organisation: str = ORGANISATION) -> None:
+        """Decide on a requested cancellation, as the handler does."""
+        await Cancellations(RecordedRuns(self.store)).decide(
+            request_id=request_id,
+            execution_id=run_id,
+            context=msgspec.structs.replace(self.context(), organisation=organisation),
+            handled=Handled(consumer="executor--cancel-backup", event_id=new_id()),
         )
 
     async def told(self, run_id: str) -> list[Event]:

@@ -41,6 +41,7 @@ class LastRunState(StrEnum):
     VERIFYING = "verifying"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class LastRun(Resource, frozen=True, kw_only=True):

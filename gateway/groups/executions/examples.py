@@ -48,7 +48,9 @@ PROGRESS = ProgressView(
 STATUS = Status(
     as_of=at(30),
     configurations=ConfigurationTotals(total=3, wedding_critical=1, healthy=2, degraded=0, failing=0, never_run=1),
-    executions=RunCounts(initializing=0, preparing=0, backing_up=1, verifying=0, completed=41, degraded=2, failed=1),
+    executions=RunCounts(
+        initializing=0, preparing=0, backing_up=1, verifying=0, completed=41, degraded=2, failed=1, cancelled=0
+    ),
     running=[
         RunningExecution(
             execution_id=EXECUTION_ID,

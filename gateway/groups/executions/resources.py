@@ -35,6 +35,7 @@ class RunCounts(Resource, frozen=True, kw_only=True):
     completed: int
     degraded: int
     failed: int
+    cancelled: int
 
 
 class ConfigurationTotals(Resource, frozen=True, kw_only=True):

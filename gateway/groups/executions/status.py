@@ -128,6 +128,7 @@ async def read(database: Database, organisation: str, locations: Locations, cloc
             completed=totals.get("completed", 0) + totals.get("degraded", 0),
             degraded=totals.get("degraded", 0),
             failed=totals.get("failed", 0),
+            cancelled=totals.get("cancelled", 0),
         ),
         running=[_running(row) for row in running],
         queue=Queue(waiting=totals.get("initializing", 0), oldest_since=waiting[0][0]),

@@ -1,12 +1,18 @@
 """The writes of the group."""
 
 from contracts import errors
-from contracts.executor_events import BackupAccepted, BackupRefused
-from contracts.gateway_events import BackupRequested
+from contracts.executor_events import (
+    BackupAccepted,
+    BackupCancellationRefused,
+    BackupCancelled,
+    BackupRefused,
+)
+from contracts.gateway_events import BackupCancellationRequested, BackupRequested
 from gateway.auth.principal import OPERATORS
 from gateway.groups.executions.examples import NEW_EXECUTION
 from gateway.groups.executions.queries import version_of
 from gateway.groups.executions.resources import NewExecution
+from gateway.runs import queries as runs
 from gateway.writes.declaration import Asked, Draft, Write
 
 
@@ -45,5 +51,33 @@ class ExecuteBackup(Write[NewExecution]):
                 configuration_id=configuration_id,
                 configuration_version=version,
                 evidence=new.evidence,
+            )
+        )
+
+
+class CancelBackup(Write[None]):
+    """Have a run stopped that has not ended: its worker lets go of it within two seconds, or another finds it silent.
+
+    No tier is left with half a snapshot; one that had committed it by then has all of it. What was uploaded is reused
+    by the next run of the configuration, which may be started at once.
+    """
+
+    NAME = "cancel-backup"
+    GROUP = "Executions"
+    SUMMARY = "Cancel a run"
+    PATH = "/executions/{resource_id:str}/cancel"
+    ROLES = OPERATORS
+    REQUEST, ACCEPTED, REFUSED = BackupCancellationRequested, BackupCancelled, BackupCancellationRefused
+    ABOUT = "execution_id"
+    RESOURCE = "/executions/{}"
+    REFUSALS = (errors.NOT_FOUND, errors.RUN_FINISHED)
+
+    async def draft(self, asked: Asked[None]) -> Draft:
+        """Of a run of the organisation, wherever it stands."""
+        async with asked.gateway.reading(asked.organisation) as database:
+            await runs.one(database, asked.organisation, asked.target)
+        return Draft(
+            lambda new: BackupCancellationRequested(
+                request_id=new.request_id, execution_id=asked.target, evidence=new.evidence
             )
         )

@@ -63,7 +63,7 @@ _TAKE = """
 """
 _BEAT = """
     UPDATE run_claims c SET heartbeat_at = now() FROM unnest(%s::text[], %s::int[]) AS mine (run_id, fence)
-    WHERE c.run_id = mine.run_id AND c.fence = mine.fence AND c.state = 'running' RETURNING c.run_id
+    WHERE c.run_id = mine.run_id AND c.fence = mine.fence AND c.state = 'running' RETURNING c.run_id, c.cancelled
 """
 _OPENED = "UPDATE run_claims SET opening = false WHERE run_id = %s AND fence = %s AND state = 'running'"
 # Whose opening was left behind in a thread may be at it until his process has ended: the run waits as for a silent one.
@@ -75,6 +75,12 @@ RELEASE = """
 CLOSE = """
     UPDATE run_claims SET state = 'done', opening = false, configuration = NULL
     WHERE run_id = %s AND fence = %s AND state = 'running'
+"""
+# Whoever opens the repository has to let go of it first, and of a silent one nobody knows whether he has.
+CANCEL = """
+    UPDATE run_claims SET cancelled = true, state = CASE WHEN opening THEN state ELSE 'done' END,
+        configuration_id = NULL, configuration = NULL
+    WHERE run_id = %s AND state <> 'done'
 """
 _STANDING = """
     SELECT (SELECT run_id FROM run_claims WHERE configuration_id = %(configuration)s AND state <> 'done'),
@@ -148,11 +154,11 @@ class ClaimTable:
         return None
 
     async def beat(self, claims: Sequence[Claim]) -> frozenset[str]:
-        """Say that the worker lives; the runs that are still its own."""
+        """Say that the worker lives; the runs that are still its own, and were not cancelled."""
         runs, fences = [claim.run_id for claim in claims], [claim.fence for claim in claims]
         async with self._watching(self._beats) as (connection, _):
             rows = await (await connection.execute(_BEAT, (runs, fences))).fetchall()
-        return frozenset(row[0] for row in rows)
+        return frozenset(run_id for run_id, is_cancelled in rows if not is_cancelled)
 
     async def opened(self, claim: Claim) -> bool:
         """Let others of the organisation open the repository. False: the claim is another's."""

@@ -5,7 +5,7 @@ import msgspec
 from chassis.context import Context
 from chassis.record import eventstore
 from chassis.record.eventstore import EventStore, Statement, StatementRefused
-from services.executor.adapters.claims import CLOSE, RELEASE, release_of
+from services.executor.adapters.claims import CANCEL, CLOSE, RELEASE, release_of
 from services.executor.domain import BackupRun, RunState
 from services.executor.errors import ClaimLost, ConfigurationBusy
 from services.executor.kept import Replica
@@ -50,6 +50,18 @@ class RecordedRuns:
             )
         except StatementRefused as error:
             raise ConfigurationBusy(run.configuration_id) from error
+
+    async def find(self, run_id: str, organisation: str) -> BackupRun | None:
+        """A run of an organisation, or None."""
+        run = await self._store.find(BackupRun, run_id)
+        return run if run is not None and run.organisation == organisation else None
+
+    async def record_cancellation(self, run: BackupRun, *, context: Context, handled: Handled) -> None:
+        """Record an answer to a cancellation; of a run that is cancelled the claim is taken away with it."""
+        also = [Statement(CANCEL, (run.id,), name="cancel-claim")] if run.state is RunState.CANCELLED else []
+        await self._store.save(
+            run, context=context, handled=eventstore.Handled(handled.consumer, handled.event_id), also=also
+        )
 
     async def record(self, run: BackupRun, *, context: Context) -> None:
         """Record what has happened to a run."""

@@ -67,4 +67,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
         WHERE uploaded.topic = 'executor.tier-uploaded.v1' AND destination.location IS NOT NULL
         GROUP BY replica.organisation, destination.location
         ON CONFLICT (organisation, location) DO NOTHING""",
+    # Of a run that its worker is to leave, though it may hold what it has opened.
+    "ALTER TABLE run_claims ADD COLUMN cancelled boolean NOT NULL DEFAULT false",
 )

@@ -24,6 +24,7 @@ from contracts.streams import (
     EXECUTOR_ACCEPT_BACKUP,
     PROGRESS_STREAM,
     SERVICES,
+    STOP_WORKERS,
     STREAMS,
     WAKE_WORKERS,
     stream_of,
@@ -173,7 +174,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
     tried = await _try(server, identity)
     allowed = {
         "gateway": {once_stored("progress.>"), *(once_stored(f"backup.{owner}.>") for owner in SERVICES)},
-        WORKER: {WAKE_WORKERS},
+        WORKER: {WAKE_WORKERS, STOP_WORKERS},
     }.get(identity, set())
     try:
         wanted = [
