@@ -56,7 +56,7 @@ class CatchUp(Value, frozen=True, kw_only=True):
 
 @pinned("executor.backup-accepted.v1")
 class BackupAccepted(Event, frozen=True, kw_only=True):
-    """A run is in the record and waits for a worker (`initializing`)."""
+    """A run is in the record and waits for a worker (`initializing`). `retry_of`: the run in whose place it is."""
 
     request_id: str
     execution_id: str
@@ -65,6 +65,7 @@ class BackupAccepted(Event, frozen=True, kw_only=True):
     execution_type: ExecutionType
     tiers: tuple[Tier, ...]
     size_estimate_bytes: int | None = None
+    retry_of: str | None = None
 
 
 @pinned("executor.backup-refused.v1")

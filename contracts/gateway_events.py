@@ -61,6 +61,13 @@ class BackupCancellationRequested(Event, frozen=True, kw_only=True):
     evidence: Evidence
 
 
+@pinned("gateway.backup-retry-requested.v1")
+class BackupRetryRequested(BackupRequested, frozen=True, kw_only=True):
+    """An operator asked for another run in place of one that has failed or was cancelled, which is `retry_of`."""
+
+    retry_of: str
+
+
 @pinned("gateway.access-denied.v1")
 class AccessDenied(Event, frozen=True, kw_only=True):
     """An authenticated actor was denied something. Repeats within a minute are counted, not copied."""

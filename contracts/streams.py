@@ -92,6 +92,12 @@ EXECUTOR_CANCEL_BACKUP = ConsumerSpec(
     stream=stream_of("gateway"),
     subjects=(events_named(gateway_events.BackupCancellationRequested.NAME),),
 )
+EXECUTOR_RETRY_BACKUP = ConsumerSpec(
+    service="executor",
+    handler="retry-backup",
+    stream=stream_of("gateway"),
+    subjects=(events_named(gateway_events.BackupRetryRequested.NAME),),
+)
 EXECUTOR_REPLICATE_CONFIGURATION = ConsumerSpec(
     service="executor",
     handler="replicate-configuration",
@@ -103,6 +109,7 @@ CONSUMERS: tuple[ConsumerSpec, ...] = (
     CONFIG_CREATE_CONFIGURATION,
     EXECUTOR_ACCEPT_BACKUP,
     EXECUTOR_CANCEL_BACKUP,
+    EXECUTOR_RETRY_BACKUP,
     EXECUTOR_REPLICATE_CONFIGURATION,
 )
 

@@ -132,6 +132,7 @@ def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Ex
         configuration_version=run.configuration_version,
         request_id=run.request_id,
         execution_type=read_plain(run.execution_type, ExecutionType),
+        retry_of=run.retry_of,
         state=state_of(run.state),
         degraded=run.degraded,
         is_wedding_critical=is_wedding_critical,

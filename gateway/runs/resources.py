@@ -94,6 +94,7 @@ class Execution(Resource, frozen=True, kw_only=True):
 
     Sizes are bytes: `sourceBytes` was read, `newBytes` was new after deduplication, `storedBytes` is what one tier
     stores of it, encrypted. `ratio` is storedBytes to newBytes. `version` grows with each fact; it is the ETag.
+    `retryOf`: the run in whose place it is.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Execution(Resource, frozen=True, kw_only=True):
     configuration_version: int
     request_id: str
     execution_type: ExecutionType
+    retry_of: str | None = None
     state: ExecutionState
     degraded: bool
     is_wedding_critical: bool

@@ -80,6 +80,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     configuration_version: int
     request_id: str
     execution_type: str
+    retry_of: str | None = None
     started_by: str
     accepted_at: datetime
     state: str = "initializing"
@@ -107,6 +108,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             configuration_version=event.configuration_version,
             request_id=event.request_id,
             execution_type=written_as(event.execution_type),
+            retry_of=event.retry_of,
             started_by=envelope.actor,
             accepted_at=envelope.time,
             phases=[PhaseView("initializing", envelope.time)],

@@ -70,11 +70,11 @@ class Draft:
 class Write(ABC, Generic[B]):
     """One write of the API. The docstring of a subclass is its description.
 
-    `PATH`: below `API_PREFIX`; with `{resource_id:str}` the write is about something that is there, otherwise its
-    resource gets a new id. `ABOUT`: the field of the events that has this id; `RESOURCE`: the path where it is shown.
-    `REFUSALS`: what the gateway or the owner may say no with, beside what every write may. `SECOND_FACTOR`: whether it
-    takes a recent second factor. `ANSWERS`: successful answers beside the 202 that every write may have. `EXAMPLE`:
-    a body, with its name.
+    `PATH`: below `API_PREFIX`; with `{resource_id:str}` it is about something that is there, unless it `MAKES` another
+    thing of that; what is made gets a new id. `ABOUT`: the field of the events that has the id of what it is about or
+    makes; `RESOURCE`: the path where that is shown. `EXAMPLE`: a body, with its name. `REFUSALS`: what the gateway or
+    the owner may say no with, beside what every write may. `SECOND_FACTOR`: whether it takes a recent second factor.
+    `ANSWERS`: successful answers beside the 202 that every write may have.
     """
 
     NAME: ClassVar[str]
@@ -89,6 +89,7 @@ class Write(ABC, Generic[B]):
     ACCEPTED: ClassVar[type[Event]]
     REFUSED: ClassVar[type[Refusal]]
     ABOUT: ClassVar[str]
+    MAKES: ClassVar[bool] = False
     RESOURCE: ClassVar[str]
     REFUSALS: ClassVar[tuple[ErrorCode, ...]]
     ANSWERS: ClassVar[tuple[Answer, ...]] = ()

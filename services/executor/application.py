@@ -9,11 +9,13 @@ from contracts.refusal import Objection
 from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet, RunFinished
 from services.executor.kept import Replica
-from services.executor.policies import when_backup_requested, when_queued
+from services.executor.policies import when_backup_requested, when_queued, when_retry_requested
 from services.executor.ports import Configurations, Handled, Queue, QueueLimits, Runs
 
 TRIES = 3
 """How often a decision is made anew because another decider was faster."""
+STEPS = 16
+"""More than a run has under one claim: a cancellation that meets each of them comes through all the same."""
 
 
 class BackupDecisions:
@@ -35,8 +37,12 @@ class BackupDecisions:
         context: Context,
         handled: Handled,
         deliveries: int,
+        retry_of: str | None = None,
     ) -> None:
-        """Accept or refuse one request. Raises CONFIGURATION_NOT_SEEN_YET to be asked again later."""
+        """Accept or refuse one request; `retry_of`: the run in whose place the new one is to be.
+
+        Raises CONFIGURATION_NOT_SEEN_YET to be asked again later.
+        """
         replica = await self._configurations.find(configuration_id)
         unknown = when_backup_requested(
             organisation=context.organisation,
@@ -53,6 +59,12 @@ class BackupDecisions:
             unseen = Objection(code, "configurationId", code.hint)
             await self._refuse(request_id, execution_id, configuration_id, unseen, context, handled)
             return
+        if retry_of is not None:
+            retried = await self._runs.find(retry_of, context.organisation)
+            needless = when_retry_requested(retried, configuration_id)
+            if needless is not None:
+                await self._refuse(request_id, execution_id, configuration_id, needless, context, handled)
+                return
         for attempt in range(TRIES):
             standing = await self._queue.standing(configuration_id=configuration_id, organisation=context.organisation)
             objection = when_queued(execution_id, standing, self._limits)
@@ -64,8 +76,9 @@ class BackupDecisions:
                 request_id=request_id,
                 configuration_id=configuration_id,
                 configuration_version=replica.version,
-                execution_type=ExecutionType.MANUAL,
+                execution_type=ExecutionType.MANUAL if retry_of is None else ExecutionType.RETRY,
                 tiers=tuple(replica.body.storage_destinations.by_tier()),
+                retry_of=retry_of,
             )
             try:
                 await self._runs.record_decision(run, configuration=replica, context=context, handled=handled)
@@ -104,7 +117,7 @@ class Cancellations:
 
     async def decide(self, *, request_id: str, execution_id: str, context: Context, handled: Handled) -> None:
         """Answer one request. Raises CONCURRENT_CHANGE where the run goes on changing: to be asked again later."""
-        for attempt in range(TRIES):
+        for attempt in range(STEPS):
             run = await self._runs.find(execution_id, context.organisation)
             if run is None:
                 unknown = PlatformError(errors.NOT_FOUND, "there is no such run")
@@ -119,7 +132,7 @@ class Cancellations:
                 await self._runs.record_cancellation(run, context=context, handled=handled)
             except PlatformError as error:
                 # A step of the run was recorded at this instant, perhaps its last.
-                if error.code is not errors.CONCURRENT_CHANGE or attempt == TRIES - 1:
+                if error.code is not errors.CONCURRENT_CHANGE or attempt == STEPS - 1:
                     raise
             else:
                 return

@@ -82,6 +82,7 @@ class BackupRun(Aggregate):
         configuration_version: int,
         execution_type: ExecutionType,
         tiers: Sequence[Tier],
+        retry_of: str | None = None,
     ) -> None:
         """Take the run on; a worker will claim it."""
         self.record(
@@ -92,6 +93,7 @@ class BackupRun(Aggregate):
                 configuration_version=configuration_version,
                 execution_type=execution_type,
                 tiers=tuple(tiers),
+                retry_of=retry_of,
             )
         )
 

@@ -1,10 +1,18 @@
 """Bus in: decode → use case. What a use case refuses is in the record; what it raises, the bus retries or buries."""
 
+from functools import partial
+
 from chassis.bus.subscriptions import Bus, Received
 from chassis.context import Context
 from contracts.config_events import ConfigurationCreated
-from contracts.gateway_events import BackupCancellationRequested, BackupRequested
-from contracts.streams import EXECUTOR_ACCEPT_BACKUP, EXECUTOR_CANCEL_BACKUP, EXECUTOR_REPLICATE_CONFIGURATION
+from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
+from contracts.streams import (
+    EXECUTOR_ACCEPT_BACKUP,
+    EXECUTOR_CANCEL_BACKUP,
+    EXECUTOR_REPLICATE_CONFIGURATION,
+    EXECUTOR_RETRY_BACKUP,
+    ConsumerSpec,
+)
 from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
 from services.executor.ports import Handled
 
@@ -21,12 +29,13 @@ class Handlers:
 
     def bind(self, bus: Bus) -> None:
         """Take the declared consumers."""
-        bus.handle(EXECUTOR_ACCEPT_BACKUP, self.accept_backup)
+        bus.handle(EXECUTOR_ACCEPT_BACKUP, partial(self.accept_backup, EXECUTOR_ACCEPT_BACKUP))
+        bus.handle(EXECUTOR_RETRY_BACKUP, partial(self.accept_backup, EXECUTOR_RETRY_BACKUP))
         bus.handle(EXECUTOR_CANCEL_BACKUP, self.cancel_backup)
         bus.handle(EXECUTOR_REPLICATE_CONFIGURATION, self.replicate_configuration)
 
-    async def accept_backup(self, received: Received) -> None:
-        """Answer a requested backup."""
+    async def accept_backup(self, consumer: ConsumerSpec, received: Received) -> None:
+        """Answer a requested backup, or one in place of another."""
         event = received.event
         assert isinstance(event, BackupRequested)  # noqa: S101  # the consumer's filter lets nothing else through
         await self._decisions.decide(
@@ -35,8 +44,9 @@ class Handlers:
             configuration_id=event.configuration_id,
             configuration_version=event.configuration_version,
             context=Context.caused_by(received.envelope, actor=ACTOR, traceparent=received.traceparent),
-            handled=Handled(consumer=EXECUTOR_ACCEPT_BACKUP.durable_name, event_id=received.envelope.id),
+            handled=Handled(consumer=consumer.durable_name, event_id=received.envelope.id),
             deliveries=received.deliveries,
+            retry_of=event.retry_of if isinstance(event, BackupRetryRequested) else None,
         )
 
     async def cancel_backup(self, received: Received) -> None:

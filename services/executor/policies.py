@@ -4,6 +4,7 @@ from contracts import errors
 from contracts.errors import ErrorCode
 from contracts.executor_events import CatchUp
 from contracts.refusal import Objection
+from services.executor.domain import BackupRun, RunState
 from services.executor.kept import Replica
 from services.executor.ports import QueueLimits, Standing, TierOutcome
 
@@ -25,6 +26,15 @@ def when_backup_requested(
         if deliveries >= DELIVERIES_BEFORE_REFUSAL:
             return errors.CONFIGURATION_UNKNOWN
         return errors.CONFIGURATION_NOT_SEEN_YET
+    return None
+
+
+def when_retry_requested(retried: BackupRun | None, configuration_id: str) -> Objection | None:
+    """What speaks against a run in place of another one: None of this configuration, or one that needs no other."""
+    if retried is None or retried.configuration_id != configuration_id:
+        return Objection(errors.NOT_FOUND, hint=errors.NOT_FOUND.hint)
+    if retried.state not in {RunState.FAILED, RunState.CANCELLED}:
+        return Objection(errors.RUN_NOT_RETRYABLE, hint=f"{errors.RUN_NOT_RETRYABLE.hint} It is {retried.state}.")
     return None
 
 

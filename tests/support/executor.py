@@ -167,6 +167,7 @@ class ExecutorBench:
         version: int = 1,
         deliveries: int = 1,
         limits: QueueLimits = PLENTY,
+        retry_of: str | None = None,
     ) -> None:
         """Decide on a requested backup, as the handler does."""
         replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(self.pool)
@@ -179,6 +180,7 @@ class ExecutorBench:
             context=self.context(),
             handled=Handled(consumer="executor--accept-backup", event_id=event_id or new_id()),
             deliveries=deliveries,
+            retry_of=retry_of,
         )
 
     async def cancel(self, run_id: str, *, request_id: str = "cancel-1", organisation: str = ORGANISATION) -> None:

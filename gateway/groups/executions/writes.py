@@ -7,7 +7,7 @@ from contracts.executor_events import (
     BackupCancelled,
     BackupRefused,
 )
-from contracts.gateway_events import BackupCancellationRequested, BackupRequested
+from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
 from gateway.auth.principal import OPERATORS
 from gateway.groups.executions.examples import NEW_EXECUTION
 from gateway.groups.executions.queries import version_of
@@ -79,5 +79,39 @@ class CancelBackup(Write[None]):
         return Draft(
             lambda new: BackupCancellationRequested(
                 request_id=new.request_id, execution_id=asked.target, evidence=new.evidence
+            )
+        )
+
+
+class RetryBackup(Write[None]):
+    """Ask for another run in place of one that has failed or was cancelled, of the configuration as it is now.
+
+    202 with the request, whose `execution` is the new run once it is accepted; its `retryOf` is the one before.
+    """
+
+    NAME = "retry-backup"
+    GROUP = "Executions"
+    SUMMARY = "Retry a run"
+    PATH = "/executions/{resource_id:str}/retry"
+    ROLES = OPERATORS
+    REQUEST, ACCEPTED, REFUSED = BackupRetryRequested, BackupAccepted, BackupRefused
+    ABOUT = "execution_id"
+    RESOURCE = "/executions/{}"
+    MAKES = True
+    REFUSALS = (errors.NOT_FOUND, errors.RUN_NOT_RETRYABLE, *ExecuteBackup.REFUSALS)
+
+    async def draft(self, asked: Asked[None]) -> Draft:
+        """Of a run of the organisation, and of its configuration as it is in force at this moment."""
+        async with asked.gateway.reading(asked.organisation) as database:
+            retried = await runs.one(database, asked.organisation, asked.target)
+            version = await version_of(database, asked.organisation, retried.configuration_id)
+        return Draft(
+            lambda new: BackupRetryRequested(
+                request_id=new.request_id,
+                execution_id=new.resource_id,
+                configuration_id=retried.configuration_id,
+                configuration_version=version,
+                retry_of=asked.target,
+                evidence=new.evidence,
             )
         )

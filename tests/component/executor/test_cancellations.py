@@ -59,8 +59,10 @@ async def test_cancelled_run_is_left_by_its_worker_and_commits_nothing(bench: Ex
     await loop.start()
     try:
         await eventually(entered.is_set)
+        held = loop._held["run-1"]
         await bench.cancel("run-1")
         await bench.request("run-2")
+        await eventually(held.lost.is_set)
         goes_on.set()
         await eventually(lambda: _has_completed(bench, "run-2"))
     finally:
@@ -68,6 +70,26 @@ async def test_cancelled_run_is_left_by_its_worker_and_commits_nothing(bench: Ex
         await loop.stop()
     assert (await bench.names("run-1"))[-1] == "backup-cancelled"
     assert _snapshots(bench) == ["run-2"]
+
+
+async def test_snapshot_that_was_committed_by_then_is_whole(bench: ExecutorBench) -> None:
+    """Between the last pack and the word of the worker a run can be cancelled: the tier has all of it, or nothing."""
+    loop = asyncio.get_running_loop()
+    claim = await bench.claims.take("w1")
+    assert claim is not None
+
+    def cancel() -> None:
+        asyncio.run_coroutine_threadsafe(bench.cancel("run-1"), loop).result(60)
+
+    with pytest.raises(PlatformError) as left:
+        await bench.performance(Meanwhile(bench, cancel)).perform(claim, lambda: False)
+    assert left.value.code in {errors.CONCURRENT_CHANGE, errors.CLAIM_LOST}
+    assert (await bench.names("run-1"))[-1] == "backup-cancelled"
+    assert _snapshots(bench) == ["run-1"]
+    await bench.request("run-2", retry_of="run-1")
+    await perform_next(bench)
+    assert await _has_completed(bench, "run-2")
+    assert sorted(_snapshots(bench)) == ["run-1", "run-2"]
 
 
 async def test_run_whose_tier_hangs_is_left_and_commits_nothing_when_it_answers(bench: ExecutorBench) -> None:

@@ -89,7 +89,8 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         if write.is_targeted:
             for nowhere in (new_id(), "no-id"):
                 assert (await client.send(new_id(), target=nowhere)).status_code == 404
-            assert problem_code(await http.post(_path(write, targets[0]), content=b'{"a":1}', headers=_key()))
+            sent = await http.post(_path(write, targets[0]), content=b'{"a":1}', headers=_key())
+            assert problem_code(sent) == errors.UNKNOWN_FIELD.code
 
         gateway.owners.refuse = REFUSED.code
         refused = await client.send(new_id(), target=targets[1])
