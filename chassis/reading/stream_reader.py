@@ -26,9 +26,9 @@ import msgspec
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from chassis.bus.nats_client import Headers, QuickClient, RawHeaders
-from chassis.outbox.chained import LOG_HEADER, MESSAGE_ID_HEADER, POSITION_HEADER
-from chassis.outbox.continuity import message_id
+from chassis.bus.nats_client import QuickClient, RawHeaders
+from chassis.reading.stored import START, Place, StoredMessage, stored_message
+from chassis.reading.walk import Walk
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.subjects import JETSTREAM_API
@@ -37,43 +37,9 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 ANSWER_SECONDS = 5.0
 HOLE_SECONDS = 2.0
 """For how long the stream must say the same before an event counts as lost."""
-LAST_ID_HEADER = "Nats-Expected-Last-Msg-Id"
-LAST_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
 _LOOKED_THROUGH = 64
 _SEARCHED = 2_000
 """So many messages are read at once where a place must be searched for."""
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where a reader stands: the log, the notification id of the last applied event, its sequence in the stream.
-
-    `sequence` is only a hint: it changes when a stream is filled anew.
-    """
-
-    log: str
-    position: int
-    sequence: int
-
-
-START = Place("", 0, 0)
-
-
-class StoredMessage(msgspec.Struct, frozen=True):
-    """One message of a stream. `log` is empty where no relay has published it (a stray).
-
-    `before`: the id of the message that it follows; None where it begins or goes on behind whatever was there.
-    """
-
-    sequence: int
-    body: bytes
-    log: str = ""
-    position: int = 0
-    before: str | None = None
-
-    @property
-    def place(self) -> Place:
-        """Where it stands."""
-        return Place(self.log, self.position, self.sequence)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -87,25 +53,6 @@ class Found(msgspec.Struct, frozen=True):
     place: Place
     has_more: bool = False
     trouble: PlatformError | None = None
-
-
-def position_of(headers: Headers) -> int:
-    """The position that a message's headers name; 0 where they name none."""
-    text = headers.get(POSITION_HEADER) or ""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
-
-
-def stored_message(headers: Headers, body: bytes) -> StoredMessage:
-    """A message as the stream has stored it. A relay names itself, its place and what comes before; nobody else does.
-
-    The server lets a message in under such a name only where it is true, so that no single header is believed alone.
-    """
-    sequence, log, position = int(headers.get("Nats-Sequence") or ""), headers.get(LOG_HEADER), position_of(headers)
-    before, behind = headers.get(LAST_ID_HEADER), headers.get(LAST_SEQUENCE_HEADER)
-    is_chained = before is not None or behind is not None
-    if not log or not position or not is_chained or headers.get(MESSAGE_ID_HEADER) != message_id(log, position):
-        return StoredMessage(sequence, body)
-    return StoredMessage(sequence, body, log, position, before)
 
 
 class _Query(msgspec.Struct, omit_defaults=True):
@@ -131,67 +78,6 @@ class _Answer:
             self.done.set_result(status or "last")
 
 
-class _Walk:
-    """Goes over messages in the order of the stream and takes those that follow a place, up to the first doubt."""
-
-    def __init__(self, place: Place, following: int, *, is_joined: bool = False) -> None:
-        self.place = place
-        self.following = following
-        """The sequence that comes next in the stream."""
-        self.is_joined = is_joined
-        """Whether the stream holds everything from the place up to there."""
-        self.has_met_place = is_joined
-        """Whether the place was come by. What is in front of it, strays and other logs, is no concern of it."""
-        self.last: StoredMessage | None = None
-        """The message that was gone over last."""
-        self.is_behind_another = False
-        """Whether the last message of a relay was one of another log."""
-        self.events: list[StoredMessage] = []
-        self.strays: list[StoredMessage] = []
-        self.doubt: StoredMessage | None = None
-
-    def over(self, messages: Sequence[StoredMessage]) -> "_Walk":
-        for message in messages:
-            if not self._take(message):
-                break
-            self.last, self.following = message, message.sequence + 1
-        return self
-
-    def further(self) -> "_Walk":
-        """A walk that goes on where this one has ended."""
-        walk = _Walk(self.place, self.following, is_joined=self.is_joined)
-        walk.last, walk.is_behind_another, walk.has_met_place = self.last, self.is_behind_another, self.has_met_place
-        return walk
-
-    def _take(self, message: StoredMessage) -> bool:
-        if message.log and message.log == self.place.log:
-            if message.position > self.place.position:
-                if not self._follows(message):
-                    self.doubt = message
-                    return False
-                self.events.append(message)
-                self.place, self.is_joined, self.has_met_place = message.place, True, True
-                self.is_behind_another = False
-                return True
-            self.is_behind_another = False
-            if message.position == self.place.position:
-                self.is_joined = self.has_met_place = True
-                return True
-        elif self.has_met_place:
-            self.strays.append(message)
-            self.is_behind_another = self.is_behind_another or bool(message.log)
-        # A stray, or applied already: the record was published again behind something else.
-        self.is_joined = self.is_joined and message.sequence == self.following
-        return True
-
-    def _follows(self, message: StoredMessage) -> bool:
-        if self.is_joined and message.sequence == self.following:
-            return True  # The server has let it in behind the one before, whatever that is.
-        if self.place.position == 0:
-            return message.before is None
-        return message.before == message_id(self.place.log, self.place.position)
-
-
 class StreamReader:
     """Reads one stream. Not for concurrent calls."""
 
@@ -204,7 +90,7 @@ class StreamReader:
         self._awaited = b""
         self._answer: _Answer | None = None
         self._ahead: tuple[Place, asyncio.Task[Found]] | None = None
-        self._looked_through: _Walk | None = None
+        self._looked_through: Walk | None = None
         self._hole: tuple[int, float] | None = None
 
     def read_ahead(self, place: Place, limit: int) -> None:
@@ -237,7 +123,7 @@ class StreamReader:
                 return await self._found(known.further().over(messages[1:]), has_more=len(messages) > limit)
         messages = await self._batch(place.sequence, limit + 1)
         if messages and messages[0].place == place:
-            walk = _Walk(place, place.sequence + 1, is_joined=True)
+            walk = Walk(place, place.sequence + 1, is_joined=True)
             walk.last = messages[0]
             return await self._found(walk.over(messages[1:]), has_more=len(messages) > limit)
         return await self._search(place, limit)  # The stream was filled anew, or has lost it.
@@ -255,7 +141,7 @@ class StreamReader:
 
         Not by halving: a log may lie there in several pieces, with others between them.
         """
-        walk, size = _Walk(place, 1), max(limit, _SEARCHED)
+        walk, size = Walk(place, 1), max(limit, _SEARCHED)
         known = self._looked_through
         if known is not None and known.last is not None and known.place == place:
             first = await self._batch(known.last.sequence, 1)
@@ -267,7 +153,7 @@ class StreamReader:
                 return await self._found(walk, has_more=bool(messages))
             walk = walk.further()
 
-    async def _found(self, walk: _Walk, *, has_more: bool) -> Found:
+    async def _found(self, walk: Walk, *, has_more: bool) -> Found:
         """What a walk has found, once it is known to be all that there is. Raises as `after`."""
         self._looked_through = walk
         place = walk.place if walk.place.position else START
@@ -286,7 +172,7 @@ class StreamReader:
         is_over = walk.is_behind_another and not has_more and walk.doubt is None
         return Found(walk.events, walk.strays, place, has_more, self._of_another_log(walk) if is_over else None)
 
-    def _of_another_log(self, walk: _Walk) -> PlatformError:
+    def _of_another_log(self, walk: Walk) -> PlatformError:
         return PlatformError(
             errors.STREAM_OF_ANOTHER_LOG,
             f"{self.stream} goes on with another log behind position {walk.place.position}, and nobody has said that "
@@ -298,7 +184,7 @@ class StreamReader:
             position=walk.place.position,
         )
 
-    async def _judge(self, walk: _Walk, doubt: StoredMessage) -> None:
+    async def _judge(self, walk: Walk, doubt: StoredMessage) -> None:
         """Raise where the stream itself lacks what comes before a message; else it was lost on its way to us."""
         first = await self._batch(walk.following, 1)
         if not first or first[0].sequence < doubt.sequence:

@@ -26,7 +26,8 @@ from chassis.bus.nats_client import QuickClient
 from chassis.life.health import Health
 from chassis.life.tasks import Supervised
 from chassis.postgres.database import advisory_key, connection_arguments, translated
-from chassis.reading.stream_reader import Found, Place, StreamReader, position_of
+from chassis.reading.stored import Place, position_of
+from chassis.reading.stream_reader import Found, StreamReader
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError

@@ -14,7 +14,8 @@ import psycopg
 
 from chassis.bus.nats_client import QuickClient
 from chassis.postgres.database import advisory_key, connection_arguments, translated
-from chassis.reading.stream_reader import START, Found, Place, StreamReader
+from chassis.reading.stored import START, Place
+from chassis.reading.stream_reader import Found, StreamReader
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import SERVICES, stream_of

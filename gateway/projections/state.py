@@ -17,7 +17,7 @@ import msgspec
 from psycopg.sql import SQL, Identifier
 
 from chassis.ids import new_id
-from chassis.reading.stream_reader import START, Place
+from chassis.reading.stored import START, Place
 from gateway.projections.applied import Database
 from gateway.projections.projection import Side, catalogue
 

@@ -25,7 +25,7 @@ from nats.js.errors import APIError
 
 from chassis.ids import new_id
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
-from chassis.reading.stream_reader import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
+from chassis.reading.stored import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
 from chassis.sealing import prepare_keys_folder
 from contracts.configuration import Tier
 from contracts.envelope import Envelope, decode, decode_data, encode, encode_data, headers_of

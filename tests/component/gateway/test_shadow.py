@@ -16,7 +16,7 @@ from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_CRASHED
 from chassis.postgres.database import connection_arguments
-from chassis.reading.stream_reader import START
+from chassis.reading.stored import START
 from chassis.telemetry.instruments import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of

@@ -7,15 +7,15 @@ import msgspec
 import pytest
 
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
-from chassis.reading.stream_reader import (
+from chassis.reading.stored import (
     LAST_ID_HEADER,
     LAST_SEQUENCE_HEADER,
     START,
-    Found,
     StoredMessage,
     position_of,
     stored_message,
 )
+from chassis.reading.stream_reader import Found
 from chassis.upcasting import UPCASTERS
 from contracts.configuration import Tier
 from contracts.envelope import Envelope, encode

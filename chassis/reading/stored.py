@@ -1,0 +1,61 @@
+"""What a stream has stored, as a reader sees it, and where a reader stands in it."""
+
+import msgspec
+
+from chassis.bus.nats_client import Headers
+from chassis.outbox.chained import LOG_HEADER, MESSAGE_ID_HEADER, POSITION_HEADER
+from chassis.outbox.continuity import message_id
+
+LAST_ID_HEADER = "Nats-Expected-Last-Msg-Id"
+LAST_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a reader stands: the log, the notification id of the last applied event, its sequence in the stream.
+
+    `sequence` is only a hint: it changes when a stream is filled anew.
+    """
+
+    log: str
+    position: int
+    sequence: int
+
+
+START = Place("", 0, 0)
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """One message of a stream. `log` is empty where no relay has published it (a stray).
+
+    `before`: the id of the message that it follows; None where it begins or goes on behind whatever was there.
+    """
+
+    sequence: int
+    body: bytes
+    log: str = ""
+    position: int = 0
+    before: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.log, self.position, self.sequence)
+
+
+def position_of(headers: Headers) -> int:
+    """The position that a message's headers name; 0 where they name none."""
+    text = headers.get(POSITION_HEADER) or ""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
+def stored_message(headers: Headers, body: bytes) -> StoredMessage:
+    """A message as the stream has stored it. A relay names itself, its place and what comes before; nobody else does.
+
+    The server lets a message in under such a name only where it is true, so that no single header is believed alone.
+    """
+    sequence, log, position = int(headers.get("Nats-Sequence") or ""), headers.get(LOG_HEADER), position_of(headers)
+    before, behind = headers.get(LAST_ID_HEADER), headers.get(LAST_SEQUENCE_HEADER)
+    is_chained = before is not None or behind is not None
+    if not log or not position or not is_chained or headers.get(MESSAGE_ID_HEADER) != message_id(log, position):
+        return StoredMessage(sequence, body)
+    return StoredMessage(sequence, body, log, position, before)

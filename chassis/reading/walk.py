@@ -1,0 +1,68 @@
+"""Over the messages of a stream, in its order, from a place on."""
+
+from collections.abc import Sequence
+
+from chassis.outbox.continuity import message_id
+from chassis.reading.stored import Place, StoredMessage
+
+
+class Walk:
+    """Goes over messages in the order of the stream and takes those that follow a place, up to the first doubt."""
+
+    def __init__(self, place: Place, following: int, *, is_joined: bool = False) -> None:
+        self.place = place
+        self.following = following
+        """The sequence that comes next in the stream."""
+        self.is_joined = is_joined
+        """Whether the stream holds everything from the place up to there."""
+        self.has_met_place = is_joined
+        """Whether the place was come by. What is in front of it, strays and other logs, is no concern of it."""
+        self.last: StoredMessage | None = None
+        """The message that was gone over last."""
+        self.is_behind_another = False
+        """Whether the last message of a relay was one of another log."""
+        self.events: list[StoredMessage] = []
+        self.strays: list[StoredMessage] = []
+        self.doubt: StoredMessage | None = None
+
+    def over(self, messages: Sequence[StoredMessage]) -> "Walk":
+        """Go over messages, up to the first doubt."""
+        for message in messages:
+            if not self._take(message):
+                break
+            self.last, self.following = message, message.sequence + 1
+        return self
+
+    def further(self) -> "Walk":
+        """A walk that goes on where this one has ended."""
+        walk = Walk(self.place, self.following, is_joined=self.is_joined)
+        walk.last, walk.is_behind_another, walk.has_met_place = self.last, self.is_behind_another, self.has_met_place
+        return walk
+
+    def _take(self, message: StoredMessage) -> bool:
+        if message.log and message.log == self.place.log:
+            if message.position > self.place.position:
+                if not self._follows(message):
+                    self.doubt = message
+                    return False
+                self.events.append(message)
+                self.place, self.is_joined, self.has_met_place = message.place, True, True
+                self.is_behind_another = False
+                return True
+            self.is_behind_another = False
+            if message.position == self.place.position:
+                self.is_joined = self.has_met_place = True
+                return True
+        elif self.has_met_place:
+            self.strays.append(message)
+            self.is_behind_another = self.is_behind_another or bool(message.log)
+        # A stray, or applied already: the record was published again behind something else.
+        self.is_joined = self.is_joined and message.sequence == self.following
+        return True
+
+    def _follows(self, message: StoredMessage) -> bool:
+        if self.is_joined and message.sequence == self.following:
+            return True  # The server has let it in behind the one before, whatever that is.
+        if self.place.position == 0:
+            return message.before is None
+        return message.before == message_id(self.place.log, self.place.position)
