@@ -1,5 +1,7 @@
 """What a stream has stored, as a reader sees it, and where a reader stands in it."""
 
+import hashlib
+
 import msgspec
 
 from chassis.bus.nats_client import Headers
@@ -8,17 +10,28 @@ from chassis.outbox.continuity import message_id
 
 LAST_ID_HEADER = "Nats-Expected-Last-Msg-Id"
 LAST_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
+DIGEST_LENGTH = 32
 
 
 class Place(msgspec.Struct, frozen=True):
     """Where a reader stands: the log, the notification id of the last applied event, its sequence in the stream.
 
-    `sequence` is only a hint: it changes when a stream is filled anew.
+    `sequence` is only a hint: it changes when a stream is filled anew. `digest` is that of the event's bytes; empty
+    where an earlier build has applied it.
     """
 
     log: str
     position: int
     sequence: int
+    digest: str = ""
+
+    def is_at(self, other: "Place") -> bool:
+        """Whether both stand behind the same position of the same log, whatever the stream holds there."""
+        return (self.log, self.position) == (other.log, other.position)
+
+    def differs_from(self, other: "Place") -> bool:
+        """Whether both are at the same position of what calls itself the same log, and not behind the same event."""
+        return self.is_at(other) and bool(self.digest and other.digest) and self.digest != other.digest
 
 
 START = Place("", 0, 0)
@@ -39,7 +52,8 @@ class StoredMessage(msgspec.Struct, frozen=True):
     @property
     def place(self) -> Place:
         """Where it stands."""
-        return Place(self.log, self.position, self.sequence)
+        digest = hashlib.sha256(self.body).hexdigest()[:DIGEST_LENGTH]
+        return Place(self.log, self.position, self.sequence, digest)
 
 
 def position_of(headers: Headers) -> int:

@@ -9,6 +9,9 @@ Three things are told apart. A message that was lost *on its way* is asked for a
 stays lost: after `HOLE_SECONDS` that is an error which names it. A message that *no relay* has published is a stray:
 it is handed out as such and stands in nobody's way.
 
+Of the event that was applied last its digest is kept. Where the stream has another one under the same name, the record
+is not what it was, though it goes on where it ended: nothing more is read, and that is told.
+
 A stream may hold several logs one after the other (a record that was restored to an earlier point is published again
 under a new incarnation). Which of them is the record is told by whoever reads, never by the stream: only that one is
 read, in whatever order the logs lie there. What another log has put behind it is passed over like a stray, and a stream
@@ -40,6 +43,10 @@ HOLE_SECONDS = 2.0
 _LOOKED_THROUGH = 64
 _SEARCHED = 2_000
 """So many messages are read at once where a place must be searched for."""
+_WHICH_IS_THE_RECORD = (
+    "If the record was restored or begun anew, run wedsync-backup refill {owner} --new-incarnation. If not, somebody "
+    "publishes under the service's key: find out who, then run the same. What was known answers until then."
+)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -122,7 +129,7 @@ class StreamReader:
             if messages and messages[0] == known.last:
                 return await self._found(known.further().over(messages[1:]), has_more=len(messages) > limit)
         messages = await self._batch(place.sequence, limit + 1)
-        if messages and messages[0].place == place:
+        if messages and messages[0].sequence == place.sequence and _is_last_applied(messages[0], place):
             walk = Walk(place, place.sequence + 1, is_joined=True)
             walk.last = messages[0]
             return await self._found(walk.over(messages[1:]), has_more=len(messages) > limit)
@@ -149,7 +156,7 @@ class StreamReader:
         while True:
             messages = await self._batch(walk.following, size)
             walk.over(messages)
-            if walk.events or walk.strays or walk.doubt is not None or not messages:
+            if walk.events or walk.strays or walk.doubt is not None or walk.is_contradicted or not messages:
                 return await self._found(walk, has_more=bool(messages))
             walk = walk.further()
 
@@ -157,11 +164,14 @@ class StreamReader:
         """What a walk has found, once it is known to be all that there is. Raises as `after`."""
         self._looked_through = walk
         place = walk.place if walk.place.position else START
+        if walk.is_contradicted and not walk.events:
+            raise contradicted(self.stream, walk.place)
         if walk.doubt is not None and not walk.events:
             await self._judge(walk, walk.doubt)
         else:
             self._hole = None
-        has_more = has_more if walk.doubt is None else bool(walk.events)
+        is_cut_off = walk.doubt is not None or walk.is_contradicted
+        has_more = bool(walk.events) if is_cut_off else has_more
         if not walk.has_met_place and walk.doubt is None and place.position:
             raise PlatformError(
                 errors.STREAM_MISSING,
@@ -177,9 +187,7 @@ class StreamReader:
             errors.STREAM_OF_ANOTHER_LOG,
             f"{self.stream} goes on with another log behind position {walk.place.position}, and nobody has said that "
             "this is the record now",
-            hint=f"If the record was restored or begun anew, run wedsync-backup refill {_owner(self.stream)} "
-            "--new-incarnation. If not, somebody publishes under the service's key: find out who, then run the same. "
-            "What was known answers until then.",
+            hint=_WHICH_IS_THE_RECORD.format(owner=_owner(self.stream)),
             stream=self.stream,
             position=walk.place.position,
         )
@@ -272,6 +280,22 @@ class StreamReader:
 
 def _last_named(messages: Sequence[StoredMessage]) -> StoredMessage | None:
     return next((message for message in reversed(messages) if message.log), None)
+
+
+def contradicted(stream: str, place: Place) -> PlatformError:
+    """What was applied is another event than the stream has now under the same name: one of both is no record."""
+    return PlatformError(
+        errors.STREAM_OF_ANOTHER_LOG,
+        f"{stream} has another event at position {place.position} than the one that was applied, in a log of the same "
+        "name",
+        hint=_WHICH_IS_THE_RECORD.format(owner=_owner(stream)),
+        stream=stream,
+        position=place.position,
+    )
+
+
+def _is_last_applied(message: StoredMessage, place: Place) -> bool:
+    return place.is_at(message.place) and not message.place.differs_from(place)
 
 
 def _owner(stream: str) -> str:

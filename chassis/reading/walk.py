@@ -7,7 +7,10 @@ from chassis.reading.stored import Place, StoredMessage
 
 
 class Walk:
-    """Goes over messages in the order of the stream and takes those that follow a place, up to the first doubt."""
+    """Goes over messages in the order of the stream and takes those that follow a place, up to the first doubt.
+
+    What was applied already may lie there again. Of the event that was applied last it is known whether it is the same.
+    """
 
     def __init__(self, place: Place, following: int, *, is_joined: bool = False) -> None:
         self.place = place
@@ -24,6 +27,8 @@ class Walk:
         self.events: list[StoredMessage] = []
         self.strays: list[StoredMessage] = []
         self.doubt: StoredMessage | None = None
+        self.is_contradicted = False
+        """Whether another event lies where the last applied one was, under the same name."""
 
     def over(self, messages: Sequence[StoredMessage]) -> "Walk":
         """Go over messages, up to the first doubt."""
@@ -51,6 +56,9 @@ class Walk:
                 return True
             self.is_behind_another = False
             if message.position == self.place.position:
+                if message.place.differs_from(self.place):
+                    self.is_contradicted = True
+                    return False
                 self.is_joined = self.has_met_place = True
                 return True
         elif self.has_met_place:

@@ -27,7 +27,7 @@ from chassis.life.health import Health
 from chassis.life.tasks import Supervised
 from chassis.postgres.database import advisory_key, connection_arguments, translated
 from chassis.reading.stored import Place, position_of
-from chassis.reading.stream_reader import Found, StreamReader
+from chassis.reading.stream_reader import Found, StreamReader, contradicted
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
@@ -172,7 +172,10 @@ class Projector:
                 continue
             place = stand.place_of(stream)
             moves = (place, stand.swaps, *(made.places.get(stream) for made in found.values()))
-            is_applied = (place.log, place.position) == (end.log, end.position) and not stand.is_left_behind(stream)
+            if place.differs_from(end):
+                self._judgement.of_stream(stream, contradicted(stream, place))
+                continue
+            is_applied = place.is_at(end) and not stand.is_left_behind(stream)
             # An empty record lies behind what another log has left.
             is_applied = is_applied or (not place.position and stand.log_of(stream) not in ("", end.log))
             self._judgement.of_standby(stream, is_applied=is_applied, moves=moves, found=found)

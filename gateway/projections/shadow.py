@@ -15,7 +15,7 @@ import psycopg
 from chassis.bus.nats_client import QuickClient
 from chassis.postgres.database import advisory_key, connection_arguments, translated
 from chassis.reading.stored import START, Place
-from chassis.reading.stream_reader import Found, StreamReader
+from chassis.reading.stream_reader import Found, StreamReader, contradicted
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import SERVICES, stream_of
@@ -149,9 +149,11 @@ class ShadowBuilder:
 
     def _up_to(self, stand: Stand, stream: str, found: Found, projections: list[Projection]) -> Found:
         """What was found, as far as the tables that answer hold it: a part of them must not run ahead of the others."""
+        live = stand.place_of(stream)
+        if any(message.position == live.position and message.place.differs_from(live) for message in found.events):
+            raise contradicted(stream, live)
         if len(projections) == len(catalogue()):
             return found
-        live = stand.place_of(stream)
         events = [message for message in found.events if message.position <= live.position]
         if len(events) == len(found.events):
             return found
@@ -200,7 +202,7 @@ class ShadowBuilder:
 
     def _stands_as(self, stand: Stand) -> bool:
         return all(
-            (place.log, place.position) == (live.log, live.position)
+            place.is_at(live)
             for place, live in (
                 (self._places.get(stream, START), stand.place_of(stream)) for stream in map(stream_of, SERVICES)
             )

@@ -233,3 +233,46 @@ async def test_record_that_is_empty_is_followed(gateway: RunningGateway) -> None
 
         await eventually(is_gone)
     await eventually(lambda: _is_well(gateway))
+
+
+@pytest.mark.parametrize("is_left", [True, False], ids=["longer", "as-long"])
+async def test_other_events_under_the_same_names_are_no_repeat(
+    losing_streams: None, gateway: RunningGateway, *, is_left: bool
+) -> None:
+    """A record that was made anew under the old log's name is not gone on with: not ready, named, with what to do."""
+    js = gateway.client.jetstream()
+    runs = [await gateway.facts.accepted() for _ in range(3)]
+    await gateway.shows(f"/api/backup/executions/{runs[-1]}", lambda body: True)
+    other = Facts(js, log=gateway.facts.log)
+    assert await js.purge_stream(EXECUTOR)
+    for number in range(1, 5 if is_left else 4):
+        event = other.envelope(BackupPreparing(execution_id=runs[0], fence=number, worker="another"))
+
+        async def is_stored(number: int = number, event: Any = event) -> bool:
+            # The stream still knows the names of what it has lost, for a second.
+            await other.send(number, event)
+            return (await js.stream_info(EXECUTOR)).state.messages >= number
+
+        await eventually(is_stored)
+
+    async def is_not_ready() -> Finding | None:
+        found = await _finding(gateway, "read-models")
+        return found if found is not None and found.status == "not-ready" else None
+
+    found = await eventually(is_not_ready)
+    assert found.code == "stream-of-another-log"
+    assert "another event at position 3" in (found.reason or "")
+    assert "refill executor --new-incarnation" in (found.hint or "")
+    with pytest.raises(PlatformError, match="another event at position 3"):
+        await rebuild(gateway.settings)
+    assert await _statuses(gateway, *runs) == [200] * 3
+    gateway.facts.published.clear()
+    gateway.facts.positions.clear()
+    gateway.facts.log = "log-2"
+    await gateway.say_record("executor", "log-2", 1)
+    anew = await gateway.facts.accepted()
+
+    async def is_followed() -> bool:
+        return await _statuses(gateway, anew, runs[0]) == [200, 404]
+
+    await eventually(is_followed)
