@@ -199,18 +199,18 @@ async def test_asyncapi_is_served_or_missed_with_a_problem(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Subscribers find the events' description without a token."""
-    from gateway.groups.service import probes
+    from gateway.groups.service import open_routes
 
     async with gateway.stranger() as http:
         document = await http.get("/asyncapi")
         assert document.status_code == 200
         assert document.headers["content-type"].startswith("application/yaml")
         assert "\nasyncapi: " in document.text
-        probes._asyncapi.cache_clear()
-        monkeypatch.setattr(probes, "ASYNCAPI_FILE", tmp_path / "nothing.yaml")
+        open_routes._asyncapi.cache_clear()
+        monkeypatch.setattr(open_routes, "ASYNCAPI_FILE", tmp_path / "nothing.yaml")
         missing = await http.get("/asyncapi")
         assert problem_code(missing) == "not-found"
-    probes._asyncapi.cache_clear()
+    open_routes._asyncapi.cache_clear()
 
 
 async def test_process_starts_stops_and_rebuilds(gateway: RunningGateway) -> None:
