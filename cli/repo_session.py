@@ -16,6 +16,8 @@ from repository.errors import LocationInvalid, WrongKey, about
 from repository.keys.key_file import KeyFile
 from repository.opened.opening import Patience
 from repository.opened.repository import Repository
+from repository.opened.seen import HeadsFile
+from repository.tiers.local_cache import LocalCache
 from repository.tiers.location import open_tier, own_name
 from repository.tiers.places import one_place_twice, refuse_one_place_twice
 from repository.tiers.port import ObjectStore
@@ -134,7 +136,7 @@ def opened(
     )
     with (
         stores(arguments, retry=retry) as tiers,
-        _open(_named(tiers, arguments), key, patience, arguments.key_file) as repository,
+        _open(_named(tiers, arguments), key, patience, arguments) as repository,
     ):
         if not only_reads:
             refuse_one_tier_twice(repository, copies)
@@ -142,7 +144,26 @@ def opened(
             for tier in repository.tiers:
                 if not tier.is_ready:
                     print(f"tier {tier.name} is {tier.state}{_because(tier.error)}", file=sys.stderr)
-        yield repository
+        try:
+            yield repository
+        finally:
+            _note_heads(repository, arguments)
+
+
+def _heads_of(arguments: argparse.Namespace) -> HeadsFile:
+    """What was seen of the tiers, beside the key: a tier that is put back as a whole shows by that alone."""
+
+    def trouble(words: str) -> None:
+        print(words, file=sys.stderr)
+
+    return HeadsFile(f"{arguments.key_file}.heads", trouble)
+
+
+def _note_heads(repository: Repository, arguments: argparse.Namespace) -> None:
+    places = _by_name(arguments.tiers)
+    states = {places[tier.name]: tier.log.state for tier in repository.ready_tiers() if tier.name in places}
+    accepted = vars(arguments).get("accept_history") or ""
+    _heads_of(arguments).note(repository.id, states, accepted=places.get(accepted, ""))
 
 
 def _named(tiers: list[ObjectStore], arguments: argparse.Namespace) -> list[ObjectStore]:
@@ -166,9 +187,26 @@ def refuse_one_tier_twice(repository: Repository, copies: Collection[str] = ()) 
             raise one_place_twice(names[identity], tier.name)
 
 
-def _open(tiers: list[ObjectStore], key: KeyFile, patience: Patience, key_file: str) -> Repository:
-    with about(WrongKey, key_file=key_file):
-        return Repository.open(tiers, key, patience=patience)
+def _open(tiers: list[ObjectStore], key: KeyFile, patience: Patience, arguments: argparse.Namespace) -> Repository:
+    heads, places = _heads_of(arguments), _by_name(arguments.tiers)
+    with about(WrongKey, key_file=arguments.key_file):
+        return Repository.open(
+            tiers,
+            key,
+            patience=patience,
+            known=lambda repository_id: heads.seen(repository_id, places),
+            cache=local_cache(tiers),
+        )
+
+
+def local_cache(tiers: Sequence[ObjectStore]) -> LocalCache | None:
+    """Where what was read of buckets is kept: `WEDSYNC_CACHE`, or the user's cache folder; None where there is none."""
+    if all(store.capabilities.local for store in tiers):
+        return None
+    home = os.environ.get("HOME", "")
+    caches = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
+    folder = os.environ.get("WEDSYNC_CACHE", f"{caches}/wedsync-backup/objects" if caches else "")
+    return LocalCache(folder) if folder.startswith("/") else None
 
 
 def _say_nothing(_names: Sequence[str]) -> None:

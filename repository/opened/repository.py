@@ -7,7 +7,7 @@ bear witness to, and against heads that the caller remembers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from repository.errors import (
@@ -28,6 +28,7 @@ from repository.opened import compaction, key_change, opening, pending
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.opening import Patience
+from repository.opened.seen import SeenTier
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.config import CONFIG_KEY, RepositoryConfig, encode_config, make_config
@@ -114,12 +115,13 @@ class Repository(OpenTiers):
         *,
         clock: Clock = SYSTEM_CLOCK,
         randomness: Randomness = SYSTEM_RANDOMNESS,
-        known_heads: Mapping[str, Head] | None = None,
+        known: Callable[[bytes], Mapping[str, Sequence[SeenTier]]] = lambda _repository_id: {},
         patience: Patience | None = None,
         shared: SharedSegments | None = None,
         cache: LocalCache | None = None,
     ) -> Repository:
-        """Open what answers. `known_heads`: by tier name, heads that were seen before (`tier.log.state.head`).
+        """Open what answers. `known`: what was seen before of tiers of a repository, whose id is given, by tier name;
+        under the empty name, of tiers wherever they are.
 
         `cache`: where segments and checkpoints of tiers that are not on this machine are kept on its disk.
         `patience`: how long to wait for the others once a tier has answered; by default half a minute.
@@ -137,7 +139,7 @@ class Repository(OpenTiers):
         repository = Repository(ring, config.config, config.digest, probes, clock, randomness, shared, cache)
         repository.load()
         repository.find_lost_keys(record for probe in probes for record in probe.keys)
-        repository.detect_replays(known_heads or {})
+        repository.detect_replays(known(repository.id))
         if not repository.readable_tiers():
             for tier in repository.tiers:
                 if tier.state is TierState.UNSUPPORTED and tier.error is not None:
@@ -164,16 +166,16 @@ class Repository(OpenTiers):
         held |= {key_id_of(object_key) for object_key, digest in named if (object_key, digest) in whole}
         self.keys.lost = sorted({object_key for object_key, _ in named if key_id_of(object_key) not in held})
 
-    def detect_replays(self, known_heads: Mapping[str, Head]) -> None:
+    def detect_replays(self, known: Mapping[str, Sequence[SeenTier]]) -> None:
         """Set REPLAYED where a tier shows less, or other, than what was seen of it.
 
         What seems to contradict is read again first: the tiers were read at different moments, and another writer
         may have committed in between, so that a slow tier's entries bear witness to what a fast one got since.
         """
         for tier in self.readable_tiers():
-            if self._contradictions(tier, known_heads):
+            if self._contradictions(tier, known):
                 tier.load()
-            for head in self._contradictions(tier, known_heads):
+            for head in self._contradictions(tier, known):
                 shown = tier.log.state.head.number
                 error = Replayed("tier shows another history", tier=tier.name, seen=head.number, shown=shown)
                 tier.set_state(TierState.REPLAYED, error)
@@ -196,18 +198,20 @@ class Repository(OpenTiers):
                 error = Replayed(message, hint=hint, tier=tier.name, other=original.name)
                 tier.set_state(TierState.REPLAYED, error)
 
-    def _contradictions(self, tier: OpenTier, known_heads: Mapping[str, Head]) -> list[Head]:
+    def _contradictions(self, tier: OpenTier, known: Mapping[str, Sequence[SeenTier]]) -> list[Head]:
         """What was seen of a tier, by its peers or by the caller, and does not fit what it shows."""
         if not tier.is_readable:
             return []
         state = tier.log.state
-        seen = [known_heads[tier.name]] if tier.name in known_heads else []
+        judge = tier.log.contradicts
+        here = [each.head for each in known.get(tier.name, ()) if each.contradicts(state, judge)]
+        seen = [each.head for each in known.get("", ()) if each.tier_id == state.tier_id]
         if state.tier_id is not None:
             peers = (peer for peer in self.readable_tiers() if peer is not tier)
             witnesses = (peer.log.state.witnesses.get(state.tier_id) for peer in peers)
             seen += [head for head in witnesses if head is not None]
         seen += [head for vouched, head in tier.log.checkpoints.vouched if vouched == state.tier_id]
-        return [head for head in seen if tier.log.contradicts(head)]
+        return here + [head for head in seen if judge(head)]
 
     def add_tier(self, tier: OpenTier) -> None:
         """Make an EMPTY tier one of this repository's; it is behind until caught up. May be repeated."""

@@ -282,12 +282,14 @@ def accept_history(repository: Repository, tier: OpenTier) -> None:
     gets an identity of its own. Heads that a caller remembers
     are the caller's to forget. The tier is behind afterwards. Raises what the other tiers raise.
     """
-    if tier.state is not TierState.REPLAYED or tier.log.state.tier_id is None:
+    if tier.state is not TierState.REPLAYED:
         raise NoUsableTier("tier was not rolled back", tier=tier.name, state=tier.state.value)
-    if any(other is not tier and other.log.state.tier_id == tier.log.state.tier_id for other in repository.tiers):
+    if tier.log.state.tier_id and any(
+        other is not tier and other.log.state.tier_id == tier.log.state.tier_id for other in repository.tiers
+    ):
         # A copy of another tier, made on purpose: what was seen of that one says nothing of this one any more.
         tier.log.name_anew()
-    identity, head = tier.log.state.tier_id, tier.log.state.head
+    identity, head = tier.log.state.tier_id or b"", tier.log.state.head
 
     def decide(state: LogState) -> Body | None:
         if identity not in state.witnesses or not tier.log.state.contradicts(state.witnesses[identity]):

@@ -13,6 +13,7 @@ from repository.errors import WrongKey
 from repository.keys.key_file import KeyFile
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
+from repository.opened.seen import SeenTier
 from repository.restore.options import Trouble
 from repository.restore.restore import RestoreOptions, restore
 from repository.stored.log_entry import entry_object_key
@@ -151,5 +152,7 @@ def test_golden_tier_that_was_rolled_back_shows(golden: Path) -> None:
     """The log's end is cut off: another head was seen before."""
     head = _open(golden, NEAR).tier(NEAR).log.state.head
     (golden / NEAR / entry_object_key(head.number)).unlink()
-    replayed = Repository.open(stores(golden), KeyFile.load(golden / "new-key"), known_heads={NEAR: head})
+    replayed = Repository.open(
+        stores(golden), KeyFile.load(golden / "new-key"), known=lambda _: {NEAR: [SeenTier(None, head)]}
+    )
     assert replayed.tier(NEAR).state is TierState.REPLAYED

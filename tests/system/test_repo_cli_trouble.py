@@ -430,3 +430,21 @@ def test_lock_that_a_tier_cannot_set_is_refused_by_its_code(repo: RepoCommand, s
     assert len(packs_by_size(repo.tier("a"))) == packs[0]
     assert repo.run("backup", source, "--lock-days", "nobody=1").code != ExitCode.OK
     assert repo.run("catch-up").code == ExitCode.OK
+
+
+def test_only_tier_that_is_put_back_as_a_whole_shows_and_is_not_forked(repo: RepoCommand, source: Path) -> None:
+    """What was seen is remembered beside the key: an older state of the only tier is written by nobody unasked."""
+    alone = repo.tiers[:1]
+    copy = repo.tier("a").with_name("yesterday")
+    shutil.copytree(repo.tier("a"), copy)
+    assert repo.run("backup", source, tiers=alone).code == ExitCode.OK
+    shutil.rmtree(repo.tier("a"))
+    copy.rename(repo.tier("a"))
+    before = sorted(path for path in repo.tier("a").rglob("*"))
+    refused = repo.run("backup", source, tiers=alone)
+    assert refused.code not in (ExitCode.OK, ExitCode.DEGRADED)
+    assert "replayed" in refused.err + refused.out
+    assert sorted(path for path in repo.tier("a").rglob("*")) == before
+    assert repo.run("snapshots", tiers=alone).code != ExitCode.OK
+    assert repo.run("repair", "--accept-history", "a", tiers=alone).code == ExitCode.OK
+    assert repo.run("backup", source, tiers=alone).code == ExitCode.OK

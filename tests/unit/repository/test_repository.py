@@ -27,13 +27,14 @@ from repository.keys.key_ring import DomainKeys
 from repository.log.commit_log import Head
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
+from repository.opened.seen import SeenTier
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.config import CONFIG_KEY, decode_config, encode_config, is_authentic, make_config, verify_config
 from repository.stored.log_entry import IndexChanged, PacksMarked, entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import decode_manifest
 from repository.tiers.memory import MemoryObjectStore
-from repository.tiers.port import OBJECT_LENGTH_MAX
+from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore
 from tests.support.repositories import BrokenStore, Scene, SeededRandomness, key_file, photos, read_back
 
 KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32, b"M" * 32)
@@ -468,9 +469,19 @@ def test_rolled_back_tier_shows_against_a_head_that_the_caller_remembers() -> No
     scene.backup(photos(1), "one")
     head = scene.tier("a").log.state.head
     replayed = MemoryObjectStore("a", objects=old)
-    assert scene.reopen(known_heads={"a": head}).tier("a").is_ready
-    assert scene.reopen(stores=[replayed], known_heads={"a": head, "zzz": head}).tier("a").state is TierState.REPLAYED
-    assert scene.reopen(stores=[replayed], known_heads={"a": Head(1, b"x" * 32)}).tier("a").state is TierState.REPLAYED
+
+    def state(stores: list[ObjectStore], **known: SeenTier) -> TierState:
+        seen = {name: [each] for name, each in known.items()}
+        return scene.reopen(stores=stores, known=lambda _: seen).tier("a").state
+
+    identity = scene.tier("a").log.state.tier_id
+    assert state(scene.stores, a=SeenTier(None, head)) is TierState.READY
+    assert state(scene.stores, a=SeenTier(identity, head)) is TierState.READY
+    assert state(scene.stores, a=SeenTier(b"another tier's id", head)) is TierState.READY  # given an id of its own
+    assert state(scene.stores, a=SeenTier(b"another tier's id", Head(2, b"x" * 32))) is TierState.REPLAYED
+    assert state([replayed], a=SeenTier(None, head), zzz=SeenTier(None, head)) is TierState.REPLAYED
+    assert state([replayed], a=SeenTier(identity, head)) is TierState.REPLAYED
+    assert state([replayed], a=SeenTier(None, Head(1, b"x" * 32))) is TierState.REPLAYED
 
 
 def test_tier_that_was_away_is_behind_and_not_replayed() -> None:

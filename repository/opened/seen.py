@@ -1,0 +1,121 @@
+"""What was seen of tiers before, kept apart from them: a tier that was put back as a whole shows by nothing else.
+
+Promise: a head is remembered by the tier's own id and by the place where it was, and only ever raised, until somebody
+accepts an older one. The file is written whole or not at all; one that cannot be read is set aside and told.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from repository.log.state import Head, LogState
+
+_LENGTH_MAX: Final = 16 << 20
+_REMEMBERED_MAX: Final = 1000
+"""Tiers of one repository, at most; the ones that were not seen for longest go."""
+
+
+class SeenTier(NamedTuple):
+    """The head of a log that was seen, and the id of the tier whose log it was (None: not known)."""
+
+    tier_id: bytes | None
+    head: Head
+
+    def contradicts(self, state: LogState, judge: Callable[[Head], bool]) -> bool:
+        """Whether a log at the same place is another tier's, or shows less or other than this.
+
+        `judge`: whether the log contradicts a head. A log that was given an id of its own holds the head, too.
+        """
+        if self.tier_id is None or state.tier_id == self.tier_id:
+            return judge(self.head)
+        return self.head.number > 0 and (judge(self.head) or state.digest_of(self.head.number) != self.head.digest)
+
+
+class _Remembered(msgspec.Struct):
+    place: str
+    number: int
+    digest: str
+
+
+class _File(msgspec.Struct):
+    """Repository id → tier id → what was seen, all in hex; the latest last."""
+
+    repositories: dict[str, dict[str, _Remembered]] = {}
+    format: int = 1
+
+
+class HeadsFile:
+    """A file beside the key. `on_trouble` is told, in words, when nothing can be remembered."""
+
+    def __init__(self, path: str | os.PathLike[str], on_trouble: Callable[[str], None] = lambda _words: None) -> None:
+        self._path = Path(path)
+        self._on_trouble = on_trouble
+
+    def seen(self, repository_id: bytes, places: Mapping[str, str]) -> dict[str, list[SeenTier]]:
+        """What was seen at each place (name → address), and under the name "" of all tiers of the repository."""
+        known = self._read().repositories.get(repository_id.hex(), {})
+        heads = {
+            tier_id: SeenTier(bytes.fromhex(tier_id), Head(each.number, bytes.fromhex(each.digest)))
+            for tier_id, each in known.items()
+        }
+        found = {
+            name: [heads[tier_id] for tier_id, each in known.items() if each.place == place]
+            for name, place in places.items()
+        }
+        return {**found, "": list(heads.values())}
+
+    def note(self, repository_id: bytes, states: Mapping[str, LogState], *, accepted: str = "") -> None:
+        """Remember the heads of these logs (address → state). `accepted`: the place whose older head counts now."""
+        file = self._read()
+        known = file.repositories.setdefault(repository_id.hex(), {})
+        before = msgspec.json.encode(file)
+        for place, state in states.items():
+            if state.tier_id is None:
+                continue
+            identity, head = state.tier_id.hex(), state.head
+            for other in [other for other, each in known.items() if each.place == place and other != identity]:
+                del known[other]
+            earlier = known.get(identity)
+            if earlier is None or place == accepted or head.number >= earlier.number:
+                known.pop(identity, None)
+                known[identity] = _Remembered(place, head.number, head.digest.hex())
+        for identity in list(known)[:-_REMEMBERED_MAX]:
+            del known[identity]
+        if msgspec.json.encode(file) != before:
+            self._write(msgspec.json.encode(file))
+
+    def _read(self) -> _File:
+        try:
+            with self._path.open("rb") as opened:
+                return msgspec.json.decode(opened.read(_LENGTH_MAX), type=_File)
+        except FileNotFoundError:
+            return _File()
+        except OSError as error:
+            self._on_trouble(f"what was seen of the tiers before is not known: {error.strerror}")
+            return _File()
+        except (msgspec.DecodeError, ValueError):
+            self._on_trouble("what was seen of the tiers before is not known: the file cannot be read")
+            with suppress(OSError):
+                os.replace(self._path, f"{self._path}.damaged")
+            return _File()
+
+    def _write(self, body: bytes) -> None:
+        temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(temporary, self._path)
+        except OSError as error:
+            self._on_trouble(f"what was seen of the tiers cannot be remembered: {error.strerror}")
+            with suppress(OSError):
+                temporary.unlink()

@@ -1,0 +1,78 @@
+"""What was seen of tiers is remembered apart from them, and only ever raised."""
+
+from pathlib import Path
+
+import pytest
+
+from repository.log.state import Head, LogState
+from repository.opened.seen import HeadsFile, SeenTier
+
+ID = b"R" * 16
+A, B = b"a" * 16, b"b" * 16
+
+
+def _state(tier_id: bytes | None, number: int, digest: bytes) -> LogState:
+    return LogState(ID, b"g" * 32, base=number, digests=[digest], tier_id=tier_id)
+
+
+def _file(path: Path) -> tuple[HeadsFile, list[str]]:
+    told: list[str] = []
+    return HeadsFile(path / "key.heads", told.append), told
+
+
+def test_heads_are_raised_and_lowered_only_where_somebody_says_so(tmp_path: Path) -> None:
+    """By place and by tier id; a second repository has its own."""
+    heads, told = _file(tmp_path)
+    assert heads.seen(ID, {"a": "file:///a"}) == {"a": [], "": []}
+    heads.note(ID, {"file:///a": _state(A, 5, b"5" * 32), "file:///b": _state(None, 0, b"g" * 32)})
+    seen = SeenTier(A, Head(5, b"5" * 32))
+    assert heads.seen(ID, {"a": "file:///a", "b": "file:///b"}) == {"a": [seen], "b": [], "": [seen]}
+    heads.note(ID, {"file:///a": _state(A, 3, b"3" * 32)})
+    assert heads.seen(ID, {"a": "file:///a"})["a"] == [seen]
+    heads.note(ID, {"file:///a": _state(A, 3, b"3" * 32)}, accepted="file:///a")
+    assert heads.seen(ID, {"a": "file:///a"})["a"] == [SeenTier(A, Head(3, b"3" * 32))]
+    assert heads.seen(b"S" * 16, {"a": "file:///a"}) == {"a": [], "": []}
+    assert (tmp_path / "key.heads").stat().st_mode & 0o777 == 0o600
+    assert told == []
+
+
+def test_another_tier_at_a_place_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    """And one that moved is still known by its id."""
+    heads, _ = _file(tmp_path)
+    heads.note(ID, {"file:///a": _state(A, 5, b"5" * 32)})
+    heads.note(ID, {"file:///moved": _state(A, 6, b"6" * 32)})
+    assert heads.seen(ID, {"x": "file:///a"}) == {"x": [], "": [SeenTier(A, Head(6, b"6" * 32))]}
+    heads.note(ID, {"file:///moved": _state(B, 1, b"1" * 32)})
+    assert heads.seen(ID, {"x": "file:///moved"})["x"] == [SeenTier(B, Head(1, b"1" * 32))]
+
+
+def test_file_that_cannot_be_read_is_set_aside_and_told(tmp_path: Path) -> None:
+    """Nothing is known then, and nobody is kept from reading his files."""
+    heads, told = _file(tmp_path)
+    (tmp_path / "key.heads").write_bytes(b"{broken")
+    assert heads.seen(ID, {"a": "x"}) == {"a": [], "": []}
+    assert "cannot be read" in told[0]
+    assert (tmp_path / "key.heads.damaged").read_bytes() == b"{broken"
+    (tmp_path / "key.heads").mkdir()
+    assert heads.seen(ID, {"a": "x"}) == {"a": [], "": []}
+    heads.note(ID, {"x": _state(A, 5, b"5" * 32)})
+    assert "cannot be remembered" in told[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["key.heads", "key.heads.damaged"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_contradicted"),
+    [
+        (SeenTier(A, Head(5, b"5" * 32)), False),
+        (SeenTier(None, Head(5, b"5" * 32)), False),
+        (SeenTier(A, Head(6, b"6" * 32)), True),
+        (SeenTier(None, Head(5, b"x" * 32)), True),
+        (SeenTier(B, Head(5, b"5" * 32)), False),  # the log was given another id, and holds what was seen
+        (SeenTier(B, Head(4, b"4" * 32)), True),  # another log, as far as anybody knows
+        (SeenTier(B, Head(0, b"")), False),
+    ],
+)
+def test_log_at_a_place_is_compared_with_what_was_seen_there(seen: SeenTier, is_contradicted: bool) -> None:
+    """Shorter, other, or of another tier."""
+    state = _state(A, 5, b"5" * 32)
+    assert seen.contradicts(state, state.contradicts) == is_contradicted
