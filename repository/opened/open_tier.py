@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -296,10 +295,18 @@ class OpenTier:
         return snapshot
 
     def _store_manifest(self, identity: str, manifest: bytes, lock_until: datetime | None) -> None:
-        """A second copy of what the entry will say; durable with the segments. One that is there is left alone."""
+        """A second copy of what the entry will say; durable with the segments. A whole one that is there is kept."""
+        key = manifest_object_key(identity)
         body = self.log.sealed_manifest(manifest, bytes.fromhex(identity))
-        with suppress(AlreadyExists):
-            self.store.put(manifest_object_key(identity), body, if_absent=True, lock_until=lock_until, durable=False)
+        try:
+            self.store.put(key, body, if_absent=True, lock_until=lock_until, durable=False)
+        except AlreadyExists:
+            # Of an earlier try, which may have died before it was durable, or before it was whole.
+            try:
+                self.log.manifest(identity)
+                self.store.settle([key])
+            except (Damaged, Truncated, ObjectMissing):
+                self.store.put(key, body, lock_until=lock_until, durable=False)
 
     def leave_checkpoint(self) -> None:
         """Where the log has grown: whoever opens has less to read. A tier that does not take it is UNREACHABLE."""

@@ -19,6 +19,7 @@ from repository.stored.log_entry import IndexChanged, entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
+from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check, read_pack
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem
 from repository.upkeep.rebuild import rebuild_index
@@ -350,6 +351,21 @@ def test_snapshot_whose_entry_is_lost_and_whose_packs_are_is_told() -> None:
     result = repair(repository, repository.tier("a"))
     assert not result.is_complete
     assert f"snapshot {last}" in {finding.object_key for finding in result.unrepaired}
+
+
+def test_manifest_that_a_dead_writer_left_half_is_made_whole_by_the_next() -> None:
+    """Its name is the snapshot's, whatever became of its bytes; a whole one is settled and kept."""
+    scene = _scene(("a",))
+    snapshot = scene.repository.snapshots()[-1]
+    key = manifest_object_key(snapshot.id)
+    for left in (scene.store("a").get(key), b"", b"half"):
+        store = MemoryObjectStore("b", objects={key: left})
+        settled: list[str] = []
+        store.settle = lambda keys, settled=settled: settled.extend(keys)  # type: ignore[method-assign, misc]
+        tier = scene.reopen(stores=[scene.store("a"), store]).tier("b")
+        catch_up(scene.repository, tier)
+        assert check(scene.reopen(stores=[scene.store("a"), store])).damage == []
+        assert (key in settled) == (len(left) > 10)
 
 
 @pytest.mark.parametrize("body", [b"", b"other bytes", None])
