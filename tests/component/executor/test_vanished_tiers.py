@@ -207,7 +207,8 @@ async def _upgrade(bench: ExecutorBench, postgres: PostgresServer) -> list[tuple
         ((schema,),) = await (await connection.execute("SELECT current_schema()")).fetchall()
     async with await AsyncConnection.connect(postgres.admin_dsn, autocommit=True) as admin:
         steps = SQL("DELETE FROM {}.schema_steps WHERE part = 'service' AND number = %s").format(Identifier(schema))
-        await admin.execute(steps, (len(STATEMENTS),))
+        filled = [number for number, text in enumerate(STATEMENTS, start=1) if "INSERT INTO begun_repositories" in text]
+        await admin.execute(steps, filled)
     await asyncio.to_thread(
         install_schema,
         postgres.admin_dsn, service=schema, role=f"{schema}_role", password=None, statements=STATEMENTS,
