@@ -1,5 +1,6 @@
 """What the executor decides: which requested backups it takes on, and which configurations it knows."""
 
+from chassis.claims.port import Queue, QueueLimits
 from chassis.context import Context
 from contracts import errors
 from contracts.configuration import ConfigurationBody
@@ -10,7 +11,7 @@ from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet, RunFinished
 from services.executor.kept import Replica
 from services.executor.policies import when_backup_requested, when_queued, when_retry_requested
-from services.executor.ports import Configurations, Handled, Queue, QueueLimits, Runs
+from services.executor.ports import Configurations, Handled, Runs
 
 TRIES = 3
 """How often a decision is made anew because another decider was faster."""
@@ -66,7 +67,7 @@ class BackupDecisions:
                 await self._refuse(request_id, execution_id, configuration_id, needless, context, handled)
                 return
         for attempt in range(TRIES):
-            standing = await self._queue.standing(configuration_id=configuration_id, organisation=context.organisation)
+            standing = await self._queue.standing(subject=configuration_id, organisation=context.organisation)
             objection = when_queued(execution_id, standing, self._limits)
             if objection is not None:
                 await self._refuse(request_id, execution_id, configuration_id, objection, context, handled)
@@ -83,7 +84,7 @@ class BackupDecisions:
             try:
                 await self._runs.record_decision(run, configuration=replica, context=context, handled=handled)
             except ConfigurationBusy:
-                if standing.open_run == execution_id:
+                if standing.open_work == execution_id:
                     return  # The same request, told by another message: it was accepted, and is under way.
                 # Another decider was faster: look again, and refuse by what is open now.
                 if attempt == TRIES - 1:

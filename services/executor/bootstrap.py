@@ -9,6 +9,10 @@ from prometheus_client import Gauge
 from chassis.bus.connection import Connection
 from chassis.bus.subscriptions import Bus
 from chassis.bus.topology import TopologyCheck
+from chassis.claims.aside import SetAside
+from chassis.claims.loop import ClaimLoop
+from chassis.claims.port import QueueLimits
+from chassis.claims.table import BEAT_SECONDS, ClaimQueue, ClaimTable
 from chassis.clock import SystemClock
 from chassis.key_checks import add_key_checks, add_key_figures
 from chassis.life.health import Health, HealthServer
@@ -25,20 +29,18 @@ from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
 from contracts.errors import INVALID_SETTING, PlatformError
+from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
-from services.executor.adapters.claims import BEAT_SECONDS, ClaimQueue, ClaimTable
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
-from services.executor.adapters.runs import RecordedRuns
+from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
 from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
-from services.executor.claim_loop import ClaimLoop
 from services.executor.handlers import Handlers
 from services.executor.performance import RunPerformance
-from services.executor.ports import QueueLimits
 from services.executor.settings import ExecutorSettings, WorkerSettings
-from services.executor.standstills import SetAside, Standstills
+from services.executor.standstills import Standstills
 from vault.key_files import RepositoryKeys
 
 SERVICE = "executor"
@@ -87,7 +89,7 @@ async def run(settings: ExecutorSettings) -> int:
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     replicas = ReplicaTable(pool, store)
     limits = QueueLimits(per_organisation=settings.queue_per_organisation, in_all=settings.queue_in_all)
-    queue = ClaimQueue(pool)
+    queue = ClaimQueue(RUNS, pool)
     runs = RecordedRuns(store)
     decisions = BackupDecisions(runs, replicas, queue, limits)
     telemetry.figures.add("queue", queue.read)
@@ -140,7 +142,7 @@ async def run_worker(settings: WorkerSettings) -> int:
     sealer = Sealer(settings.keys_dir, may_make=False)
     add_key_checks(health, sealer)
     claims, begun, locations = (
-        ClaimTable(pool, beats),
+        ClaimTable(RUNS, pool, beats),
         BegunRepositories(pool),
         Locations(settings.locations_file, health),
     )
@@ -174,13 +176,16 @@ async def run_worker(settings: WorkerSettings) -> int:
         telemetry=telemetry,
     )
     loop = ClaimLoop(
+        noun=RUNS.noun,
         claims=claims,
-        performance=performance,
+        performer=performance,
         connection=connection,
+        wake=WAKE_WORKERS,
+        stop=STOP_WORKERS,
         worker=settings.worker_name or f"{socket.gethostname()}:{os.getpid()}",
         slots=settings.worker_slots,
         beat_seconds=BEAT_SECONDS,
-        set_aside=SetAside(health),
+        set_aside=SetAside(health, noun=RUNS.noun),
         telemetry=telemetry,
     )
     server = HealthServer(health, telemetry, port=settings.health_port)

@@ -2,10 +2,11 @@
 
 import msgspec
 
+from chassis.claims.port import Claim
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from services.executor.domain import BackupRun
-from services.executor.ports import BackupOutcome, Claim, TierOutcome
+from services.executor.ports import BackupOutcome, TierOutcome
 
 
 def tell_of_tier(run: BackupRun, claim: Claim, outcome: BackupOutcome, tier: TierOutcome) -> None:

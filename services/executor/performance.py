@@ -14,6 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
+from chassis.claims.port import Claim, Claims
 from chassis.context import Context
 from chassis.life.blocking import NoAnswer, RunInterrupted, call_in_thread
 from chassis.life.patience import patiently
@@ -25,13 +26,11 @@ from contracts.tier_failure import TierFailure
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
 from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint
-from services.executor.kept import Replica
+from services.executor.kept import KeptConfiguration, Replica
 from services.executor.outcomes import error_of, judged, tell_of_tier
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of
 from services.executor.ports import (
     BackupOutcome,
-    Claim,
-    Claims,
     Configurations,
     DataPlane,
     OpenBackup,
@@ -104,12 +103,12 @@ class RunPerformance:
     async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
         """Bring a run to its end. Raises CLAIM_LOST when it is another's by now, `RunInterrupted` when cancelled."""
         try:
-            run = await patiently(lambda: self._runs.load(claim.run_id), is_cancelled)
+            run = await patiently(lambda: self._runs.load(claim.work_id), is_cancelled)
         except PlatformError as error:
             if error.code is not errors.AGGREGATE_NOT_FOUND:
                 raise
             # Nobody can ever perform it, and it would keep the organisation's other runs waiting.
-            _log.error("a claim has no run in the record, and is closed", extra={"run_id": claim.run_id})
+            _log.error("a claim has no run in the record, and is closed", extra={"run_id": claim.work_id})
             await patiently(lambda: self._claims.close(claim), is_cancelled)
             return
         if run.is_finished and await patiently(lambda: self._claims.close(claim), is_cancelled):
@@ -124,20 +123,20 @@ class RunPerformance:
         try:
             await self._perform(attempt)
         finally:
-            self._progress.forget(claim.run_id)
-            self._standstills.forget(claim.run_id)
+            self._progress.forget(claim.work_id)
+            self._standstills.forget(claim.work_id)
 
     async def give_back(self, claim: Claim, *, is_left: bool = False) -> None:
         """Let another worker take the run; in the record, too, so that nobody takes it for being worked on."""
         try:
-            run = await self._runs.load(claim.run_id)
+            run = await self._runs.load(claim.work_id)
             if run.fence == claim.fence and not run.is_finished:
                 run.requeue(fence=claim.fence)
                 await self._runs.record_release(run, claim=claim, is_left=is_left, context=_context_of(claim))
                 return
         except PlatformError as error:
             # What counts is that another may take it: the claim alone may still be to be reached.
-            _log.warning("given back without a word in the record", exc_info=error, extra={"run_id": claim.run_id})
+            _log.warning("given back without a word in the record", exc_info=error, extra={"run_id": claim.work_id})
         await self._claims.release(claim, is_left=is_left)
 
     async def _perform(self, attempt: _Attempt) -> None:
@@ -159,7 +158,7 @@ class RunPerformance:
             raise
         except Exception as error:  # noqa: BLE001  # a run must not go round for ever, whatever it was
             # It would be the same for the next worker, and for five more: the run ends, and its cause is told.
-            _log.exception("a run broke off", extra={"run_id": claim.run_id})
+            _log.exception("a run broke off", extra={"run_id": claim.work_id})
             broken = PlatformError(errors.INTERNAL, f"the worker broke off: {describe(error)}")
             await self._fail(attempt, broken)
         finally:
@@ -168,8 +167,13 @@ class RunPerformance:
 
     async def _open(self, attempt: _Attempt) -> OpenBackup:
         run, claim = attempt.run, attempt.claim
-        if claim.configuration is not None:
-            configuration: Replica | None = claim.configuration.read()
+        if claim.body is not None:
+            configuration: Replica | None = KeptConfiguration(
+                configuration_id=run.configuration_id,
+                organisation=claim.organisation,
+                version=run.configuration_version,
+                body=claim.body,
+            ).read()
         else:
             configuration = await patiently(
                 lambda: self._configurations.find(run.configuration_id), attempt.is_cancelled
@@ -180,7 +184,7 @@ class RunPerformance:
         opened = await self._open_in_time(attempt, configuration)
         try:
             if not await patiently(lambda: self._claims.opened(claim), attempt.is_cancelled):
-                raise ClaimLost(claim.run_id, fence=claim.fence, current=claim.fence + 1)
+                raise ClaimLost(claim.work_id, fence=claim.fence, current=claim.fence + 1)
         except BaseException:
             await self._close(opened, attempt)
             raise

@@ -1,12 +1,13 @@
 """Rules of the executor: a fact in, a decision out. Pure."""
 
+from chassis.claims.port import QueueLimits, Standing
 from contracts import errors
 from contracts.errors import ErrorCode
 from contracts.executor_events import CatchUp
 from contracts.refusal import Objection
 from services.executor.domain import BackupRun, RunState
 from services.executor.kept import Replica
-from services.executor.ports import QueueLimits, Standing, TierOutcome
+from services.executor.ports import TierOutcome
 
 # A configuration that has not arrived after this many deliveries of the request (about a minute of
 # delayed redeliveries) is not going to: the request is refused instead of waiting for ever.
@@ -40,8 +41,8 @@ def when_retry_requested(retried: BackupRun | None, configuration_id: str) -> Ob
 
 def when_queued(execution_id: str, standing: Standing, limits: QueueLimits) -> Objection | None:
     """What speaks against a run of a known configuration: one that has not ended, or a queue that is full."""
-    if standing.open_run not in (None, execution_id):
-        shown = f"GET /api/backup/executions/{standing.open_run} shows the open run."
+    if standing.open_work not in (None, execution_id):
+        shown = f"GET /api/backup/executions/{standing.open_work} shows the open run."
         return Objection(errors.RUN_ALREADY_OPEN, hint=f"{errors.RUN_ALREADY_OPEN.hint} {shown}")
     if standing.waiting_of_organisation >= limits.per_organisation:
         counted = f"{standing.waiting_of_organisation} of the organisation's runs wait, and no more may"

@@ -3,49 +3,18 @@
 All calls may raise `PlatformError`; those with retry class *later* may be made again.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
+from chassis.claims.port import Claim
 from chassis.context import Context
 from chassis.life.signs import Signs
 from contracts.configuration import Tier
 from contracts.executor_events import RunTotals
 from services.executor.domain import BackupRun
-from services.executor.kept import KeptConfiguration, Replica
-
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker's right to one run, until somebody holds a higher fence.
-
-    `silenced`: how many workers have fallen silent over it; who gave it back is not counted. `configuration`: as it
-    was when the run was accepted, still to be read; None for a run that was accepted by an earlier build.
-    """
-
-    run_id: str
-    organisation: str
-    correlation_id: str
-    worker: str
-    fence: int
-    silenced: int = 0
-    traceparent: str | None = None
-    configuration: KeptConfiguration | None = None
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request would queue up behind: its configuration's open run, and how many runs wait for a worker."""
-
-    open_run: str | None = None
-    waiting_of_organisation: int = 0
-    waiting_in_all: int = 0
-
-
-class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many runs may wait for a worker. Deciders that are at it together may go beyond by one each."""
-
-    per_organisation: int
-    in_all: int
+from services.executor.kept import Replica
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,48 +73,6 @@ class Configurations(Protocol):
 
     async def remember(self, replica: Replica, *, context: Context, handled: Handled) -> None:
         """Keep a version; an older one than what is here changes nothing. Durable, once per message."""
-        ...
-
-
-class Queue(Protocol):
-    """The runs that wait for a worker."""
-
-    async def standing(self, *, configuration_id: str, organisation: str) -> Standing:
-        """What a request for this configuration would queue up behind."""
-        ...
-
-
-class Claims(Protocol):
-    """Who may work on which run. A claim is a row in Postgres; a heartbeat keeps it."""
-
-    async def take(self, worker: str, *, aside: Collection[str] = ()) -> Claim | None:
-        """Claim the next run, or one whose worker has fallen silent; its fence grows by one. None: there is none.
-
-        `aside`: runs that are left to other workers.
-
-        The organisation that was served longest ago comes first. A claim of an organisation whose repository is being
-        opened is left alone, and until `opened` is called no other run of the organisation is claimed.
-        """
-        ...
-
-    async def beat(self, claims: Sequence[Claim]) -> frozenset[str]:
-        """Say that the worker lives; the ids of the runs that are still its own, and were not cancelled."""
-        ...
-
-    async def opened(self, claim: Claim) -> bool:
-        """The repository is open: other runs of the organisation may open it, too. False: the claim is another's."""
-        ...
-
-    async def release(self, claim: Claim, *, is_left: bool = False) -> None:
-        """Give the run back unfinished, for another worker to take at once.
-
-        `is_left`: a call was left behind in a thread. Where that is opening the repository, the organisation's runs
-        wait until the worker's process has surely ended.
-        """
-        ...
-
-    async def close(self, claim: Claim) -> bool:
-        """Let nobody take the run again, since it has ended. False: the claim is another's."""
         ...
 
 

@@ -5,7 +5,6 @@ degrades its worker, with the run, the step and the place; it is told over when 
 """
 
 import logging
-import time
 
 from chassis.life.health import Health
 from chassis.life.signs import Signs
@@ -14,11 +13,6 @@ from contracts.errors import PlatformError
 
 STANDSTILL_SECONDS = 120.0
 """No byte, no file and no answer for so long is told."""
-
-AGAIN_SECONDS = 300.0
-"""After so long a run that could not be read is tried again."""
-_ASIDE = "runs-set-aside"
-_NAMED_MAX = 3
 
 _HINT = (
     "Look at the disk, the mount or the server of this place, and at the system's log. The run goes on by itself once "
@@ -34,36 +28,6 @@ class StandsStill(PlatformError):
     def __init__(self, signs: Signs) -> None:
         message = f"{signs.step}: {signs.place} has not answered for {signs.still_seconds:.0f} s"
         super().__init__(signs.code or errors.INTERNAL, message)
-
-
-class SetAside:
-    """The runs that this worker cannot read, newest first seen last: left to others, and tried again after a while.
-
-    A worker of a newer build may take one at once; this one says which they are, and goes on with all others.
-    """
-
-    def __init__(self, health: Health, *, again_seconds: float = AGAIN_SECONDS) -> None:
-        self._health = health
-        self._again_seconds = again_seconds
-        self._until: dict[str, float] = {}
-
-    def add(self, run_id: str, error: PlatformError) -> None:
-        """Leave a run alone for a while."""
-        self._until[run_id] = time.monotonic() + self._again_seconds
-        self._tell(error)
-
-    def runs(self) -> list[str]:
-        """Those that are to be left alone now."""
-        now = time.monotonic()
-        self._until = {run_id: until for run_id, until in self._until.items() if until > now}
-        if not self._until:
-            self._health.restore(_ASIDE)
-        return list(self._until)
-
-    def _tell(self, error: PlatformError) -> None:
-        some = ", ".join(list(self._until)[-_NAMED_MAX:])
-        message = f"{len(self._until)} runs are set aside, such as {some}: {error.message}"
-        self._health.degrade(_ASIDE, PlatformError(error.code, message, hint=error.hint))
 
 
 class Standstills:

@@ -10,6 +10,10 @@ from pathlib import Path
 import msgspec
 
 from chassis.bus.connection import Connection
+from chassis.claims.aside import SetAside
+from chassis.claims.loop import ClaimLoop
+from chassis.claims.port import QueueLimits
+from chassis.claims.table import ClaimQueue, ClaimTable
 from chassis.clock import SystemClock
 from chassis.context import Context
 from chassis.ids import new_id
@@ -32,19 +36,18 @@ from contracts.configuration import (
 )
 from contracts.envelope import Envelope, decode_data
 from contracts.event import Event
+from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
-from services.executor.adapters.claims import ClaimQueue, ClaimTable
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
-from services.executor.adapters.runs import RecordedRuns
+from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
 from services.executor.bootstrap import POOL_CONNECTIONS
-from services.executor.claim_loop import ClaimLoop
 from services.executor.performance import RunPerformance
-from services.executor.ports import Handled, QueueLimits
-from services.executor.standstills import SetAside, Standstills
+from services.executor.ports import Handled
+from services.executor.standstills import Standstills
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
 from tests.support.published import assert_as_promised
@@ -86,7 +89,7 @@ class ExecutorBench:
     @cached_property
     def claims(self) -> ClaimTable:
         """The claims, with a short silence; of one worker, which has watched since it first looked."""
-        return ClaimTable(self.pool, self.beats, silence_seconds=SILENCE_SECONDS)
+        return ClaimTable(RUNS, self.pool, self.beats, silence_seconds=SILENCE_SECONDS)
 
     def data_plane(self, *, tier_reserve_bytes: int = 0) -> RepositoryDataPlane:
         """The real one."""
@@ -127,13 +130,16 @@ class ExecutorBench:
     ) -> ClaimLoop:
         """A worker."""
         return ClaimLoop(
+            noun=RUNS.noun,
             claims=claims or self.claims,
-            performance=self.performance(data_plane, runs, **patience),
+            performer=self.performance(data_plane, runs, **patience),
             connection=self.connection,
+            wake=WAKE_WORKERS,
+            stop=STOP_WORKERS,
             worker=worker,
             slots=slots,
             beat_seconds=BEAT_SECONDS,
-            set_aside=set_aside or SetAside(Health("worker")),
+            set_aside=set_aside or SetAside(Health("worker"), noun=RUNS.noun),
         )
 
     async def configure(
@@ -170,7 +176,7 @@ class ExecutorBench:
         retry_of: str | None = None,
     ) -> None:
         """Decide on a requested backup, as the handler does."""
-        replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(self.pool)
+        replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(RUNS, self.pool)
         decisions = BackupDecisions(RecordedRuns(self.store), replicas, queue, limits)
         await decisions.decide(
             request_id=f"request of {run_id}",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from chassis.claims.port import Claim
 from chassis.disk import Disk
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
@@ -36,7 +37,7 @@ from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up, lag
 from services.executor.adapters.read_back import read_back
 from services.executor.kept import Replica
-from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport, TierOutcome
+from services.executor.ports import BackupOutcome, OpenBackup, ProgressReport, TierOutcome
 from sources.directory import DirectorySource
 from vault.repositories import Begun, Place, Repositories
 from vault.stores import folder_of, patience_of, source_folder, tier_folder, tier_store
@@ -103,7 +104,7 @@ class RepositoryDataPlane:
             destinations,
             signs,
             BackupOptions(
-                run_token=claim.run_id,
+                run_token=claim.work_id,
                 label=configuration.configuration_id,
                 memory_budget=self._memory_bytes,
                 compression=None if body.compression_enabled else dict.fromkeys(ContentClass, NO_COMPRESSION_LEVEL),

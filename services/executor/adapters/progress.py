@@ -7,11 +7,12 @@ import msgspec
 from nats.errors import Error as NatsError
 
 from chassis.bus.connection import Connection
+from chassis.claims.port import Claim
 from chassis.clock import Clock
 from contracts.configuration import Tier
 from contracts.progress import Progress, TierProgress
 from contracts.subjects import progress_subject
-from services.executor.ports import Claim, ProgressReport
+from services.executor.ports import ProgressReport
 
 _log = logging.getLogger(__name__)
 
@@ -27,11 +28,11 @@ class NatsProgress:
     async def tell(self, claim: Claim, phase: str, report: ProgressReport) -> None:
         """Announce where a run stands; what cannot be announced is dropped."""
         now = time.monotonic()
-        elapsed = now - self._began.setdefault(claim.run_id, now)
+        elapsed = now - self._began.setdefault(claim.work_id, now)
         rate = report.bytes_done / elapsed if elapsed > 0 else 0.0
         left = None if report.bytes_total is None else max(0, report.bytes_total - report.bytes_done)
         progress = Progress(
-            execution_id=claim.run_id,
+            execution_id=claim.work_id,
             organisation=claim.organisation,
             time=self._clock.now(),
             phase=phase,
@@ -43,7 +44,7 @@ class NatsProgress:
             eta_seconds=left / rate if left is not None and rate > 0 else None,
             tiers=tuple(_tier(*tier) for tier in report.tiers),
         )
-        subject = progress_subject("executor", claim.organisation, claim.run_id)
+        subject = progress_subject("executor", claim.organisation, claim.work_id)
         try:
             await self._connection.client.publish(subject, msgspec.json.encode(progress))
         except (NatsError, OSError) as error:

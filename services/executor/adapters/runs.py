@@ -2,20 +2,25 @@
 
 import msgspec
 
+from chassis.claims.port import Claim
+from chassis.claims.work import Work
 from chassis.context import Context
 from chassis.record import eventstore
-from chassis.record.eventstore import EventStore, Statement, StatementRefused
-from services.executor.adapters.claims import CANCEL, CLOSE, RELEASE, release_of
+from chassis.record.eventstore import EventStore, StatementRefused
 from services.executor.domain import BackupRun, RunState
 from services.executor.errors import ClaimLost, ConfigurationBusy
 from services.executor.kept import Replica
-from services.executor.ports import Claim, Handled
+from services.executor.ports import Handled
 
-_OPEN_CLAIM = """
-    INSERT INTO run_claims
-        (run_id, organisation, correlation_id, traceparent, configuration_id, configuration_version, configuration)
-    VALUES (%s, %s, %s, %s, %s, %s, %s)
-"""
+RUNS = Work(
+    noun="run",
+    claims="run_claims",
+    turns="organisation_turns",
+    id="run_id",
+    subject="configuration_id",
+    body="configuration",
+)
+"""The runs' claims: of a configuration at most one run is open, and its body goes with the claim."""
 
 
 class RecordedRuns:
@@ -34,16 +39,8 @@ class RecordedRuns:
         """Record an acceptance or a refusal, the inbox row and, for an acceptance, an open claim."""
         also = []
         if run.state is RunState.INITIALIZING and configuration is not None:
-            parameters = (
-                run.id,
-                context.organisation,
-                context.correlation_id,
-                context.traceparent,
-                configuration.configuration_id,
-                configuration.version,
-                msgspec.json.encode(configuration.body),
-            )
-            also.append(Statement(_OPEN_CLAIM, parameters, rows=1, name="open-claim"))
+            body = msgspec.json.encode(configuration.body)
+            also.append(RUNS.asked(run.id, context=context, subject=configuration.configuration_id, body=body))
         try:
             await self._store.save(
                 run, context=context, handled=eventstore.Handled(handled.consumer, handled.event_id), also=also
@@ -58,7 +55,7 @@ class RecordedRuns:
 
     async def record_cancellation(self, run: BackupRun, *, context: Context, handled: Handled) -> None:
         """Record an answer to a cancellation; of a run that is cancelled the claim is taken away with it."""
-        also = [Statement(CANCEL, (run.id,), name="cancel-claim")] if run.state is RunState.CANCELLED else []
+        also = [RUNS.cancelled(run.id)] if run.state is RunState.CANCELLED else []
         await self._store.save(
             run, context=context, handled=eventstore.Handled(handled.consumer, handled.event_id), also=also
         )
@@ -69,16 +66,14 @@ class RecordedRuns:
 
     async def record_end(self, run: BackupRun, *, claim: Claim, context: Context) -> None:
         """Record the end of a run and close its claim in one transaction."""
-        close = Statement(CLOSE, (claim.run_id, claim.fence), rows=1, name="close-claim")
         try:
-            await self._store.save(run, context=context, also=[close])
+            await self._store.save(run, context=context, also=[RUNS.closed(claim)])
         except StatementRefused as error:
-            raise ClaimLost(claim.run_id, fence=claim.fence, current=claim.fence + 1) from error
+            raise ClaimLost(claim.work_id, fence=claim.fence, current=claim.fence + 1) from error
 
     async def record_release(self, run: BackupRun, *, claim: Claim, is_left: bool, context: Context) -> None:
         """Record that a run waits again and give its claim back in one transaction."""
-        release = Statement(RELEASE, release_of(claim, is_left=is_left), rows=1, name="release-claim")
         try:
-            await self._store.save(run, context=context, also=[release])
+            await self._store.save(run, context=context, also=[RUNS.released(claim, is_left=is_left)])
         except StatementRefused as error:
-            raise ClaimLost(claim.run_id, fence=claim.fence, current=claim.fence + 1) from error
+            raise ClaimLost(claim.work_id, fence=claim.fence, current=claim.fence + 1) from error

@@ -2,7 +2,8 @@
 
 `configuration_replicas` and `run_claims` are working state: the first is filled again from the config service's
 stream, the second follows from the runs (a run that has not ended has an open claim). `run_claims.configuration` is
-the body that the run was accepted with, until it ends; `opening`: its worker opens the repository, or creates it.
+the body that the run was accepted with, until it ends; `opening`: its worker opens the repository, or creates it. The
+table is that of `chassis.claims.work`, under names of its own; `configuration_version` is of older builds.
 """
 
 from typing import LiteralString

@@ -10,10 +10,11 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from chassis.claims.table import ClaimTable
 from chassis.postgres.database import open_pool
 from contracts.configuration import Destination
 from contracts.executor_events import BackupFailed
-from services.executor.adapters.claims import ClaimTable
+from services.executor.adapters.runs import RUNS
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE
 from tests.support.eventually import eventually
@@ -110,7 +111,7 @@ async def test_runs_are_not_taken_over_because_postgres_was_away(bench: Executor
     """Who could not ask all the time while a worker was silent does not take it for dead."""
     assert await bench.claims.take("w1") is not None
     await _change_claims(bench, "heartbeat_at = now() - interval '100 years'")
-    newcomer = ClaimTable(bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS)
+    newcomer = ClaimTable(RUNS, bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS)
     assert await newcomer.take("w2") is None
     claim = await eventually(lambda: newcomer.take("w2"))
     assert claim is not None
@@ -129,7 +130,7 @@ async def test_workers_are_not_dead_while_no_connection_is_to_be_had() -> None:
             pool = open_pool(access.dsn, access.schema, name="judge", max_size=1)
             await pool.open(wait=True)
             stack.push_async_callback(pool.close)
-            claims = ClaimTable(pool, pool, silence_seconds=0.2)
+            claims = ClaimTable(RUNS, pool, pool, silence_seconds=0.2)
             async with pool.connection() as connection:
                 await connection.execute(
                     "INSERT INTO run_claims (run_id, organisation, correlation_id, state, fence, heartbeat_at)"
@@ -150,7 +151,7 @@ async def test_worker_without_a_free_slot_goes_on_watching(bench: ExecutorBench)
     """Its heartbeats look as well, so that a dead worker's run is found as soon as a slot is free."""
     await bench.configure(configuration_id="other", local=Destination(location="local"))
     await bench.request("run-2", configuration_id="other")
-    busy = ClaimTable(bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS, gap_seconds=SILENCE_SECONDS / 2)
+    busy = ClaimTable(RUNS, bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS, gap_seconds=SILENCE_SECONDS / 2)
     own = await busy.take("w1")
     assert own is not None
     assert await busy.opened(own)
@@ -159,7 +160,7 @@ async def test_worker_without_a_free_slot_goes_on_watching(bench: ExecutorBench)
     async def looks_after_a_long_run() -> object:
         began = time.monotonic()
         while time.monotonic() < began + 2 * SILENCE_SECONDS:
-            assert await busy.beat([own]) == {own.run_id}
+            assert await busy.beat([own]) == {own.work_id}
         return await busy.take("w1")
 
     # A machine that stands still for longer than the gap makes it watch anew, rightly.
@@ -177,7 +178,7 @@ async def test_one_run_of_an_organisation_opens_the_repository_at_a_time(bench: 
     assert await bench.claims.opened(first)
     second = await bench.claims.take("w2")
     assert second is not None
-    assert second.run_id == "run-2"
+    assert second.work_id == "run-2"
     async with bench.pool.connection() as connection:
         with pytest.raises(psycopg.errors.UniqueViolation):
             await connection.execute("UPDATE run_claims SET opening = true WHERE run_id = 'run-1'")
@@ -188,10 +189,33 @@ async def test_workers_that_take_at_one_instant_open_one_repository(bench: Execu
     for number in range(2, 9):
         await bench.configure(configuration_id=f"c{number}", local=Destination(location="local"))
         await bench.request(f"run-{number}", configuration_id=f"c{number}")
-    workers = [ClaimTable(bench.pool, bench.beats) for _ in range(8)]
+    workers = [ClaimTable(RUNS, bench.pool, bench.beats) for _ in range(8)]
     found = await asyncio.gather(*(each.take(f"w{number}") for number, each in enumerate(workers)))
     assert len([claim for claim in found if claim is not None]) == 1
 
 
 async def _has_ended(bench: ExecutorBench) -> bool:
     return (await bench.names("run-1"))[-1] == "backup-completed"
+
+
+def test_table_has_all_that_the_claims_of_any_work_have(postgres: PostgresServer) -> None:
+    """It grew step by step, before there was a room for claims: its columns and rules are the room's, and more."""
+
+    def shape(claims: str, statements: tuple[LiteralString, ...]) -> set[tuple[object, ...]]:
+        access = postgres.fresh(statements=statements)
+        with psycopg.connect(access.admin_dsn) as database:
+            where = (access.schema, claims)
+            columns = database.execute(
+                "SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns"
+                " WHERE table_schema = %s AND table_name = %s",
+                where,
+            ).fetchall()
+            indexes = database.execute(
+                "SELECT substr(indexdef, strpos(indexdef, ' USING')), indexdef LIKE 'CREATE UNIQUE%%' FROM pg_indexes"
+                " WHERE schemaname = %s AND tablename = %s",
+                where,
+            ).fetchall()
+        postgres.drop(access)
+        return {*columns, *indexes}
+
+    assert shape(RUNS.claims, RUNS.schema()) <= shape(RUNS.claims, STATEMENTS)

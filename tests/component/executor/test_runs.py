@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis.claims.port import Claim
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
 from chassis.record.eventstore import AlreadyHandled
@@ -23,7 +24,7 @@ from services.executor.adapters.begun import BegunRepositories
 from services.executor.errors import ClaimLost
 from services.executor.kept import Replica
 from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
-from services.executor.ports import BackupOutcome, Claim, OpenBackup, ProgressReport
+from services.executor.ports import BackupOutcome, OpenBackup, ProgressReport
 from sources.directory import Directory
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
@@ -214,7 +215,7 @@ async def test_silent_workers_run_is_taken_over_under_a_higher_fence(bench: Exec
     assert await bench.claims.take("w2") is None
     claim = await eventually(lambda: bench.claims.take("w2"))
     assert claim is not None
-    assert (claim.run_id, claim.fence) == ("run-1", dead.fence + 1)
+    assert (claim.work_id, claim.fence) == ("run-1", dead.fence + 1)
     assert await bench.claims.beat([dead]) == frozenset()
     assert await bench.claims.beat([claim]) == {"run-1"}
     await bench.performance().perform(claim, lambda: False)

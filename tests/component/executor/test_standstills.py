@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chassis.claims.aside import SetAside
 from chassis.life.blocking import RunInterrupted
 from chassis.life.health import Finding, Health
 from chassis.life.signs import Signs
@@ -19,11 +20,12 @@ from repository.errors import TierUnreachable
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.tiers.location import open_tier
-from services.executor.standstills import SetAside, Standstills
+from services.executor.adapters.tables import ReplicaTable
+from services.executor.standstills import Standstills
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.component.executor.test_worker import Opening
 from tests.support.eventually import eventually
-from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
+from tests.support.executor import CONFIGURATION, ORGANISATION, ExecutorBench, executor_bench
 from tests.support.hung_disk import hung_disk
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
@@ -164,7 +166,7 @@ async def test_run_that_this_build_cannot_read_is_set_aside_and_taken_up_again(b
     await bench.configure(configuration_id="configuration-2", local=Destination(location="local"))
     await bench.request("run-2", configuration_id="configuration-2")
     health = Health("worker")
-    loop = bench.loop("w1", set_aside=SetAside(health, again_seconds=1.0))
+    loop = bench.loop("w1", set_aside=SetAside(health, noun="run", again_seconds=1.0))
     replace = (
         f"UPDATE {bench.access.schema}.stored_events"
         " SET state = convert_to(replace(convert_from(state, 'UTF8'), %s, %s), 'UTF8') WHERE originator_id = 'run-1'"
@@ -198,11 +200,12 @@ async def test_opening_that_was_left_behind_begins_no_repository(bench: Executor
     """When the disk answers after all, another run may have begun it long since."""
     claim = await bench.claims.take("w1")
     assert claim is not None
-    assert claim.configuration is not None
+    configuration = await ReplicaTable(bench.pool, bench.store).find(CONFIGURATION)
+    assert configuration is not None
     signs = Signs()
     signs.is_left = True
     with pytest.raises(RunInterrupted):
-        await asyncio.to_thread(bench.data_plane().open, claim, claim.configuration.read(), signs)
+        await asyncio.to_thread(bench.data_plane().open, claim, configuration, signs)
     assert not (bench.keys / "repositories").exists()
     assert not bench.tier("local").exists()
 

@@ -9,6 +9,8 @@ import msgspec
 import psycopg
 import pytest
 
+from chassis.claims.port import Claim
+from chassis.claims.table import ClaimTable
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_OK, run_service
 from chassis.life.signs import Signs
@@ -17,11 +19,11 @@ from contracts.configuration import Destination, Tier
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupFailed
 from contracts.sealed import Sealed
-from services.executor.adapters.claims import ClaimTable
+from services.executor.adapters.runs import RUNS
 from services.executor.adapters.tables import REPORT_FIELD
 from services.executor.bootstrap import WORKER_CONNECTIONS_MAX
 from services.executor.kept import Replica
-from services.executor.ports import Claim, OpenBackup
+from services.executor.ports import OpenBackup
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
@@ -70,7 +72,7 @@ async def _has_ended(bench: ExecutorBench, run_id: str) -> bool:
 
 async def test_claim_loop_outlives_what_nobody_foresaw_and_says_so_meanwhile(bench: ExecutorBench) -> None:
     """Not ready while it gets nowhere, with the cause; afterwards it claims as before."""
-    claims = FailingClaims(bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS)
+    claims = FailingClaims(RUNS, bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS)
     loop = bench.loop("w1", claims=claims)
     await bench.request("run-1")
     health, stop = Health("worker"), asyncio.Event()

@@ -1,8 +1,8 @@
-"""A worker's loops: take a run when a slot is free, perform it, and keep the claims of all its runs alive.
+"""A worker's loops: take work when a slot is free, perform it, and keep the claims of all that is under way alive.
 
-Promise: never more runs than slots; a claim is kept by heartbeats for as long as its run is performed and not a beat
-longer; on a graceful stop the runs under way are interrupted and given back, so that others take them at once; a
-claim that was lost interrupts its run. Postgres being away interrupts nothing. Whatever either loop meets, it goes
+Promise: never more at a time than slots; a claim is kept by heartbeats for as long as its work is performed and not a
+beat longer; on a graceful stop the work under way is interrupted and given back, so that others take it at once; a
+claim that was lost interrupts its work. Postgres being away interrupts nothing. Whatever either loop meets, it goes
 on; while it gets nowhere the worker is not ready, and says why.
 """
 
@@ -17,15 +17,13 @@ from functools import partial
 from nats.aio.msg import Msg
 
 from chassis.bus.connection import Connection
+from chassis.claims.aside import SetAside
+from chassis.claims.port import Claim, Claims, Performer
 from chassis.life.blocking import RunInterrupted
 from chassis.life.tasks import Supervised, end
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.streams import STOP_WORKERS, WAKE_WORKERS
-from services.executor.performance import RunPerformance
-from services.executor.ports import Claim, Claims
-from services.executor.standstills import SetAside
 
 POLL_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
@@ -38,35 +36,44 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Held:
-    """A claim whose run is being performed."""
+    """A claim whose work is being performed."""
 
     claim: Claim
     lost: threading.Event = field(default_factory=threading.Event)
 
 
 class ClaimLoop:
-    """A part of the worker process (see `chassis.life.runtime`)."""
+    """A part of the worker process (see `chassis.life.runtime`).
+
+    `noun`: what a piece of the work is called. `wake` and `stop`: the subjects on which it is said that there is work
+    to be taken, or that some was cancelled.
+    """
 
     name = "claim-loop"
 
     def __init__(
         self,
         *,
+        noun: str,
         claims: Claims,
-        performance: RunPerformance,
+        performer: Performer,
         connection: Connection,
+        wake: str,
+        stop: str,
         worker: str,
         slots: int,
         beat_seconds: float,
         set_aside: SetAside,
         telemetry: Telemetry | None = None,
     ) -> None:
+        self._noun, self._id = noun, f"{noun}_id"
         self._set_aside = set_aside
         self._claims = claims
-        self._performance = performance
+        self._performer = performer
         self._connection = connection
         self._worker = worker
         self._slots = asyncio.Semaphore(slots)
+        self._wake_subject, self._stop_subject = wake, stop
         self._wake = asyncio.Event()
         self._stopping = threading.Event()
         self._held: dict[str, _Held] = {}
@@ -76,13 +83,13 @@ class ClaimLoop:
 
     async def start(self) -> None:
         """Listen for wake-ups and begin to claim."""
-        await self._connection.client.subscribe(WAKE_WORKERS, cb=self._woken)
-        await self._connection.client.subscribe(STOP_WORKERS, cb=self._told_to_stop)
+        await self._connection.client.subscribe(self._wake_subject, cb=self._woken)
+        await self._connection.client.subscribe(self._stop_subject, cb=self._told_to_stop)
         await self._beating.start()
         await self._claiming.start()
 
     async def stop(self) -> None:
-        """Claim no more, interrupt the runs under way, and give them back."""
+        """Claim no more, interrupt the work under way, and give it back."""
         self._stopping.set()
         self._wake.set()
         await self._claiming.stop(wait_seconds=LEAVE_SECONDS)
@@ -112,7 +119,7 @@ class ClaimLoop:
             await self._beat()
 
     async def _claim_next(self) -> None:
-        """One turn: wait for a slot, look for a run, and begin it, or wait for a while."""
+        """One turn: wait for a slot, look for work, and begin it, or wait for a while."""
         await self._slots.acquire()
         claim = None
         try:
@@ -126,7 +133,7 @@ class ClaimLoop:
             if claim is None:
                 self._slots.release()
         if claim is None:
-            # The wake-up only saves time: NATS may lose it, and a silent worker's run is announced by nobody.
+            # The wake-up only saves time: NATS may lose it, and a silent worker's work is announced by nobody.
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
@@ -134,13 +141,13 @@ class ClaimLoop:
     async def _take(self) -> Claim | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._claims.take(self._worker, aside=self._set_aside.runs())
+                return await self._claims.take(self._worker, aside=self._set_aside.ids())
         except TimeoutError as error:
             raise _no_answer() from error
 
     def _begin(self, claim: Claim) -> None:
-        held = self._held[claim.run_id] = _Held(claim)
-        task = asyncio.create_task(self._hold(held), name=f"run {claim.run_id}")
+        held = self._held[claim.work_id] = _Held(claim)
+        task = asyncio.create_task(self._hold(held), name=f"{self._noun} {claim.work_id}")
         self._running.add(task)
         task.add_done_callback(self._let_go)
 
@@ -150,37 +157,37 @@ class ClaimLoop:
 
     async def _hold(self, held: _Held) -> None:
         claim = held.claim
-        extra = {"run_id": claim.run_id, "fence": claim.fence, "organisation": claim.organisation}
-        _log.info("claimed a run", extra=extra)
+        extra = {self._id: claim.work_id, "fence": claim.fence, "organisation": claim.organisation}
+        _log.info("claimed a %s", self._noun, extra=extra)
         try:
-            await self._performance.perform(claim, lambda: held.lost.is_set() or self._stopping.is_set())
-            _log.info("a run has ended", extra=extra)
+            await self._performer.perform(claim, lambda: held.lost.is_set() or self._stopping.is_set())
+            _log.info("a %s has ended", self._noun, extra=extra)
         except RunInterrupted as interrupted:
             if not held.lost.is_set():
-                await self._change(partial(self._performance.give_back, is_left=interrupted.is_left), claim)
+                await self._change(partial(self._performer.give_back, is_left=interrupted.is_left), claim)
             elif interrupted.is_left:
                 await self._change(partial(self._claims.release, is_left=True), claim)
             else:
                 # It was cancelled while it opened the repository, or is another's: then this changes nothing.
                 await self._change(self._claims.close, claim)
         except PlatformError as error:
-            _log.warning("a run was left", extra={**extra, "code": error.code.code})
+            _log.warning("a %s was left", self._noun, extra={**extra, "code": error.code.code})
             # Given back is what the next worker may do better. Whatever else it was would be the same at once.
             if error.code is errors.EVENT_UNREADABLE:
-                self._set_aside.add(claim.run_id, error)
+                self._set_aside.add(claim.work_id, error)
                 await self._change(self._claims.release, claim)
             elif error.code in {errors.CONCURRENT_CHANGE, errors.UNAVAILABLE}:
-                await self._change(self._performance.give_back, claim)
+                await self._change(self._performer.give_back, claim)
             else:
                 await self._change(self._claims.opened, claim)
         except Exception:  # noqa: BLE001  # whatever it was, the loop goes on and the claim falls silent
-            # Not given back: the claim falls silent, the next worker takes the run under a higher fence,
-            # and after a number of attempts the run is failed instead of going round for ever.
-            _log.exception("a run broke off", extra=extra)
+            # Not given back: the claim falls silent, the next worker takes the work under a higher fence,
+            # and after a number of attempts it is failed instead of going round for ever.
+            _log.exception("a %s broke off", self._noun, extra=extra)
             await self._change(self._claims.opened, claim)
         finally:
-            if self._held.get(claim.run_id) is held:
-                del self._held[claim.run_id]
+            if self._held.get(claim.work_id) is held:
+                del self._held[claim.work_id]
 
     async def _beat(self) -> None:
         """Keep all claims at once, on a connection that nothing else uses."""
@@ -193,17 +200,16 @@ class ClaimLoop:
         except TimeoutError as error:
             raise _no_answer() from error
         for each in held:
-            if each.claim.run_id not in own:
+            if each.claim.work_id not in own:
                 each.lost.set()
 
-    @staticmethod
-    async def _change(change: Callable[[Claim], Awaitable[object]], claim: Claim) -> None:
-        """Let go of a claim, or of the repository that it opens; where that fails the claim falls silent."""
+    async def _change(self, change: Callable[[Claim], Awaitable[object]], claim: Claim) -> None:
+        """Let go of a claim, or let others open; where that fails the claim falls silent."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await change(claim)
         except Exception as error:  # noqa: BLE001  # the loop goes on, and the database says no more of the claim
-            _log.warning("a claim could not be let go", exc_info=error, extra={"run_id": claim.run_id})
+            _log.warning("a claim could not be let go", exc_info=error, extra={self._id: claim.work_id})
 
 
 def _no_answer() -> PlatformError:

@@ -1,0 +1,100 @@
+"""What a claim is, and what the loop asks of the table and of whoever performs the work.
+
+All calls may raise `PlatformError`; those with retry class *later* may be made again.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's right to one piece of work, until somebody holds a higher fence.
+
+    `silenced`: how many workers have fallen silent over it; who gave it back is not counted. `subject`: what no other
+    open work is about. `body`: what was asked for, as it was written down; None where nothing was.
+    """
+
+    work_id: str
+    organisation: str
+    correlation_id: str
+    worker: str
+    fence: int
+    silenced: int = 0
+    traceparent: str | None = None
+    subject: str | None = None
+    body: bytes | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request would queue up behind: its subject's open work, and how much work waits for a worker."""
+
+    open_work: str | None = None
+    waiting_of_organisation: int = 0
+    waiting_in_all: int = 0
+
+
+class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much work may wait for a worker. Deciders that are at it together may go beyond by one each."""
+
+    per_organisation: int
+    in_all: int
+
+
+class Queue(Protocol):
+    """The work that waits for a worker."""
+
+    async def standing(self, *, subject: str, organisation: str) -> Standing:
+        """What a request about this subject would queue up behind."""
+        ...
+
+
+class Claims(Protocol):
+    """Who may work on what. A claim is a row in Postgres; a heartbeat keeps it."""
+
+    async def take(self, worker: str, *, aside: Collection[str] = ()) -> Claim | None:
+        """Claim the next work, or that of a worker who has fallen silent; its fence grows by one. None: there is none.
+
+        `aside`: work that is left to other workers.
+
+        The organisation that was served longest ago comes first. While one of an organisation's claims is *opening*,
+        which each is when it is taken, no other work of the organisation is claimed; `opened` ends that.
+        """
+        ...
+
+    async def beat(self, claims: Sequence[Claim]) -> frozenset[str]:
+        """Say that the worker lives; the ids of the work that is still its own, and was not cancelled."""
+        ...
+
+    async def opened(self, claim: Claim) -> bool:
+        """What one of an organisation does at a time is done: others may do it. False: the claim is another's."""
+        ...
+
+    async def release(self, claim: Claim, *, is_left: bool = False) -> None:
+        """Give the work back unfinished, for another worker to take at once.
+
+        `is_left`: a call was left behind in a thread. Where the claim is still opening, the organisation's work waits
+        until the worker's process has surely ended.
+        """
+        ...
+
+    async def close(self, claim: Claim) -> bool:
+        """Let nobody take the work again, since it has ended. False: the claim is another's."""
+        ...
+
+
+class Performer(Protocol):
+    """Does the work that was claimed; calls may overlap."""
+
+    async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
+        """Bring the work to its end, and close its claim. Raises `RunInterrupted` soon after it was cancelled.
+
+        EVENT_UNREADABLE sets the work aside; CONCURRENT_CHANGE and UNAVAILABLE give it back; whatever else is raised
+        leaves the claim to fall silent.
+        """
+        ...
+
+    async def give_back(self, claim: Claim, *, is_left: bool = False) -> None:
+        """Say in the record that the work waits again, and release its claim (`Claims.release`)."""
+        ...

@@ -1,0 +1,98 @@
+"""A kind of work: its table of claims, and the statements that a service executes in the transaction of a save.
+
+A claim is *waiting*, *running* under a fence, or *done*; a piece of work has one, and a subject one that is open.
+`opening` marks the part of the work that one of an organisation does at a time. The room's table is `schema`; an
+older one takes part under the names that it has.
+"""
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+from chassis.claims.port import Claim
+from chassis.context import Context
+from chassis.record.statements import Statement
+
+CLAIM = "claim"
+"""The name of the statements below: `StatementRefused` of it says that the claim is another's, or the subject busy."""
+
+_SCHEMA: tuple[LiteralString, ...] = (
+    """CREATE TABLE {claims} (
+        {id} text PRIMARY KEY,
+        organisation text NOT NULL,
+        correlation_id text NOT NULL,
+        traceparent text,
+        state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done')),
+        fence integer NOT NULL DEFAULT 0,
+        worker text,
+        asked_at timestamptz NOT NULL DEFAULT now(),
+        heartbeat_at timestamptz,
+        given_back integer NOT NULL DEFAULT 0,
+        {subject} text,
+        {body} bytea,
+        opening boolean NOT NULL DEFAULT false,
+        cancelled boolean NOT NULL DEFAULT false
+    )""",
+    "CREATE INDEX {claims}_open ON {claims} (asked_at) WHERE state <> 'done'",
+    # What no decider and no worker may break, however many there are.
+    "CREATE UNIQUE INDEX {claims}_one_per_subject ON {claims} ({subject}) WHERE state <> 'done'",
+    "CREATE UNIQUE INDEX {claims}_one_opens ON {claims} (organisation) WHERE state <> 'done' AND opening",
+    "CREATE TABLE {turns} (organisation text PRIMARY KEY, served_at timestamptz NOT NULL)",
+)
+_ASK: LiteralString = """
+    INSERT INTO {claims} ({id}, organisation, correlation_id, traceparent, {subject}, {body})
+    VALUES (%s, %s, %s, %s, %s, %s)
+"""
+_CLOSE: LiteralString = """
+    UPDATE {claims} SET state = 'done', opening = false, {body} = NULL
+    WHERE {id} = %s AND fence = %s AND state = 'running'
+"""
+# Whose opening was left behind in a thread may be at it until his process has ended: the work waits as for a silent one
+_RELEASE: LiteralString = """
+    UPDATE {claims} SET state = 'waiting', given_back = given_back + 1, opening = opening AND %(is_left)s,
+        heartbeat_at = CASE WHEN opening AND %(is_left)s THEN now() END
+    WHERE {id} = %(id)s AND fence = %(fence)s AND state = 'running'
+"""
+# Whoever opens the repository has to let go of it first, and of a silent one nobody knows whether he has.
+_CANCEL: LiteralString = """
+    UPDATE {claims} SET cancelled = true, state = CASE WHEN opening THEN state ELSE 'done' END,
+        {subject} = NULL, {body} = NULL
+    WHERE {id} = %s AND state <> 'done'
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A kind of work. `noun`: what an operator calls a piece of it. The others: names of tables and columns."""
+
+    noun: str
+    claims: LiteralString
+    turns: LiteralString
+    id: LiteralString = "id"
+    subject: LiteralString = "subject"
+    body: LiteralString = "body"
+
+    def sql(self, template: LiteralString) -> LiteralString:
+        """A statement with this work's names in it."""
+        return template.format(claims=self.claims, turns=self.turns, id=self.id, subject=self.subject, body=self.body)
+
+    def schema(self) -> tuple[LiteralString, ...]:
+        """The tables, for the statements of a service's schema. Complete: what comes later is a tuple of its own."""
+        return tuple(self.sql(statement) for statement in _SCHEMA)
+
+    def asked(self, work_id: str, *, context: Context, subject: str | None = None, body: bytes = b"") -> Statement:
+        """Lets work wait for a worker. Refused where there is open work about the subject."""
+        parameters = (work_id, context.organisation, context.correlation_id, context.traceparent, subject, body)
+        return Statement(self.sql(_ASK), parameters, rows=1, name=CLAIM)
+
+    def closed(self, claim: Claim) -> Statement:
+        """Lets nobody take the work again, since it has ended. Refused where the claim is another's."""
+        return Statement(self.sql(_CLOSE), (claim.work_id, claim.fence), rows=1, name=CLAIM)
+
+    def released(self, claim: Claim, *, is_left: bool) -> Statement:
+        """Gives the work back, see `Claims.release`. Refused where the claim is another's."""
+        parameters = {"id": claim.work_id, "fence": claim.fence, "is_left": is_left}
+        return Statement(self.sql(_RELEASE), parameters, rows=1, name=CLAIM)
+
+    def cancelled(self, work_id: str) -> Statement:
+        """Takes work away from whoever performs it, who is told by his heartbeat; changes nothing where it is over."""
+        return Statement(self.sql(_CANCEL), (work_id,), name=CLAIM)
