@@ -225,9 +225,9 @@ class _Backup:
     def _find_parent(self) -> Snapshot | None:
         """The latest snapshot of the same source, in the same key domain, whose tree the session's index has."""
         for snapshot in reversed(self._repository.snapshots()):
-            manifest = snapshot.manifest
-            if manifest.label == self._options.label and manifest.domain == self._keys.identity_id.hex():
-                return snapshot if self._index.contains(bytes.fromhex(manifest.root[0])) else None
+            brief = snapshot.brief
+            if brief.label == self._options.label and brief.domain == self._keys.identity_id.hex():
+                return snapshot if self._index.contains(bytes.fromhex(snapshot.manifest.root[0])) else None
         return None
 
     def _lock_until(self, tier: OpenTier) -> datetime | None:

@@ -294,7 +294,7 @@ class Repository(OpenTiers):
         """
         snapshots = self.snapshots()
         if label is not None:
-            snapshots = [snapshot for snapshot in snapshots if snapshot.manifest.label == label]
+            snapshots = [snapshot for snapshot in snapshots if snapshot.brief.label == label]
         found = snapshots[-1:] if name == LATEST else [each for each in snapshots if each.id.startswith(name.lower())]
         if not name or not found:
             raise SnapshotNotFound("no snapshot has this id", id=name, snapshots=len(snapshots))
@@ -325,6 +325,6 @@ def _parents_first(order: Sequence[str], known: Mapping[str, Snapshot]) -> list[
         ancestor: str | None = identity
         while ancestor is not None and ancestor in known and ancestor not in placed and ancestor not in line:
             line[ancestor] = None
-            ancestor = known[ancestor].manifest.parent
+            ancestor = known[ancestor].brief.parent
         placed.update(dict.fromkeys(reversed(line)))
     return list(placed)
