@@ -33,6 +33,7 @@ from gateway.groups.executions import status
 from gateway.http.connection_limits import Limits
 from gateway.http.readiness import Readiness
 from gateway.http.server import HttpServer
+from gateway.http.shares import SharedConnections
 from gateway.monitoring.feed import FactFeed
 from gateway.monitoring.live_progress import LiveProgress
 from gateway.monitoring.monitor import Monitor
@@ -86,6 +87,7 @@ def assemble(settings: GatewaySettings) -> Process:
     )
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
+    connections = SharedConnections(pool)
     sealer = Sealer(settings.keys_dir)
     locations = Locations(settings.locations_file, health, own=OwnFolders.of(settings))
     add_key_checks(health, sealer)
@@ -117,7 +119,7 @@ def assemble(settings: GatewaySettings) -> Process:
     board = StatusBoard(read_status)
     people = TokenBuckets(Rate(settings.rate_per_second, settings.rate_burst))
     monitor = Monitor(
-        pool=pool,
+        connections=connections,
         feed=feed,
         progress=progress,
         clock=clock,
@@ -145,6 +147,7 @@ def assemble(settings: GatewaySettings) -> Process:
             ),
             store=store,
             pool=pool,
+            connections=connections,
             sealer=sealer,
             waiters=waiters,
             until_answering=feed.until_answering,
@@ -155,7 +158,7 @@ def assemble(settings: GatewaySettings) -> Process:
         status=board,
         progress=progress,
         monitor=monitor,
-        tickets=Tickets(pool, clock),
+        tickets=Tickets(pool, connections, clock),
         denials=DenialLog(store, ids, telemetry=telemetry),
         readiness=Readiness(health),
         telemetry=telemetry,

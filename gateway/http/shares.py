@@ -10,10 +10,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
+from psycopg import AsyncConnection
 
 from chassis.postgres.circuit import patience
+from chassis.postgres.pool import Pool
 from contracts import errors
 from contracts.errors import PlatformError
 
@@ -29,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 READINGS = Limits(each=3, in_all=6, kept=2)
-"""Connections to read on, of the pool's eight: the others are for what no organisation asks for."""
+"""Connections that organisations ask on, of the pool's eight: the others are for what no organisation asks for."""
 WRITINGS = Limits(each=16, in_all=64, kept=16)
 """Writes on their way into the record, which takes them one after another."""
 
@@ -89,3 +92,20 @@ class Shares:
             part="gateway",
             retry_after_seconds=RETRY_SECONDS,
         )
+
+
+class SharedConnections:
+    """A pool's connections for whatever an organisation asks: all of it together has one share."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._shares = Shares(READINGS)
+
+    @asynccontextmanager
+    async def of(self, organisation: str) -> AsyncIterator[AsyncConnection[Any]]:
+        """A connection for an organisation. Raises as `Shares.of`, and where Postgres does not answer.
+
+        Not to be asked for while one is held: whoever holds all of a share would wait for itself.
+        """
+        async with self._shares.of(organisation), self._pool.connection() as connection:
+            yield connection

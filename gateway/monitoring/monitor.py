@@ -25,7 +25,6 @@ from psycopg import IsolationLevel
 
 from chassis.clock import Clock
 from chassis.postgres.database import translated
-from chassis.postgres.pool import Pool
 from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import PlatformError
@@ -34,7 +33,7 @@ from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
 from gateway.http.bodies import UNREADABLE, invalid_body
 from gateway.http.problems import problem_of
-from gateway.http.shares import READINGS, Shares
+from gateway.http.shares import SharedConnections
 from gateway.http.slices import made_of
 from gateway.monitoring import projection as facts
 from gateway.monitoring.feed import FactFeed
@@ -92,20 +91,19 @@ class Monitor:
     def __init__(
         self,
         *,
-        pool: Pool,
+        connections: SharedConnections,
         feed: FactFeed,
         progress: LiveProgress,
         clock: Clock,
         people: TokenBuckets,
         sockets_per_organisation: int,
     ) -> None:
-        self.pool = pool
+        self._connections = connections
         self.feed = feed
         self.progress = progress
         self.clock = clock
         self.people = people
         self._sockets_max = sockets_per_organisation
-        self._shares = Shares(READINGS)
         self._readers: defaultdict[str, set[Reader]] = defaultdict(set)
         progress.listen(self._hear_progress)
         feed.listen(self._hear_facts)
@@ -154,7 +152,7 @@ class Monitor:
         """A connection to read the read models on, for an organisation (see `Gateway.reading`)."""
         with translated():
             await self.feed.until_answering()
-            async with self._shares.of(organisation), self.pool.connection() as database:
+            async with self._connections.of(organisation) as database:
                 try:
                     yield database
                 except ViewUnreadable as error:

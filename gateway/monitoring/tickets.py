@@ -19,6 +19,7 @@ from chassis.postgres.pool import Pool
 from contracts.reading import read_plain
 from gateway.auth.principal import Principal, Role
 from gateway.auth.tokens import refused
+from gateway.http.shares import SharedConnections
 from gateway.monitoring.resources import Ticket
 
 LIFETIME = timedelta(seconds=30)
@@ -34,8 +35,9 @@ _FORGET = "DELETE FROM monitoring_tickets WHERE expires_at < %s"
 class Tickets:
     """Gives tickets and takes them."""
 
-    def __init__(self, pool: Pool, clock: Clock) -> None:
+    def __init__(self, pool: Pool, connections: SharedConnections, clock: Clock) -> None:
         self._pool = pool
+        self._connections = connections
         self._clock = clock
         self._taking = asyncio.Semaphore(TAKEN_AT_ONCE)
 
@@ -44,7 +46,7 @@ class Tickets:
         ticket = secrets.token_urlsafe(_BYTES)
         expires_at = min(self._clock.now() + LIFETIME, datetime.fromtimestamp(principal.expires_at, UTC))
         with translated():
-            async with self._pool.connection() as connection:
+            async with self._connections.of(principal.organisation) as connection:
                 await connection.execute(_GIVE, (_digest(ticket), msgspec.json.encode(principal), expires_at))
         return Ticket(ticket=ticket, expires_at=expires_at)
 

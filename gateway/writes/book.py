@@ -25,7 +25,7 @@ from contracts.event import Event
 from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
 from gateway.http.problems import WrongFields
-from gateway.http.shares import WRITINGS, Shares
+from gateway.http.shares import WRITINGS, SharedConnections, Shares
 from gateway.writes.declaration import accepting
 from gateway.writes.domain import WriteRequest
 from gateway.writes.waiters import Waiters
@@ -96,6 +96,7 @@ class RequestBook:
         *,
         store: EventStore,
         pool: Pool,
+        connections: SharedConnections,
         sealer: Sealer,
         waiters: Waiters,
         until_answering: Callable[[], Awaitable[None]],
@@ -107,6 +108,7 @@ class RequestBook:
     ) -> None:
         self._store = store
         self._pool = pool
+        self._connections = connections
         self._sealer = sealer
         self._waiters = waiters
         self._until_answering = until_answering
@@ -162,7 +164,7 @@ class RequestBook:
         if all(self._sealer.has_keys(organisation)):
             return
         with translated():
-            async with self._pool.connection() as connection:
+            async with self._connections.of(organisation) as connection:
                 row = await (await connection.execute(_SEALED, {"organisation": organisation})).fetchone()
         has_configurations, has_requests = row or (False, False)
         # Looked at after the record: keys are made before what they seal is recorded, perhaps by others meanwhile.
@@ -199,7 +201,7 @@ class RequestBook:
     async def _known(self, principal: Principal, submission: Submission, key: str) -> _Known | None:
         """What has this key already."""
         with translated():
-            async with self._pool.connection() as connection:
+            async with self._connections.of(principal.organisation) as connection:
                 cursor = await connection.execute(
                     _FIND_KEY, (principal.organisation, principal.actor, submission.route, key)
                 )
@@ -226,7 +228,7 @@ class RequestBook:
         """What became of a write that is in the record; not answered where that cannot be looked up."""
         try:
             with translated():
-                async with self._pool.connection() as connection:
+                async with self._connections.of(principal.organisation) as connection:
                     cursor = await connection.execute(_STATE, (taken.request_id, principal.organisation))
                     row = await cursor.fetchone()
         except PlatformError:

@@ -21,6 +21,7 @@ from gateway.auth import denials
 from gateway.auth.denials import DenialLog
 from gateway.auth.principal import Principal, Role
 from gateway.http.server import HttpServer
+from gateway.http.shares import SharedConnections
 from gateway.monitoring.tickets import LIFETIME, Tickets
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, environment_of, problem_code
@@ -162,7 +163,8 @@ async def test_ticket_is_taken_once_and_not_too_late(gateway: RunningGateway) ->
             return self.time
 
     clock = _Clock()
-    tickets = Tickets(gateway.process.gateway.pool, clock)
+    pool = gateway.process.gateway.pool
+    tickets = Tickets(pool, SharedConnections(pool), clock)
     principal = _principal()
     ticket = (await tickets.give(principal)).ticket
     assert await tickets.take(ticket) == principal
