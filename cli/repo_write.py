@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from cli.exit_codes import ExitCode
@@ -24,12 +25,14 @@ from repository.backup.backup import backup as back_up
 from repository.backup.fanout import Delivery
 from repository.backup.problems import FileError
 from repository.backup.source import SourceUnreachable
-from repository.errors import about
+from repository.errors import RepositoryExists, about
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.ports import SYSTEM_RANDOMNESS
 from repository.progress import Progress
+from repository.stored.config import CONFIG_KEY
 from repository.tiers.places import refuse_among_others
+from repository.tiers.port import ObjectStore
 from sources.directory import DirectorySource
 
 LISTED_MAX = 50
@@ -43,6 +46,8 @@ def init(arguments: argparse.Namespace) -> int:
         if not arguments.beside_other_files:
             for store, address in zip(tiers, arguments.tiers, strict=True):
                 refuse_among_others(store, split_name(address)[1])
+        if is_new:
+            _refuse_beside_a_repository(tiers)
         key = KeyFile.create(arguments.key_file) if is_new else KeyFile.load(arguments.key_file)
         with Repository.init(tiers, key) as repository:
             refuse_one_tier_twice(repository)
@@ -56,6 +61,18 @@ def init(arguments: argparse.Namespace) -> int:
         say(f"\nThe key is in {shown(os.fsencode(arguments.key_file))}. Without it nothing can ever be read again:")
         say("keep copies of it apart from the backups.")
     return ExitCode.OK
+
+
+def _refuse_beside_a_repository(tiers: Sequence[ObjectStore]) -> None:
+    """Before a key is made that would open nothing of what is there, and be taken for the one that does."""
+    for tier in tiers:
+        if tier.head(CONFIG_KEY) is not None:
+            raise RepositoryExists(
+                "there is a repository already, and the key file is not there",
+                hint="Put its key file back from its copy: no new key is made for what is there. For a new repository "
+                "choose an empty place.",
+                tier=tier.name,
+            )
 
 
 def backup(arguments: argparse.Namespace) -> int:

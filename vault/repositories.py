@@ -23,6 +23,7 @@ from typing import Protocol
 
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
+from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.errors import (
@@ -119,7 +120,9 @@ class Repositories:
             self._require_no_repository(organisation, places, known)
             self._require_begin(organisation, places)
             _check_wanted(signs)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # An empty mount point is no keys folder: the organisation's key may lie below it.
+            Sealer(self._keys_dir, may_make=False).check_folder()
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             repository = self._begin(organisation, places, KeyFile.create(path), signs)
         self._judge(organisation, repository, places, known)
         self.remember(organisation, repository, places)

@@ -58,6 +58,15 @@ def test_init_uses_the_key_file_that_is_there(repo: RepoCommand, tmp_path: Path)
     assert repo.key_file.read_bytes() == before
 
 
+def test_init_makes_no_key_beside_a_repository(repo: RepoCommand) -> None:
+    """Whoever has mislaid the key file gets no new one under its name, which would open nothing."""
+    repo.key_file.rename(repo.key_file.with_suffix(".away"))
+    done = repo.run("init")
+    assert done.code == ExitCode.REFUSED
+    assert "from its copy" in done.err
+    assert not repo.key_file.exists()
+
+
 def test_init_is_refused_when_there_is_a_repository(repo: RepoCommand) -> None:
     """An address that is used already is never initialised over."""
     assert repo.run("init").code == ExitCode.REFUSED

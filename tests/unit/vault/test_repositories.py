@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from chassis.life.signs import Signs
+from chassis.sealing import prepare_keys_folder
+from contracts import errors
+from contracts.errors import PlatformError
 from repository.errors import TierUnreachable
 from repository.index.segments import INDEX_PREFIX
 from repository.opened.open_tier import TierState
@@ -13,6 +16,7 @@ from repository.opened.repository import Repository
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
 from tests.support.repositories import SeededRandomness, photos, write_snapshot
+from vault.key_files import name_of
 from vault.repositories import Place, Repositories
 
 
@@ -49,7 +53,32 @@ def _place(store: MemoryObjectStore) -> Place:
 
 @pytest.fixture
 def repositories(tmp_path: Path) -> Repositories:
+    prepare_keys_folder(tmp_path)
     return Repositories(_Remembered(), tmp_path)
+
+
+def test_key_that_is_missing_costs_its_organisation_alone(repositories: Repositories, tmp_path: Path) -> None:
+    """Its runs are refused with the file's name, remembered or only found on a tier; the others' go on."""
+    stores = {each: _saved(repositories, each) for each in ("org-a", "org-b")}
+    (tmp_path / name_of("org-a")).unlink()
+    forgetful = Repositories(_Remembered(), tmp_path)
+    for each in (repositories, forgetful):
+        with pytest.raises(PlatformError) as refused:
+            each.open("org-a", [_place(stores["org-a"])], Signs())
+        assert refused.value.code is errors.KEYS_UNUSABLE
+        assert "repositories/org-a.key" in refused.value.message
+        assert "from its copy" in (refused.value.hint or "")
+        each.open("org-b", [_place(stores["org-b"])], Signs())
+    assert not (tmp_path / name_of("org-a")).exists()
+
+
+def test_no_key_is_made_where_the_keys_folder_is_not_mounted(tmp_path: Path) -> None:
+    """The folder is there and empty, or is not there: the key may lie on the disk that is missing."""
+    for folder in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(PlatformError) as refused:
+            Repositories(_Remembered(), folder).open("org-a", [_place(_Counting("local"))], Signs())
+        assert refused.value.code is errors.KEYS_UNUSABLE
+        assert not (folder / "repositories").exists()
 
 
 def _saved(repositories: Repositories, organisation: str) -> _Counting:
