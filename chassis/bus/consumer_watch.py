@@ -6,13 +6,14 @@ neither replayed nor dismissed since, make it degraded: each is an event that ha
 """
 
 import time
+from collections.abc import Collection
 from datetime import datetime
 
 import nats.errors
 from nats.js.api import ConsumerInfo
 
 from chassis.bus.connection import Connection
-from chassis.bus.topology import dismissal_subject, replay_subject
+from chassis.bus.topology import DISMISSAL, REPLAY
 from chassis.life.health import Health
 from chassis.life.tasks import Supervised
 from chassis.telemetry.instruments import Telemetry
@@ -97,9 +98,8 @@ class ConsumerWatch:
         info = await self._connection.js.stream_info(DEAD_LETTER_STREAM, f"{DEAD_LETTERS}.{self._service}.>")
         counts = info.state.subjects or {}
         for spec in self._handlers:
-            buried = counts.get(dead_letter_subject(spec.service, spec.handler), 0)
-            settled = (each(spec.service, spec.handler) for each in (replay_subject, dismissal_subject))
-            left = buried - sum(counts.get(subject, 0) for subject in settled)
+            subject = dead_letter_subject(spec.service, spec.handler)
+            left = counts.get(subject, 0) - len(_settled(subject, counts))
             finding = f"dead-letters:{spec.durable_name}"
             if left > 0:
                 error = PlatformError(
@@ -110,6 +110,12 @@ class ConsumerWatch:
                 self._health.degrade(finding, error)
             else:
                 self._health.restore(finding)
+
+
+def _settled(subject: str, counts: Collection[str]) -> set[str]:
+    """The numbers of the dead letters of a subject that were replayed or dismissed, each once."""
+    answers = (f"{subject}.{REPLAY}.", f"{subject}.{DISMISSAL}.")
+    return {each.rpartition(".")[2] for each in counts if each.startswith(answers)}
 
 
 def _instant(text: str | None) -> str:

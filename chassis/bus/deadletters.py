@@ -9,13 +9,17 @@ server's duplicate window), and a handler recognises what it has handled anyway.
 | subject | what |
 |---|---|
 | `deadletter.<service>.<handler>` | dead letters |
-| `deadletter.<service>.<handler>.replay` | replays, read by the handler through its second consumer |
-| `deadletter.<service>.<handler>.dismissal` | what an operator has dismissed, with the reason; the dead letter stays |
+| `deadletter.<service>.<handler>.replay.<number>` | replays, read by the handler through its second consumer |
+| `deadletter.<service>.<handler>.dismissal.<number>` | why an operator has dismissed it; the dead letter stays |
+
+The number is the dead letter's: from the subjects alone it is seen which of them are left. Only the operator's key
+publishes replays and dismissals: a service that gives messages up does not settle that itself.
 """
 
 import contextlib
 import json
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -36,7 +40,6 @@ _log = logging.getLogger(__name__)
 
 HEADER = "Wedsync-Dead-Letter"
 REPLAY_HEADER = "Wedsync-Replay-Of"
-DISMISSAL_HEADER = "Wedsync-Dismissal-Of"
 _MARGIN_BYTES = 1024
 _LONGEST_CAUSE = 2000
 _ACK_SECONDS = 5.0
@@ -82,10 +85,10 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Answers(msgspec.Struct, frozen=True):
-    """What was done about dead letters, by number: how often each was replayed, and by which subject dismissed."""
+    """What was done about dead letters, by subject: how often each was replayed, and why one was dismissed."""
 
-    replays: Mapping[int, int]
-    dismissals: Mapping[int, tuple[str, Dismissal]]
+    replays: Mapping[str, int]
+    dismissals: Mapping[str, Dismissal]
 
 
 async def bury(js: JetStreamContext, burial: Burial, body: bytes, *, max_payload: int) -> None:
@@ -173,7 +176,7 @@ async def replay(js: JetStreamContext, letter: DeadLetter) -> None:
     }
     try:
         await js.publish(
-            replay_subject(burial.service, burial.handler),
+            replay_subject(burial.service, burial.handler, letter.number),
             body,
             timeout=_ACK_SECONDS,
             stream=DEAD_LETTER_STREAM,
@@ -186,16 +189,16 @@ async def replay(js: JetStreamContext, letter: DeadLetter) -> None:
 async def dismiss(js: JetStreamContext, letter: DeadLetter, dismissal: Dismissal) -> None:
     """Say that a dead letter needs no replay. It stays, with the reason beside it. Returns once the server has it.
 
-    Raises PlatformError INVALID_FIELD where it was replayed or dismissed before: what is counted as left would be too
-    little by another one. UNAVAILABLE where the server does not take it.
+    Raises PlatformError INVALID_FIELD where it was replayed or dismissed before, UNAVAILABLE where the server does not
+    take it.
     """
     if letter.replays or letter.dismissal is not None:
         done = "replayed" if letter.replays else "dismissed"
         raise PlatformError(
             errors.INVALID_FIELD, f"dead letter {letter.number} was {done} before: nothing is to be done"
         )
-    headers = {DISMISSAL_HEADER: str(letter.number), "Nats-Msg-Id": f"dismissal:{letter.number}"}
-    subject = dismissal_subject(letter.burial.service, letter.burial.handler)
+    headers = {"Nats-Msg-Id": f"dismissal:{letter.number}"}
+    subject = dismissal_subject(letter.burial.service, letter.burial.handler, letter.number)
     try:
         body = msgspec.json.encode(dismissal)
         await js.publish(subject, body, timeout=_ACK_SECONDS, stream=DEAD_LETTER_STREAM, headers=headers)
@@ -216,18 +219,14 @@ async def _original(js: JetStreamContext, burial: Burial) -> bytes:
 
 
 async def _answers(js: JetStreamContext) -> _Answers:
-    replays: dict[int, int] = {}
-    async for message in _messages(js, f"{DEAD_LETTERS}.*.*.replay"):
-        number = (message.headers or {}).get(REPLAY_HEADER, "")
-        if number.isdecimal():
-            replays[int(number)] = replays.get(int(number), 0) + 1
-    dismissals: dict[int, tuple[str, Dismissal]] = {}
-    async for message in _messages(js, f"{DEAD_LETTERS}.*.*.dismissal"):
-        number = (message.headers or {}).get(DISMISSAL_HEADER, "")
+    replays: Counter[str] = Counter()
+    async for message in _messages(js, replay_subject("*", "*", "*")):
+        replays[message.subject or ""] += 1
+    dismissals: dict[str, Dismissal] = {}
+    async for message in _messages(js, dismissal_subject("*", "*", "*")):
         with contextlib.suppress(msgspec.MsgspecError):
-            if number.isdecimal():
-                found = msgspec.json.decode(message.data or b"", type=Dismissal)
-                dismissals.setdefault(int(number), (message.subject or "", found))
+            found = msgspec.json.decode(message.data or b"", type=Dismissal)
+            dismissals.setdefault(message.subject or "", found)
     return _Answers(replays, dismissals)
 
 
@@ -267,14 +266,13 @@ def _letter(message: RawStreamMsg, answers: _Answers) -> DeadLetter | None:
         raise PlatformError(
             errors.MALFORMED_MESSAGE, f"dead letter {message.seq} is in another handler's name", number=message.seq
         )
-    subject, dismissal = answers.dismissals.get(message.seq, ("", None))
+    answered = burial.service, burial.handler, message.seq
     return DeadLetter(
         number=message.seq,
         burial=burial,
         body=message.data or b"",
-        replays=answers.replays.get(message.seq, 0),
-        # Nobody dismisses another handler's.
-        dismissal=dismissal if subject == dismissal_subject(burial.service, burial.handler) else None,
+        replays=answers.replays.get(replay_subject(*answered), 0),
+        dismissal=answers.dismissals.get(dismissal_subject(*answered)),
     )
 
 

@@ -12,7 +12,7 @@ counts them and buries the message with its cause.
 
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import nats.errors
@@ -82,14 +82,14 @@ class Change(msgspec.Struct, frozen=True):
     action: str
 
 
-def replay_subject(service: str, handler: str) -> str:
-    """Where an operator puts a dead letter for the handler to try again."""
-    return f"{dead_letter_subject(service, handler)}.{REPLAY}"
+def replay_subject(service: str, handler: str, number: int | Literal["*"]) -> str:
+    """Where an operator puts a dead letter for the handler to try again; `*`: any of them."""
+    return f"{dead_letter_subject(service, handler)}.{REPLAY}.{number}"
 
 
-def dismissal_subject(service: str, handler: str) -> str:
-    """Where an operator says, with the reason, that a dead letter needs no replay."""
-    return f"{dead_letter_subject(service, handler)}.{DISMISSAL}"
+def dismissal_subject(service: str, handler: str, number: int | Literal["*"]) -> str:
+    """Where an operator says, with the reason, that a dead letter needs no replay; `*`: any of them."""
+    return f"{dead_letter_subject(service, handler)}.{DISMISSAL}.{number}"
 
 
 def replay_consumer(spec: ConsumerSpec) -> ConsumerSpec:
@@ -102,7 +102,7 @@ def replay_consumer(spec: ConsumerSpec) -> ConsumerSpec:
         spec,
         handler=f"{spec.handler}--{REPLAY}",
         stream=DEAD_LETTER_STREAM,
-        subjects=(replay_subject(spec.service, spec.handler),),
+        subjects=(replay_subject(spec.service, spec.handler, "*"),),
     )
 
 

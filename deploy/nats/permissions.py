@@ -31,7 +31,7 @@ from contracts.streams import (
     ConsumerSpec,
     stream_of,
 )
-from contracts.subjects import DEAD_LETTERS, JETSTREAM_API, PROGRESS, events_of, once_stored
+from contracts.subjects import JETSTREAM_API, PROGRESS, dead_letter_subject, events_of, once_stored
 
 API = "$JS.API"
 """JetStream's API in the platform's account. In another account the name stands for that account's own: it has none."""
@@ -114,7 +114,8 @@ def _service(service: str) -> Identity:
     own = stream_of(service)
     publish = [
         events_of(service),
-        f"{DEAD_LETTERS}.{service}.>",
+        # Not what lies below: that they are settled an operator says.
+        *(dead_letter_subject(spec.service, spec.handler) for spec in consumers),
         *(f"$JS.API.STREAM.INFO.{stream.name}" for stream in streams),
         # The relay finds its position in the last message of its own stream.
         *_getting(own),
@@ -148,7 +149,9 @@ def _from_apart(subject: str) -> str:
 
 
 def _topology() -> Identity:
-    answers = [each(spec.service, spec.handler) for spec in CONSUMERS for each in (replay_subject, dismissal_subject)]
+    answers = [
+        each(spec.service, spec.handler, "*") for spec in CONSUMERS for each in (replay_subject, dismissal_subject)
+    ]
     return Identity(
         name=TOPOLOGY,
         # To apply the topology, to look at dead letters and to put them before their handlers again or to dismiss them.

@@ -258,7 +258,7 @@ async def test_stream_that_a_full_disk_has_stopped_stores_again_once_there_is_ro
     monkeypatch.setattr(space, "AGAIN_SECONDS", 0.1)
     secrets = prepare(home)
     spec = CONSUMERS[0]
-    subject = replay_subject(spec.service, spec.handler)
+    subject = replay_subject(spec.service, spec.handler, 1)
     with mounted(home.nats_data, "size=200m"):
         units = [replace(nats_part(home), hang_seconds=1.0), _topology(home, secrets)]
         async with running(home, units) as bench:

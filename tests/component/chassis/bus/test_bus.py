@@ -19,6 +19,7 @@ from contracts.errors import PlatformError
 from contracts.gateway_events import BackupRequested
 from contracts.streams import (
     CONFIG_CREATE_CONFIGURATION,
+    DEAD_LETTER_STREAM,
     EXECUTOR_ACCEPT_BACKUP,
     EXECUTOR_REPLICATE_CONFIGURATION,
     STREAMS,
@@ -568,6 +569,11 @@ async def test_consumer_that_delivers_nothing_of_what_waits_is_not_ready(own_nat
         assert f"{DURABLE} of {ACCEPT.stream} delivers nothing of the 1 that wait" in error.message
 
 
+async def _is_replayed(js: JetStreamContext) -> bool:
+    info = await js.consumer_info(DEAD_LETTER_STREAM, f"{ACCEPT.durable_name}--replay")
+    return info.num_pending == 0 and info.num_ack_pending == 0
+
+
 async def test_dead_letters_show_as_degraded_until_they_are_replayed_or_dismissed(own_nats: NatsServer) -> None:
     """An event that was given up has not had its effect: somebody should look, and is told how."""
     await own_nats.apply()
@@ -599,5 +605,17 @@ async def test_dead_letters_show_as_degraded_until_they_are_replayed_or_dismisse
         await publish(js, envelope_of(backup_requested(2), 2))
         await eventually(dead)
         is_broken = False
-        await replay(js, (await letters(js, include_replayed=False))[0])
+        (second,) = await letters(js, include_replayed=False)
+        await replay(js, second)
+        await eventually(none_is_dead)
+        await replay(js, await show(js, second.number))  # once more, which settles no other one
+        await eventually(lambda: _is_replayed(js))
+        is_broken = True
+        await publish(js, envelope_of(backup_requested(3), 3))
+        assert await eventually(dead) == [
+            f"degraded: 1 messages of {DURABLE} were given up, and neither replayed nor dismissed"
+        ]
+        is_broken = False
+        (third,) = await letters(js, include_replayed=False)
+        await replay(js, third)
         await eventually(none_is_dead)

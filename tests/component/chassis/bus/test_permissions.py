@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import APIError
 
-from chassis.bus.topology import replay_consumer
+from chassis.bus.topology import dismissal_subject, replay_consumer, replay_subject
 from chassis.life.health import Health
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
@@ -29,7 +29,7 @@ from contracts.streams import (
     WAKE_WORKERS,
     stream_of,
 )
-from contracts.subjects import JETSTREAM_API, once_stored
+from contracts.subjects import JETSTREAM_API, dead_letter_subject, once_stored
 from deploy.nats.permissions import TOPOLOGY, WORKER, Identity, generate_keys, identities, subscriber
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish
@@ -99,8 +99,14 @@ async def test_identity_publishes_its_own_subjects_and_no_others(server: NatsSer
             assert await tried.is_refused(subject) is (owner != identity), subject
         for subject in ("backup.compliance.a.b.v1", "somewhere.else", "$SYS.REQ.SERVER.PING", "_INBOX_config.abc"):
             assert await tried.is_refused(subject), subject
-        for service in SERVICES:
-            assert await tried.is_refused(f"deadletter.{service}.some-handler") is (service != identity)
+        for spec in CONSUMERS:
+            buried = dead_letter_subject(spec.service, spec.handler)
+            assert await tried.is_refused(buried) is (spec.service != identity)
+            # What it has given up it does not settle, nor put before itself again: an operator does.
+            for settling in (replay_subject, dismissal_subject):
+                subject = settling(spec.service, spec.handler, 1)
+                assert await tried.is_refused(subject) is (identity != TOPOLOGY), subject
+            assert await tried.is_refused(f"{buried}.anything")
     finally:
         await tried.client.close()
 
@@ -231,8 +237,8 @@ async def test_operator_looks_at_dead_letters_and_replays_them(server: NatsServe
     """The operator's key may put a dead letter before its handler, and may publish nothing else."""
     tried = await _try(server, TOPOLOGY)
     try:
-        assert not await tried.is_refused("deadletter.executor.accept-backup.replay")
-        assert not await tried.is_refused("deadletter.executor.accept-backup.dismissal")
+        assert not await tried.is_refused("deadletter.executor.accept-backup.replay.1")
+        assert not await tried.is_refused("deadletter.executor.accept-backup.dismissal.1")
         assert await tried.is_refused("deadletter.executor.accept-backup")
         assert await tried.client.jetstream().stream_info(DEAD_LETTER_STREAM)
     finally:
@@ -270,7 +276,7 @@ ELSEWHERE = (
     *(f"backup.{service}.studio-a.configuration-created.v1" for service in SERVICES),
     once_stored("backup.executor.studio-a.backup-accepted.v1"),
     "progress.executor.studio-a.run",
-    "deadletter.executor.accept-backup.replay",
+    "deadletter.executor.accept-backup.replay.1",
     *(f"_INBOX_{name}.1" for name in ALL),
 )
 

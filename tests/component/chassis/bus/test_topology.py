@@ -223,7 +223,7 @@ def test_replay_consumer_stands_beside_the_declared_one() -> None:
     """A replay reaches one handler alone, under limits like the first delivery's."""
     spec = replay_consumer(EXECUTOR_ACCEPT_BACKUP)
     assert spec.durable_name == "executor--accept-backup--replay"
-    assert spec.subjects == ("deadletter.executor.accept-backup.replay",)
+    assert spec.subjects == ("deadletter.executor.accept-backup.replay.*",)
     changed = msgspec.structs.replace(spec, handler="", stream="", subjects=())
     assert changed == msgspec.structs.replace(EXECUTOR_ACCEPT_BACKUP, handler="", stream="", subjects=())
 
