@@ -87,7 +87,7 @@ def assemble(settings: GatewaySettings) -> Process:
     )
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
-    connections = SharedConnections(pool)
+    shared = SharedConnections(pool)
     sealer = Sealer(settings.keys_dir)
     locations = Locations(settings.locations_file, health, own=OwnFolders.of(settings))
     add_key_checks(health, sealer)
@@ -119,7 +119,7 @@ def assemble(settings: GatewaySettings) -> Process:
     board = StatusBoard(read_status)
     people = TokenBuckets(Rate(settings.rate_per_second, settings.rate_burst))
     monitor = Monitor(
-        connections=connections,
+        connections=shared,
         feed=feed,
         progress=progress,
         clock=clock,
@@ -147,7 +147,7 @@ def assemble(settings: GatewaySettings) -> Process:
             ),
             store=store,
             pool=pool,
-            connections=connections,
+            connections=shared,
             sealer=sealer,
             waiters=waiters,
             until_answering=feed.until_answering,
@@ -158,7 +158,7 @@ def assemble(settings: GatewaySettings) -> Process:
         status=board,
         progress=progress,
         monitor=monitor,
-        tickets=Tickets(pool, connections, clock),
+        tickets=Tickets(pool, shared, clock),
         denials=DenialLog(store, ids, telemetry=telemetry),
         readiness=Readiness(health),
         telemetry=telemetry,
