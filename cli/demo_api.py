@@ -12,7 +12,6 @@ from contracts.errors import PlatformError, catalogue
 
 POLL_SECONDS = 0.2
 RECONNECT_SECONDS = 0.5
-ENDED = ("completed", "failed", "cancelled")
 TIERS = {
     "local": "local",
     "cloudPrimary": "cloud-primary",

@@ -5,8 +5,9 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cli.demo_api import ENDED, TIERS, ApiClient, Document
+from cli.demo_api import TIERS, ApiClient, Document
 from cli.progress import Reading
+from contracts.executor_events import ENDED
 
 CHECK_SECONDS = 2.0
 _END_FACTS = ("executor.backup-completed.", "executor.backup-failed.")

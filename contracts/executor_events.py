@@ -1,9 +1,11 @@
 """What the executor announces about backup runs. Owner: executor.
 
-Execution states: `initializing` (accepted) → `preparing` → `backing_up` → `verifying` →
+States: `initializing` (accepted) → `preparing` → `backing_up` → `verifying` →
 `completed` (perhaps degraded), `failed` or `cancelled`. A worker that stops gives its run back, to `initializing`.
+`STATE_AFTER` says which fact leads to which; whoever tells of runs takes it from there.
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta
@@ -12,6 +14,22 @@ from contracts.configuration import Tier
 from contracts.event import Event, Value, pinned
 from contracts.reading import Growing
 from contracts.refusal import Refusal
+
+
+class ExecutionState(Growing):
+    """Where a run is. One that a newer build has written is shown as `unknown`."""
+
+    INITIALIZING = "initializing"
+    PREPARING = "preparing"
+    BACKING_UP = "backing_up"
+    VERIFYING = "verifying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = (ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.CANCELLED)
+UNDER_WAY = tuple(state for state in ExecutionState if state not in ENDED)
 
 
 class ExecutionType(Growing):
@@ -186,3 +204,16 @@ class BackupCancellationRefused(Refusal, frozen=True, kw_only=True):
     """A run was not stopped: it has ended, or there is none of this id."""
 
     execution_id: str
+
+
+STATE_AFTER: Mapping[type[Event], ExecutionState] = {
+    BackupAccepted: ExecutionState.INITIALIZING,
+    BackupPreparing: ExecutionState.PREPARING,
+    BackupRequeued: ExecutionState.INITIALIZING,
+    BackupUploading: ExecutionState.BACKING_UP,
+    BackupVerifying: ExecutionState.VERIFYING,
+    BackupCompleted: ExecutionState.COMPLETED,
+    BackupFailed: ExecutionState.FAILED,
+    BackupCancelled: ExecutionState.CANCELLED,
+}
+"""Where each fact leaves a run; other facts leave it where it is."""

@@ -19,7 +19,7 @@ from chassis.bus.nats_client import QuickClient
 from chassis.reading.stream_reader import StreamReader
 from chassis.telemetry.logging import describe
 from contracts.errors import PlatformError
-from contracts.executor_events import BackupCancelled, BackupCompleted, BackupFailed
+from contracts.executor_events import ENDED, STATE_AFTER
 from contracts.progress import Progress
 from contracts.reading import read_json
 from contracts.streams import PROGRESS_KEPT_SECONDS, PROGRESS_STREAM
@@ -30,7 +30,7 @@ LOG = logging.getLogger(__name__)
 
 RUNS_MAX = 20_000
 _DECODER = msgspec.json.Decoder(Progress)
-ENDS = frozenset({BackupCompleted.NAME, BackupFailed.NAME, BackupCancelled.NAME})
+ENDS = frozenset(fact.NAME for fact, state in STATE_AFTER.items() if state in ENDED)
 
 
 class LiveProgress:

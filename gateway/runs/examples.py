@@ -3,11 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 from contracts.configuration import Tier
-from contracts.executor_events import ClassTotals, ExecutionType
+from contracts.executor_events import ClassTotals, ExecutionState, ExecutionType
 from gateway.runs.resources import (
     CompletionDetails,
     Execution,
-    ExecutionState,
     Phase,
     TierStanding,
     TierState,

@@ -17,13 +17,13 @@ from psycopg import IsolationLevel
 from contracts import errors
 from contracts.configuration import StorageDestinations, Tier
 from contracts.errors import PlatformError
+from contracts.executor_events import ENDED, UNDER_WAY
 from contracts.reading import read_json
 from gateway.projections.applied import Database
 from gateway.runs.standing import standing_of
 
 CONFIGURATIONS_SHOWN = 100
-OUTCOMES = ("completed", "degraded", "failed", "cancelled")
-UNDER_WAY = ("initializing", "preparing", "backing_up", "verifying")
+_UNDER_WAY = [state.value for state in UNDER_WAY]
 
 _DESTINATIONS = msgspec.json.Decoder(StorageDestinations)
 _ENDED = "SELECT state, sum(runs)::bigint FROM execution_counts WHERE state <> ALL(%s) GROUP BY state"
@@ -62,7 +62,7 @@ class BackupFigures:
             await database.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             try:
                 async with database.transaction():
-                    ended = dict(await (await database.execute(_ENDED, (list(UNDER_WAY),))).fetchall())
+                    ended = dict(await (await database.execute(_ENDED, (_UNDER_WAY,))).fetchall())
                     protected = await (await database.execute(_PROTECTED, (CONFIGURATIONS_SHOWN,))).fetchall()
                     groups = await (await database.execute(_GROUPS)).fetchall()
             finally:
@@ -80,7 +80,7 @@ def _ended(counts: dict[str, int]) -> Metric:
     family = CounterMetricFamily(
         "wedsync_runs_ended", "Runs that have ended, by how they did, since the record began.", labels=("outcome",)
     )
-    for outcome in {**dict.fromkeys(OUTCOMES, 0), **counts}:
+    for outcome in {**dict.fromkeys((*ENDED, "degraded"), 0), **counts}:
         family.add_metric((outcome,), counts.get(outcome, 0))
     return family
 

@@ -4,39 +4,15 @@ Only the executor's stream changes these tables, so that streams need no order a
 """
 
 from collections import Counter
-from typing import get_args
+from operator import attrgetter
 
 import msgspec
 
-from contracts.executor_events import (
-    BackupAccepted,
-    BackupCancelled,
-    BackupCompleted,
-    BackupFailed,
-    BackupPreparing,
-    BackupRequeued,
-    BackupUploading,
-    BackupVerifying,
-    TierFailed,
-    TierUploaded,
-)
-from gateway.projections.applied import Database, Row, load_views, read_view, upsert
+from contracts.executor_events import STATE_AFTER, BackupAccepted, TierFailed, TierUploaded
+from gateway.projections.applied import Applied, Database, Row, load_views, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
 from gateway.runs.standing import columns_of
 from gateway.runs.views import ExecutionView, RunsView
-
-Fact = (
-    BackupAccepted
-    | BackupPreparing
-    | BackupRequeued
-    | BackupUploading
-    | BackupVerifying
-    | TierUploaded
-    | TierFailed
-    | BackupCompleted
-    | BackupFailed
-    | BackupCancelled
-)
 
 EXECUTION_DECODER = msgspec.json.Decoder(ExecutionView)
 RUNS_DECODER = msgspec.json.Decoder(RunsView)
@@ -83,7 +59,7 @@ class Executions(Projection):
 
     NAME = "executions"
     VERSION = 9
-    EVENTS = get_args(Fact)
+    EVENTS = (*STATE_AFTER, TierUploaded, TierFailed)
     TABLES = ("executions", "configuration_runs", "execution_counts")
 
     def __init__(self, side: Side) -> None:
@@ -93,7 +69,11 @@ class Executions(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction; say to which configuration each run belongs."""
-        touched = [(applied, applied.event.execution_id) for applied in batch.events if isinstance(applied.event, Fact)]
+        touched: list[tuple[Applied, str]] = [
+            (applied, attrgetter("execution_id")(applied.event))
+            for applied in batch.events
+            if isinstance(applied.event, self.EVENTS)
+        ]
         ids = list({run for _, run in touched})
         runs, unreadable = await load_views(database, self._load, ids, EXECUTION_DECODER)
         counts: Counter[tuple[str, str]] = Counter()

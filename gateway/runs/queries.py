@@ -9,7 +9,7 @@ from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import PlatformError
-from contracts.executor_events import ExecutionType
+from contracts.executor_events import ENDED, UNDER_WAY, ExecutionState, ExecutionType
 from contracts.reading import read_plain
 from gateway.http.cursor import Cursors, Place
 from gateway.http.problems import public_hint
@@ -21,7 +21,6 @@ from gateway.runs.resources import (
     CompletionDetails,
     Execution,
     ExecutionError,
-    ExecutionState,
     Phase,
     TierStanding,
     TierState,
@@ -42,7 +41,6 @@ _CRITICAL: LiteralString = (
 )
 _IS_CRITICAL: LiteralString = f" AND e.configuration_id IN {_CRITICAL}"
 _NOT_CRITICAL: LiteralString = f" AND e.configuration_id NOT IN {_CRITICAL}"
-RUNNING = frozenset(ExecutionState) - {ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.CANCELLED}
 
 
 class ExecutionFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +85,7 @@ async def page(
     ]
     values: list[Any] = [organisation]
     # Rare runs are found by indexes of their own, which the planner takes for these words alone.
-    if wanted.status and RUNNING.issuperset(wanted.status):
+    if wanted.status and set(UNDER_WAY).issuperset(wanted.status):
         query += " AND e.finished_at IS NULL"
     if set(wanted.status) == {ExecutionState.FAILED}:
         query += " AND e.state = 'failed'"
@@ -184,12 +182,9 @@ def _verification(run: ExecutionView) -> VerificationStatus:
     if run.state == ExecutionState.COMPLETED:
         verified = [state.verified for state in run.tiers.values()]
         return VerificationStatus.VERIFIED if all(verified) else VerificationStatus.PARTIAL
-    if run.state == ExecutionState.CANCELLED:
-        return VerificationStatus.NOT_VERIFIED
-    if run.state == ExecutionState.FAILED:
-        failed = run.error is not None and run.error.code == errors.VERIFICATION_FAILED.code
-        return VerificationStatus.FAILED if failed else VerificationStatus.NOT_VERIFIED
-    return VerificationStatus.PENDING
+    if run.error is not None and run.error.code == errors.VERIFICATION_FAILED.code:
+        return VerificationStatus.FAILED
+    return VerificationStatus.NOT_VERIFIED if run.state in ENDED else VerificationStatus.PENDING
 
 
 def _details(run: ExecutionView) -> CompletionDetails | None:

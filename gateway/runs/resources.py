@@ -6,22 +6,10 @@ Times are RFC 3339 in UTC, sizes are bytes, ids UUIDs.
 from enum import StrEnum
 
 from contracts.configuration import Tier
-from contracts.executor_events import ClassTotals, ExecutionType
+from contracts.executor_events import ClassTotals, ExecutionState, ExecutionType
 from contracts.reading import Growing
 from gateway.http.fields import Timestamp
 from gateway.http.resources import Resource
-
-
-class ExecutionState(Growing):
-    """Where a run is. One that a newer build has written is shown as `unknown`."""
-
-    INITIALIZING = "initializing"
-    PREPARING = "preparing"
-    BACKING_UP = "backing_up"
-    VERIFYING = "verifying"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
 
 
 class VerificationStatus(StrEnum):

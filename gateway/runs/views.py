@@ -14,21 +14,18 @@ from contracts.configuration import Tier
 from contracts.envelope import Envelope
 from contracts.event import Event
 from contracts.executor_events import (
+    ENDED,
+    STATE_AFTER,
     BackupAccepted,
-    BackupCancelled,
     BackupCompleted,
     BackupFailed,
     BackupPreparing,
-    BackupRequeued,
-    BackupUploading,
-    BackupVerifying,
+    ExecutionState,
     RunTotals,
     TierFailed,
     TierUploaded,
 )
 from contracts.reading import written_as
-
-FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 
 class PhaseView(msgspec.Struct, omit_defaults=True):
@@ -83,7 +80,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     retry_of: str | None = None
     started_by: str
     accepted_at: datetime
-    state: str = "initializing"
+    state: str = ExecutionState.INITIALIZING.value
     degraded: bool = False
     degraded_code: str | None = None
     version: int = 1
@@ -111,7 +108,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             retry_of=event.retry_of,
             started_by=envelope.actor,
             accepted_at=envelope.time,
-            phases=[PhaseView("initializing", envelope.time)],
+            phases=[PhaseView(ExecutionState.INITIALIZING.value, envelope.time)],
             tiers={written_as(tier): TierView() for tier in event.tiers},
             size_estimate=event.size_estimate_bytes,
         )
@@ -123,13 +120,6 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
         match event:
             case BackupPreparing(fence=fence):
                 self.attempts = fence
-                self._enter("preparing", at)
-            case BackupRequeued():
-                self._enter("initializing", at)
-            case BackupUploading():
-                self._enter("backing_up", at)
-            case BackupVerifying():
-                self._enter("verifying", at)
             case TierUploaded(tier=tier):
                 known = self._tier(tier)
                 self.tiers[written_as(tier)] = TierView(
@@ -150,9 +140,8 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             case BackupFailed():
                 self.error = ErrorView(event.code, event.hint, None if event.tier is None else written_as(event.tier))
                 self.report_digest = event.report_digest
-                self._end("failed", at)
-            case BackupCancelled():
-                self._end("cancelled", at)
+        if (state := STATE_AFTER.get(type(event))) is not None:
+            self._enter(state, at)
 
     def _complete(self, event: BackupCompleted, at: datetime) -> None:
         self.degraded_code = event.code
@@ -169,7 +158,6 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
         for owed in event.catch_ups:
             if self._tier(owed.tier).state != "failed":
                 self._fail_tier(owed.tier, owed.code, "", at)
-        self._end("completed", at)
 
     def _tier(self, tier: Tier) -> TierView:
         return self.tiers.setdefault(written_as(tier), TierView())
@@ -180,19 +168,14 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             "failed", code=code, hint=hint, uploaded_at=known.uploaded_at, failed_at=at, failed_code=code
         )
 
-    def _enter(self, state: str, at: datetime) -> None:
-        self._leave(at)
-        self.state = state
-        self.phases.append(PhaseView(state, at))
-
-    def _end(self, state: str, at: datetime) -> None:
-        self._leave(at)
-        self.state = state
-        self.finished_at = at
-
-    def _leave(self, at: datetime) -> None:
+    def _enter(self, state: ExecutionState, at: datetime) -> None:
         if self.phases and self.phases[-1].finished_at is None:
             self.phases[-1].finished_at = at
+        self.state = state.value
+        if state in ENDED:
+            self.finished_at = at
+        else:
+            self.phases.append(PhaseView(state.value, at))
 
     @property
     def counted_as(self) -> str:
@@ -252,7 +235,7 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
         if self.last is None or _began(shown) >= _began(self.last):
             self.last = shown
         # Of one that was cancelled nothing follows: the configuration is as it was.
-        has_ended = run.finished_at is not None and run.state != "cancelled"
+        has_ended = run.finished_at is not None and run.state != ExecutionState.CANCELLED
         if has_ended and (self.ended is None or _finished(shown) >= _finished(self.ended)):
             self.ended = shown
         if run.snapshot_id is not None and run.finished_at is not None:

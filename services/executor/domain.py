@@ -8,7 +8,6 @@ for a tier stays true: what is committed on a tier is committed.
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import ClassVar
 
 from chassis.domain import Aggregate
@@ -17,6 +16,8 @@ from contracts.configuration import Tier
 from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.executor_events import (
+    ENDED,
+    STATE_AFTER,
     BackupAccepted,
     BackupCancellationRefused,
     BackupCancelled,
@@ -28,6 +29,7 @@ from contracts.executor_events import (
     BackupUploading,
     BackupVerifying,
     CatchUp,
+    ExecutionState,
     ExecutionType,
     RunTotals,
     TierFailed,
@@ -36,21 +38,8 @@ from contracts.executor_events import (
 from contracts.refusal import Objection
 from services.executor.errors import ClaimLost, RunFinished
 
-
-class RunState(StrEnum):
-    """Where a run stands; the values are those of the REST API."""
-
-    REFUSED = "refused"
-    INITIALIZING = "initializing"
-    PREPARING = "preparing"
-    BACKING_UP = "backing_up"
-    VERIFYING = "verifying"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-FINISHED = frozenset({RunState.REFUSED, RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
+REFUSED = "refused"
+"""Where a run stands that was never taken on: nobody is told of it as a run."""
 
 
 class BackupRun(Aggregate):
@@ -60,7 +49,7 @@ class BackupRun(Aggregate):
 
     def __init__(self, id: str) -> None:  # noqa: A002  # the aggregate base names it so
         super().__init__(id)
-        self.state: RunState | None = None
+        self.state: ExecutionState | str | None = None
         self.configuration_id = ""
         self.configuration_version = 0
         self.fence = 0
@@ -72,7 +61,7 @@ class BackupRun(Aggregate):
     @property
     def is_finished(self) -> bool:
         """Whether nothing more will happen to this run."""
-        return self.state in FINISHED
+        return self.state in (*ENDED, REFUSED)
 
     def accept(
         self,
@@ -226,34 +215,24 @@ class BackupRun(Aggregate):
 
     def apply(self, event: Event) -> None:
         """Record what an event says; runs again on every replay, so it never refuses."""
+        self.state = STATE_AFTER.get(type(event), self.state)
         match event:
             case BackupAccepted():
-                self.state = RunState.INITIALIZING
                 self.configuration_id = event.configuration_id
                 self.configuration_version = event.configuration_version
                 self.tiers = event.tiers
             case BackupRefused():
-                self.state = RunState.REFUSED
+                self.state = REFUSED
                 self.configuration_id = event.configuration_id
             case BackupPreparing(fence=fence):
-                self.state, self.fence = RunState.PREPARING, fence
-            case BackupRequeued():
-                self.state = RunState.INITIALIZING
-            case BackupUploading():
-                self.state = RunState.BACKING_UP
-            case BackupVerifying():
-                self.state = RunState.VERIFYING
+                self.fence = fence
             case TierUploaded(tier=tier, snapshot_id=snapshot_id):
                 self.uploaded[tier] = snapshot_id
                 self.failed.pop(tier, None)
             case TierFailed(tier=tier, code=code):
                 self.failed[tier] = code
             case BackupCompleted(snapshot_id=snapshot_id):
-                self.state, self.snapshot_id = RunState.COMPLETED, snapshot_id
-            case BackupFailed():
-                self.state = RunState.FAILED
-            case BackupCancelled():
-                self.state = RunState.CANCELLED
+                self.snapshot_id = snapshot_id
 
     def _refuse_when_finished(self) -> None:
         if self.is_finished:

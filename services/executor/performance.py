@@ -22,6 +22,7 @@ from chassis.life.signs import Signs
 from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
+from contracts.executor_events import ExecutionState
 from contracts.tier_failure import TierFailure
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
@@ -244,7 +245,7 @@ class RunPerformance:
         announcements: set[asyncio.Task[None]] = set()
 
         def announce(report: ProgressReport) -> None:
-            task = loop.create_task(self._progress.tell(attempt.claim, "backing_up", report))
+            task = loop.create_task(self._progress.tell(attempt.claim, ExecutionState.BACKING_UP, report))
             announcements.add(task)
             task.add_done_callback(announcements.discard)
 

@@ -3,9 +3,9 @@
 from chassis.claims.port import QueueLimits, Standing
 from contracts import errors
 from contracts.errors import ErrorCode
-from contracts.executor_events import CatchUp
+from contracts.executor_events import CatchUp, ExecutionState
 from contracts.refusal import Objection
-from services.executor.domain import BackupRun, RunState
+from services.executor.domain import BackupRun
 from services.executor.kept import Replica
 from services.executor.ports import TierOutcome
 
@@ -34,7 +34,7 @@ def when_retry_requested(retried: BackupRun | None, configuration_id: str) -> Ob
     """What speaks against a run in place of another one: None of this configuration, or one that needs no other."""
     if retried is None or retried.configuration_id != configuration_id:
         return Objection(errors.NOT_FOUND, hint=errors.NOT_FOUND.hint)
-    if retried.state not in {RunState.FAILED, RunState.CANCELLED}:
+    if retried.state not in {ExecutionState.FAILED, ExecutionState.CANCELLED}:
         return Objection(errors.RUN_NOT_RETRYABLE, hint=f"{errors.RUN_NOT_RETRYABLE.hint} It is {retried.state}.")
     return None
 

@@ -18,6 +18,7 @@ from chassis.ids import new_id
 from chassis.locations import Location
 from contracts.configuration import Tier
 from contracts.envelope import decode
+from contracts.executor_events import ENDED
 from deploy.stack import locations, nats, postgres
 from deploy.stack.secrets import read_secrets
 from tests.support.eventually import eventually
@@ -30,7 +31,6 @@ LOCATION_OF_TIER = {
     Tier.CLOUD_SECONDARY: "cloud-secondary",
     Tier.OFFSITE: "offsite",
 }
-ENDS = frozenset({"completed", "failed"})
 
 
 @dataclass
@@ -93,7 +93,7 @@ class SavedSource:
                 shown = await self.execution(execution_id)
             except httpx.HTTPError:
                 return None
-            return shown if shown["state"] in ENDS else None
+            return shown if shown["state"] in ENDED else None
 
         found = await eventually(look, within=within, every=0.1)
         assert found is not None

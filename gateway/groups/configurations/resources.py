@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from contracts.configuration import BackupType, LocationName, SourceType, StorageDestinations, Tier
+from contracts.executor_events import ExecutionState
 from gateway.http.fields import Printable, SourcePath, TagText, Timestamp
 from gateway.http.resources import Body, Resource
 
@@ -35,13 +36,8 @@ class LastRunState(StrEnum):
     """By which state of their latest run configurations are found."""
 
     NEVER_RUN = "never-run"
-    INITIALIZING = "initializing"
-    PREPARING = "preparing"
-    BACKING_UP = "backing_up"
-    VERIFYING = "verifying"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    # The states of runs, whichever there are: Python's enums cannot inherit members.
+    vars().update({state.name: state.value for state in ExecutionState})
 
 
 class LastRun(Resource, frozen=True, kw_only=True):

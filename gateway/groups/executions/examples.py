@@ -1,6 +1,7 @@
 """Examples of the group's requests and answers: typed, so that they cannot drift from what the API takes and gives."""
 
 from contracts.configuration import Tier
+from contracts.executor_events import ExecutionState
 from contracts.progress import Progress, TierProgress
 from gateway.groups.executions.resources import (
     ConfigurationTotals,
@@ -19,7 +20,7 @@ from gateway.groups.executions.resources import (
 )
 from gateway.http.resources import ListPage
 from gateway.runs.examples import BEGAN, COMPLETED, CONFIGURATION_ID, EXECUTION_ID, at
-from gateway.runs.resources import Execution, ExecutionState
+from gateway.runs.resources import Execution
 
 NEW_EXECUTION = NewExecution(configuration_id=CONFIGURATION_ID)
 
@@ -49,7 +50,7 @@ STATUS = Status(
     as_of=at(30),
     configurations=ConfigurationTotals(total=3, wedding_critical=1, healthy=2, degraded=0, failing=0, never_run=1),
     executions=RunCounts(
-        initializing=0, preparing=0, backing_up=1, verifying=0, completed=41, degraded=2, failed=1, cancelled=0
+        **dict.fromkeys(map(str, ExecutionState), 0) | {"backing_up": 1, "completed": 41, "degraded": 2, "failed": 1}
     ),
     running=[
         RunningExecution(

@@ -3,10 +3,10 @@
 from enum import StrEnum
 
 from contracts.configuration import Tier
+from contracts.executor_events import ExecutionState
 from contracts.progress import Progress
 from gateway.http.fields import Timestamp, Uuid
 from gateway.http.resources import Body, Resource
-from gateway.runs.resources import ExecutionState
 
 
 class NewExecution(Body, frozen=True, kw_only=True):

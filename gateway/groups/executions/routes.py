@@ -8,6 +8,7 @@ from litestar.params import HeaderParameter, QueryParameter
 from litestar.status_codes import HTTP_304_NOT_MODIFIED
 
 from contracts import errors
+from contracts.executor_events import ExecutionState
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
 from gateway.groups.executions.resources import ProgressView, Status
@@ -25,7 +26,7 @@ from gateway.http.parameters import (
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
 from gateway.runs import queries as queries
-from gateway.runs.resources import Execution, ExecutionState
+from gateway.runs.resources import Execution
 
 States = Annotated[
     list[ExecutionState] | None, QueryParameter(name="status", description="States; several may be given")

@@ -23,6 +23,7 @@ from chassis.locations import Locations
 from contracts import errors
 from contracts.configuration import Destination, StorageDestinations, Tier
 from contracts.errors import PlatformError
+from contracts.executor_events import ExecutionState
 from contracts.reading import read_json
 from gateway.groups.executions.resources import (
     ConfigurationTotals,
@@ -116,22 +117,16 @@ async def read(database: Database, organisation: str, locations: Locations, cloc
             oldest = await _oldest(database, organisation, groups)
     finally:
         await database.set_isolation_level(None)
-    totals = dict(counts)
+    totals = Counter(dict(counts))
     return Status(
         as_of=now,
         configurations=_totals(groups),
         executions=RunCounts(
-            initializing=totals.get("initializing", 0),
-            preparing=totals.get("preparing", 0),
-            backing_up=totals.get("backing_up", 0),
-            verifying=totals.get("verifying", 0),
-            completed=totals.get("completed", 0) + totals.get("degraded", 0),
-            degraded=totals.get("degraded", 0),
-            failed=totals.get("failed", 0),
-            cancelled=totals.get("cancelled", 0),
+            **{state.value: totals[state] for state in ExecutionState}
+            | {"completed": totals["completed"] + totals["degraded"], "degraded": totals["degraded"]}
         ),
         running=[_running(row) for row in running],
-        queue=Queue(waiting=totals.get("initializing", 0), oldest_since=waiting[0][0]),
+        queue=Queue(waiting=totals["initializing"], oldest_since=waiting[0][0]),
         last24_hours=_last_day(day),
         tiers=_tiers(groups),
         oldest_unprotected_source=oldest,

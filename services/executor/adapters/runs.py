@@ -7,7 +7,8 @@ from chassis.claims.work import Work
 from chassis.context import Context
 from chassis.record import eventstore
 from chassis.record.eventstore import EventStore, StatementRefused
-from services.executor.domain import BackupRun, RunState
+from contracts.executor_events import ExecutionState
+from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost, ConfigurationBusy
 from services.executor.kept import Replica
 from services.executor.ports import Handled
@@ -38,7 +39,7 @@ class RecordedRuns:
     ) -> None:
         """Record an acceptance or a refusal, the inbox row and, for an acceptance, an open claim."""
         also = []
-        if run.state is RunState.INITIALIZING and configuration is not None:
+        if run.state is ExecutionState.INITIALIZING and configuration is not None:
             body = msgspec.json.encode(configuration.body)
             also.append(RUNS.asked(run.id, context=context, subject=configuration.configuration_id, body=body))
         try:
@@ -55,7 +56,7 @@ class RecordedRuns:
 
     async def record_cancellation(self, run: BackupRun, *, context: Context, handled: Handled) -> None:
         """Record an answer to a cancellation; of a run that is cancelled the claim is taken away with it."""
-        also = [RUNS.cancelled(run.id)] if run.state is RunState.CANCELLED else []
+        also = [RUNS.cancelled(run.id)] if run.state is ExecutionState.CANCELLED else []
         await self._store.save(
             run, context=context, handled=eventstore.Handled(handled.consumer, handled.event_id), also=also
         )

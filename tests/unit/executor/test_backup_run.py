@@ -15,13 +15,14 @@ from contracts.executor_events import (
     BackupRequeued,
     BackupUploading,
     BackupVerifying,
+    ExecutionState,
     ExecutionType,
     RunTotals,
     TierFailed,
     TierUploaded,
 )
 from contracts.refusal import Objection
-from services.executor.domain import BackupRun, RunState
+from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost, RunFinished
 
 RUN = "run-1"
@@ -70,7 +71,7 @@ def test_run_is_accepted_with_the_tiers_it_is_meant_for() -> None:
         tiers=[Tier.LOCAL, Tier.OFFSITE],
     )
     assert run.pending == (ACCEPTED,)
-    assert run.state is RunState.INITIALIZING
+    assert run.state is ExecutionState.INITIALIZING
     assert not run.is_finished
 
 
@@ -135,7 +136,7 @@ def test_takeover_begins_again_under_a_higher_fence_and_keeps_what_is_committed(
     """What the first worker committed on a tier stays true, and is not told twice."""
     run = given(ACCEPTED, PREPARING, UPLOADING, UPLOADED)
     run.prepare(fence=2, worker="w2")
-    assert run.state is RunState.PREPARING
+    assert run.state is ExecutionState.PREPARING
     run.tier_uploaded(fence=2, tier=Tier.LOCAL, snapshot_id="s1", log_entry=1, uploaded_bytes=0, objects=0, seconds=0.1)
     assert run.pending == (BackupPreparing(execution_id=RUN, fence=2, worker="w2"),)
 
@@ -199,7 +200,7 @@ def test_run_that_is_given_back_waits_for_another_worker() -> None:
         run.requeue(fence=2)
     run.requeue(fence=1)
     assert run.pending == (BackupRequeued(execution_id=RUN, fence=1),)
-    assert run.state is RunState.INITIALIZING
+    assert run.state is ExecutionState.INITIALIZING
     given(ACCEPTED, PREPARING, *run.pending).prepare(fence=2, worker="w2")
     with pytest.raises(RunFinished):
         given(ACCEPTED, PREPARING, FAILED).requeue(fence=1)
