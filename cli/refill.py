@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
 from cli.options import seconds
+from contracts.subjects import SERVICES
 
 if TYPE_CHECKING:
     from chassis.outbox.tables import RefillPermission
     from deploy.stack.layout import Layout
 
 ALL = "all"
-SERVICES = ("gateway", "config", "executor")
 POLL_SECONDS = 0.2
 TELL_SECONDS = 3.0
 LOOK_SECONDS = 1.0

@@ -8,9 +8,7 @@ the last value per run and may lose the latest when the server crashes. A dead l
 import msgspec
 
 from contracts import config_events, executor_events, gateway_events
-from contracts.subjects import DEAD_LETTERS, PROGRESS, events_named, events_of, once_stored
-
-SERVICES = ("gateway", "config", "executor")
+from contracts.subjects import DEAD_LETTERS, PROGRESS, SERVICES, events_named, events_of, once_stored
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,9 @@ one line (`backup.executor.>`); organisation second, so that a subscriber's is o
 
 from contracts.envelope import Envelope
 
+SERVICES = ("gateway", "config", "executor")
+"""Whoever owns events. A service's stream, permissions, schema and processes follow from its name here."""
+
 EVENTS = "backup"
 PROGRESS = "progress"
 DEAD_LETTERS = "deadletter"

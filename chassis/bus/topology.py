@@ -39,13 +39,12 @@ from contracts.streams import (
     CONSUMERS,
     DEAD_LETTER_STREAM,
     PROGRESS_STREAM,
-    SERVICES,
     STREAMS,
     ConsumerSpec,
     StreamSpec,
     stream_of,
 )
-from contracts.subjects import dead_letter_subject, once_stored
+from contracts.subjects import SERVICES, dead_letter_subject, once_stored
 
 T = TypeVar("T")
 

@@ -25,13 +25,12 @@ from contracts.streams import (
     CONSUMERS,
     DEAD_LETTER_STREAM,
     PROGRESS_STREAM,
-    SERVICES,
     STOP_WORKERS,
     WAKE_WORKERS,
     ConsumerSpec,
     stream_of,
 )
-from contracts.subjects import JETSTREAM_API, PROGRESS, dead_letter_subject, events_of, once_stored
+from contracts.subjects import JETSTREAM_API, PROGRESS, SERVICES, dead_letter_subject, events_of, once_stored
 
 API = "$JS.API"
 """JetStream's API in the platform's account. In another account the name stands for that account's own: it has none."""

@@ -4,6 +4,8 @@ import importlib
 from collections.abc import Sequence
 from typing import LiteralString, NamedTuple
 
+from contracts.subjects import SERVICES
+
 
 class ServiceSchema(NamedTuple):
     """One service's share of the database. The schema is named as the service."""
@@ -19,10 +21,11 @@ class ServiceSchema(NamedTuple):
         return statements
 
 
-SCHEMAS = (
-    ServiceSchema("gateway", "wedsync_gateway", "gateway.schema"),
-    ServiceSchema("config", "wedsync_config", "services.config.adapters.schema"),
-    ServiceSchema("executor", "wedsync_executor", "services.executor.adapters.schema"),
-)
+def _schema_of(service: str) -> ServiceSchema:
+    tables = "gateway.schema" if service == "gateway" else f"services.{service}.adapters.schema"
+    return ServiceSchema(service, f"wedsync_{service}", tables)
+
+
+SCHEMAS = tuple(_schema_of(service) for service in SERVICES)
 
 ROLES = {schema.service: schema.role for schema in SCHEMAS}

@@ -1,5 +1,6 @@
 """Our own processes as parts: each gets its own identity for Postgres and NATS, and no more of the environment."""
 
+import importlib.util
 import json
 import os
 import sys
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from contracts import subjects as names
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres
 from deploy.stack.child import Launch
@@ -42,12 +44,18 @@ class Service:
 
 
 GATEWAY = Service(identity="gateway", module="gateway", service="gateway", ports=("gateway",))
-SERVICES = (
-    Service(identity="config", module="services.config", service="config"),
-    Service(identity="executor", module="services.executor", service="executor"),
-    Service(identity="executor-worker", module="services.executor.worker", service="executor"),
-    GATEWAY,
-)
+
+
+def _processes_of(service: str) -> tuple[Service, ...]:
+    """A service's own process, and its workers' where it has a module for them."""
+    deciding = Service(identity=service, module=f"services.{service}", service=service)
+    worker = f"services.{service}.worker"
+    if importlib.util.find_spec(worker) is None:
+        return (deciding,)
+    return (deciding, Service(identity=f"{service}-worker", module=worker, service=service))
+
+
+SERVICES = (*(each for name in names.SERVICES if name != "gateway" for each in _processes_of(name)), GATEWAY)
 
 
 def port_names() -> list[str]:

@@ -31,8 +31,8 @@ from chassis.reading.stream_reader import Found, StreamReader, contradicted
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.streams import SERVICES, stream_of
-from contracts.subjects import EVENTS, events_of, once_stored
+from contracts.streams import stream_of
+from contracts.subjects import EVENTS, SERVICES, events_of, once_stored
 from gateway.projections import intake, state
 from gateway.projections.applied import Database
 from gateway.projections.intake import Intake

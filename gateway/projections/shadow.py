@@ -18,7 +18,8 @@ from chassis.reading.stored import START, Place
 from chassis.reading.stream_reader import Found, StreamReader, contradicted
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.streams import SERVICES, stream_of
+from contracts.streams import stream_of
+from contracts.subjects import SERVICES
 from gateway.projections import intake, state
 from gateway.projections.applied import Database
 from gateway.projections.intake import Intake

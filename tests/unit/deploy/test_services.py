@@ -1,23 +1,27 @@
 """What each of our own processes is started with."""
 
+import importlib
 from pathlib import Path
 
 import pytest
 
 from chassis.settings import ServiceSettings, load
+from contracts.subjects import SERVICES
 from deploy.stack import nats, postgres, s3, services
 from deploy.stack.layout import Layout
 from deploy.stack.secrets import Secrets, open_secrets
-from gateway.settings import GatewaySettings
-from services.config.settings import ConfigSettings
-from services.executor.settings import ExecutorSettings, WorkerSettings
 
-SETTINGS: dict[str, type[ServiceSettings]] = {
-    "gateway": GatewaySettings,
-    "config": ConfigSettings,
-    "executor": ExecutorSettings,
-    "executor-worker": WorkerSettings,
-}
+
+def _settings_of(service: services.Service) -> type[ServiceSettings]:
+    """The settings that a process's main module reads."""
+    program = service.module if service.module.endswith(".worker") else f"{service.module}.__main__"
+    main = importlib.import_module(program)
+    (found,) = [
+        each
+        for each in vars(main).values()
+        if isinstance(each, type) and issubclass(each, ServiceSettings) and each is not ServiceSettings
+    ]
+    return found
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def secrets(layout: Layout) -> Secrets:
 @pytest.mark.parametrize("service", services.SERVICES, ids=lambda service: service.identity)
 def test_process_gets_settings_that_it_accepts(layout: Layout, secrets: Secrets, service: services.Service) -> None:
     """Every setting that a process needs is there, in the form that it expects."""
-    settings = load(SETTINGS[service.identity], services.environment_of(layout, secrets, service))
+    settings = load(_settings_of(service), services.environment_of(layout, secrets, service))
     assert settings.postgres_schema == service.service
     assert settings.nats_seed_file == layout.nats_seeds / f"{service.identity}.seed"
     assert settings.health_port == layout.port(f"{service.identity}.health")
@@ -95,8 +99,9 @@ def test_connections_of_all_processes_fit_into_the_server() -> None:
 
     record, relay, projector_and_feed, administrator, reserved = 3, 2, 3, 5, 3
     needed = (
-        *(record + relay, record + relay + executor.POOL_CONNECTIONS),
-        record + relay + gateway.POOL_CONNECTIONS + projector_and_feed,
+        len(SERVICES) * (record + relay),
+        executor.POOL_CONNECTIONS,
+        gateway.POOL_CONNECTIONS + projector_and_feed,
         3 * executor.WORKER_CONNECTIONS_MAX,
         administrator + reserved,
     )

@@ -23,13 +23,12 @@ from contracts.streams import (
     DEAD_LETTER_STREAM,
     EXECUTOR_ACCEPT_BACKUP,
     PROGRESS_STREAM,
-    SERVICES,
     STOP_WORKERS,
     STREAMS,
     WAKE_WORKERS,
     stream_of,
 )
-from contracts.subjects import JETSTREAM_API, dead_letter_subject, once_stored
+from contracts.subjects import JETSTREAM_API, SERVICES, dead_letter_subject, once_stored
 from deploy.nats.permissions import TOPOLOGY, WORKER, Identity, generate_keys, identities, subscriber
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish

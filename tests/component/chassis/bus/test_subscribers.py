@@ -9,7 +9,8 @@ import pytest
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.event import pinned_events
-from contracts.streams import SERVICES, stream_of
+from contracts.streams import stream_of
+from contracts.subjects import SERVICES
 from deploy.nats.subscribers import load_subscribers
 from tests.support.subscriber_check import check_subscriber
 
