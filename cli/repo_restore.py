@@ -5,6 +5,7 @@ import os
 import sys
 
 from cli.exit_codes import ExitCode
+from cli.home import home_that_owns
 from cli.output import duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_session import interruptible, opened
@@ -23,6 +24,14 @@ LISTED_MAX = 50
 
 def restore(arguments: argparse.Namespace) -> int:
     """A snapshot, or what of it matches, below the target."""
+    if (home := home_that_owns(arguments.target)) is not None:
+        raise RestoreRefused(
+            "the target lies in the platform's own folders",
+            hint=f"{shown(os.fsencode(home))} is a platform's home: what is restored there would lie among its keys "
+            "and its data. Give a folder outside of it; keys and data are put back from their own copies "
+            "(docs/operations.md).",
+            target=arguments.target,
+        )
     with (
         opened(arguments, only_reads=True, needed=arguments.sources) as repository,
         interruptible() as is_cancelled,

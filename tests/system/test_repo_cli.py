@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.exit_codes import ExitCode
+from deploy.stack.layout import Layout
 from tests.support.file_trees import differences, make_everything, seen
 from tests.support.repo_command import RepoCommand
 from tests.support.s3_server import S3Server
@@ -351,3 +352,29 @@ def test_s3_tier_takes_part_like_any_other(
     assert command.run("restore", "latest", "--target", tmp_path / "out", tiers=every[1:]).code == ExitCode.OK
     assert not differences(seen(album), seen(tmp_path / "out"))
     assert command.run("check", "--read-data", tiers=every).code == ExitCode.OK
+
+
+@pytest.mark.parametrize("below", ["", "data", "data/tiers/local/new", "keys/platform", "by a link"])
+@pytest.mark.parametrize("is_named", [True, False], ids=["by the setting", "recognised"])
+def test_restore_into_the_platforms_own_folders_is_refused(
+    repo: RepoCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str, *, is_named: bool
+) -> None:
+    """Nothing is written among keys and data, whatever is said of conflicts; beside them it is."""
+    home = Layout.create(tmp_path / "a home").home
+    (home / "data").mkdir(exist_ok=True)
+    (tmp_path / "link").symlink_to(home / "data")
+    monkeypatch.delenv("WEDSYNC_HOME", raising=False)
+    if is_named:
+        monkeypatch.setenv("WEDSYNC_HOME", str(home))
+        if below:
+            (home / "layout.json").unlink()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.raw").write_bytes(b"a")
+    assert repo.run("backup", tmp_path / "photos").code == ExitCode.OK
+    before = sorted(home.rglob("*"))
+    target = tmp_path / "link" / "new" if below == "by a link" else home / below
+    done = repo.run("restore", "latest", "--target", target, "--on-conflict", "overwrite")
+    assert done.code == ExitCode.REFUSED
+    assert "platform's home" in done.err
+    assert sorted(home.rglob("*")) == before
+    assert repo.run("restore", "latest", "--target", home / "restored").code == ExitCode.OK
