@@ -202,6 +202,8 @@ def _of_database(location: Location, secret: Secret | None) -> Finding:
     import psycopg
     from psycopg.conninfo import make_conninfo
 
+    from deploy.locations.refusal import is_access_denied
+
     parts = urlsplit(location.url)
     password, user = (secret.password, secret.user) if isinstance(secret, DatabaseSecret) else (None, None)
     login = parts.username or user
@@ -217,9 +219,7 @@ def _of_database(location: Location, secret: Secret | None) -> Finding:
     except psycopg.OperationalError as error:
         # The server's words have no password in them; the address and the user are in the registry as well.
         said = " ".join(str(error).split())
-        is_refused = any(
-            each in said for each in ("authentication failed", "pg_hba.conf", "does not exist", "no password")
-        )
+        is_refused = is_access_denied(dsn, seconds=ANSWER_SECONDS)
         code = errors.LOCATION_ACCESS_DENIED if is_refused else errors.SOURCE_UNREACHABLE
         hint = "Check host, port, database, user and password." if is_refused else "Is the server up, and reachable?"
         return Finding("reachable", Outcome.FAILED, said[:300], code.code, hint)
