@@ -22,7 +22,7 @@ from contracts.errors import PlatformError
 from deploy.stack.interpreter import python_path
 from deploy.stack.layout import Layout
 from deploy.stack.locations import LOCAL, directory_url, region_url
-from deploy.stack.s3 import REGIONS, Region
+from deploy.stack.s3_regions import REGIONS, Region
 from deploy.stack.secrets import S3Credentials
 
 COMMAND_SECONDS = 3600.0

@@ -20,7 +20,8 @@ from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
-from deploy.stack.s3 import REGIONS, Region, endpoint
+from deploy.stack.s3 import endpoint
+from deploy.stack.s3_regions import REGIONS, Region
 from deploy.stack.secrets import Secrets
 
 LOCAL = "local"

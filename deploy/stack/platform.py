@@ -29,6 +29,7 @@ from deploy.stack.places import Places
 from deploy.stack.ports import choose_ports, is_free
 from deploy.stack.process_identity import ProcessIdentity
 from deploy.stack.programs import PostgresPrograms
+from deploy.stack.s3_regions import REGIONS
 from deploy.stack.secrets import Secrets, open_secrets
 from deploy.stack.state import Condition, HomeLock, StackState, read_state, write_state
 from deploy.stack.supervisor import Supervisor
@@ -162,7 +163,7 @@ def units(layout: Layout, secrets: Secrets, account: Account | None, programs: P
     return [
         *postgres.postgres_units(layout, secrets, account, programs),
         nats.nats_part(layout),
-        *(s3.s3_part(layout, secrets, region) for region in s3.REGIONS),
+        *(s3.s3_part(layout, secrets, region) for region in REGIONS),
         *install_steps(layout, secrets),
         *(services.service_part(layout, secrets, service) for service in services.SERVICES),
     ]

@@ -22,38 +22,9 @@ from deploy.stack.layout import Layout
 from deploy.stack.part import SERVER_STOP_SECONDS, Part
 from deploy.stack.ports import GRPC_OFFSET, LOOPBACK, is_free
 from deploy.stack.s3_questions import S3Questions
+from deploy.stack.s3_regions import REGIONS, Region
 from deploy.stack.secrets import S3Credentials, Secrets
 from deploy.stack.stores import Store
-
-
-class Region(msgspec.Struct, frozen=True, kw_only=True):
-    """One server. `name` is also the name of its location; `lock`: its bucket has versions and object lock."""
-
-    name: str
-    region: str
-    bucket: str
-    lock: bool = False
-
-    @property
-    def part_name(self) -> str:
-        """The server's name as a part of the platform."""
-        return f"s3-{self.name}"
-
-    @property
-    def admin(self) -> str:
-        """Under which its administrator's credentials are kept."""
-        return f"{self.name}-admin"
-
-    def port_name(self, port: str) -> str:
-        """The name of one of its ports."""
-        return f"s3.{self.name}.{port}"
-
-
-REGIONS = (
-    Region(name="cloud-primary", region="eu-central", bucket="wedsync-primary"),
-    Region(name="cloud-secondary", region="eu-west", bucket="wedsync-secondary"),
-    Region(name="offsite", region="eu-north", bucket="wedsync-offsite", lock=True),
-)
 
 PORTS = (
     "s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "admin",

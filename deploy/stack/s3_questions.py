@@ -8,19 +8,16 @@ tier's bucket, whose objects lie in other volumes: for those the server is asked
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from chassis.clock import Clock, SystemClock
 from contracts.errors import PlatformError
 from deploy.stack.probes import Grade, Probe, Trouble, http_get
+from deploy.stack.s3_regions import Region
 from deploy.stack.s3_request import Answer, ServerSilent, request
 from deploy.stack.secrets import S3Credentials
 from deploy.stack.stores import Store
-
-if TYPE_CHECKING:
-    from deploy.stack.s3 import Region
 
 PROBE_BUCKET = "wedsync-supervisor"
 WRITE_SECONDS = 30.0
@@ -40,7 +37,7 @@ class S3Questions:
     def __init__(
         self,
         port: int,
-        region: "Region",
+        region: Region,
         credentials: S3Credentials,
         store: Store,
         *,

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from chassis.ids import new_id
-from deploy.stack.s3 import REGIONS, endpoint
+from deploy.stack.s3 import endpoint
+from deploy.stack.s3_regions import REGIONS
 from tests.support.eventually import eventually
 from tests.support.guide import Shell
 from tests.support.stack import Platform

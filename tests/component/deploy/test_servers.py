@@ -30,6 +30,7 @@ from deploy.stack.nats import nats_part, topology_connection
 from deploy.stack.part import Part, Step
 from deploy.stack.platform import prepare
 from deploy.stack.programs import PostgresPrograms
+from deploy.stack.s3_regions import REGIONS, Region
 from deploy.stack.secrets import Secrets
 from deploy.stack.state import Condition
 from deploy.stack.stores import StoreGone
@@ -77,7 +78,7 @@ async def running(layout: Layout, units: list[Part | Step]) -> AsyncIterator[Wor
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _client(layout: Layout, secrets: Secrets, region: s3.Region, identity: str) -> "S3Client":
+def _client(layout: Layout, secrets: Secrets, region: Region, identity: str) -> "S3Client":
     credentials = secrets.s3[identity]
     return boto3.client(
         "s3",
@@ -141,7 +142,7 @@ async def test_cluster_that_a_crash_left_half_made_is_made_anew(home: Layout, pr
 async def test_regions_keep_their_buckets_apart_and_their_locks_fast(home: Layout) -> None:
     """The platform's identity writes and locks in its bucket; it shortens, bypasses and administers nothing."""
     secrets = prepare(home)
-    offsite, primary = s3.REGIONS[2], s3.REGIONS[0]
+    offsite, primary = REGIONS[2], REGIONS[0]
     units: list[Part | Step] = [s3.s3_part(home, secrets, region) for region in (offsite, primary)]
     async with running(home, units):
         client = _client(home, secrets, offsite, offsite.name)
@@ -173,7 +174,7 @@ async def test_regions_keep_their_buckets_apart_and_their_locks_fast(home: Layou
 def _servers(home: Layout, secrets: Secrets, programs: PostgresPrograms) -> list[Part | Step]:
     """Postgres, NATS and one S3 server."""
     cluster, server = postgres.postgres_units(home, secrets, database_account(os.environ), programs)
-    return [cluster, server, nats_part(home), s3.s3_part(home, secrets, s3.REGIONS[0])]
+    return [cluster, server, nats_part(home), s3.s3_part(home, secrets, REGIONS[0])]
 
 
 async def _is(bench: Workbench, name: str, condition: Condition) -> None:
@@ -291,7 +292,7 @@ async def test_start_on_a_disk_that_is_too_small_says_that_it_is(home: Layout) -
 async def test_region_on_a_small_disk_takes_packs(home: Layout) -> None:
     """The volumes of a region fit on the disk that a small home has."""
     secrets = prepare(home)
-    region = s3.REGIONS[0]
+    region = REGIONS[0]
     folder = home.s3_data(region.name)
     folder.mkdir()
     with mounted(folder, "size=1300m"):
@@ -307,7 +308,7 @@ async def test_region_that_has_no_room_for_its_bucket_is_not_ready(
     """A small object in another bucket proves nothing: all volumes may be taken by then."""
     monkeypatch.setattr(watch, "OPERATOR_SECONDS", 1.0)
     secrets = prepare(home)
-    region = s3.REGIONS[0]
+    region = REGIONS[0]
     folder = home.s3_data(region.name)
     folder.mkdir()
     with mounted(folder, "size=40m"):
@@ -320,7 +321,7 @@ async def test_region_that_has_no_room_for_its_bucket_is_not_ready(
 async def test_store_that_is_missing_at_a_start_is_not_made_anew(home: Layout) -> None:
     """A disk that is not mounted: the others start, and nothing is written where the store was."""
     secrets = prepare(home)
-    region = s3.REGIONS[0]
+    region = REGIONS[0]
     folder = home.s3_data(region.name)
     async with running(home, [s3.s3_part(home, secrets, region)]):
         pass
@@ -352,7 +353,7 @@ async def test_bucket_that_is_lost_is_told_and_not_made_anew(home: Layout, monke
     """An empty bucket in its place would be filled again in silence, and nobody would look for the old one."""
     monkeypatch.setattr(watch, "PROBE_SECONDS", 0.1)
     secrets = prepare(home)
-    region = s3.REGIONS[0]
+    region = REGIONS[0]
     async with running(home, [s3.s3_part(home, secrets, region)]) as bench:
         client = _client(home, secrets, region, region.admin)
         client.delete_bucket(Bucket=region.bucket)

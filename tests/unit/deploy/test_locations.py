@@ -12,6 +12,7 @@ from contracts.errors import PlatformError
 from deploy.stack import s3
 from deploy.stack.layout import Layout
 from deploy.stack.locations import directory_url, register, source_location, write_registry
+from deploy.stack.s3_regions import REGIONS
 from deploy.stack.secrets import S3Credentials, Secrets, open_secrets
 
 
@@ -46,7 +47,7 @@ def test_credentials_are_in_files_of_their_own_and_never_in_the_registry(layout:
     """The registry names a file of credentials; only the identity that works inside the bucket is in it."""
     write_registry(layout, secrets)
     registry = layout.locations_file.read_text()
-    for region in s3.REGIONS:
+    for region in REGIONS:
         own, admin = secrets.s3[region.name], secrets.s3[region.admin]
         kept = msgspec.json.decode((layout.credentials / f"{region.name}.json").read_bytes(), type=S3Credentials)
         assert kept == own

@@ -9,6 +9,7 @@ from deploy.stack import nats, postgres, s3, services
 from deploy.stack.layout import Layout
 from deploy.stack.platform import prepare
 from deploy.stack.ports import GRPC_OFFSET
+from deploy.stack.s3_regions import REGIONS
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def layout(tmp_path: Path) -> Layout:
 
 def test_stopped_platform_leaves_none_of_its_own_and_touches_no_other(layout: Layout, sockets: Path) -> None:
     """What lies there for another port is somebody else's."""
-    region = s3.REGIONS[0]
+    region = REGIONS[0]
     admin = layout.port(region.port_name("admin")) + GRPC_OFFSET
     own = [
         sockets / f"seaweedfs-admin-grpc-{admin}.sock",
@@ -47,7 +48,7 @@ def test_stopped_platform_leaves_none_of_its_own_and_touches_no_other(layout: La
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
 def test_port_is_not_taken_while_another_user_s_socket_blocks_it(layout: Layout, sockets: Path) -> None:
     """A server could not replace that socket, and would not start; what is one's own it replaces."""
-    name = s3.REGIONS[0].port_name("filer.grpc")
+    name = REGIONS[0].port_name("filer.grpc")
     port = layout.port(name)
     blocking = sockets / f"seaweedfs-filer-grpc-{port}.sock"
     blocking.touch()
