@@ -203,14 +203,7 @@ def _gauge(telemetry: Telemetry, name: str, meaning: str, value: Callable[[], fl
 
 def connection_of(settings: GatewaySettings, telemetry: Telemetry, health: Health) -> Connection:
     """The process's connection to NATS."""
-    return Connection(
-        url=settings.nats_url,
-        identity=SERVICE,
-        telemetry=telemetry,
-        health=health,
-        seed_file=settings.nats_seed_file,
-        ca_file=settings.nats_ca_file,
-    )
+    return Connection.of(settings, SERVICE, telemetry, health)
 
 
 def projector_of(

@@ -19,6 +19,7 @@ from nats.js import JetStreamContext
 from chassis.bus.trust import TrustingClient, context_of, distrust
 from chassis.life.health import Health
 from chassis.life.tasks import end
+from chassis.settings import ServiceSettings
 from chassis.telemetry.instruments import Telemetry
 from chassis.telemetry.logging import describe
 from contracts import errors
@@ -71,6 +72,18 @@ class Connection:
         self._why: PlatformError | None = None
         self._refusals: dict[str, tuple[float, PlatformError]] = {}
         self._stopping = False
+
+    @classmethod
+    def of(cls, settings: ServiceSettings, identity: str, telemetry: Telemetry, health: Health) -> "Connection":
+        """A process's connection, by its settings."""
+        return cls(
+            url=settings.nats_url,
+            identity=identity,
+            telemetry=telemetry,
+            health=health,
+            seed_file=settings.nats_seed_file,
+            ca_file=settings.nats_ca_file,
+        )
 
     @property
     def client(self) -> TrustingClient:

@@ -23,14 +23,7 @@ async def run(settings: ConfigSettings) -> int:
     """Answer submissions and publish the record until told to stop; the exit code."""
     telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
     health = Health(SERVICE)
-    connection = Connection(
-        url=settings.nats_url,
-        identity=SERVICE,
-        telemetry=telemetry,
-        health=health,
-        seed_file=str(settings.nats_seed_file) if settings.nats_seed_file else None,
-        ca_file=settings.nats_ca_file,
-    )
+    connection = Connection.of(settings, SERVICE, telemetry, health)
     add_certificate_figures(
         telemetry,
         dsn=settings.postgres_dsn,

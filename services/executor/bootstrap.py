@@ -55,14 +55,7 @@ WORKER_CONNECTIONS_MAX = 3 + POOL_CONNECTIONS + 1
 
 
 def _connection(settings: ServiceSettings, identity: str, telemetry: Telemetry, health: Health) -> Connection:
-    connection = Connection(
-        url=settings.nats_url,
-        identity=identity,
-        telemetry=telemetry,
-        health=health,
-        seed_file=str(settings.nats_seed_file) if settings.nats_seed_file else None,
-        ca_file=settings.nats_ca_file,
-    )
+    connection = Connection.of(settings, identity, telemetry, health)
     add_certificate_figures(
         telemetry,
         dsn=settings.postgres_dsn,
