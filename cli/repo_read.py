@@ -12,9 +12,8 @@ from cli.repo_session import opened, tier_states
 from cli.snapshot_tree import Change, ChangeKind, Found, SnapshotTree, differences
 from cli.streams import heard
 from repository.errors import RepositoryError, SnapshotNotFound
-from repository.opened.open_tier import TierState
 from repository.opened.pack_access import ChunkReader
-from repository.opened.repository import Repository
+from repository.opened.repository import LATEST, Repository
 from repository.stored.snapshot import ClassTotals, Snapshot
 from repository.stored.tree import Entry
 
@@ -47,10 +46,24 @@ def snapshots(arguments: argparse.Namespace) -> int:
 
 
 def _completeness(repository: Repository) -> ExitCode:
-    """Whether the snapshots are all that the answering tiers ever had: one whole log says so."""
-    if any(not tier.log.state.faults and tier.state is not TierState.REPLAYED for tier in repository.readable_tiers()):
+    """Whether the snapshots are all that the answering tiers ever had; where nobody can say that, it is said."""
+    hiding = [tier.name for tier in repository.may_hide_snapshots()]
+    if not hiding:
         return ExitCode.OK
-    print("no tier has a whole log: snapshots may be missing from the list", file=sys.stderr)
+    print(f"snapshots may be missing from the list: not all that {', '.join(hiding)} had is known", file=sys.stderr)
+    return ExitCode.DEGRADED
+
+
+def certainty_of(repository: Repository, *names: str) -> ExitCode:
+    """Whether what was asked for as `latest` is the newest; where nobody can say that, it is said."""
+    hiding = [tier.name for tier in repository.may_hide_snapshots(newest=True)] if LATEST in names else []
+    if not hiding:
+        return ExitCode.OK
+    print(
+        f"whether this is the newest snapshot is not known: {', '.join(hiding)} may have had a newer one; "
+        "`repo repair` looks for what was lost, and a snapshot that is named by its id is what it is",
+        file=sys.stderr,
+    )
     return ExitCode.DEGRADED
 
 
@@ -77,6 +90,7 @@ def ls(arguments: argparse.Namespace) -> int:
     with opened(arguments, only_reads=True) as repository:
         damage = _Damage(arguments.json)
         snapshot = repository.find_snapshot(arguments.snapshot)
+        certainty = certainty_of(repository, arguments.snapshot)
         tree = _tree(repository, snapshot, damage)
         path = os.fsencode(arguments.path or "").strip(b"/")
         entry = tree.at(path)
@@ -96,11 +110,12 @@ def ls(arguments: argparse.Namespace) -> int:
             found = (Found(path + b"/" + each.name if path else each.name, each) for each in tree.below(entry, path))
         if arguments.json:
             entries = [entry_document(each) for each in found]
-            say_json({"snapshot": snapshot.id, "entries": entries, "damage": damage.documents})
+            is_newest = {"is_newest_known": certainty is ExitCode.OK}
+            say_json({"snapshot": snapshot.id, **is_newest, "entries": entries, "damage": damage.documents})
         else:
             for each in heard(found):
                 say(_long(each) if arguments.long else shown(each.path) + ("/" if each.entry.is_directory else ""))
-        return damage.exit_code
+        return damage.exit_code or certainty
 
 
 def find(arguments: argparse.Namespace) -> int:
@@ -123,7 +138,8 @@ def find(arguments: argparse.Namespace) -> int:
             say_json({"matches": matches, "damage": damage.documents})
         if damage.documents:
             return damage.exit_code
-        if not wanted and (code := _completeness(repository)) is not ExitCode.OK:
+        code = certainty_of(repository, wanted) if wanted else _completeness(repository)
+        if code is not ExitCode.OK:
             return code
         return ExitCode.OK if count else ExitCode.NOT_FOUND
 
@@ -147,8 +163,9 @@ def diff(arguments: argparse.Namespace) -> int:
             say_json({**names, "changes": documents, "counts": counts, "damage": damage.documents})
         else:
             say(", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
-        if damage.documents:
-            return damage.exit_code
+        certainty = certainty_of(repository, arguments.before, arguments.after)
+        if damage.documents or certainty is not ExitCode.OK:
+            return damage.exit_code or certainty
         return ExitCode.DIFFERENT if any(counts.values()) else ExitCode.OK
 
 
@@ -172,7 +189,11 @@ def stats(arguments: argparse.Namespace) -> int:
             }
             states = tier_states(repository)
             say_json({"snapshots": len(kept), "classes": classes, "tiers": tiers, "states": states})
-            return ExitCode.OK
+        code = _completeness(repository)
+        if any(not tier.is_ready for tier in repository.tiers):
+            code = ExitCode.DEGRADED
+        if arguments.json:
+            return code
     say(f"{len(kept)} snapshots")
     rows = [("CLASS", "IN NEWEST", "NEW IN ALL", "STORED", "SAVED")]
     for name, totals in sorted(by_class.items()):
@@ -188,7 +209,7 @@ def stats(arguments: argparse.Namespace) -> int:
         tier_rows.append((name, f"{figures['packs_objects']:,}", *sizes, f"{figures['chunks']:,}"))
     for line in columns(tier_rows, right=(1, 2, 3, 4, 5)):
         say(line)
-    return ExitCode.OK
+    return code
 
 
 def _added(one: ClassTotals, other: ClassTotals) -> ClassTotals:

@@ -8,6 +8,7 @@ from cli.exit_codes import ExitCode
 from cli.home import home_that_owns
 from cli.output import duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
+from cli.repo_read import certainty_of
 from cli.repo_session import interruptible, opened
 from cli.snapshot_tree import SnapshotTree
 from repository.errors import RestoreRefused, TargetFailed, about
@@ -49,10 +50,12 @@ def restore(arguments: argparse.Namespace) -> int:
         )
         with about(RestoreRefused, target=arguments.target), about(TargetFailed, target=arguments.target):
             result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
+        certainty = certainty_of(repository, arguments.snapshot)
         is_found = bool(result.files or result.others) or _matches(repository, snapshot, arguments.globs)
     missing = snapshot.manifest.totals.failed
+    newest = {"is_newest_known": certainty is ExitCode.OK}
     if arguments.json:
-        say_json({**_document(snapshot.id, result), "missing_in_snapshot": missing})
+        say_json({**_document(snapshot.id, result), "missing_in_snapshot": missing, **newest})
     else:
         _say_result(snapshot.id, result, filtered=bool(arguments.globs))
         if missing:
@@ -63,7 +66,7 @@ def restore(arguments: argparse.Namespace) -> int:
             )
     if result.has_losses or missing:
         return ExitCode.INCOMPLETE
-    return ExitCode.OK if is_found else ExitCode.NOT_FOUND
+    return certainty if is_found else ExitCode.NOT_FOUND
 
 
 def _matches(repository: Repository, snapshot: Snapshot, globs: list[str]) -> bool:

@@ -1,7 +1,7 @@
 """The outside world as the repository sees it: a clock and a source of randomness.
 
 Nothing else in `repository/` reads the time of day or random bytes, so that a test can choose both.
-No rule of the format depends on the clock: it only stamps snapshots and computes lock dates.
+No rule of the log depends on the clock: it stamps snapshots, which are listed by that, and computes lock dates.
 """
 
 import os

@@ -267,25 +267,29 @@ class Repository(OpenTiers):
     # Snapshots
 
     def snapshots(self) -> list[Snapshot]:
-        """All snapshots that any readable tier has, in the order of their commits (not of any clock).
+        """All snapshots that any readable tier has, the oldest first, by their own times.
 
-        A tier that was caught up has an older snapshot behind newer ones; it comes before those that were made from it.
+        None comes before the one that it was made from, whatever the clocks said. What a tier was brought later, by
+        catch-up or by repair, is as old as it was; in which order the tiers are given decides nothing.
         """
-        logs = sorted((tier.snapshots() for tier in self.readable_tiers()), key=len, reverse=True)
-        order: list[str] = []
         known: dict[str, Snapshot] = {}
-        for log in logs:
-            if log.keys() <= known.keys():
-                continue
-            place = 0
-            for identity, snapshot in log.items():
-                if identity in known:
-                    place = order.index(identity) + 1
-                else:
-                    order.insert(place, identity)
-                    place += 1
+        entries: dict[str, int] = {}
+        for tier in self.readable_tiers():
+            numbers = tier.log.state.entry_of
+            for identity, snapshot in tier.snapshots().items():
                 known.setdefault(identity, snapshot)
+                entries[identity] = min(numbers[identity], entries.get(identity, numbers[identity]))
+        moments = _moments(known)
+        order = sorted(known, key=lambda identity: (moments[identity], entries[identity], identity))
         return [known[identity] for identity in _parents_first(order, known)]
+
+    def may_hide_snapshots(self, *, newest: bool = False) -> list[OpenTier]:
+        """Readable tiers of which nobody can say that all their snapshots are listed. `newest`: that the newest is.
+
+        They show an older state than was seen, or entries of their logs are lost (for `newest`: behind the last
+        snapshot that is whole). That another tier's log is whole says nothing of what that one never got.
+        """
+        return [tier for tier in self.readable_tiers() if _may_hide(tier, newest=newest)]
 
     def find_snapshot(self, name: str, *, label: str | None = None) -> Snapshot:
         """By `latest` (of a label, where one is given) or an unambiguous prefix of the id.
@@ -315,6 +319,31 @@ def _write_beginnings(store: ObjectStore, config: bytes, keys: Sequence[KeyRecor
         store.put(CONFIG_KEY, config, if_absent=True)
     except AlreadyExists as error:
         raise RepositoryExists("somebody else began a repository here", tier=store.name) from error
+
+
+def _may_hide(tier: OpenTier, *, newest: bool) -> bool:
+    state = tier.log.state
+    if tier.state is TierState.REPLAYED:
+        return True
+    if not state.head.number:
+        return tier.state is TierState.DAMAGED  # there are packs, and the log is gone
+    last = max(state.entry_of.values(), default=0) if newest and state.faults else 0
+    return any(fault.number > last for fault in state.faults)
+
+
+def _moments(known: Mapping[str, Snapshot]) -> dict[str, int]:
+    """By id, when a snapshot was made (ns): by its own clock, and not before the one that it was made from."""
+    moments: dict[str, int] = {}
+    for identity in known:
+        line: dict[str, None] = {}
+        ancestor: str | None = identity
+        while ancestor is not None and ancestor in known and ancestor not in moments and ancestor not in line:
+            line[ancestor] = None
+            ancestor = known[ancestor].brief.parent
+        moment = moments.get(ancestor or "", 0)
+        for each in reversed(line):
+            moment = moments[each] = max(moment, known[each].brief.time_ns)
+    return moments
 
 
 def _parents_first(order: Sequence[str], known: Mapping[str, Snapshot]) -> list[str]:

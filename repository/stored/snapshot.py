@@ -92,6 +92,7 @@ def snapshot_id(repository_id: bytes, body: bytes) -> bytes:
 class _Brief(msgspec.Struct, frozen=True):
     """The few fields that many snapshots are looked through by."""
 
+    time_ns: int
     run_token: str
     label: str
     domain: str
@@ -121,7 +122,7 @@ class Snapshot:
 
     @property
     def brief(self) -> SnapshotManifest | _Brief:
-        """Token, label, domain and parent, without the cost of the rest. Raises `Damaged`."""
+        """Time, token, label, domain and parent, without the cost of the rest. Raises `Damaged`."""
         if self._brief is None:
             try:
                 self._brief = msgspec.json.decode(self.body, type=_Brief)

@@ -304,12 +304,54 @@ def test_repair_gives_a_log_entry_up_only_when_it_is_told_to(repo: RepoCommand) 
 
 @pytest.mark.parametrize("words", [("snapshots",), ("snapshots", "--json"), ("find", "*")])
 def test_listing_that_may_lack_a_snapshot_says_so(repo: RepoCommand, words: tuple[str, ...]) -> None:
-    """Where no tier has a whole log the code is 4; one whole log beside the damaged one is enough."""
-    damaged_entry(repo, "a")
+    """Where entries of a log are lost the code is 4; a whole log beside it does not have what its tier never got."""
     assert repo.run(*words).code == ExitCode.OK
-    done = repo.run(*words, tiers=repo.tiers[:1])
-    assert done.code == ExitCode.DEGRADED
-    assert "snapshots may be missing" in done.err
+    damaged_entry(repo, "a")
+    for tiers in (repo.tiers, repo.tiers[:1]):
+        done = repo.run(*words, tiers=tiers)
+        assert done.code == ExitCode.DEGRADED
+        assert "snapshots may be missing" in done.err
+    assert repo.run(*words, tiers=repo.tiers[1:]).code == ExitCode.OK
+
+
+@pytest.mark.parametrize("is_rolled_back", [False, True])
+def test_latest_is_said_to_be_uncertain_where_the_end_of_a_log_is_not_known(
+    repo: RepoCommand, source: Path, tmp_path: Path, is_rolled_back: bool
+) -> None:
+    """Who asks for the newest snapshot and may get an older one is told, by exit code 4; an id is what it is."""
+    alone = repo.tiers[:1]
+    copy = shutil.copytree(repo.tier("a"), tmp_path / "yesterday")
+    oldest = repo.json("snapshots", tiers=alone)["snapshots"][0]["id"]
+    (source / "newer").write_text("today")
+    assert repo.run("backup", source, tiers=alone).code == ExitCode.OK
+    for words in (("restore", "latest", "--target", tmp_path / "0"), ("ls", "latest"), ("stats",)):
+        assert repo.run(*words, tiers=alone).code == ExitCode.OK
+    if is_rolled_back:
+        shutil.rmtree(repo.tier("a"))
+        copy.rename(repo.tier("a"))
+    else:
+        damaged_entry(repo, "a")
+    for words in (
+        ("restore", "latest", "--target", tmp_path / "1"),
+        ("ls", "latest"),
+        ("ls", "latest", "--json"),
+        ("find", "*", "--snapshot", "latest"),
+        ("diff", oldest, "latest"),
+    ):
+        done = repo.run(*words, tiers=alone)
+        assert done.code == ExitCode.DEGRADED, words
+        assert "whether this is the newest snapshot is not known: a " in done.err
+    assert repo.run("ls", "latest", "--json", tiers=alone).document["is_newest_known"] is False
+    assert repo.run("restore", oldest, "--target", tmp_path / "2", tiers=alone).code == ExitCode.OK
+    assert repo.run("ls", oldest, tiers=alone).code == ExitCode.OK
+    assert repo.run("stats", tiers=alone).code == ExitCode.DEGRADED
+
+
+def test_stats_says_that_a_tier_is_away(repo: RepoCommand) -> None:
+    assert repo.run("stats").code == ExitCode.OK
+    out_of_the_way(repo, "b")
+    for words in (("stats",), ("stats", "--json")):
+        assert repo.run(*words).code == ExitCode.DEGRADED
 
 
 def test_backup_on_a_tier_that_has_to_be_mended_first_does_not_say_later(repo: RepoCommand, source: Path) -> None:
