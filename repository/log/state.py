@@ -139,7 +139,7 @@ class LogState:
                 raise Damaged("log entry does not continue this history", number=entry.number)
             if isinstance(entry.body, Begun) and entry.number != 1:
                 raise Damaged("log begins twice", number=entry.number)
-            if entry.place.tier_id != self.tier_id is not None and not isinstance(entry.body, TierNamed):
+            if entry.place.tier_id != self.tier_id is not None and not self._may_be_renamed(entry):
                 raise Damaged("log entry is of another tier's log", number=entry.number)
             self._apply(entry)
         except Damaged as error:
@@ -149,6 +149,14 @@ class LogState:
         self._is_linked = True
         self.tier_id = entry.place.tier_id
         self.snapshot_count = entry.place.snapshots
+
+    def _may_be_renamed(self, entry: Entry) -> bool:
+        """Whether this log may have another tier id from this entry on: it says so, or the one that said so is lost.
+
+        An id that this log bears witness to is another tier's.
+        """
+        is_lost = not self._is_linked or self.head.number in self.bridged
+        return isinstance(entry.body, TierNamed) or (is_lost and entry.place.tier_id not in self.witnesses)
 
     def add_fault(self, number: int, error: RepositoryError, digest: bytes = b"") -> None:
         """Entry `head.number + 1` cannot be used."""

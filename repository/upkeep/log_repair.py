@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from repository.errors import Damaged, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
-from repository.log.state import named_by_the_next
+from repository.log.state import LogFault, named_by_the_next
 from repository.opened.open_tier import OpenTier
-from repository.stored.log_entry import TIER_ID_LENGTH, Entry, Place, entry_object_key
+from repository.stored.log_entry import TIER_ID_LENGTH, Entry, Place, TierNamed, entry_object_key
 from repository.stored.object_reading import length_max_of, read_object
 from repository.upkeep import catch_up, manifests
 
@@ -104,6 +104,7 @@ class FaultyLog:
         if not self._state.faults:
             return
         faulty = {fault.number for fault in self._state.faults}
+        tier_id: bytes | None = None
         spare = len(manifests.unclaimed(self._tier))
         for number, error in self._state.faults:
             first, last = number, number
@@ -116,19 +117,38 @@ class FaultyLog:
             lost = after.snapshots_before - count if isinstance(after, Entry) else None
             previous = self.digests[number - 1]
             follower = after.previous if isinstance(after, Entry) and number == last else b""
-            copy, named = self._copy(number, previous, follower)
-            self.digests[number] = named or follower
-            tier_id = self._state.tier_id or bytes(TIER_ID_LENGTH)
-            place = Place(number, previous, tier_id, count + (lost or 0))
+            if number == first:
+                tier_id = _tier_id_between(before if first > 1 else None, after)
+            copy, entry = self._copy(number, previous, follower, tier_id)
+            if entry is not None:
+                tier_id = entry.place.tier_id
+            self.digests[number] = named_by_the_next(entry) if entry is not None else follower
+            place = Place(
+                number, previous, tier_id or self._state.tier_id or bytes(TIER_ID_LENGTH), count + (lost or 0)
+            )
             yield FaultyEntry(number, error, place, follower, lost, last - first + 1, spare, copy)
 
-    def _copy(self, number: int, previous: bytes, follower: bytes) -> tuple[Copy | None, bytes]:
-        """The entry's copy, and the digest by which the next entry names it."""
+    def _copy(
+        self, number: int, previous: bytes, follower: bytes, tier_id: bytes | None
+    ) -> tuple[Copy | None, Entry | None]:
+        """The entry's copy, and what it says. What the next entry does not name has to be of this tier's own log."""
         if previous or follower:
             for copy in copies_of(self._repository, self._tier, entry_object_key(number)):
                 with suppress(RepositoryError):
                     entry = self._tier.log.decoded(copy.body, number)
-                    named = named_by_the_next(entry)
-                    if previous in (b"", entry.previous) and follower in (b"", named):
-                        return copy, named
-        return None, b""
+                    is_own = tier_id in (None, _tier_id_before(entry)) or bool(follower)
+                    if is_own and previous in (b"", entry.previous) and follower in (b"", named_by_the_next(entry)):
+                        return copy, entry
+        return None, None
+
+
+def _tier_id_before(entry: Entry) -> bytes:
+    """The id that the log had before this entry."""
+    return bytes.fromhex(entry.body.was) if isinstance(entry.body, TierNamed) else entry.place.tier_id
+
+
+def _tier_id_between(before: Entry | LogFault | None, after: Entry | LogFault) -> bytes | None:
+    """The id that the log had where entries between these two are lost; None where no whole one tells it."""
+    if isinstance(before, Entry):
+        return before.place.tier_id
+    return _tier_id_before(after) if isinstance(after, Entry) else None
