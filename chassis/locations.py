@@ -24,7 +24,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,7 +33,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 import msgspec
 from msgspec import Meta
 
-from chassis.disk import Disk
+from chassis.disk import SECONDS, Disk, DiskSilent
 from chassis.life.health import Health
 from chassis.own_folders import OwnFolders
 from contracts import errors
@@ -50,6 +50,9 @@ CHECK = "locations"
 _FILE = "file://"
 FILE_CHECK = "locations-file"
 """The name under which it is degraded: the last good content is in use, and the file has changed since."""
+
+CHECK_SECONDS = 1.0
+"""How long the readiness report waits for the file: shorter than for any check of its own."""
 
 SCHEME_OF_KIND = {"directory": "file", "s3": "s3", "postgres": "postgres"}
 _CREDENTIALS = re.compile(r"(?:([A-Za-z0-9][A-Za-z0-9_-]{0,127})/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -101,21 +104,29 @@ class Locations:
         self._health = health
         self._seen: tuple[_Mark, dict[str, Location]] | None = None
         self._said: str | None = None
+        self._file = Disk(path)
         self._disks: dict[str, Disk] = {}
         if health is not None:
             health.add(CHECK, self.check)
 
     def of_organisation(self, organisation: str) -> list[Location]:
-        """What an organisation may use, by name. Raises LOCATIONS_UNREADABLE."""
-        return sorted(
-            (location for location in self._read().values() if location.is_open_to(organisation)),
-            key=lambda location: location.name,
-        )
+        """What an organisation may use, by name. Raises LOCATIONS_UNREADABLE.
+
+        As `tiers` and `find` it asks the disk of the file, and is for threads.
+        """
+        return _open_to(self._read(), organisation)
+
+    async def offered_to(self, organisation: str) -> list[Location]:
+        """The same on an event loop, which a disk that hangs must not hold."""
+        return _open_to(await self._beside(), organisation)
 
     def tiers(self) -> list[Location]:
         """Every location that holds tiers, whoever may use it, by name. Raises LOCATIONS_UNREADABLE."""
-        found = (location for location in self._read().values() if "tier" in location.roles)
-        return sorted(found, key=lambda location: location.name)
+        return _tiers(self._read())
+
+    async def tiers_now(self) -> list[Location]:
+        """The same on an event loop."""
+        return _tiers(await self._beside())
 
     def find(self, name: str, organisation: str) -> Location | None:
         """A location by its name; None also where it is not the organisation's. Raises LOCATIONS_UNREADABLE."""
@@ -132,18 +143,23 @@ class Locations:
         Where a folder is, only its disk knows: one that hangs is told (`answers`), and waited for no longer than
         `chassis.disk.SECONDS`. Raises LOCATIONS_UNREADABLE.
         """
-        found = [location for name in set(names) if (location := self.find(name, organisation)) is not None]
-        paths = dict([source])
-        known = await asyncio.gather(*(self._known(location, paths.get(location.name, "")) for location in found))
+        registry = await self._beside()
+        found = [
+            each for name in set(names) if (each := registry.get(name)) is not None and each.is_open_to(organisation)
+        ]
+        paths, tiers = dict([source]), _tiers(registry)
+        known = await asyncio.gather(
+            *(self._known(location, paths.get(location.name, ""), tiers) for location in found)
+        )
         return {each.name: each for each in known}
 
-    async def _known(self, location: Location, path: str) -> KnownLocation:
+    async def _known(self, location: Location, path: str, tiers: Sequence[Location]) -> KnownLocation:
         place, answers, excluded_by, is_excluded_tier = _written_place(location), True, "", False
         if location.kind == "directory":
             folder = place.removeprefix(_FILE)
             disk = self._disks.setdefault(folder, Disk(Path(folder)))
             try:
-                real, excluded_by, is_excluded_tier = await disk.ask(partial(self._look, folder, path))
+                real, excluded_by, is_excluded_tier = await disk.ask(partial(self._look, folder, path, tiers))
                 place = _FILE + real
             except OSError:
                 answers = False
@@ -159,11 +175,11 @@ class Locations:
             is_excluded_tier=is_excluded_tier,
         )
 
-    def _look(self, folder: str, path: str) -> tuple[str, str, bool]:
+    def _look(self, folder: str, path: str, registered: Sequence[Location]) -> tuple[str, str, bool]:
         """Where a folder is; by which field of a configuration it leads to what is no source; whether it is no tier."""
         at = os.fsencode(folder)
         below = os.path.realpath(os.path.join(at, os.fsencode(path)))
-        tiers = [os.fsencode(_folder_of(tier)) for tier in self.tiers() if tier.kind == "directory"]
+        tiers = [os.fsencode(_folder_of(tier)) for tier in registered if tier.kind == "directory"]
 
         def is_excluded(place: bytes) -> bool:
             # Of tiers what is written counts: each may lie on a disk of its own that does not answer.
@@ -177,10 +193,21 @@ class Locations:
     async def check(self) -> PlatformError | None:
         """For the readiness report, which only operators read: which file cannot be read, and why."""
         try:
-            self._read()
+            await self._beside(seconds=CHECK_SECONDS)
         except PlatformError as error:
             return self._for_operators(error.__cause__ or error)
         return None
+
+    async def _beside(self, *, seconds: float = SECONDS) -> dict[str, Location]:
+        """As `_read`, on an event loop: a disk that hangs is no content that can be read, and holds nobody else up."""
+        try:
+            return await self._file.ask(self._read, seconds=seconds)
+        except DiskSilent as error:
+            seen = self._seen
+            self._say(error, is_in_use=seen is not None)
+            if seen is None:
+                raise PlatformError(errors.LOCATIONS_UNREADABLE, "the registry of locations cannot be read") from error
+            return seen[1]
 
     def _read(self) -> dict[str, Location]:
         seen = self._seen
@@ -223,6 +250,14 @@ class Locations:
             field="WEDSYNC_LOCATIONS_FILE",
             hint=f"Correct the file that WEDSYNC_LOCATIONS_FILE names (chassis/locations.py shows one); {meanwhile}.",
         )
+
+
+def _open_to(registry: Mapping[str, Location], organisation: str) -> list[Location]:
+    return sorted((each for each in registry.values() if each.is_open_to(organisation)), key=lambda each: each.name)
+
+
+def _tiers(registry: Mapping[str, Location]) -> list[Location]:
+    return sorted((each for each in registry.values() if "tier" in each.roles), key=lambda location: location.name)
 
 
 def _decoded(body: bytes) -> dict[str, Location]:

@@ -102,6 +102,7 @@ class _Group(msgspec.Struct, frozen=True):
 async def read(database: Database, organisation: str, locations: Locations, clock: Clock) -> Status:
     """Everything at one instant of the read models. Raises UNAVAILABLE while what it needs is made anew."""
     now = clock.now()
+    kinds = {location.name: location.kind for location in await locations.offered_to(organisation)}
     await database.set_isolation_level(IsolationLevel.REPEATABLE_READ)
     try:
         async with database.transaction(), database.pipeline():
@@ -130,7 +131,7 @@ async def read(database: Database, organisation: str, locations: Locations, cloc
         last24_hours=_last_day(day),
         tiers=_tiers(groups),
         oldest_unprotected_source=oldest,
-        verdict=_verdict(groups, organisation, locations),
+        verdict=_verdict(groups, kinds),
     )
 
 
@@ -236,8 +237,7 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text[:TIME_LENGTH])
 
 
-def _verdict(groups: Sequence[_Group], organisation: str, locations: Locations) -> Verdict:
-    kinds = {location.name: location.kind for location in locations.of_organisation(organisation)}
+def _verdict(groups: Sequence[_Group], kinds: Mapping[str, str]) -> Verdict:
     failing = [0] * len(RULES)
     for group in groups:
         for index, is_kept in enumerate(_judge(group.plan, group.standing, kinds)):

@@ -16,9 +16,8 @@ from gateway.parts import parts_of, principal_of
     guards=[requires(READERS)],
     opt={ROLES: READERS},
     summary="List locations",
-    sync_to_thread=False,
 )
-def list_locations(request: Request[Any, Any, Any]) -> ListPage[LocationView]:
+async def list_locations(request: Request[Any, Any, Any]) -> ListPage[LocationView]:
     """Registered locations that the organisation may use. Where they are is the operator's business alone."""
     gateway, principal = parts_of(request), principal_of(request)
     return ListPage(
@@ -31,7 +30,7 @@ def list_locations(request: Request[Any, Any, Any]) -> ListPage[LocationView]:
                 lock=location.lock,
                 storage_classes=list(location.classes),
             )
-            for location in gateway.locations.of_organisation(principal.organisation)
+            for location in await gateway.locations.offered_to(principal.organisation)
         ]
     )
 

@@ -90,7 +90,7 @@ class TierWatch:
         return await self._loop.ended()
 
     async def _turn(self) -> None:
-        tiers = self._locations.tiers()
+        tiers = await self._locations.tiers_now()
         found = await asyncio.gather(*(self._ask(location) for location in tiers))
         wrong = {f"tier {tier.name}": error for tier, error in zip(tiers, found, strict=True) if error is not None}
         for name in self._shown - wrong.keys():

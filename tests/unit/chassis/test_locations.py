@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from chassis.life.health import DEGRADED, NOT_READY, READY, Health
 from chassis.locations import Locations
 from chassis.own_folders import OwnFolders
-from contracts.errors import PlatformError
+from contracts.errors import LOCATIONS_UNREADABLE, PlatformError
 from tests.support.hung_mount import hung_mount
 
 
@@ -221,3 +222,42 @@ async def test_location_on_a_disk_that_hangs_keeps_nobody_waiting(tmp_path: Path
         found = await asked
         assert {name: each.answers for name, each in found.items()} == {"local": False, "photos": True}
     assert (await locations.known(["local"], "org-a"))["local"].answers
+
+
+async def test_registry_on_a_disk_that_hangs_holds_no_event_loop(tmp_path: Path) -> None:
+    """Reading it hangs, and others go on: what was read before is in use, degraded; else whoever asks is refused."""
+    path = tmp_path / "locations.json"
+    _write(path, LOCAL)
+    health = Health("t")
+    read_before, never_read = Locations(path, health), Locations(path)
+    assert [each.name for each in await read_before.offered_to("org-a")] == ["local"]
+    path.unlink()
+    os.mkfifo(path)  # Whoever opens it waits for a writer, as long as there is none.
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    try:
+        offered, tiers, known, refusal = await asyncio.gather(
+            read_before.offered_to("org-a"),
+            read_before.tiers_now(),
+            read_before.known(["local"], "org-a"),
+            never_read.offered_to("org-a"),
+            return_exceptions=True,
+        )
+        assert offered == tiers == [read_before._seen and read_before._seen[1]["local"]]
+        assert isinstance(known, dict)
+        assert set(known) == {"local"}
+        assert isinstance(refusal, PlatformError)
+        assert refusal.code is LOCATIONS_UNREADABLE
+        found = [(each.name, each.status) for each in (await health.report()).checks]
+        assert found == [("locations", READY), ("locations-file", DEGRADED)]
+    finally:
+        ticking.cancel()
+        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))  # lets go of whoever waits
+    assert ticks > 10
