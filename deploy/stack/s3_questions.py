@@ -8,6 +8,7 @@ tier's bucket, whose objects lie in other volumes: for those the server is asked
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -128,13 +129,7 @@ class S3Questions:
             found = msgspec.json.decode(answer, type=_Place)
         except (OSError, TimeoutError, ValueError) as error:
             raise ServerSilent(str(error) or type(error).__name__) from error
-        if not found.error:
-            return None
-        return Trouble(
-            f"has no room for an object of the bucket {self._region.bucket}: {found.error}: free space on the disk of"
-            f" {self._store.folder}, or move it to a larger one",
-            Grade.NEEDS_OPERATOR,
-        )
+        return _trouble_of_place(found.error, self._region.bucket, self._store.folder) if found.error else None
 
     async def _ask(
         self, method: str, path: str, *, query: str = "", headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -150,6 +145,17 @@ class S3Questions:
             headers=headers,
             body=body,
         )
+
+
+def _trouble_of_place(words: str, bucket: str, folder: Path) -> Trouble:
+    """Why there is no place: only what speaks of volumes speaks of the disk. A server that starts knows none yet."""
+    if "volume" not in words.lower():
+        return Trouble(f"has no place yet for an object of the bucket {bucket}: {words}: it starts still")
+    return Trouble(
+        f"has no room for an object of the bucket {bucket}: {words}: free space on the disk of {folder}, or move it"
+        " to a larger one",
+        Grade.NEEDS_OPERATOR,
+    )
 
 
 def _for_operator(error: PlatformError) -> Trouble:
