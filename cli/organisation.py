@@ -34,13 +34,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Add, or list."""
-    from deploy.locations.owner import require_owner
     from deploy.stack.layout import Layout
 
     layout = Layout.find(home_of(arguments))
     if arguments.action == "list":
         return _list(layout, for_machines=arguments.json)
-    require_owner(layout)
+    layout.require_owner()
     return _add(layout, arguments)
 
 

@@ -19,6 +19,7 @@
 All of it is 0700 and 0600: the home's owner alone.
 """
 
+import os
 import stat
 from collections.abc import Collection
 from pathlib import Path
@@ -96,6 +97,7 @@ class Layout:
         _require_writable_name(home)
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _require_owner(home)
             remembered = _read(home)
             if remembered is None:
                 _require_empty(home)
@@ -140,6 +142,10 @@ class Layout:
         if remembered is None:
             raise PlatformError(errors.STACK_NOT_RUNNING, f"no platform was ever started in {home}", home=str(home))
         return cls(home, remembered)
+
+    def require_owner(self) -> None:
+        """Raise HOME_UNUSABLE unless this process is the home's owner."""
+        _require_owner(self.home)
 
     def _make_folders(self) -> None:
         """Everything is the owner's alone. The database's folder may be another account's: it is handed over open."""
@@ -199,6 +205,17 @@ def _require_writable_name(home: Path) -> None:
             home=shown,
             hint="Name a home with --home, or WEDSYNC_HOME, whose path is UTF-8: nothing was made.",
         ) from None
+
+
+def _require_owner(home: Path) -> None:
+    """What somebody else writes into a home, its owner could not read: root's files would be root's alone."""
+    owner = home.stat().st_uid
+    if owner != os.geteuid():
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"the home {home} is another user's (id {owner})",
+            hint=f"Be that user: sudo -u '#{owner}' wedsync-backup …",
+        )
 
 
 def _require_empty(home: Path) -> None:

@@ -50,6 +50,24 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+@pytest.mark.parametrize("is_new", [True, False])
+def test_home_of_another_user_is_refused_untouched(tmp_path: Path, *, is_new: bool) -> None:
+    """What root writes into somebody's home, its owner could not read: it would be unusable for him from then on."""
+    home = tmp_path / "home"
+    if is_new:
+        home.mkdir()
+    else:
+        Layout.create(home)
+        (home / "logs").rmdir()
+    os.chown(home, 54_321, 54_321)
+    before = sorted(home.rglob("*"))
+    with pytest.raises(PlatformError, match="another user's") as refusal:
+        Layout.create(home)
+    assert (refusal.value.code, "#54321" in str(refusal.value.hint)) == (HOME_UNUSABLE, True)
+    assert sorted(home.rglob("*")) == before
+
+
 def test_home_that_lost_a_race_with_a_crash_is_completed(tmp_path: Path) -> None:
     """A draft of layout.json that a crash left behind does not make the folder a stranger's."""
     (tmp_path / ".layout.json.1234abcd").touch()
