@@ -83,16 +83,14 @@ def run(arguments: argparse.Namespace) -> int:
     layout = Layout.find(home_of(arguments))
     actions = {"add": _add, "list": _list, "test": _test, "remove": _remove, "rotate": _rotate}
     if arguments.action not in ("list", "test"):
-        from deploy.locations.owner import require_owner
-
-        require_owner(layout)
+        layout.require_owner()
     return actions[arguments.action](layout, arguments)
 
 
 def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
     from deploy.locations import credentials
     from deploy.locations.entry import entry
-    from deploy.locations.places import refuse_name, refuse_place
+    from deploy.locations.places import refuse_hiding, refuse_name, refuse_place
     from deploy.stack.locations import changed, registered
 
     reference = arguments.credentials or (credentials.ASK if arguments.url.startswith("s3:") else None)
@@ -107,6 +105,7 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
     others = registered(layout)
     refuse_name(location, others)
     refuse_place(location, others, layout.home)
+    refuse_hiding(location, others)
     secret = None if reference is None else credentials.read_secret(reference, location.kind)
     found = _tried(location, secret, others, layout, is_untested=arguments.untested)
     with changed(layout) as change:
@@ -114,6 +113,7 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
         others = registered(layout)
         refuse_name(location, others)
         refuse_place(location, others, layout.home)
+        refuse_hiding(location, others)
         if secret is not None:
             credentials.keep(layout, location, secret)
         change(lambda before: [*before, location])

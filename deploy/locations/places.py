@@ -43,6 +43,24 @@ def refuse_place(location: Location, others: Iterable[Location], home: Path) -> 
             _refuse_beside(location, other)
 
 
+def refuse_hiding(location: Location, others: Iterable[Location]) -> None:
+    """Raise LOCATION_EXCLUDED where a new tier would take somebody's files out of the backups.
+
+    Nothing below a tier is ever backed up. A folder that lies in a source and holds something is part of its backups
+    until then, and nobody would hear that it is no more. Raises DiskSilent, an OSError, where its disk does not answer.
+    """
+    if location.kind != "directory" or "tier" not in location.roles or not _holds_something(folder_of(location)):
+        return
+    for other in others:
+        if other.kind == "directory" and "source" in other.roles and _lie(location, other)[1]:
+            raise PlatformError(
+                errors.LOCATION_EXCLUDED,
+                f"the folder is not empty, and is backed up with the source {other.name}; a tier is not",
+                field="url",
+                hint="Choose an empty folder, best on another disk: what lies in a tier is never backed up.",
+            )
+
+
 def _refuse_beside(location: Location, other: Location) -> None:
     is_same, is_below, is_above = _lie(location, other)
     if is_same and ("tier" in (*location.roles, *other.roles) or _share(location, other)):
@@ -91,6 +109,12 @@ def _lie(location: Location, other: Location) -> tuple[bool, bool, bool]:
 
 def _is_within(path: bytes, folder: bytes) -> bool:
     return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def _holds_something(path: bytes) -> bool:
+    """More than a file system of its own brings."""
+    folder = Path(os.fsdecode(path))
+    return Disk(folder).answer(lambda: folder.is_dir() and any(each.name != "lost+found" for each in folder.iterdir()))
 
 
 def _is_one_folder(first: bytes, second: bytes) -> bool:

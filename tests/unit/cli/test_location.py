@@ -311,3 +311,17 @@ def test_credentials_of_one_organisation_serve_no_other(layout: Layout) -> None:
     register(layout, theirs)
     with pytest.raises(Exception, match="cannot be read"):
         Locations(layout.locations_file).find("x", "org-b")
+
+
+def test_tier_takes_nothing_out_of_a_source_s_backups(location: Command, photos: Path) -> None:
+    """A folder of a source that holds somebody's files is no tier; an empty one, such as another disk's, may be."""
+    full, empty = photos / "2027", photos / "disk"
+    full.mkdir()
+    (full / "IMG_1.JPG").touch()
+    (empty / "lost+found").mkdir(parents=True)
+    assert location(*_add("photos", "source", directory_url(photos))) == ExitCode.OK
+    told, error = location.error(*_add("inner", "tier", directory_url(full)))
+    assert (told, error["code"], error["field"]) == (ExitCode.REFUSED, "location-excluded", "url")
+    assert "photos" in error["message"]
+    assert [path.name for path in full.iterdir()] == ["IMG_1.JPG"]
+    assert location(*_add("disk", "tier", directory_url(empty))) == ExitCode.OK
