@@ -3,6 +3,9 @@
 A tier that was in use and is empty or gone is not filled by surprise, since that may be a disk that is not mounted.
 `begin-anew` says that it is gone for good: what was begun at the location is forgotten, and the next run of each
 organisation fills it from the other tiers. (A store of the embedded stack is first made again by `up --begin-anew`.)
+
+A tier that shows an older state than it had takes nothing either. `accept-history` says that the older one counts: how
+far the log was seen is forgotten, and the next run goes on from what is there.
 """
 
 import argparse
@@ -26,6 +29,11 @@ _FORGET = """
     WHERE location = %(location)s AND organisation = coalesce(%(organisation)s, organisation)
     RETURNING organisation
 """
+ACCEPT = """
+    UPDATE executor.begun_repositories SET tier_id = NULL, head_number = NULL, head_digest = NULL
+    WHERE location = %(location)s AND organisation = coalesce(%(organisation)s, organisation)
+    RETURNING organisation
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,16 +46,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a location's data is gone for good: let the next runs fill it again",
         description="A location's data is gone for good: let the next runs fill it again from the other tiers.",
     )
-    anew.add_argument(
-        "location", metavar="LOCATION", type=given, help="its name in the registry, as `tiers list` shows it"
+    accept = actions.add_parser(
+        "accept-history",
+        help="a location's data was put back to an older state on purpose: let the next runs go on from it",
+        description="A location's data was put back to an older state on purpose: let the next runs go on from it. "
+        "What was committed there since is lost. Are there other tiers, `repo repair --accept-history` comes first.",
     )
-    anew.add_argument("--organisation", metavar="ID", type=organisation, help="only this organisation's repository")
-    for each in (listing, anew):
+    for each in (anew, accept):
+        each.add_argument(
+            "location", metavar="LOCATION", type=given, help="its name in the registry, as `tiers list` shows it"
+        )
+        each.add_argument("--organisation", metavar="ID", type=organisation, help="only this organisation's repository")
+    for each in (listing, anew, accept):
         add_home(each)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, or begin anew."""
+    """List, begin anew, or accept an older state."""
     from deploy.stack.layout import Layout
     from deploy.stack.state import running_state
 
@@ -55,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     running_state(layout.lock_file, layout.state_file)
     if arguments.action == "list":
         return _list(layout, for_machines=arguments.json)
+    if arguments.action == "accept-history":
+        return _accept_history(layout, arguments.location, arguments.organisation)
     return _begin_anew(layout, arguments.location, arguments.organisation)
 
 
@@ -79,6 +96,16 @@ def _begin_anew(layout: "Layout", location: str, organisation: str | None) -> in
     for owner in forgotten:
         say(f"{location}: the repository of {owner} is begun anew by its next run, from the other tiers")
     if not forgotten:
+        say(f"{location}: nothing was begun there; nothing is to be done")
+        return ExitCode.NOT_FOUND
+    return ExitCode.OK
+
+
+def _accept_history(layout: "Layout", location: str, organisation: str | None) -> int:
+    accepted = _query(layout, ACCEPT, {"location": location, "organisation": organisation})
+    for (owner,) in accepted:
+        say(f"{location}: the next run of {owner} goes on from what the tier shows then")
+    if not accepted:
         say(f"{location}: nothing was begun there; nothing is to be done")
         return ExitCode.NOT_FOUND
     return ExitCode.OK

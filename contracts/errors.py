@@ -377,6 +377,14 @@ TIER_VANISHED = _code(
     "Mount its disk or bring its bucket back; the next run goes on. If it is gone for good:"
     " wedsync-backup tiers begin-anew LOCATION.",
 )
+TIER_ROLLED_BACK = _code(
+    "tier-rolled-back",
+    503,
+    Retry.AFTER_OPERATOR,
+    "A tier shows an older state than it had, or another one",
+    "Bring back what it had, and find out who put an older copy there; the next run goes on. If the older one is to"
+    " count: wedsync-backup tiers accept-history LOCATION.",
+)
 TIER_BEHIND = _code(
     "tier-behind",
     503,
@@ -396,7 +404,7 @@ TIER_UNUSABLE = _code(
     "tier-unusable",
     503,
     Retry.AFTER_OPERATOR,
-    "A tier is damaged, rolled back, or another repository's",
+    "A tier is damaged, or another repository's",
     "Run repo check on the tier; repair it from another, or register another location.",
 )
 KEYS_UNUSABLE = _code(

@@ -6,7 +6,8 @@ once in a process. What a tier is good for is each run's own judgement, and so a
 An organisation has one repository, complete on each tier, and one key file. What was begun is remembered apart from
 both (`Begun`): where a repository is remembered, its key file is not made again, and a tier that does not
 hold it any more has *vanished*; it is neither begun nor filled until somebody says so. A tier's identity is the
-repository's config object.
+repository's config object. The head of its log is remembered too: a tier that went back to an older state takes nothing
+until somebody says that the older one counts (ADR 0044).
 """
 
 import logging
@@ -19,7 +20,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
@@ -40,6 +41,7 @@ from repository.keys.key_file import KeyFile
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.opening import Patience
 from repository.opened.repository import Repository
+from repository.opened.seen import SeenTier
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.port import ObjectStore
 from vault.key_files import name_of
@@ -48,19 +50,26 @@ from vault.unusable import UnusableStore
 _log = logging.getLogger(__name__)
 
 
+class BegunTier(NamedTuple):
+    """What is remembered of a tier. `repository_id`: in hex, empty where it is not known; `seen`: its latest head."""
+
+    repository_id: str
+    seen: SeenTier | None = None
+
+
 class Begun(Protocol):
     """What was begun where (`BegunRepositories`)."""
 
-    def of(self, organisation: str) -> dict[str, str]:
-        """The repository's id by the location at which it was begun; empty where that is not known."""
+    def of(self, organisation: str) -> Mapping[str, BegunTier]:
+        """What was begun, by location."""
         ...
 
     def others_at(self, location: str, organisation: str) -> list[str]:
         """Some other organisations that have a repository at the location."""
         ...
 
-    def remember(self, organisation: str, location: str, repository_id: str) -> None:
-        """Note a repository that was found or begun. Idempotent."""
+    def remember(self, organisation: str, location: str, repository_id: str, seen: SeenTier | None) -> None:
+        """Note a repository that was found or begun, and what was seen of the tier: a head is only raised."""
         ...
 
 
@@ -103,7 +112,7 @@ class Repositories:
         if path.exists():
             key = KeyFile.load(path)
             try:
-                repository = self._open(organisation, places, key)
+                repository = self._open(organisation, places, key, known)
             except NotARepository:
                 # The key file was made by a run that got no further, or for tiers that are no longer in use.
                 gone = [vanished(place) for place in places if place.location in known]
@@ -129,16 +138,20 @@ class Repositories:
         return repository
 
     def remember(self, organisation: str, repository: Repository, places: Sequence[Place]) -> None:
-        """Note where the repository is. What cannot be noted now, is by the next run."""
+        """Note where the repository is, and how far its logs go. What cannot be noted now, is by the next run."""
         for place in places:
             tier = repository.tier(place.store.name)
             if tier.is_ready or tier.state is TierState.DAMAGED:
+                state = tier.log.state
+                seen = SeenTier(state.tier_id, state.head) if tier.is_ready and state.tier_id is not None else None
                 try:
-                    self._begun.remember(organisation, place.location, repository.id.hex())
+                    self._begun.remember(organisation, place.location, repository.id.hex(), seen)
                 except PlatformError as error:
                     _log.warning("a repository could not be noted", extra={"tier": tier.name, "code": error.code.code})
 
-    def _require_no_repository(self, organisation: str, places: Sequence[Place], known: Mapping[str, str]) -> None:
+    def _require_no_repository(
+        self, organisation: str, places: Sequence[Place], known: Mapping[str, BegunTier]
+    ) -> None:
         file = name_of(organisation)
         hint = f"Put the file {file} back into the keys folder from its copy; no new key is made for what is there."
         missing = PlatformError(errors.KEYS_UNUSABLE, f"the repository's key file {file} is gone", hint=hint)
@@ -156,9 +169,11 @@ class Repositories:
         stores = self._require_begin(organisation, places)
         _check_wanted(signs)
         Repository.init(stores, key)
-        return self._open(organisation, places, key)
+        return self._open(organisation, places, key, {})
 
-    def _open(self, organisation: str, places: Sequence[Place], key: KeyFile) -> Repository:
+    def _open(
+        self, organisation: str, places: Sequence[Place], key: KeyFile, known: Mapping[str, BegunTier]
+    ) -> Repository:
         patience = Patience(
             seconds_of={place.store.name: place.patience_seconds for place in places},
             on_waiting=lambda names: _log.warning("tiers have not answered yet", extra={"tiers": list(names)}),
@@ -167,7 +182,13 @@ class Repositories:
             shared = self._shared.get(organisation)
             if shared is None:
                 shared = self._shared[organisation] = SharedSegments()
-        return Repository.open([place.store for place in places], key, patience=patience, shared=shared)
+
+        def seen(repository_id: bytes) -> dict[str, list[SeenTier]]:
+            own = {at: each.seen for at, each in known.items() if each.repository_id == repository_id.hex()}
+            here = {place.store.name: [head] for place in places if (head := own.get(place.location)) is not None}
+            return {**here, "": [head for head in own.values() if head is not None]}
+
+        return Repository.open([place.store for place in places], key, patience=patience, shared=shared, known=seen)
 
     def _require_begin(self, organisation: str, places: Sequence[Place]) -> list[ObjectStore]:
         """The tiers on which a repository can be begun. Raises what keeps it from each of them."""
@@ -188,7 +209,7 @@ class Repositories:
         return answering
 
     def _judge(
-        self, organisation: str, repository: Repository, places: Sequence[Place], known: Mapping[str, str]
+        self, organisation: str, repository: Repository, places: Sequence[Place], known: Mapping[str, BegunTier]
     ) -> None:
         """Leave out the tiers that vanished, were replaced, or have no room."""
         for place in places:
@@ -201,14 +222,15 @@ class Repositories:
                 tier.set_unreachable(error)
 
     def _look_at(
-        self, organisation: str, repository: Repository, tier: OpenTier, place: Place, begun: str | None
+        self, organisation: str, repository: Repository, tier: OpenTier, place: Place, begun: BegunTier | None
     ) -> None:
         if begun is not None and (tier.state is TierState.EMPTY or isinstance(tier.error, BucketMissing)):
             raise vanished(place)
         if tier.state is TierState.EMPTY:
             self._require_others(organisation, place)
-        if begun and tier.is_readable and begun != repository.id.hex():
-            error = NotARepository("the location had another repository before", tier=tier.name, before=begun)
+        before = begun.repository_id if begun is not None else ""
+        if before and tier.is_readable and before != repository.id.hex():
+            error = NotARepository("the location had another repository before", tier=tier.name, before=before)
             tier.set_state(TierState.FOREIGN, error)
         if tier.is_ready or tier.state is TierState.EMPTY:
             self._require_space(place)

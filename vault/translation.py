@@ -9,7 +9,7 @@ from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
 from contracts.tier_failure import TierFailure
-from repository.errors import BackupCancelled, RepositoryError
+from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "object-missing": errors.VERIFICATION_FAILED,
     "object-truncated": errors.VERIFICATION_FAILED,
     "chunk-not-in-index": errors.VERIFICATION_FAILED,
-    "replayed-older-state": errors.TIER_UNUSABLE,
+    "replayed-older-state": errors.TIER_ROLLED_BACK,
     "repository-exists": errors.TIER_UNUSABLE,
     "not-a-repository": errors.TIER_UNUSABLE,
     "unsupported-format": errors.TIER_UNUSABLE,
@@ -54,7 +54,9 @@ def code_of(error: BaseException | None) -> ErrorCode:
     if isinstance(error, PlatformError):
         return error.code
     if isinstance(error, RepositoryError):
-        return _BY_CODE.get(error.code, errors.INTERNAL)
+        # Where no tier is of use, and all of them for one reason, it is that one.
+        reasons = {code_of(cause) for cause in error.causes} if isinstance(error, NoUsableTier) else ()
+        return next(iter(reasons)) if len(reasons) == 1 else _BY_CODE.get(error.code, errors.INTERNAL)
     return errors.INTERNAL
 
 

@@ -209,6 +209,9 @@ async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSourc
     assert_shows(expected, refilled.stdout)
     gone = await source.ended(await source.execute())
     assert gone["degraded"], gone
+    accepted = operator.follows("tier-went-back", ("LOCATION", "offsite"))
+    assert accepted.returncode == 0, accepted.stderr
+    assert f"next run of {operator.platform.organisation}" in accepted.stdout
     told = operator.follows("tier-gone", ("LOCATION", "offsite"))
     assert told.returncode == 0, told.stderr
     assert "offsite" in told.stdout

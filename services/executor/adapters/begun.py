@@ -1,7 +1,8 @@
 """Which organisation's repository was begun at which location: what neither the keys nor the tiers can tell once lost.
 
 A row is written when a repository was found or begun at a location, and stays until somebody says that the
-location is to be begun anew (`wedsync-backup tiers begin-anew`).
+location is to be begun anew (`wedsync-backup tiers begin-anew`). It knows the head of the tier's log as it was last
+seen, which is only raised, until somebody says that an older one counts (`wedsync-backup tiers accept-history`).
 """
 
 import asyncio
@@ -12,6 +13,9 @@ from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from contracts import errors
 from contracts.errors import PlatformError
+from repository.log.state import Head
+from repository.opened.seen import SeenTier
+from vault.repositories import BegunTier
 
 T = TypeVar("T")
 
@@ -19,7 +23,9 @@ WAIT_SECONDS = 30.0
 WITNESSES_MAX = 3
 """How many organisations' repositories are looked for where a new organisation's is to be begun."""
 
-_OF = "SELECT location, repository_id FROM begun_repositories WHERE organisation = %s"
+_OF = """
+    SELECT location, repository_id, tier_id, head_number, head_digest FROM begun_repositories WHERE organisation = %s
+"""
 _OTHERS = """
     SELECT organisation FROM begun_repositories WHERE location = %s AND organisation <> %s
     ORDER BY begun_at DESC LIMIT %s
@@ -31,6 +37,11 @@ _REMEMBER = """
     ON CONFLICT (organisation, location) DO UPDATE SET repository_id = excluded.repository_id
     WHERE begun_repositories.repository_id = ''
 """
+_RAISE_HEAD = """
+    UPDATE begun_repositories SET tier_id = %(tier_id)s, head_number = %(number)s, head_digest = %(digest)s
+    WHERE organisation = %(organisation)s AND location = %(location)s
+        AND (tier_id IS DISTINCT FROM %(tier_id)s OR head_number < %(number)s)
+"""
 
 
 class BegunRepositories:
@@ -40,9 +51,12 @@ class BegunRepositories:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
 
-    def of(self, organisation: str) -> dict[str, str]:
-        """The repository's id by the location at which it was begun; empty where a run before this memory was it."""
-        return dict(self._wait(self._rows(_OF, (organisation,))))
+    def of(self, organisation: str) -> dict[str, BegunTier]:
+        """What was begun, by location; the repository's id is empty where a run before this memory began it."""
+        return {
+            location: BegunTier(repository_id, _seen(tier_id, number, digest))
+            for location, repository_id, tier_id, number, digest in self._wait(self._rows(_OF, (organisation,)))
+        }
 
     def others_at(self, location: str, organisation: str) -> list[str]:
         """Some organisations, the latest first, that had a repository at the location before this one."""
@@ -56,9 +70,12 @@ class BegunRepositories:
         """All that have a repository somewhere."""
         return [row[0] for row in self._wait(self._rows(_ORGANISATIONS, ()))]
 
-    def remember(self, organisation: str, location: str, repository_id: str) -> None:
-        """Note a repository that was found or begun. Idempotent."""
+    def remember(self, organisation: str, location: str, repository_id: str, seen: SeenTier | None = None) -> None:
+        """Note a repository that was found or begun, and the head that its tier had. Idempotent."""
         self._wait(self._execute(_REMEMBER, (organisation, location, repository_id)))
+        if seen is not None:
+            values = {"tier_id": seen.tier_id, "number": seen.head.number, "digest": seen.head.digest}
+            self._wait(self._execute(_RAISE_HEAD, {**values, "organisation": organisation, "location": location}))
 
     def _wait(self, call: Coroutine[Any, Any, T]) -> T:
         asked = asyncio.run_coroutine_threadsafe(call, self._loop)
@@ -74,7 +91,13 @@ class BegunRepositories:
             async with self._pool.connection() as connection:
                 return await (await connection.execute(query, parameters)).fetchall()
 
-    async def _execute(self, query: Any, parameters: tuple[str, ...]) -> None:
+    async def _execute(self, query: Any, parameters: Any) -> None:
         with translated():
             async with self._pool.connection() as connection:
                 await connection.execute(query, parameters)
+
+
+def _seen(tier_id: bytes | None, number: int | None, digest: bytes | None) -> SeenTier | None:
+    if tier_id is None or number is None or digest is None:
+        return None
+    return SeenTier(bytes(tier_id), Head(number, bytes(digest)))

@@ -307,7 +307,8 @@ class RepositoryBackup:
         opened = self._repository.tier(tier.value)
         delivered = result.tiers.get(tier.value)
         is_unlocked = delivered is not None and isinstance(delivered.error, LockNotProven)
-        if result.snapshot_id in opened.snapshots() and not is_unlocked:
+        # A tier that went back may have an earlier try's snapshot, and is good for none.
+        if result.snapshot_id in opened.snapshots() and not is_unlocked and opened.state is not TierState.REPLAYED:
             return TierOutcome(
                 tier=tier,
                 required=destination.required,

@@ -70,4 +70,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
         ON CONFLICT (organisation, location) DO NOTHING""",
     # Of a run that its worker is to leave, though it may hold what it has opened.
     "ALTER TABLE run_claims ADD COLUMN cancelled boolean NOT NULL DEFAULT false",
+    # The head of the tier's log as it was last seen: a tier that is put back as a whole shows by nothing else.
+    "ALTER TABLE begun_repositories ADD COLUMN tier_id bytea, ADD COLUMN head_number bigint,"
+    " ADD COLUMN head_digest bytea",
 )

@@ -262,6 +262,8 @@ def test_token_refuses_what_makes_no_sense(layout: Layout, words: list[str]) -> 
         ["demo", "--json", ""],
         ["tiers", "begin-anew", ""],
         ["tiers", "begin-anew", "offsite", "--organisation", ""],
+        ["tiers", "accept-history", ""],
+        ["tiers", "accept-history", "offsite", "--organisation", ""],
         ["down", "--timeout", "nan"],
         ["refill", "all", "--timeout", "-1"],
     ],

@@ -13,27 +13,28 @@ from repository.errors import TierUnreachable
 from repository.index.segments import INDEX_PREFIX
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
+from repository.opened.seen import SeenTier
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
 from tests.support.repositories import SeededRandomness, photos, write_snapshot
 from vault.key_files import name_of
-from vault.repositories import Place, Repositories
+from vault.repositories import BegunTier, Place, Repositories
 
 
 class _Remembered:
     """`Begun` in memory."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], str] = {}
+        self.rows: dict[tuple[str, str], BegunTier] = {}
 
-    def of(self, organisation: str) -> dict[str, str]:
+    def of(self, organisation: str) -> dict[str, BegunTier]:
         return {location: each for (owner, location), each in self.rows.items() if owner == organisation}
 
     def others_at(self, location: str, organisation: str) -> list[str]:
         return []
 
-    def remember(self, organisation: str, location: str, repository_id: str) -> None:
-        self.rows[organisation, location] = repository_id
+    def remember(self, organisation: str, location: str, repository_id: str, seen: SeenTier | None) -> None:
+        self.rows[organisation, location] = BegunTier(repository_id, seen)
 
 
 class _Counting(MemoryObjectStore):
