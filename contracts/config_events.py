@@ -5,7 +5,7 @@ from contracts.event import Event, pinned
 from contracts.refusal import Refusal
 
 
-@pinned("config.configuration-created.v1")
+@pinned("config.configuration-created.v1", taken_by=("executor--replicate-configuration",))
 class ConfigurationCreated(Event, frozen=True, kw_only=True):
     """A configuration is in force. Version 1 of it."""
 

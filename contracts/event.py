@@ -14,9 +14,13 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """Something that is now true. Subclasses are registered with `@pinned(name)`."""
+    """Something that is now true. Subclasses are registered with `@pinned(name)`.
+
+    `TAKEN_BY`: the durable consumers of other services, `<service>--<handler>`, that do something about it.
+    """
 
     NAME: ClassVar[str] = ""
+    TAKEN_BY: ClassVar[tuple[str, ...]] = ()
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -28,13 +32,16 @@ E = TypeVar("E", bound=type[Event])
 _BY_NAME: dict[str, type[Event]] = {}
 
 
-def pinned(name: str) -> Callable[[E], E]:
-    """Register an event class under the name that its history is stored under for good."""
+def pinned(name: str, *, taken_by: tuple[str, ...] = ()) -> Callable[[E], E]:
+    """Register an event class under the name that its history is stored under for good.
+
+    `taken_by`: see `Event`. Consumer, filter and permissions follow from it (`contracts.streams`).
+    """
 
     def register(cls: E) -> E:
         if name in _BY_NAME:
             raise ValueError(f"the name {name} is pinned already")
-        cls.NAME = name
+        cls.NAME, cls.TAKEN_BY = name, taken_by
         _BY_NAME[name] = cls
         return cls
 

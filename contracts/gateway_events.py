@@ -31,7 +31,7 @@ AGENT_FIELD = "evidence.agent"
 """Under which names the two are sealed."""
 
 
-@pinned("gateway.configuration-submitted.v1")
+@pinned("gateway.configuration-submitted.v1", taken_by=("config--create-configuration",))
 class ConfigurationSubmitted(Event, frozen=True, kw_only=True):
     """An owner asked for a new configuration. The configuration's id is allocated with the request."""
 
@@ -41,7 +41,7 @@ class ConfigurationSubmitted(Event, frozen=True, kw_only=True):
     evidence: Evidence
 
 
-@pinned("gateway.backup-requested.v1")
+@pinned("gateway.backup-requested.v1", taken_by=("executor--accept-backup",))
 class BackupRequested(Event, frozen=True, kw_only=True):
     """An operator asked for an immediate backup of a configuration, as it was at `configuration_version`."""
 
@@ -52,7 +52,7 @@ class BackupRequested(Event, frozen=True, kw_only=True):
     evidence: Evidence
 
 
-@pinned("gateway.backup-cancellation-requested.v1")
+@pinned("gateway.backup-cancellation-requested.v1", taken_by=("executor--cancel-backup",))
 class BackupCancellationRequested(Event, frozen=True, kw_only=True):
     """An operator asked for a run to be stopped."""
 
@@ -61,7 +61,7 @@ class BackupCancellationRequested(Event, frozen=True, kw_only=True):
     evidence: Evidence
 
 
-@pinned("gateway.backup-retry-requested.v1")
+@pinned("gateway.backup-retry-requested.v1", taken_by=("executor--retry-backup",))
 class BackupRetryRequested(BackupRequested, frozen=True, kw_only=True):
     """An operator asked for another run in place of one that has failed or was cancelled, which is `retry_of`."""
 

@@ -1,8 +1,10 @@
 """What every refusal of an owner says, whoever it is and whatever was asked for."""
 
+from typing import Self
+
 import msgspec
 
-from contracts.errors import ErrorCode
+from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 
 
@@ -24,3 +26,9 @@ class Refusal(Event, frozen=True, kw_only=True):
     code: str
     field: str | None = None
     hint: str = ""
+
+    @classmethod
+    def of(cls, request: Event, why: Objection | PlatformError) -> Self:
+        """No to a request: what it is about is told as the request tells it."""
+        about = {name: getattr(request, name) for name in cls.__struct_fields__ if hasattr(request, name)}
+        return cls(**about | {"code": why.code.code, "field": why.field, "hint": why.hint})

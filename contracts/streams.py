@@ -7,7 +7,8 @@ the last value per run and may lose the latest when the server crashes. A dead l
 
 import msgspec
 
-from contracts import config_events, executor_events, gateway_events
+from contracts import config_events, executor_events, gateway_events  # noqa: F401  # they declare who takes them
+from contracts.event import pinned_events
 from contracts.subjects import DEAD_LETTERS, PROGRESS, SERVICES, events_named, events_of, once_stored
 
 
@@ -72,44 +73,26 @@ STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec(name=DEAD_LETTER_STREAM, subjects=(f"{DEAD_LETTERS}.>",), durable=True),
 )
 
-CONFIG_CREATE_CONFIGURATION = ConsumerSpec(
-    service="config",
-    handler="create-configuration",
-    stream=stream_of("gateway"),
-    subjects=(events_named(gateway_events.ConfigurationSubmitted.NAME),),
-)
-EXECUTOR_ACCEPT_BACKUP = ConsumerSpec(
-    service="executor",
-    handler="accept-backup",
-    stream=stream_of("gateway"),
-    subjects=(events_named(gateway_events.BackupRequested.NAME),),
-)
-EXECUTOR_CANCEL_BACKUP = ConsumerSpec(
-    service="executor",
-    handler="cancel-backup",
-    stream=stream_of("gateway"),
-    subjects=(events_named(gateway_events.BackupCancellationRequested.NAME),),
-)
-EXECUTOR_RETRY_BACKUP = ConsumerSpec(
-    service="executor",
-    handler="retry-backup",
-    stream=stream_of("gateway"),
-    subjects=(events_named(gateway_events.BackupRetryRequested.NAME),),
-)
-EXECUTOR_REPLICATE_CONFIGURATION = ConsumerSpec(
-    service="executor",
-    handler="replicate-configuration",
-    stream=stream_of("config"),
-    subjects=(events_named(config_events.ConfigurationCreated.NAME),),
-)
 
-CONSUMERS: tuple[ConsumerSpec, ...] = (
-    CONFIG_CREATE_CONFIGURATION,
-    EXECUTOR_ACCEPT_BACKUP,
-    EXECUTOR_CANCEL_BACKUP,
-    EXECUTOR_RETRY_BACKUP,
-    EXECUTOR_REPLICATE_CONFIGURATION,
+def _consumer(durable_name: str, event: str) -> ConsumerSpec:
+    service, _, handler = durable_name.partition("--")
+    owner = event.partition(".")[0]
+    return ConsumerSpec(service=service, handler=handler, stream=stream_of(owner), subjects=(events_named(event),))
+
+
+CONSUMERS: tuple[ConsumerSpec, ...] = tuple(
+    _consumer(durable_name, event)
+    for durable_name, event in sorted(
+        (taker, name) for name, event in pinned_events().items() for taker in event.TAKEN_BY
+    )
 )
+"""As the events declare who takes them (`contracts.event.pinned`), by name."""
 
 WAKE_WORKERS = once_stored(events_named(executor_events.BackupAccepted.NAME))
 STOP_WORKERS = once_stored(events_named(executor_events.BackupCancelled.NAME))
+WORKERS_HEAR = (WAKE_WORKERS, STOP_WORKERS)
+
+
+def consumer_named(durable_name: str) -> ConsumerSpec:
+    """A declared consumer. Raises KeyError."""
+    return {spec.durable_name: spec for spec in CONSUMERS}[durable_name]

@@ -20,6 +20,7 @@ from psycopg import errors as postgres_errors
 from chassis.clock import Clock, SystemClock
 from chassis.context import Context
 from chassis.domain import Aggregate, Snapshotted
+from chassis.handling import Handled
 from chassis.ids import Ids, TimeOrderedIds
 from chassis.postgres.circuit import OVERTIME_SECONDS, WAITING_MAX, patience
 from chassis.postgres.database import blocking_pool
@@ -35,7 +36,7 @@ from chassis.record.mapper import (
     subject_of,
 )
 from chassis.record.recorder import PostgresRecorder, SnapshotRecorder
-from chassis.record.statements import AlreadyHandled, CommitInDoubt, Handled, Statement, StatementRefused
+from chassis.record.statements import AlreadyHandled, CommitInDoubt, Statement, StatementRefused
 from chassis.telemetry.logging import describe
 from chassis.upcasting import UPCASTERS, Upcasters
 from contracts.envelope import SOURCE_PREFIX, Envelope, MalformedEvent, UnknownEventType, decode, encode_data

@@ -19,9 +19,10 @@ from psycopg import Connection, errors
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
 
+from chassis.handling import Handled
 from chassis.postgres.circuit import Circuit, cut, patience
 from chassis.postgres.database import Unable, advisory_key, channel_of, translated
-from chassis.record.statements import AlreadyHandled, CommitInDoubt, Handled, Statement, execute
+from chassis.record.statements import AlreadyHandled, CommitInDoubt, Statement, execute
 from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
 
 RETRY_PAUSE_SECONDS = 0.05

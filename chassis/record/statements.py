@@ -9,14 +9,6 @@ from psycopg import Connection, errors
 from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """The message whose effect is being recorded: the durable consumer's name and the event's id."""
-
-    consumer: str
-    event_id: str
-
-
 class AlreadyHandled(Exception):
     """The message's effect is in the record already: acknowledge it and do nothing."""
 

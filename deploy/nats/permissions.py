@@ -25,8 +25,7 @@ from contracts.streams import (
     CONSUMERS,
     DEAD_LETTER_STREAM,
     PROGRESS_STREAM,
-    STOP_WORKERS,
-    WAKE_WORKERS,
+    WORKERS_HEAR,
     ConsumerSpec,
     stream_of,
 )
@@ -129,7 +128,7 @@ def _service(service: str) -> Identity:
 
 
 def _worker() -> Identity:
-    return _apart(WORKER, publish=[f"{PROGRESS}.executor.>"], hears=[WAKE_WORKERS, STOP_WORKERS])
+    return _apart(WORKER, publish=[f"{PROGRESS}.executor.>"], hears=WORKERS_HEAR)
 
 
 def _apart(name: str, *, publish: Iterable[str], hears: Iterable[str] = ()) -> Identity:

@@ -6,7 +6,6 @@ from chassis.domain import Aggregate
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.configuration import ConfigurationBody
 from contracts.event import Event
-from contracts.refusal import Objection
 
 
 class Configuration(Aggregate):
@@ -23,18 +22,6 @@ class Configuration(Aggregate):
     def create(self, *, request_id: str, body: ConfigurationBody) -> None:
         """Put a configuration in force, as its version 1."""
         self.record(ConfigurationCreated(request_id=request_id, configuration_id=self.id, version=1, body=body))
-
-    def refuse(self, *, request_id: str, objection: Objection) -> None:
-        """Decline a submitted configuration for good."""
-        self.record(
-            ConfigurationRefused(
-                request_id=request_id,
-                configuration_id=self.id,
-                code=objection.code.code,
-                field=objection.field,
-                hint=objection.hint,
-            )
-        )
 
     def apply(self, event: Event) -> None:
         """Record what an event says."""

@@ -3,18 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-import msgspec
-
-from chassis.context import Context
+from chassis.handling import Handling
 from contracts.configuration_rules import KnownLocation
 from services.config.domain import Configuration
-
-
-class Handled(msgspec.Struct, frozen=True, kw_only=True):
-    """The message whose effect is being recorded."""
-
-    consumer: str
-    event_id: str
 
 
 class LocationRegistry(Protocol):
@@ -28,13 +19,9 @@ class LocationRegistry(Protocol):
 class Configurations(Protocol):
     """The record of configurations."""
 
-    async def record_created(self, configuration: Configuration, *, context: Context, handled: Handled) -> None:
-        """Record a creation, its name as taken and the message as handled: all or none.
+    async def record_answer(self, configuration: Configuration, handling: Handling) -> None:
+        """Record a creation with its name as taken, or a refusal, and the message as handled: all or none.
 
         Raises `ConfigurationNameTaken` where another configuration of the organisation has the name's digest.
         """
-        ...
-
-    async def record_refused(self, configuration: Configuration, *, context: Context, handled: Handled) -> None:
-        """Record a refusal and the message as handled."""
         ...

@@ -9,11 +9,13 @@ from prometheus_client import Gauge
 from chassis.bus.connection import Connection
 from chassis.bus.subscriptions import Bus
 from chassis.bus.topology import TopologyCheck
+from chassis.bus.use_cases import handlers_of
 from chassis.claims.aside import SetAside
 from chassis.claims.loop import ClaimLoop
 from chassis.claims.port import QueueLimits
 from chassis.claims.table import BEAT_SECONDS, ClaimQueue, ClaimTable
 from chassis.clock import SystemClock
+from chassis.handling import UseCase
 from chassis.key_checks import add_key_checks, add_key_figures
 from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import Part, run_service
@@ -28,7 +30,10 @@ from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
+from contracts.config_events import ConfigurationCreated
 from contracts.errors import INVALID_SETTING, PlatformError
+from contracts.event import Event
+from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
@@ -37,7 +42,6 @@ from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
 from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
-from services.executor.handlers import Handlers
 from services.executor.performance import RunPerformance
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.standstills import Standstills
@@ -87,7 +91,14 @@ async def run(settings: ExecutorSettings) -> int:
     decisions = BackupDecisions(runs, replicas, queue, limits)
     telemetry.figures.add("queue", queue.read)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
-    Handlers(decisions, Cancellations(runs), ConfigurationCopies(replicas)).bind(bus)
+    use_cases: dict[type[Event], UseCase] = {
+        BackupRequested: decisions.decide,
+        BackupRetryRequested: decisions.decide,
+        BackupCancellationRequested: Cancellations(runs).decide,
+        ConfigurationCreated: ConfigurationCopies(replicas).remember,
+    }
+    for consumer, handler in handlers_of(SERVICE, use_cases):
+        bus.handle(consumer, handler)
     topology = TopologyCheck(connection, SERVICE)
     server = HealthServer(health, telemetry, port=settings.health_port)
     return await run_service([server, store, PoolPart(pool), connection, topology, relay, bus], health=health)

@@ -13,13 +13,11 @@ from typing import ClassVar
 from chassis.domain import Aggregate
 from contracts import errors
 from contracts.configuration import Tier
-from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.executor_events import (
     ENDED,
     STATE_AFTER,
     BackupAccepted,
-    BackupCancellationRefused,
     BackupCancelled,
     BackupCompleted,
     BackupFailed,
@@ -35,7 +33,6 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
-from contracts.refusal import Objection
 from services.executor.errors import ClaimLost, RunFinished
 
 REFUSED = "refused"
@@ -83,19 +80,6 @@ class BackupRun(Aggregate):
                 execution_type=execution_type,
                 tiers=tuple(tiers),
                 retry_of=retry_of,
-            )
-        )
-
-    def refuse(self, *, request_id: str, configuration_id: str, objection: Objection) -> None:
-        """Decline the run for good."""
-        self.record(
-            BackupRefused(
-                request_id=request_id,
-                execution_id=self.id,
-                configuration_id=configuration_id,
-                code=objection.code.code,
-                field=objection.field,
-                hint=objection.hint,
             )
         )
 
@@ -203,14 +187,6 @@ class BackupRun(Aggregate):
         self._refuse_when_finished()
         self.record(
             BackupCancelled(request_id=request_id, execution_id=self.id, configuration_id=self.configuration_id)
-        )
-
-    def refuse_cancellation(self, *, request_id: str, execution_id: str, error: PlatformError) -> None:
-        """The run is not stopped."""
-        self.record(
-            BackupCancellationRefused(
-                request_id=request_id, execution_id=execution_id, code=error.code.code, hint=error.hint
-            )
         )
 
     def apply(self, event: Event) -> None:

@@ -10,18 +10,12 @@ import msgspec
 
 from chassis.claims.port import Claim
 from chassis.context import Context
+from chassis.handling import Handling
 from chassis.life.signs import Signs
 from contracts.configuration import Tier
 from contracts.executor_events import RunTotals
 from services.executor.domain import BackupRun
 from services.executor.kept import Replica
-
-
-class Handled(msgspec.Struct, frozen=True, kw_only=True):
-    """The message whose effect is being recorded, so that its redelivery is recognised."""
-
-    consumer: str
-    event_id: str
 
 
 class Runs(Protocol):
@@ -31,23 +25,15 @@ class Runs(Protocol):
         """Read a run from its history. Raises AGGREGATE_NOT_FOUND."""
         ...
 
-    async def record_decision(
-        self, run: BackupRun, *, configuration: Replica | None, context: Context, handled: Handled
-    ) -> None:
-        """Record an acceptance with an open claim, or a refusal, and the message as handled: all or none.
-
-        `configuration`: what an accepted run is performed by. Raises `ConfigurationBusy` where it has an open run.
-        """
-        ...
-
     async def find(self, run_id: str, organisation: str) -> BackupRun | None:
         """A run as `load` reads it, or None where the organisation has none of this id."""
         ...
 
-    async def record_cancellation(self, run: BackupRun, *, context: Context, handled: Handled) -> None:
-        """Record that a run was cancelled, with its claim taken away, or that it was not; and the message as handled.
+    async def record_answer(self, run: BackupRun, handling: Handling, *, configuration: Replica | None = None) -> None:
+        """Record an answer and the message as handled: all or none. The claim of a run that is cancelled is taken away.
 
-        Raises CONCURRENT_CHANGE.
+        `configuration`: what a run that is taken on is performed by; its claim is opened. Raises `ConfigurationBusy`
+        where the configuration has an open run, and CONCURRENT_CHANGE.
         """
         ...
 
@@ -71,7 +57,7 @@ class Configurations(Protocol):
         """The newest version seen here, or None. Raises CONFIGURATION_UNREADABLE."""
         ...
 
-    async def remember(self, replica: Replica, *, context: Context, handled: Handled) -> None:
+    async def remember(self, replica: Replica, handling: Handling) -> None:
         """Keep a version; an older one than what is here changes nothing. Durable, once per message."""
         ...
 

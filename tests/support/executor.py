@@ -16,6 +16,7 @@ from chassis.claims.port import QueueLimits
 from chassis.claims.table import ClaimQueue, ClaimTable
 from chassis.clock import SystemClock
 from chassis.context import Context
+from chassis.handling import Handled, Handling, UseCase, deal_with
 from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.locations import Locations
@@ -25,6 +26,7 @@ from chassis.postgres.pool import Pool, PoolPart
 from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer, prepare_keys_folder
 from chassis.telemetry.instruments import Telemetry
+from contracts.config_events import ConfigurationCreated
 from contracts.configuration import (
     NAME_FIELD,
     SOURCE_IDENTIFIER_FIELD,
@@ -36,6 +38,7 @@ from contracts.configuration import (
 )
 from contracts.envelope import Envelope, decode_data
 from contracts.event import Event
+from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested, Evidence
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
@@ -46,7 +49,6 @@ from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
 from services.executor.bootstrap import POOL_CONNECTIONS
 from services.executor.performance import RunPerformance
-from services.executor.ports import Handled
 from services.executor.standstills import Standstills
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
@@ -57,6 +59,9 @@ CONFIGURATION = "configuration-1"
 BEAT_SECONDS = 0.1
 SILENCE_SECONDS = 1.0
 PLENTY = QueueLimits(per_organisation=1000, in_all=1000)
+
+
+EVIDENCE = Evidence(assurance="aal2")
 
 
 @dataclass
@@ -155,14 +160,8 @@ class ExecutorBench:
             backup_type=BackupType.INCREMENTAL,
             storage_destinations=StorageDestinations(**destinations),
         )
-        event_id = new_id()
-        await ConfigurationCopies(ReplicaTable(self.pool, self.store)).remember(
-            configuration_id=configuration_id,
-            version=version,
-            body=body,
-            context=self.context(),
-            handled=Handled(consumer="executor--replicate-configuration", event_id=event_id),
-        )
+        fact = ConfigurationCreated(request_id="r", configuration_id=configuration_id, version=version, body=body)
+        await self._deal_with(ConfigurationCopies(ReplicaTable(self.pool, self.store)).remember, fact)
 
     async def request(
         self,
@@ -178,25 +177,37 @@ class ExecutorBench:
         """Decide on a requested backup, as the handler does."""
         replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(RUNS, self.pool)
         decisions = BackupDecisions(RecordedRuns(self.store), replicas, queue, limits)
-        await decisions.decide(
+        request = BackupRequested(
             request_id=f"request of {run_id}",
             execution_id=run_id,
             configuration_id=configuration_id,
             configuration_version=version,
-            context=self.context(),
-            handled=Handled(consumer="executor--accept-backup", event_id=event_id or new_id()),
-            deliveries=deliveries,
-            retry_of=retry_of,
+            evidence=EVIDENCE,
         )
+        if retry_of is not None:
+            request = BackupRetryRequested(**msgspec.structs.asdict(request), retry_of=retry_of)
+        await self._deal_with(decisions.decide, request, event_id=event_id, deliveries=deliveries)
 
     async def cancel(self, run_id: str, *, request_id: str = "cancel-1", organisation: str = ORGANISATION) -> None:
         """Decide on a requested cancellation, as the handler does."""
-        await Cancellations(RecordedRuns(self.store)).decide(
-            request_id=request_id,
-            execution_id=run_id,
+        request = BackupCancellationRequested(request_id=request_id, execution_id=run_id, evidence=EVIDENCE)
+        await self._deal_with(Cancellations(RecordedRuns(self.store)).decide, request, organisation=organisation)
+
+    async def _deal_with(
+        self,
+        use_case: UseCase,
+        event: Event,
+        *,
+        organisation: str = ORGANISATION,
+        event_id: str | None = None,
+        deliveries: int = 1,
+    ) -> None:
+        handling = Handling(
             context=msgspec.structs.replace(self.context(), organisation=organisation),
-            handled=Handled(consumer="executor--cancel-backup", event_id=new_id()),
+            handled=Handled(event.TAKEN_BY[0], event_id or new_id()),
+            deliveries=deliveries,
         )
+        await deal_with(use_case, event, handling)
 
     async def told(self, run_id: str) -> list[Event]:
         """All events of a run, each as its schema promises it."""

@@ -5,13 +5,12 @@ import msgspec
 from chassis.claims.port import Claim
 from chassis.claims.work import Work
 from chassis.context import Context
-from chassis.record import eventstore
+from chassis.handling import Handling
 from chassis.record.eventstore import EventStore, StatementRefused
 from contracts.executor_events import ExecutionState
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost, ConfigurationBusy
 from services.executor.kept import Replica
-from services.executor.ports import Handled
 
 RUNS = Work(
     noun="run",
@@ -34,32 +33,23 @@ class RecordedRuns:
         """Read a run from its history. Raises AGGREGATE_NOT_FOUND."""
         return await self._store.load(BackupRun, run_id)
 
-    async def record_decision(
-        self, run: BackupRun, *, configuration: Replica | None, context: Context, handled: Handled
-    ) -> None:
-        """Record an acceptance or a refusal, the inbox row and, for an acceptance, an open claim."""
-        also = []
-        if run.state is ExecutionState.INITIALIZING and configuration is not None:
-            body = msgspec.json.encode(configuration.body)
-            also.append(RUNS.asked(run.id, context=context, subject=configuration.configuration_id, body=body))
-        try:
-            await self._store.save(
-                run, context=context, handled=eventstore.Handled(handled.consumer, handled.event_id), also=also
-            )
-        except StatementRefused as error:
-            raise ConfigurationBusy(run.configuration_id) from error
-
     async def find(self, run_id: str, organisation: str) -> BackupRun | None:
         """A run of an organisation, or None."""
         run = await self._store.find(BackupRun, run_id)
         return run if run is not None and run.organisation == organisation else None
 
-    async def record_cancellation(self, run: BackupRun, *, context: Context, handled: Handled) -> None:
-        """Record an answer to a cancellation; of a run that is cancelled the claim is taken away with it."""
-        also = [RUNS.cancelled(run.id)] if run.state is ExecutionState.CANCELLED else []
-        await self._store.save(
-            run, context=context, handled=eventstore.Handled(handled.consumer, handled.event_id), also=also
-        )
+    async def record_answer(self, run: BackupRun, handling: Handling, *, configuration: Replica | None = None) -> None:
+        """Record an answer with the inbox row, and what becomes of the claim with it."""
+        context, also = handling.context, []
+        if configuration is not None:
+            body = msgspec.json.encode(configuration.body)
+            also.append(RUNS.asked(run.id, context=context, subject=configuration.configuration_id, body=body))
+        elif run.state is ExecutionState.CANCELLED:
+            also.append(RUNS.cancelled(run.id))
+        try:
+            await self._store.save(run, context=context, handled=handling.handled, also=also)
+        except StatementRefused as error:
+            raise ConfigurationBusy(run.configuration_id) from error
 
     async def record(self, run: BackupRun, *, context: Context) -> None:
         """Record what has happened to a run."""

@@ -5,17 +5,15 @@ from functools import partial
 import msgspec
 from blake3 import blake3
 
-from chassis.context import Context
 from chassis.disk import DiskSilent
+from chassis.handling import Handling
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
-from chassis.record import eventstore
 from chassis.record.eventstore import EventStore, Statement
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
 from services.executor.kept import KeptConfiguration, Replica
-from services.executor.ports import Handled
 
 REPORT_FIELD = "run.report"
 
@@ -51,7 +49,7 @@ class ReplicaTable:
             configuration_id=configuration_id, organisation=organisation, version=version, body=bytes(body)
         ).read()
 
-    async def remember(self, replica: Replica, *, context: Context, handled: Handled) -> None:
+    async def remember(self, replica: Replica, handling: Handling) -> None:
         """Keep a version with the inbox row of the fact that told of it; an older one changes nothing."""
         parameters = (
             replica.configuration_id,
@@ -60,8 +58,8 @@ class ReplicaTable:
             msgspec.json.encode(replica.body),
         )
         await self._store.save(
-            context=context,
-            handled=eventstore.Handled(handled.consumer, handled.event_id),
+            context=handling.context,
+            handled=handling.handled,
             also=[Statement(_KEEP_REPLICA, parameters, name="keep-replica")],
         )
 

@@ -2,6 +2,7 @@
 
 from contracts import errors
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
+from contracts.gateway_events import ConfigurationSubmitted, Evidence
 from contracts.refusal import Objection
 from services.config.domain import Configuration
 from tests.support.configurations import body
@@ -20,9 +21,11 @@ def test_created_configuration_is_in_force_as_version_1() -> None:
 def test_refused_configuration_exists_as_its_refusal_alone() -> None:
     """A refusal says code, field and what to do, and leaves no body."""
     configuration = Configuration("configuration-1")
-    configuration.refuse(
-        request_id="request-1", objection=Objection(errors.NO_DESTINATION, "storageDestinations", "Name one.")
+    request = ConfigurationSubmitted(
+        request_id="request-1", configuration_id="configuration-1", body=body(), evidence=Evidence(assurance="aal1")
     )
+    objection = Objection(errors.NO_DESTINATION, "storageDestinations", "Name one.")
+    configuration.record(ConfigurationRefused.of(request, objection))
     assert configuration.pending == (
         ConfigurationRefused(
             request_id="request-1",

@@ -24,6 +24,7 @@ from contracts.executor_events import (
 from contracts.refusal import Objection
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost, RunFinished
+from tests.support.messages import backup_requested
 
 RUN = "run-1"
 TOTALS = RunTotals(files=2, source_bytes=10, new_bytes=8, stored_bytes=6)
@@ -78,11 +79,8 @@ def test_run_is_accepted_with_the_tiers_it_is_meant_for() -> None:
 def test_refused_run_is_finished_at_once() -> None:
     """Nothing happens to a refused run."""
     run = BackupRun(RUN)
-    run.refuse(
-        request_id="r",
-        configuration_id="c",
-        objection=Objection(errors.CONFIGURATION_UNKNOWN, "configurationId", "check the id"),
-    )
+    request = msgspec.structs.replace(backup_requested(), request_id="r", execution_id=RUN, configuration_id="c")
+    run.record(BackupRefused.of(request, Objection(errors.CONFIGURATION_UNKNOWN, "configurationId", "check the id")))
     assert run.pending == (
         BackupRefused(
             request_id="r",

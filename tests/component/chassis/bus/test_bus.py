@@ -18,11 +18,9 @@ from contracts.envelope import encode
 from contracts.errors import PlatformError
 from contracts.gateway_events import BackupRequested
 from contracts.streams import (
-    CONFIG_CREATE_CONFIGURATION,
     DEAD_LETTER_STREAM,
-    EXECUTOR_ACCEPT_BACKUP,
-    EXECUTOR_REPLICATE_CONFIGURATION,
     STREAMS,
+    consumer_named,
 )
 from contracts.subjects import event_subject
 from tests.support.bus_process import BusProcess, letters
@@ -33,7 +31,7 @@ from tests.support.nats_server import NatsServer
 pytest_plugins = ["tests.support.nats_server"]
 pytestmark = pytest.mark.stack
 
-ACCEPT = EXECUTOR_ACCEPT_BACKUP
+ACCEPT = consumer_named("executor--accept-backup")
 DURABLE = ACCEPT.durable_name
 REQUESTED = BackupRequested.NAME
 
@@ -128,7 +126,7 @@ async def test_handler_waits_for_a_fact_of_another_stream_by_delayed_redelivery(
         known.append(received.envelope.id)
 
     process = BusProcess(own_nats, "executor")
-    handlers = ((ACCEPT, accept), (EXECUTOR_REPLICATE_CONFIGURATION, replicate))
+    handlers = ((ACCEPT, accept), (consumer_named("executor--replicate-configuration"), replicate))
     async with own_nats.connected() as client, process.running(*handlers):
         js = client.jetstream()
         await publish(js, envelope_of(backup_requested()))
@@ -497,7 +495,7 @@ def test_bus_binds_each_consumer_once_and_only_its_own(tmp_path_factory: pytest.
     with pytest.raises(ValueError, match="has a handler already"):
         process.bus.handle(ACCEPT, handler)
     with pytest.raises(ValueError, match="belongs to config"):
-        process.bus.handle(CONFIG_CREATE_CONFIGURATION, handler)
+        process.bus.handle(consumer_named("config--create-configuration"), handler)
 
 
 async def _refused(process: BusProcess) -> PlatformError | None:

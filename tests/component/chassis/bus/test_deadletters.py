@@ -16,7 +16,7 @@ from cli.main import main
 from contracts import errors
 from contracts.envelope import encode
 from contracts.errors import PlatformError
-from contracts.streams import DEAD_LETTER_STREAM, EXECUTOR_ACCEPT_BACKUP, stream_of
+from contracts.streams import DEAD_LETTER_STREAM, consumer_named, stream_of
 from deploy.nats.permissions import TOPOLOGY
 from deploy.stack.layout import Layout
 from tests.support.bus_process import BusProcess, letters
@@ -27,7 +27,7 @@ from tests.support.nats_server import NatsServer
 pytest_plugins = ["tests.support.nats_server"]
 pytestmark = pytest.mark.stack
 
-ACCEPT = EXECUTOR_ACCEPT_BACKUP
+ACCEPT = consumer_named("executor--accept-backup")
 MAX = 1024 * 1024
 
 

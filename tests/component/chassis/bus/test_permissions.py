@@ -18,14 +18,12 @@ from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import (
-    CONFIG_CREATE_CONFIGURATION,
     CONSUMERS,
     DEAD_LETTER_STREAM,
-    EXECUTOR_ACCEPT_BACKUP,
     PROGRESS_STREAM,
-    STOP_WORKERS,
     STREAMS,
-    WAKE_WORKERS,
+    WORKERS_HEAR,
+    consumer_named,
     stream_of,
 )
 from contracts.subjects import JETSTREAM_API, SERVICES, dead_letter_subject, once_stored
@@ -36,6 +34,8 @@ from tests.support.nats_server import NatsServer
 
 pytest_plugins = ["tests.support.nats_server"]
 pytestmark = pytest.mark.stack
+
+ACCEPT = consumer_named("executor--accept-backup")
 
 RUNTIME = [*SERVICES, WORKER]
 ALL = [*RUNTIME, TOPOLOGY]
@@ -179,7 +179,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
     tried = await _try(server, identity)
     allowed = {
         "gateway": {once_stored("progress.>"), *(once_stored(f"backup.{owner}.>") for owner in SERVICES)},
-        WORKER: {WAKE_WORKERS, STOP_WORKERS},
+        WORKER: set(WORKERS_HEAR),
     }.get(identity, set())
     try:
         wanted = [
@@ -191,7 +191,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
                 "$JS.>",
                 ">",
                 "stored.>",
-                WAKE_WORKERS,
+                *WORKERS_HEAR,
                 once_stored("progress.>"),
             ),
             *(each for owner in SERVICES for each in (f"backup.{owner}.>", once_stored(f"backup.{owner}.>"))),
@@ -201,7 +201,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
             await tried.client.subscribe(subject)
             await tried.answered()
             may = subject in allowed or subject == f"_INBOX_{identity}.>"
-            if identity == "gateway" and subject == WAKE_WORKERS:
+            if identity == "gateway" and subject in WORKERS_HEAR:
                 may = True  # A part of what it hears anyway.
             assert (len(tried.refusals) == before) is may, subject
     finally:
@@ -247,7 +247,7 @@ async def test_operator_looks_at_dead_letters_and_replays_them(server: NatsServe
 async def test_subscriber_of_another_service_only_reads_what_is_declared_for_it(own_nats: NatsServer) -> None:
     """A subscriber uses its durable consumers; it publishes nothing and sees no other consumer."""
     own_nats.stop()
-    own_nats.also = (subscriber("crm", (EXECUTOR_ACCEPT_BACKUP,)),)
+    own_nats.also = (subscriber("crm", (ACCEPT,)),)
     own_nats.start()
     await own_nats.apply()
     async with own_nats.connected() as client:
@@ -255,11 +255,11 @@ async def test_subscriber_of_another_service_only_reads_what_is_declared_for_it(
     tried = await _try(own_nats, "crm")
     try:
         js = tried.client.jetstream(timeout=2, prefix=JETSTREAM_API)
-        spec = EXECUTOR_ACCEPT_BACKUP
+        spec = ACCEPT
         (message,) = await (await js.pull_subscribe_bind(spec.durable_name, spec.stream)).fetch(1, timeout=2)
         await message.ack_sync()
         assert await tried.is_refused(OWN["gateway"])
-        other = CONFIG_CREATE_CONFIGURATION
+        other = consumer_named("config--create-configuration")
         for api in ("$JS.API", JETSTREAM_API):
             assert await tried.is_refused(f"{api}.STREAM.INFO.{spec.stream}")
             assert await tried.is_refused(f"{api}.CONSUMER.INFO.{other.stream}.{other.durable_name}")
@@ -267,11 +267,11 @@ async def test_subscriber_of_another_service_only_reads_what_is_declared_for_it(
         await tried.client.close()
 
 
-CRM = subscriber("crm", (EXECUTOR_ACCEPT_BACKUP,))
+CRM = subscriber("crm", (ACCEPT,))
 ELSEWHERE = (
     f"$JS.API.STREAM.DELETE.{PROGRESS_STREAM}",
     f"{JETSTREAM_API}.STREAM.DELETE.{PROGRESS_STREAM}",
-    f"$JS.API.CONSUMER.DELETE.{EXECUTOR_ACCEPT_BACKUP.stream}.{EXECUTOR_ACCEPT_BACKUP.durable_name}",
+    f"$JS.API.CONSUMER.DELETE.{consumer_named('executor--accept-backup').stream}.{consumer_named('executor--accept-backup').durable_name}",
     *(f"backup.{service}.studio-a.configuration-created.v1" for service in SERVICES),
     once_stored("backup.executor.studio-a.backup-accepted.v1"),
     "progress.executor.studio-a.run",
@@ -322,7 +322,7 @@ async def test_answers_to_one_identity_reach_nobody_else(own_nats: NatsServer, i
         # Whatever was on its way has arrived once each stream has answered.
         assert [(await js.stream_info(name)).state.messages for name in others] == held
         assert await js.stream_info(PROGRESS_STREAM)
-        assert await js.consumer_info(EXECUTOR_ACCEPT_BACKUP.stream, EXECUTOR_ACCEPT_BACKUP.durable_name)
+        assert await js.consumer_info(ACCEPT.stream, ACCEPT.durable_name)
         assert heard == []
 
 

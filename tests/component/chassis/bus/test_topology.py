@@ -11,7 +11,7 @@ from chassis.life.health import Health
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.streams import CONSUMERS, EXECUTOR_ACCEPT_BACKUP, PROGRESS_STREAM, STREAMS, StreamSpec, stream_of
+from contracts.streams import CONSUMERS, PROGRESS_STREAM, STREAMS, StreamSpec, consumer_named, stream_of
 from deploy.nats.permissions import TOPOLOGY
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish
@@ -20,8 +20,10 @@ from tests.support.nats_server import NatsServer
 pytest_plugins = ["tests.support.nats_server"]
 pytestmark = pytest.mark.stack
 
+ACCEPT = consumer_named("executor--accept-backup")
+
 GATEWAY_STREAM = stream_of("gateway")
-DURABLE = EXECUTOR_ACCEPT_BACKUP.durable_name
+DURABLE = ACCEPT.durable_name
 
 
 async def test_apply_creates_all_that_is_declared_and_then_finds_nothing_to_do(own_nats: NatsServer) -> None:
@@ -221,11 +223,11 @@ def test_difference_list_in_an_error_is_bounded() -> None:
 
 def test_replay_consumer_stands_beside_the_declared_one() -> None:
     """A replay reaches one handler alone, under limits like the first delivery's."""
-    spec = replay_consumer(EXECUTOR_ACCEPT_BACKUP)
+    spec = replay_consumer(ACCEPT)
     assert spec.durable_name == "executor--accept-backup--replay"
     assert spec.subjects == ("deadletter.executor.accept-backup.replay.*",)
     changed = msgspec.structs.replace(spec, handler="", stream="", subjects=())
-    assert changed == msgspec.structs.replace(EXECUTOR_ACCEPT_BACKUP, handler="", stream="", subjects=())
+    assert changed == msgspec.structs.replace(ACCEPT, handler="", stream="", subjects=())
 
 
 def test_specs_of_a_service_are_its_own() -> None:

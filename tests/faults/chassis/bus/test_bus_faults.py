@@ -13,7 +13,7 @@ from nats.js import JetStreamContext
 
 from chassis.bus.subscriptions import Received
 from chassis.record.eventstore import AlreadyHandled
-from contracts.streams import CONSUMERS, EXECUTOR_ACCEPT_BACKUP, ConsumerSpec
+from contracts.streams import CONSUMERS, ConsumerSpec, consumer_named
 from tests.support.bus_process import BusProcess, letters
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish
@@ -22,7 +22,7 @@ from tests.support.nats_server import NatsServer
 pytest_plugins = ["tests.support.nats_server"]
 pytestmark = pytest.mark.stack
 
-ACCEPT = EXECUTOR_ACCEPT_BACKUP
+ACCEPT = consumer_named("executor--accept-backup")
 
 
 class Inbox:
@@ -166,10 +166,11 @@ from chassis.bus.subscriptions import Bus
 from chassis.bus.connection import Connection
 from chassis.life.health import Health
 from chassis.telemetry.instruments import Telemetry
-from contracts.streams import EXECUTOR_ACCEPT_BACKUP
+from contracts.streams import consumer_named
 
 async def main(url, seed_file, deliveries):
-    spec = msgspec.structs.replace(EXECUTOR_ACCEPT_BACKUP, ack_wait_seconds=1.5, max_deliveries=int(deliveries))
+    accept = consumer_named("executor--accept-backup")
+    spec = msgspec.structs.replace(accept, ack_wait_seconds=1.5, max_deliveries=int(deliveries))
     telemetry, health = Telemetry("executor"), Health("executor")
     connection = Connection(url=url, identity="executor", telemetry=telemetry, health=health, seed_file=seed_file)
     bus = Bus(connection, "executor", telemetry=telemetry, health=health)

@@ -1,0 +1,36 @@
+"""From a delivered event to the use case that deals with it: the same for every service and every event."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from chassis.bus.subscriptions import Handler, Received
+from chassis.context import Context
+from chassis.handling import Handled, Handling, UseCase, deal_with
+from contracts.event import Event
+from contracts.streams import CONSUMERS, ConsumerSpec
+
+
+def handlers_of(service: str, use_cases: Mapping[type[Event], UseCase]) -> Iterator[tuple[ConsumerSpec, Handler]]:
+    """For each consumer of a service what the bus is to call (`Bus.handle`), by the events that the use cases take.
+
+    Raises ValueError where nothing deals with an event that the service takes, or one is given that it does not take.
+    """
+    consumers = {spec.durable_name: spec for spec in CONSUMERS if spec.service == service}
+    taken = {name: event for event in use_cases for name in event.TAKEN_BY if name in consumers}
+    strange = [event.NAME for event in use_cases if event not in taken.values()]
+    if strange or taken.keys() != consumers.keys():
+        left_out = sorted(consumers.keys() - taken.keys())
+        raise ValueError(f"of {service} nothing deals with {left_out}, and it does not take {strange}")
+    for name, event in taken.items():
+        yield consumers[name], partial(_call, service, event, use_cases[event])
+
+
+async def _call(service: str, event: type[Event], use_case: UseCase, received: Received) -> None:
+    assert isinstance(received.event, event)  # noqa: S101  # the consumer's filter lets nothing else through
+    envelope = received.envelope
+    handling = Handling(
+        context=Context.caused_by(envelope, actor=f"service:{service}", traceparent=received.traceparent),
+        handled=Handled(received.consumer, envelope.id),
+        deliveries=received.deliveries,
+    )
+    await deal_with(use_case, received.event, handling)
