@@ -34,6 +34,8 @@ _RECONNECT_WAIT_SECONDS = 0.25
 _PING_SECONDS = 20
 _FLUSH_SECONDS = 2
 _JETSTREAM_SECONDS = 5.0
+_BROKEN = (nats.errors.Error, OSError, RuntimeError)
+"""What a write to a lost connection raises; the last is uvloop's."""
 
 
 class Connection:
@@ -165,10 +167,10 @@ class Connection:
             return  # What the settings say was refused before a connection was tried.
         # Not nats-py's drain, which waits for pull subscriptions whose messages nobody takes any more. Its close
         # lets the broken socket's error out.
-        with contextlib.suppress(nats.errors.Error, OSError):
+        with contextlib.suppress(*_BROKEN):
             if self._client.is_connected:
                 await self._client.flush(_FLUSH_SECONDS)
-        with contextlib.suppress(nats.errors.Error, OSError):
+        with contextlib.suppress(*_BROKEN):
             await self._client.close()
         self._metrics.connected.set(0)
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
-from nats.aio.client import Client
 from nats.aio.subscription import Subscription
+
+from chassis.bus.lasting_client import LastingClient
 
 _STATUS = b"NATS/1.0 "
 _STATUS_LENGTH = 3
@@ -60,7 +61,7 @@ Take = Callable[[bytes, RawHeaders, bytes], None]
 """What takes a raw message: subject, headers, body. It is called by whoever reads the connection: it never waits."""
 
 
-class QuickClient(Client):
+class QuickClient(LastingClient):
     """nats-py's client, which parses headers line by line instead of character by character, or not at all."""
 
     def __init__(self) -> None:
