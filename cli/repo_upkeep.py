@@ -295,7 +295,7 @@ def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str], rep
             say(f"{name}: what lay at {object_key} is kept as {aside}")
         for finding in result.unrepaired:
             say(f"{name}: NOT repaired: {finding.problem} {finding.object_key}: {finding.detail}")
-        if any(finding.problem is Problem.LOG_ENTRY for finding in result.unrepaired):
+        if any(finding.problem in (Problem.LOG_ENTRY, Problem.LOG_LOST) for finding in result.unrepaired):
             say("  Give the command every tier that there is. --bridge gives up the entries of which none has a")
             say("  whole copy, and with each a snapshot, perhaps; what another tier has is committed again.")
         if result.is_interrupted:

@@ -170,6 +170,10 @@ class _TierCheck:
             error = log.refutes(object_key)
             if error is not None:
                 yield self._finding(Problem.CHECKPOINT, object_key, error, [self._tier.name])
+        if self._packs and not state.head.number:
+            detail = "tier has packs and no log: all snapshots of this tier are lost, but for those of other tiers"
+            sources = [other.name for other in self._others if other.snapshots()]
+            yield self._finding(Problem.LOG_LOST, LOG_PREFIX, detail, sources)
         for entry in log.entries():
             key, error = entry_object_key(entry.number), entry.error
             if entry.copy is not None:

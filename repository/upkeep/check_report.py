@@ -15,6 +15,8 @@ class Problem(StrEnum):
     CONFIG = "config"
     KEY = "key"
     LOG_ENTRY = "log-entry"
+    LOG_LOST = "log-lost"
+    """The tier has packs and no log: none of the snapshots that it had is known there any more."""
     MANIFEST = "manifest"
     """The second copy of a snapshot's manifest; the log has the first."""
     CHECKPOINT = "checkpoint"

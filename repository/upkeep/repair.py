@@ -129,7 +129,7 @@ class _Repair:
         self._packs(findings)
         self._segments(findings)
         tier.load()
-        if Problem.ORPHAN in kinds and not tier.log.state.faults:
+        if Problem.ORPHAN in kinds and not tier.log.state.faults and self._has_log():
             adopted, _ = pending.adopt_orphans(repository, tier)
             if adopted:
                 self._done(segment_object_key(""), f"adopted {adopted} packs")
@@ -137,11 +137,11 @@ class _Repair:
                 tier.load()
         if not tier.is_ready:
             return
-        if kinds & {Problem.KEY, Problem.LOG_ENTRY}:
+        if kinds & {Problem.KEY, Problem.LOG_ENTRY, Problem.LOG_LOST}:
             key_change.record_keys(repository, tier)
-        if Problem.LOG_ENTRY in kinds:
+        if kinds & {Problem.LOG_ENTRY, Problem.LOG_LOST}:
             self._commit_again()
-        if self._sources and kinds & {Problem.TREE, Problem.LOG_ENTRY}:
+        if self._sources and kinds & {Problem.TREE, Problem.LOG_ENTRY, Problem.LOG_LOST}:
             caught = catch_up.catch_up(repository, tier, check_cancelled=self._check_cancelled)
             for snapshot_id in caught.snapshots:
                 self._done(f"snapshot {snapshot_id}", "committed again")
@@ -150,6 +150,17 @@ class _Repair:
         if Problem.UNLOCKED in kinds:
             for object_key in lock_check.lock_again(repository, tier, self._check_cancelled):
                 self._done(object_key, "locked as long as a snapshot that needs it")
+
+    def _has_log(self) -> bool:
+        """Whether packs can be adopted. A log that is lost as a whole is begun anew, and with it what it said given up,
+        only where another tier has snapshots to commit again, or where that was asked for.
+        """
+        if not self._tier.log.state.head.number:
+            if not self._bridges and not any(source.snapshots() for source in self._sources):
+                return False
+            self.result.given_up.append(1)
+            self._done(entry_object_key(1), "begun anew")
+        return True
 
     def _commit_again(self) -> None:
         """Snapshots whose entries are lost and whose manifests are here."""

@@ -771,3 +771,35 @@ def test_objects_of_every_class_are_changed_by_the_property_above() -> None:
     assert {_class_of(key) for key in _CONTENTS["a"]} == {"config", "keys", "packs", "index", "log", "snapshots"}
     assert cast(Callable[[], object], changes)
     assert all(pack_object_key(pack) in _CONTENTS["a"] for pack in _WHOLE.tier("a").index.pack_ids())
+
+
+def _lose_log(scene: Scene, name: str) -> None:
+    for key in [*_below(scene.store(name), "log/"), *_below(scene.store(name), "checkpoints/")]:
+        scene.store(name).delete(key)
+
+
+def test_tier_that_lost_its_whole_log_is_never_without_damage() -> None:
+    """Alone it stays as it is: a new log would hide that all its snapshots are gone. Giving them up is said."""
+    scene = _scene(("a",))
+    _lose_log(scene, "a")
+    repository = scene.reopen()
+    assert ("a", Problem.LOG_LOST, "log/") in _damage(check(repository))
+    result = repair(repository, repository.tier("a"))
+    assert not result.is_complete
+    assert Problem.LOG_LOST in {finding.problem for finding in result.unrepaired}
+    assert _below(scene.store("a"), "log/") == []
+    result = repair(repository, repository.tier("a"), bridge=True)
+    assert result.given_up == [1]
+    assert repository.tier("a").is_ready
+
+
+def test_tier_that_lost_its_whole_log_gets_the_others_snapshots() -> None:
+    """Beside a whole tier it is damage, too; what that one has is committed again, and what was given up is told."""
+    scene = _scene()
+    _lose_log(scene, "a")
+    repository = scene.reopen()
+    (lost,) = [finding for finding in check(repository).findings if finding.problem is Problem.LOG_LOST]
+    assert lost.repairable_from == ("b",)
+    result = repair(repository, repository.tier("a"))
+    assert (result.is_complete, result.given_up) == (True, [1])
+    _assert_whole(repository, "a")
