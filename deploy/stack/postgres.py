@@ -19,6 +19,7 @@ from deploy.stack.layout import Layout
 from deploy.stack.logs import end_of, last_words
 from deploy.stack.part import SERVER_STOP_SECONDS, Part, Step
 from deploy.stack.ports import LOOPBACK
+from deploy.stack.postgres_lock import remove_stale_lock
 from deploy.stack.probes import Grade, Probe, Trouble
 from deploy.stack.programs import PostgresPrograms
 from deploy.stack.secrets import Secrets
@@ -42,6 +43,7 @@ def postgres_units(
         if not store.is_known and not await store.disk.ask(layout.postgres_data.exists, seconds=OPEN_SECONDS):
             await _make_cluster(layout, secrets, account, await asyncio.to_thread(programs.initdb))
         await store.open()
+        await store.disk.ask(lambda: remove_stale_lock(layout.postgres_data), seconds=OPEN_SECONDS)
         await store.keep()
 
     def launch() -> Launch:

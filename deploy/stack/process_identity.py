@@ -47,6 +47,12 @@ class ProcessIdentity(msgspec.Struct, frozen=True):
         return True
 
 
+def is_zombie(pid: int) -> bool:
+    """Whether a process of this number has ended, and was not awaited by whoever has to."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] == "Z"
+
+
 def descendants(pid: int) -> list[ProcessIdentity]:
     """All processes that a process has started, and those that they have, as they are now."""
     children: dict[int, list[int]] = {}
