@@ -79,7 +79,7 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
             each["id"],
             each["name"] or "-",
             (each["added"] or "-")[:16].replace("T", " "),
-            "yes" if each["hasKeys"] else "no",
+            _keys(each),
             ",".join(each["locations"]),
         )
         for each in found
@@ -87,6 +87,13 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
     for line in columns(rows):
         say(line)
     return ExitCode.OK
+
+
+def _keys(document: dict[str, Any]) -> str:
+    """Both kinds of an organisation's keys: the second is made with its first backup."""
+    if not document["hasKeys"]:
+        return "repository alone" if document["hasRepositoryKey"] else "no"
+    return "yes" if document["hasRepositoryKey"] else "no backup yet"
 
 
 def _document(layout: "Layout", organisation: "Organisation") -> dict[str, Any]:
@@ -97,5 +104,6 @@ def _document(layout: "Layout", organisation: "Organisation") -> dict[str, Any]:
         "name": organisation.name,
         "added": None if organisation.added is None else organisation.added.isoformat(),
         "hasKeys": (layout.platform_keys / "organisations" / organisation.id / "organisation").is_dir(),
+        "hasRepositoryKey": (layout.platform_keys / "repositories" / f"{organisation.id}.key").is_file(),
         "locations": sorted(each.name for each in registered(layout) if each.is_open_to(organisation.id)),
     }

@@ -223,13 +223,14 @@ async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSourc
 
 async def test_copy_of_the_record_is_put_back(operator: Operator, source: SavedSource, tmp_path: Path) -> None:
     """Section 13: what was recorded since the copy is lost, and told; the record goes on from there by its command."""
-    copied = operator.follows("copy-keys", ("/srv/copies-of-keys/", str(tmp_path / "keys")))
+    copied = operator.follows("copy-keys", ("/srv/copies-of-keys", str(tmp_path / "keys")))
     assert copied.returncode == 0, copied.stderr
     layout = operator.platform.layout
-    assert seen(tmp_path / "keys") == seen(layout.keys)
-    record = tmp_path / "record"
-    copied = operator.follows("copy-record", ("/srv/copies-of-the-record/", str(record)))
+    (keys,) = (tmp_path / "keys").iterdir()
+    assert seen(keys) == seen(layout.keys)
+    copied = operator.follows("copy-record", ("/srv/copies-of-the-record", str(tmp_path / "record")))
     assert copied.returncode in (0, 4), copied.stdout + copied.stderr
+    (record,) = (tmp_path / "record").iterdir()
     assert (await source.ended(await source.execute()))["state"] == "completed"
 
     _stop(operator)

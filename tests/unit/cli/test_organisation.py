@@ -57,6 +57,18 @@ def test_name_that_is_no_id_gets_a_new_one(layout: Layout, capsys: pytest.Captur
     assert main(["organisation", "list", "--home", str(layout.home)]) == ExitCode.OK
 
 
+def test_list_says_which_keys_are_not_made_yet(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever copies keys knows whether the one that backups are read with is among them."""
+    assert _run(layout, capsys, "add", "acme")[0] == ExitCode.OK
+    assert main(["organisation", "list", "--home", str(layout.home)]) == ExitCode.OK
+    assert "no backup yet" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("acme"))
+    (layout.platform_keys / "repositories").mkdir()
+    (layout.platform_keys / "repositories" / "acme.key").touch()
+    assert main(["organisation", "list", "--home", str(layout.home)]) == ExitCode.OK
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("acme"))
+    assert ("yes" in line, "no backup yet" in line) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("words", "field"),
     [
