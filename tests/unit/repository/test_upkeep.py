@@ -544,6 +544,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "key",
         "locks-unknown",
         "log-entry",
+        "log-lost",
         "manifest",
         "orphan",
         "pack-damaged",
