@@ -42,7 +42,7 @@ from contracts.executor_events import (
 )
 from contracts.samples import sample_event
 from contracts.streams import stream_of
-from contracts.subjects import event_subject, events_of
+from contracts.subjects import event_subject, events_named, events_of
 from deploy.stack.identity_provider import IdentityProvider
 from gateway.bootstrap import Process, assemble
 from gateway.projections.record import announce_record
@@ -232,9 +232,21 @@ class Owners:
 
     async def hear(self, message: Msg) -> None:
         """A request has been published."""
-        envelope = decode(message.data)
+        await self.take(message.data)
+
+    async def catch_up(self, js: nats.js.JetStreamContext, request: type[Event]) -> None:
+        """Take the latest request of a kind, where it was published while nobody could hear it."""
+        found = await js.get_last_msg(stream_of("gateway"), events_named(request.NAME))
+        if found.data is not None:
+            await self.take(found.data)
+
+    async def take(self, body: bytes) -> None:
+        """Note a request and answer it, the first time that it is seen."""
+        envelope = decode(body)
         event = decode_data(envelope)
         if type(event) not in {write.REQUEST for write in declared().values()}:
+            return
+        if any(envelope.id == each.id for each in self.asked):
             return
         self.asked.append(envelope)
         if not self.is_silent:

@@ -211,6 +211,8 @@ async def test_write_is_taken_down_when_nats_is_away(gateway: RunningGateway) ->
         await asyncio.to_thread(gateway.nats.start)
 
         async def accepted() -> bool:
+            # The relay may be back, and publish, before whoever answers here is.
+            await gateway.owners.catch_up(gateway.client.jetstream(), BackupRequested)
             shown = (await http.get(answer.headers["location"])).json()
             return bool(shown["state"] == "accepted")
 
