@@ -147,8 +147,12 @@ class BackupRun(Aggregate):
         catch_ups: Sequence[CatchUp],
         report_digest: str | None,
         seconds: float,
+        is_report_lost: bool = False,
     ) -> None:
-        """The snapshot is on every required tier and was verified there; degraded where anything is missing in it."""
+        """The snapshot is on every required tier and was verified there.
+
+        Degraded where anything is missing in it, or may be: what a lost report would have named.
+        """
         self._refuse_when_not_mine(fence)
         is_incomplete = totals.unreadable_files > 0
         self.record(
@@ -156,7 +160,7 @@ class BackupRun(Aggregate):
                 execution_id=self.id,
                 configuration_id=self.configuration_id,
                 snapshot_id=snapshot_id,
-                degraded=is_incomplete or bool(catch_ups),
+                degraded=is_incomplete or is_report_lost or bool(catch_ups),
                 totals=totals,
                 verified=tuple(verified),
                 catch_ups=tuple(catch_ups),

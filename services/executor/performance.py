@@ -295,9 +295,7 @@ class RunPerformance:
         if failed is not None:
             await self._fail(attempt, error_of(failed))
             return
-        digest = None
-        if outcome.report is not None:
-            digest = await self._keep(attempt, outcome.report)
+        digest = None if outcome.report is None else await self._kept(attempt, outcome.report)
         run.complete(
             fence=claim.fence,
             snapshot_id=outcome.snapshot_id,
@@ -306,6 +304,7 @@ class RunPerformance:
             catch_ups=catch_ups_owed(tiers),
             report_digest=digest,
             seconds=time.monotonic() - started,
+            is_report_lost=outcome.report is not None and digest is None,
         )
         await self._record_end(attempt)
 
@@ -318,9 +317,16 @@ class RunPerformance:
             attempt.is_cancelled,
         )
 
-    async def _keep(self, attempt: _Attempt, report: bytes) -> str:
+    async def _kept(self, attempt: _Attempt, report: bytes) -> str | None:
+        """The digest of the report; None where it cannot be sealed: the run's end is told all the same."""
         run, claim = attempt.run, attempt.claim
-        return await patiently(lambda: self._reports.keep(run.id, claim.organisation, report), attempt.is_cancelled)
+        try:
+            return await patiently(lambda: self._reports.keep(run.id, claim.organisation, report), attempt.is_cancelled)
+        except PlatformError as error:
+            if error.code in _LEFT_TO_OTHERS:
+                raise
+            _log.exception("a run ends without its report", extra={"run_id": run.id, "hint": error.hint})
+            return None
 
     async def _fail(self, attempt: _Attempt, error: PlatformError) -> None:
         """End the run. What the fact says in the clear is the code's; the error's own words go into a sealed report."""
@@ -329,14 +335,7 @@ class RunPerformance:
             "a run has failed",
             extra={"run_id": attempt.run.id, "code": error.code.code, "tier": tier, "cause": describe(error)},
         )
-        try:
-            digest: str | None = await self._keep(
-                attempt, failure_report(error, tier, attempt.configuration, attempt.report)
-            )
-        except PlatformError as unkept:
-            if unkept.code in _LEFT_TO_OTHERS:
-                raise
-            digest = None  # Without the keys to seal it there is no report; the run's end is told all the same.
+        digest = await self._kept(attempt, failure_report(error, tier, attempt.configuration, attempt.report))
         for failure in failures_of(error):
             if failure.tier not in attempt.run.failed:
                 attempt.run.tier_failed(

@@ -117,9 +117,12 @@ class ExecutorBench:
             configurations=ReplicaTable(self.pool, self.store),
             claims=self.claims,
             data_plane=data_plane or self.data_plane(),  # type: ignore[arg-type]  # tests wrap the real one
-            reports=SealedReports(self.pool, self.sealer),
             progress=NatsProgress(self.connection, SystemClock()),
-            **{"standstills": Standstills(Health("worker")), **patience},  # type: ignore[arg-type]  # tests know it
+            **{  # type: ignore[arg-type]  # tests know it
+                "reports": SealedReports(self.pool, self.sealer),
+                "standstills": Standstills(Health("worker")),
+                **patience,
+            },
         )
 
     def loop(

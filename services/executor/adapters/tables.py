@@ -83,8 +83,12 @@ class SealedReports:
         try:
             sealed = msgspec.json.encode(await self._sealer.disk.ask(seal, seconds=self._seal_seconds))
         except DiskSilent as error:
-            # Told like keys that are missing: the run ends without a report, and holds up no other run's heartbeat.
-            raise PlatformError(errors.KEYS_UNUSABLE, "the disk of the sealing keys does not answer") from error
+            # Not UNAVAILABLE, which is tried again: the run ends without a report, and holds up no other's heartbeat.
+            raise PlatformError(
+                errors.KEYS_UNUSABLE,
+                "the disk of the sealing keys does not answer",
+                hint="Look at the disk or mount of the keys folder; no key is missing, restore none.",
+            ) from error
         with translated():
             async with self._pool.connection() as connection:
                 await connection.execute(_KEEP_REPORT, (run_id, organisation, digest, sealed))

@@ -1,6 +1,7 @@
 """Runs from the request to the end, on real Postgres, real NATS and real repositories."""
 
 import asyncio
+import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -335,8 +336,6 @@ async def test_worker_takes_no_more_runs_than_it_has_slots(bench: ExecutorBench)
 
 async def test_unreadable_files_are_reported_under_seal(bench: ExecutorBench, tmp_path: Path) -> None:
     """A file that cannot be taken as it is goes into a sealed report, whose digest the event carries."""
-    import os
-
     os.mkfifo(bench.source / "a fifo")
     await bench.configure(local=Destination(location="local"))
     await bench.request("run-1")
@@ -349,6 +348,24 @@ async def test_unreadable_files_are_reported_under_seal(bench: ExecutorBench, tm
     assert row is not None
     assert row[0] == completed.report_digest
     assert b"a fifo" not in bytes(row[1])
+
+
+async def test_backup_that_is_on_its_tier_is_no_failure_where_its_report_cannot_be_sealed(bench: ExecutorBench) -> None:
+    """The keys' disk falls silent at the end: the run is completed, degraded, and has no report."""
+
+    class Unsealed:
+        async def keep(self, run_id: str, organisation: str, report: bytes) -> str:
+            assert b"a fifo" in report
+            raise PlatformError(errors.KEYS_UNUSABLE, "the disk of the sealing keys does not answer")
+
+    os.mkfifo(bench.source / "a fifo")
+    await bench.configure(local=Destination(location="local"))
+    await bench.request("run-1")
+    await perform_next(bench, reports=Unsealed())
+    completed = (await bench.told("run-1"))[-1]
+    assert isinstance(completed, BackupCompleted)
+    assert (completed.degraded, completed.report_digest) == (True, None)
+    assert completed.verified == (Tier.LOCAL,)
 
 
 @pytest.mark.parametrize("is_root_lost", [False, True])
