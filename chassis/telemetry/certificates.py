@@ -27,6 +27,8 @@ def add_certificate_figures(
     options = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     authority = options.get("sslrootcert", "system")
     files = {"nats-ca": nats_ca_file, "postgres-ca": None if authority == "system" else Path(authority)}
+    # Kept from scrape to scrape: one that hangs costs one thread, however often it is asked.
+    disks = {name: Disk(path) for name, path in files.items() if path is not None}
 
     async def read() -> list[Metric]:
         family = GaugeMetricFamily(
@@ -34,7 +36,7 @@ def add_certificate_figures(
             "When a certificate ends: of a server, or the last one of a file of authorities.",
             labels=("certificate",),
         )
-        found = {name: await _of_file(path) for name, path in files.items() if path is not None}
+        found = {name: await _of_file(disk) for name, disk in disks.items()}
         found["nats"] = nats_expires()
         if options.get("sslmode") in _ENCRYPTED:
             with contextlib.suppress(OSError, ValueError):
@@ -47,10 +49,10 @@ def add_certificate_figures(
     telemetry.figures.add("certificates", read)
 
 
-async def _of_file(path: Path) -> float | None:
+async def _of_file(disk: Disk) -> float | None:
     """When the last authority of a file ends: an old one may stand beside its successor."""
     try:
-        held = x509.load_pem_x509_certificates(await Disk(path).ask(path.read_bytes))
+        held = x509.load_pem_x509_certificates(await disk.ask(disk.folder.read_bytes))
     except (OSError, ValueError):
         return None
     return max(each.not_valid_after_utc.timestamp() for each in held)
