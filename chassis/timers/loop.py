@@ -6,6 +6,7 @@ until it succeeds every replica is degraded and names the timer. Several replica
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -22,6 +23,8 @@ EVERY_SECONDS = 1.0
 HANDLER_SECONDS = 20.0
 """A handler records something; who has not come back after so long is left, well before others may take the timer."""
 STALL_SECONDS = 120.0
+TELL_SECONDS = 5.0
+"""How old the news of timers that fail may become while there are always others to fire."""
 
 Handler = Callable[[Timer], Awaitable[None]]
 """Records what the timer causes, with `Timer.done` or `Timer.moved` in the same transaction. May be called again."""
@@ -49,6 +52,8 @@ class TimerLoop:
         self._health = health
         self._handler_seconds = handler_seconds
         self._errors: dict[str, PlatformError] = {}
+        self._unknown: set[str] = set()
+        self._tell_at = 0.0
         self._loop = Supervised(
             self.name, self._turn, telemetry=telemetry, every_seconds=every_seconds, stall_seconds=STALL_SECONDS
         )
@@ -73,6 +78,8 @@ class TimerLoop:
         """Fire all that is due."""
         while not self._loop.is_stopping and (timer := await self._table.take(list(self._handlers))) is not None:
             await self._fire(timer)
+            if time.monotonic() >= self._tell_at:
+                await self._tell()
             self._loop.progressed()
         await self._tell()
 
@@ -93,8 +100,6 @@ class TimerLoop:
         self._failed(timer, error)
         with suppress(PlatformError):  # else it is held until its time is over
             await self._table.put_back(timer, _pause(timer))
-        if isinstance(error, PlatformError) and error.code is errors.UNAVAILABLE:
-            raise error
 
     def _failed(self, timer: Timer, error: Exception) -> None:
         extra = {"timer": timer.kind, "timerName": timer.name, "tries": timer.tries}
@@ -105,6 +110,8 @@ class TimerLoop:
 
     async def _tell(self) -> None:
         """Which timers fail is in the table, also where it was another replica that tried, and died of it."""
+        self._tell_at = time.monotonic() + TELL_SECONDS
+        self._tell_unknown(await self._table.unknown(list(self._handlers)))
         failing = await self._table.failing(list(self._handlers))
         for kind in self._handlers:
             name = f"timer {kind}"
@@ -123,6 +130,19 @@ class TimerLoop:
                     hint=error.hint if error is not None else "Look at the logs of the other replicas.",
                 ),
             )
+
+    def _tell_unknown(self, found: Mapping[str, tuple[int, str]]) -> None:
+        """What a newer or an older version has set, and nobody here fires."""
+        for kind in self._unknown - found.keys():
+            self._health.restore(f"timer {kind}")
+        self._unknown = set(found)
+        for kind, (count, example) in found.items():
+            error = PlatformError(
+                errors.INTERNAL,
+                f"{count} due timers of the kind {kind}, such as {example}, have no handler here",
+                hint="Run the version of the service that has set them, on every replica.",
+            )
+            self._health.degrade(f"timer {kind}", error)
 
 
 def _pause(timer: Timer) -> float:

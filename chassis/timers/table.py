@@ -60,7 +60,7 @@ _TAKE: LiteralString = """
         WHERE kind = ANY(%(kinds)s) AND due_at <= clock_timestamp()
           AND (held_until IS NULL OR held_until <= clock_timestamp()
                OR held_until > clock_timestamp() + make_interval(secs => %(longest)s))
-        ORDER BY due_at, kind, name LIMIT 1 FOR UPDATE SKIP LOCKED
+        ORDER BY greatest(due_at, held_until), kind, name LIMIT 1 FOR UPDATE SKIP LOCKED
     )
     UPDATE timers t
     SET fence = pg_current_xact_id()::text::bigint, tries = tries + 1,
@@ -73,10 +73,15 @@ _PUT_BACK: LiteralString = """
     WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s
 """
 
-# Taken twice or more: the first handler failed, or died.
+# Whose hold is over, and who is there: the handler failed, or died. Else it was taken once more since.
 _FAILING: LiteralString = """
     SELECT kind, count(*), min(name), max(tries) FROM timers
-    WHERE kind = ANY(%(kinds)s) AND due_at <= clock_timestamp() AND tries >= 2 GROUP BY kind
+    WHERE kind = ANY(%(kinds)s) AND due_at <= clock_timestamp()
+      AND (tries >= 2 OR tries = 1 AND held_until <= clock_timestamp()) GROUP BY kind
+"""
+_UNKNOWN: LiteralString = """
+    SELECT kind, count(*), min(name) FROM timers
+    WHERE kind <> ALL(%(kinds)s) AND due_at <= clock_timestamp() GROUP BY kind
 """
 
 TIMER = "timer"
@@ -128,7 +133,7 @@ class TimerTable:
         self._hold_seconds = hold_seconds
 
     async def take(self, kinds: Sequence[str]) -> Timer | None:
-        """The timer of these kinds that is due for longest and that nobody holds; None: there is none."""
+        """The timer of these kinds that waits for longest, be it for its next try, and that nobody holds; or None."""
         longest = max(self._hold_seconds, LONGEST_PAUSE_SECONDS)
         parameters = {"kinds": list(kinds), "hold": self._hold_seconds, "longest": longest}
         with translated():
@@ -149,3 +154,10 @@ class TimerTable:
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(_FAILING, {"kinds": list(kinds)})).fetchall()
         return {kind: (count, name, tries) for kind, count, name, tries in rows}
+
+    async def unknown(self, kinds: Sequence[str]) -> dict[str, tuple[int, str]]:
+        """By kind, of the due timers of any other kind: how many, and one of them."""
+        with translated():
+            async with self._pool.connection() as connection:
+                rows = await (await connection.execute(_UNKNOWN, {"kinds": list(kinds)})).fetchall()
+        return {kind: (count, name) for kind, count, name in rows}
