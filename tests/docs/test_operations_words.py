@@ -96,6 +96,7 @@ def _is_written(phrase: str) -> bool:
 OF_OTHER_PROGRAMS = frozenset(
     {
         "No space left on device",
+        'lock file "postmaster.pid" already exists',
         "no space left",
         "could not locate a valid checkpoint record",
         "write error",
