@@ -38,3 +38,19 @@ def seconds(text: str) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return number
+
+
+class Once(argparse.Action):
+    """An option that is given once: of two values, nobody knows which was meant."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the value. A second one is an error of the command line."""
+        if getattr(namespace, self.dest, None) is not None:
+            parser.error(f"argument {option_string}: it is given twice")
+        setattr(namespace, self.dest, values)
