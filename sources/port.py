@@ -1,6 +1,6 @@
 """The port that every source implements, as `repository` defines it.
 
-It lives in `repository.source`, because the repository must be able to back up and restore where nothing
+It lives in `repository.backup.source`, because the repository must be able to back up and restore where nothing
 else is installed; this module is where the rest of the platform imports it from.
 """
 

@@ -62,7 +62,7 @@ async def test_loop_that_fails_again_and_again_is_not_ready_all_the_while(gatewa
 
             async def is_told() -> bool:
                 found = await projector.check()
-                return found is not None and found.hint is not None and "LockNotAvailable" in found.message
+                return found is not None and found.hint is not None and "holds a lock" in found.message
 
             await eventually(is_told)
 
@@ -70,7 +70,7 @@ async def test_loop_that_fails_again_and_again_is_not_ready_all_the_while(gatewa
                 return await projector.check() is None
 
             with pytest.raises(AssertionError):
-                await eventually(is_ready)
+                await eventually(is_ready, within=3)
     await eventually(is_ready)
     await gateway.shows(f"/api/backup/executions/{late}", lambda body: True)
 

@@ -447,6 +447,6 @@ def test_descriptors_go_with_what_holds_them(tmp_path: Path) -> None:
 
 def test_port_is_the_repositorys() -> None:
     """What the platform imports as a source's port is the very one that the repository takes."""
-    from repository.backup.backup import source
+    from repository.backup import source
 
     assert all(getattr(port, name) is getattr(source, name) for name in port.__all__)
