@@ -147,11 +147,14 @@ class Judgement:
             self._nothing_yet = self._build_failure or self._nothing_yet
         elif due:
             reasons = sorted({_reason(made) for made in due.values()})
-            told = self._build_failure or PlatformError(
+            failure = self._build_failure
+            told = PlatformError(
                 errors.UNAVAILABLE,
                 f"{', '.join(due)} are made anew in the shadow, since {'; '.join(reasons)}",
                 hint="Nothing is to be done: what there was answers until then.",
             )
+            if failure is not None:
+                told = PlatformError(failure.code, f"{', '.join(due)}: {failure.message}", hint=failure.hint)
         self._show(REBUILD, told)
 
     def _show(self, name: str, trouble: PlatformError | None) -> None:
