@@ -62,7 +62,11 @@ async def test_lost_nats_store_is_filled_again_by_the_refill_command(own_platfor
 
         await eventually(is_told)
         watch = Watch(own_platform)
-        assert "gateway" in {each["instance"] for each in await watch.now("WedsyncRelayBehind")}
+
+        async def is_paged() -> bool:
+            return "gateway" in {each["instance"] for each in await watch.now("WedsyncRelayBehind")}
+
+        await eventually(is_paged, every=1)
         code, status = own_platform.status()
         assert (code, status["condition"]) == (ExitCode.DEGRADED, "degraded")
         compared = own_platform.command("topology", "compare")

@@ -43,7 +43,8 @@ class Clone:
         base = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LC_ALL": "C.UTF-8", "PIP_NO_INDEX": "1"}
         named = {} if python is None else {"PYTHON": python}
         with subprocess.Popen(
-            ["sh", str(self.folder / "deploy" / "environment.sh"), *words],
+            # Whoever runs the tests in the background has signals ignored, which a program would inherit.
+            ["env", "--default-signal", "sh", str(self.folder / "deploy" / "environment.sh"), *words],
             env={**base, **named, **environment},
             cwd="/",
             text=True,
