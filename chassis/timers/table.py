@@ -100,13 +100,14 @@ class Timer(msgspec.Struct, frozen=True):
 
     def done(self) -> Statement:
         """Ends the timer, in the transaction of what it causes."""
-        return Statement(_DONE, self._parameters(), rows=1, name=TIMER)
+        return Statement(_DONE, self.parameters(), rows=1, name=TIMER)
 
     def moved(self, due_at: datetime) -> Statement:
         """Lets it fall due again, in the transaction of what it causes now."""
-        return Statement(_MOVED, {**self._parameters(), "due": due_at}, rows=1, name=TIMER)
+        return Statement(_MOVED, {**self.parameters(), "due": due_at}, rows=1, name=TIMER)
 
-    def _parameters(self) -> dict[str, object]:
+    def parameters(self) -> dict[str, object]:
+        """What names it in a statement, as long as it is this taker's."""
         return {"kind": self.kind, "name": self.name, "fence": self.fence}
 
 
@@ -143,7 +144,7 @@ class TimerTable:
 
     async def put_back(self, timer: Timer, seconds: float) -> bool:
         """Let others take it after so many seconds. False: it is over, or another's."""
-        parameters = {**timer._parameters(), "seconds": min(seconds, LONGEST_PAUSE_SECONDS)}  # noqa: SLF001
+        parameters = {**timer.parameters(), "seconds": min(seconds, LONGEST_PAUSE_SECONDS)}
         with translated():
             async with self._pool.connection() as connection:
                 return (await connection.execute(_PUT_BACK, parameters)).rowcount == 1

@@ -1,10 +1,12 @@
 """Making many resources of many rows without keeping the event loop, or a connection, from everybody else."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from typing import Any, LiteralString, TypeVar
 
+from gateway.http.cursor import Cursors, Place
+from gateway.http.resources import ListPage
 from gateway.projections.applied import Database
 
 Reading = Callable[[str], AbstractAsyncContextManager[Database]]
@@ -26,3 +28,38 @@ async def made_of(rows: Iterable[Row], make: Callable[[Row], T]) -> list[T]:
         if len(made) % SLICE == 0:
             await asyncio.sleep(0)
     return made
+
+
+async def page_of(
+    reading: Reading,
+    organisation: str,
+    query: LiteralString,
+    conditions: Sequence[tuple[LiteralString, Any]],
+    make: Callable[[tuple[Any, ...]], T],
+    *,
+    key: tuple[LiteralString, LiteralString],
+    place: Callable[[T], Place],
+    cursors: Cursors,
+    limit: int,
+    cursor: str | None,
+) -> ListPage[T]:
+    """A page of a list, the latest first. Raises INVALID_CURSOR.
+
+    `query` takes the organisation; a condition whose value is None does not narrow it. `key`: the columns of time and
+    id that the list is in order of; `place`: the two of an item.
+    """
+    values: list[Any] = [organisation]
+    for condition, value in conditions:
+        if value is not None:
+            query += condition
+            values.append(value)
+    after = cursors.decode(cursor)
+    time, identity = key
+    if after is not None:
+        query += f" AND ({time}, {identity}) < (%s, %s)"
+        values += [after.time, after.id]
+    query += f" ORDER BY {time} DESC, {identity} DESC LIMIT %s"
+    async with reading(organisation) as database:
+        rows = await (await database.execute(query, [*values, limit + 1])).fetchall()
+    items = await made_of(rows[:limit], make)
+    return ListPage(items=items, next_cursor=cursors.encode(place(items[-1])) if len(rows) > limit else None)

@@ -14,7 +14,7 @@ from contracts.reading import read_plain
 from gateway.http.cursor import Cursors, Place
 from gateway.http.problems import public_hint
 from gateway.http.resources import ListPage
-from gateway.http.slices import Reading, made_of
+from gateway.http.slices import Reading, page_of
 from gateway.projections.applied import Database
 from gateway.runs.projection import execution_view
 from gateway.runs.resources import (
@@ -73,7 +73,6 @@ async def page(
     reading: Reading, sealer: Sealer, organisation: str, wanted: ExecutionFilter, *, limit: int, cursor: str | None
 ) -> ListPage[Execution]:
     """A page of runs, the latest first. Raises INVALID_CURSOR."""
-    cursors = Cursors(sealer, organisation, "executions", wanted)
     query = SELECT
     conditions: list[tuple[LiteralString, Any]] = [
         (" AND e.state = ANY(%s)", [state.value for state in wanted.status] or None),
@@ -83,7 +82,6 @@ async def page(
         (_IS_CRITICAL, organisation if wanted.is_wedding_critical is True else None),
         (_NOT_CRITICAL, organisation if wanted.is_wedding_critical is False else None),
     ]
-    values: list[Any] = [organisation]
     # Rare runs are found by indexes of their own, which the planner takes for these words alone.
     if wanted.status and set(UNDER_WAY).issuperset(wanted.status):
         query += " AND e.finished_at IS NULL"
@@ -91,22 +89,18 @@ async def page(
         query += " AND e.state = 'failed'"
     if wanted.is_degraded is not None:
         query += " AND e.degraded" if wanted.is_degraded else " AND NOT e.degraded"
-    for condition, value in conditions:
-        if value is not None:
-            query += condition
-            values.append(value)
-    after = cursors.decode(cursor)
-    if after is not None:
-        query += " AND (e.accepted_at, e.execution_id) < (%s, %s)"
-        values += [after.time, after.id]
-    query += " ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT %s"
-    async with reading(organisation) as database:
-        rows = await (await database.execute(query, [*values, limit + 1])).fetchall()
-    items = await made_of(rows[:limit], of_row)
-    following = None
-    if len(rows) > limit:
-        following = cursors.encode(Place(items[-1].started_at, items[-1].id))
-    return ListPage(items=items, next_cursor=following)
+    return await page_of(
+        reading,
+        organisation,
+        query,
+        conditions,
+        of_row,
+        key=("e.accepted_at", "e.execution_id"),
+        place=lambda run: Place(run.started_at, run.id),
+        cursors=Cursors(sealer, organisation, "executions", wanted),
+        limit=limit,
+        cursor=cursor,
+    )
 
 
 def of_row(row: tuple[Any, ...]) -> Execution:

@@ -21,7 +21,7 @@ from gateway.groups.configurations.resources import (
 )
 from gateway.http.cursor import Cursors, Place
 from gateway.http.resources import ListPage
-from gateway.http.slices import Reading, made_of
+from gateway.http.slices import Reading, page_of
 from gateway.projections.applied import Database
 from gateway.runs.projection import runs_view
 from gateway.runs.queries import state_of
@@ -66,31 +66,24 @@ class ConfigurationQueries:
         self, reading: Reading, organisation: str, wanted: ConfigurationFilter, *, limit: int, cursor: str | None
     ) -> ListPage[Configuration]:
         """A page of configurations, the latest first. Raises INVALID_CURSOR."""
-        cursors = Cursors(self._sealer, organisation, "configurations", wanted)
-        query, values = _SELECT, [organisation]
         conditions: list[tuple[LiteralString, Any]] = [
             (" AND coalesce(r.last_state, 'never-run') = ANY(%s)", [state.value for state in wanted.status] or None),
             (" AND c.created_at >= %s", wanted.created_from),
             (" AND c.created_at < %s", wanted.created_before),
             (" AND c.is_wedding_critical = %s", wanted.is_wedding_critical),
         ]
-        parameters: list[Any] = list(values)
-        for condition, value in conditions:
-            if value is not None:
-                query += condition
-                parameters.append(value)
-        after = cursors.decode(cursor)
-        if after is not None:
-            query += " AND (c.created_at, c.configuration_id) < (%s, %s)"
-            parameters += [after.time, after.id]
-        query += " ORDER BY c.created_at DESC, c.configuration_id DESC LIMIT %s"
-        async with reading(organisation) as database:
-            rows = await (await database.execute(query, [*parameters, limit + 1])).fetchall()
-        items = await made_of(rows[:limit], lambda row: self._told(organisation, row))
-        following = None
-        if len(rows) > limit:
-            following = cursors.encode(Place(items[-1].created_at, items[-1].id))
-        return ListPage(items=items, next_cursor=following)
+        return await page_of(
+            reading,
+            organisation,
+            _SELECT,
+            conditions,
+            lambda row: self._told(organisation, row),
+            key=("c.created_at", "c.configuration_id"),
+            place=lambda each: Place(each.created_at, each.id),
+            cursors=Cursors(self._sealer, organisation, "configurations", wanted),
+            limit=limit,
+            cursor=cursor,
+        )
 
     def _told(self, organisation: str, row: tuple[Any, ...]) -> Configuration:
         configuration_id, version, created_by, created_at, stored, runs = row
