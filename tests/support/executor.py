@@ -38,6 +38,7 @@ from contracts.configuration import (
 )
 from contracts.envelope import Envelope, decode_data
 from contracts.event import Event
+from contracts.executor_events import BackupRefused
 from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested, Evidence
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
@@ -218,6 +219,12 @@ class ExecutorBench:
         for envelope in envelopes:
             assert_as_promised(envelope)
         return [decode_data(envelope) for envelope in envelopes]
+
+    async def refusal(self, run_id: str) -> BackupRefused:
+        """The one thing that a run's history says: that it was refused."""
+        (refused,) = await self.told(run_id)
+        assert isinstance(refused, BackupRefused)
+        return refused
 
     async def names(self, run_id: str) -> list[str]:
         """The names of a run's events, without owner and version."""

@@ -3,12 +3,12 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 import pytest
 
+from chassis.claims.loop import ClaimLoop
 from contracts import errors
-from contracts.configuration import Destination
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupCancellationRefused, BackupCancelled
 from contracts.subjects import event_subject, once_stored
@@ -19,20 +19,10 @@ from services.executor.domain import BackupRun
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.component.executor.test_worker import Opening
 from tests.support.eventually import eventually
-from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
+from tests.support.executor import ORGANISATION, ExecutorBench
 from tests.support.nats_server import NatsServer
-from tests.support.postgres_server import PostgresServer
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
-    async with executor_bench(tmp_path, postgres, nats_server) as bench:
-        (bench.source / "contract.txt").write_text("between A and B " * 1000)
-        await bench.configure(local=Destination(location="local"))
-        await bench.request("run-1")
-        yield bench
 
 
 def _snapshots(bench: ExecutorBench) -> list[str]:
@@ -42,32 +32,41 @@ def _snapshots(bench: ExecutorBench) -> list[str]:
         return [snapshot.manifest.run_token for snapshot in repository.snapshots()]
 
 
+@asynccontextmanager
+async def _held_up(
+    bench: ExecutorBench, plane: type[Meanwhile | Opening]
+) -> AsyncIterator[tuple[ClaimLoop, threading.Event]]:
+    """A worker whose first call of the data plane has begun, and comes back when the event is set, or at the end."""
+    entered, goes_on = threading.Event(), threading.Event()
+
+    def happens() -> None:
+        if not entered.is_set():
+            entered.set()
+            goes_on.wait(100)
+
+    loop = bench.loop("w1", data_plane=plane(bench, happens))
+    await loop.start()
+    try:
+        await eventually(entered.is_set)
+        yield loop, goes_on
+    finally:
+        goes_on.set()
+        await loop.stop()
+
+
 async def _has_completed(bench: ExecutorBench, run_id: str) -> bool:
     return (await bench.names(run_id))[-1] == "backup-completed"
 
 
 async def test_cancelled_run_is_left_by_its_worker_and_commits_nothing(bench: ExecutorBench) -> None:
     """The next run of the configuration is taken on at once, and the same worker performs it."""
-    entered, goes_on = threading.Event(), threading.Event()
-
-    def happens() -> None:
-        if not entered.is_set():
-            entered.set()
-            goes_on.wait(60)
-
-    loop = bench.loop("w1", data_plane=Meanwhile(bench, happens))
-    await loop.start()
-    try:
-        await eventually(entered.is_set)
+    async with _held_up(bench, Meanwhile) as (loop, goes_on):
         held = loop._held["run-1"]
         await bench.cancel("run-1")
         await bench.request("run-2")
         await eventually(held.lost.is_set)
         goes_on.set()
         await eventually(lambda: _has_completed(bench, "run-2"))
-    finally:
-        goes_on.set()
-        await loop.stop()
     assert (await bench.names("run-1"))[-1] == "backup-cancelled"
     assert _snapshots(bench) == ["run-2"]
 
@@ -94,26 +93,13 @@ async def test_snapshot_that_was_committed_by_then_is_whole(bench: ExecutorBench
 
 async def test_run_whose_tier_hangs_is_left_and_commits_nothing_when_it_answers(bench: ExecutorBench) -> None:
     """Nobody waits for the call that hangs; what it finds out when it comes back is that it is not wanted."""
-    entered, answers = threading.Event(), threading.Event()
-
-    def happens() -> None:
-        if not entered.is_set():
-            entered.set()
-            answers.wait(100)
-
-    loop = bench.loop("w1", data_plane=Meanwhile(bench, happens))
-    await loop.start()
-    try:
-        await eventually(entered.is_set)
+    async with _held_up(bench, Meanwhile) as (_loop, answers):
         await bench.cancel("run-1")
         await bench.request("run-2")
         await eventually(lambda: _has_completed(bench, "run-2"))
         assert not answers.is_set()
         answers.set()
         await eventually(lambda: all(thread.name != "run-call" for thread in threading.enumerate()))
-    finally:
-        answers.set()
-        await loop.stop()
     assert (await bench.names("run-1"))[-1] == "backup-cancelled"
     assert _snapshots(bench) == ["run-2"]
 
@@ -122,25 +108,12 @@ async def test_run_that_hangs_while_it_opens_keeps_the_others_waiting_only_until
     bench: ExecutorBench,
 ) -> None:
     """What was left behind may still be creating the repository: no other run opens it before that is over."""
-    entered, answers = threading.Event(), threading.Event()
-
-    def happens() -> None:
-        if not entered.is_set():
-            entered.set()
-            answers.wait(100)
-
-    loop = bench.loop("w1", data_plane=Opening(bench, happens))
-    await loop.start()
-    try:
-        await eventually(entered.is_set)
+    async with _held_up(bench, Opening) as (_loop, answers):
         await bench.cancel("run-1")
         await bench.request("run-2")
         assert await bench.claims.take("w2") is None
         await eventually(lambda: _has_completed(bench, "run-2"))
         assert not answers.is_set()
-    finally:
-        answers.set()
-        await loop.stop()
     assert (await bench.names("run-1"))[-1] == "backup-cancelled"
 
 
@@ -150,16 +123,7 @@ async def test_worker_is_told_without_waiting_for_its_heartbeat(
     """What the record's relay publishes is heard by every worker, which then asks for its claims."""
     monkeypatch.setattr("tests.support.executor.BEAT_SECONDS", 3600.0)
     await nats_server.apply()
-    entered, goes_on = threading.Event(), threading.Event()
-
-    def happens() -> None:
-        entered.set()
-        goes_on.wait(60)
-
-    loop = bench.loop("w1", data_plane=Meanwhile(bench, happens))
-    await loop.start()
-    try:
-        await eventually(entered.is_set)
+    async with _held_up(bench, Meanwhile) as (loop, goes_on):
         await bench.cancel("run-1")
         envelope = (await bench.store.history("run-1"))[-1]
         async with nats_server.connected() as client:
@@ -171,9 +135,6 @@ async def test_worker_is_told_without_waiting_for_its_heartbeat(
 
             await eventually(is_left)
         assert not goes_on.is_set()
-    finally:
-        goes_on.set()
-        await loop.stop()
 
 
 async def test_run_that_nobody_has_claimed_is_cancelled_at_once(bench: ExecutorBench) -> None:

@@ -2,9 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import LiteralString
 
 import psycopg
@@ -18,20 +16,10 @@ from services.executor.adapters.runs import RUNS
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE
 from tests.support.eventually import eventually
-from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
-from tests.support.nats_server import NatsServer
+from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench
 from tests.support.postgres_server import FAST, PostgresServer, running_postgres
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
-    async with executor_bench(tmp_path, postgres, nats_server) as bench:
-        (bench.source / "contract.txt").write_text("between A and B " * 1000)
-        await bench.configure(local=Destination(location="local"))
-        await bench.request("run-1")
-        yield bench
 
 
 async def _perform_next(bench: ExecutorBench) -> None:

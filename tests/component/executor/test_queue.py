@@ -1,41 +1,28 @@
 """What is taken on, and who comes next: one open run per configuration, organisations in turn, a bounded queue."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from chassis.claims.port import QueueLimits
 from contracts.configuration import Destination
-from contracts.executor_events import BackupAccepted, BackupCompleted, BackupRefused
+from contracts.executor_events import BackupAccepted, BackupCompleted
 from tests.component.executor.test_runs import perform_next
-from tests.support.executor import ExecutorBench, executor_bench
-from tests.support.nats_server import NatsServer
-from tests.support.postgres_server import PostgresServer
+from tests.support.executor import ExecutorBench
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
-    async with executor_bench(tmp_path, postgres, nats_server) as bench:
-        (bench.source / "contract.txt").write_text("between A and B " * 1000)
-        await bench.configure(local=Destination(location="local"))
-        yield bench
-
-
-async def _refusal(bench: ExecutorBench, run_id: str) -> BackupRefused:
-    (refused,) = await bench.told(run_id)
-    assert isinstance(refused, BackupRefused)
-    return refused
+async def bench(configured_bench: ExecutorBench) -> ExecutorBench:
+    return configured_bench
 
 
 async def test_second_run_of_a_configuration_is_refused_while_the_first_is_open(bench: ExecutorBench) -> None:
     """The refusal names the open run; once that has ended the next is taken on."""
     await bench.request("run-1")
     await bench.request("run-2")
-    refused = await _refusal(bench, "run-2")
+    refused = await bench.refusal("run-2")
     assert refused.code == "run-already-open"
     assert "/api/backup/executions/run-1 " in refused.hint
     await perform_next(bench)
@@ -51,7 +38,7 @@ async def test_deciders_at_one_instant_take_one_run_on(bench: ExecutorBench) -> 
     assert sorted(told) == ["backup-accepted", *["backup-refused"] * 7]
     (accepted,) = [run for run, name in zip(runs, told, strict=True) if name == "backup-accepted"]
     for run in runs:
-        assert run == accepted or f"/{accepted} " in (await _refusal(bench, run)).hint
+        assert run == accepted or f"/{accepted} " in (await bench.refusal(run)).hint
 
 
 async def test_same_request_by_another_message_is_not_refused(bench: ExecutorBench) -> None:
@@ -68,7 +55,7 @@ async def test_request_beyond_the_queue_is_refused(bench: ExecutorBench, per_org
     await bench.configure(configuration_id="other", local=Destination(location="local"))
     await bench.request("run-1", limits=limits)
     await bench.request("run-2", configuration_id="other", limits=limits)
-    refused = await _refusal(bench, "run-2")
+    refused = await bench.refusal("run-2")
     assert refused.code == "queue-full"
     assert await bench.claims.take("w1") is not None
     await bench.request("run-3", configuration_id="other", limits=limits)

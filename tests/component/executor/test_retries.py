@@ -2,35 +2,16 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from contracts import errors
 from contracts.configuration import Destination
-from contracts.executor_events import BackupAccepted, BackupRefused, ExecutionType
+from contracts.executor_events import BackupAccepted, ExecutionType
 from tests.component.executor.test_runs import perform_next
-from tests.support.executor import ExecutorBench, executor_bench
-from tests.support.nats_server import NatsServer
-from tests.support.postgres_server import PostgresServer
+from tests.support.executor import ExecutorBench
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
-    async with executor_bench(tmp_path, postgres, nats_server) as bench:
-        (bench.source / "contract.txt").write_text("between A and B " * 1000)
-        await bench.configure(local=Destination(location="local"))
-        await bench.request("run-1")
-        yield bench
-
-
-async def _refusal(bench: ExecutorBench, run_id: str) -> BackupRefused:
-    (refused,) = await bench.told(run_id)
-    assert isinstance(refused, BackupRefused)
-    return refused
 
 
 async def test_failed_run_is_retried_by_the_configuration_of_now_and_a_retry_is_too(bench: ExecutorBench) -> None:
@@ -64,11 +45,11 @@ async def test_cancelled_run_is_retried_once_at_a_time(bench: ExecutorBench) -> 
 async def test_run_that_needs_no_other_is_not_retried(bench: ExecutorBench) -> None:
     """The refusal says how the run stands."""
     await bench.request("run-2", retry_of="run-1")
-    refused = await _refusal(bench, "run-2")
+    refused = await bench.refusal("run-2")
     assert (refused.code, "initializing" in refused.hint) == (errors.RUN_NOT_RETRYABLE.code, True)
     await perform_next(bench)
     await bench.request("run-3", retry_of="run-1")
-    assert "completed" in (await _refusal(bench, "run-3")).hint
+    assert "completed" in (await bench.refusal("run-3")).hint
 
 
 async def test_run_of_another_configuration_or_of_nobody_is_not_found(bench: ExecutorBench) -> None:
@@ -78,4 +59,4 @@ async def test_run_of_another_configuration_or_of_nobody_is_not_found(bench: Exe
     await bench.request("run-2", retry_of="run-1", configuration_id="configuration-2")
     await bench.request("run-3", retry_of="run-x")
     for run in ("run-2", "run-3"):
-        assert (await _refusal(bench, run)).code == errors.NOT_FOUND.code
+        assert (await bench.refusal(run)).code == errors.NOT_FOUND.code

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -25,25 +23,14 @@ from services.executor.standstills import Standstills
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.component.executor.test_worker import Opening
 from tests.support.eventually import eventually
-from tests.support.executor import CONFIGURATION, ORGANISATION, ExecutorBench, executor_bench
+from tests.support.executor import CONFIGURATION, ORGANISATION, ExecutorBench
 from tests.support.hung_disk import hung_disk
-from tests.support.nats_server import NatsServer
-from tests.support.postgres_server import PostgresServer
 from vault.repositories import Place, _without_silent
 from vault.stores import tier_store
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 
 SOON = {errors.SOURCE_UNREACHABLE: 0.3, errors.TIER_UNREACHABLE: 30.0}
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
-    async with executor_bench(tmp_path, postgres, nats_server) as bench:
-        (bench.source / "contract.txt").write_text("between A and B " * 1000)
-        await bench.configure(local=Destination(location="local"))
-        await bench.request("run-1")
-        yield bench
 
 
 async def _last(bench: ExecutorBench, run_id: str) -> BackupCompleted | BackupFailed | None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Collection
-from pathlib import Path
+from collections.abc import Callable, Collection
 
 import msgspec
 import psycopg
@@ -26,19 +25,14 @@ from services.executor.kept import Replica
 from services.executor.ports import OpenBackup
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.support.eventually import eventually
-from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
-from tests.support.nats_server import NatsServer
-from tests.support.postgres_server import PostgresServer
+from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
-    async with executor_bench(tmp_path, postgres, nats_server) as bench:
-        (bench.source / "contract.txt").write_text("between A and B " * 1000)
-        await bench.configure(local=Destination(location="local"))
-        yield bench
+async def bench(configured_bench: ExecutorBench) -> ExecutorBench:
+    return configured_bench
 
 
 class FailingClaims(ClaimTable):

@@ -35,6 +35,13 @@ __all__ = ["nats", "store"]
 pytestmark = pytest.mark.stack
 
 
+async def _publish(store: EventStore, access: SchemaAccess, nats: NatsServer, count: int, name: str = "run") -> None:
+    """Records events and publishes them with a relay that is gone afterwards."""
+    async with open_relay(access, nats) as relay:
+        await append(store, count, name)
+        await caught_up(relay, store)
+
+
 @pytest.fixture
 async def published(
     store: EventStore, record_access: SchemaAccess, nats: NatsServer
@@ -42,9 +49,7 @@ async def published(
     """Records events and publishes them with a relay that is gone afterwards."""
 
     async def publish(count: int) -> None:
-        async with open_relay(record_access, nats) as relay:
-            await append(store, count, f"published-{len(await store.events(limit=100_000))}")
-            await caught_up(relay, store)
+        await _publish(store, record_access, nats, count, f"published-{len(await store.events(limit=100_000))}")
 
     return publish
 
@@ -284,9 +289,7 @@ async def test_hole_in_the_stream_is_refused_until_the_record_begins_a_new_log(
 ) -> None:
     """A message that is lost in the middle is noticed, and the record published anew behind what is left."""
     await _bare_stream(own_nats, timedelta(minutes=2))
-    async with open_relay(record_access, own_nats) as relay:
-        await append(store, 5)
-        await caught_up(relay, store)
+    await _publish(store, record_access, own_nats, 5)
     async with own_nats.connected() as client:
         await client.jetstream().delete_msg(STREAM, 3)
     async with open_relay(record_access, own_nats) as relay:
@@ -305,9 +308,7 @@ async def test_purged_stream_that_remembers_the_ids_is_filled_and_not_believed(
 ) -> None:
     """A server that acknowledges duplicates without keeping them is found out by their place in the stream."""
     await _bare_stream(own_nats, timedelta(seconds=3))
-    async with open_relay(record_access, own_nats) as relay:
-        await append(store, 5)
-        await caught_up(relay, store)
+    await _publish(store, record_access, own_nats, 5)
     async with own_nats.connected() as client:
         await client.jetstream().purge_stream(STREAM)
     async with open_relay(record_access, own_nats) as relay:
