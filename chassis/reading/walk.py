@@ -13,7 +13,7 @@ class Walk:
     """
 
     def __init__(self, place: Place, following: int, *, is_joined: bool = False) -> None:
-        self.place = place
+        self._at: Place | StoredMessage = place
         self.following = following
         """The sequence that comes next in the stream."""
         self.is_joined = is_joined
@@ -30,6 +30,11 @@ class Walk:
         self.is_contradicted = False
         """Whether another event lies where the last applied one was, under the same name."""
 
+    @property
+    def place(self) -> Place:
+        """The place that was reached. Its digest is made when it is asked for, not of each event on the way."""
+        return self._at if isinstance(self._at, Place) else self._at.place
+
     def over(self, messages: Sequence[StoredMessage]) -> "Walk":
         """Go over messages, up to the first doubt."""
         for message in messages:
@@ -45,17 +50,17 @@ class Walk:
         return walk
 
     def _take(self, message: StoredMessage) -> bool:
-        if message.log and message.log == self.place.log:
-            if message.position > self.place.position:
+        if message.log and message.log == self._at.log:
+            if message.position > self._at.position:
                 if not self._follows(message):
                     self.doubt = message
                     return False
                 self.events.append(message)
-                self.place, self.is_joined, self.has_met_place = message.place, True, True
+                self._at, self.is_joined, self.has_met_place = message, True, True
                 self.is_behind_another = False
                 return True
             self.is_behind_another = False
-            if message.position == self.place.position:
+            if message.position == self._at.position:
                 if message.place.differs_from(self.place):
                     self.is_contradicted = True
                     return False
@@ -71,6 +76,6 @@ class Walk:
     def _follows(self, message: StoredMessage) -> bool:
         if self.is_joined and message.sequence == self.following:
             return True  # The server has let it in behind the one before, whatever that is.
-        if self.place.position == 0:
+        if self._at.position == 0:
             return message.before is None
-        return message.before == message_id(self.place.log, self.place.position)
+        return message.before == message_id(self._at.log, self._at.position)
