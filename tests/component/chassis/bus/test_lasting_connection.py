@@ -1,6 +1,7 @@
 """The process's NATS connection on the event loop of production, where a server is lost while it is greeted."""
 
 import asyncio
+import functools
 import json
 import socket
 import struct
@@ -44,6 +45,10 @@ class _Server:
             else:
                 self._lines.append(line)
                 threading.Thread(target=_answer, args=(line,), daemon=True).start()
+
+    def has_greeted(self, times: int) -> bool:
+        """Whether it has greeted so many connections by now."""
+        return self.greeted >= times
 
     def cut(self) -> None:
         """End the connections that there are."""
@@ -103,10 +108,10 @@ def test_connection_that_is_cut_while_it_greets_is_tried_again() -> None:
         await connection.start()
         try:
             for _ in range(8):
-                before = server.greeted
+                wanted = server.greeted + 3
                 server.breaks = 2
                 server.cut()
-                await eventually(lambda before=before: server.greeted >= before + 3)  # type: ignore[misc]
+                await eventually(functools.partial(server.has_greeted, wanted))
                 await eventually(lambda: connection.client.is_connected)
         finally:
             await connection.stop()
