@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from repository.errors import (
     AlreadyExists,
@@ -34,6 +34,7 @@ from repository.stored.log_entry import (
     TIER_ID_LENGTH,
     Begun,
     Body,
+    Bridged,
     Entry,
     Place,
     SnapshotCommitted,
@@ -43,8 +44,9 @@ from repository.stored.log_entry import (
     entry_number,
     entry_object_key,
 )
-from repository.stored.manifest_object import decode_manifest_object, encode_manifest_object, manifest_object_key
+from repository.stored.manifest_object import manifest_object_key
 from repository.stored.object_reading import read_object
+from repository.stored.snapshot import Snapshot, snapshot_id
 from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
 
@@ -56,6 +58,14 @@ CHECKPOINT_EVERY: Final = 256
 """Entries after which a writer leaves a checkpoint, so that whoever opens has to read no more than about as many."""
 GAP_MAX: Final = 1000
 """Numbers that may be missing before one that counts unseen; what lies beyond a longer gap has to be signed."""
+
+
+class SecondCopy(NamedTuple):
+    """A snapshot's log entry, as it lies under the snapshot's id."""
+
+    snapshot: Snapshot
+    entry: Entry
+    body: bytes
 
 
 class CommitLog:
@@ -115,7 +125,10 @@ class CommitLog:
         if seen.number >= state.base or not seen.digest or seen.number in state.bridged or not seen.number:
             return state.contradicts(seen)
         entry = self.entry(seen.number)
-        return isinstance(entry, Entry) and named_by_the_next(entry) != seen.digest
+        # A bridge fits any: what it stands for is not known where several were lost together.
+        if not isinstance(entry, Entry) or isinstance(entry.body, Bridged):
+            return False
+        return named_by_the_next(entry) != seen.digest
 
     def checkpoint(self) -> bool:
         """Leave a checkpoint of the newest state, unless there is one that is new enough; whether one was made.
@@ -205,20 +218,21 @@ class CommitLog:
             self._store.put(entry_object_key(place.number), buffer, sha256=crypto.sha256(buffer))
             return crypto.sha256(buffer)
 
-    def sealed_manifest(self, manifest: bytes, identity: bytes) -> bytes:
-        """A manifest as an object of its own."""
-        root = self._ring.root
-        return encode_manifest_object(manifest, identity, root, root.signer(), self._randomness)
-
-    def manifest(self, identity: str) -> bytes:
-        """A snapshot's manifest from the object of its own. Raises `Damaged`, `ObjectMissing`, the store's errors."""
+    def second_copy(self, identity: str) -> SecondCopy:
+        """What lies under a snapshot's id. Raises `Damaged`, `ObjectMissing`, the store's errors."""
         key = manifest_object_key(identity)
         with about(tier=self._store.name, object_key=key):
             body = read_object(self._store, key)
-            return decode_manifest_object(body, bytes.fromhex(identity), self._ring, self._verifier)
+            entry = self.decoded(body, None)
+            if not isinstance(entry.body, SnapshotCommitted) or entry.body.id != identity:
+                raise Damaged("entry is not that of the snapshot", says=entry.number)
+            snapshot = Snapshot(identity, bytes(entry.body.manifest))
+            if snapshot_id(self._ring.root.repository_id, snapshot.body).hex() != identity:
+                raise Damaged("snapshot has another id than its manifest", number=entry.number)
+            return SecondCopy(snapshot, entry, body)
 
-    def decoded(self, body: bytes, number: int) -> Entry:
-        """What these bytes say as entry `number`. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
+    def decoded(self, body: bytes, number: int | None) -> Entry:
+        """What these bytes say as entry `number` (None: any). Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
         return decode_entry(body, number, self._ring, self._verifier)
 
     def _encoded(self, body: Body, place: Place) -> bytes:
@@ -235,6 +249,9 @@ class CommitLog:
         )
         buffer = self._encoded(body, place)
         digest = crypto.sha256(buffer)
+        if isinstance(body, SnapshotCommitted):
+            # Durable before the entry is: should that be lost, this is put in its place.
+            self._store.put(manifest_object_key(body.id), buffer, sha256=digest, lock_until=lock_until)
         self._store.put(entry_object_key(place.number), buffer, sha256=digest, if_absent=True, lock_until=lock_until)
         entry = Entry(place, digest, body)
         self.state = self.state.with_entries([entry])

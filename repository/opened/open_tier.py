@@ -15,7 +15,6 @@ from typing import Final, TypeAlias
 from msgspec import Raw
 
 from repository.errors import (
-    AlreadyExists,
     Damaged,
     LogContended,
     ObjectMissing,
@@ -38,7 +37,6 @@ from repository.ports import Clock
 from repository.stored.config import CONFIG_KEY
 from repository.stored.index_segment import Segment
 from repository.stored.log_entry import Body, IndexChanged, SnapshotCommitted, entry_object_key
-from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot, SnapshotManifest, decode_manifest, snapshot_id
 from repository.tiers.port import ObjectStore
 
@@ -237,12 +235,14 @@ class OpenTier:
         packs: Iterable[bytes],
         new_segments: Sequence[SealedSegment] = (),
         lock_until: datetime | None = None,
+        again: bool = False,
     ) -> Snapshot:
         """Commit a snapshot; returns it as committed. `manifest`: a new one, or the bytes of another tier's.
 
         `packs`: all packs that the snapshot references; they are on the tier already, at least put with
         `durable=False`. `new_segments`: stored first. With `lock_until`, what the snapshot needs is kept
         until then, and so is its entry. A run token that is committed already gives the earlier snapshot back.
+        `again`: also where this very snapshot is committed; its entry is lost, and a checkpoint alone has it.
 
         Raises `TierBehind`, `PackMarked`, `LogContended`, `Damaged`, `LockNotProven` (the snapshot may nevertheless be
         committed) and the store's errors.
@@ -256,15 +256,13 @@ class OpenTier:
             self.refresh()
             self._refuse_without(needed)
         identity = snapshot_id(self.log.state.repository_id, body).hex()
-        if token not in self.log.state.by_token:
-            self._store_manifest(identity, body, lock_until)
         self.store_segments(new_segments, lock_until=lock_until)
         if lock_until is not None:
             new = {segment_object_key(sealed.name): bytes.fromhex(sealed.name) for sealed in new_segments}
             locking.lock(self.store, new | self.needed_objects(referenced), lock_until)
 
         def decide(state: LogState) -> Body | None:
-            if token in state.by_token:
+            if token in state.by_token and not (again and identity in state.snapshots):
                 return None
             # Others may have taken packs out of the index since it was read: what counts is this very state.
             if state.segments.keys() != self._indexed:
@@ -293,20 +291,6 @@ class OpenTier:
             number = state.entry_of[snapshot.id]
             locking.lock(self.store, {entry_object_key(number): state.digest_of(number) or None}, lock_until)
         return snapshot
-
-    def _store_manifest(self, identity: str, manifest: bytes, lock_until: datetime | None) -> None:
-        """A second copy of what the entry will say; durable with the segments. A whole one that is there is kept."""
-        key = manifest_object_key(identity)
-        body = self.log.sealed_manifest(manifest, bytes.fromhex(identity))
-        try:
-            self.store.put(key, body, if_absent=True, lock_until=lock_until, durable=False)
-        except AlreadyExists:
-            # Of an earlier try, which may have died before it was durable, or before it was whole.
-            try:
-                self.log.manifest(identity)
-                self.store.settle([key])
-            except (Damaged, Truncated, ObjectMissing):
-                self.store.put(key, body, lock_until=lock_until, durable=False)
 
     def leave_checkpoint(self) -> None:
         """Where the log has grown: whoever opens has less to read. A tier that does not take it is UNREACHABLE."""

@@ -291,8 +291,8 @@ def decode_entry_header(buffer: Buffer) -> EntryHeader:
     return EntryHeader(Place(number, previous, tier_id, snapshots), repository_id, flags)
 
 
-def decode_entry(buffer: bytes, number: int, ring: KeyRing, verifier: crypto.Verifier) -> Entry:
-    """Authenticate and read entry `number`; whether `previous` fits is for the log to say.
+def decode_entry(buffer: bytes, number: int | None, ring: KeyRing, verifier: crypto.Verifier) -> Entry:
+    """Authenticate and read entry `number` (None: whichever it is); whether `previous` fits is for the log to say.
 
     Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`.
     """
@@ -301,7 +301,7 @@ def decode_entry(buffer: bytes, number: int, ring: KeyRing, verifier: crypto.Ver
     if signed_length < 0 or not verifier.verifies(buffer[signed_length:], _signed(buffer[:signed_length])):
         raise Damaged("log entry is not signed by the repository's key", number=number)
     header = decode_entry_header(buffer)
-    if header.place.number != number or header.repository_id != ring.root.repository_id:
+    if number not in (None, header.place.number) or header.repository_id != ring.root.repository_id:
         raise Damaged("log entry lies at another entry's place", number=number, says=header.place.number)
     body = unseal_object(
         memoryview(buffer)[ENTRY_HEADER_LENGTH:signed_length],

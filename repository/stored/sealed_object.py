@@ -35,7 +35,6 @@ class ObjectKind(IntEnum):
     INDEX_SEGMENT = 1
     LOG_BODY = 2
     PENDING_MARKER = 3
-    MANIFEST = 4
     CHECKPOINT = 5
 
 

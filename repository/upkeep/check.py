@@ -34,7 +34,7 @@ from repository.stored.tree_visit import TreeVisitor, Wholeness
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
-from repository.upkeep.manifests import manifest_findings
+from repository.upkeep.manifests import manifest_findings, unclaimed_findings
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
 
 if TYPE_CHECKING:
@@ -174,6 +174,10 @@ class _TierCheck:
             detail = "tier has packs and no log: all snapshots of this tier are lost, but for those of other tiers"
             sources = [other.name for other in self._others if other.snapshots()]
             yield self._finding(Problem.LOG_LOST, LOG_PREFIX, detail, sources)
+        yield from unclaimed_findings(self._tier, log.state)
+        for identity in log.only_in_checkpoint():
+            detail = "a checkpoint alone has it: its log entry is lost"
+            yield self._finding(Problem.UNCOMMITTED, f"snapshot {identity}", detail, [self._tier.name])
         for entry in log.entries():
             key, error = entry_object_key(entry.number), entry.error
             if entry.copy is not None:

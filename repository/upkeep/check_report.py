@@ -30,6 +30,10 @@ class Problem(StrEnum):
     """A snapshot's tree cannot be read, or references what the index does not have."""
     ORPHAN = "orphan"
     """A pack that no row points at: left by a writer that died. Costs space, harms nothing."""
+    UNCOMMITTED = "uncommitted"
+    """A snapshot is whole and its copy is here, and the log, which was cut off or lost its entry, does not have it."""
+    ABANDONED = "abandoned"
+    """The copy of a snapshot that was never committed, as far as one can know. Costs space, harms nothing."""
     STRANGE = "strange-object"
     """An object that no part of the format explains."""
     UNLOCKED = "unlocked"
@@ -38,7 +42,7 @@ class Problem(StrEnum):
     """The tier does not tell which of its objects are locked."""
 
 
-NOTES = frozenset((Problem.ORPHAN, Problem.STRANGE, Problem.LOCKS_UNKNOWN))
+NOTES = frozenset((Problem.ORPHAN, Problem.ABANDONED, Problem.STRANGE, Problem.LOCKS_UNKNOWN))
 """What is worth knowing and no damage."""
 
 

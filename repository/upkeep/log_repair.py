@@ -7,13 +7,13 @@ copy of this one (each tier's log is its own, unless it was made by copying).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from repository.errors import Damaged, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
-from repository.log.state import LogFault, named_by_the_next
+from repository.log.state import LogState, named_by_the_next
 from repository.opened.open_tier import OpenTier
 from repository.stored.log_entry import TIER_ID_LENGTH, Entry, Place, TierNamed, entry_object_key
 from repository.stored.object_reading import length_max_of, read_object
@@ -35,9 +35,8 @@ class FaultyEntry(NamedTuple):
     """An entry that cannot be used.
 
     `place`: where a bridge would stand. `follower`: the digest by which the next entry names it; empty where nobody
-    knows it. `run_length`: how many faulty ones stand together. `lost`: how many snapshots were lost with them, by the
-    count that whole entries carry; None where no whole one follows. `spare`: manifests on the tier that no entry names:
-    so many snapshots can be committed again. `copy`: the entry itself, from elsewhere.
+    knows it. `lost`: how many snapshots are lost with it and those beside it for which there is no copy, by the count
+    that whole entries carry; None where no whole one follows. `copy`: the entry itself, from elsewhere.
     """
 
     number: int
@@ -45,8 +44,6 @@ class FaultyEntry(NamedTuple):
     place: Place
     follower: bytes
     lost: int | None
-    run_length: int
-    spare: int
     copy: Copy | None
 
     @property
@@ -56,9 +53,7 @@ class FaultyEntry(NamedTuple):
         The first entry says that the log begins, and nothing else. Where nothing whole follows, each of the faulty
         ones may have held a snapshot.
         """
-        if self.number == 1 and self.follower:
-            return True
-        return self.lost == 0 or self.spare >= (self.run_length if self.lost is None else self.lost)
+        return (self.number == 1 and bool(self.follower)) or self.lost == 0
 
 
 def copies_of(repository: Repository, tier: OpenTier, object_key: str) -> Iterator[Copy]:
@@ -91,7 +86,11 @@ class FaultyLog:
         try:
             checkpoint = self._tier.log.checkpoints.read(object_key)
             shown = self._state.digest_of(checkpoint.number)
-            if (shown and shown != checkpoint.digest) or checkpoint.number > self._state.head.number:
+            if not shown and checkpoint.number > self._state.head.number:
+                # Another writer may have gone on since the log was read.
+                entry = self._tier.log.entry(checkpoint.number)
+                shown = named_by_the_next(entry) if isinstance(entry, Entry) else bytes(1)
+            if shown and shown != checkpoint.digest:
                 raise Damaged("checkpoint is of another history", tier=self._tier.name, object_key=object_key)
         except RepositoryError as error:
             if not is_fault_of_object(error):
@@ -99,56 +98,118 @@ class FaultyLog:
             return error
         return None
 
+    @property
+    def state(self) -> LogState:
+        """Of the whole log, as it lies on the tier."""
+        return self._state
+
+    def only_in_checkpoint(self) -> list[str]:
+        """Snapshots (ids) that the checkpoint has and the log has not: with the checkpoint they would be gone."""
+        now = self._tier.log.state
+        head = self._state.head.number
+        return [each for each in now.snapshots if each not in self._state.snapshots and now.entry_of[each] <= head]
+
     def entries(self) -> Iterator[FaultyEntry]:
         """Each faulty entry, in order, with its copy where there is one."""
-        if not self._state.faults:
+        errors = {fault.number: fault.error for fault in self._state.faults}
+        if not errors:
             return
-        faulty = {fault.number for fault in self._state.faults}
-        tier_id: bytes | None = None
-        spare = len(manifests.unclaimed(self._tier))
-        for number, error in self._state.faults:
+        found = self._copies(errors)
+        missing = errors.keys() - found.keys()
+        state = self._tier.log.state
+        for number, error in errors.items():
             first, last = number, number
-            while first - 1 in faulty:
+            while first - 1 in missing:
                 first -= 1
-            while last + 1 in faulty:
+            while last + 1 in missing:
                 last += 1
-            before, after = self._tier.log.entry(first - 1), self._tier.log.entry(last + 1)
-            count = before.place.snapshots if isinstance(before, Entry) and first > 1 else 0
-            lost = after.snapshots_before - count if isinstance(after, Entry) else None
+            before, after = self._whole(first - 1, found), self._whole(last + 1, found)
+            count = before.place.snapshots if before is not None else 0
+            lost = after.snapshots_before - count if after is not None else None
             previous = self.digests[number - 1]
-            follower = after.previous if isinstance(after, Entry) and number == last else b""
-            if number == first:
-                tier_id = _tier_id_between(before if first > 1 else None, after)
-            copy, entry = self._copy(number, previous, follower, tier_id)
-            if entry is not None:
-                tier_id = entry.place.tier_id
-            self.digests[number] = named_by_the_next(entry) if entry is not None else follower
+            follower = after.previous if after is not None and number == last else b""
+            if number in found:
+                whole, entry = found[number]
+                self.digests[number] = named_by_the_next(entry)
+                yield FaultyEntry(number, error, entry.place, follower, 0, whole)
+                continue
+            self.digests[number] = follower
+            if lost:
+                # Those that a checkpoint has are committed again.
+                lost -= sum(first <= at <= last for at in state.entry_of.values())
             place = Place(
-                number, previous, tier_id or self._state.tier_id or bytes(TIER_ID_LENGTH), count + (lost or 0)
+                number, previous, self._tier_id(before, after), after.snapshots_before if after is not None else count
             )
-            yield FaultyEntry(number, error, place, follower, lost, last - first + 1, spare, copy)
+            yield FaultyEntry(number, error, place, follower, lost, None)
+
+    def _copies(self, errors: Mapping[int, RepositoryError]) -> dict[int, tuple[Copy, Entry]]:
+        """Copies by number. One proves where the next one is: what it names, or what names it."""
+        second: dict[int, list[tuple[Copy, Entry]]] = {}
+        for each in manifests.unclaimed(self._tier):
+            copy = Copy(self._tier.name, f"second copy on {self._tier.name}", each.body)
+            second.setdefault(each.entry.number, []).append((copy, each.entry))
+        found: dict[int, tuple[Copy, Entry]] = {}
+        has_moved = True
+        while has_moved:
+            has_moved = False
+            for number in sorted(errors.keys() - found.keys(), reverse=True):
+                before, after = self._whole(number - 1, found), self._whole(number + 1, found)
+                previous = self._state.digests[number - 1]
+                if number - 1 in found and before is not None:
+                    previous = named_by_the_next(before)
+                follower = after.previous if after is not None else b""
+                own = self._copy(number, previous, follower, self._tier_id(before, after), second.get(number, []))
+                if own is not None:
+                    found[number], has_moved = own, True
+            if not has_moved:
+                # Nothing beside it is known. Of two with one number one was never made.
+                tier_id = self._state.tier_id
+                for number in sorted(errors.keys() - found.keys(), reverse=True):
+                    alone = [each for each in second.get(number, []) if tier_id in (None, each[1].place.tier_id)]
+                    if (
+                        len(alone) == 1
+                        and not self._state.digests[number - 1]
+                        and self._whole(number + 1, found) is None
+                    ):
+                        found[number], has_moved = alone[0], True
+                        break
+        return found
+
+    def _whole(self, number: int, found: Mapping[int, tuple[Copy, Entry]]) -> Entry | None:
+        if number in found:
+            return found[number][1]
+        if not 0 < number <= self._state.head.number or any(each.number == number for each in self._state.faults):
+            return None
+        entry = self._tier.log.entry(number)
+        return entry if isinstance(entry, Entry) else None
+
+    def _tier_id(self, before: Entry | None, after: Entry | None) -> bytes:
+        """The id that the log had where entries between these two are lost."""
+        if before is not None:
+            return before.place.tier_id
+        own = self._state.tier_id or bytes(TIER_ID_LENGTH)
+        return _tier_id_before(after) if after is not None else own
 
     def _copy(
-        self, number: int, previous: bytes, follower: bytes, tier_id: bytes | None
-    ) -> tuple[Copy | None, Entry | None]:
+        self, number: int, previous: bytes, follower: bytes, tier_id: bytes, second: Iterable[tuple[Copy, Entry]]
+    ) -> tuple[Copy, Entry] | None:
         """The entry's copy, and what it says. What the next entry does not name has to be of this tier's own log."""
-        if previous or follower:
-            for copy in copies_of(self._repository, self._tier, entry_object_key(number)):
-                with suppress(RepositoryError):
-                    entry = self._tier.log.decoded(copy.body, number)
-                    is_own = tier_id in (None, _tier_id_before(entry)) or bool(follower)
-                    if is_own and previous in (b"", entry.previous) and follower in (b"", named_by_the_next(entry)):
-                        return copy, entry
-        return None, None
+
+        def fits(entry: Entry) -> bool:
+            is_own = bool(follower) or _tier_id_before(entry) == tier_id
+            return is_own and previous in (b"", entry.previous) and follower in (b"", named_by_the_next(entry))
+
+        if not (previous or follower):
+            return None
+        for copy in copies_of(self._repository, self._tier, entry_object_key(number)):
+            with suppress(RepositoryError):
+                entry = self._tier.log.decoded(copy.body, number)
+                if fits(entry):
+                    return copy, entry
+        fitting = [each for each in second if fits(each[1])]
+        return fitting[0] if len(fitting) == 1 else None
 
 
 def _tier_id_before(entry: Entry) -> bytes:
     """The id that the log had before this entry."""
     return bytes.fromhex(entry.body.was) if isinstance(entry.body, TierNamed) else entry.place.tier_id
-
-
-def _tier_id_between(before: Entry | LogFault | None, after: Entry | LogFault) -> bytes | None:
-    """The id that the log had where entries between these two are lost; None where no whole one tells it."""
-    if isinstance(before, Entry):
-        return before.place.tier_id
-    return _tier_id_before(after) if isinstance(after, Entry) else None

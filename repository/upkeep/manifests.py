@@ -1,18 +1,24 @@
-"""The second copies of manifests: checked, made again, and what is committed again from them.
+"""The second copies of snapshots' log entries: checked, made again, and what is committed again from them.
 
-Promise: a snapshot of which the log lost the entry, and whose manifest lies on the tier, is found; it is committed
-again where all that it references is there.
+Promise: a snapshot of which the log lost the entry, or which the log's end was cut off before, and of which the copy
+lies on the tier, is found and told apart from one whose writer died; it comes back where all that it references is
+there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from repository.errors import Damaged, RepositoryError
 from repository.index.pack_catalog import each_in_parallel, is_fault_of_object
+from repository.log.commit_log import LogFault, LogState, SecondCopy
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
+from repository.opened.pending import PENDING_PREFIX
+from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id, manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
@@ -25,13 +31,32 @@ if TYPE_CHECKING:
 READS_AT_A_TIME: Final = 8
 
 
+class Fate(Enum):
+    """What became of the entry that a second copy is of."""
+
+    FAULTY = auto()
+    """It is missing or damaged; the copy can take its place."""
+    BRIDGED = auto()
+    """It is lost, and a bridge stands in its place."""
+    BEYOND = auto()
+    """The log ends before it: the end was cut off, or the writer died just now."""
+    FORKED = auto()
+    """The log goes on otherwise before it: the end was cut off, and somebody wrote on."""
+    NEVER_MADE = auto()
+    """Another entry has its number and follows the same one: the writer died, as far as one can know."""
+
+
 def manifest_findings(tier: OpenTier) -> Iterator[Finding]:
-    """Manifests that are not there as the log has them. Raises the store's errors."""
+    """Second copies that are not there as the log has them. Raises the store's errors."""
+    state = tier.log.state
 
     def look(snapshot: Snapshot) -> tuple[str, RepositoryError | None]:
         key = manifest_object_key(snapshot.id)
+        number = state.entry_of[snapshot.id]
         try:
-            if tier.log.manifest(snapshot.id) != snapshot.body:
+            copy = tier.log.second_copy(snapshot.id)
+            digest = b"" if number in state.bridged else state.digest_of(number)
+            if copy.entry.number != number or digest not in (b"", copy.entry.digest):
                 raise Damaged("manifest is not the one that the log has", tier=tier.name, object_key=key)
         except RepositoryError as error:
             if not is_fault_of_object(error):
@@ -39,47 +64,126 @@ def manifest_findings(tier: OpenTier) -> Iterator[Finding]:
             return key, error
         return key, None
 
-    for key, error in each_in_parallel(look, tier.snapshots().values(), READS_AT_A_TIME):
+    for key, error in each_in_parallel(look, list(tier.snapshots().values()), READS_AT_A_TIME):
         if error is not None:
             yield Finding(tier.name, Problem.MANIFEST, key, f"{error.code}: {error}", (tier.name,))
 
 
-def unclaimed(tier: OpenTier) -> list[Snapshot]:
-    """Whole manifests of which the log knows nothing, the oldest first: of lost entries, or of a writer that died.
+def unclaimed(tier: OpenTier) -> list[SecondCopy]:
+    """Whole second copies of this log of which the log knows nothing, in the order of their numbers.
 
     Raises the store's errors.
     """
     state = tier.log.state
-    found: list[Snapshot] = []
+    found: list[SecondCopy] = []
     for info in tier.store.list(MANIFEST_PREFIX):
         identity = manifest_id(info.key)
         if identity is None or identity in state.entry_of:
             continue
         try:
-            snapshot = Snapshot(identity, tier.log.manifest(identity))
-            known = snapshot.manifest.run_token in state.by_token
+            copy = tier.log.second_copy(identity)
+            known = copy.snapshot.manifest.run_token in state.by_token
         except RepositoryError as error:
             if not is_fault_of_object(error):
                 raise
             continue
-        if not known:
-            found.append(snapshot)
-    return sorted(found, key=lambda snapshot: (snapshot.manifest.time_ns, snapshot.id))
+        # What another writer committed since the log was read is no loss.
+        if not known and (copy.entry.number <= state.head.number or not _is_made(tier, copy)):
+            found.append(copy)
+    return sorted(found, key=lambda copy: (copy.entry.number, copy.snapshot.id))
 
 
-def commit_again(repository: Repository, tier: OpenTier) -> tuple[list[Snapshot], list[Snapshot]]:
-    """Commit what `unclaimed` finds; returns what is committed now, and what cannot be since chunks are missing.
+def _is_made(tier: OpenTier, copy: SecondCopy) -> bool:
+    found = tier.log.entry(copy.entry.number)
+    return not isinstance(found, LogFault) and found.digest == copy.entry.digest
 
-    Raises this tier's errors.
+
+def fate_of(copy: SecondCopy, state: LogState) -> Fate:
+    """What became of the entry, by the whole log."""
+    number = copy.entry.number
+    if number > state.head.number:
+        return Fate.BEYOND
+    if any(fault.number == number for fault in state.faults):
+        return Fate.FAULTY
+    before = state.digest_of(number - 1)
+    if before and before != copy.entry.previous and number - 1 not in state.bridged:
+        return Fate.FORKED
+    return Fate.BRIDGED if number in state.bridged else Fate.NEVER_MADE
+
+
+def unclaimed_findings(tier: OpenTier, state: LogState) -> Iterator[Finding]:
+    """Snapshots that are whole and that the log does not have. `state`: of the whole log."""
+    copies = unclaimed(tier)
+    is_at_work = bool(copies) and next(iter(tier.store.list(PENDING_PREFIX)), None) is not None
+    for copy in copies:
+        fate, number = fate_of(copy, state), copy.entry.number
+        detail = f"the log has no entry of this snapshot, which belongs at {number}: "
+        problem = Problem.UNCOMMITTED
+        match fate:
+            case Fate.FAULTY:
+                continue  # told with the entry
+            case Fate.BRIDGED:
+                detail += "the entry was given up"
+            case Fate.FORKED:
+                detail += "the log's end was cut off, and somebody wrote on"
+            case Fate.BEYOND if is_at_work and copy.entry.previous == state.head.digest:
+                problem, detail = Problem.ABANDONED, detail + "its writer is about to make it, or died"
+            case Fate.BEYOND:
+                detail += "the log's end was cut off, or the writer died"
+            case Fate.NEVER_MADE:
+                problem = Problem.ABANDONED
+                detail += "another entry is there, so the writer died, unless the log was cut off there"
+        yield Finding(tier.name, problem, manifest_object_key(copy.snapshot.id), detail, (tier.name,))
+
+
+def put_end_back(tier: OpenTier) -> list[str]:
+    """Create the entries behind the log's end of which the copies are here; returns their object keys.
+
+    A writer that is about to make one finds its own bytes there.
+    """
+    state, made = tier.log.state, list[str]()
+    copies = [copy for copy in unclaimed(tier) if copy.entry.number > state.head.number]
+    numbers = [copy.entry.number for copy in copies]
+    for copy in copies:
+        # Of two with one number at most one was an entry: both are committed anew.
+        is_own = copy.entry.place.tier_id == state.tier_id and numbers.count(copy.entry.number) == 1
+        is_next = copy.entry.number > state.head.number + 1 or copy.entry.previous == state.head.digest
+        if is_own and is_next:
+            key = entry_object_key(copy.entry.number)
+            tier.store.put(key, copy.body, sha256=copy.entry.digest, if_absent=True, lock_until=_lock_of(tier, copy))
+            made.append(key)
+    return made
+
+
+def _lock_of(tier: OpenTier, copy: SecondCopy) -> datetime | None:
+    """Until when the entry was to be locked, where that is still to come."""
+    seconds = getattr(copy.entry.body, "locked_until", None)
+    until = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+    return until if until is not None and until > tier.store.now() else None
+
+
+def commit_again(repository: Repository, tier: OpenTier, whole: LogState) -> tuple[list[Snapshot], list[Snapshot]]:
+    """Commit what was lost; returns what is committed now, and what cannot be since chunks are missing.
+
+    `whole`: the state of the whole log. What a dead writer left is not touched. Raises this tier's errors.
     """
     done: list[Snapshot] = []
     incomplete: list[Snapshot] = []
     reader = ChunkReader(nearest_first([tier, *sources_for(repository, tier)]), repository.keys)
-    for snapshot in unclaimed(tier):
+    state = tier.log.state
+    wanted: list[tuple[Snapshot, datetime | None]] = []
+    for identity, snapshot in state.snapshots.items():
+        if identity not in whole.snapshots and state.entry_of[identity] <= whole.head.number:
+            seconds = state.locked_until.get(identity)
+            until = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+            wanted.append((snapshot, until if until is not None and until > tier.store.now() else None))
+    lost = (copy for copy in unclaimed(tier) if fate_of(copy, whole) is not Fate.NEVER_MADE)
+    wanted.extend((copy.snapshot, _lock_of(tier, copy)) for copy in lost)
+    for snapshot, until in wanted:
         packs = packs_of(snapshot, tier, TreeVisitor(reader.chunk))
         if packs is None:
             incomplete.append(snapshot)
             continue
-        tier.commit_snapshot(snapshot.body, packs=packs)
+        tier.commit_snapshot(snapshot.body, packs=packs, lock_until=until, again=True)
         done.append(snapshot)
     return done, incomplete

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from repository.errors import AccessDenied, BackupCancelled, Locked, NoUsableTier
+from repository.errors import AccessDenied, BackupCancelled, Damaged, Locked, NoUsableTier, ObjectMissing, Truncated
 from repository.format import ID_LENGTH
 from repository.index.segments import segment_object_key
 from repository.keys import crypto
@@ -22,8 +22,9 @@ from repository.log.state import LogState
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.stored.config import CONFIG_KEY, encode_config
-from repository.stored.log_entry import Body, Bridged, HistoryAccepted, entry_object_key
+from repository.stored.log_entry import Body, Bridged, HistoryAccepted, SnapshotCommitted, entry_object_key
 from repository.stored.manifest_object import manifest_id
+from repository.stored.object_reading import read_object
 from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Finding, Problem
@@ -32,7 +33,9 @@ from repository.upkeep.log_repair import FaultyLog, copies_of
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
 
-PASSES_MAX: Final = 3
+PASSES_MAX: Final = 4
+_OF_LOG: Final = frozenset((Problem.LOG_ENTRY, Problem.UNCOMMITTED))
+_GIVES_SNAPSHOTS_BACK: Final = _OF_LOG | {Problem.LOG_LOST}
 
 
 class RepairAction(NamedTuple):
@@ -122,7 +125,7 @@ class _Repair:
         kinds = {finding.problem for finding in findings}
         self._beginnings(findings)
         self._second_copies(findings)
-        if Problem.LOG_ENTRY in kinds:
+        if kinds & _OF_LOG:
             self._log()
         tier.load()
         # Packs before the index: should it be rebuilt, it needs their footers.
@@ -139,7 +142,7 @@ class _Repair:
             return
         if kinds & {Problem.KEY, Problem.LOG_ENTRY, Problem.LOG_LOST}:
             key_change.record_keys(repository, tier)
-        if kinds & {Problem.LOG_ENTRY, Problem.LOG_LOST}:
+        if kinds & _GIVES_SNAPSHOTS_BACK:
             self._commit_again()
         if self._sources and kinds & {Problem.TREE, Problem.LOG_ENTRY, Problem.LOG_LOST}:
             caught = catch_up.catch_up(repository, tier, check_cancelled=self._check_cancelled)
@@ -164,7 +167,8 @@ class _Repair:
 
     def _commit_again(self) -> None:
         """Snapshots whose entries are lost and whose manifests are here."""
-        done, incomplete = manifests.commit_again(self._repository, self._tier)
+        whole = FaultyLog(self._repository, self._tier).state
+        done, incomplete = manifests.commit_again(self._repository, self._tier, whole)
         for snapshot in done:
             self._done(f"snapshot {snapshot.id}", "committed again, from its manifest")
         for snapshot in incomplete:
@@ -230,6 +234,9 @@ class _Repair:
                 self._done(key, "bridged")
                 if not entry.holds_nothing_lost:
                     self.result.given_up.append(entry.number)
+        self._tier.log.reload()
+        for key in manifests.put_end_back(self._tier):
+            self._done(key, f"second copy on {self._tier.name}")
 
     def _second_copies(self, findings: list[Finding]) -> None:
         """Manifests and checkpoints: the log says what they say."""
@@ -243,8 +250,12 @@ class _Repair:
         identity = manifest_id(object_key)
         snapshot = self._tier.snapshots().get(identity or "")
         if snapshot is not None:
-            body = self._tier.log.sealed_manifest(snapshot.body, bytes.fromhex(snapshot.id))
-            self._replace(object_key, body, "made from the log")
+            number = self._tier.log.state.entry_of[snapshot.id]
+            with suppress(ObjectMissing, Damaged, Truncated):
+                body = read_object(self._tier.store, entry_object_key(number))
+                said = self._tier.log.decoded(body, number).body
+                if isinstance(said, SnapshotCommitted) and said.id == snapshot.id:
+                    self._replace(object_key, body, "made from the log")
 
     def _checkpoint(self, object_key: str) -> None:
         self._set_aside(object_key)

@@ -175,10 +175,14 @@ class IndependentReader:
     def manifest_object(self, identity: str) -> dict[str, Any]:
         """The second copy of a snapshot's manifest."""
         body = (self.tier / "snapshots" / identity).read_bytes()
-        self._public().verify(body[-64:], PREFIX + b"manifest\0" + bytes.fromhex(identity) + body[:-64])
-        manifest = self._unsealed(body[:-64], kind=4, context=bytes.fromhex(identity))
-        assert sha256(PREFIX + b"snapshot\0" + self.repository + manifest)[:16].hex() == identity
-        found: dict[str, Any] = json.loads(manifest)
+        number = struct.unpack_from("<Q", body, 16)[0]
+        digits = f"{number:016d}"
+        assert body == (self.tier / "log" / digits[:13] / digits).read_bytes()
+        says = msgspec.json.decode(
+            self._unsealed(body[96:-64], kind=2, context=body[16:96]), type=dict[str, msgspec.Raw]
+        )
+        assert json.loads(bytes(says["id"])) == identity
+        found: dict[str, Any] = json.loads(bytes(says["manifest"]))
         return found
 
     def named_checkpoint(self) -> dict[str, Any]:

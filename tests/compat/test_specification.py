@@ -34,7 +34,7 @@ def test_specification_names_every_label_and_magic() -> None:
         "`key-id`", "`identity-id`", "`chunk-id`",
         "`chunker-seed`", "`pack-root`", "`pack`", "`object-root`", "`object`", "`config`",
         "`signature`", "`kek-id`", "`wedsync-backup/v1/master`", "`wedsync-backup/v1/sealed`",
-        "`wedsync-backup/v1/log-entry`", "`wedsync-backup/v1/manifest`", "`wedsync-backup/v1/checkpoint`",
+        "`wedsync-backup/v1/log-entry`", "`wedsync-backup/v1/checkpoint`",
         "`wedsync-backup/v1/snapshot`", "`wedsync-backup/v1/kek`", "`WSBPACK1`",
         "`WSBPEND1`", "`WSBSEAL1`", "`WSBENTRY`", "`wsbkek1-",
     ):  # fmt: skip

@@ -187,7 +187,7 @@ class History:
         found = [
             one
             for one in report.findings
-            if one.problem is not Problem.ORPHAN
+            if one.problem not in {Problem.ORPHAN, Problem.ABANDONED}
             and not (one.problem is Problem.TIER and self.repository.tier(one.tier).state is TierState.EMPTY)
         ]
         assert not found, found

@@ -329,7 +329,7 @@ def test_lost_acknowledgement_is_found_by_the_run_token() -> None:
     inner = MemoryObjectStore()
     store = _LosesAcknowledgements(inner)
     log = _log(store)  # type: ignore[arg-type]
-    for _ in range(2):  # entry 1, then the snapshot's
+    for _ in range(3):  # entry 1, then the snapshot's copy, then its entry
         with pytest.raises(TierUnreachable):
             _commit(log, "run")
     assert _commit(log, "run") is None

@@ -9,6 +9,7 @@ from repository.log.shared_map import SharedMap
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.stored.log_entry import entry_object_key
+from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot, SnapshotManifest
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
@@ -34,13 +35,19 @@ def _committed(scene: Scene, tier: str, token: str, seconds: int, parent: Snapsh
 
 
 def test_snapshot_that_is_committed_again_by_repair_is_not_the_newest() -> None:
-    """Its entry was lost and its manifest is there: it is as old as it was."""
+    """Its entry was given up, and then its second copy turned up: it is as old as it was."""
     scene = Scene()
     made = [scene.backup(photos(1, n), f"run {n}") for n in range(3)]
     lost = scene.tier("a").log.state.entry_of[made[0].id]  # type: ignore[union-attr]
     objects = scene.store("a").contents()
     del objects[entry_object_key(lost)]
-    repository = scene.reopen(stores=[MemoryObjectStore("a", objects=objects)])
+    copy = manifest_object_key(made[0].id)  # type: ignore[union-attr]
+    body = objects.pop(copy)
+    store = MemoryObjectStore("a", objects=objects)
+    repository = scene.reopen(stores=[store])
+    assert repair(repository, repository.tier("a"), bridge=True).given_up == [lost]
+    store.put(copy, body)
+    repository = scene.reopen(stores=[store])
     assert repair(repository, repository.tier("a")).is_complete
 
     again = repository.tier("a").log.state

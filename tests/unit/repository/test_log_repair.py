@@ -2,12 +2,15 @@
 
 import pytest
 
+from repository.errors import RepositoryError, TierUnreachable
 from repository.opened.repository import Repository
 from repository.stored.log_entry import entry_object_key
+from repository.stored.manifest_object import manifest_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
 from repository.upkeep.repair import accept_history, repair
-from tests.support.repositories import Scene, photos, write_snapshot
+from tests.support.repositories import BrokenStore, Scene, photos, write_snapshot
 
 
 def _copied_tier() -> tuple[Scene, MemoryObjectStore, int]:
@@ -60,3 +63,153 @@ def test_entries_of_a_tier_that_the_log_bears_witness_to_are_another_ones() -> N
     store.put(entry_object_key(5), scene.store("a").get(entry_object_key(5)))
     repository: Repository = scene.reopen()
     assert [fault.number for fault in repository.tier("b").log.state.faults] == [4, 5]
+
+
+class _DiesBeforeItsEntry(BrokenStore):
+    """Takes the second copy of a snapshot's entry; then the writer is gone."""
+
+    def put(self, key: str, body: bytes, **options: object) -> None:
+        if key.startswith("log/") and "die" in self.failures:
+            raise TierUnreachable("gone")
+        self._inner.put(key, body, **options)  # type: ignore[arg-type]
+
+
+def _dead_writer(scene: Scene) -> None:
+    store = _DiesBeforeItsEntry(scene.store("a"))
+    scene.reopen(stores=[store])  # type: ignore[list-item]
+    store.failures["die"] = TierUnreachable("gone")
+    with pytest.raises(RepositoryError):
+        scene.backup(photos(2, 9), "dead")
+    scene.reopen()
+
+
+def _tokens(scene: Scene) -> list[str]:
+    return [each.manifest.run_token for each in scene.reopen().snapshots()]
+
+
+def test_snapshot_of_a_dead_writer_does_not_stand_for_another_one_that_is_lost() -> None:
+    """Entry and copy of a snapshot are lost, whichever: nobody but the operator gives it up."""
+    for lost in ("run 1", "run 2"):
+        scene = Scene()
+        scene.backup(photos(2, 0), "run 0")
+        _dead_writer(scene)
+        for number in (1, 2, 3):
+            scene.backup(photos(2, number), f"run {number}")
+        report = check(scene.reopen(), read_percent=100)
+        assert (report.damage, [each.problem for each in report.findings]) == ([], [Problem.ABANDONED])
+        state = scene.tier("a").log.state
+        (identity,) = [each for each, kept in state.snapshots.items() if kept.manifest.run_token == lost]
+        key = entry_object_key(state.entry_of[identity])
+        scene.store("a").delete(key)
+        scene.store("a").delete(manifest_object_key(identity))
+        result = repair(scene.reopen(), scene.tier("a"))
+        assert [each.object_key for each in result.unrepaired] == [key]
+        assert repair(scene.reopen(), scene.tier("a"), bridge=True).given_up == [state.entry_of[identity]]
+        assert _tokens(scene) == [each for each in ("run 0", "run 1", "run 2", "run 3") if each != lost]
+
+
+def test_snapshot_whose_entry_is_lost_comes_back_at_its_place() -> None:
+    """With its number and its bytes, so that the order is what it was and nothing that was seen is contradicted."""
+    scene = Scene()
+    for number in range(4):
+        scene.backup(photos(2, number), f"run {number}")
+    whole = _log_of(scene.store("a"))
+    state = scene.tier("a").log.state
+    for number in list(state.entry_of.values())[1:]:
+        scene.store("a").put(entry_object_key(number), b"?")
+    assert repair(scene.reopen(), scene.tier("a")).is_complete
+    assert _log_of(scene.store("a")) == whole
+    assert check(scene.reopen(), read_percent=100).damage == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_log_whose_end_was_cut_off_is_damage_and_is_made_whole(count: int) -> None:
+    """The copies of the entries tell, on a single tier that nobody remembers."""
+    scene = Scene()
+    for number in range(4):
+        scene.backup(photos(2, number), f"run {number}")
+    whole = _log_of(scene.store("a"))
+    for key in sorted(whole)[-count:]:
+        scene.store("a").delete(key)
+    report = check(scene.reopen())
+    assert [each.problem for each in report.damage if each.problem is Problem.UNCOMMITTED] == [
+        Problem.UNCOMMITTED
+    ] * count
+    assert repair(scene.repository, scene.tier("a"), report).is_complete
+    assert _log_of(scene.store("a")) == whole
+    assert check(scene.reopen()).damage == []
+
+
+def test_log_that_was_cut_off_and_written_on_is_damage() -> None:
+    """What followed the first entry that was replaced proves it; it is committed again."""
+    scene = Scene()
+    for number in range(4):
+        scene.backup(photos(2, number), f"run {number}")
+    for key in sorted(_log_of(scene.store("a")))[-2:]:
+        scene.store("a").delete(key)
+    scene.reopen()
+    scene.backup(photos(2, 7), "run 7")
+    scene.backup(photos(2, 8), "run 8")
+    report = check(scene.reopen())
+    kinds = sorted(each.problem for each in report.findings if "snapshots/" in each.object_key)
+    assert kinds == [Problem.ABANDONED, Problem.UNCOMMITTED]
+    assert repair(scene.repository, scene.tier("a"), report).is_complete
+    assert "run 3" in _tokens(scene)
+
+
+def test_lost_entry_before_a_checkpoint_is_made_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its copy; where that is gone too, what the checkpoint has of it is committed again, and outlives it."""
+    monkeypatch.setattr("repository.log.commit_log.CHECKPOINT_EVERY", 8)
+    for has_copy in (True, False):
+        scene = Scene()
+        for number in range(12):
+            scene.backup(photos(1, number), f"run {number}")
+        store, state = scene.store("a"), scene.reopen().tier("a").log.state
+        identity, number = list(state.entry_of.items())[1]
+        assert number < state.base
+        store.delete(entry_object_key(number))
+        if not has_copy:
+            store.delete(manifest_object_key(identity))
+        assert not check(scene.reopen()).is_ok
+        result = repair(scene.reopen(), scene.tier("a"))
+        assert (result.unrepaired, result.given_up) == ([], [])
+        for info in list(store.list("checkpoints/")):
+            store.delete(info.key)
+        assert len(scene.reopen().snapshots()) == 12
+        assert check(scene.repository).damage == []
+
+
+def test_checkpoint_that_was_made_beside_a_check_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is judged by the entry that it speaks of, not by how far the log went when it was opened."""
+    monkeypatch.setattr("repository.log.commit_log.CHECKPOINT_EVERY", 8)
+    scene = Scene()
+    scene.backup(photos(1), "run")
+    opened = Repository.open(scene.stores, scene.provider)
+    for number in range(8):
+        scene.backup(photos(1, number), f"run {number}")
+    assert list(scene.store("a").list("checkpoints/"))
+    assert check(opened).damage == []
+
+
+def test_entries_that_were_lost_together_before_a_checkpoint_contradict_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A head that was seen there is of an entry that a bridge stands for."""
+    monkeypatch.setattr("repository.log.commit_log.CHECKPOINT_EVERY", 8)
+    scene = Scene(("a", "b"))
+    for number in range(3):
+        scene.backup(photos(1, number), f"run {number}")
+    store = scene.store("a")
+    for number in range(3, 16):
+        scene.reopen(stores=[store])
+        scene.backup(photos(1, number), f"run {number}")
+    scene.reopen()
+    (seen,) = {head.number for head in scene.tier("b").log.state.witnesses.values()}
+    assert seen + 1 < scene.tier("a").log.state.base
+    of_entry = {at: each for each, at in scene.tier("a").log.state.entry_of.items()}
+    for number in (seen, seen + 1):
+        store.delete(entry_object_key(number))
+        if number in of_entry:
+            store.delete(manifest_object_key(of_entry[number]))
+    repair(scene.reopen(), scene.tier("a"), bridge=True)
+    assert scene.reopen().tier("a").is_ready, scene.repository.states()

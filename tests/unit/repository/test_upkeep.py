@@ -537,6 +537,7 @@ def test_accepting_one_tier_asks_only_those_that_bear_witness() -> None:
 def test_checking_reports_problem_kinds_by_stable_names() -> None:
     """The names of problems are part of the command's JSON."""
     assert sorted(problem.value for problem in Problem) == [
+        "abandoned",
         "checkpoint",
         "config",
         "index-incomplete",
@@ -553,6 +554,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "strange-object",
         "tier",
         "tree",
+        "uncommitted",
         "unlocked",
     ]
     assert msgspec.to_builtins(Problem.ORPHAN) == "orphan"
