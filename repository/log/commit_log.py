@@ -119,7 +119,8 @@ class CommitLog:
     def contradicts(self, seen: Head) -> bool:
         """Whether this log, which once had the head `seen`, now shows an older or another history.
 
-        Of what lies before the newest checkpoint the entry itself is read. Where that one is gone, nobody knows.
+        Of what lies before the newest checkpoint the entry itself is read. Where that one is gone, or does not continue
+        the history, nobody knows.
         """
         state = self.state
         if seen.number >= state.base or not seen.digest or seen.number in state.bridged or not seen.number:
@@ -128,7 +129,7 @@ class CommitLog:
         # A bridge fits any: what it stands for is not known where several were lost together.
         if not isinstance(entry, Entry) or isinstance(entry.body, Bridged):
             return False
-        return named_by_the_next(entry) != seen.digest
+        return named_by_the_next(entry) != seen.digest and self.whole().contradicts(seen)
 
     def checkpoint(self) -> bool:
         """Leave a checkpoint of the newest state, unless there is one that is new enough; whether one was made.

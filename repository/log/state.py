@@ -56,7 +56,7 @@ class LogState:
 
     `genesis`: digest that entry 1 names as its previous one (of the config's bytes). `base`: number of the entry that
     the state was taken from a checkpoint of; 0: of none. `digests[n - base]`: what entry n + 1 names as its previous
-    one, so the digest of entry n (of the genesis for 0); empty where entry n is gone. `bridged`: numbers of lost
+    one, so the digest of entry n (of the genesis for 0); empty where entry n is a fault. `bridged`: numbers of lost
     entries that a bridge stands for. `tier_id`: names this tier among all, and survives its being restored to an older
     state. `snapshot_count`: how many were committed ever, as the last entry's header says. `snapshots`: by id (hex), in
     the order of their entries. `by_token`: run token → snapshot id, of forgotten ones, too. `locked_until`: by snapshot
@@ -143,7 +143,7 @@ class LogState:
                 raise Damaged("log entry is of another tier's log", number=entry.number)
             self._apply(entry)
         except Damaged as error:
-            self.add_fault(entry.number, error, entry.digest)
+            self.add_fault(entry.number, error)
             return
         self.digests.append(named_by_the_next(entry))
         self._is_linked = True
@@ -158,10 +158,10 @@ class LogState:
         is_lost = not self._is_linked or self.head.number in self.bridged
         return isinstance(entry.body, TierNamed) or (is_lost and entry.place.tier_id not in self.witnesses)
 
-    def add_fault(self, number: int, error: RepositoryError, digest: bytes = b"") -> None:
-        """Entry `head.number + 1` cannot be used."""
+    def add_fault(self, number: int, error: RepositoryError) -> None:
+        """Entry `head.number + 1` cannot be used. What lies there instead says nothing of this history."""
         self.faults.append(LogFault(number, error))
-        self.digests.append(digest)
+        self.digests.append(b"")
         self._is_linked = False
 
     def _apply(self, entry: Entry) -> None:
