@@ -71,7 +71,7 @@ def bring_local_tier_back(layout: Layout, organisation: str, region: Region = RE
     """Fill the deleted tier again from one region's ciphertext. Raises RESTORE_FAILED."""
     local = directory_url(local_tier(layout, organisation))
     addresses = [f"{LOCAL}={local}", tier_address(layout, region, organisation)]
-    return _run(layout, region, ["catch-up", *_access(layout, organisation, addresses)])
+    return _run(layout, region, ["catch-up", "--begin-anew", LOCAL, *_access(layout, organisation, addresses)])
 
 
 def _access(layout: Layout, organisation: str, addresses: Sequence[str]) -> list[str]:

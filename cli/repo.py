@@ -167,6 +167,11 @@ def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
             "--only", action="append", default=[], metavar="TIER", help="this tier alone", type=given
         )
     _add_lock_days(parsers["catch-up"])
+    parsers["catch-up"].add_argument(
+        "--begin-anew",
+        metavar="NAME",
+        help="a tier that was in use and is empty now is gone for good: begin it again where it was",
+    )
     for name in ("check", "repair"):
         parsers[name].add_argument(
             "--read-data",

@@ -170,8 +170,7 @@ def _named(tiers: list[ObjectStore], arguments: argparse.Namespace) -> list[Obje
     """The tiers, where all that options name are among them. Raises `LocationInvalid`, before any tier is asked."""
     options = vars(arguments)
     names = [*options.get("only", ()), *options.get("sources", ()), *options.get("require", ())]
-    if history := options.get("accept_history"):
-        names.append(history)
+    names += [options[each] for each in ("accept_history", "begin_anew") if options.get(each)]
     expect_names(names, {store.name for store in tiers})
     return tiers
 

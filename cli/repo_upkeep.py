@@ -14,10 +14,10 @@ from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
 from repository.stored.log_entry import entry_object_key
 from repository.tiers.places import refuse_among_others
-from repository.upkeep.catch_up import CatchUpProgress, CatchUpResult, lag
+from repository.upkeep.catch_up import CatchUpProgress, CatchUpResult, begin_anew, lag
 from repository.upkeep.catch_up import catch_up as catch_tier_up
 from repository.upkeep.check import check as check_repository
-from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
+from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
 from repository.upkeep.rebuild import RebuildResult
 from repository.upkeep.rebuild import rebuild_index as rebuild
 from repository.upkeep.repair import RepairResult, accept_history
@@ -58,7 +58,7 @@ def repair(arguments: argparse.Namespace) -> int:
             report = _checked(repository, arguments, bars, check_cancelled)
             for tier in _chosen(repository, arguments.only):
                 if not tier.is_readable or tier.state is TierState.REPLAYED:
-                    left_out[tier.name] = f"{tier.state}: {tier.error}"
+                    left_out[tier.name] = why_not(tier)
                     continue
                 results[tier.name] = repair_tier(
                     repository, tier, report, bridge=arguments.bridge, check_cancelled=check_cancelled
@@ -87,6 +87,9 @@ def catch_up(arguments: argparse.Namespace) -> int:
             days = lock_days(arguments, repository)
             urls = [split_name(address)[1] for address in arguments.tiers]
             addresses = {tier.name: url for tier, url in zip(repository.tiers, urls, strict=True)}
+
+            if arguments.begin_anew is not None:
+                begin_anew(repository.tier(arguments.begin_anew))
 
             def attempt(tier: OpenTier) -> CatchUpResult:
                 if tier.state is TierState.EMPTY and not arguments.beside_other_files:
@@ -145,7 +148,7 @@ def _attempt_all(
 
 
 def rebuild_index(arguments: argparse.Namespace) -> int:
-    """A new index for each tier, out of the packs that are there. Exit code 5 where a pack cannot be read."""
+    """A new index for each tier, out of the packs that are there. Exit code 5 where one is gone or unreadable."""
     results: list[RebuildResult] = []
     failed: dict[str, RepositoryError] = {}
     with (
@@ -172,6 +175,7 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
                         "rows": each.rows,
                         "segments": each.segments,
                         "damaged_packs": [pack_id.hex() for pack_id in each.damaged],
+                        "missing_packs": [pack_id.hex() for pack_id in each.missing],
                     }
                     for each in results
                 },
@@ -183,9 +187,11 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
             say(f"{each.tier}: {each.rows:,} chunks of {each.packs:,} packs in {each.segments} segments")
             for pack_id in each.damaged:
                 say(f"  cannot be read: {pack_id.hex()}")
+            for pack_id in each.missing:
+                say(f"  was in the index and is gone: {pack_id.hex()} (`repo catch-up` copies it from another tier)")
         for name, failure in failed.items():
             say(f"{name}: not rebuilt: {failure} [{failure.code}]")
-    if any(each.damaged for each in results):
+    if any(each.damaged or each.missing for each in results):
         return ExitCode.DAMAGED
     return ExitCode.DEGRADED if failed else ExitCode.OK
 
@@ -319,6 +325,7 @@ def _nothing_found(counts: TierCounts) -> str:
 def _added(before: CatchUpResult | None, now: CatchUpResult) -> CatchUpResult:
     """What two attempts at one tier have copied, and what is lacking after the second."""
     if before is not None:
+        now.copied_keys += before.copied_keys
         now.copied_packs += before.copied_packs
         now.copied_bytes += before.copied_bytes
         now.copied_segments += before.copied_segments
@@ -328,6 +335,7 @@ def _added(before: CatchUpResult | None, now: CatchUpResult) -> CatchUpResult:
 
 def _catch_up_document(result: CatchUpResult) -> dict[str, object]:
     return {
+        "keys": result.copied_keys,
         "packs": result.copied_packs,
         "bytes": result.copied_bytes,
         "segments": result.copied_segments,
@@ -338,7 +346,9 @@ def _catch_up_document(result: CatchUpResult) -> dict[str, object]:
 
 
 def _say_caught_up(name: str, result: CatchUpResult) -> None:
-    if not result.copied_packs and not result.snapshots and result.is_complete:
+    if result.copied_keys:
+        say(f"{name}: {result.copied_keys:,} key objects copied")
+    elif not result.copied_packs and not result.snapshots and result.is_complete:
         say(f"{name}: has everything")
         return
     amount = f"{result.copied_packs:,} packs ({size(result.copied_bytes)})"

@@ -23,10 +23,17 @@ from repository.backup.result import BackupResult, TierResult
 from repository.backup.session import ChunkSession, ClassCount
 from repository.backup.source import Source
 from repository.backup.walk import Walker
-from repository.errors import BackupCancelled, LimitExceeded, LockNotProven, RepositoryError, TextInvalid
+from repository.errors import (
+    BackupCancelled,
+    LimitExceeded,
+    LockNotProven,
+    RepositoryError,
+    SnapshotNotFound,
+    TextInvalid,
+)
 from repository.format import ContentClass
 from repository.opened.locking import lock_date
-from repository.opened.open_tier import OpenTier
+from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.progress import Progress, Ticker, TierProgress
@@ -153,7 +160,11 @@ class _Backup:
             state = tier.log.state
             identity = state.by_token.get(self._options.run_token)
             if identity is not None:
-                snapshot = state.snapshots[identity]
+                snapshot = state.snapshots.get(identity)
+                if snapshot is None:
+                    raise SnapshotNotFound(
+                        "this run's snapshot was forgotten", hint=FORGOTTEN_HINT, tier=tier.name, id=identity
+                    )
                 results = {each.name: self._found_on(each, snapshot) for each in self._tiers}
                 return BackupResult(snapshot, results, [], {}, time.monotonic() - self._started, True)
         return None

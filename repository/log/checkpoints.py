@@ -7,8 +7,10 @@ checkpoint speaks of is there, with the digest and the tier id that the checkpoi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from repository.errors import AccessDenied, AlreadyExists, Locked, RepositoryError
@@ -34,6 +36,8 @@ from repository.tiers.port import ObjectStore
 
 TRIED_MAX: Final = 3
 """Checkpoints that are looked at, the newest first, and that stay when a newer one is made."""
+READ_MAX: Final = 64
+"""Objects that are read in search of them, at most: what is put among them costs the reading of the log, no more."""
 
 
 def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
@@ -132,11 +136,7 @@ class CheckpointShelf:
     def newest(self, genesis: bytes, read_entry: Callable[[int], Entry | LogFault]) -> LogState | None:
         """The state of the newest checkpoint that the log confirms. Raises what the store raises when it is asked."""
         self.vouched = []
-        for object_key in reversed(self.names()[-TRIED_MAX:]):
-            try:
-                checkpoint = self.read(object_key)
-            except RepositoryError:
-                continue  # a hint that is of no use: the log itself says all
+        for _, checkpoint in islice(self._genuine(self.names()[::-1]), TRIED_MAX):
             entry = read_entry(checkpoint.number)
             if isinstance(entry, Entry):
                 shown = (named_by_the_next(entry), entry.place.tier_id)
@@ -145,19 +145,40 @@ class CheckpointShelf:
             self.vouched.append((checkpoint.tier_id, Head(checkpoint.number, checkpoint.digest)))
         return None
 
-    def add(self, state: LogState, time_ns: int, signer: crypto.Signer, randomness: Randomness) -> CheckpointMade:
+    def add(
+        self,
+        state: LogState,
+        time_ns: int,
+        signer: crypto.Signer,
+        randomness: Randomness,
+        lock_until: datetime | None = None,
+    ) -> CheckpointMade:
         """Store a checkpoint of this state; returns what an entry says of it. Raises what the store raises."""
         body = encode_checkpoint(checkpoint_from(state, time_ns), self._ring.root, signer, randomness)
         digest = crypto.sha256(body)
         object_key = checkpoint_object_key(state.head.number, digest)
         with suppress(AlreadyExists):
-            self._store.put(object_key, body, sha256=digest, if_absent=True)
+            self._store.put(object_key, body, sha256=digest, if_absent=True, lock_until=lock_until)
         if self._cache is not None:
             self._cache.put(digest, body)
         return CheckpointMade(time_ns=time_ns, number=state.head.number, digest=digest.hex())
 
     def tidy(self) -> None:
-        """Take old checkpoints away, as far as that is allowed."""
-        for object_key in self.names()[:-TRIED_MAX]:
-            with suppress(Locked, AccessDenied):
+        """Take old checkpoints away, as far as that is allowed: genuine ones, of which newer genuine ones are there."""
+        names = self.names()
+        kept = [object_key for object_key, _ in islice(self._genuine(names[::-1]), TRIED_MAX)]
+        if len(kept) < TRIED_MAX:
+            return
+        older = names[: names.index(kept[-1])]
+        with suppress(Locked, AccessDenied):
+            for object_key, _ in self._genuine(older):
                 self._store.delete(object_key)
+
+    def _genuine(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Checkpoint]]:
+        """Those that are authentic. Names prove nothing: anybody who may write to the store can make some."""
+        for object_key in islice(object_keys, READ_MAX):
+            try:
+                checkpoint = self.read(object_key)
+            except RepositoryError:
+                continue  # a hint that is of no use: the log itself says all
+            yield object_key, checkpoint

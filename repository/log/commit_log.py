@@ -131,7 +131,7 @@ class CommitLog:
             return False
         return named_by_the_next(entry) != seen.digest and self.whole().contradicts(seen)
 
-    def checkpoint(self) -> bool:
+    def checkpoint(self, lock_until: datetime | None = None) -> bool:
         """Leave a checkpoint of the newest state, unless there is one that is new enough; whether one was made.
 
         Two writers that come to it at once leave two, of which each is good. Raises what `append` raises.
@@ -141,13 +141,13 @@ class CommitLog:
         if state.faults or state.head.number - newest < CHECKPOINT_EVERY:
             return False
         signer = self._ring.root.signer()
-        made = self.checkpoints.add(state, self._clock.now_ns(), signer, self._randomness)
+        made = self.checkpoints.add(state, self._clock.now_ns(), signer, self._randomness, lock_until)
 
         def decide(now: LogState) -> Body | None:
             is_newest = now.checkpoint is None or now.checkpoint.number < made.number
             return made if is_newest else None
 
-        self.append(decide)
+        self.append(decide, lock_until=lock_until)
         self.checkpoints.tidy()
         with self._lock:
             self.state = self.state.without_old_digests()
@@ -264,12 +264,16 @@ class CommitLog:
     def _read_behind(self, state: LogState) -> LogState:
         """Read every entry behind the head, up to the highest number that the store lists and that may be true."""
         first = state.head.number + 1
-        last = first - 1
+        last = proven = first - 1
         for info in self._store.list(LOG_PREFIX, after=entry_object_key(last)):
             number = entry_number(info.key)
+            if number is None:
+                continue
             # Anybody who may write to the store can name an object after a number far away. Were it believed
-            # unseen, all the numbers before it would be read, and kept as faults.
-            if number is not None and (number - last <= GAP_MAX or self._is_signed(number)):
+            # unseen, all the numbers before it would be read, and kept as faults; so nor is it a step to the next.
+            if number - proven > GAP_MAX:
+                proven = next((each for each in (number, last) if each > proven and self._is_signed(each)), proven)
+            if number - proven <= GAP_MAX:
                 last = number
         return state.with_entries(self._entries(range(first, last + 1))) if last >= first else state
 

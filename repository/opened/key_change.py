@@ -6,9 +6,9 @@ the work. A new wrapping is on each ready tier before the log says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from repository.errors import LimitExceeded, RepositoryError
+from repository.errors import Damaged, LimitExceeded, ObjectMissing, RepositoryError, TierBehind, Truncated
 from repository.keys import crypto
 from repository.keys.key_ring import (
     DEFAULT_DOMAIN,
@@ -36,7 +36,7 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
     gone stays named, so that it is missed, unless another wrapping of the same key is there.
     """
     known = known_objects(repository)
-    present = {info.key: crypto.sha256(read_object(tier.store, info.key)).hex() for info in tier.store.list(KEY_PREFIX)}
+    present = {key: crypto.sha256(body).hex() for key, body in present_keys(tier)}
     ours = {object_key: digest for object_key, digest in present.items() if (object_key, digest) in known}
     held = {key_id_of(object_key) for object_key in ours}
 
@@ -52,34 +52,83 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
     tier.log.append(decide)
 
 
+def present_keys(tier: OpenTier) -> Iterator[KeyRecord]:
+    """What lies below `keys/`. Anybody may put things there: what is too long, or gone again, counts as not there.
+
+    Raises what the store raises.
+    """
+    for info in tier.store.list(KEY_PREFIX):
+        try:
+            yield KeyRecord(info.key, read_object(tier.store, info.key))
+        except (Damaged, ObjectMissing, Truncated):
+            continue
+
+
 def known_objects(repository: OpenTiers) -> set[tuple[str, str]]:
     """Key objects that are this repository's: key and SHA-256 (hex)."""
     logs = (tier.log.state.key_objects.items() for tier in repository.readable_tiers())
     return repository.keys.proven.union(*logs)
 
 
-def copy_keys(repository: OpenTiers, tier: OpenTier, sources: Sequence[OpenTier]) -> int:
-    """Give a tier the key objects that others got while it was away; returns how many.
+def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
+    """Key objects (with their SHA-256 in hex) that other tiers' logs name and this one's does not: it was away.
 
-    Without them it could not be opened alone, or its newest snapshots could not be read. Raises what the
-    tier raises; a source that fails is passed over.
+    Without them it could not be opened alone, or its newest snapshots could not be read. What was destroyed is not
+    missed; nor is another wrapping of a key that the tier has, but one that this key provider opens.
     """
+    destroyed = _destroyed(repository)
+    own = tier.log.state.key_objects
+    held = {key_id_of(object_key) for object_key in own}
+    return {
+        object_key: digest
+        for source in repository.readable_tiers()
+        if source is not tier
+        for object_key, digest in source.log.state.key_objects.items()
+        if object_key not in own
+        and key_id_of(object_key) not in destroyed
+        and (key_id_of(object_key) not in held or (object_key, digest) in repository.keys.proven)
+    }
+
+
+def _destroyed(repository: OpenTiers) -> set[str]:
+    return {key_id for each in repository.readable_tiers() for key_id in each.log.state.destroyed_keys}
+
+
+def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
+    """Give a tier each key object that a log names, and that is not there and not destroyed; returns how many.
+
+    A source that fails is passed over. Raises `TierBehind` (of one that it lacks no whole copy was to be had, so that
+    nothing may be written to the tier that needs it) and what the tier raises.
+    """
+    lacking = lacking_keys(repository, tier)
     present = {info.key for info in tier.store.list(KEY_PREFIX)}
+    named: dict[str, str] = {}
+    for each in repository.readable_tiers():
+        named |= each.log.state.key_objects
+    named |= tier.log.state.key_objects
+    destroyed = _destroyed(repository)
     copied = 0
-    for source in sources:
-        for object_key, digest in source.log.state.key_objects.items():
-            if object_key in present:
-                continue
+    for object_key, digest in named.items():
+        if object_key in present or key_id_of(object_key) in destroyed:
+            continue
+        for source in repository.readable_tiers():
             try:
-                body = read_object(source.store, object_key)
+                body = read_object(source.store, object_key) if source is not tier else b""
             except RepositoryError:
                 continue
             if crypto.sha256(body).hex() == digest:
                 tier.store.put(object_key, body, if_absent=True)
-                present.add(object_key)
                 copied += 1
-    if copied:
+                break
+    if copied or lacking:
         record_keys(repository, tier)
+    if missed := sorted(lacking.keys() - tier.log.state.key_objects.keys()):
+        raise TierBehind(
+            "tier lacks a key that others have, and no whole copy of it was found",
+            hint="Give the command a tier that has the key object, or look at what lies in its place (`repo check`).",
+            tier=tier.name,
+            object_key=missed[0],
+        )
     return copied
 
 

@@ -43,6 +43,9 @@ from repository.tiers.port import ObjectStore
 PARALLEL_LOADS: Final = 2
 
 
+FORGOTTEN_HINT: Final = "Its token is not taken again: start the backup under a new one."
+
+
 class TierState(StrEnum):
     """What a tier is good for. A tier that merely lacks something is ready; see `catch_up.lag`."""
 
@@ -285,17 +288,22 @@ class OpenTier:
         state = self.log.state
         snapshot = state.snapshots.get(state.by_token[token])
         if snapshot is None:
-            raise SnapshotNotFound("this run's snapshot was forgotten", tier=self.name, id=state.by_token[token])
+            raise SnapshotNotFound(
+                "this run's snapshot was forgotten", hint=FORGOTTEN_HINT, tier=self.name, id=state.by_token[token]
+            )
         if lock_until is not None:
             # Created locked, unless an earlier run with this token made it.
             number = state.entry_of[snapshot.id]
             locking.lock(self.store, {entry_object_key(number): state.digest_of(number) or None}, lock_until)
         return snapshot
 
-    def leave_checkpoint(self) -> None:
-        """Where the log has grown: whoever opens has less to read. A tier that does not take it is UNREACHABLE."""
+    def leave_checkpoint(self, lock_until: datetime | None = None) -> None:
+        """Where the log has grown: whoever opens has less to read, and has what entries said that are gone by then.
+
+        A tier that does not take it is UNREACHABLE.
+        """
         try:
-            self.log.checkpoint()
+            self.log.checkpoint(lock_until)
         except LogContended:
             return  # whoever was faster comes to it
         except RepositoryError as error:

@@ -19,6 +19,7 @@ from repository.errors import AccessDenied, Locked, RepositoryError
 from repository.format import pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import read_footers, stored_packs
+from repository.opened import key_change
 from repository.opened.open_tier import LockUntil, OpenTier, no_lock
 from repository.opened.open_tiers import OpenTiers
 from repository.stored.sealed_object import ObjectKind, seal_object
@@ -59,6 +60,9 @@ def begin_writing(
         try:
             # What keeps the log from taking entries is seen before anything is uploaded, not when all is.
             tier.refresh()
+            if tier.is_ready and key_change.lacking_keys(repository, tier):
+                # It was away when they were made: what is written under them could not be read from it alone.
+                key_change.copy_keys(repository, tier)
             if tier.is_ready:
                 adoptions.append(announce(repository, tier, writer_token, lock_until(tier)))
         except RepositoryError as error:

@@ -17,12 +17,13 @@ from repository.errors import (
     RepositoryError,
     RepositoryExists,
     SnapshotNotFound,
+    TierVanished,
 )
 from repository.format import REPOSITORY_ID_LENGTH
 from repository.index.index import Index
 from repository.index.segments import SealedSegment, SegmentCache, SharedSegments
 from repository.keys import crypto
-from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
+from repository.keys.key_ring import KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
 from repository.log.commit_log import CommitLog, Head
 from repository.opened import compaction, key_change, opening, pending
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
@@ -139,7 +140,9 @@ class Repository(OpenTiers):
         repository = Repository(ring, config.config, config.digest, probes, clock, randomness, shared, cache)
         repository.load()
         repository.find_lost_keys(record for probe in probes for record in probe.keys)
-        repository.detect_replays(known(repository.id))
+        seen = known(repository.id)
+        repository.detect_replays(seen)
+        repository.miss_tiers(seen)
         if not repository.readable_tiers():
             for tier in repository.tiers:
                 if tier.state is TierState.UNSUPPORTED and tier.error is not None:
@@ -181,6 +184,14 @@ class Repository(OpenTiers):
                 tier.set_state(TierState.REPLAYED, error)
         self._detect_copies()
 
+    def miss_tiers(self, known: Mapping[str, Sequence[SeenTier]]) -> None:
+        """Set VANISHED where a tier was seen, and nothing is there: its disk is not mounted, more likely than not."""
+        for tier in self.tiers:
+            if tier.state is TierState.EMPTY and known.get(tier.name):
+                hint = f"{TierVanished.hint} If it is gone for good: `repo catch-up --begin-anew NAME`."
+                error = TierVanished("tier was in use, and is empty now", hint=hint, tier=tier.name)
+                tier.set_state(TierState.VANISHED, error)
+
     def _detect_copies(self) -> None:
         """One log on two tiers: the one that is behind, or stands behind, is the copy, and must not go on as the other.
 
@@ -219,8 +230,8 @@ class Repository(OpenTiers):
             raise RepositoryExists("tier is not empty", tier=tier.name, state=tier.state.value)
         prove(tier.store, pending.PENDING_PREFIX)
         source = self.any_ready()
-        found = [KeyRecord(key.key, read_object(source.store, key.key)) for key in source.store.list(KEY_PREFIX)]
         known = key_change.known_objects(self)
+        found = key_change.present_keys(source)
         records = [each for each in found if (each.object_key, crypto.sha256(each.body).hex()) in known]
         _write_beginnings(tier.store, read_object(source.store, CONFIG_KEY), records)
         tier.load()
@@ -249,7 +260,7 @@ class Repository(OpenTiers):
         compaction.compact_indexes(self, tiers=ready, lock_until=lock_until)
         for tier in ready:
             if tier.is_ready:
-                tier.leave_checkpoint()
+                tier.leave_checkpoint(lock_until(tier))
 
     def session_index(self, tiers: Sequence[OpenTier] | None = None) -> Index:
         """The index that a backup deduplicates against: of these (the ready) tiers' indexes the one with the most rows.

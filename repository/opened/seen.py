@@ -6,12 +6,13 @@ accepts an older one. The file is written whole or not at all; one that cannot b
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -40,14 +41,17 @@ class SeenTier(NamedTuple):
 
 class _Remembered(msgspec.Struct):
     place: str
-    number: int
-    digest: str
+    number: Annotated[int, msgspec.Meta(ge=0)]
+    digest: Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{2})*\Z")]
+
+
+_TierId = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{2})*\Z")]
 
 
 class _File(msgspec.Struct):
     """Repository id → tier id → what was seen, all in hex; the latest last."""
 
-    repositories: dict[str, dict[str, _Remembered]] = {}
+    repositories: dict[str, dict[_TierId, _Remembered]] = {}
     format: int = 1
 
 
@@ -73,6 +77,10 @@ class HeadsFile:
 
     def note(self, repository_id: bytes, states: Mapping[str, LogState], *, accepted: str = "") -> None:
         """Remember the heads of these logs (address → state). `accepted`: the place whose older head counts now."""
+        with self._alone():
+            self._note(repository_id, states, accepted)
+
+    def _note(self, repository_id: bytes, states: Mapping[str, LogState], accepted: str) -> None:
         file = self._read()
         known = file.repositories.setdefault(repository_id.hex(), {})
         before = msgspec.json.encode(file)
@@ -90,6 +98,19 @@ class HeadsFile:
             del known[identity]
         if msgspec.json.encode(file) != before:
             self._write(msgspec.json.encode(file))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time reads, changes and writes: else what another one saw meanwhile would be forgotten.
+
+        The folder is locked, so that no further file has to lie in it. Where that cannot be, it is done unlocked.
+        """
+        with ExitStack() as stack:
+            with suppress(OSError):
+                descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
 
     def _read(self) -> _File:
         try:

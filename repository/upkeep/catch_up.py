@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import NoUsableTier, RepositoryError
 from repository.format import pack_object_key
-from repository.index.pack_catalog import each_in_parallel
+from repository.index.pack_catalog import each_in_parallel, stored_packs
 from repository.index.segments import SealedSegment, segment_object_key
 from repository.keys import crypto
 from repository.opened import key_change, pending
@@ -55,6 +55,7 @@ class CatchUpResult:
     """What was copied. `lost_packs`: no other tier has them whole; `left_out`: snapshots that need them."""
 
     tier: str
+    copied_keys: int = 0
     copied_packs: int = 0
     copied_bytes: int = 0
     copied_segments: int = 0
@@ -88,6 +89,16 @@ def lag(repository: Repository, tier: OpenTier) -> Lag:
     return Lag(packs - known, snapshots)
 
 
+def begin_anew(tier: OpenTier) -> None:
+    """Take a VANISHED tier for an EMPTY one: an operator knows that what was there is gone for good.
+
+    Raises `NoUsableTier`.
+    """
+    if tier.state not in (TierState.VANISHED, TierState.EMPTY):
+        raise NoUsableTier("tier is not empty", tier=tier.name, state=tier.state.value)
+    tier.set_state(TierState.EMPTY, None)
+
+
 def catch_up(
     repository: Repository,
     tier: OpenTier,
@@ -116,14 +127,14 @@ def catch_up(
     tier.refresh()
     if lock_until is not None:
         tier.prove_locks(lock_until)
-    key_change.copy_keys(repository, tier, sources)
-    missing = lag(repository, tier)
+    result.copied_keys = key_change.copy_keys(repository, tier)
+    missing = _with_gone(tier, lag(repository, tier))
     token = repository.randomness.token_bytes(WRITER_TOKEN_LENGTH) if missing.packs else b""
     if token:
         pending.announce(repository, tier, token, lock_until)
         # What an interrupted catch-up left is adopted and need not be copied again; what cannot be, is.
         pending.adopt_orphans(repository, tier, lock_until)
-        missing = lag(repository, tier)
+        missing = _with_gone(tier, lag(repository, tier))
     _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
     _copy_segments(repository, tier, result, lock_until)
     if tier.lacks(missing.packs.difference(result.lost_packs)):
@@ -133,6 +144,12 @@ def catch_up(
     if token:
         pending.remove_marker(tier, pending.marker_object_key(token))
     return result
+
+
+def _with_gone(tier: OpenTier, missing: Lag) -> Lag:
+    """What the tier lacks, and the packs that its index knows and that are not there any more."""
+    there = {pack.id for pack in stored_packs(tier.store)}
+    return missing._replace(packs=missing.packs | (tier.index.pack_ids() - there - tier.log.state.marked_packs))
 
 
 def _copy_packs(

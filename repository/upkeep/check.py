@@ -14,28 +14,29 @@ from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import BackupCancelled, Damaged, NotInIndex, ObjectMissing, RepositoryError
-from repository.format import CHUNK_LENGTH_MAX, TRAILER_LENGTH, pack_object_key
+from repository.format import TRAILER_LENGTH, pack_object_key
 from repository.index.index import Location
 from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
 from repository.index.segments import INDEX_PREFIX, open_segment, segment_object_key
 from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key
 from repository.log.commit_log import GAP_MAX
+from repository.opened.key_change import lacking_keys
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader
 from repository.opened.pending import PENDING_PREFIX
 from repository.stored.checkpoint import CHECKPOINT_PREFIX, checkpoint_of
 from repository.stored.config import CONFIG_KEY, encode_config
-from repository.stored.index_segment import Segment, columns_of
 from repository.stored.log_entry import LOG_PREFIX, entry_number, entry_object_key
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
 from repository.stored.tree_visit import TreeVisitor, Wholeness
-from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts
+from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
+from repository.upkeep.segment_check import pack_ends, verify_rows
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -64,7 +65,7 @@ def check(
             continue
         counts = report.tiers[tier.name] = TierCounts()
         if not tier.is_readable:
-            report.findings.append(Finding(tier.name, Problem.TIER, "", f"{tier.state}: {tier.error}"))
+            report.findings.append(Finding(tier.name, Problem.TIER, "", why_not(tier)))
             continue
         one = _TierCheck(repository, tier, counts, check_cancelled)
         found: list[Finding] = []
@@ -145,21 +146,29 @@ class _TierCheck:
             yield self._finding(Problem.CONFIG, CONFIG_KEY, error, [self._tier.name])
 
     def _keys(self) -> Iterator[Finding]:
-        recorded = self._tier.log.state.key_objects
+        # What others got while this one was away it needs, too.
+        lacking = lacking_keys(self._repository, self._tier)
+        recorded = {**lacking, **self._tier.log.state.key_objects}
         present = [info.key for info in self._tier.store.list(KEY_PREFIX)]
         for object_key in dict.fromkeys([*recorded, *present]):
             digest = recorded.get(object_key)
             try:
                 body = read_object(self._tier.store, object_key)
-                if digest is not None and crypto.sha256(body).hex() != digest:
-                    raise Damaged(
-                        "key object is not the one that the log names", tier=self._tier.name, object_key=object_key
-                    )
-                decode_wrapped_key(KeyRecord(object_key, body))
+                found = crypto.sha256(body).hex()
+                if digest not in (None, found):
+                    message = "key object is not the one that the log names"
+                    raise Damaged(message, tier=self._tier.name, object_key=object_key)
+                if digest is not None or (object_key, found) in self._repository.keys.proven:
+                    decode_wrapped_key(KeyRecord(object_key, body))
+                    continue
             except RepositoryError as error:
                 if not is_fault_of_object(error):
                     raise
-                yield self._finding(Problem.KEY, object_key, error, self._tiers_with(object_key, digest))
+                if digest is not None:
+                    yield self._finding(Problem.KEY, object_key, error, self._tiers_with(object_key, digest))
+                    continue
+            # Anybody may put something there: nobody counts on it.
+            yield self._finding(Problem.STRANGE, object_key, "no log names the key object")
 
     def _log(self) -> Iterator[Finding]:
         state = self._tier.log.state
@@ -195,7 +204,7 @@ class _TierCheck:
             self._check_cancelled()
             try:
                 # From the tier, not from memory: the object may have been damaged since it was loaded.
-                _verify_rows(open_segment(name, read_object(self._tier.store, key), self._repository.keys))
+                verify_rows(open_segment(name, read_object(self._tier.store, key), self._repository.keys))
             except RepositoryError as error:
                 if not is_fault_of_object(error):
                     raise
@@ -206,7 +215,7 @@ class _TierCheck:
         sizes = {pack.id: pack.size for pack in self._packs}
         needed: dict[bytes, int] = {}
         for segment in self._tier.index.segments():
-            for pack_id, end in _pack_ends(segment):
+            for pack_id, end in pack_ends(segment):
                 needed[pack_id] = max(end, needed.get(pack_id, 0))
         for pack_id, end in sorted(needed.items()):
             key = pack_object_key(pack_id)
@@ -376,26 +385,3 @@ def read_pack(repository: Repository, tier: OpenTier, pack: StoredPack) -> PackR
             raise
         return PackReading(pack, size, chunks, unlisted, error)
     return PackReading(pack, size, chunks, unlisted, None)
-
-
-def _pack_ends(segment: Segment) -> Iterator[tuple[bytes, int]]:
-    """For each pack of a segment, where its last frame ends, in bytes."""
-    import numpy as np
-
-    records = columns_of(segment).records
-    ends = np.zeros(segment.pack_count, dtype=np.uint64)
-    np.maximum.at(ends, records[:, 0], records[:, 1].astype(np.uint64) + records[:, 2])
-    yield from zip(segment.pack_ids(), ends.tolist(), strict=True)
-
-
-def _verify_rows(segment: Segment) -> None:
-    """Raises `Damaged` unless the rows are what a writer makes: sorted, with packs that exist, in range."""
-    import numpy as np
-
-    columns = columns_of(segment)
-    prefixes = columns.ids[:, 0].astype("=u8")
-    if bool((prefixes[1:] < prefixes[:-1]).any()):
-        raise Damaged("rows of an index segment are out of order")
-    ends = columns.records[:, 3].astype(np.uint64) + columns.records[:, 4]
-    if bool((columns.records[:, 0] >= segment.pack_count).any()) or bool((ends > CHUNK_LENGTH_MAX).any()):
-        raise Damaged("rows of an index segment are out of range")

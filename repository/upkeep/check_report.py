@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from repository.opened.open_tier import OpenTier, TierState
+
 
 class Problem(StrEnum):
     """What is wrong with an object, or worth knowing."""
@@ -108,3 +110,10 @@ class CheckReport:
     def is_ok(self) -> bool:
         """Whether there is no damage on any tier that was asked for."""
         return not self.damage
+
+
+def why_not(tier: OpenTier) -> str:
+    """Why nothing of the tier is looked at, in words."""
+    if tier.state is TierState.EMPTY:
+        return f"{tier.state}: there is no repository here; `repo catch-up` fills a tier that is meant to be empty"
+    return f"{tier.state}: {tier.error}"

@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 
 class RebuildResult(NamedTuple):
-    """What the new index holds. `damaged`: packs that could not be read."""
+    """What the new index holds. `damaged`: packs that could not be read.
+
+    `missing`: packs that the old index knew, and that are not there.
+    """
 
     tier: str
     packs: int
     rows: int
     segments: int
     damaged: list[bytes]
+    missing: list[bytes]
 
 
 def rebuild_index(
@@ -44,7 +48,9 @@ def rebuild_index(
     """
     if not tier.is_readable:
         raise NoUsableTier.because("tier cannot be read", [tier.error], tier=tier.name, state=tier.state.value)
-    replaced = list(tier.log.refresh().segments)
+    state = tier.refresh()
+    replaced = list(state.segments)
+    known = tier.index.pack_ids() - state.marked_packs
     packs = list(stored_packs(tier.store))
     index, damaged, bytes_done = Index(), list[bytes](), 0
     for number, footer in enumerate(read_footers(tier.store, repository.keys, packs), start=1):
@@ -61,4 +67,5 @@ def rebuild_index(
     sealed = repository.seal_segments(index.take_new_segments())
     tier.change_index(sealed, replaced, "rebuilt")
     tier.load()
-    return RebuildResult(tier.name, len(packs) - len(damaged), len(index), len(sealed), damaged)
+    missing = sorted(known.difference(pack.id for pack in packs))
+    return RebuildResult(tier.name, len(packs) - len(damaged), len(index), len(sealed), damaged, missing)

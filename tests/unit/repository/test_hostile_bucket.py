@@ -173,8 +173,8 @@ def test_object_of_60_gb_is_damage_and_ends_nothing(kind: str, tmp_path: Path) -
     repository = scene.reopen(stores=stores())
     assert repository.tier("b").is_ready
     assert read_back(repository, snapshot, repository.tier("b")) == photos(2)
-    damage = {finding.object_key for finding in check(repository, read_percent=100, tiers=["a"]).damage}
-    assert key in damage
+    found = {finding.object_key for finding in check(repository, read_percent=100, tiers=["a"]).findings}
+    assert key in found
     assert scene.backup(photos(3, seed=1), "next") is not None
 
 

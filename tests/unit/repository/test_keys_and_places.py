@@ -1,0 +1,267 @@
+"""What a tier needs although it was away: keys that were made meanwhile; and what lies there that nobody counts on."""
+
+import hashlib
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from repository.backup.backup import BackupOptions, backup
+from repository.errors import SnapshotNotFound, TierBehind, TierVanished
+from repository.log import commit_log
+from repository.log.state import Head, LogState
+from repository.opened.key_change import add_generation, rewrap
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+from repository.opened.seen import HeadsFile, SeenTier
+from repository.stored.checkpoint import CHECKPOINT_PREFIX, checkpoint_object_key
+from repository.stored.log_entry import KeysDestroyed, SnapshotsForgotten, entry_object_key
+from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.catch_up import begin_anew, catch_up
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.rebuild import rebuild_index
+from repository.upkeep.repair import repair
+from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
+from tests.support.repositories import Scene, SeededRandomness, key_file, photos, read_back, write_snapshot
+
+
+def _below(store: MemoryObjectStore, prefix: str) -> list[str]:
+    return [info.key for info in store.list(prefix)]
+
+
+def test_tier_that_was_away_for_a_new_generation_has_it_before_it_is_written() -> None:
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2, 0), "run 0")
+    add_generation(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    missed = check(scene.reopen())
+    assert [(each.tier, each.problem) for each in missed.damage] == [("b", Problem.KEY)]
+    assert missed.damage[0].repairable_from == ("a",)
+
+    scene.backup(photos(2, 1), "run 1")
+    assert check(scene.reopen(), read_percent=100).is_ok
+    alone = scene.reopen(stores=[scene.store("b")])
+    newest = alone.find_snapshot("latest")
+    assert newest.manifest.run_token == "run 1"
+    assert read_back(alone, newest, alone.tier("b")) == photos(2, 1)
+
+
+def test_tier_that_was_away_for_a_rotation_opens_alone_after_the_next_backup() -> None:
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2, 0), "run 0")
+    new = key_file(5)
+    rewrap(scene.reopen(stores=[scene.store("a")]), new)
+    both = Repository.open(scene.stores, new)
+    assert [each.tier for each in check(both).damage] == ["b"]
+    write_snapshot(both, both.ready_tiers(), photos(2, 1), "run 1", SeededRandomness(9))
+    assert Repository.open([scene.store("b")], new).tier("b").is_ready
+
+
+def test_repair_brings_a_key_that_a_tier_never_had() -> None:
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2, 0), "run 0")
+    add_generation(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    repository = scene.reopen()
+    assert repair(repository, repository.tier("b")).is_complete
+    assert check(scene.reopen()).is_ok
+    assert _below(scene.store("a"), "keys/") == _below(scene.store("b"), "keys/")
+
+
+def test_tier_for_which_no_whole_copy_of_a_key_is_found_is_not_written() -> None:
+    """What lies in its place is somebody's junk; the other tier goes on."""
+    scene = Scene(("a", "b"))
+    add_generation(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    (missing,) = set(_below(scene.store("a"), "keys/")) - set(_below(scene.store("b"), "keys/"))
+    scene.store("b").put(missing, b"junk")
+    scene.reopen()
+    scene.repository.begin_writing(bytes(16))
+    assert {tier.name: tier.is_ready for tier in scene.repository.tiers} == {"a": True, "b": False}
+    assert isinstance(scene.tier("b").error, TierBehind)
+
+
+def test_destroyed_key_is_brought_back_by_nobody() -> None:
+    scene = Scene(("a", "b"))
+    scene.backup(photos(1, 0), "run 0")
+    add_generation(scene.reopen(), scene.provider, "person 7")
+    keys = scene.repository.keys.active("person 7")
+    scene.tier("b").log.append(lambda _: KeysDestroyed(time_ns=1, key_ids=(keys.key_id.hex(),)))
+    (gone,) = [key for key in _below(scene.store("b"), "keys/") if keys.key_id.hex() in key]
+    scene.store("b").delete(gone)
+    repository = scene.reopen()
+    catch_up(repository, repository.tier("b"))
+    assert gone not in _below(scene.store("b"), "keys/")
+
+
+@pytest.mark.parametrize(
+    "name", ["keys/junk", f"keys/{'0' * 32}.{'1' * 32}", f"keys/{'0' * 64}"], ids=["name", "place", "long"]
+)
+@pytest.mark.parametrize("length", [1, 300 << 10])
+def test_junk_among_the_keys_harms_nothing(name: str, length: int) -> None:
+    """It is told as what nobody can explain; writing, rotation, repair and a new tier go on beside it."""
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2, 0), "run 0")
+    scene.store("a").put(name, b"x" * length)
+    repository = scene.reopen()
+    report = check(repository)
+    assert report.is_ok
+    assert [(each.problem, each.object_key) for each in report.findings] == [(Problem.STRANGE, name)]
+    objects = scene.store("a").contents()
+    del objects[entry_object_key(2)]
+    scene.stores[0] = MemoryObjectStore("a", objects=objects)
+    repository = scene.reopen()
+    repair(repository, repository.tier("a"))
+    assert add_generation(scene.reopen(), scene.provider) == {"a": None, "b": None}
+    third = MemoryObjectStore("c")
+    repository = scene.reopen(stores=[*scene.stores, third])
+    catch_up(repository, repository.tier("c"))
+    assert name not in _below(third, "keys/")
+
+
+def test_junk_under_names_of_checkpoints_displaces_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_log, "CHECKPOINT_EVERY", 8)
+    scene = Scene()
+    for number in range(8):
+        scene.backup(photos(1, number), f"run {number}")
+    store = scene.store("a")
+    genuine = set(_below(store, CHECKPOINT_PREFIX))
+    assert genuine
+    junk = [b"junk %d" % number for number in range(3)]
+    for number, body in enumerate(junk):
+        place = 9_000_000_000_000_000 + number
+        store.put(checkpoint_object_key(place, hashlib.sha256(body).digest()), body)
+    assert scene.reopen().tier("a").log.state.base > 0
+    for number in range(8, 40):
+        scene.backup(photos(1, number), f"run {number}")
+    left = [key for key in _below(store, CHECKPOINT_PREFIX) if f"/{9:d}" not in key]
+    assert len(left) == 3
+    state = scene.reopen().tier("a").log.state
+    assert state.head.number - state.base <= 8 + 2
+
+
+def test_checkpoint_is_locked_as_long_as_what_was_written_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_log, "CHECKPOINT_EVERY", 2)
+    scene = Scene(locks=True)
+    scene.backup(photos(1, 0), "run 0")
+    tier = scene.tier("a")
+    for each in _below(scene.store("a"), CHECKPOINT_PREFIX):
+        scene.store("a").delete(each)
+    scene.backup(photos(1, 1), "run 1")
+    scene.backup(photos(1, 2), "run 2")
+    until = tier.store.now() + timedelta(days=7)
+    before = set(_below(scene.store("a"), CHECKPOINT_PREFIX))
+    scene.reopen()
+    for number in range(3):
+        scene.tier("a").log.append(lambda _, number=number: KeysDestroyed(time_ns=number, key_ids=()))  # type: ignore[misc]
+    scene.repository.end_writing(bytes(16), None, lambda _: until)
+    (made,) = set(_below(scene.store("a"), CHECKPOINT_PREFIX)) - before
+    locked = scene.store("a").head(made)
+    assert locked is not None
+    assert locked.lock_until == until
+
+
+@pytest.mark.parametrize("count", [1, 4, 30])
+def test_junk_in_steps_behind_the_log_is_no_way_to_a_number_far_away(count: int) -> None:
+    """One object every 1,000 numbers: at most the first can stand for a gap."""
+    scene = Scene()
+    scene.backup(photos(1), "run 0")
+    head = scene.tier("a").log.state.head.number
+    objects = scene.store("a").contents()
+    for number in range(1, count + 1):
+        objects[entry_object_key(head + number * 1000)] = b"x"
+    repository = scene.reopen(stores=[MemoryObjectStore("a", objects=objects)])
+    assert len(repository.tier("a").log.state.faults) == 1000
+
+
+def test_log_of_more_entries_than_a_gap_is_read_whole_with_damage_at_its_end() -> None:
+    scene = Scene()
+    for number in range(1005):
+        scene.tier("a").log.append(lambda _, number=number: KeysDestroyed(time_ns=number, key_ids=()))  # type: ignore[misc]
+    head = scene.tier("a").log.state.head.number
+    objects = scene.store("a").contents()
+    assert scene.reopen(stores=[MemoryObjectStore("a", objects=objects)]).tier("a").log.state.head.number == head
+    for number in range(1001, head + 1):
+        objects[entry_object_key(number)] = b"x"
+    state = scene.reopen(stores=[MemoryObjectStore("a", objects=objects)]).tier("a").log.state
+    assert [fault.number for fault in state.faults] == list(range(1001, head + 1))
+
+
+def test_rebuilt_index_names_packs_that_are_gone_and_catch_up_brings_them_back() -> None:
+    scene = Scene(("a", "b"))
+    scene.backup(photos(3), "run 0")
+    gone = max(scene.store("b").list("packs/"), key=lambda info: info.size).key
+    scene.store("b").delete(gone)
+    alone = scene.reopen(stores=[scene.store("b")])
+    assert [f"packs/{each.hex()[:2]}/{each.hex()}" for each in rebuild_index(alone, alone.tier("b")).missing] == [gone]
+    repository = scene.reopen()
+    assert catch_up(repository, repository.tier("b")).copied_packs == 1
+    scene.store("b").delete(gone)
+    repository = scene.reopen()
+    assert catch_up(repository, repository.tier("b")).copied_packs == 1
+    assert check(scene.reopen(), read_percent=100).is_ok
+    for name in ("a", "b"):
+        scene.store(name).delete(gone)
+    repository = scene.reopen()
+    assert not catch_up(repository, repository.tier("b")).is_complete
+
+
+def test_place_that_is_empty_and_was_not_is_not_filled_before_somebody_says_so() -> None:
+    scene = Scene(("a", "b"))
+    scene.backup(photos(1), "run 0")
+    state = scene.reopen().tier("b").log.state
+    seen = {"b": [SeenTier(state.tier_id, state.head)]}
+    empty = MemoryObjectStore("b")
+    repository = scene.reopen(stores=[scene.store("a"), empty], known=lambda _: seen)
+    assert repository.tier("b").state is TierState.VANISHED
+    assert isinstance(repository.tier("b").error, TierVanished)
+    with pytest.raises(Exception, match="cannot be written"):
+        catch_up(repository, repository.tier("b"))
+    assert not _below(empty, "")
+    begin_anew(repository.tier("b"))
+    assert catch_up(repository, repository.tier("b")).is_complete
+
+
+def test_check_of_an_empty_tier_says_what_to_do() -> None:
+    scene = Scene(("a", "b"))
+    report = check(scene.reopen(stores=[scene.store("a"), MemoryObjectStore("b")]))
+    (found,) = report.damage
+    assert "None" not in found.detail
+    assert "catch-up" in found.detail
+
+
+def test_run_whose_snapshot_was_forgotten_is_refused() -> None:
+    scene = Scene()
+    source, options = MemorySource(MemoryFolder({b"f": MemoryFile(b"1")})), BackupOptions(run_token="1", label="x")
+    snapshot = backup(scene.reopen(), source, options=options).snapshot
+    scene.reopen().tier("a").log.append(lambda _: SnapshotsForgotten(time_ns=1, snapshots=(snapshot.id,)))
+    with pytest.raises(SnapshotNotFound, match="forgotten"):
+        backup(scene.reopen(), source, options=options)
+
+
+@pytest.mark.parametrize("digest", ["zz", "0", "0x"])
+def test_remembered_heads_with_a_wrong_digit_are_set_aside_and_told(tmp_path: Path, digest: str) -> None:
+    path, told = tmp_path / "key.heads", list[str]()
+    remembered = {"place": "file:///a", "number": 3, "digest": digest}
+    path.write_bytes(msgspec.json.encode({"repositories": {"00": {"11" * 16: remembered}}, "format": 1}))
+    assert HeadsFile(path, told.append).seen(bytes(1), {"a": "file:///a"}) == {"a": [], "": []}
+    assert told
+    assert (tmp_path / "key.heads.damaged").exists()
+
+
+def test_heads_that_two_processes_note_at_once_are_all_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "key.heads"
+    genesis = bytes(32)
+
+    def note(number: int) -> None:
+        state = LogState(bytes(16), genesis, tier_id=number.to_bytes(16, "big"))
+        HeadsFile(path).note(bytes(16), {f"file:///{number}": state})
+
+    threads = [threading.Thread(target=note, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    heads = HeadsFile(path).seen(bytes(16), {})[""]
+    assert {each.tier_id for each in heads} == {number.to_bytes(16, "big") for number in range(40)}
+    assert heads[0].head == Head(0, genesis)
