@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
-from cli.exit_codes import ExitCode
+from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import columns, duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_read import snapshot_document
@@ -25,7 +25,7 @@ from repository.backup.backup import backup as back_up
 from repository.backup.fanout import Delivery
 from repository.backup.problems import FileError
 from repository.backup.source import SourceUnreachable
-from repository.errors import RepositoryExists, about
+from repository.errors import RepositoryError, RepositoryExists, about
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.ports import SYSTEM_RANDOMNESS
@@ -33,6 +33,7 @@ from repository.progress import Progress
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.places import refuse_among_others
 from repository.tiers.port import ObjectStore
+from repository.upkeep.read_back import read_back
 from sources.directory import DirectorySource
 
 LISTED_MAX = 50
@@ -100,11 +101,30 @@ def backup(arguments: argparse.Namespace) -> int:
             result = back_up(repository, source, options=options)
         away = [tier.name for tier in repository.tiers if tier.name not in result.tiers]
         on_tiers = [tier.name for tier in repository.tiers_with(result.snapshot)]
+        not_there = _not_there(repository, result)
     if arguments.json:
-        say_json(_document(result, on_tiers, away))
+        unread = {name: str(error) for name, error in not_there.items()}
+        say_json({**_document(result, on_tiers, away), "not_read_back": unread})
     else:
         _say_result(result, away)
-    return _exit_code(result, away)
+        for name, error in not_there.items():
+            print(
+                f"tier {name} does not give back what the snapshot leans on: {error} (`repo repair`)", file=sys.stderr
+            )
+    if any(exit_code_of(error) is not ExitCode.UNAVAILABLE for error in not_there.values()):
+        return ExitCode.DAMAGED
+    return _exit_code(result, [*away, *not_there])
+
+
+def _not_there(repository: Repository, result: BackupResult) -> dict[str, RepositoryError]:
+    """By tier that took it: why the snapshot's root, or a pack of a sample, is not there. The old was not sent."""
+    found: dict[str, RepositoryError] = {}
+    for tier in repository.tiers_with(result.snapshot):
+        try:
+            read_back(repository, tier, result.snapshot_id, packs_read=0)
+        except RepositoryError as error:
+            found[tier.name] = error
+    return found
 
 
 def _label_of(path: str) -> str:

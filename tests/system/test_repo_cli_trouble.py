@@ -68,6 +68,22 @@ def test_backup_is_incomplete_when_a_file_cannot_be_read(repo: RepoCommand) -> N
     assert (error["path"], error["reason"], error["is_loss"]) == ("mem", "unreadable", True)
 
 
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_backup_is_no_success_where_what_it_leans_on_is_gone(repo: RepoCommand, source: Path, is_gone: bool) -> None:
+    """Nothing has changed, so nothing is sent: the tier's packs are asked for all the same, gone or cut off."""
+    for pack in packs_by_size(repo.tier("a")):
+        if is_gone:
+            pack.unlink()
+        else:
+            damage(pack)
+    done = repo.run("backup", source)
+    assert done.code == ExitCode.DAMAGED
+    assert "tier a does not give back" in done.err
+    assert "tier b" not in done.err
+    told = repo.run("backup", source, "--json")
+    assert (told.code, list(told.document["not_read_back"])) == (ExitCode.DAMAGED, ["a"])
+
+
 def test_snapshot_that_lacks_something_says_so_when_it_is_listed_and_restored(
     repo: RepoCommand, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ from repository.opened.repository import Repository
 from repository.progress import Progress
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up, lag
-from services.executor.adapters.read_back import read_back
+from repository.upkeep.read_back import read_back
 from services.executor.kept import Replica
 from services.executor.ports import BackupOutcome, OpenBackup, ProgressReport, TierOutcome
 from sources.directory import DirectorySource

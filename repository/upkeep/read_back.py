@@ -1,6 +1,6 @@
 """Reading back after a backup: what a tier says that it has, asked again from the store itself.
 
-A whole read-back costs as much egress as a restore and is done by schedule (`repository.check`); after each run
+A whole read-back costs as much egress as a restore and is done by schedule (`check`); after each run
 the log's head, the snapshot's root page, the store's own checksums of some packs and the bytes of a few are read.
 """
 
@@ -22,8 +22,11 @@ PACKS_READ: Final = 2
 _SEED_LENGTH: Final = 16
 
 
-def read_back(repository: "Repository", tier: OpenTier, snapshot_id: str) -> None:
-    """Prove a sample of a snapshot on one tier. Raises the repository's error for what is not as it was written."""
+def read_back(repository: "Repository", tier: OpenTier, snapshot_id: str, *, packs_read: int = PACKS_READ) -> None:
+    """Prove a sample of a snapshot on one tier. Raises the repository's error for what is not as it was written.
+
+    `packs_read`: of how many packs the bytes are read.
+    """
     tier.refresh()
     snapshot = tier.snapshots().get(snapshot_id)
     if snapshot is None:
@@ -41,7 +44,7 @@ def read_back(repository: "Repository", tier: OpenTier, snapshot_id: str) -> Non
             raise ObjectMissing("a pack is not there", object_key=key)
         if info.sha256 is not None and info.sha256 != pack_id:
             raise Damaged("the store's checksum of a pack is another", object_key=key)
-        if number < PACKS_READ:
+        if number < packs_read:
             reading = read_pack(repository, tier, StoredPack(pack_id, info.size))
             if reading.error is not None:
                 raise reading.error
