@@ -120,10 +120,11 @@ class Repositories:
                     raise _of_all(gone) from None
                 repository = self._begin(organisation, places, key, signs)
             except NoUsableTier as error:
-                # A tier without an error of its own has answered, and was found empty.
-                named = {cause.context.get("tier") for cause in error.causes}
+                # A tier without an error of its own has answered, and was found empty; so was one that is missed.
+                causes = [cause for cause in error.causes if not isinstance(cause, TierVanished)]
+                named = {cause.context.get("tier") for cause in causes}
                 emptied = [place for place in places if place.location in known and place.store.name not in named]
-                error.causes = [*error.causes, *map(vanished, emptied)]
+                error.causes = [*causes, *map(vanished, emptied)]
                 raise
         else:
             self._require_no_repository(organisation, places, known)
@@ -224,7 +225,8 @@ class Repositories:
     def _look_at(
         self, organisation: str, repository: Repository, tier: OpenTier, place: Place, begun: BegunTier | None
     ) -> None:
-        if begun is not None and (tier.state is TierState.EMPTY or isinstance(tier.error, BucketMissing)):
+        is_empty = tier.state in (TierState.EMPTY, TierState.VANISHED)
+        if begun is not None and (is_empty or isinstance(tier.error, BucketMissing)):
             raise vanished(place)
         if tier.state is TierState.EMPTY:
             self._require_others(organisation, place)
