@@ -1,0 +1,64 @@
+"""The catalogue of error codes, and the error that carries one."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+
+class Retry(StrEnum):
+    """Whether the same request may succeed when it is made again."""
+
+    NEVER = "never"
+    LATER = "later"
+    AFTER_OPERATOR = "after-operator"
+
+
+class ErrorCode(msgspec.Struct, frozen=True):
+    """One entry of the catalogue. `status` is the HTTP status that the gateway answers with."""
+
+    code: str
+    status: int
+    retry: Retry
+    title: str
+    hint: str
+
+
+_CATALOGUE: dict[str, ErrorCode] = {}
+
+
+def entered(code: str, status: int, retry: Retry, title: str, hint: str) -> ErrorCode:
+    """A new entry of the catalogue. Raises ValueError where there is one of this name already."""
+    if code in _CATALOGUE:
+        raise ValueError(f"the code {code} is in the catalogue already")
+    entry = _CATALOGUE[code] = ErrorCode(code, status, retry, title, hint)
+    return entry
+
+
+def catalogue() -> Mapping[str, ErrorCode]:
+    """Every code by its name."""
+    return _CATALOGUE
+
+
+class PlatformError(Exception):
+    """The base of every error that leaves a module.
+
+    `code` is an entry of the catalogue; `message` is lower case without a full stop and carries no
+    secret and no personal data; `field` is the JSON path of the offending field, where there is
+    one; `context` holds ids and figures for the log.
+    """
+
+    def __init__(
+        self, code: ErrorCode, message: str, *, field: str | None = None, hint: str | None = None, **context: object
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+        self.hint = hint or code.hint
+        self.context = context
+
+    @property
+    def retry(self) -> Retry:
+        """Whether the same request may succeed when it is made again."""
+        return self.code.retry

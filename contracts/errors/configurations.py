@@ -1,0 +1,88 @@
+"""What may be wrong with a configuration."""
+
+from contracts.errors.catalogue import Retry, entered
+
+CONFIGURATION_NAME_TAKEN = entered(
+    "configuration-name-taken",
+    409,
+    Retry.NEVER,
+    "The name is taken",
+    "Choose a name that no other configuration of the organisation has.",
+)
+UNKNOWN_LOCATION = entered(
+    "unknown-location",
+    422,
+    Retry.AFTER_OPERATOR,
+    "The location is not registered",
+    "Use a name from /api/backup/locations, or ask an operator to register one.",
+)
+LOCATION_KIND_MISMATCH = entered(
+    "location-kind-mismatch",
+    422,
+    Retry.NEVER,
+    "The location is of another kind",
+    "Use a location whose kind fits the source or the tier.",
+)
+NO_DESTINATION = entered(
+    "no-destination",
+    422,
+    Retry.NEVER,
+    "There is no storage destination",
+    "Name at least one of local, cloudPrimary, cloudSecondary and offsite.",
+)
+DESTINATION_TWICE = entered(
+    "destination-twice",
+    422,
+    Retry.NEVER,
+    "Two tiers are in one place",
+    "Give each tier a location of its own.",
+)
+LOCK_NOT_SUPPORTED = entered(
+    "lock-not-supported",
+    422,
+    Retry.NEVER,
+    "The location cannot lock objects",
+    "Use a location with object lock, or leave lockDays out.",
+)
+PATH_OUTSIDE_LOCATION = entered(
+    "path-outside-location",
+    422,
+    Retry.NEVER,
+    "The path leaves its location",
+    "Use a relative path without '..' below the location's root.",
+)
+DESTINATION_IS_SOURCE = entered(
+    "destination-is-source",
+    422,
+    Retry.NEVER,
+    "A tier is in the place that is backed up",
+    "Give the tier a location elsewhere: a backup beside its source is lost with it.",
+)
+DESTINATION_EXCLUDED = entered(
+    "destination-excluded",
+    422,
+    Retry.NEVER,
+    "A tier lies in a folder of the platform's own",
+    "Give the tier a location outside the platform's own folders (keys, data, settings, logs).",
+)
+CONFIGURATION_UNKNOWN = entered(
+    "configuration-unknown",
+    404,
+    Retry.NEVER,
+    "There is no such configuration",
+    "Check the id; only configurations of your own organisation are found.",
+)
+CONFIGURATION_UNREADABLE = entered(
+    "configuration-unreadable",
+    500,
+    Retry.AFTER_OPERATOR,
+    "The kept copy of a configuration cannot be read",
+    "Create the configuration anew, then start a new run; where a newer build wrote it, update the platform first.",
+)
+CONFIGURATION_NOT_SEEN_YET = entered(
+    "configuration-not-seen-yet",
+    503,
+    Retry.LATER,
+    "The configuration has not arrived yet",
+    "Try again in a few seconds.",
+)

@@ -1,0 +1,35 @@
+"""What may be wrong with keys."""
+
+from repository.errors.base import RepositoryError, Retry
+
+
+class WrongKey(RepositoryError):
+    """The key that was given wraps none of this repository's keys."""
+
+    code = "wrong-key"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Give the key file that was made when the repository was created, or the one of the last rotation."
+
+
+class KeyFileInvalid(RepositoryError):
+    """The key file is not one, is damaged, or is readable by everybody."""
+
+    code = "key-file-invalid"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Take the key file from the recovery kit, and give it mode 0600."
+
+
+class KeyUnavailable(RepositoryError):
+    """The key provider does not answer."""
+
+    code = "key-unavailable"
+    retry = Retry.LATER
+    hint = "Wait for the key provider, or take its key from the recovery kit."
+
+
+class UnknownKey(RepositoryError):
+    """An object names a data key that this repository does not have, or whose wrapping was destroyed."""
+
+    code = "unknown-key"
+    retry = Retry.AFTER_OPERATOR
+    hint = "The key object is missing on this tier, or its domain was erased; try another tier."

@@ -1,0 +1,27 @@
+"""What is stored is not what was written."""
+
+from repository.errors.base import RepositoryError, Retry
+
+
+class Damaged(RepositoryError):
+    """Stored bytes are not what was written: flipped, truncated, swapped or forged."""
+
+    code = "damaged"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Run `repo check`, then `repo repair` with a second tier."
+
+
+class UnsupportedFormat(RepositoryError):
+    """The object was written by a later version of the format."""
+
+    code = "unsupported-format"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Use a later version of the program; nothing is wrong with the repository."
+
+
+class Replayed(RepositoryError):
+    """A tier shows an older or another history than one that was seen before."""
+
+    code = "replayed-older-state"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Somebody restored or rewrote this tier's objects; find out who, and use another tier meanwhile."
