@@ -21,7 +21,7 @@ from chassis.ids import new_id
 from contracts.envelope import decode
 from contracts.streams import stream_of
 from contracts.subjects import events_of
-from gateway.writes.domain import Denial
+from gateway.auth.domain import Denial
 
 EVENTS_PER_SECOND = 200
 REQUESTS_PER_SECOND = 200

@@ -1,6 +1,6 @@
 """`python -m gateway`: the gateway. `python -m gateway rebuild`: make its read models anew.
 
-`python -m gateway build` is started by the gateway itself, to make anew what is due (`gateway.build`).
+`python -m gateway build` is started by the gateway itself, to make anew what is due (`gateway.projections.build`).
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from chassis.life import runtime
 from chassis.life.tasks import end
 from chassis.settings import load
 from chassis.telemetry import logging
-from gateway.bootstrap import SERVICE, run
-from gateway.settings import GatewaySettings
+from gateway.bootstrap import run
+from gateway.settings import SERVICE, GatewaySettings
 
 BUILD_NICE = 5
 """What people wait for goes before what is made beside it."""
@@ -27,7 +27,7 @@ async def main() -> int:
 
 async def main_rebuild() -> int:
     """Read the settings and rebuild."""
-    from gateway.rebuild import rebuild
+    from gateway.projections.rebuild import rebuild
 
     settings = load(GatewaySettings, os.environ)
     logging.configure(SERVICE, level=settings.log_level)
@@ -39,8 +39,8 @@ async def main_rebuild() -> int:
 
 async def main_build() -> int:
     """Read the settings from the input and build what is due, until that is done or the input is closed."""
-    from gateway.build import settings_from_input
-    from gateway.rebuild import build_due
+    from gateway.projections.build import settings_from_input
+    from gateway.projections.rebuild import build_due
 
     os.nice(BUILD_NICE)
     settings, parent = await settings_from_input()

@@ -28,25 +28,24 @@ from gateway.auth.denials import DenialLog
 from gateway.auth.jwks import KeySet
 from gateway.auth.rate_limit import Rate, TokenBuckets
 from gateway.auth.tokens import TokenRules, TokenVerifier
-from gateway.build import build_apart
 from gateway.groups.executions import status
-from gateway.http.connection_limits import Limits
-from gateway.http.readiness import Readiness
-from gateway.http.server import HttpServer
-from gateway.http.shares import SharedConnections
 from gateway.monitoring.feed import FactFeed
 from gateway.monitoring.live_progress import LiveProgress
 from gateway.monitoring.monitor import Monitor
 from gateway.monitoring.status_board import StatusBoard
 from gateway.monitoring.tickets import Tickets
 from gateway.parts import Gateway
+from gateway.projections.build import build_apart
 from gateway.projections.projector import BATCH, Projector
+from gateway.reading.shares import SharedConnections
 from gateway.runs.figures import BackupFigures
-from gateway.settings import GatewaySettings
+from gateway.settings import SERVICE, GatewaySettings
+from gateway.wire.connection_limits import Limits
+from gateway.wire.readiness import Readiness
+from gateway.wire.server import HttpServer
 from gateway.writes.book import RequestBook
 from gateway.writes.waiters import Waiters
 
-SERVICE = "gateway"
 POOL_CONNECTIONS = 8
 HOUSEKEEPING_SECONDS = 60.0
 """Tickets last half a minute: what a person can pile up in between is bounded by their rate."""

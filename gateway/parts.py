@@ -16,12 +16,12 @@ from gateway.auth.denials import DenialLog
 from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets
 from gateway.auth.tokens import TokenVerifier
-from gateway.http.readiness import Readiness
 from gateway.monitoring.live_progress import LiveProgress
 from gateway.monitoring.monitor import Monitor
 from gateway.monitoring.status_board import StatusBoard
 from gateway.monitoring.tickets import Tickets
 from gateway.projections.applied import Database
+from gateway.wire.readiness import Readiness
 from gateway.writes.book import RequestBook
 
 

@@ -7,6 +7,8 @@ from msgspec import Meta
 
 from chassis.settings import ServiceSettings
 
+SERVICE = "gateway"
+
 
 class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     """What the gateway reads from its environment."""

@@ -18,8 +18,8 @@ from chassis.record.eventstore import EventStore
 from chassis.telemetry.instruments import Telemetry, current_traceparent
 from chassis.telemetry.logging import describe
 from contracts.errors import PlatformError
+from gateway.auth.domain import Denial
 from gateway.auth.principal import Principal
-from gateway.writes.domain import Denial
 
 LOG = logging.getLogger(__name__)
 

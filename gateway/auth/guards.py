@@ -20,8 +20,8 @@ from gateway.auth.denials import DenialLog
 from gateway.auth.principal import Principal, Role
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
 from gateway.auth.tokens import TokenVerifier, bearer_of
-from gateway.http.outermost import RATE_LIMITED
 from gateway.http.web import client_address
+from gateway.wire.outermost import RATE_LIMITED
 
 OPEN = {"exclude_from_auth": True}
 """For `opt` of the few routes that need no token."""

@@ -33,8 +33,6 @@ from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
 from gateway.http.bodies import UNREADABLE, invalid_body
 from gateway.http.problems import problem_of
-from gateway.http.shares import SharedConnections
-from gateway.http.slices import made_of
 from gateway.monitoring import projection as facts
 from gateway.monitoring.feed import FactFeed
 from gateway.monitoring.frames import (
@@ -50,6 +48,8 @@ from gateway.monitoring.live_progress import ENDS, LiveProgress
 from gateway.projections import state
 from gateway.projections.applied import Database, ViewUnreadable
 from gateway.projections.fact import Fact
+from gateway.reading.shares import SharedConnections
+from gateway.reading.slices import made_of
 from gateway.runs.queries import SELECT, of_row
 from gateway.runs.resources import Execution
 

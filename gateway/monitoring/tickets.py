@@ -19,8 +19,8 @@ from chassis.postgres.pool import Pool
 from contracts.reading import read_plain
 from gateway.auth.principal import Principal, Role
 from gateway.auth.tokens import refused
-from gateway.http.shares import SharedConnections
 from gateway.monitoring.resources import Ticket
+from gateway.reading.shares import SharedConnections
 
 LIFETIME = timedelta(seconds=30)
 TAKEN_AT_ONCE = 2

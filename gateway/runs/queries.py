@@ -11,11 +11,11 @@ from contracts.configuration import Tier
 from contracts.errors import PlatformError
 from contracts.executor_events import ENDED, UNDER_WAY, ExecutionState, ExecutionType
 from contracts.reading import read_plain
-from gateway.http.cursor import Cursors, Place
 from gateway.http.problems import public_hint
 from gateway.http.resources import ListPage
-from gateway.http.slices import Reading, page_of
 from gateway.projections.applied import Database
+from gateway.reading.cursor import Cursors, Place
+from gateway.reading.slices import Reading, page_of
 from gateway.runs.projection import execution_view
 from gateway.runs.resources import (
     CompletionDetails,

@@ -25,7 +25,7 @@ from contracts.event import Event
 from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
 from gateway.http.problems import WrongFields
-from gateway.http.shares import WRITINGS, SharedConnections, Shares
+from gateway.reading.shares import WRITINGS, SharedConnections, Shares
 from gateway.writes.declaration import accepting
 from gateway.writes.domain import WriteRequest
 from gateway.writes.waiters import Waiters

@@ -1,10 +1,9 @@
-"""What the gateway itself records: requests of authenticated people, and denials. Pure."""
+"""What the gateway records of what is asked for. Pure."""
 
 from typing import ClassVar
 
 from chassis.domain import Aggregate
 from contracts.event import Event
-from contracts.gateway_events import AccessDenied
 
 
 class WriteRequest(Aggregate):
@@ -23,23 +22,3 @@ class WriteRequest(Aggregate):
     def apply(self, event: Event) -> None:
         """Remember what the request asks for."""
         self.asked_for = event.NAME
-
-
-class Denial(Aggregate):
-    """Something that an authenticated person was denied; one aggregate each, so that nobody waits for another."""
-
-    KIND: ClassVar[str] = "gateway.denial"
-
-    def __init__(self, id: str) -> None:  # noqa: A002  # the aggregate base names it so
-        super().__init__(id)
-        self.repeats = 0
-
-    def note(self, code: str, route: str, method: str, repeats: int) -> None:
-        """Take a denial down; `repeats` says how many there were."""
-        self.record(AccessDenied(code=code, route=route, method=method, repeats=repeats))
-
-    def apply(self, event: Event) -> None:
-        """Count."""
-        match event:
-            case AccessDenied(repeats=repeats):
-                self.repeats += repeats

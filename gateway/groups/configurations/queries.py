@@ -19,10 +19,10 @@ from gateway.groups.configurations.resources import (
     LastRun,
     LastRunState,
 )
-from gateway.http.cursor import Cursors, Place
 from gateway.http.resources import ListPage
-from gateway.http.slices import Reading, page_of
 from gateway.projections.applied import Database
+from gateway.reading.cursor import Cursors, Place
+from gateway.reading.slices import Reading, page_of
 from gateway.runs.projection import runs_view
 from gateway.runs.queries import state_of
 from gateway.runs.views import LastRunView, RunsView

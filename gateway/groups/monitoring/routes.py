@@ -11,10 +11,10 @@ from gateway.auth.guards import OPEN, ROLES, counting_failures, requires
 from gateway.auth.principal import READERS, Principal
 from gateway.auth.rate_limit import refuse_above
 from gateway.auth.tokens import bearer_of
-from gateway.http.handshake import refuse
 from gateway.http.web import QueryForm, check_query, client_address
 from gateway.monitoring.resources import Ticket
 from gateway.parts import Gateway, parts_of, principal_of
+from gateway.wire.handshake import refuse
 
 QUERY = {"ticket": QueryForm()}
 """What the socket's address may say beside its path."""

@@ -10,11 +10,11 @@ import pytest
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.http import connection_limits
-from gateway.http import server as http_server
-from gateway.http.connection_limits import Connections, Limits, networks_of
-from gateway.http.connections import PIPELINED_MAX
-from gateway.http.server import HttpServer
+from gateway.wire import connection_limits
+from gateway.wire import server as http_server
+from gateway.wire.connection_limits import Connections, Limits, networks_of
+from gateway.wire.connections import PIPELINED_MAX
+from gateway.wire.server import HttpServer
 from tests.support.eventually import eventually
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"

@@ -11,7 +11,7 @@ from contracts.errors import PlatformError
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
 from contracts.subjects import events_of
-from gateway.rebuild import rebuild
+from gateway.projections.rebuild import rebuild
 from tests.support.eventually import eventually
 from tests.support.gateway import Facts, RunningGateway
 

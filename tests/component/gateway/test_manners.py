@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from chassis.ids import new_id
-from gateway.http.outermost import SECURITY_HEADERS
+from gateway.wire.outermost import SECURITY_HEADERS
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code, running_gateway
 from tests.support.nats_server import NatsServer

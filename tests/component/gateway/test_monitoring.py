@@ -20,7 +20,7 @@ from contracts.executor_events import BackupPreparing
 from contracts.progress import Progress
 from contracts.subjects import progress_subject
 from gateway.auth.jwks import KeySet
-from gateway.rebuild import rebuild
+from gateway.projections.rebuild import rebuild
 from tests.support.eventually import eventually
 from tests.support.gateway import ORGANISATION, RunningGateway, running_gateway
 from tests.support.nats_server import NatsServer

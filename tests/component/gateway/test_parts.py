@@ -20,9 +20,9 @@ from contracts.gateway_events import AccessDenied
 from gateway.auth import denials
 from gateway.auth.denials import DenialLog
 from gateway.auth.principal import Principal, Role
-from gateway.http.server import HttpServer
-from gateway.http.shares import SharedConnections
 from gateway.monitoring.tickets import LIFETIME, Tickets
+from gateway.reading.shares import SharedConnections
+from gateway.wire.server import HttpServer
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, environment_of, problem_code
 from tests.support.postgres_server import PostgresServer, SchemaAccess

@@ -19,7 +19,7 @@ from contracts.subjects import event_subject
 from gateway.bootstrap import assemble, connection_of, projector_of
 from gateway.monitoring import projection as fact_log
 from gateway.projections import intake, state
-from gateway.rebuild import rebuild
+from gateway.projections.rebuild import rebuild
 from tests.support.eventually import eventually
 from tests.support.gateway import ORGANISATION, Facts, RunningGateway, started
 

@@ -25,8 +25,8 @@ from gateway.bootstrap import assemble, connection_of
 from gateway.monitoring import feed
 from gateway.projections import projection, projector, state
 from gateway.projections.projection import catalogue
+from gateway.projections.rebuild import rebuild
 from gateway.projections.shadow import ShadowBuilder
-from gateway.rebuild import rebuild
 from gateway.runs.projection import Executions
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, environment_of, started

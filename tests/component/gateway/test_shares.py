@@ -13,7 +13,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from contracts.event import Event
 from gateway.auth.principal import Principal, Role
-from gateway.http.shares import READINGS
+from gateway.reading.shares import READINGS
 from gateway.writes.book import Submission
 from tests.support.eventually import eventually
 from tests.support.gateway import ORGANISATION, RunningGateway, problem_code

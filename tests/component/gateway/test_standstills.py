@@ -18,7 +18,7 @@ from contracts.event import Event
 from contracts.executor_events import BackupCompleted, BackupRefused, RunTotals
 from contracts.streams import stream_of
 from gateway.projections import session
-from gateway.rebuild import rebuild
+from gateway.projections.rebuild import rebuild
 from tests.support.eventually import eventually
 from tests.support.gateway import Facts, RunningGateway, environment_of
 

@@ -9,7 +9,7 @@ import pytest
 from chassis.postgres.circuit import answering
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.http.shares import Limits, Shares
+from gateway.reading.shares import Limits, Shares
 
 
 @pytest.fixture

@@ -20,15 +20,15 @@ from gateway.groups.configurations.examples import NEW_CONFIGURATION
 from gateway.groups.configurations.resources import NewConfiguration
 from gateway.groups.configurations.templates import TEMPLATES
 from gateway.http.bodies import TOLD_MAX, UNREADABLE, invalid_body
-from gateway.http.cursor import LENGTH_MAX, Cursors, Place
 from gateway.http.parameters import checked_id, checked_time
 from gateway.http.problems import WrongFields, error_of_code, problem_of, public_hint
-from gateway.http.readiness import Readiness
 from gateway.http.texts import kept, unreadable_character
 from gateway.monitoring.frames import Resume, Subscribe, fact_frame
 from gateway.monitoring.status_board import FRESH_SECONDS, StatusBoard
 from gateway.projections.fact import Fact
+from gateway.reading.cursor import LENGTH_MAX, Cursors, Place
 from gateway.runs.queries import ExecutionFilter
+from gateway.wire.readiness import Readiness
 from gateway.writes.book import check_key
 from gateway.writes.waiters import Waiters
 

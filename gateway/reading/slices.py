@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, LiteralString, TypeVar
 
-from gateway.http.cursor import Cursors, Place
 from gateway.http.resources import ListPage
 from gateway.projections.applied import Database
+from gateway.reading.cursor import Cursors, Place
 
 Reading = Callable[[str], AbstractAsyncContextManager[Database]]
 """Lends a connection to read on for an organisation: for as long as Postgres works, not while resources are made of

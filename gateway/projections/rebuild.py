@@ -12,16 +12,16 @@ from contextlib import asynccontextmanager
 import msgspec
 import psycopg
 
+from chassis.bus.connection import Connection
 from chassis.life.health import Health
 from chassis.postgres.database import connection_arguments, translated
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.bootstrap import SERVICE, connection_of
 from gateway.projections import state
 from gateway.projections.projection import catalogue
 from gateway.projections.shadow import ShadowBuilder
-from gateway.settings import GatewaySettings
+from gateway.settings import SERVICE, GatewaySettings
 
 LOOK_SECONDS = 0.25
 WANT = "an operator asked for it"
@@ -68,7 +68,7 @@ async def build_due(settings: GatewaySettings) -> int:
 @asynccontextmanager
 async def _builder(settings: GatewaySettings) -> AsyncIterator[ShadowBuilder]:
     telemetry = Telemetry(SERVICE)
-    connection = connection_of(settings, telemetry, Health(SERVICE))
+    connection = Connection.of(settings, SERVICE, telemetry, Health(SERVICE))
     await connection.start()
     try:
         yield ShadowBuilder(dsn=settings.postgres_dsn, schema=settings.postgres_schema, nats=lambda: connection.client)

@@ -15,10 +15,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.http.connection_limits import Connections
-from gateway.http.outermost import SECURITY_HEADERS
 from gateway.http.problems import MEDIA_TYPE, headers_of, problem_of
 from gateway.http.web import BODY_BYTES_MAX
+from gateway.wire.connection_limits import Connections
+from gateway.wire.outermost import SECURITY_HEADERS
 
 PIPELINED_MAX = 16
 

@@ -1,6 +1,6 @@
 """The HTTP server as a part of the process: uvicorn on the running loop, on a socket that is bound here.
 
-What a connection may cost before anybody is known is `gateway.http.connections`' business.
+What a connection may cost before anybody is known is `gateway.wire.connections`' business.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ import uvicorn
 from chassis.life.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.http.connection_limits import Connections, Limits
-from gateway.http.connections import HttpConnection, SocketConnection
+from gateway.wire.connection_limits import Connections, Limits
+from gateway.wire.connections import HttpConnection, SocketConnection
 
 BACKLOG = 512
 KEEP_ALIVE_SECONDS = 75

@@ -13,8 +13,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.http.outermost import SECURITY_HEADERS
 from gateway.http.problems import MEDIA_TYPE, headers_of, problem_of
+from gateway.wire.outermost import SECURITY_HEADERS
 
 _EXTENSION = "websocket.http.response"
 
