@@ -106,6 +106,11 @@ def _split(digests: bytes) -> Iterator[bytes]:
         yield digests[start : start + DIGEST_LENGTH]
 
 
+def _is_confirmed(checkpoint: Checkpoint, entry: Entry | LogFault) -> bool:
+    shown = (named_by_the_next(entry), entry.place.tier_id) if isinstance(entry, Entry) else None
+    return shown == (checkpoint.digest, checkpoint.tier_id)
+
+
 class CheckpointShelf:
     """The checkpoints of one tier."""
 
@@ -136,14 +141,22 @@ class CheckpointShelf:
     def newest(self, genesis: bytes, read_entry: Callable[[int], Entry | LogFault]) -> LogState | None:
         """The state of the newest checkpoint that the log confirms. Raises what the store raises when it is asked."""
         self.vouched = []
-        for _, checkpoint in islice(self._genuine(self.names()[::-1]), TRIED_MAX):
-            entry = read_entry(checkpoint.number)
-            if isinstance(entry, Entry):
-                shown = (named_by_the_next(entry), entry.place.tier_id)
-                if shown == (checkpoint.digest, checkpoint.tier_id):
-                    return state_from(checkpoint, self._ring.root.repository_id, genesis)
+        # All of them, where need be: those of a history that was given up may be locked, and are the newest for long.
+        for _, checkpoint in self._genuine(self.names()[::-1]):
+            if _is_confirmed(checkpoint, read_entry(checkpoint.number)):
+                return state_from(checkpoint, self._ring.root.repository_id, genesis)
             self.vouched.append((checkpoint.tier_id, Head(checkpoint.number, checkpoint.digest)))
         return None
+
+    def unconfirmed(self, state: LogState, read_entry: Callable[[int], Entry | LogFault]) -> list[str]:
+        """Object keys of genuine checkpoints of this log that it does not confirm: it once went on otherwise."""
+        return [
+            object_key
+            for object_key, checkpoint in self._genuine(self.names()[::-1])
+            if checkpoint.tier_id == state.tier_id
+            and not (checkpoint.number <= state.head.number and isinstance(read_entry(checkpoint.number), LogFault))
+            and not _is_confirmed(checkpoint, read_entry(checkpoint.number))
+        ]
 
     def add(
         self,

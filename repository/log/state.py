@@ -61,7 +61,8 @@ class LogState:
     state. `snapshot_count`: how many were committed ever, as the last entry's header says. `snapshots`: by id (hex), in
     the order of their entries. `by_token`: run token → snapshot id, of forgotten ones, too. `locked_until`: by snapshot
     id, seconds of Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
-    brought them. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names.
+    brought them. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`:
+    that the log had since `base`.
     """
 
     repository_id: bytes
@@ -85,6 +86,7 @@ class LogState:
     faults: list[LogFault] = field(default_factory=list)
     bridged: set[int] = field(default_factory=set)
     checkpoint: CheckpointMade | None = None
+    past_tier_ids: frozenset[bytes] = frozenset()
     _is_linked: bool = True
 
     def __post_init__(self) -> None:
@@ -147,6 +149,8 @@ class LogState:
             return
         self.digests.append(named_by_the_next(entry))
         self._is_linked = True
+        if self.tier_id not in (None, entry.place.tier_id):
+            self.past_tier_ids |= {self.tier_id}
         self.tier_id = entry.place.tier_id
         self.snapshot_count = entry.place.snapshots
 

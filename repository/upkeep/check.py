@@ -177,7 +177,9 @@ class _TierCheck:
         log = FaultyLog(self._repository, self._tier)
         for object_key in self._tier.log.checkpoints.names():
             error = log.refutes(object_key)
-            if error is not None:
+            if error is not None and log.is_of_given_up_history(object_key):
+                yield self._finding(Problem.ABANDONED, object_key, "it is of a history that was given up")
+            elif error is not None:
                 yield self._finding(Problem.CHECKPOINT, object_key, error, [self._tier.name])
         if self._packs and not state.head.number:
             detail = "tier has packs and no log: all snapshots of this tier are lost, but for those of other tiers"

@@ -35,7 +35,8 @@ class Problem(StrEnum):
     UNCOMMITTED = "uncommitted"
     """A snapshot is whole and its copy is here, and the log, which was cut off or lost its entry, does not have it."""
     ABANDONED = "abandoned"
-    """The copy of a snapshot that was never committed, as far as one can know. Costs space, harms nothing."""
+    """The copy of a snapshot that was never committed, as far as one can know, or a checkpoint of a history that was
+    given up. Costs space, harms nothing."""
     STRANGE = "strange-object"
     """An object that no part of the format explains."""
     UNLOCKED = "unlocked"

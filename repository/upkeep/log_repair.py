@@ -98,6 +98,15 @@ class FaultyLog:
             return error
         return None
 
+    def is_of_given_up_history(self, object_key: str) -> bool:
+        """Whether a checkpoint is genuine, of an id that the log had once. Raises the store's errors."""
+        try:
+            return self._tier.log.checkpoints.read(object_key).tier_id in self._state.past_tier_ids
+        except RepositoryError as error:
+            if not is_fault_of_object(error):
+                raise
+            return False
+
     @property
     def state(self) -> LogState:
         """Of the whole log, as it lies on the tier."""

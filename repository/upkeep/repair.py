@@ -300,15 +300,17 @@ class _Repair:
 def accept_history(repository: Repository, tier: OpenTier) -> None:
     """Take a rolled-back tier's present history for good: an operator knows why it went back.
 
-    The other ready tiers' logs say so, and void what they bore witness to. A tier that was made by copying another one
-    gets an identity of its own. Heads that a caller remembers
-    are the caller's to forget. The tier is behind afterwards. Raises what the other tiers raise.
+    The other ready tiers' logs say so, and void what they bore witness to; its own checkpoints of what came after are
+    set aside and taken away. A tier that was made by copying another one, or whose checkpoints are locked, gets an
+    identity of its own. Heads that a caller remembers
+    are the caller's to forget. The tier is behind afterwards. Raises what the tiers raise.
     """
     if tier.state is not TierState.REPLAYED:
         raise NoUsableTier("tier was not rolled back", tier=tier.name, state=tier.state.value)
-    if tier.log.state.tier_id and any(
+    is_copy = tier.log.state.tier_id and any(
         other is not tier and other.log.state.tier_id == tier.log.state.tier_id for other in repository.tiers
-    ):
+    )
+    if not _take_away_later_checkpoints(repository, tier) or is_copy:
         # A copy of another tier, made on purpose: what was seen of that one says nothing of this one any more.
         tier.log.name_anew()
     identity, head = tier.log.state.tier_id or b"", tier.log.state.head
@@ -325,3 +327,15 @@ def accept_history(repository: Repository, tier: OpenTier) -> None:
     tier.set_state(TierState.READY, None)
     tier.load()
     repository.detect_replays({})
+
+
+def _take_away_later_checkpoints(repository: Repository, tier: OpenTier) -> bool:
+    """Those of entries that this history does not have; whether none is left. What they say is kept in quarantine."""
+    is_free = True
+    for object_key in tier.log.checkpoints.unconfirmed(tier.log.state, tier.log.entry):
+        quarantine.set_aside(tier.store, object_key, repository.randomness)
+        try:
+            tier.store.delete(object_key)
+        except (Locked, AccessDenied):
+            is_free = False
+    return is_free

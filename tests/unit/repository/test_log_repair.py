@@ -1,12 +1,16 @@
 """Lost and damaged log entries: what is put in their place is what was there, or says that it is not known."""
 
+from datetime import timedelta
+
 import pytest
 
 from repository.errors import RepositoryError, TierUnreachable
+from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.repair import accept_history, repair
@@ -213,3 +217,42 @@ def test_entries_that_were_lost_together_before_a_checkpoint_contradict_nothing(
             store.delete(manifest_object_key(of_entry[number]))
     repair(scene.reopen(), scene.tier("a"), bridge=True)
     assert scene.reopen().tier("a").is_ready, scene.repository.states()
+
+
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_history_that_the_tiers_own_checkpoint_contradicts_is_accepted_for_good(
+    monkeypatch: pytest.MonkeyPatch, is_locked: bool
+) -> None:
+    """The log alone was put back; its checkpoints of what came after speak of it, and may be locked."""
+    monkeypatch.setattr("repository.log.commit_log.CHECKPOINT_EVERY", 4)
+    scene = Scene(("a", "b"), locks=is_locked)
+    scene.backup(photos(1), "run 0")
+    old = _log_of(scene.store("b"))
+    for number in range(1, 6):
+        scene.backup(photos(1, number), f"run {number}")
+    gone = {key for key in scene.store("b").contents() if key.startswith("log/") and key not in old}
+    kept = {key: body for key, body in scene.store("b").contents().items() if key not in gone}
+    store = MemoryObjectStore("b", objects={k: v for k, v in kept.items() if "snapshots/" not in k}, locks=is_locked)
+    later = [info.key for info in store.list("checkpoints/")]
+    if is_locked:
+        for key in later:
+            store.extend_lock(key, store.now() + timedelta(days=9))
+    scene.stores[1] = store
+    repository = scene.reopen()
+    assert repository.tier("b").state is TierState.REPLAYED
+    accept_history(repository, repository.tier("b"))
+    repository = scene.reopen()
+    assert repository.tier("b").is_ready, repository.states()
+    assert repair(repository, repository.tier("b")).is_complete
+    catch_up(repository, repository.tier("b"))
+    report = check(scene.reopen(), read_percent=100)
+    assert report.damage == []
+    assert len(scene.tier("b").snapshots()) == 6
+    kinds = {each.problem for each in report.findings if "checkpoints/" in each.object_key}
+    assert kinds == ({Problem.ABANDONED} if is_locked else set())
+    # What they said is evidence, and kept.
+    assert {info.key[11:-9] for info in store.list("quarantine/")} >= {key for key in later if is_locked}
+    for number in range(6, 16):
+        scene.backup(photos(1, number), f"run {number}")
+    assert scene.reopen().tier("b").log.state.base > 0
+    assert [each.is_ready for each in scene.repository.tiers] == [True, True]
