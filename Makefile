@@ -63,7 +63,7 @@ contracts: setup ## Generated schemas, examples, AsyncAPI, OpenAPI and the setti
 
 golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m contracts.generate
-	$(BIN)/python -m gateway.openapi
+	$(BIN)/python -m gateway openapi
 	$(BIN)/python -m tests.contract.settings_document
 	$(BIN)/python -m tests.compat.make_golden
 

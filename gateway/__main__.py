@@ -1,5 +1,6 @@
 """`python -m gateway`: the gateway. `python -m gateway rebuild`: make its read models anew.
 
+`python -m gateway openapi` writes its OpenAPI document, `python -m gateway openapi --check` compares it.
 `python -m gateway build` is started by the gateway itself, to make anew what is due (`gateway.projections.build`).
 """
 
@@ -55,6 +56,14 @@ async def main_build() -> int:
     return runtime.EXIT_OK
 
 
+def main_openapi(*, check: bool) -> int:
+    """Write the OpenAPI document, or compare it with the file."""
+    from gateway.app import build
+    from gateway.openapi import document
+
+    return document.write(build(None), check=check)
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
@@ -63,6 +72,8 @@ if __name__ == "__main__":
             sys.exit(runtime.run(main_rebuild))
         case ["build"]:
             sys.exit(runtime.run(main_build))
+        case ["openapi", *options] if options in ([], ["--check"]):
+            sys.exit(main_openapi(check=bool(options)))
         case _:
-            sys.stderr.write("usage: python -m gateway [rebuild]\n")
+            sys.stderr.write("usage: python -m gateway [rebuild | openapi [--check]]\n")
             sys.exit(2)

@@ -8,13 +8,13 @@ from litestar.types import ASGIApp
 
 from gateway import found
 from gateway.auth.guards import Authentication
+from gateway.endpoints.declared import handler_of
 from gateway.http import problems
 from gateway.http.web import BODY_BYTES_MAX, StrictRequest, only_known_parameters
 from gateway.parts import Gateway
 from gateway.wire.handshake import refusals_told
 from gateway.wire.outermost import HttpMetrics, observed
 from gateway.writes.declaration import API_PREFIX, declared
-from gateway.writes.endpoint import handler_of
 
 
 def create_app(gateway: Gateway) -> ASGIApp:

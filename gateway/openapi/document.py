@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document: made from the routes, the types of the bodies, the error catalogue and the examples.
 
-`python -m gateway.openapi` writes docs/openapi.json, `--check` fails where the file is not what the code says.
+`python -m gateway openapi` writes docs/openapi.json, `--check` fails where the file is not what the code says.
 Schemas are msgspec's own, so that the document promises exactly what is decoded and encoded.
 """
 
@@ -25,7 +25,6 @@ from gateway import found
 from gateway.auth.guards import ROLES
 from gateway.http.problems import MEDIA_TYPE, Problem, error_of_code, problem_of
 from gateway.openapi.operation import Operation
-from gateway.writes import described
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.json"
 VERSION = "1.0.0"
@@ -73,11 +72,8 @@ _OF_WRITES = (errors.IDEMPOTENCY_KEY_MISSING, errors.IDEMPOTENCY_KEY_REUSED, err
 
 
 @lru_cache(maxsize=1)
-def document() -> dict[str, Any]:
-    """The whole document, as plain JSON values."""
-    from gateway.app import build  # here, since the application serves this document
-
-    app = build(None)
+def document(app: Litestar) -> dict[str, Any]:
+    """The whole document of an application, as plain JSON values."""
     types: list[Any] = [Problem]
     for operation in operations().values():
         types += [operation.body] if operation.body is not None else []
@@ -118,13 +114,12 @@ def document() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def operations() -> dict[str, Operation]:
     """Every operation by the name of its handler."""
-    of_groups = {name: each for group in found.modules("operations") for name, each in group.OPERATIONS.items()}
-    return {**of_groups, **described.operations()}
+    return {name: each for room in found.modules("operations") for name, each in room.OPERATIONS.items()}
 
 
-def encoded() -> bytes:
+def encoded(app: Litestar) -> bytes:
     """The document as it is committed: indented, with a line break at the end."""
-    return msgspec.json.format(msgspec.json.encode(document()), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(document(app)), indent=2) + b"\n"
 
 
 def _tidy(value: Any) -> Any:
@@ -278,13 +273,13 @@ def _plain_type(field: FieldDefinition) -> Any:
     return wanted[0] if len(wanted) == 1 else field.annotation
 
 
-def main(arguments: list[str]) -> int:
-    """Write the document, or with `--check` compare it with the file; the exit code."""
-    if arguments == ["--check"]:
-        if FILE.exists() and FILE.read_bytes() == encoded():
+def write(app: Litestar, *, check: bool) -> int:
+    """Write the document, or compare it with the file; the exit code."""
+    if check:
+        if FILE.exists() and FILE.read_bytes() == encoded(app):
             return 0
-        sys.stderr.write(f"{FILE} is not what the code says: run python -m gateway.openapi\n")
+        sys.stderr.write(f"{FILE} is not what the code says: run python -m gateway openapi\n")
         return 1
     FILE.parent.mkdir(parents=True, exist_ok=True)
-    FILE.write_bytes(encoded())
+    FILE.write_bytes(encoded(app))
     return 0

@@ -1,19 +1,22 @@
 """A write, declared once: what is asked for, who may, what answers it, and what may be wrong with it.
 
 A subclass of `Write` in the module `writes` of a group is a whole endpoint. From it follow the route with its guards,
-idempotency, recording, waiting, the pending answer and the problems (`gateway.writes.endpoint`), the read model of
+idempotency, recording, waiting, the pending answer and the problems (`gateway.endpoints`), the read model of
 requests (`gateway.writes.projection`), its part of the OpenAPI document with examples, and its tests
 (`tests/component/gateway/test_declared_writes.py`). ARCHITECTURE.md tells how to add one.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from litestar import Response
 
+from chassis.locations import Locations
+from chassis.sealing import Sealer
 from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 from contracts.gateway_events import Evidence
@@ -21,20 +24,33 @@ from contracts.refusal import Refusal
 from gateway import found
 from gateway.auth.principal import Principal, Role
 from gateway.openapi.operation import Answer
-
-if TYPE_CHECKING:
-    from gateway.parts import Gateway
+from gateway.projections.applied import Database
 
 API_PREFIX = "/api/backup"
 
 B = TypeVar("B")
 
 
+class Means(Protocol):
+    """What a write is looked at with: of the gateway's parts those that a declaration may use."""
+
+    @property
+    def sealer(self) -> Sealer:
+        """Seals what may be personal."""
+
+    @property
+    def locations(self) -> Locations:
+        """What operators have registered."""
+
+    def reading(self, organisation: str) -> AbstractAsyncContextManager[Database]:
+        """A connection to read the read models on. Raises TOO_MANY_REQUESTS or UNAVAILABLE."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked(Generic[B]):
     """A write as it arrives. `target`: the id in the path, or empty; `body`: what came, or None."""
 
-    gateway: "Gateway"
+    gateway: Means
     principal: Principal
     target: str
     body: B

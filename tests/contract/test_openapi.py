@@ -16,14 +16,15 @@ from contracts import errors
 from gateway.app import build
 from gateway.auth.guards import OPEN, ROLES
 from gateway.auth.principal import READERS
-from gateway.openapi.document import FILE, document, encoded, main, operations
+from gateway.openapi.document import FILE, document, encoded, operations, write
 from gateway.openapi.page import render
 
+APP = build(None)
 OPEN_PATHS = {"/health/live", "/health/ready", "/asyncapi", "/schema", "/schema/openapi.json"}
 
 
 def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, methods in document()["paths"].items():
+    for path, methods in document(APP)["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
 
@@ -40,19 +41,19 @@ def _bodies() -> Iterator[tuple[str, dict[str, Any], Any]]:
 
 
 def test_committed_document_is_what_the_code_says() -> None:
-    """Whoever changes the API changes its document (`python -m gateway.openapi`)."""
-    assert FILE.read_bytes() == encoded()
-    assert main(["--check"]) == 0
+    """Whoever changes the API changes its document (`python -m gateway openapi`)."""
+    assert FILE.read_bytes() == encoded(APP)
+    assert write(APP, check=True) == 0
 
 
 def test_document_is_valid_openapi() -> None:
     """Tools that read OpenAPI 3.1 read ours: it and each schema in it pass the schema of the specification."""
     validator = Draft202012Validator(json.loads(Path(__file__).with_name("openapi-3.1.schema.json").read_text()))
-    validator.validate(document())
-    for schema in document()["components"]["schemas"].values():
+    validator.validate(document(APP))
+    for schema in document(APP)["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
     for path, method, operation in _operations():
-        broken = {**document(), "paths": {path: {method: {**operation, "surprise": 1}}}}
+        broken = {**document(APP), "paths": {path: {method: {**operation, "surprise": 1}}}}
         assert not validator.is_valid(broken)
         assert list(broken["paths"]) == [path]
 
@@ -80,9 +81,9 @@ def test_every_202_is_a_request() -> None:
 def test_changed_document_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """The check notices a file that is missing or different, and writing mends it."""
     monkeypatch.setattr("gateway.openapi.document.FILE", tmp_path / "docs" / "openapi.json")
-    assert main(["--check"]) == 1
-    assert main([]) == 0
-    assert main(["--check"]) == 0
+    assert write(APP, check=True) == 1
+    assert write(APP, check=False) == 0
+    assert write(APP, check=True) == 0
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_changed_document_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_p
 )
 def test_example_fits_its_schema(name: str, schema: dict[str, Any], value: Any) -> None:
     """Every example of a request, a response and an error is one that the schema allows."""
-    whole = Resource.from_contents(document(), default_specification=DRAFT202012)
+    whole = Resource.from_contents(document(APP), default_specification=DRAFT202012)
     registry: Registry[Any] = Registry().with_resource("urn:api", whole)
     pointed = json.loads(re.sub(r'"#/', '"urn:api#/', json.dumps(schema)))
     Draft202012Validator(pointed, registry=registry).validate(value)
@@ -158,24 +159,24 @@ def test_operations_have_names_of_their_own_and_whole_paths() -> None:
 
 def test_references_lead_somewhere() -> None:
     """Every schema that is referred to is there."""
-    text = encoded().decode()
+    text = encoded(APP).decode()
     names = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
-    assert names <= set(document()["components"]["schemas"])
+    assert names <= set(document(APP)["components"]["schemas"])
 
 
 def test_request_bodies_are_closed() -> None:
     """What a client sends beside the known fields is refused, and the schema says so."""
-    schemas = document()["components"]["schemas"]
+    schemas = document(APP)["components"]["schemas"]
     for name in ("NewConfiguration", "NewExecution", "StorageDestinations", "Destination"):
         assert schemas[name]["additionalProperties"] is False
 
 
 def test_page_shows_every_operation_without_scripts() -> None:
     """The page is whole by itself, and what is in the document cannot break out of it."""
-    page = render(document())
+    page = render(document(APP))
     for path, _, operation in _operations():
         assert path in page
         assert operation["operationId"] in page
     assert "<script" not in page
-    hostile = {**document(), "info": {**document()["info"], "title": "<script>alert(1)</script>"}}
+    hostile = {**document(APP), "info": {**document(APP)["info"], "title": "<script>alert(1)</script>"}}
     assert "<script>" not in render(hostile)

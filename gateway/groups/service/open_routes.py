@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from litestar import Request, Response, get
+from litestar import Litestar, Request, Response, get
 
 from chassis.life.health import NOT_READY
 from contracts import errors
@@ -55,26 +55,28 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'n
 
 
 @get("/schema", opt=OPEN, summary="The API as a page", sync_to_thread=False)
-def schema_page() -> Response[str]:
+def schema_page(request: Request[Any, Any, Any]) -> Response[str]:
     """Every operation with its parameters, bodies, errors and examples. Needs neither scripts nor a network."""
-    return Response(_page(), media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": PAGE_POLICY})
+    return Response(
+        _page(request.app), media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": PAGE_POLICY}
+    )
 
 
 @get("/schema/openapi.json", opt=OPEN, summary="The API as OpenAPI", sync_to_thread=False)
-def schema_document() -> Response[dict[str, Any]]:
+def schema_document(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     """The OpenAPI 3.1 document, for tools."""
-    content: Any = _document()
+    content: Any = _document(request.app)
     return Response(content, media_type="application/json")
 
 
 @lru_cache(maxsize=1)
-def _page() -> str:
-    return render(openapi.document())
+def _page(app: Litestar) -> str:
+    return render(openapi.document(app))
 
 
 @lru_cache(maxsize=1)
-def _document() -> bytes:
-    return openapi.encoded()
+def _document(app: Litestar) -> bytes:
+    return openapi.encoded(app)
 
 
 HANDLERS = [live, ready, asyncapi, schema_page, schema_document]

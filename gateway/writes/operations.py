@@ -13,11 +13,6 @@ OF_ALL = (errors.CONCURRENT_CHANGE, errors.KEYS_UNUSABLE, errors.NO_SPACE)
 """What every write may be refused with, beside what every request may."""
 
 
-def operations() -> dict[str, Operation]:
-    """Of every declared write, by the name of its handler."""
-    return {write.operation: _operation(write) for write in declared().values()}
-
-
 def _operation(write: Write) -> Operation:  # type: ignore[type-arg]  # of whatever body
     pending = msgspec.structs.replace(PENDING, kind=write.NAME, resource=write.resource_path(RESOURCE_IDS[write.ABOUT]))
     examples = {"pending": pending}
@@ -44,3 +39,7 @@ def _taken_down(examples: dict[str, WriteRequest]) -> Answer:
         examples=examples,
         headers={"Location": "Where the request is", "Retry-After": "When to ask there, where it is pending"},
     )
+
+
+OPERATIONS = {write.operation: _operation(write) for write in declared().values()}
+"""Of every declared write, by the name of its handler."""

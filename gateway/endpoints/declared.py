@@ -7,13 +7,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 from litestar.status_codes import HTTP_202_ACCEPTED
 
+from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, Evidence
 from gateway.auth.guards import ROLES, requires
+from gateway.endpoints.answers import raise_refusal, taken_down
 from gateway.http.parameters import Id, IdempotencyKey, checked_id
-from gateway.parts import Gateway, parts_of, principal_of
-from gateway.writes.answers import raise_refusal, taken_down
+from gateway.parts import parts_of, principal_of
 from gateway.writes.book import Submission, check_key
 from gateway.writes.declaration import Asked, Draft, New, Write
 
@@ -80,15 +81,15 @@ def _submission(write: Write[Any], request: AnyRequest, asked: Asked[Any], draft
         wrong=draft.wrong,
         target=asked.target if write.is_targeted and not write.MAKES else None,
         event=lambda request_id, resource_id: draft.event(
-            New(request_id, resource_id, evidence_of(request, asked.gateway))
+            New(request_id, resource_id, evidence_of(request, asked.gateway.sealer))
         ),
     )
 
 
-def evidence_of(request: AnyRequest, gateway: Gateway) -> Evidence:
+def evidence_of(request: AnyRequest, sealer: Sealer) -> Evidence:
     """How the person had proved who they are, and where from. What tells of the person is sealed."""
     principal = principal_of(request)
-    seal, organisation = gateway.sealer.seal, principal.organisation
+    seal, organisation = sealer.seal, principal.organisation
     agent = request.headers.get("user-agent")
     return Evidence(
         assurance=principal.assurance,
