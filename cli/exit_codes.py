@@ -56,6 +56,8 @@ _BY_CODE = {
     "location-in-use": ExitCode.REFUSED,
     "credentials-unusable": ExitCode.REFUSED,
     "organisation-taken": ExitCode.REFUSED,
+    "access-denied": ExitCode.REFUSED,
+    "read-only": ExitCode.REFUSED,
     "text-invalid": ExitCode.USAGE,
     "tier-behind": ExitCode.DEGRADED,
     "backup-cancelled": ExitCode.INTERRUPTED,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.home import add_home, home_of, home_option
-from cli.options import Once, given
+from cli.options import given
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
@@ -28,10 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = _action(actions, "add", "register a place", named=True)
-    add.add_argument("--role", action=Once, choices=("source", "tier"), required=True, help="what it is used as")
+    add.add_argument("--role", choices=("source", "tier"), required=True, help="what it is used as")
     add.add_argument(
         "--url",
-        action=Once,
         required=True,
         type=given,
         help="file:///PATH, s3://BUCKET/PREFIX?endpoint=URL&region=NAME or postgres://USER@HOST:PORT/DATABASE",
@@ -84,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     layout = Layout.find(home_of(arguments))
     actions = {"add": _add, "list": _list, "test": _test, "remove": _remove, "rotate": _rotate}
     if arguments.action not in ("list", "test"):
-        layout.require_owner()
+        layout.require_changeable()
     return actions[arguments.action](layout, arguments)
 
 

@@ -22,10 +22,14 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from cli.exit_codes import ExitCode, code_of, exit_code_of
+from cli.home import home_of
+from cli.options import Parser
 from cli.streams import output_was_refused, secure_streams
+from cli.system_errors import refusal_of
 
 
 class Command(NamedTuple):
@@ -80,7 +84,8 @@ def _run(words: list[str]) -> int:
         raise AssertionError("the parser refuses a command line without a command")
     try:
         code = module.run(arguments)
-    except Exception as error:
+    except Exception as raised:
+        error = refusal_of(raised, _place_of(arguments))
         if os.environ.get("WEDSYNC_TRACEBACK") or (code_of(error) is None and not isinstance(error, OSError)):
             raise
         _explain(error, for_machines=getattr(arguments, "json", False) is True)
@@ -92,6 +97,14 @@ def _run(words: list[str]) -> int:
     return code
 
 
+def _place_of(arguments: argparse.Namespace) -> Path | None:
+    """What a command works on: its key's folder, or the platform's home."""
+    options = vars(arguments)
+    if key := options.get("key_file"):
+        return Path(key).absolute().parent
+    return home_of(arguments) if "home" in options else None
+
+
 def _load(name: str | None) -> CommandModule:
     module: CommandModule = importlib.import_module(COMMANDS[name or ""].module)
     return module
@@ -99,7 +112,7 @@ def _load(name: str | None) -> CommandModule:
 
 def _parser(chosen: str | None, module: CommandModule | None) -> argparse.ArgumentParser:
     """The parser of the whole command line, with the options of the chosen command only."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="wedsync-backup",
         description="Encrypted, deduplicated backups to up to four tiers.",
         epilog="Exit codes: docs/repository-cli.md.",

@@ -5,6 +5,7 @@ An empty value is what is left of a variable that was not set: it is never taken
 
 import argparse
 import math
+from typing import Any
 
 
 def given(text: str) -> str:
@@ -40,8 +41,19 @@ def seconds(text: str) -> float:
     return number
 
 
-class Once(argparse.Action):
+class Parser(argparse.ArgumentParser):
+    """Every command's, and its sub-commands': an option with one value is given once."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
+
+
+class _Once(argparse.Action):
     """An option that is given once: of two values, nobody knows which was meant."""
+
+    _given_to: argparse.Namespace | None = None
 
     def __call__(
         self,
@@ -51,6 +63,7 @@ class Once(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """Keep the value. A second one is an error of the command line."""
-        if getattr(namespace, self.dest, None) is not None:
+        if option_string is not None and self._given_to is namespace:
             parser.error(f"argument {option_string}: it is given twice")
+        self._given_to = namespace
         setattr(namespace, self.dest, values)

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     layout = Layout.find(home_of(arguments))
     if arguments.action == "list":
         return _list(layout, for_machines=arguments.json)
-    layout.require_owner()
+    layout.require_changeable()
     return _add(layout, arguments)
 
 

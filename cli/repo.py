@@ -9,7 +9,7 @@ import importlib
 import os
 from typing import NamedTuple
 
-from cli.options import given
+from cli.options import Parser, given
 from sources.descriptors import allow_many_descriptors
 
 _URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL; NAME=URL names it"
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _common() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument(
         "--key-file", metavar="FILE", required=True, help="the repository's key; `init` makes it", type=given
     )

@@ -1,9 +1,44 @@
 """Writing small files whole: a reader sees the old content or the new, after a crash as well."""
 
 import contextlib
+import errno
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+
+ROOM_BYTES = 1 << 20
+"""More than a command writes into a folder of the home."""
+
+
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it is space that is missing: a disk, a quota, a limit of a file's size."""
+    return error.errno in _FULL
+
+
+def require_room(folder: Path) -> None:
+    """Raise the OSError that a change there would meet half-way (a full disk, a quota, a read-only mount)."""
+    path = folder / f".room.{secrets.token_hex(4)}"
+    with _named(path), path.open("xb", buffering=0) as file:
+        path.unlink()
+        left = ROOM_BYTES
+        while left:
+            left -= file.write(bytes(left))
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in errors of the system that do not: a disk that is full says so at a write, not at a name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_atomically(path: Path, content: bytes | str, *, mode: int = 0o600, durable: bool = True) -> None:
@@ -44,7 +79,7 @@ def write_once(path: Path, content: bytes | str, *, mode: int = 0o600) -> bool:
 
 def _write_new(path: Path, body: bytes, mode: int, *, durable: bool) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
+    with _named(path), os.fdopen(descriptor, "wb") as file:
         os.fchmod(file.fileno(), mode)
         file.write(body)
         file.flush()

@@ -19,6 +19,7 @@
 All of it is 0700 and 0600: the home's owner alone.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Collection
@@ -30,7 +31,7 @@ from chassis.ids import new_id
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.begun import begun_in, begun_unnoted, keys_missing, require_whole
-from deploy.stack.files import write_atomically, write_once
+from deploy.stack.files import is_full, require_room, write_atomically, write_once
 from deploy.stack.state import is_running
 
 VERSION = 1
@@ -91,10 +92,12 @@ class Layout:
     def create(cls, home: Path, *, begin_anew: Collection[str] = ()) -> "Layout":
         """Open a home, and make it where there is none. `begin_anew`: data that is gone, and may be made again.
 
-        Raises HOME_UNUSABLE, and KEYS_UNUSABLE where keys are gone that were made before.
+        Raises HOME_UNUSABLE, KEYS_UNUSABLE where keys are gone that were made before, and OSError where its disk is
+        full: nothing is made or changed then.
         """
         home = home.absolute()
         _require_writable_name(home)
+        is_new = not home.exists()
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             _require_owner(home)
@@ -109,6 +112,7 @@ class Layout:
                     ports={},
                     notes_stores=True,
                 )
+            require_room(home)
             layout = cls(home, remembered)
             if begin_anew and is_running(layout.lock_file):
                 raise PlatformError(errors.STACK_RUNNING, f"the platform in {home} runs: it is not begun anew below it")
@@ -123,6 +127,11 @@ class Layout:
                 layout.remember()
             layout._make_folders()
         except OSError as error:
+            if is_full(error):
+                if is_new:
+                    with contextlib.suppress(OSError):
+                        home.rmdir()
+                raise
             where = error.filename or home
             raise PlatformError(
                 errors.HOME_UNUSABLE, f"{where} cannot be used: {error.strerror or error}", home=str(home)
@@ -143,9 +152,15 @@ class Layout:
             raise PlatformError(errors.STACK_NOT_RUNNING, f"no platform was ever started in {home}", home=str(home))
         return cls(home, remembered)
 
-    def require_owner(self) -> None:
-        """Raise HOME_UNUSABLE unless this process is the home's owner."""
+    def require_changeable(self) -> None:
+        """Raise HOME_UNUSABLE unless this process is the home's owner, OSError where its disk takes nothing more.
+
+        Asked before a change that is made of several files, so that it is not met half-way.
+        """
         _require_owner(self.home)
+        for folder in (self.config, self.platform_keys):
+            if folder.is_dir():
+                require_room(folder)
 
     def _make_folders(self) -> None:
         """Everything is the owner's alone. The database's folder may be another account's: it is handed over open."""

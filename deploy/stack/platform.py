@@ -19,6 +19,7 @@ from contracts.errors import PlatformError
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres, s3, services
 from deploy.stack.account import Account, database_account
+from deploy.stack.files import is_full
 from deploy.stack.identity_provider import install_identity_provider
 from deploy.stack.install import install_steps
 from deploy.stack.layout import Layout
@@ -53,7 +54,8 @@ async def run_platform(
     """Start the platform of a home, call `started` with the seconds it took, run until a signal or `stop`; its end.
 
     `begin_anew`: data that is gone and may be made again (`deploy.stack.begun`). SIGINT, SIGTERM and SIGHUP stop
-    gracefully; a second one kills. Raises HOME_UNUSABLE, KEYS_UNUSABLE, STACK_RUNNING, STACK_FAILED.
+    gracefully; a second one kills. Raises HOME_UNUSABLE, KEYS_UNUSABLE, STACK_RUNNING, STACK_FAILED, and OSError where
+    the home's disk is full.
     """
     _require_linux()
     layout = Layout.create(home, begin_anew=begin_anew)
@@ -96,6 +98,8 @@ async def _run_locked(
                 write_state(layout.state_file, state)
                 return state
         except OSError as error:
+            if is_full(error):
+                raise
             raise PlatformError(
                 errors.HOME_UNUSABLE, f"{layout.home} cannot be written to: {error}", home=str(layout.home)
             ) from error

@@ -325,11 +325,3 @@ def test_tier_takes_nothing_out_of_a_source_s_backups(location: Command, photos:
     assert "photos" in error["message"]
     assert [path.name for path in full.iterdir()] == ["IMG_1.JPG"]
     assert location(*_add("disk", "tier", directory_url(empty))) == ExitCode.OK
-
-
-@pytest.mark.parametrize("twice", [("--role", "tier"), ("--url", "file:///elsewhere")])
-def test_option_that_is_given_twice_is_refused(location: Command, photos: Path, twice: tuple[str, str]) -> None:
-    """Of two values nobody knows which was meant: the last is not taken in silence."""
-    with pytest.raises(SystemExit) as refused:
-        location(*_add("photos", "source", directory_url(photos), *twice))
-    assert refused.value.code == ExitCode.USAGE

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from cli import exit_codes
+from cli import exit_codes, system_errors
 from cli import main as cli_main
 from cli.exit_codes import ExitCode, exit_code_of
 from contracts.errors import INVALID_FIELD, PlatformError, catalogue
@@ -102,7 +102,7 @@ def test_error_of_the_system_is_told_without_traceback(command: ModuleType, caps
     """A full disk is no fault of the program."""
     command.run = failing(OSError(28, "No space left on device"))  # type: ignore[attr-defined]
     assert cli_main.main(["probe"]) == ExitCode.FAILED
-    assert "No space left on device" in capsys.readouterr().err
+    assert "a disk or folder has no space left [no-space]" in capsys.readouterr().err
 
 
 def test_fault_of_the_program_shows_its_traceback(command: ModuleType) -> None:
@@ -160,7 +160,7 @@ def _codes() -> dict[str, type[errors.RepositoryError]]:
 def test_exit_codes_name_only_codes_that_exist() -> None:
     """A code that was renamed would silently fall back to another number."""
     assert source.FileProblem.code in _codes()
-    assert set(exit_codes._BY_CODE) <= {*_codes(), *catalogue()}
+    assert set(exit_codes._BY_CODE) <= {*_codes(), *catalogue(), *system_errors.CODES}
 
 
 @pytest.mark.parametrize(
