@@ -98,6 +98,7 @@ def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> 
         holds=dict(checkpoint.holds),
         witnesses={bytes.fromhex(tier): Head(*head) for tier, head in checkpoint.witnesses.items()},
         bridged=set(checkpoint.bridged),
+        ends_in_consequence=True,  # nobody says that it does not
     )
 
 

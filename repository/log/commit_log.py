@@ -247,6 +247,7 @@ class CommitLog:
             head.digest,
             tier_id or self.state.tier_id or self._randomness.token_bytes(TIER_ID_LENGTH),
             self.state.snapshot_count + isinstance(body, SnapshotCommitted),
+            self.state.ends_in_consequence,
         )
         buffer = self._encoded(body, place)
         digest = crypto.sha256(buffer)

@@ -62,7 +62,7 @@ class LogState:
     the order of their entries. `by_token`: run token → snapshot id, of forgotten ones, too. `locked_until`: by snapshot
     id, seconds of Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
     brought them. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`:
-    that the log had since `base`.
+    that the log had since `base`. `ends_in_consequence`: whether the last entry is of consequence, as far as is known.
     """
 
     repository_id: bytes
@@ -86,6 +86,7 @@ class LogState:
     faults: list[LogFault] = field(default_factory=list)
     bridged: set[int] = field(default_factory=set)
     checkpoint: CheckpointMade | None = None
+    ends_in_consequence: bool = field(default=False, compare=False)
     past_tier_ids: frozenset[bytes] = frozenset()
     _is_linked: bool = True
 
@@ -153,6 +154,7 @@ class LogState:
             self.past_tier_ids |= {self.tier_id}
         self.tier_id = entry.place.tier_id
         self.snapshot_count = entry.place.snapshots
+        self.ends_in_consequence = entry.is_of_consequence
 
     def _may_be_renamed(self, entry: Entry) -> bool:
         """Whether this log may have another tier id from this entry on: it says so, or the one that said so is lost.

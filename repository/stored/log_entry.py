@@ -32,6 +32,8 @@ DIGEST_LENGTH: Final = 32
 TIER_ID_LENGTH: Final = 16
 MAY_BE_SKIPPED: Final = 1
 """Flag: who does not know the kind of the entry goes on without it."""
+FOLLOWS_CONSEQUENCE: Final = 2
+"""Flag: the entry before is, or may be, of consequence; see `Entry.is_of_consequence`."""
 
 _HEADER = struct.Struct("<8sHHIQ16s16sQ32s")
 _BOUND_FROM: Final = 16
@@ -197,6 +199,20 @@ Body: TypeAlias = (
 _SKIPPABLE: Final = (CheckpointMade,)
 
 
+_SAID_ELSEWHERE: Final = (
+    Begun,
+    SnapshotCommitted,
+    IndexChanged,
+    KeysChanged,
+    HistoryAccepted,
+    TierNamed,
+    CheckpointMade,
+    Bridged,
+    Skipped,
+)
+"""The index is made again from the packs, the list of keys from what is there, a tier's id is in each entry behind."""
+
+
 class Place(NamedTuple):
     """Where an entry stands, as its header says.
 
@@ -209,6 +225,8 @@ class Place(NamedTuple):
     previous: bytes
     tier_id: bytes
     snapshots: int
+    follows_consequence: bool = False
+    """Whether the entry before says what is known from nowhere else; see `Entry.is_of_consequence`."""
 
 
 class EntryHeader(NamedTuple):
@@ -237,6 +255,11 @@ class Entry(NamedTuple):
         return self.place.previous
 
     @property
+    def is_of_consequence(self) -> bool:
+        """Whether something is lost with it that nothing else on the tier says, snapshots aside, which are counted."""
+        return not isinstance(self.body, _SAID_ELSEWHERE)
+
+    @property
     def snapshots_before(self) -> int:
         """How many snapshots had been committed before this entry."""
         return self.place.snapshots - isinstance(self.body, SnapshotCommitted)
@@ -263,9 +286,10 @@ def _signed(entry: Buffer) -> bytes:
 def encode_entry(body: Body, place: Place, keys: DomainKeys, signer: crypto.Signer, randomness: Randomness) -> bytes:
     """The bytes of an entry; no two calls give the same. Raises `LimitExceeded` where it says too much."""
     flags = MAY_BE_SKIPPED if isinstance(body, _SKIPPABLE) else 0
+    flags |= FOLLOWS_CONSEQUENCE if place.follows_consequence else 0
 
     def header_of(length: int) -> bytes:
-        number, previous, tier_id, snapshots = place
+        number, previous, tier_id, snapshots, _ = place
         return _HEADER.pack(
             LOG_MAGIC, FORMAT_VERSION, flags, length, number, keys.repository_id, tier_id, snapshots, previous
         )
@@ -284,11 +308,12 @@ def decode_entry_header(buffer: Buffer) -> EntryHeader:
     magic, version, flags, length, number, repository_id, tier_id, snapshots, previous = _HEADER.unpack_from(buffer)
     if magic != LOG_MAGIC:
         raise Damaged("log entry does not start with its magic")
-    if version != FORMAT_VERSION or flags & ~MAY_BE_SKIPPED:
+    if version != FORMAT_VERSION or flags & ~(MAY_BE_SKIPPED | FOLLOWS_CONSEQUENCE):
         raise UnsupportedFormat("log entry has an unknown format", version=version, flags=flags)
     if len(buffer) != ENTRY_HEADER_LENGTH + length + crypto.SIGNATURE_LENGTH:
         raise Damaged("log entry has another length than its header says", length=len(buffer))
-    return EntryHeader(Place(number, previous, tier_id, snapshots), repository_id, flags)
+    place = Place(number, previous, tier_id, snapshots, bool(flags & FOLLOWS_CONSEQUENCE))
+    return EntryHeader(place, repository_id, flags)
 
 
 def decode_entry(buffer: bytes, number: int | None, ring: KeyRing, verifier: crypto.Verifier) -> Entry:

@@ -189,6 +189,9 @@ class _TierCheck:
         for identity in log.only_in_checkpoint():
             detail = "a checkpoint alone has it: its log entry is lost"
             yield self._finding(Problem.UNCOMMITTED, f"snapshot {identity}", detail, [self._tier.name])
+        if log.only_said_by_checkpoint(0):
+            detail = "a checkpoint alone says what lost entries said of holds, packs, keys or forgotten snapshots"
+            yield self._finding(Problem.UNCOMMITTED, LOG_PREFIX, detail, [self._tier.name])
         for entry in log.entries():
             key, error = entry_object_key(entry.number), entry.error
             if entry.copy is not None:
@@ -196,7 +199,8 @@ class _TierCheck:
             elif entry.holds_nothing_lost:
                 yield self._finding(Problem.LOG_ENTRY, key, error, [self._tier.name])
             else:
-                detail = f"{error.code}: {error}; no whole copy of it was found, and a snapshot may have been in it"
+                lost = f"no whole copy of it was found, and {entry.may_have_held} may have been in it"
+                detail = f"{error.code}: {error}; {lost}"
                 yield self._finding(Problem.LOG_ENTRY, key, detail)
 
     def _index(self) -> Iterator[Finding]:

@@ -7,15 +7,31 @@ copy of this one (each tier's log is its own, unless it was made by copying).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from repository.errors import Damaged, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
-from repository.log.state import LogState, named_by_the_next
+from repository.log.state import LogFault, LogState, named_by_the_next
 from repository.opened.open_tier import OpenTier
-from repository.stored.log_entry import TIER_ID_LENGTH, Entry, Place, TierNamed, entry_object_key
+from repository.stored.log_entry import (
+    TIER_ID_LENGTH,
+    Body,
+    Entry,
+    HoldPlaced,
+    HoldReleased,
+    KeysDestroyed,
+    PacksMarked,
+    PacksSwept,
+    PacksUnmarked,
+    Place,
+    SnapshotsForgotten,
+    SweepBegun,
+    TierNamed,
+    entry_object_key,
+)
 from repository.stored.object_reading import length_max_of, read_object
 from repository.upkeep import catch_up, manifests
 
@@ -36,7 +52,8 @@ class FaultyEntry(NamedTuple):
 
     `place`: where a bridge would stand. `follower`: the digest by which the next entry names it; empty where nobody
     knows it. `lost`: how many snapshots are lost with it and those beside it for which there is no copy, by the count
-    that whole entries carry; None where no whole one follows. `copy`: the entry itself, from elsewhere.
+    that whole entries carry; None where no whole one follows. `may_weigh`: it may have said something that is known
+    from nowhere else, as a hold is. `copy`: the entry itself, from elsewhere.
     """
 
     number: int
@@ -44,16 +61,22 @@ class FaultyEntry(NamedTuple):
     place: Place
     follower: bytes
     lost: int | None
+    may_weigh: bool
     copy: Copy | None
 
     @property
     def holds_nothing_lost(self) -> bool:
-        """Whether no snapshot is lost if it is given up.
+        """Whether no snapshot is lost if it is given up, and nothing else of consequence.
 
         The first entry says that the log begins, and nothing else. Where nothing whole follows, each of the faulty
         ones may have held a snapshot.
         """
-        return (self.number == 1 and bool(self.follower)) or self.lost == 0
+        return (self.number == 1 and bool(self.follower)) or (self.lost == 0 and not self.may_weigh)
+
+    @property
+    def may_have_held(self) -> str:
+        """What is given up with it, in words."""
+        return "a hold or another order" if self.lost == 0 else "a snapshot"
 
 
 def copies_of(repository: Repository, tier: OpenTier, object_key: str) -> Iterator[Copy]:
@@ -79,6 +102,8 @@ class FaultyLog:
         self._repository = repository
         self._tier = tier
         self._state = tier.log.state if not tier.log.state.base else tier.log.whole()
+        self._faulty = frozenset(fault.number for fault in self._state.faults)
+        self._read: dict[int, Entry | LogFault] = {}
         self.digests = list(self._state.digests)
 
     def refutes(self, object_key: str) -> RepositoryError | None:
@@ -118,38 +143,52 @@ class FaultyLog:
         head = self._state.head.number
         return [each for each in now.snapshots if each not in self._state.snapshots and now.entry_of[each] <= head]
 
+    def only_said_by_checkpoint(self, time_ns: int) -> list[Body]:
+        """Entries that let the log alone say what it says with its checkpoint: those that did are lost."""
+        now, whole = self._tier.log.state, self._state
+        return list(restated(now, whole, time_ns)) if now.head == whole.head else []
+
     def entries(self) -> Iterator[FaultyEntry]:
         """Each faulty entry, in order, with its copy where there is one."""
         errors = {fault.number: fault.error for fault in self._state.faults}
         if not errors:
             return
         found = self._copies(errors)
-        missing = errors.keys() - found.keys()
         state = self._tier.log.state
+        runs = _runs(sorted(errors.keys() - found.keys()))
+        known = sorted(state.entry_of.values())
         for number, error in errors.items():
-            first, last = number, number
-            while first - 1 in missing:
-                first -= 1
-            while last + 1 in missing:
-                last += 1
-            before, after = self._whole(first - 1, found), self._whole(last + 1, found)
-            count = before.place.snapshots if before is not None else 0
-            lost = after.snapshots_before - count if after is not None else None
-            previous = self.digests[number - 1]
-            follower = after.previous if after is not None and number == last else b""
             if number in found:
                 whole, entry = found[number]
                 self.digests[number] = named_by_the_next(entry)
-                yield FaultyEntry(number, error, entry.place, follower, 0, whole)
+                after = self._whole(number + 1, found)
+                follower = after.previous if after is not None else b""
+                yield FaultyEntry(number, error, entry.place, follower, 0, False, whole)
                 continue
+            run = runs[number]
+            before, after = self._whole(run.start - 1, found), self._whole(run.stop, found)
+            count = before.place.snapshots if before is not None else 0
+            lost = after.snapshots_before - count if after is not None else None
+            previous = self.digests[number - 1]
+            is_last = number == run.stop - 1
+            follower = after.previous if after is not None and is_last else b""
             self.digests[number] = follower
             if lost:
                 # Those that a checkpoint has are committed again.
-                lost -= sum(first <= at <= last for at in state.entry_of.values())
-            place = Place(
-                number, previous, self._tier_id(before, after), after.snapshots_before if after is not None else count
+                lost -= bisect_left(known, run.stop) - bisect_left(known, run.start)
+            # What a checkpoint says of the entry is said again, too.
+            may_weigh = number > state.base and not (
+                is_last and after is not None and not after.place.follows_consequence
             )
-            yield FaultyEntry(number, error, place, follower, lost, None)
+            is_first = number == run.start and before is not None
+            place = Place(
+                number,
+                previous,
+                self._tier_id(before, after),
+                after.snapshots_before if after is not None else count,
+                not is_first or (before is not None and before.is_of_consequence),
+            )
+            yield FaultyEntry(number, error, place, follower, lost, may_weigh, None)
 
     def _copies(self, errors: Mapping[int, RepositoryError]) -> dict[int, tuple[Copy, Entry]]:
         """Copies by number. One proves where the next one is: what it names, or what names it."""
@@ -161,7 +200,11 @@ class FaultyLog:
         has_moved = True
         while has_moved:
             has_moved = False
-            for number in sorted(errors.keys() - found.keys(), reverse=True):
+            missing = sorted(errors.keys() - found.keys())
+            # Backwards by what the next one names, then forwards by what names the one before.
+            for number in [*reversed(missing), *missing]:
+                if number in found:
+                    continue
                 before, after = self._whole(number - 1, found), self._whole(number + 1, found)
                 previous = self._state.digests[number - 1]
                 if number - 1 in found and before is not None:
@@ -187,9 +230,11 @@ class FaultyLog:
     def _whole(self, number: int, found: Mapping[int, tuple[Copy, Entry]]) -> Entry | None:
         if number in found:
             return found[number][1]
-        if not 0 < number <= self._state.head.number or any(each.number == number for each in self._state.faults):
+        if not 0 < number <= self._state.head.number or number in self._faulty:
             return None
-        entry = self._tier.log.entry(number)
+        if number not in self._read:
+            self._read[number] = self._tier.log.entry(number)
+        entry = self._read[number]
         return entry if isinstance(entry, Entry) else None
 
     def _tier_id(self, before: Entry | None, after: Entry | None) -> bytes:
@@ -217,6 +262,44 @@ class FaultyLog:
                     return copy, entry
         fitting = [each for each in second if fits(each[1])]
         return fitting[0] if len(fitting) == 1 else None
+
+
+def restated(now: LogState, whole: LogState, time_ns: int) -> Iterator[Body]:
+    """What has to be appended for the second state to say of holds, packs, keys and forgotten ones what the first does.
+
+    Snapshots that the second lacks are not among it.
+    """
+    for name in whole.holds.keys() - now.holds.keys():
+        yield HoldReleased(time_ns=time_ns, name=name)
+    for name, snapshots in now.holds.items():
+        if whole.holds.get(name) != snapshots:
+            reason = "said again: the entry was lost"
+            yield HoldPlaced(time_ns=time_ns, name=name, snapshots=snapshots, reason=reason)
+    if destroyed := now.destroyed_keys - whole.destroyed_keys:
+        yield KeysDestroyed(time_ns=time_ns, key_ids=tuple(sorted(destroyed)))
+    forgotten = [each for each in whole.snapshots if each not in now.snapshots]
+    if forgotten:
+        yield SnapshotsForgotten(time_ns=time_ns, snapshots=tuple(forgotten))
+    for kind, packs in (
+        (PacksMarked, now.marked_packs - whole.marked_packs),
+        (SweepBegun, now.swept_packs - whole.swept_packs),
+        (PacksSwept, whole.swept_packs - now.swept_packs),
+        (PacksUnmarked, whole.marked_packs - now.marked_packs),
+    ):
+        if packs:
+            yield kind(time_ns=time_ns, packs=tuple(sorted(pack_id.hex() for pack_id in packs)))
+
+
+def _runs(numbers: Sequence[int]) -> dict[int, range]:
+    """By number, all those that follow one another without a gap around it. `numbers`: ascending."""
+    runs: dict[int, range] = {}
+    start = 0
+    for at, number in enumerate(numbers):
+        if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
+            run = range(numbers[start], number + 1)
+            runs.update(dict.fromkeys(run, run))
+            start = at + 1
+    return runs
 
 
 def _tier_id_before(entry: Entry) -> bytes:

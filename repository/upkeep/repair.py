@@ -22,7 +22,7 @@ from repository.log.state import LogState
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.stored.config import CONFIG_KEY, encode_config
-from repository.stored.log_entry import Body, Bridged, HistoryAccepted, SnapshotCommitted, entry_object_key
+from repository.stored.log_entry import LOG_PREFIX, Body, Bridged, HistoryAccepted, SnapshotCommitted, entry_object_key
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
 from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild
@@ -166,9 +166,13 @@ class _Repair:
         return True
 
     def _commit_again(self) -> None:
-        """Snapshots whose entries are lost and whose manifests are here."""
-        whole = FaultyLog(self._repository, self._tier).state
-        done, incomplete = manifests.commit_again(self._repository, self._tier, whole)
+        """Snapshots whose entries are lost and whose manifests are here, and what else a checkpoint alone says."""
+        log = FaultyLog(self._repository, self._tier)
+        bodies = log.only_said_by_checkpoint(self._repository.clock.now_ns())
+        done, incomplete = manifests.commit_again(self._repository, self._tier, log.state)
+        for body in bodies:
+            self._tier.log.append(lambda _, body=body: body)  # type: ignore[misc]
+            self._done(LOG_PREFIX, "said again, from a checkpoint")
         for snapshot in done:
             self._done(f"snapshot {snapshot.id}", "committed again, from its manifest")
         for snapshot in incomplete:

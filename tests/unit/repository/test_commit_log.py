@@ -82,15 +82,17 @@ def _commit(log: CommitLog, token: str, packs: frozenset[bytes] = frozenset()) -
 # Entries
 
 
-def test_entry_round_trips() -> None:
+@pytest.mark.parametrize("flag", [0, 2])
+def test_entry_round_trips(flag: int) -> None:
     """What was signed is read back, at its number only."""
     body = PacksMarked(time_ns=3, packs=("ab",))
-    encoded = encode_entry(body, Place(7, b"p" * 32, TIER, 4), KEYS, SIGNER, SeededRandomness())
-    assert decode_entry(encoded, 7, RING, VERIFIER) == Entry(Place(7, b"p" * 32, TIER, 4), crypto.sha256(encoded), body)
+    place = Place(7, b"p" * 32, TIER, 4, flag == 2)
+    encoded = encode_entry(body, place, KEYS, SIGNER, SeededRandomness())
+    assert decode_entry(encoded, 7, RING, VERIFIER) == Entry(place, crypto.sha256(encoded), body)
     with pytest.raises(Damaged, match="another entry's place"):
         decode_entry(encoded, 8, RING, VERIFIER)
     header = decode_entry_header(encoded)
-    assert (header.place, header.repository_id, header.flags) == (Place(7, b"p" * 32, TIER, 4), b"R" * 16, 0)
+    assert (header.place, header.repository_id, header.flags) == (place, b"R" * 16, flag)
 
 
 def test_every_flipped_byte_and_every_truncation_of_an_entry_is_noticed() -> None:
@@ -107,7 +109,7 @@ def test_every_flipped_byte_and_every_truncation_of_an_entry_is_noticed() -> Non
 
 @pytest.mark.parametrize(
     ("place", "value", "error"),
-    [(0, b"X", Damaged), (8, b"\2", UnsupportedFormat), (10, b"\2", UnsupportedFormat), (12, b"\1", Damaged)],
+    [(0, b"X", Damaged), (8, b"\2", UnsupportedFormat), (10, b"\4", UnsupportedFormat), (12, b"\1", Damaged)],
 )
 def test_entry_of_another_layout_is_refused_though_signed(place: int, value: bytes, error: type[Exception]) -> None:
     """Magic, format, flags and length are checked on what the key's holder signed, too."""

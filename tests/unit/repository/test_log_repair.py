@@ -7,7 +7,19 @@ import pytest
 from repository.errors import RepositoryError, TierUnreachable
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
-from repository.stored.log_entry import entry_object_key
+from repository.stored.log_entry import (
+    Body,
+    HoldPlaced,
+    HoldReleased,
+    KeysChanged,
+    KeysDestroyed,
+    PacksMarked,
+    PacksSwept,
+    PacksUnmarked,
+    SnapshotsForgotten,
+    SweepBegun,
+    entry_object_key,
+)
 from repository.stored.manifest_object import manifest_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
@@ -256,3 +268,89 @@ def test_history_that_the_tiers_own_checkpoint_contradicts_is_accepted_for_good(
         scene.backup(photos(1, number), f"run {number}")
     assert scene.reopen().tier("b").log.state.base > 0
     assert [each.is_ready for each in scene.repository.tiers] == [True, True]
+
+
+_PACK = "ab" * 32
+_ORDERS: tuple[Body, ...] = (
+    HoldPlaced(time_ns=1, name="court order", snapshots=("cd" * 16,)),
+    HoldReleased(time_ns=1, name="another"),
+    SnapshotsForgotten(time_ns=1, snapshots=("FIRST",)),
+    PacksMarked(time_ns=1, packs=(_PACK,)),
+    PacksUnmarked(time_ns=1, packs=("01" * 32,)),
+    SweepBegun(time_ns=1, packs=(_PACK,)),
+    PacksSwept(time_ns=1, packs=("02" * 32,)),
+    KeysDestroyed(time_ns=1, key_ids=("ef" * 16,)),
+)
+_BEFORE: tuple[Body, ...] = (
+    HoldPlaced(time_ns=1, name="another"),
+    PacksMarked(time_ns=1, packs=("01" * 32, "02" * 32)),
+    SweepBegun(time_ns=1, packs=("02" * 32,)),
+    KeysChanged(time_ns=1, objects={}),
+)
+
+
+def _with_order(order: Body, behind: int) -> tuple[Scene, int]:
+    """A repository with this entry, so many snapshots behind it; and its number."""
+    scene = Scene()
+    (first, *_) = [scene.backup(photos(1, number), f"run {number}") for number in range(2)]
+    assert first is not None
+    log = scene.tier("a").log
+    for body in _BEFORE:
+        log.append(lambda _, body=body: body)  # type: ignore[misc]
+    if isinstance(order, SnapshotsForgotten):
+        order = SnapshotsForgotten(time_ns=1, snapshots=(first.id,))
+    entry = log.append(lambda _: order)
+    assert entry is not None
+    for number in range(behind):
+        scene.backup(photos(1, 5 + number), f"run {5 + number}")
+    return scene, entry.number
+
+
+@pytest.mark.parametrize("order", _ORDERS, ids=lambda order: type(order).__name__)
+@pytest.mark.parametrize("neighbour", [-1, 0, 1])
+def test_lost_entry_that_may_have_held_an_order_is_not_given_up_unasked(order: Body, neighbour: int) -> None:
+    """The entry behind it says so; where the neighbour is lost as well, nobody knows what either said."""
+    scene, number = _with_order(order, 2)
+    for lost in {number, number + neighbour}:
+        scene.store("a").put(entry_object_key(lost), b"?")
+    result = repair(scene.reopen(), scene.tier("a"))
+    assert entry_object_key(number) in [each.object_key for each in result.unrepaired]
+    assert number not in result.given_up
+    assert not scene.reopen().tier("a").is_ready
+    assert number in repair(scene.repository, scene.tier("a"), bridge=True).given_up
+    assert scene.reopen().tier("a").is_ready
+
+
+def test_lost_entry_of_the_keys_is_bridged_and_said_again() -> None:
+    """It is known that the entry before was of consequence, and that this one is not."""
+    scene, number = _with_order(_ORDERS[0], 2)
+    log = scene.tier("a").log
+    log.append(lambda _: KeysChanged(time_ns=1, objects=log.state.key_objects))
+    lost = log.state.head.number
+    scene.backup(photos(1, 9), "run 9")
+    scene.store("a").delete(entry_object_key(lost))
+    result = repair(scene.reopen(), scene.tier("a"))
+    assert (result.is_complete, result.given_up) == (True, [])
+    # The bridge cannot hide that the entry before it counts.
+    scene.store("a").delete(entry_object_key(number))
+    assert repair(scene.reopen(), scene.tier("a")).unrepaired
+
+
+@pytest.mark.parametrize("order", _ORDERS, ids=lambda order: type(order).__name__)
+def test_what_a_checkpoint_alone_says_of_orders_is_said_again(monkeypatch: pytest.MonkeyPatch, order: Body) -> None:
+    """So it outlives the checkpoint."""
+    monkeypatch.setattr("repository.log.commit_log.CHECKPOINT_EVERY", 8)
+    scene, number = _with_order(order, 8)
+    state = scene.reopen().tier("a").log.state
+    assert number <= state.base
+    scene.store("a").delete(entry_object_key(number))
+    result = repair(scene.reopen(), scene.tier("a"))
+    assert (result.is_complete, result.given_up) == (True, [])
+    for info in list(scene.store("a").list("checkpoints/")):
+        scene.store("a").delete(info.key)
+    alone = scene.reopen().tier("a").log.state
+    assert alone.base == 0
+    for name in ("holds", "marked_packs", "swept_packs", "destroyed_keys"):
+        assert getattr(alone, name) == getattr(state, name), name
+    assert set(alone.snapshots) == set(state.snapshots)
+    assert check(scene.repository).damage == []
