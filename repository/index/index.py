@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from repository.format import ID_LENGTH, FrameEntry
@@ -27,6 +27,7 @@ from repository.stored.index_segment import (
     in_mapped_file,
     merged,
     runs_of,
+    without_packs,
 )
 
 __all__ = ["Index", "Location"]
@@ -231,6 +232,28 @@ class Index:
             self._adopt(fresh)
             self._fresh = ()
             return fresh
+
+    def new_pack_ids(self) -> set[bytes]:
+        """The packs that `add_pack` has made known, The set is the caller's own."""
+        with self._lock:
+            return set(self._new_pack_ids)
+
+    def new_segments_of(self, pack_ids: Collection[bytes]) -> list[Segment]:
+        """The rows of these packs, of those that `add_pack` made known; they stay what they are here.
+
+        Several may ask for the same rows, each for a snapshot of its own.
+        """
+        with self._lock:
+            self._flush()
+            fresh = [segment for run in self._fresh for segment in run.segments]
+            chosen: list[Segment] = []
+            for segment in fresh:
+                others = [pack_id for pack_id in segment.pack_ids() if pack_id not in pack_ids]
+                if len(others) < segment.pack_count:
+                    chosen.append(Segment(self._placed(without_packs(segment, others))) if others else segment)
+            if len(chosen) > 1:
+                chosen = [Segment(self._placed(body)) for body in merged(chosen)]
+            return chosen
 
     def _adopt(self, segments: Sequence[Segment]) -> None:
         self._segments.extend(segments)

@@ -6,6 +6,7 @@ segments that are stored before the log entry; the order of durability is packs,
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -96,6 +97,9 @@ class OpenTier:
         """The segments (by name) that `index` was last set to."""
         self._cache = cache
         self._clock = clock
+        # Held while the index is set: of two threads the one with the older state must not be the last.
+        self._indexing = threading.Lock()
+        self._indexed_entry = 0
 
     @property
     def name(self) -> str:
@@ -127,7 +131,7 @@ class OpenTier:
         """Read log and index anew and set the state; raises nothing that a tier can answer."""
         try:
             state = self.log.reload()
-            self._load_segments(state)
+            self._load_segments(state, is_anew=True)
             self._judge(state)
         except UnsupportedFormat as error:
             self.set_state(TierState.UNSUPPORTED, error)
@@ -164,20 +168,27 @@ class OpenTier:
         else:
             self.set_state(TierState.DAMAGED, Damaged("tier has packs and no log", tier=self.name))
 
-    def _load_segments(self, state: LogState) -> None:
-        self.damaged_segments = {}
-        with ThreadPoolExecutor(PARALLEL_LOADS, thread_name_prefix="index-load") as pool:
-            loaded = list(pool.map(self._load_segment, state.segments))
-        self.index.set_segments([segment for segment in loaded if segment is not None])
-        self.index.exclude_packs(state.marked_packs)
-        self._indexed = frozenset(state.segments)
+    def _load_segments(self, state: LogState, *, is_anew: bool = False) -> None:
+        """Set the index to a state of the log, unless it is further already; `is_anew`: even if the log went back."""
+        with self._indexing:
+            if state.head.number < self._indexed_entry and not is_anew:
+                return
+            damaged: dict[str, RepositoryError] = {}
 
-    def _load_segment(self, name: str) -> Segment | None:
-        try:
-            return self._cache.load(self.store, name)
-        except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
-            self.damaged_segments[name] = error
-            return None
+            def load(name: str) -> Segment | None:
+                try:
+                    return self._cache.load(self.store, name)
+                except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+                    damaged[name] = error
+                    return None
+
+            with ThreadPoolExecutor(PARALLEL_LOADS, thread_name_prefix="index-load") as pool:
+                loaded = list(pool.map(load, state.segments))
+            self.damaged_segments = damaged
+            self.index.set_segments([segment for segment in loaded if segment is not None])
+            self.index.exclude_packs(state.marked_packs)
+            self._indexed = frozenset(state.segments)
+            self._indexed_entry = state.head.number
 
     def named_segments(self) -> dict[str, Segment]:
         """The live segments that could be loaded, by name. Raises what the store raises."""

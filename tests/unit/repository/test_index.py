@@ -224,6 +224,27 @@ def test_an_index_without_rows_finds_nothing() -> None:
     assert index.pack_ids() == {b"P" * 32}
 
 
+def test_rows_of_chosen_packs_are_taken_by_everybody_who_needs_them() -> None:
+    """Backups that lean on each other's packs each bring the rows to their own snapshot."""
+    index = Index()
+    rows = {}
+    for number in range(6):
+        pack_id = bytes([number]) * 32
+        frames = _frames(range(100 * number, 100 * number + 10))
+        index.add_pack(pack_id, frames)
+        rows[pack_id] = dict(_expected(pack_id, frames))
+        if number == 3:
+            index.new_segments_of([])  # some rows are in a segment, some still in the buffer
+    wanted = [bytes([number]) * 32 for number in (1, 4, 5)]
+    for _ in range(2):
+        taken = Index(index.new_segments_of([*wanted, b"another" * 4]))
+        assert taken.pack_ids() == set(wanted)
+        assert all(taken.lookup(chunk) == place for pack_id in wanted for chunk, place in rows[pack_id].items())
+        assert len(taken) == sum(len(rows[pack_id]) for pack_id in wanted)
+    assert all(index.lookup(chunk) == place for pack_id in rows for chunk, place in rows[pack_id].items())
+    assert index.new_pack_ids() == set(rows)
+
+
 def test_segment_takes_the_bytes_that_the_specification_says() -> None:
     """52 bytes a row, 32 a pack, and at most one byte a row for the buckets."""
     index, _ = _filled(range(10_000))

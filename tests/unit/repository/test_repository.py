@@ -603,6 +603,20 @@ def test_index_change_is_dropped_when_another_writer_was_faster() -> None:
     assert list(scene.reopen().tier("a").log.state.segments) == [sealed[0].name]
 
 
+def test_older_state_does_not_set_the_index_back() -> None:
+    """A thread that read the log before another one's commit, and comes to the index after it, changes nothing."""
+    scene = Scene()
+    scene.backup(photos(2), "first")
+    tier = scene.tier("a")
+    older = tier.log.state
+    scene.backup(photos(2, seed=1), "second")
+    packs = tier.index.pack_ids()
+    tier._load_segments(older)
+    assert tier.index.pack_ids() == packs
+    tier.load()
+    assert tier.index.pack_ids() == packs
+
+
 def test_segments_that_tiers_share_are_in_memory_once() -> None:
     """Four tiers do not cost four indexes."""
     scene = Scene(("a", "b"))

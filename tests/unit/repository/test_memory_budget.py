@@ -1,0 +1,125 @@
+"""One budget of memory for many: nobody gets less than it was promised, and all of them never more than there is."""
+
+import threading
+import time
+
+import pytest
+
+from repository.errors import LimitExceeded
+from repository.stored.memory_budget import MemoryBudget, MemoryShare
+from tests.support.eventually import eventually
+from tests.support.repositories import SeededRandomness
+
+UNIT = 4096
+
+
+def _in_thread(call: object) -> threading.Thread:
+    thread = threading.Thread(target=call, daemon=True)  # type: ignore[arg-type]
+    thread.start()
+    return thread
+
+
+def test_least_is_there_whatever_the_others_hold() -> None:
+    """A share that was admitted gets its least at once; one whose least is not free is not admitted."""
+    budget = MemoryBudget(10 * UNIT, headroom=2 * UNIT)
+    greedy, modest = MemoryShare(budget, UNIT), MemoryShare(budget, 2 * UNIT)
+    assert budget.try_admit([greedy])
+    pool = greedy.pool(UNIT)
+    lent = [pool.acquire() for _ in range(8)]
+    thread = _in_thread(lambda: lent.append(pool.acquire()))
+    assert budget.try_admit([modest])
+    for _ in range(2):
+        modest.pool(UNIT).acquire()
+    assert not budget.try_admit([MemoryShare(budget, UNIT)])
+    with pytest.raises(LimitExceeded, match="too small"):
+        budget.try_admit([MemoryShare(budget, 6 * UNIT), MemoryShare(budget, 5 * UNIT)])
+    assert len(lent) == 8
+    for _ in range(3):
+        pool.release(lent.pop())
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+async def test_who_holds_least_comes_first() -> None:
+    """What comes free goes to the share that has less, however long the other has waited."""
+    budget = MemoryBudget(4 * UNIT)
+    rich, poor = MemoryShare(budget, 0), MemoryShare(budget, 0)
+    assert budget.try_admit([rich, poor])
+    rich_pool, poor_pool = rich.pool(UNIT), poor.pool(UNIT)
+    lent = [rich_pool.acquire() for _ in range(3)]
+    poor_pool.acquire()
+    order: list[str] = []
+    threads = [_in_thread(lambda: (rich_pool.acquire(), order.append("rich")))]
+    await eventually(lambda: len(budget._waiting) == 1)
+    threads.append(_in_thread(lambda: (poor_pool.acquire(), order.append("poor"))))
+    await eventually(lambda: len(budget._waiting) == 2)
+    rich_pool.release(lent.pop())
+    threads[1].join(10)
+    assert order == ["poor"]
+    rich_pool.release(lent.pop())
+    threads[0].join(10)
+    assert order == ["poor", "rich"]
+
+
+async def test_waiting_is_told_and_ends_with_the_share() -> None:
+    """Whoever waits hears of it, and a share that fails leaves nobody waiting."""
+    budget = MemoryBudget(UNIT)
+    share = MemoryShare(budget, 0)
+    assert budget.try_admit([share])
+    heard: list[float] = []
+    pool = share.pool(UNIT, heard.append)
+    buffer = pool.acquire()
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            pool.acquire()
+        except ValueError as error:
+            caught.append(error)
+
+    thread = _in_thread(wait)
+    await eventually(lambda: bool(heard))
+    share.fail(ValueError("over"))
+    thread.join(10)
+    assert [str(error) for error in caught] == ["over"]
+    share.close()
+    assert budget.bytes_lent == UNIT  # a tier still reads it
+    pool.release(buffer)
+    assert budget.bytes_lent == 0
+    assert budget.try_admit([MemoryShare(budget, UNIT)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_all_get_on_and_never_have_more_than_there_is(seed: int) -> None:
+    """Shares with many threads each, of two lengths, come and go: no deadlock, no byte too many."""
+    budget = MemoryBudget(24 * UNIT, headroom=3 * UNIT)
+    errors: list[str] = []
+
+    def use(number: int) -> None:
+        choice = SeededRandomness(100 * seed + number)
+        share = MemoryShare(budget, 3 * UNIT)
+        while not budget.try_admit([share]):
+            budget.wait()
+        pools = [share.pool(UNIT), share.pool(2 * UNIT)]
+
+        def lend(times: int) -> None:
+            for _ in range(times):
+                pool = pools[choice.token_bytes(1)[0] % 2]
+                buffer = pool.acquire()
+                if len(buffer) != pool.length or budget.bytes_lent > budget.total:
+                    errors.append(f"{budget.bytes_lent} of {budget.total}")
+                time.sleep(0)
+                pool.release(buffer)
+
+        threads = [_in_thread(lambda: lend(20)) for _ in range(3)]
+        for thread in threads:
+            thread.join(60)
+            if thread.is_alive():
+                errors.append("stands still")
+        share.close()
+
+    users = [_in_thread(lambda number=number: use(number)) for number in range(10)]
+    for user in users:
+        user.join(120)
+    assert errors == []
+    assert budget.bytes_lent == 0
