@@ -117,7 +117,7 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
             except RepositoryError:
                 continue
             if crypto.sha256(body).hex() == digest:
-                tier.store.put(object_key, body, if_absent=True)
+                tier.store.put(object_key, body, if_absent=True, lock_until=tier.held_until())
                 copied += 1
                 break
     if copied or lacking:
@@ -175,7 +175,7 @@ def _store(
             for key in wrapped:
                 body = key.encode()
                 if key.object_key not in present:
-                    tier.store.put(key.object_key, body, if_absent=True)
+                    tier.store.put(key.object_key, body, if_absent=True, lock_until=tier.held_until())
                 else:
                     # Of an earlier call that was interrupted: if it is, it opens.
                     body = read_object(tier.store, key.object_key)

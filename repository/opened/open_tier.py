@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -227,9 +227,12 @@ class OpenTier:
     ) -> bool:
         """Let `added`, which hold the rows of `replaced`, take their place in the index.
 
-        False where another writer replaced some of them first: then nothing was changed.
+        False where another writer replaced some of them first: then nothing was changed. They are locked for as long
+        as a snapshot here, at least: it may need them.
         """
         names = tuple(replaced)
+        dates = [date for date in (lock_until, self.held_until()) if date is not None]
+        lock_until = max(dates, default=None)
         self.store_segments(added, lock_until=lock_until)
 
         def decide(state: LogState) -> Body | None:
@@ -326,6 +329,17 @@ class OpenTier:
         Raises `LockNotProven` and the store's errors.
         """
         locking.lock(self.store, {CONFIG_KEY: self.log.state.genesis}, until)
+
+    def held_until(self) -> datetime | None:
+        """Until when the snapshot that is to be locked longest is; None where there is none, or this tier cannot lock.
+
+        Raises the store's errors.
+        """
+        seconds = max(self.log.state.locked_until.values(), default=None)
+        if seconds is None or not self.store.capabilities.locks:
+            return None
+        until = datetime.fromtimestamp(seconds, UTC)
+        return until if until > self.store.now() else None
 
     def expect_locked(self, snapshot_id: str) -> None:
         """Raises `LockNotProven` unless this snapshot's entry is locked: what it needs was locked before it."""

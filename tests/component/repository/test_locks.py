@@ -8,7 +8,8 @@ import pytest
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
 from repository.errors import AccessDenied, LockNotProven, RepositoryError
-from repository.opened import locking
+from repository.opened import compaction, locking
+from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
 from repository.stored.log_entry import entry_object_key
 from repository.tiers.memory import MemoryObjectStore
@@ -16,6 +17,7 @@ from repository.tiers.port import Capabilities, KnownCapabilities
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Problem
+from repository.upkeep.rebuild import rebuild_index
 from repository.upkeep.repair import repair
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import CountingClock, key_file
@@ -248,3 +250,46 @@ def test_lock_that_has_run_out_is_no_finding() -> None:
     for key in [key for key in vault.contents() if key.startswith("packs/")]:
         vault._locked_until.pop(key, None)
     assert _check(vault).findings == []
+
+
+def _open(*stores: MemoryObjectStore) -> Repository:
+    return Repository.open(list(stores), key_file())
+
+
+def test_what_takes_the_place_of_locked_objects_is_locked_as_long() -> None:
+    """A new index, a merged one, a new wrapping, a new key: whoever makes them asks for no lock of his own."""
+    vault = MemoryObjectStore("vault", locks=True)
+    repository = _new(vault)
+    for number in range(4):
+        _run(repository, str(number), days=10 * number)
+    assert _check(vault).is_ok
+    rebuild_index(repository, repository.tier("vault"))
+    assert _check(vault).is_ok
+    repository = _open(vault)
+    _run(repository, "5", days=1)
+    assert compaction.compact_indexes(repository, 1)
+    assert _check(vault).is_ok
+    assert rewrap(repository, key_file(3)) == {"vault": None}
+    assert add_generation(repository, key_file()) == {"vault": None}
+    assert _check(vault).is_ok
+
+
+def test_entry_that_repair_puts_back_is_locked_again() -> None:
+    """Lost on the medium, whatever its lock."""
+    vault = MemoryObjectStore("vault", locks=True)
+    _run(_new(vault), days=100)
+    (number,) = _open(vault).tier("vault").log.state.entry_of.values()
+    objects = vault.contents()
+    del objects[entry_object_key(number)]
+    again = MemoryObjectStore("vault", objects=objects, locks=True)
+    for key in objects:
+        found = vault.head(key)
+        assert found is not None
+        if found.lock_until is not None:
+            again.extend_lock(key, found.lock_until)
+    repository = _open(again)
+    assert repair(repository, repository.tier("vault")).is_complete
+    found = again.head(entry_object_key(number))
+    assert found is not None
+    assert found.lock_until is not None
+    assert _check(again).is_ok
