@@ -237,9 +237,9 @@ def _behind(repository: Repository) -> dict[str, dict[str, int]]:
     """What ready tiers lack of what the others have."""
     lags = {tier.name: lag(repository, tier) for tier in repository.ready_tiers()}
     return {
-        name: {"packs": len(each.packs), "snapshots": len(each.snapshots)}
+        name: {"packs": len(each.packs), "snapshots": len(each.snapshots), "keys": len(each.keys)}
         for name, each in lags.items()
-        if each.packs or each.snapshots
+        if each.is_behind
     }
 
 
@@ -272,7 +272,9 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
         for snapshot_id in harmed:
             say(f"{name} alone does not restore snapshot {snapshot_id} whole")
     for name, lacking in behind.items():
-        say(f"{name} is behind by {lacking['packs']:,} packs and {lacking['snapshots']:,} snapshots (`repo catch-up`)")
+        keys = f" and {lacking['keys']:,} keys" if lacking["keys"] else ""
+        owed = f"{lacking['packs']:,} packs and {lacking['snapshots']:,} snapshots{keys}"
+        say(f"{name} is behind by {owed} (`repo catch-up`)")
     if report.is_ok:
         say("no damage found" + ("" if reads_data else " in the structure; --read-data reads stored bytes too"))
 

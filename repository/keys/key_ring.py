@@ -181,6 +181,8 @@ class KeyRing:
         """Keys of key objects that the right KEK could not unwrap."""
         self.proven: set[tuple[str, str]] = set()
         """Key objects that were unwrapped or made by us: key and SHA-256 (hex)."""
+        self.destroyed: set[str] = set()
+        """Ids (hex) of keys that a log calls destroyed: while they can be opened they read, and nothing is written."""
         self.lost: list[str] = []
         """Key objects that a log names, of keys that no tier holds in any wrapping."""
 
@@ -198,7 +200,11 @@ class KeyRing:
         own = [key for key in self._by_id.values() if key.domain == domain]
         if not own:
             raise UnknownKey("this key domain has no key here")
-        return max(own, key=lambda key: key.generation)
+        newest = max(own, key=lambda key: key.generation)
+        if newest.key_id.hex() in self.destroyed:
+            hint = "Nothing is written under it; give what is to be kept a domain of its own."
+            raise UnknownKey("this key domain's key was destroyed", hint=hint, key_id=newest.key_id.hex())
+        return newest
 
     def expect_none_lost(self) -> None:
         """Raises `UnknownKey` where a key is gone: of which domain and generation it was is not known any more."""

@@ -36,6 +36,7 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
     gone stays named, so that it is missed, unless another wrapping of the same key is there.
     """
     known = known_objects(repository)
+    destroyed = destroyed_keys(repository)
     present = {key: crypto.sha256(body).hex() for key, body in present_keys(tier)}
     ours = {object_key: digest for object_key, digest in present.items() if (object_key, digest) in known}
     held = {key_id_of(object_key) for object_key in ours}
@@ -44,7 +45,7 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
         missed = {
             key: digest for key, digest in state.key_objects.items() if key in present or key_id_of(key) not in held
         }
-        objects = missed | ours
+        objects = {key: each for key, each in (missed | ours).items() if key_id_of(key) not in destroyed}
         if state.key_objects == objects:
             return None
         return KeysChanged(time_ns=repository.clock.now_ns(), objects=objects)
@@ -65,9 +66,10 @@ def present_keys(tier: OpenTier) -> Iterator[KeyRecord]:
 
 
 def known_objects(repository: OpenTiers) -> set[tuple[str, str]]:
-    """Key objects that are this repository's: key and SHA-256 (hex)."""
+    """Key objects that are this repository's: key and SHA-256 (hex); those of destroyed keys are left out."""
     logs = (tier.log.state.key_objects.items() for tier in repository.readable_tiers())
-    return repository.keys.proven.union(*logs)
+    destroyed = destroyed_keys(repository)
+    return {each for each in repository.keys.proven.union(*logs) if key_id_of(each[0]) not in destroyed}
 
 
 def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
@@ -76,7 +78,7 @@ def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
     Without them it could not be opened alone, or its newest snapshots could not be read. What was destroyed is not
     missed; nor is another wrapping of a key that the tier has, but one that this key provider opens.
     """
-    destroyed = _destroyed(repository)
+    destroyed = destroyed_keys(repository)
     own = tier.log.state.key_objects
     held = {key_id_of(object_key) for object_key in own}
     return {
@@ -90,7 +92,8 @@ def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
     }
 
 
-def _destroyed(repository: OpenTiers) -> set[str]:
+def destroyed_keys(repository: OpenTiers) -> set[str]:
+    """Ids (hex) of keys that any tier's log calls destroyed: nobody misses them or brings them back."""
     return {key_id for each in repository.readable_tiers() for key_id in each.log.state.destroyed_keys}
 
 
@@ -106,7 +109,7 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
     for each in repository.readable_tiers():
         named |= each.log.state.key_objects
     named |= tier.log.state.key_objects
-    destroyed = _destroyed(repository)
+    destroyed = destroyed_keys(repository)
     copied = 0
     for object_key, digest in named.items():
         if object_key in present or key_id_of(object_key) in destroyed:
@@ -138,7 +141,8 @@ def rewrap(repository: OpenTiers, new_provider: KeyProvider) -> dict[str, Reposi
     The old wrappings stay: who has the old KEK can still open. To end that, delete the old key objects on
     every tier (once their locks have passed) and destroy the old KEK. Raises what the provider raises.
     """
-    return _store(repository, [wrap(keys, new_provider) for keys in repository.keys.all()], new_provider)
+    kept = [keys for keys in repository.keys.all() if keys.key_id.hex() not in repository.keys.destroyed]
+    return _store(repository, [wrap(keys, new_provider) for keys in kept], new_provider)
 
 
 def add_generation(
@@ -155,6 +159,7 @@ def add_generation(
     repository.keys.expect_none_lost()
     own = [keys for keys in repository.keys.all() if keys.domain == domain]
     if own:
+        repository.keys.active(domain)  # nothing follows a key that was destroyed
         keys = own[-1].next_generation(repository.randomness)
     else:
         keys = new_keys(repository.id, domain, randomness=repository.randomness)

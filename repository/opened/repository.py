@@ -139,6 +139,7 @@ class Repository(OpenTiers):
             ring, config, probes = opening.agree(opening.probe_all(stores), key_provider)
         repository = Repository(ring, config.config, config.digest, probes, clock, randomness, shared, cache)
         repository.load()
+        ring.destroyed = key_change.destroyed_keys(repository)
         repository.find_lost_keys(record for probe in probes for record in probe.keys)
         seen = known(repository.id)
         repository.detect_replays(seen)
@@ -165,6 +166,7 @@ class Repository(OpenTiers):
         """
         whole = {(record.object_key, crypto.sha256(record.body).hex()) for record in present}
         held = {keys.key_id.hex() for keys in self.keys.all()}
+        held |= key_change.destroyed_keys(self)
         named = [item for tier in self.readable_tiers() for item in tier.log.state.key_objects.items()]
         held |= {key_id_of(object_key) for object_key, digest in named if (object_key, digest) in whole}
         self.keys.lost = sorted({object_key for object_key, _ in named if key_id_of(object_key) not in held})

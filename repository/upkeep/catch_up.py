@@ -35,10 +35,19 @@ WRITER_TOKEN_LENGTH: Final = 16
 
 
 class Lag(NamedTuple):
-    """What a tier lacks of what the others have."""
+    """What a tier lacks of what the others have. It is *behind* while there is any: no damage, a debt.
+
+    `keys`: object keys of what was wrapped or made while it was away.
+    """
 
     packs: set[bytes]
     snapshots: list[Snapshot]
+    keys: set[str]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it lacks anything."""
+        return bool(self.packs or self.snapshots or self.keys)
 
 
 class CatchUpProgress(NamedTuple):
@@ -86,7 +95,7 @@ def lag(repository: Repository, tier: OpenTier) -> Lag:
         for each in repository.snapshots()
         if each.id not in own.snapshots and each.manifest.run_token not in own.by_token
     ]
-    return Lag(packs - known, snapshots)
+    return Lag(packs - known, snapshots, set(key_change.lacking_keys(repository, tier)))
 
 
 def begin_anew(tier: OpenTier) -> None:

@@ -19,9 +19,9 @@ from repository.index.index import Location
 from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
 from repository.index.segments import INDEX_PREFIX, open_segment, segment_object_key
 from repository.keys import crypto
-from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key
+from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key, key_id_of
 from repository.log.commit_log import GAP_MAX
-from repository.opened.key_change import lacking_keys
+from repository.opened.key_change import destroyed_keys
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader
 from repository.opened.pending import PENDING_PREFIX
@@ -146,9 +146,10 @@ class _TierCheck:
             yield self._finding(Problem.CONFIG, CONFIG_KEY, error, [self._tier.name])
 
     def _keys(self) -> Iterator[Finding]:
-        # What others got while this one was away it needs, too.
-        lacking = lacking_keys(self._repository, self._tier)
-        recorded = {**lacking, **self._tier.log.state.key_objects}
+        destroyed = destroyed_keys(self._repository)
+        named = self._tier.log.state.key_objects
+        recorded = {key: digest for key, digest in named.items() if key_id_of(key) not in destroyed}
+        proven = {each for each in self._repository.keys.proven if key_id_of(each[0]) not in destroyed}
         present = [info.key for info in self._tier.store.list(KEY_PREFIX)]
         for object_key in dict.fromkeys([*recorded, *present]):
             digest = recorded.get(object_key)
@@ -158,7 +159,7 @@ class _TierCheck:
                 if digest not in (None, found):
                     message = "key object is not the one that the log names"
                     raise Damaged(message, tier=self._tier.name, object_key=object_key)
-                if digest is not None or (object_key, found) in self._repository.keys.proven:
+                if digest is not None or (object_key, found) in proven:
                     decode_wrapped_key(KeyRecord(object_key, body))
                     continue
             except RepositoryError as error:
@@ -168,7 +169,9 @@ class _TierCheck:
                     yield self._finding(Problem.KEY, object_key, error, self._tiers_with(object_key, digest))
                     continue
             # Anybody may put something there: nobody counts on it.
-            yield self._finding(Problem.STRANGE, object_key, "no log names the key object")
+            is_destroyed = key_id_of(object_key) in destroyed
+            detail = "its key was destroyed, and it is still here" if is_destroyed else "no log names the key object"
+            yield self._finding(Problem.STRANGE, object_key, detail)
 
     def _log(self) -> Iterator[Finding]:
         state = self._tier.log.state

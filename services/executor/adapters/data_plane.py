@@ -259,7 +259,7 @@ class RepositoryBackup:
         self._at("catching up", Tier(tier.name))
         try:
             missing = lag(self._repository, tier)
-            if tier.state is TierState.EMPTY or missing.packs or missing.snapshots:
+            if tier.state is TierState.EMPTY or missing.is_behind:
                 catch_up(
                     self._repository,
                     tier,

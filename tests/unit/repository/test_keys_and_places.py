@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from repository.backup.backup import BackupOptions, backup
-from repository.errors import SnapshotNotFound, TierBehind, TierVanished
+from repository.errors import SnapshotNotFound, TierBehind, TierVanished, UnknownKey
 from repository.log import commit_log
 from repository.log.state import Head, LogState
 from repository.opened.key_change import add_generation, rewrap
@@ -19,7 +19,7 @@ from repository.opened.seen import HeadsFile, SeenTier
 from repository.stored.checkpoint import CHECKPOINT_PREFIX, checkpoint_object_key
 from repository.stored.log_entry import KeysDestroyed, SnapshotsForgotten, entry_object_key
 from repository.tiers.memory import MemoryObjectStore
-from repository.upkeep.catch_up import begin_anew, catch_up
+from repository.upkeep.catch_up import begin_anew, catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.rebuild import rebuild_index
@@ -36,10 +36,13 @@ def test_tier_that_was_away_for_a_new_generation_has_it_before_it_is_written() -
     scene = Scene(("a", "b"))
     scene.backup(photos(2, 0), "run 0")
     add_generation(scene.reopen(stores=[scene.store("a")]), scene.provider)
-    missed = check(scene.reopen())
-    assert [(each.tier, each.problem) for each in missed.damage] == [("b", Problem.KEY)]
-    assert missed.damage[0].repairable_from == ("a",)
-
+    repository = scene.reopen()
+    # It lacks something, and nothing of it is damaged.
+    assert check(repository).is_ok
+    assert [(len(owed.keys), owed.is_behind) for owed in (lag(repository, each) for each in repository.tiers)] == [
+        (0, False),
+        (1, True),
+    ]
     scene.backup(photos(2, 1), "run 1")
     assert check(scene.reopen(), read_percent=100).is_ok
     alone = scene.reopen(stores=[scene.store("b")])
@@ -54,18 +57,19 @@ def test_tier_that_was_away_for_a_rotation_opens_alone_after_the_next_backup() -
     new = key_file(5)
     rewrap(scene.reopen(stores=[scene.store("a")]), new)
     both = Repository.open(scene.stores, new)
-    assert [each.tier for each in check(both).damage] == ["b"]
+    assert [lag(both, each).is_behind for each in both.tiers] == [False, True]
     write_snapshot(both, both.ready_tiers(), photos(2, 1), "run 1", SeededRandomness(9))
     assert Repository.open([scene.store("b")], new).tier("b").is_ready
 
 
-def test_repair_brings_a_key_that_a_tier_never_had() -> None:
+def test_catch_up_brings_a_key_that_a_tier_never_had() -> None:
     scene = Scene(("a", "b"))
     scene.backup(photos(2, 0), "run 0")
     add_generation(scene.reopen(stores=[scene.store("a")]), scene.provider)
     repository = scene.reopen()
-    assert repair(repository, repository.tier("b")).is_complete
-    assert check(scene.reopen()).is_ok
+    assert catch_up(repository, repository.tier("b")).copied_keys == 1
+    repository = scene.reopen()
+    assert not lag(repository, repository.tier("b")).is_behind
     assert _below(scene.store("a"), "keys/") == _below(scene.store("b"), "keys/")
 
 
@@ -92,6 +96,35 @@ def test_destroyed_key_is_brought_back_by_nobody() -> None:
     repository = scene.reopen()
     catch_up(repository, repository.tier("b"))
     assert gone not in _below(scene.store("b"), "keys/")
+    assert check(repository).is_ok
+    rewrap(repository, key_file(7))
+    third = MemoryObjectStore("c")
+    repository = scene.reopen(stores=[*scene.stores, third])
+    catch_up(repository, repository.tier("c"))
+    assert not [key for key in [*_below(scene.store("b"), "keys/"), *_below(third, "keys/")] if gone[5:37] in key]
+
+
+def test_destroyed_key_is_missed_by_nobody_and_writes_nothing() -> None:
+    """That it is gone on all tiers stops no backup of the others; where it is left it encrypts nothing any more."""
+    scene = Scene(("a", "b"))
+    add_generation(scene.reopen(), scene.provider, "person 7")
+    key_id = scene.repository.keys.active("person 7").key_id.hex()
+    scene.tier("b").log.append(lambda _: KeysDestroyed(time_ns=1, key_ids=(key_id,)))
+    repository = scene.reopen()
+    for attempt in (
+        lambda: repository.keys.active("person 7"),
+        lambda: add_generation(repository, scene.provider, "person 7"),
+    ):
+        with pytest.raises(UnknownKey, match="destroyed"):
+            attempt()
+    for store in (scene.store("a"), scene.store("b")):
+        for key in _below(store, "keys/"):
+            if key_id in key:
+                store.delete(key)
+    scene.reopen()
+    scene.backup(photos(1, 1), "run 1")
+    assert check(scene.reopen()).is_ok
+    assert [len(each.snapshots()) for each in scene.repository.tiers] == [1, 1]
 
 
 @pytest.mark.parametrize(
