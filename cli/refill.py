@@ -4,7 +4,8 @@ A relay never fills an empty or foreign stream by surprise, since that may be th
 a record that was restored to an earlier day. This command says that it is meant: it creates missing streams
 and consumers, permits the refill, tells the gateway which log is the record, and waits until the relay has
 published everything and the gateway shows it.
-Ends with 0 only then; with 4 where it was permitted, and is not done within the time.
+Ends with 0 only then; with 4 where it was permitted, and is not done within the time, or waits for what another
+service has to publish again: that is told at once, since no time helps.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
@@ -23,14 +24,24 @@ from contracts.subjects import SERVICES
 if TYPE_CHECKING:
     from chassis.outbox.tables import RefillPermission
     from deploy.stack.layout import Layout
+    from deploy.stack.probes import Trouble
 
 ALL = "all"
 POLL_SECONDS = 0.2
 TELL_SECONDS = 3.0
 LOOK_SECONDS = 1.0
 """The gateway looks twice as often for what was said to be the record; what it showed before may be of another one."""
+OTHERS_SECONDS = 3.0
+"""So long what another service owes must be told: a report may be of a moment before the streams were made."""
 READ_MODELS = "gateway"
 BEHIND_METRIC = "wedsync_projector_behind_seconds"
+
+
+class _Owed(NamedTuple):
+    """What is not so yet, and whose record it waits for besides those that are published again."""
+
+    reason: str
+    others: frozenset[str] = frozenset()
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -75,56 +86,81 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
         given = permissions[service] = await request_refill(dsn, service, new_incarnation=new_incarnation)
         await announce_record(dsn, READ_MODELS, service, log=given.incarnation, position=given.last)
         print(f"{service}: permitted to publish its record again", flush=True)
+    asked = frozenset((*services, ALL) if set(services) == set(SERVICES) else services)
     permitted_at = time.monotonic() + LOOK_SECONDS
     done = True
     for service, permission in permissions.items():
-        reason = await _wait(partial(_reason_not_filled, layout, dsn, service, permission), service, seconds)
-        print(f"{service}: {'ready' if reason is None else f'not ready yet: {reason}'}", flush=True)
-        done = done and reason is None
-    reason = await _wait(partial(_reason_not_shown, layout, permitted_at), "read models", seconds)
-    print(f"read models: {'caught up' if reason is None else reason}")
-    return ExitCode.OK if done and reason is None else ExitCode.DEGRADED
+        owed = await _wait(partial(_owed_by, layout, dsn, service, permission, asked), service, seconds)
+        print(f"{service}: {'ready' if owed is None else f'not ready yet: {owed.reason}'}", flush=True)
+        _point_to_others(owed)
+        done = done and owed is None
+    owed = await _wait(partial(_owed_by_read_models, layout, permitted_at, asked), "read models", seconds)
+    print(f"read models: {'caught up' if owed is None else owed.reason}")
+    _point_to_others(owed)
+    return ExitCode.OK if done and owed is None else ExitCode.DEGRADED
 
 
-async def _wait(ask: Callable[[], Awaitable[str | None]], name: str, seconds: float) -> str | None:
-    """Why something is not so after so many seconds, None as soon as it is; with a word every now and then."""
-    deadline = time.monotonic() + seconds
-    told = time.monotonic()
-    while (reason := await ask()) is not None and time.monotonic() < deadline:
-        if time.monotonic() - told > TELL_SECONDS:
-            told = time.monotonic()
-            print(f"{name}: still waiting: {reason}", flush=True)
+def _point_to_others(owed: _Owed | None) -> None:
+    """Say which command brings what is waited for."""
+    for service in sorted(owed.others if owed is not None else ()):
+        print(f"that is not of what was asked for: wedsync-backup refill {service}", flush=True)
+
+
+async def _wait(ask: Callable[[], Awaitable[_Owed | None]], name: str, seconds: float) -> _Owed | None:
+    """What is owed after so many seconds, None as soon as nothing is; with a word every now and then.
+
+    Sooner where it is another service's: its record is not published again by this command.
+    """
+    began = told = alone_at = time.monotonic()
+    while (owed := await ask()) is not None and time.monotonic() < began + seconds:
+        now = time.monotonic()
+        if not owed.others:
+            alone_at = now
+        elif now - alone_at > OTHERS_SECONDS:
+            return owed
+        if now - told > TELL_SECONDS:
+            told = now
+            print(f"{name}: still waiting: {owed.reason}", flush=True)
         await asyncio.sleep(POLL_SECONDS)
-    return reason
+    return owed
 
 
-async def _reason_not_filled(layout: "Layout", dsn: str, service: str, permission: "RefillPermission") -> str | None:
+async def _owed_by(
+    layout: "Layout", dsn: str, service: str, permission: "RefillPermission", asked: frozenset[str]
+) -> _Owed | None:
     """Why a stream does not hold its whole record yet, or why its service is not ready; None when both are so."""
     from chassis.outbox.relay import refilled
     from deploy.stack.probes import Grade, service_ready
 
     filled = await refilled(dsn, service, permission)
     if filled is not None and filled < permission.last:
-        return f"still filling: {filled} of {permission.last}"
+        return _Owed(f"still filling: {filled} of {permission.last}")
     trouble = await service_ready(layout.port(f"{service}.health"))()
     if trouble is not None and trouble.grade is not Grade.DEGRADED:
-        return trouble.reason
-    return "its relay has not used the permission yet" if filled is None else None
+        return _Owed(trouble.reason, _of_others(trouble, asked) if filled is not None else frozenset())
+    return _Owed("its relay has not used the permission yet") if filled is None else None
 
 
-async def _reason_not_shown(layout: "Layout", since: float) -> str | None:
+def _of_others(trouble: "Trouble | None", asked: frozenset[str]) -> frozenset[str]:
+    """Whose records a trouble is about that this command does not publish again."""
+    return frozenset() if trouble is None else trouble.services - asked
+
+
+async def _owed_by_read_models(layout: "Layout", since: float, asked: frozenset[str]) -> _Owed | None:
     """Why the gateway may not show what was published since then (`time.monotonic`); None once it does."""
-    from deploy.stack.probes import http_get
+    from deploy.stack.probes import http_get, trouble_of_report
 
     try:
-        await http_get(layout.port("gateway.health"), "/health/ready")  # refreshes the figure
+        status, report = await http_get(layout.port("gateway.health"), "/health/ready")  # refreshes the figure
         _, body = await http_get(layout.port("gateway.health"), "/metrics")
     except (OSError, TimeoutError, ValueError) as error:
-        return f"the gateway does not answer: {error or type(error).__name__}"
+        return _Owed(f"the gateway does not answer: {error or type(error).__name__}")
     found = re.search(rf"^{BEHIND_METRIC} (\S+)$", body.decode(errors="replace"), re.MULTILINE)
     if found is None:
-        return f"unknown: the gateway does not tell {BEHIND_METRIC}"
+        return _Owed(f"unknown: the gateway does not tell {BEHIND_METRIC}")
     behind = float(found[1])
     if behind > time.monotonic() - since:
-        return f"last caught up {behind:.0f} s ago, before the refill"
+        trouble = trouble_of_report(status, report)
+        why = f": {trouble.reason}" if trouble is not None else ""
+        return _Owed(f"last caught up {behind:.0f} s ago, before the refill{why}", _of_others(trouble, asked))
     return None

@@ -51,6 +51,11 @@ def stream_of(owner: str) -> str:
     return f"BACKUP_{owner.upper()}"
 
 
+def owner_of(stream: str) -> str | None:
+    """The service whose record a stream holds; None for one that holds no record."""
+    return next((owner for owner in SERVICES if stream_of(owner) == stream), None)
+
+
 PROGRESS_STREAM = "BACKUP_PROGRESS"
 PROGRESS_KEPT_SECONDS = 900.0
 """A run that goes on reports far more often; what is older is of one that has ended."""

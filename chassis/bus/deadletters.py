@@ -30,6 +30,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
+from chassis.bus.lost_streams import streams_lost
 from chassis.bus.topology import dismissal_subject, replay_subject
 from contracts import errors
 from contracts.errors import PlatformError
@@ -237,7 +238,7 @@ async def _messages(js: JetStreamContext, subject: str, *, after: int = 0) -> As
             message = await js.get_msg(DEAD_LETTER_STREAM, seq=after + 1, subject=subject, next=True)
         except NotFoundError as error:
             if error.err_code == _NO_STREAM:
-                raise PlatformError(errors.STREAM_MISSING, "there is no dead-letter stream") from error
+                raise streams_lost("there is no dead-letter stream", [DEAD_LETTER_STREAM]) from error
             return
         except (nats.errors.Error, APIError, OSError) as error:
             raise PlatformError(errors.UNAVAILABLE, "jetstream does not answer") from error

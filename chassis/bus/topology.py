@@ -33,6 +33,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from chassis.bus.connection import Connection
+from chassis.bus.lost_streams import streams_lost
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import (
@@ -52,6 +53,7 @@ DUPLICATE_WINDOW_SECONDS = 120.0
 REPLAY = "replay"
 DISMISSAL = "dismissal"
 _EXISTENCE = "existence"
+_STREAM = "stream "
 _NO_STORAGE = (10023, 10047)
 """The server's numbers for: insufficient resources, insufficient storage resources."""
 _SHOWN = 8
@@ -196,7 +198,7 @@ async def apply(
     for stream in streams:
         declared = stream_config(stream)
         config = StreamConfig(name=stream.name, num_replicas=replicas, **declared)
-        what = f"stream {stream.name}"
+        what = f"{_STREAM}{stream.name}"
         actual = await _found(js.stream_info(stream.name))
         if actual is not None:
             config.persist_mode = actual.config.persist_mode
@@ -235,7 +237,7 @@ async def compare(
     """
     found: list[Difference] = []
     for stream in streams:
-        what = f"stream {stream.name}"
+        what = f"{_STREAM}{stream.name}"
         actual = await _found(js.stream_info(stream.name))
         found += _differences(what, stream_config(stream), None if actual is None else vars(actual.config))
     for spec in _with_replays(consumers):
@@ -347,11 +349,9 @@ def as_error(differences: Sequence[Difference]) -> PlatformError | None:
     missing = [difference for difference in differences if difference.is_missing]
     named = [str(difference) for difference in missing or differences]
     more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
-    return PlatformError(
-        errors.STREAM_MISSING if missing else errors.TOPOLOGY_DRIFT,
-        ", ".join(named[:_SHOWN]) + more,
-        hint="Run wedsync-backup topology apply, then wedsync-backup refill SERVICE, for a stream that was lost."
-        if missing
-        else None,
-        differences=len(differences),
-    )
+    message = ", ".join(named[:_SHOWN]) + more
+    if missing:
+        # Without a stream its consumers are missing, too; a consumer alone is made anew, and reads from the beginning.
+        gone = [each.subject.removeprefix(_STREAM) for each in missing if each.subject.startswith(_STREAM)]
+        return streams_lost(message, gone, differences=len(differences))
+    return PlatformError(errors.TOPOLOGY_DRIFT, message, differences=len(differences))

@@ -11,7 +11,7 @@ _NAMED_MAX = 3
 
 
 class SetAside:
-    """The work that is set aside, newest first seen last.
+    """The work that is set aside, the latest last.
 
     A worker of a newer build may take it at once; this one says which it is, and goes on with all other. `noun`: what
     an operator calls a piece of the work.
@@ -22,22 +22,29 @@ class SetAside:
         self._noun = noun
         self._finding = f"{noun}s-set-aside"
         self._again_seconds = again_seconds
-        self._until: dict[str, float] = {}
+        self._aside: dict[str, tuple[float, PlatformError]] = {}
 
     def add(self, work_id: str, error: PlatformError) -> None:
         """Leave it alone for a while."""
-        self._until[work_id] = time.monotonic() + self._again_seconds
-        self._tell(error)
+        self._aside.pop(work_id, None)
+        self._aside[work_id] = (time.monotonic() + self._again_seconds, error)
+        self._tell()
 
     def ids(self) -> list[str]:
         """What is to be left alone now."""
         now = time.monotonic()
-        self._until = {work_id: until for work_id, until in self._until.items() if until > now}
-        if not self._until:
-            self._health.restore(self._finding)
-        return list(self._until)
+        kept = {work_id: each for work_id, each in self._aside.items() if each[0] > now}
+        if len(kept) < len(self._aside):
+            self._aside = kept
+            self._tell()
+        return list(kept)
 
-    def _tell(self, error: PlatformError) -> None:
-        some = ", ".join(list(self._until)[-_NAMED_MAX:])
-        message = f"{len(self._until)} {self._noun}s are set aside, such as {some}: {error.message}"
-        self._health.degrade(self._finding, PlatformError(error.code, message, hint=error.hint))
+    def _tell(self) -> None:
+        """Say what is set aside now, by the reason of the latest of it: no other is among what is named for certain."""
+        if not self._aside:
+            self._health.restore(self._finding)
+            return
+        some = ", ".join(list(self._aside)[-_NAMED_MAX:])
+        _, error = list(self._aside.values())[-1]
+        message = f"{len(self._aside)} {self._noun}s are set aside, such as {some}: {error.message}"
+        self._health.degrade(self._finding, error.told_as(message))

@@ -34,13 +34,17 @@ _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Al
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One check and what it found. `status` is `ready`, `degraded` (works, but somebody should look) or `not-ready`."""
+    """One check and what it found. `status` is `ready`, `degraded` (works, but somebody should look) or `not-ready`.
+
+    `service`: whose record or stream it is about, where it is about one; `all` for several.
+    """
 
     name: str
     status: str
     code: str | None = None
     reason: str | None = None
     hint: str | None = None
+    service: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -102,7 +106,14 @@ class Health:
 
 
 def _finding(name: str, status: str, error: PlatformError) -> Finding:
-    return Finding(name=name, status=status, code=error.code.code, reason=error.message, hint=error.hint)
+    return Finding(
+        name=name,
+        status=status,
+        code=error.code.code,
+        reason=error.message,
+        hint=error.hint,
+        service=error.service,
+    )
 
 
 async def answer(health: Health, telemetry: Telemetry, path: str) -> tuple[int, str, bytes]:

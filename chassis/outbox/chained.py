@@ -20,8 +20,9 @@ from nats.errors import Error as NatsError
 from nats.js.api import StreamState
 from nats.js.errors import NotFoundError
 
+from chassis.bus.lost_streams import streams_lost
 from chassis.outbox.continuity import StreamView, Tail
-from contracts.errors import STREAM_FULL, STREAM_MISSING, UNAVAILABLE, PlatformError
+from contracts.errors import STREAM_FULL, UNAVAILABLE, PlatformError
 from contracts.subjects import JETSTREAM_API
 
 LOG_HEADER = "Wedsync-Log"
@@ -159,11 +160,8 @@ class ChainedPublisher:
             state = (await self._js.stream_info(self._stream)).state
             tail = await self._tail(state)
         except NotFoundError as error:
-            raise PlatformError(
-                STREAM_MISSING,
-                "there is no such stream, or its last message is gone",
-                hint="Run wedsync-backup topology apply, then wedsync-backup refill SERVICE.",
-                stream=self._stream,
+            raise streams_lost(
+                "there is no such stream, or its last message is gone", [self._stream], stream=self._stream
             ) from error
         except (NatsError, TimeoutError) as error:
             raise PlatformError(UNAVAILABLE, f"nats did not answer: {type(error).__name__}", part="nats") from error

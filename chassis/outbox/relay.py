@@ -134,6 +134,7 @@ class Relay:
         self._dsn = dsn
         self._schema = schema
         self._nats = nats
+        self._owner = owner
         self._stream = stream_of(owner)
         self._window = window
         self._look_seconds = look_seconds
@@ -222,9 +223,9 @@ class Relay:
             sequence, position = self._line.publisher.last_sequence, self._line.position
             where += f" stands behind its sequence {sequence}, number {position} of the record"
             at |= {"stream_sequence": sequence, "log_position": position}
-        return PlatformError(
-            error.code, f"{where}: {error.message}", field=error.field, hint=error.hint, **{**error.context, **at}
-        )
+        # What it raised knows the end of the stream, and nobody's name.
+        named = PlatformError(error.code, error.message, field=error.field, hint=error.hint, service=self._owner)
+        return named.told_as(f"{where}: {error.message}", **{**error.context, **at})
 
     async def _lead(self, connection: Connection) -> bool:
         """Stand by until this relay is the one that publishes; False where it was stopped before."""

@@ -29,11 +29,13 @@ import msgspec
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from chassis.bus.lost_streams import streams_lost
 from chassis.bus.nats_client import QuickClient, RawHeaders
 from chassis.reading.stored import START, Place, StoredMessage, stored_message
 from chassis.reading.walk import Walk
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.streams import owner_of
 from contracts.subjects import JETSTREAM_API
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
@@ -44,7 +46,7 @@ _LOOKED_THROUGH = 64
 _SEARCHED = 2_000
 """So many messages are read at once where a place must be searched for."""
 _WHICH_IS_THE_RECORD = (
-    "If the record was restored or begun anew, run wedsync-backup refill {owner} --new-incarnation. If not, somebody "
+    "If the record was restored or begun anew, run wedsync-backup refill SERVICE --new-incarnation. If not, somebody "
     "publishes under the service's key: find out who, then run the same. What was known answers until then."
 )
 
@@ -173,9 +175,9 @@ class StreamReader:
         is_cut_off = walk.doubt is not None or walk.is_contradicted
         has_more = bool(walk.events) if is_cut_off else has_more
         if not walk.has_met_place and walk.doubt is None and place.position:
-            raise PlatformError(
-                errors.STREAM_MISSING,
+            raise streams_lost(
                 f"{self.stream} ends before what was applied of it (position {place.position})",
+                [self.stream],
                 stream=self.stream,
                 position=place.position,
             )
@@ -187,7 +189,8 @@ class StreamReader:
             errors.STREAM_OF_ANOTHER_LOG,
             f"{self.stream} goes on with another log behind position {walk.place.position}, and nobody has said that "
             "this is the record now",
-            hint=_WHICH_IS_THE_RECORD.format(owner=_owner(self.stream)),
+            hint=_WHICH_IS_THE_RECORD,
+            service=owner_of(self.stream),
             stream=self.stream,
             position=walk.place.position,
         )
@@ -206,8 +209,9 @@ class StreamReader:
             errors.STREAM_MISSING,
             f"{self.stream} has lost events: position {before.rpartition(':')[2] or 'unknown'} and perhaps more, at "
             f"sequence {walk.following} to {doubt.sequence - 1}, behind position {walk.place.position}",
-            hint=f"Run wedsync-backup refill {_owner(self.stream)} --new-incarnation: the record is published again "
-            "behind what is there, and the read models are made anew from it.",
+            hint="Run wedsync-backup refill SERVICE --new-incarnation: the record is published again behind what is "
+            "there, and the read models are made anew from it.",
+            service=owner_of(self.stream),
             stream=self.stream,
             position=walk.place.position,
         )
@@ -269,7 +273,7 @@ class StreamReader:
         if status in ("last", "204", "404"):
             return answer.messages
         if status == "503":
-            raise PlatformError(errors.STREAM_MISSING, "there is no such stream", stream=self.stream)
+            raise streams_lost(f"there is no stream {self.stream}", [self.stream], stream=self.stream)
         raise PlatformError(errors.UNAVAILABLE, f"the stream answered with status {status}", stream=self.stream)
 
     def _take(self, subject: bytes, headers: RawHeaders, body: bytes) -> None:
@@ -288,7 +292,8 @@ def contradicted(stream: str, place: Place) -> PlatformError:
         errors.STREAM_OF_ANOTHER_LOG,
         f"{stream} has another event at position {place.position} than the one that was applied, in a log of the same "
         "name",
-        hint=_WHICH_IS_THE_RECORD.format(owner=_owner(stream)),
+        hint=_WHICH_IS_THE_RECORD,
+        service=owner_of(stream),
         stream=stream,
         position=place.position,
     )
@@ -296,10 +301,6 @@ def contradicted(stream: str, place: Place) -> PlatformError:
 
 def _is_last_applied(message: StoredMessage, place: Place) -> bool:
     return place.is_at(message.place) and not message.place.differs_from(place)
-
-
-def _owner(stream: str) -> str:
-    return stream.rpartition("_")[2].lower()
 
 
 async def _dropped(reading: "asyncio.Task[Found]") -> None:

@@ -121,15 +121,11 @@ class TimerLoop:
                 continue
             count, example, tries = failing[kind]
             error = self._errors.get(kind)
-            why = f": {error.message}" if error is not None else ""
-            self._health.degrade(
-                name,
-                PlatformError(
-                    error.code if error is not None else errors.INTERNAL,
-                    f"{count} of these timers fail, such as {example}, tried {tries} times{why}",
-                    hint=error.hint if error is not None else "Look at the logs of the other replicas.",
-                ),
-            )
+            if error is None:
+                error = PlatformError(errors.INTERNAL, "", hint="Look at the logs of the other replicas.")
+            why = f": {error.message}" if error.message else ""
+            message = f"{count} of these timers fail, such as {example}, tried {tries} times{why}"
+            self._health.degrade(name, error.told_as(message))
 
     def _tell_unknown(self, found: Mapping[str, tuple[int, str]]) -> None:
         """What a newer or an older version has set, and nobody here fires."""

@@ -45,20 +45,40 @@ class PlatformError(Exception):
 
     `code` is an entry of the catalogue; `message` is lower case without a full stop and carries no
     secret and no personal data; `field` is the JSON path of the offending field, where there is
-    one; `context` holds ids and figures for the log.
+    one; `context` holds ids and figures for the log. `service`: whose record or stream it is about, where that may be
+    another one than the service that tells it; a command in the hint names it in place of SERVICE.
     """
 
     def __init__(
-        self, code: ErrorCode, message: str, *, field: str | None = None, hint: str | None = None, **context: object
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        field: str | None = None,
+        hint: str | None = None,
+        service: str | None = None,
+        **context: object,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.field = field
-        self.hint = hint or code.hint
+        self.service = service
+        self.hint = (hint or code.hint).replace("SERVICE", service or "SERVICE")
         self.context = context
 
     @property
     def retry(self) -> Retry:
         """Whether the same request may succeed when it is made again."""
         return self.code.retry
+
+    def told_as(self, message: str, **context: object) -> "PlatformError":
+        """The same in other words: its code, field, hint and service stay, and its context is added to."""
+        return PlatformError(
+            self.code,
+            message,
+            field=self.field,
+            hint=self.hint,
+            service=self.service,
+            **{**self.context, **context},
+        )

@@ -28,7 +28,7 @@ STREAM_MISSING = entered(
     503,
     Retry.AFTER_OPERATOR,
     "A stream is gone",
-    "Run wedsync-backup refill SERVICE: it publishes the record again.",
+    "Run wedsync-backup refill SERVICE: it makes the stream anew where it is gone, and publishes the record again.",
 )
 STREAM_OF_ANOTHER_LOG = entered(
     "stream-of-another-log",

@@ -31,11 +31,15 @@ class Grade(IntEnum):
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """What a probe has found. `restart_helps`: the part does not answer, or cannot recover within this process."""
+    """What a probe has found. `restart_helps`: the part does not answer, or cannot recover within this process.
+
+    `services`: whose records or streams it is about, as the report says.
+    """
 
     reason: str
     grade: Grade = Grade.NOT_READY
     restart_helps: bool = False
+    services: frozenset[str] = frozenset()
 
 
 Probe = Callable[[], Awaitable[Trouble | None]]
@@ -47,11 +51,11 @@ class _Finding(msgspec.Struct):
     code: str | None = None
     reason: str | None = None
     hint: str | None = None
+    service: str | None = None
 
 
 class _Report(msgspec.Struct):
     status: str
-    service: str = "SERVICE"
     checks: tuple[_Finding, ...] = ()
 
 
@@ -126,17 +130,19 @@ def trouble_of_report(status: int, body: bytes) -> Trouble | None:
     wrong = [check for check in report.checks if check.status != "ready"]
     if status == 200 and not wrong:
         return None
-    words = "; ".join(_words(check, report.service) for check in wrong)
+    words = "; ".join(_words(check) for check in wrong)
+    services = frozenset(check.service for check in wrong if check.service is not None)
     if status == 200:
-        return Trouble(words, Grade.DEGRADED)
+        return Trouble(words, Grade.DEGRADED, services=services)
     needs_operator = any(check.status == "not-ready" and _needs_operator(check.code) for check in wrong)
-    return Trouble(words or report.status, Grade.NEEDS_OPERATOR if needs_operator else Grade.NOT_READY)
+    grade = Grade.NEEDS_OPERATOR if needs_operator else Grade.NOT_READY
+    return Trouble(words or report.status, grade, services=services)
 
 
-def _words(check: _Finding, service: str) -> str:
+def _words(check: _Finding) -> str:
     """What a check has found, and the command that mends it where there is one, as it is to be entered."""
     found = f"{check.name}: {check.reason or check.status} [{check.code or '-'}]"
-    return f"{found} ({check.hint.replace('SERVICE', service)})" if check.hint else found
+    return f"{found} ({check.hint})" if check.hint else found
 
 
 def _needs_operator(code: str | None) -> bool:

@@ -87,7 +87,9 @@ class WrongFields(PlatformError):
 
     def __init__(self, every: Sequence[PlatformError]) -> None:
         first = every[0]
-        super().__init__(first.code, first.message, field=first.field, hint=first.hint, **first.context)
+        super().__init__(
+            first.code, first.message, field=first.field, hint=first.hint, service=first.service, **first.context
+        )
         self.every = tuple(every)
 
 

@@ -20,6 +20,7 @@ from contracts.envelope import MalformedEvent, UnknownEventType, decode
 from contracts.errors import PlatformError
 from contracts.event import event_class
 from contracts.reading import is_known_member, unknown_members
+from contracts.streams import owner_of
 from gateway.projections.applied import Applied, Database
 from gateway.projections.projection import Side, projected
 
@@ -153,13 +154,14 @@ def complaint(passed: Sequence[PassedOver], *reasons: str) -> PlatformError | No
         return None
     number = sum(each.number for each in about)
     where = ", ".join(sorted({f"{each.stream} up to sequence {each.last_sequence}" for each in about}))
-    owner = about[0].stream.rpartition("_")[2].lower()
+    owner = owner_of(about[0].stream)
     if STRAY in reasons:
         return PlatformError(
             errors.STREAM_OF_ANOTHER_LOG,
             f"{number} messages that no relay has published were passed over ({where})",
             hint="Somebody publishes under the service's key: find out who. "
-            f"wedsync-backup refill {owner} --new-incarnation leaves the messages behind.",
+            "wedsync-backup refill SERVICE --new-incarnation leaves the messages behind.",
+            service=owner,
         )
     if UNFIT in reasons:
         return PlatformError(
@@ -172,5 +174,6 @@ def complaint(passed: Sequence[PassedOver], *reasons: str) -> PlatformError | No
         errors.UNKNOWN_EVENT_VERSION,
         f"{number} events that this build cannot read are missing from the read models, wholly or in part ({where})",
         hint="Update the gateway: it takes in by itself what it knows then. For an event that is damaged run "
-        f"wedsync-backup refill {owner} --new-incarnation.",
+        "wedsync-backup refill SERVICE --new-incarnation.",
+        service=owner,
     )

@@ -132,12 +132,8 @@ class Judgement:
         """A build has ended, well or not."""
         self._build_failure = None
         if failure is not None:
-            known = isinstance(failure, PlatformError)
-            self._build_failure = PlatformError(
-                failure.code if isinstance(failure, PlatformError) else errors.INTERNAL,
-                f"the read models could not be made anew: {describe(failure)}",
-                hint=failure.hint if known and isinstance(failure, PlatformError) else None,
-            )
+            known = failure if isinstance(failure, PlatformError) else PlatformError(errors.INTERNAL, "")
+            self._build_failure = known.told_as(f"the read models could not be made anew: {describe(failure)}")
 
     def of_due(self, due: Mapping[str, Made]) -> None:
         """These projections are made anew, or are to be."""
@@ -154,7 +150,7 @@ class Judgement:
                 hint="Nothing is to be done: what there was answers until then.",
             )
             if failure is not None:
-                told = PlatformError(failure.code, f"{', '.join(due)}: {failure.message}", hint=failure.hint)
+                told = failure.told_as(f"{', '.join(due)}: {failure.message}")
         self._show(REBUILD, told)
 
     def _show(self, name: str, trouble: PlatformError | None) -> None:

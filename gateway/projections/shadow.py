@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 
+from chassis.bus.lost_streams import streams_lost
 from chassis.bus.nats_client import QuickClient
 from chassis.postgres.database import advisory_key, connection_arguments, translated
 from chassis.reading.stored import START, Place
@@ -99,10 +100,7 @@ class ShadowBuilder:
                 # Somebody reads for long. Whoever asks meanwhile waits for each try, so there are fewer and fewer.
                 pause = min(pause * 2, RETRY_SECONDS_MAX)
             if idle > IDLE_MAX:
-                raise PlatformError(
-                    errors.STREAM_MISSING,
-                    "the streams hold less than the read models show, which are therefore not made anew from them",
-                )
+                raise await self._short_of(database, readers)
             await asyncio.sleep(pause)
 
     async def _begin(self, database: Database) -> list[str]:
@@ -201,6 +199,15 @@ class ShadowBuilder:
             await state.swap(database, names, self._places, self._sequence)
         return True
 
+    async def _short_of(self, database: Database, readers: Mapping[str, StreamReader]) -> PlatformError:
+        """Which streams hold less than the read models show."""
+        stand = await state.read(database)
+        short = [stream for stream in readers if self._places.get(stream, START).position < _shown(stand, stream)]
+        return streams_lost(
+            f"{', '.join(short)} hold less than the read models show, which are therefore not made anew from them",
+            short,
+        )
+
     def _stands_as(self, stand: Stand) -> bool:
         return all(
             place.is_at(live)
@@ -215,13 +222,17 @@ class ShadowBuilder:
         Of a log that an operator has said to be the record, what it held then is enough, be it nothing.
         """
         for stream in readers:
-            place, live = self._places.get(stream, START), stand.place_of(stream)
+            place = self._places.get(stream, START)
             if place.log not in ("", stand.log_of(stream) or place.log):
                 return False
-            shown = stand.records[stream] if stand.is_left_behind(stream) else live
-            if place.position < shown.position:
+            if place.position < _shown(stand, stream):
                 return False
         return True
+
+
+def _shown(stand: Stand, stream: str) -> int:
+    """Up to which position of a stream's record the tables that answer hold it."""
+    return (stand.records[stream] if stand.is_left_behind(stream) else stand.place_of(stream)).position
 
 
 async def pending(nats: QuickClient, found: Mapping[str, state.Made]) -> int:

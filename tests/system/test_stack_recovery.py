@@ -73,6 +73,11 @@ async def test_lost_nats_store_is_filled_again_by_the_refill_command(own_platfor
         assert compared.returncode == ExitCode.DIFFERENT
         assert "BACKUP_GATEWAY" in compared.stdout
 
+        # The gateway waits for what it reads, too, and that is not its own: no time helps, and the command says so.
+        alone = own_platform.command("refill", "gateway", "--timeout", "3600")
+        assert alone.returncode == ExitCode.DEGRADED, alone.stdout + alone.stderr
+        assert "that is not of what was asked for: wedsync-backup refill config" in alone.stdout
+
         refilled = own_platform.command("refill", "all", "--timeout", "90")
         assert refilled.returncode == 0, refilled.stdout + refilled.stderr
         assert "gateway: permitted to publish its record again" in refilled.stdout

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chassis.life.health import Finding, Report
+from chassis.bus.lost_streams import streams_lost
+from chassis.life.health import Finding, Health, Report
 from contracts import errors
 from deploy.stack.layout import Layout
 from deploy.stack.ports import choose_ports
@@ -89,18 +90,23 @@ def _answering(answer: bytes) -> Serve:
     return serve
 
 
-def test_report_names_the_command_that_mends_it() -> None:
-    """As it is to be entered, with the service's name."""
-    finding = Finding(
-        name="relay",
-        status="not-ready",
-        code="stream-missing",
-        reason="the stream is empty",
-        hint="Run wedsync-backup refill SERVICE.",
-    )
-    found = trouble_of_report(503, _report(finding))
+async def test_report_names_the_service_whose_stream_is_gone_and_not_the_one_that_tells_it() -> None:
+    """A reader of a stream cannot publish its record: the command that is shown names the owner."""
+    health = Health("gateway")
+    health.degrade("topology", streams_lost("stream BACKUP_EXECUTOR is missing", ["BACKUP_EXECUTOR"]))
+    found = trouble_of_report(503, msgspec.json.encode(await health.report()))
     assert found is not None
-    assert found.reason == "relay: the stream is empty [stream-missing] (Run wedsync-backup refill config.)"
+    assert found.services == {"executor"}
+    assert "Run wedsync-backup refill executor:" in found.reason
+    health.degrade("topology", streams_lost("two are missing", ["BACKUP_EXECUTOR", "BACKUP_CONFIG"]))
+    found = trouble_of_report(503, msgspec.json.encode(await health.report()))
+    assert found is not None
+    assert "Run wedsync-backup refill all:" in found.reason
+    health.degrade("topology", streams_lost("that of progress is missing", ["BACKUP_PROGRESS"]))
+    found = trouble_of_report(503, msgspec.json.encode(await health.report()))
+    assert found is not None
+    assert not found.services
+    assert "refill" not in found.reason
 
 
 async def test_http_probe_reads_the_status() -> None:
