@@ -171,7 +171,7 @@ def _text(body: bytes) -> str:
 
 
 async def _replay(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
-    from chassis.bus.deadletters import replay, show
+    from chassis.bus.deadletters import check_replayable, replay, show
     from contracts import errors
     from contracts.errors import PlatformError
 
@@ -180,10 +180,16 @@ async def _replay(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
             errors.INVALID_FIELD, "name the dead letters to replay, or --all", hint="wedsync-backup deadletters list"
         )
     if arguments.all:
-        chosen = [letter async for letter in _chosen(js, arguments, replayed=False)]
+        left = [letter async for letter in _chosen(js, arguments, replayed=False)]
+        chosen = [letter for letter in left if letter.unreadable is None]
+        if not arguments.json:
+            for letter in left:
+                if letter.unreadable is not None:
+                    print(f"{letter.number} is left: {letter.unreadable}; dismiss it, with the reason")
     else:
         # All are looked up before the first is replayed, so that a wrong number replays nothing.
         chosen = [await show(js, number) for number in arguments.number]
+        check_replayable(chosen)
     for letter in chosen:
         await replay(js, letter)
         if arguments.json:

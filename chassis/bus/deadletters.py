@@ -14,14 +14,16 @@ server's duplicate window), and a handler recognises what it has handled anyway.
 
 The number is the dead letter's: from the subjects alone it is seen which of them are left. Only the operator's key
 publishes replays and dismissals: a service that gives messages up does not settle that itself.
+
+One whose header cannot be read, or that is written in another handler's name, is an event without its effect as any
+other: it is listed and shown as unreadable, under the handler that its subject names, and can be dismissed.
 """
 
 import contextlib
 import json
-import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -37,12 +39,11 @@ from contracts.errors import PlatformError
 from contracts.streams import DEAD_LETTER_STREAM
 from contracts.subjects import DEAD_LETTERS, dead_letter_subject
 
-_log = logging.getLogger(__name__)
-
 HEADER = "Wedsync-Dead-Letter"
 REPLAY_HEADER = "Wedsync-Replay-Of"
 _MARGIN_BYTES = 1024
 _LONGEST_CAUSE = 2000
+_LONGEST_ID = 200
 _ACK_SECONDS = 5.0
 
 
@@ -76,13 +77,17 @@ class Dismissal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter. `number` is its place in the dead-letter stream; `replays` how often it was replayed."""
+    """A dead letter. `number` is its place in the dead-letter stream; `replays` how often it was replayed.
+
+    `unreadable`: why its header says nothing; `burial` is then what the server alone knows of it.
+    """
 
     number: int
     burial: Burial
     body: bytes
     replays: int = 0
     dismissal: Dismissal | None = None
+    unreadable: str | None = None
 
 
 class _Answers(msgspec.Struct, frozen=True):
@@ -134,21 +139,16 @@ async def list_letters(
     """Dead letters in the order in which they were buried, after a number. Raises PlatformError STREAM_MISSING.
 
     Those that were replayed or dismissed are left out, unless `include_replayed`.
-    One that cannot be read, or is not its writer's own, is logged and left out: it must not hide the others.
     """
     answers = await _answers(js)
     async for message in _messages(js, f"{DEAD_LETTERS}.{service or '*'}.{handler or '*'}", after=after):
-        try:
-            letter = _letter(message, answers)
-        except PlatformError:
-            _log.warning("dead letter %s is left out: unreadable, or in another handler's name", message.seq)
-            continue
+        letter = _letter(message, answers)
         if letter is not None and (include_replayed or (letter.replays == 0 and letter.dismissal is None)):
             yield letter
 
 
 async def show(js: JetStreamContext, number: int) -> DeadLetter:
-    """One dead letter, with its body. Raises PlatformError NOT_FOUND, or MALFORMED_MESSAGE."""
+    """One dead letter, with its body. Raises PlatformError NOT_FOUND."""
     with contextlib.suppress(NotFoundError):
         letter = _letter(await js.get_msg(DEAD_LETTER_STREAM, seq=number), await _answers(js))
         if letter is not None:
@@ -159,13 +159,10 @@ async def show(js: JetStreamContext, number: int) -> DeadLetter:
 async def replay(js: JetStreamContext, letter: DeadLetter) -> None:
     """Put a dead letter before its handler again. Returns once the server has it.
 
-    Raises PlatformError INVALID_FIELD where it was dismissed, NOT_FOUND where a body that was too large to keep is no
-    longer in its stream, UNAVAILABLE where the server does not take it.
+    Raises PlatformError INVALID_FIELD where it was dismissed, MALFORMED_MESSAGE where it is unreadable, NOT_FOUND where
+    a body that was too large to keep is no longer in its stream, UNAVAILABLE where the server does not take it.
     """
-    if letter.dismissal is not None:
-        raise PlatformError(
-            errors.INVALID_FIELD, f"dead letter {letter.number} was dismissed: {letter.dismissal.reason}"
-        )
+    check_replayable([letter])
     burial = letter.burial
     body = letter.body
     if burial.body_omitted:
@@ -185,6 +182,23 @@ async def replay(js: JetStreamContext, letter: DeadLetter) -> None:
         )
     except (nats.errors.Error, OSError) as error:
         raise PlatformError(errors.UNAVAILABLE, "the dead-letter stream does not take the replay") from error
+
+
+def check_replayable(letters: Iterable[DeadLetter]) -> None:
+    """Raise what `replay` raises for the first of them that cannot be replayed, before any is."""
+    for letter in letters:
+        if letter.dismissal is not None:
+            raise PlatformError(
+                errors.INVALID_FIELD, f"dead letter {letter.number} was dismissed: {letter.dismissal.reason}"
+            )
+        if letter.unreadable is not None:
+            raise PlatformError(
+                errors.MALFORMED_MESSAGE,
+                f"dead letter {letter.number} is not replayed, since {letter.unreadable}",
+                hint=f"Look at it with wedsync-backup deadletters show {letter.number}; what it was about is in its "
+                f"sender's record. Then run wedsync-backup deadletters dismiss {letter.number} --reason TEXT.",
+                number=letter.number,
+            )
 
 
 async def dismiss(js: JetStreamContext, letter: DeadLetter, dismissal: Dismissal) -> None:
@@ -225,9 +239,12 @@ async def _answers(js: JetStreamContext) -> _Answers:
         replays[message.subject or ""] += 1
     dismissals: dict[str, Dismissal] = {}
     async for message in _messages(js, dismissal_subject("*", "*", "*")):
-        with contextlib.suppress(msgspec.MsgspecError):
+        try:
             found = msgspec.json.decode(message.data or b"", type=Dismissal)
-            dismissals.setdefault(message.subject or "", found)
+        except msgspec.MsgspecError:
+            # It settles the letter nevertheless: from the subjects alone is seen which are left.
+            found = Dismissal(time=message.time or datetime.min.replace(tzinfo=UTC), reason="(unreadable)")
+        dismissals.setdefault(message.subject or "", found)
     return _Answers(replays, dismissals)
 
 
@@ -252,29 +269,48 @@ _NO_STREAM = 10059
 
 
 def _letter(message: RawStreamMsg, answers: _Answers) -> DeadLetter | None:
-    text = (message.headers or {}).get(HEADER)
-    if text is None or message.seq is None:
+    """The dead letter that a message of their stream is; None for a replay, a dismissal and what is no such thing."""
+    named = (message.subject or "").removeprefix(f"{DEAD_LETTERS}.").split(".")
+    if len(named) != 2 or message.seq is None:
         return None
-    try:
-        burial = msgspec.json.decode(text, type=Burial)
-    except msgspec.MsgspecError as error:
-        raise PlatformError(
-            errors.MALFORMED_MESSAGE, f"dead letter {message.seq} has a header that cannot be read", number=message.seq
-        ) from error
-    if message.subject != dead_letter_subject(burial.service, burial.handler):
-        # Only the subject is under the server's permissions. Who writes another's name into the header would have
-        # the operator replay a message of his making before that one's handler.
-        raise PlatformError(
-            errors.MALFORMED_MESSAGE, f"dead letter {message.seq} is in another handler's name", number=message.seq
-        )
-    answered = burial.service, burial.handler, message.seq
+    service, handler = named
+    burial, unreadable = _burial_of(message, service, handler)
     return DeadLetter(
         number=message.seq,
         burial=burial,
         body=message.data or b"",
-        replays=answers.replays.get(replay_subject(*answered), 0),
-        dismissal=answers.dismissals.get(dismissal_subject(*answered)),
+        replays=answers.replays.get(replay_subject(service, handler, message.seq), 0),
+        dismissal=answers.dismissals.get(dismissal_subject(service, handler, message.seq)),
+        unreadable=unreadable,
     )
+
+
+def _burial_of(message: RawStreamMsg, service: str, handler: str) -> tuple[Burial, str | None]:
+    """What a dead letter's header says, or what the server knows of it, and why it says nothing."""
+    headers = message.headers or {}
+    unreadable = "its header cannot be read"
+    with contextlib.suppress(msgspec.MsgspecError):
+        burial = msgspec.json.decode(headers.get(HEADER, ""), type=Burial)
+        # Only the subject is under the server's permissions. Who writes another's name into the header would have
+        # the operator replay a message of his making before that one's handler.
+        if (burial.service, burial.handler) == (service, handler):
+            return burial, None
+        unreadable = "it is written in another handler's name"
+    known = Burial(
+        version=0,
+        service=service,
+        handler=handler,
+        code=errors.MALFORMED_MESSAGE.code,
+        cause=f"unreadable: {unreadable}",
+        deliveries=0,
+        time=message.time or datetime.min.replace(tzinfo=UTC),
+        stream=DEAD_LETTER_STREAM,
+        sequence=message.seq or 0,
+        subject=message.subject or "",
+        # Of the headers only the one that the server itself reads, in letters that a terminal does not obey.
+        headers={name: ascii(headers[name])[:_LONGEST_ID] for name in ("Nats-Msg-Id",) if name in headers},
+    )
+    return known, unreadable
 
 
 def as_builtins(letter: DeadLetter) -> dict[str, Any]:
@@ -284,5 +320,6 @@ def as_builtins(letter: DeadLetter) -> dict[str, Any]:
         "replays": letter.replays,
         "dismissal": msgspec.to_builtins(letter.dismissal),
         "bodyBytes": len(letter.body),
+        "unreadable": letter.unreadable,
         **msgspec.to_builtins(letter.burial),
     }

@@ -10,8 +10,11 @@ import msgspec
 import pytest
 from nats.js import JetStreamContext
 
+from chassis.bus.consumer_watch import ConsumerWatch
 from chassis.bus.deadletters import Burial, bury, list_letters, replay, show
 from chassis.bus.subscriptions import Received, deadletters
+from chassis.life.health import DEGRADED, Health
+from chassis.telemetry.instruments import Telemetry
 from cli.main import main
 from contracts import errors
 from contracts.envelope import encode
@@ -81,7 +84,6 @@ async def test_list_filters_by_service_handler_and_replay(own_nats: NatsServer) 
         await bury(js, _burial(1), b"1", max_payload=MAX)
         await bury(js, _burial(2, handler="replicate-configuration"), b"2", max_payload=MAX)
         await bury(js, _burial(3, service="config", handler="create-configuration"), b"3", max_payload=MAX)
-        await js.publish("deadletter.executor.accept-backup", b"put here by hand, without a header")
 
         async def bodies(**filters: object) -> list[bytes]:
             return [letter.body async for letter in list_letters(js, **filters)]  # type: ignore[arg-type]
@@ -101,7 +103,7 @@ async def test_list_filters_by_service_handler_and_replay(own_nats: NatsServer) 
 
 
 async def test_dead_letter_of_another_service_cannot_be_written(own_nats: NatsServer) -> None:
-    """A service that writes dead letters in another's name gets nothing replayed, and hides no others."""
+    """A service that writes in another's name gets nothing replayed, and hides nothing: its own name stands there."""
     await own_nats.apply()
     async with own_nats.connected("config") as client:
         forged = {deadletters.HEADER: deadletters._header(_burial())}
@@ -112,10 +114,15 @@ async def test_dead_letter_of_another_service_cannot_be_written(own_nats: NatsSe
         await bury(client.jetstream(), _burial(2), b"2", max_payload=MAX)
     async with own_nats.connected(TOPOLOGY) as client:
         js = client.jetstream()
-        assert [letter.body for letter in await letters(js)] == [b"2"]
-        for number in (1, 2):
+        found = await letters(js)
+        assert [(letter.burial.service, letter.unreadable is None) for letter in found] == [
+            ("config", False),
+            ("config", False),
+            ("executor", True),
+        ]
+        for letter in found[:2]:
             with pytest.raises(PlatformError) as caught:
-                await show(js, number)
+                await replay(js, letter)
             assert caught.value.code is errors.MALFORMED_MESSAGE
 
 
@@ -235,17 +242,6 @@ async def test_missing_stream_and_silent_server_have_codes(own_nats: NatsServer)
         assert caught.value.code is errors.UNAVAILABLE
 
 
-async def test_unreadable_header_is_named(own_nats: NatsServer) -> None:
-    """A dead letter of another make is an error with its number, not a crash without one."""
-    await own_nats.apply()
-    async with own_nats.connected() as client:
-        js = client.jetstream()
-        await js.publish("deadletter.executor.accept-backup", b"", headers={deadletters.HEADER: "{}"})
-        with pytest.raises(PlatformError, match="dead letter 1 has a header") as caught:
-            await show(js, 1)
-        assert caught.value.code is errors.MALFORMED_MESSAGE
-
-
 # The command line
 
 
@@ -349,6 +345,49 @@ def test_command_dismisses_and_keeps_the_reason(home: Path, capsys: pytest.Captu
         assert "was dismissed" in text
     assert _cli(home, capsys, ["replay", "1"])[0] == 0
     assert "was replayed before" in _cli(home, capsys, ["dismiss", "1", *reason])[1]
+
+
+def test_dead_letter_that_cannot_be_read_is_listed_and_can_be_dismissed(
+    own_nats: NatsServer, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It keeps its service degraded as any other: an operator finds it by its number, and settles it with a reason."""
+    watch = ConsumerWatch(
+        connection := own_nats.connection("executor", Telemetry("executor"), health := Health("executor")),
+        "executor",
+        telemetry=Telemetry("executor"),
+        health=health,
+    )
+    watch.add(ACCEPT, is_replay=False)
+
+    async def bury_unreadable() -> None:
+        async with own_nats.connected("executor") as client:
+            for headers in ({deadletters.HEADER: "{}", "Nats-Msg-Id": "log:7\x1b"}, None):
+                await client.jetstream().publish("deadletter.executor.accept-backup", b"\x07", headers=headers)
+
+    async def is_told_of() -> bool:
+        await connection.start()
+        try:
+            await watch._count_dead_letters()
+        finally:
+            await connection.stop()
+        return (await health.report()).status == DEGRADED
+
+    asyncio.run(bury_unreadable())
+    code, text = _cli(home, capsys, ["list"])
+    assert code == 0
+    assert text.count("unreadable: its header cannot be read") == 2
+    text = _cli(home, capsys, ["show", "5"])[1]
+    assert "deadletter.executor.accept-backup" in text
+    assert "log:7\\x1b" in text
+    assert "\x1b" not in text
+    assert "malformed-message" in _cli(home, capsys, ["replay", "1", "5"])[1]
+    assert len(_cli(home, capsys, ["list", "--json"])[1].splitlines()) == 6, "nothing was replayed"
+    text = _cli(home, capsys, ["replay", "--all"])[1]
+    assert "5 is left: its header cannot be read" in text
+    assert "replayed 1 to" in text
+    assert _cli(home, capsys, ["dismiss", "4", "5", "6", "--reason", "a broken build"])[0] == 0
+    assert _cli(home, capsys, ["list"])[1] == "There are no dead letters.\n"
+    assert not asyncio.run(is_told_of()), "what the list shows and what the report counts is the same"
 
 
 @pytest.mark.parametrize(
