@@ -32,10 +32,10 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
-from chassis.bus.lost_streams import streams_lost
 from chassis.bus.topology import dismissal_subject, replay_subject
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.lost_streams import streams_lost
 from contracts.streams import DEAD_LETTER_STREAM
 from contracts.subjects import DEAD_LETTERS, dead_letter_subject
 

@@ -33,9 +33,9 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from chassis.bus.connection import Connection
-from chassis.bus.lost_streams import streams_lost
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.lost_streams import streams_lost
 from contracts.streams import (
     CONSUMERS,
     DEAD_LETTER_STREAM,

@@ -20,9 +20,9 @@ from nats.errors import Error as NatsError
 from nats.js.api import StreamState
 from nats.js.errors import NotFoundError
 
-from chassis.bus.lost_streams import streams_lost
 from chassis.outbox.continuity import StreamView, Tail
 from contracts.errors import STREAM_FULL, UNAVAILABLE, PlatformError
+from contracts.lost_streams import streams_lost
 from contracts.subjects import JETSTREAM_API
 
 LOG_HEADER = "Wedsync-Log"

@@ -29,12 +29,12 @@ import msgspec
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from chassis.bus.lost_streams import streams_lost
 from chassis.bus.nats_client import QuickClient, RawHeaders
 from chassis.reading.stored import START, Place, StoredMessage, stored_message
 from chassis.reading.walk import Walk
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.lost_streams import streams_lost
 from contracts.streams import owner_of
 from contracts.subjects import JETSTREAM_API
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 
-from chassis.bus.lost_streams import streams_lost
 from chassis.bus.nats_client import QuickClient
 from chassis.postgres.database import advisory_key, connection_arguments, translated
 from chassis.reading.stored import START, Place
 from chassis.reading.stream_reader import Found, StreamReader, contradicted
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.lost_streams import streams_lost
 from contracts.streams import stream_of
 from contracts.subjects import SERVICES
 from gateway.projections import intake, state

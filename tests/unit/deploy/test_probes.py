@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chassis.bus.lost_streams import streams_lost
 from chassis.life.health import Finding, Health, Report
 from contracts import errors
+from contracts.lost_streams import streams_lost
 from deploy.stack.layout import Layout
 from deploy.stack.ports import choose_ports
 from deploy.stack.postgres import postgres_ready
