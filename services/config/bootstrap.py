@@ -4,6 +4,7 @@ from chassis.bus.connection import Connection
 from chassis.bus.subscriptions import Bus
 from chassis.bus.topology import TopologyCheck
 from chassis.bus.use_cases import handlers_of
+from chassis.handling import UseCase
 from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import run_service
 from chassis.locations import Locations
@@ -12,12 +13,19 @@ from chassis.own_folders import OwnFolders
 from chassis.record.eventstore import EventStore
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
+from contracts.event import Event
 from contracts.gateway_events import ConfigurationSubmitted
 from services.config.adapters.record import RecordedConfigurations
 from services.config.application import ConfigurationDecisions
+from services.config.ports import Configurations, LocationRegistry
 from services.config.settings import ConfigSettings
 
 SERVICE = "config"
+
+
+def use_cases(configurations: Configurations, locations: LocationRegistry) -> dict[type[Event], UseCase]:
+    """What deals with each event that the config service takes."""
+    return {ConfigurationSubmitted: ConfigurationDecisions(configurations, locations).decide}
 
 
 async def run(settings: ConfigSettings) -> int:
@@ -41,8 +49,7 @@ async def run(settings: ConfigSettings) -> int:
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     locations = Locations(settings.locations_file, health, own=OwnFolders.of(settings))
-    decisions = ConfigurationDecisions(RecordedConfigurations(store), locations)
-    for consumer, handler in handlers_of(SERVICE, {ConfigurationSubmitted: decisions.decide}):
+    for consumer, handler in handlers_of(SERVICE, use_cases(RecordedConfigurations(store), locations)):
         bus.handle(consumer, handler)
     server = HealthServer(health, telemetry, port=settings.health_port)
     return await run_service([server, store, connection, TopologyCheck(connection, SERVICE), relay, bus], health=health)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from chassis.handling import Handling
+from chassis.deciding import Things
 from contracts.configuration_rules import KnownLocation
 from services.config.domain import Configuration
 
@@ -16,12 +16,7 @@ class LocationRegistry(Protocol):
         ...
 
 
-class Configurations(Protocol):
-    """The record of configurations."""
-
-    async def record_answer(self, configuration: Configuration, handling: Handling) -> None:
-        """Record a creation with its name as taken, or a refusal, and the message as handled: all or none.
-
-        Raises `ConfigurationNameTaken` where another configuration of the organisation has the name's digest.
-        """
-        ...
+class Configurations(Things[Configuration], Protocol):
+    """The record of configurations. With a creation its name is taken: `record_answer` raises `ConfigurationNameTaken`
+    where another configuration of the organisation has the name's digest.
+    """

@@ -4,9 +4,8 @@ from chassis.claims.port import Queue, QueueLimits
 from chassis.handling import Handling
 from contracts import errors
 from contracts.config_events import ConfigurationCreated
-from contracts.errors import PlatformError
-from contracts.executor_events import BackupCancellationRefused, BackupRefused, ExecutionType
-from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
+from contracts.executor_events import BackupRefused, ExecutionType
+from contracts.gateway_events import BackupRequested, BackupRetryRequested
 from contracts.refusal import Objection
 from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet
@@ -71,7 +70,7 @@ class BackupDecisions:
                 retry_of=retry_of,
             )
             try:
-                await self._runs.record_answer(run, handling, configuration=replica)
+                await self._runs.record_accepted(run, handling, replica)
             except ConfigurationBusy:
                 if standing.open_work == request.execution_id:
                     return  # The same request, told by another message: it was accepted, and is under way.
@@ -84,25 +83,6 @@ class BackupDecisions:
     async def _refuse(self, request: BackupRequested, objection: Objection, handling: Handling) -> None:
         run = BackupRun(request.execution_id)
         run.record(BackupRefused.of(request, objection))
-        await self._runs.record_answer(run, handling)
-
-
-class Cancellations:
-    """Stops runs, whoever performs them, or refuses to."""
-
-    def __init__(self, runs: Runs) -> None:
-        self._runs = runs
-
-    async def decide(self, request: BackupCancellationRequested, handling: Handling) -> None:
-        """Answer one request. Raises CONCURRENT_CHANGE where a step of the run, perhaps its last, came between."""
-        found = await self._runs.find(request.execution_id, handling.context.organisation)
-        run = found or BackupRun(request.request_id)  # A refusal has to be in some history.
-        try:
-            if found is None:
-                raise PlatformError(errors.NOT_FOUND, "there is no such run")
-            run.cancel(request_id=request.request_id)
-        except PlatformError as error:
-            run.record(BackupCancellationRefused.of(request, error))
         await self._runs.record_answer(run, handling)
 
 

@@ -12,9 +12,10 @@ from chassis.bus.topology import TopologyCheck
 from chassis.bus.use_cases import handlers_of
 from chassis.claims.aside import SetAside
 from chassis.claims.loop import ClaimLoop
-from chassis.claims.port import QueueLimits
+from chassis.claims.port import Queue, QueueLimits
 from chassis.claims.table import BEAT_SECONDS, ClaimQueue, ClaimTable
 from chassis.clock import SystemClock
+from chassis.deciding import Deciding
 from chassis.handling import UseCase
 from chassis.key_checks import add_key_checks, add_key_figures
 from chassis.life.health import Health, HealthServer
@@ -33,6 +34,7 @@ from chassis.telemetry.instruments import Telemetry
 from contracts.config_events import ConfigurationCreated
 from contracts.errors import INVALID_SETTING, PlatformError
 from contracts.event import Event
+from contracts.executor_events import BackupCancellationRefused
 from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
@@ -41,8 +43,10 @@ from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
-from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
+from services.executor.application import BackupDecisions, ConfigurationCopies
+from services.executor.domain import BackupRun
 from services.executor.performance import RunPerformance
+from services.executor.ports import Configurations, Runs
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.standstills import Standstills
 from vault.key_files import RepositoryKeys
@@ -69,6 +73,20 @@ def _connection(settings: ServiceSettings, identity: str, telemetry: Telemetry, 
     return connection
 
 
+def use_cases(
+    runs: Runs, configurations: Configurations, queue: Queue, limits: QueueLimits
+) -> dict[type[Event], UseCase]:
+    """What deals with each event that the executor takes."""
+    decisions = BackupDecisions(runs, configurations, queue, limits)
+    of_runs = Deciding(BackupRun, runs, about="execution_id")
+    return {
+        BackupRequested: decisions.decide,
+        BackupRetryRequested: decisions.decide,
+        BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
+        ConfigurationCreated: ConfigurationCopies(configurations).remember,
+    }
+
+
 async def run(settings: ExecutorSettings) -> int:
     """The deciding process: answers requests, keeps copies of configurations, publishes the record; the exit code."""
     telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
@@ -87,17 +105,9 @@ async def run(settings: ExecutorSettings) -> int:
     replicas = ReplicaTable(pool, store)
     limits = QueueLimits(per_organisation=settings.queue_per_organisation, in_all=settings.queue_in_all)
     queue = ClaimQueue(RUNS, pool)
-    runs = RecordedRuns(store)
-    decisions = BackupDecisions(runs, replicas, queue, limits)
     telemetry.figures.add("queue", queue.read)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
-    use_cases: dict[type[Event], UseCase] = {
-        BackupRequested: decisions.decide,
-        BackupRetryRequested: decisions.decide,
-        BackupCancellationRequested: Cancellations(runs).decide,
-        ConfigurationCreated: ConfigurationCopies(replicas).remember,
-    }
-    for consumer, handler in handlers_of(SERVICE, use_cases):
+    for consumer, handler in handlers_of(SERVICE, use_cases(RecordedRuns(store), replicas, queue, limits)):
         bus.handle(consumer, handler)
     topology = TopologyCheck(connection, SERVICE)
     server = HealthServer(health, telemetry, port=settings.health_port)

@@ -33,6 +33,7 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
+from contracts.gateway_events import BackupCancellationRequested
 from services.executor.errors import ClaimLost, RunFinished
 
 REFUSED = "refused"
@@ -186,11 +187,11 @@ class BackupRun(Aggregate):
             )
         )
 
-    def cancel(self, *, request_id: str) -> None:
+    def cancel(self, request: BackupCancellationRequested) -> None:
         """Whoever performs the run is to stop; what it has committed on a tier is there as a whole."""
         self._refuse_when_finished()
         self.record(
-            BackupCancelled(request_id=request_id, execution_id=self.id, configuration_id=self.configuration_id)
+            BackupCancelled(request_id=request.request_id, execution_id=self.id, configuration_id=self.configuration_id)
         )
 
     def apply(self, event: Event) -> None:

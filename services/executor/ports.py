@@ -10,6 +10,7 @@ import msgspec
 
 from chassis.claims.port import Claim
 from chassis.context import Context
+from chassis.deciding import Things
 from chassis.handling import Handling
 from chassis.life.signs import Signs
 from contracts.configuration import Tier
@@ -18,22 +19,18 @@ from services.executor.domain import BackupRun
 from services.executor.kept import Replica
 
 
-class Runs(Protocol):
-    """The record of backup runs."""
+class Runs(Things[BackupRun], Protocol):
+    """The record of backup runs. The claim of one that is cancelled is taken away with it."""
 
     async def load(self, run_id: str) -> BackupRun:
         """Read a run from its history. Raises AGGREGATE_NOT_FOUND."""
         ...
 
-    async def find(self, run_id: str, organisation: str) -> BackupRun | None:
-        """A run as `load` reads it, or None where the organisation has none of this id."""
-        ...
+    async def record_accepted(self, run: BackupRun, handling: Handling, configuration: Replica) -> None:
+        """Record that a run is taken on, the message as handled, and open the claim of the run: all or none.
 
-    async def record_answer(self, run: BackupRun, handling: Handling, *, configuration: Replica | None = None) -> None:
-        """Record an answer and the message as handled: all or none. The claim of a run that is cancelled is taken away.
-
-        `configuration`: what a run that is taken on is performed by; its claim is opened. Raises `ConfigurationBusy`
-        where the configuration has an open run, and CONCURRENT_CHANGE.
+        `configuration`: what it is performed by. Raises `ConfigurationBusy` where that has an open run, and
+        CONCURRENT_CHANGE.
         """
         ...
 

@@ -16,7 +16,7 @@ from chassis.claims.port import QueueLimits
 from chassis.claims.table import ClaimQueue, ClaimTable
 from chassis.clock import SystemClock
 from chassis.context import Context
-from chassis.handling import Handled, Handling, UseCase, deal_with
+from chassis.handling import Handled, Handling, deal_with
 from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.locations import Locations
@@ -47,8 +47,7 @@ from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import ReplicaTable, SealedReports
-from services.executor.application import BackupDecisions, Cancellations, ConfigurationCopies
-from services.executor.bootstrap import POOL_CONNECTIONS
+from services.executor.bootstrap import POOL_CONNECTIONS, use_cases
 from services.executor.performance import RunPerformance
 from services.executor.standstills import Standstills
 from tests.support.nats_server import NatsServer
@@ -165,7 +164,7 @@ class ExecutorBench:
             storage_destinations=StorageDestinations(**destinations),
         )
         fact = ConfigurationCreated(request_id="r", configuration_id=configuration_id, version=version, body=body)
-        await self._deal_with(ConfigurationCopies(ReplicaTable(self.pool, self.store)).remember, fact)
+        await self.hear(fact)
 
     async def request(
         self,
@@ -179,8 +178,6 @@ class ExecutorBench:
         retry_of: str | None = None,
     ) -> None:
         """Decide on a requested backup, as the handler does."""
-        replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(RUNS, self.pool)
-        decisions = BackupDecisions(RecordedRuns(self.store), replicas, queue, limits)
         request = BackupRequested(
             request_id=f"request of {run_id}",
             execution_id=run_id,
@@ -190,22 +187,25 @@ class ExecutorBench:
         )
         if retry_of is not None:
             request = BackupRetryRequested(**msgspec.structs.asdict(request), retry_of=retry_of)
-        await self._deal_with(decisions.decide, request, event_id=event_id, deliveries=deliveries)
+        await self.hear(request, event_id=event_id, deliveries=deliveries, limits=limits)
 
     async def cancel(self, run_id: str, *, request_id: str = "cancel-1", organisation: str = ORGANISATION) -> None:
         """Decide on a requested cancellation, as the handler does."""
         request = BackupCancellationRequested(request_id=request_id, execution_id=run_id, evidence=EVIDENCE)
-        await self._deal_with(Cancellations(RecordedRuns(self.store)).decide, request, organisation=organisation)
+        await self.hear(request, organisation=organisation)
 
-    async def _deal_with(
+    async def hear(
         self,
-        use_case: UseCase,
         event: Event,
         *,
         organisation: str = ORGANISATION,
         event_id: str | None = None,
         deliveries: int = 1,
+        limits: QueueLimits = PLENTY,
     ) -> None:
+        """Deal with an event that the executor takes, as its handler does."""
+        replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(RUNS, self.pool)
+        use_case = use_cases(RecordedRuns(self.store), replicas, queue, limits)[type(event)]
         handling = Handling(
             context=msgspec.structs.replace(self.context(), organisation=organisation),
             handled=Handled(event.TAKEN_BY[0], event_id or new_id()),

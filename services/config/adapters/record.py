@@ -1,7 +1,11 @@
 """The record of configurations, in the config service's event store."""
 
+from collections.abc import Sequence
+
 from chassis.handling import Handling
-from chassis.record.eventstore import EventStore, Statement, StatementRefused
+from chassis.record.answers import Answers
+from chassis.record.eventstore import Statement, StatementRefused
+from contracts.config_events import ConfigurationCreated
 from services.config.domain import Configuration
 from services.config.errors import ConfigurationNameTaken
 
@@ -9,19 +13,24 @@ _TAKE_NAME = "INSERT INTO configuration_names (organisation, digest, configurati
 TAKE_NAME = "take-name"
 
 
-class RecordedConfigurations:
+class RecordedConfigurations(Answers[Configuration]):
     """`Configurations` on an event store."""
 
-    def __init__(self, store: EventStore) -> None:
-        self._store = store
+    KIND = Configuration
 
-    async def record_answer(self, configuration: Configuration, handling: Handling) -> None:
+    async def record_answer(self, thing: Configuration, handling: Handling) -> None:
         """Record an answer with the inbox row, and a creation's name, in one transaction."""
-        also = []
-        if (body := configuration.body) is not None:
-            parameters = (handling.context.organisation, body.name_digest, configuration.id)
-            also.append(Statement(_TAKE_NAME, parameters, rows=1, name=TAKE_NAME))
         try:
-            await self._store.save(configuration, context=handling.context, handled=handling.handled, also=also)
+            await super().record_answer(thing, handling)
         except StatementRefused as error:
             raise ConfigurationNameTaken from error
+
+    def beside(self, thing: Configuration, handling: Handling) -> Sequence[Statement]:
+        """With a configuration that is created its name is taken."""
+        return [
+            Statement(
+                _TAKE_NAME, (handling.context.organisation, event.body.name_digest, thing.id), rows=1, name=TAKE_NAME
+            )
+            for event in thing.pending
+            if isinstance(event, ConfigurationCreated)
+        ]

@@ -1,13 +1,16 @@
 """The record of backup runs, in the executor's event store."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from chassis.claims.port import Claim
 from chassis.claims.work import Work
 from chassis.context import Context
 from chassis.handling import Handling
-from chassis.record.eventstore import EventStore, StatementRefused
-from contracts.executor_events import ExecutionState
+from chassis.record.answers import Answers
+from chassis.record.eventstore import Statement, StatementRefused
+from contracts.executor_events import BackupCancelled
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost, ConfigurationBusy
 from services.executor.kept import Replica
@@ -23,33 +26,28 @@ RUNS = Work(
 """The runs' claims: of a configuration at most one run is open, and its body goes with the claim."""
 
 
-class RecordedRuns:
+class RecordedRuns(Answers[BackupRun]):
     """`Runs` on an event store."""
 
-    def __init__(self, store: EventStore) -> None:
-        self._store = store
+    KIND = BackupRun
 
     async def load(self, run_id: str) -> BackupRun:
         """Read a run from its history. Raises AGGREGATE_NOT_FOUND."""
         return await self._store.load(BackupRun, run_id)
 
-    async def find(self, run_id: str, organisation: str) -> BackupRun | None:
-        """A run of an organisation, or None."""
-        run = await self._store.find(BackupRun, run_id)
-        return run if run is not None and run.organisation == organisation else None
-
-    async def record_answer(self, run: BackupRun, handling: Handling, *, configuration: Replica | None = None) -> None:
-        """Record an answer with the inbox row, and what becomes of the claim with it."""
-        context, also = handling.context, []
-        if configuration is not None:
-            body = msgspec.json.encode(configuration.body)
-            also.append(RUNS.asked(run.id, context=context, subject=configuration.configuration_id, body=body))
-        elif run.state is ExecutionState.CANCELLED:
-            also.append(RUNS.cancelled(run.id))
+    async def record_accepted(self, run: BackupRun, handling: Handling, configuration: Replica) -> None:
+        """Record that a run is taken on with the inbox row and its claim."""
+        body = msgspec.json.encode(configuration.body)
+        claim = RUNS.asked(run.id, context=handling.context, subject=configuration.configuration_id, body=body)
         try:
-            await self._store.save(run, context=context, handled=handling.handled, also=also)
+            await self._store.save(run, context=handling.context, handled=handling.handled, also=[claim])
         except StatementRefused as error:
             raise ConfigurationBusy(run.configuration_id) from error
+
+    def beside(self, thing: BackupRun, handling: Handling) -> Sequence[Statement]:  # noqa: ARG002  # as of all
+        """With a run that is cancelled its claim is taken away."""
+        is_cancelled = any(isinstance(event, BackupCancelled) for event in thing.pending)
+        return [RUNS.cancelled(thing.id)] if is_cancelled else []
 
     async def record(self, run: BackupRun, *, context: Context) -> None:
         """Record what has happened to a run."""
