@@ -112,6 +112,13 @@ VERSION_CONFLICT = entered(
     "The resource has changed meanwhile",
     "Read it again, and send its ETag as If-Match.",
 )
+IF_MATCH_MISSING = entered(
+    "if-match-missing",
+    428,
+    Retry.NEVER,
+    "The If-Match header is missing",
+    "Read the resource, and send its ETag as If-Match.",
+)
 INVALID_CURSOR = entered(
     "invalid-cursor",
     422,

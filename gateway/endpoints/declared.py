@@ -1,8 +1,9 @@
 """The route of a declared write: guards, idempotency, recording, waiting and answering, the same for every one."""
 
+from inspect import Parameter, Signature
 from typing import Any
 
-from litestar import Request, Response, post
+from litestar import Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 from litestar.status_codes import HTTP_202_ACCEPTED
@@ -13,41 +14,47 @@ from contracts.errors import PlatformError
 from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, Evidence
 from gateway.auth.guards import ROLES, requires
 from gateway.endpoints.answers import raise_refusal, taken_down
-from gateway.http.parameters import Id, IdempotencyKey, checked_id
+from gateway.http.parameters import Id, IdempotencyKey, IfMatch, checked_id, checked_version
 from gateway.parts import parts_of, principal_of
 from gateway.writes.book import Submission, check_key
 from gateway.writes.declaration import Asked, Draft, New, Write
 
 AnyRequest = Request[Any, Any, Any]
+KEYWORD = Parameter.KEYWORD_ONLY
+BODY: Any = JSONBody
 
 AGENT_LENGTH_MAX = 200
 """How much of what a client calls itself is kept."""
 
 
 def handler_of(write: Write[Any]) -> HTTPRouteHandler:
-    """The handler of a write."""
-    body_type: Any = write.BODY
+    """The handler of a write: it takes what the declaration says, and nothing else."""
+    taken: dict[str, Any] = {"request": AnyRequest}
+    if write.BODY is not None:
+        taken["data"] = BODY[write.BODY]
+    if write.is_targeted:
+        taken["resource_id"] = Id
+    taken["idempotency_key"] = IdempotencyKey
+    if write.IF_MATCH:
+        taken["if_match"] = IfMatch
 
-    async def with_body(
-        request: AnyRequest,
-        data: JSONBody[body_type],  # the type of this very write
-        idempotency_key: IdempotencyKey = None,
-    ) -> Response[Any]:
-        return await _serve(write, request, "", data, idempotency_key)
+    async def fn(**given: Any) -> Response[Any]:
+        return await _serve(write, **given)
 
-    async def with_target(
-        request: AnyRequest, resource_id: Id, idempotency_key: IdempotencyKey = None
-    ) -> Response[Any]:
-        # Not as the class of all requests reads it: that needs a body.
-        if await Request.body(request) not in (b"", b"{}"):
-            raise PlatformError(errors.UNKNOWN_FIELD, "this takes no body", field="body", hint="Send none.")
-        return await _serve(write, request, checked_id(resource_id), None, idempotency_key)
-
-    fn = with_target if write.is_targeted else with_body
     fn.__name__ = fn.__qualname__ = write.operation
     fn.__doc__ = write.__doc__
-    return post(
+    fn.__annotations__ = {**taken, "return": Response[Any]}
+    signature = [
+        # What is missing is told in our words.
+        Parameter(
+            name, KEYWORD, annotation=kind, default=None if kind in (IdempotencyKey, IfMatch) else Parameter.empty
+        )
+        for name, kind in taken.items()
+    ]
+    vars(fn)["__signature__"] = Signature(signature, return_annotation=Response[Any])
+    return route(
         write.PATH,
+        http_method=[write.METHOD],
         guards=[requires(write.ROLES, second_factor=write.SECOND_FACTOR)],
         opt={ROLES: write.ROLES},
         status_code=HTTP_202_ACCEPTED,
@@ -55,12 +62,23 @@ def handler_of(write: Write[Any]) -> HTTPRouteHandler:
     )(fn)
 
 
-async def _serve(write: Write[Any], request: AnyRequest, target: str, data: Any, key: str | None) -> Response[Any]:
+async def _serve(
+    write: Write[Any],
+    request: AnyRequest,
+    idempotency_key: str | None,
+    data: Any = None,
+    resource_id: str = "",
+    if_match: str | None = None,
+) -> Response[Any]:
+    # Not as the class of all requests reads it: that needs a body.
+    if write.BODY is None and await Request.body(request) not in (b"", b"{}"):
+        raise PlatformError(errors.UNKNOWN_FIELD, "this takes no body", field="body", hint="Send none.")
+    target = checked_id(resource_id, code=write.OF.missing) if write.is_targeted else ""
     gateway, principal = parts_of(request), principal_of(request)
-    checked = check_key(key)
-    asked = Asked(gateway, principal, target, data)
+    key = check_key(idempotency_key)
+    asked = Asked(gateway, principal, target, data, checked_version(if_match) if write.IF_MATCH else None)
     draft = await write.draft(asked)
-    outcome = await gateway.book.submit(principal, _submission(write, request, asked, draft, checked))
+    outcome = await gateway.book.submit(principal, _submission(write, request, asked, draft, key))
     raise_refusal(outcome)
     if outcome.is_answered:
         try:
@@ -73,11 +91,14 @@ async def _serve(write: Write[Any], request: AnyRequest, target: str, data: Any,
 
 
 def _submission(write: Write[Any], request: AnyRequest, asked: Asked[Any], draft: Draft, key: str) -> Submission:
+    sent = (asked.body if draft.body is None else draft.body, asked.target or None, asked.seen)
+    compared = [each for each in sent if each is not None]
     return Submission(
         kind=write.NAME,
         route=write.route,
         key=key,
-        body=draft.body if draft.body is not None else asked.body if asked.body is not None else asked.target,
+        # One alone as itself: so it was compared when there was never more, and keys are kept for days.
+        body=compared[0] if len(compared) == 1 else compared,
         wrong=draft.wrong,
         target=asked.target if write.is_targeted and not write.MAKES else None,
         event=lambda request_id, resource_id: draft.event(

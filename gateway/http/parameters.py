@@ -1,5 +1,6 @@
 """Parameters that several routes take."""
 
+import re
 from datetime import datetime
 from typing import Annotated
 
@@ -29,6 +30,9 @@ IdempotencyKey = Annotated[
         description="A new UUID for each new write; the same key and body again gives the same answer. Required.",
     ),
 ]
+IfMatch = Annotated[
+    str | None, HeaderParameter(name="If-Match", description="The `ETag` of the resource as it was read. Required.")
+]
 Id = Annotated[str, PathParameter(description="A UUID")]
 
 
@@ -37,6 +41,21 @@ def checked_id(text: str, *, code: errors.ErrorCode = errors.NOT_FOUND) -> str:
     if not is_id(text):
         raise PlatformError(code, "the id is not one of ours")
     return text
+
+
+_ETAG = re.compile(r'(?:W/)?"([0-9]{1,9})"')
+
+
+def checked_version(if_match: str | None) -> int:
+    """The version that an `If-Match` names. Raises IF_MATCH_MISSING, or INVALID_FIELD."""
+    if if_match is None:
+        raise PlatformError(errors.IF_MATCH_MISSING, "the write names no version", field="If-Match")
+    named = _ETAG.fullmatch(if_match)
+    if named is None:
+        raise PlatformError(
+            errors.INVALID_FIELD, "this is no ETag of ours", field="If-Match", hint="Send one ETag as it was read."
+        )
+    return int(named[1])
 
 
 def checked_time(time: datetime | None, field: str) -> datetime | None:

@@ -246,7 +246,7 @@ def _parameters(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
             {
                 "name": definition.name or name,
                 "in": place,
-                "required": place == "path" or definition.name == "Idempotency-Key",
+                "required": place == "path" or definition.name in {"Idempotency-Key", "If-Match"},
                 "description": definition.description,
                 "schema": _parameter_schema(field, definition),
             }

@@ -6,17 +6,17 @@ requests (`gateway.writes.projection`), its part of the OpenAPI document with ex
 (`tests/component/gateway/test_declared_writes.py`). ARCHITECTURE.md tells how to add one.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from litestar import Response
 
 from chassis.locations import Locations
 from chassis.sealing import Sealer
+from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 from contracts.gateway_events import Evidence
@@ -25,6 +25,7 @@ from gateway import found
 from gateway.auth.principal import Principal, Role
 from gateway.openapi.operation import Answer
 from gateway.projections.applied import Database
+from gateway.writes.things import Thing
 
 API_PREFIX = "/api/backup"
 
@@ -48,12 +49,16 @@ class Means(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked(Generic[B]):
-    """A write as it arrives. `target`: the id in the path, or empty; `body`: what came, or None."""
+    """A write as it arrives. `target`: the id in the path, or empty; `body`: what came, or None.
+
+    `seen`: the version of the target that whoever asks has seen (`If-Match`), where the write is of one.
+    """
 
     gateway: Means
     principal: Principal
     target: str
     body: B
+    seen: int | None = None
 
     @property
     def organisation(self) -> str:
@@ -83,20 +88,24 @@ class Draft:
     wrong: Sequence[PlatformError] = ()
 
 
-class Write(ABC, Generic[B]):
+class Write(Generic[B]):
     """One write of the API. The docstring of a subclass is its description.
 
     `PATH`: below `API_PREFIX`; with `{resource_id:str}` it is about something that is there, unless it `MAKES` another
-    thing of that; what is made gets a new id. `ABOUT`: the field of the events that has the id of what it is about or
-    makes; `RESOURCE`: the path where that is shown. `EXAMPLE`: a body, with its name. `REFUSALS`: what the gateway or
-    the owner may say no with, beside what every write may. `SECOND_FACTOR`: whether it takes a recent second factor.
-    `ANSWERS`: successful answers beside the 202 that every write may have.
+    thing of that; what is made gets a new id. `OF`: the kind of thing that it is about or makes. `IF_MATCH`: whether it
+    is of the version that whoever asks has seen. `BODY`: the type of what is sent, `EXAMPLE`: one, with its name.
+    `REFUSALS`: what the gateway or the owner may say no with, beside what every write of this kind may.
+    `SECOND_FACTOR`: whether it takes a recent second factor. `ANSWERS`: successful answers beside the 202 that every
+    write may have. What makes something or has a body drafts its request event itself (`draft`).
     """
 
     NAME: ClassVar[str]
-    GROUP: ClassVar[str]
     SUMMARY: ClassVar[str]
+    METHOD: ClassVar[Literal["POST", "PUT", "PATCH", "DELETE"]] = "POST"
     PATH: ClassVar[str]
+    OF: ClassVar[Thing]
+    MAKES: ClassVar[bool] = False
+    IF_MATCH: ClassVar[bool] = False
     ROLES: ClassVar[frozenset[Role]]
     SECOND_FACTOR: ClassVar[bool] = False
     BODY: ClassVar[Any] = None
@@ -104,15 +113,28 @@ class Write(ABC, Generic[B]):
     REQUEST: ClassVar[type[Event]]
     ACCEPTED: ClassVar[type[Event]]
     REFUSED: ClassVar[type[Refusal]]
-    ABOUT: ClassVar[str]
-    MAKES: ClassVar[bool] = False
-    RESOURCE: ClassVar[str]
-    REFUSALS: ClassVar[tuple[ErrorCode, ...]]
+    REFUSALS: ClassVar[tuple[ErrorCode, ...]] = ()
     ANSWERS: ClassVar[tuple[Answer, ...]] = ()
 
-    @abstractmethod
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.draft is Write.draft and (cls.MAKES or cls.BODY is not None or "{" not in cls.PATH):
+            raise TypeError(f"{cls.__name__} makes something or has a body: it has to draft its request event itself")
+
     async def draft(self, asked: Asked[B]) -> Draft:
-        """Look at a write before it is taken down. Raises what it cannot be about; tells what is wrong with it."""
+        """Look at a write before it is taken down. Raises what it cannot be about; tells what is wrong with it.
+
+        Here: of a thing that is there, whatever it is at. The request event says no more than who asks, and of what.
+        """
+        async with asked.gateway.reading(asked.organisation) as database:
+            await self.OF.check(database, asked.organisation, asked.target)
+        seen = {} if asked.seen is None else {"expected_version": asked.seen}
+
+        def event(new: New) -> Event:
+            said = {"request_id": new.request_id, self.OF.about: new.resource_id, "evidence": new.evidence, **seen}
+            return self.REQUEST(**said)
+
+        return Draft(event)
 
     async def shown(self, asked: Asked[B], resource_id: str) -> Response[Any] | None:  # noqa: ARG002  # most answer 202
         """The answer to an accepted write, where it is not the request itself. Raises where it cannot be read."""
@@ -126,7 +148,19 @@ class Write(ABC, Generic[B]):
     @property
     def route(self) -> str:
         """What it is called in the table of idempotency keys: never changed, or keys would be forgotten."""
-        return f"POST {API_PREFIX}{self.PATH}"
+        return f"{self.METHOD} {API_PREFIX}{self.PATH}"
+
+    @property
+    def group(self) -> str:
+        """The group of the API, by the folder where it is declared."""
+        return type(self).__module__.split(".")[-2].replace("_", " ").capitalize()
+
+    @property
+    def refusals(self) -> tuple[ErrorCode, ...]:
+        """What it may be refused with, beside what every write may."""
+        missing = (self.OF.missing,) if self.is_targeted else ()
+        changed = (errors.IF_MATCH_MISSING, errors.VERSION_CONFLICT) if self.IF_MATCH else ()
+        return (*missing, *changed, *self.REFUSALS)
 
     @property
     def is_targeted(self) -> bool:
@@ -135,7 +169,7 @@ class Write(ABC, Generic[B]):
 
     def resource_path(self, resource_id: str) -> str:
         """Where its result is found."""
-        return f"{API_PREFIX}{self.RESOURCE.format(resource_id)}"
+        return f"{API_PREFIX}{self.OF.path.format(resource_id)}"
 
 
 @cache

@@ -7,9 +7,6 @@ from gateway.http.problems import error_of_code, problem_of
 from gateway.runs.examples import ACCEPTED, ACTOR, BEGAN, CONFIGURATION_ID, EXECUTION_ID, REQUEST_ID, at
 from gateway.writes.resources import RequestState, WriteRequest
 
-RESOURCE_IDS = {"configuration_id": CONFIGURATION_ID, "execution_id": EXECUTION_ID}
-"""Of the examples, by the field that names them."""
-
 PENDING = WriteRequest(
     id=REQUEST_ID,
     kind="execute-backup",

@@ -6,26 +6,27 @@ from contracts import errors
 from gateway.openapi.operation import Answer, Operation
 from gateway.runs.examples import ACCEPTED, at
 from gateway.writes.declaration import Write, declared
-from gateway.writes.examples import PENDING, RESOURCE_IDS
+from gateway.writes.examples import PENDING
 from gateway.writes.resources import RequestState, WriteRequest
+from gateway.writes.things import RUN
 
 OF_ALL = (errors.CONCURRENT_CHANGE, errors.KEYS_UNUSABLE, errors.NO_SPACE)
 """What every write may be refused with, beside what every request may."""
 
 
 def _operation(write: Write) -> Operation:  # type: ignore[type-arg]  # of whatever body
-    pending = msgspec.structs.replace(PENDING, kind=write.NAME, resource=write.resource_path(RESOURCE_IDS[write.ABOUT]))
+    pending = msgspec.structs.replace(PENDING, kind=write.NAME, resource=write.resource_path(write.OF.example))
     examples = {"pending": pending}
     if not write.ANSWERS:
         accepted = msgspec.structs.replace(pending, state=RequestState.ACCEPTED, answered_at=at(0.02))
-        is_run = write.ABOUT == "execution_id"
+        is_run = write.OF is RUN
         examples["accepted"] = msgspec.structs.replace(accepted, execution=ACCEPTED if is_run else None)
     return Operation(
-        group=write.GROUP,
+        group=write.group,
         body=write.BODY,
         body_examples=dict([write.EXAMPLE]) if write.EXAMPLE else {},
         answers=(*write.ANSWERS, _taken_down(examples)),
-        errors=tuple(dict.fromkeys((*write.REFUSALS, *OF_ALL))),
+        errors=tuple(dict.fromkeys((*write.refusals, *OF_ALL))),
         is_write=True,
     )
 

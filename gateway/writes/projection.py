@@ -80,5 +80,5 @@ def _row(write: Write[Any], event: Any, applied: Applied) -> dict[str, object]:
         "request_id": event.request_id,
         "organisation": applied.envelope.organisation,
         "kind": write.NAME,
-        "resource_id": getattr(event, write.ABOUT),
+        "resource_id": getattr(event, write.OF.about),
     }

@@ -7,6 +7,7 @@ from gateway.projections.applied import Database
 from gateway.runs import queries as executions
 from gateway.writes.declaration import API_PREFIX, declared
 from gateway.writes.resources import RequestState, WriteRequest
+from gateway.writes.things import RUN
 
 _ONE = """
     SELECT request_id, kind, resource_id, actor, submitted_at, state, code, field, hint, answered_at
@@ -21,7 +22,7 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
         raise PlatformError(errors.NOT_FOUND, "there is no such request")
     number, kind, resource_id, actor, submitted_at, state, code, field, hint, answered_at = row
     write = declared().get(kind)
-    is_run = write is not None and write.ABOUT == "execution_id" and state == RequestState.ACCEPTED
+    is_run = write is not None and write.OF is RUN and state == RequestState.ACCEPTED
     return WriteRequest(
         id=number,
         kind=kind,

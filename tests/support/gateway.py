@@ -260,7 +260,7 @@ class Owners:
             "correlation_id": envelope.correlationid,
         }
         write = next(write for write in declared().values() if type(event) is write.REQUEST)
-        ids = {name: getattr(event, name) for name in ("request_id", write.ABOUT)}
+        ids = {name: getattr(event, name) for name in ("request_id", write.OF.about)}
         if self.refuse:
             refusal = sample_event(write.REFUSED)
             answer = msgspec.structs.replace(refusal, **ids, code=self.refuse, field="name", hint="")

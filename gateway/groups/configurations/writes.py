@@ -15,27 +15,26 @@ from contracts.configuration import (
 )
 from contracts.gateway_events import ConfigurationSubmitted
 from gateway.auth.principal import OWNERS
-from gateway.groups.configurations.examples import CONFIGURATION, NEW_CONFIGURATION
+from gateway.groups.configurations import examples
 from gateway.groups.configurations.queries import ConfigurationQueries
 from gateway.groups.configurations.resources import Configuration, NewConfiguration
 from gateway.groups.configurations.submitted import as_kept, wrong_fields
 from gateway.openapi.operation import ETAG, LOCATION, Answer
 from gateway.writes.declaration import Asked, Draft, Write
+from gateway.writes.things import CONFIGURATION
 
 
 class CreateConfiguration(Write[NewConfiguration]):
     """Submit a new configuration and wait, bounded, for the config service's answer."""
 
     NAME = "create-configuration"
-    GROUP = "Configurations"
     SUMMARY = "Create a configuration"
     PATH = "/configurations"
     ROLES = OWNERS
     BODY = NewConfiguration
-    EXAMPLE = ("photos", NEW_CONFIGURATION)
+    EXAMPLE = ("photos", examples.NEW_CONFIGURATION)
     REQUEST, ACCEPTED, REFUSED = ConfigurationSubmitted, ConfigurationCreated, ConfigurationRefused
-    ABOUT = "configuration_id"
-    RESOURCE = "/configurations/{}"
+    OF = CONFIGURATION
     REFUSALS = (
         errors.CONFIGURATION_NAME_TAKEN,
         errors.UNKNOWN_LOCATION,
@@ -54,7 +53,7 @@ class CreateConfiguration(Write[NewConfiguration]):
             status=HTTP_201_CREATED,
             description="Created",
             body=Configuration,
-            examples={"created": CONFIGURATION},
+            examples={"created": examples.CONFIGURATION},
             headers={**LOCATION, **ETAG},
         ),
     )

@@ -14,6 +14,7 @@ from gateway.groups.executions.queries import version_of
 from gateway.groups.executions.resources import NewExecution
 from gateway.runs import queries as runs
 from gateway.writes.declaration import Asked, Draft, Write
+from gateway.writes.things import RUN
 
 
 class ExecuteBackup(Write[NewExecution]):
@@ -23,15 +24,13 @@ class ExecuteBackup(Write[NewExecution]):
     """
 
     NAME = "execute-backup"
-    GROUP = "Executions"
     SUMMARY = "Execute a backup now"
     PATH = "/execute"
     ROLES = OPERATORS
     BODY = NewExecution
     EXAMPLE = ("now", NEW_EXECUTION)
     REQUEST, ACCEPTED, REFUSED = BackupRequested, BackupAccepted, BackupRefused
-    ABOUT = "execution_id"
-    RESOURCE = "/executions/{}"
+    OF = RUN
     REFUSALS = (
         errors.CONFIGURATION_UNKNOWN,
         errors.CONFIGURATION_NOT_SEEN_YET,
@@ -63,24 +62,12 @@ class CancelBackup(Write[None]):
     """
 
     NAME = "cancel-backup"
-    GROUP = "Executions"
     SUMMARY = "Cancel a run"
     PATH = "/executions/{resource_id:str}/cancel"
     ROLES = OPERATORS
     REQUEST, ACCEPTED, REFUSED = BackupCancellationRequested, BackupCancelled, BackupCancellationRefused
-    ABOUT = "execution_id"
-    RESOURCE = "/executions/{}"
-    REFUSALS = (errors.NOT_FOUND, errors.RUN_FINISHED)
-
-    async def draft(self, asked: Asked[None]) -> Draft:
-        """Of a run of the organisation, wherever it stands."""
-        async with asked.gateway.reading(asked.organisation) as database:
-            await runs.one(database, asked.organisation, asked.target)
-        return Draft(
-            lambda new: BackupCancellationRequested(
-                request_id=new.request_id, execution_id=asked.target, evidence=new.evidence
-            )
-        )
+    OF = RUN
+    REFUSALS = (errors.RUN_FINISHED,)
 
 
 class RetryBackup(Write[None]):
@@ -90,15 +77,13 @@ class RetryBackup(Write[None]):
     """
 
     NAME = "retry-backup"
-    GROUP = "Executions"
     SUMMARY = "Retry a run"
     PATH = "/executions/{resource_id:str}/retry"
     ROLES = OPERATORS
     REQUEST, ACCEPTED, REFUSED = BackupRetryRequested, BackupAccepted, BackupRefused
-    ABOUT = "execution_id"
-    RESOURCE = "/executions/{}"
+    OF = RUN
     MAKES = True
-    REFUSALS = (errors.NOT_FOUND, errors.RUN_NOT_RETRYABLE, *ExecuteBackup.REFUSALS)
+    REFUSALS = (errors.RUN_NOT_RETRYABLE, *ExecuteBackup.REFUSALS)
 
     async def draft(self, asked: Asked[None]) -> Draft:
         """Of a run of the organisation, and of its configuration as it is in force at this moment."""

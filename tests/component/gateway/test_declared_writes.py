@@ -1,18 +1,31 @@
 """What every declared write keeps, whatever it is about: found by itself, so that being there is being tested."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.middleware import DefineMiddleware
 
 from chassis.ids import new_id
 from contracts import errors
 from contracts.envelope import decode_data
-from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD
-from gateway.auth.principal import READERS, Role
-from gateway.writes.declaration import API_PREFIX, Write, declared
+from contracts.executor_events import BackupAccepted, BackupRefused
+from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, BackupRequested
+from gateway.auth.guards import Authentication
+from gateway.auth.principal import OPERATORS, READERS, Role
+from gateway.endpoints.declared import handler_of
+from gateway.groups.executions.examples import NEW_EXECUTION
+from gateway.groups.executions.resources import NewExecution
+from gateway.http import problems
+from gateway.http.web import StrictRequest
+from gateway.writes.declaration import API_PREFIX, Asked, Draft, Write, declared
+from gateway.writes.things import CONFIGURATION, RUN
 from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -31,13 +44,18 @@ class Client:
     target: str
     configuration: str
 
-    async def send(self, key: str, *, target: str = "", **changes: Any) -> httpx.Response:
-        """Send it under a key, to its own target or to another one."""
+    async def send(self, key: str | None, *, target: str = "", seen: str = '"1"', **changes: Any) -> httpx.Response:
+        """Send it under a key, to its own target or to another one, as it was `seen`."""
         body = _body(self.write, self.configuration)
-        return await self.http.post(
+        return await self.http.request(
+            self.write.METHOD,
             _path(self.write, target or self.target),
             json=None if body is None else {**body, **changes},
-            headers={"Idempotency-Key": key, "User-Agent": "studio/1.0"},
+            headers={
+                "User-Agent": "studio/1.0",
+                **({"Idempotency-Key": key} if key else {}),
+                **({"If-Match": seen} if seen and self.write.IF_MATCH else {}),
+            },
         )
 
 
@@ -55,7 +73,10 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         configuration = (await gateway.create_configuration(http, name="There before"))["id"]
         another = (await gateway.create_configuration(http, name="Another one"))["id"]
     gateway.owners.asked.clear()
-    targets = [await _run(gateway, configuration), await _run(gateway, configuration)]
+    if write.OF is CONFIGURATION:
+        targets = [configuration, another]
+    else:
+        targets = [await _run(gateway, configuration), await _run(gateway, configuration)]
 
     stranger = next(role for role in Role if role not in write.ROLES)
     async with gateway.http(stranger.value) as http:
@@ -66,8 +87,7 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
 
     async with gateway.http(min(write.ROLES).value) as http:
         client = Client(write, http, targets[0], configuration)
-        unnamed = await http.post(_path(write, targets[0]), json=_body(write, configuration))
-        assert problem_code(unnamed) == errors.IDEMPOTENCY_KEY_MISSING.code
+        assert problem_code(await client.send(None)) == errors.IDEMPOTENCY_KEY_MISSING.code
 
         key = new_id()
         accepted = await client.send(key)
@@ -80,7 +100,7 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         if accepted.status_code == 202:
             assert accepted.json()["state"] == "accepted"
             assert accepted.json()["kind"] == name
-            assert accepted.json()["resource"].startswith(API_PREFIX + write.RESOURCE.partition("{")[0])
+            assert accepted.json()["resource"].startswith(API_PREFIX + write.OF.path.partition("{")[0])
 
         changed = {} if write.is_targeted else _other(write, configuration, another)
         other = await client.send(key, target=targets[1], **changed)
@@ -89,8 +109,11 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         if write.is_targeted:
             for nowhere in (new_id(), "no-id"):
                 assert (await client.send(new_id(), target=nowhere)).status_code == 404
-            sent = await http.post(_path(write, targets[0]), content=b'{"a":1}', headers=_key())
+        if write.BODY is None:
+            sent = await http.request(write.METHOD, _path(write, targets[0]), content=b'{"a":1}', headers=_key())
             assert problem_code(sent) == errors.UNKNOWN_FIELD.code
+        if write.IF_MATCH:
+            assert problem_code(await client.send(new_id(), seen="")) == errors.IF_MATCH_MISSING.code
 
         gateway.owners.refuse = REFUSED.code
         refused = await client.send(new_id(), target=targets[1])
@@ -103,6 +126,80 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         assert pending.headers["location"] == f"{API_PREFIX}/requests/{pending.json()['id']}"
         await gateway.owners.answer(gateway.owners.asked[-1], decode_data(gateway.owners.asked[-1]))
         await gateway.shows(pending.headers["location"], lambda shown: shown["state"] == "accepted")
+
+
+class ChangeRun(Write[NewExecution]):
+    """Something is changed that is there, by a body, as it was seen: no write of the API is of this kind yet."""
+
+    NAME = "change-run"
+    SUMMARY = "Change a run"
+    METHOD = "PUT"
+    PATH = "/executions/{resource_id:str}"
+    OF = RUN
+    IF_MATCH = True
+    ROLES = OPERATORS
+    BODY = NewExecution
+    EXAMPLE = ("changed", NEW_EXECUTION)
+    REQUEST, ACCEPTED, REFUSED = BackupRequested, BackupAccepted, BackupRefused
+
+    async def draft(self, asked: Asked[NewExecution]) -> Draft:
+        """Of the version that was seen."""
+        return Draft(
+            lambda new: BackupRequested(
+                request_id=new.request_id,
+                execution_id=new.resource_id,
+                configuration_id=asked.body.configuration_id,
+                configuration_version=asked.seen or 0,
+                evidence=new.evidence,
+            )
+        )
+
+
+@asynccontextmanager
+async def _changing(gateway: RunningGateway, write: Write[Any]) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the gateway's parts, where this write is the only route."""
+    parts = gateway.process.gateway
+    people = {"verifier": parts.verifier, "people": parts.people, "strangers": parts.strangers}
+    app: Any = Litestar(
+        [Router(API_PREFIX, route_handlers=[handler_of(write)])],
+        middleware=[DefineMiddleware(Authentication, **people)],
+        exception_handlers={Exception: problems.respond},
+        request_class=StrictRequest,
+        state=State({"gateway": parts}),
+        openapi_config=None,
+    )
+    headers = {"Authorization": f"Bearer {gateway.token('operator')}"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url=gateway.url, headers=headers) as http:
+        yield http
+
+
+async def test_write_with_a_body_and_a_version_is_of_what_was_seen(gateway: RunningGateway) -> None:
+    """Body, thing and version are one request: another of any of them under the same key is refused."""
+    run, another = new_id(), new_id()
+    async with _changing(gateway, ChangeRun()) as http:
+        client, key = Client(ChangeRun(), http, run, configuration=new_id()), new_id()
+        assert problem_code(await client.send(key, seen="")) == errors.IF_MATCH_MISSING.code
+        for nonsense in ("*", "7", '"7", "8"', '"x"'):
+            assert problem_code(await client.send(key, seen=nonsense)) == errors.INVALID_FIELD.code
+        accepted = await client.send(key, seen='"7"')
+        assert accepted.json()["state"] == "accepted", accepted.text
+        (envelope,) = gateway.owners.asked
+        event = decode_data(envelope)
+        assert isinstance(event, BackupRequested)
+        assert (event.execution_id, event.configuration_version) == (run, 7)
+        assert (await client.send(key, seen='W/"7"')).json() == accepted.json()
+        for other in ({"seen": '"8"'}, {"seen": '"7"', "target": another}, {"seen": '"7"', "configurationId": another}):
+            assert problem_code(await client.send(key, **other)) == errors.IDEMPOTENCY_KEY_REUSED.code
+
+
+def test_write_that_has_more_to_say_drafts_its_request_itself() -> None:
+    """What a body says is not left out in silence."""
+    with pytest.raises(TypeError, match="draft"):
+
+        class Forgetful(Write[NewExecution]):
+            PATH = "/executions/{resource_id:str}/forget"
+            BODY = NewExecution
 
 
 async def _proves_who_asked(gateway: RunningGateway, event: Any) -> None:

@@ -1,0 +1,35 @@
+"""What writes make or are about, each kind declared once."""
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+from contracts import errors
+from contracts.errors import ErrorCode, PlatformError
+from gateway.projections.applied import Database
+from gateway.runs.examples import CONFIGURATION_ID, EXECUTION_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One kind. `about`: the field of its events, and the column of its read model `table`, that have its id.
+
+    `path`: where one is shown. `missing`: the code where there is none. `example`: the id of its examples.
+    """
+
+    about: LiteralString
+    table: LiteralString
+    path: str
+    missing: ErrorCode
+    example: str
+
+    async def check(self, database: Database, organisation: str, identity: str) -> None:
+        """Raise `missing` where the organisation has none of this id."""
+        query = f"SELECT 1 FROM {self.table} WHERE organisation = %s AND {self.about} = %s"  # noqa: S608  # named below
+        if await (await database.execute(query, (organisation, identity))).fetchone() is None:
+            raise PlatformError(self.missing, "there is nothing of this id")
+
+
+RUN = Thing("execution_id", "executions", "/executions/{}", errors.NOT_FOUND, EXECUTION_ID)
+CONFIGURATION = Thing(
+    "configuration_id", "configurations", "/configurations/{}", errors.CONFIGURATION_UNKNOWN, CONFIGURATION_ID
+)
