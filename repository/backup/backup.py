@@ -58,8 +58,9 @@ class BackupOptions:
 
     `run_token`: chosen by the caller; a token is committed at most once, so a run that is repeated after a
     lost answer adds no second snapshot. `label`: names the source; the latest snapshot of the same label is
-    the parent. `paranoid`: read every file. `memory_budget`: bytes of buffers. `compression`: zstd levels
-    per content class, 0 for none. `required`: tiers (by name) that are waited for however slow they are.
+    the parent. `paranoid`: read every file, and send what was in packs that a tier has lost. `memory_budget`: bytes of
+    buffers. `compression`: zstd levels per content class, 0 for none. `required`: tiers (by name) that are waited for
+    however slow they are.
     `lock_days`: by tier, for how long what the snapshot needs cannot be deleted; a tier that does not prove to lock
     gets nothing, and where it is required there is no backup.
     `patience_seconds`: how long a slow tier may hold up a faster one, in all. `workers`: threads that compress and
@@ -188,6 +189,9 @@ class _Backup:
         parameters = repository.config.chunker
         workers, packs = _shared_out(options, BLOCK_LENGTH + parameters.maximum)
         self._index = repository.session_index(self._tiers)
+        if options.paranoid:
+            gone = set[bytes]().union(*(tier.gone_packs() for tier in self._tiers))
+            self._index.exclude_packs(self._index.excluded_packs() | gone)
         self._problems = ProblemLog(options.on_problem)
         self._fanout = Fanout(
             self._tiers,

@@ -195,21 +195,21 @@ class CommitLog:
                 except AlreadyExists:
                     continue
                 except InvalidKey as error:
-                    raise self._blocked() from error
+                    raise self._blocked(self.state.head.number + 1) from error
                 # The caller relies on what others wrote, and they may have died before syncing the last of it.
                 self._store.settle([entry_object_key(self.state.head.number)])
                 return None
             if len(heads) == 1:
-                raise self._blocked()
+                raise self._blocked(self.state.head.number + 1)
             raise LogContended("other writers were faster each time", tier=self._store.name, attempts=ATTEMPTS_MAX)
 
-    def _blocked(self) -> Damaged:
+    def _blocked(self, number: int) -> Damaged:
         """Nobody was faster: a folder or a link, say, has the name of the next entry, and no listing shows it."""
         return Damaged(
             "something that is no log entry lies where the next one belongs",
             hint="Look at what has this name on the tier and take it away, then run again.",
             tier=self._store.name,
-            object_key=entry_object_key(self.state.head.number + 1),
+            object_key=entry_object_key(number),
         )
 
     def replace_fault(self, body: Body, place: Place) -> bytes:
@@ -223,7 +223,11 @@ class CommitLog:
         """What lies under a snapshot's id. Raises `Damaged`, `ObjectMissing`, the store's errors."""
         key = manifest_object_key(identity)
         with about(tier=self._store.name, object_key=key):
-            body = read_object(self._store, key)
+            return self.as_second_copy(read_object(self._store, key), identity)
+
+    def as_second_copy(self, body: bytes, identity: str) -> SecondCopy:
+        """These bytes, as what lies under a snapshot's id. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
+        with about(tier=self._store.name, object_key=manifest_object_key(identity)):
             entry = self.decoded(body, None)
             if not isinstance(entry.body, SnapshotCommitted) or entry.body.id != identity:
                 raise Damaged("entry is not that of the snapshot", says=entry.number)
@@ -276,15 +280,19 @@ class CommitLog:
                 proven = next((each for each in (number, last) if each > proven and self._is_signed(each)), proven)
             if number - proven <= GAP_MAX:
                 last = number
-        return state.with_entries(self._entries(range(first, last + 1))) if last >= first else state
+        entries = list(self._entries(range(first, last + 1)))
+        while len(entries) <= GAP_MAX and self._store.is_blocked(entry_object_key(first + len(entries))):
+            # No listing shows it, and no writer would get past it: better known before anything is uploaded.
+            entries.append(LogFault(first + len(entries), self._blocked(first + len(entries))))
+        return state.with_entries(entries) if entries else state
 
     def _is_signed(self, number: int) -> bool:
         found = self.entry(number)
         return not isinstance(found, LogFault) or isinstance(found.error, UnknownKey)
 
     def _entries(self, numbers: range) -> Iterable[Entry | LogFault]:
-        if len(numbers) == 1:
-            return [self.entry(numbers[0])]
+        if len(numbers) <= 1:
+            return [self.entry(number) for number in numbers]
         with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="log-read") as pool:
             return list(pool.map(self.entry, numbers))
 

@@ -29,7 +29,7 @@ from repository.errors import (
 )
 from repository.format import pack_object_key
 from repository.index.index import Index
-from repository.index.pack_catalog import PACK_PREFIX
+from repository.index.pack_catalog import PACK_PREFIX, stored_packs
 from repository.index.segments import SealedSegment, SegmentCache, segment_object_key
 from repository.keys.key_ring import KEY_PREFIX
 from repository.log.commit_log import CommitLog, LogState
@@ -202,6 +202,11 @@ class OpenTier:
     def lacks(self, pack_ids: Iterable[bytes]) -> set[bytes]:
         """Which of these packs this tier's index does not know."""
         return set(pack_ids) - self.index.pack_ids()
+
+    def gone_packs(self) -> set[bytes]:
+        """Packs that the index knows and that are not there any more. Raises the store's errors."""
+        there = {pack.id for pack in stored_packs(self.store)}
+        return self.index.pack_ids() - there - self.log.state.marked_packs
 
     # Writing
 

@@ -173,6 +173,11 @@ class MemoryObjectStore:
         checked_key(key)
         return None
 
+    def is_blocked(self, key: str) -> bool:
+        """No: here is nothing but objects."""
+        checked_key(key)
+        return False
+
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
         """Nothing is kept of what was overwritten."""
         checked_key(key)

@@ -241,6 +241,13 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def is_blocked(self, key: str) -> bool:
+        """Whether something that is no object has the key's name, as a folder can: nothing is read, listed or created.
+
+        Raises as `head`.
+        """
+        ...
+
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
         """All that was stored under the key and is still kept, the oldest first; longer ones are left out.
 

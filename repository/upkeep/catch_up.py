@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import NoUsableTier, RepositoryError
 from repository.format import pack_object_key
-from repository.index.pack_catalog import each_in_parallel, stored_packs
+from repository.index.pack_catalog import each_in_parallel
 from repository.index.segments import SealedSegment, segment_object_key
 from repository.keys import crypto
 from repository.opened import key_change, pending
@@ -157,8 +157,7 @@ def catch_up(
 
 def _with_gone(tier: OpenTier, missing: Lag) -> Lag:
     """What the tier lacks, and the packs that its index knows and that are not there any more."""
-    there = {pack.id for pack in stored_packs(tier.store)}
-    return missing._replace(packs=missing.packs | (tier.index.pack_ids() - there - tier.log.state.marked_packs))
+    return missing._replace(packs=missing.packs | tier.gone_packs())
 
 
 def _copy_packs(

@@ -8,6 +8,7 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.pending import PENDING_PREFIX
 from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id, manifest_object_key
+from repository.stored.object_reading import length_max_of
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.upkeep.catch_up import packs_of, sources_for
@@ -41,7 +43,7 @@ class Fate(Enum):
     BEYOND = auto()
     """The log ends before it: the end was cut off, or the writer died just now."""
     FORKED = auto()
-    """The log goes on otherwise before it: the end was cut off, and somebody wrote on."""
+    """The log goes on otherwise from before it, or there: the end was cut off, and somebody wrote on."""
     NEVER_MADE = auto()
     """Another entry has its number and follows the same one: the writer died, as far as one can know."""
 
@@ -80,17 +82,28 @@ def unclaimed(tier: OpenTier) -> list[SecondCopy]:
         identity = manifest_id(info.key)
         if identity is None or identity in state.entry_of:
             continue
-        try:
-            copy = tier.log.second_copy(identity)
-            known = copy.snapshot.manifest.run_token in state.by_token
-        except RepositoryError as error:
-            if not is_fault_of_object(error):
-                raise
+        copy = _whole_copy(tier, identity)
+        if copy is None or copy.snapshot.manifest.run_token in state.by_token:
             continue
         # What another writer committed since the log was read is no loss.
-        if not known and (copy.entry.number <= state.head.number or not _is_made(tier, copy)):
+        if copy.entry.number <= state.head.number or not _is_made(tier, copy):
             found.append(copy)
     return sorted(found, key=lambda copy: (copy.entry.number, copy.snapshot.id))
+
+
+def _whole_copy(tier: OpenTier, identity: str) -> SecondCopy | None:
+    """What lies under a snapshot's id, or newest beneath it where somebody put other bytes on top."""
+    found = None
+    try:
+        return tier.log.second_copy(identity)
+    except RepositoryError as error:
+        if not is_fault_of_object(error):
+            raise
+    key = manifest_object_key(identity)
+    for body in tier.store.versions(key, length_max=length_max_of(key)):
+        with suppress(RepositoryError):
+            found = tier.log.as_second_copy(body, identity)
+    return found
 
 
 def _is_made(tier: OpenTier, copy: SecondCopy) -> bool:
@@ -98,8 +111,8 @@ def _is_made(tier: OpenTier, copy: SecondCopy) -> bool:
     return not isinstance(found, LogFault) and found.digest == copy.entry.digest
 
 
-def fate_of(copy: SecondCopy, state: LogState) -> Fate:
-    """What became of the entry, by the whole log."""
+def fate_of(copy: SecondCopy, state: LogState, tier: OpenTier) -> Fate:
+    """What became of the entry, by the whole log and by what the store keeps beneath it. Raises the store's errors."""
     number = copy.entry.number
     if number > state.head.number:
         return Fate.BEYOND
@@ -108,7 +121,11 @@ def fate_of(copy: SecondCopy, state: LogState) -> Fate:
     before = state.digest_of(number - 1)
     if before and before != copy.entry.previous and number - 1 not in state.bridged:
         return Fate.FORKED
-    return Fate.BRIDGED if number in state.bridged else Fate.NEVER_MADE
+    if number in state.bridged:
+        return Fate.BRIDGED
+    key = entry_object_key(number)
+    beneath = tier.store.versions(key, length_max=length_max_of(key))
+    return Fate.FORKED if any(body == copy.body for body in beneath) else Fate.NEVER_MADE
 
 
 def unclaimed_findings(tier: OpenTier, state: LogState) -> Iterator[Finding]:
@@ -116,7 +133,7 @@ def unclaimed_findings(tier: OpenTier, state: LogState) -> Iterator[Finding]:
     copies = unclaimed(tier)
     is_at_work = bool(copies) and next(iter(tier.store.list(PENDING_PREFIX)), None) is not None
     for copy in copies:
-        fate, number = fate_of(copy, state), copy.entry.number
+        fate, number = fate_of(copy, state, tier), copy.entry.number
         detail = f"the log has no entry of this snapshot, which belongs at {number}: "
         problem = Problem.UNCOMMITTED
         match fate:
@@ -177,7 +194,7 @@ def commit_again(repository: Repository, tier: OpenTier, whole: LogState) -> tup
             seconds = state.locked_until.get(identity)
             until = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
             wanted.append((snapshot, until if until is not None and until > tier.store.now() else None))
-    lost = (copy for copy in unclaimed(tier) if fate_of(copy, whole) is not Fate.NEVER_MADE)
+    lost = (copy for copy in unclaimed(tier) if fate_of(copy, whole, tier) is not Fate.NEVER_MADE)
     wanted.extend((copy.snapshot, _lock_of(tier, copy)) for copy in lost)
     for snapshot, until in wanted:
         packs = packs_of(snapshot, tier, TreeVisitor(reader.chunk))

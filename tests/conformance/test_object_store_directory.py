@@ -42,7 +42,9 @@ def test_whatever_has_an_objects_name_is_set_aside(root: Path, store: DirectoryO
     (root / "log" / "1").mkdir(parents=True)
     with (root / "log" / "2").open("wb") as huge:
         huge.truncate(60 << 30)
+    assert store.is_blocked("log/1")
     store.set_aside("log/1", "quarantine/log/1.a")
+    assert not store.is_blocked("log/1")
     store.set_aside("log/2", "quarantine/log/2.a")
     store.put("log/1", b"mended")
     store.put("log/2", b"mended")

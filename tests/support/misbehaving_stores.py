@@ -76,6 +76,10 @@ class WrappedStore:
         """Pass on."""
         return self.inner.local_path(key)
 
+    def is_blocked(self, key: str) -> bool:
+        """Pass on."""
+        return self.inner.is_blocked(key)
+
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
         """Pass on."""
         return self.inner.versions(key, length_max=length_max)

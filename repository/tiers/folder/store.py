@@ -176,6 +176,15 @@ class DirectoryObjectStore:
         path = self._path(key)
         return path if Path(path).is_file() else None
 
+    def is_blocked(self, key: str) -> bool:
+        """Whether a folder, a link or a device, say, has the name; see the port."""
+        path = self._path(key)
+        with self._translated(key):
+            try:
+                return not stat.S_ISREG(os.lstat(path).st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
         """Nothing is kept of what was overwritten."""
         checked_key(key)

@@ -88,6 +88,11 @@ class S3Reading:
         checked_key(key)
         return None
 
+    def is_blocked(self, key: str) -> bool:
+        """No: here is nothing but objects."""
+        checked_key(key)
+        return False
+
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
         """The versions that the bucket keeps, delete markers left out; see the port."""
         if self.keeps_versions():

@@ -329,6 +329,20 @@ def test_file_whose_row_differs_is_read(changes: dict[str, Any]) -> None:
     assert bodies(scene.repository, result)[b"one"] == changes.get("body", b"one")
 
 
+def test_paranoid_backup_sends_what_was_in_packs_that_are_gone() -> None:
+    """Else the tier would take a snapshot that leans on nothing, and say committed."""
+    scene = Scene(("a", "b"))
+    tree = MemoryFolder({b"one": MemoryFile(b"1" * 5000), b"two": MemoryFile(b"2" * 5000)})
+    run(scene.repository, tree, "1")
+    for info in list(scene.store("b").list("packs/")):
+        scene.store("b").delete(info.key)
+    result = run(scene.reopen(), tree, "2", paranoid=True)
+    alone = scene.reopen(stores=[scene.store("b")])
+    assert bodies(alone, result) == {b"one": b"1" * 5000, b"two": b"2" * 5000}
+    # What both tiers have counts as stored: nothing is sent twice.
+    assert run(scene.reopen(), tree, "3", paranoid=True).totals.new_chunks == 0
+
+
 def test_paranoid_backup_reads_everything() -> None:
     """A change that left no trace in the row is found by reading all."""
     scene = Scene()

@@ -1,6 +1,7 @@
 """Objects that somebody without the key put beside ours: each costs its finder an error at most, never the program."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,9 +118,12 @@ def test_what_is_no_object_where_the_next_entry_belongs_is_named(kind: str, tmp_
         (tmp_path / key).mkdir()
     else:
         (tmp_path / key).symlink_to("/nowhere")
-    with pytest.raises(Damaged, match="no log entry lies where the next one belongs") as refusal:
+    with pytest.raises(NoUsableTier):
         scene.backup(photos(3), "next")
-    assert refusal.value.context["object_key"] == key
+    error = scene.tier("disk").error
+    assert isinstance(error, Damaged)
+    assert "no log entry lies where the next one belongs" in error.message
+    assert error.context["object_key"] == key
     assert os.path.lexists(tmp_path / key)
 
 
@@ -218,3 +222,39 @@ def test_object_whose_name_is_no_key_disturbs_nobody(name: str, tmp_path: Path) 
     assert repository.tier("disk").is_ready
     assert read_back(repository, snapshot, repository.tier("disk")) == photos(3)
     assert check(repository).is_ok
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _folder(path: Path) -> None:
+    (path / "more").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("make", [_fifo, _folder, Path.mkdir, lambda path: path.symlink_to(path)])
+@pytest.mark.parametrize("back", [0, 1])
+def test_what_is_no_object_at_the_logs_end_is_known_before_anything_is_uploaded(
+    tmp_path: Path, make: Callable[[Path], None], back: int
+) -> None:
+    """No listing of a folder shows it. In the next entry's place it is left to an operator; in the last one's, the
+    entry's second copy takes its place.
+    """
+    store = DirectoryObjectStore(str(tmp_path / "a"), "a")
+    scene = Scene(stores=[store, MemoryObjectStore("b")])
+    scene.backup(photos(1), "run 0")
+    number = scene.tier("a").log.state.head.number + 1 - back
+    path = tmp_path / "a" / entry_object_key(number)
+    path.unlink(missing_ok=True)
+    make(path)
+    before = {info.key for info in store.list("")}
+    repository = scene.reopen()
+    assert repository.tier("a").state is TierState.DAMAGED
+    assert [each.object_key for each in check(repository).damage if each.tier == "a"] == [entry_object_key(number)]
+    scene.backup(photos(1, 1), "run 1")
+    assert {info.key for info in store.list("")} == before
+    repository = scene.reopen()
+    assert repair(repository, repository.tier("a"), bridge=not back).is_complete
+    assert scene.reopen().tier("a").is_ready
+    catch_up(scene.repository, scene.tier("a"))
+    assert check(scene.reopen()).is_ok
