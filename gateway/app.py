@@ -12,6 +12,7 @@ from gateway.endpoints.declared import handler_of
 from gateway.http import problems
 from gateway.http.web import BODY_BYTES_MAX, StrictRequest, only_known_parameters
 from gateway.parts import Gateway
+from gateway.wire.faults import faults_told
 from gateway.wire.handshake import refusals_told
 from gateway.wire.outermost import HttpMetrics, observed
 from gateway.writes.declaration import API_PREFIX, declared
@@ -20,7 +21,7 @@ from gateway.writes.declaration import API_PREFIX, declared
 def create_app(gateway: Gateway) -> ASGIApp:
     """The ASGI application of a gateway, with traces, metrics and safe headers around it."""
     litestar = build(gateway)
-    return observed(refusals_told(litestar), gateway.telemetry, HttpMetrics(gateway.telemetry))
+    return observed(faults_told(refusals_told(litestar)), gateway.telemetry, HttpMetrics(gateway.telemetry))
 
 
 def build(gateway: Gateway | None) -> Litestar:

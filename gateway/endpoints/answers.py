@@ -54,11 +54,12 @@ async def taken_down(gateway: Gateway, principal: Principal, outcome: Outcome) -
 
 def _unread(principal: Principal, outcome: Outcome) -> WriteRequest:
     """A request that was not refused, as far as it is known to whoever took it down."""
+    state = RequestState.ACCEPTED if outcome.is_answered else RequestState.PENDING
     return WriteRequest(
         id=outcome.request_id,
         kind=outcome.kind,
-        state=RequestState.ACCEPTED if outcome.is_answered else RequestState.PENDING,
-        resource=request_queries.resource_path(outcome.kind, outcome.request_id, outcome.resource_id),
+        state=state,
+        resource=request_queries.resource_path(outcome.kind, outcome.request_id, outcome.resource_id, state),
         submitted_by=principal.actor,
         submitted_at=outcome.submitted_at,
     )

@@ -58,6 +58,19 @@ def checked_version(if_match: str | None) -> int:
     return int(named[1])
 
 
+def checked_period(start: datetime | None, before: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """Both times of a list's filter. Raises INVALID_FIELD where one has no offset, or no time can be between them."""
+    start, before = checked_time(start, "from"), checked_time(before, "before")
+    if start is not None and before is not None and start > before:
+        raise PlatformError(
+            errors.INVALID_FIELD,
+            "the period ends before it begins",
+            field="before",
+            hint="Give `before` a later time than `from`.",
+        )
+    return start, before
+
+
 def checked_time(time: datetime | None, field: str) -> datetime | None:
     """A time with its offset. Raises INVALID_FIELD where it has none: it would be guessed."""
     if time is not None and time.tzinfo is None:

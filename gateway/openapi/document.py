@@ -46,6 +46,7 @@ _INFO = {
 _ALWAYS = (
     errors.UNAUTHENTICATED,
     errors.FORBIDDEN,
+    errors.MALFORMED_REQUEST,
     errors.REQUEST_TIMED_OUT,
     errors.PATH_TOO_LONG,
     errors.TOO_MANY_REQUESTS,

@@ -4,6 +4,7 @@ Promise: whoever is not let in gets the status, the code and the hint that a req
 answer a handshake, the close code is 4000 and the status, and the reason is the code.
 """
 
+import logging
 from typing import Any
 
 import msgspec
@@ -11,10 +12,14 @@ from litestar import WebSocket
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.http.problems import MEDIA_TYPE, headers_of, problem_of
+from gateway.wire.faults import check_headers
 from gateway.wire.outermost import SECURITY_HEADERS
+
+LOG = logging.getLogger(__name__)
 
 _EXTENSION = "websocket.http.response"
 
@@ -45,7 +50,16 @@ def refusals_told(app: ASGIApp) -> ASGIApp:
             is_open = is_open or message["type"] != "websocket.close"
             await send(message)
 
-        await app(scope, receive, telling)
+        try:
+            check_headers(scope)
+            await app(scope, receive, telling)
+        except Exception as error:
+            if is_open:
+                raise
+            if not isinstance(error, PlatformError):
+                LOG.error("handshake failed outside of its handler", extra={"cause": describe(error)})
+                error = PlatformError(errors.INTERNAL, "something unexpected happened")
+            await _answer(scope, send, error)
 
     return layer
 

@@ -5,6 +5,7 @@ another body it is refused. What was taken down is in the record before anything
 owner sooner or later: who does not get the answer at once is told where it will be.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,7 @@ from gateway.writes.waiters import Waiters
 
 KEY_LENGTH_MAX = 200
 KEYS_KEPT_DAYS = 7
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _DIGEST_PURPOSE = "idempotency"
 
 _TAKE_KEY = """
@@ -245,7 +247,7 @@ class RequestBook:
 
 
 def check_key(key: str | None) -> str:
-    """A usable Idempotency-Key. Raises IDEMPOTENCY_KEY_MISSING or INVALID_FIELD."""
+    """An Idempotency-Key as it is compared. Raises IDEMPOTENCY_KEY_MISSING or INVALID_FIELD."""
     if not key:
         raise PlatformError(errors.IDEMPOTENCY_KEY_MISSING, "a write needs an idempotency key", field="Idempotency-Key")
     if len(key) > KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
@@ -254,4 +256,5 @@ def check_key(key: str | None) -> str:
             f"an idempotency key has up to {KEY_LENGTH_MAX} printable ASCII characters",
             field="Idempotency-Key",
         )
-    return key
+    # A UUID is the same one in whatever case it is written; anything else is what it is, letter by letter.
+    return key.lower() if _UUID.fullmatch(key) else key

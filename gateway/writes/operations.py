@@ -1,5 +1,7 @@
 """What the OpenAPI document says of a declared write: its examples follow from the declaration."""
 
+from functools import partial
+
 import msgspec
 
 from contracts import errors
@@ -7,6 +9,7 @@ from gateway.openapi.operation import Answer, Operation
 from gateway.runs.examples import ACCEPTED, at
 from gateway.writes.declaration import Write, declared
 from gateway.writes.examples import PENDING
+from gateway.writes.queries import resource_path
 from gateway.writes.resources import RequestState, WriteRequest
 from gateway.writes.things import RUN
 
@@ -15,10 +18,16 @@ OF_ALL = (errors.CONCURRENT_CHANGE, errors.KEYS_UNUSABLE, errors.NO_SPACE)
 
 
 def _operation(write: Write) -> Operation:  # type: ignore[type-arg]  # of whatever body
-    pending = msgspec.structs.replace(PENDING, kind=write.NAME, resource=write.resource_path(write.OF.example))
+    of_state = partial(resource_path, write.NAME, PENDING.id, write.OF.example)
+    pending = msgspec.structs.replace(PENDING, kind=write.NAME, resource=of_state(RequestState.PENDING))
     examples = {"pending": pending}
     if not write.ANSWERS:
-        accepted = msgspec.structs.replace(pending, state=RequestState.ACCEPTED, answered_at=at(0.02))
+        accepted = msgspec.structs.replace(
+            pending,
+            state=RequestState.ACCEPTED,
+            resource=of_state(RequestState.ACCEPTED),
+            answered_at=at(0.02),
+        )
         is_run = write.OF is RUN
         examples["accepted"] = msgspec.structs.replace(accepted, execution=ACCEPTED if is_run else None)
     return Operation(

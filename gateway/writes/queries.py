@@ -27,7 +27,7 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
         id=number,
         kind=kind,
         state=RequestState(state),
-        resource=resource_path(kind, number, resource_id),
+        resource=resource_path(kind, number, resource_id, RequestState(state)),
         submitted_by=actor,
         submitted_at=submitted_at or answered_at,
         answered_at=answered_at,
@@ -36,7 +36,13 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
     )
 
 
-def resource_path(kind: str, request_id: str, resource_id: str) -> str:
-    """Where the result of a request is found; where a newer build knows the kind, the request itself."""
+def resource_path(kind: str, request_id: str, resource_id: str, state: RequestState) -> str | None:
+    """Where the result of a request is found; where a newer build knows the kind, the request itself.
+
+    None while it would find nothing: what a request makes is there once that was accepted.
+    """
     write = declared().get(kind)
-    return f"{API_PREFIX}/requests/{request_id}" if write is None else write.resource_path(resource_id)
+    if write is None:
+        return f"{API_PREFIX}/requests/{request_id}"
+    is_there = state is RequestState.ACCEPTED or (write.is_targeted and not write.MAKES)
+    return write.resource_path(resource_id) if is_there else None

@@ -19,13 +19,14 @@ class RequestState(StrEnum):
 class WriteRequest(Resource, frozen=True, kw_only=True):
     """A write that was taken down: it is in the record, and its owner answers it. The body of every 202.
 
-    `resource`: where the result is. `execution`: the run, once accepted and readable; `submittedBy`: once it is known.
+    `resource`: where the result is; null while nothing is there, not yet or, of a refused request, never. `execution`:
+    the run, once accepted and readable; `submittedBy`: once it is known.
     """
 
     id: str
     kind: str
     state: RequestState
-    resource: str
+    resource: str | None
     submitted_by: str | None
     submitted_at: Timestamp
     answered_at: Timestamp | None = None

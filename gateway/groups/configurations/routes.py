@@ -20,7 +20,7 @@ from gateway.http.parameters import (
     Limit,
     WeddingCritical,
     checked_id,
-    checked_time,
+    checked_period,
 )
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
@@ -43,10 +43,11 @@ async def list_configurations(
 ) -> ListPage[Configuration]:
     """Configurations of the organisation, the latest first, each with its last run and last recovery point."""
     gateway, principal = parts_of(request), principal_of(request)
+    start, before = checked_period(created_from, created_before)
     wanted = ConfigurationFilter(
         status=tuple(sorted(set(status or ()))),
-        created_from=checked_time(created_from, "from"),
-        created_before=checked_time(created_before, "before"),
+        created_from=start,
+        created_before=before,
         is_wedding_critical=wedding_critical,
     )
     return await ConfigurationQueries(gateway.sealer).page(

@@ -21,7 +21,7 @@ from gateway.http.parameters import (
     Limit,
     WeddingCritical,
     checked_id,
-    checked_time,
+    checked_period,
 )
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
@@ -56,11 +56,12 @@ async def list_executions(
     gateway, principal = parts_of(request), principal_of(request)
     if configuration_id is not None:
         checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
+    start, before = checked_period(started_from, started_before)
     wanted = queries.ExecutionFilter(
         status=tuple(sorted(set(status or ()))),
         configuration_id=configuration_id,
-        started_from=checked_time(started_from, "from"),
-        started_before=checked_time(started_before, "before"),
+        started_from=start,
+        started_before=before,
         is_wedding_critical=wedding_critical,
         is_degraded=degraded,
     )

@@ -216,6 +216,8 @@ QUERIES = (
     ("cursor=%00", "invalid-cursor", "cursor"),
     ("cursor=" + "A" * 301, "invalid-field", "cursor"),
     ("limit=1&limit=2", "invalid-field", "limit"),
+    ("from=2026-12-01T00:00:00Z&before=2026-11-01T00:00:00Z", "invalid-field", "before"),
+    ("from=2026-12-01T00:00:00Z&before=2026-12-01T00:30:00%2B01:00", "invalid-field", "before"),
     ("limit=1_0", "invalid-field", "limit"),
     ("limit=-1", "invalid-field", "limit"),
     ("limit=99999999999999999999", "invalid-field", "limit"),
@@ -242,6 +244,64 @@ async def test_bad_query_is_refused_with_its_parameter(gateway: RunningGateway) 
             assert answer.status_code == 422, query
             assert problem_code(answer) == code, query
             assert answer.json()["field"] == field, query
+
+
+TWICE = (
+    ("Authorization", "Bearer another"),
+    ("Idempotency-Key", "another"),
+    ("Content-Type", "application/json"),
+    ("If-Match", '"2"'),
+    ("Origin", "https://other.example"),
+)
+
+
+async def test_header_that_is_given_twice_is_refused(gateway: RunningGateway) -> None:
+    """Of two, each part of the way may believe another one; nothing is recorded of it."""
+    async with gateway.http("owner") as http:
+        first = {
+            "Host": "127.0.0.1",
+            "Authorization": str(http.headers["authorization"]),
+            "Idempotency-Key": new_id(),
+            "Content-Type": "application/json",
+            "If-Match": '"1"',
+            "Origin": "https://app.example",
+        }
+        for name, other in TWICE:
+            headers = [*first.items(), (name, other)]
+            answer = await http.post("/api/backup/configurations", content=_with(), headers=headers)
+            assert (answer.status_code, problem_code(answer)) == (400, "malformed-request"), name
+            assert answer.json()["field"] == name
+            assert answer.json()["traceId"]
+    assert gateway.owners.asked == []
+
+
+async def test_request_without_a_host_is_refused(gateway: RunningGateway) -> None:
+    """HTTP/1.1 names the host; HTTP/1.0 knows none."""
+    for version, host, status in (("1.1", "", 400), ("1.1", "Host: x\r\n", 200), ("1.0", "", 200)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.process.http.port)
+        writer.write(f"GET /health/live HTTP/{version}\r\n{host}Connection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        assert int(head.split(b" ")[1]) == status, (version, host)
+        if status == 400:
+            assert json.loads(body)["field"] == "Host"
+
+
+async def test_preflight_of_a_page_that_is_not_allowed_is_refused_by_a_problem(
+    tmp_path: Path, postgres: PostgresServer, own_nats: NatsServer
+) -> None:
+    """What a library says of its own accord is no plain text either."""
+    allowed = "https://app.example.com"
+    async with (
+        running_gateway(tmp_path, postgres, own_nats, allowed_origins=(allowed,)) as gateway,
+        gateway.stranger() as http,
+    ):
+        for origin, status in ((allowed, 204), ("https://app-example.com", 403), ("null", 403)):
+            headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+            answer = await http.options("/api/backup/status", headers=headers)
+            assert answer.status_code == status, origin
+            if status == 403:
+                assert (problem_code(answer), answer.json()["field"]) == ("forbidden", "Origin")
 
 
 async def test_what_is_no_id_is_not_found(gateway: RunningGateway) -> None:

@@ -123,9 +123,12 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         gateway.owners.refuse, gateway.owners.is_silent = None, True
         pending = await client.send(new_id(), target=targets[1])
         assert (pending.status_code, pending.json()["state"]) == (202, "pending")
+        # What it makes is not there yet: an address would answer that it never will be.
+        assert (pending.json()["resource"] is None) == (write.MAKES or not write.is_targeted)
         assert pending.headers["location"] == f"{API_PREFIX}/requests/{pending.json()['id']}"
         await gateway.owners.answer(gateway.owners.asked[-1], decode_data(gateway.owners.asked[-1]))
-        await gateway.shows(pending.headers["location"], lambda shown: shown["state"] == "accepted")
+        shown = await gateway.shows(pending.headers["location"], lambda shown: shown["state"] == "accepted")
+        assert (await http.get(shown["resource"])).status_code == 200
 
 
 class ChangeRun(Write[NewExecution]):

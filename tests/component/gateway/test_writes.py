@@ -129,6 +129,18 @@ async def test_same_key_and_body_is_one_request(gateway: RunningGateway) -> None
     assert len(gateway.owners.asked) == 1
 
 
+async def test_key_that_is_a_uuid_is_one_in_whatever_case(gateway: RunningGateway) -> None:
+    """A UUID has no case; another text is what it is, letter by letter."""
+    key = new_id()
+    async with gateway.http("owner") as http:
+        made = [
+            (await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers={"Idempotency-Key": each})).json()["id"]
+            for each in (key, key.upper(), "sent-by-Anna", "sent-by-anna")
+        ]
+    assert made[0] == made[1]
+    assert len(set(made)) == 3
+
+
 async def test_same_key_with_another_body_is_refused(gateway: RunningGateway) -> None:
     """A key stands for one body."""
     headers = {"Idempotency-Key": new_id()}
@@ -164,15 +176,12 @@ async def test_write_is_pending_when_its_owner_is_slow(gateway: RunningGateway) 
         request = answer.json()
         assert answer.headers["location"] == f"/api/backup/requests/{request['id']}"
         assert request["state"] == "pending"
+        assert request["resource"] is None
         (envelope,) = gateway.owners.asked
         await gateway.owners.answer(envelope, decode_data(envelope))
 
-        async def accepted() -> bool:
-            shown = (await http.get(answer.headers["location"])).json()
-            return bool(shown["state"] == "accepted")
-
-        await eventually(accepted)
-        assert (await http.get(request["resource"])).status_code == 200
+        shown = await gateway.shows(answer.headers["location"], lambda shown: shown["state"] == "accepted")
+        assert (await http.get(shown["resource"])).status_code == 200
         again = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=headers)
         assert again.status_code == 201
 
