@@ -116,7 +116,6 @@ class Index:
         self._fresh: tuple[Run, ...] = ()
         self._buffer = _Buffer()
         self._excluded: frozenset[bytes] = frozenset()
-        self._pack_ids: set[bytes] | None = None
         self._new_pack_ids: set[bytes] = set()
         self._resident_bytes = 0
         self._resident_bytes_max = resident_bytes_max
@@ -189,9 +188,15 @@ class Index:
     def pack_ids(self) -> set[bytes]:
         """The packs that rows point at, the session's included. The set is the caller's own."""
         with self._lock:
-            if self._pack_ids is None:
-                self._pack_ids = {pack_id for segment in self._segments for pack_id in segment.pack_ids()}
-            return self._pack_ids | self._new_pack_ids
+            return self._new_pack_ids.union(*(segment.packs for segment in self._segments))
+
+    def lacks(self, pack_ids: Iterable[bytes]) -> set[bytes]:
+        """Which of these packs no row points at. Costs what is asked for, not what there is."""
+        with self._lock:
+            missing = set(pack_ids) - self._new_pack_ids
+            for segment in self._segments:
+                missing = missing - segment.packs if missing else missing
+            return missing
 
     def excluded_packs(self) -> frozenset[bytes]:
         """The packs that `exclude_packs` named."""
@@ -217,7 +222,6 @@ class Index:
         with self._lock:
             self._segments = list(segments)
             self._committed = tuple(runs_of(self._segments))
-            self._pack_ids = None
 
     def take_new_segments(self) -> list[Segment]:
         """The session's rows since the last call, in segments of bounded size.
@@ -258,7 +262,6 @@ class Index:
     def _adopt(self, segments: Sequence[Segment]) -> None:
         self._segments.extend(segments)
         self._committed = tuple(runs_of(self._segments))
-        self._pack_ids = None
 
     def _flush(self) -> None:
         """Turn the buffer into a segment; merge while the last two runs are of a size."""

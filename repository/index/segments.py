@@ -116,6 +116,10 @@ class SegmentCache:
                 disk.put(bytes.fromhex(name), body)
         return body
 
+    def holds(self, name: str) -> bool:
+        """Whether the segment is in memory."""
+        return name in self._segments
+
     def add(self, name: str, segment: Segment) -> None:
         """Remember a segment that was made here."""
         self._shared.held.setdefault(name, self._segments.setdefault(name, segment))

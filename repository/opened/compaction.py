@@ -1,6 +1,7 @@
 """Keeps the number of index segments small: many small ones become few, as in a log-structured tree.
 
-Promise: after `compact_indexes` a lookup visits a number of runs that grows with the logarithm of the rows.
+Promise: after `compact_indexes` a lookup visits a number of runs that grows with the logarithm of the rows, and who
+opens the tier reads few segments: beside full ones at most as many as there may be runs.
 The old segments stay on the tier (a reader may be at them); a later prune removes what no entry names.
 """
 
@@ -14,18 +15,23 @@ from repository.errors import RepositoryError
 from repository.index.segments import SealedSegment
 from repository.opened.open_tier import LockUntil, OpenTier, no_lock
 from repository.opened.open_tiers import OpenTiers
-from repository.stored.index_segment import Segment, in_mapped_file, merged, runs_of
+from repository.stored.index_segment import ROWS_MAX, Segment, in_mapped_file, merged, runs_of
 
 RUNS_MAX: Final = 8
+FULL_ROWS: Final = ROWS_MAX // 2
+"""What merging leaves of many rows has at least so many in each segment."""
 
 
 def segments_to_merge(segments: dict[str, Segment], runs_max: int = RUNS_MAX) -> list[str]:
-    """The names of the segments that should become one run; none while there are few runs.
+    """The names of the segments that should become one run; none while there are few runs, and few that are not full.
+
+    Segments of a few rows each rarely overlap, so that any number of them can be one run.
 
     Takes the smallest first, and a larger one only while it is at most twice of what was taken before: so
     each row is rewritten a number of times that grows with the logarithm of the rows.
     """
-    if len(runs_of(list(segments.values()))) <= runs_max:
+    small = sum(segment.rows < FULL_ROWS for segment in segments.values())
+    if small <= runs_max and len(runs_of(list(segments.values()))) <= runs_max:
         return []
     taken: list[str] = []
     rows = 0

@@ -173,22 +173,31 @@ class OpenTier:
         with self._indexing:
             if state.head.number < self._indexed_entry and not is_anew:
                 return
-            damaged: dict[str, RepositoryError] = {}
-
-            def load(name: str) -> Segment | None:
-                try:
-                    return self._cache.load(self.store, name)
-                except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
-                    damaged[name] = error
-                    return None
-
-            with ThreadPoolExecutor(PARALLEL_LOADS, thread_name_prefix="index-load") as pool:
-                loaded = list(pool.map(load, state.segments))
-            self.damaged_segments = damaged
-            self.index.set_segments([segment for segment in loaded if segment is not None])
+            names = frozenset(state.segments)
+            # Most entries change nothing here, and what changes little costs little.
+            if is_anew or self.damaged_segments or names != self._indexed:
+                self._set_segments(state.segments)
             self.index.exclude_packs(state.marked_packs)
-            self._indexed = frozenset(state.segments)
+            self._indexed = names
             self._indexed_entry = state.head.number
+
+    def _set_segments(self, names: Iterable[str]) -> None:
+        damaged: dict[str, RepositoryError] = {}
+
+        def load(name: str) -> Segment | None:
+            try:
+                return self._cache.load(self.store, name)
+            except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+                damaged[name] = error
+                return None
+
+        missing = [name for name in names if not self._cache.holds(name)]
+        if len(missing) > 1:
+            with ThreadPoolExecutor(PARALLEL_LOADS, thread_name_prefix="index-load") as pool:
+                list(pool.map(load, missing))
+        loaded = [load(name) for name in names if name not in damaged]
+        self.damaged_segments = damaged
+        self.index.set_segments([segment for segment in loaded if segment is not None])
 
     def named_segments(self) -> dict[str, Segment]:
         """The live segments that could be loaded, by name. Raises what the store raises."""
@@ -201,7 +210,7 @@ class OpenTier:
 
     def lacks(self, pack_ids: Iterable[bytes]) -> set[bytes]:
         """Which of these packs this tier's index does not know."""
-        return set(pack_ids) - self.index.pack_ids()
+        return self.index.lacks(pack_ids)
 
     def gone_packs(self) -> set[bytes]:
         """Packs that the index knows and that are not there any more. Raises the store's errors."""

@@ -103,6 +103,7 @@ class Segment:
         "__weakref__",
         "_buckets",
         "_layout",
+        "_packs",
         "_prefixes",
         "_rests_at",
         "_shift",
@@ -126,6 +127,7 @@ class Segment:
         self._prefixes = _column(view[layout.prefixes : layout.rests], "Q")
         self._buckets = _column(view[layout.buckets : layout.records], "I")
         self._rests_at = layout.rests
+        self._packs: frozenset[bytes] | None = None
         self.first = self._prefixes[0] if self.rows else 0
         """The lowest prefix."""
         self.last = self._prefixes[self.rows - 1] if self.rows else -1
@@ -169,6 +171,13 @@ class Segment:
     def pack_ids(self) -> list[bytes]:
         """The packs that the rows point at, in the order of their numbers."""
         return [self.pack_id(number) for number in range(self.pack_count)]
+
+    @property
+    def packs(self) -> frozenset[bytes]:
+        """The same as a set, which is made once."""
+        if self._packs is None:
+            self._packs = frozenset(self.pack_ids())
+        return self._packs
 
 
 class Columns(NamedTuple):
