@@ -18,6 +18,7 @@ from repository.keys import crypto
 from repository.keys.key_ring import KeyRing
 from repository.log.shared_map import SharedMap
 from repository.log.state import Head, LogFault, LogState, named_by_the_next
+from repository.log.tail import TAIL_KEY
 from repository.ports import Randomness
 from repository.stored.checkpoint import (
     CHECKPOINT_PREFIX,
@@ -69,7 +70,6 @@ def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
         holds=state.holds,
         witnesses={tier_id.hex(): (head.number, head.digest) for tier_id, head in state.witnesses.items()},
         bridged=tuple(sorted(state.bridged)),
-        streams=state.streams,
     )
 
 
@@ -100,7 +100,6 @@ def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> 
         witnesses={bytes.fromhex(tier): Head(*head) for tier, head in checkpoint.witnesses.items()},
         bridged=set(checkpoint.bridged),
         ends_in_consequence=True,  # nobody says that it does not
-        streams=dict(checkpoint.streams),
     )
 
 
@@ -124,10 +123,16 @@ class CheckpointShelf:
         self._cache = cache
         self.vouched: list[tuple[bytes, Head]] = []
         """Tier id and head of genuine checkpoints that the log did not confirm: it once went that far."""
+        self.has_tail = False
+        """Whether there was a tail (`repository.log.tail`) beside them when they were last listed."""
+        self._seen: set[str] = set()
+        """Object keys of genuine ones that were read or made here."""
 
     def names(self) -> list[str]:
         """The object keys of what may be checkpoints, the oldest first."""
-        return sorted(info.key for info in self._store.list(CHECKPOINT_PREFIX) if checkpoint_of(info.key))
+        keys = [info.key for info in self._store.list(CHECKPOINT_PREFIX)]
+        self.has_tail = TAIL_KEY in keys
+        return sorted(filter(checkpoint_of, keys))
 
     def read(self, object_key: str) -> Checkpoint:
         """One checkpoint, authentic. Raises `Damaged`, `ObjectMissing` and the store's errors."""
@@ -175,6 +180,7 @@ class CheckpointShelf:
         object_key = checkpoint_object_key(state.head.number, digest)
         with suppress(AlreadyExists):
             self._store.put(object_key, body, sha256=digest, if_absent=True, lock_until=lock_until)
+        self._seen.add(object_key)
         if self._cache is not None:
             self._cache.put(digest, body)
         return CheckpointMade(time_ns=time_ns, number=state.head.number, digest=digest.hex())
@@ -182,13 +188,19 @@ class CheckpointShelf:
     def tidy(self) -> None:
         """Take old checkpoints away, as far as that is allowed: genuine ones, of which newer genuine ones are there."""
         names = self.names()
-        kept = [object_key for object_key, _ in islice(self._genuine(names[::-1]), TRIED_MAX)]
+        kept = list(islice(self._genuine_names(names[::-1]), TRIED_MAX))
         if len(kept) < TRIED_MAX:
             return
         older = names[: names.index(kept[-1])]
         with suppress(Locked, AccessDenied):
-            for object_key, _ in self._genuine(older):
+            for object_key in self._genuine_names(older):
                 self._store.delete(object_key)
+
+    def _genuine_names(self, object_keys: Iterable[str]) -> Iterator[str]:
+        """The same by name alone: what was read once is not read again, for it is long."""
+        for object_key in islice(object_keys, READ_MAX):
+            if object_key in self._seen or next(self._genuine([object_key]), None) is not None:
+                yield object_key
 
     def _genuine(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Checkpoint]]:
         """Those that are authentic. Names prove nothing: anybody who may write to the store can make some."""
@@ -197,4 +209,5 @@ class CheckpointShelf:
                 checkpoint = self.read(object_key)
             except RepositoryError:
                 continue  # a hint that is of no use: the log itself says all
+            self._seen.add(object_key)
             yield object_key, checkpoint

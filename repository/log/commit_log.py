@@ -9,7 +9,7 @@ bytes are ours) or, after a crash, by the run token in the entry. The proof is i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -28,6 +28,7 @@ from repository.keys import crypto
 from repository.keys.key_ring import KeyRing
 from repository.log.checkpoints import CheckpointShelf
 from repository.log.state import Head, LogFault, LogState, named_by_the_next
+from repository.log.tail import TAIL_EVERY, read_tail, write_tail
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.stored.log_entry import (
     LOG_PREFIX,
@@ -54,10 +55,20 @@ __all__ = ["CommitLog", "Head", "LogFault", "LogState"]
 
 ATTEMPTS_MAX: Final = 100
 PARALLEL_READS: Final = 16
-CHECKPOINT_EVERY: Final = 256
-"""Entries after which a writer leaves a checkpoint, so that whoever opens has to read no more than about as many."""
+CHECKPOINT_EVERY: Final = 16
+"""Entries after which a writer leaves a checkpoint, at least: of many snapshots it is long, and made more seldom."""
+_NO_ENTRIES: Final[Mapping[int, bytes]] = {}
 GAP_MAX: Final = 1000
 """Numbers that may be missing before one that counts unseen; what lies beyond a longer gap has to be signed."""
+
+
+def entries_between(snapshots: int) -> int:
+    """How many entries lie between two checkpoints of so many snapshots.
+
+    A small state is written often, so that whoever opens has little to read; a large one so seldom that its share in
+    what a commit costs stays small.
+    """
+    return max(CHECKPOINT_EVERY, min(snapshots // 64, 256), snapshots // 256)
 
 
 class SecondCopy(NamedTuple):
@@ -93,6 +104,9 @@ class CommitLog:
         self._randomness = randomness
         self._lock = threading.Lock()
         self.state = LogState(ring.root.repository_id, genesis)
+        self._behind: dict[int, bytes] = {}
+        """The bytes of the entries behind the newest checkpoint, as far as they were read or made here."""
+        self._tail_end = 0
 
     def refresh(self) -> LogState:
         """Read the entries behind the head. Raises what the store raises, never `Damaged`: see `state.faults`."""
@@ -103,9 +117,14 @@ class CommitLog:
     def reload(self) -> LogState:
         """Forget everything and read the newest checkpoint, and what came after it."""
         with self._lock:
+            self._behind = {}
             found = self.checkpoints.newest(self._genesis, self.entry)
-            self.state = found or self._nothing()
-            self._read_on()
+            tail = read_tail(self._store) if found is not None and self.checkpoints.has_tail else {}
+            self._tail_end = max(tail, default=0)
+            self.state = self._read_behind(found or self._nothing(), self._behind, tail)
+            if tail and self.state.faults:
+                # The tail may be of another history, or hide what the entries themselves would show.
+                self.state = self._read_behind(found or self._nothing(), self._behind)
             return self.state
 
     def whole(self) -> LogState:
@@ -138,7 +157,8 @@ class CommitLog:
         """
         state = self.refresh()
         newest = state.checkpoint.number if state.checkpoint is not None else 0
-        if state.faults or state.head.number - newest < CHECKPOINT_EVERY:
+        if state.faults or state.head.number - newest < entries_between(len(state.snapshots)):
+            self._leave_tail(newest)
             return False
         signer = self._ring.root.signer()
         made = self.checkpoints.add(state, self._clock.now_ns(), signer, self._randomness, lock_until)
@@ -151,7 +171,18 @@ class CommitLog:
         self.checkpoints.tidy()
         with self._lock:
             self.state = self.state.without_old_digests()
+            self._behind = {number: body for number, body in self._behind.items() if number > made.number}
         return True
+
+    def _leave_tail(self, newest: int) -> None:
+        """Make the tail anew where it has fallen behind; a log that has no checkpoint yet is short."""
+        with self._lock:
+            head = self.state.head.number
+            if not newest or self.state.faults or head - max(newest, self._tail_end) < TAIL_EVERY:
+                return
+            self._behind = {number: body for number, body in self._behind.items() if number > newest}
+            if write_tail(self._store, self._behind):
+                self._tail_end = head
 
     def name_anew(self) -> None:
         """Give a log that was copied from another tier's a tier id of its own."""
@@ -259,15 +290,22 @@ class CommitLog:
             # Durable before the entry is: should that be lost, this is put in its place.
             self._store.put(manifest_object_key(body.id), buffer, sha256=digest, lock_until=lock_until)
         self._store.put(entry_object_key(place.number), buffer, sha256=digest, if_absent=True, lock_until=lock_until)
+        self._behind[place.number] = buffer
         entry = Entry(place, digest, body)
         self.state = self.state.with_entries([entry])
         return entry
 
     def _read_on(self) -> None:
-        self.state = self._read_behind(self.state)
+        self.state = self._read_behind(self.state, self._behind)
 
-    def _read_behind(self, state: LogState) -> LogState:
-        """Read every entry behind the head, up to the highest number that the store lists and that may be true."""
+    def _read_behind(
+        self, state: LogState, bodies: dict[int, bytes] | None = None, tail: Mapping[int, bytes] = _NO_ENTRIES
+    ) -> LogState:
+        """Read every entry behind the head, up to the highest number that the store lists and that may be true.
+
+        `bodies`: takes their bytes. `tail`: bytes of entries that may be these; the last one is read in any case.
+        """
+        lengths: dict[int, int] = {}
         first = state.head.number + 1
         last = proven = first - 1
         for info in self._store.list(LOG_PREFIX, after=entry_object_key(last)):
@@ -280,7 +318,9 @@ class CommitLog:
                 proven = next((each for each in (number, last) if each > proven and self._is_signed(each)), proven)
             if number - proven <= GAP_MAX:
                 last = number
-        entries = list(self._entries(range(first, last + 1)))
+                lengths[number] = info.size
+        known = {number: body for number, body in tail.items() if number < last and lengths.get(number) == len(body)}
+        entries = list(self._entries(range(first, last + 1), {} if bodies is None else bodies, known))
         while len(entries) <= GAP_MAX and self._store.is_blocked(entry_object_key(first + len(entries))):
             # No listing shows it, and no writer would get past it: better known before anything is uploaded.
             entries.append(LogFault(first + len(entries), self._blocked(first + len(entries))))
@@ -290,17 +330,30 @@ class CommitLog:
         found = self.entry(number)
         return not isinstance(found, LogFault) or isinstance(found.error, UnknownKey)
 
-    def _entries(self, numbers: range) -> Iterable[Entry | LogFault]:
-        if len(numbers) <= 1:
-            return [self.entry(number) for number in numbers]
-        with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="log-read") as pool:
-            return list(pool.map(self.entry, numbers))
+    def _entries(
+        self, numbers: range, bodies: dict[int, bytes], known: Mapping[int, bytes]
+    ) -> Iterable[Entry | LogFault]:
+        """These entries. `bodies`: takes the bytes of good ones. `known`: those that need not be asked for."""
 
-    def entry(self, number: int) -> Entry | LogFault:
-        """Entry `number` as it lies on the tier; whether it continues this history is not judged."""
+        def read(number: int) -> Entry | LogFault:
+            return self.entry(number, bodies, known.get(number))
+
+        if len(numbers) - len(known) <= 1:
+            return [read(number) for number in numbers]
+        with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="log-read") as pool:
+            return list(pool.map(read, numbers))
+
+    def entry(self, number: int, bodies: dict[int, bytes] | None = None, body: bytes | None = None) -> Entry | LogFault:
+        """Entry `number` as it lies on the tier; whether it continues this history is not judged.
+
+        `bodies`: takes its bytes, if it is good. `body`: its bytes, where they are known.
+        """
         try:
             with about(tier=self._store.name, object_key=entry_object_key(number)):
-                body = read_object(self._store, entry_object_key(number))
-                return self.decoded(body, number)
+                body = read_object(self._store, entry_object_key(number)) if body is None else body
+                entry = self.decoded(body, number)
+                if bodies is not None:
+                    bodies[number] = body
+                return entry
         except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
             return LogFault(number, error)

@@ -12,6 +12,7 @@ repository behind an entry with the digest `previous`; anything else raises `Dam
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -145,24 +146,6 @@ class CheckpointMade(msgspec.Struct, frozen=True, kw_only=True, tag="checkpoint"
     digest: str
 
 
-class StreamAppended(msgspec.Struct, frozen=True, kw_only=True, tag="append", tag_field="kind"):
-    """The tier has this stream up to piece `number` (0: it begins), whose bytes have this `digest` (hex).
-
-    `position`: behind the piece's last byte (of 0: nowhere yet). `first`: the lowest number that is kept as an object.
-    `locked_from`, `locked_until`: the pieces from this number on were locked until then (seconds of Unix time); None:
-    they were not.
-    """
-
-    time_ns: int
-    stream: str
-    number: int
-    position: int
-    digest: str
-    first: int = 1
-    locked_from: int = 1
-    locked_until: int | None = None
-
-
 class KeysChanged(msgspec.Struct, frozen=True, kw_only=True, tag="keys", tag_field="kind"):
     """The tier's key objects, by object key, with the SHA-256 (hex) of their bytes."""
 
@@ -212,7 +195,6 @@ Body: TypeAlias = (
     | HistoryAccepted
     | TierNamed
     | CheckpointMade
-    | StreamAppended
     | Bridged
 )
 _SKIPPABLE: Final = (CheckpointMade,)
@@ -333,6 +315,18 @@ def decode_entry_header(buffer: Buffer) -> EntryHeader:
         raise Damaged("log entry has another length than its header says", length=len(buffer))
     place = Place(number, previous, tier_id, snapshots, bool(flags & FOLLOWS_CONSEQUENCE))
     return EntryHeader(place, repository_id, flags)
+
+
+def split_entries(buffer: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of each of several entries one after the other; what is no entry ends them. Proves nothing."""
+    view = memoryview(buffer)
+    while len(view) >= ENTRY_HEADER_LENGTH:
+        magic, _, _, length, number, *_ = _HEADER.unpack_from(view)
+        end = ENTRY_HEADER_LENGTH + length + crypto.SIGNATURE_LENGTH
+        if magic != LOG_MAGIC or len(view) < end:
+            return
+        yield number, bytes(view[:end])
+        view = view[end:]
 
 
 def decode_entry(buffer: bytes, number: int | None, ring: KeyRing, verifier: crypto.Verifier) -> Entry:

@@ -21,6 +21,7 @@ from repository.index.segments import INDEX_PREFIX, open_segment, segment_object
 from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key, key_id_of
 from repository.log.commit_log import GAP_MAX
+from repository.log.tail import TAIL_KEY
 from repository.opened.key_change import destroyed_keys
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader
@@ -309,7 +310,7 @@ class _TierCheck:
             key = info.key
             number = entry_number(key)
             explained = (
-                key == CONFIG_KEY
+                key in (CONFIG_KEY, TAIL_KEY)
                 or key in packs
                 or key.startswith((KEY_PREFIX, INDEX_PREFIX, PENDING_PREFIX, QUARANTINE_PREFIX))
                 or manifest_id(key) is not None

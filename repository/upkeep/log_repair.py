@@ -193,7 +193,7 @@ class FaultyLog:
     def _copies(self, errors: Mapping[int, RepositoryError]) -> dict[int, tuple[Copy, Entry]]:
         """Copies by number. One proves where the next one is: what it names, or what names it."""
         second: dict[int, list[tuple[Copy, Entry]]] = {}
-        for each in manifests.unclaimed(self._tier):
+        for each in manifests.unclaimed(self._tier, self._state):
             copy = Copy(self._tier.name, f"second copy on {self._tier.name}", each.body)
             second.setdefault(each.entry.number, []).append((copy, each.entry))
         found: dict[int, tuple[Copy, Entry]] = {}

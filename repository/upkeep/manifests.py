@@ -71,12 +71,14 @@ def manifest_findings(tier: OpenTier) -> Iterator[Finding]:
             yield Finding(tier.name, Problem.MANIFEST, key, f"{error.code}: {error}", (tier.name,))
 
 
-def unclaimed(tier: OpenTier) -> list[SecondCopy]:
+def unclaimed(tier: OpenTier, state: LogState | None = None) -> list[SecondCopy]:
     """Whole second copies of this log of which the log knows nothing, in the order of their numbers.
+
+    `state`: of its entries alone, where what a checkpoint has is not to count.
 
     Raises the store's errors.
     """
-    state = tier.log.state
+    state = tier.log.state if state is None else state
     found: list[SecondCopy] = []
     for info in tier.store.list(MANIFEST_PREFIX):
         identity = manifest_id(info.key)

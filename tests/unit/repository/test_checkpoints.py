@@ -10,9 +10,10 @@ import pytest
 from repository.errors import Damaged, UnsupportedFormat
 from repository.keys import crypto
 from repository.log.checkpoints import checkpoint_from, state_from
-from repository.log.commit_log import CommitLog
+from repository.log.commit_log import CommitLog, entries_between
 from repository.log.shared_map import OVERLAY_MAX, SharedMap
 from repository.log.state import Head, LogState
+from repository.log.tail import TAIL_EVERY, TAIL_KEY
 from repository.opened.open_tier import TierState
 from repository.stored.checkpoint import (
     checkpoint_object_key,
@@ -89,6 +90,149 @@ def test_opening_reads_the_newest_checkpoint_and_what_came_after() -> None:
         assert getattr(log.state, name) == getattr(whole, name), name
     assert log.state.head == whole.head
     assert check(scene.repository, read_percent=100).findings == []
+
+
+# What lies behind a checkpoint in one object
+
+
+def _long(monkeypatch: pytest.MonkeyPatch, count: int = 14) -> Scene:
+    """A log with a checkpoint and, behind it, a tail and entries that are not in it yet."""
+    scene = _scene()
+    monkeypatch.setattr("repository.log.commit_log.CHECKPOINT_EVERY", 1000)
+    for number in range(count):
+        scene.backup(photos(1, 100 + number), f"later {number}")
+    return scene
+
+
+def _opened(objects: dict[str, bytes], scene: Scene) -> tuple[LogState, list[str]]:
+    store = _Counting("a", objects)
+    state = scene.reopen(stores=[store]).tier("a").log.state
+    return state, [key for key in store.got if key.startswith(("log/", TAIL_KEY))]
+
+
+def test_opening_asks_for_few_entries_however_many_lie_behind_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tail has them; those that came after it, the last one and the checkpoint's own are read from their places."""
+    scene = _long(monkeypatch)
+    state, got = _opened(scene.store("a").contents(), scene)
+    whole = scene.tier("a").log.whole()
+    assert list(state.snapshots) == list(whole.snapshots)
+    assert (state.head, state.segments, state.by_token) == (whole.head, whole.segments, whole.by_token)
+    behind = state.head.number - state.base
+    assert behind > TAIL_EVERY + 4
+    assert len(got) <= 1 + 1 + TAIL_EVERY
+    assert check(scene.reopen(), read_percent=100).findings == []
+
+
+def test_writer_that_opened_with_a_tail_makes_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in a process of its own, as from a command line: the tail keeps up."""
+    scene = _long(monkeypatch, 0)
+    for number in range(3 * TAIL_EVERY):
+        scene.reopen()
+        scene.backup(photos(1, 200 + number), f"alone {number}")
+        state, got = _opened(scene.store("a").contents(), scene)
+        assert len(got) <= 2 + TAIL_EVERY + 2
+        assert not state.faults
+    assert len(scene.reopen().snapshots()) == 9 + 3 * TAIL_EVERY
+
+
+def _tail_cut(objects: dict[str, bytes], _older: bytes) -> None:
+    objects[TAIL_KEY] = objects[TAIL_KEY][:-70]
+
+
+def _tail_noise(objects: dict[str, bytes], _older: bytes) -> None:
+    objects[TAIL_KEY] = secrets.token_bytes(5000)
+
+
+def _tail_flipped(objects: dict[str, bytes], _older: bytes) -> None:
+    body = bytearray(objects[TAIL_KEY])
+    body[200] ^= 1
+    objects[TAIL_KEY] = bytes(body)
+
+
+def _tail_older(objects: dict[str, bytes], older: bytes) -> None:
+    objects[TAIL_KEY] = older
+
+
+def _tail_huge(objects: dict[str, bytes], _older: bytes) -> None:
+    objects[TAIL_KEY] = bytes(17 << 20)
+
+
+def _tail_gone(objects: dict[str, bytes], _older: bytes) -> None:
+    del objects[TAIL_KEY]
+
+
+@pytest.mark.parametrize("change", [_tail_cut, _tail_noise, _tail_flipped, _tail_older, _tail_huge, _tail_gone])
+def test_tail_that_is_of_no_use_costs_the_reading_of_entries(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, bytes], bytes], None]
+) -> None:
+    """Stale, cut, forged, too long: the state is that of the entries themselves."""
+    scene = _long(monkeypatch)
+    older = scene.store("a").get(TAIL_KEY)
+    for number in range(9):
+        scene.backup(photos(1, 300 + number), f"last {number}")
+    objects = scene.store("a").contents()
+    change(objects, older)
+    state, _ = _opened(objects, scene)
+    assert not state.faults
+    assert list(state.snapshots) == list(scene.tier("a").log.whole().snapshots)
+
+
+def test_tail_hides_neither_an_entry_that_is_gone_nor_a_log_that_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has their bytes, and what counts is what the tier has."""
+    scene = _long(monkeypatch)
+    head = scene.tier("a").log.state.head.number
+    base = _opened(scene.store("a").contents(), scene)[0].base
+    objects = scene.store("a").contents()
+    del objects[entry_object_key(base + 3)]
+    state, _ = _opened(objects, scene)
+    assert [fault.number for fault in state.faults] == [base + 3]
+    objects = scene.store("a").contents()
+    for number in range(base + 4, head + 1):
+        del objects[entry_object_key(number)]
+    state, _ = _opened(objects, scene)
+    assert state.head.number == base + 3
+
+
+def test_tail_of_another_history_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Genuine entries of the same numbers that the log's own end does not continue: then each is read itself."""
+    scene = _long(monkeypatch, 0)
+    before = scene.store("a").contents()
+    for number in range(12):
+        scene.backup(photos(1, 400 + number), f"this {number}")
+    other_tail = scene.store("a").get(TAIL_KEY)
+    scene.reopen(stores=[MemoryObjectStore("a", objects=before)])
+    for number in range(12):
+        scene.backup(photos(1, 400 + number), f"that {number}")
+    objects = scene.tier("a").store.contents()  # type: ignore[attr-defined]
+    assert objects[TAIL_KEY] != other_tail
+    objects[TAIL_KEY] = other_tail
+    state, _ = _opened(objects, scene)
+    assert not state.faults
+    assert {token for token in state.by_token if token.startswith("th")} == {f"that {number}" for number in range(12)}
+
+
+def test_entry_that_was_damaged_behind_the_checkpoint_is_found_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening may have it from the tail; a check reads the entry itself."""
+    scene = _long(monkeypatch)
+    base = _opened(scene.store("a").contents(), scene)[0].base
+    key = entry_object_key(base + 3)
+    body = scene.store("a").get(key)
+    scene.store("a").put(key, bytes([body[0] ^ 1]) + body[1:])
+    repository = scene.reopen()
+    report = check(repository)
+    assert (Problem.LOG_ENTRY, key) in {(finding.problem, finding.object_key) for finding in report.findings}
+    assert repair(repository, repository.tier("a"), report).is_complete
+    assert scene.store("a").get(key) == body
+    assert check(scene.reopen()).findings == []
+
+
+@pytest.mark.parametrize(("snapshots", "entries"), [(1, 16), (1_500, 23), (20_000, 256), (100_000, 390)])
+def test_checkpoints_are_seldom_where_they_are_long(
+    monkeypatch: pytest.MonkeyPatch, snapshots: int, entries: int
+) -> None:
+    """So that their share in what a commit costs does not grow."""
+    monkeypatch.undo()
+    assert entries_between(snapshots) == entries
 
 
 def test_writers_go_on_behind_a_checkpoint() -> None:
