@@ -10,6 +10,7 @@ import sys
 
 from chassis.life import runtime
 from chassis.life.tasks import end
+from chassis.settings import load
 from chassis.telemetry import logging
 from gateway.bootstrap import run
 from gateway.settings import SERVICE, GatewaySettings
@@ -20,14 +21,18 @@ BUILD_NICE = 5
 
 async def main() -> int:
     """Read the settings and run."""
-    return await run(runtime.begin(GatewaySettings, SERVICE))
+    settings = load(GatewaySettings, os.environ)
+    logging.configure(SERVICE, level=settings.log_level)
+    return await run(settings)
 
 
 async def main_rebuild() -> int:
     """Read the settings and rebuild."""
     from gateway.projections.rebuild import rebuild
 
-    done = await rebuild(runtime.begin(GatewaySettings, SERVICE))
+    settings = load(GatewaySettings, os.environ)
+    logging.configure(SERVICE, level=settings.log_level)
+    done = await rebuild(settings)
     worker = "here" if done.here else "by the running gateway"
     sys.stdout.write(f"read models rebuilt {worker}: {done.events} events in {done.seconds:.1f} s\n")
     return runtime.EXIT_OK

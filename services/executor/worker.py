@@ -5,13 +5,17 @@ import sys
 import threading
 
 from chassis.life import runtime
+from chassis.settings import load
+from chassis.telemetry import logging
 from services.executor.bootstrap import WORKER_IDENTITY, run_worker
 from services.executor.settings import WorkerSettings
 
 
 async def main() -> int:
     """Read the settings and run."""
-    return await run_worker(runtime.begin(WorkerSettings, WORKER_IDENTITY))
+    settings = load(WorkerSettings, os.environ)
+    logging.configure(WORKER_IDENTITY, level=settings.log_level)
+    return await run_worker(settings)
 
 
 def leave(code: int) -> None:
