@@ -1,4 +1,4 @@
-"""What every row of the benchmark is given: places to work in, corpora, and the two contestants."""
+"""What every row of the benchmark is given: places to work in, corpora, and the contestants."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from benchmarks.contestants import Contestant, Restic, WedSync
 from benchmarks.corpora import Corpus
 from benchmarks.harness import warm
 from benchmarks.report import Figure
+from benchmarks.restic_packages import PACKAGES
 
 RAM = Path("/dev/shm")
 
@@ -35,13 +36,14 @@ class Bench:
     scale: float
     rounds: int
     media: tuple[str, ...] = ("tmpfs", "disk")
+    restics: tuple[str, ...] = tuple(PACKAGES)
     say: Callable[[str], None] = print
     facts: dict[str, object] = field(default_factory=dict)
     _corpora: dict[str, Corpus] = field(default_factory=dict)
 
-    def contestants(self) -> tuple[WedSync, Restic]:
-        """Ours and theirs."""
-        return WedSync(), Restic()
+    def contestants(self) -> list[Contestant]:
+        """Ours and theirs: what is compared is the newest; older ones are told beside it."""
+        return [WedSync(), *(Restic(self.work, version) for version in self.restics)]
 
     def corpus(self, kind: str) -> Corpus:
         """The corpus at this run's scale, built on first use in a process of its own, and in the page cache."""

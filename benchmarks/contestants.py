@@ -1,13 +1,12 @@
-"""The two programs under measurement, behind the same few calls: ours and restic.
+"""The programs under measurement, behind the same few calls: ours and two releases of restic.
 
-Both run as the commands that a user would type, in processes of their own, start-up included. Both
+All run as the commands that a user would type, in processes of their own, start-up included. All
 get their defaults: restic its compression `auto` and its cache (beside the repository, on the same
 disk), ours the levels that it chooses per content class.
 """
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.harness import Measurement, run
+from benchmarks.restic_packages import NEWEST, program
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,15 +93,11 @@ class WedSync:
 
 
 class Restic:
-    """Debian's restic."""
+    """One release of Debian's restic. The newest is called `restic`, an older one by its version, too."""
 
-    name = "restic"
-
-    def __init__(self) -> None:
-        program = shutil.which("restic")
-        if program is None:
-            raise FileNotFoundError("restic is not installed: apt-get install restic")
-        self._program = program
+    def __init__(self, work: Path, version: str = NEWEST) -> None:
+        self.name = "restic" if version == NEWEST else f"restic-{version}"
+        self._program = str(program(work, version))
 
     def version(self) -> str:
         """As it says itself, in one line."""

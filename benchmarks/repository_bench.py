@@ -15,14 +15,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import rows_files, rows_postgres, rows_scale
+from benchmarks import rows_files, rows_history, rows_postgres, rows_scale
 from benchmarks.bench import Bench, NoRoom
 from benchmarks.contestants import Restic
 from benchmarks.corpora import DEFAULT_WORK
 from benchmarks.postgres import REACHABLE_UMASK
 from benchmarks.report import Report, plot
+from benchmarks.restic_packages import NEWEST, PACKAGES
 
-ROWS = {**rows_files.ROWS, **rows_postgres.ROWS, **rows_scale.ROWS}
+ROWS = {**rows_files.ROWS, **rows_postgres.ROWS, **rows_scale.ROWS, **rows_history.ROWS}
 _FIGURES = Path("docs/figures")
 _QUICK_SCALE = 0.02
 
@@ -32,8 +33,9 @@ def main() -> int:
     arguments = _arguments()
     os.umask(REACHABLE_UMASK)
     media = ("tmpfs",) if arguments.quick else ("tmpfs", "disk")
-    bench = Bench(arguments.work, arguments.scale, arguments.rounds, media)
-    report = Report(arguments.scale, arguments.rounds, Restic().version(), facts=bench.facts)
+    bench = Bench(arguments.work, arguments.scale, arguments.rounds, media, tuple(arguments.restic))
+    versions = ", ".join(Restic(bench.work, version).version() for version in bench.restics)
+    report = Report(arguments.scale, arguments.rounds, versions, facts=bench.facts)
     for name in arguments.rows:
         started = time.perf_counter()
         print(f"== {name}: {ROWS[name].summary}", flush=True)
@@ -65,6 +67,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--work", type=Path, default=DEFAULT_WORK, help=f"corpora and disk runs (default {DEFAULT_WORK})"
     )
+    parser.add_argument(
+        "--restic",
+        nargs="+",
+        choices=list(PACKAGES),
+        default=list(PACKAGES),
+        metavar="VERSION",
+        help=f"releases to compare with, the newest in any case (default: {', '.join(PACKAGES)})",
+    )
     parser.add_argument("--output", type=Path, help=f"where JSON, table and plot go (full run: {_FIGURES})")
     parser.add_argument("--merge", type=Path, metavar="JSON", help="an earlier run's file, for the other rows")
     arguments = parser.parse_args()
@@ -72,6 +82,7 @@ def _arguments() -> argparse.Namespace:
     arguments.rows = arguments.rows or [name for name, row in ROWS.items() if row.quick or not arguments.quick]
     arguments.scale = arguments.scale or (_QUICK_SCALE if arguments.quick else 1.0)
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 3)
+    arguments.restic = list(dict.fromkeys((NEWEST, *arguments.restic)))
     arguments.output = arguments.output or (_FIGURES if is_whole else None)
     return arguments
 

@@ -3,9 +3,10 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks import corpora
 from benchmarks.bench import Bench, Row, fresh
@@ -14,13 +15,15 @@ from benchmarks.corpora import Corpus, measure
 from benchmarks.harness import Measurement, fsynced_write_rate, interleaved, median_of
 from benchmarks.report import Figure
 
+T = TypeVar("T")
+
 
 def first_backup(bench: Bench) -> Iterator[Figure]:
     """A first backup of photos and tables to one directory tier: time, processor, memory, stored size."""
     corpus = bench.corpus("wedding")
     for medium in bench.media:
         floor, aim = {"tmpfs": (2.5, 3.5), "disk": (2.0, None)}[medium]
-        with bench.place(medium, int(2.5 * corpus.bytes)) as folder:
+        with bench.place(medium, int(3.5 * corpus.bytes)) as folder:
             if medium == "disk":
                 rate = fsynced_write_rate(folder, size=min(1 << 30, corpus.bytes))
                 bench.facts["disk_fsynced_write_mb_per_s"] = round(rate / 1e6)
@@ -42,14 +45,14 @@ def first_backup(bench: Bench) -> Iterator[Figure]:
             *(f"first-backup-stored-{medium}", f"stored size, {medium}", share, "%", 100.0),
             smaller_is_better=True,
             ours=f"{sizes['wedsync'] / 1e6:,.1f} MB",
-            theirs=f"{sizes['restic'] / 1e6:,.1f} MB",
+            theirs=_theirs(sizes, lambda size: f"{size / 1e6:,.1f} MB"),
         )
         yield Figure(
             *(f"first-backup-memory-{medium}", f"peak memory, {corpus.bytes / 1e9:.1f} GB, {medium}"),
             median_of(results["wedsync"], "peak_bytes") / 2**20,
             *("MiB", 512),
             smaller_is_better=True,
-            theirs=f"{median_of(results['restic'], 'peak_bytes') / 2**20:.0f} MiB",
+            theirs=_theirs(results, lambda runs: f"{median_of(runs, 'peak_bytes') / 2**20:.0f} MiB"),
         )
 
 
@@ -67,8 +70,8 @@ def four_tiers(bench: Bench) -> Iterator[Figure]:
 def unchanged(bench: Bench) -> Iterator[Figure]:
     """200,000 files, backed up again: nothing changed, then 1% changed in each round."""
     corpus = bench.corpus("small-files")
-    with bench.place("tmpfs", int(4 * corpus.bytes)) as folder:
-        contestants: list[Contestant] = list(bench.contestants())
+    with bench.place("tmpfs", int(6 * corpus.bytes)) as folder:
+        contestants: list[Contestant] = bench.contestants()
         repositories = {each.name: fresh(folder, 1, each) for each in contestants}
         for each in contestants:
             each.backup(repositories[each.name], corpus.folder, durable=folder)
@@ -93,7 +96,7 @@ def small_files(bench: Bench) -> Iterator[Figure]:
     """200,000 files of 4 KB, first backup."""
     corpus = bench.corpus("small-files")
     for medium in bench.media:
-        with bench.place(medium, int(4 * corpus.bytes)) as folder:
+        with bench.place(medium, int(6 * corpus.bytes)) as folder:
             results = _backups(bench, folder, corpus, 1, {})
         work = f"{corpus.files:,} files of 4 KB, {medium}"
         yield _versus(f"small-files-{medium}", work, _ratio(results, "wall_seconds"), 2.0, None, results)
@@ -104,8 +107,8 @@ def restore_all(bench: Bench) -> Iterator[Figure]:
     corpus = bench.corpus("wedding")
     for medium in bench.media:
         floor, aim = {"tmpfs": (2.0, 3.0), "disk": (1.2, None)}[medium]
-        with bench.place(medium, int(4.2 * corpus.bytes)) as folder:
-            contestants: list[Contestant] = list(bench.contestants())
+        with bench.place(medium, int(5.2 * corpus.bytes)) as folder:
+            contestants: list[Contestant] = bench.contestants()
             runs: dict[str, Callable[[int], Measurement]] = {}
             for each in contestants:
                 repositories = fresh(folder, 1, each)
@@ -128,7 +131,7 @@ def compression(bench: Bench) -> Iterator[Figure]:
     for name, source in classes.items():
         _, size = measure(source)
         stored = {}
-        with bench.place("tmpfs", int(2.5 * size) + 10**8) as folder:
+        with bench.place("tmpfs", int(3.5 * size) + 10**8) as folder:
             for each in bench.contestants():
                 repositories = fresh(folder, 1, each)
                 each.backup(repositories, source, durable=folder)
@@ -138,7 +141,7 @@ def compression(bench: Bench) -> Iterator[Figure]:
             *("compression", f"saved on {name}", saved["wedsync"], "%"),
             floor=None if name == "photos" else 70,
             ours=f"{size / 1e6:,.0f} → {stored['wedsync'] / 1e6:,.0f} MB",
-            theirs=f"{saved['restic']:.1f}%",
+            theirs=_theirs(saved, lambda share: f"{share:.1f}%"),
         )
 
 
@@ -208,7 +211,7 @@ def _share(
         *(row, work, 100 * ours / theirs, "%", floor, aim),
         smaller_is_better=True,
         ours=f"{ours:.1f} s",
-        theirs=f"{theirs:.1f} s",
+        theirs=_theirs(results, lambda runs: f"{median_of(runs, field):.1f} s"),
     )
 
 
@@ -221,11 +224,19 @@ def _versus(
     results: Mapping[str, list[Measurement]],
     note: str = "",
 ) -> Figure:
-    def words(name: str) -> str:
-        seconds, cpu = (median_of(results[name], each) for each in ("wall_seconds", "cpu_seconds"))
+    def words(runs: Sequence[Measurement]) -> str:
+        seconds, cpu = (median_of(runs, each) for each in ("wall_seconds", "cpu_seconds"))
         return f"{seconds:.2f} s, {cpu:.1f} CPU s"
 
-    return Figure(row, work, speed, "×", floor, aim, ours=words(WedSync.name), theirs=words("restic"), note=note)
+    ours = words(results[WedSync.name])
+    return Figure(row, work, speed, "×", floor, aim, ours=ours, theirs=_theirs(results, words), note=note)
+
+
+def _theirs(found: Mapping[str, T], words: Callable[[T], str]) -> str:
+    """The newest restic's figure, and those of older ones in brackets."""
+    older = {name.removeprefix("restic-"): each for name, each in found.items() if name.startswith("restic-")}
+    told = [f"{version}: {words(each)}" for version, each in older.items()]
+    return words(found["restic"]) + (f" ({'; '.join(told)})" if told else "")
 
 
 ROWS = {

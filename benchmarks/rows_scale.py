@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks import corpora
 from benchmarks.bench import Bench, Row, fresh
-from benchmarks.contestants import total
+from benchmarks.contestants import WedSync, total
 from benchmarks.harness import Measurement, run
 from benchmarks.report import Figure
 from benchmarks.rows_files import digests
@@ -17,7 +17,6 @@ _ROOT = Path(__file__).resolve().parent.parent
 _STREAM_BYTES = 100 * 10**9
 _INDEX_CHUNKS = 5_000_000
 _USERS_HOURS = 4.0
-_HISTORIES = (1_000, 10_000, 100_000)
 
 
 def large(bench: Bench) -> Iterator[Figure]:
@@ -26,7 +25,7 @@ def large(bench: Bench) -> Iterator[Figure]:
     At most two copies of the large corpus are on the disk at a time: it is removed before it is restored, and
     compared by digests that were taken before.
     """
-    ours, _ = bench.contestants()
+    ours = WedSync()
     small = bench.corpus("wedding")
     with bench.place("disk", 2 * small.bytes) as folder:
         repositories = fresh(folder, 1, ours)
@@ -113,29 +112,6 @@ def index(bench: Bench) -> Iterator[Figure]:
     )
 
 
-def opening(bench: Bench) -> Iterator[Figure]:
-    """Histories of 1,000, 10,000 and 100,000 snapshots: opened, and committed to."""
-    for count in _HISTORIES:
-        snapshots = max(20, int(count * bench.scale))
-        with bench.place("tmpfs", 8_000 * snapshots) as folder:
-            where = str(folder)
-            filled, _ = _probe(bench, "benchmarks.opening_probe", ["fill", where, "--snapshots", str(snapshots)])
-            found, _ = _probe(bench, "benchmarks.opening_probe", ["open", where])
-        yield Figure(
-            *(f"opening-{count}", f"opening, {found['snapshots']:,.0f} snapshots", found["open_seconds"], "s"),
-            floor=2.0,
-            smaller_is_better=True,
-            ours=f"the latest of a label found in {1e3 * found['find_seconds']:.0f} ms more",
-        )
-        yield Figure(
-            *(f"commit-{count}", f"commit, the last of {snapshots:,} against the first ones"),
-            *(filled["last_ms"] / filled["first_ms"], "×"),
-            floor=1.2,
-            smaller_is_better=True,
-            ours=f"{filled['first_ms']:.2f} and {filled['last_ms']:.2f} ms, {filled['mean_ms']:.2f} with checkpoints",
-        )
-
-
 def _rate(size: int, measurement: Measurement) -> tuple[float, str]:
     return size / measurement.wall_seconds / 1e6, "MB/s"
 
@@ -153,5 +129,4 @@ ROWS = {
     "large": Row("peak memory at 2.5 and 25 GB; a real 25 GB backed up, restored, compared", large, quick=False),
     "stream": Row("100 GB stream to a tier that proves and drops", stream),
     "index": Row("index of five million chunks", index),
-    "opening": Row("opening with 1,000, 10,000 and 100,000 snapshots, and what a commit costs", opening),
 }
