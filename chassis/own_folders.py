@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from chassis.settings import ServiceSettings
+from chassis.disk import Disk, DiskSilent
+from chassis.settings import ServiceSettings, variable_of
+from contracts.errors import INVALID_SETTING, UNAVAILABLE, PlatformError
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
@@ -39,6 +41,28 @@ class OwnFolders:
     def hold_tier(self, path: bytes) -> bool:
         """The same for a tier."""
         return self.hold(path) and not _lies_in(path, _with_mounts(self._open_to_tiers))
+
+
+def require_folder(field: str, folder: Path) -> None:
+    """Raise INVALID_SETTING where a variable's folder is not there or is none, UNAVAILABLE where its disk hangs."""
+    variable = variable_of(field)
+    try:
+        is_folder = Disk(folder).answer(folder.is_dir)
+    except DiskSilent as error:
+        raise PlatformError(UNAVAILABLE, f"the disk of {variable} does not answer", field=variable) from error
+    except OSError as error:
+        raise _no_folder(variable, "cannot be reached") from error
+    if not is_folder:
+        raise _no_folder(variable, "is not there, or is no folder")
+
+
+def _no_folder(variable: str, fault: str) -> PlatformError:
+    return PlatformError(
+        INVALID_SETTING,
+        f"what {variable} names {fault}",
+        field=variable,
+        hint=f"Set {variable} to a folder that is there and that this user may enter, or mount what it names.",
+    )
 
 
 def _lies_in(path: bytes, places: Iterable[bytes]) -> bool:

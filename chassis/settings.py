@@ -1,10 +1,14 @@
 """Settings of a process: typed, from environment variables `WEDSYNC_…`, documented in one generated table.
 
-An error names the variable and the form that is expected, never the value, since values may be secrets.
+An error names the variable and the form that is expected, never the value, since values may be secrets. A variable
+`WEDSYNC_…` that no process reads is refused: whoever misspells one believes in a setting that binds nothing.
 """
 
+import difflib
 import inspect
 import json
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -18,6 +22,13 @@ from msgspec import Meta
 from contracts.errors import INVALID_SETTING, PlatformError
 
 PREFIX = "WEDSYNC_"
+_NAMES = Path(__file__).with_name("variables.txt")
+"""Every variable that one of the platform's programs reads, a line each; written with docs/settings.md."""
+_OF_CONTAINERS = re.compile(
+    r"\w+_SERVICE_(?:HOST|PORT(?:_\w+)?)|\w+_PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?"
+)
+"""What container platforms set of their own accord for a neighbour whose name begins as our variables do."""
+_OF_CONTAINERS_PORT = re.compile(r"(?:tcp|udp|sctp)://")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -32,8 +43,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     The description in a field's `Meta` is its line in docs/settings.md. Types: str, int, float, bool, Path,
     tuple[str, ...] and tuple[Path, ...] (comma separated, or a JSON list for what has commas itself), an Enum or a
     Literal of texts, each perhaps `| None`.
-    An empty variable counts as one that is not set.
+    An empty variable counts as one that is not set; where a text has a default, it is refused, since nobody can know
+    which of the two was meant. Every number has two bounds (`tests/contract/test_settings_table.py`).
     """
+
+    def require_at_most(self, field: str, other: str) -> None:
+        """Raise INVALID_SETTING with both variables where the limit `field` can never bind, since `other` is less."""
+        smaller, larger = getattr(self, field), getattr(self, other)
+        if smaller > larger:
+            variable, bound = variable_of(field), variable_of(other)
+            raise PlatformError(
+                INVALID_SETTING,
+                f"{variable} is {smaller}, and {bound} is {larger}: the first can never be reached",
+                field=variable,
+                hint=f"Set {variable} to {larger} or less, or {bound} to {smaller} or more.",
+            )
 
 
 class ServiceSettings(Settings, frozen=True, kw_only=True):
@@ -109,6 +133,7 @@ def variable_of(field: str) -> str:
 
 def load(cls: type[T], environ: Mapping[str, str]) -> T:
     """Read settings from an environment. Raises INVALID_SETTING with the variable as `field`."""
+    refuse_unknown(environ, beside=frozenset(map(variable_of, cls.__struct_fields__)))
     hints = typing.get_type_hints(cls, include_extras=True)
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(cls):
@@ -118,7 +143,31 @@ def load(cls: type[T], environ: Mapping[str, str]) -> T:
             values[field.name] = _read(variable, text, hints[field.name])
         elif field.required:
             raise _invalid(variable, "is not set", hints[field.name])
+        elif variable in environ and isinstance(field.default, str) and split_hint(hints[field.name])[0] is str:
+            raise _invalid(variable, "is empty", hints[field.name])
     return cls(**values)
+
+
+def refuse_unknown(environ: Mapping[str, str], *, beside: frozenset[str] = frozenset()) -> None:
+    """Raise INVALID_SETTING with the variable, and the one that it may be meant to be, where no program reads it.
+
+    Those of other processes are known, too: several may share one file of settings.
+    """
+    ours = {name for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
+    if not ours:
+        return
+    known = beside.union(_NAMES.read_text("ascii").split())
+    for name in sorted(ours - known):
+        if _OF_CONTAINERS.fullmatch(name) or (name.endswith("_PORT") and _OF_CONTAINERS_PORT.match(environ[name])):
+            continue
+        ends = [each.removeprefix(PREFIX) for each in known]
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), ends, n=1)
+        raise PlatformError(
+            INVALID_SETTING,
+            f"{name} is no setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else ""),
+            field=name,
+            hint=f"Remove {name}, or correct its spelling; docs/settings.md lists all settings.",
+        )
 
 
 def _read(variable: str, text: str, hint: Any) -> Any:
@@ -131,10 +180,13 @@ def _read(variable: str, text: str, hint: Any) -> Any:
     elif get_origin(kind) is tuple:
         value = _list(text)
     try:
-        return msgspec.convert(value, hint, strict=False, dec_hook=_construct)
-    except msgspec.ValidationError:
+        read = msgspec.convert(value, hint, strict=False, dec_hook=_construct)
+    except (msgspec.ValidationError, ValueError):
         # The library's message may quote the value.
         raise _invalid(variable, "is not valid", hint) from None
+    if isinstance(read, float) and not math.isfinite(read):
+        raise _invalid(variable, "is not valid", hint)
+    return read
 
 
 def _list(text: str) -> object:
@@ -149,7 +201,9 @@ def _list(text: str) -> object:
 
 
 def _construct(kind: type[Any], value: object) -> Any:
-    """What the library does not know, `Path` that is, is made of the text."""
+    """What the library does not know, `Path` that is, is made of the text. Raises ValueError for what names nothing."""
+    if not value or "\0" in str(value):
+        raise ValueError
     return kind(value)
 
 
@@ -184,7 +238,9 @@ def form_of(hint: Any) -> str:
     if inspect.isclass(kind) and issubclass(kind, Enum):
         return "one of " + ", ".join(str(member.value) for member in kind)
     if get_origin(kind) is tuple:
-        return ("paths" if Path in get_args(kind) else "texts") + " separated by commas, or a JSON list"
+        item, metas = split_hint(get_args(kind)[0])
+        examples = [f", such as `{example}`" for meta in metas for example in meta.examples or ()]
+        return "".join(["paths" if item is Path else "texts", " separated by commas, or a JSON list", *examples])
     name = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}[kind]
     bounds = [
         text

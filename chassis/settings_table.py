@@ -34,8 +34,8 @@ def table(groups: Sequence[type[Settings]]) -> str:
         "# Settings",
         "",
         "Every process reads its settings from environment variables; `wedsync-backup up` sets them for the embedded",
-        "stack. This file is written from the code by `python -m tests.contract.settings_document`, and a test",
-        "compares the two.",
+        "stack. What cannot work, contradicts another setting or is misspelt ends a start with exit code 78. This file",
+        "is written from the code by `python -m tests.contract.settings_document`, and a test compares the two.",
     ]
     for group in groups:
         hints = typing.get_type_hints(group, include_extras=True)

@@ -40,8 +40,8 @@ class ElsewhereSettings(Settings, frozen=True, kw_only=True):
 
 async def main() -> int:
     """Install everything; the exit code."""
-    settings = load(ElsewhereSettings, os.environ)
     logging.configure("elsewhere", level="warning")
+    settings = load(ElsewhereSettings, os.environ)
     for schema in SCHEMAS:
         await asyncio.to_thread(
             install_schema,

@@ -10,7 +10,6 @@ import sys
 
 from chassis.life import runtime
 from chassis.life.tasks import end
-from chassis.settings import load
 from chassis.telemetry import logging
 from gateway.bootstrap import run
 from gateway.settings import SERVICE, GatewaySettings
@@ -21,18 +20,14 @@ BUILD_NICE = 5
 
 async def main() -> int:
     """Read the settings and run."""
-    settings = load(GatewaySettings, os.environ)
-    logging.configure(SERVICE, level=settings.log_level)
-    return await run(settings)
+    return await run(runtime.begin(GatewaySettings, SERVICE))
 
 
 async def main_rebuild() -> int:
     """Read the settings and rebuild."""
     from gateway.projections.rebuild import rebuild
 
-    settings = load(GatewaySettings, os.environ)
-    logging.configure(SERVICE, level=settings.log_level)
-    done = await rebuild(settings)
+    done = await rebuild(runtime.begin(GatewaySettings, SERVICE))
     worker = "here" if done.here else "by the running gateway"
     sys.stdout.write(f"read models rebuilt {worker}: {done.events} events in {done.seconds:.1f} s\n")
     return runtime.EXIT_OK

@@ -5,7 +5,20 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, variable_of
+from contracts.errors import INVALID_SETTING, PlatformError
+
+ClaimPath = Annotated[str, Meta(pattern=r"^[^.\s]+(\.[^.\s]+)*\Z")]
+Origin = Annotated[
+    str,
+    # As browsers write it: lower case, without a path, and without the port that the scheme has anyway. There is no
+    # wildcard: whoever lets every page in has to name them, so `*` is refused like all that matches nothing.
+    Meta(
+        pattern=r"^(?!http://.*:80\Z|https://.*:443\Z)"
+        r"[a-z][a-z0-9+.-]*://([a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?\Z",
+        examples=["https://app.example.com"],
+    ),
+]
 
 SERVICE = "gateway"
 
@@ -21,44 +34,96 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
         Path | None, Meta(description="JWKS document with the identity provider's keys; this or the URL")
     ] = None
     jwks_url: Annotated[str | None, Meta(description="URL of the identity provider's JWKS document")] = None
-    jwks_refresh_seconds: Annotated[float, Meta(description="How often the keys are read again", gt=0)] = 600.0
+    jwks_refresh_seconds: Annotated[float, Meta(description="How often the keys are read again", ge=1, le=86_400)] = (
+        600.0
+    )
     jwks_stale_seconds_max: Annotated[
         float,
         Meta(
             description="How long the last keys are believed while no new ones can be read; after that nobody signs in",
             gt=0,
+            le=604_800,
         ),
     ] = 7200.0
     jwt_issuer: Annotated[str, Meta(description="The `iss` that a token must have")]
     jwt_audience: Annotated[str, Meta(description="The `aud` that a token must have")] = "authenticated"
     jwt_organisation_claim: Annotated[
-        str, Meta(description="Path of the claim with the organisation's id, steps separated by dots")
+        ClaimPath, Meta(description="Path of the claim with the organisation's id, steps separated by dots")
     ] = "app_metadata.organisation_id"
     jwt_roles_claim: Annotated[
-        str, Meta(description="Path of the claim with the list of roles, steps separated by dots")
+        ClaimPath, Meta(description="Path of the claim with the list of roles, steps separated by dots")
     ] = "app_metadata.backup_roles"
     allowed_origins: Annotated[
-        tuple[str, ...], Meta(description="Origins whose pages may use the API and the WebSocket (CORS)")
+        tuple[Origin, ...],
+        Meta(
+            description="Origins whose pages may use the API and the WebSocket (CORS), each by its name: `*` is refused"
+        ),
     ] = ()
     trusted_proxies: Annotated[
         tuple[str, ...],
         Meta(description="Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"),
     ] = ()
-    connections_max: Annotated[int, Meta(description="Open connections of all clients of the API", ge=1)] = 2000
+    connections_max: Annotated[
+        int, Meta(description="Open connections of all clients of the API", ge=1, le=1_000_000)
+    ] = 2000
     connections_per_address: Annotated[
-        int, Meta(description="Open connections of one address; trusted proxies have as many as they need", ge=1)
+        int,
+        Meta(
+            description="Open connections of one address, `WEDSYNC_CONNECTIONS_MAX` at most; trusted proxies have as "
+            "many as they need",
+            ge=1,
+            le=1_000_000,
+        ),
     ] = 500
-    rate_per_second: Annotated[float, Meta(description="Requests per second and person in the long run", gt=0)] = 100.0
-    rate_burst: Annotated[float, Meta(description="Requests of a person at once", ge=1)] = 200.0
+    rate_per_second: Annotated[
+        float, Meta(description="Requests per second and person in the long run", ge=0.001, le=1e6)
+    ] = 100.0
+    rate_burst: Annotated[float, Meta(description="Requests of a person at once", ge=1, le=1e6)] = 200.0
     writes_per_second: Annotated[
-        float, Meta(description="Writes per second and person in the long run: what is written stays", gt=0)
+        float,
+        Meta(
+            description="Writes per second and person in the long run: what is written stays. "
+            "`WEDSYNC_ORGANISATION_WRITES_PER_SECOND` at most",
+            ge=0.001,
+            le=1e6,
+        ),
     ] = 10.0
-    writes_burst: Annotated[float, Meta(description="Writes of a person at once", ge=1)] = 200.0
+    writes_burst: Annotated[
+        float,
+        Meta(description="Writes of a person at once, `WEDSYNC_ORGANISATION_WRITES_BURST` at most", ge=1, le=1e6),
+    ] = 200.0
     organisation_writes_per_second: Annotated[
-        float, Meta(description="Writes per second of all of an organisation in the long run", gt=0)
+        float, Meta(description="Writes per second of all of an organisation in the long run", ge=0.001, le=1e6)
     ] = 50.0
-    organisation_writes_burst: Annotated[float, Meta(description="Writes of an organisation at once", ge=1)] = 1000.0
+    organisation_writes_burst: Annotated[float, Meta(description="Writes of an organisation at once", ge=1, le=1e6)] = (
+        1000.0
+    )
     answer_wait_seconds: Annotated[
         float, Meta(description="How long a write waits for its answer before it is answered with 202", gt=0, le=30)
     ] = 2.5
-    sockets_per_organisation: Annotated[int, Meta(description="Open WebSockets of one organisation", ge=1)] = 200
+    sockets_per_organisation: Annotated[
+        int, Meta(description="Open WebSockets of one organisation", ge=1, le=1_000_000)
+    ] = 200
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself. Raises INVALID_SETTING with the variables."""
+        self.require_at_most("connections_per_address", "connections_max")
+        self.require_at_most("writes_per_second", "organisation_writes_per_second")
+        self.require_at_most("writes_burst", "organisation_writes_burst")
+        if (self.jwks_file is None) == (self.jwks_url is None):
+            file, url = variable_of("jwks_file"), variable_of("jwks_url")
+            raise PlatformError(
+                INVALID_SETTING,
+                f"{'neither' if self.jwks_file is None else 'both'} of {file} and {url} "
+                f"{'is' if self.jwks_file is None else 'are'} set",
+                field=file,
+                hint=f"Set exactly one of {file} and {url}.",
+            )
+        if self.jwt_organisation_claim == self.jwt_roles_claim:
+            organisation, roles = variable_of("jwt_organisation_claim"), variable_of("jwt_roles_claim")
+            raise PlatformError(
+                INVALID_SETTING,
+                f"{organisation} and {roles} name the same claim: no token has an id and a list there",
+                field=organisation,
+                hint=f"Set {organisation} and {roles} to the claims that the identity provider writes.",
+            )

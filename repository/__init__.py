@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from repository.restore.options import RestoreResult as RestoreResult
     from repository.restore.restore import restore as restore_snapshot
     from repository.stored.snapshot import Snapshot as Snapshot
+    from repository.streams.reading import read_stream as read_stream
+    from repository.streams.stream import open_stream as open_stream
     from repository.tiers.location import open_tier as open_tier
     from repository.upkeep.catch_up import catch_up as catch_up
     from repository.upkeep.check import check as check
@@ -35,7 +37,9 @@ _FACE: Final = {
     "back_up": "backup.backup:backup",
     "catch_up": "upkeep.catch_up:catch_up",
     "check": "upkeep.check:check",
+    "open_stream": "streams.stream:open_stream",
     "open_tier": "tiers.location:open_tier",
+    "read_stream": "streams.reading:read_stream",
     "repair": "upkeep.repair:repair",
     "restore_snapshot": "restore.restore:restore",
 }
@@ -52,7 +56,9 @@ __all__ = [
     "back_up",
     "catch_up",
     "check",
+    "open_stream",
     "open_tier",
+    "read_stream",
     "repair",
     "restore_snapshot",
 ]

@@ -155,8 +155,9 @@ class Connection:
         except (OSError, ValueError, nkeys.NkeysError) as error:
             raise PlatformError(
                 errors.INVALID_SETTING,
-                "the nats seed file cannot be read or holds no nkey seed",
+                "the file of WEDSYNC_NATS_SEED_FILE cannot be read or holds no nkey seed",
                 field="WEDSYNC_NATS_SEED_FILE",
+                hint="Set WEDSYNC_NATS_SEED_FILE to a file with a line that begins with SU, which this user may read.",
             ) from error
         return seed
 
@@ -200,7 +201,13 @@ class Connection:
             self._refused(refusal.group(1).lower(), refusal.group(2))
         elif _UNAUTHORISED in text.lower():
             self._turn_away(
-                PlatformError(errors.INVALID_SETTING, "nats refused the identity's key", identity=self._identity)
+                PlatformError(
+                    errors.INVALID_SETTING,
+                    "nats refused the identity's key",
+                    field="WEDSYNC_NATS_SEED_FILE",
+                    hint="Set WEDSYNC_NATS_SEED_FILE to the seed of this process's identity, which the server knows.",
+                    identity=self._identity,
+                )
             )
         elif (why := distrust(error)) is not None:
             self._turn_away(why)

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats.errors
 
@@ -49,6 +50,13 @@ def context_of(servers: Sequence[str], ca_file: Path | None) -> ssl.SSLContext |
 
     Raises INVALID_SETTING where the addresses contradict each other or the file, or the file cannot be used.
     """
+    if not servers or not all(map(_is_address, servers)):
+        raise PlatformError(
+            INVALID_SETTING,
+            f"{URL_VARIABLE} does not name servers",
+            field=URL_VARIABLE,
+            hint=f"Set {URL_VARIABLE} to nats://HOST:PORT or tls://HOST:PORT; several with commas.",
+        )
     encrypted = [server.startswith(_TLS) for server in servers]
     if any(encrypted) and not all(encrypted):
         raise PlatformError(
@@ -75,6 +83,14 @@ def context_of(servers: Sequence[str], ca_file: Path | None) -> ssl.SSLContext |
             field=CA_VARIABLE,
             hint=f"Set {CA_VARIABLE} to a PEM file with the certificate of the authority that signs for NATS.",
         ) from error
+
+
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(server if "://" in server else f"nats://{server}")
+        return parts.scheme in ("nats", "tls", "ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def distrust(error: Exception) -> PlatformError | None:

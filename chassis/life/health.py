@@ -155,7 +155,10 @@ class HealthServer:
             self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=_REQUEST_BYTES)
         except OSError as error:
             raise PlatformError(
-                errors.INVALID_SETTING, f"the health port {self._port} cannot be listened on", port=self._port
+                errors.INVALID_SETTING,
+                f"the port {self._port} of WEDSYNC_HEALTH_PORT cannot be listened on",
+                field="WEDSYNC_HEALTH_PORT",
+                hint="Stop what uses the port, or set WEDSYNC_HEALTH_PORT to another one.",
             ) from error
         self._port = int(self._server.sockets[0].getsockname()[1])
 

@@ -12,16 +12,21 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import uvloop
 
 from chassis.life.health import DEGRADED, Check, Health
 from chassis.life.tasks import end
+from chassis.own_folders import require_folder
+from chassis.settings import ServiceSettings, load
+from chassis.telemetry.logging import configure
 from contracts import errors
 from contracts.errors import PlatformError
 
 _log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=ServiceSettings)
 
 EXIT_OK = 0
 EXIT_CRASHED = 70
@@ -131,7 +136,7 @@ async def run_service(
             running = False
             gc.unfreeze()
             if failure is not None:
-                _log.error("stopping because a part failed", exc_info=failure)
+                _log.error("stopping because a part failed", exc_info=failure, extra=_what_to_do(failure))
             whole = await _stop(begun, grace_seconds)
     _log.info("stopped")
     if failure is None:
@@ -218,6 +223,15 @@ async def _stop(begun: Sequence[Part], grace_seconds: float) -> bool:
     return whole
 
 
+def begin(settings: type[S], service: str) -> S:
+    """Read a process's settings, and log by them. Raises INVALID_SETTING, which is logged like everything else."""
+    configure(service)
+    read = load(settings, os.environ)
+    require_folder("keys_dir", read.keys_dir)
+    configure(service, level=read.log_level)
+    return read
+
+
 def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run a process's main coroutine on uvloop; the exit code. What it raises is logged without its values."""
     try:
@@ -225,11 +239,15 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
             runner.get_loop().set_exception_handler(_log_unhandled)
             return runner.run(main())
     except PlatformError as error:
-        _log.error("could not start", exc_info=error, extra={"hint": error.hint})
+        _log.error("could not start", exc_info=error, extra=_what_to_do(error))
         return EXIT_CONFIGURATION if error.code is errors.INVALID_SETTING else EXIT_CRASHED
     except Exception as error:  # noqa: BLE001  # the last resort of a process
         _log.critical("crashed", exc_info=error)
         return EXIT_CRASHED
+
+
+def _what_to_do(error: BaseException) -> dict[str, str | None]:
+    return {"field": error.field, "hint": error.hint} if isinstance(error, PlatformError) else {}
 
 
 def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

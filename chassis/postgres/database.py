@@ -173,10 +173,19 @@ def channel_of(schema: str) -> str:
 def connection_arguments(dsn: str, schema: str) -> dict[str, Any]:
     """What a connection of a service is opened with: autocommit, its schema visible without being named.
 
-    Raises INVALID_SETTING where the schema's name is not one that needs no quoting.
+    Raises INVALID_SETTING where the schema's name is not one that needs no quoting, or the string is none of libpq's.
     """
     _check_name(schema)
-    options = conninfo_to_dict(dsn).get("options")
+    try:
+        options = conninfo_to_dict(dsn).get("options")
+    except psycopg.Error:
+        # Its own words quote the string, which holds a password.
+        raise PlatformError(
+            INVALID_SETTING,
+            "WEDSYNC_POSTGRES_DSN is no connection string of libpq",
+            field="WEDSYNC_POSTGRES_DSN",
+            hint="Write WEDSYNC_POSTGRES_DSN as host=… port=… user=… dbname=…, or as a postgresql:// URL.",
+        ) from None
     path = f"-c search_path={schema}"
     return {
         "autocommit": True,

@@ -28,11 +28,22 @@ class OtlpJsonExporter(SpanExporter):
     """Sends batches of spans. `endpoint` is the receiver's base URL, such as `http://127.0.0.1:4318`."""
 
     def __init__(self, endpoint: str, registry: CollectorRegistry) -> None:
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise PlatformError(INVALID_SETTING, "the OTLP endpoint is not a URL such as http://127.0.0.1:4318")
+        try:
+            parts = urlsplit(endpoint)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise _invalid() from None
+        # What a receiver would never see, be it a name and a password, is not taken and left out.
+        if (
+            parts.scheme not in ("http", "https")
+            or not host
+            or port == 0
+            or "@" in parts.netloc
+            or set("?#") & set(endpoint)
+        ):
+            raise _invalid()
         self._connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._host, self._port = parts.hostname, parts.port
+        self._host, self._port = host, port
         self._path = parts.path.rstrip("/") + "/v1/traces"
         self._dropped = Counter("wedsync_spans_dropped", "Spans that the receiver did not take.", registry=registry)
 
@@ -51,6 +62,15 @@ class OtlpJsonExporter(SpanExporter):
             return SpanExportResult.SUCCESS
         self._dropped.inc(len(spans))
         return SpanExportResult.FAILURE
+
+
+def _invalid() -> PlatformError:
+    return PlatformError(
+        INVALID_SETTING,
+        "WEDSYNC_OTEL_ENDPOINT is not the base URL of a receiver",
+        field="WEDSYNC_OTEL_ENDPOINT",
+        hint="Set WEDSYNC_OTEL_ENDPOINT to http:// or https://, a host and perhaps a port and a path, nothing else.",
+    )
 
 
 def request_of(spans: Sequence[ReadableSpan]) -> dict[str, Any]:

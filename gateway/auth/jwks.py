@@ -180,11 +180,12 @@ class KeySet:
         if (file is None) == (url is None):
             raise _unusable("exactly one of the two must be given")
         if url is not None and not _is_trustworthy(url):
-            raise _unusable("the key set's URL must begin with https:// unless it is on this machine")
+            raise _unusable("WEDSYNC_JWKS_URL must begin with https:// unless it is on this machine")
         if stale_seconds_max <= refresh_seconds:
             raise PlatformError(
                 errors.INVALID_SETTING,
-                "keys would be too old before they are read again",
+                "WEDSYNC_JWKS_STALE_SECONDS_MAX is not above WEDSYNC_JWKS_REFRESH_SECONDS: keys would be too old "
+                "before they are read again",
                 field="WEDSYNC_JWKS_STALE_SECONDS_MAX",
                 hint="Give it more than WEDSYNC_JWKS_REFRESH_SECONDS.",
             )

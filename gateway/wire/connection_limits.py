@@ -142,7 +142,7 @@ def networks_of(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
     except ValueError as error:
         raise PlatformError(
             errors.INVALID_SETTING,
-            "a trusted proxy is neither an address nor a network",
+            "a proxy of WEDSYNC_TRUSTED_PROXIES is neither an address nor a network",
             field="WEDSYNC_TRUSTED_PROXIES",
             hint="Write addresses (10.0.0.7), networks (10.0.0.0/24), or * alone.",
         ) from error

@@ -5,6 +5,7 @@ What a connection may cost before anybody is known is `gateway.wire.connections`
 
 import asyncio
 import contextlib
+import errno
 import logging
 import resource
 import socket
@@ -96,11 +97,15 @@ class HttpServer:
             listening.listen(BACKLOG)
         except OSError as error:
             listening.close()
+            is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            field = "WEDSYNC_HTTP_HOST" if is_host else "WEDSYNC_HTTP_PORT"
             raise PlatformError(
                 errors.INVALID_SETTING,
-                f"the port {self._port} cannot be listened on",
-                field="WEDSYNC_HTTP_PORT",
-                hint="Stop what uses the port, or give the gateway another one.",
+                f"{self._host}, port {self._port}, cannot be listened on: {field} names what this machine has not free",
+                field=field,
+                hint="Set WEDSYNC_HTTP_HOST to an address of this machine."
+                if is_host
+                else "Stop what uses the port, or set WEDSYNC_HTTP_PORT to another one.",
             ) from error
         self._port = listening.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve([listening]), name="http")
@@ -139,7 +144,7 @@ def _allow_files(count: int) -> None:
     if hard != resource.RLIM_INFINITY and hard < count:
         raise PlatformError(
             errors.INVALID_SETTING,
-            f"the system lets this process open {hard} files, and it would need {count}",
+            f"the system lets this process open {hard} files, and WEDSYNC_CONNECTIONS_MAX would need {count}",
             field="WEDSYNC_CONNECTIONS_MAX",
             hint=f"Lower it to {max(1, hard - FILES_BESIDE_CONNECTIONS)}, or raise what `ulimit -n` allows.",
         )

@@ -90,6 +90,14 @@ class DomainKeys:
         """The AES-256 key of the one sealed object of this kind with this salt."""
         return crypto.derive(self._object_root, salt, b"object", self.repository_id + bytes((kind,)))
 
+    def salt_key(self, kind: int) -> bytes:
+        """The key under which the salt of a sealed object of this kind is digested, where it is not random."""
+        return crypto.derive(self._object_root, self.repository_id, b"salt", bytes((kind,)))
+
+    def stream_id(self, name: str) -> bytes:
+        """The id (16 bytes) of the stream of this name; the root's counts."""
+        return crypto.derive(self._master, self.repository_id, b"stream-id", name.encode(), KEY_ID_LENGTH)
+
     def config_key(self) -> bytes:
         """The key under which the repository's config is authenticated."""
         return crypto.derive(self._master, self.repository_id, b"config")

@@ -70,6 +70,7 @@ def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
         holds=state.holds,
         witnesses={tier_id.hex(): (head.number, head.digest) for tier_id, head in state.witnesses.items()},
         bridged=tuple(sorted(state.bridged)),
+        streams=state.streams,
     )
 
 
@@ -100,6 +101,7 @@ def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> 
         witnesses={bytes.fromhex(tier): Head(*head) for tier, head in checkpoint.witnesses.items()},
         bridged=set(checkpoint.bridged),
         ends_in_consequence=True,  # nobody says that it does not
+        streams=dict(checkpoint.streams),
     )
 
 

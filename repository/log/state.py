@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from repository.errors import Damaged, RepositoryError
 from repository.log.shared_map import SharedMap
+from repository.stored.checkpoint import KeptStream
 from repository.stored.log_entry import (
     Begun,
     Bridged,
@@ -30,6 +31,7 @@ from repository.stored.log_entry import (
     Skipped,
     SnapshotCommitted,
     SnapshotsForgotten,
+    StreamAppended,
     SweepBegun,
     TierNamed,
 )
@@ -61,8 +63,9 @@ class LogState:
     state. `snapshot_count`: how many were committed ever, as the last entry's header says. `snapshots`: by id (hex), in
     the order of their entries. `by_token`: run token → snapshot id, of forgotten ones, too. `locked_until`: by snapshot
     id, seconds of Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
-    brought them. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`:
-    that the log had since `base`. `ends_in_consequence`: whether the last entry is of consequence, as far as is known.
+    brought them. `streams`: by name, up to where this tier is known to have each. `entry_of`: snapshot id → its entry.
+    `checkpoint`: the newest that an entry names. `past_tier_ids`: that the log had since `base`. `ends_in_consequence`:
+    whether the last entry is of consequence, as far as is known.
     """
 
     repository_id: bytes
@@ -85,6 +88,7 @@ class LogState:
     witnesses: dict[bytes, Head] = field(default_factory=dict)
     faults: list[LogFault] = field(default_factory=list)
     bridged: set[int] = field(default_factory=set)
+    streams: dict[str, KeptStream] = field(default_factory=dict)
     checkpoint: CheckpointMade | None = None
     ends_in_consequence: bool = field(default=False, compare=False)
     past_tier_ids: frozenset[bytes] = frozenset()
@@ -123,6 +127,7 @@ class LogState:
             witnesses=dict(self.witnesses),
             faults=list(self.faults),
             bridged=set(self.bridged),
+            streams=dict(self.streams),
         )
         for entry in entries:
             if isinstance(entry, LogFault):
@@ -203,6 +208,15 @@ class LogState:
                 self.key_objects = dict(objects)
             case HistoryAccepted(tier_id=tier_id, number=number, digest=digest):
                 self.witnesses[bytes.fromhex(tier_id)] = Head(number, bytes.fromhex(digest))
+            case StreamAppended() as said:
+                self.streams[said.stream] = KeptStream(
+                    said.number,
+                    said.position,
+                    bytes.fromhex(said.digest),
+                    said.first,
+                    said.locked_from,
+                    said.locked_until,
+                )
             case CheckpointMade() as made:
                 self.checkpoint = made
             case Bridged():

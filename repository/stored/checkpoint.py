@@ -35,12 +35,23 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     manifest: bytes
 
 
+class KeptStream(msgspec.Struct, frozen=True, array_like=True):
+    """What the log says of one stream last; see `log_entry.StreamAppended`."""
+
+    number: int
+    position: int
+    digest: bytes
+    first: int
+    locked_from: int
+    locked_until: int | None
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The state after entry `number`, of which `digest` is what the next one names.
 
     `snapshots`: in the order of their entries. `past_tokens`: run tokens of forgotten ones, with their ids (hex).
-    `segments`: names (hex) and entries. `replaced`, `marked`, `swept`: names and packs, 32 bytes each. Else as in the
-    log.
+    `segments`: names (hex) and entries. `replaced`, `marked`, `swept`: names and packs, 32 bytes each. `streams`:
+    by name. Else as in the log.
     """
 
     format: int = FORMAT_VERSION
@@ -60,6 +71,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     holds: dict[str, tuple[str, ...]]
     witnesses: dict[str, tuple[int, bytes]]
     bridged: tuple[int, ...]
+    streams: dict[str, KeptStream] = {}
 
 
 def checkpoint_object_key(number: int, digest: bytes) -> str:

@@ -146,6 +146,24 @@ class CheckpointMade(msgspec.Struct, frozen=True, kw_only=True, tag="checkpoint"
     digest: str
 
 
+class StreamAppended(msgspec.Struct, frozen=True, kw_only=True, tag="append", tag_field="kind"):
+    """The tier has this stream up to piece `number` (0: it begins), whose bytes have this `digest` (hex).
+
+    `position`: behind the piece's last byte (of 0: nowhere yet). `first`: the lowest number that is kept as an object.
+    `locked_from`, `locked_until`: the pieces from this number on were locked until then (seconds of Unix time); None:
+    they were not.
+    """
+
+    time_ns: int
+    stream: str
+    number: int
+    position: int
+    digest: str
+    first: int = 1
+    locked_from: int = 1
+    locked_until: int | None = None
+
+
 class KeysChanged(msgspec.Struct, frozen=True, kw_only=True, tag="keys", tag_field="kind"):
     """The tier's key objects, by object key, with the SHA-256 (hex) of their bytes."""
 
@@ -195,6 +213,7 @@ Body: TypeAlias = (
     | HistoryAccepted
     | TierNamed
     | CheckpointMade
+    | StreamAppended
     | Bridged
 )
 _SKIPPABLE: Final = (CheckpointMade,)

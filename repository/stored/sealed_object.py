@@ -6,8 +6,9 @@ kind and in this context; anything else raises `Damaged`, `UnknownKey` or `Unsup
 
     magic 8 · format u16 · kind u8 · compression u8 · raw length u32 · key id 16 · salt 32 · ciphertext · tag 16
 
-The key is derived from the root's object key and the salt, so each object has its own and the nonce is
-constant. Authenticated with the message: the label, the header, the repository id and the context.
+The key is derived from the root's object key and the salt, so each object has its own and the nonce is constant. The
+salt is random; of a piece of a stream it is a keyed digest of all that is sealed. Authenticated with the message: the
+label, the header, the repository id and the context.
 """
 
 import struct
@@ -36,6 +37,7 @@ class ObjectKind(IntEnum):
     LOG_BODY = 2
     PENDING_MARKER = 3
     CHECKPOINT = 5
+    STREAM_PIECE = 6
 
 
 class SealedHeader(NamedTuple):
@@ -56,6 +58,26 @@ def seal_object(
     plaintext: Buffer, keys: DomainKeys, kind: ObjectKind, randomness: Randomness, *, context: bytes = b""
 ) -> bytes:
     """Compress (where that pays) and encrypt. `context`: what the object is bound to, beside its kind."""
+    packed, compression = _packed(plaintext)
+    return _sealed(packed, compression, len(plaintext), keys, kind, randomness.token_bytes(SALT_LENGTH), context)
+
+
+def seal_repeatably(plaintext: Buffer, keys: DomainKeys, kind: ObjectKind, *, context: bytes) -> bytes:
+    """As `seal_object`, without chance: the same plaintext in the same context gives the same bytes.
+
+    The salt, from which the key derives, is a keyed digest of what is encrypted under it, so that two messages never
+    share a key: not even where another version of the compressor packs the same plaintext otherwise.
+    """
+    packed, compression = _packed(plaintext)
+    header = _HEADER.pack(
+        SEALED_MAGIC, FORMAT_VERSION, kind, compression, len(plaintext), keys.key_id, bytes(SALT_LENGTH)
+    )
+    bound = _associated_data(header, keys.repository_id, context)
+    salt = crypto.keyed_digest(keys.salt_key(kind), b"".join((bound, packed)))
+    return _sealed(packed, compression, len(plaintext), keys, kind, salt, context)
+
+
+def _packed(plaintext: Buffer) -> tuple[Buffer, Compression]:
     import zstandard
 
     if len(plaintext) > RAW_LENGTH_MAX:
@@ -64,8 +86,19 @@ def seal_object(
     compression = Compression.ZSTD
     if len(packed) >= len(plaintext):
         packed, compression = plaintext, Compression.NONE
-    salt = randomness.token_bytes(SALT_LENGTH)
-    header = _HEADER.pack(SEALED_MAGIC, FORMAT_VERSION, kind, compression, len(plaintext), keys.key_id, salt)
+    return packed, compression
+
+
+def _sealed(
+    packed: Buffer,
+    compression: Compression,
+    raw_length: int,
+    keys: DomainKeys,
+    kind: ObjectKind,
+    salt: bytes,
+    context: bytes,
+) -> bytes:
+    header = _HEADER.pack(SEALED_MAGIC, FORMAT_VERSION, kind, compression, raw_length, keys.key_id, salt)
     ciphertext = crypto.seal(
         keys.object_key(salt, kind),
         nonce(Purpose.OBJECT, 0),

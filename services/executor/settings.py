@@ -15,11 +15,24 @@ class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
     """The deciding process."""
 
     queue_per_organisation: Annotated[
-        int, Meta(ge=1, description="Runs of one organisation that may wait for a worker; one more is refused.")
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Runs of one organisation that may wait for a worker, `WEDSYNC_QUEUE_IN_ALL` at most; one more "
+            "is refused.",
+        ),
     ] = 1000
     queue_in_all: Annotated[
-        int, Meta(ge=1, description="Runs of all organisations that may wait for a worker; one more is refused.")
+        int,
+        Meta(
+            ge=1, le=1_000_000, description="Runs of all organisations that may wait for a worker; one more is refused."
+        ),
     ] = 10_000
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself. Raises INVALID_SETTING with both variables."""
+        self.require_at_most("queue_per_organisation", "queue_in_all")
 
 
 class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):

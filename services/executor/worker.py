@@ -5,17 +5,13 @@ import sys
 import threading
 
 from chassis.life import runtime
-from chassis.settings import load
-from chassis.telemetry import logging
 from services.executor.bootstrap import WORKER_IDENTITY, run_worker
 from services.executor.settings import WorkerSettings
 
 
 async def main() -> int:
     """Read the settings and run."""
-    settings = load(WorkerSettings, os.environ)
-    logging.configure(WORKER_IDENTITY, level=settings.log_level)
-    return await run_worker(settings)
+    return await run_worker(runtime.begin(WorkerSettings, WORKER_IDENTITY))
 
 
 def leave(code: int) -> None:

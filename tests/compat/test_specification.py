@@ -36,7 +36,8 @@ def test_specification_names_every_label_and_magic() -> None:
         "`signature`", "`kek-id`", "`wedsync-backup/v1/master`", "`wedsync-backup/v1/sealed`",
         "`wedsync-backup/v1/log-entry`", "`wedsync-backup/v1/checkpoint`",
         "`wedsync-backup/v1/snapshot`", "`wedsync-backup/v1/kek`", "`WSBPACK1`",
-        "`WSBPEND1`", "`WSBSEAL1`", "`WSBENTRY`", "`wsbkek1-",
+        "`WSBPEND1`", "`WSBSEAL1`", "`WSBENTRY`", "`wsbkek1-", "`WSBPIECE`",
+        "`salt`", "`stream-id`", "`wedsync-backup/v1/stream`", "`wedsync-backup/v1/stream-piece`",
     ):  # fmt: skip
         assert word in document, word
 

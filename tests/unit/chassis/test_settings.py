@@ -89,6 +89,48 @@ def test_load_takes_defaults_where_a_variable_is_missing_or_empty() -> None:
     assert load(Sample, {"WEDSYNC_FLAG": "off"}).flag is False
 
 
+def test_empty_text_that_has_a_default_is_refused() -> None:
+    """Nobody can know whether no text was meant, or the default."""
+    with pytest.raises(PlatformError) as refused:
+        load(Sample, {"WEDSYNC_TEXT": " "})
+    assert refused.value.field == "WEDSYNC_TEXT"
+    assert refused.value.message == "WEDSYNC_TEXT is empty; expected: a text"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("WEDSYNC_RATE_PERSECOND", "WEDSYNC_RATE_PER_SECOND"),
+        ("WEDSYNC_WORKER_SLOT", "WEDSYNC_WORKER_SLOTS"),
+        ("WEDSYNC_WHOLLY", "WEDSYNC_WHOLE"),
+        ("WEDSYNC_QQQQ", None),
+        ("WEDSYNC_HTP_PORT", "WEDSYNC_HTTP_PORT"),
+    ],
+)
+def test_variable_that_no_program_reads_is_refused_with_the_nearest_one(name: str, meant: str | None) -> None:
+    """Whoever misspells a limit believes that there is one."""
+    with pytest.raises(PlatformError) as refused:
+        load(Sample, {name: "5"})
+    assert refused.value.code is errors.INVALID_SETTING
+    assert refused.value.field == name
+    assert refused.value.message == f"{name} is no setting" + (f"; did you mean {meant}?" if meant else "")
+
+
+def test_variables_of_other_programs_and_of_container_platforms_are_none_of_ours() -> None:
+    """Several processes may share one file of settings; a container platform names neighbours without being asked."""
+    environ = {
+        "WEDSYNC_WORKER_SLOTS": "4",
+        "WEDSYNC_HOME": "/srv/platform",
+        "WEDSYNC_POSTGRES_ADMIN_DSN": "host=x",
+        "WEDSYNC_GATEWAY_SERVICE_HOST": "10.0.0.7",
+        "WEDSYNC_GATEWAY_SERVICE_PORT_HTTP": "8080",
+        "WEDSYNC_GATEWAY_PORT": "tcp://10.0.0.7:8080",
+        "WEDSYNC_GATEWAY_PORT_8080_TCP_ADDR": "10.0.0.7",
+        "WEDSYNC_NOTHING": "",
+    }
+    assert load(Sample, environ) == Sample()
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "form"),
     [
@@ -96,10 +138,16 @@ def test_load_takes_defaults_where_a_variable_is_missing_or_empty() -> None:
         ("WEDSYNC_WHOLE", "ten", "a whole number above 0 and below 10"),
         ("WEDSYNC_WHOLE", "10", "a whole number above 0 and below 10"),
         ("WEDSYNC_SHARE", "half", "a number"),
+        ("WEDSYNC_SHARE", "inf", "a number"),
+        ("WEDSYNC_SHARE", "-inf", "a number"),
+        ("WEDSYNC_SHARE", "nan", "a number"),
+        ("WEDSYNC_SHARE", "1e999", "a number"),
         ("WEDSYNC_FLAG", "maybe", "true or false"),
         ("WEDSYNC_COLOUR", "green", "one of red, blue"),
         ("WEDSYNC_MODE", "slow", "one of fast, safe"),
         ("WEDSYNC_FOLDERS", '["/a"', "paths separated by commas, or a JSON list"),
+        ("WEDSYNC_FOLDERS", '["/a", ""]', "paths separated by commas, or a JSON list"),
+        ("WEDSYNC_FOLDERS", '["/a\\u0000"]', "paths separated by commas, or a JSON list"),
     ],
 )
 def test_invalid_setting_names_the_variable_and_the_form_but_not_the_value(

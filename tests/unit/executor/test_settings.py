@@ -9,7 +9,7 @@ from repository.backup.backup import PACKS_MIN, BackupOptions, _shared_out
 from repository.backup.reading import BLOCK_LENGTH
 from repository.stored.chunker import ChunkerParameters
 from services.executor.bootstrap import checked_memory
-from services.executor.settings import SLOT_MEMORY_MB, WorkerSettings
+from services.executor.settings import SLOT_MEMORY_MB, ExecutorSettings, WorkerSettings
 
 REQUIRED = {
     "WEDSYNC_POSTGRES_DSN": "host=x",
@@ -30,6 +30,15 @@ def test_slots_that_the_memory_does_not_hold_are_refused() -> None:
     assert "WEDSYNC_WORKER_SLOTS is 8" in error.message
     assert "1536" in error.hint
     assert load(WorkerSettings, {**REQUIRED, "WEDSYNC_WORKER_SLOTS": "8", "WEDSYNC_WORKER_MEMORY_MB": "1536"})
+
+
+def test_queue_of_one_organisation_that_exceeds_that_of_all_is_refused() -> None:
+    """It could never be reached."""
+    with pytest.raises(PlatformError) as refused:
+        load(ExecutorSettings, {**REQUIRED, "WEDSYNC_QUEUE_IN_ALL": "10"})
+    assert refused.value.field == "WEDSYNC_QUEUE_PER_ORGANISATION"
+    assert "WEDSYNC_QUEUE_IN_ALL is 10" in refused.value.message
+    assert load(ExecutorSettings, {**REQUIRED, "WEDSYNC_QUEUE_IN_ALL": "10", "WEDSYNC_QUEUE_PER_ORGANISATION": "10"})
 
 
 def test_memory_of_a_slot_is_enough_for_a_backup() -> None:

@@ -112,6 +112,7 @@ async def test_unusable_seed_file_is_an_invalid_setting(
         await connection.start()
     assert caught.value.code is errors.INVALID_SETTING
     assert caught.value.field == "WEDSYNC_NATS_SEED_FILE"
+    assert "WEDSYNC_NATS_SEED_FILE" in caught.value.message
     assert "GARBAGE" not in str(caught.value)
 
 
@@ -127,13 +128,16 @@ async def test_key_that_the_server_does_not_know_is_an_invalid_setting(own_nats:
     await connection.stop()
 
 
-async def test_malformed_url_is_unavailable_and_names_no_credentials() -> None:
-    """A URL that cannot be used ends in a code."""
-    connection, _ = _connection("nats://user:hush@[not-a-host", start_seconds=1.0)
+@pytest.mark.parametrize("url", ["nats://user:hush@[not-a-host", "nats://user:hush@host:99999", "foo://hush@host", ","])
+async def test_malformed_url_is_an_invalid_setting_and_names_no_credentials(url: str) -> None:
+    """A URL that cannot be used is told by its variable: waiting does not mend it."""
+    connection, _ = _connection(url, start_seconds=1.0)
     with pytest.raises(PlatformError) as caught:
         await connection.start()
-    assert caught.value.code is errors.UNAVAILABLE
+    assert caught.value.code is errors.INVALID_SETTING
+    assert caught.value.field == "WEDSYNC_NATS_URL"
     assert "hush" not in str(caught.value)
+    await connection.stop()
 
 
 async def test_connection_that_the_server_turns_away_ends_the_process(own_nats: NatsServer) -> None:

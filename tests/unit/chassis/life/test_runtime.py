@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from chassis.life.health import Health
-from chassis.life.runtime import EXIT_CONFIGURATION, EXIT_CRASHED, EXIT_OK, Background, run, run_service
+from chassis.life.runtime import EXIT_CONFIGURATION, EXIT_CRASHED, EXIT_OK, Background, begin, run, run_service
+from chassis.settings import ServiceSettings
 from contracts import errors
 from contracts.errors import PlatformError
 from tests.support.eventually import eventually
@@ -201,6 +204,39 @@ def test_run_turns_what_is_raised_into_an_exit_code(
 
     assert run(main) == code
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == ([raised] if raised else [])
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file", "folder"])
+def test_keys_folder_that_is_not_there_is_a_setting(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Starting anew does not make it; the log names the variable, and what to do."""
+    keys = tmp_path / "keys"
+    if kind == "folder":
+        keys.mkdir()
+    elif kind == "file":
+        keys.write_text("")
+    for name, value in {
+        "POSTGRES_DSN": "host=x",
+        "POSTGRES_SCHEMA": "config",
+        "NATS_URL": "nats://x",
+        "KEYS_DIR": str(keys),
+        "LOCATIONS_FILE": "/locations.json",
+    }.items():
+        monkeypatch.setenv(f"WEDSYNC_{name}", value)
+
+    async def main() -> int:
+        begin(ServiceSettings, "config")
+        return EXIT_OK
+
+    handlers = logging.getLogger().handlers[:]
+    try:
+        assert run(main) == (EXIT_OK if kind == "folder" else EXIT_CONFIGURATION)
+    finally:
+        logging.getLogger().handlers[:] = handlers
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["field"] for line in said] == ([] if kind == "folder" else ["WEDSYNC_KEYS_DIR"])
+    assert all("WEDSYNC_KEYS_DIR" in line["hint"] for line in said)
 
 
 def test_unawaited_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -164,12 +164,28 @@ def test_receiver_that_is_away_costs_only_the_spans() -> None:
     assert telemetry.registry.get_sample_value("wedsync_spans_dropped_total") == 1
 
 
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:4318", "ftp://host", "http://", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "127.0.0.1:4318",
+        "ftp://host",
+        "http://",
+        "file:///etc/passwd",
+        "http://host:99999",
+        "http://host:0",
+        "http://[::1",
+        "http://name:secret@host",
+        "http://host/?key=1",
+    ],
+)
 def test_wrong_endpoint_is_an_invalid_setting(endpoint: str) -> None:
     """A setting that cannot work is found at the start."""
     with pytest.raises(PlatformError) as caught:
         Telemetry("executor", otlp_endpoint=endpoint)
     assert caught.value.code is errors.INVALID_SETTING
+    assert caught.value.field == "WEDSYNC_OTEL_ENDPOINT"
+    assert "WEDSYNC_OTEL_ENDPOINT" in caught.value.message
+    assert "secret" not in caught.value.message
 
 
 def test_export_speaks_https_and_lists() -> None:

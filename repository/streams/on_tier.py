@@ -1,0 +1,149 @@
+"""One stream as it lies on one tier: its pieces, and how far they reach.
+
+Promise: `head` says how far the genuine pieces reach, and raises where less is there than the tier's log says, or where
+something lies behind them that nobody wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from repository.errors import (
+    Damaged,
+    ObjectMissing,
+    Replayed,
+    RepositoryError,
+    TooFewDescriptors,
+    Truncated,
+    UnknownKey,
+    about,
+)
+from repository.keys import crypto
+from repository.opened.open_tier import OpenTier
+from repository.opened.open_tiers import OpenTiers
+from repository.stored.checkpoint import KeptStream
+from repository.stored.object_reading import read_object
+from repository.stored.stream_piece import (
+    Piece,
+    beginning,
+    decode_piece,
+    piece_object_key,
+    piece_of,
+    stream_object_prefix,
+)
+from repository.streams.errors import StreamGap
+
+JUNK_MAX: Final = 16
+"""Objects without a signature behind a stream's end that are looked at in search of it."""
+
+
+class StreamHead(NamedTuple):
+    """The last piece: its number (0: none yet), the SHA-256 of its bytes, and the position behind it."""
+
+    number: int
+    digest: bytes
+    end: int
+
+
+class TierStream:
+    """The pieces of one stream on one tier. Thread-safe."""
+
+    def __init__(self, repository: OpenTiers, tier: OpenTier, name: str) -> None:
+        root = repository.keys.root
+        self.tier = tier
+        self.name = name
+        self.id = root.stream_id(name)
+        self.beginning = StreamHead(0, beginning(root.repository_id, self.id), 0)
+        self._ring = repository.keys
+        self._verifier = crypto.Verifier(bytes.fromhex(repository.config.public_key))
+
+    @property
+    def said(self) -> KeptStream | None:
+        """What the tier's log says of the stream last."""
+        return self.tier.log.state.streams.get(self.name)
+
+    @property
+    def first(self) -> int:
+        """The lowest number that is kept."""
+        return self.said.first if self.said is not None else 1
+
+    def key(self, number: int) -> str:
+        """The object key of a piece."""
+        return piece_object_key(self.id, number)
+
+    def decoded(self, body: bytes, number: int) -> Piece:
+        """What these bytes say as piece `number`. Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`."""
+        with about(tier=self.tier.name, object_key=self.key(number), stream=self.name):
+            return decode_piece(body, self.id, number, self._ring, self._verifier)
+
+    def read(self, number: int) -> Piece:
+        """A piece, authentic. Raises `Damaged`, `ObjectMissing` and the store's errors."""
+        return self.whole(number)[0]
+
+    def whole(self, number: int) -> tuple[Piece, bytes]:
+        """A piece, and the bytes of its object. Raises as `read`."""
+        with about(tier=self.tier.name, object_key=self.key(number), stream=self.name):
+            body = read_object(self.tier.store, self.key(number))
+        return self.decoded(body, number), body
+
+    def numbers(self, after: int = 0) -> Iterator[int]:
+        """The numbers behind `after` under which something lies, ascending. Raises the store's errors."""
+        for info in self.tier.store.list(stream_object_prefix(self.id), after=self.key(after)):
+            found = piece_of(info.key)
+            if found is not None:
+                yield found[1]
+
+    def head(self) -> StreamHead:
+        """How far the stream reaches here.
+
+        Raises `Replayed` (its end was cut off), `Damaged` (what lies behind its end is no piece), the store's errors.
+        """
+        said = self.said
+        known = said.number if said is not None else 0
+        there = list(self.numbers(max(known - 1, 0)))
+        junk: RepositoryError | None = None
+        for number in there[: -JUNK_MAX - 1 : -1]:
+            try:
+                piece = self.read(number)
+            except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+                junk = junk or error
+                continue
+            if junk is not None:
+                break
+            if number == known and said is not None and piece.digest != said.digest:
+                raise Damaged("stream is not the one that the tier's log names", **self._about(number, piece.position))
+            return StreamHead(number, piece.digest, piece.end)
+        if junk is not None:
+            raise junk
+        if said is not None and said.number:
+            message = "end of a stream is gone, which the tier's log names"
+            raise Replayed(message, **self._about(said.number, said.position))
+        return self.beginning
+
+    def _about(self, number: int, position: int) -> dict[str, Any]:
+        return {"tier": self.tier.name, "stream": self.name, "number": number, "position": position}
+
+
+def whole_piece(
+    streams: Iterable[TierStream], number: int, fits: Callable[[Piece], bool] = lambda _: True
+) -> tuple[Piece, bytes]:
+    """A piece and its object's bytes, from the first tier that has it whole; `fits` may refuse one.
+
+    Raises `StreamGap`, with what is wrong on each tier.
+    """
+    errors: list[RepositoryError] = []
+    for stream in streams:
+        try:
+            piece, body = stream.whole(number)
+            if fits(piece):
+                return piece, body
+            message = "piece of a stream does not continue what comes before it"
+            raise Damaged(message, tier=stream.tier.name, object_key=stream.key(number), position=piece.position)
+        except TooFewDescriptors:
+            raise  # it says nothing of the piece
+        except RepositoryError as error:
+            errors.append(error)
+    gap = StreamGap("no tier that can be read has this piece of the stream", number=number)
+    gap.causes = errors
+    raise gap from next(iter(errors), None)
