@@ -9,6 +9,8 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import msgspec
+
 from contracts import config_events as config
 from contracts import errors
 from contracts import executor_events as executor
@@ -245,7 +247,14 @@ _USUAL: dict[str, object] = {
     "evidence": _EVIDENCE,
     "code": errors.RUN_FINISHED.code,
     "hint": errors.RUN_FINISHED.hint,
-    "retry_of": "0199a0f2-0000-7000-8000-0000000000e0",
+}
+# And what one that is not named here holds, by its type.
+_BY_TYPE: dict[object, object] = {
+    str: "0199a0f2-0000-7000-8000-0000000000e0",
+    int: 1,
+    float: 1.0,
+    bool: True,
+    datetime: _BEGIN,
 }
 
 
@@ -264,7 +273,9 @@ def sample_event(cls: type[E]) -> E:
 
 def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
     """An event that is in no story, of the usual run or request. Raises TypeError where a field needs one."""
-    event: Event = cls(**{name: _USUAL[name] for name in cls.__struct_fields__ if name in _USUAL})
+    fields = msgspec.structs.fields(cls)
+    needed = {field.name: _BY_TYPE[field.type] for field in fields if field.required and field.type in _BY_TYPE}
+    event: Event = cls(**needed | {field.name: _USUAL[field.name] for field in fields if field.name in _USUAL})
     request = str(_USUAL["request_id"])
     return request, f"request/{request}" if event.NAME.startswith("gateway.") else _RUN, 2, event
 

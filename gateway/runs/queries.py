@@ -1,7 +1,7 @@
 """Runs as resources: one, a page of them, and how they are told."""
 
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, get_type_hints
 
 import msgspec
 
@@ -41,6 +41,11 @@ _CRITICAL: LiteralString = (
 )
 _IS_CRITICAL: LiteralString = f" AND e.configuration_id IN {_CRITICAL}"
 _NOT_CRITICAL: LiteralString = f" AND e.configuration_id NOT IN {_CRITICAL}"
+
+
+_KEPT, _TOLD = get_type_hints(ExecutionView), get_type_hints(Execution)
+_TOLD_AS_KEPT = tuple(name for name in _TOLD if name != "started_by" and _KEPT.get(name) == _TOLD[name])
+"""What a run shows as its view has it: fields of one name and type. Who has started it, the request knows better."""
 
 
 class ExecutionFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,20 +123,13 @@ def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Ex
     """A run as the API tells it."""
     totals = run.totals
     return Execution(
+        **{name: getattr(run, name) for name in _TOLD_AS_KEPT},
         id=run.execution_id,
-        version=run.version,
-        configuration_id=run.configuration_id,
-        configuration_version=run.configuration_version,
-        request_id=run.request_id,
         execution_type=read_plain(run.execution_type, ExecutionType),
-        retry_of=run.retry_of,
         state=state_of(run.state),
-        degraded=run.degraded,
         is_wedding_critical=is_wedding_critical,
         started_by=actor or run.started_by,
         started_at=run.accepted_at,
-        finished_at=run.finished_at,
-        attempts=run.attempts,
         phases=[
             Phase(
                 name=state_of(phase.name),
@@ -142,7 +140,6 @@ def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Ex
             for phase in run.phases
         ],
         tiers=[_tier(tier, state) for tier, state in run.tiers.items()],
-        size_estimate=run.size_estimate,
         size_actual=totals.source_bytes if totals else None,
         source_bytes=totals.source_bytes if totals else None,
         new_bytes=totals.new_bytes if totals else None,

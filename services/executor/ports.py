@@ -20,7 +20,7 @@ from services.executor.kept import Replica
 
 
 class Runs(Things[BackupRun], Protocol):
-    """The record of backup runs. The claim of one that is cancelled is taken away with it."""
+    """The record of backup runs. What becomes of the claim of a run is recorded with the answer."""
 
     async def load(self, run_id: str) -> BackupRun:
         """Read a run from its history. Raises AGGREGATE_NOT_FOUND."""
