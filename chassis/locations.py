@@ -20,9 +20,11 @@ yet, whoever asks is refused with LOCATIONS_UNREADABLE, which says nothing of ou
 """
 
 import asyncio
+import errno
 import logging
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -38,9 +40,10 @@ from chassis.life.health import Health
 from chassis.own_folders import OwnFolders
 from contracts import errors
 from contracts.configuration import LocationName
-from contracts.configuration_rules import STORAGE_CLASSES, KnownLocation
+from contracts.configuration_rules import STORAGE_CLASSES, KnownLocation, objection
 from contracts.errors import PlatformError
 from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
+from contracts.refusal import Objection
 
 _log = logging.getLogger(__name__)
 
@@ -154,12 +157,13 @@ class Locations:
         return {each.name: each for each in known}
 
     async def _known(self, location: Location, path: str, tiers: Sequence[Location]) -> KnownLocation:
-        place, answers, excluded_by, is_excluded_tier = _written_place(location), True, "", False
+        place, answers, is_excluded_tier = _written_place(location), True, False
+        against: Objection | None = None
         if location.kind == "directory":
             folder = place.removeprefix(_FILE)
             disk = self._disks.setdefault(folder, Disk(Path(folder)))
             try:
-                real, excluded_by, is_excluded_tier = await disk.ask(partial(self._look, folder, path, tiers))
+                real, against, is_excluded_tier = await disk.ask(partial(self._look, folder, path, tiers))
                 place = _FILE + real
             except OSError:
                 answers = False
@@ -171,24 +175,37 @@ class Locations:
             place=place,
             answers=answers,
             storage_classes=location.classes,
-            excluded_by=excluded_by,
+            against_source=against,
             is_excluded_tier=is_excluded_tier,
         )
 
-    def _look(self, folder: str, path: str, registered: Sequence[Location]) -> tuple[str, str, bool]:
-        """Where a folder is; by which field of a configuration it leads to what is no source; whether it is no tier."""
+    def _look(self, folder: str, path: str, registered: Sequence[Location]) -> tuple[str, Objection | None, bool]:
+        """Where a folder is; why it, or the path below it, can be no source; whether it is no tier.
+
+        Only what the disk shows is judged: what is not there may be mounted later.
+        """
         at = os.fsencode(folder)
-        below = os.path.realpath(os.path.join(at, os.fsencode(path)))
+        root, written = os.path.realpath(at), os.path.join(at, os.fsencode(path))
+        below = os.path.realpath(written)
         tiers = [os.fsencode(_folder_of(tier)) for tier in registered if tier.kind == "directory"]
 
         def is_excluded(place: bytes) -> bool:
             # Of tiers what is written counts: each may lie on a disk of its own that does not answer.
             return self._own.hold(place) or any(os.path.commonpath([place, tier]) == tier for tier in tiers)
 
-        excluded_by = "sourceLocation" if is_excluded(os.path.realpath(at)) else ""
-        if not excluded_by and is_excluded(below):
-            excluded_by = "sourceIdentifier"
-        return os.path.realpath(folder), excluded_by, self._own.hold_tier(at)
+        against: Objection | None = None
+        if is_excluded(root):
+            against = objection(errors.SOURCE_EXCLUDED, "sourceLocation")
+        elif _is_no_folder(at):
+            against = objection(errors.SOURCE_NOT_A_FOLDER, "sourceLocation")
+        elif is_excluded(below):
+            against = objection(errors.SOURCE_EXCLUDED, "sourceIdentifier")
+        elif os.path.commonpath([root, below]) != root:
+            hint = "A link on the path leads out of its location: name a folder below it."
+            against = objection(errors.PATH_OUTSIDE_LOCATION, "sourceIdentifier", hint)
+        elif _is_no_folder(written):
+            against = objection(errors.SOURCE_NOT_A_FOLDER, "sourceIdentifier")
+        return os.fsdecode(root), against, self._own.hold_tier(at)
 
     async def check(self) -> PlatformError | None:
         """For the readiness report, which only operators read: which file cannot be read, and why."""
@@ -212,8 +229,8 @@ class Locations:
     def _read(self) -> dict[str, Location]:
         seen = self._seen
         try:
-            stat = self._path.stat()
-            mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            found = self._path.stat()
+            mark = (found.st_mtime_ns, found.st_size, found.st_ino)
             if seen is None or seen[0] != mark:
                 seen = self._seen = (mark, _decoded(self._path.read_bytes()))
         except (OSError, ValueError, RecursionError) as error:
@@ -250,6 +267,16 @@ class Locations:
             field="WEDSYNC_LOCATIONS_FILE",
             hint=f"Correct the file that WEDSYNC_LOCATIONS_FILE names (chassis/locations.py shows one); {meanwhile}.",
         )
+
+
+def _is_no_folder(path: bytes) -> bool:
+    """Whether there is something at a path, or on the way to it, that is no folder and becomes none by waiting."""
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except NotADirectoryError:
+        return True
+    except OSError as error:
+        return error.errno == errno.ELOOP
 
 
 def _open_to(registry: Mapping[str, Location], organisation: str) -> list[Location]:

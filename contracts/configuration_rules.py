@@ -41,7 +41,7 @@ class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
 
     `roles` are of `SOURCE` and `TIER`; `lock`: its store promises object locks; `place`: where it is, in one spelling,
     so that two names of one place are found out; `answers`: that could be told in time; `storage_classes`: those that
-    its provider has; `excluded_by`: the field by which, as a source, it leads into a folder that is never one;
+    its provider has; `against_source`: why what its disk shows can be no source, by the field that is to blame;
     `is_excluded_tier`: it lies in a folder that is never a tier.
     """
 
@@ -52,7 +52,7 @@ class KnownLocation(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
     answers: bool = True
     storage_classes: tuple[str, ...] = STORAGE_CLASSES
-    excluded_by: str = ""
+    against_source: Objection | None = None
     is_excluded_tier: bool = False
 
 
@@ -73,23 +73,23 @@ def objections(
     """
     source = find(source_location)
     if source is None:
-        yield _objection(errors.UNKNOWN_LOCATION, "sourceLocation")
+        yield objection(errors.UNKNOWN_LOCATION, "sourceLocation")
     elif SOURCE not in source.roles or source.kind != _KIND_OF_SOURCE[source_type]:
-        yield _objection(
+        yield objection(
             errors.LOCATION_KIND_MISMATCH,
             "sourceLocation",
             f"Use a location of the kind {_KIND_OF_SOURCE[source_type]} that has the role {SOURCE}.",
         )
-    elif source.excluded_by:
-        yield _objection(errors.SOURCE_EXCLUDED, source.excluded_by)
+    elif source.against_source is not None:
+        yield source.against_source
     destinations = storage_destinations.by_tier()
     if not destinations:
-        yield _objection(errors.NO_DESTINATION, "storageDestinations")
+        yield objection(errors.NO_DESTINATION, "storageDestinations")
     taken: dict[str, Tier] = {}
     for tier, destination in destinations.items():
         location = find(destination.location)
-        for objection in _against(tier, destination, location, source, taken):
-            yield msgspec.structs.replace(objection, field=f"storageDestinations.{tier.value}.{objection.field}")
+        for against in _against(tier, destination, location, source, taken):
+            yield msgspec.structs.replace(against, field=f"storageDestinations.{tier.value}.{against.field}")
         if location is not None:
             taken.setdefault(_place(location), tier)
     if source is not None and not source.answers:
@@ -108,38 +108,38 @@ def _against(
     taken: dict[str, Tier],
 ) -> Iterator[Objection]:
     if location is None:
-        yield _objection(errors.UNKNOWN_LOCATION, "location")
+        yield objection(errors.UNKNOWN_LOCATION, "location")
         return
     if TIER not in location.roles:
-        yield _objection(errors.LOCATION_KIND_MISMATCH, "location", f"Use a location that has the role {TIER}.")
+        yield objection(errors.LOCATION_KIND_MISMATCH, "location", f"Use a location that has the role {TIER}.")
     elif tier is Tier.LOCAL and location.kind != DIRECTORY:
-        yield _objection(errors.LOCATION_KIND_MISMATCH, "location", f"Use a location of the kind {DIRECTORY}.")
+        yield objection(errors.LOCATION_KIND_MISMATCH, "location", f"Use a location of the kind {DIRECTORY}.")
     elif location.is_excluded_tier:
-        yield _objection(errors.DESTINATION_EXCLUDED, "location")
+        yield objection(errors.DESTINATION_EXCLUDED, "location")
     if (other := taken.get(_place(location))) is not None:
         # Two tiers in one place are one tier: the loss of the place would be the loss of both.
-        yield _objection(errors.DESTINATION_TWICE, "location", f"The tier {other.value} is there; use another place.")
+        yield objection(errors.DESTINATION_TWICE, "location", f"The tier {other.value} is there; use another place.")
     if source is not None and _place(location) == _place(source):
-        yield _objection(errors.DESTINATION_IS_SOURCE, "location")
+        yield objection(errors.DESTINATION_IS_SOURCE, "location")
     if destination.lock_days and not location.lock:
-        yield _objection(errors.LOCK_NOT_SUPPORTED, "lockDays")
+        yield objection(errors.LOCK_NOT_SUPPORTED, "lockDays")
     if destination.storage_class and location.kind != S3:
-        yield _objection(
+        yield objection(
             errors.INVALID_FIELD,
             "storageClass",
             f"A location of the kind {location.kind} has no classes; leave it out.",
         )
     elif destination.storage_class and destination.storage_class not in location.storage_classes:
         known = ", ".join(location.storage_classes)
-        yield _objection(errors.INVALID_FIELD, "storageClass", f"Use one of {known}, or leave it out.")
+        yield objection(errors.INVALID_FIELD, "storageClass", f"Use one of {known}, or leave it out.")
 
 
 def path_objection(path: str, field: str) -> Objection | None:
-    """What speaks against a path below a location, as it is written; a symlink is judged when a run follows it."""
+    """What speaks against a path below a location, as it is written; where it leads is told by `KnownLocation`."""
     if path.startswith("/") or _PARENT.search(path):
-        return _objection(errors.PATH_OUTSIDE_LOCATION, field)
+        return objection(errors.PATH_OUTSIDE_LOCATION, field)
     if any(len(name.encode()) > NAME_BYTES_MAX for name in path.split("/")):
-        return _objection(errors.INVALID_FIELD, field, f"No folder's name is longer than {NAME_BYTES_MAX} bytes.")
+        return objection(errors.INVALID_FIELD, field, f"No folder's name is longer than {NAME_BYTES_MAX} bytes.")
     return None
 
 
@@ -152,5 +152,6 @@ def _unusable(location: KnownLocation, field: str) -> Objection:
     return Objection(errors.LOCATION_UNUSABLE, field, hint)
 
 
-def _objection(code: ErrorCode, field: str, hint: str = "") -> Objection:
+def objection(code: ErrorCode, field: str, hint: str = "") -> Objection:
+    """An objection with the catalogue's hint, where there is no better one."""
     return Objection(code, field, hint or code.hint)

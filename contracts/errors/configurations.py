@@ -51,6 +51,13 @@ PATH_OUTSIDE_LOCATION = entered(
     "The path leaves its location",
     "Use a relative path without '..' below the location's root.",
 )
+SOURCE_NOT_A_FOLDER = entered(
+    "source-not-a-folder",
+    422,
+    Retry.NEVER,
+    "The source is no folder",
+    "Name a folder: a file, or a link to itself, is none.",
+)
 DESTINATION_IS_SOURCE = entered(
     "destination-is-source",
     422,

@@ -46,6 +46,7 @@ class CreateConfiguration(Write[NewConfiguration]):
         errors.DESTINATION_EXCLUDED,
         errors.LOCK_NOT_SUPPORTED,
         errors.PATH_OUTSIDE_LOCATION,
+        errors.SOURCE_NOT_A_FOLDER,
         errors.LOCATIONS_UNREADABLE,
     )
     ANSWERS = (

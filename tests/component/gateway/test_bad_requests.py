@@ -125,6 +125,38 @@ async def test_bad_body_is_refused_with_its_field(gateway: RunningGateway) -> No
     assert gateway.owners.asked == []
 
 
+async def test_source_that_its_disk_shows_to_be_none_is_refused(gateway: RunningGateway, tmp_path: Path) -> None:
+    """Before anything is recorded, and not by a run that fails each night."""
+    root = tmp_path / "photos"
+    root.mkdir()
+    (root / "list.txt").write_text("")
+    (root / "out").symlink_to("/etc")
+    (root / "itself").symlink_to("itself")
+    registry = json.loads(gateway.settings.locations_file.read_text())
+    for location in registry["locations"]:
+        if location["name"] == "photos":
+            location["url"] = f"file://{root}"
+    gateway.settings.locations_file.write_text(json.dumps(registry))
+    async with gateway.http("owner") as http:
+        for path, code in (
+            ("out", "path-outside-location"),
+            ("list.txt", "source-not-a-folder"),
+            ("itself", "source-not-a-folder"),
+        ):
+            headers = {"Content-Type": "application/json", "Idempotency-Key": new_id()}
+            answer = await http.post(
+                "/api/backup/configurations", content=_with(sourceIdentifier=path), headers=headers
+            )
+            assert (answer.status_code, problem_code(answer)) == (422, code), path
+            assert answer.json()["field"] == "sourceIdentifier"
+        assert gateway.owners.asked == []
+        headers = {"Content-Type": "application/json", "Idempotency-Key": new_id()}
+        later = await http.post(
+            "/api/backup/configurations", content=_with(sourceIdentifier="not-mounted-yet"), headers=headers
+        )
+        assert later.status_code == 201
+
+
 async def test_every_wrong_field_is_told_at_once(gateway: RunningGateway) -> None:
     """Whoever fills in a form corrects it once: names, path, locations, locks and classes in one answer."""
     body = _with(

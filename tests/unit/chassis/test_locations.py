@@ -10,7 +10,13 @@ import pytest
 from chassis.life.health import DEGRADED, NOT_READY, READY, Health
 from chassis.locations import Locations
 from chassis.own_folders import OwnFolders
-from contracts.errors import LOCATIONS_UNREADABLE, PlatformError
+from contracts.errors import (
+    LOCATIONS_UNREADABLE,
+    PATH_OUTSIDE_LOCATION,
+    SOURCE_EXCLUDED,
+    SOURCE_NOT_A_FOLDER,
+    PlatformError,
+)
 from tests.support.hung_mount import hung_mount
 
 
@@ -193,7 +199,9 @@ async def test_location_among_the_platform_s_own_folders_is_marked(tmp_path: Pat
 
     async def found(name: str, path: str = "") -> tuple[str, bool]:
         known = (await locations.known([name], "org-a", source=(name, path)))[name]
-        return known.excluded_by, known.is_excluded_tier
+        against = known.against_source
+        assert against is None or against.code is SOURCE_EXCLUDED
+        return "" if against is None else str(against.field), known.is_excluded_tier
 
     assert await found("keys") == ("sourceLocation", True)
     assert await found("tier") == ("sourceLocation", False)
@@ -202,6 +210,40 @@ async def test_location_among_the_platform_s_own_folders_is_marked(tmp_path: Pat
     assert await found("else", "photos") == ("", False)
     assert await found("else", "link") == ("sourceIdentifier", False)
     assert await found("else", "tier/org-a") == ("sourceIdentifier", False)
+
+
+async def test_source_that_its_disk_shows_to_be_none_is_told(tmp_path: Path) -> None:
+    """A link that leads out, a file, a link to itself; what is not there, or is behind a closed door, may come."""
+    root = tmp_path / "photos"
+    (root / "2027" / "meyer").mkdir(parents=True)
+    (root / "list.txt").write_text("")
+    for name, target in {
+        "out": tmp_path,
+        "beside": tmp_path / "photos-of-others",
+        "itself": root / "itself",
+        "within": root / "2027",
+        "later": root / "not-mounted",
+        "file": root / "list.txt",
+    }.items():
+        (root / name).symlink_to(target)
+    (tmp_path / "linked").symlink_to(root)
+    urls = {"photos": root, "linked": tmp_path / "linked", "file": root / "list.txt", "absent": tmp_path / "absent"}
+    _write(tmp_path / "l.json", *({**PHOTOS, "name": name, "url": f"file://{url}"} for name, url in urls.items()))
+    locations = Locations(tmp_path / "l.json")
+
+    async def found(name: str, path: str = "") -> tuple[str, str] | None:
+        against = (await locations.known([name], "org-a", source=(name, path)))[name].against_source
+        return None if against is None else (against.code.code, str(against.field))
+
+    for name in ("photos", "linked"):
+        for path in ("", "2027", "2027/meyer", "within/meyer", "later", "not-there/at/all"):
+            assert await found(name, path) is None, (name, path)
+        for path in ("out", "out/elsewhere", "beside"):
+            assert await found(name, path) == (PATH_OUTSIDE_LOCATION.code, "sourceIdentifier"), (name, path)
+        for path in ("list.txt", "list.txt/below", "file", "itself", "itself/below"):
+            assert await found(name, path) == (SOURCE_NOT_A_FOLDER.code, "sourceIdentifier"), (name, path)
+    assert await found("file") == (SOURCE_NOT_A_FOLDER.code, "sourceLocation")
+    assert await found("absent", "2027") is None
 
 
 async def test_location_on_a_disk_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:

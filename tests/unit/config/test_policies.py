@@ -8,6 +8,11 @@ from contracts.configuration_rules import KnownLocation, Objection, objections, 
 from services.config.policies import when_configuration_submitted
 from tests.support.configurations import body, destinations
 
+
+def _no_source(field: str) -> Objection:
+    return Objection(errors.SOURCE_EXCLUDED, field, errors.SOURCE_EXCLUDED.hint)
+
+
 REGISTERED = {
     location.name: location
     for location in (
@@ -15,8 +20,12 @@ REGISTERED = {
         KnownLocation(name="bucket", kind="s3", roles=("source",)),
         KnownLocation(name="local", kind="directory", roles=("tier",)),
         KnownLocation(name="both", kind="directory", roles=("source", "tier")),
-        KnownLocation(name="own", kind="directory", roles=("source", "tier"), excluded_by="sourceLocation"),
-        KnownLocation(name="path-to-own", kind="directory", roles=("source",), excluded_by="sourceIdentifier"),
+        KnownLocation(
+            name="own", kind="directory", roles=("source", "tier"), against_source=_no_source("sourceLocation")
+        ),
+        KnownLocation(
+            name="path-to-own", kind="directory", roles=("source",), against_source=_no_source("sourceIdentifier")
+        ),
         KnownLocation(name="in-keys", kind="directory", roles=("tier",), is_excluded_tier=True),
         KnownLocation(name="hung", kind="directory", roles=("source", "tier"), answers=False),
         KnownLocation(name="cloud", kind="s3", roles=("tier",)),
