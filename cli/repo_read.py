@@ -4,7 +4,7 @@ import argparse
 import os
 import stat as stat_bits
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cli.exit_codes import ExitCode
 from cli.output import columns, moment, name_fields, say, say_json, shown, size, timestamp
@@ -54,11 +54,21 @@ def _completeness(repository: Repository) -> ExitCode:
     return ExitCode.DEGRADED
 
 
-def certainty_of(repository: Repository, *names: str) -> ExitCode:
-    """Whether what was asked for as `latest` is the newest; where nobody can say that, it is said."""
-    hiding = [tier.name for tier in repository.may_hide_snapshots(newest=True)] if LATEST in names else []
+def certainty_of(repository: Repository, asked: Mapping[str, Snapshot]) -> ExitCode:
+    """Whether what was asked for as `latest` is the newest, and committed; where nobody can say that, it is said.
+
+    `asked`: what was found, by what was asked for.
+    """
+    lost = [snapshot.id[:12] for snapshot in asked.values() if not repository.is_committed(snapshot)]
+    if lost:
+        print(
+            f"no log has the entry of snapshot {', '.join(lost)}, whose second copy is whole: it was lost, or its "
+            "writer died before the end, and not all of it may be there; `repo repair` puts back what was lost",
+            file=sys.stderr,
+        )
+    hiding = [tier.name for tier in repository.may_hide_snapshots(newest=True)] if LATEST in asked else []
     if not hiding:
-        return ExitCode.OK
+        return ExitCode.DEGRADED if lost else ExitCode.OK
     print(
         f"whether this is the newest snapshot is not known: {', '.join(hiding)} may have had a newer one; "
         "`repo repair` looks for what was lost, and a snapshot that is named by its id is what it is",
@@ -90,7 +100,7 @@ def ls(arguments: argparse.Namespace) -> int:
     with opened(arguments, only_reads=True) as repository:
         damage = _Damage(arguments.json)
         snapshot = repository.find_snapshot(arguments.snapshot)
-        certainty = certainty_of(repository, arguments.snapshot)
+        certainty = certainty_of(repository, {arguments.snapshot: snapshot})
         tree = _tree(repository, snapshot, damage)
         path = os.fsencode(arguments.path or "").strip(b"/")
         entry = tree.at(path)
@@ -138,7 +148,7 @@ def find(arguments: argparse.Namespace) -> int:
             say_json({"matches": matches, "damage": damage.documents})
         if damage.documents:
             return damage.exit_code
-        code = certainty_of(repository, wanted) if wanted else _completeness(repository)
+        code = certainty_of(repository, {wanted: chosen[0]}) if wanted else _completeness(repository)
         if code is not ExitCode.OK:
             return code
         return ExitCode.OK if count else ExitCode.NOT_FOUND
@@ -163,7 +173,7 @@ def diff(arguments: argparse.Namespace) -> int:
             say_json({**names, "changes": documents, "counts": counts, "damage": damage.documents})
         else:
             say(", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
-        certainty = certainty_of(repository, arguments.before, arguments.after)
+        certainty = certainty_of(repository, {arguments.before: before, arguments.after: after})
         if damage.documents or certainty is not ExitCode.OK:
             return damage.exit_code or certainty
         return ExitCode.DIFFERENT if any(counts.values()) else ExitCode.OK

@@ -50,7 +50,7 @@ def restore(arguments: argparse.Namespace) -> int:
         )
         with about(RestoreRefused, target=arguments.target), about(TargetFailed, target=arguments.target):
             result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
-        certainty = certainty_of(repository, arguments.snapshot)
+        certainty = certainty_of(repository, {arguments.snapshot: snapshot})
         is_found = bool(result.files or result.others) or _matches(repository, snapshot, arguments.globs)
     missing = snapshot.manifest.totals.failed
     newest = {"is_newest_known": certainty is ExitCode.OK}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final, TypeAlias
 
 from msgspec import Raw
@@ -34,6 +34,7 @@ from repository.index.segments import SealedSegment, SegmentCache, segment_objec
 from repository.keys.key_ring import KEY_PREFIX
 from repository.log.commit_log import CommitLog, LogState
 from repository.opened import locking
+from repository.opened.tier_state import READABLE, TierState
 from repository.ports import Clock
 from repository.stored.config import CONFIG_KEY
 from repository.stored.index_segment import Segment
@@ -41,34 +42,11 @@ from repository.stored.log_entry import Body, IndexChanged, SnapshotCommitted, e
 from repository.stored.snapshot import Snapshot, SnapshotManifest, decode_manifest, snapshot_id
 from repository.tiers.port import ObjectStore
 
+__all__ = ["FORGOTTEN_HINT", "LockUntil", "OpenTier", "TierState", "no_lock"]
+
 PARALLEL_LOADS: Final = 2
 
-
 FORGOTTEN_HINT: Final = "Its token is not taken again: start the backup under a new one."
-
-
-class TierState(StrEnum):
-    """What a tier is good for. A tier that merely lacks something is ready; see `catch_up.lag`."""
-
-    READY = "ready"
-    """Reads and writes."""
-    EMPTY = "empty"
-    """Answers and holds no repository: `Repository.add_tier` begins one, catch-up fills it."""
-    VANISHED = "vanished"
-    """Was in use, as the caller knows, and is empty or gone: neither read, nor begun anew."""
-    UNREACHABLE = "unreachable"
-    """Does not answer, or refuses."""
-    FOREIGN = "foreign"
-    """Holds another repository."""
-    DAMAGED = "damaged"
-    """Config, keys, log or index have faults: read with care, repair before writing."""
-    REPLAYED = "replayed"
-    """Shows an older or another history than was seen: read with care, never write."""
-    UNSUPPORTED = "unsupported"
-    """Was written by a later version."""
-
-
-_READABLE: Final = frozenset((TierState.READY, TierState.DAMAGED, TierState.REPLAYED))
 
 
 class OpenTier:
@@ -109,7 +87,7 @@ class OpenTier:
     @property
     def is_readable(self) -> bool:
         """Whether objects may be read from here; each is verified on its own."""
-        return self.state in _READABLE
+        return self.state in READABLE
 
     @property
     def is_ready(self) -> bool:
@@ -198,6 +176,14 @@ class OpenTier:
         loaded = [load(name) for name in names if name not in damaged]
         self.damaged_segments = damaged
         self.index.set_segments([segment for segment in loaded if segment is not None])
+
+    def read_also(self, names: Iterable[str]) -> None:
+        """Look into these segments, too, until the index is next set: lost entries brought them. Damaged ones not."""
+        with self._indexing:
+            for name in names:
+                with suppress(RepositoryError):
+                    self.index.set_segments([*self.index.segments(), self._cache.load(self.store, name)])
+            self._indexed = frozenset()  # no decision is made on it
 
     def named_segments(self) -> dict[str, Segment]:
         """The live segments that could be loaded, by name. Raises what the store raises."""

@@ -25,7 +25,7 @@ from repository.index.segments import SealedSegment, SegmentCache, SharedSegment
 from repository.keys import crypto
 from repository.keys.key_ring import KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
 from repository.log.commit_log import CommitLog, Head
-from repository.opened import compaction, key_change, opening, pending
+from repository.opened import compaction, key_change, opening, pending, second_copies
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.opening import Patience
@@ -285,8 +285,10 @@ class Repository(OpenTiers):
         None comes before the one that it was made from, whatever the clocks said. What a tier was brought later, by
         catch-up or by repair, is as old as it was; in which order the tiers are given decides nothing.
         """
-        known: dict[str, Snapshot] = {}
-        entries: dict[str, int] = {}
+        return self._in_order({}, {})
+
+    def _in_order(self, known: dict[str, Snapshot], entries: dict[str, int]) -> list[Snapshot]:
+        """These and those that are committed. `entries`: by id, the lowest number that it has anywhere."""
         for tier in self.readable_tiers():
             numbers = tier.log.state.entry_of
             for identity, snapshot in tier.snapshots().items():
@@ -307,17 +309,30 @@ class Repository(OpenTiers):
     def find_snapshot(self, name: str, *, label: str | None = None) -> Snapshot:
         """By `latest` (of a label, where one is given) or an unambiguous prefix of the id.
 
-        Raises `SnapshotNotFound`.
+        Where the log does not have it, or its end is damaged, snapshots count whose entries are lost and of which the
+        second copy is whole: see `is_committed`. Raises `SnapshotNotFound`.
         """
+
+        def matching() -> list[Snapshot]:
+            own = [each for each in snapshots if label is None or each.brief.label == label]
+            return own[-1:] if name == LATEST else [each for each in own if each.id.startswith(name.lower())]
+
         snapshots = self.snapshots()
-        if label is not None:
-            snapshots = [snapshot for snapshot in snapshots if snapshot.brief.label == label]
-        found = snapshots[-1:] if name == LATEST else [each for each in snapshots if each.id.startswith(name.lower())]
+        found = matching()
+        if (name == LATEST and self.may_hide_snapshots(newest=True)) or (name and not found):
+            copies = [copy for tier in self.readable_tiers() for copy in second_copies.readable_copies(tier)]
+            lost = {copy.snapshot.id: copy.snapshot for copy in copies}
+            snapshots = self._in_order(lost, {copy.snapshot.id: copy.entry.number for copy in copies})
+            found = matching()
         if not name or not found:
             raise SnapshotNotFound("no snapshot has this id", id=name, snapshots=len(snapshots))
         if len(found) > 1:
             raise SnapshotNotFound("several snapshots begin with this id", id=name, matches=len(found))
         return found[0]
+
+    def is_committed(self, snapshot: Snapshot) -> bool:
+        """Whether a log that can be read has the snapshot. If not, its entry is lost, or was never made."""
+        return bool(self.tiers_with(snapshot))
 
     def tiers_with(self, snapshot: Snapshot) -> list[OpenTier]:
         """Readable tiers on which the snapshot is committed."""

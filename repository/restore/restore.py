@@ -173,7 +173,8 @@ class _Chunks(ChunkReader):
 
 def _tiers(repository: Repository, snapshot: Snapshot, names: Sequence[str]) -> list[OpenTier]:
     """The tiers to read from, best first."""
-    tiers = repository.tiers_with(snapshot)
+    # One of which the entries are lost may be whole on any of them.
+    tiers = repository.tiers_with(snapshot) or repository.readable_tiers()
     if names:
         by_name = {tier.name: tier for tier in tiers}
         return [by_name[name] for name in names if name in by_name] or _nothing(repository)

@@ -16,6 +16,7 @@ from repository.errors import Damaged, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.log.state import LogFault, LogState, named_by_the_next
 from repository.opened.open_tier import OpenTier
+from repository.opened.second_copies import unclaimed
 from repository.stored.log_entry import (
     TIER_ID_LENGTH,
     Body,
@@ -33,7 +34,7 @@ from repository.stored.log_entry import (
     entry_object_key,
 )
 from repository.stored.object_reading import length_max_of, read_object
-from repository.upkeep import catch_up, manifests
+from repository.upkeep import catch_up
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -193,7 +194,7 @@ class FaultyLog:
     def _copies(self, errors: Mapping[int, RepositoryError]) -> dict[int, tuple[Copy, Entry]]:
         """Copies by number. One proves where the next one is: what it names, or what names it."""
         second: dict[int, list[tuple[Copy, Entry]]] = {}
-        for each in manifests.unclaimed(self._tier, self._state):
+        for each in unclaimed(self._tier, self._state):
             copy = Copy(self._tier.name, f"second copy on {self._tier.name}", each.body)
             second.setdefault(each.entry.number, []).append((copy, each.entry))
         found: dict[int, tuple[Copy, Entry]] = {}

@@ -8,20 +8,18 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from repository.errors import Damaged, RepositoryError
 from repository.index.pack_catalog import each_in_parallel, is_fault_of_object
-from repository.log.commit_log import LogFault, LogState, SecondCopy
+from repository.log.commit_log import LogState, SecondCopy
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.pending import PENDING_PREFIX
+from repository.opened.second_copies import Fate, fate_of, unclaimed
 from repository.stored.log_entry import entry_object_key
-from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id, manifest_object_key
-from repository.stored.object_reading import length_max_of
+from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.upkeep.catch_up import packs_of, sources_for
@@ -31,21 +29,6 @@ if TYPE_CHECKING:
     from repository.opened.repository import Repository
 
 READS_AT_A_TIME: Final = 8
-
-
-class Fate(Enum):
-    """What became of the entry that a second copy is of."""
-
-    FAULTY = auto()
-    """It is missing or damaged; the copy can take its place."""
-    BRIDGED = auto()
-    """It is lost, and a bridge stands in its place."""
-    BEYOND = auto()
-    """The log ends before it: the end was cut off, or the writer died just now."""
-    FORKED = auto()
-    """The log goes on otherwise from before it, or there: the end was cut off, and somebody wrote on."""
-    NEVER_MADE = auto()
-    """Another entry has its number and follows the same one: the writer died, as far as one can know."""
 
 
 def manifest_findings(tier: OpenTier) -> Iterator[Finding]:
@@ -69,65 +52,6 @@ def manifest_findings(tier: OpenTier) -> Iterator[Finding]:
     for key, error in each_in_parallel(look, list(tier.snapshots().values()), READS_AT_A_TIME):
         if error is not None:
             yield Finding(tier.name, Problem.MANIFEST, key, f"{error.code}: {error}", (tier.name,))
-
-
-def unclaimed(tier: OpenTier, state: LogState | None = None) -> list[SecondCopy]:
-    """Whole second copies of this log of which the log knows nothing, in the order of their numbers.
-
-    `state`: of its entries alone, where what a checkpoint has is not to count.
-
-    Raises the store's errors.
-    """
-    state = tier.log.state if state is None else state
-    found: list[SecondCopy] = []
-    for info in tier.store.list(MANIFEST_PREFIX):
-        identity = manifest_id(info.key)
-        if identity is None or identity in state.entry_of:
-            continue
-        copy = _whole_copy(tier, identity)
-        if copy is None or copy.snapshot.manifest.run_token in state.by_token:
-            continue
-        # What another writer committed since the log was read is no loss.
-        if copy.entry.number <= state.head.number or not _is_made(tier, copy):
-            found.append(copy)
-    return sorted(found, key=lambda copy: (copy.entry.number, copy.snapshot.id))
-
-
-def _whole_copy(tier: OpenTier, identity: str) -> SecondCopy | None:
-    """What lies under a snapshot's id, or newest beneath it where somebody put other bytes on top."""
-    found = None
-    try:
-        return tier.log.second_copy(identity)
-    except RepositoryError as error:
-        if not is_fault_of_object(error):
-            raise
-    key = manifest_object_key(identity)
-    for body in tier.store.versions(key, length_max=length_max_of(key)):
-        with suppress(RepositoryError):
-            found = tier.log.as_second_copy(body, identity)
-    return found
-
-
-def _is_made(tier: OpenTier, copy: SecondCopy) -> bool:
-    found = tier.log.entry(copy.entry.number)
-    return not isinstance(found, LogFault) and found.digest == copy.entry.digest
-
-
-def fate_of(copy: SecondCopy, state: LogState, tier: OpenTier) -> Fate:
-    """What became of the entry, by the whole log and by what the store keeps beneath it. Raises the store's errors."""
-    number = copy.entry.number
-    if number > state.head.number:
-        return Fate.BEYOND
-    if any(fault.number == number for fault in state.faults):
-        return Fate.FAULTY
-    before = state.digest_of(number - 1)
-    if before and before != copy.entry.previous and number - 1 not in state.bridged:
-        return Fate.FORKED
-    if number in state.bridged:
-        return Fate.BRIDGED
-    key = entry_object_key(number)
-    beneath = tier.store.versions(key, length_max=length_max_of(key))
-    return Fate.FORKED if any(body == copy.body for body in beneath) else Fate.NEVER_MADE
 
 
 def unclaimed_findings(tier: OpenTier, state: LogState) -> Iterator[Finding]:

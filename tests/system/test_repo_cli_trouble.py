@@ -339,7 +339,7 @@ def test_latest_is_said_to_be_uncertain_where_the_end_of_a_log_is_not_known(
     copy = shutil.copytree(repo.tier("a"), tmp_path / "yesterday")
     oldest = repo.json("snapshots", tiers=alone)["snapshots"][0]["id"]
     (source / "newer").write_text("today")
-    assert repo.run("backup", source, tiers=alone).code == ExitCode.OK
+    newest = repo.json("backup", source, tiers=alone)["snapshot"]["id"]
     for words in (("restore", "latest", "--target", tmp_path / "0"), ("ls", "latest"), ("stats",)):
         assert repo.run(*words, tiers=alone).code == ExitCode.OK
     if is_rolled_back:
@@ -358,6 +358,12 @@ def test_latest_is_said_to_be_uncertain_where_the_end_of_a_log_is_not_known(
         assert done.code == ExitCode.DEGRADED, words
         assert "whether this is the newest snapshot is not known: a " in done.err
     assert repo.run("ls", "latest", "--json", tiers=alone).document["is_newest_known"] is False
+    # The entry is lost and its second copy whole: what can be read is read, and said to be in no log.
+    assert (tmp_path / "1" / "newer").exists() is not is_rolled_back
+    if not is_rolled_back:
+        by_id = repo.run("ls", newest, tiers=alone)
+        assert (by_id.code, "newer" in by_id.out) == (ExitCode.DEGRADED, True)
+        assert f"no log has the entry of snapshot {newest[:12]}" in by_id.err
     assert repo.run("restore", oldest, "--target", tmp_path / "2", tiers=alone).code == ExitCode.OK
     assert repo.run("ls", oldest, tiers=alone).code == ExitCode.OK
     assert repo.run("stats", tiers=alone).code == ExitCode.DEGRADED
