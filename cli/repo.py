@@ -188,6 +188,12 @@ def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
         help="give up log entries of which there is no whole copy, and with each a snapshot, perhaps; exit code 4",
     )
     parsers["repair"].add_argument(
+        "--give-up-streams",
+        metavar="TIER",
+        help="where this tier and another have different histories of a stream: set this one's aside, take the other's",
+        type=given,
+    )
+    parsers["repair"].add_argument(
         "--accept-history",
         metavar="TIER",
         help="this tier went back to an older state, you know why, and it is right",

@@ -213,11 +213,12 @@ def stats(arguments: argparse.Namespace) -> int:
     for line in columns(rows, right=(1, 2, 3, 4)):
         say(line)
     say("\nSAVED is what compression saves of new bytes, encryption and headers counted. Per tier:")
-    tier_rows = [("TIER", "PACKS", "IN PACKS", "INDEX", "LOG", "CHUNKS")]
+    tier_rows = [("TIER", "PACKS", "IN PACKS", "INDEX", "LOG", "STREAMS", "CHUNKS")]
     for name, figures in tiers.items():
-        sizes = (size(figures["packs_bytes"]), size(figures["index_bytes"]), size(figures["log_bytes"]))
-        tier_rows.append((name, f"{figures['packs_objects']:,}", *sizes, f"{figures['chunks']:,}"))
-    for line in columns(tier_rows, right=(1, 2, 3, 4, 5)):
+        packs, index, log, streams = (size(figures[f"{each}_bytes"]) for each in ("packs", "index", "log", "streams"))
+        chunks = f"{figures['chunks']:,}"
+        tier_rows.append((name, f"{figures['packs_objects']:,}", packs, index, log, streams, chunks))
+    for line in columns(tier_rows, right=(1, 2, 3, 4, 5, 6)):
         say(line)
     return code
 
@@ -244,7 +245,7 @@ def _stored(repository: Repository, name: str) -> dict[str, int]:
     """Objects and bytes of a tier by what they are."""
     tier = repository.tier(name)
     figures = {"chunks": len(tier.index)}
-    for prefix in ("packs", "index", "log", "keys", "pending"):
+    for prefix in ("packs", "index", "log", "streams", "keys", "pending"):
         objects = total = 0
         for info in tier.store.list(f"{prefix}/"):
             objects += 1

@@ -22,6 +22,7 @@ from repository.upkeep.rebuild import RebuildResult
 from repository.upkeep.rebuild import rebuild_index as rebuild
 from repository.upkeep.repair import RepairResult, accept_history
 from repository.upkeep.repair import repair as repair_tier
+from repository.upkeep.stream_check import lacking
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -56,12 +57,18 @@ def repair(arguments: argparse.Namespace) -> int:
             accept_history(repository, repository.tier(arguments.accept_history))
         with display(for_machines=arguments.json) as bars:
             report = _checked(repository, arguments, bars, check_cancelled)
-            for tier in _chosen(repository, arguments.only):
+            giving_up = [repository.tier(arguments.give_up_streams)] if arguments.give_up_streams is not None else []
+            for tier in dict.fromkeys([*giving_up, *_chosen(repository, arguments.only)]):
                 if not tier.is_readable or tier.state is TierState.REPLAYED:
                     left_out[tier.name] = why_not(tier)
                     continue
                 results[tier.name] = repair_tier(
-                    repository, tier, report, bridge=arguments.bridge, check_cancelled=check_cancelled
+                    repository,
+                    tier,
+                    report,
+                    bridge=arguments.bridge,
+                    gives_up_streams=tier in giving_up,
+                    check_cancelled=check_cancelled,
                 )
         if arguments.json:
             tiers = {name: _repair_document(result, report) for name, result in results.items()}
@@ -139,7 +146,7 @@ def _attempt_all(
                 if isinstance(error, NoUsableTier) and tier.is_ready:
                     again.append(tier)
                 continue
-            has_moved = has_moved or was_empty or bool(result.copied_packs or result.snapshots)
+            has_moved = has_moved or was_empty or bool(result.copied_packs or result.snapshots or result.streams.pieces)
             failed.pop(tier.name, None)
             results[tier.name] = _added(results.get(tier.name), result)
             if not result.is_complete:
@@ -235,12 +242,13 @@ def _chosen(repository: Repository, names: list[str]) -> list[OpenTier]:
 
 def _behind(repository: Repository) -> dict[str, dict[str, int]]:
     """What ready tiers lack of what the others have."""
-    lags = {tier.name: lag(repository, tier) for tier in repository.ready_tiers()}
-    return {
-        name: {"packs": len(each.packs), "snapshots": len(each.snapshots), "keys": len(each.keys)}
-        for name, each in lags.items()
-        if each.is_behind
-    }
+    behind: dict[str, dict[str, int]] = {}
+    for tier in repository.ready_tiers():
+        each, pieces = lag(repository, tier), lacking(repository, tier)
+        if each.is_behind or pieces:
+            counts = {"packs": len(each.packs), "snapshots": len(each.snapshots), "keys": len(each.keys)}
+            behind[tier.name] = {**counts, "pieces": sum(pieces.values()), "streams": len(pieces)}
+    return behind
 
 
 def _finding_document(finding: Finding) -> dict[str, object]:
@@ -264,6 +272,9 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
     for name, counts in report.tiers.items():
         read = f", {counts.packs_read:,} of them read back ({size(counts.bytes_read)})" if reads_data else ""
         say(f"{name}: {counts.snapshots:,} snapshots, {counts.packs:,} packs ({size(counts.pack_bytes)}){read}")
+        if counts.streams:
+            pieces = f"{counts.pieces:,} pieces, {counts.pieces_read:,} of them read back"
+            say(f"{name}: {counts.streams:,} streams ({pieces})")
     for finding in report.findings:
         mark = "DAMAGE" if finding.is_damage else "note"
         where = f"; whole on: {', '.join(finding.repairable_from)}" if finding.repairable_from else ""
@@ -271,9 +282,10 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
     for name, harmed in report.harmed.items():
         for snapshot_id in harmed:
             say(f"{name} alone does not restore snapshot {snapshot_id} whole")
-    for name, lacking in behind.items():
-        keys = f" and {lacking['keys']:,} keys" if lacking["keys"] else ""
-        owed = f"{lacking['packs']:,} packs and {lacking['snapshots']:,} snapshots{keys}"
+    for name, owing in behind.items():
+        keys = f" and {owing['keys']:,} keys" if owing["keys"] else ""
+        streams = f" and {owing['pieces']:,} pieces of {owing['streams']:,} streams" if owing["streams"] else ""
+        owed = f"{owing['packs']:,} packs and {owing['snapshots']:,} snapshots{keys}{streams}"
         say(f"{name} is behind by {owed} (`repo catch-up`)")
     if report.is_ok:
         say("no damage found" + ("" if reads_data else " in the structure; --read-data reads stored bytes too"))
@@ -306,6 +318,9 @@ def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str], rep
         if any(finding.problem in (Problem.LOG_ENTRY, Problem.LOG_LOST) for finding in result.unrepaired):
             say("  Give the command every tier that there is. --bridge gives up the entries of which none has a")
             say("  whole copy, and with each a snapshot, perhaps; what another tier has is committed again.")
+        if any(finding.problem is Problem.STREAM_FORKED for finding in result.unrepaired):
+            say("  Find out on which tier the bytes are that count; --give-up-streams and the name of the other one")
+            say("  sets aside what that one has.")
         if result.is_interrupted:
             say(f"{name}: interrupted: not all was looked at")
         elif not result.actions and not result.unrepaired:
@@ -331,6 +346,8 @@ def _added(before: CatchUpResult | None, now: CatchUpResult) -> CatchUpResult:
         now.copied_packs += before.copied_packs
         now.copied_bytes += before.copied_bytes
         now.copied_segments += before.copied_segments
+        now.streams.pieces += before.streams.pieces
+        now.streams.bytes += before.streams.bytes
         now.snapshots = [*before.snapshots, *now.snapshots]
     return now
 
@@ -342,15 +359,21 @@ def _catch_up_document(result: CatchUpResult) -> dict[str, object]:
         "bytes": result.copied_bytes,
         "segments": result.copied_segments,
         "snapshots": result.snapshots,
+        "stream_pieces": result.streams.pieces,
+        "streams_left_out": {name: str(error) for name, error in result.streams.left_out.items()},
         "lost_packs": [pack_id.hex() for pack_id in result.lost_packs],
         "left_out": result.left_out,
     }
 
 
 def _say_caught_up(name: str, result: CatchUpResult) -> None:
+    for stream, error in result.streams.left_out.items():
+        say(f"{name}: stream {stream} was left out: {error} [{error.code}]")
+    if result.streams.pieces:
+        say(f"{name}: {result.streams.pieces:,} pieces of streams ({size(result.streams.bytes)}) copied")
     if result.copied_keys:
         say(f"{name}: {result.copied_keys:,} key objects copied")
-    elif not result.copied_packs and not result.snapshots and result.is_complete:
+    elif not result.copied_packs and not result.snapshots and not result.streams.pieces and result.is_complete:
         say(f"{name}: has everything")
         return
     amount = f"{result.copied_packs:,} packs ({size(result.copied_bytes)})"

@@ -135,16 +135,24 @@ class Copy:
 
 
 def say_on(
-    tier: OpenTier, name: str, head: StreamHead, clock: Clock, *, locked: int = 0, until: datetime | None = None
+    tier: OpenTier,
+    name: str,
+    head: StreamHead,
+    clock: Clock,
+    *,
+    locked: int = 0,
+    until: datetime | None = None,
+    goes_back: bool = False,
 ) -> None:
     """Let a tier's log say that the tier has the stream up to here, unless it says as much or more.
 
-    `locked`: how many of the last pieces are locked until `until`. Raises what `CommitLog.append` raises.
+    `locked`: how many of the last pieces are locked until `until`. `goes_back`: what it said before was given up.
+    Raises what `CommitLog.append` raises.
     """
 
     def decide(state: LogState) -> Body | None:
         said = state.streams.get(name)
-        if said is not None and said.number >= head.number:
+        if said is not None and said.number >= head.number and not goes_back:
             return None
         return StreamAppended(
             time_ns=clock.now_ns(),

@@ -24,8 +24,8 @@ class StreamForked(RepositoryError):
     code = "stream-forked"
     retry = Retry.AFTER_OPERATOR
     hint = (
-        "Two writers appended while they saw different tiers. Find out whose bytes count; on the other tier "
-        "`repo repair --bridge` sets its own aside and takes them over."
+        "Two writers appended while they saw different tiers. Find out on which tier the bytes are that count; "
+        "`repo repair --give-up-streams TIER` sets aside what the other one has."
     )
 
 

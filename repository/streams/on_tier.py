@@ -125,6 +125,16 @@ class TierStream:
         return {"tier": self.tier.name, "stream": self.name, "number": number, "position": position}
 
 
+def name_in(repository: OpenTiers, tier: OpenTier, stream_id: bytes, number: int) -> str | None:
+    """The name of a stream, as one of its pieces says it; None where that is no genuine one."""
+    verifier = crypto.Verifier(bytes.fromhex(repository.config.public_key))
+    try:
+        body = read_object(tier.store, piece_object_key(stream_id, number))
+        return decode_piece(body, stream_id, number, repository.keys, verifier).name
+    except (Damaged, ObjectMissing, Truncated, UnknownKey):
+        return None
+
+
 def whole_piece(
     streams: Iterable[TierStream], number: int, fits: Callable[[Piece], bool] = lambda _: True
 ) -> tuple[Piece, bytes]:

@@ -26,6 +26,7 @@ from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.tiers.port import ObjectStore
+from repository.upkeep.stream_copy import CopiedStreams, copy_streams
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -68,6 +69,7 @@ class CatchUpResult:
     copied_packs: int = 0
     copied_bytes: int = 0
     copied_segments: int = 0
+    streams: CopiedStreams = field(default_factory=CopiedStreams)
     snapshots: list[str] = field(default_factory=list)
     lost_packs: list[bytes] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -75,7 +77,7 @@ class CatchUpResult:
     @property
     def is_complete(self) -> bool:
         """Whether the tier has everything now."""
-        return not self.lost_packs and not self.left_out
+        return not self.lost_packs and not self.left_out and not self.streams.left_out
 
 
 def sources_for(repository: Repository, tier: OpenTier) -> list[OpenTier]:
@@ -149,6 +151,7 @@ def catch_up(
     if tier.lacks(missing.packs.difference(result.lost_packs)):
         # Their rows are in segments that this tier replaced (an index rebuilt while packs were gone).
         pending.adopt_orphans(repository, tier, lock_until)
+    result.streams = copy_streams(repository, tier, sources, lock_until, check_cancelled)
     _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
     if token:
         pending.remove_marker(tier, pending.marker_object_key(token))

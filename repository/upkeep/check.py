@@ -31,6 +31,7 @@ from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX, entry_number, entry_object_key
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
+from repository.stored.stream_piece import piece_of
 from repository.stored.tree_visit import TreeVisitor, Wholeness
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
 from repository.upkeep.lock_check import lock_findings
@@ -38,6 +39,7 @@ from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
 from repository.upkeep.segment_check import pack_ends, verify_rows
+from repository.upkeep.stream_check import stream_findings
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -72,6 +74,7 @@ def check(
         found: list[Finding] = []
         try:
             found.extend(one.structure())
+            found.extend(stream_findings(repository, tier, counts, read_percent, check_cancelled))
             found.extend(lock_findings(repository, tier, check_cancelled))
             found.extend(one.data(read_percent, on_progress))
             report.harmed[tier.name] = one.harmed_by(found)
@@ -314,6 +317,7 @@ class _TierCheck:
                 or key in packs
                 or key.startswith((KEY_PREFIX, INDEX_PREFIX, PENDING_PREFIX, QUARANTINE_PREFIX))
                 or manifest_id(key) is not None
+                or piece_of(key) is not None
                 or (key.startswith(CHECKPOINT_PREFIX) and checkpoint_of(key) is not None)
                 or (number is not None and number - last <= GAP_MAX)
             )

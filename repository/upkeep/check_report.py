@@ -23,6 +23,12 @@ class Problem(StrEnum):
     """The second copy of a snapshot's manifest; the log has the first."""
     CHECKPOINT = "checkpoint"
     """A checkpoint that the log does not confirm: nobody believes it, and opening takes longer."""
+    STREAM_PIECE = "stream-piece"
+    """A piece of a stream is missing, damaged, or not the one that belongs there."""
+    STREAM_FORKED = "stream-forked"
+    """Another tier has another history of a stream: two writers saw different tiers."""
+    STREAM_UNNAMED = "stream-unnamed"
+    """A stream is here, and the log, which lost an entry, does not name it."""
     SEGMENT = "index-segment"
     PACK_MISSING = "pack-missing"
     PACK_DAMAGED = "pack-damaged"
@@ -85,6 +91,9 @@ class TierCounts:
     rows: int = 0
     packs: int = 0
     pack_bytes: int = 0
+    streams: int = 0
+    pieces: int = 0
+    pieces_read: int = 0
     tree_chunks: int = 0
     packs_read: int = 0
     bytes_read: int = 0

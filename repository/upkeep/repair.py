@@ -25,7 +25,7 @@ from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX, Body, Bridged, HistoryAccepted, SnapshotCommitted, entry_object_key
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
-from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild
+from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild, stream_repair
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Finding, Problem
 from repository.upkeep.log_repair import FaultyLog, copies_of
@@ -72,18 +72,23 @@ def repair(
     report: CheckReport | None = None,
     *,
     bridge: bool = False,
+    gives_up_streams: bool = False,
     check_cancelled: Callable[[], None] = lambda: None,
 ) -> RepairResult:
     """Repair one tier by the findings of `report`; without one, by those of a check of the structure.
 
-    Damage within packs is only known to a report of a check that read them. Works in passes, since one damage may
-    hide another or look like it (a lost index segment looks like a lost pack). `bridge`: log entries of which
-    there is no whole copy are given up. `check_cancelled` may raise `BackupCancelled`: what was done is told.
-    Raises `NoUsableTier` (the tier cannot be read, or was rolled back: see `accept_history`) and this tier's errors.
+    Damage within packs is only known to a report of a check that read them. Works in passes, since one damage may hide
+    another or look like it (a lost index segment looks like a lost pack). `bridge`: log entries of which there is no
+    whole copy are given up, and objects behind a stream's end. `gives_up_streams`: what this tier has of streams of
+    which another one has another history is set aside for that. `check_cancelled` may raise `BackupCancelled`: what was
+    done is told. Raises `NoUsableTier` (the tier cannot be read, or was rolled back: see `accept_history`) and this
+    tier's errors.
     """
     if not tier.is_readable or tier.state is TierState.REPLAYED:
         raise NoUsableTier.because("tier cannot be repaired", [tier.error], tier=tier.name, state=tier.state.value)
-    work = _Repair(repository, tier, RepairResult(tier.name), check_cancelled, bridge=bridge)
+    work = _Repair(
+        repository, tier, RepairResult(tier.name), check_cancelled, bridge=bridge, gives_up_streams=gives_up_streams
+    )
     given = report or CheckReport()
     try:
         if report is None:
@@ -110,12 +115,14 @@ class _Repair:
         check_cancelled: Callable[[], None],
         *,
         bridge: bool,
+        gives_up_streams: bool,
     ) -> None:
         self._repository = repository
         self._tier = tier
         self._sources = catch_up.sources_for(repository, tier)
         self._check_cancelled = check_cancelled
         self._bridges = bridge
+        self._gives_up_streams = gives_up_streams
         self._broken: dict[str, Finding] = {}
         self.result = result
 
@@ -142,6 +149,17 @@ class _Repair:
             return
         if kinds & {Problem.KEY, Problem.LOG_ENTRY, Problem.LOG_LOST}:
             key_change.record_keys(repository, tier)
+        streams = stream_repair.StreamRepair(
+            repository,
+            tier,
+            self._sources,
+            replace=self._replace,
+            set_aside=self._set_aside,
+            done=self._done,
+            gives_up_junk=self._bridges,
+            gives_up_forks=self._gives_up_streams,
+        )
+        self._broken |= {finding.object_key: finding for finding in streams.repair(findings)}
         if kinds & _GIVES_SNAPSHOTS_BACK:
             self._commit_again()
         if self._sources and kinds & {Problem.TREE, Problem.LOG_ENTRY, Problem.LOG_LOST}:
@@ -153,6 +171,7 @@ class _Repair:
         if Problem.UNLOCKED in kinds:
             for object_key in lock_check.lock_again(repository, tier, self._check_cancelled):
                 self._done(object_key, "locked as long as a snapshot that needs it")
+            streams.lock_again()
 
     def _has_log(self) -> bool:
         """Whether packs can be adopted. A log that is lost as a whole is begun anew, and with it what it said given up,

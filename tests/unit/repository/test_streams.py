@@ -17,8 +17,7 @@ from repository.errors import (
     TierUnreachable,
 )
 from repository.opened.open_tier import TierState
-from repository.opened.repository import Repository
-from repository.stored.stream_piece import piece_object_key, piece_of
+from repository.stored.stream_piece import piece_of
 from repository.streams.errors import (
     AppendNotDurable,
     StreamContended,
@@ -28,47 +27,11 @@ from repository.streams.errors import (
 )
 from repository.streams.on_tier import StreamHead
 from repository.streams.reading import read_stream
-from repository.streams.stream import Durability, Stream, open_stream
+from repository.streams.stream import Durability, open_stream
 from repository.streams.survey import names_of
 from repository.tiers.memory import MemoryObjectStore
-from tests.support.misbehaving_stores import WrappedStore
 from tests.support.repositories import Scene
-
-WAL = "main/wal"
-
-
-class Away(WrappedStore):
-    """A tier that answers nothing while it is away, and counts what it is asked."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(MemoryObjectStore(name))
-        self.is_away = False
-        self.calls: list[str] = []
-
-    def __getattribute__(self, name: str) -> object:
-        if name in {"put", "get", "get_range", "head", "list", "delete", "settle"}:
-            self.calls.append(name)
-            if self.is_away:
-                raise TierUnreachable("tier is away", tier=self.name)
-        return super().__getattribute__(name)
-
-
-def bytes_of(repository: Repository, position: int | None = None, tiers: list[str] | None = None) -> bytes:
-    """The stream as it is read back."""
-    return b"".join(piece.data for piece in read_stream(repository, WAL, position, tiers=tiers))
-
-
-def filled(scene: Scene, count: int = 5, start: int = 1000) -> Stream:
-    """A stream of some pieces of growing length, the first at `start`."""
-    stream = open_stream(scene.repository, WAL)
-    for number in range(count):
-        stream.append(bytes([number]) * (number + 1), position=start if not number else None)
-    return stream
-
-
-def key_of(repository: Repository, number: int) -> str:
-    """The object key of a piece."""
-    return piece_object_key(repository.keys.root.stream_id(WAL), number)
+from tests.support.streams import WAL, Away, bytes_of, filled, fork, key_of
 
 
 def objects_of(scene: Scene, name: str) -> dict[str, bytes]:
@@ -221,21 +184,11 @@ def test_append_costs_the_same_always() -> None:
     assert max(len(store.calls) for store in stores) < 10
 
 
-def _fork(scene: Scene, stores: list[Away]) -> None:
-    """Two writers that see one tier each append other bytes."""
-    open_stream(scene.repository, WAL).append(b"both")
-    for away, data in ((0, b"one"), (1, b"two")):
-        stores[away].is_away = True
-        open_stream(scene.reopen(), WAL).append(data)
-        stores[away].is_away = False
-
-
 def test_fork_is_told_to_writers_and_readers() -> None:
     """Tiers that took different bytes: nobody decides unasked whose count."""
     stores = [Away("a"), Away("b")]
     scene = Scene(stores=stores)
-    _fork(scene, stores)
-    scene.reopen()
+    fork(scene, stores)
     with pytest.raises(StreamForked) as caught:
         bytes_of(scene.repository)
     assert (caught.value.context["number"], caught.value.context["position"]) == (2, 7)
