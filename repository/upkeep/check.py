@@ -11,11 +11,10 @@ against those of the log's entries (`lock_check`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from repository.errors import BackupCancelled, Damaged, NotInIndex, ObjectMissing, RepositoryError
 from repository.format import TRAILER_LENGTH, pack_object_key
-from repository.index.index import Location
 from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
 from repository.index.segments import INDEX_PREFIX, open_segment, segment_object_key
 from repository.keys import crypto
@@ -37,6 +36,7 @@ from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, 
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings
+from repository.upkeep.pack_reading import PackReading, read_pack
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
 from repository.upkeep.segment_check import pack_ends, verify_rows
 from repository.upkeep.stream_check import stream_findings
@@ -367,35 +367,3 @@ class _TierCheck:
         seed = self._repository.randomness.token_bytes(_SEED_LENGTH)
         chosen = sorted(packs, key=lambda pack: crypto.sha256(seed, pack.id))[: int(count)]
         return sorted(chosen)
-
-
-class PackReading(NamedTuple):
-    """What reading one pack back showed. `unlisted`: its chunks that the index does not list there."""
-
-    pack: StoredPack
-    bytes_read: int
-    chunks: int
-    unlisted: int
-    error: RepositoryError | None
-
-
-def read_pack(repository: Repository, tier: OpenTier, pack: StoredPack) -> PackReading:
-    """Read one pack whole and prove all of it. Raises what is the tier's fault, not the pack's."""
-    from repository.stored.pack_reader import read_frames
-
-    chunks = unlisted = size = 0
-    try:
-        body = read_object(tier.store, pack_object_key(pack.id))
-        size = len(body)
-        for entry, _ in read_frames(body, repository.keys, pack.id):
-            offset = 0
-            for chunk in entry.chunks():
-                location = Location(pack.id, entry.offset, entry.length, offset, chunk.length)
-                unlisted += location not in tier.index.lookup_all(chunk.id)
-                chunks += 1
-                offset += chunk.length
-    except RepositoryError as error:
-        if not is_fault_of_object(error):
-            raise
-        return PackReading(pack, size, chunks, unlisted, error)
-    return PackReading(pack, size, chunks, unlisted, None)

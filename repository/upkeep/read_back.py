@@ -12,7 +12,7 @@ from repository.index.pack_catalog import StoredPack
 from repository.keys import crypto
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
-from repository.upkeep.check import read_pack
+from repository.upkeep.pack_reading import read_pack
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
