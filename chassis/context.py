@@ -1,5 +1,7 @@
 """In whose name, and because of what, something is recorded. Pure."""
 
+from datetime import datetime
+
 import msgspec
 
 from contracts import errors
@@ -13,7 +15,8 @@ class Context(msgspec.Struct, frozen=True):
 
     `actor`: who is answerable, such as `user:<subject>` or `service:executor`; an id, never a name or an
     address. `correlation_id`: the request that began it all. `causation_id`: the event that led to this one.
-    `traceparent`: W3C Trace Context. Raises INVALID_FIELD where `organisation` cannot be part of a subject.
+    `traceparent`: W3C Trace Context. `time`: when it was, where that is told elsewhere, too; else when it is recorded.
+    Raises INVALID_FIELD where `organisation` cannot be part of a subject.
     """
 
     organisation: str
@@ -21,6 +24,7 @@ class Context(msgspec.Struct, frozen=True):
     correlation_id: str
     causation_id: str | None = None
     traceparent: str | None = None
+    time: datetime | None = None
 
     def __post_init__(self) -> None:
         if not ORGANISATION.fullmatch(self.organisation):

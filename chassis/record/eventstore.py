@@ -255,7 +255,7 @@ class EventStore:
                         source=SOURCE_PREFIX + self._service,
                         type=event.NAME,
                         subject=subject_of(aggregate.KIND, aggregate.id),
-                        time=self._clock.now(),
+                        time=context.time or self._clock.now(),
                         datacontenttype="application/json",
                         organisation=context.organisation,
                         actor=context.actor,

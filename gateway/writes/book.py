@@ -194,7 +194,12 @@ class RequestBook:
         took = (organisation, actor, submission.route, key, digest, request.id, resource_id, now)
         shown = (request.id, organisation, submission.kind, resource_id, actor, now)
         context = Context(
-            organisation=organisation, actor=actor, correlation_id=request.id, traceparent=current_traceparent()
+            organisation=organisation,
+            actor=actor,
+            correlation_id=request.id,
+            traceparent=current_traceparent(),
+            # One moment for the key, the read model, its making anew and whoever reads: it is never told otherwise.
+            time=now,
         )
         also = (Statement(_TAKE_KEY, took, name="idempotency key"), Statement(_SHOW, shown, name="request"))
         async with self._shares.of(organisation):

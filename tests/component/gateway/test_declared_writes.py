@@ -128,6 +128,8 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         assert pending.headers["location"] == f"{API_PREFIX}/requests/{pending.json()['id']}"
         await gateway.owners.answer(gateway.owners.asked[-1], decode_data(gateway.owners.asked[-1]))
         shown = await gateway.shows(pending.headers["location"], lambda shown: shown["state"] == "accepted")
+        # However often it is asked, and by whichever table: when it was submitted never changes.
+        assert shown["submittedAt"] == pending.json()["submittedAt"]
         assert (await http.get(shown["resource"])).status_code == 200
 
 
