@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from chassis.bus.connection import Connection
 from chassis.life.health import Health, HealthServer, answer
@@ -247,6 +247,22 @@ async def test_certificate_that_ends_soon_pages(
     assert ending(10) == set()
     assert ending(20) == {"nats", "postgres"}
     assert ending(3640) == {"nats", "postgres", "nats-ca", "postgres-ca"}
+
+
+async def test_each_server_of_a_connection_string_has_its_certificate_told(
+    encrypted_postgres: PostgresServer, ours: Authority
+) -> None:
+    """Of two the one that does not answer is told as unreadable, and the other's certificate all the same."""
+    telemetry = Telemetry("executor")
+    port = conninfo_to_dict(encrypted_postgres.admin_dsn)["port"]
+    dsn = _encrypted(encrypted_postgres.admin_dsn, ours.file, host="127.0.0.1,127.0.0.1", port=f"{port},1")
+    add_certificate_figures(telemetry, dsn=dsn, nats_ca_file=None, nats_expires=lambda: None)
+    _, _, body = await answer(Health("executor"), telemetry, "/metrics")
+    shown = body.decode()
+    assert f'wedsync_certificate_expires_timestamp_seconds{{certificate="postgres 127.0.0.1:{port}"}}' in shown
+    assert f'wedsync_certificate_unreadable{{certificate="postgres 127.0.0.1:{port}"}} 0.0' in shown
+    assert 'wedsync_certificate_expires_timestamp_seconds{certificate="postgres 127.0.0.1:1"}' not in shown
+    assert 'wedsync_certificate_unreadable{certificate="postgres 127.0.0.1:1"} 1.0' in shown
 
 
 def connection_time(authority: Authority) -> float:
