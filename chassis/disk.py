@@ -15,6 +15,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 SECONDS = 3.0
+_SILENCE = frozenset(
+    {
+        errno.EIO,
+        errno.ETIMEDOUT,
+        errno.ENOTCONN,
+        errno.ESTALE,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.EREMOTEIO,
+    }
+)
 
 T = TypeVar("T")
 
@@ -24,6 +37,11 @@ class DiskSilent(OSError):
 
     def __init__(self, folder: Path, seconds: float) -> None:
         super().__init__(errno.ETIMEDOUT, f"it does not answer within {seconds:g} s", str(folder))
+
+
+def says_nothing(error: OSError) -> bool:
+    """Whether an error tells of the disk, or of the way to it, and nothing of what lies there."""
+    return error.errno in _SILENCE
 
 
 class Disk:

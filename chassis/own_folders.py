@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from chassis.disk import Disk, DiskSilent
+from chassis.disk import Disk, DiskSilent, says_nothing
 from chassis.settings import ServiceSettings, variable_of
 from contracts.errors import INVALID_SETTING, UNAVAILABLE, PlatformError
 
@@ -18,7 +18,10 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 class OwnFolders:
-    """Keys, data, settings, logs. Calls ask the disks they lie on, and may hang with them."""
+    """Keys, data, settings, logs. Calls ask the disks they lie on, and may hang with them.
+
+    They raise OSError where a disk says nothing: what is unknown is neither one of them nor none.
+    """
 
     def __init__(self, folders: Iterable[Path], *, open_to_tiers: Iterable[Path] = ()) -> None:
         """`open_to_tiers`: folders among them in which tiers may lie all the same."""
@@ -76,11 +79,33 @@ def _lies_in(path: bytes, places: Iterable[bytes]) -> bool:
 
 
 def _identity(path: bytes) -> tuple[int, int] | None:
+    """Device and inode; None for what is not there or out of reach. Raises OSError where its disk says nothing."""
     try:
         found = os.stat(path)
-    except OSError:
+    except OSError as error:
+        if says_nothing(error):
+            raise
         return None
     return found.st_dev, found.st_ino
+
+
+def may_lead_to(folder: bytes, place: bytes) -> bool:
+    """Whether somewhere below a folder there may be another one whose disk does not answer.
+
+    Told by the kernel's list of mounts alone: neither that disk nor any other is asked. True where that is unknown.
+    """
+    mounts = _mounts()
+    over = [
+        max((each for each in mounts if _is_below(path, each[2])), key=_depth, default=None) for path in (folder, place)
+    ]
+    if over[0] is None or over[1] is None:
+        return True
+    device = over[1][0]
+    return over[0][0] == device or any(of == device and _is_below(point, folder) for of, _, point in mounts)
+
+
+def _depth(mount: tuple[bytes, bytes, bytes]) -> int:
+    return len(mount[2])
 
 
 def _with_mounts(folders: list[bytes]) -> list[bytes]:
@@ -107,7 +132,7 @@ def _mounted_from(folder: bytes, mounts: list[tuple[bytes, bytes, bytes]]) -> li
     above = [mount for mount in mounts if _is_below(folder, mount[2])]
     if not above:
         return []
-    device, shown, point = max(above, key=lambda mount: len(mount[2]))
+    device, shown, point = max(above, key=_depth)
     inside = os.path.normpath(os.path.join(shown, os.path.relpath(folder, point)))
     return [other for of, root, other in mounts if of == device and root != b"/" and _is_below(root, inside)]
 

@@ -31,8 +31,15 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chassis.disk import Disk
-from contracts.errors import INVALID_FIELD, KEYS_UNUSABLE, NO_SPACE, SEALING_KEY_MISSING, PlatformError
+from chassis.disk import Disk, says_nothing
+from contracts.errors import (
+    INVALID_FIELD,
+    KEYS_UNREACHABLE,
+    KEYS_UNUSABLE,
+    NO_SPACE,
+    SEALING_KEY_MISSING,
+    PlatformError,
+)
 from contracts.sealed import Sealed
 
 KEY_BYTES = 32
@@ -69,7 +76,7 @@ class Sealer:
 
     def __init__(self, keys_dir: Path, *, may_make: bool = True) -> None:
         """`may_make`: make an organisation's first key where there is none; else KEYS_UNUSABLE is raised."""
-        self._folder = keys_dir
+        self.folder = keys_dir
         self.disk = Disk(keys_dir)
         """Through which an event loop asks for what reads the keys: their disk may never answer."""
         self._may_make = may_make
@@ -85,7 +92,7 @@ class Sealer:
         self.check_folder()
         lineages = self._read_made().items()
         keys = [
-            self._folder / lineage / f"{number}.key" for lineage, newest in lineages for number in range(1, newest + 1)
+            self.folder / lineage / f"{number}.key" for lineage, newest in lineages for number in range(1, newest + 1)
         ]
         return [
             self._name_in_folder(key) for key in keys if not _is_key(key) and not key.with_suffix(".destroyed").exists()
@@ -96,7 +103,7 @@ class Sealer:
         times = []
         for lineage, newest in self._read_made().items():
             with contextlib.suppress(OSError):
-                times.append((self._folder / lineage / f"{newest}.key").stat().st_mtime)
+                times.append((self.folder / lineage / f"{newest}.key").stat().st_mtime)
         return times
 
     def has_keys(self, organisation: str) -> tuple[bool, bool]:
@@ -155,8 +162,12 @@ class Sealer:
             self._cache.pop(path, None)
 
     def check_folder(self) -> None:
-        """Raise KEYS_UNUSABLE where the folder is gone, or was never prepared."""
-        if not (self._folder / _MARK).is_file():
+        """Raise KEYS_UNUSABLE where the folder is gone or was never prepared, KEYS_UNREACHABLE where nobody knows."""
+        try:
+            is_prepared = (self.folder / _MARK).is_file()
+        except OSError as error:
+            raise unreadable(error) from error
+        if not is_prepared:
             raise PlatformError(
                 KEYS_UNUSABLE,
                 "the folder of the sealing keys is missing, or was never prepared",
@@ -165,7 +176,7 @@ class Sealer:
             )
 
     def _organisation_folder(self, organisation: str) -> Path:
-        return self._folder / "organisations" / _checked(organisation, "organisation")
+        return self.folder / "organisations" / _checked(organisation, "organisation")
 
     def _lineage(self, organisation: str, subject: str | None) -> Path:
         folder = self._organisation_folder(organisation)
@@ -182,7 +193,7 @@ class Sealer:
             self._check_never_made(lineage, generation)
             key = lineage / f"{generation + 1}.key"
             try:
-                _make_folders(lineage, self._folder)
+                _make_folders(lineage, self.folder)
                 with contextlib.suppress(FileExistsError):
                     _write_new(key, secrets.token_bytes(KEY_BYTES))
             except OSError as error:
@@ -209,7 +220,7 @@ class Sealer:
         self._made = self._read_made()
         if self._made.get(name, 0) < generation:
             try:
-                _append(self._folder / _MADE, f"{name} {generation}\n".encode())
+                _append(self.folder / _MADE, f"{name} {generation}\n".encode())
             except OSError as error:
                 raise _unwritable(error, file=_MADE) from error
             self._made[name] = generation
@@ -217,11 +228,11 @@ class Sealer:
     def _read_made(self) -> dict[str, int]:
         """The newest generation that was made, by the folder of its key."""
         try:
-            lines = _read_regular(self._folder / _MADE).decode("utf-8", "replace").splitlines()
+            lines = _read_regular(self.folder / _MADE).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
         made: dict[str, int] = {}
         for name, _, generation in (line.partition(" ") for line in lines):
             # A line that a crash has cut short is no key's: the next use of the key writes it again.
@@ -230,7 +241,7 @@ class Sealer:
         return made
 
     def _name_in_folder(self, lineage: Path) -> str:
-        return str(lineage.relative_to(self._folder))
+        return str(lineage.relative_to(self.folder))
 
     @staticmethod
     def _newest(lineage: Path) -> int:
@@ -239,7 +250,7 @@ class Sealer:
         except FileNotFoundError:
             return 0
         except OSError as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
         return max((int(found[1]) for found in map(_KEY_NAME.fullmatch, names) if found), default=0)
 
     def _read(self, lineage: Path, generation: int) -> bytes:
@@ -261,7 +272,7 @@ class Sealer:
                 )
             key = _read_regular(path)
         except OSError as error:
-            raise _unreadable(error, file=self._name_in_folder(path)) from error
+            raise unreadable(error, file=self._name_in_folder(path)) from error
         if len(key) != KEY_BYTES:
             raise PlatformError(
                 KEYS_UNUSABLE,
@@ -301,11 +312,21 @@ def _checked(identifier: str, field: str) -> str:
     return identifier
 
 
-def _unreadable(error: OSError, *, file: str = _MADE) -> PlatformError:
+def unreadable(error: OSError, *, file: str = _MADE) -> PlatformError:
+    """What an error of the system says of the keys: of a disk that says nothing no key is missing."""
     if isinstance(error, FileNotFoundError):
         return PlatformError(KEYS_UNUSABLE, "the key of a sealed field is missing", file=file)
     reason = (error.strerror or type(error).__name__).lower()
-    return PlatformError(KEYS_UNUSABLE, f"the sealing keys cannot be read: {reason}", errno=error.errno, file=file)
+    if says_nothing(error):
+        message = f"the disk of the folder of WEDSYNC_KEYS_DIR cannot be asked: {reason}"
+        return PlatformError(KEYS_UNREACHABLE, message, errno=error.errno, file=file)
+    return PlatformError(
+        KEYS_UNUSABLE,
+        f"the sealing keys cannot be read: {reason}",
+        hint="See that the platform may read the folder of WEDSYNC_KEYS_DIR and all files in it.",
+        errno=error.errno,
+        file=file,
+    )
 
 
 def _unwritable(error: OSError, *, file: str) -> PlatformError:
@@ -316,10 +337,15 @@ def _unwritable(error: OSError, *, file: str) -> PlatformError:
 
 
 def _is_key(path: Path) -> bool:
-    """Whether a key could be read from a file, as far as the file system tells; what its bytes are, only a box can."""
+    """Whether a key could be read from a file, as far as the file system tells; what its bytes are, only a box can.
+
+    Raises KEYS_UNREACHABLE where its disk tells nothing.
+    """
     try:
         found = path.stat()
-    except OSError:
+    except OSError as error:
+        if says_nothing(error):
+            raise unreadable(error) from error
         return False
     return stat.S_ISREG(found.st_mode) and found.st_size == KEY_BYTES and not found.st_mode & 0o077
 

@@ -3,19 +3,21 @@
 Whoever has lost one can read no backup of the organisation any more, and is to learn that before it is needed.
 """
 
-import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from chassis.key_checks import keys_unusable
+from chassis.disk import Disk, says_nothing
+from chassis.key_checks import asked, keys_unusable
 from chassis.life.health import DEGRADED, Health
+from chassis.sealing import unreadable
 from contracts.errors import PlatformError
 from repository.errors import KeyFileInvalid
 from repository.keys.key_file import KeyFile
 
 FOLDER = "repositories"
 _SUFFIX = ".key"
+_MADE = ".made"
 
 _Mark = tuple[int, int, int, int, int]
 
@@ -23,6 +25,28 @@ _Mark = tuple[int, int, int, int, int]
 def name_of(organisation: str) -> str:
     """An organisation's key file, below the keys folder."""
     return f"{FOLDER}/{organisation}{_SUFFIX}"
+
+
+def note_made(keys_dir: Path, organisation: str) -> None:
+    """Remember beside the keys that an organisation's was made: no other is, be the record of it lost as well.
+
+    Raises OSError.
+    """
+    folder = keys_dir / FOLDER
+    try:
+        os.close(os.open(folder / f"{organisation}{_MADE}", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def was_made(keys_dir: Path, organisation: str) -> bool:
+    """Whether an organisation's key was made here. Raises OSError."""
+    return (keys_dir / FOLDER / f"{organisation}{_MADE}").exists()
 
 
 class RepositoryKeys:
@@ -38,9 +62,10 @@ class RepositoryKeys:
 
     def add_to(self, health: Health) -> None:
         """Degraded while one is missing or damaged: other organisations work."""
+        disk = Disk(self._keys_dir)
 
         async def check() -> PlatformError | None:
-            unusable = await asyncio.to_thread(self.unusable)
+            unusable = await asked(disk, self.unusable)
             return keys_unusable(unusable) if unusable else None
 
         health.add("repository-keys", check, worst=DEGRADED)
@@ -50,7 +75,9 @@ class RepositoryKeys:
         names = {name_of(organisation) for organisation in self._organisations()}
         folder = self._keys_dir / FOLDER
         if folder.is_dir():
-            names.update(f"{FOLDER}/{name}" for name in os.listdir(folder) if name.endswith(_SUFFIX))
+            found = os.listdir(folder)
+            names.update(f"{FOLDER}/{name}" for name in found if name.endswith(_SUFFIX))
+            names.update(name_of(name.removesuffix(_MADE)) for name in found if name.endswith(_MADE))
         return sorted(name for name in names if not self._is_usable(name))
 
     def _is_usable(self, name: str) -> bool:
@@ -62,7 +89,9 @@ class RepositoryKeys:
             if self._good.get(name) != mark:
                 KeyFile.load(path)
                 self._good[name] = mark
-        except (OSError, KeyFileInvalid):
+        except (OSError, KeyFileInvalid) as error:
+            if isinstance(error, OSError) and says_nothing(error):
+                raise unreadable(error, file=name) from error
             self._good.pop(name, None)
             return False
         return True

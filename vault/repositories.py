@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol
 
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
-from chassis.sealing import Sealer
+from chassis.sealing import Sealer, unreadable
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.errors import (
@@ -44,7 +44,7 @@ from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.port import ObjectStore
-from vault.key_files import name_of
+from vault.key_files import name_of, note_made, was_made
 from vault.unusable import UnusableStore
 
 _log = logging.getLogger(__name__)
@@ -109,8 +109,17 @@ class Repositories:
             raise _of_all([place.store.error for place in places if isinstance(place.store, UnusableStore)])
         known = self._begun.of(organisation)
         path = self._keys_dir / name_of(organisation)
-        if path.exists():
+        try:
+            has_key = path.exists()
+        except OSError as error:
+            raise unreadable(error, file=name_of(organisation)) from error
+        if has_key:
             key = KeyFile.load(path)
+            try:
+                note_made(self._keys_dir, organisation)
+            except OSError as error:
+                # A folder that may only be read holds a key of before there was such a note: that one is good.
+                _log.warning("that a key was made is not noted", extra={"reason": error.strerror})
             try:
                 repository = self._open(organisation, places, key, known)
             except NotARepository:
@@ -133,7 +142,9 @@ class Repositories:
             # An empty mount point is no keys folder: the organisation's key may lie below it.
             Sealer(self._keys_dir, may_make=False).check_folder()
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            repository = self._begin(organisation, places, KeyFile.create(path), signs)
+            key = KeyFile.create(path)
+            note_made(self._keys_dir, organisation)
+            repository = self._begin(organisation, places, key, signs)
         self._judge(organisation, repository, places, known)
         self.remember(organisation, repository, places)
         return repository
@@ -156,7 +167,8 @@ class Repositories:
         file = name_of(organisation)
         hint = f"Put the file {file} back into the keys folder from its copy; no new key is made for what is there."
         missing = PlatformError(errors.KEYS_UNUSABLE, f"the repository's key file {file} is gone", hint=hint)
-        if known:
+        # A tier that is silent may hold what the record has lost: the note beside the keys tells of it all the same.
+        if known or was_made(self._keys_dir, organisation):
             raise missing
         for place in places:
             try:

@@ -28,7 +28,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "pack-marked": errors.TIER_BEHIND,
     "wrong-key": errors.KEYS_UNUSABLE,
     "key-file-invalid": errors.KEYS_UNUSABLE,
-    "key-unavailable": errors.KEYS_UNUSABLE,
+    "key-unavailable": errors.KEYS_UNREACHABLE,
     "unknown-key": errors.KEYS_UNUSABLE,
     "damaged": errors.VERIFICATION_FAILED,
     "checksum-mismatch": errors.VERIFICATION_FAILED,

@@ -111,6 +111,14 @@ KEYS_UNUSABLE = entered(
     "The encryption keys cannot be used",
     "Restore the key file from the recovery kit; do not create a new one.",
 )
+KEYS_UNREACHABLE = entered(
+    "keys-unreachable",
+    503,
+    Retry.LATER,
+    "The disk of the encryption keys does not answer",
+    "Look at the disk or the mount of the folder that WEDSYNC_KEYS_DIR names. No key is missing and nothing is to be"
+    " restored: it goes on by itself.",
+)
 VERIFICATION_FAILED = entered(
     "verification-failed",
     500,

@@ -8,7 +8,7 @@ while some of it is missing or its disk does not answer, before anything is made
 An organisation's own keys are not among them: where one is missing the platform starts, that organisation's runs and
 writes are refused by its name, the others' go on, and `status` is degraded with the file to put back
 (`vault.key_files`, `chassis.key_checks`). None is made anew: of a sealing key `MADE` remembers that it was made, of a
-repository's key the executor's record, and each tier that holds the repository.
+repository's key a note beside it, the executor's record, and each tier that holds the repository.
 """
 
 from collections.abc import Collection, Iterable

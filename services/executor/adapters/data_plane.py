@@ -3,7 +3,6 @@
 An organisation has one repository, complete on each tier (`vault/`).
 """
 
-import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -15,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from chassis.claims.port import Claim
-from chassis.disk import Disk
+from chassis.disk import Disk, says_nothing
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
 from chassis.locations import Locations
-from chassis.own_folders import OwnFolders
+from chassis.own_folders import OwnFolders, may_lead_to
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import SOURCE_IDENTIFIER_FIELD, Destination, Tier
@@ -27,7 +26,7 @@ from contracts.errors import PlatformError
 from contracts.executor_events import ClassTotals, RunTotals
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
-from repository.errors import LockNotProven, RepositoryError
+from repository.errors import LockNotProven, RepositoryError, TierUnreachable
 from repository.format import ContentClass
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier, TierState
@@ -78,7 +77,7 @@ class RepositoryDataPlane:
         source_place = f"the source at {body.source_location}"
         folder = source_folder(self._locations, organisation, body.source_location, relative)
         with translated():
-            source = DirectorySource(folder, excluded=[*self._own.places(), *self._tier_folders()])
+            source = DirectorySource(folder, excluded=[*self._own.places(), *self._tier_folders(folder)])
             # Before anything is written: a source that cannot be opened, or must not be, ends the run here.
             source.root()[1].close()
         destinations = body.storage_destinations.by_tier()
@@ -113,43 +112,60 @@ class RepositoryDataPlane:
             ),
         )
 
-    def _tier_folders(self) -> list[bytes]:
+    def _tier_folders(self, source: bytes) -> list[bytes]:
         """The folders of all tiers, whoever may use them: each holds what is other organisations' as well.
 
-        One that does not answer is left out, and the run not held up by it: whoever walks it gets nothing either.
+        One that does not answer is left out where no mount can lead from the source to it, and the run not held up by
+        it. Raises SOURCE_UNREACHABLE where one may: it would be read as a source as soon as its disk answers.
         """
         folders = []
         for location in self._locations.tiers():
             if location.kind == "directory":
                 folder = folder_of(location)
-                with contextlib.suppress(OSError):
+                try:
                     self._disk(folder).answer(partial(os.stat, folder))
                     folders.append(folder)
+                except OSError as error:
+                    if says_nothing(error) and may_lead_to(source, folder):
+                        raise PlatformError(
+                            errors.SOURCE_UNREACHABLE,
+                            f"whether the tier {location.name} lies within the source cannot be told: its disk does"
+                            " not answer",
+                            hint="Look at the tier's disk or mount, then retry the run.",
+                            location=location.name,
+                        ) from error
         return folders
 
     def _disk(self, folder: bytes) -> Disk:
         return self._disks.setdefault(folder, Disk(Path(os.fsdecode(folder))))
 
-    def _is_own(self, folder: bytes) -> bool:
-        """Whether a tier lies among what is the platform's own; False where its disk does not say, as for a store."""
-        with contextlib.suppress(OSError):
-            return self._disk(folder).answer(partial(self._own.hold_tier, folder))
-        return False
+    def _own_trouble(self, location: str, folder: bytes, tier: str) -> RepositoryError | None:
+        """What keeps a folder from being a tier: it is the platform's own, or nobody knows whether it is."""
+        try:
+            is_own = self._disk(folder).answer(partial(self._own.hold_tier, folder))
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            return TierUnreachable(
+                f"whether the location {location} lies in a folder of the platform's own cannot be told: {reason}",
+                tier=tier,
+            )
+        if is_own:
+            return LocationUnusable(f"the location {location} lies in a folder of the platform's own", tier=tier)
+        return None
 
     def _place(self, organisation: str, tier: Tier, destination: Destination) -> Place:
         folder = tier_folder(self._locations, organisation, destination.location)
-        is_own = folder is not None and self._is_own(folder)
+        trouble = None if folder is None else self._own_trouble(destination.location, folder, tier.value)
 
         def store_of(organisation: str) -> ObjectStore:
-            if is_own:
-                reason = f"the location {destination.location} lies in a folder of the platform's own"
-                return UnusableStore(tier.value, LocationUnusable(reason, tier=tier.value))
+            if trouble is not None:
+                return UnusableStore(tier.value, trouble)
             return tier_store(self._locations, self._keys_dir, organisation, tier, destination)
 
         return Place(
             store=store_of(organisation),
             location=destination.location,
-            folder=None if is_own else folder,
+            folder=None if trouble is not None else folder,
             patience_seconds=patience_of(destination),
             store_of=store_of,
         )

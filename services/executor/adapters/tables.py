@@ -10,9 +10,7 @@ from chassis.handling import Handling
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement
-from chassis.sealing import Sealer
-from contracts import errors
-from contracts.errors import PlatformError
+from chassis.sealing import Sealer, unreadable
 from services.executor.kept import KeptConfiguration, Replica
 
 REPORT_FIELD = "run.report"
@@ -84,11 +82,7 @@ class SealedReports:
             sealed = msgspec.json.encode(await self._sealer.disk.ask(seal, seconds=self._seal_seconds))
         except DiskSilent as error:
             # Not UNAVAILABLE, which is tried again: the run ends without a report, and holds up no other's heartbeat.
-            raise PlatformError(
-                errors.KEYS_UNUSABLE,
-                "the disk of the sealing keys does not answer",
-                hint="Look at the disk or mount of the keys folder; no key is missing, restore none.",
-            ) from error
+            raise unreadable(error) from error
         with translated():
             async with self._pool.connection() as connection:
                 await connection.execute(_KEEP_REPORT, (run_id, organisation, digest, sealed))

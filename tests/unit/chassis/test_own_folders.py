@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chassis.own_folders import OwnFolders
+from chassis.own_folders import OwnFolders, may_lead_to
+from tests.support.hung_mount import hung_mount
 
 
 @pytest.fixture
@@ -62,3 +63,27 @@ def test_mount_of_a_subfolder_is_what_it_shows(tmp_path: Path, own: OwnFolders) 
     finally:
         subprocess.run(["umount", "-l", str(shown)], check=True)
     assert not own.hold(os.fsencode(shown))
+
+
+def test_disk_that_is_gone_is_not_said_to_hold_nothing_of_ours(tmp_path: Path, own: OwnFolders) -> None:
+    """What its server does not say any more is unknown, for a tier there and for a folder of our own there."""
+    (tmp_path / "tier").mkdir()
+    with hung_mount(tmp_path / "tier") as mount:
+        mount.die()
+        with pytest.raises(OSError):
+            own.hold_tier(os.fsencode(tmp_path / "tier" / "local"))
+        theirs = OwnFolders([tmp_path / "tier" / "keys"])
+        with pytest.raises(OSError):
+            theirs.hold(os.fsencode(tmp_path / "photos"))
+
+
+def test_whether_a_source_may_lead_to_a_silent_disk_is_told_without_asking_it(tmp_path: Path) -> None:
+    """It may from above the mount, wherever it is mounted from; from beside it nothing leads there."""
+    for name in ("photos", "disks/tier"):
+        (tmp_path / name).mkdir(parents=True)
+    tier = os.fsencode(tmp_path / "disks" / "tier" / "local")
+    assert may_lead_to(os.fsencode(tmp_path / "photos"), tier), "they are on one disk"
+    with hung_mount(tmp_path / "disks" / "tier"):
+        assert not may_lead_to(os.fsencode(tmp_path / "photos"), tier)
+        assert may_lead_to(os.fsencode(tmp_path / "disks"), tier)
+        assert may_lead_to(os.fsencode(tmp_path), tier)

@@ -11,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis import sealing
+from chassis.key_checks import add_key_checks
+from chassis.life.health import Health
 from chassis.sealing import Sealer, normalised, prepare_keys_folder
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from contracts.sealed import Sealed
+from tests.support.eventually import eventually
+from tests.support.hung_mount import hung_mount
 
 ORGANISATION = "0199a0f2-1111-7000-8000-000000000001"
 OTHER = "0199a0f2-1111-7000-8000-000000000002"
@@ -371,3 +375,27 @@ def test_list_of_keys_with_bytes_that_are_no_text_is_read_as_far_as_it_goes(fold
         file.write(b"\xff\xfe \xb2\n" + b"organisations/x " + b"9" * 5000 + b"\n")
     assert Sealer(folder).unusable() == []
     assert Sealer(folder).seal(ORGANISATION, FIELD, "weddings").key == sealed.key
+
+
+async def test_keys_on_a_disk_that_does_not_answer_are_not_said_to_be_missing(tmp_path: Path) -> None:
+    """Whoever reads it looks at the disk, and restores nothing; the probe answers in its time, and costs one thread."""
+    folder = tmp_path / "keys"
+    prepare_keys_folder(folder)
+    health = Health("gateway")
+    add_key_checks(health, Sealer(folder))
+    assert (await health.report()).status == "ready"
+    before = threading.active_count()
+    with hung_mount(folder) as mount:
+        for _ in range(2):
+            found = (await health.report()).checks
+            assert {each.code for each in found} == {"keys-unreachable"}
+            assert all("WEDSYNC_KEYS_DIR" in (each.hint or "") for each in found)
+            assert all("recovery kit" not in (each.hint or "") for each in found)
+        assert threading.active_count() <= before + 1
+        mount.die()
+
+        async def is_told() -> bool:
+            found = (await health.report()).checks
+            return {each.code for each in found} == {"keys-unreachable"} and "endpoint" in (found[0].reason or "")
+
+        await eventually(is_told)

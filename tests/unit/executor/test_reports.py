@@ -20,5 +20,5 @@ async def test_keys_on_a_disk_that_hangs_hold_up_no_event_loop(tmp_path: Path) -
     nowhere: Any = None
     with hung_mount(keys), pytest.raises(PlatformError, match="does not answer") as refused:
         await SealedReports(nowhere, sealer, seal_seconds=0.2).keep("run-1", "org-1", b"{}")
-    assert refused.value.code is errors.KEYS_UNUSABLE
-    assert "no key is missing" in refused.value.hint
+    assert refused.value.code is errors.KEYS_UNREACHABLE
+    assert "No key is missing" in refused.value.hint

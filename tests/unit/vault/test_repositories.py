@@ -1,6 +1,7 @@
 """Runs of one organisation share what they have read of its repository; those of others share nothing with them."""
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
 from repository.tiers.memory import MemoryObjectStore
-from repository.tiers.port import OBJECT_LENGTH_MAX
+from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectInfo
 from tests.support.repositories import SeededRandomness, photos, write_snapshot
-from vault.key_files import name_of
+from vault.key_files import RepositoryKeys, name_of
 from vault.repositories import BegunTier, Place, Repositories
 
 
@@ -80,6 +81,27 @@ def test_no_key_is_made_where_the_keys_folder_is_not_mounted(tmp_path: Path) -> 
             Repositories(_Remembered(), folder).open("org-a", [_place(_Counting("local"))], Signs())
         assert refused.value.code is errors.KEYS_UNUSABLE
         assert not (folder / "repositories").exists()
+
+
+def test_no_key_is_made_anew_though_the_record_is_lost_and_the_tier_is_silent(
+    repositories: Repositories, tmp_path: Path
+) -> None:
+    """That it was made is remembered beside the keys: the other tier, empty, is no reason to make another."""
+
+    class _Silent(_Counting):
+        def head(self, key: str) -> ObjectInfo | None:
+            raise TierUnreachable("it does not answer", tier="local")
+
+    _saved(repositories, "org-a")
+    (tmp_path / name_of("org-a")).unlink()
+    places = [_place(_Silent("local")), replace(_place(_Counting("offsite")), location="second")]
+    with pytest.raises(PlatformError, match=r"repositories/org-a\.key is gone") as refused:
+        Repositories(_Remembered(), tmp_path).open("org-a", places, Signs())
+    assert refused.value.code is errors.KEYS_UNUSABLE
+    assert not (tmp_path / name_of("org-a")).exists()
+    assert RepositoryKeys(tmp_path, list).unusable() == [name_of("org-a")], "the readiness names it, too"
+    # An organisation that never had one is not kept from its first backup by a tier that is away.
+    Repositories(_Remembered(), tmp_path).open("org-b", places, Signs())
 
 
 def _saved(repositories: Repositories, organisation: str) -> _Counting:
