@@ -45,6 +45,7 @@ from contracts.sealed import Sealed
 KEY_BYTES = 32
 NONCE_BYTES = 12
 _MARK = "SEALING-KEYS"
+_READABLE = "See that the platform may read the folder of WEDSYNC_KEYS_DIR and all files in it."
 _MADE = "MADE"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _KEY_NAME = re.compile(r"([1-9][0-9]{0,8})\.(?:key|destroyed)", re.ASCII)
@@ -320,13 +321,8 @@ def unreadable(error: OSError, *, file: str = _MADE) -> PlatformError:
     if says_nothing(error):
         message = f"the disk of the folder of WEDSYNC_KEYS_DIR cannot be asked: {reason}"
         return PlatformError(KEYS_UNREACHABLE, message, errno=error.errno, file=file)
-    return PlatformError(
-        KEYS_UNUSABLE,
-        f"the sealing keys cannot be read: {reason}",
-        hint="See that the platform may read the folder of WEDSYNC_KEYS_DIR and all files in it.",
-        errno=error.errno,
-        file=file,
-    )
+    message, hint = f"the sealing keys cannot be read: {reason}", _READABLE
+    return PlatformError(KEYS_UNUSABLE, message, hint=hint, errno=error.errno, file=file)
 
 
 def _unwritable(error: OSError, *, file: str) -> PlatformError:
