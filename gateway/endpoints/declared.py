@@ -10,7 +10,8 @@ from litestar.status_codes import HTTP_202_ACCEPTED
 
 from chassis.sealing import Sealer
 from contracts import errors
-from contracts.errors import PlatformError
+from contracts.errors import PlatformError, Retry
+from contracts.event import Event
 from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, Evidence
 from gateway.auth.guards import ROLES, requires
 from gateway.endpoints.answers import raise_refusal, taken_down
@@ -77,7 +78,13 @@ async def _serve(
     gateway, principal = parts_of(request), principal_of(request)
     key = check_key(idempotency_key)
     asked = Asked(gateway, principal, target, data, checked_version(if_match) if write.IF_MATCH else None)
-    draft = await write.draft(asked)
+    try:
+        draft = await write.draft(asked)
+    except PlatformError as error:
+        if error.retry is not Retry.NEVER:
+            raise
+        # It may have been taken down under this key while it could be, a deletion say: then that is the answer.
+        draft = Draft(_none, wrong=(error,))
     outcome = await gateway.book.submit(principal, _submission(write, request, asked, draft, key))
     raise_refusal(outcome)
     if outcome.is_answered:
@@ -88,6 +95,10 @@ async def _serve(
         if shown is not None:
             return shown
     return await taken_down(gateway, principal, outcome)
+
+
+def _none(new: New) -> Event:
+    raise AssertionError(f"the request {new.request_id} is of what cannot be")
 
 
 def _submission(write: Write[Any], request: AnyRequest, asked: Asked[Any], draft: Draft, key: str) -> Submission:

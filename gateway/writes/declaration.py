@@ -92,11 +92,13 @@ class Write(Generic[B]):
     """One write of the API. The docstring of a subclass is its description.
 
     `PATH`: below `API_PREFIX`; with `{resource_id:str}` it is about something that is there, unless it `MAKES` another
-    thing of that; what is made gets a new id. `OF`: the kind of thing that it is about or makes. `IF_MATCH`: whether it
-    is of the version that whoever asks has seen. `BODY`: the type of what is sent, `EXAMPLE`: one, with its name.
-    `REFUSALS`: what the gateway or the owner may say no with, beside what every write of this kind may.
-    `SECOND_FACTOR`: whether it takes a recent second factor. `ANSWERS`: successful answers beside the 202 that every
-    write may have. What makes something or has a body drafts its request event itself (`draft`).
+    thing of that; what is made gets a new id. `REMOVES`: nobody finds the thing afterwards. `OF`: the kind of thing
+    that it is about or makes. `IF_MATCH`: whether it is of the version that whoever asks has seen. `BODY`: the type of
+    what is sent, `EXAMPLE`: one, with its name. `REFUSALS`: what the gateway or the owner may say no with, beside what
+    every write of this kind may. `SECOND_FACTOR`: whether it takes a recent second factor. `ANSWERS`: successful
+    answers beside the 202 that every write may have.
+
+    What makes something or has a body drafts its request event itself (`draft`).
     """
 
     NAME: ClassVar[str]
@@ -105,6 +107,7 @@ class Write(Generic[B]):
     PATH: ClassVar[str]
     OF: ClassVar[Thing]
     MAKES: ClassVar[bool] = False
+    REMOVES: ClassVar[bool] = False
     IF_MATCH: ClassVar[bool] = False
     ROLES: ClassVar[frozenset[Role]]
     SECOND_FACTOR: ClassVar[bool] = False

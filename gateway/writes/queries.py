@@ -39,10 +39,10 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
 def resource_path(kind: str, request_id: str, resource_id: str, state: RequestState) -> str | None:
     """Where the result of a request is found; where a newer build knows the kind, the request itself.
 
-    None while it would find nothing: what a request makes is there once that was accepted.
+    None while it would find nothing: what a request makes is there once that was accepted, what it removes until then.
     """
     write = declared().get(kind)
     if write is None:
         return f"{API_PREFIX}/requests/{request_id}"
-    is_there = state is RequestState.ACCEPTED or (write.is_targeted and not write.MAKES)
+    is_there = not write.REMOVES if state is RequestState.ACCEPTED else write.is_targeted and not write.MAKES
     return write.resource_path(resource_id) if is_there else None

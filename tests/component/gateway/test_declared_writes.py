@@ -15,6 +15,7 @@ from litestar.middleware import DefineMiddleware
 from chassis.ids import new_id
 from contracts import errors
 from contracts.envelope import decode_data
+from contracts.errors import PlatformError
 from contracts.executor_events import BackupAccepted, BackupRefused
 from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, BackupRequested
 from gateway.auth.guards import Authentication
@@ -85,7 +86,11 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
     assert not gateway.owners.asked
     assert write.ROLES <= READERS
 
-    async with gateway.http(min(write.ROLES).value) as http:
+    if write.SECOND_FACTOR:
+        async with gateway.http(min(write.ROLES).value) as http:
+            denied = await Client(write, http, targets[0], configuration).send(new_id())
+            assert problem_code(denied) == errors.SECOND_FACTOR_NEEDED.code
+    async with gateway.http(min(write.ROLES).value, second_factor=write.SECOND_FACTOR) as http:
         client = Client(write, http, targets[0], configuration)
         assert problem_code(await client.send(None)) == errors.IDEMPOTENCY_KEY_MISSING.code
 
@@ -100,7 +105,8 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         if accepted.status_code == 202:
             assert accepted.json()["state"] == "accepted"
             assert accepted.json()["kind"] == name
-            assert accepted.json()["resource"].startswith(API_PREFIX + write.OF.path.partition("{")[0])
+            shown = accepted.json()["resource"]
+            assert shown is None if write.REMOVES else shown.startswith(API_PREFIX + write.OF.path.partition("{")[0])
 
         changed = {} if write.is_targeted else _other(write, configuration, another)
         other = await client.send(key, target=targets[1], **changed)
@@ -130,7 +136,7 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         shown = await gateway.shows(pending.headers["location"], lambda shown: shown["state"] == "accepted")
         # However often it is asked, and by whichever table: when it was submitted never changes.
         assert shown["submittedAt"] == pending.json()["submittedAt"]
-        assert (await http.get(shown["resource"])).status_code == 200
+        assert write.REMOVES or (await http.get(shown["resource"])).status_code == 200
 
 
 class ChangeRun(Write[NewExecution]):
@@ -147,8 +153,12 @@ class ChangeRun(Write[NewExecution]):
     EXAMPLE = ("changed", NEW_EXECUTION)
     REQUEST, ACCEPTED, REFUSED = BackupRequested, BackupAccepted, BackupRefused
 
+    is_gone = False
+
     async def draft(self, asked: Asked[NewExecution]) -> Draft:
         """Of the version that was seen."""
+        if self.is_gone:
+            raise PlatformError(errors.NOT_FOUND, "it is gone since")
         return Draft(
             lambda new: BackupRequested(
                 request_id=new.request_id,
@@ -196,6 +206,18 @@ async def test_write_with_a_body_and_a_version_is_of_what_was_seen(gateway: Runn
         assert (await client.send(key, seen='W/"7"')).json() == accepted.json()
         for other in ({"seen": '"8"'}, {"seen": '"7"', "target": another}, {"seen": '"7"', "configurationId": another}):
             assert problem_code(await client.send(key, **other)) == errors.IDEMPOTENCY_KEY_REUSED.code
+
+
+async def test_write_that_is_sent_again_gets_its_answer_when_its_thing_is_gone_since(gateway: RunningGateway) -> None:
+    """Whoever deletes, and asks again since no answer came, is not told that there was nothing."""
+    write = ChangeRun()
+    async with _changing(gateway, write) as http:
+        client, key = Client(write, http, new_id(), configuration=new_id()), new_id()
+        accepted = await client.send(key)
+        assert accepted.json()["state"] == "accepted", accepted.text
+        write.is_gone = True
+        assert (await client.send(key)).json() == accepted.json()
+        assert problem_code(await client.send(new_id())) == errors.NOT_FOUND.code
 
 
 def test_write_that_has_more_to_say_drafts_its_request_itself() -> None:
