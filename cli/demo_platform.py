@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.interruption import may_end_within
 from cli.output import say
 from cli.patience import patience
 from contracts import errors
@@ -49,7 +50,8 @@ def platform(home: Path) -> Iterator[RunningPlatform]:
             hint="Wait for its end, or name another home with --home.",
         )
     try:
-        yield from _held(layout)
+        with may_end_within(HURRIED_STOP_SECONDS + 3 * KILL_SECONDS):
+            yield from _held(layout)
     finally:
         lock.release()
 

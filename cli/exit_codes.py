@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     REFUSED = 9  # something is in the way: it exists, is locked, access is denied, or there is no such bucket
     DIFFERENT = 10  # `repo diff` found a difference
     INTERRUPTED = 130  # Ctrl-C
+    TERMINATED = 143  # SIGTERM
 
 
 _BY_CODE = {

@@ -27,6 +27,7 @@ from typing import NamedTuple, Protocol
 
 from cli.exit_codes import ExitCode, code_of, exit_code_of
 from cli.home import home_of
+from cli.interruption import exit_code, interruptions
 from cli.options import Parser
 from cli.streams import output_was_refused, secure_streams
 from cli.system_errors import refusal_of
@@ -68,12 +69,15 @@ COMMANDS: dict[str, Command] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own), return its exit code. Usage errors exit with 2."""
-    try:
-        secure_streams()
-        return _run(list(sys.argv[1:] if argv is None else argv))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
+    with interruptions():
+        try:
+            secure_streams()
+            code = _run(list(sys.argv[1:] if argv is None else argv))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return exit_code()
+        # An error that says that it was interrupted does not say by what.
+        return exit_code() if code == ExitCode.INTERRUPTED else code
 
 
 def _run(words: list[str]) -> int:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from urllib.parse import urlsplit
 
+from cli.interruption import end_soon
 from cli.output import say
 from repository.errors import LocationInvalid, WrongKey, about
 from repository.keys.key_file import KeyFile
@@ -94,14 +95,15 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     """Gives a function that says whether the user wants to stop.
 
     The first Ctrl-C (or SIGTERM) only asks: the work ends in order, and what was stored stays. The second is
-    a `KeyboardInterrupt`.
+    a `KeyboardInterrupt`. What has not ended after a moment, since a tier hangs, is cut off (`cli.interruption`).
     """
     asked = threading.Event()
 
-    def ask(_number: int, _frame: object) -> None:
+    def ask(number: int, _frame: object) -> None:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
+        end_soon(number)
         with suppress(OSError):  # nobody reads it any more
             os.write(2, b"stopping; press Ctrl-C again to stop at once\n")
 

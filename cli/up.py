@@ -2,8 +2,8 @@
 
 With `--detach` it returns once the platform is up and leaves it running; `down` stops it. A second `up` on the
 same home is refused. Ends with 0 after a stop that was asked for (with `--detach`: once all is ready), with 4 where
-parts had to be killed for it (`--detach`: where not all is ready), with 1 where a part does not start, and with 8
-where `--detach` has waited long enough and the start goes on.
+parts had to be killed for it (`--detach`: where not all is ready), with 1 where a part does not start, with 8
+where `--detach` has waited long enough and the start goes on, and with 130 or 143 where a signal came before it was up.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DETACH_SECONDS = 120.0
 TELL_SECONDS = 3.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 2.0
 SUPERVISOR_LOG = "supervisor"
 
 
@@ -72,11 +72,12 @@ def _in_foreground(home: Path, begin_anew: list[str]) -> int:
     with starting:
         starting.enter_context(patience("the platform starts"))
         end = asyncio.run(run_platform(home, say=say, started=started, begin_anew=begin_anew))
-    if end.killed:
-        say(f"The platform has stopped; {', '.join(end.killed)} had to be killed and recover at the next start.")
-        return ExitCode.DEGRADED
-    say("The platform has stopped.")
-    return ExitCode.OK
+    killed = f"; {', '.join(end.killed)} had to be killed and recover at the next start" if end.killed else ""
+    if end.ready_seconds is None and end.stopped_by is not None:
+        say(f"The platform was interrupted before it was up, and has stopped{killed}.")
+        return 128 + end.stopped_by
+    say(f"The platform has stopped{killed}.")
+    return ExitCode.DEGRADED if end.killed else ExitCode.OK
 
 
 def _stand(layout: "Layout", seconds: float) -> list[str]:
@@ -137,9 +138,12 @@ def _detached(home: Path, begin_anew: list[str]) -> int:
     try:
         return _await(home, child)
     except KeyboardInterrupt:
-        print("stopping what was started", file=sys.stderr, flush=True)
         child.terminate()
-        child.wait(STOP_SECONDS)
+        print("stopping what was started", file=sys.stderr, flush=True)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(STOP_SECONDS)
+        if child.poll() is None:
+            print(f"  It goes on stopping: wedsync-backup down{home_option(home)} waits for it.", file=sys.stderr)
         raise
     except _Ended:
         print("\n".join(last_lines(log, 20, since=since)), file=sys.stderr)

@@ -12,6 +12,7 @@ import msgspec
 
 from contracts import errors
 from contracts.errors import PlatformError
+from deploy.stack.begun import keys_missing
 from deploy.stack.child import Launch
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
@@ -155,14 +156,17 @@ def make_seeds(layout: Layout) -> dict[str, str]:
 
 @asynccontextmanager
 async def topology_connection(layout: Layout) -> "AsyncIterator[Client]":
-    """A connection as the topology identity, for the operator's commands. Raises UNAVAILABLE."""
+    """A connection as the topology identity, for the operator's commands. Raises UNAVAILABLE, KEYS_UNUSABLE."""
     import nats
     from nats.errors import Error
+
+    if not (seed := seed_file(layout, "topology")).is_file():
+        raise keys_missing(layout.home, [str(seed.relative_to(layout.home))])
 
     try:
         client = await nats.connect(
             url(layout),
-            nkeys_seed=str(seed_file(layout, "topology")),
+            nkeys_seed=str(seed),
             inbox_prefix=b"_INBOX_topology",
             connect_timeout=_CONNECT_SECONDS,
             allow_reconnect=False,

@@ -94,7 +94,7 @@ async def _run_locked(
             places = Places(layout)
             await places.open()
             if signals.stop.is_set():
-                state.condition = Condition.STOPPED
+                state.condition, state.stopped_by = Condition.STOPPED, signals.first
                 write_state(layout.state_file, state)
                 return state
         except OSError as error:
@@ -124,6 +124,7 @@ async def _run_locked(
                 raise
             say(f"somebody else took the port of {', '.join(taken)} meanwhile: starting again with other ports")
         else:
+            state.stopped_by = signals.first
             return state
     raise AssertionError("the last attempt returns or raises")
 
@@ -226,19 +227,21 @@ class _Signals:
     def __init__(self, stop: asyncio.Event, say: Callable[[str], None]) -> None:
         self.stop = stop
         self.kill: Callable[[], None] = lambda: None
+        self.first: int | None = None
         self._say = say
 
     def __enter__(self) -> None:
         for number in self.NUMBERS:
             # `nohup` has the hang-up of a terminal ignored, so that it ends nothing.
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                asyncio.get_running_loop().add_signal_handler(number, self._received)
+                asyncio.get_running_loop().add_signal_handler(number, self._received, number)
 
     def __exit__(self, *_: object) -> None:
         for number in self.NUMBERS:
             asyncio.get_running_loop().remove_signal_handler(number)
 
-    def _received(self) -> None:
+    def _received(self, number: int) -> None:
+        self.first = self.first or number
         if self.stop.is_set():
             self._say("killing all parts")
             self.kill()

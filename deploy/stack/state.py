@@ -73,6 +73,7 @@ class StackState(msgspec.Struct, kw_only=True, rename="camel"):
 
     `written`: when the report was written last; a supervisor that lives writes every few seconds. `leftovers`:
     processes of an earlier supervisor that are waited for. `killed`: parts that did not stop when they were asked.
+    `stopped_by`: the number of the signal that asked for the stop, where one did.
     """
 
     home: str
@@ -85,6 +86,7 @@ class StackState(msgspec.Struct, kw_only=True, rename="camel"):
     places: list[PlaceState] = []
     leftovers: list[ProcessIdentity] = []
     killed: list[str] = []
+    stopped_by: int | None = None
 
     def part(self, name: str) -> PartState:
         """One part by its name."""

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from deploy.stack.platform import run_platform
 from deploy.stack.ports import choose_ports
 from deploy.stack.process_identity import ProcessIdentity
 from tests.support.eventually import eventually
-from tests.support.stack import Platform
+from tests.support.stack import ROOT, Platform
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
@@ -198,6 +200,33 @@ async def test_supervisor_that_is_asked_twice_kills(own_platform: Platform) -> N
     assert not stuck.is_alive()
     assert "executor" in own_platform.output().splitlines()[-1]
     assert "had to be killed" in own_platform.output().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
+)
+def test_start_that_is_interrupted_says_so(
+    unstarted_platform: Platform, number: signal.Signals, code: ExitCode
+) -> None:
+    """What was not up when the signal came was not done, and a script must not take it for an orderly stop."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "up", "--home", str(unstarted_platform.home)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            assert "is ready" not in first
+            process.send_signal(number)
+            said, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert process.returncode == code, first + said
+    assert "was interrupted before it was up, and has stopped" in said
 
 
 async def test_stop_does_not_wait_for_parts_that_hang(own_platform: Platform) -> None:
