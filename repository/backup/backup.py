@@ -5,7 +5,6 @@ concerns one file alone is in `file_errors`, and the rest was saved. What was up
 found by the next run and not uploaded again.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,19 +12,20 @@ from datetime import datetime
 from importlib import import_module
 from typing import Final
 
-from repository.backup.fanout import Delivery, Fanout, TierDelivery, no_tier_left
+from repository.backup.fanout import Delivery, Finished, TierDelivery, no_tier_left
 from repository.backup.pack_usage import PackUsage
 from repository.backup.parent_pages import ParentPages
 from repository.backup.pipeline import Pipeline
 from repository.backup.problems import FileError, ProblemLog
 from repository.backup.reading import BLOCK_LENGTH
-from repository.backup.result import BackupResult, TierResult
+from repository.backup.result import BackupResult, TierResult, by_class_of
 from repository.backup.session import ChunkSession, ClassCount
+from repository.backup.sharing import PATIENCE_SECONDS, Member, Sharing, terms_of
 from repository.backup.source import Source
 from repository.backup.walk import Walker
+from repository.backup.workshop import Workshop
 from repository.errors import (
     BackupCancelled,
-    LimitExceeded,
     LockNotProven,
     RepositoryError,
     SnapshotNotFound,
@@ -37,19 +37,13 @@ from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.progress import Progress, Ticker, TierProgress
-from repository.stored.buffers import BoundedPool
-from repository.stored.pack_builder import BUFFER_LENGTH_MIN, PACK_TARGET
-from repository.stored.snapshot import ClassTotals, Snapshot, SnapshotManifest, Totals
+from repository.stored.snapshot import Snapshot, SnapshotManifest, Totals
 from repository.stored.tree_builder import TreeBuilder
 
 __all__ = ["BackupOptions", "BackupResult", "TierResult", "backup"]
 
 MEMORY_BUDGET: Final = 256 << 20
 """Bytes of buffers for one backup, by default: the process stays below twice that."""
-TREE_PACK_TARGET: Final = BUFFER_LENGTH_MIN
-WORKERS_MAX: Final = 8
-PACKS_MIN: Final = 2
-"""One pack that is filled while another is sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +53,13 @@ class BackupOptions:
     `run_token`: chosen by the caller; a token is committed at most once, so a run that is repeated after a
     lost answer adds no second snapshot. `label`: names the source; the latest snapshot of the same label is
     the parent. `paranoid`: read every file, and send what was in packs that a tier has lost. `memory_budget`: bytes of
-    buffers. `compression`: zstd levels per content class, 0 for none. `required`: tiers (by name) that are waited for
-    however slow they are.
+    buffers, of a backup that shares none. `compression`: zstd levels per content class, 0 for none. `required`: tiers
+    (by name) that are waited for however slow they are.
     `lock_days`: by tier, for how long what the snapshot needs cannot be deleted; a tier that does not prove to lock
     gets nothing, and where it is required there is no backup.
     `patience_seconds`: how long a slow tier may hold up a faster one, in all. `workers`: threads that compress and
-    encrypt, 0: one for each core. Raises `TextInvalid`.
+    encrypt, 0: one for each core, of a backup that shares none. `on_waiting` is called about twice a second while
+    other backups have all the memory. Raises `TextInvalid`.
     """
 
     run_token: str
@@ -76,10 +71,11 @@ class BackupOptions:
     compression: Mapping[ContentClass, int] | None = None
     required: frozenset[str] = frozenset()
     lock_days: Mapping[str, int] = field(default_factory=dict)
-    patience_seconds: float = 60.0
+    patience_seconds: float = PATIENCE_SECONDS
     workers: int = 0
     on_progress: Callable[[Progress], None] | None = None
     on_problem: Callable[[FileError], None] | None = None
+    on_waiting: Callable[[], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
@@ -89,21 +85,28 @@ class BackupOptions:
                 raise TextInvalid("text is not UTF-8", field=name)
 
 
-def backup(repository: Repository, source: Source, *, options: BackupOptions) -> BackupResult:
+def backup(
+    repository: Repository, source: Source, *, options: BackupOptions, sharing: Sharing | None = None
+) -> BackupResult:
     """Back up `source` to every ready tier of `repository`.
 
+    `sharing`: of this repository, with other backups that run at the same time; without it, the backup shares nothing.
     Raises `NoUsableTier` (no tier took it; the causes are in its context), `SourceUnreachable`,
     `BackupCancelled`, `UnknownKey`, `NotInIndex`, `LockNotProven` (a required tier does not lock, or none does). The
     calling thread does the walking.
     """
-    return _Backup(repository, source, options).run()
+    return _Backup(repository, source, options, sharing).run()
 
 
 class _Backup:
     """The parts of one backup, wired together."""
 
-    def __init__(self, repository: Repository, source: Source, options: BackupOptions) -> None:
+    def __init__(self, repository: Repository, source: Source, options: BackupOptions, sharing: Sharing | None) -> None:
         self._repository = repository
+        self._sharing = sharing
+        self._member: Member | None = None
+        self._pipeline: Pipeline | None = None
+        self._finished: list[Finished] = []
         self._options = options
         self._started = time.monotonic()
         self._time_ns = repository.clock.now_ns()
@@ -125,27 +128,30 @@ class _Backup:
         self._repository.begin_writing(token, self._tiers, self._lock_until)
         # A tier may have failed while the writer was announced.
         self._tiers = [tier for tier in self._tiers if tier.is_ready]
-        self._wire()
+        member = self._member = self._join()
         ticker = Ticker(self._options.on_progress, self._progress)
+        is_done = False
         try:
-            self._fanout.start()
-            self._pipeline.start()
+            pipeline = self._wire(member)
+            pipeline.start()
             ticker.start()
             self._walker.run()
             if self._session.new_packs:
                 # The index will need it. While the workers are still busy, this thread has nothing else to do.
                 import_module("numpy")
-            self._pipeline.finish()
+            pipeline.finish()
             self._session.flush()
             self._require_source()
-            result = self._commit()
+            result = self._commit(member, pipeline)
+            is_done = True
         except BaseException as error:
-            self._abort(error)
+            self._end(error)
+            if self._pipeline is not None:
+                self._pipeline.join()
             raise
         finally:
             ticker.stop()
-            for pool in (self._data_pool, self._tree_pool, self._pipeline.blocks):
-                pool.dissolve()
+            member.leave(is_failed=not is_done)
         # Where the backup did not get through, packs wait for the next writer to adopt: the marker says so.
         states = result.tiers
         self._repository.end_writing(
@@ -184,65 +190,80 @@ class _Backup:
             state, failure = Delivery.FAILED, error
         return TierResult(state, failure, 0, 0, 0.0, tier.name in self._options.required)
 
-    def _wire(self) -> None:
-        options, repository = self._options, self._repository
-        parameters = repository.config.chunker
-        workers, packs = _shared_out(options, BLOCK_LENGTH + parameters.maximum)
-        self._index = repository.session_index(self._tiers)
-        if options.paranoid:
-            gone = set[bytes]().union(*(tier.gone_packs() for tier in self._tiers))
-            self._index.exclude_packs(self._index.excluded_packs() | gone)
-        self._problems = ProblemLog(options.on_problem)
-        self._fanout = Fanout(
-            self._tiers,
-            required=options.required,
-            patience_seconds=options.patience_seconds,
-            lock_until=self._lock_until,
+    def _join(self) -> Member:
+        """Take part in the sharing, once there is memory for it."""
+        options = self._options
+        block_length = BLOCK_LENGTH + self._repository.config.chunker.maximum
+        sharing = self._sharing or Sharing(
+            self._repository,
+            Workshop.for_one(options.memory_budget, workers=options.workers, block_length=block_length),
         )
-        self._data_pool = BoundedPool(packs, PACK_TARGET, self._fanout.relieve)
-        self._tree_pool = BoundedPool(2, TREE_PACK_TARGET, self._fanout.relieve)
-        self._parent = self._find_parent()
+        self._workshop = sharing.workshop
+
+        gone = frozenset[bytes]().union(*(tier.gone_packs() for tier in self._tiers if options.paranoid))
+
+        def on_waiting() -> None:
+            self._check()
+            if options.on_waiting is not None:
+                options.on_waiting()
+
+        return sharing.join(
+            self._keys,
+            self._tiers,
+            terms_of(
+                self._keys,
+                self._tiers,
+                lock_days=options.lock_days,
+                levels=options.compression,
+                patience_seconds=options.patience_seconds,
+                is_paranoid=options.paranoid,
+            ),
+            gone=gone,
+            required=options.required,
+            lock_until=self._lock_until,
+            block_length=block_length,
+            on_end=self._end,
+            on_waiting=on_waiting,
+        )
+
+    def _wire(self, member: Member) -> Pipeline:
+        options, repository = self._options, self._repository
+        self._problems = ProblemLog(options.on_problem)
+        self._parent = self._find_parent(member)
         reader = ChunkReader(
             nearest_first(repository.tiers_with(self._parent) if self._parent else []), repository.keys
         )
-        self._usage = PackUsage(self._index, reader.chunk)
-        self._session = ChunkSession(
-            self._keys,
-            self._index,
-            data_pool=self._data_pool,
-            tree_pool=self._tree_pool,
-            randomness=repository.randomness,
-            on_pack=self._fanout.submit,
-            on_known=self._usage.add,
-        )
+        self._usage = PackUsage(member.index, reader.chunk)
+        compressor = self._workshop.compressor(options.compression)
+        self._session = member.session = ChunkSession(member.store, compressor, self._usage.add)
         tree = TreeBuilder(self._session.store_tree_chunk, self._usage.add)
-        levels = dict(options.compression) if options.compression is not None else None
-        self._pipeline = Pipeline(
+        self._pipeline = pipeline = Pipeline(
             self._session,
             tree,
             self._problems,
-            workers=workers,
-            parameters=parameters,
-            levels=levels,
+            workers=self._workshop.workers,
+            blocks=member.blocks,
+            parameters=repository.config.chunker,
+            compressor=compressor,
             check=self._check,
         )
-        self._fanout.on_no_tier_left = self._end
         root = bytes.fromhex(self._parent.manifest.root[0]) if self._parent else b""
         self._walker = Walker(
             self._source,
-            self._pipeline,
+            pipeline,
             parent=ParentPages(root, 0, reader.chunk),
             paranoid=options.paranoid,
             use_content=self._usage.add,
             check=self._check,
         )
+        return pipeline
 
-    def _find_parent(self) -> Snapshot | None:
+    def _find_parent(self, member: Member) -> Snapshot | None:
         """The latest snapshot of the same source, in the same key domain, whose tree the session's index has."""
         for snapshot in reversed(self._repository.snapshots()):
             brief = snapshot.brief
             if brief.label == self._options.label and brief.domain == self._keys.identity_id.hex():
-                return snapshot if self._index.contains(bytes.fromhex(snapshot.manifest.root[0])) else None
+                return snapshot if member.index.contains(bytes.fromhex(snapshot.manifest.root[0])) else None
         return None
 
     def _lock_until(self, tier: OpenTier) -> datetime | None:
@@ -273,15 +294,10 @@ class _Backup:
 
     def _end(self, error: BaseException) -> None:
         """End all waiting with this error, on all threads."""
-        self._pipeline.fail(error)
-        self._data_pool.close(error)
-        self._tree_pool.close(error)
-
-    def _abort(self, error: BaseException) -> None:
-        self._end(error)
-        self._pipeline.join()
-        self._fanout.abort()
-        self._session.discard()
+        if self._pipeline is not None:
+            self._pipeline.fail(error)
+        if self._member is not None:
+            self._member.fail(error)
 
     def _require_source(self) -> None:
         """Raise `SourceUnreachable` where the root is gone by now.
@@ -292,16 +308,20 @@ class _Backup:
         _, root = self._source.root()
         root.close()
 
-    def _commit(self) -> BackupResult:
+    def _commit(self, member: Member, pipeline: Pipeline) -> BackupResult:
         self._check()
-        root_id = self._pipeline.tree.root_id
+        root_id = pipeline.tree.root_id
         assert root_id is not None  # noqa: S101 - the root page is complete when all work is done
-        manifest = self._manifest(root_id)
+        manifest = self._manifest(root_id, pipeline)
         packs = self._usage.packs() | frozenset(self._session.new_packs)
-        sealed = self._repository.seal_segments(self._index.take_new_segments())
+        # Also those that others have made, where some tier's index does not have them yet: each snapshot brings
+        # what it needs, for who made them may never commit.
+        new = packs & member.index.new_pack_ids()
+        lacking = set[bytes]().union(*(tier.lacks(new) for tier in self._tiers))
+        sealed = self._repository.seal_segments(member.index.new_segments_of(lacking))
         committed: dict[str, Snapshot] = {}
 
-        def finish(delivery: TierDelivery) -> None:
+        def commit(delivery: TierDelivery) -> None:
             tier = delivery.tier
             committed[tier.name] = tier.commit_snapshot(
                 manifest,
@@ -310,21 +330,27 @@ class _Backup:
                 lock_until=self._lock_until(tier),
             )
 
-        self._fanout.close(finish, check=self._check)
+        self._finished = member.fanout.finish(commit, check=self._check)
         if not committed:
-            raise no_tier_left(self._fanout.deliveries)
+            raise no_tier_left(self._finished)
         snapshot = next(iter(committed.values()))
         return BackupResult(
             snapshot,
-            {delivery.name: _result_of(delivery) for delivery in self._fanout.deliveries} | self._left_out,
+            {each.name: self._result_of(each) for each in self._finished} | self._left_out,
             self._problems.kept,
             dict(self._problems.counts),
             time.monotonic() - self._started,
         )
 
-    def _manifest(self, root_id: bytes) -> SnapshotManifest:
+    def _result_of(self, finished: Finished) -> TierResult:
+        sent = finished.delivery.sent_for(self._session)
+        is_required = finished.name in self._options.required
+        seconds = finished.at - self._started
+        return TierResult(finished.state, finished.error, sent.bytes, sent.packs, seconds, is_required)
+
+    def _manifest(self, root_id: bytes, pipeline: Pipeline) -> SnapshotManifest:
         walked = self._walker.counts
-        counts = self._pipeline.counts()
+        counts = pipeline.counts()
         total = ClassCount()
         for count in counts:
             total.add(count)
@@ -337,64 +363,38 @@ class _Backup:
             parent=self._parent.id if self._parent else None,
             tags=self._options.tags,
             totals=Totals(
-                files=walked.files - self._pipeline.files_lost,
+                files=walked.files - pipeline.files_lost,
                 folders=walked.folders,
                 others=walked.others,
                 failed=self._problems.losses,
                 unchanged_files=walked.unchanged_files,
                 chunks=total.chunks,
                 new_chunks=total.new_chunks,
-                source_bytes=walked.bytes + self._pipeline.size_changes,
+                source_bytes=walked.bytes + pipeline.size_changes,
                 new_bytes=total.new_bytes,
                 stored_bytes=total.stored_bytes,
             ),
-            by_class={
-                content_class.name.lower(): ClassTotals(
-                    chunks=count.chunks,
-                    source_bytes=count.source_bytes,
-                    new_bytes=count.new_bytes,
-                    stored_bytes=count.stored_bytes,
-                )
-                for content_class, count in zip(ContentClass, counts, strict=True)
-                if count.chunks
-            },
+            by_class=by_class_of(counts),
         )
 
     def _progress(self) -> Progress:
+        member, pipeline = self._member, self._pipeline
+        if member is None or pipeline is None:
+            return Progress(0, 0, 0, 0, is_walk_complete=False)
         walked = self._walker.counts
-        workers, links = self._pipeline.workers, self._pipeline.links
+        workers, links = pipeline.workers, pipeline.links
+        states = {each.name: each.state for each in self._finished}
         return Progress(
             files_found=walked.files,
             files_done=walked.unchanged_files + links.names_filled + sum(worker.files_done for worker in workers),
-            bytes_found=walked.bytes + self._pipeline.size_changes,
+            bytes_found=walked.bytes + pipeline.size_changes,
             bytes_done=walked.unchanged_bytes + links.bytes_filled + sum(worker.bytes_done for worker in workers),
             is_walk_complete=walked.is_complete,
             problems=sum(self._problems.counts.values()),
-            tiers={
-                delivery.name: TierProgress(
-                    delivery.state.value, delivery.bytes_sent, delivery.bytes_waiting, delivery.packs_sent
-                )
-                for delivery in self._fanout.deliveries
-            },
+            tiers={each.name: self._tier_progress(each, states) for each in member.fanout.deliveries},
         )
 
-
-def _shared_out(options: BackupOptions, block_length: int) -> tuple[int, int]:
-    """Workers and data packs that the memory budget holds: rather fewer workers than fewer than two packs."""
-    wanted = options.workers or min(os.cpu_count() or 1, WORKERS_MAX)
-    for workers in range(wanted, 0, -1):
-        left = options.memory_budget - (workers + 1) * block_length - 2 * TREE_PACK_TARGET
-        if left >= PACKS_MIN * PACK_TARGET:
-            return workers, left // PACK_TARGET
-    raise LimitExceeded("memory budget is too small", budget=options.memory_budget)
-
-
-def _result_of(delivery: TierDelivery) -> TierResult:
-    return TierResult(
-        delivery.state,
-        delivery.error,
-        delivery.bytes_sent,
-        delivery.packs_sent,
-        delivery.seconds,
-        delivery.is_required,
-    )
+    def _tier_progress(self, delivery: TierDelivery, states: Mapping[str, Delivery]) -> TierProgress:
+        sent = delivery.sent_for(self._session)
+        state = states.get(delivery.name, delivery.state)
+        return TierProgress(state.value, sent.bytes, delivery.bytes_waiting, sent.packs)

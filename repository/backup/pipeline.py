@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from repository.backup.problems import ProblemLog
 from repository.backup.reading import Reading
-from repository.backup.session import ChunkSession, ClassCount, new_counts
+from repository.backup.session import ChunkSession, ClassCount, FrameCompressor, new_counts
 from repository.backup.worker import Worker
-from repository.format import ContentClass
 from repository.stored.chunker import ChunkerParameters
+from repository.stored.memory_budget import SharePool
 from repository.stored.tree_builder import TreeBuilder
 
 
@@ -26,11 +26,21 @@ class Pipeline(Reading):
         problems: ProblemLog,
         *,
         workers: int,
+        blocks: SharePool,
         parameters: ChunkerParameters,
-        levels: dict[ContentClass, int] | None = None,
+        compressor: FrameCompressor,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(session, tree, problems, workers=workers, parameters=parameters, levels=levels, check=check)
+        super().__init__(
+            session,
+            tree,
+            problems,
+            workers=workers,
+            blocks=blocks,
+            parameters=parameters,
+            compressor=compressor,
+            check=check,
+        )
         self.workers = [Worker(self) for _ in range(workers)]
         self._threads: list[threading.Thread] = []
 

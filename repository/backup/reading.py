@@ -9,13 +9,12 @@ from typing import Final
 
 from repository.backup.hard_links import HardLinks
 from repository.backup.problems import ProblemLog
-from repository.backup.session import ChunkSession
+from repository.backup.session import ChunkSession, FrameCompressor
 from repository.backup.source import FileProblem, Reason
 from repository.backup.tasks import LargeFile, Task
 from repository.backup.work_queue import WorkQueue
-from repository.format import ContentClass
-from repository.stored.buffers import BoundedPool
 from repository.stored.chunker import ChunkerParameters, chunker_seed
+from repository.stored.memory_budget import SharePool
 from repository.stored.tree import INLINE_XATTRS_MAX, Extra, Flag, Row, encode_xattrs
 from repository.stored.tree_builder import OpenPage, TreeBuilder
 
@@ -33,20 +32,22 @@ class Reading:
         problems: ProblemLog,
         *,
         workers: int,
+        blocks: SharePool,
         parameters: ChunkerParameters,
-        levels: dict[ContentClass, int] | None = None,
+        compressor: FrameCompressor,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.session = session
         self.check = check
         self.tree = tree
         self.problems = problems
-        self.levels = levels
+        self.compressor = compressor
         self.queue: WorkQueue[Task] = WorkQueue(4 * workers)
         self.links = HardLinks(tree)
         self.parameters = parameters
         self.seed = chunker_seed(session.keys)
-        self.blocks = BoundedPool(workers + 1, BLOCK_LENGTH + parameters.maximum)
+        self.blocks = blocks
+        """Buffers of `BLOCK_LENGTH` and the longest chunk."""
         self.size_changes = 0
         """Bytes by which files turned out longer (or shorter, or unreadable) than the walker was told."""
         self.files_lost = 0
@@ -59,7 +60,7 @@ class Reading:
     def fail(self, error: BaseException) -> None:
         """End all threads with this error."""
         self.queue.fail(error)
-        self.blocks.close(error)
+        self.blocks.fail(error)
 
     def complete(self, page: OpenPage, number: int, row: Row, content: bytes, extra: Extra | None) -> None:
         """A file has been read: put it into its page."""

@@ -1,10 +1,13 @@
 """How a backup came out: what it kept, and on which tiers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from repository.backup.fanout import Delivery
 from repository.backup.problems import FileError
+from repository.backup.session import ClassCount
 from repository.backup.source import Reason
+from repository.format import ContentClass
 from repository.stored.snapshot import ClassTotals, Snapshot, Totals
 
 
@@ -55,3 +58,17 @@ class BackupResult:
     def required_missing(self) -> list[str]:
         """Required tiers that do not have the snapshot: the run is not complete before they do."""
         return [name for name, tier in self.tiers.items() if tier.is_required and tier.state is not Delivery.COMMITTED]
+
+
+def by_class_of(counts: Sequence[ClassCount]) -> dict[str, ClassTotals]:
+    """The counts of each class that was met, by the class's name."""
+    return {
+        content_class.name.lower(): ClassTotals(
+            chunks=count.chunks,
+            source_bytes=count.source_bytes,
+            new_bytes=count.new_bytes,
+            stored_bytes=count.stored_bytes,
+        )
+        for content_class, count in zip(ContentClass, counts, strict=True)
+        if count.chunks
+    }

@@ -18,7 +18,7 @@ from repository.backup.source import FileProblem, GrownLarge, SourceDirectory
 from repository.backup.tasks import FileStream, LargeFile, SmallFiles, Task
 from repository.format import CHUNK_LENGTH_MAX, SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass
 from repository.stored.chunker import Cutter, FastCdcCutter, FixedCutter
-from repository.stored.compression import Compressor, class_of_content, class_of_name
+from repository.stored.compression import class_of_content, class_of_name
 from repository.stored.tree import ContentList, Extra, Flag, decode_extents
 from repository.stored.tree_builder import OpenPage
 
@@ -29,22 +29,22 @@ HEAD_LENGTH: Final = 512
 
 
 class Worker:
-    """One thread's compressors, buffers and counts."""
+    """One thread's frames and counts."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._session = reading.session
-        self._compressor = Compressor(reading.levels)
         self._cdc = FastCdcCutter(reading.parameters, reading.seed)
         self.counts = new_counts()
         self.files_done = 0
         self.bytes_done = 0
         self._gatherers = self._gatherers_of(SHARED_FRAME_LENGTH_MAX)
         self._stream_gatherers = self._gatherers_of(STREAM_FRAME_LENGTH_MAX)
+        self._half = self._session.half_filled([*self._gatherers, *self._stream_gatherers])
 
     def _gatherers_of(self, length_max: int) -> list[FrameGatherer]:
         """One for each class."""
-        data, compressor = self._session.data, self._compressor
+        data, compressor = self._session.data, self._reading.compressor
         return [
             FrameGatherer(data, compressor, content_class, self.counts[content_class], length_max=length_max)
             for content_class in ContentClass
@@ -57,8 +57,7 @@ class Worker:
             with self._reading.turn:
                 for directory, page, numbers in task.parts:
                     self._read_small(directory, page, numbers)
-            for gatherer in self._gatherers:
-                gatherer.write_full()
+            self._half.write_full()
         elif isinstance(task, FileStream):
             self._read_block(task)
         else:
@@ -66,8 +65,7 @@ class Worker:
 
     def flush(self) -> None:
         """Store what was gathered for shared frames."""
-        for gatherer in (*self._gatherers, *self._stream_gatherers):
-            gatherer.flush()
+        self._half.flush()
 
     def _read_small(self, directory: SourceDirectory, page: OpenPage, numbers: list[int]) -> None:
         """Read one page's part of a batch, and gather what is new. Every step counts: a file is 15 µs in all."""
@@ -107,16 +105,18 @@ class Worker:
         contents = [blake3(body, key=key).digest() if body else b"" for body in bodies]
         chunks = [0] * len(self.counts)
         lengths = [0] * len(self.counts)
-        for name, body, content, is_new in zip(names, bodies, contents, self._session.claim_all(contents), strict=True):
-            if not body:
-                continue
-            content_class = class_of_name(name)
-            if content_class is None:
-                content_class = class_of_content(body[:HEAD_LENGTH])
-            chunks[content_class] += 1
-            lengths[content_class] += len(body)
-            if is_new:
-                self._gatherers[content_class].gather(content, body)
+        with self._half.held():
+            claimed = self._session.claim_all(contents)
+            for name, body, content, is_new in zip(names, bodies, contents, claimed, strict=True):
+                if not body:
+                    continue
+                content_class = class_of_name(name)
+                if content_class is None:
+                    content_class = class_of_content(body[:HEAD_LENGTH])
+                chunks[content_class] += 1
+                lengths[content_class] += len(body)
+                if is_new:
+                    self._gatherers[content_class].gather(content, body)
         for count, chunk_count, length in zip(self.counts, chunks, lengths, strict=True):
             count.chunks += chunk_count
             count.source_bytes += length
@@ -188,13 +188,15 @@ class Worker:
         count = self.counts[content_class]
         count.chunks += len(chunks)
         count.source_bytes += at
-        for chunk, length, identity, is_new in zip(chunks, lengths, ids, self._session.claim_all(ids), strict=True):
-            if is_new and length >= own_frame_from:
-                gatherer.write(identity, (length,), chunk)
-            elif is_new:
-                gatherer.gather(identity, bytes(chunk))
-            self.bytes_done += length
-        gatherer.write_full()
+        with self._half.held():
+            claimed = self._session.claim_all(ids)
+            for chunk, length, identity, is_new in zip(chunks, lengths, ids, claimed, strict=True):
+                if is_new and length >= own_frame_from:
+                    gatherer.write(identity, (length,), chunk)
+                elif is_new:
+                    gatherer.gather(identity, bytes(chunk))
+                self.bytes_done += length
+            gatherer.write_full()
         return b"".join(ids)
 
     def _complete(self, stream: FileStream) -> None:

@@ -172,3 +172,7 @@ class SharePool:
     def release(self, buffer: Memory) -> None:
         """Give a buffer back."""
         self._budget.release(self._share, buffer)
+
+    def fail(self, error: BaseException) -> None:
+        """As `MemoryShare.fail`."""
+        self._share.fail(error)

@@ -215,9 +215,10 @@ class PackWriter:
         return entry.length
 
     def flush(self) -> None:
-        """Finish the open pack, full or not. No other thread adds meanwhile."""
+        """Finish the open pack, full or not. What other threads add meanwhile may go into the next one."""
         with self._lock:
-            full = self._close_open()
+            # One that was just opened is for whoever opened it.
+            full = self._close_open() if self._open is not None and self._open.frames else None
         if full is not None:
             self._on_pack(full.seal())
 

@@ -39,8 +39,8 @@ FRAME_LENGTH = 16 << 10
 def small_packs() -> Iterator[None]:
     """Packs of 64 KiB instead of 32 MiB, so that a source of some hundred KiB fills several."""
     with (
-        patch("repository.backup.backup.PACK_TARGET", PACK_LENGTH),
-        patch("repository.backup.backup.TREE_PACK_TARGET", PACK_LENGTH),
+        patch("repository.backup.workshop.PACK_TARGET", PACK_LENGTH),
+        patch("repository.backup.workshop.TREE_PACK_TARGET", PACK_LENGTH),
         patch("repository.stored.pack_builder.BUFFER_LENGTH_MIN", PACK_LENGTH),
         patch("repository.backup.session.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
         patch("repository.backup.worker.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),

@@ -5,8 +5,8 @@ import pytest
 from chassis.settings import load
 from contracts import errors
 from contracts.errors import PlatformError
-from repository.backup.backup import PACKS_MIN, BackupOptions, _shared_out
 from repository.backup.reading import BLOCK_LENGTH
+from repository.backup.workshop import Workshop
 from repository.stored.chunker import ChunkerParameters
 from services.executor.bootstrap import checked_memory
 from services.executor.settings import SLOT_MEMORY_MB, ExecutorSettings, WorkerSettings
@@ -43,10 +43,8 @@ def test_queue_of_one_organisation_that_exceeds_that_of_all_is_refused() -> None
 
 def test_memory_of_a_slot_is_enough_for_a_backup() -> None:
     """The figure that slots are refused by is the repository's, rounded up."""
-    options = BackupOptions(run_token="run", label="photos", memory_budget=SLOT_MEMORY_MB << 20)
-    workers, packs = _shared_out(options, BLOCK_LENGTH + ChunkerParameters().maximum)
-    assert workers >= 1
-    assert packs >= PACKS_MIN
+    block_length = BLOCK_LENGTH + ChunkerParameters().maximum
+    assert Workshop.for_one(SLOT_MEMORY_MB << 20, workers=0, block_length=block_length).workers >= 1
 
 
 def test_memory_that_the_machine_does_not_have_is_refused() -> None:

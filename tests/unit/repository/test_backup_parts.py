@@ -16,7 +16,7 @@ from repository.errors import Damaged, NoUsableTier, TierFull
 from repository.format import PackKind
 from repository.opened.pack_access import FRAMES_MAX, ChunkReader, PackAccess
 from repository.progress import Progress, Ticker
-from repository.stored.buffers import BoundedPool
+from repository.stored.memory_budget import MemoryBudget, MemoryShare, SharePool
 from repository.stored.pack_builder import SealedPack
 from repository.stored.tree import Extra, Page, Row, columns_of, decode_page, encode_page
 from repository.stored.tree_builder import OpenDirectory, TreeBuilder
@@ -258,7 +258,15 @@ def test_links_of_another_row_are_another_file() -> None:
 # Fan-out
 
 
-def _pack(pool: BoundedPool, number: int) -> SealedPack:
+def _pool(count: int, length: int) -> SharePool:
+    """So many buffers."""
+    budget = MemoryBudget(count * length)
+    share = MemoryShare(budget, count * length)
+    assert budget.try_admit([share])
+    return share.pool(length)
+
+
+def _pack(pool: SharePool, number: int) -> SealedPack:
     buffer = pool.acquire()
     return SealedPack(b"%032d" % number, PackKind.DATA, memoryview(buffer), [], buffer)
 
@@ -273,7 +281,7 @@ def test_pack_that_no_tier_takes_gives_its_buffer_back() -> None:
     fanout.drop(fanout.deliveries[0], Delivery.FAILED, TierFull("twice"))
     assert str(fanout.deliveries[0].error) == "full (tier a)"
     assert all(isinstance(error, NoUsableTier) for error in heard)
-    pool = BoundedPool(1, 100)
+    pool = _pool(1, 100)
     fanout.submit(_pack(pool, 1), pool)
     pool.acquire()
     fanout.relieve(10_000)
@@ -283,7 +291,7 @@ def test_queue_of_a_dropped_tier_is_given_back() -> None:
     """Packs that wait for a tier that is dropped are let go of at once."""
     scene = Scene(("a", "b"))
     fanout = Fanout(scene.repository.tiers)
-    pool = BoundedPool(2, 100)
+    pool = _pool(2, 100)
     for number in range(2):
         fanout.submit(_pack(pool, number), pool)
     assert fanout.deliveries[0].bytes_waiting == 200
@@ -298,7 +306,7 @@ def test_tiers_that_are_equally_slow_are_not_dropped() -> None:
     """Waiting drops a tier only where another one is faster: otherwise nobody is held up by it."""
     scene = Scene(("a", "b"))
     fanout = Fanout(scene.repository.tiers, patience_seconds=1)
-    pool = BoundedPool(2, 100)
+    pool = _pool(2, 100)
     fanout.submit(_pack(pool, 1), pool)
     fanout.relieve(5)
     fanout.relieve(5)
@@ -309,8 +317,9 @@ def test_tiers_that_are_equally_slow_are_not_dropped() -> None:
 def test_tier_that_is_always_slower_is_dropped_in_the_end(required: bool) -> None:
     """Many short waits for one tier, while another is idle, add up; a required tier is waited for all the same."""
     scene = Scene(("fast", "slow"))
-    fanout = Fanout(scene.repository.tiers, patience_seconds=1, required=frozenset({"slow"} if required else ()))
-    pool = BoundedPool(2, 100)
+    fanout = Fanout(scene.repository.tiers, patience_seconds=1)
+    fanout.require({"slow"} if required else set())
+    pool = _pool(2, 100)
     fanout.submit(_pack(pool, 1), pool)
     fast, slow = fanout.deliveries
     fanout.relieve(0.9)  # neither is idle
@@ -327,7 +336,7 @@ def test_tier_that_is_slower_now_and_then_is_not_dropped() -> None:
     """A tier that is now the slower and now the faster one holds up nobody in particular."""
     scene = Scene(("a", "b"))
     fanout = Fanout(scene.repository.tiers, patience_seconds=1)
-    pool = BoundedPool(2, 100)
+    pool = _pool(2, 100)
     fanout.submit(_pack(pool, 1), pool)
     queues = [delivery.queue.copy() for delivery in fanout.deliveries]
     for _ in range(10):
@@ -348,9 +357,10 @@ def test_tier_that_fails_to_commit_fails_alone() -> None:
         if delivery.name == "a":
             raise ValueError("a's own")
 
-    fanout.close(finish)
-    assert [delivery.state for delivery in fanout.deliveries] == [Delivery.FAILED, Delivery.COMMITTED]
-    error = no_tier_left(fanout.deliveries)
+    finished = fanout.finish(finish)
+    fanout.close()
+    assert [each.state for each in finished] == [Delivery.FAILED, Delivery.COMMITTED]
+    error = no_tier_left(finished)
     assert error.context["tiers"] == {"a": "a's own", "b": "None"}
 
 
@@ -360,7 +370,7 @@ def test_aborted_fanout_leaves_no_thread() -> None:
     before = threading.active_count()
     fanout = Fanout(scene.repository.tiers)
     fanout.start()
-    pool = BoundedPool(1, 100)
+    pool = _pool(1, 100)
     fanout.abort()
     fanout.submit(_pack(pool, 1), pool)
     assert threading.active_count() == before

@@ -5,8 +5,6 @@ import threading
 import pytest
 
 from repository.backup.work_queue import WorkQueue
-from repository.stored.buffers import BoundedPool
-from tests.support.eventually import eventually
 
 
 def _in_thread(target: object) -> threading.Thread:
@@ -83,49 +81,3 @@ def test_failure_ends_all_waiting(waiting: str) -> None:
     for call in (lambda: queue.put(1), lambda: queue.put_first(1), queue.get):
         with pytest.raises(ValueError, match="first"):
             call()
-
-
-def test_pool_makes_no_more_buffers_than_it_may() -> None:
-    """Buffers are made up to the bound, and then only lent again."""
-    pool = BoundedPool(2, 10)
-    one, other = pool.acquire(), pool.acquire()
-    assert (len(one), len(other), pool.length) == (10, 10, 10)
-    got: list[bytearray] = []
-    thread = _in_thread(lambda: got.append(pool.acquire()))
-    pool.release(one)
-    thread.join(10)
-    assert got[0] is one
-
-
-async def test_pool_tells_how_long_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While somebody waits, the callback hears of it and may free a buffer."""
-    monkeypatch.setattr("repository.stored.buffers.WAIT_SECONDS", 0.01)
-    waits: list[float] = []
-    pool = BoundedPool(1, 10, waits.append)
-    buffer = pool.acquire()
-    thread = _in_thread(lambda: pool.release(pool.acquire()))
-    await eventually(lambda: len(waits) > 2)
-    assert all(0 < wait < 5 for wait in waits)
-    pool.release(buffer)
-    thread.join(10)
-    assert not thread.is_alive()
-
-
-def test_pool_that_is_closed_ends_all_waiting() -> None:
-    """A backup that failed leaves nobody waiting for memory."""
-    pool = BoundedPool(1, 10)
-    pool.acquire()
-    caught: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            pool.acquire()
-        except ValueError as error:
-            caught.append(error)
-
-    thread = _in_thread(wait)
-    pool.close(ValueError("over"))
-    thread.join(10)
-    assert [str(error) for error in caught] == ["over"]
-    with pytest.raises(ValueError, match="over"):
-        pool.acquire()
