@@ -1,40 +1,26 @@
 """The sealing keys in a process's readiness and figures: which are missing or damaged, how old they are, what to do."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from chassis.disk import Disk, DiskSilent
 from chassis.life.health import DEGRADED, Health
-from chassis.sealing import Sealer, unreadable
+from chassis.sealing import Sealer
 from chassis.telemetry.instruments import Telemetry
 from contracts.errors import KEYS_UNUSABLE, PlatformError
 
 NAMED_MAX = 5
 """How many keys a message names."""
 
-T = TypeVar("T")
-
-
-async def asked(disk: Disk, question: Callable[[], T]) -> T:
-    """What the disk of the keys answers, within a moment. Raises KEYS_UNREACHABLE where it does not."""
-    try:
-        return await disk.ask(question)
-    except DiskSilent as error:
-        raise unreadable(error) from error
-
 
 def add_key_checks(health: Health, sealer: Sealer) -> None:
     """Not ready while the folder is gone; degraded while some keys are: other organisations work."""
 
     async def folder() -> PlatformError | None:
-        await asked(sealer.disk, sealer.check_folder)
+        await sealer.ask(sealer.check_folder)
         return None
 
     async def keys() -> PlatformError | None:
         try:
-            unusable = await asked(sealer.disk, sealer.unusable)
+            unusable = await sealer.ask(sealer.unusable)
         except PlatformError as error:
             return error
         return keys_unusable(unusable) if unusable else None
@@ -47,7 +33,7 @@ def add_key_figures(telemetry: Telemetry, sealer: Sealer) -> None:
     """How many keys there are, and since when the oldest of those in use. No organisation is named."""
 
     async def read() -> list[Metric]:
-        written, unusable = await asked(sealer.disk, lambda: (sealer.written_at(), sealer.unusable()))
+        written, unusable = await sealer.ask(lambda: (sealer.written_at(), sealer.unusable()))
         families = [
             GaugeMetricFamily(
                 "wedsync_sealing_keys", "Sealing keys in use, of organisations and subjects.", len(written)

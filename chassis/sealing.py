@@ -26,12 +26,14 @@ import re
 import secrets
 import stat
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chassis.disk import Disk, says_nothing
+from chassis.disk import SECONDS, Disk, DiskSilent, says_nothing
 from contracts.errors import (
     INVALID_FIELD,
     KEYS_UNREACHABLE,
@@ -41,6 +43,8 @@ from contracts.errors import (
     PlatformError,
 )
 from contracts.sealed import Sealed
+
+T = TypeVar("T")
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -84,6 +88,13 @@ class Sealer:
         self._cache: dict[Path, tuple[tuple[int, int], bytes]] = {}
         self._made: dict[str, int] = {}
         self.check_folder()
+
+    async def ask(self, question: Callable[[], T], *, seconds: float = SECONDS) -> T:
+        """What a question to this sealer answers, on an event loop, which a silent disk must not hold.
+
+        Raises what the question raises, and KEYS_UNREACHABLE where no answer comes in time. The question goes on then.
+        """
+        return await asked(self.disk, question, seconds=seconds)
 
     def unusable(self) -> list[str]:
         """The files, below the keys folder, of keys that were made, were not destroyed, and are missing or damaged.
@@ -282,6 +293,14 @@ class Sealer:
             )
         self._cache[path] = ((found.st_ino, found.st_mtime_ns), key)
         return key
+
+
+async def asked(disk: Disk, question: Callable[[], T], *, seconds: float = SECONDS) -> T:
+    """What the disk of the keys answers, within a moment. Raises KEYS_UNREACHABLE where it does not."""
+    try:
+        return await disk.ask(question, seconds=seconds)
+    except DiskSilent as error:
+        raise unreadable(error) from error
 
 
 def _name_of(organisation: str, subject: str | None, generation: int) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chassis.disk import Disk, says_nothing
-from chassis.key_checks import asked, keys_unusable
+from chassis.key_checks import keys_unusable
 from chassis.life.health import DEGRADED, Health
-from chassis.sealing import unreadable
+from chassis.sealing import asked, unreadable
 from contracts.errors import PlatformError
 from repository.errors import KeyFileInvalid
 from repository.keys.key_file import KeyFile

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
@@ -42,20 +43,20 @@ class Cursors:
         self._organisation = organisation
         self._list = f"{name}\n{msgspec.json.encode(filters, order='deterministic').decode()}\n"
 
-    def encode(self, place: Place) -> str:
-        """A cursor as text for a query parameter."""
-        text = msgspec.json.encode(_Text(place, self._proof(place)))
+    async def encode(self, place: Place) -> str:
+        """A cursor as text for a query parameter. Raises KEYS_UNUSABLE or KEYS_UNREACHABLE."""
+        text = msgspec.json.encode(_Text(place, await self._proof(place)))
         return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
-    def decode(self, text: str | None) -> Place | None:
-        """The place that a query parameter means; None without one. Raises INVALID_CURSOR."""
+    async def decode(self, text: str | None) -> Place | None:
+        """The place that a query parameter means; None without one. Raises INVALID_CURSOR, and what `encode` does."""
         if text is None:
             return None
         try:
             if len(text) > LENGTH_MAX or not text.isascii():
                 raise ValueError
             cursor = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Text)
-            if not hmac.compare_digest(cursor.proof.encode(), self._proof(cursor.place).encode()):
+            if not hmac.compare_digest(cursor.proof.encode(), (await self._proof(cursor.place)).encode()):
                 raise ValueError
         except (binascii.Error, ValueError) as error:
             raise PlatformError(
@@ -63,6 +64,7 @@ class Cursors:
             ) from error
         return cursor.place
 
-    def _proof(self, place: Place) -> str:
+    async def _proof(self, place: Place) -> str:
         text = self._list + msgspec.json.encode(place).decode()
-        return self._sealer.digest(self._organisation, _PURPOSE, text)[:_PROOF_DIGITS]
+        digest = partial(self._sealer.digest, self._organisation, _PURPOSE, text)
+        return (await self._sealer.ask(digest))[:_PROOF_DIGITS]

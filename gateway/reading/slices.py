@@ -1,7 +1,7 @@
 """Making many resources of many rows without keeping the event loop, or a connection, from everybody else."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, LiteralString, TypeVar
 
@@ -35,7 +35,7 @@ async def page_of(
     organisation: str,
     query: LiteralString,
     conditions: Sequence[tuple[LiteralString, Any]],
-    make: Callable[[tuple[Any, ...]], T],
+    make: Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[T]]],
     *,
     key: tuple[LiteralString, LiteralString],
     place: Callable[[T], Place],
@@ -53,7 +53,7 @@ async def page_of(
         if value is not None:
             query += condition
             values.append(value)
-    after = cursors.decode(cursor)
+    after = await cursors.decode(cursor)
     time, identity = key
     if after is not None:
         query += f" AND ({time}, {identity}) < (%s, %s)"
@@ -61,5 +61,5 @@ async def page_of(
     query += f" ORDER BY {time} DESC, {identity} DESC LIMIT %s"
     async with reading(organisation) as database:
         rows = await (await database.execute(query, [*values, limit + 1])).fetchall()
-    items = await made_of(rows[:limit], make)
-    return ListPage(items=items, next_cursor=cursors.encode(place(items[-1])) if len(rows) > limit else None)
+    items = await make(rows[:limit])
+    return ListPage(items=items, next_cursor=await cursors.encode(place(items[-1])) if len(rows) > limit else None)

@@ -1,6 +1,7 @@
 """Runs as resources: one, a page of them, and how they are told."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any, LiteralString, get_type_hints
 
 import msgspec
@@ -15,7 +16,7 @@ from gateway.http.problems import public_hint
 from gateway.http.resources import ListPage
 from gateway.projections.applied import Database
 from gateway.reading.cursor import Cursors, Place
-from gateway.reading.slices import Reading, page_of
+from gateway.reading.slices import Reading, made_of, page_of
 from gateway.runs.projection import execution_view
 from gateway.runs.resources import (
     CompletionDetails,
@@ -99,7 +100,7 @@ async def page(
         organisation,
         query,
         conditions,
-        of_row,
+        partial(made_of, make=of_row),
         key=("e.accepted_at", "e.execution_id"),
         place=lambda run: Place(run.started_at, run.id),
         cursors=Cursors(sealer, organisation, "executions", wanted),

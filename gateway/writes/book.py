@@ -8,6 +8,7 @@ owner sooner or later: who does not get the answer at once is told where it will
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -75,10 +76,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """One write as it arrives. `event` makes its request event of the ids of the request and of its resource.
+    """One write as it arrives.
 
-    `target`: the id of the resource where that is there already; otherwise it gets one. `wrong`: why it can never
-    succeed, each field by an error of its own; then it is not recorded.
+    `event` makes its request event of the ids of the request and of its resource; it reads keys, and is called beside
+    the event loop. `target`: the id of the resource where that is there already; otherwise it gets one. `wrong`: why it
+    can never succeed, each field by an error of its own; then it is not recorded.
     """
 
     kind: str
@@ -132,8 +134,8 @@ class RequestBook:
         refuse_above(self._writers.take((principal.organisation, principal.actor)))
         refuse_above(self._organisations.take(principal.organisation))
         await self.require_keys(principal.organisation)
-        digest = self._digest(principal, submission.body)
         if submission.wrong:
+            digest = await self._sealer.ask(partial(self._digest, principal, submission.body))
             known = await self._known(principal, submission, key)
             if known is None:
                 raise WrongFields(submission.wrong)
@@ -141,7 +143,11 @@ class RequestBook:
         request = WriteRequest(self._ids.new())
         resource_id = submission.target or self._ids.new()
         taken = Outcome(request.id, resource_id, submission.kind, self._clock.now())
-        request.ask(submission.event(request.id, resource_id))
+        # Beside the event loop: what seals lies on a disk.
+        digest, event = await self._sealer.ask(
+            lambda: (self._digest(principal, submission.body), submission.event(request.id, resource_id))
+        )
+        request.ask(event)
         with self._waiters.expect(request.id) as waiter:
             try:
                 await self._record(principal, submission, key, digest, request, taken)
@@ -163,14 +169,15 @@ class RequestBook:
         To be called before anything is sealed: a key that is made beside old data opens none of it.
         """
         await self._until_answering()  # What there is is not known before.
-        if all(self._sealer.has_keys(organisation)):
+        has_keys = partial(self._sealer.has_keys, organisation)
+        if all(await self._sealer.ask(has_keys)):
             return
         with translated():
             async with self._connections.of(organisation) as connection:
                 row = await (await connection.execute(_SEALED, {"organisation": organisation})).fetchone()
         has_configurations, has_requests = row or (False, False)
         # Looked at after the record: keys are made before what they seal is recorded, perhaps by others meanwhile.
-        own, digest = self._sealer.has_keys(organisation)
+        own, digest = await self._sealer.ask(has_keys)
         if (has_configurations and not own) or (has_requests and not digest):
             raise PlatformError(errors.KEYS_UNUSABLE, "the organisation's keys are missing", organisation=organisation)
 

@@ -13,7 +13,7 @@ from gateway.writes.queries import resource_path
 from gateway.writes.resources import RequestState, WriteRequest
 from gateway.writes.things import RUN
 
-OF_ALL = (errors.CONCURRENT_CHANGE, errors.KEYS_UNUSABLE, errors.NO_SPACE)
+OF_ALL = (errors.CONCURRENT_CHANGE, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE, errors.NO_SPACE)
 """What every write may be refused with, beside what every request may."""
 
 

@@ -18,7 +18,7 @@ OPERATIONS = {
                 examples={"one": CONFIGURATIONS},
             ),
         ),
-        errors=(errors.INVALID_CURSOR, errors.KEYS_UNUSABLE),
+        errors=(errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
     ),
     "list_templates": Operation(
         group="Configurations",
@@ -42,6 +42,6 @@ OPERATIONS = {
                 headers=ETAG,
             ),
         ),
-        errors=(errors.CONFIGURATION_UNKNOWN, errors.KEYS_UNUSABLE),
+        errors=(errors.CONFIGURATION_UNKNOWN, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
     ),
 }

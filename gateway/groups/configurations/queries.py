@@ -1,6 +1,8 @@
 """Configurations as resources. Sealed fields are opened here, for people of the organisation, and nowhere else."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any, LiteralString
 
 import msgspec
@@ -20,7 +22,6 @@ from gateway.groups.configurations.resources import (
     LastRunState,
 )
 from gateway.http.resources import ListPage
-from gateway.projections.applied import Database
 from gateway.reading.cursor import Cursors, Place
 from gateway.reading.slices import Reading, page_of
 from gateway.runs.projection import runs_view
@@ -54,13 +55,15 @@ class ConfigurationQueries:
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
-    async def one(self, database: Database, organisation: str, configuration_id: str) -> Configuration:
+    async def one(self, reading: Reading, organisation: str, configuration_id: str) -> Configuration:
         """A configuration. Raises CONFIGURATION_UNKNOWN, also where it is another organisation's."""
         query = _SELECT + " AND c.configuration_id = %s"
-        row = await (await database.execute(query, (organisation, configuration_id))).fetchone()
+        async with reading(organisation) as database:
+            row = await (await database.execute(query, (organisation, configuration_id))).fetchone()
         if row is None:
             raise PlatformError(errors.CONFIGURATION_UNKNOWN, "there is no such configuration")
-        return self._told(organisation, row)
+        (told,) = await self._all_told(organisation, [row])
+        return told
 
     async def page(
         self, reading: Reading, organisation: str, wanted: ConfigurationFilter, *, limit: int, cursor: str | None
@@ -77,13 +80,17 @@ class ConfigurationQueries:
             organisation,
             _SELECT,
             conditions,
-            lambda row: self._told(organisation, row),
+            partial(self._all_told, organisation),
             key=("c.created_at", "c.configuration_id"),
             place=lambda each: Place(each.created_at, each.id),
             cursors=Cursors(self._sealer, organisation, "configurations", wanted),
             limit=limit,
             cursor=cursor,
         )
+
+    async def _all_told(self, organisation: str, rows: Sequence[tuple[Any, ...]]) -> list[Configuration]:
+        """Configurations of rows, beside the event loop: what opens their fields lies on a disk."""
+        return await self._sealer.ask(lambda: [self._told(organisation, row) for row in rows])
 
     def _told(self, organisation: str, row: tuple[Any, ...]) -> Configuration:
         configuration_id, version, created_by, created_at, stored, runs = row

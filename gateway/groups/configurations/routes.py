@@ -66,8 +66,7 @@ async def show_configuration(request: Request[Any, Any, Any], configuration_id: 
     """One configuration. `ETag` is its version, to be sent as `If-Match` with a change."""
     gateway, principal = parts_of(request), principal_of(request)
     checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
-    async with gateway.reading(principal.organisation) as database:
-        shown = await ConfigurationQueries(gateway.sealer).one(database, principal.organisation, configuration_id)
+    shown = await ConfigurationQueries(gateway.sealer).one(gateway.reading, principal.organisation, configuration_id)
     return Response(shown, headers={"ETag": f'"{shown.version}"'})
 
 

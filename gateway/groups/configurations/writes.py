@@ -76,8 +76,8 @@ class CreateConfiguration(Write[NewConfiguration]):
 
     async def shown(self, asked: Asked[NewConfiguration], resource_id: str) -> Response[Configuration]:
         """201 with the configuration as it is in force."""
-        async with asked.gateway.reading(asked.organisation) as database:
-            created = await ConfigurationQueries(asked.gateway.sealer).one(database, asked.organisation, resource_id)
+        queries = ConfigurationQueries(asked.gateway.sealer)
+        created = await queries.one(asked.gateway.reading, asked.organisation, resource_id)
         headers = {"Location": self.resource_path(created.id), "ETag": f'"{created.version}"'}
         return Response(created, status_code=HTTP_201_CREATED, headers=headers)
 

@@ -5,12 +5,11 @@ from functools import partial
 import msgspec
 from blake3 import blake3
 
-from chassis.disk import DiskSilent
 from chassis.handling import Handling
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement
-from chassis.sealing import Sealer, unreadable
+from chassis.sealing import Sealer
 from services.executor.kept import KeptConfiguration, Replica
 
 REPORT_FIELD = "run.report"
@@ -78,11 +77,9 @@ class SealedReports:
         """Store a report; returns the BLAKE3 digest of its bytes in hex."""
         digest = blake3(report).hexdigest()
         seal = partial(self._sealer.seal, organisation, REPORT_FIELD, report.decode())
-        try:
-            sealed = msgspec.json.encode(await self._sealer.disk.ask(seal, seconds=self._seal_seconds))
-        except DiskSilent as error:
-            # Not UNAVAILABLE, which is tried again: the run ends without a report, and holds up no other's heartbeat.
-            raise unreadable(error) from error
+        # A silent disk is not UNAVAILABLE, which is tried again: the run ends without a report, and holds up no other's
+        # heartbeat.
+        sealed = msgspec.json.encode(await self._sealer.ask(seal, seconds=self._seal_seconds))
         with translated():
             async with self._pool.connection() as connection:
                 await connection.execute(_KEEP_REPORT, (run_id, organisation, digest, sealed))

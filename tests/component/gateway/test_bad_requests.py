@@ -438,3 +438,30 @@ async def test_location_on_a_disk_that_hangs_stops_nobody_else(gateway: RunningG
         assert problem["field"] == problem["errors"][0]["field"] == "sourceLocation"
         assert "The disk of the location hung does not answer." in problem["hint"]
         assert str(disk) not in refused.text
+
+
+async def test_keys_on_a_disk_that_hangs_stop_nobody_who_needs_none(gateway: RunningGateway) -> None:
+    """Who needs them is told in time, without a word of where they are; all else goes on, and they once it answers."""
+    async with gateway.http("owner") as http:
+        created = await gateway.create_configuration(http)
+        place = f"{CONFIGURATIONS}/{created['id']}"
+        with hung_mount(gateway.settings.keys_dir):
+            needing = [
+                asyncio.create_task(
+                    http.post(CONFIGURATIONS, content=_with(), headers={**JSON, "Idempotency-Key": "a"})
+                ),
+                asyncio.create_task(http.get(place)),
+                asyncio.create_task(http.get(CONFIGURATIONS)),
+            ]
+            for _ in range(5):
+                assert (await http.get("/api/backup/executions")).status_code == 200
+            for answer in await asyncio.gather(*needing):
+                assert (answer.status_code, problem_code(answer)) == (503, "keys-unreachable")
+                assert str(gateway.settings.keys_dir) not in answer.text
+            assert (await gateway.process.health.report()).status == "not-ready"
+
+        async def shown() -> bool:
+            return (await http.get(place)).status_code == 200
+
+        await eventually(shown)
+        assert (await http.get(place)).json() == created

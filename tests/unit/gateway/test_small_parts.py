@@ -101,16 +101,16 @@ def sealer(tmp_path_factory: pytest.TempPathFactory) -> Sealer:
 def test_cursor_is_read_as_it_was_given(sealer: Sealer, time: datetime, identifier: str) -> None:
     """A cursor goes on exactly where the page ended."""
     cursors = Cursors(sealer, "acme", "executions", ExecutionFilter())
-    encoded = cursors.encode(Place(time, identifier))
+    encoded = asyncio.run(cursors.encode(Place(time, identifier)))
     if len(encoded) <= LENGTH_MAX:
-        assert cursors.decode(encoded) == Place(time, identifier)
+        assert asyncio.run(cursors.decode(encoded)) == Place(time, identifier)
 
 
-def test_cursor_is_of_one_list_alone(sealer: Sealer) -> None:
+async def test_cursor_is_of_one_list_alone(sealer: Sealer) -> None:
     """Another list, other filters, another organisation or an altered place: refused, never another page."""
     narrowed = ExecutionFilter(is_degraded=True)
     given_by = Cursors(sealer, "acme", "executions", narrowed)
-    text = given_by.encode(Place(datetime(2026, 11, 24, tzinfo=UTC), "019ab4d3-0f2a-7c44-8e21-6a7b8c9d0e1f"))
+    text = await given_by.encode(Place(datetime(2026, 11, 24, tzinfo=UTC), "019ab4d3-0f2a-7c44-8e21-6a7b8c9d0e1f"))
     assert len(text) <= LENGTH_MAX
     altered = base64.urlsafe_b64encode(
         base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).replace(b"2026-11-24", b"2026-11-25")
@@ -124,16 +124,16 @@ def test_cursor_is_of_one_list_alone(sealer: Sealer) -> None:
         (given_by, text[:-2]),
     ):
         with pytest.raises(PlatformError) as refused:
-            cursors.decode(sent)
+            await cursors.decode(sent)
         assert (refused.value.code, refused.value.field) == (errors.INVALID_CURSOR, "cursor")
-    assert given_by.decode(None) is None
+    assert await given_by.decode(None) is None
 
 
 @given(st.text(max_size=400) | st.binary(max_size=90).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
 def test_any_other_text_is_no_cursor(sealer: Sealer, text: str) -> None:
     """What was not given by a list is refused with its parameter."""
     with pytest.raises(PlatformError) as refused:
-        Cursors(sealer, "acme", "executions", ExecutionFilter()).decode(text)
+        asyncio.run(Cursors(sealer, "acme", "executions", ExecutionFilter()).decode(text))
     assert (refused.value.code, refused.value.field) == (errors.INVALID_CURSOR, "cursor")
 
 
