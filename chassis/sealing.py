@@ -34,6 +34,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chassis.disk import SECONDS, Disk, DiskSilent, says_nothing
+from chassis.key_files import append, make_folders, read_regular, sync_folder, write_new
 from contracts.errors import (
     INVALID_FIELD,
     KEYS_UNREACHABLE,
@@ -64,7 +65,7 @@ def prepare_keys_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
     with contextlib.suppress(FileExistsError):
-        _write_new(path / _MARK, b"The keys of sealed fields. Back this folder up apart from the databases.\n")
+        write_new(path / _MARK, b"The keys of sealed fields. Back this folder up apart from the databases.\n")
 
 
 def normalised(text: str) -> str:
@@ -168,9 +169,9 @@ class Sealer:
                 # The mark comes first: a crash in between leaves a key that is refused and destroyed by the
                 # next call, never one that is thought lost.
                 with contextlib.suppress(FileExistsError):
-                    _write_new(path.with_suffix(".destroyed"), b"")
+                    write_new(path.with_suffix(".destroyed"), b"")
             path.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             self._cache.pop(path, None)
 
     def check_folder(self) -> None:
@@ -205,9 +206,9 @@ class Sealer:
             self._check_never_made(lineage, generation)
             key = lineage / f"{generation + 1}.key"
             try:
-                _make_folders(lineage, self.folder)
+                make_folders(lineage, self.folder)
                 with contextlib.suppress(FileExistsError):
-                    _write_new(key, secrets.token_bytes(KEY_BYTES))
+                    write_new(key, secrets.token_bytes(KEY_BYTES))
             except OSError as error:
                 raise _unwritable(error, file=self._name_in_folder(key)) from error
         raise PlatformError(KEYS_UNUSABLE, "a sealing key is destroyed as fast as it is made")
@@ -232,7 +233,7 @@ class Sealer:
         self._made = self._read_made()
         if self._made.get(name, 0) < generation:
             try:
-                _append(self.folder / _MADE, f"{name} {generation}\n".encode())
+                append(self.folder / _MADE, f"{name} {generation}\n".encode())
             except OSError as error:
                 raise _unwritable(error, file=_MADE) from error
             self._made[name] = generation
@@ -240,7 +241,7 @@ class Sealer:
     def _read_made(self) -> dict[str, int]:
         """The newest generation that was made, by the folder of its key."""
         try:
-            lines = _read_regular(self.folder / _MADE).decode("utf-8", "replace").splitlines()
+            lines = read_regular(self.folder / _MADE).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -282,7 +283,7 @@ class Sealer:
                     hint="Give the key files the mode 0600 again.",
                     file=self._name_in_folder(path),
                 )
-            key = _read_regular(path)
+            key = read_regular(path)
         except OSError as error:
             raise unreadable(error, file=self._name_in_folder(path)) from error
         if len(key) != KEY_BYTES:
@@ -363,57 +364,3 @@ def _is_key(path: Path) -> bool:
             raise unreadable(error) from error
         return False
     return stat.S_ISREG(found.st_mode) and found.st_size == KEY_BYTES and not found.st_mode & 0o077
-
-
-def _read_regular(path: Path) -> bytes:
-    """The bytes of a file. Raises OSError, also for a pipe, say, which would let its reader wait for ever."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-        return file.read()
-
-
-def _make_folders(folder: Path, top: Path) -> None:
-    """Make the folders from `top` down to `folder`, mode 0700, each entry on disk."""
-    missing = [folder, *(parent for parent in folder.parents if parent.is_relative_to(top) and parent != top)]
-    for path in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-            _sync_folder(path.parent)
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    """Make a file, whole and on disk, mode 0600. Raises FileExistsError where there is one."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(scratch, path)
-    finally:
-        scratch.unlink()
-    _sync_folder(path.parent)
-
-
-def _append(path: Path, line: bytes) -> None:
-    """Add a line at the end of a file, on disk; lines of several processes do not mix."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    try:
-        size = os.fstat(descriptor).st_size
-        # Behind a line that a crash has cut short begins a new one.
-        is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, b"\n" + line if is_cut else line)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,7 @@ OPERATIONS = {
     "list_executions": Operation(
         group="Executions",
         answers=(Answer(status=200, description="A page", body=ListPage[Execution], examples={"one": EXECUTIONS}),),
-        errors=(errors.CONFIGURATION_UNKNOWN, errors.INVALID_CURSOR),
+        errors=(errors.CONFIGURATION_UNKNOWN, errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
     ),
     "show_execution": Operation(
         group="Executions",

@@ -278,7 +278,7 @@ def test_damaged_key_is_named_as_unusable_until_it_is_whole_again(folder: Path, 
     assert sealer.unusable() == []
 
 
-@pytest.mark.parametrize("step", ["_make_folders", "_write_new", "_append"])
+@pytest.mark.parametrize("step", ["make_folders", "write_new", "append"])
 def test_full_disk_refuses_a_new_key_with_a_code_of_its_own(
     folder: Path, sealer: Sealer, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
