@@ -37,6 +37,7 @@ from gateway.monitoring.tickets import Tickets
 from gateway.parts import Gateway
 from gateway.projections.build import build_apart
 from gateway.projections.projector import BATCH, Projector
+from gateway.reading.made import Made
 from gateway.reading.shares import SharedConnections
 from gateway.runs.figures import BackupFigures
 from gateway.settings import SERVICE, GatewaySettings
@@ -85,7 +86,8 @@ def assemble(settings: GatewaySettings) -> Process:
         nats_expires=connection.certificate_expires,
     )
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
-    pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
+    made = Made()
+    pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS, connection_class=made.connection_class())
     shared = SharedConnections(pool)
     sealer = Sealer(settings.keys_dir)
     locations = Locations(settings.locations_file, health, own=OwnFolders.of(settings))
@@ -106,7 +108,7 @@ def assemble(settings: GatewaySettings) -> Process:
     )
     projector = projector_of(settings, connection, telemetry, health)
     feed, waiters, progress = (
-        FactFeed(dsn, schema, telemetry=telemetry),
+        FactFeed(dsn, schema, made, telemetry=telemetry),
         Waiters(),
         LiveProgress(lambda: connection.client),
     )

@@ -209,7 +209,14 @@ def _check_name(schema: str) -> None:
         )
 
 
-def open_pool(dsn: str, schema: str, *, name: str, max_size: int = 4) -> AsyncConnectionPool[AsyncConnection[Any]]:
+def open_pool(
+    dsn: str,
+    schema: str,
+    *,
+    name: str,
+    max_size: int = 4,
+    connection_class: type[AsyncConnection[Any]] = AsyncConnection,
+) -> AsyncConnectionPool[AsyncConnection[Any]]:
     """A pool, not opened yet, whose connections see the schema without naming it; autocommit.
 
     A connection that broke while it was idle is found when it is used: make the call again (UNAVAILABLE). Who waits
@@ -217,6 +224,7 @@ def open_pool(dsn: str, schema: str, *, name: str, max_size: int = 4) -> AsyncCo
     """
     return PatientPool(
         dsn,
+        connection_class=connection_class,
         kwargs=connection_arguments(dsn, schema),
         min_size=1,
         max_size=max_size,

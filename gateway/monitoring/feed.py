@@ -17,11 +17,11 @@ from psycopg.sql import SQL, Identifier
 from chassis.life.tasks import Supervised
 from chassis.postgres.database import connection_arguments, translated
 from chassis.telemetry.instruments import Telemetry
-from contracts import errors
-from contracts.errors import PlatformError
 from gateway.monitoring import projection as facts
 from gateway.projections import state
 from gateway.projections.fact import Fact
+from gateway.projections.projection import catalogue
+from gateway.reading.made import Made, not_made
 
 REMEMBERED = 2_000
 READ_AT_ONCE = 500
@@ -36,12 +36,14 @@ Listener = Callable[[Sequence[Fact]], None]
 class FactFeed:
     """Follows the log of facts while `loop` runs: a look at it is progress. `epoch` and `sequence`: how far it is."""
 
-    def __init__(self, dsn: str, schema: str, *, telemetry: Telemetry | None = None) -> None:
+    def __init__(self, dsn: str, schema: str, made: Made, *, telemetry: Telemetry | None = None) -> None:
+        """`made` is kept as each look finds it."""
         self._dsn = dsn
         self._schema = schema
         self._listeners: list[Listener] = []
         self._recent: list[Fact] = []
         self._recent_after = 0
+        self._made = made
         self._answering = asyncio.Event()
         self.loop = Supervised("feed", self._run, telemetry=telemetry, stall_seconds=STALL_SECONDS)
         self.epoch = ""
@@ -64,7 +66,10 @@ class FactFeed:
         return [fact for fact in self._recent[following:] if fact.organisation == organisation]
 
     async def until_answering(self) -> None:
-        """Wait until every read model was made at least once. Raises UNAVAILABLE where that takes too long."""
+        """Wait until there are read models at all. Raises UNAVAILABLE where that takes too long.
+
+        One that is missing beside others is waited for by nobody: whoever reads it is told (`gateway.reading.made`).
+        """
         if self._answering.is_set():
             return
         try:
@@ -72,11 +77,7 @@ class FactFeed:
             async with asyncio.timeout(FIRST_BUILD_SECONDS):
                 await self._answering.wait()
         except TimeoutError:
-            raise PlatformError(
-                errors.UNAVAILABLE,
-                "the read models are being made for the first time: what there is cannot be told yet",
-                hint="Try again in a few seconds.",
-            ) from None
+            raise not_made(frozenset(catalogue())) from None
 
     async def _run(self) -> None:
         with translated():
@@ -94,8 +95,10 @@ class FactFeed:
 
     async def _read(self, database: psycopg.AsyncConnection[Any]) -> None:
         stand = await state.read(database)
-        if not self._answering.is_set() and all(made.version for made in (await state.made(database)).values()):
-            self._answering.set()
+        if self._made.names != catalogue().keys():
+            self._made.names = frozenset(name for name, made in (await state.made(database)).items() if made.version)
+            if self._made.names:
+                self._answering.set()
         if stand.epoch != self.epoch:
             self.epoch = stand.epoch
             self._begin_behind(max(0, stand.sequence - REMEMBERED))

@@ -2,8 +2,9 @@
 
 A stream that cannot be read any further stands still: shown as `degraded` at once, and after `STANDSTILL_SECONDS` the
 gateway is not ready, though it goes on answering with what it knows. So does one that is another log now, where the
-build that is to take it in has failed, or does not move. Before each was made once what is asked of it cannot
-be answered: not ready, too. What was passed over, and what is being made anew, is `degraded`. A gateway that stands by
+build that is to take it in has failed, or does not move. Before any was made what is asked cannot be answered: not
+ready, too. What was passed over, what is being made anew, and one that was never made beside the others, which is all
+that cannot be answered then, is `degraded`. A gateway that stands by
 shows the same tables: it is not ready where the one that leads does not move them.
 """
 
@@ -31,15 +32,18 @@ UNFIT = "read-models-unfit"
 REBUILD = "read-models-rebuild"
 
 
-def _never_made(found: Mapping[str, Made]) -> PlatformError | None:
+def _missing(found: Mapping[str, Made]) -> list[str]:
+    return [name for name, made in found.items() if not made.version]
+
+
+def _never_made(missing: Sequence[str]) -> PlatformError:
     """What is asked of a read model that was never made is answered by nobody, be the others there."""
-    missing = [name for name, made in found.items() if not made.version]
-    if not missing:
-        return None
-    which = "the read models" if len(missing) == len(catalogue()) else ", ".join(missing)
+    is_all = len(missing) == len(catalogue())
+    which = "the read models" if is_all else ", ".join(missing)
+    what = "nothing" if is_all else "all but what reads them"
     return PlatformError(
         errors.UNAVAILABLE,
-        f"{which} are made from the streams for the first time",
+        f"{which} are made from the streams for the first time: {what} is answered meanwhile",
         hint="Nothing is to be done: on a new platform it takes a moment, behind a long history longer.",
     )
 
@@ -101,7 +105,10 @@ class Judgement:
 
     def of_standby(self, stream: str, *, is_applied: bool, moves: object, found: Mapping[str, Made]) -> None:
         """A stream was compared with what another gateway has applied of it. `moves` differs whenever that one does."""
-        self._nothing_yet = _never_made(found)
+        missing = _missing(found)
+        is_nothing = len(missing) == len(catalogue())
+        self._nothing_yet = _never_made(missing) if is_nothing else None
+        self._show(REBUILD, _never_made(missing) if missing and not is_nothing else None)
         has_moved, self._moved[stream] = self._moved.get(stream) != moves, moves
         if is_applied or has_moved:
             self.of_stream(stream, None)
@@ -138,12 +145,15 @@ class Judgement:
     def of_due(self, due: Mapping[str, Made]) -> None:
         """These projections are made anew, or are to be."""
         told: PlatformError | None = None
-        self._nothing_yet = _never_made(due)
-        if self._nothing_yet is not None:
-            self._nothing_yet = self._build_failure or self._nothing_yet
+        missing, failure = _missing(due), self._build_failure
+        self._nothing_yet = None
+        if len(missing) == len(catalogue()):
+            self._nothing_yet = failure or _never_made(missing)
+        elif missing:
+            told = _never_made(missing)
+            told = told if failure is None else failure.told_as(f"{told.message}; {failure.message}")
         elif due:
             reasons = sorted({_reason(made) for made in due.values()})
-            failure = self._build_failure
             told = PlatformError(
                 errors.UNAVAILABLE,
                 f"{', '.join(due)} are made anew in the shadow, since {'; '.join(reasons)}",

@@ -20,10 +20,10 @@ from chassis.reading.stored import START
 from chassis.telemetry.instruments import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
-from gateway import rebuild as rebuilding
 from gateway.bootstrap import assemble, connection_of
 from gateway.monitoring import feed
 from gateway.projections import projection, projector, state
+from gateway.projections import rebuild as rebuilding
 from gateway.projections.projection import catalogue
 from gateway.projections.rebuild import rebuild
 from gateway.projections.shadow import ShadowBuilder
@@ -222,6 +222,38 @@ async def test_what_was_never_made_is_not_told_to_be_nothing(
                 "/api/backup/configurations", json=NEW_CONFIGURATION, headers={"Idempotency-Key": new_id()}
             )
             assert answer.status_code == 503
+        monkeypatch.undo()
+        await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
+
+
+async def test_read_model_that_is_built_slowly_holds_up_those_alone_who_read_it(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version brings one, and its build does not end: who reads it is told to come again, all others are answered."""
+    (run,) = await _history(gateway, 1)
+    monkeypatch.setattr(projector.ShadowBuilder, "build", _refused)
+    async with _database(gateway) as database:
+        await database.execute("UPDATE projections SET version = 0 WHERE name = 'requests'")
+    second = assemble(gateway.settings)
+    async with started(second):
+        gateway.process = second
+        async with gateway.http("owner") as http:
+            assert (await http.get("/api/backup/status")).status_code == 200
+            answer = await http.get(f"/api/backup/requests/{new_id()}")
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert "retry-after" in answer.headers
+            # Whether the organisation has ever written anything is not known either: its keys may be lost.
+            answer = await http.post(
+                "/api/backup/configurations", json=NEW_CONFIGURATION, headers={"Idempotency-Key": new_id()}
+            )
+            assert answer.status_code == 503
+
+        async def is_told() -> bool:
+            report = await second.health.report()
+            found = next((check for check in report.checks if check.name == "read-models-rebuild"), None)
+            return report.status == "degraded" and found is not None and "requests" in (found.reason or "")
+
+        await eventually(is_told)
         monkeypatch.undo()
         await gateway.shows(f"/api/backup/executions/{run}", lambda body: True)
 

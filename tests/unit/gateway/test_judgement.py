@@ -96,18 +96,25 @@ async def test_another_log_that_no_build_takes_in_is_a_standstill(monkeypatch: p
 
 
 @pytest.mark.parametrize("leads", [True, False])
-async def test_gateway_is_not_ready_before_each_read_model_was_made_once(leads: bool) -> None:
-    """One that this version brings is answered by nobody until then, though the others are: it is named."""
+async def test_read_model_that_a_version_brings_degrades_until_it_was_made_once(leads: bool) -> None:
+    """What reads it is answered by nobody until then, and all else is: it is named. Without any nothing is answered."""
     health = Health("gateway")
     judgement = Judgement(health)
     made = {name: Made(version=1) for name in catalogue()}
+    none = {name: Made() for name in catalogue()}
     new = {**made, "requests": Made()}
-    if leads:
-        judgement.of_due({"requests": Made()})
-    else:
-        judgement.of_standby("A", is_applied=True, moves=1, found=new)
+
+    def found(what: dict[str, Made], moves: int) -> None:
+        if leads:
+            judgement.of_due({name: each for name, each in what.items() if not each.version})
+        else:
+            judgement.of_standby("A", is_applied=True, moves=moves, found=what)
+
+    found(none, 1)
+    assert await _status(health) == NOT_READY
+    found(new, 2)
     report = await health.report()
-    assert report.status == NOT_READY
+    assert report.status == DEGRADED
     assert any("requests are made from the streams for the first time" in (each.reason or "") for each in report.checks)
     if leads:
         judgement.of_due({"requests": Made(version=1)})
