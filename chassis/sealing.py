@@ -50,6 +50,10 @@ T = TypeVar("T")
 KEY_BYTES = 32
 NONCE_BYTES = 12
 _MARK = "SEALING-KEYS"
+_REACHABLE = (
+    "Look at the disk or the mount of the folder that WEDSYNC_KEYS_DIR names. No key is missing and nothing is to be"
+    " restored: it goes on by itself."
+)
 _READABLE = "See that the platform may read the folder of WEDSYNC_KEYS_DIR and all files in it."
 _MADE = "MADE"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -340,7 +344,7 @@ def unreadable(error: OSError, *, file: str = _MADE) -> PlatformError:
     reason = (error.strerror or type(error).__name__).lower()
     if says_nothing(error):
         message = f"the disk of the folder of WEDSYNC_KEYS_DIR cannot be asked: {reason}"
-        return PlatformError(KEYS_UNREACHABLE, message, errno=error.errno, file=file)
+        return PlatformError(KEYS_UNREACHABLE, message, hint=_REACHABLE, errno=error.errno, file=file)
     message, hint = f"the sealing keys cannot be read: {reason}", _READABLE
     return PlatformError(KEYS_UNUSABLE, message, hint=hint, errno=error.errno, file=file)
 

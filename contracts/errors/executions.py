@@ -116,8 +116,8 @@ KEYS_UNREACHABLE = entered(
     503,
     Retry.LATER,
     "The disk of the encryption keys does not answer",
-    "Look at the disk or the mount of the folder that WEDSYNC_KEYS_DIR names. No key is missing and nothing is to be"
-    " restored: it goes on by itself.",
+    "Ask the operator to look at the disk of the keys. No key is missing and nothing is to be restored: it goes on by"
+    " itself.",
 )
 VERIFICATION_FAILED = entered(
     "verification-failed",
