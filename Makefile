@@ -79,7 +79,7 @@ bench-repository: setup ## The figures of the repository, side by side with rest
 bench-quick: setup ## The repository's benchmark, small and not written down: that it still works
 	$(BIN)/python -m benchmarks.repository_bench --quick
 
-mutants: setup ## The share of mutants of the crypto, format and commit-log modules that the tests kill
+mutants: setup ## The share of mutants of the crypto, format, log and log-repair modules that the tests kill
 	$(BIN)/python -m tests.mutation.mutants
 
 clean: ## Remove what was built, but not the data of a running platform

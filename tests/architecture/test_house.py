@@ -135,3 +135,25 @@ def test_npm_locks_record_no_download_addresses() -> None:
     """A lock file pins with hashes; where to download from is the machine's business."""
     locks = [path for path in _tracked() if path.name == "package-lock.json"]
     assert not [str(path) for path in locks if '"resolved"' in path.read_text()]
+
+
+def _in_backticks(text: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", text))
+
+
+def test_readme_of_the_repository_names_its_modules_and_no_others() -> None:
+    """Its table is where a reader begins: each folder has a row, and each module is in its folder's."""
+    folder = ROOT / "repository"
+    table = (folder / "README.md").read_text().partition("| folder | modules |")[2].partition("##")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    named = {name: _in_backticks(modules) for first, modules in rows for name in _in_backticks(first)}
+    assert set(named) == _names_in(folder)
+    for name, modules in named.items():
+        if name.endswith("/"):
+            assert modules == _names_in(folder / name), name
+
+
+def _names_in(folder: Path) -> set[str]:
+    """Modules by their names, packages with a slash behind it."""
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    return modules | {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}

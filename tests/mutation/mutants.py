@@ -32,6 +32,12 @@ TESTS_OF: Final = {
     "stored/log_entry": (f"{UNIT}/test_commit_log.py",),
     "log/state": (f"{UNIT}/test_commit_log.py",),
     "log/commit_log": (f"{UNIT}/test_commit_log.py",),
+    "log/checkpoints": (f"{UNIT}/test_checkpoints.py", f"{UNIT}/test_keys_and_places.py"),
+    "stored/checkpoint": (f"{UNIT}/test_checkpoints.py",),
+    "opened/seen": (f"{UNIT}/test_seen.py", f"{UNIT}/test_keys_and_places.py"),
+    "opened/second_copies": (f"{UNIT}/test_lost_entries.py", f"{UNIT}/test_log_repair.py"),
+    "upkeep/manifests": (f"{UNIT}/test_log_repair.py", f"{UNIT}/test_check_repair.py"),
+    "upkeep/log_repair": (f"{UNIT}/test_log_repair.py",),
 }
 
 _COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {

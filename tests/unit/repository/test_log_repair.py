@@ -354,3 +354,54 @@ def test_what_a_checkpoint_alone_says_of_orders_is_said_again(monkeypatch: pytes
         assert getattr(alone, name) == getattr(state, name), name
     assert set(alone.snapshots) == set(state.snapshots)
     assert check(scene.repository).damage == []
+
+
+def test_snapshot_that_is_lost_and_not_whole_is_named() -> None:
+    """Its entry was given up by hand, its copy is there, and a pack that it needs is not."""
+    scene = Scene()
+    scene.backup(photos(2, 0), "run 0")
+    before = {info.key for info in scene.store("a").list("packs/")}
+    lost = scene.backup(photos(2, 1), "run 1")
+    assert lost is not None
+    number = scene.tier("a").log.state.entry_of[lost.id]
+    copy = scene.store("a").get(manifest_object_key(lost.id))
+    scene.store("a").delete(manifest_object_key(lost.id))
+    scene.store("a").put(entry_object_key(number), b"?")
+    assert repair(scene.reopen(), scene.tier("a"), bridge=True).given_up == [number]
+    scene.store("a").put(manifest_object_key(lost.id), copy)
+    for info in list(scene.store("a").list("packs/")):
+        if info.key not in before:
+            scene.store("a").delete(info.key)
+    result = repair(scene.reopen(), scene.tier("a"))
+    assert f"snapshot {lost.id}" in [each.object_key for each in result.unrepaired]
+    assert not result.is_complete
+
+
+def test_copy_of_a_writer_that_is_at_work_is_no_damage() -> None:
+    """It is durable before its entry: a check in between says that somebody is about to make it."""
+    scene = Scene()
+    scene.backup(photos(2, 0), "run 0")
+    scene.backup(photos(2, 1), "run 1")
+    number = scene.tier("a").log.state.head.number
+    entry = scene.store("a").get(entry_object_key(number))
+    scene.store("a").delete(entry_object_key(number))
+    scene.store("a").put("pending/" + "ab" * 16, b"?")
+    report = check(scene.reopen())
+    assert report.damage == []
+    (found,) = [each for each in report.findings if "snapshots/" in each.object_key]
+    assert (found.problem, "about to make it" in found.detail) == (Problem.ABANDONED, True)
+    scene.store("a").put(entry_object_key(number), entry)
+    assert check(scene.reopen()).damage == []
+
+
+def test_store_that_fails_while_copies_are_judged_is_no_damage_of_its_objects() -> None:
+    scene = Scene()
+    scene.backup(photos(1), "run 0")
+    (identity,) = scene.tier("a").snapshots()
+    store = BrokenStore(scene.store("a"))
+    scene.store("a").put(manifest_object_key("cd" * 16), b"?")
+    repository = scene.reopen(stores=[store])  # type: ignore[list-item]
+    store.failures["versions"] = TierUnreachable("gone")
+    report = check(repository)
+    assert [each.problem for each in report.damage] == [Problem.TIER]
+    assert identity in repository.tier("a").snapshots()
