@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 60.0
 KILL_SECONDS = 10.0
+HURRIED_SECONDS = 2.0
+"""How long `--kill` waits where an earlier `down` has waited its time."""
 TELL_SECONDS = 3.0
 
 
@@ -30,14 +32,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=seconds, default=DEFAULT_SECONDS, metavar="SECONDS", help="how long to wait (default 60)"
     )
-    parser.add_argument("--kill", action="store_true", help="kill what has not stopped by then")
+    parser.add_argument(
+        "--kill", action="store_true", help="kill what has not stopped by then; an earlier `down` counts"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the supervisor to stop, wait for it."""
     from contracts.errors import PlatformError
     from deploy.stack.layout import Layout
-    from deploy.stack.state import Condition, read_state, running_state
+    from deploy.stack.state import Condition, read_state, running_state, stop_asked
 
     try:
         layout = Layout.find(home_of(arguments))
@@ -49,8 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
         return ExitCode.OK
     begun = time.monotonic()
     processes = [*state.leftovers, *(part.process for part in state.parts if part.process is not None)]
+    asked_seconds = stop_asked(layout.stop_file, state.supervisor)
     state.supervisor.send(signal.SIGTERM)
-    left = _wait(state.supervisor, processes, arguments.timeout)
+    # Who kills has waited already, where somebody has asked before; its second word lets the supervisor kill, too.
+    waits = max(HURRIED_SECONDS, arguments.timeout - asked_seconds) if arguments.kill else arguments.timeout
+    left = _wait(state.supervisor, processes, min(waits, arguments.timeout))
     if left and arguments.kill:
         for process in left:
             process.send(signal.SIGKILL)

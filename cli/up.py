@@ -103,8 +103,9 @@ def _how_to(layout: "Layout") -> list[str]:
         f"  API       {url}/api/backup",
         f"  reference {url}/schema   {url}/asyncapi",
         f"  token     wedsync-backup token --role operator{option}",
-        f'  try it    curl --noproxy 127.0.0.1 -H "Authorization: Bearer '
-        f'$(wedsync-backup token --role viewer{option})" {url}/api/backup/status',
+        # By standard input: a command line can be read by everybody on the machine.
+        f"  try it    wedsync-backup token --role viewer{option} | sed 's/^/Authorization: Bearer /'"
+        f" | curl --noproxy 127.0.0.1 -H @- {url}/api/backup/status",
         f"  health    wedsync-backup status{option}",
         f"  logs      {layout.logs}",
     ]

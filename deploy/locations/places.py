@@ -4,7 +4,9 @@ A tier in the home is lost with the home, and a source there would be the platfo
 place are one copy that is counted twice; a tier within another one would lie among somebody else's repositories.
 """
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,6 +31,7 @@ def refuse_place(location: Location, others: Iterable[Location], home: Path) -> 
     told apart by what is written alone.
     """
     if location.kind == "directory":
+        refuse_unreal(location)
         path, own = _real(folder_of(location)), _real(bytes(home))
         if _is_within(path, own) or ("tier" in location.roles and _is_within(own, path)):
             where = "lies in" if _is_within(path, own) else "holds"
@@ -41,6 +44,55 @@ def refuse_place(location: Location, others: Iterable[Location], home: Path) -> 
     for other in others:
         if other.name != location.name and other.kind == location.kind:
             _refuse_beside(location, other)
+
+
+def refuse_unreal(location: Location) -> None:
+    """Raise LOCATION_EXCLUDED where a folder holds what the kernel shows, and nobody's files: /proc, /sys, /dev, /.
+
+    Told by the type of its file system, so that no link and no mount hides it. Raises DiskSilent, an OSError.
+    """
+    folder = folder_of(location)
+    path = _real(folder)
+    if path == b"/":
+        raise PlatformError(
+            errors.LOCATION_EXCLUDED,
+            "the root of all folders holds the kernel's own beside everybody's files",
+            field="url",
+            hint="Name the folder that is meant (file:///home, file:///srv, …), a location for each.",
+        )
+    is_device = _is_within(path, b"/dev") and not _is_within(path, b"/dev/shm")
+    if is_device or Disk(Path(os.fsdecode(path))).answer(lambda: _file_system_type(path)) in _OF_THE_KERNEL:
+        raise PlatformError(
+            errors.LOCATION_EXCLUDED,
+            "the folder is one that the kernel shows (as /proc, /sys and /dev are): it holds nobody's files",
+            field="url",
+            hint="Choose a folder on a disk: what is read here can be neither kept nor restored, and may never end.",
+        )
+
+
+_OF_THE_KERNEL = frozenset(
+    (
+        *(0x9FA0, 0x62656572, 0x1CD1, 0x64626720, 0x74726163),  # proc, sysfs, devpts, debugfs, tracefs
+        *(0x27E0EB, 0x63677270, 0x73636673, 0xCAFE4A11),  # cgroup, cgroup2, securityfs, bpf
+        *(0x6165676C, 0x62656570, 0xF97CFF8C, 0xDE5E81E4),  # pstore, configfs, selinux, efivarfs
+        *(0x19800202, 0x958458F6, 0x6E736673, 0x42494E4D),  # mqueue, hugetlbfs, nsfs, binfmt_misc
+        *(0x65735543, 0x67596969),  # fusectl, rpc_pipefs
+    )
+)
+"""Types of file systems, as statfs(2) names them."""
+_STATFS_BYTES = 512
+"""More than the structure has on any machine; its first word is the type."""
+
+
+def _file_system_type(path: bytes) -> int | None:
+    """Of the file system that a folder lies on; None where that cannot be told: others find out why."""
+    answer = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _LIBC.statfs(path, answer) != 0:
+        return None
+    return int.from_bytes(answer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) & 0xFFFFFFFF
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def refuse_hiding(location: Location, others: Iterable[Location]) -> None:

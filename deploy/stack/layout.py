@@ -14,7 +14,7 @@
 | `config/subscribers.json` | other services that subscribe to events, registered by the operator |
 | `data/` | `postgres/`, `nats/`, `s3/<region>/`, `tiers/local/` |
 | `logs/` | one file per part, rotated by size |
-| `run/` | `stack.json` (what runs), `lock` (held while it runs) |
+| `run/` | `stack.json` (what runs), `lock` (held while it runs), `stop.json` (since when it is asked to stop) |
 
 All of it is 0700 and 0600: the home's owner alone.
 """
@@ -86,6 +86,7 @@ class Layout:
         self.demo = home / "demo"
 
         self.state_file = self.run / "stack.json"
+        self.stop_file = self.run / "stop.json"
         self.lock_file = self.run / "lock"
 
     @classmethod

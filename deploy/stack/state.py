@@ -5,6 +5,7 @@ can never keep a platform from starting. The state file is a report; whether a p
 lives is asked of the kernel, by number and start.
 """
 
+import contextlib
 import fcntl
 import os
 import time
@@ -113,6 +114,29 @@ def read_state(path: Path) -> StackState | None:
         return msgspec.json.decode(path.read_bytes(), type=StackState)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+class _StopAsked(msgspec.Struct):
+    supervisor: ProcessIdentity
+    monotonic: float
+
+
+def stop_asked(path: Path, supervisor: ProcessIdentity) -> float:
+    """For how many seconds this supervisor has been asked to stop; from now on, where it has not been before.
+
+    A supervisor that hangs writes no report of it. What cannot be noted on a full disk is asked anew each time.
+    """
+    now = time.monotonic()
+    try:
+        asked = msgspec.json.decode(path.read_bytes(), type=_StopAsked)
+    except (OSError, msgspec.MsgspecError):
+        asked = None
+    # The machine's own clock begins anew when it starts; so does every process.
+    if asked is not None and asked.supervisor == supervisor and asked.monotonic <= now:
+        return now - asked.monotonic
+    with contextlib.suppress(OSError):
+        write_atomically(path, msgspec.json.encode(_StopAsked(supervisor, now)), durable=False)
+    return 0.0
 
 
 class HomeLock:

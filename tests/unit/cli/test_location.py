@@ -325,3 +325,18 @@ def test_tier_takes_nothing_out_of_a_source_s_backups(location: Command, photos:
     assert "photos" in error["message"]
     assert [path.name for path in full.iterdir()] == ["IMG_1.JPG"]
     assert location(*_add("disk", "tier", directory_url(empty))) == ExitCode.OK
+
+
+@pytest.mark.parametrize("url", ["file:///", "file:///proc", "file:///sys", "file:///dev", "file:///proc/self/fd"])
+@pytest.mark.parametrize("role", ["source", "tier"])
+def test_folder_that_the_kernel_shows_is_no_location(location: Command, role: str, url: str) -> None:
+    """Nobody's files are there, and reading it may never end."""
+    code, error = location.error(*_add("kernel", role, url))
+    assert (code, error["code"], error["field"]) == (ExitCode.REFUSED, "location-excluded", "url")
+
+
+def test_link_does_not_hide_what_the_kernel_shows(location: Command, tmp_path: Path) -> None:
+    """It is told by the file system that the folder lies on."""
+    (tmp_path / "link").symlink_to("/proc/sys")
+    code, error = location.error(*_add("kernel", "source", directory_url(tmp_path / "link")))
+    assert (code, error["code"]) == (ExitCode.REFUSED, "location-excluded")

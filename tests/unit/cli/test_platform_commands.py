@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,7 +146,7 @@ def end(*_):
         state.killed = ["nats"] if sys.argv[2] == "kill" else []
         write_state(layout.state_file, state)
     os._exit(0)
-signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[2] == "hang" else end)
 write_state(layout.state_file, state)
 print("up", flush=True)
 time.sleep(60)
@@ -173,6 +175,28 @@ def test_down_tells_how_the_platform_has_ended(
         assert supervisor.wait(60) == 0
     told = capsys.readouterr()
     assert words in told.out + told.err
+
+
+def test_kill_after_a_down_that_has_waited_does_not_wait_again(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What had its time is ended at once: nobody waits a second minute for what is known to hang."""
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", _SUPERVISOR, str(layout.home), "hang"], stdout=subprocess.PIPE, text=True
+    )
+    with supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == "up\n"
+        assert main(["down", "--timeout", "0.1", "--home", str(layout.home)]) == ExitCode.FAILED
+        assert "have not ended after" in capsys.readouterr().err
+        # A minute later, say.
+        asked = json.loads(layout.stop_file.read_bytes())
+        layout.stop_file.write_text(json.dumps({**asked, "monotonic": asked["monotonic"] - 60}))
+        begun = time.monotonic()
+        assert main(["down", "--kill", "--home", str(layout.home)]) == ExitCode.DEGRADED
+        assert time.monotonic() - begun < 30
+        assert supervisor.wait(60) == -signal.SIGKILL
+    assert "The platform was killed" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("lock")
