@@ -24,7 +24,7 @@ class _Subcommand(NamedTuple):
 _SUBCOMMANDS = {
     "init": _Subcommand("cli.repo_write", "init", "create a repository on all given tiers"),
     "backup": _Subcommand("cli.repo_write", "backup", "back up a file or folder to all given tiers"),
-    "snapshots": _Subcommand("cli.repo_read", "snapshots", "list the snapshots, and which tiers have them"),
+    "snapshots": _Subcommand("cli.repo_snapshots", "snapshots", "list the snapshots, and which tiers have them"),
     "ls": _Subcommand("cli.repo_read", "ls", "list what a snapshot holds"),
     "find": _Subcommand("cli.repo_read", "find", "find files by name in all snapshots"),
     "diff": _Subcommand("cli.repo_read", "diff", "say what differs between two snapshots"),

@@ -1,98 +1,22 @@
-"""`repo snapshots`, `ls`, `find`, `diff` and `stats`: looking, without changing anything."""
+"""`repo ls`, `find`, `diff` and `stats`: looking, without changing anything."""
 
 import argparse
 import os
 import stat as stat_bits
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from cli.exit_codes import ExitCode
 from cli.output import columns, moment, name_fields, say, say_json, shown, size, timestamp
 from cli.repo_session import opened, tier_states
+from cli.repo_snapshots import certainty_of, completeness_of
 from cli.snapshot_tree import Change, ChangeKind, Found, SnapshotTree, differences
 from cli.streams import heard
 from repository.errors import RepositoryError, SnapshotNotFound
 from repository.opened.pack_access import ChunkReader
-from repository.opened.repository import LATEST, Repository
+from repository.opened.repository import Repository
 from repository.stored.snapshot import ClassTotals, Snapshot
 from repository.stored.tree import Entry
-
-
-def snapshots(arguments: argparse.Namespace) -> int:
-    """All snapshots, oldest first."""
-    with opened(arguments, only_reads=True) as repository:
-        found = repository.snapshots()
-        if arguments.label is not None:
-            found = [each for each in found if each.manifest.label == arguments.label]
-        on_tiers = {each.id: [tier.name for tier in repository.tiers_with(each)] for each in found}
-        if arguments.json:
-            listed = [snapshot_document(each, on_tiers[each.id]) for each in found]
-            say_json({"snapshots": listed, "tiers": tier_states(repository)})
-            return _completeness(repository)
-        code = _completeness(repository)
-    rows = [("ID", "TIME (UTC)", "FILES", "MISSING", "SIZE", "NEW", "STORED", "TIERS", "LABEL")]
-    for each in found:
-        manifest, totals = each.manifest, each.manifest.totals
-        sizes = (size(totals.source_bytes), size(totals.new_bytes), size(totals.stored_bytes))
-        tiers = ",".join(on_tiers[each.id])
-        label = shown(manifest.label.encode("utf-8", "surrogatepass"))
-        counts = (f"{totals.files:,}", f"{totals.failed:,}" if totals.failed else "")
-        rows.append((each.id[:12], moment(manifest.time_ns), *counts, *sizes, tiers, label))
-    for line in columns(rows, right=(2, 3, 4, 5, 6)):
-        say(line)
-    if any(each.manifest.totals.failed for each in found):
-        say("\nMISSING: entries of the source that could not be read when the snapshot was made; it is incomplete")
-    return code
-
-
-def _completeness(repository: Repository) -> ExitCode:
-    """Whether the snapshots are all that the answering tiers ever had; where nobody can say that, it is said."""
-    hiding = [tier.name for tier in repository.may_hide_snapshots()]
-    if not hiding:
-        return ExitCode.OK
-    print(f"snapshots may be missing from the list: not all that {', '.join(hiding)} had is known", file=sys.stderr)
-    return ExitCode.DEGRADED
-
-
-def certainty_of(repository: Repository, asked: Mapping[str, Snapshot]) -> ExitCode:
-    """Whether what was asked for as `latest` is the newest, and committed; where nobody can say that, it is said.
-
-    `asked`: what was found, by what was asked for.
-    """
-    lost = [snapshot.id[:12] for snapshot in asked.values() if not repository.is_committed(snapshot)]
-    if lost:
-        print(
-            f"no log has the entry of snapshot {', '.join(lost)}, whose second copy is whole: it was lost, or its "
-            "writer died before the end, and not all of it may be there; `repo repair` puts back what was lost",
-            file=sys.stderr,
-        )
-    hiding = [tier.name for tier in repository.may_hide_snapshots(newest=True)] if LATEST in asked else []
-    if not hiding:
-        return ExitCode.DEGRADED if lost else ExitCode.OK
-    print(
-        f"whether this is the newest snapshot is not known: {', '.join(hiding)} may have had a newer one; "
-        "`repo repair` looks for what was lost, and a snapshot that is named by its id is what it is",
-        file=sys.stderr,
-    )
-    return ExitCode.DEGRADED
-
-
-def snapshot_document(snapshot: Snapshot, tiers: list[str]) -> dict[str, object]:
-    """A snapshot as JSON."""
-    import msgspec
-
-    manifest = snapshot.manifest
-    return {
-        "id": snapshot.id,
-        "time": timestamp(manifest.time_ns),
-        "label": manifest.label,
-        "tags": list(manifest.tags),
-        "parent": manifest.parent,
-        "run_token": manifest.run_token,
-        "totals": msgspec.to_builtins(manifest.totals),
-        "by_class": msgspec.to_builtins(manifest.by_class),
-        "tiers": tiers,
-    }
 
 
 def ls(arguments: argparse.Namespace) -> int:
@@ -148,7 +72,7 @@ def find(arguments: argparse.Namespace) -> int:
             say_json({"matches": matches, "damage": damage.documents})
         if damage.documents:
             return damage.exit_code
-        code = certainty_of(repository, {wanted: chosen[0]}) if wanted else _completeness(repository)
+        code = certainty_of(repository, {wanted: chosen[0]}) if wanted else completeness_of(repository)
         if code is not ExitCode.OK:
             return code
         return ExitCode.OK if count else ExitCode.NOT_FOUND
@@ -199,7 +123,7 @@ def stats(arguments: argparse.Namespace) -> int:
             }
             states = tier_states(repository)
             say_json({"snapshots": len(kept), "classes": classes, "tiers": tiers, "states": states})
-        code = _completeness(repository)
+        code = completeness_of(repository)
         if any(not tier.is_ready for tier in repository.tiers):
             code = ExitCode.DEGRADED
         if arguments.json:

@@ -8,8 +8,8 @@ from cli.exit_codes import ExitCode
 from cli.home import home_that_owns
 from cli.output import duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
-from cli.repo_read import certainty_of
 from cli.repo_session import interruptible, opened
+from cli.repo_snapshots import certainty_of
 from cli.snapshot_tree import SnapshotTree
 from repository.errors import RestoreRefused, TargetFailed, about
 from repository.opened.pack_access import ChunkReader

@@ -9,7 +9,6 @@ from urllib.parse import unquote, urlsplit
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import columns, duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
-from cli.repo_read import snapshot_document
 from cli.repo_session import (
     interruptible,
     lock_days,
@@ -20,6 +19,7 @@ from cli.repo_session import (
     stores,
     tier_states,
 )
+from cli.repo_snapshots import snapshot_document
 from repository.backup.backup import BackupOptions, BackupResult
 from repository.backup.backup import backup as back_up
 from repository.backup.fanout import Delivery

@@ -29,7 +29,6 @@ from repository.tiers.limits import Limits
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.options import CredentialsProvider, S3Options, credentials_from_environment
-from repository.tiers.s3.store import S3ObjectStore
 
 T = TypeVar("T")
 
@@ -70,6 +69,9 @@ def open_tier(
     if parts.scheme == "file":
         return _directory(url, name, within)
     if parts.scheme == "s3":
+        # Most of what a command loads that has no tier in a bucket would be this.
+        from repository.tiers.s3.store import S3ObjectStore
+
         options, wants_originals = s3_options(url, credentials=credentials, retry=retry)
         store = S3ObjectStore(options, name or options.bucket)
         if not wants_originals:

@@ -12,7 +12,6 @@ is no secret any more. What is read is in no message; each time the credentials 
 that what was rotated meanwhile is taken.
 """
 
-import configparser
 import errno
 import os
 import re
@@ -64,6 +63,8 @@ def credentials_from_profile(name: str, environment: Mapping[str, str] | None = 
     """A provider that reads a section of a file of profiles. It raises `AccessDenied` where there is none."""
 
     def provide() -> S3Credentials:
+        import configparser  # of profiles alone
+
         variables = os.environ if environment is None else environment
         path = Path(variables.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials").expanduser()
         parser = configparser.RawConfigParser()
