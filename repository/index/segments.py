@@ -13,9 +13,15 @@ from repository.errors import Damaged, about
 from repository.keys import crypto
 from repository.keys.key_ring import DomainKeys, KeyRing
 from repository.ports import Randomness
-from repository.stored.index_segment import Segment, Stored, in_mapped_file
+from repository.stored.index_segment import Segment, in_mapped_file
 from repository.stored.object_reading import check_length_of, length_max_of, read_object
-from repository.stored.sealed_object import ObjectKind, seal_object, unseal_object
+from repository.stored.sealed_object import (
+    ObjectKind,
+    decode_sealed_header,
+    seal_object,
+    unseal_in_steps,
+    unseal_object,
+)
 from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
 
@@ -43,11 +49,18 @@ def seal_segment(segment: Segment, keys: DomainKeys, randomness: Randomness) -> 
     return SealedSegment(crypto.sha256(body).hex(), body, segment)
 
 
-def open_segment(name: str, body: bytes, ring: KeyRing, place: Callable[[bytes], Stored] = bytes) -> Segment:
-    """The segment in a stored object. Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`."""
+def open_segment(
+    name: str, body: bytes, ring: KeyRing, is_resident: Callable[[int], bool] = lambda _length: True
+) -> Segment:
+    """The segment in a stored object. `is_resident`: whether so many bytes may be in memory, not in a mapped file.
+
+    Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`.
+    """
     if crypto.sha256(body).hex() != name:
         raise Damaged("index segment is not the one of its name", object_key=segment_object_key(name))
-    return Segment(place(unseal_object(body, ring, ObjectKind.INDEX_SEGMENT)))
+    if is_resident(decode_sealed_header(body).raw_length):
+        return Segment(unseal_object(body, ring, ObjectKind.INDEX_SEGMENT))
+    return Segment(in_mapped_file(unseal_in_steps(body, ring, ObjectKind.INDEX_SEGMENT)))
 
 
 class SharedSegments:
@@ -100,7 +113,7 @@ class SegmentCache:
                 found = self._shared.held.get(name)
             if found is None:
                 with about(tier=store.name, object_key=segment_object_key(name)):
-                    found = open_segment(name, self._body(store, name), self._ring, self._place)
+                    found = open_segment(name, self._body(store, name), self._ring, self._is_resident)
                 self._shared.held[name] = found
             self._segments[name] = found
         return found
@@ -124,9 +137,9 @@ class SegmentCache:
         """Remember a segment that was made here."""
         self._shared.held.setdefault(name, self._segments.setdefault(name, segment))
 
-    def _place(self, body: bytes) -> Stored:
+    def _is_resident(self, length: int) -> bool:
         with self._lock:
-            if self._resident_bytes + len(body) <= self._resident_bytes_max:
-                self._resident_bytes += len(body)
-                return body
-        return in_mapped_file(body)
+            if self._resident_bytes + length > self._resident_bytes_max:
+                return False
+            self._resident_bytes += length
+            return True

@@ -44,6 +44,7 @@ READ_MAX: Final = 64
 def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
     """The state as it goes into an object; it has no faults, and is of a log that has begun."""
     assert state.tier_id is not None  # noqa: S101 - a log that has begun has one
+    entry_of, locked_until, live = state.entry_of.plain(), state.locked_until.plain(), state.snapshots.plain()
     return Checkpoint(
         time_ns=time_ns,
         number=state.head.number,
@@ -53,14 +54,14 @@ def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
         snapshots=tuple(
             Kept(
                 bytes.fromhex(identity),
-                state.entry_of[identity],
-                state.locked_until.get(identity),
+                entry_of[identity],
+                locked_until.get(identity),
                 snapshot.brief.run_token,
                 snapshot.body,
             )
-            for identity, snapshot in state.snapshots.items()
+            for identity, snapshot in live.items()
         ),
-        past_tokens={token: identity for token, identity in state.by_token.items() if identity not in state.snapshots},
+        past_tokens={token: identity for token, identity in state.by_token.plain().items() if identity not in live},
         segments=state.segments,
         replaced=b"".join(map(bytes.fromhex, state.replaced_segments)),
         marked=b"".join(sorted(state.marked_packs)),

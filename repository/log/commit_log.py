@@ -68,7 +68,7 @@ def entries_between(snapshots: int) -> int:
     A small state is written often, so that whoever opens has little to read; a large one so seldom that its share in
     what a commit costs stays small.
     """
-    return max(CHECKPOINT_EVERY, min(snapshots // 64, 256), snapshots // 256)
+    return max(CHECKPOINT_EVERY, min(snapshots // 16, 256), snapshots // 64)
 
 
 class SecondCopy(NamedTuple):
@@ -155,10 +155,11 @@ class CommitLog:
 
         Two writers that come to it at once leave two, of which each is good. Raises what `append` raises.
         """
+        if not self._is_checkpoint_due(self.state):
+            self._leave_tail()
+            return False
         state = self.refresh()
-        newest = state.checkpoint.number if state.checkpoint is not None else 0
-        if state.faults or state.head.number - newest < entries_between(len(state.snapshots)):
-            self._leave_tail(newest)
+        if not self._is_checkpoint_due(state):
             return False
         signer = self._ring.root.signer()
         made = self.checkpoints.add(state, self._clock.now_ns(), signer, self._randomness, lock_until)
@@ -174,10 +175,14 @@ class CommitLog:
             self._behind = {number: body for number, body in self._behind.items() if number > made.number}
         return True
 
-    def _leave_tail(self, newest: int) -> None:
+    @staticmethod
+    def _is_checkpoint_due(state: LogState) -> bool:
+        return not state.faults and state.head.number - state.newest_checkpoint >= entries_between(len(state.snapshots))
+
+    def _leave_tail(self) -> None:
         """Make the tail anew where it has fallen behind; a log that has no checkpoint yet is short."""
         with self._lock:
-            head = self.state.head.number
+            head, newest = self.state.head.number, self.state.newest_checkpoint
             if not newest or self.state.faults or head - max(newest, self._tail_end) < TAIL_EVERY:
                 return
             self._behind = {number: body for number, body in self._behind.items() if number > newest}

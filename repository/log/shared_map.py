@@ -29,10 +29,17 @@ class SharedMap(MutableMapping[Key, Value]):
         """A version that may be changed. This one is not changed any more."""
         forked: SharedMap[Key, Value] = SharedMap()
         if len(self._added) + len(self._removed) > OVERLAY_MAX:
-            forked._base = dict(self.items()) if self._base else self._added
+            forked._base = self.plain() if self._base else self._added
         else:
             forked._base, forked._added, forked._removed = self._base, dict(self._added), set(self._removed)
         return forked
+
+    def plain(self) -> dict[Key, Value]:
+        """The same as a dictionary of the caller's own: what looks at all of it does so faster."""
+        plain = {**self._base, **self._added}
+        for key in self._removed - self._added.keys():
+            del plain[key]
+        return plain
 
     def __getitem__(self, key: Key) -> Value:
         if key in self._added:

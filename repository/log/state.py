@@ -103,6 +103,11 @@ class LogState:
         """The last entry; number 0 and the genesis where there is none."""
         return Head(self.base + len(self.digests) - 1, self.digests[-1])
 
+    @property
+    def newest_checkpoint(self) -> int:
+        """Number of the entry that the checkpoint named last is of; 0 where none was named."""
+        return self.checkpoint.number if self.checkpoint is not None else 0
+
     def digest_of(self, number: int) -> bytes:
         """What entry `number + 1` names as its previous one; empty where that is not known here."""
         place = number - self.base

@@ -24,11 +24,11 @@ import sys
 import tempfile
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from repository.errors import Damaged
-from repository.format import ID_LENGTH
+from repository.format import ID_LENGTH, Buffer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -324,12 +324,14 @@ def runs_of(segments: Sequence[Segment]) -> list[Run]:
     return [Run(group) for group in groups]
 
 
-def in_mapped_file(body: bytes | bytearray) -> mmap.mmap:
-    """`body` in an unnamed temporary file, mapped: the kernel may drop its pages when memory is short.
+def in_mapped_file(body: Buffer | Iterable[Buffer]) -> mmap.mmap:
+    """`body` (or its pieces) in an unnamed temporary file, mapped: the kernel may drop its pages when memory is short.
 
     The file has no name and mode 0600, and holds what an index holds: keyed ids and places, no keys.
     """
     with tempfile.TemporaryFile(prefix="wedsync-index-") as file:
-        file.write(body)
+        length = 0
+        for piece in (body,) if isinstance(body, Buffer) else body:
+            length += file.write(piece)
         file.flush()
-        return mmap.mmap(file.fileno(), len(body), access=mmap.ACCESS_READ)
+        return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)

@@ -226,7 +226,7 @@ def test_entry_that_was_damaged_behind_the_checkpoint_is_found_and_put_back(monk
     assert check(scene.reopen()).findings == []
 
 
-@pytest.mark.parametrize(("snapshots", "entries"), [(1, 16), (1_500, 23), (20_000, 256), (100_000, 390)])
+@pytest.mark.parametrize(("snapshots", "entries"), [(1, 16), (800, 50), (5_000, 256), (100_000, 1_562)])
 def test_checkpoints_are_seldom_where_they_are_long(
     monkeypatch: pytest.MonkeyPatch, snapshots: int, entries: int
 ) -> None:

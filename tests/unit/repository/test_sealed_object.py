@@ -12,6 +12,7 @@ from repository.stored.sealed_object import (
     ObjectKind,
     decode_sealed_header,
     seal_object,
+    unseal_in_steps,
     unseal_object,
 )
 from tests.support.repositories import SeededRandomness
@@ -139,3 +140,16 @@ def test_sealed_object_is_refused_when_its_length_is_not_the_one_it_says() -> No
     for forged in (_forged(b"body", 5, is_compressed=False), _forged(b"body", 4, is_compressed=True)):
         with pytest.raises(Damaged):
             unseal_object(forged, RING, ObjectKind.LOG_BODY)
+        with pytest.raises(Damaged):
+            list(unseal_in_steps(forged, RING, ObjectKind.LOG_BODY))
+
+
+@pytest.mark.parametrize("plaintext", [b"", b"w", b"wedding " * 300_000, SeededRandomness(7).token_bytes(3 << 20)])
+def test_object_that_is_opened_in_steps_is_the_same(plaintext: bytes) -> None:
+    """Piece by piece; nothing of one that is damaged."""
+    sealed = _seal(plaintext, kind=ObjectKind.INDEX_SEGMENT)
+    assert b"".join(bytes(piece) for piece in unseal_in_steps(sealed, RING, ObjectKind.INDEX_SEGMENT)) == plaintext
+    with pytest.raises(Damaged):
+        next(iter(unseal_in_steps(sealed[:-1] + bytes([sealed[-1] ^ 1]), RING, ObjectKind.INDEX_SEGMENT)))
+    with pytest.raises(Damaged):
+        next(iter(unseal_in_steps(sealed, RING, ObjectKind.LOG_BODY)))
