@@ -21,9 +21,11 @@ from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.statements import Statement
 
-# A worker that has not been heard of for this long is taken for dead; it beats four times as often.
 SILENCE_SECONDS = 12.0
-BEAT_SECONDS = 3.0
+"""A worker that has not been heard of for this long is taken for dead."""
+BEAT_SECONDS = 0.75
+"""Far more often than silence needs: a heartbeat finds what was cancelled where the message that told of it was lost,
+and with the second that a call has to end by itself the work is left within two (`chassis.life.blocking`)."""
 
 GAP_SECONDS = 5.0
 """Who has not asked the database for so long cannot tell silence from an outage, and begins to watch anew."""

@@ -2,12 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
 from chassis.claims.loop import ClaimLoop
+from chassis.claims.port import Claim
+from chassis.claims.table import BEAT_SECONDS
+from chassis.life import blocking
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupCancellationRefused, BackupCancelled
@@ -135,6 +138,33 @@ async def test_worker_is_told_without_waiting_for_its_heartbeat(
 
             await eventually(is_left)
         assert not goes_on.is_set()
+
+
+async def test_cancellation_whose_message_is_lost_is_found_by_the_next_heartbeat(
+    bench: ExecutorBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first that begins after the cancellation: beats, and what a call has to end in, are two seconds in all."""
+    assert BEAT_SECONDS + blocking.LOOK_SECONDS + blocking.LEAVE_SECONDS < 2.0
+    still_its_own: list[bool] = []
+    beat, is_cancelled = bench.claims.beat, False
+
+    async def noted(claims: Sequence[Claim]) -> frozenset[str]:
+        is_after = is_cancelled
+        own = await beat(claims)
+        if is_after:
+            still_its_own.append("run-1" in own)
+        return own
+
+    async with _held_up(bench, Meanwhile) as (loop, goes_on):
+        monkeypatch.setattr(bench.claims, "beat", noted)
+        held = loop._held["run-1"]
+        await bench.cancel("run-1")  # nobody publishes it
+        is_cancelled = True
+        await eventually(held.lost.is_set)
+        await eventually(lambda: not loop._held)
+        assert not goes_on.is_set()
+    assert still_its_own[0] is False
+    assert (await bench.names("run-1"))[-1] == "backup-cancelled"
 
 
 async def test_run_that_nobody_has_claimed_is_cancelled_at_once(bench: ExecutorBench) -> None:
