@@ -40,6 +40,7 @@ _BY_CODE = {
     "stream-gap": ExitCode.DAMAGED,
     "stream-forked": ExitCode.DAMAGED,
     "stream-contended": ExitCode.REFUSED,
+    "parts-missing": ExitCode.DEGRADED,
     "append-not-durable": ExitCode.DEGRADED,
     "source-unreachable": ExitCode.NOT_FOUND,
     "source-excluded": ExitCode.REFUSED,

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from repository.backup.backup import BackupOptions as BackupOptions
     from repository.backup.backup import BackupResult as BackupResult
     from repository.backup.backup import backup as back_up
+    from repository.backup.parts import back_up_part as back_up_part
+    from repository.backup.parts import begin_partitioned as begin_partitioned
+    from repository.backup.parts import join_parts as join_parts
     from repository.errors import RepositoryError as RepositoryError
     from repository.keys.key_file import KeyFile as KeyFile
     from repository.opened.repository import Repository as Repository
@@ -35,8 +38,11 @@ _FACE: Final = {
     "RestoreResult": "restore.options:RestoreResult",
     "Snapshot": "stored.snapshot:Snapshot",
     "back_up": "backup.backup:backup",
+    "back_up_part": "backup.parts:back_up_part",
+    "begin_partitioned": "backup.parts:begin_partitioned",
     "catch_up": "upkeep.catch_up:catch_up",
     "check": "upkeep.check:check",
+    "join_parts": "backup.parts:join_parts",
     "open_stream": "streams.stream:open_stream",
     "open_tier": "tiers.location:open_tier",
     "read_stream": "streams.reading:read_stream",
@@ -54,8 +60,11 @@ __all__ = [
     "RestoreResult",
     "Snapshot",
     "back_up",
+    "back_up_part",
+    "begin_partitioned",
     "catch_up",
     "check",
+    "join_parts",
     "open_stream",
     "open_tier",
     "read_stream",

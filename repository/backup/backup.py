@@ -6,21 +6,20 @@ found by the next run and not uploaded again.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import import_module
-from typing import Final
 
 from repository.backup.fanout import Delivery, Finished, TierDelivery, no_tier_left
+from repository.backup.options import BackupOptions
 from repository.backup.pack_usage import PackUsage
 from repository.backup.parent_pages import ParentPages
 from repository.backup.pipeline import Pipeline
-from repository.backup.problems import FileError, ProblemLog
+from repository.backup.problems import ProblemLog
 from repository.backup.reading import BLOCK_LENGTH
 from repository.backup.result import BackupResult, TierResult, by_class_of
 from repository.backup.session import ChunkSession, ClassCount
-from repository.backup.sharing import PATIENCE_SECONDS, Member, Sharing, terms_of
+from repository.backup.sharing import Member, Sharing, terms_of
 from repository.backup.source import Source
 from repository.backup.walk import Walker
 from repository.backup.workshop import Workshop
@@ -29,9 +28,7 @@ from repository.errors import (
     LockNotProven,
     RepositoryError,
     SnapshotNotFound,
-    TextInvalid,
 )
-from repository.format import ContentClass
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
@@ -41,48 +38,6 @@ from repository.stored.snapshot import Snapshot, SnapshotManifest, Totals
 from repository.stored.tree_builder import TreeBuilder
 
 __all__ = ["BackupOptions", "BackupResult", "TierResult", "backup"]
-
-MEMORY_BUDGET: Final = 256 << 20
-"""Bytes of buffers for one backup, by default: the process stays below twice that."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackupOptions:
-    """How one backup is made.
-
-    `run_token`: chosen by the caller; a token is committed at most once, so a run that is repeated after a
-    lost answer adds no second snapshot. `label`: names the source; the latest snapshot of the same label is
-    the parent. `paranoid`: read every file, and send what was in packs that a tier has lost. `memory_budget`: bytes of
-    buffers, of a backup that shares none. `compression`: zstd levels per content class, 0 for none. `required`: tiers
-    (by name) that are waited for however slow they are.
-    `lock_days`: by tier, for how long what the snapshot needs cannot be deleted; a tier that does not prove to lock
-    gets nothing, and where it is required there is no backup.
-    `patience_seconds`: how long a slow tier may hold up a faster one, in all. `workers`: threads that compress and
-    encrypt, 0: one for each core, of a backup that shares none. `on_waiting` is called about twice a second while
-    other backups have all the memory. Raises `TextInvalid`.
-    """
-
-    run_token: str
-    label: str
-    tags: tuple[str, ...] = ()
-    domain: str = "default"
-    paranoid: bool = False
-    memory_budget: int = MEMORY_BUDGET
-    compression: Mapping[ContentClass, int] | None = None
-    required: frozenset[str] = frozenset()
-    lock_days: Mapping[str, int] = field(default_factory=dict)
-    patience_seconds: float = PATIENCE_SECONDS
-    workers: int = 0
-    on_progress: Callable[[Progress], None] | None = None
-    on_problem: Callable[[FileError], None] | None = None
-    on_waiting: Callable[[], None] | None = None
-    is_cancelled: Callable[[], bool] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what the manifest could not hold, before anything is uploaded."""
-        for name, text in (("run_token", self.run_token), ("label", self.label), *(("tag", tag) for tag in self.tags)):
-            if text.encode(errors="ignore").decode() != text:
-                raise TextInvalid("text is not UTF-8", field=name)
 
 
 def backup(
@@ -260,6 +215,9 @@ class _Backup:
 
     def _find_parent(self, member: Member) -> Snapshot | None:
         """The latest snapshot of the same source, in the same key domain, whose tree the session's index has."""
+        given = self._options.parent
+        if given is not None or self._options.commit is not OpenTier.commit_snapshot:
+            return given if given and member.index.contains(bytes.fromhex(given.manifest.root[0])) else None
         for snapshot in reversed(self._repository.snapshots()):
             brief = snapshot.brief
             if brief.label == self._options.label and brief.domain == self._keys.identity_id.hex():
@@ -323,7 +281,8 @@ class _Backup:
 
         def commit(delivery: TierDelivery) -> None:
             tier = delivery.tier
-            committed[tier.name] = tier.commit_snapshot(
+            committed[tier.name] = self._options.commit(
+                tier,
                 manifest,
                 packs=packs,
                 new_segments=sealed,

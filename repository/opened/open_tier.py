@@ -271,7 +271,7 @@ class OpenTier:
         if self.lacks(needed):
             # The caller may know them from a tier that was read later than this one: others bring packs meanwhile.
             self.refresh()
-            self._refuse_without(needed)
+            self.refuse_without(needed)
         identity = snapshot_id(self.log.state.repository_id, body).hex()
         self.store_segments(new_segments, lock_until=lock_until)
         if lock_until is not None:
@@ -284,7 +284,7 @@ class OpenTier:
             # Others may have taken packs out of the index since it was read: what counts is this very state.
             if state.segments.keys() != self._indexed:
                 self._load_segments(state)
-            self._refuse_without(needed)
+            self.refuse_without(needed)
             marked = state.marked_packs & referenced
             if marked:
                 raise PackMarked("packs were marked for deletion meanwhile", tier=self.name, packs=len(marked))
@@ -345,7 +345,8 @@ class OpenTier:
         """Raises `LockNotProven` unless this snapshot's entry is locked: what it needs was locked before it."""
         locking.expect_locked(self.store, entry_object_key(self.log.state.entry_of[snapshot_id]))
 
-    def _refuse_without(self, packs: Iterable[bytes]) -> None:
+    def refuse_without(self, packs: Iterable[bytes]) -> None:
+        """Raises `TierBehind` where the index lacks one of these packs."""
         missing = self.lacks(packs)
         if missing:
             raise TierBehind("tier lacks packs that the snapshot references", tier=self.name, packs=len(missing))

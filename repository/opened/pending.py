@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,9 +22,10 @@ from repository.index.pack_catalog import read_footers, stored_packs
 from repository.opened import key_change
 from repository.opened.open_tier import LockUntil, OpenTier, no_lock
 from repository.opened.open_tiers import OpenTiers
+from repository.stored.part import PENDING_PREFIX
 from repository.stored.sealed_object import ObjectKind, seal_object
 
-PENDING_PREFIX: Final = "pending/"
+__all__ = ["PENDING_PREFIX", "begin_writing", "end_writing"]
 
 
 class Adoption(NamedTuple):
@@ -75,7 +76,10 @@ def announce(
 ) -> Adoption:
     """Leave a marker on one tier and adopt what others left unfinished there. Raises the store's errors."""
     own = marker_object_key(writer_token)
-    others = [info.key for info in tier.store.list(PENDING_PREFIX) if info.key != own]
+    # What lies deeper belongs to a snapshot in parts, and to those who make it.
+    others = [
+        key for key in (info.key for info in tier.store.list(PENDING_PREFIX)) if key != own and key.count("/") == 1
+    ]
     marker = msgspec.json.encode(Marker(writer_token.hex(), repository.clock.now_ns()))
     body = seal_object(marker, repository.keys.root, ObjectKind.PENDING_MARKER, repository.randomness)
     # The own marker stands before the first pack and before others' are removed: whenever packs may be

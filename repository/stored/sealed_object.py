@@ -42,6 +42,7 @@ class ObjectKind(IntEnum):
     PENDING_MARKER = 3
     CHECKPOINT = 5
     STREAM_PIECE = 6
+    PART = 7
 
 
 class SealedHeader(NamedTuple):

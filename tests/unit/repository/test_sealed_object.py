@@ -104,7 +104,14 @@ def test_header_is_refused_when_unknown(place: int, error: type[Exception]) -> N
 def test_numbers_are_the_ones_of_the_specification() -> None:
     """Codes and limits of format 1 never change."""
     kinds = {kind.name: kind.value for kind in ObjectKind}
-    assert kinds == {"INDEX_SEGMENT": 1, "LOG_BODY": 2, "PENDING_MARKER": 3, "CHECKPOINT": 5, "STREAM_PIECE": 6}
+    assert kinds == {
+        "INDEX_SEGMENT": 1,
+        "LOG_BODY": 2,
+        "PENDING_MARKER": 3,
+        "CHECKPOINT": 5,
+        "STREAM_PIECE": 6,
+        "PART": 7,
+    }
     assert RAW_LENGTH_MAX == 1024 * 1024 * 1024
     assert SEALED_HEADER_LENGTH == 64
     # A context that is not given is empty.

@@ -1,0 +1,239 @@
+"""One snapshot in parts, as it lies on the tiers: the plan, what the parts came to, and what joins them.
+
+Promise: a part counts on a tier only when all that it references is in that tier's index; the snapshot is committed
+on a tier only when all of its parts are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar
+
+import msgspec
+
+from repository.backup.joined_tree import joined_tree
+from repository.errors import (
+    AlreadyExists,
+    NoUsableTier,
+    ObjectMissing,
+    RepositoryError,
+    SnapshotNotFound,
+    TextInvalid,
+)
+from repository.index.segments import SealedSegment
+from repository.opened import locking
+from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
+from repository.opened.repository import Repository
+from repository.stored.object_reading import read_object
+from repository.stored.part import PLAN, PartMade, Plan, decode_left, encode_left, part_place, pending_object_key
+from repository.stored.snapshot import ClassTotals, Snapshot, SnapshotManifest, Totals, decode_manifest, snapshot_id
+
+RUN_ID_LENGTH: Final = 16
+PARTS: Final = "parts"
+"""Key of `extra` in the manifest: name (hex) → root page (hex) of each part."""
+Counts = TypeVar("Counts", Totals, ClassTotals)
+
+
+class Token(msgspec.Struct, frozen=True):
+    """What is passed from one process to another."""
+
+    format: int
+    repository: str
+    run: str
+    run_token: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The snapshot that was committed. `errors`: of each tier that does not have it, why; it is owed a catch-up."""
+
+    snapshot: Snapshot
+    errors: Mapping[str, RepositoryError]
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether a tier is owed a catch-up."""
+        return bool(self.errors)
+
+
+class PartsRun:
+    """One snapshot in parts, as it lies on the tiers."""
+
+    def __init__(self, repository: Repository, token: bytes) -> None:
+        try:
+            decoded = msgspec.json.decode(token, type=Token)
+            self.id = bytes.fromhex(decoded.run)
+        except (msgspec.DecodeError, ValueError):
+            raise TextInvalid("this is no token of a snapshot in parts", field="token") from None
+        if decoded.repository != repository.id.hex() or len(self.id) != RUN_ID_LENGTH:
+            raise TextInvalid("the token is of another repository", field="token")
+        self._repository = repository
+        self._run_token = decoded.run_token
+
+    def plan(self) -> Plan:
+        """The plan, from the first tier that has it whole. Raises `ObjectMissing`, or what is wrong with each."""
+        errors: list[RepositoryError] = []
+        for tier in self._repository.readable_tiers():
+            try:
+                body = read_object(tier.store, pending_object_key(self.id, PLAN))
+                return decode_left(body, Plan, self.id, PLAN, self._repository.keys)
+            except RepositoryError as error:
+                errors.append(error)
+        if all(isinstance(error, ObjectMissing) for error in errors):
+            hint = "It was joined or abandoned, or its tiers are away: begin it anew, or give every tier."
+            raise ObjectMissing("no tier has the plan of the parts", hint=hint, run=self.id.hex())
+        raise NoUsableTier.because("no tier shows the plan of the parts", errors, run=self.id.hex())
+
+    def made(self, number: int) -> dict[str, PartMade]:
+        """A part, by tier that has it. One that cannot be read was not made."""
+        found: dict[str, PartMade] = {}
+        for tier in self._repository.ready_tiers():
+            try:
+                found[tier.name] = self._read(tier, number)
+            except RepositoryError:
+                continue
+        return found
+
+    def _read(self, tier: OpenTier, number: int) -> PartMade:
+        place = part_place(number)
+        body = read_object(tier.store, pending_object_key(self.id, place))
+        return decode_left(body, PartMade, self.id, place, self._repository.keys)
+
+    def as_snapshot(self, manifest: SnapshotManifest) -> Snapshot:
+        """A part's manifest in the shape of a snapshot; no log has it."""
+        body = manifest.encode()
+        return Snapshot(snapshot_id(self._repository.id, body).hex(), body, manifest)
+
+    def parent_of(self, plan: Plan, name: bytes) -> Snapshot | None:
+        """The parent as if it were of this part alone; None where it has no such part."""
+        parent = next((each for each in self._repository.snapshots() if each.id == plan.parent), None)
+        if parent is None or PARTS not in parent.manifest.extra:
+            return None
+        root = msgspec.json.decode(parent.manifest.extra[PARTS], type=dict[str, str]).get(name.hex())
+        if root is None:
+            return None
+        return Snapshot(parent.id, parent.body, msgspec.structs.replace(parent.manifest, root=(root,)))
+
+    def commit_part(
+        self,
+        tier: OpenTier,
+        number: int,
+        manifest: SnapshotManifest,
+        packs: frozenset[bytes] | set[bytes],
+        new_segments: Sequence[SealedSegment],
+        lock_until: datetime | None,
+    ) -> Snapshot:
+        """Say on one tier that the part is made: its packs join the index first, so that they are nobody's orphans."""
+        snapshot, place = self.as_snapshot(manifest), part_place(number)
+        if new_segments:
+            tier.change_index(new_segments, (), "a part was made", lock_until=lock_until)
+        else:
+            tier.refresh()
+        tier.refuse_without(packs)
+        if lock_until is not None:
+            locking.lock(tier.store, tier.needed_objects(packs), lock_until)
+        made = PartMade(name=self.plan().parts[number], manifest=snapshot.body, packs=b"".join(sorted(packs)))
+        body = encode_left(made, self.id, place, self._repository.keys.root, self._repository.randomness)
+        key = pending_object_key(self.id, place)
+        try:
+            tier.store.put(key, body, if_absent=True)
+        except AlreadyExists:
+            try:
+                # Another writer made this part, for which one was taken that had died: his counts here.
+                return self.as_snapshot(decode_manifest(self._read(tier, number).manifest))
+            except RepositoryError:
+                tier.store.put(key, body)
+        return snapshot
+
+    def committed_before(self) -> Joined | None:
+        """What an earlier join has committed, if it got as far as any tier; the others are owed a catch-up."""
+        for tier in self._repository.ready_tiers():
+            identity = tier.refresh().by_token.get(self._run_token)
+            if identity is None:
+                continue
+            snapshot = tier.snapshots().get(identity)
+            if snapshot is None:
+                message = "this run's snapshot was forgotten"
+                raise SnapshotNotFound(message, hint=FORGOTTEN_HINT, tier=tier.name, id=identity)
+            have = {each.name for each in self._repository.tiers_with(snapshot)}
+            self.tidy([each for each in self._repository.ready_tiers() if each.name in have])
+            return Joined(snapshot, self._not_on(have, {}))
+        return None
+
+    def _not_on(self, have: set[str], errors: Mapping[str, RepositoryError]) -> dict[str, RepositoryError]:
+        found: dict[str, RepositoryError] = {}
+        for tier in self._repository.tiers:
+            if tier.name not in have:
+                reason = NoUsableTier("tier does not have the snapshot", tier=tier.name, state=tier.state.value)
+                found[tier.name] = errors.get(tier.name) or tier.error or reason
+        return found
+
+    def commit(self, plan: Plan, parts: Sequence[PartMade]) -> Joined:
+        """Join these parts' trees and commit the snapshot to each ready tier that has all of it."""
+        repository = self._repository
+        until = {
+            tier.name: locking.lock_date(tier.store, plan.lock_days.get(tier.name, 0))
+            for tier in repository.ready_tiers()
+        }
+        writer = repository.randomness.token_bytes(RUN_ID_LENGTH)
+        tiers = repository.ready_tiers()
+        repository.begin_writing(writer, tiers, lambda tier: until[tier.name])
+        tiers = [tier for tier in tiers if tier.is_ready]
+        manifests = [decode_manifest(part.manifest) for part in parts]
+        roots = {part.name: bytes.fromhex(each.root[0]) for part, each in zip(parts, manifests, strict=True)}
+        tree = joined_tree(repository, tiers, plan.domain, plan.time_ns, roots)
+        manifest = _joined(plan, manifests, roots, tree.root, repository.keys.active(plan.domain).identity_id.hex())
+        packs = {pack_id for part in parts for pack_id in part.pack_ids()} | tree.packs
+        errors: dict[str, RepositoryError] = {}
+        snapshot: Snapshot | None = None
+        for tier in tiers:
+            try:
+                tree.store(tier, until[tier.name])
+                snapshot = tier.commit_snapshot(
+                    manifest, packs=packs, new_segments=tree.segments, lock_until=until[tier.name]
+                )
+            except RepositoryError as error:
+                errors[tier.name] = error
+        if snapshot is None:
+            raise NoUsableTier.because(
+                "no tier takes the snapshot of the parts", errors.values(), tiers=repository.states()
+            )
+        done = [tier for tier in tiers if tier.name not in errors]
+        repository.end_writing(writer, done, lambda tier: until[tier.name])
+        self.tidy(done)
+        return Joined(snapshot, self._not_on({tier.name for tier in done}, errors))
+
+    def tidy(self, tiers: Sequence[OpenTier]) -> None:
+        """Take away what the writers left for each other; what must not be deleted stays, and costs nothing."""
+        for tier in tiers:
+            try:
+                for info in list(tier.store.list(pending_object_key(self.id, ""))):
+                    tier.store.delete(info.key)
+            except RepositoryError:
+                continue
+
+
+def _joined(
+    plan: Plan, parts: Sequence[SnapshotManifest], roots: Mapping[bytes, bytes], root: bytes, domain: str
+) -> SnapshotManifest:
+    return SnapshotManifest(
+        time_ns=plan.time_ns,
+        run_token=plan.run_token,
+        label=plan.label,
+        root=(root.hex(),),
+        domain=domain,
+        parent=plan.parent,
+        tags=plan.tags,
+        totals=_sum([part.totals for part in parts], Totals),
+        by_class={
+            name: _sum([part.by_class[name] for part in parts if name in part.by_class], ClassTotals)
+            for name in dict.fromkeys(name for part in parts for name in part.by_class)
+        },
+        extra={PARTS: msgspec.Raw(msgspec.json.encode({name.hex(): page.hex() for name, page in roots.items()}))},
+    )
+
+
+def _sum(counts: Sequence[Counts], kind: type[Counts]) -> Counts:
+    return kind(**{name: sum(getattr(each, name) for each in counts) for name in kind.__struct_fields__})
