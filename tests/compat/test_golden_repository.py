@@ -17,7 +17,7 @@ from repository.opened.seen import SeenTier
 from repository.restore.options import Trouble
 from repository.restore.restore import RestoreOptions, restore
 from repository.stored.log_entry import entry_object_key
-from repository.upkeep.catch_up import catch_up
+from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.repair import repair
 from sources.directory import DirectorySource
@@ -88,11 +88,12 @@ def test_golden_snapshot_is_restored_as_it_was(golden: Path, tmp_path: Path, num
 
 
 def test_golden_repository_is_whole(golden: Path) -> None:
-    """A check of everything finds the keys that one tier missed, no other damage, and the orphans of a dead writer."""
+    """A check of everything finds no damage, and the orphans of a dead writer; one tier is behind by keys."""
     before = digests(golden)
-    report = check(_open(golden), read_percent=100)
-    damage = [[finding.tier, finding.problem.value, finding.object_key] for finding in report.damage]
-    assert sorted(damage) == MISSED_KEYS
+    repository = _open(golden)
+    report = check(repository, read_percent=100)
+    assert report.damage == []
+    assert sorted(lag(repository, repository.tier(FAR)).keys) == [key for _, _, key in MISSED_KEYS]
     assert [each.problem.value for each in report.findings if not each.is_damage] == ["orphan", "orphan"]
     assert digests(golden) == before
 
