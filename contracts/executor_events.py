@@ -54,7 +54,8 @@ class RunTotals(Value, frozen=True, kw_only=True):
     """What a run has read and written. Bytes and counts; `stored_bytes` is per tier, encrypted.
 
     `files` were saved; `unreadable_files` counts the entries of every kind that are missing in the snapshot, or without
-    content in it, although they were asked for.
+    content in it, although they were asked for; `left_out_folders` those in the source that are never backed up (a
+    tier's, the platform's own).
     """
 
     files: int
@@ -62,6 +63,7 @@ class RunTotals(Value, frozen=True, kw_only=True):
     new_bytes: int
     stored_bytes: int
     unreadable_files: int = 0
+    left_out_folders: int = 0
     by_class: tuple[ClassTotals, ...] = ()
 
 

@@ -46,8 +46,8 @@ _Path = tuple[Identity, "_Path | None"]
 class DirectorySource:
     """The tree below `path` (bytes or str; when it is no directory, the one entry at `path`).
 
-    `excluded`: paths of directories that are left out wherever they turn up, as if they were not there (the
-    platform's own folders), and are no source, nor is what lies below them.
+    `excluded`: paths of directories that are left out wherever they turn up (the platform's own folders), each told as
+    a problem that is no loss; they are no source, nor is what lies below them.
     `one_file_system`: do not enter mount points; they are reported.
     """
 
@@ -146,6 +146,8 @@ class Directory:
                 append(None)
                 continue
             if excluded and (status.st_dev, status.st_ino) in excluded:
+                # Left out on purpose, and told: somebody may take what lies there for part of the backup.
+                on_problem(name, FileProblem(Reason.EXCLUDED))
                 append(None)
                 continue
             append(row_of(status, number if status.st_dev == own else self._source.device_number(status.st_dev)))

@@ -113,6 +113,7 @@ COMPLETED = Execution(
         snapshot_id=SNAPSHOT_ID,
         files=2412,
         unreadable_files=0,
+        left_out_folders=0,
         by_class=[
             ClassTotals(
                 content_class="photo",

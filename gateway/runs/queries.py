@@ -186,6 +186,7 @@ def _details(run: ExecutionView) -> CompletionDetails | None:
         snapshot_id=run.snapshot_id,
         files=run.totals.files,
         unreadable_files=run.totals.unreadable_files,
+        left_out_folders=run.totals.left_out_folders,
         by_class=list(run.totals.by_class),
         seconds=run.seconds,
         report_digest=run.report_digest,

@@ -55,11 +55,15 @@ class TierState(Resource, frozen=True, kw_only=True):
 
 
 class CompletionDetails(Resource, frozen=True, kw_only=True):
-    """What a completed run has produced. `code`, `hint`: what it lacks; `reportDigest`: BLAKE3 of a report of it."""
+    """What a completed run has produced. `code`, `hint`: what it lacks; `reportDigest`: BLAKE3 of a report of it.
+
+    `leftOutFolders`: folders in the source that are never backed up, a tier's or the platform's own.
+    """
 
     snapshot_id: str
     files: int
     unreadable_files: int
+    left_out_folders: int
     by_class: list[ClassTotals]
     seconds: float
     report_digest: str | None

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     CHANGED = "changed"  # was written to while it was read: kept, perhaps a mixture of both states
     LOOP = "loop"  # a directory that contains itself, through a mount
     OTHER_FILE_SYSTEM = "other-file-system"  # a mount point, left out because the caller said so
+    EXCLUDED = "excluded"  # a folder that is never backed up: the platform's, a tier's, or one that the caller named
     SPECIAL = "special"  # device, FIFO or socket: recorded, not read (this is as it should be)
 
 

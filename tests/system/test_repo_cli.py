@@ -109,12 +109,15 @@ def test_backup_reads_nothing_again_that_did_not_change(repo: RepoCommand, album
 
 
 def test_backup_leaves_out_tiers_below_the_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A tier inside the folder that is backed up does not swallow itself."""
+    """A tier inside the folder that is backed up does not swallow itself, and that it is left out is told."""
     command = RepoCommand(tmp_path / "home", capsys)
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "note").write_text("x")
     command.run("init")
-    command.json("backup", tmp_path / "home")
+    done = command.run("backup", tmp_path / "home")
+    assert done.code == ExitCode.OK
+    assert "2 excluded:\n" in done.err
+    assert "  a: excluded" in done.err
     paths = {entry["path"] for entry in command.json("ls", "latest", "--recursive")["entries"]}
     assert paths == {"note", "key"}
 

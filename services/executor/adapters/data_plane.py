@@ -26,6 +26,7 @@ from contracts.errors import PlatformError
 from contracts.executor_events import ClassTotals, RunTotals
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
+from repository.backup.source import Reason
 from repository.errors import LockNotProven, RepositoryError, TierUnreachable
 from repository.format import ContentClass
 from repository.opened.locking import lock_date
@@ -303,6 +304,7 @@ class RepositoryBackup:
                 new_bytes=totals.new_bytes,
                 stored_bytes=totals.stored_bytes,
                 unreadable_files=totals.failed,
+                left_out_folders=result.error_counts.get(Reason.EXCLUDED, 0),
                 by_class=tuple(
                     ClassTotals(
                         content_class=name,

@@ -1,6 +1,7 @@
 """Runs from the request to the end, on real Postgres, real NATS and real repositories."""
 
 import asyncio
+import json
 import os
 import shutil
 import threading
@@ -348,6 +349,23 @@ async def test_unreadable_files_are_reported_under_seal(bench: ExecutorBench, tm
     assert row is not None
     assert row[0] == completed.report_digest
     assert b"a fifo" not in bytes(row[1])
+
+
+async def test_folder_that_is_left_out_is_told(bench: ExecutorBench) -> None:
+    """A tier that was registered inside a source takes what lies there out of the backups: the run counts it."""
+    registry = json.loads((bench.home / "locations.json").read_bytes())
+    inside = {"name": "inside", "kind": "directory", "roles": ["tier"], "organisations": ["*"]}
+    (bench.source / "disk").mkdir()
+    (bench.source / "disk" / "photo").write_bytes(b"not in the backup")
+    registry["locations"].append({**inside, "url": f"file://{bench.source}/disk"})
+    (bench.home / "locations.json").write_text(json.dumps(registry))
+    await bench.configure(local=Destination(location="local"))
+    await bench.request("run-1")
+    await perform_next(bench)
+    completed = (await bench.told("run-1"))[-1]
+    assert isinstance(completed, BackupCompleted)
+    assert (completed.totals.left_out_folders, completed.totals.unreadable_files) == (1, 0)
+    assert (completed.degraded, completed.report_digest is not None) == (False, True)
 
 
 async def test_backup_that_is_on_its_tier_is_no_failure_where_its_report_cannot_be_sealed(bench: ExecutorBench) -> None:

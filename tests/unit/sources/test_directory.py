@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from repository.backup.source import FileProblem, Reason, SourceExcluded, SourceUnreachable
+from repository.backup.source import LOSSES, FileProblem, Reason, SourceExcluded, SourceUnreachable
 from repository.stored.tree import Extra, Flag, Row, decode_extents
 from sources import attributes, port
 from sources import directory as directory_module
@@ -98,12 +98,15 @@ def test_rows_end_the_backup_when_the_system_has_run_out(tmp_path: Path, monkeyp
 
 
 def test_excluded_folders_are_left_out(tmp_path: Path) -> None:
-    """A folder that is excluded is not there, under whatever name it is found; a missing exclusion excludes nothing."""
+    """A folder that is excluded is not there, whatever its name is, and is told; a missing exclusion excludes nothing."""
     (tmp_path / "keys").mkdir()
     (tmp_path / "photos").mkdir()
     root = _root(tmp_path, excluded=[str(tmp_path / "photos" / ".." / "keys"), tmp_path / "absent"])
-    rows = root.rows([b"keys", b"photos"], _no_problem).rows
+    told: list[tuple[bytes, Reason]] = []
+    rows = root.rows([b"keys", b"photos"], lambda name, problem: told.append((name, problem.reason))).rows
     assert [row is None for row in rows] == [True, False]
+    assert told == [(b"keys", Reason.EXCLUDED)]
+    assert Reason.EXCLUDED not in LOSSES
 
 
 @pytest.mark.parametrize("way", ["keys", "keys/deep/deeper", "link", "link/deep", "keys/one", "links/deep"])
