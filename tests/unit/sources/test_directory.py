@@ -98,7 +98,7 @@ def test_rows_end_the_backup_when_the_system_has_run_out(tmp_path: Path, monkeyp
 
 
 def test_excluded_folders_are_left_out(tmp_path: Path) -> None:
-    """A folder that is excluded is not there, whatever its name is, and is told; a missing exclusion excludes nothing."""
+    """An excluded folder is not there, whatever its name is, and is told; a missing exclusion excludes nothing."""
     (tmp_path / "keys").mkdir()
     (tmp_path / "photos").mkdir()
     root = _root(tmp_path, excluded=[str(tmp_path / "photos" / ".." / "keys"), tmp_path / "absent"])
