@@ -16,7 +16,6 @@ from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_CRASHED
 from chassis.postgres.database import connection_arguments
-from chassis.reading.stored import START
 from chassis.telemetry.instruments import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
@@ -141,36 +140,66 @@ def _all_due(found: Any) -> list[str]:
     return list(found) if any(made.wanted or made.building for made in found.values()) else []
 
 
-async def test_process_that_is_killed_at_the_swap_leaves_what_answers(gateway: RunningGateway) -> None:
-    """A builder that is killed with all its work done, while somebody's long read keeps it from the swap."""
+_HOLD = 4711
+_HELD_AT = {
+    "build": "BEFORE INSERT ON executions_shadow FOR EACH STATEMENT",
+    "swap": "BEFORE UPDATE ON projection_state FOR EACH ROW WHEN (OLD.swaps <> NEW.swaps)",
+}
+"""Where a process is held: while it writes a shadow, and after the first tables have changed their names."""
+
+
+@contextlib.asynccontextmanager
+async def _held(gateway: RunningGateway, when: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Whoever comes there waits until this ends; gives a connection that sees who waits."""
+    schema = gateway.access.schema
+    held = await psycopg.AsyncConnection.connect(
+        gateway.access.admin_dsn, autocommit=True, options=f"-c search_path={schema}"
+    )
+    async with held:
+        await held.execute(
+            f"CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+            f" 'BEGIN PERFORM pg_advisory_xact_lock_shared({_HOLD}); RETURN NEW; END'".encode()
+        )
+        await held.execute(f"CREATE TRIGGER hold {when} EXECUTE FUNCTION hold()".encode())
+        await held.execute("SELECT pg_advisory_lock(%s)", (_HOLD,))
+        yield held
+
+
+@pytest.mark.parametrize("at", _HELD_AT)
+async def test_process_that_is_killed_in_the_middle_leaves_what_answers(gateway: RunningGateway, at: str) -> None:
+    """`kill -9` of a builder within its transaction: nothing of it is there, and the gateway ends what was begun."""
     runs = await _history(gateway, 3)
-    async with _database(gateway) as reader, _database(gateway) as database:
+    async with _database(gateway) as database:
         epoch = (await state.read(database)).epoch
-        async with reader.transaction():
-            await reader.execute("SELECT 1 FROM executions")
+
+        async def answers() -> list[int]:
+            async with gateway.http("viewer") as http:
+                return [(await http.get(f"/api/backup/executions/{run}")).status_code for run in runs]
+
+        async with _held(gateway, _HELD_AT[at]) as held:
             builder = subprocess.Popen(
                 [sys.executable, "-m", "gateway", "rebuild"], env=environment_of(gateway), stderr=subprocess.DEVNULL
             )
             try:
 
-                async def is_built_so_far() -> bool:
-                    made = (await state.made(database))["executions"]
-                    return made.building is not None and made.places.get(stream_of("executor"), START).position >= 3
+                async def waits() -> bool:
+                    asked = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+                    return await (await held.execute(asked, (_HOLD,))).fetchone() is not None
 
-                await eventually(is_built_so_far)
+                await eventually(waits)
+                if at == "build":
+                    assert await answers() == [200] * 3
             finally:
                 builder.kill()
                 builder.wait()
             assert (await state.read(database)).epoch == epoch
-            async with gateway.http("viewer") as http:
-                assert (await http.get(f"/api/backup/executions/{runs[0]}")).status_code == 200
 
         async def is_done() -> bool:
             return not state.due(await state.made(database)) and (await state.read(database)).epoch != epoch
 
         await eventually(is_done)
-    async with gateway.http("viewer") as http:
-        assert [(await http.get(f"/api/backup/executions/{run}")).status_code for run in runs] == [200] * 3
+        assert await answers() == [200] * 3
+        assert await (await database.execute("SELECT count(*) FROM executions")).fetchone() == (3,)
 
 
 async def test_builder_does_not_outlive_the_gateway_that_started_it(
