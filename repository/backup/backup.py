@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from importlib import import_module
 
+from msgspec import Raw
+from msgspec.json import encode as json_encode
+
 from repository.backup.fanout import Delivery, Finished, TierDelivery, no_tier_left
 from repository.backup.options import BackupOptions
 from repository.backup.pack_usage import PackUsage
@@ -34,8 +37,9 @@ from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.progress import Progress, Ticker, TierProgress
-from repository.stored.snapshot import Snapshot, SnapshotManifest, Totals
+from repository.stored.snapshot import STREAMS, Snapshot, SnapshotManifest, Totals
 from repository.stored.tree_builder import TreeBuilder
+from repository.streams.on_tier import StreamHead
 
 __all__ = ["BackupOptions", "BackupResult", "TierResult", "backup"]
 
@@ -334,6 +338,7 @@ class _Backup:
                 stored_bytes=total.stored_bytes,
             ),
             by_class=by_class_of(counts),
+            extra=_leaning_on(self._options.streams),
         )
 
     def _progress(self) -> Progress:
@@ -357,3 +362,8 @@ class _Backup:
         sent = delivery.sent_for(self._session)
         state = states.get(delivery.name, delivery.state)
         return TierProgress(state.value, sent.bytes, delivery.bytes_waiting, sent.packs)
+
+
+def _leaning_on(streams: Mapping[str, StreamHead]) -> dict[str, Raw]:
+    heads = {name: (head.number, head.digest.hex(), head.end) for name, head in streams.items()}
+    return {STREAMS: Raw(json_encode(heads))} if heads else {}

@@ -35,7 +35,7 @@ from repository.stored.log_entry import (
     SweepBegun,
     TierNamed,
 )
-from repository.stored.snapshot import Snapshot, decode_manifest, snapshot_id
+from repository.stored.snapshot import Snapshot, SnapshotManifest, decode_manifest, snapshot_id, streams_of
 
 
 class Head(NamedTuple):
@@ -257,6 +257,15 @@ class LogState:
         for tier_id, (seen, digest) in committed.witnesses.items():
             head = Head(seen, bytes.fromhex(digest))
             self.witnesses[bytes.fromhex(tier_id)] = max(head, self.witnesses.get(bytes.fromhex(tier_id), head))
+
+    def lacking_streams(self, manifest: SnapshotManifest) -> list[str]:
+        """Which streams that the snapshot leans on are not known to be here as far as it says. Raises `Damaged`."""
+        lacking: list[str] = []
+        for name, (number, digest, _) in streams_of(manifest).items():
+            said = self.streams.get(name)
+            if said is None or said.number < number or (said.number == number and said.digest.hex() != digest):
+                lacking.append(name)
+        return lacking
 
     def contradicts(self, seen: Head) -> bool:
         """Whether this log, which once had the head `seen`, now shows an older or another history.

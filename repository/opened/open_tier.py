@@ -265,7 +265,8 @@ class OpenTier:
         committed) and the store's errors.
         """
         body = manifest if isinstance(manifest, bytes) else manifest.encode()
-        token = decode_manifest(body).run_token
+        decoded = decode_manifest(body)
+        token = decoded.run_token
         referenced = set(packs)
         needed = referenced.difference(*(sealed.segment.pack_ids() for sealed in new_segments))
         if self.lacks(needed):
@@ -285,6 +286,8 @@ class OpenTier:
             if state.segments.keys() != self._indexed:
                 self._load_segments(state)
             self.refuse_without(needed)
+            if state.lacking_streams(decoded):
+                raise TierBehind("tier lacks pieces of a stream that the snapshot leans on", tier=self.name)
             marked = state.marked_packs & referenced
             if marked:
                 raise PackMarked("packs were marked for deletion meanwhile", tier=self.name, packs=len(marked))

@@ -15,6 +15,8 @@ from repository.format import FORMAT_VERSION
 from repository.keys import crypto
 
 SNAPSHOT_ID_LENGTH: Final = 16
+STREAMS: Final = "streams"
+"""Key of `extra`: the streams that the snapshot leans on."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +54,8 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     `time_ns`: when the backup began, by the writer's clock. `run_token`: chosen by the caller; a token is
     committed at most once per tier. `label`: the caller's name for the source. `root`: chunk ids (hex) of the
     tree's root pages, in order. `domain`: id (hex) of the secret under which its chunks are identified.
-    `parent`: id (hex) of the snapshot that unchanged files were recognised against. `extra`: for what comes
-    later (partitions); readers ignore what they do not know.
+    `parent`: id (hex) of the snapshot that unchanged files were recognised against. `extra`: what few snapshots have:
+    `parts` (see `backup.parts`), `streams` (see `streams_of`); readers ignore what they do not know.
     """
 
     format: int = FORMAT_VERSION
@@ -82,6 +84,19 @@ def decode_manifest(body: bytes) -> SnapshotManifest:
     if manifest.format != FORMAT_VERSION:
         raise UnsupportedFormat("snapshot has an unknown format", version=manifest.format)
     return manifest
+
+
+def streams_of(manifest: SnapshotManifest) -> dict[str, tuple[int, str, int]]:
+    """The streams that a snapshot leans on: by name, the number of a piece, its digest (hex), the position behind it.
+
+    Raises `Damaged`.
+    """
+    if STREAMS not in manifest.extra:
+        return {}
+    try:
+        return msgspec.json.decode(manifest.extra[STREAMS], type=dict[str, tuple[int, str, int]])
+    except msgspec.DecodeError as error:
+        raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
 
 
 def snapshot_id(repository_id: bytes, body: bytes) -> bytes:

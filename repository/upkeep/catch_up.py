@@ -289,6 +289,8 @@ def _locks_of(snapshot: Snapshot, repository: Repository, tier: OpenTier) -> Ite
 
 def packs_of(snapshot: Snapshot, tier: OpenTier, visitor: TreeVisitor) -> set[bytes] | None:
     """The packs on this tier of what the snapshot adds to those before; None where the tier lacks some of it."""
+    if tier.log.state.lacking_streams(snapshot.manifest):
+        return None
     packs: set[bytes] = set()
     for chunk_id in visitor.chunks(snapshot.manifest.root):
         location = tier.index.lookup(chunk_id)

@@ -256,6 +256,8 @@ class _TierCheck:
                 self._check_cancelled()
                 self._counts.tree_chunks += 1
                 missing += index.lookup_any(chunk_id) is None
+            if self._tier.log.state.lacking_streams(snapshot.manifest):
+                yield self._lacking(snapshot.id, "the log does not name as much of a stream as it leans on")
             if missing:
                 lacking.add(snapshot.id)
                 yield self._lacking(snapshot.id, f"{missing} chunks that it references are not in the index")

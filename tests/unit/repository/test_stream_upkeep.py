@@ -4,8 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from repository.backup.backup import BackupOptions, BackupResult, backup
+from repository.backup.fanout import Delivery
+from repository.errors import NoUsableTier
 from repository.opened.repository import Repository
 from repository.stored.log_entry import StreamAppended, entry_object_key
+from repository.stored.snapshot import streams_of
+from repository.streams.on_tier import StreamHead
 from repository.streams.stream import open_stream
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
@@ -14,6 +19,7 @@ from repository.upkeep.check_report import Problem
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
 from repository.upkeep.repair import repair
 from repository.upkeep.stream_check import lacking
+from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import Scene
 from tests.support.streams import WAL, Away, bytes_of, filled, fork, key_of
 
@@ -264,3 +270,59 @@ def test_what_is_repaired_continues_what_is_there() -> None:
     result = repair(repository, repository.tier("a"))
     assert [each.object_key for each in result.unrepaired] == [key_of(repository, 3)]
     assert scene.store("a").head(key_of(repository, 3)) is None
+
+
+def _leaning(scene: Scene, head: StreamHead, token: str = "leaning") -> BackupResult:
+    options = BackupOptions(run_token=token, label="database", streams={WAL: head}, workers=1)
+    source = MemorySource(MemoryFolder({b"base": MemoryFile(b"base backup")}))
+    return backup(scene.repository, source, options=options)
+
+
+def test_snapshot_leans_on_a_stream_that_its_tier_has() -> None:
+    """A tier that has not as much gets no snapshot, before catch-up has brought it the pieces."""
+    stores = [Away("a"), Away("b")]
+    scene = Scene(stores=stores)
+    filled(scene)
+    stores[1].is_away = True
+    stream = open_stream(scene.reopen(), WAL)
+    stream.append(b"only here")
+    head = stream.say()
+    stores[1].is_away = False
+    scene.reopen()
+    result = _leaning(scene, head)
+    assert {name: each.state for name, each in result.tiers.items()} == {"a": Delivery.COMMITTED, "b": Delivery.BEHIND}
+    assert streams_of(result.snapshot.manifest) == {WAL: (6, head.digest.hex(), head.end)}
+    repository = scene.reopen()
+    assert catch_up(repository, repository.tier("b")).snapshots == [result.snapshot_id]
+    assert problems(scene.reopen()) == []
+    assert repository.tier("b").log.state.streams[WAL].number == 6
+
+
+def test_snapshot_that_leans_on_another_history_is_refused() -> None:
+    """Or on what nobody has said is there."""
+    scene = Scene()
+    stream = filled(scene)
+    with pytest.raises(NoUsableTier):
+        _leaning(scene, stream.head)
+    stream.say()
+    for head in (stream.head._replace(digest=bytes(32)), stream.head._replace(number=6)):
+        with pytest.raises(NoUsableTier):
+            _leaning(scene, head)
+    assert _leaning(scene, stream.head).tiers["a"].state is Delivery.COMMITTED
+
+
+def test_snapshot_whose_stream_the_log_lost_is_named() -> None:
+    """And whole again when the stream is."""
+    scene = Scene(("a", "b"))
+    stream = filled(scene)
+    _leaning(scene, stream.say())
+    repository = scene.reopen()
+    tier = repository.tier("a")
+    for number in range(1, tier.log.state.head.number + 1):
+        entry = tier.log.entry(number)
+        if isinstance(getattr(entry, "body", None), StreamAppended):
+            scene.store("a").put(entry_object_key(number), b"")
+    repository = scene.reopen()
+    assert {problem for _, problem, _ in problems(repository)} >= {Problem.TREE, Problem.STREAM_UNNAMED}
+    assert repair(repository, repository.tier("a"), bridge=True).is_complete
+    assert problems(scene.reopen()) == []
