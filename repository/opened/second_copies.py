@@ -33,6 +33,17 @@ class Fate(Enum):
     """Another entry has its number and follows the same one: the writer died, as far as one can know."""
 
 
+def unreadable(tier: OpenTier) -> list[str]:
+    """Object keys of what lies under ids of snapshots that the log does not have, and is no entry.
+
+    Raises the store's errors.
+    """
+    known = tier.log.state.entry_of
+    ids = [manifest_id(info.key) for info in tier.store.list(MANIFEST_PREFIX)]
+    strange = (each for each in ids if each is not None and each not in known)
+    return [manifest_object_key(each) for each in strange if _whole_copy(tier, each) is None]
+
+
 def unclaimed(tier: OpenTier, state: LogState | None = None) -> list[SecondCopy]:
     """Whole second copies of this log of which the log knows nothing, in the order of their numbers.
 

@@ -10,6 +10,7 @@ against those of the log's entries (`lock_check`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 PACKS_AT_A_TIME: Final = 3
 _SEED_LENGTH: Final = 16
+_BY_NAME: Final = re.compile(f"{INDEX_PREFIX}[0-9a-f]{{64}}|{PENDING_PREFIX}[0-9a-f]{{32}}")
+"""Old segments and markers, which nobody reads again."""
 _HARMFUL: Final = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED, Problem.SEGMENT, Problem.TREE))
 """Damage with which chunks may be lost."""
 
@@ -317,7 +320,8 @@ class _TierCheck:
             explained = (
                 key in (CONFIG_KEY, TAIL_KEY)
                 or key in packs
-                or key.startswith((KEY_PREFIX, INDEX_PREFIX, PENDING_PREFIX, QUARANTINE_PREFIX))
+                or key.startswith((KEY_PREFIX, QUARANTINE_PREFIX))
+                or _BY_NAME.fullmatch(key) is not None
                 or manifest_id(key) is not None
                 or piece_of(key) is not None
                 or (key.startswith(CHECKPOINT_PREFIX) and checkpoint_of(key) is not None)

@@ -17,7 +17,7 @@ from repository.log.commit_log import LogState, SecondCopy
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.pending import PENDING_PREFIX
-from repository.opened.second_copies import Fate, fate_of, unclaimed
+from repository.opened.second_copies import Fate, fate_of, unclaimed, unreadable
 from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
@@ -77,6 +77,9 @@ def unclaimed_findings(tier: OpenTier, state: LogState) -> Iterator[Finding]:
                 problem = Problem.ABANDONED
                 detail += "another entry is there, so the writer died, unless the log was cut off there"
         yield Finding(tier.name, problem, manifest_object_key(copy.snapshot.id), detail, (tier.name,))
+    for key in unreadable(tier):
+        detail = "it is no log entry, and no log has the snapshot: junk, or the damaged copy of one that was cut off"
+        yield Finding(tier.name, Problem.STRANGE, key, detail)
 
 
 def put_end_back(tier: OpenTier) -> list[str]:

@@ -45,6 +45,8 @@ def test_whatever_has_an_objects_name_is_set_aside(root: Path, store: DirectoryO
     assert store.is_blocked("log/1")
     store.set_aside("log/1", "quarantine/log/1.a")
     assert not store.is_blocked("log/1")
+    (root / "no-folder").write_bytes(b"")
+    assert store.is_blocked("no-folder/1")
     store.set_aside("log/2", "quarantine/log/2.a")
     store.put("log/1", b"mended")
     store.put("log/2", b"mended")

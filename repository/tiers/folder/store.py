@@ -182,8 +182,10 @@ class DirectoryObjectStore:
         with self._translated(key):
             try:
                 return not stat.S_ISREG(os.lstat(path).st_mode)
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 return False
+            except NotADirectoryError:
+                return True  # a folder above it is none
 
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
         """Nothing is kept of what was overwritten."""

@@ -152,6 +152,16 @@ def test_junk_among_the_keys_harms_nothing(name: str, length: int) -> None:
     assert name not in _below(third, "keys/")
 
 
+@pytest.mark.parametrize("name", ["index/junk", "pending/junk", "snapshots/" + "0" * 32, "log/0000000000000/junk"])
+def test_junk_anywhere_is_told_and_harms_nothing(name: str) -> None:
+    scene = Scene()
+    scene.backup(photos(1), "run 0")
+    scene.store("a").put(name, b"?")
+    report = check(scene.reopen())
+    assert [(each.problem, each.object_key) for each in report.findings] == [(Problem.STRANGE, name)]
+    assert report.is_ok
+
+
 def test_junk_under_names_of_checkpoints_displaces_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commit_log, "CHECKPOINT_EVERY", 8)
     scene = Scene()

@@ -1,12 +1,20 @@
 """A snapshot whose log entry is lost, and whose second copy is whole, is found by `latest` and by its id, and told."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from repository.errors import SnapshotNotFound
+from repository.errors import SnapshotNotFound, TierUnreachable
 from repository.opened.open_tier import TierState
+from repository.opened.second_copies import unclaimed
 from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
+from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.repair import repair
 from tests.support.repositories import BrokenStore, Scene, photos, read_back
 
 
@@ -58,6 +66,72 @@ def test_what_was_read_for_a_lost_entry_carries_no_new_snapshot() -> None:
     scene.store("a").delete(manifest_object_key(last.id))
     alone = scene.reopen()
     assert read_back(alone, alone.find_snapshot("latest"), alone.tier("a")) == photos(2, 2)
+
+
+class _KeepsVersions(BrokenStore):
+    """Keeps what lay under some keys before."""
+
+    def __init__(self, inner: MemoryObjectStore, beneath: dict[str, list[bytes]]) -> None:
+        super().__init__(inner)
+        self._beneath = beneath
+
+    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
+        """The oldest first."""
+        return iter([*self._beneath.get(key, []), self._inner.get(key, length_max=length_max)])
+
+
+def test_copy_that_was_written_over_is_found_beneath() -> None:
+    """Whatever lies on top, and beside it."""
+    scene, last = _scene(None)
+    key = manifest_object_key(last.id)
+    copy = scene.store("a").get(key)
+    scene.store("a").put(key, b"ransom")
+    store = _KeepsVersions(scene.store("a"), {key: [b"older ransom", copy, b"more"]})
+    repository = scene.reopen(stores=[store])  # type: ignore[list-item]
+    assert repository.find_snapshot(last.id).id == last.id
+    kinds = [each.problem for each in check(repository).findings if each.object_key == key]
+    assert kinds == [Problem.UNCOMMITTED]
+    # Without versions nobody can say what it was, and that is said.
+    kinds = [each.problem for each in check(scene.reopen()).findings if each.object_key == key]
+    assert kinds == [Problem.STRANGE]
+
+
+@pytest.mark.parametrize("was_made", [False, True])
+def test_number_that_two_entries_had_is_judged_by_what_lay_there(was_made: bool) -> None:
+    """A writer that died is told from an end that was hidden and written over."""
+    scene, last = _scene(None)
+    key = entry_object_key(scene.tier("a").log.state.head.number + 1)
+    first = scene.store("a").get(manifest_object_key(last.id))
+    scene.backup(photos(2, 7), "run 7")
+    beneath = {key: [b"ransom", first]} if was_made else {}
+    store = _KeepsVersions(scene.store("a"), beneath)
+    repository = scene.reopen(stores=[store])  # type: ignore[list-item]
+    kinds = [each.problem for each in check(repository).findings if "snapshots/" in each.object_key]
+    assert kinds == [Problem.UNCOMMITTED if was_made else Problem.ABANDONED]
+    repair(repository, repository.tier("a"))
+    assert (last.id in scene.reopen().tier("a").snapshots()) is was_made
+
+
+def test_tier_that_fails_on_a_copy_is_not_called_damaged() -> None:
+    scene, last = _scene(None)
+
+    class Away(BrokenStore):
+        def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
+            if key == manifest_object_key(last.id):
+                raise TierUnreachable("gone")
+            return self._inner.get(key, length_max=length_max)
+
+    repository = scene.reopen(stores=[Away(scene.store("a"))])  # type: ignore[list-item]
+    assert [each.problem for each in check(repository).damage] == [Problem.TIER]
+
+
+def test_copies_of_several_lost_entries_count_in_their_order() -> None:
+    scene = Scene()
+    snapshots = [scene.backup(photos(2, number), f"run {number}") for number in range(3)]
+    for number in scene.tier("a").log.state.entry_of.values():
+        scene.store("a").delete(entry_object_key(number))
+    found = unclaimed(scene.reopen().tier("a"))
+    assert [each.snapshot.id for each in found] == [each.id for each in snapshots if each is not None]
 
 
 def test_writer_that_died_before_its_entry_left_no_snapshot() -> None:
