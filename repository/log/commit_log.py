@@ -214,6 +214,8 @@ class CommitLog:
         """
         with self._lock:
             heads: set[int] = set()
+            body: Body | None = None
+            beaten = ""
             for _ in range(ATTEMPTS_MAX):
                 self._read_on()
                 heads.add(self.state.head.number)
@@ -229,15 +231,24 @@ class CommitLog:
                     if body is not None:
                         return self._create(body, lock_until, tier_id)
                 except AlreadyExists:
+                    beaten = body.id if isinstance(body, SnapshotCommitted) else beaten
                     continue
                 except InvalidKey as error:
                     raise self._blocked(self.state.head.number + 1) from error
+                self._give_back(beaten, lock_until)
                 # The caller relies on what others wrote, and they may have died before syncing the last of it.
                 self._store.settle([entry_object_key(self.state.head.number)])
                 return None
             if len(heads) == 1:
                 raise self._blocked(self.state.head.number + 1)
             raise LogContended("other writers were faster each time", tier=self._store.name, attempts=ATTEMPTS_MAX)
+
+    def _give_back(self, identity: str, lock_until: datetime | None) -> None:
+        """Another writer committed this very snapshot: its entry's copy, which ours was put over, lies there again."""
+        number = self.state.entry_of.get(identity)
+        if number is not None:
+            entry = read_object(self._store, entry_object_key(number))
+            self._store.put(manifest_object_key(identity), entry, lock_until=lock_until)
 
     def _blocked(self, number: int) -> Damaged:
         """Nobody was faster: a folder or a link, say, has the name of the next entry, and no listing shows it."""

@@ -1,21 +1,24 @@
 """A snapshot whose log entry is lost, and whose second copy is whole, is found by `latest` and by its id, and told."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import msgspec
 import pytest
 
 from repository.errors import SnapshotNotFound, TierUnreachable
 from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
 from repository.opened.second_copies import unclaimed
 from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
-from repository.tiers.port import OBJECT_LENGTH_MAX
+from repository.tiers.port import OBJECT_LENGTH_MAX, Body
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.repair import repair
-from tests.support.repositories import BrokenStore, Scene, photos, read_back
+from tests.support.repositories import BrokenStore, Scene, SeededRandomness, photos, read_back
 
 
 def _scene(damage: bytes | None) -> tuple[Scene, Snapshot]:
@@ -142,6 +145,36 @@ def test_writer_that_died_before_its_entry_left_no_snapshot() -> None:
     scene.store("a").put(manifest_object_key("ab" * 16), copy)
     with pytest.raises(SnapshotNotFound):
         scene.reopen().find_snapshot("abab")
+
+
+class _Overtaken(BrokenStore):
+    """Before the copy of the next entry is put there, another writer is done."""
+
+    def __init__(self, inner: MemoryObjectStore, overtake: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self._overtake: Callable[[], object] | None = overtake
+
+    def put(self, key: str, body: Body, **options: Any) -> None:
+        """Let the other one go first."""
+        if key.startswith("snapshots/") and self._overtake is not None:
+            overtake, self._overtake = self._overtake, None
+            overtake()
+        self._inner.put(key, body, **options)
+
+
+def test_writer_that_was_overtaken_leaves_the_copy_of_the_entry_that_counts() -> None:
+    """Two that hold the same run, made at the same moment: the slower one had put its own copy over the other's."""
+    scene = Scene()
+    scene.backup(photos(1), "run 0")
+    (snapshot,) = scene.repository.snapshots()
+    manifest = msgspec.structs.replace(snapshot.manifest, run_token="run 1").encode()
+    packs = scene.tier("a").index.pack_ids()
+    other = Repository.open([scene.store("a")], scene.provider, randomness=SeededRandomness(5))
+    store = _Overtaken(scene.store("a"), lambda: other.tier("a").commit_snapshot(manifest, packs=packs))
+    repository = scene.reopen(stores=[store])  # type: ignore[list-item]
+    assert repository.tier("a").commit_snapshot(manifest, packs=packs).manifest.run_token == "run 1"
+    assert check(scene.reopen()).findings == []
+    assert len(scene.repository.snapshots()) == 2
 
 
 def test_tier_that_does_not_list_its_copies_hides_no_error() -> None:
