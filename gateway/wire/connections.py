@@ -7,11 +7,14 @@ requests before that one, which were within the limits, are answered first.
 
 import asyncio
 from enum import Enum
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.datastructures import Headers
+from websockets.http11 import Response
 
 from contracts import errors
 from contracts.errors import PlatformError
@@ -273,6 +276,15 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self._all = connections
         self._opened_at = self.loop.time()
         self._closing_since: float | None = None
+        # The library tells in plain text what it does not take for a handshake.
+        self.conn.reject = _rejected  # type: ignore[method-assign,assignment]
+
+    def data_received(self, data: bytes) -> None:
+        """What opens no socket (a request with a body, say) is told: the library would say nothing."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(refusal(NO_HANDSHAKE))
+            self.transport.close()
 
     @property
     def waiting_since(self) -> float | None:
@@ -307,8 +319,30 @@ class SocketConnection(WebSocketsSansIOProtocol):
             self.transport.abort()
 
 
+NO_HANDSHAKE = PlatformError(
+    errors.MALFORMED_REQUEST,
+    "the request opens no WebSocket",
+    field="Sec-WebSocket-Key",
+    hint="Open it with GET and a client that speaks version 13 of the protocol, or leave the header Upgrade out.",
+)
+
+
+def _rejected(status: Any, _words: str) -> Response:
+    """What the WebSocket library answers where it opens none."""
+    error = NO_HANDSHAKE if int(status) < 500 else PlatformError(errors.INTERNAL, "something unexpected happened")
+    headers, body = _told(error)
+    code = HTTPStatus(error.code.status)
+    return Response(code.value, code.phrase, Headers(headers), body)
+
+
 def refusal(error: PlatformError) -> bytes:
     """A whole response that tells an error and ends the connection."""
+    headers, body = _told(error)
+    lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
+    return STATUS_LINE[error.code.status] + lines.encode() + b"\r\n" + body
+
+
+def _told(error: PlatformError) -> tuple[dict[str, str], bytes]:
     body = msgspec.json.encode(problem_of(error))
     headers = {
         "content-type": MEDIA_TYPE,
@@ -317,5 +351,4 @@ def refusal(error: PlatformError) -> bytes:
         **SECURITY_HEADERS,
         **headers_of(error),
     }
-    lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
-    return STATUS_LINE[error.code.status] + lines.encode() + b"\r\n" + body
+    return headers, body

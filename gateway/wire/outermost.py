@@ -66,7 +66,9 @@ def observed(app: ASGIApp, telemetry: Telemetry, metrics: HttpMetrics) -> ASGIAp
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
-            await app(scope, receive, send)
+            # What is refused or breaks on a socket is told and logged by an id, too.
+            with telemetry.span("WEBSOCKET", traceparent=_traceparent(scope), kind=SpanKind.SERVER):
+                await app(scope, receive, send)
             return
         began = time.perf_counter()
         status = 500

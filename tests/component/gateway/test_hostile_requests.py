@@ -2,6 +2,7 @@
 is not recorded. The seed is fixed, so that what fails once fails again.
 """
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 from chassis.ids import new_id
 from gateway.app import build
 from gateway.openapi.document import document
+from gateway.wire.server import HttpServer
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code, running_gateway
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
@@ -194,6 +196,39 @@ async def test_handshake_is_refused_by_a_problem(gateway: RunningGateway) -> Non
         problem = json.loads(response.body or b"")
         assert (problem["code"], problem.get("field")) == (code, field), suffix
         assert problem["hint"]
+
+
+NO_HANDSHAKES = (
+    b"GET /api/backup/monitoring HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    b"POST /api/backup/monitoring HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"POST /api/backup/execute HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Content-Length: 2\r\n\r\n{}",
+)
+
+
+@pytest.mark.parametrize("sent", NO_HANDSHAKES)
+async def test_what_is_no_handshake_is_refused_by_a_problem(sent: bytes) -> None:
+    """What the WebSocket's library does not take is told like all else, before the application sees it."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError(scope["type"])
+
+    server = HttpServer(app, host="127.0.0.1", port=0)
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(sent)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    finally:
+        await server.stop()
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in head
+    problem = json.loads(body)
+    assert problem["code"] == "malformed-request"
+    assert problem["hint"]
 
 
 FRAMES: tuple[tuple[Any, str, str | None], ...] = (

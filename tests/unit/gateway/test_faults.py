@@ -78,6 +78,7 @@ async def test_fault_of_a_handshake_is_a_problem() -> None:
     """A socket that is not open yet is answered like a request."""
     status, headers, body = await _asked(_fails, "websocket")
     assert (status, body["code"]) == (500, "internal")
+    assert body["traceId"]
     assert headers["content-type"] == "application/problem+json"
 
 
