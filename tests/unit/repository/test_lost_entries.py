@@ -9,7 +9,7 @@ import pytest
 from repository.errors import SnapshotNotFound, TierUnreachable
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
-from repository.opened.second_copies import unclaimed
+from repository.opened.second_copies import Fate, fate_of, unclaimed
 from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
@@ -126,6 +126,41 @@ def test_tier_that_fails_on_a_copy_is_not_called_damaged() -> None:
 
     repository = scene.reopen(stores=[Away(scene.store("a"))])  # type: ignore[list-item]
     assert [each.problem for each in check(repository).damage] == [Problem.TIER]
+
+
+def _fate(scene: Scene, last: Snapshot) -> Fate:
+    tier = scene.reopen().tier("a")
+    (copy,) = [each for each in unclaimed(tier) if each.snapshot.id == last.id]
+    return fate_of(copy, tier.log.whole(), tier)
+
+
+def test_fate_of_an_entry_is_told_by_what_lies_around_its_place() -> None:
+    assert _fate(*_scene(b"?")) is Fate.FAULTY
+    assert _fate(*_scene(None)) is Fate.BEYOND
+    scene, last = _scene(None)
+    scene.backup(photos(2, 7), "run 7")
+    assert _fate(scene, last) is Fate.NEVER_MADE
+    # The log goes on otherwise one entry before its place.
+    scene, last = _scene(None)
+    before = scene.tier("a").log.state.head.number
+    scene.store("a").delete(entry_object_key(before))
+    scene.reopen()
+    for number in (7, 8):
+        scene.backup(photos(2, number), f"run {number}")
+    assert _fate(scene, last) is Fate.FORKED
+
+
+def test_entry_that_was_given_up_is_known_for_it() -> None:
+    scene, last = _scene(b"?")
+    key = manifest_object_key(last.id)
+    copy = scene.store("a").get(key)
+    scene.store("a").delete(key)
+    repair(scene.repository, scene.tier("a"), bridge=True)
+    scene.store("a").put(key, copy)
+    assert _fate(scene, last) is Fate.BRIDGED
+    # What stands behind the bridge is no other history.
+    scene.backup(photos(2, 7), "run 7")
+    assert _fate(scene, last) is Fate.BRIDGED
 
 
 def test_copies_of_several_lost_entries_count_in_their_order() -> None:
