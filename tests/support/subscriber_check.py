@@ -31,6 +31,8 @@ from tests.support.nats_server import NatsServer
 
 NAME = "crm"
 STREAM = stream_of("executor")
+ADDED_TO, OF_NEXT_VERSION = 7, 8
+"""Events as a next version of the service writes them: with a field more, and of the next version."""
 REGISTERED = {"subscribers": [{"name": NAME, "events": [BackupCompleted.NAME, BackupFailed.NAME]}]}
 
 
@@ -97,6 +99,10 @@ def _log(folder: Path) -> str:
 async def _publish(js: JetStreamContext, number: int, message_id: str) -> None:
     samples = sample_envelopes()
     sample = samples[BackupCompleted.NAME if number % 2 else BackupFailed.NAME]
+    if number == ADDED_TO:
+        sample = msgspec.structs.replace(sample, data=msgspec.Raw(bytes(sample.data)[:-1] + b',"addedLater":1}'))
+    if number == OF_NEXT_VERSION:
+        sample = msgspec.structs.replace(sample, type=sample.type.replace(".v1", ".v2"))
     await publish(js, msgspec.structs.replace(sample, id=f"backup-{number}"), message_id=message_id)
 
 
