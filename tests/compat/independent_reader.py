@@ -51,6 +51,7 @@ class IndependentReader:
         self.segments: dict[str, None] = {}
         self.tier_ids: set[bytes] = set()
         self.checkpoint: dict[str, Any] = {}
+        self.streams: dict[str, dict[str, Any]] = {}
         self._read_log()
         self.rows = {chunk_id: place for name in self.segments for chunk_id, place in self._segment(name)}
 
@@ -110,7 +111,7 @@ class IndependentReader:
                 "<8sHHIQ16s16sQ32s", body[:96]
             )
             assert (magic, version, own, repository) == (b"WSBENTRY", 1, number, self.repository)
-            assert flags in {0, 1}
+            assert flags in {0, 1, 2, 3}
             self.tier_ids.add(tier)
             assert path.name == f"{number:016d}"
             assert path.parent.name == path.name[:13]
@@ -135,7 +136,9 @@ class IndependentReader:
                 del self.segments[name]
             self.segments.update(dict.fromkeys(json.loads(bytes(says["added"]))))
         else:
-            assert kind in {"begun", "mark", "unmark", "keys", "accept", "bridge", "checkpoint"}
+            assert kind in {"begun", "mark", "unmark", "keys", "accept", "bridge", "checkpoint", "append"}
+            if kind == "append":
+                self.streams[json.loads(bytes(says["stream"]))] = {key: json.loads(bytes(says[key])) for key in says}
             if kind == "checkpoint":
                 self.checkpoint = {name: json.loads(bytes(value)) for name, value in says.items()}
 
@@ -196,6 +199,44 @@ class IndependentReader:
         assert {found["tier_id"]} == self.tier_ids
         assert found["digest"] == sha256((self.tier / "log" / f"{number:016d}"[:13] / f"{number:016d}").read_bytes())
         return found
+
+    def stream(self, name: str) -> list[tuple[int, bytes]]:
+        """Position and bytes of each piece of a stream, in order."""
+        stream_id = hkdf(self.root, self.repository, b"stream-id", name.encode(), 16)
+        folder = self.tier / "streams" / stream_id.hex()
+        previous = sha256(PREFIX + b"stream\0" + self.repository + stream_id)
+        found: list[tuple[int, bytes]] = []
+        for number, path in enumerate(sorted(path for path in folder.rglob("*") if path.is_file()), start=1):
+            body = path.read_bytes()
+            assert path.relative_to(folder).as_posix() == f"{number:016d}"[:13] + f"/{number:016d}"
+            self._public().verify(body[-64:], PREFIX + b"stream-piece\0" + body[:-64])
+            magic, version, flags, length, own, repository, stream, room, named = struct.unpack(
+                "<8sHHIQ16s16s8s32s", body[:96]
+            )
+            assert (magic, version, flags, own, room) == (b"WSBPIECE", 1, 0, number, bytes(8))
+            assert (repository, stream, named) == (self.repository, stream_id, previous)
+            assert len(body) == 96 + length + 64
+            plain = self._unsealed(body[96:-64], kind=6, context=body[16:96])
+            assert body[96 + 32 : 96 + 64] == self._salt_of(body[96:-64], body[16:96])
+            position, name_length = struct.unpack_from("<QH", plain)
+            assert plain[10 : 10 + name_length].decode() == name
+            found.append((position, plain[10 + name_length :]))
+            previous = sha256(body)
+            if number == self.streams[name]["number"]:
+                assert self.streams[name]["digest"] == previous.hex()
+                assert self.streams[name]["position"] == position + len(found[-1][1])
+        return found
+
+    def _salt_of(self, sealed: bytes, context: bytes) -> bytes:
+        """The salt that follows from what is sealed in a piece of a stream."""
+        header, key_id, salt = sealed[:64], sealed[16:32], sealed[32:64]
+        object_root = hkdf(self.masters[key_id], self.repository, b"object-root")
+        key = hkdf(object_root, salt, b"object", self.repository + b"\6")
+        bound = PREFIX + b"sealed\0" + header + self.repository + context
+        packed = AESGCM(key).decrypt(struct.pack("<IQ", 3, 0), sealed[64:], bound)
+        salt_key = hkdf(object_root, self.repository, b"salt", b"\6")
+        without = PREFIX + b"sealed\0" + header[:32] + bytes(32) + self.repository + context
+        return blake3(without + packed, key=salt_key).digest()
 
     def _public(self) -> Ed25519PublicKey:
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.config["public_key"]))

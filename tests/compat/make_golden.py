@@ -23,6 +23,8 @@ from repository.opened import key_change
 from repository.opened.repository import Repository
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.log_entry import PacksMarked, PacksUnmarked, entry_object_key
+from repository.streams.on_tier import StreamHead
+from repository.streams.stream import open_stream
 from repository.tiers.folder.store import DirectoryObjectStore
 from sources.directory import DirectorySource
 from tests.support.file_trees import Seen, seen
@@ -31,6 +33,8 @@ from tests.support.repositories import SeededRandomness, photos, write_snapshot
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "repository-v1"
 NEAR, FAR = "near", "far"
+STREAM = "main/wal"
+STREAM_BEGINS = 1 << 24
 OLD_TIME_NS = 1_766_000_000_123_456_789
 
 
@@ -82,6 +86,7 @@ def _make(golden: Path) -> None:
         _first_tree(source)
         with Repository.open(stores(golden), provider) as repository:
             snapshots.append(_save(repository, source, "first"))
+            _append(repository, 0, 3)
         _second_tree(source)
         # The second tier is away from here on: it is behind.
         with Repository.open(stores(golden)[:1], provider) as repository:
@@ -93,7 +98,7 @@ def _make(golden: Path) -> None:
             key_change.add_generation(repository, KeyFile.load(golden / "new-key"), "tenant")
         (source / "third.txt").write_bytes(b"written under the second key\n")
         with Repository.open(stores(golden)[:1], KeyFile.load(golden / "new-key")) as repository:
-            snapshots.append(_save(repository, source, "third"))
+            snapshots.append(_save(repository, source, "third", {STREAM: _append(repository, 3, 5)}))
             _unfinished_business(repository)
     for key in ("key", "new-key"):
         (golden / key).chmod(0o644)
@@ -101,11 +106,26 @@ def _make(golden: Path) -> None:
     (golden / "expected.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
 
 
-def _save(repository: Repository, source: Path, token: str) -> dict[str, object]:
+def appended(number: int) -> bytes:
+    """What the golden stream's piece `number` (from 0 on) holds."""
+    return b"commit %d\n" % number * (1 + 20 * number)
+
+
+def _append(repository: Repository, first: int, end: int) -> StreamHead:
+    """Append some pieces to the golden stream, and let the logs say so."""
+    stream = open_stream(repository, STREAM)
+    for number in range(first, end):
+        stream.append(appended(number), position=None if number else STREAM_BEGINS)
+    return stream.say()
+
+
+def _save(
+    repository: Repository, source: Path, token: str, streams: dict[str, StreamHead] | None = None
+) -> dict[str, object]:
     result = backup(
         repository,
         DirectorySource(os.fsencode(source)),
-        options=BackupOptions(run_token=token, label="golden", tags=("compat",), workers=1),
+        options=BackupOptions(run_token=token, label="golden", tags=("compat",), streams=streams or {}, workers=1),
     )
     return {"id": result.snapshot_id, "run_token": token, "tree": described(seen(source))}
 
@@ -180,6 +200,7 @@ def _broken(golden: Path) -> list[dict[str, object]]:
     (manifest,) = (f"snapshots/{path.name}" for path in (golden / FAR / "snapshots").iterdir())
     (checkpoint,) = (f"checkpoints/{path.name}" for path in (golden / NEAR / "checkpoints").iterdir())
     entry = entry_object_key(3)
+    piece = min(path.relative_to(golden / FAR).as_posix() for path in (golden / FAR / "streams").rglob("*/0*2"))
 
     def case(
         name: str, change: dict[str, object], *finds: tuple[str, str, str], is_repaired: bool = True
@@ -215,6 +236,8 @@ def _broken(golden: Path) -> list[dict[str, object]]:
         case("pack cut off", {"object": data, "do": "cut", "length": 8_000}, damaged_pack),
         case("pack lost", {"object": data, "do": "delete"}, lost_pack),
         case("pack with the bytes of another", {"object": data, "do": "copy", "from": [NEAR, tree]}, damaged_pack),
+        case("piece of a stream with a flipped bit", flip(piece, 120), (NEAR, "stream-piece", piece)),
+        case("piece of a stream lost", {"object": piece, "do": "delete"}, (NEAR, "stream-piece", piece)),
         case("tree pack with a flipped bit", flip(tree, 300), (NEAR, "pack-damaged", tree)),
     ]
     both = case(

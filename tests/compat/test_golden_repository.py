@@ -17,11 +17,13 @@ from repository.opened.seen import SeenTier
 from repository.restore.options import Trouble
 from repository.restore.restore import RestoreOptions, restore
 from repository.stored.log_entry import entry_object_key
+from repository.streams.reading import read_stream
+from repository.streams.stream import open_stream
 from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.repair import repair
 from sources.directory import DirectorySource
-from tests.compat.make_golden import FAR, GOLDEN, NEAR, described, digests, stores
+from tests.compat.make_golden import FAR, GOLDEN, NEAR, STREAM, STREAM_BEGINS, appended, described, digests, stores
 from tests.support.file_trees import seen
 
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())
@@ -155,6 +157,21 @@ def test_broken_golden_repository_is_named_and_repaired(golden: Path, tmp_path: 
         assert check(alone, read_percent=100).damage == []
         first = EXPECTED["snapshots"][0]
         assert _restored(alone, "first", tmp_path / "target", NEAR) == first["tree"]
+
+
+@pytest.mark.parametrize(("tier", "count"), [(NEAR, 5), (FAR, 3)])
+def test_golden_stream_is_read_and_gone_on_with(golden: Path, tier: str, count: int) -> None:
+    """From each tier alone; what was appended is found again, byte for byte, and the next piece continues it."""
+    repository = _open(golden, tier)
+    pieces = list(read_stream(repository, STREAM))
+    assert [piece.data for piece in pieces] == [appended(number) for number in range(count)]
+    assert pieces[0].position == STREAM_BEGINS
+    before = digests(golden)
+    stream = open_stream(repository, STREAM)
+    assert stream.append(pieces[-1].data, position=pieces[-1].position).number == count
+    assert digests(golden) == before
+    stream.append(appended(count))
+    assert [piece.number for piece in read_stream(_open(golden, tier), STREAM)] == list(range(1, count + 2))
 
 
 def test_golden_tier_that_was_rolled_back_shows(golden: Path) -> None:

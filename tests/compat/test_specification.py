@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.compat.independent_reader import IndependentReader
-from tests.compat.make_golden import GOLDEN, NEAR
+from tests.compat.make_golden import FAR, GOLDEN, NEAR, STREAM, STREAM_BEGINS, appended
 
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +57,20 @@ def test_independent_reader_finds_second_copies_and_a_checkpoint(reader: Indepen
     assert [json.loads(kept[4]) for kept in checkpoint["snapshots"]] == [manifest for _, manifest in reader.manifests]
     assert checkpoint["segments"].keys() == reader.segments.keys()
     assert checkpoint["snapshot_count"] == len(reader.manifests)
+    assert checkpoint["streams"][STREAM][0] == 5
+
+
+@pytest.mark.parametrize(("tier", "count"), [(NEAR, 5), (FAR, 3)])
+def test_independent_reader_reads_the_stream(reader: IndependentReader, tier: str, count: int) -> None:
+    """Each piece verifies, continues the one before it, and has the salt that follows from what it seals."""
+    if tier == FAR:
+        reader = IndependentReader(GOLDEN / FAR, GOLDEN / "key")
+    found = reader.stream(STREAM)
+    assert [data for _, data in found] == [appended(number) for number in range(count)]
+    assert found[0][0] == STREAM_BEGINS
+    assert reader.streams[STREAM]["number"] == count
+    leaning = {identity: manifest["extra"] for identity, manifest in reader.manifests if manifest["extra"]}
+    assert [each["streams"][STREAM][0] for each in leaning.values()] == ([5] if tier == NEAR else [])
 
 
 def test_independent_reader_finds_in_footers_what_the_index_says(reader: IndependentReader) -> None:
