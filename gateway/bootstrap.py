@@ -99,6 +99,7 @@ def assemble(settings: GatewaySettings) -> Process:
         refresh_seconds=settings.jwks_refresh_seconds,
         stale_seconds_max=settings.jwks_stale_seconds_max,
         health=health,
+        telemetry=telemetry,
     )
     rules = TokenRules(
         issuer=settings.jwt_issuer,
@@ -185,6 +186,7 @@ def assemble(settings: GatewaySettings) -> Process:
         connection,
         TopologyCheck(connection, SERVICE),
         keys,
+        keys.loop,
         Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, telemetry=telemetry),
         projector.loop,
         feed.loop,

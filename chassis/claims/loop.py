@@ -120,7 +120,11 @@ class ClaimLoop:
 
     async def _claim_next(self) -> None:
         """One turn: wait for a slot, look for work, and begin it, or wait for a while."""
-        await self._slots.acquire()
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            return  # All slots are busy, which may take hours, and is no standstill.
         claim = None
         try:
             if self._stopping.is_set():

@@ -22,6 +22,8 @@ AGAIN_SECONDS = 2.0
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
+STALL_SECONDS = 60.0
+"""How long a turn may take, unless its loop says otherwise: whoever calls what never comes back is not well."""
 GRACE_SECONDS = 3.0
 """How long a part of the platform may be away, with tries every second or sooner, before a loop is not ready."""
 
@@ -44,8 +46,9 @@ class Supervised:
     return is progress; or it runs for ever and calls `progressed` whenever something was achieved, an empty queue
     that was looked into included. What it raises is kept as `trouble` until there is progress again; it is called
     anew after a pause that doubles up to `longest_pause_seconds`. `check` shows trouble at once, but an UNAVAILABLE
-    only after `grace_seconds`, so that a blip does not flap; where `stall_seconds` is given, a loop without progress
-    for so long is not ready either, though nothing was raised: a call that never comes back.
+    only after `grace_seconds`, so that a blip does not flap; a loop that has made no progress for `stall_seconds`
+    (beside the pause) is not ready either, though nothing was raised: a call that never comes back. One that waits for
+    something that may take long wakes up meanwhile, and looks.
 
     Either pass it to `run_service`, or keep it inside another part, and let its `start`, `stop`, `check` and `ended`
     call this one's. A part that begins tasks of its own (a claimed run) still has to look after those. In short:
@@ -62,7 +65,7 @@ class Supervised:
         every_seconds: float = 0.0,
         longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
-        stall_seconds: float | None = None,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.name = name
         self.restarts = 0
@@ -73,7 +76,7 @@ class Supervised:
         self._every_seconds = every_seconds
         self._longest_pause_seconds = longest_pause_seconds
         self._grace_seconds = grace_seconds
-        self._stall_seconds = stall_seconds
+        self._stall_seconds = stall_seconds + every_seconds
         self._pause = FIRST_PAUSE_SECONDS
         self._trouble_since = 0.0
         self._progress_at = 0.0
@@ -132,7 +135,7 @@ class Supervised:
             found.code is not errors.UNAVAILABLE or now - self._trouble_since > self._grace_seconds
         ):
             return found
-        if self._stall_seconds is not None and now - self._progress_at > self._stall_seconds:
+        if now - self._progress_at > self._stall_seconds:
             return PlatformError(
                 errors.INTERNAL,
                 f"{self.name} has made no progress for {now - self._progress_at:.0f} s",

@@ -54,6 +54,7 @@ from contracts.subjects import event_subject
 __all__ = ["LOG_HEADER", "POSITION_HEADER", "Relay", "RelayState", "message_id", "refilled", "request_refill"]
 
 POLL_SECONDS = 1.0
+LISTEN_SECONDS = 10.0
 STOP_SECONDS = 5.0
 LOOK_SECONDS = 15.0
 """How often a relay looks whether the stream still is what it left, holes included."""
@@ -193,8 +194,12 @@ class Relay:
                 # What was appended before the LISTEN took effect was not announced to it.
                 self._wake.set()
                 self._listener.progressed()
-                async for _ in connection.notifies():
-                    self._wake.set()
+                while True:
+                    async for _ in connection.notifies(timeout=LISTEN_SECONDS):
+                        self._wake.set()
+                    # Silence is no news: that there is somebody to announce anything is asked.
+                    await connection.execute("SELECT 1")
+                    self._listener.progressed()
 
     async def _publish_log(self) -> None:
         """Follow the log until something fails, or until stopped and at its end."""

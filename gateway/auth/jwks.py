@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chassis.disk import Disk
 from chassis.life.health import Health
-from chassis.life.tasks import end
+from chassis.life.tasks import STALL_SECONDS, Supervised
+from chassis.telemetry.instruments import Telemetry
 from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import PlatformError
@@ -158,7 +159,7 @@ async def _from_url(url: str) -> bytes:
 
 
 class KeySet:
-    """A part of the process (see `chassis.life.runtime`): holds the keys, and keeps them fresh in the background.
+    """A part of the process (see `chassis.life.runtime`): holds the keys; `loop`, another one, keeps them fresh.
 
     Exactly one of `file` and `url` is given. `refresh_seconds`: how often they are read again. `stale_seconds_max`: how
     long the keys of the last answer are believed while no other one comes. A file that cannot be read at the start, or
@@ -175,6 +176,7 @@ class KeySet:
         refresh_seconds: float = 600.0,
         stale_seconds_max: float = STALE_SECONDS_MAX,
         health: Health | None = None,
+        telemetry: Telemetry | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if (file is None) == (url is None):
@@ -205,7 +207,10 @@ class KeySet:
         self._asked = asyncio.Event()
         self._asked_at = float("-inf")
         self._listeners: list[Callable[[], None]] = []
-        self._task: asyncio.Task[None] | None = None
+        stall_seconds = refresh_seconds + STALL_SECONDS
+        self.loop = Supervised(
+            "signing-keys-refresh", self._keep_fresh, telemetry=telemetry, stall_seconds=stall_seconds
+        )
 
     def find(self, key_id: str) -> SigningKey | None:
         """The key of an id; None where there is none, which asks for a refresh in the background.
@@ -272,7 +277,7 @@ class KeySet:
             self._health.degrade("identity-provider", error)
 
     async def start(self) -> None:
-        """Read the keys once and begin to refresh them. Raises INVALID_SETTING where the file is not usable."""
+        """Read the keys once; `loop` refreshes them. Raises INVALID_SETTING where the file is not usable."""
         try:
             await self.refresh()
         except PlatformError as error:
@@ -281,33 +286,29 @@ class KeySet:
             LOG.warning("signing keys not there yet", extra={"code": error.code.code})
         if self._must_start and not self._keys:
             raise _unusable("the key set has no usable key")
-        self._task = asyncio.create_task(self._keep_fresh(), name="signing-keys")
 
     async def stop(self) -> None:
-        """Stop refreshing."""
-        if self._task is not None:
-            await end(self._task)
+        """Nothing is to be stopped."""
 
     async def check(self) -> PlatformError | None:
         """IDENTITY_PROVIDER_UNAVAILABLE while nobody's sign-in can be judged."""
         return self._staleness()
 
     async def _keep_fresh(self) -> None:
-        pause = RETRY_SECONDS if self._is_failing else self._refresh_seconds
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._asked.wait()
-            self._asked.clear()
-            try:
-                await self.refresh()
-                pause = self._refresh_seconds
-            except PlatformError as error:
-                LOG.warning("signing keys could not be refreshed", extra={"code": error.code.code})
-                pause = RETRY_SECONDS
-            except Exception as error:  # noqa: BLE001  # whatever it was, keys that are withdrawn must go one day
-                LOG.error("signing keys could not be refreshed", extra={"cause": describe(error)})
-                pause = RETRY_SECONDS
+        """One turn: wait until it is time, or somebody asks, and read the keys."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_SECONDS if self._is_failing else self._refresh_seconds):
+                await self._asked.wait()
+        self._asked.clear()
+        try:
+            await self.refresh()
+        except PlatformError as error:
+            # Told by itself (`_tell`), and borne for as long as the keys are not too old.
+            LOG.warning("signing keys could not be refreshed", extra={"code": error.code.code})
+        except Exception as error:  # noqa: BLE001  # whatever it was, keys that are withdrawn must go one day
+            LOG.error("signing keys could not be refreshed", extra={"cause": describe(error)})
+            self._is_failing = True
+            self._tell(_away(f"the signing keys could not be read: {describe(error)}"))
 
 
 def _away(message: str) -> PlatformError:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from chassis.life.tasks import Supervised
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.http.web import BODY_BYTES_MAX, network_of
@@ -64,6 +65,7 @@ class Connections:
         self._addresses: dict[asyncio.BaseTransport, str] = {}
         self._counts: Counter[str] = Counter()
         self._open: dict[asyncio.BaseTransport, Watched] = {}
+        self.loop = Supervised("http-limits", self._look, every_seconds=LOOK_SECONDS)
 
     def __len__(self) -> int:
         return len(self._addresses)
@@ -109,13 +111,11 @@ class Connections:
             if not self._counts[address]:
                 del self._counts[address]
 
-    async def watch(self) -> None:
-        """Cut off what takes too long, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            now = asyncio.get_running_loop().time()
-            for connection in list(self._open.values()):
-                connection.judge(now)
+    async def _look(self) -> None:
+        """Cut off what takes too long."""
+        now = asyncio.get_running_loop().time()
+        for connection in list(self._open.values()):
+            connection.judge(now)
 
     def _make_room(self, for_whom: Watched) -> bool:
         waiting = [(c.waiting_since, c) for c in self._open.values() if c is not for_whom]

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import uvicorn
 
-from chassis.life.tasks import end
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.wire.connection_limits import Connections, Limits
@@ -56,7 +55,6 @@ class HttpServer:
         self._host = host
         self._port = port
         self.connections = Connections(limits, trusted_proxies)
-        self._watching: asyncio.Task[None] | None = None
         # Its warnings are what strangers send: they would fill the log at will.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._server = _Server(
@@ -109,7 +107,7 @@ class HttpServer:
             ) from error
         self._port = listening.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve([listening]), name="http")
-        self._watching = asyncio.create_task(self.connections.watch(), name="http-limits")
+        await self.connections.loop.start()
         while not self._server.started and not self._task.done():  # noqa: ASYNC110  # uvicorn tells it by a flag
             await asyncio.sleep(0.005)
 
@@ -118,14 +116,14 @@ class HttpServer:
         if self._task is not None:
             self._server.should_exit = True
             await asyncio.wait({self._task})
-        if self._watching is not None:
-            await end(self._watching)
+        await self.connections.loop.stop()
 
-    async def check(self) -> PlatformError | None:
-        """UNAVAILABLE where it does not listen."""
-        if self._task is None or self._task.done() or self._watching is None or self._watching.done():
-            return PlatformError(errors.UNAVAILABLE, "the http server is not running")
-        return None
+    async def check(self) -> PlatformError | str | None:
+        """UNAVAILABLE where it does not listen; what keeps it from cutting off what takes too long."""
+        if (found := await self.connections.loop.check()) is not None:
+            return found
+        is_running = self._task is not None and not self._task.done()
+        return None if is_running else PlatformError(errors.UNAVAILABLE, "the http server is not running")
 
     async def ended(self) -> BaseException:
         """Wait until it ends without having been stopped, and say why."""

@@ -312,6 +312,7 @@ async def test_provider_that_is_away_at_the_start_is_waited_for(
     provider.answer = (503, b"")
     keys = KeySet(url=provider.url)
     await keys.start()
+    await keys.loop.start()
     try:
         assert await keys.check() is not None
         provider.answer = (200, _document(_jwk(EC_KEY, "ec")))
@@ -321,13 +322,14 @@ async def test_provider_that_is_away_at_the_start_is_waited_for(
 
         await eventually(is_ready)
     finally:
-        await keys.stop()
+        await keys.loop.stop()
 
 
 async def test_unknown_key_id_asks_for_new_keys_in_the_background(provider: _Provider) -> None:
     """A rotated key is known soon after its first use; made-up ids do not become a flood."""
     keys = KeySet(url=provider.url)
     await keys.start()
+    await keys.loop.start()
     try:
         assert keys.find("new") is None
         provider.answer = (200, _document(_jwk(EC_KEY, "ec"), _jwk(ED_KEY, "new")))
@@ -338,7 +340,7 @@ async def test_unknown_key_id_asks_for_new_keys_in_the_background(provider: _Pro
         await asyncio.sleep(0.05)
         assert provider.asked <= asked + 1
     finally:
-        await keys.stop()
+        await keys.loop.stop()
 
 
 @pytest.mark.parametrize("document", WITHOUT_KEYS)
@@ -449,10 +451,11 @@ async def test_refreshing_outlives_a_fault(provider: _Provider, monkeypatch: pyt
 
     keys.when_changed(listen)
     await keys.start()
+    await keys.loop.start()
     try:
         provider.answer = (200, _document(_jwk(EC_KEY, "ec")))
         await eventually(lambda: not faults)
         provider.answer = (200, _document(_jwk(ED_KEY, "new")))
         await eventually(lambda: keys._keys.get("new"))
     finally:
-        await keys.stop()
+        await keys.loop.stop()
