@@ -222,7 +222,7 @@ class _Backup:
         given = self._options.parent
         if given is not None or self._options.commit is not OpenTier.commit_snapshot:
             return given if given and member.index.contains(bytes.fromhex(given.manifest.root[0])) else None
-        for snapshot in reversed(self._repository.snapshots()):
+        for snapshot in reversed(self._repository.snapshots(self._options.label)):
             brief = snapshot.brief
             if brief.label == self._options.label and brief.domain == self._keys.identity_id.hex():
                 return snapshot if member.index.contains(bytes.fromhex(snapshot.manifest.root[0])) else None

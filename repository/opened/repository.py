@@ -30,6 +30,7 @@ from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.opening import Patience
 from repository.opened.seen import SeenTier
+from repository.opened.snapshot_order import moments_of, of_label, parents_first
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.config import CONFIG_KEY, RepositoryConfig, encode_config, make_config
@@ -279,24 +280,29 @@ class Repository(OpenTiers):
 
     # Snapshots
 
-    def snapshots(self) -> list[Snapshot]:
-        """All snapshots that any readable tier has, the oldest first, by their own times.
+    def snapshots(self, label: str | None = None) -> list[Snapshot]:
+        """All snapshots (of a label, where one is given) that a readable tier has, the oldest first by their own times.
 
         None comes before the one that it was made from, whatever the clocks said. What a tier was brought later, by
         catch-up or by repair, is as old as it was; in which order the tiers are given decides nothing.
         """
-        return self._in_order({}, {})
+        return self._in_order({}, {}, label)
 
-    def _in_order(self, known: dict[str, Snapshot], entries: dict[str, int]) -> list[Snapshot]:
+    def _in_order(
+        self, known: dict[str, Snapshot], entries: dict[str, int], label: str | None = None
+    ) -> list[Snapshot]:
         """These and those that are committed. `entries`: by id, the lowest number that it has anywhere."""
         for tier in self.readable_tiers():
-            numbers = tier.log.state.entry_of
-            for identity, snapshot in tier.snapshots().items():
+            numbers = tier.log.state.entry_of.plain()
+            for identity, snapshot in tier.log.state.snapshots.plain().items():
                 known.setdefault(identity, snapshot)
                 entries[identity] = min(numbers[identity], entries.get(identity, numbers[identity]))
-        moments = _moments(known)
+        if label is not None:
+            known = of_label(known, label)
+        moments = moments_of(known)
         order = sorted(known, key=lambda identity: (moments[identity], entries[identity], identity))
-        return [known[identity] for identity in _parents_first(order, known)]
+        ordered = (known[identity] for identity in parents_first(order, known))
+        return [each for each in ordered if label is None or each.brief.label == label]
 
     def may_hide_snapshots(self, *, newest: bool = False) -> list[OpenTier]:
         """Readable tiers of which nobody can say that all their snapshots are listed. `newest`: that the newest is.
@@ -314,15 +320,16 @@ class Repository(OpenTiers):
         """
 
         def matching() -> list[Snapshot]:
-            own = [each for each in snapshots if label is None or each.brief.label == label]
-            return own[-1:] if name == LATEST else [each for each in own if each.id.startswith(name.lower())]
+            return (
+                snapshots[-1:] if name == LATEST else [each for each in snapshots if each.id.startswith(name.lower())]
+            )
 
-        snapshots = self.snapshots()
+        snapshots = self.snapshots(label)
         found = matching()
         if (name == LATEST and self.may_hide_snapshots(newest=True)) or (name and not found):
             copies = [copy for tier in self.readable_tiers() for copy in second_copies.readable_copies(tier)]
             lost = {copy.snapshot.id: copy.snapshot for copy in copies}
-            snapshots = self._in_order(lost, {copy.snapshot.id: copy.entry.number for copy in copies})
+            snapshots = self._in_order(lost, {copy.snapshot.id: copy.entry.number for copy in copies}, label)
             found = matching()
         if not name or not found:
             raise SnapshotNotFound("no snapshot has this id", id=name, snapshots=len(snapshots))
@@ -357,31 +364,3 @@ def _may_hide(tier: OpenTier, *, newest: bool) -> bool:
         return tier.state is TierState.DAMAGED  # there are packs, and the log is gone
     last = max(state.entry_of.values(), default=0) if newest and state.faults else 0
     return any(fault.number > last for fault in state.faults)
-
-
-def _moments(known: Mapping[str, Snapshot]) -> dict[str, int]:
-    """By id, when a snapshot was made (ns): by its own clock, and not before the one that it was made from."""
-    moments: dict[str, int] = {}
-    for identity in known:
-        line: dict[str, None] = {}
-        ancestor: str | None = identity
-        while ancestor is not None and ancestor in known and ancestor not in moments and ancestor not in line:
-            line[ancestor] = None
-            ancestor = known[ancestor].brief.parent
-        moment = moments.get(ancestor or "", 0)
-        for each in reversed(line):
-            moment = moments[each] = max(moment, known[each].brief.time_ns)
-    return moments
-
-
-def _parents_first(order: Sequence[str], known: Mapping[str, Snapshot]) -> list[str]:
-    """The same ids in the same order, but that each snapshot's parent comes before it."""
-    placed: dict[str, None] = {}
-    for identity in order:
-        line: dict[str, None] = {}
-        ancestor: str | None = identity
-        while ancestor is not None and ancestor in known and ancestor not in placed and ancestor not in line:
-            line[ancestor] = None
-            ancestor = known[ancestor].brief.parent
-        placed.update(dict.fromkeys(reversed(line)))
-    return list(placed)

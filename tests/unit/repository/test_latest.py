@@ -161,3 +161,25 @@ def test_newest_is_not_known_when_a_tier_was_rolled_back() -> None:
     repository = scene.reopen(stores=[MemoryObjectStore("a", objects=before), scene.store("b")])
     assert repository.tier("a").state is TierState.REPLAYED
     assert [tier.name for tier in repository.may_hide_snapshots(newest=True)] == ["a"]
+
+
+def test_snapshots_of_one_label_are_in_the_order_that_they_have_among_all() -> None:
+    """Also where clocks went back, and where one was made from another label's."""
+    scene = Scene(("a",))
+    domain = scene.repository.keys.root.identity_id.hex()
+    made: list[Snapshot] = []
+    for number, (label, seconds, parent) in enumerate(
+        [("x", 50, None), ("y", 10, 0), ("x", 20, 1), ("y", 5, None), ("x", 7, 3), ("y", 60, 2), ("x", 50, None)]
+    ):
+        manifest = SnapshotManifest(
+            time_ns=START_NS + seconds * 1_000_000_000,
+            run_token=f"run {number}",
+            label=label,
+            root=(),
+            domain=domain,
+            parent=None if parent is None else made[parent].id,
+        )
+        made.append(scene.tier("a").commit_snapshot(manifest, packs=()))
+    everything = scene.repository.snapshots()
+    for label in ("x", "y", "z"):
+        assert scene.repository.snapshots(label) == [each for each in everything if each.brief.label == label]

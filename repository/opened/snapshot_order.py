@@ -1,0 +1,44 @@
+"""In which order snapshots were made: by their own clocks, and never before what they were made from."""
+
+from collections.abc import Mapping, Sequence
+
+from repository.stored.snapshot import Snapshot
+
+
+def of_label(known: Mapping[str, Snapshot], label: str) -> dict[str, Snapshot]:
+    """Those of a label, and what they were made from, which says when they were: these alone have to be in order."""
+    chosen = {identity: each for identity, each in known.items() if each.brief.label == label}
+    for each in list(chosen.values()):
+        ancestor = each.brief.parent
+        while ancestor is not None and ancestor in known and ancestor not in chosen:
+            chosen[ancestor] = known[ancestor]
+            ancestor = known[ancestor].brief.parent
+    return chosen
+
+
+def moments_of(known: Mapping[str, Snapshot]) -> dict[str, int]:
+    """By id, when a snapshot was made (ns): by its own clock, and not before the one that it was made from."""
+    moments: dict[str, int] = {}
+    for identity in known:
+        line: dict[str, None] = {}
+        ancestor: str | None = identity
+        while ancestor is not None and ancestor in known and ancestor not in moments and ancestor not in line:
+            line[ancestor] = None
+            ancestor = known[ancestor].brief.parent
+        moment = moments.get(ancestor or "", 0)
+        for each in reversed(line):
+            moment = moments[each] = max(moment, known[each].brief.time_ns)
+    return moments
+
+
+def parents_first(order: Sequence[str], known: Mapping[str, Snapshot]) -> list[str]:
+    """The same ids in the same order, but that each snapshot's parent comes before it."""
+    placed: dict[str, None] = {}
+    for identity in order:
+        line: dict[str, None] = {}
+        ancestor: str | None = identity
+        while ancestor is not None and ancestor in known and ancestor not in placed and ancestor not in line:
+            line[ancestor] = None
+            ancestor = known[ancestor].brief.parent
+        placed.update(dict.fromkeys(reversed(line)))
+    return list(placed)
