@@ -11,23 +11,27 @@ ROOM_BYTES = 1 << 20
 """More than a command writes into a folder of the home."""
 
 
-_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_NOT_WRITABLE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
 
 
-def is_full(error: OSError) -> bool:
-    """Whether it is space that is missing: a disk, a quota, a limit of a file's size."""
-    return error.errno in _FULL
+def takes_nothing(error: OSError) -> bool:
+    """Whether a disk takes nothing more, whoever writes: no space, a quota, a limit, or it is read-only."""
+    return error.errno in _NOT_WRITABLE
 
 
 def require_room(folder: Path) -> None:
     """Raise the OSError that a change there would meet half-way (a full disk, a quota, a read-only mount)."""
     path = folder / f".room.{secrets.token_hex(4)}"
-    with _named(path), path.open("xb", buffering=0) as file:
-        path.unlink()
-        left = ROOM_BYTES
-        while left:
-            left -= file.write(bytes(left))
-        os.fsync(file.fileno())
+    try:
+        with path.open("xb", buffering=0) as file:
+            path.unlink()
+            left = ROOM_BYTES
+            while left:
+                left -= file.write(bytes(left))
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(folder)  # the file that was tried is nobody's
+        raise
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ from chassis.ids import new_id
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.begun import begun_in, begun_unnoted, keys_missing, require_whole
-from deploy.stack.files import is_full, require_room, write_atomically, write_once
+from deploy.stack.files import require_room, takes_nothing, write_atomically, write_once
 from deploy.stack.state import is_running
 
 VERSION = 1
@@ -128,7 +128,7 @@ class Layout:
                 layout.remember()
             layout._make_folders()
         except OSError as error:
-            if is_full(error):
+            if takes_nothing(error):
                 if is_new:
                     with contextlib.suppress(OSError):
                         home.rmdir()
@@ -150,6 +150,7 @@ class Layout:
                 errors.HOME_UNUSABLE, f"{home} cannot be read: {error.strerror or error}", home=str(home)
             ) from error
         if remembered is None:
+            _require_no_trace(home)
             raise PlatformError(errors.STACK_NOT_RUNNING, f"no platform was ever started in {home}", home=str(home))
         return cls(home, remembered)
 
@@ -234,8 +235,20 @@ def _require_owner(home: Path) -> None:
         )
 
 
+def _require_no_trace(home: Path) -> None:
+    """A home that has lost its layout.json is one all the same, and a platform may run in it."""
+    if (home / "run" / "lock").exists() and (home / "keys").is_dir():
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"{home} is a platform's home, and its layout.json is gone",
+            hint="Restore layout.json from a copy of the home; it holds no secret and no data. Nothing was changed.",
+            home=str(home),
+        )
+
+
 def _require_empty(home: Path) -> None:
     """A folder with somebody's files in it is a slip of the pen, not a home."""
+    _require_no_trace(home)
     strangers = [entry.name for entry in home.iterdir() if not entry.name.startswith(".layout.json.")]
     if strangers:
         raise PlatformError(

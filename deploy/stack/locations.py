@@ -40,7 +40,7 @@ def write_registry(layout: Layout, secrets: Secrets) -> None:
             layout.credentials / f"{region.name}.json", msgspec.json.encode(secrets.s3[region.name]), mode=0o600
         )
     own = [_local(layout), *(_region(layout, region) for region in REGIONS)]
-    with changed(layout) as change:
+    with changed(layout, is_made=True) as change:
         change(lambda before: [*own, *(location for location in before if location.name not in OWN)])
 
 
@@ -54,13 +54,13 @@ Change = Callable[[Callable[[list[Location]], list[Location]]], None]
 
 
 @contextmanager
-def changed(layout: Layout) -> Iterator[Change]:
+def changed(layout: Layout, *, is_made: bool = False) -> Iterator[Change]:
     """Holds the registry for a change; gives what replaces its locations, by what they are made of those before.
 
-    Raises HOME_UNUSABLE.
+    `is_made`: made where there is none. Raises HOME_UNUSABLE.
     """
     with _locked(layout):
-        yield lambda made_of: _write(layout, made_of(registered(layout)))
+        yield lambda made_of: _write(layout, made_of(registered(layout, is_made=is_made)))
 
 
 @contextmanager
@@ -115,12 +115,22 @@ def _region(layout: Layout, region: Region) -> Location:
     )
 
 
-def registered(layout: Layout) -> list[Location]:
-    """All locations, as they are registered now. Raises HOME_UNUSABLE."""
+def registered(layout: Layout, *, is_made: bool = False) -> list[Location]:
+    """All locations, as they are registered now. Raises HOME_UNUSABLE, also where the registry of a home is gone.
+
+    `is_made`: none where there is no registry, which is then made.
+    """
     try:
         return msgspec.json.decode(layout.locations_file.read_bytes(), type=_Registry).locations
-    except FileNotFoundError:
-        return []
+    except FileNotFoundError as error:
+        if is_made or not layout.remembered.begun:
+            return []
+        raise PlatformError(
+            errors.HOME_UNUSABLE,
+            f"{layout.locations_file} is gone, with all that was registered",
+            hint="Put its copy back. Without one: wedsync-backup down, then up, writes the stack's own tiers anew;"
+            " what you added is to be added again.",
+        ) from error
     except msgspec.MsgspecError as error:
         raise PlatformError(
             errors.HOME_UNUSABLE,

@@ -19,7 +19,7 @@ from contracts.errors import PlatformError
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres, s3, services
 from deploy.stack.account import Account, database_account
-from deploy.stack.files import is_full
+from deploy.stack.files import takes_nothing
 from deploy.stack.identity_provider import install_identity_provider
 from deploy.stack.install import install_steps
 from deploy.stack.layout import Layout
@@ -98,7 +98,7 @@ async def _run_locked(
                 write_state(layout.state_file, state)
                 return state
         except OSError as error:
-            if is_full(error):
+            if takes_nothing(error):
                 raise
             raise PlatformError(
                 errors.HOME_UNUSABLE, f"{layout.home} cannot be written to: {error}", home=str(layout.home)

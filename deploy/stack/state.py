@@ -150,13 +150,13 @@ class HomeLock:
         """Take the lock; False where another supervisor holds it."""
         for _ in range(_ATTEMPTS):
             # Somebody who only looks (`is_running`) holds it for an instant.
-            if self._try():
+            if self._try(os.O_RDWR | os.O_CREAT):
                 return True
             time.sleep(_PAUSE_SECONDS)
         return False
 
-    def _try(self) -> bool:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _try(self, flags: int) -> bool:
+        descriptor = os.open(self._path, flags | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -167,7 +167,8 @@ class HomeLock:
 
     def is_held(self) -> bool:
         """Whether somebody holds it now."""
-        if not self._try():
+        # Who only looks needs no right to write: a home whose disk is read-only is looked at, too.
+        if not self._try(os.O_RDONLY):
             return True
         self.release()
         return False

@@ -340,3 +340,16 @@ def test_link_does_not_hide_what_the_kernel_shows(location: Command, tmp_path: P
     (tmp_path / "link").symlink_to("/proc/sys")
     code, error = location.error(*_add("kernel", "source", directory_url(tmp_path / "link")))
     assert (code, error["code"]) == (ExitCode.REFUSED, "location-excluded")
+
+
+def test_registry_that_is_gone_is_not_an_empty_one(location: Command, layout: Layout, photos: Path) -> None:
+    """Nothing is listed as if nothing had been registered, nor made anew with one entry in the place of all."""
+    layout.note_begun()
+    layout.locations_file.unlink()
+    for words in (("list",), _add("photos", "source", directory_url(photos)), ("remove", "photos", "--anyway")):
+        code, error = location.error(*words)
+        assert (code, error["code"]) == (ExitCode.FAILED, "home-unusable")
+        assert "is gone, with all that was registered" in error["message"]
+    assert not layout.locations_file.exists()
+    write_registry(layout, open_secrets(layout, roles=[], regions=s3.credential_names()))
+    assert location("list") == ExitCode.OK

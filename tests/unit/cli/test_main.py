@@ -1,7 +1,9 @@
 """Dispatch, errors and exit codes of the command line."""
 
 import argparse
+import importlib
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+import repository
 from cli import exit_codes, system_errors
 from cli import main as cli_main
 from cli.exit_codes import ExitCode, exit_code_of
@@ -148,6 +151,9 @@ def test_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
 
 
 def _codes() -> dict[str, type[errors.RepositoryError]]:
+    # Errors of a part of the repository are known once that part is loaded, by whichever test came before.
+    for module in pkgutil.walk_packages(repository.__path__, "repository."):
+        importlib.import_module(module.name)
     found: dict[str, type[errors.RepositoryError]] = {}
     classes = [errors.RepositoryError]
     while classes:

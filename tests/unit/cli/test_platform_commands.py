@@ -354,3 +354,47 @@ def test_up_refuses_a_folder_of_somebody_else_s(tmp_path: Path) -> None:
     assert done.returncode == ExitCode.FAILED
     assert "[home-unusable]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["down"], ["up", "--detach"], ["location", "list"], ["token", "--role", "viewer"]]
+)
+@pytest.mark.usefixtures("lock")
+def test_home_that_has_lost_its_layout_is_not_said_to_be_none(
+    layout: Layout, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A platform may run in it: neither *nothing runs* nor *stopped* is true, and no other home is what is needed."""
+    (layout.home / "layout.json").unlink()
+    assert main([*words, "--home", str(layout.home)]) == ExitCode.FAILED
+    said = capsys.readouterr().err
+    assert "layout.json is gone [home-unusable]" in said
+    assert "Restore layout.json" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount is made by root alone")
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["status"], ExitCode.UNAVAILABLE),
+        (["down"], ExitCode.OK),
+        (["tiers", "list"], ExitCode.UNAVAILABLE),
+        (["token", "--role", "viewer"], ExitCode.OK),
+        (["organisation", "add", "beta"], ExitCode.REFUSED),
+        (["up", "--detach"], ExitCode.REFUSED),
+    ],
+)
+def test_home_on_a_disk_that_can_only_be_read(
+    layout: Layout, words: list[str], code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A disk that has failed is remounted so: what only looks works, what changes says which folder, and why."""
+    layout.lock_file.touch(mode=0o600)
+    home = str(layout.home)
+    if subprocess.run(["mount", "--bind", home, home], check=False, capture_output=True).returncode:
+        pytest.skip("root may not mount here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", home], check=True)
+        assert main([*words, "--home", home]) == code
+    finally:
+        subprocess.run(["umount", "-l", home], check=True)
+    said = capsys.readouterr().err
+    assert code != ExitCode.REFUSED or ("can only be read [read-only]" in said and home in said and ".room" not in said)
