@@ -200,7 +200,9 @@ class _TierCheck:
             detail = "a checkpoint alone has it: its log entry is lost"
             yield self._finding(Problem.UNCOMMITTED, f"snapshot {identity}", detail, [self._tier.name])
         if log.only_said_by_checkpoint(0):
-            detail = "a checkpoint alone says what lost entries said of holds, packs, keys or forgotten snapshots"
+            detail = (
+                "a checkpoint alone says what lost entries said of holds, packs, keys, streams or forgotten snapshots"
+            )
             yield self._finding(Problem.UNCOMMITTED, LOG_PREFIX, detail, [self._tier.name])
         for entry in log.entries():
             key, error = entry_object_key(entry.number), entry.error

@@ -29,6 +29,7 @@ from repository.stored.log_entry import (
     PacksUnmarked,
     Place,
     SnapshotsForgotten,
+    StreamAppended,
     SweepBegun,
     TierNamed,
     entry_object_key,
@@ -266,7 +267,7 @@ class FaultyLog:
 
 
 def restated(now: LogState, whole: LogState, time_ns: int) -> Iterator[Body]:
-    """What has to be appended for the second state to say of holds, packs, keys and forgotten ones what the first does.
+    """What has to be appended for the second state to say of all orders and streams what the first one says.
 
     Snapshots that the second lacks are not among it.
     """
@@ -278,6 +279,18 @@ def restated(now: LogState, whole: LogState, time_ns: int) -> Iterator[Body]:
             yield HoldPlaced(time_ns=time_ns, name=name, snapshots=snapshots, reason=reason)
     if destroyed := now.destroyed_keys - whole.destroyed_keys:
         yield KeysDestroyed(time_ns=time_ns, key_ids=tuple(sorted(destroyed)))
+    for name, kept in now.streams.items():
+        if whole.streams.get(name) != kept:
+            yield StreamAppended(
+                time_ns=time_ns,
+                stream=name,
+                number=kept.number,
+                position=kept.position,
+                digest=kept.digest.hex(),
+                first=kept.first,
+                locked_from=kept.locked_from,
+                locked_until=kept.locked_until,
+            )
     forgotten = [each for each in whole.snapshots if each not in now.snapshots]
     if forgotten:
         yield SnapshotsForgotten(time_ns=time_ns, snapshots=tuple(forgotten))

@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 
 from repository.errors import RepositoryError, TierUnreachable
+from repository.log.state import LogState
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
+from repository.stored.checkpoint import KeptStream
 from repository.stored.log_entry import (
     Body,
     HoldPlaced,
@@ -17,6 +19,7 @@ from repository.stored.log_entry import (
     PacksSwept,
     PacksUnmarked,
     SnapshotsForgotten,
+    StreamAppended,
     SweepBegun,
     entry_object_key,
 )
@@ -25,6 +28,7 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
+from repository.upkeep.log_repair import restated
 from repository.upkeep.repair import accept_history, repair
 from tests.support.repositories import BrokenStore, Scene, photos, write_snapshot
 
@@ -334,6 +338,25 @@ def test_lost_entry_of_the_keys_is_bridged_and_said_again() -> None:
     # The bridge cannot hide that the entry before it counts.
     scene.store("a").delete(entry_object_key(number))
     assert repair(scene.reopen(), scene.tier("a")).unrepaired
+
+
+def test_what_a_checkpoint_alone_says_of_a_stream_is_said_again() -> None:
+    """How far it reached, and until when its pieces are locked."""
+    now, whole = LogState(b"R" * 16, bytes(32)), LogState(b"R" * 16, bytes(32))
+    now.streams["wal"] = KeptStream(7, 700, b"d" * 32, 2, 3, 1_900_000_000)
+    (said,) = restated(now, whole, 5)
+    assert said == StreamAppended(
+        time_ns=5,
+        stream="wal",
+        number=7,
+        position=700,
+        digest=(b"d" * 32).hex(),
+        first=2,
+        locked_from=3,
+        locked_until=1_900_000_000,
+    )
+    whole.streams["wal"] = now.streams["wal"]
+    assert list(restated(now, whole, 5)) == []
 
 
 @pytest.mark.parametrize("order", _ORDERS, ids=lambda order: type(order).__name__)
