@@ -159,7 +159,9 @@ def _of_bucket(location: Location, secret: Secret | None) -> Iterator[Finding]:
 
 def _credentials_of(secret: Secret | None) -> S3Credentials:
     if not isinstance(secret, S3Secret):
-        raise AccessDenied("the location has none", hint="Give it some: wedsync-backup location rotate NAME.")
+        raise AccessDenied(
+            "the location has none", hint="Give it some: wedsync-backup location rotate NAME --credentials WHERE."
+        )
     return S3Credentials(secret.access_key_id, secret.secret_access_key, secret.session_token)
 
 

@@ -160,7 +160,7 @@ def complaint(passed: Sequence[PassedOver], *reasons: str) -> PlatformError | No
             errors.STREAM_OF_ANOTHER_LOG,
             f"{number} messages that no relay has published were passed over ({where})",
             hint="Somebody publishes under the service's key: find out who. "
-            "wedsync-backup refill SERVICE --new-incarnation leaves the messages behind.",
+            "Then wedsync-backup refill SERVICE --new-incarnation: it leaves the messages behind.",
             service=owner,
         )
     if UNFIT in reasons:
