@@ -1,7 +1,7 @@
 """An organisation's repository, opened or begun. Nothing is begun a second time by surprise.
 
-Runs of one organisation that overlap share what they have read of the index: each segment is fetched and in memory
-once in a process. What a tier is good for is each run's own judgement, and so are its stores (ADR 0039).
+Open repositories of one organisation share what they have read of the index: each segment is fetched and in memory
+once in a process (ADR 0039). `open_repositories` keeps them open from run to run.
 
 An organisation has one repository, complete on each tier, and one key file. What was begun is remembered apart from
 both (`Begun`): where a repository is remembered, its key file is not made again, and a tier that does not
@@ -15,10 +15,11 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -43,6 +44,7 @@ from repository.opened.opening import Patience
 from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
 from repository.stored.config import CONFIG_KEY
+from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
 from vault.key_files import name_of, note_made, was_made
 from vault.unusable import UnusableStore
@@ -85,16 +87,21 @@ class Place:
     folder: bytes | None
     patience_seconds: float
     store_of: Callable[[str], ObjectStore]
+    mark: Hashable | None = None
+    """What the store was made of: while it stays equal, the store stays usable. None: nobody can say."""
 
 
 class Repositories:
     """Opens and begins repositories. Thread-safe; one caller at a time for each organisation. One object a process."""
 
-    def __init__(self, begun: Begun, keys_dir: Path, *, reserve_bytes: int = 0) -> None:
-        """`reserve_bytes`: a directory tier with less free space takes no run."""
+    def __init__(
+        self, begun: Begun, keys_dir: Path, *, reserve_bytes: int = 0, cache: LocalCache | None = None
+    ) -> None:
+        """`reserve_bytes`: a directory tier with less free space takes no run. `cache`: as of `Repository.open`."""
         self._begun = begun
         self._keys_dir = keys_dir
         self._reserve_bytes = reserve_bytes
+        self._cache = cache
         self._lock = threading.Lock()
         self._shared: weakref.WeakValueDictionary[str, SharedSegments] = weakref.WeakValueDictionary()
 
@@ -149,6 +156,41 @@ class Repositories:
         self.remember(organisation, repository, places)
         return repository
 
+    def key_mark(self, organisation: str) -> Hashable | None:
+        """Which key file it is; None where there is none that can be seen."""
+        try:
+            found = (self._keys_dir / name_of(organisation)).stat()
+        except OSError:
+            return None
+        return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+
+    def is_as_it_was(self, organisation: str, repository: Repository, places: Sequence[Place]) -> bool:
+        """Whether an open repository may be used again: every tier shows what it showed, in its own time, and is ready.
+
+        Its logs and indexes are up to date then. Raises UNAVAILABLE.
+        """
+        known = self._begun.of(organisation)
+        if any(known.get(place.location, BegunTier("")).repository_id != repository.id.hex() for place in places):
+            return False
+        sound: set[str] = set()
+
+        def look(place: Place) -> None:
+            with suppress(RepositoryError):
+                self._require_space(place)
+                tier = repository.tier(place.store.name)
+                if tier.shows_the_same() and tier.refresh() and tier.is_ready:
+                    sound.add(tier.name)
+
+        begun = time.monotonic()
+        looking = [threading.Thread(target=look, args=(place,), daemon=True) for place in places]
+        for thread in looking:
+            thread.start()
+        for thread, place in zip(looking, places, strict=True):
+            thread.join(max(0.0, begun + place.patience_seconds - time.monotonic()))
+        if len(sound) < len(repository.tiers):
+            return False
+        return not repository.contradicts(_seen_at(places, known, repository.id))
+
     def remember(self, organisation: str, repository: Repository, places: Sequence[Place]) -> None:
         """Note where the repository is, and how far its logs go. What cannot be noted now, is by the next run."""
         for place in places:
@@ -196,12 +238,14 @@ class Repositories:
             if shared is None:
                 shared = self._shared[organisation] = SharedSegments()
 
-        def seen(repository_id: bytes) -> dict[str, list[SeenTier]]:
-            own = {at: each.seen for at, each in known.items() if each.repository_id == repository_id.hex()}
-            here = {place.store.name: [head] for place in places if (head := own.get(place.location)) is not None}
-            return {**here, "": [head for head in own.values() if head is not None]}
-
-        return Repository.open([place.store for place in places], key, patience=patience, shared=shared, known=seen)
+        return Repository.open(
+            [place.store for place in places],
+            key,
+            patience=patience,
+            shared=shared,
+            known=partial(_seen_at, places, known),
+            cache=self._cache,
+        )
 
     def _require_begin(self, organisation: str, places: Sequence[Place]) -> list[ObjectStore]:
         """The tiers on which a repository can be begun. Raises what keeps it from each of them."""
@@ -276,6 +320,15 @@ class Repositories:
                 tier=place.store.name,
                 location=place.location,
             )
+
+
+def _seen_at(
+    places: Sequence[Place], known: Mapping[str, BegunTier], repository_id: bytes
+) -> dict[str, list[SeenTier]]:
+    """What is remembered of the tiers of a repository, as `Repository.open` wants it."""
+    own = {at: each.seen for at, each in known.items() if each.repository_id == repository_id.hex()}
+    here = {place.store.name: [head] for place in places if (head := own.get(place.location)) is not None}
+    return {**here, "": [head for head in own.values() if head is not None]}
 
 
 def _check_wanted(signs: Signs) -> None:

@@ -5,6 +5,7 @@ repository per organisation lies below each tier's address.
 """
 
 import os
+from collections.abc import Hashable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -63,6 +64,23 @@ def tier_store(
         patience_seconds=patience_of(destination),
         storage_class=destination.storage_class,
     )
+
+
+def place_mark(
+    locations: Locations, keys_dir: Path, organisation: str, tier: Tier, destination: Destination
+) -> Hashable | None:
+    """What `tier_store` makes the store of; None where it is not registered, or its credentials cannot be seen."""
+    location = _find(locations, organisation, destination.location, role="tier")
+    if location is None:
+        return None
+    credentials = None
+    if location.kind == "s3" and location.credentials is not None:
+        try:
+            found = _credentials_path(keys_dir, location.credentials).stat()
+        except OSError:
+            return None
+        credentials = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+    return (tier.value, location, destination.storage_class, patience_of(destination), credentials)
 
 
 def patience_of(destination: Destination) -> float:
@@ -124,11 +142,14 @@ def _find(locations: Locations, organisation: str, name: str, *, role: str) -> L
     return location if location is not None and role in location.roles else None
 
 
+def _credentials_path(keys_dir: Path, name: str) -> Path:
+    return keys_dir / "credentials" / f"{name}.json"
+
+
 def _credentials(keys_dir: Path, location: Location, tier: str) -> CredentialsProvider | None:
     if location.kind != "s3" or location.credentials is None:
         return None
-    path = keys_dir / "credentials" / f"{location.credentials}.json"
-
+    path = _credentials_path(keys_dir, location.credentials)
     read = credentials_from_file(path, owner_only=False)
 
     def provide() -> S3Credentials:

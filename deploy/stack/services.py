@@ -129,6 +129,8 @@ def environment_of(layout: Layout, secrets: Secrets, service: Service) -> dict[s
             "WEDSYNC_JWT_ISSUER": ISSUER,
             "WEDSYNC_JWT_AUDIENCE": AUDIENCE,
         }
+    if service.identity == "executor-worker" and "WEDSYNC_CACHE" not in inherited:
+        settings["WEDSYNC_CACHE"] = str(layout.data / "cache")
     return {
         **inherited,
         # The same code as the supervisor's, and nothing that lies in the working folder.

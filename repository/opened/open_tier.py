@@ -31,6 +31,7 @@ from repository.format import pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import PACK_PREFIX, stored_packs
 from repository.index.segments import SealedSegment, SegmentCache, segment_object_key
+from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX
 from repository.log.commit_log import CommitLog, LogState
 from repository.opened import locking
@@ -38,7 +39,8 @@ from repository.opened.tier_state import READABLE, TierState
 from repository.ports import Clock
 from repository.stored.config import CONFIG_KEY
 from repository.stored.index_segment import Segment
-from repository.stored.log_entry import Body, IndexChanged, SnapshotCommitted, entry_object_key
+from repository.stored.log_entry import Body, Entry, IndexChanged, SnapshotCommitted, entry_object_key
+from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot, SnapshotManifest, decode_manifest, snapshot_id
 from repository.tiers.port import ObjectStore
 
@@ -122,6 +124,14 @@ class OpenTier:
         self._load_segments(state)
         self._judge(state)
         return state
+
+    def shows_the_same(self) -> bool:
+        """Whether config and the entry at the known head lie there as they did. Raises the store's errors."""
+        state = self.log.state
+        if crypto.sha256(read_object(self.store, CONFIG_KEY)) != state.genesis:
+            return False
+        entry = self.log.entry(state.head.number)
+        return isinstance(entry, Entry) and entry.digest == state.head.digest
 
     def _judge(self, state: LogState) -> None:
         if self.state is TierState.REPLAYED:

@@ -187,6 +187,10 @@ class Repository(OpenTiers):
                 tier.set_state(TierState.REPLAYED, error)
         self._detect_copies()
 
+    def contradicts(self, known: Mapping[str, Sequence[SeenTier]]) -> bool:
+        """Whether some tier shows less, or other, than was seen; no state is changed."""
+        return any(self._contradictions(tier, known) for tier in self.readable_tiers())
+
     def miss_tiers(self, known: Mapping[str, Sequence[SeenTier]]) -> None:
         """Set VANISHED where a tier was seen, and nothing is there: its disk is not mounted, more likely than not."""
         for tier in self.tiers:

@@ -37,6 +37,7 @@ from contracts.event import Event
 from contracts.executor_events import BackupCancellationRefused
 from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
+from repository.tiers.local_cache import LocalCache
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
@@ -172,9 +173,10 @@ async def run_worker(settings: WorkerSettings) -> int:
             sealer=sealer,
             keys_dir=settings.keys_dir,
             own=OwnFolders.of(settings),
-            memory_bytes=memory_bytes // settings.worker_slots,
+            memory_bytes=memory_bytes,
             begun=begun,
             tier_reserve_bytes=settings.tier_reserve_mb << 20,
+            cache=LocalCache(settings.cache) if settings.cache else None,
         ),
         reports=SealedReports(pool, sealer),
         progress=NatsProgress(connection, SystemClock()),

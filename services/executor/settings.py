@@ -7,8 +7,9 @@ from msgspec import Meta
 from chassis.settings import ServiceSettings, variable_of
 from contracts.errors import INVALID_SETTING, PlatformError
 
-SLOT_MEMORY_MB = 192
-"""What a run needs for its packs at least; with less no backup begins."""
+BASE_MEMORY_MB = 176
+SLOT_MEMORY_MB = 16
+"""What a worker needs for packs at least, and what each run needs to read into; with less none begins."""
 
 
 class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -47,12 +48,24 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = 2
     worker_memory_mb: Annotated[
         int,
-        Meta(ge=192, le=65536, description="Memory for packs, in MiB, shared by a worker's runs: 192 a slot at least."),
+        Meta(
+            ge=192,
+            le=65536,
+            description="Memory for packs and for what is read, in MiB, which a worker's runs share: 176, and 16 a "
+            "slot, at least. Runs of different organisations need about 100 each; those that do not find it wait.",
+        ),
     ] = 512
     tier_reserve_mb: Annotated[
         int,
         Meta(ge=0, le=1 << 20, description="Free MiB below which a directory tier takes no new run (`tier-full`)."),
     ] = 256
+    cache: Annotated[
+        str,
+        Meta(
+            description="Folder in which a worker keeps index segments and checkpoints that it has read of buckets, as "
+            "ciphertext, at most 2 GiB; it may be removed at any time. Without it nothing is kept."
+        ),
+    ] = ""
     run_standstill_seconds: Annotated[
         float,
         Meta(
@@ -65,13 +78,14 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself. Raises INVALID_SETTING with both variables and the figures."""
-        needed = self.worker_slots * SLOT_MEMORY_MB
+        needed = BASE_MEMORY_MB + self.worker_slots * SLOT_MEMORY_MB
         if self.worker_memory_mb < needed:
+            fitting = (self.worker_memory_mb - BASE_MEMORY_MB) // SLOT_MEMORY_MB
             slots, memory = variable_of("worker_slots"), variable_of("worker_memory_mb")
             raise PlatformError(
                 INVALID_SETTING,
-                f"{memory} is {self.worker_memory_mb}, and {slots} is {self.worker_slots}: {SLOT_MEMORY_MB} MiB a slot"
-                f" make {needed}",
+                f"{memory} is {self.worker_memory_mb}, and {slots} is {self.worker_slots}: {BASE_MEMORY_MB} MiB"
+                f" and {SLOT_MEMORY_MB} a slot make {needed}",
                 field=memory,
-                hint=f"Set {memory} to {needed} or more, or {slots} to {self.worker_memory_mb // SLOT_MEMORY_MB}.",
+                hint=f"Set {memory} to {needed} or more, or {slots} to {fitting}.",
             )

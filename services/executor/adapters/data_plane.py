@@ -5,13 +5,11 @@ An organisation has one repository, complete on each tier (`vault/`).
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-
-import msgspec
 
 from chassis.claims.port import Claim
 from chassis.disk import Disk, says_nothing
@@ -26,21 +24,25 @@ from contracts.errors import PlatformError
 from contracts.executor_events import ClassTotals, RunTotals
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
-from repository.backup.source import Reason
-from repository.errors import LockNotProven, RepositoryError, TierUnreachable
+from repository.backup.source import Reason, SourceUnreachable
+from repository.backup.workshop import Workshop
+from repository.errors import BackupCancelled, LockNotProven, RepositoryError, TierUnreachable
 from repository.format import ContentClass
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
 from repository.progress import Progress
+from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.read_back import read_back
+from services.executor.adapters.told import problem_report, progress_report
 from services.executor.kept import Replica
 from services.executor.ports import BackupOutcome, OpenBackup, ProgressReport, TierOutcome
 from sources.directory import DirectorySource
+from vault.open_repositories import Lease, OpenRepositories
 from vault.repositories import Begun, Place, Repositories
-from vault.stores import folder_of, patience_of, source_folder, tier_folder, tier_store
+from vault.stores import folder_of, patience_of, place_mark, source_folder, tier_folder, tier_store
 from vault.translation import code_of, facts, failure_of, translated
 from vault.unusable import LocationUnusable, UnusableStore
 
@@ -62,13 +64,15 @@ class RepositoryDataPlane:
         memory_bytes: int,
         begun: Begun,
         tier_reserve_bytes: int = 0,
+        cache: LocalCache | None = None,
     ) -> None:
-        self._repositories = Repositories(begun, keys_dir, reserve_bytes=tier_reserve_bytes)
+        """`memory_bytes`: for all runs together. `cache`: as of `Repository.open`."""
+        repositories = Repositories(begun, keys_dir, reserve_bytes=tier_reserve_bytes, cache=cache)
+        self._repositories = OpenRepositories(repositories, Workshop(memory_bytes))
         self._locations = locations
         self._sealer = sealer
         self._keys_dir = keys_dir
         self._own = own
-        self._memory_bytes = memory_bytes
         self._disks: dict[bytes, Disk] = {}
 
     def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
@@ -85,20 +89,23 @@ class RepositoryDataPlane:
         tiers = ", ".join(f"{tier} at {destination.location}" for tier, destination in destinations.items())
         signs.at("opening", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
         places = [self._place(organisation, tier, destination) for tier, destination in destinations.items()]
+        lease: Lease | None = None
         try:
             with translated():
-                repository = self._repositories.open(organisation, places, signs)
-                for tier in repository.tiers:
+                lease = self._repositories.lease(organisation, places, signs)
+                for tier in lease.repository.tiers:
                     if tier.error is not None:
                         _log.warning("a tier is not as it should be", extra={"tier": tier.name, **facts(tier.error)})
-                _require(repository, destinations)
+                _require(lease.repository, destinations)
         except BaseException:
-            for place in places:
-                place.store.close()
+            if lease is not None:
+                lease.release(is_doubtful=True)
+            else:
+                for place in places:
+                    place.store.close()
             raise
         return RepositoryBackup(
-            repository,
-            lambda: self._repositories.remember(organisation, repository, places),
+            lease,
             source,
             source_place,
             destinations,
@@ -106,7 +113,6 @@ class RepositoryDataPlane:
             BackupOptions(
                 run_token=claim.work_id,
                 label=configuration.configuration_id,
-                memory_budget=self._memory_bytes,
                 compression=None if body.compression_enabled else dict.fromkeys(ContentClass, NO_COMPRESSION_LEVEL),
                 required=frozenset(tier.value for tier, each in destinations.items() if each.required),
                 lock_days={tier.value: each.lock_days for tier, each in destinations.items() if each.lock_days},
@@ -154,6 +160,14 @@ class RepositoryDataPlane:
             return LocationUnusable(f"the location {location} lies in a folder of the platform's own", tier=tier)
         return None
 
+    def _folder_mark(self, folder: bytes, mark: Hashable) -> Hashable | None:
+        """With which folder it is: another disk may have been mounted there. None where its disk does not say."""
+        try:
+            found = self._disk(folder).answer(partial(os.stat, folder))
+        except OSError:
+            return None
+        return (mark, found.st_dev, found.st_ino)
+
     def _place(self, organisation: str, tier: Tier, destination: Destination) -> Place:
         folder = tier_folder(self._locations, organisation, destination.location)
         trouble = None if folder is None else self._own_trouble(destination.location, folder, tier.value)
@@ -163,8 +177,12 @@ class RepositoryDataPlane:
                 return UnusableStore(tier.value, trouble)
             return tier_store(self._locations, self._keys_dir, organisation, tier, destination)
 
+        mark = place_mark(self._locations, self._keys_dir, organisation, tier, destination)
+        if folder is not None and mark is not None:
+            mark = None if trouble is not None else self._folder_mark(folder, mark)
         return Place(
             store=store_of(organisation),
+            mark=mark,
             location=destination.location,
             folder=None if trouble is not None else folder,
             patience_seconds=patience_of(destination),
@@ -194,20 +212,20 @@ def _require(repository: Repository, destinations: dict[Tier, Destination]) -> N
 
 
 class RepositoryBackup:
-    """One run's backup: `OpenBackup` on an open repository."""
+    """One run's backup: `OpenBackup` on an open repository, which other runs may have as well."""
 
     def __init__(
         self,
-        repository: Repository,
-        remember: Callable[[], None],
+        lease: Lease,
         source: DirectorySource,
         source_place: str,
         destinations: dict[Tier, Destination],
         signs: Signs,
         options: BackupOptions,
     ) -> None:
-        self._repository = repository
-        self._remember = remember
+        self._lease = lease
+        self._repository = lease.repository
+        self._is_doubtful = False
         self._source = source
         self._source_place = source_place
         self._destinations = destinations
@@ -229,19 +247,30 @@ class RepositoryBackup:
         options = replace(
             self._options,
             on_progress=tell,
+            on_waiting=self._waiting_for_memory,
             is_cancelled=is_cancelled,
         )
+        # Until it has gone well: what broke off may have left a tier in the middle of something.
+        self._is_doubtful = True
         with translated():
             for tier in self._repository.tiers:
                 if tier.is_ready or tier.state is TierState.EMPTY:
                     self._catch_up(tier, is_cancelled)
             self._signs.at("backing up", self._source_place, errors.SOURCE_UNREACHABLE)
-            result = backup(self._repository, self._source, options=options)
+            try:
+                result = backup(self._repository, self._source, options=options, sharing=self._lease.sharing)
+            except (BackupCancelled, SourceUnreachable):
+                self._is_doubtful = False
+                raise
             for name, outcome in result.tiers.items():
                 if outcome.state is not Delivery.COMMITTED:
                     self._catch_up(self._repository.tier(name), is_cancelled)
-            self._remember()
+            self._lease.remember()
+        self._is_doubtful = any(each.state is not Delivery.COMMITTED for each in result.tiers.values())
         return self._outcome(result)
+
+    def _waiting_for_memory(self) -> None:
+        self._signs.at("waiting for memory", "the worker's other runs", errors.TIER_UNREACHABLE)
 
     def _copying(self, report: ProgressReport) -> None:
         """A byte or a file further. What is waited for: a tier that has not taken its packs yet, else the source."""
@@ -258,13 +287,14 @@ class RepositoryBackup:
         try:
             read_back(self._repository, self._repository.tier(tier.value), outcome.snapshot_id)
         except RepositoryError as error:
+            self._is_doubtful = True
             _log.error("a tier could not be read back", extra={"tier": tier, "code": error.code, **facts(error)})
             return code_of(error).code
         return None
 
     def close(self) -> None:
-        """Close the tiers."""
-        self._repository.close()
+        """Give the repository back; its tiers are closed when nobody has it and nobody comes for it."""
+        self._lease.release(is_doubtful=self._is_doubtful or self._signs.is_left)
 
     def _catch_up(self, tier: OpenTier, is_cancelled: Callable[[], bool]) -> None:
         """Bring a tier what the others have. A tier that fails here fails alone, and is judged by what it lacks."""
@@ -273,19 +303,28 @@ class RepositoryBackup:
             if is_cancelled():
                 raise RunInterrupted
 
+        def on_waiting() -> None:
+            check_cancelled()
+            self._signs.moved()
+
         self._at("catching up", Tier(tier.name))
         try:
-            missing = lag(self._repository, tier)
-            if tier.state is TierState.EMPTY or missing.is_behind:
-                catch_up(
-                    self._repository,
-                    tier,
-                    lock_until=self._lock_until(tier),
-                    check_cancelled=check_cancelled,
-                    on_progress=lambda _: self._signs.moved(),
-                )
+            if not self._is_behind(tier):
+                return
+            with self._lease.upkeep(on_waiting):
+                if self._is_behind(tier):
+                    catch_up(
+                        self._repository,
+                        tier,
+                        lock_until=self._lock_until(tier),
+                        check_cancelled=check_cancelled,
+                        on_progress=lambda _: self._signs.moved(),
+                    )
         except RepositoryError as error:
             _log.warning("a tier could not be caught up", extra={"tier": tier.name, "code": error.code, **facts(error)})
+
+    def _is_behind(self, tier: OpenTier) -> bool:
+        return tier.state is TierState.EMPTY or lag(self._repository, tier).is_behind
 
     def _at(self, step: str, tier: Tier) -> None:
         location = self._destinations[tier].location
@@ -318,7 +357,7 @@ class RepositoryBackup:
             tiers=tuple(
                 self._tier_outcome(result, tier, destination) for tier, destination in self._destinations.items()
             ),
-            report=_report(result),
+            report=problem_report(result),
         )
 
     def _tier_outcome(self, result: BackupResult, tier: Tier, destination: Destination) -> TierOutcome:
@@ -330,7 +369,7 @@ class RepositoryBackup:
             return TierOutcome(
                 tier=tier,
                 required=destination.required,
-                log_entry=opened.log.state.head.number,
+                log_entry=opened.log.state.entry_of[result.snapshot_id],
                 uploaded_bytes=delivered.bytes_sent if delivered else 0,
                 objects=delivered.packs_sent if delivered else 0,
                 seconds=delivered.seconds if delivered else 0.0,
@@ -341,30 +380,3 @@ class RepositoryBackup:
         if code is errors.TIER_VANISHED and opened.error is not None:
             return TierOutcome(tier=tier, required=destination.required, code=code.code, hint=opened.error.hint)
         return TierOutcome(tier=tier, required=destination.required, code=code.code, hint=code.hint)
-
-
-def _report(result: BackupResult) -> bytes | None:
-    if not result.error_counts:
-        return None
-    return msgspec.json.encode(
-        {
-            "counts": {reason.value: count for reason, count in sorted(result.error_counts.items())},
-            "files": [
-                {"path": each.path.decode("utf-8", "backslashreplace"), "reason": each.reason.value}
-                for each in result.file_errors
-            ],
-        }
-    )
-
-
-def progress_report(progress: Progress) -> ProgressReport:
-    """The repository's counters as a run's. Totals are known once the walk is complete."""
-    return ProgressReport(
-        files_done=progress.files_done,
-        files_total=progress.files_found if progress.is_walk_complete else None,
-        bytes_done=progress.bytes_done,
-        bytes_total=progress.bytes_found if progress.is_walk_complete else None,
-        tiers=tuple(
-            (Tier(name), tier.state, tier.bytes_sent, tier.bytes_waiting) for name, tier in progress.tiers.items()
-        ),
-    )
