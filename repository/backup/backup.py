@@ -84,6 +84,13 @@ class _Backup:
         self._keys = self._repository.keys.active(self._options.domain)
         self._leave_out_what_does_not_lock()
         token = self._repository.randomness.token_bytes(16)
+        self._repository.live_writers.add(token)
+        try:
+            return self._write(token)
+        finally:
+            self._repository.live_writers.discard(token)
+
+    def _write(self, token: bytes) -> BackupResult:
         self._repository.begin_writing(token, self._tiers, self._lock_until)
         # A tier may have failed while the writer was announced.
         self._tiers = [tier for tier in self._tiers if tier.is_ready]

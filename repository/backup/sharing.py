@@ -99,7 +99,12 @@ class Sharing:
                 else:
                     packs = MemoryShare(memory, self.workshop.least_of_group(block_length))
                     if memory.try_admit([blocks, packs]):
-                        group = self._groups[terms] = _Group(self.repository, keys, tiers, terms, self.workshop, packs)
+                        try:
+                            group = _Group(self.repository, keys, tiers, terms, self.workshop, packs)
+                        except BaseException:
+                            blocks.close()
+                            raise
+                        self._groups[terms] = group
                         return self._member(group, tiers, gone, required, blocks, block_length, lock_until, on_end)
             on_waiting()
             memory.wait()

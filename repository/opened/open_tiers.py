@@ -26,6 +26,8 @@ class OpenTiers:
         self.clock = clock
         self.randomness = randomness
         self.tiers = tiers
+        self.live_writers: set[bytes] = set()
+        """The tokens of those who write over this very object now: what they have uploaded is nobody's to adopt."""
         for tier in tiers:
             tier.peers = tiers
 

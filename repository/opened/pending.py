@@ -76,9 +76,12 @@ def announce(
 ) -> Adoption:
     """Leave a marker on one tier and adopt what others left unfinished there. Raises the store's errors."""
     own = marker_object_key(writer_token)
+    alive = {own, *map(marker_object_key, tuple(repository.live_writers))}
     # What lies deeper belongs to a snapshot in parts, and to those who make it.
     others = [
-        key for key in (info.key for info in tier.store.list(PENDING_PREFIX)) if key != own and key.count("/") == 1
+        key
+        for key in (info.key for info in tier.store.list(PENDING_PREFIX))
+        if key not in alive and key.count("/") == 1
     ]
     marker = msgspec.json.encode(Marker(writer_token.hex(), repository.clock.now_ns()))
     body = seal_object(marker, repository.keys.root, ObjectKind.PENDING_MARKER, repository.randomness)

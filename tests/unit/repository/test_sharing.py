@@ -22,6 +22,7 @@ from repository.format import FrameEntry
 from repository.index.pack_catalog import read_footers, stored_packs
 from repository.opened.repository import Repository
 from repository.stored.chunker import ChunkerParameters
+from repository.stored.log_entry import Entry, IndexChanged
 from repository.stored.memory_budget import MemoryShare
 from repository.stored.tree import ids_of
 from repository.tiers.memory import MemoryObjectStore
@@ -222,14 +223,16 @@ async def test_tier_that_fails_has_no_snapshot_that_leans_on_what_it_lacks() -> 
     trees = {"first": held_tree(gate), "second": held_tree(Gate()), "third": held_tree(Gate())}
     for name in ("second", "third"):
         trees[name].entries.pop(b"held")
-    first = await begun(party, gate, trees["first"])
+    # Some pack of the first, before or after the second has begun.
     failing.refuses = 1
+    first = await begun(party, gate, trees["first"])
     second = party.begin("second", trees["second"]).result(120)
-    assert [each.state for each in second.tiers.values()] == [Delivery.COMMITTED, Delivery.FAILED]
+    assert second.tiers["a"].state is Delivery.COMMITTED
     third = party.begin("third", trees["third"]).result(120)
     assert third.tiers["a"].state is Delivery.COMMITTED
     gate.is_open.set()
     assert [each.state for each in first.result(120).tiers.values()] == [Delivery.COMMITTED, Delivery.FAILED]
+    assert failing.refuses == 0
     assert expect_restored(reopened(stores), trees) >= 3
 
 
@@ -274,6 +277,24 @@ async def test_claim_that_cannot_be_kept_ends_all_who_may_lean_on_it(monkeypatch
     with small_packs():
         party.begin("third", trees["third"]).result(120)
     assert expect_restored(reopened(scene.stores), trees) == 1
+
+
+async def test_live_backup_is_nobodys_to_adopt() -> None:
+    """Who begins over the same open repository takes another's packs for its own, not for those of a dead one."""
+    scene, gate = Scene(("a",)), Gate()
+    party = Party(scene.repository)
+    trees = {"first": held_tree(gate), "second": folder({"x": noise(20_000, 5)})}
+    first = await begun(party, gate, trees["first"])
+    await eventually(lambda: any(scene.stores[0].list("packs/")))
+    party.begin("second", trees["second"]).result(120)
+    pending = [info.key for info in scene.stores[0].list("pending/")]
+    gate.is_open.set()
+    first.result(120)
+    assert len(pending) == 1, "the first one's marker stays for as long as it may die"
+    assert not any(scene.stores[0].list("pending/"))
+    log = scene.repository.tier("a").log
+    entries = [log.entry(number) for number in range(1, log.state.head.number + 1)]
+    assert not any(isinstance(entry, Entry) and isinstance(entry.body, IndexChanged) for entry in entries)
 
 
 async def test_backups_on_other_terms_share_no_pack() -> None:
