@@ -99,10 +99,13 @@ def back_up_part(
     """Make one part out of `source`: it is on each tier whose result says `committed`, and no snapshot yet.
 
     `options`: how it is read and sent; what the plan says is taken from there. `sharing`: as of `backup`. A part that
-    has been made is not made again. Raises as `backup`, `TextInvalid` (no part has this name), `ObjectMissing` (the
-    plan is gone).
+    has been made is not made again; once all are joined, the result has their snapshot. Raises as `backup`,
+    `TextInvalid` (no part has this name), `ObjectMissing` (the plan is gone).
     """
     run = PartsRun(repository, token)
+    joined = run.committed_before()
+    if joined is not None:
+        return BackupResult(joined.snapshot, {}, [], {}, 0.0, was_committed_before=True)
     plan = run.plan()
     if name not in plan.parts:
         raise TextInvalid("no part of the plan has this name", field="name")
@@ -139,8 +142,8 @@ def back_up_part(
 def join_parts(repository: Repository, token: bytes) -> Joined:
     """Commit the snapshot of all parts, to each ready tier that has them. May be repeated.
 
-    Raises `PartsMissing`, `NoUsableTier` (no tier has all that the parts reference), `ObjectMissing` (the plan is
-    gone), `SnapshotNotFound` (it was forgotten).
+    Raises `PartsMissing`, `NoUsableTier` (no tier has all that the parts reference: catch-up brings together what was
+    made on different ones), `ObjectMissing` (the plan is gone), `SnapshotNotFound` (it was forgotten).
     """
     run = PartsRun(repository, token)
     earlier = run.committed_before()

@@ -6,6 +6,7 @@ more often it failed, counted in appends.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -38,6 +39,7 @@ class Copy:
         self._lock_days = lock_days
         self._failures = 0
         self._skip = 0
+        self._job: threading.Thread | None = None
         self._dates: list[datetime | None] = []
         """Until when each piece was locked that the log does not speak of yet."""
 
@@ -57,6 +59,23 @@ class Copy:
         self.error = error
         self._failures += 1
         self._skip = min(1 << min(self._failures, 16), SKIPPED_MAX) - 1
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the tier still works at what it was asked for."""
+        return self._job is not None and self._job.is_alive()
+
+    def start(self, call: Callable[[], None]) -> None:
+        """As `attempt`, on a thread of its own; a tier that hangs holds up nobody who does not `wait`."""
+        self._job = threading.Thread(
+            target=self.attempt, args=(call,), name=f"stream-{self.name}-{self.stream.name}", daemon=True
+        )
+        self._job.start()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until the tier has done what it was asked for, at most so long."""
+        if self._job is not None:
+            self._job.join(seconds)
 
     def attempt(self, call: Callable[[], None]) -> None:
         """Do something; what it raises is this tier's error."""
@@ -90,6 +109,13 @@ class Copy:
             raise forked(self.stream, head.number, head.end, "the others")
         self.begin()
         self.head, self.error, self._failures = head, None, 0
+
+    def pursue(self, sources: Sequence[TierStream], newest: StreamHead) -> None:
+        """See whether a tier that failed is back, and bring it some of what it lacks."""
+        if self.error is not None:
+            self.look_again(newest)
+        if self.head != newest and sources:
+            self.top_up(sources, newest)
 
     def begin(self) -> None:
         """Before its first piece a tier's log names the stream."""

@@ -1,9 +1,11 @@
 """Appends to a stream: each append is one small object on every tier, the same bytes everywhere.
 
-Promise: when `append` returns, the bytes are durable on every tier whose result says so, at the position that it names,
-behind all that was appended before. Of two writers one is told. A tier that is away holds nobody up: it is told with
-each append, asked again now and then, and brought what it missed, a few pieces with each append; `catch_up` brings it
-all. An append that is made again (after a crash, say) with the same bytes at the same position changes nothing.
+Promise: when `append` returns, the bytes are durable on every tier whose result says so, at the position that it
+names, behind all that was appended before. Of two writers one is told. A tier that is away, or slow, holds nobody up
+for longer than `patience_seconds`: it is told with each append, asked again now and then, and brought what it missed,
+a few pieces with each append; `catch_up` brings it all. (The one that decides is waited for; should it fail, another
+one decides.) An append that is made again (after a crash, say) with the same bytes at the same position changes
+nothing.
 
 One tier, the same for all writers that see the same tiers, decides which bytes have a number: there the piece is
 created first, on condition that there is none. No locks, no leases, no clocks.
@@ -12,8 +14,8 @@ created first, on condition that there is none. No locks, no leases, no clocks.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -28,6 +30,7 @@ from repository.streams.errors import AppendNotDurable, StreamContended, StreamF
 from repository.streams.on_tier import StreamHead, TierStream, whole_piece
 from repository.streams.survey import survey
 
+PATIENCE_SECONDS: Final = 10.0
 SAID_EVERY: Final = 256
 """Pieces after which the tier's log says how far the stream reaches: what is cut off before that shows in it."""
 
@@ -63,12 +66,14 @@ def open_stream(
     required: Collection[str] = (),
     lock_days: Mapping[str, int] | None = None,
     seen: StreamHead | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> Stream:
     """The stream of this name, to append to; begun where there is none.
 
     `domain`: whose keys seal the pieces. `required`: tiers (by name) without which an append raises. `lock_days`: by
     tier, for how long each piece is locked; a tier that does not prove to lock is left out. `seen`: a head that the
-    caller remembers. Raises `NoUsableTier`, `Replayed` (no tier has what was seen), `StreamForked` (a required tier has
+    caller remembers. `patience_seconds`: how long an append waits for tiers that are not required. Raises
+    `NoUsableTier`, `Replayed` (no tier has what was seen), `StreamForked` (a required tier has
     another history), `TextInvalid`, `UnknownKey`.
     """
     if not name or name.encode(errors="ignore").decode() != name:
@@ -96,7 +101,7 @@ def open_stream(
         elif copy.error is None:
             copy.head = found.heads[copy.name]
             copy.attempt(copy.begin)
-    return Stream(repository, name, domain, found.head, copies, frozenset(required))
+    return Stream(repository, name, domain, found.head, copies, frozenset(required), patience_seconds)
 
 
 class Stream:
@@ -110,6 +115,7 @@ class Stream:
         head: StreamHead,
         copies: Sequence[Copy],
         required: frozenset[str],
+        patience_seconds: float,
     ) -> None:
         self.name = name
         self.head = head
@@ -118,6 +124,7 @@ class Stream:
         # All who see the same tiers have them in the same order, however they name them and whichever is nearest.
         self._copies = sorted(copies, key=lambda copy: copy.stream.tier.log.state.tier_id or b"")
         self._required = required
+        self._patience = patience_seconds
         self._lock = threading.Lock()
         self._ended: RepositoryError | None = None
 
@@ -157,17 +164,29 @@ class Stream:
 
     def _able(self) -> list[Copy]:
         """The copies that have everything, and can be written to."""
-        return [copy for copy in self._copies if copy.error is None and copy.head == self.head]
+        return [copy for copy in self._copies if not copy.is_busy and copy.error is None and copy.head == self.head]
+
+    def _wait(self, started: Sequence[Copy], *, is_urgent: bool = False) -> None:
+        """Wait for these copies: for required ones until they are done, for the others as long as patience lasts."""
+        until = time.monotonic() + self._patience
+        for copy in sorted(started, key=lambda copy: copy.name not in self._required):
+            is_waited_for = is_urgent or copy.name in self._required
+            copy.wait(None if is_waited_for else max(until - time.monotonic(), 0))
 
     def _bring_level(self) -> None:
         """Ask tiers that failed again, now and then, and bring those that are behind a few pieces."""
-        is_urgent = not self._able()
+        able = self._able()
+        sources = [each.stream for each in able]
+        started: list[Copy] = []
         for copy in self._copies:
-            if copy.error is not None and (copy.is_due() or is_urgent or copy.name in self._required):
-                copy.attempt(lambda copy=copy: copy.look_again(self.head))  # type: ignore[misc]
-            if copy.error is None and copy.head != self.head:
-                sources = [each.stream for each in self._able()]
-                copy.attempt(lambda copy=copy, sources=sources: copy.top_up(sources, self.head))  # type: ignore[misc]
+            if copy.is_busy or copy in able:
+                continue
+            if copy.error is None or copy.is_due() or not able or copy.name in self._required:
+                copy.start(lambda copy=copy: copy.pursue(sources, self.head))  # type: ignore[misc]
+                started.append(copy)
+        if not able:
+            started = list(self._copies)
+        self._wait(started, is_urgent=not able)
 
     def _appended(self, data: bytes, position: int) -> Appended:
         number = self.head.number + 1
@@ -188,10 +207,10 @@ class Stream:
         if head is None:
             errors = [copy.error for copy in self._copies]
             raise NoUsableTier.because("no tier took what was appended", errors, stream=self.name, number=number)
-        if able:
-            with ThreadPoolExecutor(len(able), thread_name_prefix="stream") as pool:
-                list(pool.map(lambda copy: copy.attempt(lambda: copy.take(body, head)), able))
+        for copy in able:
+            copy.start(lambda copy=copy: copy.take(body, head))  # type: ignore[misc]
         self.head = head
+        self._wait(able)
         self._ended = next((copy.error for copy in able if isinstance(copy.error, StreamForked)), None)
         if self._ended is not None:
             raise self._ended

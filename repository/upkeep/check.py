@@ -47,8 +47,9 @@ if TYPE_CHECKING:
 
 PACKS_AT_A_TIME: Final = 3
 _SEED_LENGTH: Final = 16
-_BY_NAME: Final = re.compile(f"{INDEX_PREFIX}[0-9a-f]{{64}}|{PENDING_PREFIX}[0-9a-f]{{32}}")
-"""Old segments and markers, which nobody reads again."""
+_BY_NAME: Final = re.compile(f"{INDEX_PREFIX}[0-9a-f]{{64}}|{PENDING_PREFIX}[0-9a-f]{{32}}(?:/[0-9]{{4}})?")
+"""Old segments, markers and parts, which nobody reads again."""
+_PLAN: Final = re.compile(f"{PENDING_PREFIX}[0-9a-f]{{32}}/plan")
 _HARMFUL: Final = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED, Problem.SEGMENT, Problem.TREE))
 """Damage with which chunks may be lost."""
 
@@ -319,6 +320,10 @@ class _TierCheck:
         for info in self._tier.store.list(""):
             key = info.key
             number = entry_number(key)
+            if _PLAN.fullmatch(key) is not None:
+                detail = "a snapshot in parts is being made, or its writers died: it is to be joined or abandoned"
+                yield self._finding(Problem.ABANDONED, key, detail)
+                continue
             explained = (
                 key in (CONFIG_KEY, TAIL_KEY)
                 or key in packs

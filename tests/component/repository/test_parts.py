@@ -21,6 +21,7 @@ from repository.stored.part import part_place, pending_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import Scene
 from tests.support.snapshots import kept
@@ -69,6 +70,10 @@ def test_parts_become_one_snapshot_on_every_tier() -> None:
         result = make(scene.reopen(), token, name)
         assert {each.state for each in result.tiers.values()} == {Delivery.COMMITTED}
         assert scene.reopen().snapshots() == []
+    assert {(each.tier, each.problem) for each in check(scene.repository).findings} == {
+        ("a", Problem.ABANDONED),
+        ("b", Problem.ABANDONED),
+    }
     joined = join_parts(scene.reopen(), token)
     assert not joined.is_degraded
     repository = scene.reopen()
@@ -137,8 +142,8 @@ def test_join_that_is_made_again_adds_nothing() -> None:
     second = join_parts(scene.reopen(), token)
     assert (first.snapshot.id, second.is_degraded) == (second.snapshot.id, False)
     assert len(scene.reopen().snapshots()) == 1
-    with pytest.raises(ObjectMissing):
-        make(scene.repository, token, b"2024")
+    late = make(scene.repository, token, b"2024")
+    assert (late.was_committed_before, late.snapshot_id) == (True, first.snapshot.id)
 
 
 def test_unchanged_parts_are_recognised() -> None:
@@ -174,6 +179,26 @@ def test_tier_that_lacks_a_part_does_not_get_the_snapshot() -> None:
     assert catch_up(repository, repository.tier("b")).is_complete
     assert files_of(repository, joined.snapshot.id, "b") == expected(PARTS)
     assert check(scene.reopen(), read_percent=100).is_ok
+
+
+def test_parts_on_different_tiers_are_brought_together_by_catch_up() -> None:
+    """No tier has all of them: that is told, with what helps."""
+    stores = [Away("a"), Away("b")]
+    scene = Scene(stores=stores)
+    token = begin_partitioned(scene.repository, [b"2024", b"2025"], options=OPTIONS)
+    for away, name in enumerate((b"2024", b"2025")):
+        stores[away].is_away = True
+        make(scene.reopen(), token, name)
+        stores[away].is_away = False
+    with pytest.raises(NoUsableTier) as caught:
+        join_parts(scene.reopen(), token)
+    assert {type(each) for each in caught.value.causes} == {TierBehind}
+    repository = scene.reopen()
+    assert catch_up(repository, repository.tier("a")).is_complete
+    joined = join_parts(scene.reopen(), token)
+    assert files_of(scene.repository, joined.snapshot.id, "a") == expected(
+        {each: PARTS[each] for each in (b"2024", b"2025")}
+    )
 
 
 def test_part_that_two_made_is_one_of_them_on_every_tier() -> None:
@@ -239,7 +264,7 @@ def test_abandoned_run_leaves_nothing_but_what_the_next_one_uses() -> None:
         join_parts(scene.repository, token)
     token = begin_partitioned(scene.repository, [b"2024"], options=OPTIONS)
     assert make(scene.reopen(), token, b"2024").totals.new_chunks == 0
-    assert check(scene.reopen(), read_percent=100).findings == []
+    assert {each.problem for each in check(scene.reopen(), read_percent=100).findings} == {Problem.ABANDONED}
 
 
 def test_no_tier_for_the_plan_is_told() -> None:

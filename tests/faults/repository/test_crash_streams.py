@@ -157,34 +157,6 @@ def test_snapshot_in_parts_survives_a_crash_at_any_moment(seed: int) -> None:
         examine_parts(recorder, moment, chance, token)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_writer_of_a_part_that_dies_is_replaced(seed: int) -> None:
-    """Whoever makes the part again uploads nothing that was finished, and the snapshot is whole."""
-    chance = Random(seed)
-    recorder = Recorder()
-    stores = [RecordingStore(name, recorder) for name in TIERS]
-    Repository.init(stores, key_file(0), clock=CountingClock(), randomness=SeededRandomness(seed))
-    token = begin_partitioned(opened(stores, 1), list(PARTS), options=OPTIONS)
-    for attempt in range(12):
-        stores = [store.successor() for store in stores]
-        recorder.die_at = recorder.now + chance.randrange(1, 30) if attempt < 6 else NEVER
-        try:
-            repository = opened(stores, 10 + attempt)
-            for name in PARTS:
-                back_up_part(repository, token, name, source(name), options=OPTIONS)
-            joined = join_parts(repository, token)
-            break
-        except RepositoryError:
-            assert recorder.die_at != NEVER
-        recorder.die_at = NEVER
-    recorder.die_at = NEVER
-    repository = opened([store.successor() for store in stores], 99)
-    assert [each.id for each in repository.snapshots()] == [joined.snapshot.id]
-    for tier in repository.tiers:
-        assert catch_up(repository, tier).is_complete
-    assert check(repository, read_percent=100).is_ok
-
-
 def test_no_tier_takes_a_part_is_told() -> None:
     """Dead from the first write on."""
     recorder = Recorder()

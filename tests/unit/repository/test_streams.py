@@ -1,7 +1,9 @@
 """Streams: appended to by several, on several tiers, with what fails in between, and read back in order."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from repository.errors import (
     Replayed,
     RepositoryError,
     TextInvalid,
+    TierBehind,
     TierUnreachable,
 )
 from repository.opened.open_tier import TierState
@@ -30,6 +33,8 @@ from repository.streams.reading import read_stream
 from repository.streams.stream import Durability, open_stream
 from repository.streams.survey import names_of
 from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import Body
+from tests.support.misbehaving_stores import WrappedStore
 from tests.support.repositories import Scene
 from tests.support.streams import WAL, Away, bytes_of, filled, fork, key_of
 
@@ -401,6 +406,46 @@ def test_stream_is_sealed_under_the_domain_that_was_asked_for() -> None:
     scene = Scene()
     with pytest.raises(RepositoryError):
         open_stream(scene.repository, WAL, domain="tenant")
+
+
+class Hanging(WrappedStore):
+    """A tier whose puts hang until they are let go."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(MemoryObjectStore(name))
+        self.is_let_go = threading.Event()
+        self.is_let_go.set()
+
+    def put(self, key: str, body: Body, **options: Any) -> None:
+        """Wait, then pass on."""
+        self.is_let_go.wait()
+        self.inner.put(key, body, **options)
+
+
+def test_tier_that_hangs_holds_up_nobody_who_did_not_ask_for_it() -> None:
+    """It is told as behind, waited for no second time, and level again when it answers."""
+    stores = [Hanging("a"), Hanging("b")]
+    scene = Scene(stores=stores)
+    decider = min(scene.repository.tiers, key=lambda tier: tier.log.state.tier_id or b"").name
+    (slow,) = (store for store in stores if store.name != decider)
+    stream = open_stream(scene.repository, WAL, patience_seconds=0.01)
+    stream.append(b"0")
+    slow.is_let_go.clear()
+    for number in range(1, 5):
+        result = stream.append(b"%d" % number)
+        assert result.tiers == {decider: Durability.DURABLE, slow.name: Durability.BEHIND}
+        assert isinstance(result.errors[slow.name], TierBehind)
+    slow.is_let_go.set()
+    written = b"01234"
+
+    for _ in range(8):
+        for copy in stream._copies:
+            copy.wait()
+        written += b"+"
+        stream.append(b"+")
+    for copy in stream._copies:
+        copy.wait()
+    assert bytes_of(scene.reopen(), tiers=[slow.name]) == written
 
 
 @settings(max_examples=25, deadline=None)
