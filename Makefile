@@ -73,7 +73,7 @@ bench-spine: setup ## The figures of the platform: latency, rates, memory
 bench-rebuild: setup ## A rebuild of a million events beside 100 requests a second
 	$(BIN)/python -m benchmarks.spine_bench --executions 333334 --only history --only "rebuild while asked"
 
-bench-repository: setup ## The figures of the repository, side by side with restic (Debian's package)
+bench-repository: setup ## The figures of the repository, side by side with restic 0.19.1 and 0.14
 	$(BIN)/python -m benchmarks.repository_bench
 
 bench-quick: setup ## The repository's benchmark, small and not written down: that it still works

@@ -78,6 +78,12 @@ def _figures(
         f"{made['mean_cpu_ms']:.1f} CPU ms, median {made['median_cpu_ms']:.1f}",
     )
     yield figure(
+        "commit-cpu",
+        "its CPU, against the first history's",
+        *(made["mean_cpu_ms"] / first["mean_cpu_ms"], "×", 1.2),
+        "of the client; what else the machine does shows less",
+    )
+    yield figure(
         "commit-requests",
         "requests of a commit",
         *(made["requests_mean"], "", 10),
