@@ -35,7 +35,7 @@ TESTS_OF: Final = {
     "log/checkpoints": (f"{UNIT}/test_checkpoints.py", f"{UNIT}/test_keys_and_places.py"),
     "stored/checkpoint": (f"{UNIT}/test_checkpoints.py",),
     "opened/seen": (f"{UNIT}/test_seen.py", f"{UNIT}/test_keys_and_places.py"),
-    "opened/second_copies": (f"{UNIT}/test_lost_entries.py", f"{UNIT}/test_log_repair.py"),
+    "opened/second_copies": (f"{UNIT}/test_lost_entries.py",),
     "upkeep/manifests": (f"{UNIT}/test_log_repair.py", f"{UNIT}/test_check_repair.py"),
     "upkeep/log_repair": (f"{UNIT}/test_log_repair.py",),
 }
