@@ -112,6 +112,25 @@ def index(bench: Bench) -> Iterator[Figure]:
     )
 
 
+def fifty(bench: Bench) -> Iterator[Figure]:
+    """Fifty backups of one organisation at once, in one process; every byte is read again."""
+    with bench.place("disk", int(3.5e9 * bench.scale)) as folder:
+        module, words = "benchmarks.fifty_probe", [str(folder), "--scale", str(bench.scale)]
+        made, _ = _probe(bench, module, ["make", *words])
+        result, _ = _probe(bench, module, ["run", *words])
+        checked, _ = _probe(bench, module, ["check", *words])
+    if checked["problems"] or checked["snapshots"] != result["backups"]:
+        raise AssertionError("what was backed up at once cannot all be read again")
+    work = f"fifty at once, {made['source_bytes'] / 1e9:.1f} GB, half of it shared"
+    yield Figure(
+        *("fifty-memory", f"peak memory, {work}", result["peak_bytes"] / 2**20, "MiB", 1536),
+        smaller_is_better=True,
+        ours=f"{result['seconds']:.1f} s, {result['packs']:.0f} packs",
+    )
+    ratio = result["stored_bytes"] / made["unique_bytes"]
+    yield Figure(*("fifty-stored", f"{work}: stored bytes to unique ones", ratio, "×"), smaller_is_better=True)
+
+
 def _rate(size: int, measurement: Measurement) -> tuple[float, str]:
     return size / measurement.wall_seconds / 1e6, "MB/s"
 
@@ -129,4 +148,5 @@ ROWS = {
     "large": Row("peak memory at 2.5 and 25 GB; a real 25 GB backed up, restored, compared", large, quick=False),
     "stream": Row("100 GB stream to a tier that proves and drops", stream),
     "index": Row("index of five million chunks", index),
+    "fifty": Row("fifty backups of one organisation at once, in one process", fifty, quick=False),
 }
