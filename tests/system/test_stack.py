@@ -246,7 +246,7 @@ async def test_stop_does_not_wait_for_parts_that_hang(own_platform: Platform) ->
 
 
 async def test_start_that_is_stopped_leaves_nothing(unstarted_platform: Platform) -> None:
-    """Ctrl-C while the first parts come up is answered, and ends well."""
+    """A stop while the first parts come up is answered, says that nothing was up yet, and leaves no process."""
     platform = unstarted_platform
     platform.launch()
 
@@ -255,7 +255,7 @@ async def test_start_that_is_stopped_leaves_nothing(unstarted_platform: Platform
         return state is not None and any(part.process is not None for part in state.parts)
 
     await eventually(is_under_way)
-    assert platform.stop() == 0
+    assert platform.stop() == ExitCode.TERMINATED
     state = platform.state()
     assert state is not None
     assert state.condition == "stopped"
