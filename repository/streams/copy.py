@@ -143,7 +143,10 @@ class Copy:
         self.head = head
 
     def top_up(self, sources: Sequence[TierStream], newest: StreamHead) -> None:
-        """Bring the tier some of what it lacks, in order. Raises `StreamForked`, `StreamGap`, the store's errors."""
+        """Bring the tier some of what it lacks, in order.
+
+        Raises `StreamForked`, `StreamGap`, `NoUsableTier` (no source answers), the store's errors.
+        """
         for number in range(self.head.number + 1, min(self.head.number + TOPPED_UP, newest.number) + 1):
             piece, body = whole_piece(sources, number)
             if piece.previous != self.head.digest:

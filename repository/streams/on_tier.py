@@ -6,11 +6,12 @@ something lies behind them that nobody wrote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from repository.errors import (
     Damaged,
+    NoUsableTier,
     ObjectMissing,
     Replayed,
     RepositoryError,
@@ -22,6 +23,7 @@ from repository.errors import (
 from repository.keys import crypto
 from repository.opened.open_tier import OpenTier
 from repository.opened.open_tiers import OpenTiers
+from repository.opened.tier_state import TierState
 from repository.stored.checkpoint import KeptStream
 from repository.stored.object_reading import read_object
 from repository.stored.stream_piece import (
@@ -36,6 +38,8 @@ from repository.streams.errors import StreamGap
 
 JUNK_MAX: Final = 16
 """Objects without a signature behind a stream's end that are looked at in search of it."""
+NOT_WHOLE: Final = (Damaged, ObjectMissing, Truncated, UnknownKey)
+"""What a tier answers that does not have a piece whole. Whatever else it answers says nothing of the piece."""
 
 
 class StreamHead(NamedTuple):
@@ -106,7 +110,7 @@ class TierStream:
         for number in there[: -JUNK_MAX - 1 : -1]:
             try:
                 piece = self.read(number)
-            except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+            except NOT_WHOLE as error:
                 junk = junk or error
                 continue
             if junk is not None:
@@ -131,7 +135,7 @@ def name_in(repository: OpenTiers, tier: OpenTier, stream_id: bytes, number: int
     try:
         body = read_object(tier.store, piece_object_key(stream_id, number))
         return decode_piece(body, stream_id, number, repository.keys, verifier).name
-    except (Damaged, ObjectMissing, Truncated, UnknownKey):
+    except NOT_WHOLE:
         return None
 
 
@@ -140,7 +144,8 @@ def whole_piece(
 ) -> tuple[Piece, bytes]:
     """A piece and its object's bytes, from the first tier that has it whole; `fits` may refuse one.
 
-    Raises `StreamGap`, with what is wrong on each tier.
+    Raises `StreamGap` where each tier answered, and none has it; `NoUsableTier` where one did not answer, and may have
+    it. With what is wrong on each tier.
     """
     errors: list[RepositoryError] = []
     for stream in streams:
@@ -154,6 +159,26 @@ def whole_piece(
             raise  # it says nothing of the piece
         except RepositoryError as error:
             errors.append(error)
+    if not errors or not all(isinstance(error, NOT_WHOLE) for error in errors):
+        raise may_be_elsewhere(errors, number)
     gap = StreamGap("no tier that can be read has this piece of the stream", number=number)
     gap.causes = errors
-    raise gap from next(iter(errors), None)
+    raise gap from errors[0]
+
+
+def may_be_elsewhere(errors: Iterable[RepositoryError | None], number: int, **context: object) -> NoUsableTier:
+    """A piece that no tier gives now, and that is not known to be lost."""
+    message = "no tier gives this piece of the stream now, and one that does not answer may have it"
+    return NoUsableTier.because(message, errors, number=number, **context)
+
+
+def unasked(
+    tiers: Iterable[OpenTier], streams: Iterable[TierStream], errors: Mapping[str, RepositoryError | None] | None = None
+) -> list[RepositoryError]:
+    """Why those of these tiers were not asked that may have pieces; `errors`: what the caller knows of some."""
+    asked, known = {stream.tier.name for stream in streams}, errors or {}
+    return [
+        known.get(tier.name) or tier.error or NoUsableTier("tier is not ready", tier=tier.name, state=tier.state.value)
+        for tier in tiers
+        if tier.name not in asked and tier.state not in (TierState.EMPTY, TierState.FOREIGN)
+    ]

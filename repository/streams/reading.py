@@ -15,7 +15,7 @@ from repository.opened.pack_access import nearest_first
 from repository.stored.checkpoint import KeptStream
 from repository.stored.stream_piece import Piece
 from repository.streams.errors import StreamForked, StreamGap, StreamNotFound
-from repository.streams.on_tier import StreamHead, TierStream, whole_piece
+from repository.streams.on_tier import StreamHead, TierStream, may_be_elsewhere, unasked, whole_piece
 from repository.streams.survey import Survey, survey
 
 
@@ -30,10 +30,13 @@ def read_stream(
     """The pieces from the one that holds `position` on (None: from the first that is kept), in order.
 
     `tiers`: those (by name) that are read; where two have different histories, one has to be chosen. `seen`: a head
-    that the caller remembers. Raises `StreamNotFound`, `NoUsableTier`, `StreamGap`, `StreamForked`, `Replayed`.
+    that the caller remembers: the end is that of the tiers that answer, and one that does not may have more. Raises
+    `StreamNotFound`, `StreamGap` (a piece is lost), `NoUsableTier` (a tier that does not answer may have it),
+    `StreamForked`, `Replayed`.
     """
-    chosen = [tier for tier in repository.readable_tiers() if tiers is None or tier.name in tiers]
-    found = survey(repository, name, nearest_first(chosen), seen)
+    chosen = [tier for tier in repository.tiers if tiers is None or tier.name in tiers]
+    readable = [tier for tier in repository.readable_tiers() if tier in chosen]
+    found = survey(repository, name, nearest_first(readable), seen)
     said = _said(found)
     last = _last(found, said, name)
     streams = list(found.streams.values())
@@ -49,8 +52,12 @@ def read_stream(
     while number <= last:
         try:
             piece, _ = whole_piece(streams, number, fits)
-        except StreamGap as gap:
-            gap.context.update(stream=name, position=before.end if before is not None else position or 0)
+        except (StreamGap, NoUsableTier) as error:
+            context = {"stream": name, "position": before.end if before is not None else position or 0}
+            away = unasked(chosen, streams)
+            if away:
+                raise may_be_elsewhere([*error.causes, *away], number, **context) from error
+            error.context.update(context)
             raise
         yield piece
         before, number = piece, number + 1

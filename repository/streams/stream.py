@@ -27,7 +27,7 @@ from repository.opened.open_tiers import OpenTiers
 from repository.stored.stream_piece import Piece, encode_piece
 from repository.streams.copy import Copy
 from repository.streams.errors import AppendNotDurable, StreamContended, StreamForked, StreamGap
-from repository.streams.on_tier import StreamHead, TierStream, whole_piece
+from repository.streams.on_tier import StreamHead, TierStream, may_be_elsewhere, unasked, whole_piece
 from repository.streams.survey import survey
 
 PATIENCE_SECONDS: Final = 10.0
@@ -138,8 +138,8 @@ class Stream:
 
         Bytes that are there already at their position change nothing. Raises `StreamGap` (bytes before them are
         missing), `StreamContended` (other bytes are there), `StreamForked`, `AppendNotDurable` (a required tier),
-        `NoUsableTier` (no tier has them), `LimitExceeded`. After `StreamContended` and `StreamForked` the stream has to
-        be opened anew.
+        `NoUsableTier` (no tier has them; of bytes that may be there already: none that may have them answers),
+        `LimitExceeded`. After `StreamContended` and `StreamForked` the stream has to be opened anew.
         """
         with self._lock:
             if self._ended is not None:
@@ -252,7 +252,7 @@ class Stream:
         streams = [copy.stream for copy in self._able()]
         pieces: list[Piece] = []
         for number in range(self.head.number, 0, -1):
-            pieces.append(whole_piece(streams, number)[0])
+            pieces.append(self._whole(streams, number))
             if pieces[-1].position <= position or number == streams[0].first:
                 break
         there = b"".join(piece.data for piece in reversed(pieces))
@@ -261,6 +261,17 @@ class Stream:
             raise self._contended(pieces[-1])
         covering = min(piece.number for piece in pieces if piece.end >= position + len(data))
         return self._outcome(covering, position, position + len(data))
+
+    def _whole(self, streams: Sequence[TierStream], number: int) -> Piece:
+        """A piece, from a tier that has all; what none of these has a tier may have that was not asked."""
+        try:
+            return whole_piece(streams, number)[0]
+        except (StreamGap, NoUsableTier) as error:
+            away = unasked(self._repository.tiers, streams, {copy.name: copy.error for copy in self._copies})
+            if not away:
+                error.context.update(stream=self.name)
+                raise
+            raise may_be_elsewhere([*error.causes, *away], number, stream=self.name) from error
 
     def _outcome(self, number: int, position: int, end: int) -> Appended:
         states: dict[str, Durability] = {}

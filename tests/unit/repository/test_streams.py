@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from repository.errors import (
@@ -15,6 +15,7 @@ from repository.errors import (
     NoUsableTier,
     Replayed,
     RepositoryError,
+    Retry,
     TextInvalid,
     TierBehind,
     TierUnreachable,
@@ -448,6 +449,55 @@ def test_tier_that_hangs_holds_up_nobody_who_did_not_ask_for_it() -> None:
     assert bytes_of(scene.reopen(), tiers=[slow.name]) == written
 
 
+def test_piece_that_only_tiers_have_which_are_away_is_not_told_as_lost() -> None:
+    """Neither to whoever appends once more nor to whoever reads; when they are back, all is there."""
+    stores = [Away(name) for name in "abc"]
+    scene = Scene(stores=stores)
+    stream = open_stream(scene.repository, WAL)
+    stores[0].is_away = True
+    stream.append(b"kept")
+    stores[0].is_away, stores[1].is_away, stores[2].is_away = False, True, True
+    for _ in range(3):
+        with pytest.raises(NoUsableTier) as caught:
+            stream.append(b"kept", position=0)
+        assert caught.value.retry is Retry.LATER
+        assert TierUnreachable in {type(error) for error in caught.value.causes}
+    assert stream.head.number == 1
+    stores[1].is_away = False
+    assert bytes_of(scene.repository) == b"kept"
+    for store in stores:
+        store.is_away = False
+    assert stream.append(b"kept", position=0).number == 1
+    stream.append(b"more")
+    assert bytes_of(scene.reopen()) == b"keptmore"
+
+
+@pytest.mark.parametrize("is_away_when_opened", [False, True])
+def test_gap_is_told_as_unknown_while_a_tier_that_may_fill_it_is_away(*, is_away_when_opened: bool) -> None:
+    """What one tier lost the other one may have: nobody knows until it answers. Who names the tier gets its word."""
+    stores = [Away("a"), Away("b")]
+    scene = Scene(stores=stores)
+    stream = filled(scene)
+    stream.say()
+    stores[0].delete(key_of(scene.repository, 3))
+    stores[1].is_away = is_away_when_opened
+    scene.reopen()
+    reader = read_stream(scene.repository, WAL)
+    assert [next(reader).number for _ in range(2)] == [1, 2]
+    stores[1].is_away = True
+    with pytest.raises(NoUsableTier) as caught:
+        next(reader)
+    assert caught.value.retry is Retry.LATER
+    assert (caught.value.context["number"], caught.value.context["position"]) == (3, 1003)
+    with pytest.raises(StreamGap):
+        bytes_of(scene.repository, tiers=["a"])
+    with pytest.raises(NoUsableTier):
+        open_stream(scene.repository, WAL).append(b"\2" * 3, position=1003)
+    stores[1].is_away = False
+    assert len(bytes_of(scene.reopen())) == 15
+
+
+@example([("away", 0), ("append", 0), ("away", 0), ("away", 1), ("away", 2), ("again", 0)])
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["append", "again", "away", "reopen", "say"]), st.integers(0, 2)), max_size=30)
@@ -468,15 +518,15 @@ def test_whatever_happens_what_was_acknowledged_is_read_back(steps: list[tuple[s
             stream = open_stream(scene.reopen(), WAL)
         elif step == "say":
             stream.say()
-        elif step == "again" and written:
-            start = max(len(written) - 1 - which, 0)
-            stream.append(written[start:], position=start)
         else:
+            start = max(len(written) - 1 - which, 0) if step == "again" and written else len(written)
+            data = written[start:] or data
             try:
-                stream.append(data, position=len(written))
-                written += data
+                stream.append(data, position=start)
+                written = written[:start] + data
             except NoUsableTier:
-                pass
+                # Who has what came before is away; what was acknowledged is never told as lost.
+                assert any(store.is_away for store in stores)
     for store in stores:
         store.is_away = False
     stream = open_stream(scene.reopen(), WAL)
