@@ -91,13 +91,19 @@ class OpenRepositories:
         key = self._key(organisation, places)
         kept = self._taken(key)
         if kept is not None:
-            signs.moved()
-            if self._repositories.is_as_it_was(organisation, kept.repository, kept.places):
-                for place in places:
-                    place.store.close()
-                self._repositories.remember(organisation, kept.repository, kept.places)
-                return self._lease(organisation, kept)
-            self._give_back(kept, True)
+            is_lent = False
+            try:
+                signs.moved()
+                if self._repositories.is_as_it_was(organisation, kept.repository, kept.places):
+                    self._repositories.remember(organisation, kept.repository, kept.places)
+                    for place in places:
+                        place.store.close()
+                    is_lent = True
+                    return self._lease(organisation, kept)
+            finally:
+                # Also where the record did not answer: a user that is never given back keeps it open for ever.
+                if not is_lent:
+                    self._give_back(kept, True)
         repository = self._repositories.open(organisation, places, signs)
         # The first run makes the key's file.
         key = self._key(organisation, places)

@@ -167,7 +167,7 @@ class Repositories:
     def is_as_it_was(self, organisation: str, repository: Repository, places: Sequence[Place]) -> bool:
         """Whether an open repository may be used again: every tier shows what it showed, in its own time, and is ready.
 
-        Its logs and indexes are up to date then. Raises UNAVAILABLE.
+        Its logs and indexes are up to date then, and no key was made or destroyed meanwhile. Raises UNAVAILABLE.
         """
         known = self._begun.of(organisation)
         if any(known.get(place.location, BegunTier("")).repository_id != repository.id.hex() for place in places):
@@ -187,7 +187,7 @@ class Repositories:
             thread.start()
         for thread, place in zip(looking, places, strict=True):
             thread.join(max(0.0, begun + place.patience_seconds - time.monotonic()))
-        if len(sound) < len(repository.tiers):
+        if len(sound) < len(repository.tiers) or not repository.knows_its_keys():
             return False
         return not repository.contradicts(_seen_at(places, known, repository.id))
 

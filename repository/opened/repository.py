@@ -70,6 +70,7 @@ class Repository(OpenTiers):
             tier.set_state(probe.state, probe.error)
             tiers.append(tier)
         super().__init__(ring, config, tiers, clock, randomness)
+        self._keys_named = self._named_keys()
 
     def __enter__(self) -> Repository:
         return self
@@ -142,6 +143,7 @@ class Repository(OpenTiers):
         repository.load()
         ring.destroyed = key_change.destroyed_keys(repository)
         repository.find_lost_keys(record for probe in probes for record in probe.keys)
+        repository._keys_named = repository._named_keys()
         seen = known(repository.id)
         repository.detect_replays(seen)
         repository.miss_tiers(seen)
@@ -171,6 +173,17 @@ class Repository(OpenTiers):
         named = [item for tier in self.readable_tiers() for item in tier.log.state.key_objects.items()]
         held |= {key_id_of(object_key) for object_key, digest in named if (object_key, digest) in whole}
         self.keys.lost = sorted({object_key for object_key, _ in named if key_id_of(object_key) not in held})
+
+    def knows_its_keys(self) -> bool:
+        """Whether the logs name the keys, and call those destroyed, that they did when it was opened.
+
+        If not, somebody made or destroyed keys: it must be opened anew before anything is written.
+        """
+        return self._keys_named == self._named_keys()
+
+    def _named_keys(self) -> tuple[set[tuple[str, str]], set[str]]:
+        named = (tier.log.state.key_objects.items() for tier in self.readable_tiers())
+        return set().union(*named), key_change.destroyed_keys(self)
 
     def detect_replays(self, known: Mapping[str, Sequence[SeenTier]]) -> None:
         """Set REPLAYED where a tier shows less, or other, than what was seen of it.

@@ -8,7 +8,11 @@ import pytest
 
 from chassis.life.signs import Signs
 from chassis.sealing import prepare_keys_folder
+from contracts import errors
+from contracts.errors import PlatformError
 from repository.backup.workshop import Workshop
+from repository.keys.key_file import KeyFile
+from repository.opened import key_change
 from repository.opened.open_tier import TierState
 from repository.stored.config import CONFIG_KEY
 from repository.stored.log_entry import entry_object_key
@@ -121,6 +125,43 @@ def _forgotten(vault: _Vault) -> None:
     vault.begun.rows.pop((ORGANISATION, "at-cloud"))
 
 
+def _key_made(vault: _Vault) -> None:
+    other = Repositories(vault.begun, vault.keys).open(
+        ORGANISATION, [vault._place(name) for name in vault.stores], Signs()
+    )
+    key_change.add_generation(other, KeyFile.load(vault.keys / name_of(ORGANISATION)))
+
+
+def test_key_that_another_process_made_is_written_under(vault: _Vault) -> None:
+    """Nothing is encrypted under a key that was rotated away, and what is under the new one can be read."""
+    held = vault.lease()
+    before = held.repository.keys.active().key_id
+    _key_made(vault)
+    assert vault.lease().repository.keys.active().key_id != before
+
+
+@pytest.mark.parametrize("call", ["of", "remember"])
+def test_record_that_does_not_answer_keeps_no_repository_open(
+    vault: _Vault, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The run that could not begin has nothing to give back; the last one that has it closes it."""
+    held = vault.lease()
+
+    def is_down(*_: object) -> None:
+        raise PlatformError(errors.UNAVAILABLE, "the record does not answer")
+
+    if call == "of":
+        monkeypatch.setattr(vault.begun, call, is_down)
+    else:
+        monkeypatch.setattr(vault.opened._repositories, call, is_down)
+    with pytest.raises(PlatformError, match="does not answer"):
+        vault.lease()
+    monkeypatch.undo()
+    closed = vault.stores["cloud"].closed
+    held.release(is_doubtful=False)
+    assert vault.stores["cloud"].closed == closed + 1
+
+
 @pytest.mark.parametrize(
     ("change", "state"),
     [
@@ -130,6 +171,7 @@ def _forgotten(vault: _Vault) -> None:
         (_other_address, TierState.READY),
         (_other_key, TierState.READY),
         (_forgotten, TierState.READY),
+        (_key_made, TierState.READY),
     ],
     ids=lambda each: getattr(each, "__name__", None),
 )
