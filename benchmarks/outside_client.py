@@ -41,6 +41,9 @@ class Measured(msgspec.Struct, kw_only=True):
     """How far behind its schedule the client itself was at worst."""
 
 
+_PLAN = msgspec.json.Decoder(Plan)
+
+
 class _Connection:
     """One keep-alive connection, one request at a time."""
 
@@ -108,7 +111,7 @@ async def run(plan: Plan) -> Measured:
 
 def main() -> int:
     """Read the plan, ask, write what was measured."""
-    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    plan = _PLAN.decode(sys.stdin.buffer.read())
     sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(run(plan))))
     return 0
 

@@ -32,6 +32,7 @@ from deploy.stack.state import StackState, read_state
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
+_MEASURED = msgspec.json.Decoder(Measured)
 OURS = ("config", "executor", "executor-worker", "gateway")
 
 
@@ -184,7 +185,7 @@ async def ask_from_outside(plan: Plan) -> Measured:
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate(msgspec.json.encode(plan))
-    return msgspec.json.decode(output, type=Measured)
+    return _MEASURED.decode(output)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -92,6 +92,7 @@ class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     locations: tuple[Location, ...]
 
 
+_REGISTRY = msgspec.json.Decoder(_Registry)
 _Mark = tuple[int, int, int]
 
 
@@ -289,7 +290,7 @@ def _tiers(registry: Mapping[str, Location]) -> list[Location]:
 
 def _decoded(body: bytes) -> dict[str, Location]:
     """The registry of a file's bytes, by name. Raises ValueError, which a `MsgspecError` is, too."""
-    locations = msgspec.json.decode(body, type=_Registry).locations
+    locations = _REGISTRY.decode(body).locations
     twice = sorted(name for name, count in Counter(location.name for location in locations).items() if count > 1)
     if twice:
         raise ValueError(f"a name is registered more than once: {', '.join(twice)}")

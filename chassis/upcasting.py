@@ -23,6 +23,7 @@ from contracts.event import Event, event_class
 from contracts.reading import read_plain
 
 Fields = dict[str, Any]
+_FIELDS = msgspec.json.Decoder(Fields)
 Upcaster = Callable[[Fields], Fields]
 U = TypeVar("U", bound=Upcaster)
 
@@ -62,7 +63,7 @@ class Upcasters:
             raise UnknownEventType(self.newest(envelope.type))
         name = envelope.type
         try:
-            fields = msgspec.json.decode(envelope.data, type=Fields)
+            fields = _FIELDS.decode(envelope.data)
             while name in self._steps:
                 name, upcaster = self._steps[name]
                 fields = upcaster(fields)

@@ -26,6 +26,7 @@ from deploy.stack.s3_regions import REGIONS, Region
 from deploy.stack.secrets import S3Credentials
 
 COMMAND_SECONDS = 3600.0
+_CREDENTIALS = msgspec.json.Decoder(S3Credentials)
 
 
 @dataclass(frozen=True)
@@ -103,5 +104,5 @@ def _run(layout: Layout, region: Region, words: Sequence[str]) -> Command:
 
 def _credentials(layout: Layout, region: Region) -> Mapping[str, str]:
     """A region's credentials, as the environment of any S3 client takes them."""
-    kept = msgspec.json.decode((layout.credentials / f"{region.name}.json").read_bytes(), type=S3Credentials)
+    kept = _CREDENTIALS.decode((layout.credentials / f"{region.name}.json").read_bytes())
     return {"AWS_ACCESS_KEY_ID": kept.access_key_id, "AWS_SECRET_ACCESS_KEY": kept.secret_access_key}

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contracts.event import Event, event_class
-from contracts.reading import UNKNOWN, read_json
+from contracts.reading import UNKNOWN, decoder_of, read_json
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 SOURCE_PREFIX = "/wedsync-backup/"
@@ -57,7 +57,7 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Envelope)
 _KNOWN = frozenset(field.name for field in msgspec.structs.fields(Envelope))
 _UNKNOWN = f'"{UNKNOWN}"'.encode()
-_DATA_DECODERS: dict[str, msgspec.json.Decoder[Event]] = {}
+_ATTRIBUTES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def encode(envelope: Envelope) -> bytes:
@@ -74,7 +74,7 @@ def encode_data(event: Event) -> msgspec.Raw:
     data = _ENCODER.encode(event)
     if _UNKNOWN in data:
         try:
-            msgspec.json.decode(data, type=type(event))
+            decoder_of(type(event)).decode(data)
         except msgspec.ValidationError as error:
             raise MalformedEvent(f"{event.NAME} is not published: {error}") from error
     return msgspec.Raw(data)
@@ -92,20 +92,10 @@ def decode(body: bytes) -> Envelope:
 
 def _decode_known(body: bytes) -> Envelope:
     try:
-        attributes = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        attributes = _ATTRIBUTES.decode(body)
         return _DECODER.decode(_ENCODER.encode({name: raw for name, raw in attributes.items() if name in _KNOWN}))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedEvent(f"not an envelope: {error}") from error
-
-
-def _decoder_of(name: str) -> msgspec.json.Decoder[Event]:
-    decoder = _DATA_DECODERS.get(name)
-    if decoder is None:
-        cls = event_class(name)
-        if cls is None:
-            raise UnknownEventType(name)
-        decoder = _DATA_DECODERS[name] = msgspec.json.Decoder(cls)
-    return decoder
 
 
 def decode_data(envelope: Envelope) -> Event:
@@ -113,9 +103,11 @@ def decode_data(envelope: Envelope) -> Event:
 
     Raises `UnknownEventType` or `MalformedEvent`. Whoever acts on events reads them by `chassis.upcasting`.
     """
-    decoder = _decoder_of(envelope.type)
+    cls = event_class(envelope.type)
+    if cls is None:
+        raise UnknownEventType(envelope.type)
     try:
-        return read_json(envelope.data, decoder)
+        return read_json(envelope.data, decoder_of(cls))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedEvent(f"{envelope.type}: {error}") from error
 

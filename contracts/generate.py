@@ -35,6 +35,7 @@ FROZEN = "frozen.json"
 
 
 Frozen = dict[str, dict[str, Any]]
+_FROZEN = msgspec.json.Decoder(Frozen)
 
 
 class Changed(Exception):
@@ -201,7 +202,7 @@ def read_frozen(home: Path = HOME) -> Frozen:
     path = home / FROZEN
     if not path.exists():
         return {}
-    return msgspec.json.decode(path.read_bytes(), type=Frozen)
+    return _FROZEN.decode(path.read_bytes())
 
 
 def write(home: Path = HOME) -> list[str]:

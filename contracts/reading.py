@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
 from functools import cache, lru_cache
+from threading import Lock
 from typing import Any, Self, TypeVar, cast
 
 import msgspec
@@ -20,6 +21,7 @@ from msgspec import inspect
 T = TypeVar("T")
 
 UNKNOWN = "unknown"
+_MAKING = Lock()
 _TOLERANT: ContextVar[bool] = ContextVar("tolerant", default=False)
 
 
@@ -74,6 +76,26 @@ def written_as(member: Growing) -> str:
     return str(getattr(member, "_written_", member.value))
 
 
+def decoder_of(cls: type[T]) -> msgspec.json.Decoder[T]:
+    """The one decoder of a type that is known only when it is asked for. Thread-safe.
+
+    A type completes itself when it is decoded for the first time, and the process crashes where two threads do that at
+    once. So decoders are made when a module is imported or, where that cannot be, here, one after the other.
+    """
+    return cast("msgspec.json.Decoder[T]", _decoder_of(cast("Hashable", cls)))
+
+
+@cache
+def _decoder_of(cls: Hashable) -> msgspec.json.Decoder[Any]:
+    return new_decoder(cls)
+
+
+def new_decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """The same where it is not kept, of a type that need not be hashable."""
+    with _MAKING:
+        return msgspec.json.Decoder(kind)
+
+
 def read_json(data: bytes | str | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
     """What JSON says, as far as the decoder's type knows it. Raises msgspec.MsgspecError."""
     try:
@@ -84,6 +106,7 @@ def read_json(data: bytes | str | msgspec.Raw, decoder: msgspec.json.Decoder[T])
 
 def read_plain(value: Any, cls: type[T]) -> T:
     """The same for JSON values that are decoded already."""
+    decoder_of(cls)  # completes the type
     try:
         return msgspec.convert(value, cls)
     except msgspec.ValidationError:

@@ -76,6 +76,10 @@ class Dismissal(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+_BURIAL = msgspec.json.Decoder(Burial)
+_DISMISSAL = msgspec.json.Decoder(Dismissal)
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter. `number` is its place in the dead-letter stream; `replays` how often it was replayed.
 
@@ -240,7 +244,7 @@ async def _answers(js: JetStreamContext) -> _Answers:
     dismissals: dict[str, Dismissal] = {}
     async for message in _messages(js, dismissal_subject("*", "*", "*")):
         try:
-            found = msgspec.json.decode(message.data or b"", type=Dismissal)
+            found = _DISMISSAL.decode(message.data or b"")
         except msgspec.MsgspecError:
             # It settles the letter nevertheless: from the subjects alone is seen which are left.
             found = Dismissal(time=message.time or datetime.min.replace(tzinfo=UTC), reason="(unreadable)")
@@ -290,7 +294,7 @@ def _burial_of(message: RawStreamMsg, service: str, handler: str) -> tuple[Buria
     headers = message.headers or {}
     unreadable = "its header cannot be read"
     with contextlib.suppress(msgspec.MsgspecError):
-        burial = msgspec.json.decode(headers.get(HEADER, ""), type=Burial)
+        burial = _BURIAL.decode(headers.get(HEADER, ""))
         # Only the subject is under the server's permissions. Who writes another's name into the header would have
         # the operator replay a message of his making before that one's handler.
         if (burial.service, burial.handler) == (service, handler):

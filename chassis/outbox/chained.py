@@ -64,6 +64,9 @@ class _Answer(msgspec.Struct, frozen=True):
     error: _ServerError | None = None
 
 
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
 class NotTaken(PlatformError):
     """Why the server does not have a message. `is_chain`: somebody else has published, which `look` shows."""
 
@@ -112,7 +115,7 @@ class _Answers:
             future.set_exception(NotTaken("no stream takes this subject"))
             return
         try:
-            decoded = msgspec.json.decode(answer.data, type=_Answer)
+            decoded = _ANSWER.decode(answer.data)
         except msgspec.MsgspecError:
             future.set_exception(NotTaken("the answer cannot be read"))
             return

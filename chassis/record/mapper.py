@@ -18,6 +18,7 @@ from chassis.upcasting import Upcasters
 from contracts.envelope import Envelope, decode, encode
 from contracts.errors import EVENT_TOO_LARGE, INVALID_FIELD, PlatformError
 from contracts.event import Event
+from contracts.reading import decoder_of
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -139,6 +140,9 @@ class _StoredSnapshot(msgspec.Struct, frozen=True):
     state: msgspec.Raw
 
 
+_STORED_SNAPSHOT = msgspec.json.Decoder(_StoredSnapshot)
+
+
 class Snapshot:
     """The state of an aggregate at a version."""
 
@@ -172,8 +176,7 @@ class SnapshotMapper(Mapper[str]):
     def __init__(self, cls: "type[Snapshotted[Any]]") -> None:
         super().__init__(_NoTranscoder())
         self.topic = f"{cls.KIND}.snapshot.v{cls.SNAPSHOT_VERSION}"
-        self._decoder = msgspec.json.Decoder(_StoredSnapshot)
-        self._state_decoder = msgspec.json.Decoder(cls.STATE)
+        self._state_decoder = decoder_of(cls.STATE)
 
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
         """The row of a snapshot."""
@@ -184,7 +187,7 @@ class SnapshotMapper(Mapper[str]):
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[str]:
         """The snapshot of a row. Raises msgspec.MsgspecError."""
-        stored = self._decoder.decode(stored_event.state)
+        stored = _STORED_SNAPSHOT.decode(stored_event.state)
         return Snapshot(
             str(stored_event.originator_id),
             stored_event.originator_version,

@@ -43,6 +43,7 @@ class DatabaseSecret(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Secret = S3Secret | DatabaseSecret
+_DATABASE_SECRET = msgspec.json.Decoder(DatabaseSecret)
 
 
 def read_secret(reference: str, kind: str) -> Secret:
@@ -97,7 +98,7 @@ def _decoded(body: bytes, kind: str, origin: str) -> Secret:
         found = s3.decoded(body, origin)
         return S3Secret(found.access_key_id, found.secret_access_key, found.session_token)
     try:
-        return msgspec.json.decode(body, type=DatabaseSecret)
+        return _DATABASE_SECRET.decode(body)
     except ValueError:
         raise _unusable(f"{origin} has no JSON document with password", 'It is {"password": "…"}.') from None
 

@@ -42,11 +42,14 @@ class _Registry(msgspec.Struct, forbid_unknown_fields=True):
     organisations: list[Organisation] = []
 
 
+_REGISTRY = msgspec.json.Decoder(_Registry)
+
+
 def added(layout: Layout) -> list[Organisation]:
     """Those that were added. Raises HOME_UNUSABLE."""
     path = layout.config / "organisations.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Registry).organisations
+        return _REGISTRY.decode(path.read_bytes()).organisations
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError) as error:

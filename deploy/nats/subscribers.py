@@ -69,6 +69,9 @@ class _Registered(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     subscribers: tuple[Subscriber, ...]
 
 
+_REGISTERED = msgspec.json.Decoder(_Registered)
+
+
 def load_subscribers(path: Path) -> tuple[Subscriber, ...]:
     """Read the file; none where it is not there. Raises PlatformError INVALID_SETTING, naming what is wrong."""
     try:
@@ -78,7 +81,7 @@ def load_subscribers(path: Path) -> tuple[Subscriber, ...]:
     except OSError as error:
         raise PlatformError(errors.INVALID_SETTING, f"{path.name} cannot be read") from error
     try:
-        registered = msgspec.json.decode(text, type=_Registered).subscribers
+        registered = _REGISTERED.decode(text).subscribers
     except msgspec.MsgspecError as error:
         raise PlatformError(errors.INVALID_SETTING, f"{path.name}: {error}") from error
     taken = {identity.name for identity in identities()}

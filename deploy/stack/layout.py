@@ -56,6 +56,9 @@ class Remembered(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fi
     notes_stores: bool = False
 
 
+_REMEMBERED = msgspec.json.Decoder(Remembered)
+
+
 class Layout:
     """The paths of one home, and what it remembers. `Layout.create` makes it, `Layout.find` only looks."""
 
@@ -264,7 +267,7 @@ def _read(home: Path) -> Remembered | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        remembered = msgspec.json.decode(text, type=Remembered)
+        remembered = _REMEMBERED.decode(text)
     except msgspec.MsgspecError as error:
         raise PlatformError(
             errors.HOME_UNUSABLE,

@@ -33,6 +33,9 @@ class _Registry(msgspec.Struct, forbid_unknown_fields=True):
     locations: list[Location]
 
 
+_REGISTRY = msgspec.json.Decoder(_Registry)
+
+
 def write_registry(layout: Layout, secrets: Secrets) -> None:
     """Write the tiers of this stack, and the credentials that their entries name; keep the operator's entries."""
     for region in REGIONS:
@@ -121,7 +124,7 @@ def registered(layout: Layout, *, is_made: bool = False) -> list[Location]:
     `is_made`: none where there is no registry, which is then made.
     """
     try:
-        return msgspec.json.decode(layout.locations_file.read_bytes(), type=_Registry).locations
+        return _REGISTRY.decode(layout.locations_file.read_bytes()).locations
     except FileNotFoundError as error:
         if is_made or not layout.remembered.begun:
             return []

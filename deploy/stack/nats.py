@@ -39,6 +39,9 @@ class _Health(msgspec.Struct):
     error: str = "it does not say why"
 
 
+_HEALTH = msgspec.json.Decoder(_Health)
+
+
 def nats_part(layout: Layout) -> Part:
     """The server. Its configuration is written anew at each start."""
     store = Store(layout, layout.nats_data, inside=("jetstream",), is_transport=True)
@@ -103,7 +106,7 @@ def nats_ready(layout: Layout, store: Store) -> Probe:
 def _reason(body: bytes) -> str:
     """What the server says of its health."""
     try:
-        return msgspec.json.decode(body, type=_Health).error
+        return _HEALTH.decode(body).error
     except msgspec.MsgspecError:
         return "its health report cannot be read"
 

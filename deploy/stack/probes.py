@@ -59,6 +59,9 @@ class _Report(msgspec.Struct):
     checks: tuple[_Finding, ...] = ()
 
 
+_REPORT = msgspec.json.Decoder(_Report)
+
+
 async def http_get(port: int, path: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> tuple[int, bytes]:
     """Status and body of one loopback GET. Raises OSError, TimeoutError or ValueError (no HTTP)."""
     return await http_ask(port, "GET", path, headers={"Host": f"{LOOPBACK}:{port}"}, timeout_seconds=timeout_seconds)
@@ -124,7 +127,7 @@ def service_ready(port: int) -> Probe:
 def trouble_of_report(status: int, body: bytes) -> Trouble | None:
     """What a health report (`chassis.life.health`) says, in words: every check that is not well, with its code."""
     try:
-        report = msgspec.json.decode(body, type=_Report)
+        report = _REPORT.decode(body)
     except msgspec.MsgspecError:
         return None if status == 200 else Trouble(f"answers {status}")
     wrong = [check for check in report.checks if check.status != "ready"]

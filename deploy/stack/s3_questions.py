@@ -32,6 +32,9 @@ class _Place(msgspec.Struct):
     error: str = ""
 
 
+_PLACE = msgspec.json.Decoder(_Place)
+
+
 class S3Questions:
     """The questions to one server, as its administrator."""
 
@@ -126,7 +129,7 @@ class S3Questions:
         """Whether the tier's bucket has a volume that takes an object, or could get one. Nothing is written."""
         try:
             _, answer = await http_get(self._master_port, f"/dir/assign?collection={self._region.bucket}")
-            found = msgspec.json.decode(answer, type=_Place)
+            found = _PLACE.decode(answer)
         except (OSError, TimeoutError, ValueError) as error:
             raise ServerSilent(str(error) or type(error).__name__) from error
         return _trouble_of_place(found.error, self._region.bucket, self._store.folder) if found.error else None

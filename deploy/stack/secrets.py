@@ -26,6 +26,9 @@ class Secrets(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_field
     s3: dict[str, S3Credentials] = {}
 
 
+_SECRETS = msgspec.json.Decoder(Secrets)
+
+
 def open_secrets(layout: Layout, *, roles: Sequence[str], regions: Sequence[str]) -> Secrets:
     """Read the secrets; make those that were never made.
 
@@ -51,7 +54,7 @@ def read_secrets(layout: Layout) -> Secrets:
     """The secrets of a home that was started before. Raises HOME_UNUSABLE where they are missing or damaged."""
     path = layout.secrets_file
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Secrets)
+        return _SECRETS.decode(path.read_bytes())
     except (OSError, msgspec.MsgspecError) as error:
         raise PlatformError(
             errors.HOME_UNUSABLE, f"{path} cannot be read: {error}", hint="Restore keys/secrets.json from a copy."

@@ -103,6 +103,9 @@ class StackState(msgspec.Struct, kw_only=True, rename="camel"):
         return [*parts, *((place.name, place.reason) for place in self.places if place.reason)]
 
 
+_STACK_STATE = msgspec.json.Decoder(StackState)
+
+
 def write_state(path: Path, state: StackState) -> None:
     """Replace the report. It need not outlive a crash of the machine: no process does."""
     write_atomically(path, msgspec.json.encode(state), durable=False)
@@ -111,7 +114,7 @@ def write_state(path: Path, state: StackState) -> None:
 def read_state(path: Path) -> StackState | None:
     """The last report; None where there is none that can be understood."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=StackState)
+        return _STACK_STATE.decode(path.read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
 
@@ -121,6 +124,9 @@ class _StopAsked(msgspec.Struct):
     monotonic: float
 
 
+_STOP_ASKED = msgspec.json.Decoder(_StopAsked)
+
+
 def stop_asked(path: Path, supervisor: ProcessIdentity) -> float:
     """For how many seconds this supervisor has been asked to stop; from now on, where it has not been before.
 
@@ -128,7 +134,7 @@ def stop_asked(path: Path, supervisor: ProcessIdentity) -> float:
     """
     now = time.monotonic()
     try:
-        asked = msgspec.json.decode(path.read_bytes(), type=_StopAsked)
+        asked = _STOP_ASKED.decode(path.read_bytes())
     except (OSError, msgspec.MsgspecError):
         asked = None
     # The machine's own clock begins anew when it starts; so does every process.

@@ -60,6 +60,9 @@ class _Document(msgspec.Struct):
     keys: list[dict[str, Any]]
 
 
+_DOCUMENT = msgspec.json.Decoder(_Document)
+
+
 def _algorithm_of(entry: Mapping[str, Any]) -> str | None:
     """The algorithm by the key's own kind: what the token's header says is never believed."""
     match entry.get("kty"), entry.get("crv"):
@@ -81,7 +84,7 @@ def parse(document: bytes) -> dict[str, SigningKey]:
     of the provider's locks nobody out. Raises PlatformError INVALID_SETTING where the document is no JWKS.
     """
     try:
-        entries = msgspec.json.decode(document, type=_Document).keys
+        entries = _DOCUMENT.decode(document).keys
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _unusable("the key set cannot be read") from error
     return {key_id: key for key_id, key in map(_usable_key, entries) if key is not None}

@@ -11,6 +11,7 @@ import msgspec
 
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.reading import new_decoder
 from gateway.http.problems import WrongFields, plain
 
 FIELD_LENGTH_MAX = 200
@@ -18,6 +19,7 @@ TOLD_MAX = 50
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what was asked for."""
 
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`\Z")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`\Z", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`\Z")
@@ -36,7 +38,7 @@ def invalid_body(body: bytes | str, kind: Any, error: Exception) -> PlatformErro
 
 def _every(body: bytes | str | msgspec.Raw, struct: type[msgspec.Struct], path: str) -> Iterator[PlatformError]:
     try:
-        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        given = _FIELDS.decode(body)
     except UNREADABLE as error:
         yield _told(error, path)
         return
@@ -53,7 +55,7 @@ def _every(body: bytes | str | msgspec.Raw, struct: type[msgspec.Struct], path: 
             yield from _every(given[name], inner, f"{path}{name}.")
         else:
             try:
-                msgspec.json.decode(given[name], type=field.type)
+                new_decoder(field.type).decode(given[name])
             except UNREADABLE as error:
                 yield _told(error, path + name)
 

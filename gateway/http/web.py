@@ -21,6 +21,7 @@ from litestar.typing import FieldDefinition
 
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.reading import decoder_of
 from gateway.http.bodies import UNREADABLE, invalid_body
 from gateway.http.problems import WrongFields
 
@@ -36,7 +37,7 @@ class StrictRequest(Request[Any, Any, Any]):
         kind = Any if field is None else field.annotation
         body = await self.body()
         try:
-            return msgspec.json.decode(body, type=kind)
+            return decoder_of(kind).decode(body)
         except UNREADABLE as error:
             raise invalid_body(body, kind, error) from error
 

@@ -41,8 +41,11 @@ async def settings_from_input() -> tuple[GatewaySettings, asyncio.StreamReader]:
     """What `build_apart` has sent to this process, and its input."""
     reader = asyncio.StreamReader(limit=1024 * 1024)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return msgspec.json.decode(await reader.readline(), type=GatewaySettings, dec_hook=_plain), reader
+    return _SETTINGS.decode(await reader.readline()), reader
 
 
 def _plain(kind: type, value: Any) -> Any:
     return kind(value)
+
+
+_SETTINGS = msgspec.json.Decoder(GatewaySettings, dec_hook=_plain)

@@ -35,6 +35,9 @@ class _Text(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     proof: str
 
 
+_TEXT = msgspec.json.Decoder(_Text)
+
+
 class Cursors:
     """Gives and reads the cursors of one list as one organisation sees it. `filters`: what the list was narrowed by."""
 
@@ -55,7 +58,7 @@ class Cursors:
         try:
             if len(text) > LENGTH_MAX or not text.isascii():
                 raise ValueError
-            cursor = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Text)
+            cursor = _TEXT.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             if not hmac.compare_digest(cursor.proof.encode(), (await self._proof(cursor.place)).encode()):
                 raise ValueError
         except (binascii.Error, ValueError) as error:

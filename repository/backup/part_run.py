@@ -45,6 +45,10 @@ class Token(msgspec.Struct, frozen=True):
     run_token: str
 
 
+_TOKEN: Final = msgspec.json.Decoder(Token)
+_ROOTS: Final = msgspec.json.Decoder(dict[str, str])
+
+
 @dataclass(frozen=True)
 class Joined:
     """The snapshot that was committed. `errors`: of each tier that does not have it, why; it is owed a catch-up."""
@@ -63,7 +67,7 @@ class PartsRun:
 
     def __init__(self, repository: Repository, token: bytes) -> None:
         try:
-            decoded = msgspec.json.decode(token, type=Token)
+            decoded = _TOKEN.decode(token)
             self.id = bytes.fromhex(decoded.run)
         except (msgspec.DecodeError, ValueError):
             raise TextInvalid("this is no token of a snapshot in parts", field="token") from None
@@ -111,7 +115,7 @@ class PartsRun:
         parent = next((each for each in self._repository.snapshots() if each.id == plan.parent), None)
         if parent is None or PARTS not in parent.manifest.extra:
             return None
-        root = msgspec.json.decode(parent.manifest.extra[PARTS], type=dict[str, str]).get(name.hex())
+        root = _ROOTS.decode(parent.manifest.extra[PARTS]).get(name.hex())
         if root is None:
             return None
         return Snapshot(parent.id, parent.body, msgspec.structs.replace(parent.manifest, root=(root,)))

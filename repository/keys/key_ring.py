@@ -126,6 +126,9 @@ class WrappedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.encode(self)
 
 
+_WRAPPED_KEY = msgspec.json.Decoder(WrappedKey)
+
+
 class KeyRecord(NamedTuple):
     """One key object as found on a tier: its key and its bytes."""
 
@@ -136,7 +139,7 @@ class KeyRecord(NamedTuple):
 def decode_wrapped_key(record: KeyRecord) -> WrappedKey:
     """Read a key object. Raises `Damaged` (also when it lies under another key's name)."""
     try:
-        key = msgspec.json.decode(record.body, type=WrappedKey)
+        key = _WRAPPED_KEY.decode(record.body)
         bytes.fromhex(key.repository_id)
         lengths = (len(bytes.fromhex(key.key_id)), len(bytes.fromhex(key.kek_id)), len(bytes.fromhex(key.wrapped)))
     except (msgspec.DecodeError, ValueError):

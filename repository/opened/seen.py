@@ -55,6 +55,9 @@ class _File(msgspec.Struct):
     format: int = 1
 
 
+_FILE = msgspec.json.Decoder(_File)
+
+
 class HeadsFile:
     """A file beside the key. `on_trouble` is told, in words, when nothing can be remembered."""
 
@@ -115,7 +118,7 @@ class HeadsFile:
     def _read(self) -> _File:
         try:
             with self._path.open("rb") as opened:
-                return msgspec.json.decode(opened.read(_LENGTH_MAX), type=_File)
+                return _FILE.decode(opened.read(_LENGTH_MAX))
         except FileNotFoundError:
             return _File()
         except OSError as error:

@@ -74,6 +74,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     streams: dict[str, KeptStream] = {}
 
 
+_CHECKPOINT: Final = msgspec.msgpack.Decoder(Checkpoint)
+
+
 def checkpoint_object_key(number: int, digest: bytes) -> str:
     """Where a checkpoint lives below a tier's prefix. `digest`: SHA-256 of its bytes."""
     return f"{CHECKPOINT_PREFIX}{number:016d}-{digest.hex()}"
@@ -107,7 +110,7 @@ def decode_checkpoint(buffer: bytes, number: int, ring: KeyRing, verifier: crypt
         raise Damaged("checkpoint is not signed by the repository's key", number=number)
     plain = unseal_object(sealed, ring, ObjectKind.CHECKPOINT, context=_NUMBER.pack(number))
     try:
-        checkpoint = msgspec.msgpack.decode(plain, type=Checkpoint)
+        checkpoint = _CHECKPOINT.decode(plain)
     except msgspec.DecodeError as error:
         raise UnsupportedFormat(
             "checkpoint says something that this version does not know", reason=str(error)

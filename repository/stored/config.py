@@ -45,6 +45,10 @@ class _Authenticated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mac: str
 
 
+_AUTHENTICATED: Final = msgspec.json.Decoder(_Authenticated)
+_CONFIG: Final = msgspec.json.Decoder(RepositoryConfig)
+
+
 class ReadConfig(msgspec.Struct, frozen=True):
     """A config as found on a tier: not to be believed before `verify_config`."""
 
@@ -77,8 +81,8 @@ def encode_config(config: RepositoryConfig, keys: DomainKeys) -> bytes:
 def decode_config(body: bytes) -> ReadConfig:
     """Read a config that is not authenticated yet. Raises `Damaged`, `UnsupportedFormat`."""
     try:
-        outer = msgspec.json.decode(body, type=_Authenticated)
-        config = msgspec.json.decode(outer.config, type=RepositoryConfig)
+        outer = _AUTHENTICATED.decode(body)
+        config = _CONFIG.decode(outer.config)
         mac = bytes.fromhex(outer.mac)
         lengths = (
             len(bytes.fromhex(config.repository_id)),
@@ -97,7 +101,7 @@ def decode_config(body: bytes) -> ReadConfig:
 def is_authentic(body: bytes, keys: DomainKeys) -> bool:
     """Whether the holder of the root key wrote this config, of whatever format."""
     try:
-        outer = msgspec.json.decode(body, type=_Authenticated)
+        outer = _AUTHENTICATED.decode(body)
     except (msgspec.DecodeError, RecursionError):
         return False
     return crypto.same(crypto.keyed_digest(keys.config_key(), outer.config).hex().encode(), outer.mac.encode())

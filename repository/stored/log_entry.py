@@ -216,6 +216,7 @@ Body: TypeAlias = (
     | StreamAppended
     | Bridged
 )
+_BODY: Final = msgspec.json.Decoder(Body)
 _SKIPPABLE: Final = (CheckpointMade,)
 
 
@@ -368,7 +369,7 @@ def decode_entry(buffer: bytes, number: int | None, ring: KeyRing, verifier: cry
     )
     decoded: Body | Skipped
     try:
-        decoded = msgspec.json.decode(body, type=Body)
+        decoded = _BODY.decode(body)
     except msgspec.DecodeError as error:
         # Whoever signed it can encode: this is a kind of entry that a later version writes.
         if header.flags & MAY_BE_SKIPPED:

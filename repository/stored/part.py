@@ -6,7 +6,7 @@ makes one. They lie under `pending/<run id>/` until the snapshot is committed, a
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -56,6 +56,9 @@ class PartMade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Left = TypeVar("Left", Plan, PartMade)
+_DECODERS: Final[dict[type, msgspec.msgpack.Decoder[Any]]] = {
+    kind: msgspec.msgpack.Decoder(kind) for kind in (Plan, PartMade)
+}
 
 
 def pending_object_key(run_id: bytes, place: str) -> str:
@@ -80,7 +83,7 @@ def decode_left(buffer: bytes, kind: type[Left], run_id: bytes, place: str, ring
     """Authenticate and read. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
     plain = unseal_object(buffer, ring, ObjectKind.PART, context=run_id + place.encode())
     try:
-        left = msgspec.msgpack.decode(plain, type=kind)
+        left: Left = _DECODERS[kind].decode(plain)
     except msgspec.DecodeError as error:
         raise Damaged("what a writer of a part left cannot be read", reason=str(error)) from None
     if left.format != FORMAT_VERSION:

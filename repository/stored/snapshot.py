@@ -75,10 +75,15 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self)
 
 
+# Made here, before threads are there: two that complete a type of msgspec's at once crash the process.
+_MANIFEST: Final = msgspec.json.Decoder(SnapshotManifest)
+_STREAMS: Final = msgspec.json.Decoder(dict[str, tuple[int, str, int]])
+
+
 def decode_manifest(body: bytes) -> SnapshotManifest:
     """Read a manifest. Raises `Damaged`, `UnsupportedFormat`."""
     try:
-        manifest = msgspec.json.decode(body, type=SnapshotManifest)
+        manifest = _MANIFEST.decode(body)
     except msgspec.DecodeError as error:
         raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
     if manifest.format != FORMAT_VERSION:
@@ -94,7 +99,7 @@ def streams_of(manifest: SnapshotManifest) -> dict[str, tuple[int, str, int]]:
     if STREAMS not in manifest.extra:
         return {}
     try:
-        return msgspec.json.decode(manifest.extra[STREAMS], type=dict[str, tuple[int, str, int]])
+        return _STREAMS.decode(manifest.extra[STREAMS])
     except msgspec.DecodeError as error:
         raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
 
@@ -112,6 +117,9 @@ class _Brief(msgspec.Struct, frozen=True):
     label: str
     domain: str
     parent: str | None = None
+
+
+_BRIEF: Final = msgspec.json.Decoder(_Brief)
 
 
 class Snapshot:
@@ -140,7 +148,7 @@ class Snapshot:
         """Time, token, label, domain and parent, without the cost of the rest. Raises `Damaged`."""
         if self._brief is None:
             try:
-                self._brief = msgspec.json.decode(self.body, type=_Brief)
+                self._brief = _BRIEF.decode(self.body)
             except msgspec.DecodeError as error:
                 raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
         return self._brief

@@ -35,6 +35,9 @@ class _File(msgspec.Struct, frozen=True, rename="camel"):
     session_token: str | None = None
 
 
+_FILE = msgspec.json.Decoder(_File)
+
+
 def credentials_from(reference: str) -> CredentialsProvider:
     """The provider of credentials that a reference means. Raises `LocationInvalid` for a form that does not exist."""
     form, colon, rest = reference.partition(":")
@@ -88,7 +91,7 @@ def credentials_from_profile(name: str, environment: Mapping[str, str] | None = 
 def decoded(body: bytes, origin: str) -> S3Credentials:
     """The credentials of a JSON document. Raises `AccessDenied`, which names `origin` and quotes nothing."""
     try:
-        found = msgspec.json.decode(body, type=_File)
+        found = _FILE.decode(body)
     except ValueError:
         raise AccessDenied(
             "the credentials are no JSON document with accessKeyId and secretAccessKey",
