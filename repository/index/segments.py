@@ -1,7 +1,7 @@
 """Index segments as objects of a tier: sealed, named by the SHA-256 of their bytes, shared among tiers.
 
 Promise: the segment that `SegmentCache.load` returns for a name is the one that was stored under it. A
-segment that several tiers hold is read from one of them and is in memory once.
+segment that several tiers hold is read from one of them and is in memory once, for as long as an index has it.
 """
 
 import threading
@@ -81,9 +81,10 @@ class SharedSegments:
 
 
 class SegmentCache:
-    """The segments of an open repository by name. Beyond `resident_bytes_max` they lie in mapped files.
+    """Finds the segments of an open repository by name. Beyond `resident_bytes_max` they lie in mapped files.
 
-    `shared`: with other repositories of the same owner, who may read them all.
+    It keeps none: the indexes do, and one that each of them replaced is gone. `shared`: with other repositories of the
+    same owner, who may read them all.
     """
 
     def __init__(
@@ -97,9 +98,10 @@ class SegmentCache:
         self._disk = disk
         self._lock = threading.Lock()
         self._shared = shared or SharedSegments()
-        self._segments: dict[str, Segment] = {}
         self._resident_bytes = 0
         self._resident_bytes_max = resident_bytes_max
+        self._given_back: list[int] = []
+        """Lengths of segments that are gone: a list, since they go at any moment, within the lock, too."""
 
     def load(self, store: ObjectStore, name: str) -> Segment:
         """The segment of this name, from memory or from the tier.
@@ -108,15 +110,30 @@ class SegmentCache:
         """
         # Tiers that are opened at the same time do not fetch the same segment twice.
         with self._shared.gate(name):
-            found = self._segments.get(name)
-            if found is None:
-                found = self._shared.held.get(name)
+            found = self._shared.held.get(name)
             if found is None:
                 with about(tier=store.name, object_key=segment_object_key(name)):
-                    found = open_segment(name, self._body(store, name), self._ring, self._is_resident)
+                    found = self._opened(name, self._body(store, name))
                 self._shared.held[name] = found
-            self._segments[name] = found
         return found
+
+    def _opened(self, name: str, body: bytes) -> Segment:
+        """The segment in a stored object; what it takes of the memory is given back when it goes."""
+        taken: list[int] = []
+
+        def is_resident(length: int) -> bool:
+            if self._is_resident(length):
+                taken.append(length)
+            return bool(taken)
+
+        try:
+            segment = open_segment(name, body, self._ring, is_resident)
+        except BaseException:
+            self._given_back.extend(taken)
+            raise
+        for length in taken:
+            weakref.finalize(segment, self._given_back.append, length).atexit = False
+        return segment
 
     def _body(self, store: ObjectStore, name: str) -> bytes:
         """The stored object, from this machine's disk where it was read before; a tier on this machine has no copy."""
@@ -131,14 +148,16 @@ class SegmentCache:
 
     def holds(self, name: str) -> bool:
         """Whether the segment is in memory."""
-        return name in self._segments
+        return name in self._shared.held
 
     def add(self, name: str, segment: Segment) -> None:
-        """Remember a segment that was made here."""
-        self._shared.held.setdefault(name, self._segments.setdefault(name, segment))
+        """Know a segment that was made here, for as long as somebody has it."""
+        self._shared.held.setdefault(name, segment)
 
     def _is_resident(self, length: int) -> bool:
         with self._lock:
+            while self._given_back:
+                self._resident_bytes -= self._given_back.pop()
             if self._resident_bytes + length > self._resident_bytes_max:
                 return False
             self._resident_bytes += length

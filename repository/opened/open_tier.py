@@ -7,7 +7,7 @@ segments that are stored before the log entry; the order of durability is packs,
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -164,28 +164,28 @@ class OpenTier:
             names = frozenset(state.segments)
             # Most entries change nothing here, and what changes little costs little.
             if is_anew or self.damaged_segments or names != self._indexed:
-                self._set_segments(state.segments)
+                self._set_segments(state.segments.keys())
             self.index.exclude_packs(state.marked_packs)
             self._indexed = names
             self._indexed_entry = state.head.number
 
-    def _set_segments(self, names: Iterable[str]) -> None:
-        damaged: dict[str, RepositoryError] = {}
+    def _set_segments(self, names: Set[str]) -> None:
+        loaded, damaged = dict[str, Segment](), dict[str, RepositoryError]()
 
-        def load(name: str) -> Segment | None:
+        def load(name: str) -> None:
             try:
-                return self._cache.load(self.store, name)
+                loaded[name] = self._cache.load(self.store, name)
             except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
                 damaged[name] = error
-                return None
 
         missing = [name for name in names if not self._cache.holds(name)]
         if len(missing) > 1:
             with ThreadPoolExecutor(PARALLEL_LOADS, thread_name_prefix="index-load") as pool:
                 list(pool.map(load, missing))
-        loaded = [load(name) for name in names if name not in damaged]
+        for name in names - loaded.keys() - damaged.keys():
+            load(name)
         self.damaged_segments = damaged
-        self.index.set_segments([segment for segment in loaded if segment is not None])
+        self.index.set_segments([loaded[name] for name in names if name in loaded])
 
     def read_also(self, names: Iterable[str]) -> None:
         """Look into these segments, too, until the index is next set: lost entries brought them. Damaged ones not."""

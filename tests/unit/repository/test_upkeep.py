@@ -1,5 +1,8 @@
 """What keeps a repository whole: orphans adopted, tiers caught up, indexes compacted and rebuilt, keys changed."""
 
+import gc
+import weakref
+
 import msgspec
 import pytest
 
@@ -10,6 +13,7 @@ from repository.index.segments import SegmentCache
 from repository.opened import compaction, key_change, pending
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
+from repository.stored.index_segment import Segment
 from repository.stored.log_entry import PacksMarked, entry_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
@@ -99,6 +103,32 @@ def test_segments_beyond_the_bound_are_mapped() -> None:
     segment = cache.load(scene.store("a"), name)
     assert isinstance(segment.body, mmap.mmap)
     assert cache.load(scene.store("a"), name) is segment
+
+
+def test_segments_that_were_replaced_are_not_kept() -> None:
+    """A repository that stays open holds what its indexes have, however often they were compacted."""
+    scene = Scene(("a", "b"))
+    made: list[weakref.ref[Segment]] = []
+    for number in range(30):
+        scene.backup(photos(2, seed=number), f"run {number}")
+        made += [weakref.ref(segment) for segment in scene.tier("a").index.segments()]
+    gc.collect()
+    there = {id(segment) for each in made if (segment := each()) is not None}
+    assert scene.tier("a").log.state.replaced_segments
+    assert there == {id(segment) for tier in scene.repository.tiers for segment in tier.index.segments()}
+
+
+def test_memory_of_segments_that_are_gone_is_given_back() -> None:
+    """Else a repository that stays open would in the end have them all in files."""
+    scene = Scene()
+    scene.backup(photos(2), "run")
+    (name,) = scene.tier("a").log.state.segments
+    length = len(scene.tier("a").index.segments()[0].body)
+    cache = SegmentCache(scene.repository.keys, resident_bytes_max=length)
+    for _ in range(3):
+        assert isinstance(cache.load(scene.store("a"), name).body, bytes | bytearray)
+        gc.collect()
+        assert not cache.holds(name)
 
 
 def test_footers_longer_than_the_first_read_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
