@@ -104,24 +104,32 @@ def backup(arguments: argparse.Namespace) -> int:
         not_there = _not_there(repository, result)
     if arguments.json:
         unread = {name: str(error) for name, error in not_there.items()}
-        say_json({**_document(result, on_tiers, away), "not_read_back": unread})
+        parent_error = str(result.parent_error) if result.parent_error else None
+        say_json({**_document(result, on_tiers, away), "not_read_back": unread, "parent_error": parent_error})
     else:
         _say_result(result, away)
         for name, error in not_there.items():
             print(
                 f"tier {name} does not give back what the snapshot leans on: {error} (`repo repair`)", file=sys.stderr
             )
-    if any(exit_code_of(error) is not ExitCode.UNAVAILABLE for error in not_there.values()):
+        if result.parent_error is not None:
+            print(
+                "the files of the previous snapshot could not all be compared, and were read anew: "
+                f"{result.parent_error} (`repo check`)",
+                file=sys.stderr,
+            )
+    failures = [*not_there.values(), *([result.parent_error] if result.parent_error else [])]
+    if any(exit_code_of(error) is not ExitCode.UNAVAILABLE for error in failures):
         return ExitCode.DAMAGED
-    return _exit_code(result, [*away, *not_there])
+    return _exit_code(result, is_less=bool(away or failures))
 
 
 def _not_there(repository: Repository, result: BackupResult) -> dict[str, RepositoryError]:
-    """By tier that took it: why the snapshot's root, or a pack of a sample, is not there. The old was not sent."""
+    """By tier that took it: why the snapshot's root, or a pack that it leans on, is not there. The old was not sent."""
     found: dict[str, RepositoryError] = {}
     for tier in repository.tiers_with(result.snapshot):
         try:
-            read_back(repository, tier, result.snapshot_id, packs_read=0)
+            read_back(repository, tier, result.snapshot_id, packs=result.packs, packs_read=0)
         except RepositoryError as error:
             found[tier.name] = error
     return found
@@ -132,11 +140,11 @@ def _label_of(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _exit_code(result: BackupResult, away: list[str]) -> ExitCode:
+def _exit_code(result: BackupResult, *, is_less: bool) -> ExitCode:
     # The count, which a run that was committed before has too: the list is bounded, and may hold none of them.
     if result.totals.failed:
         return ExitCode.INCOMPLETE
-    return ExitCode.DEGRADED if result.is_degraded or away else ExitCode.OK
+    return ExitCode.DEGRADED if result.is_degraded or is_less else ExitCode.OK
 
 
 def _folders_of(addresses: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ found by the next run and not uploaded again.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from importlib import import_module
 
@@ -16,7 +16,7 @@ from msgspec.json import encode as json_encode
 from repository.backup.fanout import Delivery, Finished, TierDelivery, no_tier_left
 from repository.backup.options import BackupOptions
 from repository.backup.pack_usage import PackUsage
-from repository.backup.parent_pages import ParentPages
+from repository.backup.parent_pages import UNREADABLE, ParentPages
 from repository.backup.pipeline import Pipeline
 from repository.backup.problems import ProblemLog
 from repository.backup.reading import BLOCK_LENGTH
@@ -32,6 +32,7 @@ from repository.errors import (
     RepositoryError,
     SnapshotNotFound,
 )
+from repository.index.pack_sizes import lost_packs
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
@@ -70,6 +71,7 @@ class _Backup:
         self._started = time.monotonic()
         self._time_ns = repository.clock.now_ns()
         self._source = source
+        self._parent_error: RepositoryError | None = None
         self._locks: dict[str, datetime | None] = {}
         self._left_out: dict[str, TierResult] = {}
         self._tiers = repository.ready_tiers()
@@ -166,7 +168,7 @@ class _Backup:
         )
         self._workshop = sharing.workshop
 
-        gone = frozenset[bytes]().union(*(tier.gone_packs() for tier in self._tiers if options.paranoid))
+        gone = frozenset[bytes]().union(*(_lost_packs(tier) for tier in self._tiers if options.paranoid))
 
         def on_waiting() -> None:
             self._check()
@@ -199,7 +201,16 @@ class _Backup:
         reader = ChunkReader(
             nearest_first(repository.tiers_with(self._parent) if self._parent else []), repository.keys
         )
-        self._usage = PackUsage(member.index, reader.chunk)
+
+        def load(chunk_id: bytes) -> bytes:
+            try:
+                return reader.chunk(chunk_id)
+            except UNREADABLE as error:
+                # Its files are read again; that they have to be is told.
+                self._parent_error = self._parent_error or error
+                raise
+
+        self._usage = PackUsage(member.index, load)
         compressor = self._workshop.compressor(options.compression)
         self._session = member.session = ChunkSession(member.store, compressor, self._usage.add)
         tree = TreeBuilder(self._session.store_tree_chunk, self._usage.add)
@@ -213,11 +224,12 @@ class _Backup:
             compressor=compressor,
             check=self._check,
         )
-        root = bytes.fromhex(self._parent.manifest.root[0]) if self._parent else b""
+        # Where nothing is believed of the parent, it is not read.
+        root = bytes.fromhex(self._parent.manifest.root[0]) if self._parent and not options.paranoid else b""
         self._walker = Walker(
             self._source,
             pipeline,
-            parent=ParentPages(root, 0, reader.chunk),
+            parent=ParentPages(root, 0, load),
             paranoid=options.paranoid,
             use_content=self._usage.add,
             check=self._check,
@@ -310,6 +322,8 @@ class _Backup:
             self._problems.kept,
             dict(self._problems.counts),
             time.monotonic() - self._started,
+            packs=frozenset(packs),
+            parent_error=self._parent_error,
         )
 
     def _result_of(self, finished: Finished) -> TierResult:
@@ -369,6 +383,11 @@ class _Backup:
         sent = delivery.sent_for(self._session)
         state = states.get(delivery.name, delivery.state)
         return TierProgress(state.value, sent.bytes, delivery.bytes_waiting, sent.packs)
+
+
+def _lost_packs(tier: OpenTier) -> Collection[bytes]:
+    """Packs that the tier's index has, and that the tier has not, or not whole."""
+    return lost_packs(tier.store, tier.index, tier.index.pack_ids() - tier.log.state.marked_packs).keys()
 
 
 def _leaning_on(streams: Mapping[str, StreamHead]) -> dict[str, Raw]:

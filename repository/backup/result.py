@@ -7,6 +7,7 @@ from repository.backup.fanout import Delivery
 from repository.backup.problems import FileError
 from repository.backup.session import ClassCount
 from repository.backup.source import Reason
+from repository.errors import RepositoryError
 from repository.format import ContentClass
 from repository.stored.snapshot import ClassTotals, Snapshot, Totals
 
@@ -33,6 +34,10 @@ class BackupResult:
     error_counts: dict[Reason, int]
     seconds: float
     was_committed_before: bool = False
+    packs: frozenset[bytes] | None = None
+    """The packs that the snapshot leans on, its own included; None where it was committed before."""
+    parent_error: RepositoryError | None = None
+    """Why some of the parent's tree could not be read, from any tier: what it tells of was read anew."""
 
     @property
     def snapshot_id(self) -> str:

@@ -82,9 +82,9 @@ class Sharing:
     ) -> Member:
         """Take part, in the group of these terms or in a new one, once there is memory for it.
 
-        `gone`: packs that some tier's index has and the tier has not. `on_end` gets the error that ends all of the
-        group. `on_waiting` is called while there is no memory; what it
-        raises leaves. Raises `LimitExceeded` where there can never be enough.
+        `gone`: packs that some tier's index has and the tier has not, or not whole. `on_end` gets the error that
+        ends all of the group. `on_waiting` is called while there is no memory; what it raises leaves.
+        Raises `LimitExceeded` where there can never be enough.
         """
         memory = self.workshop.memory
         while True:
@@ -225,7 +225,7 @@ class _Group:
     def follow(self, tiers: Sequence[OpenTier], gone: Collection[bytes], lock_until: LockUntil) -> None:
         """Take over what tiers have by now, and the dates of one more backup: the later ones count.
 
-        `gone`: packs that some tier's index has and the tier has not.
+        `gone`: packs that some tier's index has and the tier has not, or not whole.
         """
         self._gone.update(gone)
         newest = self._repository.session_index(tiers) if self.members else self.index

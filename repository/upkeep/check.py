@@ -15,8 +15,9 @@ from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
 from repository.errors import BackupCancelled, Damaged, NotInIndex, ObjectMissing, RepositoryError
-from repository.format import TRAILER_LENGTH, pack_object_key
+from repository.format import pack_object_key
 from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
+from repository.index.pack_sizes import least_sizes
 from repository.index.segments import INDEX_PREFIX, open_segment, segment_object_key
 from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key, key_id_of
@@ -39,7 +40,7 @@ from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings
 from repository.upkeep.pack_reading import PackReading, read_pack
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
-from repository.upkeep.segment_check import pack_ends, verify_rows
+from repository.upkeep.segment_check import verify_rows
 from repository.upkeep.stream_check import stream_findings
 
 if TYPE_CHECKING:
@@ -232,17 +233,14 @@ class _TierCheck:
 
     def _pack_list(self) -> Iterator[Finding]:
         sizes = {pack.id: pack.size for pack in self._packs}
-        needed: dict[bytes, int] = {}
-        for segment in self._tier.index.segments():
-            for pack_id, end in pack_ends(segment):
-                needed[pack_id] = max(end, needed.get(pack_id, 0))
-        for pack_id, end in sorted(needed.items()):
+        needed = least_sizes(self._tier.index.segments())
+        for pack_id, least in sorted(needed.items()):
             key = pack_object_key(pack_id)
             if pack_id not in sizes:
                 yield self._finding(
                     Problem.PACK_MISSING, key, "pack is in the index and not there", self._tiers_with(key)
                 )
-            elif sizes[pack_id] < end + TRAILER_LENGTH:
+            elif sizes[pack_id] < least:
                 yield self._finding(
                     Problem.PACK_DAMAGED, key, f"pack has {sizes[pack_id]} bytes, too few", self._tiers_with(key)
                 )

@@ -1,14 +1,17 @@
 """Reading back after a backup: what a tier says that it has, asked again from the store itself.
 
 A whole read-back costs as much egress as a restore and is done by schedule (`check`); after each run
-the log's head, the snapshot's root page, the store's own checksums of some packs and the bytes of a few are read.
+the log's head, the snapshot's root page, the names and sizes of all packs that it leans on, the store's own
+checksums of some and the bytes of a few are read.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from repository.errors import Damaged, ObjectMissing, SnapshotNotFound
+from repository.errors import Damaged, ObjectMissing, SnapshotNotFound, about
 from repository.format import pack_object_key
 from repository.index.pack_catalog import StoredPack
+from repository.index.pack_sizes import lost_packs
 from repository.keys import crypto
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
@@ -22,11 +25,25 @@ PACKS_READ: Final = 2
 _SEED_LENGTH: Final = 16
 
 
-def read_back(repository: "Repository", tier: OpenTier, snapshot_id: str, *, packs_read: int = PACKS_READ) -> None:
+def read_back(
+    repository: "Repository",
+    tier: OpenTier,
+    snapshot_id: str,
+    *,
+    packs: Collection[bytes] | None = None,
+    packs_read: int = PACKS_READ,
+) -> None:
     """Prove a sample of a snapshot on one tier. Raises the repository's error for what is not as it was written.
 
-    `packs_read`: of how many packs the bytes are read.
+    `packs`: those that it leans on; None: all that the index has. `packs_read`: of how many packs the bytes are read.
     """
+    with about(tier=tier.name):
+        _read_back(repository, tier, snapshot_id, packs, packs_read)
+
+
+def _read_back(
+    repository: "Repository", tier: OpenTier, snapshot_id: str, packs: Collection[bytes] | None, packs_read: int
+) -> None:
     tier.refresh()
     snapshot = tier.snapshots().get(snapshot_id)
     if snapshot is None:
@@ -34,9 +51,12 @@ def read_back(repository: "Repository", tier: OpenTier, snapshot_id: str, *, pac
     reader = ChunkReader([tier], repository.keys)
     for page in snapshot.manifest.root:
         reader.chunk(bytes.fromhex(page))
+    known = tier.index.pack_ids() - tier.log.state.marked_packs
+    for error in lost_packs(tier.store, tier.index, known if packs is None else packs).values():
+        raise error
     # By a fresh seed each time, so that over many runs every pack has its turn.
     seed = repository.randomness.token_bytes(_SEED_LENGTH)
-    chosen = sorted(tier.index.pack_ids(), key=lambda pack_id: crypto.sha256(seed, pack_id))[:PACKS_ASKED]
+    chosen = sorted(known, key=lambda pack_id: crypto.sha256(seed, pack_id))[:PACKS_ASKED]
     for number, pack_id in enumerate(chosen):
         key = pack_object_key(pack_id)
         info = tier.store.head(key)

@@ -84,6 +84,32 @@ def test_backup_is_no_success_where_what_it_leans_on_is_gone(repo: RepoCommand, 
     assert (told.code, list(told.document["not_read_back"])) == (ExitCode.DAMAGED, ["a"])
 
 
+def test_backup_is_no_success_where_one_pack_of_many_was_emptied(repo: RepoCommand, source: Path) -> None:
+    """Found by its size, whichever pack it is; what was in it is sent again where everything is read."""
+    for number in range(20):
+        (source / "changing").write_bytes(os.urandom(2000))
+        assert repo.run("backup", source).code == ExitCode.OK, number
+    pack = packs_by_size(repo.tier("a"))[-1]
+    pack.chmod(0o600)
+    pack.write_bytes(b"")
+    done = repo.run("backup", source)
+    assert done.code == ExitCode.DAMAGED
+    assert "a pack has 0 bytes, too few" in done.err
+    assert repo.run("backup", source, "--paranoid").code == ExitCode.OK
+
+
+def test_backup_says_that_the_previous_snapshot_cannot_be_read(repo: RepoCommand, source: Path) -> None:
+    """That nothing is unchanged would pass for a source that has changed."""
+    for tier in "ab":
+        for pack in packs_by_size(repo.tier(tier)):
+            pack.chmod(0o600)
+            pack.write_bytes(bytes(pack.stat().st_size))
+    done = repo.run("backup", source)
+    assert done.code == ExitCode.DAMAGED
+    assert "the files of the previous snapshot could not all be compared" in done.err
+    assert repo.run("backup", source, "--json").document["parent_error"]
+
+
 def test_snapshot_that_lacks_something_says_so_when_it_is_listed_and_restored(
     repo: RepoCommand, tmp_path: Path
 ) -> None:

@@ -231,6 +231,7 @@ class RepositoryBackup:
         self._destinations = destinations
         self._signs = signs
         self._options = options
+        self._packs: frozenset[bytes] | None = None
 
     def copy(self, *, on_progress: Callable[[ProgressReport], None], is_cancelled: Callable[[], bool]) -> BackupOutcome:
         """Catch up what is behind, then back up. See `OpenBackup.copy`."""
@@ -266,6 +267,7 @@ class RepositoryBackup:
                 if outcome.state is not Delivery.COMMITTED:
                     self._catch_up(self._repository.tier(name), is_cancelled)
             self._lease.remember()
+        self._packs = result.packs
         self._is_doubtful = any(each.state is not Delivery.COMMITTED for each in result.tiers.values())
         return self._outcome(result)
 
@@ -285,7 +287,7 @@ class RepositoryBackup:
         """Read the snapshot and a sample of its packs back from a tier. See `OpenBackup.verify`."""
         self._at("verifying", tier)
         try:
-            read_back(self._repository, self._repository.tier(tier.value), outcome.snapshot_id)
+            read_back(self._repository, self._repository.tier(tier.value), outcome.snapshot_id, packs=self._packs)
         except RepositoryError as error:
             self._is_doubtful = True
             _log.error("a tier could not be read back", extra={"tier": tier, "code": error.code, **facts(error)})

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from repository.backup.problems import FileError
 from repository.backup.source import FileProblem, Reason, SourceUnreachable
 from repository.errors import (
     BackupCancelled,
+    Damaged,
     LimitExceeded,
     NoUsableTier,
     TierBehind,
@@ -24,6 +25,7 @@ from repository.errors import (
 )
 from repository.format import SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass, pack_object_key
 from repository.index.index import Index
+from repository.index.pack_sizes import ASKED_ONE_BY_ONE, lost_packs
 from repository.opened.repository import Repository
 from repository.progress import Progress
 from repository.stored.chunker import ChunkerParameters
@@ -31,6 +33,7 @@ from repository.stored.pack_reader import read_frames
 from repository.stored.tree import NO_EXTRA, Extra, Flag
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
+from repository.upkeep.read_back import read_back
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource, MemorySpecial
 from tests.support.repositories import CountingClock, Scene, SeededRandomness, key_file
 from tests.support.snapshots import kept
@@ -341,6 +344,57 @@ def test_paranoid_backup_sends_what_was_in_packs_that_are_gone() -> None:
     assert bodies(alone, result) == {b"one": b"1" * 5000, b"two": b"2" * 5000}
     # What both tiers have counts as stored: nothing is sent twice.
     assert run(scene.reopen(), tree, "3", paranoid=True).totals.new_chunks == 0
+
+
+def test_paranoid_backup_sends_what_was_in_packs_that_are_cut_off() -> None:
+    """A pack without what the index says of it is lost like one that is gone."""
+    scene = Scene()
+    tree = MemoryFolder({b"one": MemoryFile(b"1" * 5000), b"two": MemoryFile(b"2" * 5000)})
+    run(scene.repository, tree, "1")
+    store = scene.store("a")
+    for number, info in enumerate(list(store.list("packs/"))):
+        store.put(info.key, b"" if number else store.get(info.key)[:200])
+    result = run(scene.reopen(), tree, "2", paranoid=True)
+    assert bodies(scene.reopen(), result) == {b"one": b"1" * 5000, b"two": b"2" * 5000}
+    assert result.parent_error is None
+
+
+def test_parent_that_cannot_be_read_is_told() -> None:
+    """Everything is read anew then; whoever only sees that it took longer would think that all is well."""
+    scene = Scene()
+    run(scene.repository, _tree(), "1")
+    store = scene.store("a")
+    for info in list(store.list("packs/")):
+        store.put(info.key, bytes(info.size))
+    result = run(scene.reopen(), _tree(), "2")
+    assert result.totals.unchanged_files == 0
+    assert isinstance(result.parent_error, Damaged)
+
+
+def test_packs_that_a_snapshot_leans_on_are_asked_for_by_name_and_size() -> None:
+    """All of them, and no others: one by one, or as the store lists them."""
+    scene = Scene()
+    for number in range(12):
+        run(scene.repository, folder_of(one=noise(300 + number)), str(number))
+    tier, store = scene.tier("a"), scene.store("a")
+    result = run(scene.repository, folder_of(one=noise(400)), "last")
+    assert result.packs is not None
+    others = sorted(tier.index.pack_ids() - result.packs)
+    assert len(others) > ASKED_ONE_BY_ONE
+    spoilt, *whole = others
+    packs: Collection[bytes]
+    store.put(pack_object_key(spoilt), b"")
+
+    for packs in (result.packs, [*result.packs, *whole]):
+        assert lost_packs(store, tier.index, packs) == {}
+    for packs in ([spoilt], others):
+        ((found, error),) = lost_packs(store, tier.index, packs).items()
+        assert (found, error.code) == (spoilt, "damaged")
+    with pytest.raises(Damaged, match="0 bytes, too few"):
+        read_back(scene.repository, tier, result.snapshot_id, packs=[*result.packs, spoilt], packs_read=0)
+    store.delete(pack_object_key(spoilt))
+    for packs in ([spoilt], others):
+        assert [error.code for error in lost_packs(store, tier.index, packs).values()] == ["object-missing"]
 
 
 def test_paranoid_backup_reads_everything() -> None:
