@@ -100,6 +100,7 @@ def watched() -> Iterator[Watched]:
     """A running platform with one good backup, for all tests here: each of them leaves it well."""
     with platform_home() as platform:
         platform.environment["WEDSYNC_QUEUE_IN_ALL"] = "2"
+        platform.environment["WEDSYNC_QUEUE_PER_ORGANISATION"] = "2"
         asyncio.run(_begin(platform))
         parent = platform.home.parent
         made = Watched(platform, parent / "photos", parent / "far", Watch(platform))

@@ -1,5 +1,6 @@
 """Who may come in and who may do what."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -125,11 +126,13 @@ def _hmac(secret: bytes, key_id: str) -> str:
 async def test_failed_sign_ins_are_slowed_down(gateway: RunningGateway) -> None:
     """An address that fails again and again to say who it is has to wait; who says it, from there too, does not."""
     async with gateway.stranger() as http:
-        answers = [await http.get("/api/backup/status", headers={"Authorization": "Bearer x"}) for _ in range(60)]
-    assert answers[0].status_code == 401
-    assert answers[-1].status_code == 429
-    assert problem_code(answers[-1]) == "too-many-requests"
-    assert int(answers[-1].headers["retry-after"]) >= 1
+        # All at once: one after another on a busy machine they would leave time enough between them.
+        forged = {"Authorization": "Bearer x"}
+        answers = await asyncio.gather(*(http.get("/api/backup/status", headers=forged) for _ in range(60)))
+    assert {each.status_code for each in answers} == {401, 429}
+    slowed = next(each for each in answers if each.status_code == 429)
+    assert problem_code(slowed) == "too-many-requests"
+    assert int(slowed.headers["retry-after"]) >= 1
     # Many people may share an address, with each other and with an attacker.
     async with gateway.http("viewer") as http:
         assert (await http.get("/api/backup/status")).status_code == 200

@@ -14,6 +14,7 @@ from repository.backup.backup import BackupOptions, backup
 from repository.backup.source import FileProblem, Reason
 from repository.errors import (
     Damaged,
+    NotInIndex,
     NoUsableTier,
     ObjectMissing,
     RestoreCancelled,
@@ -605,10 +606,13 @@ def test_attributes_that_are_lost_cost_no_bytes(tmp_path: Path) -> None:
 
 
 def test_snapshot_that_no_tier_has_cannot_be_restored(tmp_path: Path) -> None:
-    """Without a tier that has the snapshot there is nothing to do, and nothing is made."""
+    """Without a tier that has the snapshot there is nothing to do, and nothing is made.
+
+    One of another repository is looked for everywhere, as one would be whose entry is lost.
+    """
     scene = Scene()
     snapshot = saved(scene.repository, files_of(a=b"1"))
-    with pytest.raises(NoUsableTier):
+    with pytest.raises(NotInIndex):
         restored(Scene(seed=0).repository, snapshot, tmp_path / "t")
     with pytest.raises(NoUsableTier):
         restored(scene.repository, snapshot, tmp_path / "t", tiers=("other",))
