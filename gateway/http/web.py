@@ -42,10 +42,25 @@ class StrictRequest(Request[Any, Any, Any]):
             raise invalid_body(body, kind, error) from error
 
     async def body(self) -> bytes:
-        """The raw body, of bounded size and of the one media type that is taken."""
-        if self.content_type[0].lower() != "application/json":
+        """The raw body, of bounded size and of the one media type that is taken: JSON, in UTF-8, not compressed."""
+        media_type, options = self.content_type
+        if media_type.lower() != "application/json":
             raise PlatformError(
                 errors.UNSUPPORTED_MEDIA_TYPE, "the body is not announced as JSON", field="Content-Type"
+            )
+        if options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+            raise PlatformError(
+                errors.UNSUPPORTED_MEDIA_TYPE,
+                "the body is announced in another charset than UTF-8",
+                field="Content-Type",
+                hint="Send the body in UTF-8, and leave the charset out.",
+            )
+        if self.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise PlatformError(
+                errors.UNSUPPORTED_MEDIA_TYPE,
+                "the body is announced as compressed",
+                field="Content-Encoding",
+                hint="Send the body as it is, without Content-Encoding.",
             )
         try:
             body = await super().body()

@@ -236,6 +236,36 @@ async def test_other_media_types_are_refused(gateway: RunningGateway) -> None:
             assert problem_code(answer) == "unsupported-media-type"
 
 
+@pytest.mark.parametrize(
+    ("headers", "field"),
+    [
+        ({"Content-Encoding": "gzip"}, "Content-Encoding"),
+        ({"Content-Encoding": "identity, br"}, "Content-Encoding"),
+        ({"Content-Type": "application/json; charset=utf-16"}, "Content-Type"),
+        ({"Content-Type": 'application/json; charset="ISO-8859-1"'}, "Content-Type"),
+    ],
+)
+async def test_other_encodings_of_a_body_are_refused(
+    gateway: RunningGateway, headers: dict[str, str], field: str
+) -> None:
+    """What is announced in another encoding is not read as if it were JSON in UTF-8."""
+    async with gateway.http("owner") as http:
+        answer = await http.post(
+            CONFIGURATIONS, content=_with(), headers={**JSON, "Idempotency-Key": new_id(), **headers}
+        )
+        assert (answer.status_code, problem_code(answer)) == (415, "unsupported-media-type")
+        assert answer.json()["field"] == field
+
+
+async def test_a_body_that_says_it_is_plain_utf_8_is_taken(gateway: RunningGateway) -> None:
+    """UTF-8 may be said, in either case and in quotes, and `identity` is no encoding."""
+    async with gateway.http("owner") as http:
+        for charset in ("utf-8", '"UTF-8"'):
+            headers = {"Content-Type": f"application/json; charset={charset}", "Content-Encoding": "identity"}
+            answer = await http.post(CONFIGURATIONS, content=_with(), headers={**headers, "Idempotency-Key": new_id()})
+            assert answer.status_code == 201, charset
+
+
 QUERIES = (
     ("limit=0", "invalid-field", "limit"),
     ("limit=201", "invalid-field", "limit"),
