@@ -15,6 +15,7 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from chassis.asking import Questions
 from chassis.telemetry.instruments import Telemetry
 from chassis.telemetry.logging import describe
 from contracts import errors
@@ -63,6 +64,7 @@ class Health:
         self.check_seconds = check_seconds
         self._checks: dict[str, tuple[Check, str]] = {}
         self._degraded: dict[str, PlatformError] = {}
+        self._questions = Questions()
 
     def add(self, name: str, check: Check, *, worst: str = NOT_READY) -> None:
         """Take a check into the readiness report. A check that takes longer than `check_seconds` counts as failed.
@@ -90,8 +92,7 @@ class Health:
 
     async def _find(self, name: str, check: Check, worst: str) -> Finding:
         try:
-            async with asyncio.timeout(self.check_seconds):
-                found = await check()
+            found = await self._questions.ask(name, check, self.check_seconds)
         except TimeoutError:
             found = f"the check did not answer within {self.check_seconds} s"
         except PlatformError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from chassis.asking import Questions
 from chassis.disk import Disk
 
 READ_SECONDS = 8.0
@@ -32,6 +33,7 @@ class Figures(Collector):
         self._sources: dict[str, Read] = {}
         self._found: dict[str, list[Metric] | None] = {}
         self._silent: set[str] = set()
+        self._questions = Questions()
         registry.register(self)
 
     def describe(self) -> Iterable[Metric]:
@@ -51,8 +53,7 @@ class Figures(Collector):
 
     async def _ask(self, name: str, read: Read) -> list[Metric] | None:
         try:
-            async with asyncio.timeout(self._read_seconds):
-                found = list(await read())
+            found = list(await self._questions.ask(name, read, self._read_seconds))
         except Exception as error:  # noqa: BLE001  # whatever it is, the other figures are shown
             if name not in self._silent:
                 _log.warning("figures cannot be read", exc_info=error, extra={"figures": name})

@@ -6,11 +6,15 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 
 from chassis.life.health import DEGRADED, Health, HealthServer, answer
+from chassis.telemetry.figures import Figures
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
+from tests.support.eventually import eventually
 
 
 async def _well() -> None:
@@ -102,6 +106,57 @@ async def test_check_that_hangs_raises_or_lies_counts_as_failed() -> None:
     assert codes == {"hangs": "unavailable", "raises": "unavailable", "refuses": "keys-unusable"}
     assert "within 0.1 s" in str(report.checks[0].reason)
     assert "Anna" not in str(report)
+
+
+async def test_what_puts_its_cancellation_off_is_told_in_time(served: tuple[Health, HealthServer]) -> None:
+    """A client of a silent server may do so for as long as that is; probes and figures answer all the same."""
+    health, server = served
+    silence, begun = asyncio.Event(), list[str]()
+
+    async def waits(name: str) -> None:
+        begun.append(name)
+        while not silence.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await silence.wait()
+
+    health.add("record", lambda: waits("check"))
+    try:
+        for _ in range(2):
+            status, _, body = await _get(server.port, "/health/ready")
+            assert (status, json.loads(body)["checks"][0]["code"]) == (503, "unavailable")
+        assert begun == ["check"]
+        assert b'wedsync_ready{service="executor"} 0.0' in (await _get(server.port, "/metrics"))[2]
+    finally:
+        silence.set()
+    await eventually(lambda: _is_ready(health))
+    assert begun[:2] == ["check", "check"]
+
+
+async def _is_ready(health: Health) -> bool:
+    return (await health.report()).status == "ready"
+
+
+async def test_figures_that_put_their_cancellation_off_are_left_out() -> None:
+    """The others are shown, and they are not asked for again meanwhile."""
+    silence, begun, registry = asyncio.Event(), list[str](), CollectorRegistry()
+    figures = Figures(registry, read_seconds=0.1)
+
+    async def waits() -> list[Metric]:
+        begun.append("read")
+        while not silence.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await silence.wait()
+        return []
+
+    figures.add("slow", waits)
+    try:
+        for _ in range(2):
+            async with asyncio.timeout(30):
+                await figures.refresh()
+            assert b'wedsync_figures_read{figures="slow"} 0.0' in generate_latest(registry)
+        assert begun == ["read"]
+    finally:
+        silence.set()
 
 
 async def test_checks_run_at_the_same_time() -> None:
