@@ -31,7 +31,7 @@ first = {
 }[sys.argv[1]]
 
 # Each child is a process of its own in which nothing was decoded yet.
-for _ in range(40):
+for _ in range(150):
     child = os.fork()
     if child == 0:
         sys.setswitchinterval(1e-6)
