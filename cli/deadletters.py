@@ -78,9 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(layout: "Layout", arguments: argparse.Namespace) -> int:
-    from deploy.stack.nats import topology_connection
+    from deploy.stack.nats import operator_connection
 
-    async with topology_connection(layout) as client:
+    async with operator_connection(layout) as client:
         js = client.jetstream()
         match arguments.action:
             case "list":

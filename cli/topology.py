@@ -49,9 +49,9 @@ def _show() -> int:
 
 async def _compare(layout: "Layout") -> int:
     from chassis.bus.topology import compare
-    from deploy.stack.nats import topology_connection
+    from deploy.stack.nats import operator_connection
 
-    async with topology_connection(layout) as client:
+    async with operator_connection(layout) as client:
         differences = await compare(client.jetstream())
     for difference in differences:
         actual = "is missing" if difference.actual is None else f"is {difference.actual}"
@@ -63,9 +63,9 @@ async def _compare(layout: "Layout") -> int:
 
 async def _apply(layout: "Layout") -> int:
     from chassis.bus.topology import apply
-    from deploy.stack.nats import readers, topology_connection
+    from deploy.stack.nats import operator_connection, readers
 
-    async with topology_connection(layout) as client:
+    async with operator_connection(layout) as client:
         changes = await apply(client.jetstream(), readers=readers(layout))
     for change in changes:
         print(f"{change.action} {change.what}")

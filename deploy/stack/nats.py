@@ -20,6 +20,7 @@ from deploy.stack.part import SERVER_STOP_SECONDS, Part
 from deploy.stack.ports import LOOPBACK
 from deploy.stack.probes import Probe, Trouble, http_get, silent
 from deploy.stack.space import with_room
+from deploy.stack.state import is_running
 from deploy.stack.stores import Store
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ MONITOR = "nats.monitor"
 """The port, on loopback, of the server's own word on its health."""
 PORT_NAMES = (NAME, MONITOR)
 _CONNECT_SECONDS = 5.0
+_ATTEMPTS = 60
+"""Two seconds apart."""
+_HURRIED_ATTEMPTS = 1
 
 
 class _Health(msgspec.Struct):
@@ -158,8 +162,23 @@ def make_seeds(layout: Layout) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def topology_connection(layout: Layout) -> "AsyncIterator[Client]":
-    """A connection as the topology identity, for the operator's commands. Raises UNAVAILABLE, KEYS_UNUSABLE."""
+async def operator_connection(layout: Layout) -> "AsyncIterator[Client]":
+    """A connection for an operator's command, who is told at once where no platform runs or its NATS does not listen.
+
+    Raises STACK_NOT_RUNNING, UNAVAILABLE, KEYS_UNUSABLE.
+    """
+    if not is_running(layout.lock_file):
+        raise PlatformError(errors.STACK_NOT_RUNNING, f"no platform runs in {layout.home}")
+    async with topology_connection(layout, attempts=_HURRIED_ATTEMPTS) as client:
+        yield client
+
+
+@asynccontextmanager
+async def topology_connection(layout: Layout, *, attempts: int = _ATTEMPTS) -> "AsyncIterator[Client]":
+    """A connection as the topology identity; a server that does not listen yet is waited for.
+
+    Raises UNAVAILABLE, KEYS_UNUSABLE.
+    """
     import nats
     from nats.errors import Error
 
@@ -173,6 +192,7 @@ async def topology_connection(layout: Layout) -> "AsyncIterator[Client]":
             inbox_prefix=b"_INBOX_topology",
             connect_timeout=_CONNECT_SECONDS,
             allow_reconnect=False,
+            max_reconnect_attempts=attempts,
             # What goes wrong is raised to whoever asks; the client would print it besides.
             error_cb=_say_nothing,
             name="topology",

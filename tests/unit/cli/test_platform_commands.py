@@ -50,6 +50,38 @@ def lock(layout: Layout) -> Iterator[HomeLock]:
     lock.release()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["deadletters", "list"],
+        ["deadletters", "show", "1"],
+        ["deadletters", "replay", "1"],
+        ["deadletters", "dismiss", "1", "--reason", "x"],
+        ["topology", "compare"],
+        ["topology", "apply"],
+        ["refill", "all"],
+    ],
+)
+def test_command_that_needs_nats_says_that_nothing_runs(
+    layout: Layout, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody waits for a server that nobody has started."""
+    (layout.nats_seeds / "topology.seed").touch()
+    assert main([*words, "--home", str(layout.home)]) == ExitCode.UNAVAILABLE
+    assert "stack-not-running" in capsys.readouterr().err
+
+
+def test_nats_that_does_not_listen_is_not_waited_for(
+    layout: Layout, lock: HomeLock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A supervisor is there, and its NATS is not."""
+    layout.remembered.ports["nats"] = 1
+    layout.remember()
+    (layout.nats_seeds / "topology.seed").touch()
+    assert main(["deadletters", "list", "--home", str(layout.home)]) == ExitCode.UNAVAILABLE
+    assert "does not answer" in capsys.readouterr().err
+
+
 def test_status_says_that_nothing_runs(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 8, with the command that starts it; for machines a document."""
     assert main(["status", "--home", str(layout.home)]) == ExitCode.UNAVAILABLE

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from contracts.errors import PlatformError
 from contracts.streams import DEAD_LETTER_STREAM, consumer_named, stream_of
 from deploy.nats.permissions import TOPOLOGY
 from deploy.stack.layout import Layout
+from deploy.stack.state import HomeLock
 from tests.support.bus_process import BusProcess, letters
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish
@@ -246,8 +247,8 @@ async def test_missing_stream_and_silent_server_have_codes(own_nats: NatsServer)
 
 
 @pytest.fixture
-def home(own_nats: NatsServer, tmp_path: Path) -> Path:
-    """A home that points at the test's server, with three dead letters in it."""
+def home(own_nats: NatsServer, tmp_path: Path) -> Iterator[Path]:
+    """A home that points at the test's server, with three dead letters in it, held as if by a supervisor."""
     layout = Layout.create(tmp_path / "home")
     layout.remembered.ports["nats"] = own_nats.port
     layout.remember()
@@ -265,7 +266,10 @@ def home(own_nats: NatsServer, tmp_path: Path) -> Path:
             await bury(js, _burial(4, body_omitted=True, replay_of=1), b"", max_payload=MAX)
 
     asyncio.run(fill())
-    return layout.home
+    lock = HomeLock(layout.lock_file)
+    assert lock.acquire()
+    yield layout.home
+    lock.release()
 
 
 def _cli(home: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str]) -> tuple[int, str]:
