@@ -91,6 +91,8 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
 
 def _keys(document: dict[str, Any]) -> str:
     """Both kinds of an organisation's keys: the second is made with its first backup."""
+    if document["repositoryKeyLost"]:
+        return "repository's lost"
     if not document["hasKeys"]:
         return "repository alone" if document["hasRepositoryKey"] else "no"
     return "yes" if document["hasRepositoryKey"] else "no backup yet"
@@ -98,12 +100,15 @@ def _keys(document: dict[str, Any]) -> str:
 
 def _document(layout: "Layout", organisation: "Organisation") -> dict[str, Any]:
     from deploy.stack.locations import registered
+    from vault.key_files import name_of, was_made
 
+    has_key = (layout.platform_keys / name_of(organisation.id)).is_file()
     return {
         "id": organisation.id,
         "name": organisation.name,
         "added": None if organisation.added is None else organisation.added.isoformat(),
         "hasKeys": (layout.platform_keys / "organisations" / organisation.id / "organisation").is_dir(),
-        "hasRepositoryKey": (layout.platform_keys / "repositories" / f"{organisation.id}.key").is_file(),
+        "hasRepositoryKey": has_key,
+        "repositoryKeyLost": not has_key and was_made(layout.platform_keys, organisation.id),
         "locations": sorted(each.name for each in registered(layout) if each.is_open_to(organisation.id)),
     }

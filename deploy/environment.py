@@ -260,7 +260,7 @@ def remake(folder: Path) -> None:
         say(f"{folder.name} is half made, of another folder or of another Python; it is made anew.")
         with _voice.during(lambda: f"the old {folder.name} is removed"):
             shutil.rmtree(folder)
-    say(f"The virtual environment {folder.name} is made, with Python {platform.python_version()}.")
+    say(f"The virtual environment {folder.name} is being made, with Python {platform.python_version()}.")
     uv = shutil.which("uv")
     if uv is not None:
         # Where it fails, the module that every Python has does it.

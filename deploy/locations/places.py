@@ -49,7 +49,8 @@ def refuse_place(location: Location, others: Iterable[Location], home: Path) -> 
 def refuse_unreal(location: Location) -> None:
     """Raise LOCATION_EXCLUDED where a folder holds what the kernel shows, and nobody's files: /proc, /sys, /dev, /.
 
-    Told by the type of its file system, so that no link and no mount hides it. Raises DiskSilent, an OSError.
+    Told by the type of its file system, so that no link and no mount hides it, and by its place where the kernel's own
+    hang from an ordinary one (/sys/fs/cgroup of the first version is a tmpfs). Raises DiskSilent, an OSError.
     """
     folder = folder_of(location)
     path = _real(folder)
@@ -61,7 +62,8 @@ def refuse_unreal(location: Location) -> None:
             hint="Name the folder that is meant (file:///home, file:///srv, …), a location for each.",
         )
     is_device = _is_within(path, b"/dev") and not _is_within(path, b"/dev/shm")
-    if is_device or Disk(Path(os.fsdecode(path))).answer(lambda: _file_system_type(path)) in _OF_THE_KERNEL:
+    is_shown = is_device or any(_is_within(path, own) for own in (b"/proc", b"/sys"))
+    if is_shown or Disk(Path(os.fsdecode(path))).answer(lambda: _file_system_type(path)) in _OF_THE_KERNEL:
         raise PlatformError(
             errors.LOCATION_EXCLUDED,
             "the folder is one that the kernel shows (as /proc, /sys and /dev are): it holds nobody's files",

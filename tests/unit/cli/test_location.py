@@ -327,7 +327,10 @@ def test_tier_takes_nothing_out_of_a_source_s_backups(location: Command, photos:
     assert location(*_add("disk", "tier", directory_url(empty))) == ExitCode.OK
 
 
-@pytest.mark.parametrize("url", ["file:///", "file:///proc", "file:///sys", "file:///dev", "file:///proc/self/fd"])
+@pytest.mark.parametrize(
+    "url",
+    ["file:///", "file:///proc", "file:///sys", "file:///sys/fs/cgroup", "file:///dev", "file:///proc/self/fd"],
+)
 @pytest.mark.parametrize("role", ["source", "tier"])
 def test_folder_that_the_kernel_shows_is_no_location(location: Command, role: str, url: str) -> None:
     """Nobody's files are there, and reading it may never end."""

@@ -12,6 +12,7 @@ from cli.exit_codes import ExitCode
 from cli.main import main
 from deploy.locations.organisations import add, added
 from deploy.stack.layout import Layout
+from vault.key_files import note_made
 
 
 @pytest.fixture
@@ -67,6 +68,18 @@ def test_list_says_which_keys_are_not_made_yet(layout: Layout, capsys: pytest.Ca
     assert main(["organisation", "list", "--home", str(layout.home)]) == ExitCode.OK
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("acme"))
     assert ("yes" in line, "no backup yet" in line) == (True, False)
+
+
+def test_list_says_that_a_key_is_lost(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that was made, and is not there, is no key that is still to come."""
+    assert _run(layout, capsys, "add", "acme")[0] == ExitCode.OK
+    (layout.platform_keys / "repositories").mkdir()
+    note_made(layout.platform_keys, "acme")
+    listed = {each["id"]: each for each in _run(layout, capsys, "list")[1]["organisations"]}
+    assert (listed["acme"]["hasRepositoryKey"], listed["acme"]["repositoryKeyLost"]) == (False, True)
+    assert main(["organisation", "list", "--home", str(layout.home)]) == ExitCode.OK
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("acme"))
+    assert ("lost" in line, "no backup yet" in line) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from cli import logs, status
 from cli.exit_codes import ExitCode
 from cli.home import home_option
 from cli.main import main
+from deploy.nats.permissions import generate_keys
 from deploy.stack.identity_provider import AUDIENCE, ISSUER, install_identity_provider
 from deploy.stack.layout import Layout
 from deploy.stack.process_identity import ProcessIdentity
@@ -77,7 +78,7 @@ def test_nats_that_does_not_listen_is_not_waited_for(
     """A supervisor is there, and its NATS is not."""
     layout.remembered.ports["nats"] = 1
     layout.remember()
-    (layout.nats_seeds / "topology.seed").touch()
+    (layout.nats_seeds / "topology.seed").write_text(generate_keys().seed)
     assert main(["deadletters", "list", "--home", str(layout.home)]) == ExitCode.UNAVAILABLE
     assert "does not answer" in capsys.readouterr().err
 
