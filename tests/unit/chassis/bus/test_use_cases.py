@@ -8,7 +8,7 @@ from chassis.handling import TRIES, Handled, Handling, UseCase, deal_with
 from contracts import errors
 from contracts.config_events import ConfigurationCreated
 from contracts.errors import PlatformError
-from contracts.event import Event
+from contracts.event import Event, pinned_events
 from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
 from contracts.streams import consumer_named
 from tests.support.messages import backup_requested
@@ -24,7 +24,11 @@ async def _nothing(_event: object, _handling: Handling) -> None:
 
 def test_use_case_is_bound_to_the_consumer_that_its_event_declares() -> None:
     """Name and filter follow from the event."""
-    ((consumer, _),) = handlers_of("config", {ConfigurationSubmitted: _nothing})
+    taken = [event for event in pinned_events().values() if any(name.startswith("config--") for name in event.TAKEN_BY)]
+    consumers = {
+        consumer.durable_name: consumer for consumer, _ in handlers_of("config", dict.fromkeys(taken, _nothing))
+    }
+    consumer = consumers["config--create-configuration"]
     assert consumer == consumer_named("config--create-configuration")
     assert (consumer.stream, consumer.subjects) == (
         "BACKUP_GATEWAY",
