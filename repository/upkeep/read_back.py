@@ -32,17 +32,24 @@ def read_back(
     *,
     packs: Collection[bytes] | None = None,
     packs_read: int = PACKS_READ,
+    suspects: Collection[bytes] = (),
 ) -> None:
     """Prove a sample of a snapshot on one tier. Raises the repository's error for what is not as it was written.
 
     `packs`: those that it leans on; None: all that the index has. `packs_read`: of how many packs the bytes are read.
+    `suspects`: packs that are read in any case, where the index still has them.
     """
     with about(tier=tier.name):
-        _read_back(repository, tier, snapshot_id, packs, packs_read)
+        _read_back(repository, tier, snapshot_id, packs, packs_read, suspects)
 
 
 def _read_back(
-    repository: "Repository", tier: OpenTier, snapshot_id: str, packs: Collection[bytes] | None, packs_read: int
+    repository: "Repository",
+    tier: OpenTier,
+    snapshot_id: str,
+    packs: Collection[bytes] | None,
+    packs_read: int,
+    suspects: Collection[bytes],
 ) -> None:
     tier.refresh()
     snapshot = tier.snapshots().get(snapshot_id)
@@ -54,17 +61,18 @@ def _read_back(
     known = tier.index.pack_ids() - tier.log.state.marked_packs
     for error in lost_packs(tier.store, tier.index, known if packs is None else packs).values():
         raise error
+    first = sorted(known & set(suspects))
     # By a fresh seed each time, so that over many runs every pack has its turn.
     seed = repository.randomness.token_bytes(_SEED_LENGTH)
     chosen = sorted(known, key=lambda pack_id: crypto.sha256(seed, pack_id))[:PACKS_ASKED]
-    for number, pack_id in enumerate(chosen):
+    for number, pack_id in enumerate([*first, *chosen]):
         key = pack_object_key(pack_id)
         info = tier.store.head(key)
         if info is None:
             raise ObjectMissing("a pack is not there", object_key=key)
         if info.sha256 is not None and info.sha256 != pack_id:
             raise Damaged("the store's checksum of a pack is another", object_key=key)
-        if number < packs_read:
+        if number < packs_read + len(first):
             reading = read_pack(repository, tier, StoredPack(pack_id, info.size))
             if reading.error is not None:
                 raise reading.error

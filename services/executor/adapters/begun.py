@@ -2,7 +2,8 @@
 
 A row is written when a repository was found or begun at a location, and stays until somebody says that the
 location is to be begun anew (`wedsync-backup tiers begin-anew`). It knows the head of the tier's log as it was last
-seen, which is only raised, until somebody says that an older one counts (`wedsync-backup tiers accept-history`).
+seen, which is only raised, until somebody says that an older one counts (`wedsync-backup tiers accept-history`). And
+it knows the packs that were found damaged there, until they were read whole.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from contracts import errors
 from contracts.errors import PlatformError
+from repository.format import ID_LENGTH
 from repository.log.state import Head
 from repository.opened.seen import SeenTier
 from vault.repositories import BegunTier
@@ -42,6 +44,18 @@ _RAISE_HEAD = """
     WHERE organisation = %(organisation)s AND location = %(location)s
         AND (tier_id IS DISTINCT FROM %(tier_id)s OR head_number < %(number)s)
 """
+_DAMAGED = "SELECT damaged_packs FROM begun_repositories WHERE organisation = %s AND location = %s"
+_NOTE_DAMAGED = """
+    UPDATE begun_repositories SET damaged_packs = damaged_packs || %(pack)s::bytea
+    WHERE organisation = %(organisation)s AND location = %(location)s
+        AND position(%(pack)s::bytea IN damaged_packs) = 0 AND length(damaged_packs) < %(most)s
+"""
+_FORGET_DAMAGED = """
+    UPDATE begun_repositories SET damaged_packs = ''
+    WHERE organisation = %s AND location = %s AND damaged_packs = %s
+"""
+DAMAGED_MAX = 64
+"""How many damaged packs of a tier are remembered: one is enough for it not to count as whole."""
 
 
 class BegunRepositories:
@@ -76,6 +90,21 @@ class BegunRepositories:
         if seen is not None:
             values = {"tier_id": seen.tier_id, "number": seen.head.number, "digest": seen.head.digest}
             self._wait(self._execute(_RAISE_HEAD, {**values, "organisation": organisation, "location": location}))
+
+    def damaged(self, organisation: str, location: str) -> tuple[bytes, ...]:
+        """The packs (ids) that were found damaged there and have not been read whole since."""
+        (found,) = self._wait(self._rows(_DAMAGED, (organisation, location))) or [(b"",)]
+        ids = bytes(found[0])
+        return tuple(ids[start : start + ID_LENGTH] for start in range(0, len(ids), ID_LENGTH))
+
+    def note_damaged(self, organisation: str, location: str, pack_id: bytes) -> None:
+        """Remember a damaged pack. Idempotent."""
+        values = {"organisation": organisation, "location": location, "pack": pack_id}
+        self._wait(self._execute(_NOTE_DAMAGED, {**values, "most": DAMAGED_MAX * ID_LENGTH}))
+
+    def forget_damaged(self, organisation: str, location: str, pack_ids: tuple[bytes, ...]) -> None:
+        """All that `damaged` gave were read whole, or nothing leans on them. What was noted since stays."""
+        self._wait(self._execute(_FORGET_DAMAGED, (organisation, location, b"".join(pack_ids))))
 
     def _wait(self, call: Coroutine[Any, Any, T]) -> T:
         asked = asyncio.run_coroutine_threadsafe(call, self._loop)

@@ -36,12 +36,14 @@ from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.read_back import read_back
+from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.found_damage import FoundDamage, packs_of
 from services.executor.adapters.told import problem_report, progress_report
 from services.executor.kept import Replica
 from services.executor.ports import BackupOutcome, OpenBackup, ProgressReport, TierOutcome
 from sources.directory import DirectorySource
 from vault.open_repositories import Lease, OpenRepositories
-from vault.repositories import Begun, Place, Repositories
+from vault.repositories import Place, Repositories
 from vault.stores import folder_of, patience_of, place_mark, source_folder, tier_folder, tier_store
 from vault.translation import code_of, facts, failure_of, translated
 from vault.unusable import LocationUnusable, UnusableStore
@@ -62,13 +64,14 @@ class RepositoryDataPlane:
         keys_dir: Path,
         own: OwnFolders,
         memory_bytes: int,
-        begun: Begun,
+        begun: BegunRepositories,
         tier_reserve_bytes: int = 0,
         cache: LocalCache | None = None,
     ) -> None:
         """`memory_bytes`: for all runs together. `cache`: as of `Repository.open`."""
         repositories = Repositories(begun, keys_dir, reserve_bytes=tier_reserve_bytes, cache=cache)
         self._repositories = OpenRepositories(repositories, Workshop(memory_bytes))
+        self._begun = begun
         self._locations = locations
         self._sealer = sealer
         self._keys_dir = keys_dir
@@ -97,6 +100,9 @@ class RepositoryDataPlane:
                     if tier.error is not None:
                         _log.warning("a tier is not as it should be", extra={"tier": tier.name, **facts(tier.error)})
                 _require(lease.repository, destinations)
+            damage = {
+                tier: FoundDamage(self._begun, organisation, each.location) for tier, each in destinations.items()
+            }
         except BaseException:
             if lease is not None:
                 lease.release(is_doubtful=True)
@@ -109,6 +115,7 @@ class RepositoryDataPlane:
             source,
             source_place,
             destinations,
+            damage,
             signs,
             BackupOptions(
                 run_token=claim.work_id,
@@ -220,6 +227,7 @@ class RepositoryBackup:
         source: DirectorySource,
         source_place: str,
         destinations: dict[Tier, Destination],
+        damage: dict[Tier, FoundDamage],
         signs: Signs,
         options: BackupOptions,
     ) -> None:
@@ -232,6 +240,8 @@ class RepositoryBackup:
         self._signs = signs
         self._options = options
         self._packs: frozenset[bytes] | None = None
+        self._damage = damage
+        self._parent_error: RepositoryError | None = None
 
     def copy(self, *, on_progress: Callable[[ProgressReport], None], is_cancelled: Callable[[], bool]) -> BackupOutcome:
         """Catch up what is behind, then back up. See `OpenBackup.copy`."""
@@ -268,6 +278,7 @@ class RepositoryBackup:
                     self._catch_up(self._repository.tier(name), is_cancelled)
             self._lease.remember()
         self._packs = result.packs
+        self._parent_error = result.parent_error
         self._is_doubtful = any(each.state is not Delivery.COMMITTED for each in result.tiers.values())
         return self._outcome(result)
 
@@ -286,12 +297,17 @@ class RepositoryBackup:
     def verify(self, outcome: BackupOutcome, tier: Tier) -> str | None:
         """Read the snapshot and a sample of its packs back from a tier. See `OpenBackup.verify`."""
         self._at("verifying", tier)
+        damage = self._damage[tier]
+        suspects = [*damage.packs, *packs_of(self._parent_error)]
         try:
-            read_back(self._repository, self._repository.tier(tier.value), outcome.snapshot_id, packs=self._packs)
+            opened = self._repository.tier(tier.value)
+            read_back(self._repository, opened, outcome.snapshot_id, packs=self._packs, suspects=suspects)
         except RepositoryError as error:
+            damage.note(error)
             self._is_doubtful = True
             _log.error("a tier could not be read back", extra={"tier": tier, "code": error.code, **facts(error)})
             return code_of(error).code
+        damage.forget()
         return None
 
     def close(self) -> None:

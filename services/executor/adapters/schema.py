@@ -73,4 +73,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     # The head of the tier's log as it was last seen: a tier that is put back as a whole shows by nothing else.
     "ALTER TABLE begun_repositories ADD COLUMN tier_id bytea, ADD COLUMN head_number bigint,"
     " ADD COLUMN head_digest bytea",
+    # Ids of packs, one after the other, that were found damaged when the tier was read back last.
+    "ALTER TABLE begun_repositories ADD COLUMN damaged_packs bytea NOT NULL DEFAULT ''",
 )
