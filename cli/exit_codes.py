@@ -32,6 +32,7 @@ _BY_CODE = {
     "object-missing": ExitCode.DAMAGED,
     "object-truncated": ExitCode.DAMAGED,
     "unknown-key": ExitCode.DAMAGED,
+    "place-blocked": ExitCode.DAMAGED,
     "wrong-key": ExitCode.WRONG_KEY,
     "key-file-invalid": ExitCode.WRONG_KEY,
     "not-a-repository": ExitCode.NOT_FOUND,

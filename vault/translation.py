@@ -21,6 +21,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "location-unusable": errors.LOCATION_UNUSABLE,
     "unknown-location": errors.UNKNOWN_LOCATION,
     "object-archived": errors.TIER_UNUSABLE,
+    "place-blocked": errors.TIER_UNUSABLE,
     "object-locked": errors.TIER_UNUSABLE,
     "lock-not-proven": errors.LOCK_NOT_PROVEN,
     "tier-behind": errors.TIER_BEHIND,

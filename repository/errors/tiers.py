@@ -132,3 +132,17 @@ class InvalidKey(TierError):
     """The object key is malformed or leaves the tier's folder; a fault of the program."""
 
     code = "invalid-object-key"
+
+
+class PlaceBlocked(InvalidKey):
+    """Something lies where a folder or an object of the tier belongs: a file or a link, say, or a folder for a file.
+
+    `context` names it by `object_key`, and a directory tier by its `path`.
+    """
+
+    code = "place-blocked"
+    retry = Retry.AFTER_OPERATOR
+    hint = (
+        "Run `repo repair`, which moves what is in the way below quarantine/. What lies in the place of quarantine "
+        "itself has to be moved away by hand: the message names its path."
+    )

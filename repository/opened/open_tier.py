@@ -35,6 +35,7 @@ from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX
 from repository.log.commit_log import CommitLog, LogState
 from repository.opened import locking
+from repository.opened.own_folders import why_blocked
 from repository.opened.tier_state import READABLE, TierState
 from repository.ports import Clock
 from repository.stored.config import CONFIG_KEY
@@ -136,12 +137,11 @@ class OpenTier:
     def _judge(self, state: LogState) -> None:
         if self.state is TierState.REPLAYED:
             return
-        if self.config_error is not None:
-            self.set_state(TierState.DAMAGED, self.config_error)
-        elif state.faults:
-            self.set_state(TierState.DAMAGED, state.faults[0].error)
-        elif self.damaged_segments:
-            self.set_state(TierState.DAMAGED, next(iter(self.damaged_segments.values())))
+        faults = [fault.error for fault in state.faults[:1]]
+        wrong = [why_blocked(self.store), self.config_error, *faults, *self.damaged_segments.values()]
+        error = next((each for each in wrong if each is not None), None)
+        if error is not None:
+            self.set_state(TierState.DAMAGED, error)
         elif not state.head.number and next(iter(self.store.list(PACK_PREFIX)), None) is not None:
             self._judge_without_log()
         else:

@@ -244,6 +244,8 @@ class ObjectStore(Protocol):
     def is_blocked(self, key: str) -> bool:
         """Whether something that is no object has the key's name, as a folder can: nothing is read, listed or created.
 
+        Also where something that is no folder has the name of one above it.
+
         Raises as `head`.
         """
         ...

@@ -25,6 +25,7 @@ from repository.log.commit_log import GAP_MAX
 from repository.log.tail import TAIL_KEY
 from repository.opened.key_change import destroyed_keys
 from repository.opened.open_tier import OpenTier, TierState
+from repository.opened.own_folders import blocked_folders
 from repository.opened.pack_access import ChunkReader
 from repository.opened.pending import PENDING_PREFIX
 from repository.stored.checkpoint import CHECKPOINT_PREFIX, checkpoint_of
@@ -103,6 +104,7 @@ class _TierCheck:
         self._counts = counts
         self._others = [other for other in repository.readable_tiers() if other is not tier]
         self._packs: list[StoredPack] = []
+        self._blocked: list[str] = []
         self._reader = ChunkReader([tier], repository.keys)
 
     def _finding(self, problem: Problem, object_key: str, detail: object, sources: Collection[str] = ()) -> Finding:
@@ -130,6 +132,10 @@ class _TierCheck:
         """Everything but the bytes of data packs."""
         if self._tier.state is TierState.REPLAYED:
             yield self._finding(Problem.REPLAYED, LOG_PREFIX, self._tier.error)
+        self._blocked = blocked_folders(self._tier.store, self._tier.log.state.head.number)
+        for folder in self._blocked:
+            detail = "something that is no folder lies in its place: nothing below it is of this tier"
+            yield self._finding(Problem.BLOCKED, folder, detail, [self._tier.name])
         self._packs = list(stored_packs(self._tier.store))
         self._counts.packs = len(self._packs)
         self._counts.pack_bytes = sum(pack.size for pack in self._packs)
@@ -323,7 +329,7 @@ class _TierCheck:
                 yield self._finding(Problem.ABANDONED, key, detail)
                 continue
             explained = (
-                key in (CONFIG_KEY, TAIL_KEY)
+                key in (CONFIG_KEY, TAIL_KEY, *self._blocked)
                 or key in packs
                 or key.startswith((KEY_PREFIX, QUARANTINE_PREFIX))
                 or _BY_NAME.fullmatch(key) is not None

@@ -14,6 +14,8 @@ class Problem(StrEnum):
     """The tier as a whole cannot be checked; nothing was looked at."""
     REPLAYED = "replayed"
     """The tier shows an older or another history than was seen."""
+    BLOCKED = "place-blocked"
+    """Something that is no folder lies in the place of one: a file, say, or a link that leads elsewhere."""
     CONFIG = "config"
     KEY = "key"
     LOG_ENTRY = "log-entry"

@@ -21,6 +21,7 @@ from repository.keys import crypto
 from repository.log.state import LogState
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
+from repository.opened.own_folders import blocked_folders
 from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX, Body, Bridged, HistoryAccepted, SnapshotCommitted, entry_object_key
 from repository.stored.manifest_object import manifest_id
@@ -91,6 +92,7 @@ def repair(
     )
     given = report or CheckReport()
     try:
+        work.clear_places()
         if report is None:
             given = check(repository, tiers=[tier.name], check_cancelled=check_cancelled)
         for _ in range(PASSES_MAX):
@@ -125,6 +127,16 @@ class _Repair:
         self._gives_up_streams = gives_up_streams
         self._broken: dict[str, Finding] = {}
         self.result = result
+
+    def clear_places(self) -> None:
+        """Set aside what lies in the places of folders: before it is gone, nothing can be put below it."""
+        blocked = blocked_folders(self._tier.store, self._tier.log.state.head.number)
+        for folder in blocked:
+            self._set_aside(folder)
+            self._tier.store.delete(folder)  # it has another name by now
+            self._done(folder, "set aside")
+        if blocked:
+            self._tier.load()
 
     def one_pass(self, findings: list[Finding]) -> None:
         """Repair what these findings say, in the order in which one thing needs another."""

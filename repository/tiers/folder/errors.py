@@ -7,6 +7,7 @@ from typing import Any
 from repository.errors import (
     AccessDenied,
     InvalidKey,
+    PlaceBlocked,
     Retry,
     TierError,
     TierFull,
@@ -17,7 +18,7 @@ from repository.tiers.folder.disk import OUT_OF_DESCRIPTORS
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
-_WRONG_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
+_WRONG_KIND = {errno.EISDIR, errno.ENOTDIR}
 
 
 def translated(error: OSError, *, tier: str, root: str, key: str | None) -> TierError:
@@ -29,6 +30,8 @@ def translated(error: OSError, *, tier: str, root: str, key: str | None) -> Tier
     if error.errno in _NO_PERMISSION:
         return AccessDenied(reason, **context)
     if error.errno in _WRONG_KIND:
+        return PlaceBlocked(reason, **context)
+    if error.errno == errno.ENAMETOOLONG:
         return InvalidKey(reason, **context)
     if error.errno in OUT_OF_DESCRIPTORS:
         return TooFewDescriptors(reason, **context)

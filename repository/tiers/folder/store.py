@@ -26,7 +26,8 @@ from repository.errors import (
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.tiers.folder.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
 from repository.tiers.folder.errors import translated
-from repository.tiers.folder.sync import FolderSync
+from repository.tiers.folder.in_the_way import in_the_way, refuse_in_the_way
+from repository.tiers.folder.sync import FolderSync, with_unsynced_above
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
     Body,
@@ -118,7 +119,7 @@ class DirectoryObjectStore:
         folders = {os.path.dirname(self._path(key)) for key in keys}
         with self._translated(None):
             present = [folder for folder in folders if os.path.isdir(folder)]
-            unsynced = set[str]().union(*map(self._with_unsynced_above, present))
+            unsynced = set[str]().union(*(with_unsynced_above(each, self._durable_folders) for each in present))
             self._folders.sync(unsynced)
             self._durable_folders |= unsynced
 
@@ -180,12 +181,12 @@ class DirectoryObjectStore:
         """Whether a folder, a link or a device, say, has the name; see the port."""
         path = self._path(key)
         with self._translated(key):
+            if in_the_way(self._root, os.path.dirname(path)) is not None:
+                return True
             try:
                 return not stat.S_ISREG(os.lstat(path).st_mode)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return False
-            except NotADirectoryError:
-                return True  # a folder above it is none
 
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
         """Nothing is kept of what was overwritten."""
@@ -193,16 +194,26 @@ class DirectoryObjectStore:
         return iter(())
 
     def set_aside(self, key: str, aside: str) -> None:
-        """A second name for what has the key's, be it an object or not; see the port."""
+        """A second name for what has the key's, be it an object or not; see the port.
+
+        What lies in the place of a folder above it is moved there instead: nothing can be put below it.
+        """
         path, second = self._path(key), self._path(aside)
         folder = os.path.dirname(second)
         with self._translated(key):
-            if not os.path.lexists(path):
+            blocking = in_the_way(self._root, os.path.dirname(path))
+            if blocking is None and not os.path.lexists(path):
                 self._check_root()
                 raise ObjectMissing("no object of this key", tier=self._name, key=key)
             unsynced = self._prepare(folder)
-            self._disk.link(path, second)
+            self._disk.link(blocking or path, second)
             unsynced.add(folder)
+            # Where a folder was, there may be none now.
+            self._durable_folders, self._swept_folders = frozenset(), set()
+            if blocking is not None:
+                with suppress(FileNotFoundError):  # a link may have been a move
+                    self._disk.unlink(blocking)
+                unsynced.add(os.path.dirname(blocking))
             self._folders.sync(unsynced)
             self._durable_folders |= unsynced
 
@@ -227,25 +238,12 @@ class DirectoryObjectStore:
             self._check_within()
             self._make_folders(self._root, "/")
         self._check_root()
+        refuse_in_the_way(self._root, folder, tier=self._name)
         self._make_folders(folder, self._root)
         if folder not in self._swept_folders:
             self._sweep(folder)
             self._swept_folders.add(folder)
-        return self._with_unsynced_above(folder)
-
-    def _with_unsynced_above(self, folder: str) -> set[str]:
-        """The folder, and those above it that must be synced for its own name to be durable.
-
-        Up to a folder whose own name is durable, at most to the root of the file system: which of these
-        folders are new, and whether somebody synced them, cannot be known.
-        """
-        unsynced, path = {folder}, folder
-        while path not in self._durable_folders and not os.path.ismount(path):
-            path = os.path.dirname(path)
-            if not os.access(path, os.R_OK):
-                break
-            unsynced.add(path)
-        return unsynced
+        return with_unsynced_above(folder, self._durable_folders)
 
     def _make_folders(self, folder: str, above: str) -> None:
         missing = []

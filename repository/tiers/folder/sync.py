@@ -7,7 +7,7 @@ wait for the next one, in which each folder is synced once for all of them.
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 
 class _Round:
@@ -75,3 +75,18 @@ class FolderSync:
                 ours.is_done = True
                 self._is_running = False
                 self._condition.notify_all()
+
+
+def with_unsynced_above(folder: str, durable: Collection[str]) -> set[str]:
+    """The folder, and those above it that must be synced for its own name to be durable.
+
+    Up to a folder whose own name is durable, at most to the root of the file system: which of these
+    folders are new, and whether somebody synced them, cannot be known.
+    """
+    unsynced, path = {folder}, folder
+    while path not in durable and not os.path.ismount(path):
+        path = os.path.dirname(path)
+        if not os.access(path, os.R_OK):
+            break
+        unsynced.add(path)
+    return unsynced

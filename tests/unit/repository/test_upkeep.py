@@ -580,6 +580,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "orphan",
         "pack-damaged",
         "pack-missing",
+        "place-blocked",
         "replayed",
         "strange-object",
         "stream-forked",
