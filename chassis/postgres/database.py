@@ -73,6 +73,27 @@ RECORD_STATEMENTS: tuple[LiteralString, ...] = (
 
 _APPEND_ONLY = ("stored_events", "inbox")
 _READ_ONLY = ("log_incarnations", "refill_permissions", "schema_steps")
+_RECORD = ("stored_events", "stored_snapshots", "inbox", "log_incarnations", "refill_permissions", "outbox_state")
+# A table that the role may do nothing with is somebody else's, who keeps it here. By oid: names change in between.
+_LACKING = """
+    WITH tables AS (
+        SELECT name, to_regclass(name)::oid AS oid FROM unnest(%(record)s::text[]) AS name
+        UNION
+        SELECT relname, oid FROM pg_class
+        WHERE relnamespace = to_regnamespace(current_schema()) AND relkind = 'r'
+        AND has_table_privilege(oid, 'SELECT, INSERT, UPDATE, DELETE')
+    )
+    SELECT name, command FROM tables, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS command
+    WHERE (oid IS NULL OR NOT has_table_privilege(oid, command))
+    AND NOT (command <> 'SELECT' AND name = ANY (%(read_only)s))
+    AND NOT (command IN ('UPDATE', 'DELETE') AND name = ANY (%(append_only)s))
+    AND NOT (command IN ('INSERT', 'DELETE') AND name = 'outbox_state')
+    ORDER BY name, command
+"""
+_INSTALL = (
+    "Run wedsync-backup up, or python -m deploy.elsewhere where others run Postgres: both install schemas and give the"
+    " roles their rights."
+)
 
 
 def install_schema(
@@ -157,6 +178,20 @@ def _grant(connection: Connection[Any], schema: Identifier, role: Identifier) ->
     for table in _READ_ONLY:
         connection.execute(SQL("REVOKE INSERT, UPDATE, DELETE ON {} FROM {}").format(Identifier(table), role))
     connection.execute(SQL("REVOKE INSERT, DELETE ON outbox_state FROM {}").format(role))
+
+
+def lacking_rights(connection: Connection[Any]) -> list[str]:
+    """What the connection's role may not do of what `install_schema` lets it: table and command, `inbox (INSERT)`."""
+    rows = connection.execute(
+        _LACKING, {"record": list(_RECORD), "read_only": list(_READ_ONLY), "append_only": list(_APPEND_ONLY)}
+    ).fetchall()
+    return [f"{table} ({command})" for table, command in rows]
+
+
+def without_rights(lacking: Sequence[str]) -> "Unable":
+    """What is told where rights are lacking, or the tables that they are for."""
+    message = f"postgres has no such table for this role, or not this right on it: {', '.join(lacking)}"
+    return Unable(message, _INSTALL, is_final=True, lasts=True)
 
 
 def advisory_key(purpose: str) -> int:
@@ -253,12 +288,13 @@ def blocking_pool(dsn: str, schema: str, *, name: str, max_size: int) -> Connect
 class Unable(PlatformError):
     """Postgres answers, and cannot do this now: it is not away, and nothing of it was done. The code is UNAVAILABLE.
 
-    `is_lock`: it has waited for as long as it may already.
+    `is_final`: to try again in the same call does not help. `lasts`: it stays so until somebody does something.
     """
 
-    def __init__(self, message: str, hint: str, *, is_lock: bool = False) -> None:
+    def __init__(self, message: str, hint: str, *, is_final: bool = False, lasts: bool = False) -> None:
         super().__init__(UNAVAILABLE, message, part="postgres", hint=hint)
-        self.is_lock = is_lock
+        self.is_final = is_final
+        self.lasts = lasts
 
 
 _UNABLE = (
@@ -286,22 +322,30 @@ _UNABLE = (
     ),
     (errors.OutOfMemory, "postgres has no memory left", "Give its machine more memory, or let it do less at once."),
 )
+_LASTING = (errors.DiskFull, errors.ReadOnlySqlTransaction)
+# The server's message holds nothing else: "permission denied for table inbox", 'relation "inbox" does not exist'.
+_NAMED = re.compile(r'("[\w.]+"|(?:table|schema|sequence) [\w.]+$)')
 
 
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn psycopg's errors into PlatformErrors: lost or refused connections → UNAVAILABLE; a server that answers
-    that it cannot now (locks, no space, timeouts) → `Unable`, of the same code.
+    that it cannot now (locks, no space, timeouts), or not before it is installed again (rights and tables that
+    somebody took away) → `Unable`, of the same code.
 
     A server that is not believed → INVALID_SETTING (`chassis.postgres.trust`).
-    What is wrong in a statement itself (constraints, privileges, names) is left as psycopg raises it.
+    What is wrong in a statement itself (constraints, syntax) is left as psycopg raises it.
     """
     try:
         yield
+    except (errors.InsufficientPrivilege, errors.UndefinedTable) as error:
+        found = _NAMED.search(error.diag.message_primary or "")
+        raise without_rights([found[1].strip('"') if found else type(error).__name__]) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction) as error:
         for kind, message, hint in _UNABLE:
             if isinstance(error, kind):
-                raise Unable(message, hint, is_lock=kind is errors.LockNotAvailable) from error
+                is_final, lasts = kind is errors.LockNotAvailable, kind in _LASTING
+                raise Unable(message, hint, is_final=is_final, lasts=lasts) from error
         if (why := distrust(error)) is not None:
             raise why from error
         # The text of the server's message may name hosts and users; class and SQLSTATE are enough to act on.

@@ -15,7 +15,6 @@ from eventsourcing.application import AggregateNotFoundError, Repository
 from eventsourcing.domain import OriginatorIDError, OriginatorVersionError
 from eventsourcing.persistence import EventStore as LibraryStore
 from eventsourcing.persistence import StoredEvent
-from psycopg import errors as postgres_errors
 
 from chassis.clock import Clock, SystemClock
 from chassis.context import Context
@@ -23,7 +22,7 @@ from chassis.domain import Aggregate, Snapshotted
 from chassis.handling import Handled
 from chassis.ids import Ids, TimeOrderedIds
 from chassis.postgres.circuit import OVERTIME_SECONDS, WAITING_MAX, patience
-from chassis.postgres.database import blocking_pool
+from chassis.postgres.database import blocking_pool, without_rights
 from chassis.postgres.trust import check_trust
 from chassis.record.grouping import GroupedAppends
 from chassis.record.mapper import (
@@ -95,15 +94,13 @@ class EventStore:
         """
         await check_trust(self._dsn)
         self._pool.open()
-        try:
-            await self._read(self._recorder.check_installed)
-        except (postgres_errors.UndefinedTable, postgres_errors.InsufficientPrivilege) as error:
+        if lacking := await self._read(self._recorder.lacking_rights):
             raise PlatformError(
                 INVALID_SETTING,
-                f"the schema is not installed, or not for this role: {type(error).__name__}",
+                f"the schema is not installed, or not for this role: {', '.join(lacking)}",
                 field="WEDSYNC_POSTGRES_SCHEMA",
                 hint="Run wedsync-backup up, which installs schemas and roles, or name the service's own schema.",
-            ) from error
+            )
         if not await self._read(self._recorder.is_durable):
             # An event could be published, and then be missing from the record after a crash.
             raise PlatformError(
@@ -126,12 +123,12 @@ class EventStore:
         self._pool.close()
 
     async def check(self) -> PlatformError | str | None:
-        """UNAVAILABLE while Postgres does not answer."""
+        """UNAVAILABLE while Postgres does not answer, or lets this role not do what it must: that is named."""
         try:
-            await self._read(self._recorder.ping)
+            lacking = await self._read(self._recorder.lacking_rights)
         except PlatformError as error:
             return error
-        return None
+        return without_rights(lacking) if lacking else None
 
     async def load(self, cls: type[A], id: str) -> A:  # noqa: A002  # as the aggregate names it
         """Read an aggregate from its history. Raises EVENT_UNREADABLE, and AGGREGATE_NOT_FOUND, also

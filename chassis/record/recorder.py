@@ -21,7 +21,7 @@ from psycopg_pool import ConnectionPool
 
 from chassis.handling import Handled
 from chassis.postgres.circuit import Circuit, cut, patience
-from chassis.postgres.database import Unable, advisory_key, channel_of, translated
+from chassis.postgres.database import Unable, advisory_key, channel_of, lacking_rights, translated
 from chassis.record.statements import AlreadyHandled, CommitInDoubt, Statement, execute
 from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
 
@@ -231,7 +231,7 @@ class PostgresRecorder(ApplicationRecorder):
 
     @staticmethod
     def _has_waited(error: PlatformError) -> bool:
-        return isinstance(error, Unable) and error.is_lock
+        return isinstance(error, Unable) and error.is_final
 
     def _find_own(self, stored_events: Sequence[StoredEvent], give_up: float) -> list[int]:
         # With the lock in hand the transaction in doubt has ended, one way or the other. Envelopes have
@@ -308,22 +308,14 @@ class PostgresRecorder(ApplicationRecorder):
         """The id of the log as it is now."""
         return self.read(incarnation_of)
 
-    def ping(self) -> None:
-        """Ask for an answer, also while it is known that there was none."""
-        self._read(lambda connection: connection.execute("SELECT 1"), time.monotonic() + patience())
+    def lacking_rights(self) -> list[str]:
+        """What this role may not do of what it must, asked also while it is known that there was no answer."""
+        return self._read(lacking_rights, time.monotonic() + patience())
 
     def is_durable(self) -> bool:
         """Whether a commit is on disk when it is confirmed, as far as the connection's own setting goes."""
         ((setting,),) = self.read(lambda connection: connection.execute("SHOW synchronous_commit").fetchall())
         return str(setting) != "off"
-
-    def check_installed(self) -> None:
-        """Look at each table. Raises psycopg's error where one is missing or closed to this role."""
-        self.read(
-            lambda connection: connection.execute(
-                "SELECT FROM stored_events, stored_snapshots, inbox, log_incarnations, outbox_state LIMIT 0"
-            )
-        )
 
     def read(self, query: Callable[[Connection[Any]], T]) -> T:
         """Make a reading call; made again for a while when a connection turns out to be broken."""

@@ -281,8 +281,8 @@ class TestStatements:
 
     async def test_mistake_in_a_statement_is_not_taken_for_a_refusal(self, store: EventStore) -> None:
         """What is wrong in the code comes out as it is."""
-        with pytest.raises(psycopg.errors.UndefinedTable):
-            await store.save(SampleRun("a").fail(), context=CONTEXT, also=[Statement("INSERT INTO nowhere VALUES (1)")])
+        with pytest.raises(psycopg.errors.SyntaxError):
+            await store.save(SampleRun("a").fail(), context=CONTEXT, also=[Statement("INSERT INTO names VALUE (1)")])
         assert await store.events() == []
 
 

@@ -301,6 +301,35 @@ async def test_full_disk_is_not_postgres_away(store: EventStore, record_access: 
     await _saved(store, run)
 
 
+@pytest.mark.parametrize(
+    ("taken", "given", "named"),
+    [
+        ("REVOKE INSERT ON {0}.stored_events FROM {1}", "GRANT INSERT ON {0}.stored_events TO {1}", "stored_events"),
+        ("ALTER TABLE {0}.inbox RENAME TO kept", "ALTER TABLE {0}.kept RENAME TO inbox", "inbox"),
+    ],
+)
+async def test_record_that_the_role_may_not_write_is_not_ready(
+    store: EventStore, record_access: SchemaAccess, taken: str, given: str, named: str
+) -> None:
+    """It answers, and takes nothing: the readiness names the table, and a message is held instead of buried."""
+    run, names = SampleRun("r").fail(), (record_access.schema, record_access.role)
+    assert await store.check() is None
+    async with await psycopg.AsyncConnection.connect(record_access.admin_dsn, autocommit=True) as admin:
+        await admin.execute(taken.format(*names))  # type: ignore[arg-type]  # names of the test's own
+        found = await store.check()
+        assert isinstance(found, PlatformError)
+        assert (found.code, found.context["part"]) == (errors.UNAVAILABLE, "postgres")
+        assert f"{named} (INSERT)" in found.message
+        assert "deploy.elsewhere" in found.hint
+        with pytest.raises(PlatformError, match=named) as refused:
+            await store.save(run, context=CONTEXT, handled=Handled("c", "e"))
+        assert (refused.value.code, refused.value.hint) == (errors.UNAVAILABLE, found.hint)
+        assert not run.drafts
+        await admin.execute(given.format(*names))  # type: ignore[arg-type]  # names of the test's own
+    assert await store.check() is None
+    await _saved(store, run)
+
+
 async def test_too_many_writes_at_once_are_told_so(store: EventStore) -> None:
     """The queue before the record is bounded: what would wait beyond it is refused before it is recorded."""
     answers = await asyncio.gather(
