@@ -85,7 +85,7 @@ def assemble(settings: GatewaySettings) -> Process:
         nats_ca_file=settings.nats_ca_file,
         nats_expires=connection.certificate_expires,
     )
-    store = EventStore(dsn=dsn, schema=schema, service=SERVICE)
+    store = EventStore(dsn=dsn, schema=schema, service=SERVICE, health=health)
     made = Made()
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS, connection_class=made.connection_class())
     shared = SharedConnections(pool)

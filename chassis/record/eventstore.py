@@ -21,8 +21,9 @@ from chassis.context import Context
 from chassis.domain import Aggregate, Snapshotted
 from chassis.handling import Handled
 from chassis.ids import Ids, TimeOrderedIds
+from chassis.life.health import Health
 from chassis.postgres.circuit import OVERTIME_SECONDS, WAITING_MAX, patience
-from chassis.postgres.database import blocking_pool, without_rights
+from chassis.postgres.database import Unable, blocking_pool, without_rights
 from chassis.postgres.trust import check_trust
 from chassis.record.grouping import GroupedAppends
 from chassis.record.mapper import (
@@ -43,6 +44,8 @@ from contracts.errors import AGGREGATE_NOT_FOUND, EVENT_UNREADABLE, INVALID_SETT
 
 __all__ = ["AlreadyHandled", "EventStore", "Handled", "Statement", "StatementRefused"]
 
+WRITES = "record-writes"
+
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
 
@@ -53,7 +56,8 @@ class EventStore:
     `dsn` is that of the service's own role, `schema` its own schema, `service` the owner's name in the envelopes.
     At most `pool_size` connections, at least two: one writes, since appends are one after another anyway and are
     faster from one thread than from eight; the others read. What waits for the disk at the same time is committed
-    together (`chassis.record.grouping`).
+    together (`chassis.record.grouping`). `health` is told while Postgres takes no writes (a full disk, a standby): it
+    answers all the same, and only the next write that succeeds tells that it takes them again.
     """
 
     name = "record"
@@ -68,11 +72,13 @@ class EventStore:
         ids: Ids | None = None,
         upcasters: Upcasters = UPCASTERS,
         pool_size: int = 3,
+        health: Health | None = None,
     ) -> None:
         if pool_size < 2:
             raise ValueError("the record needs two connections: one to write, one to read")
         self._service = service
         self._dsn = dsn
+        self._health = health
         self._clock = clock or SystemClock()
         self._ids = ids or TimeOrderedIds(self._clock)
         self._pool = blocking_pool(dsn, schema, name=f"record-{schema}", max_size=pool_size)
@@ -200,6 +206,12 @@ class EventStore:
                 for aggregate, each in composed:
                     aggregate.keep_drafts(tuple(each))
                 raise
+            except Unable as error:
+                if self._health is not None and error.lasts:
+                    self._health.degrade(WRITES, error)
+                raise
+            if self._health is not None:
+                self._health.restore(WRITES)
         for aggregate in aggregates:
             aggregate.settle(context.organisation)
         return [event.envelope for event in (*known, *events)]

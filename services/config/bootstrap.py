@@ -39,7 +39,7 @@ async def run(settings: ConfigSettings) -> int:
         nats_ca_file=settings.nats_ca_file,
         nats_expires=connection.certificate_expires,
     )
-    store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE)
+    store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE, health=health)
     relay = Relay(
         dsn=settings.postgres_dsn,
         schema=settings.postgres_schema,

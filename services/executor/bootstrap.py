@@ -93,7 +93,7 @@ async def run(settings: ExecutorSettings) -> int:
     telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
     health = Health(SERVICE)
     connection = _connection(settings, SERVICE, telemetry, health)
-    store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE)
+    store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE, health=health)
     pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor", max_size=POOL_CONNECTIONS)
     relay = Relay(
         dsn=settings.postgres_dsn,
@@ -150,7 +150,7 @@ async def run_worker(settings: WorkerSettings) -> int:
     )
     health = Health(WORKER_IDENTITY)
     connection = _connection(settings, WORKER_IDENTITY, telemetry, health)
-    store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE)
+    store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE, health=health)
     pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor-worker", max_size=POOL_CONNECTIONS)
     beats = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor-worker-beats", max_size=1)
     # The gateway makes an organisation's keys, before anything of it can come here.

@@ -23,9 +23,11 @@ STREAM = stream_of(SERVICE)
 
 
 @asynccontextmanager
-async def open_store(access: SchemaAccess, *, pool_size: int = 3) -> AsyncIterator[EventStore]:
+async def open_store(
+    access: SchemaAccess, *, pool_size: int = 3, health: Health | None = None
+) -> AsyncIterator[EventStore]:
     """A started store over a schema."""
-    store = EventStore(dsn=access.dsn, schema=access.schema, service=SERVICE, pool_size=pool_size)
+    store = EventStore(dsn=access.dsn, schema=access.schema, service=SERVICE, pool_size=pool_size, health=health)
     await store.start()
     try:
         yield store

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
+from chassis.life.health import DEGRADED, READY, Health
 from chassis.postgres.circuit import WAITING_MAX, answering
 from chassis.postgres.database import advisory_key, open_pool, translated
 from chassis.record.eventstore import AlreadyHandled, EventStore, Handled
@@ -279,10 +280,13 @@ async def test_lock_that_another_session_holds_is_not_postgres_away(
     await _saved(store, SampleRun("r").fail())
 
 
-async def test_full_disk_is_not_postgres_away(store: EventStore, record_access: SchemaAccess) -> None:
+async def test_full_disk_is_not_postgres_away(record_access: SchemaAccess) -> None:
     """What cannot be written is told with what to do; what is there can be read meanwhile, and nothing is in doubt."""
-    run = SampleRun("r").fail()
-    async with await psycopg.AsyncConnection.connect(record_access.admin_dsn, autocommit=True) as admin:
+    run, health = SampleRun("r").fail(), Health("executor")
+    async with (
+        open_store(record_access, health=health) as store,
+        await psycopg.AsyncConnection.connect(record_access.admin_dsn, autocommit=True) as admin,
+    ):
         schema = record_access.schema
         await admin.execute(
             f"CREATE FUNCTION {schema}.fill() RETURNS trigger LANGUAGE plpgsql AS"
@@ -297,8 +301,11 @@ async def test_full_disk_is_not_postgres_away(store: EventStore, record_access: 
         assert "Free space" in refused.value.hint
         assert not run.drafts
         assert await store.events() == []
+        (found,) = (await health.report()).checks
+        assert (found.name, found.status, found.hint) == ("record-writes", DEGRADED, refused.value.hint)
         await admin.execute(f"DROP TRIGGER no_space ON {schema}.stored_events")
-    await _saved(store, run)
+        await _saved(store, run)
+        assert (await health.report()).status == READY
 
 
 @pytest.mark.parametrize(
