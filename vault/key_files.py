@@ -4,18 +4,21 @@ Whoever has lost one can read no backup of the organisation any more, and is to 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from chassis.asking import Questions
 from chassis.disk import Disk, says_nothing
 from chassis.key_checks import keys_unusable
 from chassis.life.health import DEGRADED, Health
 from chassis.sealing import asked, unreadable
-from contracts.errors import PlatformError
+from contracts.errors import UNAVAILABLE, PlatformError
 from repository.errors import KeyFileInvalid
 from repository.keys.key_file import KeyFile
 
 FOLDER = "repositories"
+ANSWER_SECONDS = 2.0
+"""Postgres and then the disk are asked within one readiness check."""
 _SUFFIX = ".key"
 _MADE = ".made"
 
@@ -50,29 +53,35 @@ def was_made(keys_dir: Path, organisation: str) -> bool:
 
 
 class RepositoryKeys:
-    """Which key files cannot be used. `organisations`: who has a repository, asked in a thread; may raise UNAVAILABLE.
+    """Which key files cannot be used. `organisations`: who has a repository, asked of Postgres; may raise UNAVAILABLE.
 
     A file that was made and whose repository was not noted yet counts as well.
     """
 
-    def __init__(self, keys_dir: Path, organisations: Callable[[], list[str]]) -> None:
+    def __init__(self, keys_dir: Path, organisations: Callable[[], Awaitable[list[str]]]) -> None:
         self._keys_dir = keys_dir
         self._organisations = organisations
         self._good: dict[str, _Mark] = {}
 
     def add_to(self, health: Health) -> None:
         """Degraded while one is missing or damaged: other organisations work."""
-        disk = Disk(self._keys_dir)
+        disk, questions = Disk(self._keys_dir), Questions()
 
         async def check() -> PlatformError | None:
-            unusable = await asked(disk, self.unusable)
+            # Not inside the question to the disk: the silence of Postgres is none of the disk's.
+            try:
+                organisations = await questions.ask("organisations", self._organisations, ANSWER_SECONDS)
+            except TimeoutError as error:
+                message = "postgres does not say in time who has a repository"
+                raise PlatformError(UNAVAILABLE, message, part="postgres") from error
+            unusable = await asked(disk, lambda: self.unusable(organisations))
             return keys_unusable(unusable) if unusable else None
 
         health.add("repository-keys", check, worst=DEGRADED)
 
-    def unusable(self) -> list[str]:
-        """Their names below the keys folder, in order."""
-        names = {name_of(organisation) for organisation in self._organisations()}
+    def unusable(self, organisations: list[str]) -> list[str]:
+        """Their names below the keys folder, in order; of these organisations, and of what lies there."""
+        names = {name_of(organisation) for organisation in organisations}
         folder = self._keys_dir / FOLDER
         if folder.is_dir():
             found = os.listdir(folder)

@@ -80,9 +80,9 @@ class BegunRepositories:
         """All organisations that have a repository at the location."""
         return [row[0] for row in self._wait(self._rows(_AT, (location,)))]
 
-    def organisations(self) -> list[str]:
-        """All that have a repository somewhere."""
-        return [row[0] for row in self._wait(self._rows(_ORGANISATIONS, ()))]
+    async def organisations(self) -> list[str]:
+        """All that have a repository somewhere; to be called on the event loop."""
+        return [row[0] for row in await self._rows(_ORGANISATIONS, ())]
 
     def remember(self, organisation: str, location: str, repository_id: str, seen: SeenTier | None = None) -> None:
         """Note a repository that was found or begun, and the head that its tier had. Idempotent."""

@@ -196,10 +196,11 @@ async def test_no_new_key_is_made_for_an_existing_repository(bench: ExecutorBenc
     await bench.request("run-1")
     await perform_next(bench)
     key = bench.keys / "repositories" / f"{ORGANISATION}.key"
-    keys = RepositoryKeys(bench.keys, BegunRepositories(bench.pool).organisations)
-    assert await asyncio.to_thread(keys.unusable) == []
+    begun = BegunRepositories(bench.pool)
+    keys = RepositoryKeys(bench.keys, begun.organisations)
+    assert keys.unusable(await begun.organisations()) == []
     key.rename(key.with_suffix(".away"))
-    assert await asyncio.to_thread(keys.unusable) == [f"repositories/{ORGANISATION}.key"]
+    assert keys.unusable(await begun.organisations()) == [f"repositories/{ORGANISATION}.key"]
     await bench.request("run-2")
     await perform_next(bench)
     failed = (await bench.told("run-2"))[-1]

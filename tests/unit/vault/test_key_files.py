@@ -1,5 +1,6 @@
 """The key files of repositories in the worker's readiness."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from chassis.life.health import DEGRADED, READY, Health
 from repository.keys.key_file import KeyFile
+from vault import key_files as module
 from vault.key_files import RepositoryKeys, name_of
 
 
@@ -19,11 +21,15 @@ def keys_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
+async def _both() -> list[str]:
+    return ["org-a", "org-b"]
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut short", "empty", "altered", "open to everybody"])
 async def test_key_file_that_cannot_be_used_degrades_and_is_named_until_it_is_back(keys_dir: Path, damage: str) -> None:
     """Also where it was well before: the other organisations work on, and whoever looks learns which it is."""
     health = Health("executor-worker")
-    RepositoryKeys(keys_dir, lambda: ["org-a", "org-b"]).add_to(health)
+    RepositoryKeys(keys_dir, _both).add_to(health)
     assert (await health.report()).status == READY
     path = keys_dir / name_of("org-a")
     whole = path.read_bytes()
@@ -47,8 +53,23 @@ async def test_key_file_that_cannot_be_used_degrades_and_is_named_until_it_is_ba
 def test_key_file_of_a_repository_that_is_not_noted_counts_too(keys_dir: Path) -> None:
     """It is made before the repository is; what is beside the key files is none."""
     (keys_dir / "repositories" / "notes.txt").touch()
-    keys = RepositoryKeys(keys_dir, list)
-    assert keys.unusable() == []
+    keys = RepositoryKeys(keys_dir, _both)
+    assert keys.unusable([]) == []
     (keys_dir / name_of("org-b")).write_bytes(b"")
-    assert keys.unusable() == [name_of("org-b")]
-    assert RepositoryKeys(keys_dir / "elsewhere", lambda: ["org-a"]).unusable() == [name_of("org-a")]
+    assert keys.unusable([]) == [name_of("org-b")]
+    assert RepositoryKeys(keys_dir / "elsewhere", _both).unusable(["org-a"]) == [name_of("org-a")]
+
+
+async def test_silence_of_postgres_is_not_taken_for_the_disks(keys_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for a disk that hangs looks in the wrong place."""
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
+
+    async def nothing() -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    health = Health("executor-worker", check_seconds=60.0)
+    RepositoryKeys(keys_dir, nothing).add_to(health)
+    (found,) = (await health.report()).checks
+    assert (found.status, found.code) == (DEGRADED, "unavailable")
+    assert "postgres" in (found.reason or "")

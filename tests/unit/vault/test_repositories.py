@@ -49,6 +49,10 @@ class _Counting(MemoryObjectStore):
         return super().get(key, length_max=length_max)
 
 
+async def _nobody() -> list[str]:
+    return []
+
+
 def _place(store: MemoryObjectStore) -> Place:
     return Place(store=store, location="disk", folder=None, patience_seconds=30.0, store_of=lambda _other: store)
 
@@ -99,7 +103,7 @@ def test_no_key_is_made_anew_though_the_record_is_lost_and_the_tier_is_silent(
         Repositories(_Remembered(), tmp_path).open("org-a", places, Signs())
     assert refused.value.code is errors.KEYS_UNUSABLE
     assert not (tmp_path / name_of("org-a")).exists()
-    assert RepositoryKeys(tmp_path, list).unusable() == [name_of("org-a")], "the readiness names it, too"
+    assert RepositoryKeys(tmp_path, _nobody).unusable([]) == [name_of("org-a")], "the readiness names it, too"
     # An organisation that never had one is not kept from its first backup by a tier that is away.
     Repositories(_Remembered(), tmp_path).open("org-b", places, Signs())
 
