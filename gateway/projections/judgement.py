@@ -26,6 +26,10 @@ LOG = logging.getLogger(__name__)
 STANDSTILL_SECONDS = 3.0
 BUILD_STILL_SECONDS = 15.0
 """How long a build may show nothing: another process is started for it, or a swap waits for whoever reads."""
+_READ_WITHOUT_END = (
+    "Look in pg_stat_activity for a session that reads a table of theirs without end, and end it; else at the"
+    " gateways' logs."
+)
 STREAMS = "read-models"
 STRAYS = "read-models-strays"
 UNFIT = "read-models-unfit"
@@ -63,6 +67,7 @@ class Judgement:
         self._moved: dict[str, object] = {}
         self._build_failure: PlatformError | None = None
         self._build_moved: tuple[object, float] = ((), 0.0)
+        self._due_moved: tuple[object, float] = ((), 0.0)
         self._nothing_yet: PlatformError | None = PlatformError(errors.UNAVAILABLE, "the read models were not seen yet")
         self._shown: dict[str, str] = {}
         self.leads = False
@@ -99,7 +104,7 @@ class Judgement:
             trouble = PlatformError(
                 errors.UNAVAILABLE,
                 f"{stream} is another log now, and the read models that are to be made anew from it do not move",
-                hint="Look at the gateways' logs. Somebody may read a table of theirs without end.",
+                hint=_READ_WITHOUT_END,
             )
         self.of_stream(stream, trouble)
 
@@ -107,8 +112,9 @@ class Judgement:
         """A stream was compared with what another gateway has applied of it. `moves` differs whenever that one does."""
         missing = _missing(found)
         is_nothing = len(missing) == len(catalogue())
-        self._nothing_yet = _never_made(missing) if is_nothing else None
-        self._show(REBUILD, _never_made(missing) if missing and not is_nothing else None)
+        told = self._still_build({name: found[name] for name in missing}) or _never_made(missing)
+        self._nothing_yet = told if is_nothing else None
+        self._show(REBUILD, told if missing and not is_nothing else None)
         has_moved, self._moved[stream] = self._moved.get(stream) != moves, moves
         if is_applied or has_moved:
             self.of_stream(stream, None)
@@ -145,7 +151,7 @@ class Judgement:
     def of_due(self, due: Mapping[str, Made]) -> None:
         """These projections are made anew, or are to be."""
         told: PlatformError | None = None
-        missing, failure = _missing(due), self._build_failure
+        missing, failure = _missing(due), self._build_failure or self._still_build(due)
         self._nothing_yet = None
         if len(missing) == len(catalogue()):
             self._nothing_yet = failure or _never_made(missing)
@@ -162,6 +168,16 @@ class Judgement:
             if failure is not None:
                 told = failure.told_as(f"{', '.join(due)}: {failure.message}")
         self._show(REBUILD, told)
+
+    def _still_build(self, due: Mapping[str, Made]) -> PlatformError | None:
+        """What is told of a build that has shown nothing for longer than a build takes for a step."""
+        now = time.monotonic()
+        if self._due_moved[0] != due:
+            self._due_moved = (dict(due), now)
+        if not due or now - self._due_moved[1] <= BUILD_STILL_SECONDS:
+            return None
+        message = f"the build of {', '.join(due)} does not move"
+        return PlatformError(errors.UNAVAILABLE, message, hint=_READ_WITHOUT_END)
 
     def _show(self, name: str, trouble: PlatformError | None) -> None:
         if trouble is not None and self._shown.get(name) != trouble.message:

@@ -226,8 +226,10 @@ class Projector:
         self._stand = await state.read(database)
         found = await state.made(database)
         await self._see_what_answers(found, self._stand)
+        due = state.due(found)
         if self._building is not None:
             if not self._building.done():
+                self._judgement.of_due({name: found[name] for name in due})
                 return
             building, self._building = self._building, None
             failure = None if building.cancelled() else building.exception()
@@ -235,7 +237,6 @@ class Projector:
                 LOG.error("read models could not be made anew", exc_info=failure)
                 self._build_after = time.monotonic() + BUILD_AGAIN_SECONDS
             self._judgement.of_build(failure)
-        due = state.due(found)
         self._judgement.of_due({name: found[name] for name in due})
         if due and time.monotonic() >= self._build_after:
             self._metrics.rebuilds.inc()

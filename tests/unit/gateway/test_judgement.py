@@ -1,5 +1,7 @@
 """What the readiness report says of the read models, by what was found."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from chassis.life.health import DEGRADED, NOT_READY, READY, Health
@@ -122,3 +124,28 @@ async def test_read_model_that_a_version_brings_degrades_until_it_was_made_once(
     else:
         judgement.of_standby("A", is_applied=True, moves=2, found=made)
         assert await _status(health) == READY
+
+
+@pytest.mark.parametrize("version", [0, 1])
+async def test_build_that_does_not_move_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    """Whoever is told that nothing is to be done waits for ever; one that moves again is told so again."""
+    monkeypatch.setattr(module, "BUILD_STILL_SECONDS", 1.0)
+    now = 0.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    health = Health("gateway")
+    judgement = Judgement(health)
+    due = {name: Made(version=version, building=1, sequence=0) for name in catalogue()}
+
+    async def told() -> str:
+        (found,) = [each for each in (await health.report()).checks if each.status != READY]
+        return f"{found.reason}: {found.hint}"
+
+    judgement.of_due(due)
+    assert "Nothing is to be done" in await told()
+    now = 2.0
+    judgement.of_due(due)
+    assert "does not move" in await told()
+    assert "pg_stat_activity" in await told()
+    due = {name: Made(version=version, building=1, sequence=5) for name in catalogue()}
+    judgement.of_due(due)
+    assert "Nothing is to be done" in await told()
