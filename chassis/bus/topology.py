@@ -10,6 +10,7 @@ deliveries are not bounded by the server, which would drop a message in silence 
 counts them and buries the message with its cause.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -312,6 +313,10 @@ async def _done(what: str, request: Awaitable[object]) -> None:
         raise PlatformError(errors.UNAVAILABLE, "jetstream does not answer") from error
 
 
+ANSWER_SECONDS = 4.0
+"""Shorter than a readiness check, which could only tell that it has not ended."""
+
+
 class TopologyCheck:
     """A part whose check compares what one service needs with the server.
 
@@ -336,7 +341,11 @@ class TopologyCheck:
     async def check(self) -> PlatformError | None:
         """STREAM_MISSING or TOPOLOGY_DRIFT, naming the differences; None where all is as declared."""
         if time.monotonic() >= self._next:
-            found = await compare(self._connection.js, self._streams, self._consumers)
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    found = await compare(self._connection.js, self._streams, self._consumers)
+            except TimeoutError as error:
+                raise PlatformError(errors.UNAVAILABLE, "nats does not answer", part="nats") from error
             self._last = as_error(found)
             self._next = time.monotonic() + (self._every_seconds if self._last is None else 1.0)
         return self._last

@@ -1,5 +1,7 @@
 """The topology against a real NATS server: applied, compared, repaired."""
 
+import asyncio
+
 import msgspec
 import pytest
 from nats.js.api import StorageType, StreamConfig
@@ -201,6 +203,15 @@ async def test_readiness_shows_drift_and_its_repair(own_nats: NatsServer, monkey
         for _ in range(3):
             assert await lazy.check() is None
         assert calls == 1
+
+        async def silent(*_: object) -> list[topology.Difference]:
+            await asyncio.Event().wait()
+            return []
+
+        monkeypatch.setattr(topology, "compare", silent)
+        monkeypatch.setattr(topology, "ANSWER_SECONDS", 0.1)
+        with pytest.raises(PlatformError, match="nats does not answer"):
+            await TopologyCheck(connection, "executor").check()
         # What a service's own identity may not look at would be refused, and be noticed here.
         assert telemetry.registry.get_sample_value("wedsync_nats_refusals_total", {"kind": "publish"}) is None
     finally:
