@@ -92,7 +92,7 @@ _LACKING = """
 """
 _INSTALL = (
     "Run wedsync-backup up, or python -m deploy.elsewhere where others run Postgres: both install schemas and give the"
-    " roles their rights."
+    " roles their rights. A table that somebody dropped is only in a copy of the record."
 )
 
 
@@ -106,7 +106,7 @@ def install_schema(
     or taken away, and UNAVAILABLE.
     """
     _check_name(service)
-    with translated(), psycopg.connect(admin_dsn, connect_timeout=10) as connection:
+    with translated(), _administering(), psycopg.connect(admin_dsn, connect_timeout=10) as connection:
         # Two installations at once would meet in "tuple concurrently updated".
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (advisory_key("install"),))
         _install_role(connection, role, password)
@@ -121,6 +121,19 @@ def install_schema(
         _execute_steps(connection, "record", RECORD_STATEMENTS)
         _execute_steps(connection, "service", statements)
         _grant(connection, schema, Identifier(role))
+
+
+@contextmanager
+def _administering() -> Iterator[None]:
+    """To install again, which a service is told where it lacks rights or tables, is no help to who installs."""
+    try:
+        yield
+    except (errors.InsufficientPrivilege, errors.UndefinedTable) as error:
+        raise PlatformError(
+            INVALID_SETTING,
+            f"the schema cannot be installed: {type(error).__name__}",
+            hint="Install as the database's administrator. A dropped table is only in a copy of the record.",
+        ) from error
 
 
 def _install_role(connection: Connection[Any], role: str, password: str | None) -> None:
@@ -324,7 +337,7 @@ _UNABLE = (
 )
 _LASTING = (errors.DiskFull, errors.ReadOnlySqlTransaction)
 # The server's message holds nothing else: "permission denied for table inbox", 'relation "inbox" does not exist'.
-_NAMED = re.compile(r'("[\w.]+"|(?:table|schema|sequence) [\w.]+$)')
+_NAMED = re.compile(r'("[\w.]+"|(?:table|schema|sequence) [\w.]+\Z)')
 
 
 @contextmanager

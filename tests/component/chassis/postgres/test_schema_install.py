@@ -251,3 +251,11 @@ async def test_store_is_told_apart_by_schema(access: SchemaAccess, store: EventS
         await store.save(SampleRun("a").fail().fail(), context=CONTEXT)
         assert (await other.load(SampleRun, "a")).version == 1
         assert await other.incarnation() != await store.incarnation()
+
+
+def test_who_may_not_install_is_told_so(access: SchemaAccess) -> None:
+    """Not to install again, as a service is that lacks a right."""
+    with pytest.raises(PlatformError) as refused:
+        install_schema(access.dsn, service=access.schema, role=access.role, password=None, statements=TABLES)
+    assert refused.value.code is errors.INVALID_SETTING
+    assert "administrator" in refused.value.hint
