@@ -123,8 +123,9 @@ def _check_own(log: LogView, published: Published | None, stream: StreamView, po
     if position > log.last or not log.has_tail:
         raise PlatformError(
             STREAM_OF_ANOTHER_LOG,
-            "the stream holds events that the record does not: the record was restored to an earlier point",
-            hint=_RENEW,
+            "the stream holds events that the record does not: either the record was restored to an earlier point,"
+            " or somebody else publishes under the service's key",
+            hint=f"Look first which (docs/operations.md, section 3). {_RENEW}",
             position=position,
             last=log.last,
         )

@@ -103,9 +103,10 @@ def install_schema(
 
     `statements` are the service's own tables, with unqualified names, in the order of their history: each is
     executed once, ever; new ones are added at the end. Raises INVALID_SETTING where an executed one was changed
-    or taken away, and UNAVAILABLE.
+    or taken away, or the string is none of libpq's, and UNAVAILABLE.
     """
     _check_name(service)
+    _parsed(admin_dsn, "WEDSYNC_POSTGRES_ADMIN_DSN")
     with translated(), _administering(), psycopg.connect(admin_dsn, connect_timeout=10) as connection:
         # Two installations at once would meet in "tuple concurrently updated".
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (advisory_key("install"),))
@@ -224,16 +225,7 @@ def connection_arguments(dsn: str, schema: str) -> dict[str, Any]:
     Raises INVALID_SETTING where the schema's name is not one that needs no quoting, or the string is none of libpq's.
     """
     _check_name(schema)
-    try:
-        options = conninfo_to_dict(dsn).get("options")
-    except psycopg.Error:
-        # Its own words quote the string, which holds a password.
-        raise PlatformError(
-            INVALID_SETTING,
-            "WEDSYNC_POSTGRES_DSN is no connection string of libpq",
-            field="WEDSYNC_POSTGRES_DSN",
-            hint="Write WEDSYNC_POSTGRES_DSN as host=… port=… user=… dbname=…, or as a postgresql:// URL.",
-        ) from None
+    options = _parsed(dsn, "WEDSYNC_POSTGRES_DSN").get("options")
     path = f"-c search_path={schema}"
     return {
         "autocommit": True,
@@ -246,6 +238,20 @@ def connection_arguments(dsn: str, schema: str) -> dict[str, Any]:
         # a quarter of an hour.
         "tcp_user_timeout": 25_000,
     }
+
+
+def _parsed(dsn: str, setting: str) -> dict[str, Any]:
+    """What a connection string says. Raises INVALID_SETTING where it is none."""
+    try:
+        return conninfo_to_dict(dsn)
+    except psycopg.Error:
+        # Its own words quote the string, which holds a password.
+        raise PlatformError(
+            INVALID_SETTING,
+            f"{setting} is no connection string of libpq",
+            field=setting,
+            hint=f"Write {setting} as host=… port=… user=… dbname=…, or as a postgresql:// URL.",
+        ) from None
 
 
 def _check_name(schema: str) -> None:

@@ -28,7 +28,7 @@ def _commands() -> list[str]:
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     text = re.sub(r"^```.*?^```", "", GUIDE, flags=re.MULTILINE | re.DOTALL)
     spans = [" ".join(span.split()) for span in _SPAN.findall(text)]
-    found = [re.search(r"wedsync-backup \w.*", text) for text in (*lines, *spans)]
+    found = [re.search(r"wedsync-backup \w.*?(?= && ?| \|\| |$)", text) for text in (*lines, *spans)]
     return sorted({each[0].rstrip(") ") for each in found if each is not None and "--json |" not in each[0]})
 
 
