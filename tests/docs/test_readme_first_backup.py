@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from chassis.sealing import prepare_keys_folder
+from deploy.stack.identity_provider import install_identity_provider
+from deploy.stack.layout import Layout
 from tests.support.file_trees import differences, seen
 from tests.support.guide import Shell
 from tests.support.stack import Platform
@@ -60,6 +63,12 @@ def test_first_backup_over_the_api(shell: Shell, shared_platform: Platform) -> N
     assert (refused.returncode, "equal" in refused.stdout) == (1, False), refused
     assert '"code":"unknown-location"' in refused.stderr
 
+    twice = shell.type(typed)
+    assert (twice.returncode, "equal" in twice.stdout) == (1, False), twice
+    assert "[organisation-taken]" in twice.stderr
+    assert "no address" in twice.stderr
+
+    typed = "unset TOKEN URL\n" + typed[typed.index("OURS=") :]
     done = shell.type(typed)
     assert done.returncode == 0, (done.stdout, done.stderr)
     _expect_equal(shell, done.stdout, suffix="-by-api")
@@ -67,6 +76,20 @@ def test_first_backup_over_the_api(shell: Shell, shared_platform: Platform) -> N
     again = shell.type(typed)
     assert (again.returncode, "equal" in again.stdout) == (1, False), again
     assert '"code":"configuration-name-taken"' in again.stderr
+
+
+def test_token_goes_nowhere_while_no_platform_runs(shell: Shell, tmp_path: Path) -> None:
+    """Whoever listens on the port that an address without one means is not the gateway."""
+    layout = Layout.create(tmp_path / "home")
+    prepare_keys_folder(layout.platform_keys)
+    install_identity_provider(layout)
+    shell.variables["WEDSYNC_HOME"] = str(layout.home)
+    curl = tmp_path / "bin" / "curl"
+    curl.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+    curl.chmod(0o755)
+    done = shell.type("URL=http://127.0.0.1:80\n" + _typed(shell, "first-backup-prepare", "first-backup-api"))
+    assert (done.returncode, "equal" in done.stdout, (tmp_path / "asked").exists()) == (1, False, False), done
+    assert "no gateway runs: wedsync-backup up --detach" in done.stderr
 
 
 def test_run_that_does_not_complete_is_no_proof(shell: Shell, tmp_path: Path) -> None:
