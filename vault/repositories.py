@@ -179,6 +179,7 @@ class Repositories:
                 self._require_space(place)
                 tier = repository.tier(place.store.name)
                 if tier.shows_the_same() and tier.refresh() and tier.is_ready:
+                    tier.expect_objects()
                     sound.add(tier.name)
 
         begun = time.monotonic()

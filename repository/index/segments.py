@@ -46,6 +46,7 @@ def seal_segment(segment: Segment, keys: DomainKeys, randomness: Randomness) -> 
     """Encrypt a segment once; every tier gets the same bytes under the same name."""
     body = seal_object(memoryview(segment.body), keys, ObjectKind.INDEX_SEGMENT, randomness)
     check_length_of(INDEX_PREFIX, len(body))
+    segment.stored_length = len(body)
     return SealedSegment(crypto.sha256(body).hex(), body, segment)
 
 
@@ -59,8 +60,11 @@ def open_segment(
     if crypto.sha256(body).hex() != name:
         raise Damaged("index segment is not the one of its name", object_key=segment_object_key(name))
     if is_resident(decode_sealed_header(body).raw_length):
-        return Segment(unseal_object(body, ring, ObjectKind.INDEX_SEGMENT))
-    return Segment(in_mapped_file(unseal_in_steps(body, ring, ObjectKind.INDEX_SEGMENT)))
+        segment = Segment(unseal_object(body, ring, ObjectKind.INDEX_SEGMENT))
+    else:
+        segment = Segment(in_mapped_file(unseal_in_steps(body, ring, ObjectKind.INDEX_SEGMENT)))
+    segment.stored_length = len(body)
+    return segment
 
 
 class SharedSegments:

@@ -263,10 +263,14 @@ def new_keys(
 def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvider) -> KeyRing:
     """Unwrap what the provider's KEKs open.
 
-    Raises `WrongKey` when they open none and none is damaged, `Damaged` when the right KEK met only damaged
+    Raises `UnknownKey` where there are no records, `WrongKey` when the KEKs open none and none is
+    damaged, `Damaged` when the right KEK met only damaged
     objects, `UnsupportedFormat` when there are only later versions' objects. A damaged object beside a whole
     one of the same master does no harm.
     """
+    if not records:
+        hint = "Put back what lay below keys/ on this tier, or give another tier of the repository as well."
+        raise UnknownKey("no tier that answers has a key object of the repository", hint=hint)
     opened: list[DomainKeys] = []
     proven: set[tuple[str, str]] = set()
     faults: dict[str, RepositoryError] = {}

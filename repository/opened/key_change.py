@@ -38,6 +38,7 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
     known = known_objects(repository)
     destroyed = destroyed_keys(repository)
     present = {key: crypto.sha256(body).hex() for key, body in present_keys(tier)}
+    tier.keys_seen = frozenset(present.items())
     ours = {object_key: digest for object_key, digest in present.items() if (object_key, digest) in known}
     held = {key_id_of(object_key) for object_key in ours}
 
@@ -75,19 +76,34 @@ def known_objects(repository: OpenTiers) -> set[tuple[str, str]]:
 def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
     """Key objects (with their SHA-256 in hex) that other tiers' logs name and this one's does not: it was away.
 
-    Without them it could not be opened alone, or its newest snapshots could not be read. What was destroyed is not
-    missed; nor is another wrapping of a key that the tier has, but one that this key provider opens.
+    And those that its own log names and that are not there as they were written. Without them it could
+    not be opened alone, or its newest snapshots could not be read. What was destroyed is not missed; nor is another
+    wrapping of a key that the tier has, but one that this key provider opens.
     """
     destroyed = destroyed_keys(repository)
     own = tier.log.state.key_objects
     held = {key_id_of(object_key) for object_key in own}
-    return {
+    return _gone_keys(repository, tier) | {
         object_key: digest
         for source in repository.readable_tiers()
         if source is not tier
         for object_key, digest in source.log.state.key_objects.items()
         if object_key not in own
         and key_id_of(object_key) not in destroyed
+        and (key_id_of(object_key) not in held or (object_key, digest) in repository.keys.proven)
+    }
+
+
+def _gone_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
+    """What the tier's own log names and it has not; what no tier has is the ring's to tell of."""
+    excused = destroyed_keys(repository) | {key_id_of(object_key) for object_key in repository.keys.lost}
+    own = tier.log.state.key_objects.items()
+    held = {key_id_of(each[0]) for each in own if each in tier.keys_seen}
+    return {
+        object_key: digest
+        for object_key, digest in own
+        if (object_key, digest) not in tier.keys_seen
+        and key_id_of(object_key) not in excused
         and (key_id_of(object_key) not in held or (object_key, digest) in repository.keys.proven)
     }
 
@@ -125,7 +141,7 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
                 break
     if copied or lacking:
         record_keys(repository, tier)
-    if missed := sorted(lacking.keys() - tier.log.state.key_objects.keys()):
+    if lacking and (missed := sorted(lacking_keys(repository, tier))):
         raise TierBehind(
             "tier lacks a key that others have, and no whole copy of it was found",
             hint="Give the command a tier that has the key object, or look at what lies in its place (`repo check`).",

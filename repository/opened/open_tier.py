@@ -30,9 +30,9 @@ from repository.errors import (
 from repository.format import pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import PACK_PREFIX, stored_packs
-from repository.index.segments import SealedSegment, SegmentCache, segment_object_key
+from repository.index.segments import INDEX_PREFIX, SealedSegment, SegmentCache, segment_object_key
 from repository.keys import crypto
-from repository.keys.key_ring import KEY_PREFIX
+from repository.keys.key_ring import KEY_PREFIX, key_id_of
 from repository.log.commit_log import CommitLog, LogState
 from repository.opened import locking
 from repository.opened.own_folders import why_blocked
@@ -72,6 +72,8 @@ class OpenTier:
         self.index = Index()
         self.damaged_segments: dict[str, RepositoryError] = {}
         """Live segments (by name) that could not be loaded; their rows are missing from `index`."""
+        self.keys_seen: frozenset[tuple[str, str]] = frozenset()
+        """Key objects that lay here when they were last read: key and SHA-256 (hex)."""
         self.peers: Sequence[OpenTier] = ()
         """The repository's tiers, for what this one bears witness to."""
         self._indexed: frozenset[str] = frozenset()
@@ -113,6 +115,10 @@ class OpenTier:
         try:
             state = self.log.reload()
             self._load_segments(state, is_anew=True)
+            if self.damaged_segments:
+                # Another writer may have replaced and removed them since the log was read.
+                state = self.log.refresh()
+                self._load_segments(state)
             self._judge(state)
         except UnsupportedFormat as error:
             self.set_state(TierState.UNSUPPORTED, error)
@@ -133,6 +139,33 @@ class OpenTier:
             return False
         entry = self.log.entry(state.head.number)
         return isinstance(entry, Entry) and entry.digest == state.head.digest
+
+    def expect_objects(self) -> None:
+        """See that the key objects that lay here do so still, and the index's segments as they were stored.
+
+        Raises `ObjectMissing`, `Damaged` and the store's errors.
+        """
+        there = {info.key for info in self.store.list(KEY_PREFIX)}
+        for key, _ in self.keys_seen:
+            if key not in there and key_id_of(key) not in self.log.state.destroyed_keys:
+                raise ObjectMissing("a key object is not there", tier=self.name, object_key=key)
+        self.expect_index()
+
+    def expect_index(self) -> None:
+        """See that this tier itself has its index's segments, whatever is in memory. Raises as `expect_objects`."""
+        there = self._stored_segments()
+        for name, segment in self.named_segments().items():
+            self._expect_stored(name, segment, there)
+
+    def _stored_segments(self) -> dict[str, int]:
+        return {info.key.removeprefix(INDEX_PREFIX): info.size for info in self.store.list(INDEX_PREFIX)}
+
+    def _expect_stored(self, name: str, segment: Segment, there: Mapping[str, int]) -> None:
+        key = segment_object_key(name)
+        if name not in there:
+            raise ObjectMissing("an index segment is not there", tier=self.name, object_key=key)
+        if segment.stored_length and there[name] != segment.stored_length:
+            raise Damaged("an index segment has another length than it was stored with", tier=self.name, object_key=key)
 
     def _judge(self, state: LogState) -> None:
         if self.state is TierState.REPLAYED:
@@ -164,17 +197,22 @@ class OpenTier:
             names = frozenset(state.segments)
             # Most entries change nothing here, and what changes little costs little.
             if is_anew or self.damaged_segments or names != self._indexed:
-                self._set_segments(state.segments.keys())
+                # The bytes may be those of another tier, or of this machine's disk: what lies here is asked by itself.
+                is_asked = bool(state.segments) and (is_anew or bool(self.damaged_segments))
+                self._set_segments(state.segments.keys(), self._stored_segments() if is_asked else None)
             self.index.exclude_packs(state.marked_packs)
             self._indexed = names
             self._indexed_entry = state.head.number
 
-    def _set_segments(self, names: Set[str]) -> None:
+    def _set_segments(self, names: Set[str], there: Mapping[str, int] | None) -> None:
         loaded, damaged = dict[str, Segment](), dict[str, RepositoryError]()
 
         def load(name: str) -> None:
             try:
-                loaded[name] = self._cache.load(self.store, name)
+                segment = self._cache.load(self.store, name)
+                if there is not None:
+                    self._expect_stored(name, segment, there)
+                loaded[name] = segment
             except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
                 damaged[name] = error
 

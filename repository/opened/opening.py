@@ -210,7 +210,8 @@ def _given_up(store: ObjectStore, seconds: float) -> Probe:
 def agree(probes: list[Probe], provider: KeyProvider) -> Opened:
     """Find the repository that the key opens, and judge each tier by it.
 
-    Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `UnsupportedFormat`, `KeyUnavailable`.
+    Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `UnknownKey` (no key object is there), `Damaged`,
+    `UnsupportedFormat`, `KeyUnavailable`.
     """
     errors: list[RepositoryError] = []
     claims = {id(each): each.repository_ids() for each in probes}

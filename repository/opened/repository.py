@@ -68,6 +68,7 @@ class Repository(OpenTiers):
             damage = probe.error if probe.state is TierState.DAMAGED else None
             tier = OpenTier(probe.store, log, cache, clock, damage)
             tier.set_state(probe.state, probe.error)
+            tier.keys_seen = frozenset((each.object_key, crypto.sha256(each.body).hex()) for each in probe.keys)
             tiers.append(tier)
         super().__init__(ring, config, tiers, clock, randomness)
         self._keys_named = self._named_keys()
@@ -129,7 +130,8 @@ class Repository(OpenTiers):
         `cache`: where segments and checkpoints of tiers that are not on this machine are kept on its disk.
         `patience`: how long to wait for the others once a tier has answered; by default half a minute.
         `shared`: what other open repositories of the same owner have read of the index.
-        Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `Damaged`, `UnsupportedFormat`, `KeyUnavailable`.
+        Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `UnknownKey`, `Damaged`, `UnsupportedFormat`,
+        `KeyUnavailable`.
         """
         found = opening.probe_all(stores, patience or Patience())
         try:

@@ -113,10 +113,13 @@ class Segment:
         "last",
         "pack_count",
         "rows",
+        "stored_length",
     )
 
     def __init__(self, body: Stored) -> None:
         self.body: Stored = body
+        self.stored_length = 0
+        """Bytes of the object that it is stored as; 0 where that is not known."""
         if len(body) < HEADER_LENGTH:
             raise Damaged("index segment is shorter than its header", length=len(body))
         self.rows, self.pack_count, self.bucket_count, self._shift, reserved = _HEADER.unpack_from(body)

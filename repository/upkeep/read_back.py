@@ -52,6 +52,7 @@ def _read_back(
     suspects: Collection[bytes],
 ) -> None:
     tier.refresh()
+    tier.expect_index()
     snapshot = tier.snapshots().get(snapshot_id)
     if snapshot is None:
         raise SnapshotNotFound("the tier's log does not have the snapshot that it took", tier=tier.name)

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from repository.backup.backup import BackupOptions, backup
-from repository.errors import SnapshotNotFound, TierBehind, TierVanished, UnknownKey
+from repository.errors import RepositoryError, SnapshotNotFound, TierBehind, TierVanished, UnknownKey
+from repository.index.segments import SharedSegments
 from repository.log import commit_log
 from repository.log.state import Head, LogState
 from repository.opened.key_change import add_generation, rewrap
@@ -19,6 +20,7 @@ from repository.opened.seen import HeadsFile, SeenTier
 from repository.stored.checkpoint import CHECKPOINT_PREFIX, checkpoint_object_key
 from repository.stored.log_entry import KeysDestroyed, SnapshotsForgotten, entry_object_key
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep import read_back as upkeep_read_back
 from repository.upkeep.catch_up import begin_anew, catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
@@ -71,6 +73,75 @@ def test_catch_up_brings_a_key_that_a_tier_never_had() -> None:
     repository = scene.reopen()
     assert not lag(repository, repository.tier("b")).is_behind
     assert _below(scene.store("a"), "keys/") == _below(scene.store("b"), "keys/")
+
+
+def _without(store: MemoryObjectStore, prefix: str) -> None:
+    for key in _below(store, prefix):
+        store._objects.pop(key)
+
+
+def test_tier_whose_key_objects_are_gone_has_them_before_it_is_written() -> None:
+    """Its own log names them: what is committed there could not be read from it alone."""
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2, 0), "run 0")
+    _without(scene.store("b"), "keys/")
+    repository = scene.reopen()
+    assert [len(lag(repository, each).keys) for each in repository.tiers] == [0, 1]
+    scene.backup(photos(2, 1), "run 1")
+    assert not lag(repository, repository.tier("b")).is_behind
+    alone = scene.reopen(stores=[scene.store("b")])
+    newest = alone.find_snapshot("latest")
+    assert newest.manifest.run_token == "run 1"
+    assert read_back(alone, newest, alone.tier("b")) == photos(2, 1)
+
+
+def test_tier_with_junk_in_the_place_of_its_key_is_not_written() -> None:
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2, 0), "run 0")
+    (key,) = _below(scene.store("b"), "keys/")
+    _without(scene.store("b"), "keys/")
+    scene.store("b").put(key, b"junk")
+    scene.reopen().begin_writing(bytes(16))
+    assert {tier.name: tier.is_ready for tier in scene.repository.tiers} == {"a": True, "b": False}
+    assert isinstance(scene.tier("b").error, TierBehind)
+
+
+def test_tier_without_key_objects_alone_does_not_blame_the_key() -> None:
+    scene = Scene(("a", "b"))
+    _without(scene.store("b"), "keys/")
+    with pytest.raises(UnknownKey, match="has a key object") as refused:
+        scene.reopen(stores=[scene.store("b")])
+    assert "keys/" in refused.value.hint
+    assert "another tier" in refused.value.hint
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut"])
+def test_tier_whose_segment_only_memory_has_is_damaged(harm: str) -> None:
+    """The other tier's bytes of the same name are in memory: they say nothing of what lies here."""
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2, 0), "run 0")
+    store = scene.store("b")
+    held = scene.reopen()
+    (newest,) = held.snapshots()
+    upkeep_read_back.read_back(held, held.tier("b"), newest.id)
+    (key,) = _below(store, "index/")
+    body = store.get(key)
+    _without(store, "index/")
+    if harm == "cut":
+        store.put(key, body[:-1])
+    with pytest.raises(RepositoryError, match="index segment"):
+        upkeep_read_back.read_back(held, held.tier("b"), newest.id)
+    shared = SharedSegments()
+    whole = Repository.open([scene.store("a")], scene.provider, shared=shared)
+    repository = Repository.open(scene.stores, scene.provider, shared=shared)
+    assert {tier.name: tier.state for tier in repository.tiers} == {"a": TierState.READY, "b": TierState.DAMAGED}
+    repository.tier("b").refresh()
+    assert not repository.tier("b").is_ready, "as long as it is not there"
+    store._objects.pop(key, None)
+    store.put(key, body)
+    repository.tier("b").refresh()
+    assert repository.tier("b").is_ready
+    assert whole.tier("a").is_ready
 
 
 def test_tier_for_which_no_whole_copy_of_a_key_is_found_is_not_written() -> None:

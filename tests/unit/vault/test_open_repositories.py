@@ -105,6 +105,16 @@ def _rolled_back(vault: _Vault) -> None:
     vault.stores["cloud"]._objects.pop(entry_object_key(number))
 
 
+def _keys_gone(vault: _Vault) -> None:
+    for key in [key for key in vault.stores["cloud"]._objects if key.startswith("keys/")]:
+        vault.stores["cloud"]._objects.pop(key)
+
+
+def _index_gone(vault: _Vault) -> None:
+    for key in [key for key in vault.stores["cloud"]._objects if key.startswith("index/")]:
+        vault.stores["cloud"]._objects.pop(key)
+
+
 def _emptied(vault: _Vault) -> None:
     vault.stores["cloud"]._objects.clear()
 
@@ -168,6 +178,8 @@ def test_record_that_does_not_answer_keeps_no_repository_open(
         (_config_gone, TierState.DAMAGED),
         (_rolled_back, TierState.REPLAYED),
         (_emptied, TierState.VANISHED),
+        (_keys_gone, TierState.READY),
+        (_index_gone, TierState.DAMAGED),
         (_other_address, TierState.READY),
         (_other_key, TierState.READY),
         (_forgotten, TierState.READY),
