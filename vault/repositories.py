@@ -39,6 +39,7 @@ from repository.errors import (
 )
 from repository.index.segments import SharedSegments
 from repository.keys.key_file import KeyFile
+from repository.opened import present_objects
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.opening import Patience
 from repository.opened.repository import Repository
@@ -179,7 +180,7 @@ class Repositories:
                 self._require_space(place)
                 tier = repository.tier(place.store.name)
                 if tier.shows_the_same() and tier.refresh() and tier.is_ready:
-                    tier.expect_objects()
+                    present_objects.expect_objects(tier)
                     sound.add(tier.name)
 
         begun = time.monotonic()

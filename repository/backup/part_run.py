@@ -23,7 +23,7 @@ from repository.errors import (
     TextInvalid,
 )
 from repository.index.segments import SealedSegment
-from repository.opened import locking
+from repository.opened import locking, present_objects
 from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
 from repository.opened.repository import Repository
 from repository.stored.object_reading import read_object
@@ -137,7 +137,7 @@ class PartsRun:
             tier.refresh()
         tier.refuse_without(packs)
         if lock_until is not None:
-            locking.lock(tier.store, tier.needed_objects(packs), lock_until)
+            locking.lock(tier.store, present_objects.needed_objects(tier, packs), lock_until)
         made = PartMade(name=self.plan().parts[number], manifest=snapshot.body, packs=b"".join(sorted(packs)))
         body = encode_left(made, self.id, place, self._repository.keys.root, self._repository.randomness)
         key = pending_object_key(self.id, place)

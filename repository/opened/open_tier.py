@@ -27,14 +27,12 @@ from repository.errors import (
     UnknownKey,
     UnsupportedFormat,
 )
-from repository.format import pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import PACK_PREFIX, stored_packs
-from repository.index.segments import INDEX_PREFIX, SealedSegment, SegmentCache, segment_object_key
+from repository.index.segments import SealedSegment, SegmentCache, segment_object_key
 from repository.keys import crypto
-from repository.keys.key_ring import KEY_PREFIX, key_id_of
 from repository.log.commit_log import CommitLog, LogState
-from repository.opened import locking
+from repository.opened import locking, present_objects
 from repository.opened.own_folders import why_blocked
 from repository.opened.tier_state import READABLE, TierState
 from repository.ports import Clock
@@ -140,33 +138,6 @@ class OpenTier:
         entry = self.log.entry(state.head.number)
         return isinstance(entry, Entry) and entry.digest == state.head.digest
 
-    def expect_objects(self) -> None:
-        """See that the key objects that lay here do so still, and the index's segments as they were stored.
-
-        Raises `ObjectMissing`, `Damaged` and the store's errors.
-        """
-        there = {info.key for info in self.store.list(KEY_PREFIX)}
-        for key, _ in self.keys_seen:
-            if key not in there and key_id_of(key) not in self.log.state.destroyed_keys:
-                raise ObjectMissing("a key object is not there", tier=self.name, object_key=key)
-        self.expect_index()
-
-    def expect_index(self) -> None:
-        """See that this tier itself has its index's segments, whatever is in memory. Raises as `expect_objects`."""
-        there = self._stored_segments()
-        for name, segment in self.named_segments().items():
-            self._expect_stored(name, segment, there)
-
-    def _stored_segments(self) -> dict[str, int]:
-        return {info.key.removeprefix(INDEX_PREFIX): info.size for info in self.store.list(INDEX_PREFIX)}
-
-    def _expect_stored(self, name: str, segment: Segment, there: Mapping[str, int]) -> None:
-        key = segment_object_key(name)
-        if name not in there:
-            raise ObjectMissing("an index segment is not there", tier=self.name, object_key=key)
-        if segment.stored_length and there[name] != segment.stored_length:
-            raise Damaged("an index segment has another length than it was stored with", tier=self.name, object_key=key)
-
     def _judge(self, state: LogState) -> None:
         if self.state is TierState.REPLAYED:
             return
@@ -198,8 +169,9 @@ class OpenTier:
             # Most entries change nothing here, and what changes little costs little.
             if is_anew or self.damaged_segments or names != self._indexed:
                 # The bytes may be those of another tier, or of this machine's disk: what lies here is asked by itself.
-                is_asked = bool(state.segments) and (is_anew or bool(self.damaged_segments))
-                self._set_segments(state.segments.keys(), self._stored_segments() if is_asked else None)
+                is_asked = state.segments and (is_anew or self.damaged_segments)
+                there = present_objects.stored_segments(self.store) if is_asked else None
+                self._set_segments(state.segments.keys(), there)
             self.index.exclude_packs(state.marked_packs)
             self._indexed = names
             self._indexed_entry = state.head.number
@@ -211,7 +183,7 @@ class OpenTier:
             try:
                 segment = self._cache.load(self.store, name)
                 if there is not None:
-                    self._expect_stored(name, segment, there)
+                    present_objects.expect_stored(self.name, name, segment, there)
                 loaded[name] = segment
             except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
                 damaged[name] = error
@@ -325,7 +297,7 @@ class OpenTier:
         self.store_segments(new_segments, lock_until=lock_until)
         if lock_until is not None:
             new = {segment_object_key(sealed.name): bytes.fromhex(sealed.name) for sealed in new_segments}
-            locking.lock(self.store, new | self.needed_objects(referenced), lock_until)
+            locking.lock(self.store, new | present_objects.needed_objects(self, referenced), lock_until)
 
         def decide(state: LogState) -> Body | None:
             if token in state.by_token and not (again and identity in state.snapshots):
@@ -414,19 +386,6 @@ class OpenTier:
             if peer is not self and peer.is_ready and state.tier_id is not None:
                 heads[state.tier_id.hex()] = (state.head.number, state.head.digest.hex())
         return heads
-
-    def needed_objects(self, packs: Iterable[bytes]) -> dict[str, bytes | None]:
-        """What snapshots with these packs need, the entries aside: object key → SHA-256, where it is known."""
-        state = self.log.state
-        recorded = {key: bytes.fromhex(digest) for key, digest in state.key_objects.items()}
-        present = [info.key for info in self.store.list(KEY_PREFIX)]
-        return {
-            CONFIG_KEY: state.genesis,
-            # Not what somebody else put there; until the log names the keys, what is there.
-            **{key: recorded.get(key) for key in present if key in recorded or not recorded},
-            **{segment_object_key(name): bytes.fromhex(name) for name in state.segments},
-            **{pack_object_key(pack_id): pack_id for pack_id in packs},
-        }
 
 
 LockUntil: TypeAlias = Callable[[OpenTier], datetime | None]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from repository.format import pack_object_key
 from repository.index.segments import segment_object_key
-from repository.opened import locking
+from repository.opened import locking, present_objects
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
 from repository.stored.log_entry import entry_object_key
@@ -78,7 +78,7 @@ def objects_short_of_lock(
         if needed:
             wanted[segment_object_key(name)] = max(needed)
     segments = {segment_object_key(name) for name in tier.log.state.segments}
-    digests = tier.needed_objects(packs)
+    digests = present_objects.needed_objects(tier, packs)
     state = tier.log.state
     for identity, date in held.items():
         wanted[entry_object_key(state.entry_of[identity])] = wanted[manifest_object_key(identity)] = date

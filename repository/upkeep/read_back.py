@@ -13,6 +13,7 @@ from repository.format import pack_object_key
 from repository.index.pack_catalog import StoredPack
 from repository.index.pack_sizes import lost_packs
 from repository.keys import crypto
+from repository.opened import present_objects
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
 from repository.upkeep.pack_reading import read_pack
@@ -52,7 +53,7 @@ def _read_back(
     suspects: Collection[bytes],
 ) -> None:
     tier.refresh()
-    tier.expect_index()
+    present_objects.expect_index(tier)
     snapshot = tier.snapshots().get(snapshot_id)
     if snapshot is None:
         raise SnapshotNotFound("the tier's log does not have the snapshot that it took", tier=tier.name)

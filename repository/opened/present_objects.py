@@ -1,0 +1,64 @@
+"""What a tier itself has to have, and whether it lies there: not what another tier or this machine's memory has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from repository.errors import Damaged, ObjectMissing
+from repository.format import pack_object_key
+from repository.index.segments import INDEX_PREFIX, segment_object_key
+from repository.keys.key_ring import KEY_PREFIX, key_id_of
+from repository.stored.config import CONFIG_KEY
+from repository.stored.index_segment import Segment
+from repository.tiers.port import ObjectStore
+
+if TYPE_CHECKING:
+    from repository.opened.open_tier import OpenTier
+
+
+def expect_objects(tier: OpenTier) -> None:
+    """See that the key objects that lay there do so still, and the index's segments as they were stored.
+
+    Raises `ObjectMissing`, `Damaged` and the store's errors.
+    """
+    there = {info.key for info in tier.store.list(KEY_PREFIX)}
+    for key, _ in tier.keys_seen:
+        if key not in there and key_id_of(key) not in tier.log.state.destroyed_keys:
+            raise ObjectMissing("a key object is not there", tier=tier.name, object_key=key)
+    expect_index(tier)
+
+
+def expect_index(tier: OpenTier) -> None:
+    """See that this tier itself has its index's segments, whatever is in memory. Raises as `expect_objects`."""
+    there = stored_segments(tier.store)
+    for name, segment in tier.named_segments().items():
+        expect_stored(tier.name, name, segment, there)
+
+
+def stored_segments(store: ObjectStore) -> dict[str, int]:
+    """The segments that lie there, with their lengths."""
+    return {info.key.removeprefix(INDEX_PREFIX): info.size for info in store.list(INDEX_PREFIX)}
+
+
+def expect_stored(tier: str, name: str, segment: Segment, there: Mapping[str, int]) -> None:
+    """Raises `ObjectMissing`, `Damaged` where `there` has not this segment as it was stored."""
+    key = segment_object_key(name)
+    if name not in there:
+        raise ObjectMissing("an index segment is not there", tier=tier, object_key=key)
+    if segment.stored_length and there[name] != segment.stored_length:
+        raise Damaged("an index segment has another length than it was stored with", tier=tier, object_key=key)
+
+
+def needed_objects(tier: OpenTier, packs: Iterable[bytes]) -> dict[str, bytes | None]:
+    """What snapshots with these packs need, the entries aside: object key → SHA-256, where it is known."""
+    state = tier.log.state
+    recorded = {key: bytes.fromhex(digest) for key, digest in state.key_objects.items()}
+    present = [info.key for info in tier.store.list(KEY_PREFIX)]
+    return {
+        CONFIG_KEY: state.genesis,
+        # Not what somebody else put there; until the log names the keys, what is there.
+        **{key: recorded.get(key) for key in present if key in recorded or not recorded},
+        **{segment_object_key(name): bytes.fromhex(name) for name in state.segments},
+        **{pack_object_key(pack_id): pack_id for pack_id in packs},
+    }
