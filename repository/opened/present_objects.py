@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from repository.errors import Damaged, ObjectMissing
 from repository.format import pack_object_key
 from repository.index.segments import INDEX_PREFIX, segment_object_key
 from repository.keys.key_ring import KEY_PREFIX, key_id_of
+from repository.log.commit_log import CommitLog
 from repository.stored.config import CONFIG_KEY
 from repository.stored.index_segment import Segment
 from repository.tiers.port import ObjectStore
 
-if TYPE_CHECKING:
-    from repository.opened.open_tier import OpenTier
+
+class _Tier(Protocol):
+    """What is asked of an `OpenTier`."""
+
+    store: ObjectStore
+    log: CommitLog
+    keys_seen: frozenset[tuple[str, str]]
+
+    @property
+    def name(self) -> str: ...
+
+    def named_segments(self) -> dict[str, Segment]: ...
 
 
-def expect_objects(tier: OpenTier) -> None:
+def expect_objects(tier: _Tier) -> None:
     """See that the key objects that lay there do so still, and the index's segments as they were stored.
 
     Raises `ObjectMissing`, `Damaged` and the store's errors.
@@ -29,7 +40,7 @@ def expect_objects(tier: OpenTier) -> None:
     expect_index(tier)
 
 
-def expect_index(tier: OpenTier) -> None:
+def expect_index(tier: _Tier) -> None:
     """See that this tier itself has its index's segments, whatever is in memory. Raises as `expect_objects`."""
     there = stored_segments(tier.store)
     for name, segment in tier.named_segments().items():
@@ -50,7 +61,7 @@ def expect_stored(tier: str, name: str, segment: Segment, there: Mapping[str, in
         raise Damaged("an index segment has another length than it was stored with", tier=tier, object_key=key)
 
 
-def needed_objects(tier: OpenTier, packs: Iterable[bytes]) -> dict[str, bytes | None]:
+def needed_objects(tier: _Tier, packs: Iterable[bytes]) -> dict[str, bytes | None]:
     """What snapshots with these packs need, the entries aside: object key → SHA-256, where it is known."""
     state = tier.log.state
     recorded = {key: bytes.fromhex(digest) for key, digest in state.key_objects.items()}
