@@ -120,6 +120,7 @@ async def test_loop_that_dies_hangs_or_gets_nowhere_is_named_by_its_process(
 
 
 TASKS = {
+    "chassis/asking.py": "one question, which has a time; of one without an end no other is begun",
     "chassis/bus/broker.py": "tells the server that a message is worked on, until its handler ends, which has a time",
     "chassis/bus/connection.py": "the start of a connection, which has a time",
     "chassis/claims/loop.py": "the runs themselves (`Standstills`), and the wait for the end of a loop",
