@@ -11,6 +11,7 @@ from tests.support.guide import Shell
 @pytest.mark.parametrize(
     ("ended", "process", "is_copied"),
     [(0, None, True), (4, None, True), (1, None, False), (8, None, False), (0, os.getpid(), False)],
+    ids=["stopped", "stopped-not-in-order", "not-stopped", "refused", "postgres-lives"],
 )
 def test_record_is_copied_only_while_it_stands(
     tmp_path: Path, ended: int, process: int | None, is_copied: bool

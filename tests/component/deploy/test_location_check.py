@@ -31,7 +31,8 @@ class Adding:
         code = main(["location", *words, "--json", "--home", str(self.layout.home)])
         said = self._capsys.readouterr()
         assert SECRET_KEY not in said.out + said.err
-        document: dict[str, Any] = json.loads(said.out or said.err)
+        # Before a refusal stands what it waited for, where that took seconds.
+        document: dict[str, Any] = json.loads(said.out or said.err[said.err.index("{") :])
         return code, document
 
     def add(self, bucket: str, name: str, *more: str, server: str = "") -> tuple[int, dict[str, Any]]:
