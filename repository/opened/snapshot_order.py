@@ -1,6 +1,6 @@
 """In which order snapshots were made: by their own clocks, and never before what they were made from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from repository.stored.snapshot import Snapshot
 
@@ -20,11 +20,7 @@ def moments_of(known: Mapping[str, Snapshot]) -> dict[str, int]:
     """By id, when a snapshot was made (ns): by its own clock, and not before the one that it was made from."""
     moments: dict[str, int] = {}
     for identity in known:
-        line: dict[str, None] = {}
-        ancestor: str | None = identity
-        while ancestor is not None and ancestor in known and ancestor not in moments and ancestor not in line:
-            line[ancestor] = None
-            ancestor = known[ancestor].brief.parent
+        line, ancestor = _line_of(identity, known, moments)
         moment = moments.get(ancestor or "", 0)
         for each in reversed(line):
             moment = moments[each] = max(moment, known[each].brief.time_ns)
@@ -35,10 +31,16 @@ def parents_first(order: Sequence[str], known: Mapping[str, Snapshot]) -> list[s
     """The same ids in the same order, but that each snapshot's parent comes before it."""
     placed: dict[str, None] = {}
     for identity in order:
-        line: dict[str, None] = {}
-        ancestor: str | None = identity
-        while ancestor is not None and ancestor in known and ancestor not in placed and ancestor not in line:
-            line[ancestor] = None
-            ancestor = known[ancestor].brief.parent
+        line, _ = _line_of(identity, known, placed)
         placed.update(dict.fromkeys(reversed(line)))
     return list(placed)
+
+
+def _line_of(identity: str, known: Mapping[str, Snapshot], done: Container[str]) -> tuple[list[str], str | None]:
+    """A snapshot with its ancestors, youngest first, as far as they are known and not done; and where that ended."""
+    line: dict[str, None] = {}  # each once: a ring of parents, which only a forger makes, ends too
+    ancestor: str | None = identity
+    while ancestor is not None and ancestor in known and ancestor not in done and ancestor not in line:
+        line[ancestor] = None
+        ancestor = known[ancestor].brief.parent
+    return list(line), ancestor
