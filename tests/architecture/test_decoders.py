@@ -2,21 +2,9 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = (
-    "benchmarks",
-    "chassis",
-    "cli",
-    "contracts",
-    "deploy",
-    "gateway",
-    "repository",
-    "services",
-    "sources",
-    "vault",
-)
+from tests.architecture.packages import PACKAGES, ROOT
+
 MAKES_THEM = "contracts/reading.py"
 CONVERTS_PLAIN_VALUES = "chassis/settings.py"  # no Struct, and before there are threads
 

@@ -7,21 +7,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.architecture.packages import PACKAGES, ROOT
+
 LINES_MAX = 400
 FROZEN_EXPRESSIONS = {"contracts/configuration.py"}  # in the schemas of events, and refused elsewhere
-PACKAGES = (
-    "benchmarks",
-    "chassis",
-    "cli",
-    "contracts",
-    "deploy",
-    "gateway",
-    "repository",
-    "services",
-    "sources",
-    "vault",
-)
 
 
 def _tracked() -> list[Path]:
