@@ -20,7 +20,7 @@ from repository.backup.parent_pages import UNREADABLE, ParentPages
 from repository.backup.pipeline import Pipeline
 from repository.backup.problems import ProblemLog
 from repository.backup.reading import BLOCK_LENGTH
-from repository.backup.result import BackupResult, TierResult, by_class_of
+from repository.backup.result import BackupResult, TierResult, by_class_of, found_of_run, of_one_run
 from repository.backup.session import ChunkSession, ClassCount
 from repository.backup.sharing import Member, Sharing, terms_of
 from repository.backup.source import Source
@@ -30,11 +30,10 @@ from repository.errors import (
     BackupCancelled,
     LockNotProven,
     RepositoryError,
-    SnapshotNotFound,
 )
 from repository.index.pack_sizes import lost_packs
 from repository.opened.locking import lock_date
-from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
+from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.progress import Progress, Ticker, TierProgress
@@ -131,29 +130,23 @@ class _Backup:
 
     def _committed_before(self) -> BackupResult | None:
         """The result of an earlier run with the same token, if one got as far as any tier."""
-        for tier in self._tiers:
-            state = tier.log.state
-            identity = state.by_token.get(self._options.run_token)
-            if identity is not None:
-                snapshot = state.snapshots.get(identity)
-                if snapshot is None:
-                    raise SnapshotNotFound(
-                        "this run's snapshot was forgotten", hint=FORGOTTEN_HINT, tier=tier.name, id=identity
-                    )
-                results = {each.name: self._found_on(each, snapshot) for each in self._tiers}
-                return BackupResult(snapshot, results, [], {}, time.monotonic() - self._started, True)
-        return None
+        found = found_of_run(self._tiers, self._options.run_token)
+        if not found:
+            return None
+        snapshot, others = of_one_run(found, self._options.required)
+        results = {each.name: self._found_on(each, snapshot, others.get(each.name)) for each in self._tiers}
+        return BackupResult(snapshot, results, [], {}, time.monotonic() - self._started, True)
 
-    def _found_on(self, tier: OpenTier, snapshot: Snapshot) -> TierResult:
+    def _found_on(self, tier: OpenTier, snapshot: Snapshot, failure: RepositoryError | None) -> TierResult:
         """How a tier came out of an earlier run. That one may have died before its entry was durable."""
-        state, failure = Delivery.BEHIND, None
+        state = Delivery.BEHIND
         try:
             # Reads the log again, too: the earlier run may have gone on since it was read.
             tier.log.append(lambda _state: None)
             if snapshot.id in tier.snapshots():
                 if self._options.lock_days.get(tier.name):
                     tier.expect_locked(snapshot.id)
-                state = Delivery.COMMITTED
+                state, failure = Delivery.COMMITTED, None
         except RepositoryError as error:
             state, failure = Delivery.FAILED, error
         return TierResult(state, failure, 0, 0, 0.0, tier.name in self._options.required)
@@ -315,14 +308,17 @@ class _Backup:
         self._finished = member.fanout.finish(commit, check=self._check)
         if not committed:
             raise no_tier_left(self._finished)
-        snapshot = next(iter(committed.values()))
+        snapshot, others = of_one_run(committed, self._options.required)
+        for each in self._finished:
+            if each.name in others:
+                each.state, each.error = Delivery.BEHIND, others[each.name]
         return BackupResult(
             snapshot,
             {each.name: self._result_of(each) for each in self._finished} | self._left_out,
             self._problems.kept,
             dict(self._problems.counts),
             time.monotonic() - self._started,
-            packs=frozenset(packs),
+            packs=frozenset(packs) if snapshot.body == manifest.encode() else None,
             parent_error=self._parent_error,
         )
 

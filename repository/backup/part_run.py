@@ -14,17 +14,17 @@ from typing import Final, TypeVar
 import msgspec
 
 from repository.backup.joined_tree import joined_tree
+from repository.backup.result import found_of_run, of_one_run
 from repository.errors import (
     AlreadyExists,
     NoUsableTier,
     ObjectMissing,
     RepositoryError,
-    SnapshotNotFound,
     TextInvalid,
 )
 from repository.index.segments import SealedSegment
 from repository.opened import locking, present_objects
-from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
+from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.stored.object_reading import read_object
 from repository.stored.part import PLAN, PartMade, Plan, decode_left, encode_left, part_place, pending_object_key
@@ -153,18 +153,16 @@ class PartsRun:
 
     def committed_before(self) -> Joined | None:
         """What an earlier join has committed, if it got as far as any tier; the others are owed a catch-up."""
-        for tier in self._repository.ready_tiers():
-            identity = tier.refresh().by_token.get(self._run_token)
-            if identity is None:
-                continue
-            snapshot = tier.snapshots().get(identity)
-            if snapshot is None:
-                message = "this run's snapshot was forgotten"
-                raise SnapshotNotFound(message, hint=FORGOTTEN_HINT, tier=tier.name, id=identity)
-            have = {each.name for each in self._repository.tiers_with(snapshot)}
-            self.tidy([each for each in self._repository.ready_tiers() if each.name in have])
-            return Joined(snapshot, self._not_on(have, {}))
-        return None
+        ready = self._repository.ready_tiers()
+        for tier in ready:
+            tier.refresh()
+        found = found_of_run(ready, self._run_token)
+        if not found:
+            return None
+        snapshot, others = of_one_run(found)
+        have = {each.name for each in self._repository.tiers_with(snapshot)}
+        self.tidy([each for each in ready if each.name in have])
+        return Joined(snapshot, self._not_on(have, others))
 
     def _not_on(self, have: set[str], errors: Mapping[str, RepositoryError]) -> dict[str, RepositoryError]:
         found: dict[str, RepositoryError] = {}
@@ -191,19 +189,21 @@ class PartsRun:
         manifest = _joined(plan, manifests, roots, tree.root, repository.keys.active(plan.domain).identity_id.hex())
         packs = {pack_id for part in parts for pack_id in part.pack_ids()} | tree.packs
         errors: dict[str, RepositoryError] = {}
-        snapshot: Snapshot | None = None
+        committed: dict[str, Snapshot] = {}
         for tier in tiers:
             try:
                 tree.store(tier, until[tier.name])
-                snapshot = tier.commit_snapshot(
+                committed[tier.name] = tier.commit_snapshot(
                     manifest, packs=packs, new_segments=tree.segments, lock_until=until[tier.name]
                 )
             except RepositoryError as error:
                 errors[tier.name] = error
-        if snapshot is None:
+        if not committed:
             raise NoUsableTier.because(
                 "no tier takes the snapshot of the parts", errors.values(), tiers=repository.states()
             )
+        snapshot, others = of_one_run(committed)
+        errors |= others
         done = [tier for tier in tiers if tier.name not in errors]
         repository.end_writing(writer, done, lambda tier: until[tier.name])
         self.tidy(done)

@@ -1,14 +1,15 @@
 """How a backup came out: what it kept, and on which tiers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from repository.backup.fanout import Delivery
 from repository.backup.problems import FileError
 from repository.backup.session import ClassCount
 from repository.backup.source import Reason
-from repository.errors import RepositoryError
+from repository.errors import RepositoryError, SnapshotNotFound, TierBehind
 from repository.format import ContentClass
+from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
 from repository.stored.snapshot import ClassTotals, Snapshot, Totals
 
 
@@ -63,6 +64,49 @@ class BackupResult:
     def required_missing(self) -> list[str]:
         """Required tiers that do not have the snapshot: the run is not complete before they do."""
         return [name for name, tier in self.tiers.items() if tier.is_required and tier.state is not Delivery.COMMITTED]
+
+
+def found_of_run(tiers: Iterable[OpenTier], run_token: str) -> dict[str, Snapshot]:
+    """What tiers have of a run by now, by name. Raises `SnapshotNotFound` where it was forgotten."""
+    found: dict[str, Snapshot] = {}
+    for tier in tiers:
+        state = tier.log.state
+        identity = state.by_token.get(run_token)
+        if identity is None:
+            continue
+        snapshot = state.snapshots.get(identity)
+        if snapshot is None:
+            message = "this run's snapshot was forgotten"
+            raise SnapshotNotFound(message, hint=FORGOTTEN_HINT, tier=tier.name, id=identity)
+        found[tier.name] = snapshot
+    return found
+
+
+def of_one_run(
+    committed: Mapping[str, Snapshot], required: Collection[str] = ()
+) -> tuple[Snapshot, dict[str, TierBehind]]:
+    """A run's snapshot, and why other tiers (by name) do not have it. `committed`: what each tier has of the run.
+
+    Two writers of one run that see different tiers commit one each. The one on more required tiers counts, then the one
+    on more tiers, then the older one: so both writers say the same. Catch-up gives each tier the other one, too.
+    """
+    on: dict[str, list[str]] = {}
+    for name, snapshot in committed.items():
+        on.setdefault(snapshot.id, []).append(name)
+
+    def rank(snapshot: Snapshot) -> tuple[int, int, int, str]:
+        names = on[snapshot.id]
+        return -sum(name in required for name in names), -len(names), snapshot.brief.time_ns, snapshot.id
+
+    chosen = min(committed.values(), key=rank)
+    others = {
+        name: TierBehind(
+            "tier has another snapshot of this run, by a writer who saw other tiers", tier=name, id=snapshot.id
+        )
+        for name, snapshot in committed.items()
+        if snapshot.id != chosen.id
+    }
+    return chosen, others
 
 
 def by_class_of(counts: Sequence[ClassCount]) -> dict[str, ClassTotals]:

@@ -61,7 +61,7 @@ def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
             )
             for identity, snapshot in live.items()
         ),
-        past_tokens={token: identity for token, identity in state.by_token.plain().items() if identity not in live},
+        forgotten=state.forgotten.plain(),
         segments=state.segments,
         replaced=b"".join(map(bytes.fromhex, state.replaced_segments)),
         marked=b"".join(sorted(state.marked_packs)),
@@ -78,7 +78,10 @@ def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
 def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> LogState:
     """The state that a checkpoint holds."""
     live = {each.id.hex(): each for each in checkpoint.snapshots}
-    tokens = {each.run_token: identity for identity, each in live.items()}
+    twins: dict[str, tuple[str, ...]] = {}
+    for identity, each in live.items():
+        twins[each.run_token] = (*twins.get(each.run_token, ()), identity)
+    past = {token: identity for identity, token in checkpoint.forgotten.items() if token}
     return LogState(
         repository_id,
         genesis,
@@ -87,7 +90,9 @@ def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> 
         tier_id=checkpoint.tier_id,
         snapshot_count=checkpoint.snapshot_count,
         snapshots=SharedMap({identity: Snapshot(identity, each.manifest) for identity, each in live.items()}),
-        by_token=SharedMap({**checkpoint.past_tokens, **tokens}),
+        by_token=SharedMap({**past, **{token: identities[0] for token, identities in twins.items()}}),
+        forgotten=SharedMap(checkpoint.forgotten),
+        twins={token: identities for token, identities in twins.items() if len(identities) > 1},
         entry_of=SharedMap({identity: each.entry for identity, each in live.items()}),
         locked_until=SharedMap(
             {identity: each.locked_until for identity, each in live.items() if each.locked_until is not None}

@@ -61,8 +61,10 @@ class LogState:
     one, so the digest of entry n (of the genesis for 0); empty where entry n is a fault. `bridged`: numbers of lost
     entries that a bridge stands for. `tier_id`: names this tier among all, and survives its being restored to an older
     state. `snapshot_count`: how many were committed ever, as the last entry's header says. `snapshots`: by id (hex), in
-    the order of their entries. `by_token`: run token → snapshot id, of forgotten ones, too. `locked_until`: by snapshot
-    id, seconds of Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
+    the order of their entries. `by_token`: run token → snapshot id, of forgotten ones, too (of several under one token
+    the first that is live). `forgotten`: id → run token, in the order in which they were. `twins`: run token → ids,
+    where two writers, each on a tier of its own, committed under one token. `locked_until`: by snapshot id, seconds of
+    Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
     brought them. `streams`: by name, up to where this tier is known to have each. `entry_of`: snapshot id → its entry.
     `checkpoint`: the newest that an entry names. `past_tier_ids`: that the log had since `base`. `ends_in_consequence`:
     whether the last entry is of consequence, as far as is known.
@@ -76,6 +78,8 @@ class LogState:
     snapshot_count: int = 0
     snapshots: SharedMap[str, Snapshot] = field(default_factory=SharedMap)
     by_token: SharedMap[str, str] = field(default_factory=SharedMap)
+    forgotten: SharedMap[str, str] = field(default_factory=SharedMap)
+    twins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     entry_of: SharedMap[str, int] = field(default_factory=SharedMap)
     locked_until: SharedMap[str, int] = field(default_factory=SharedMap)
     segments: dict[str, int] = field(default_factory=dict)
@@ -120,6 +124,8 @@ class LogState:
             digests=list(self.digests),
             snapshots=self.snapshots.fork(),
             by_token=self.by_token.fork(),
+            forgotten=self.forgotten.fork(),
+            twins=dict(self.twins),
             entry_of=self.entry_of.fork(),
             locked_until=self.locked_until.fork(),
             segments=dict(self.segments),
@@ -195,9 +201,7 @@ class LogState:
                 self._apply_to_packs(entry.body)
             case SnapshotsForgotten(snapshots=identities):
                 for identity in identities:
-                    self.snapshots.pop(identity, None)
-                    self.entry_of.pop(identity, None)
-                    self.locked_until.pop(identity, None)
+                    self._forget(identity)
             case HoldPlaced(name=name, snapshots=identities):
                 self.holds[name] = identities
             case HoldReleased(name=name):
@@ -248,15 +252,36 @@ class LogState:
         if snapshot_id(self.repository_id, body).hex() != committed.id:
             raise Damaged("snapshot has another id than its manifest", number=number)
         manifest = decode_manifest(body)
+        token = manifest.run_token
+        first = self.by_token.get(token, committed.id)
+        if first not in self.snapshots:
+            self.by_token[token] = committed.id
+        elif committed.id not in (present := self.twins.get(token, (first,))):
+            self.twins[token] = (*present, committed.id)
         self.snapshots[committed.id] = Snapshot(committed.id, body, manifest)
         self.entry_of[committed.id] = number
         if committed.locked_until is not None:
             self.locked_until[committed.id] = committed.locked_until
-        self.by_token.setdefault(manifest.run_token, committed.id)
         self.segments.update(dict.fromkeys(committed.segments, number))
         for tier_id, (seen, digest) in committed.witnesses.items():
             head = Head(seen, bytes.fromhex(digest))
             self.witnesses[bytes.fromhex(tier_id)] = max(head, self.witnesses.get(bytes.fromhex(tier_id), head))
+
+    def _forget(self, identity: str) -> None:
+        snapshot = self.snapshots.pop(identity, None)
+        self.entry_of.pop(identity, None)
+        self.locked_until.pop(identity, None)
+        if snapshot is None:
+            # Forgotten before, or lost with its entry: no other tier brings it back all the same.
+            self.forgotten.setdefault(identity, "")
+            return
+        token = snapshot.brief.run_token
+        self.forgotten[identity] = token
+        live = tuple(each for each in self.twins.pop(token, ()) if each != identity)
+        if len(live) > 1:
+            self.twins[token] = live
+        if live and self.by_token[token] == identity:
+            self.by_token[token] = live[0]
 
     def lacking_streams(self, manifest: SnapshotManifest) -> list[str]:
         """Which streams that the snapshot leans on are not known to be here as far as it says. Raises `Damaged`."""

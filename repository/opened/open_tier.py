@@ -278,12 +278,14 @@ class OpenTier:
 
         `packs`: all packs that the snapshot references; they are on the tier already, at least put with
         `durable=False`. `new_segments`: stored first. With `lock_until`, what the snapshot needs is kept
-        until then, and so is its entry. A run token that is committed already gives the earlier snapshot back.
+        until then, and so is its entry. A run token that is committed already gives the earlier snapshot back; another
+        tier's snapshot is committed beside that one, for two writers of one run may not have seen each other.
         `again`: also where this very snapshot is committed; its entry is lost, and a checkpoint alone has it.
 
         Raises `TierBehind`, `PackMarked`, `LogContended`, `Damaged`, `LockNotProven` (the snapshot may nevertheless be
         committed) and the store's errors.
         """
+        is_copy = isinstance(manifest, bytes)
         body = manifest if isinstance(manifest, bytes) else manifest.encode()
         decoded = decode_manifest(body)
         token = decoded.run_token
@@ -300,7 +302,9 @@ class OpenTier:
             locking.lock(self.store, new | present_objects.needed_objects(self, referenced), lock_until)
 
         def decide(state: LogState) -> Body | None:
-            if token in state.by_token and not (again and identity in state.snapshots):
+            is_here = identity in state.snapshots
+            is_done = is_here if is_copy else token in state.by_token
+            if identity in state.forgotten or (is_done and not (again and is_here)):
                 return None
             # Others may have taken packs out of the index since it was read: what counts is this very state.
             if state.segments.keys() != self._indexed:
@@ -308,8 +312,7 @@ class OpenTier:
             self.refuse_without(needed)
             if state.lacking_streams(decoded):
                 raise TierBehind("tier lacks pieces of a stream that the snapshot leans on", tier=self.name)
-            marked = state.marked_packs & referenced
-            if marked:
+            if marked := state.marked_packs & referenced:
                 raise PackMarked("packs were marked for deletion meanwhile", tier=self.name, packs=len(marked))
             return SnapshotCommitted(
                 time_ns=self._clock.now_ns(),
@@ -323,11 +326,9 @@ class OpenTier:
         self.log.append(decide, lock_until=lock_until)
         self._remember(new_segments)
         state = self.log.state
-        snapshot = state.snapshots.get(state.by_token[token])
-        if snapshot is None:
-            raise SnapshotNotFound(
-                "this run's snapshot was forgotten", hint=FORGOTTEN_HINT, tier=self.name, id=state.by_token[token]
-            )
+        own = identity if is_copy else state.by_token[token]
+        if (snapshot := state.snapshots.get(own)) is None:
+            raise SnapshotNotFound("this run's snapshot was forgotten", hint=FORGOTTEN_HINT, tier=self.name, id=own)
         if lock_until is not None:
             # Created locked, unless an earlier run with this token made it.
             number = state.entry_of[snapshot.id]
@@ -370,8 +371,7 @@ class OpenTier:
 
     def refuse_without(self, packs: Iterable[bytes]) -> None:
         """Raises `TierBehind` where the index lacks one of these packs."""
-        missing = self.lacks(packs)
-        if missing:
+        if missing := self.lacks(packs):
             raise TierBehind("tier lacks packs that the snapshot references", tier=self.name, packs=len(missing))
 
     def _remember(self, segments: Sequence[SealedSegment]) -> None:

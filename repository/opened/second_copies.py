@@ -55,11 +55,14 @@ def unclaimed(tier: OpenTier, state: LogState | None = None) -> list[SecondCopy]
     found: list[SecondCopy] = []
     for info in tier.store.list(MANIFEST_PREFIX):
         identity = manifest_id(info.key)
-        if identity is None or identity in state.entry_of:
+        if identity is None or identity in state.entry_of or identity in state.forgotten:
             continue
         copy = _whole_copy(tier, identity)
-        if copy is None or copy.snapshot.manifest.run_token in state.by_token:
+        if copy is None:
             continue
+        is_done = copy.snapshot.manifest.run_token in state.by_token
+        if is_done and fate_of(copy, state, tier) is Fate.NEVER_MADE:
+            continue  # its run came to a snapshot in another try
         # What another writer committed since the log was read is no loss.
         if copy.entry.number <= state.head.number or not _is_made(tier, copy):
             found.append(copy)

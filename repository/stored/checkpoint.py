@@ -49,9 +49,9 @@ class KeptStream(msgspec.Struct, frozen=True, array_like=True):
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The state after entry `number`, of which `digest` is what the next one names.
 
-    `snapshots`: in the order of their entries. `past_tokens`: run tokens of forgotten ones, with their ids (hex).
-    `segments`: names (hex) and entries. `replaced`, `marked`, `swept`: names and packs, 32 bytes each. `streams`:
-    by name. Else as in the log.
+    `snapshots`: in the order of their entries. `forgotten`: ids (hex) of forgotten ones, in the order in which
+    they were, with their run tokens (empty where they are not known). `segments`: names (hex) and entries. `replaced`,
+    `marked`, `swept`: names and packs, 32 bytes each. `streams`: by name. Else as in the log.
     """
 
     format: int = FORMAT_VERSION
@@ -61,7 +61,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     tier_id: bytes
     snapshot_count: int
     snapshots: tuple[Kept, ...]
-    past_tokens: dict[str, str]
+    forgotten: dict[str, str]
     segments: dict[str, int]
     replaced: bytes
     marked: bytes

@@ -92,10 +92,9 @@ def lag(repository: Repository, tier: OpenTier) -> Lag:
     for source in sources_for(repository, tier):
         packs |= source.index.pack_ids() - source.log.state.marked_packs
     own = tier.log.state
+    # By their ids: of a run that two writers made, each on a tier of its own, every tier gets both.
     snapshots = [
-        each
-        for each in repository.snapshots()
-        if each.id not in own.snapshots and each.manifest.run_token not in own.by_token
+        each for each in repository.snapshots() if each.id not in own.snapshots and each.id not in own.forgotten
     ]
     return Lag(packs - known, snapshots, set(key_change.lacking_keys(repository, tier)))
 

@@ -291,7 +291,7 @@ def restated(now: LogState, whole: LogState, time_ns: int) -> Iterator[Body]:
                 locked_from=kept.locked_from,
                 locked_until=kept.locked_until,
             )
-    forgotten = [each for each in whole.snapshots if each not in now.snapshots]
+    forgotten = [each for each in now.forgotten if each not in whole.forgotten]
     if forgotten:
         yield SnapshotsForgotten(time_ns=time_ns, snapshots=tuple(forgotten))
     for kind, packs in (
