@@ -2,13 +2,15 @@
 
 `list` shows those that were neither replayed nor dismissed (`--all`: every one), `show` one with its cause and its
 message, `replay` puts some before the handler that gave them up, `dismiss` says why some need no replay. A dead letter
-stays after either; when a replay fails again, it becomes a new one, which says whose replay it was.
+stays after either; when a replay fails again, it becomes a new one, which says whose replay it was. `list` ends with 4
+where letters were lost with their stream, until `accept-loss` says that this is known.
 """
 
 import argparse
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     dismissing = actions.add_parser(
         "dismiss", help="they need no replay: keep them, with the reason", description="Say why some need no replay."
     )
-    for each in (listing, showing, replaying, dismissing):
+    accepting = actions.add_parser(
+        "accept-loss",
+        help="they went with their stream: known, for this reason",
+        description="Say that a loss is known.",
+    )
+    accepting.add_argument("--reason", type=_reason, required=True, metavar="TEXT", help="it is kept with the stream")
+    for each in (listing, showing, replaying, dismissing, accepting):
         add_home(each)
         each.add_argument("--json", action="store_true", help="for machines: one JSON object a line")
     for each in (listing, replaying):
@@ -89,6 +97,8 @@ async def _run(layout: "Layout", arguments: argparse.Namespace) -> int:
                 return await _show(js, arguments)
             case "dismiss":
                 return await _dismiss(js, arguments)
+            case "accept-loss":
+                return await _accept_loss(js, arguments)
             case _:
                 return await _replay(js, arguments)
 
@@ -106,6 +116,7 @@ async def _chosen(
 
 async def _list(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
     from chassis.bus.deadletters import as_builtins
+    from chassis.bus.lost_letters import letters_info, loss_of
 
     count = 0
     async for letter in _chosen(js, arguments, replayed=arguments.all):
@@ -118,9 +129,13 @@ async def _list(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
         place = f"{burial.service}/{burial.handler}"
         print(f"{letter.number:>6}  {burial.time:%Y-%m-%d %H:%M:%S}Z  {place}  {burial.code}{again}")
         print(f"        {burial.cause}")
+    loss = loss_of(await letters_info(js))
     if count == 0 and not arguments.json:
-        print("There are no dead letters.")
-    return ExitCode.OK
+        print("There are no dead letters." if loss is None else "There are no dead letters since the last were lost.")
+    if loss is None:
+        return ExitCode.OK
+    print(f"wedsync-backup: {loss.message} [{loss.code.code}]\n  {loss.hint}", file=sys.stderr)
+    return ExitCode.DEGRADED
 
 
 async def _show(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
@@ -213,4 +228,16 @@ async def _dismiss(js: "JetStreamContext", arguments: argparse.Namespace) -> int
             print(json.dumps({"dismissed": letter.number}))
         else:
             print(f"dismissed {letter.number} of {letter.burial.service}/{letter.burial.handler}; it is kept")
+    return ExitCode.OK
+
+
+async def _accept_loss(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
+    from chassis.bus.lost_letters import accept_loss
+    from chassis.clock import SystemClock
+
+    is_accepted = await accept_loss(js, reason=arguments.reason, time=SystemClock().now())
+    if arguments.json:
+        print(json.dumps({"accepted": is_accepted}))
+    else:
+        print("The loss is known from now on." if is_accepted else "No dead letters were lost.")
     return ExitCode.OK

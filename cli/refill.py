@@ -70,16 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: bool, seconds: float) -> int:
-    from chassis.bus.topology import apply
     from chassis.outbox.relay import request_refill
-    from deploy.stack.nats import operator_connection, readers
+    from deploy.stack.nats import apply_topology, operator_connection
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
     from gateway.projections.record import announce_record
 
     async with operator_connection(layout) as client:
-        for change in await apply(client.jetstream(), readers=readers(layout)):
-            print(f"{change.action} {change.what}")
+        for change in await apply_topology(layout, client):
+            print(change)
     dsn = admin_dsn(layout, read_secrets(layout))
     permissions: dict[str, RefillPermission] = {}
     for service in services:

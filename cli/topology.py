@@ -62,13 +62,12 @@ async def _compare(layout: "Layout") -> int:
 
 
 async def _apply(layout: "Layout") -> int:
-    from chassis.bus.topology import apply
-    from deploy.stack.nats import operator_connection, readers
+    from deploy.stack.nats import apply_topology, operator_connection
 
     async with operator_connection(layout) as client:
-        changes = await apply(client.jetstream(), readers=readers(layout))
+        changes = await apply_topology(layout, client)
     for change in changes:
-        print(f"{change.action} {change.what}")
+        print(change)
     if not changes:
         print("Nothing was to be changed.")
     return ExitCode.OK

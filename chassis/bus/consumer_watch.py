@@ -2,7 +2,8 @@
 
 Promise: a consumer that has something to deliver and delivers nothing makes its service not ready, with its name and
 the command to run: paused, or without anybody who asks. Messages that were given up, and
-neither replayed nor dismissed since, make it degraded: each is an event that has not had its effect.
+neither replayed nor dismissed since, make it degraded: each is an event that has not had its effect. So does the loss
+of such messages, until it was accepted.
 """
 
 import time
@@ -13,6 +14,7 @@ import nats.errors
 from nats.js.api import ConsumerInfo
 
 from chassis.bus.connection import Connection
+from chassis.bus.lost_letters import loss_of
 from chassis.bus.topology import DISMISSAL, REPLAY
 from chassis.life.health import Health
 from chassis.life.tasks import Supervised
@@ -23,6 +25,7 @@ from contracts.streams import DEAD_LETTER_STREAM, ConsumerSpec
 from contracts.subjects import DEAD_LETTERS, dead_letter_subject
 
 LOOK_SECONDS = 15.0
+_LOSS = "dead-letters-lost"
 STILL_SECONDS = 60.0
 """How long nothing may be delivered of what waits; at least twice the acknowledgement time of the consumer."""
 
@@ -96,6 +99,10 @@ class ConsumerWatch:
 
     async def _count_dead_letters(self) -> None:
         info = await self._connection.js.stream_info(DEAD_LETTER_STREAM, f"{DEAD_LETTERS}.{self._service}.>")
+        if (loss := loss_of(info)) is not None:
+            self._health.degrade(_LOSS, loss)
+        else:
+            self._health.restore(_LOSS)
         counts = info.state.subjects or {}
         for spec in self._handlers:
             subject = dead_letter_subject(spec.service, spec.handler)

@@ -12,7 +12,7 @@ counts them and buries the message with its cause.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -30,10 +30,12 @@ from nats.js.api import (
     StorageType,
     StoreCompression,
     StreamConfig,
+    StreamInfo,
 )
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from chassis.bus.connection import Connection
+from chassis.clock import SystemClock
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.lost_streams import streams_lost
@@ -53,6 +55,8 @@ T = TypeVar("T")
 DUPLICATE_WINDOW_SECONDS = 120.0
 REPLAY = "replay"
 DISMISSAL = "dismissal"
+LETTERS_LOST = "wedsync-letters-lost"
+"""In the metadata of the dead-letter stream: since when letters of before may be gone (`chassis.bus.lost_letters`)."""
 _EXISTENCE = "existence"
 _STREAM = "stream "
 _NO_STORAGE = (10023, 10047)
@@ -78,10 +82,15 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What `apply` did: `created` or `updated`, and to what."""
+    """What `apply` did: `created` or `updated`, and to what. `is_lost`: its letters are, it was there before."""
 
     what: str
     action: str
+    is_lost: bool = False
+
+    def __str__(self) -> str:
+        lost = " anew: the dead letters of before are gone (docs/operations.md, section 6)" if self.is_lost else ""
+        return f"{self.action} {self.what}{lost}"
 
 
 def replay_subject(service: str, handler: str, number: int | Literal["*"]) -> str:
@@ -180,6 +189,10 @@ def consumer_config(spec: ConsumerSpec) -> dict[str, Any]:
     }
 
 
+async def _never() -> bool:
+    return False
+
+
 async def apply(
     js: JetStreamContext,
     streams: Sequence[StreamSpec] = STREAMS,
@@ -187,10 +200,12 @@ async def apply(
     *,
     readers: Sequence[ConsumerSpec] = (),
     replicas: int = 1,
+    was_used: Callable[[], Awaitable[bool]] = _never,
 ) -> list[Change]:
     """Make the server equal to the declaration, as the topology identity; what was changed, in order.
 
-    `readers`: consumers of other services, which have no dead letters here and so get no replays.
+    `readers`: consumers of other services, which have no dead letters here and so get no replays. `was_used`: whether
+    anything was published before; it is asked where the dead-letter stream is not there, which then was lost.
 
     Raises PlatformError TOPOLOGY_DRIFT where the server refuses a change (the storage of a stream cannot be
     changed), NO_SPACE where its disk has no room for a stream, UNAVAILABLE where it does not answer.
@@ -202,13 +217,15 @@ async def apply(
         what = f"{_STREAM}{stream.name}"
         actual = await _found(js.stream_info(stream.name))
         if actual is not None:
-            config.persist_mode = actual.config.persist_mode
+            config.persist_mode, config.metadata = actual.config.persist_mode, actual.config.metadata
         elif not stream.durable and replicas == 1:
             # What may be lost need not be synced; the server offers this for unreplicated streams only.
             config.persist_mode = PersistMode.ASYNC
         if actual is None:
+            is_lost = stream.name == DEAD_LETTER_STREAM and await was_used()
+            config.metadata = {LETTERS_LOST: f"{SystemClock().now():%Y-%m-%dT%H:%M:%SZ}"} if is_lost else None
             await _done(what, js.add_stream(config))
-            changes.append(Change(what, "created"))
+            changes.append(Change(what, "created", is_lost))
         elif _differences(what, declared, vars(actual.config)) or actual.config.num_replicas != replicas:
             await _done(what, js.update_stream(config))
             changes.append(Change(what, "updated"))
@@ -225,6 +242,19 @@ async def apply(
             # An update leaves a pause as it is.
             await _done(what, js.resume_consumer(spec.stream, spec.durable_name))
     return changes
+
+
+async def changed_metadata(js: JetStreamContext, info: StreamInfo, *, drop: str, add: Mapping[str, str]) -> None:
+    """Write other metadata to a declared stream, all else as it is. Raises as `apply`."""
+    (spec,) = (each for each in STREAMS if each.name == info.config.name)
+    config = StreamConfig(
+        name=spec.name,
+        num_replicas=info.config.num_replicas,
+        persist_mode=info.config.persist_mode,
+        metadata={name: each for name, each in {**(info.config.metadata or {}), **add}.items() if name != drop},
+        **stream_config(spec),
+    )
+    await _done(f"{_STREAM}{spec.name}", js.update_stream(config))
 
 
 async def compare(

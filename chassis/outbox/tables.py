@@ -4,6 +4,7 @@ Promise: of all relays of one record one holds the lock and publishes; its sessi
 been silent for `SILENCE_SECONDS`, so that one that hangs is not waited for, and at once when its process dies.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -114,6 +115,17 @@ async def write_published(connection: Connection, published: Published, permissi
             permission,
         ),
     )
+
+
+async def has_published(dsn: str, schemas: Iterable[str]) -> bool:
+    """Whether anything of some records was ever published. `dsn` is the administrator's. Raises UNAVAILABLE."""
+    with translated():
+        for schema in schemas:
+            async with await AsyncConnection.connect(dsn, **connection_arguments(dsn, schema)) as connection:
+                published, _, _ = await read_published(connection)
+                if published.high_water > 0 or published.foreign_tail is not None:
+                    return True
+    return False
 
 
 class RefillPermission(msgspec.Struct, frozen=True):

@@ -23,6 +23,13 @@ HANDLER_FAILED = entered(
     "A handler failed again and again",
     "Look at the cause with wedsync-backup deadletters show NUMBER, mend it, and replay.",
 )
+DEAD_LETTERS_LOST = entered(
+    "dead-letters-lost",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The dead letters are gone",
+    "Look for handler-failed in the logs; then run wedsync-backup deadletters accept-loss --reason TEXT.",
+)
 STREAM_MISSING = entered(
     "stream-missing",
     503,

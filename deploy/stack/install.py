@@ -1,13 +1,14 @@
 """What `wedsync-backup up` installs with the administrator's rights: the database, schemas and roles, the topology.
 
 Everything is idempotent and runs at each start, so that a new build brings its tables along and a lost
-store of NATS gets its streams again (empty: filling them takes `wedsync-backup refill`).
+store of NATS gets its streams again (empty: filling them takes `wedsync-backup refill`; dead letters do not come back,
+which is told).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from deploy.postgres.schemas import SCHEMAS, ServiceSchema
+from deploy.postgres.schemas import ROLES, SCHEMAS, ServiceSchema
 from deploy.postgres.settings import DATABASE
 from deploy.stack import nats, postgres
 from deploy.stack.layout import Layout
@@ -35,11 +36,10 @@ def install_steps(layout: Layout, secrets: Secrets) -> list[Step]:
 
         return install
 
-    async def apply_topology() -> None:
-        from chassis.bus.topology import apply
-
+    async def apply_topology() -> str | None:
         async with nats.topology_connection(layout) as client:
-            await apply(client.jetstream(), readers=nats.readers(layout))
+            lost = [str(each) for each in await nats.apply_topology(layout, client) if each.is_lost]
+        return "; ".join(lost) or None
 
     return [
         Step(name=DATABASE_STEP, run=make_database, needs=(postgres.NAME,)),
@@ -47,7 +47,8 @@ def install_steps(layout: Layout, secrets: Secrets) -> list[Step]:
             Step(name=schema_step_name(schema.service), run=installer(schema), needs=(DATABASE_STEP,))
             for schema in SCHEMAS
         ),
-        Step(name=TOPOLOGY_STEP, run=apply_topology, needs=(nats.NAME,)),
+        # Whether a stream that is not there was lost stands in the record.
+        Step(name=TOPOLOGY_STEP, run=apply_topology, needs=(nats.NAME, *map(schema_step_name, ROLES))),
     ]
 
 

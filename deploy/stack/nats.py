@@ -18,7 +18,9 @@ from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 from deploy.stack.part import SERVER_STOP_SECONDS, Part
 from deploy.stack.ports import LOOPBACK
+from deploy.stack.postgres import admin_dsn
 from deploy.stack.probes import Probe, Trouble, http_get, silent
+from deploy.stack.secrets import read_secrets
 from deploy.stack.space import with_room
 from deploy.stack.state import is_running
 from deploy.stack.stores import Store
@@ -26,7 +28,7 @@ from deploy.stack.stores import Store
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
-    from contracts.streams import ConsumerSpec
+    from chassis.bus.topology import Change
     from deploy.nats.permissions import Identity
 
 NAME = "nats"
@@ -133,11 +135,21 @@ def _identities(layout: Layout) -> "tuple[Identity, ...]":
     return (*identities(), *(each.identity() for each in load_subscribers(layout.subscribers_file)))
 
 
-def readers(layout: Layout) -> "list[ConsumerSpec]":
-    """The consumers of the registered subscribers, for `chassis.bus.topology.apply`."""
+async def apply_topology(layout: Layout, client: "Client") -> "list[Change]":
+    """The declared streams and consumers, and those of the registered subscribers; what was changed.
+
+    Raises as `chassis.bus.topology.apply`; UNAVAILABLE where a stream that is gone is asked for in Postgres in vain.
+    """
+    from chassis.bus.topology import apply
+    from chassis.outbox.tables import has_published
+    from contracts.subjects import SERVICES
     from deploy.nats.subscribers import load_subscribers
 
-    return [spec for each in load_subscribers(layout.subscribers_file) for spec in each.consumers()]
+    async def was_used() -> bool:
+        return await has_published(admin_dsn(layout, read_secrets(layout)), SERVICES)
+
+    readers = [spec for each in load_subscribers(layout.subscribers_file) for spec in each.consumers()]
+    return await apply(client.jetstream(), readers=readers, was_used=was_used)
 
 
 def make_seeds(layout: Layout) -> dict[str, str]:

@@ -46,8 +46,11 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Something that is done once in each start of the platform; what needs it waits for its end."""
+    """Something that is done once in each start of the platform; what needs it waits for its end.
+
+    `run` gives what an operator is to be told of it, if anything.
+    """
 
     name: str
-    run: Callable[[], Awaitable[None]]
+    run: Callable[[], Awaitable[str | None]]
     needs: tuple[str, ...] = ()

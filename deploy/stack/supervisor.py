@@ -137,8 +137,8 @@ class Supervisor:
 
     async def _do(self, step: Step) -> None:
         begun = time.monotonic()
-        await step.run()
-        self._report.say(step.name, f"done in {time.monotonic() - begun:.2f} s")
+        words = await step.run()
+        self._report.say(step.name, f"done in {time.monotonic() - begun:.2f} s{f'; {words}' if words else ''}")
         self._ready[step.name].set()
 
     def _fail(self, name: str, error: PlatformError) -> None:

@@ -77,12 +77,17 @@ async def test_lost_nats_store_is_filled_again_by_the_refill_command(own_platfor
         alone = own_platform.command("refill", "gateway", "--timeout", "3600")
         assert alone.returncode == ExitCode.DEGRADED, alone.stdout + alone.stderr
         assert "that is not of what was asked for: wedsync-backup refill config" in alone.stdout
+        assert "dead letters of before are gone" in alone.stdout
 
         refilled = own_platform.command("refill", "all", "--timeout", "90")
         assert refilled.returncode == 0, refilled.stdout + refilled.stderr
         assert "gateway: permitted to publish its record again" in refilled.stdout
         assert "read models: caught up" in refilled.stdout
         assert await _answers(own_platform) == 1
+        await eventually(lambda: "dead-letters-lost" in (own_platform.part("executor").reason or ""))
+        assert own_platform.command("deadletters", "list").returncode == ExitCode.DEGRADED
+        accepted = own_platform.command("deadletters", "accept-loss", "--reason", "they were of a test")
+        assert accepted.returncode == 0, accepted.stderr
         await eventually(lambda: own_platform.status()[0] == 0, every=0.5)
         second = await _submit(client, "after")
         assert second.status_code == 201, second.text

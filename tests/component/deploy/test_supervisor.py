@@ -39,8 +39,9 @@ async def test_supervisor_starts_a_part_only_after_what_it_needs_is_ready(workbe
     gate = workbench.folder / "gate"
     order: list[str] = []
 
-    async def note() -> None:
+    async def note() -> str:
         order.append("step")
+        return "something was lost"
 
     units: list[Part | Step] = [
         workbench.waiting_part("service", needs=("step",)),
@@ -55,6 +56,7 @@ async def test_supervisor_starts_a_part_only_after_what_it_needs_is_ready(workbe
         await eventually(lambda: workbench.state is not None and workbench.state.condition is Condition.READY)
         assert order == ["step"]
     assert [line.split()[0] for line in workbench.said if "stopped" in line] == ["service", "database"]
+    assert next(line for line in workbench.said if line.startswith("step ")).endswith("; something was lost")
 
 
 async def test_supervisor_loads_a_part_early_and_lets_it_begin_in_its_turn(workbench: Workbench) -> None:

@@ -10,11 +10,14 @@ import msgspec
 import pytest
 from nats.js import JetStreamContext
 
+from chassis.bus import topology
 from chassis.bus.consumer_watch import ConsumerWatch
 from chassis.bus.deadletters import Burial, bury, list_letters, replay, show
+from chassis.bus.lost_letters import ACCEPTED
 from chassis.bus.subscriptions import Received, deadletters
-from chassis.life.health import DEGRADED, Health
+from chassis.life.health import DEGRADED, Finding, Health
 from chassis.telemetry.instruments import Telemetry
+from cli.exit_codes import ExitCode
 from cli.main import main
 from contracts import errors
 from contracts.envelope import encode
@@ -394,10 +397,61 @@ def test_dead_letter_that_cannot_be_read_is_listed_and_can_be_dismissed(
     assert not asyncio.run(is_told_of()), "what the list shows and what the report counts is the same"
 
 
+def test_letters_that_went_with_their_stream_are_told_until_that_is_accepted(
+    own_nats: NatsServer, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody else has them: readiness, the list and what makes the stream anew say so, and the reason is kept."""
+    health = Health("executor")
+
+    async def used() -> bool:
+        return True
+
+    async def made_anew() -> list[topology.Change]:
+        async with own_nats.connected() as client:
+            await client.jetstream().delete_stream(DEAD_LETTER_STREAM)
+        async with own_nats.connected(TOPOLOGY) as client:
+            return await topology.apply(client.jetstream(), was_used=used)
+
+    async def finding() -> Finding:
+        connection = own_nats.connection("executor", Telemetry("executor"), health)
+        watch = ConsumerWatch(connection, "executor", telemetry=Telemetry("executor"), health=health)
+        await connection.start()
+        try:
+            await watch._count_dead_letters()
+        finally:
+            await connection.stop()
+        return next(iter((await health.report()).checks), Finding(name="", status="ready"))
+
+    async def metadata() -> dict[str, str]:
+        async with own_nats.connected(TOPOLOGY) as client:
+            js = client.jetstream()
+            assert await topology.apply(js, was_used=used) == [], "what is there is not made anew"
+            assert await topology.compare(js) == []
+            return (await js.stream_info(DEAD_LETTER_STREAM)).config.metadata or {}
+
+    assert _cli(home, capsys, ["accept-loss", "--reason", "none"])[1] == "No dead letters were lost.\n"
+    changes = asyncio.run(made_anew())
+    assert "dead letters of before are gone" in str(changes[0])
+    assert topology.LETTERS_LOST in asyncio.run(metadata())
+    found = asyncio.run(finding())
+    assert (found.status, found.code) == (DEGRADED, "dead-letters-lost")
+    code, text = _cli(home, capsys, ["list"])
+    assert code == ExitCode.DEGRADED
+    assert "since the last were lost" in text
+    assert "wedsync-backup deadletters accept-loss --reason TEXT" in text
+    assert _cli(home, capsys, ["accept-loss", "--reason", "they were of a test"])[0] == 0
+    assert _cli(home, capsys, ["list"]) == (0, "There are no dead letters.\n")
+    kept = asyncio.run(metadata())
+    assert topology.LETTERS_LOST not in kept
+    assert "they were of a test" in kept[ACCEPTED]
+    assert asyncio.run(finding()).status == "ready"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ["dismiss", "1"],
+        ["accept-loss"],
         ["dismiss", "1", "--reason", " "],
         ["dismiss", "--reason", "x"],
         ["show", "x"],
