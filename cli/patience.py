@@ -31,16 +31,22 @@ def patience(what: str, *, detail: Callable[[], str] | None = None) -> Iterator[
     try:
         yield
     finally:
-        _works.remove(words)
+        with _turn:
+            _works.remove(words)
         done.set()
 
 
 _works: list[Callable[[], str]] = []
 """What goes on, the innermost last."""
+_turn = threading.Lock()
+"""Nothing is said to go on that has ended."""
 
 
 def _tell(done: threading.Event) -> None:
     """In the outermost block's own thread, until that block ends."""
     while not done.wait(_LOOK_SECONDS):
         if silence_seconds() >= SAY_SECONDS and (works := list(_works)):
-            say(works[-1]())
+            line = works[-1]()
+            with _turn:
+                if works[-1] in _works:
+                    say(line)

@@ -80,13 +80,20 @@ class Voice:
         finally:
             self._work = before
 
-    def go_on(self) -> None:
-        """Speak up in every silence, until the program ends. The silence counts, not the stage: short ones add up."""
-        threading.Thread(target=self._break_silence, name="voice", daemon=True).start()
+    @contextlib.contextmanager
+    def never_silent(self) -> Iterator[None]:
+        """Speak up in every silence of this block. The silence counts, not the stage: short ones add up."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._break_silence, args=(done,), name="voice", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
-    def _break_silence(self) -> None:
-        while True:
-            time.sleep(0.1)
+    def _break_silence(self, done: threading.Event) -> None:
+        while not done.wait(0.1):
             now = time.monotonic()
             if now - self._said >= SAY_SECONDS:
                 self.say(f"  {now - self._begun:3.0f} s  {self._work()}")
@@ -96,6 +103,7 @@ _voice = Voice()
 say = _voice.say
 
 
+@_voice.never_silent()
 def main() -> int:
     """Make the environment, or leave it as it is where it is whole."""
     parser = argparse.ArgumentParser(description="Make the virtual environment.")
@@ -109,7 +117,6 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has set it
             signal.signal(number, signal.default_int_handler)
-    _voice.go_on()
     try:
         holder = os.open(ROOT, os.O_RDONLY)
         try:

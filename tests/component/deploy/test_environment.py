@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -245,13 +246,15 @@ def test_no_silence_is_long_also_where_many_short_stages_add_up(
     """A stage that is shorter than a silence may be says nothing itself: the silence goes on from the last word."""
     monkeypatch.setattr(environment, "SAY_SECONDS", 0.3)
     voice = environment.Voice()
-    voice.go_on()
     said, deadline = "", time.monotonic() + 60
-    while not said and time.monotonic() < deadline:
-        with voice.during(lambda: "a short stage"):
-            time.sleep(0.02)
-        said = capsys.readouterr().out
+    with voice.never_silent():
+        while not said and time.monotonic() < deadline:
+            with voice.during(lambda: "a short stage"):
+                time.sleep(0.02)
+            said = capsys.readouterr().out
     assert said.startswith("    0 s  ")
+    # Whoever speaks in this process afterwards is alone.
+    assert "voice" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_words_come_well_within_the_five_seconds_that_are_promised() -> None:
