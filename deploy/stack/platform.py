@@ -27,7 +27,7 @@ from deploy.stack.locations import write_registry
 from deploy.stack.logs import rotate
 from deploy.stack.part import Part, Step
 from deploy.stack.places import Places
-from deploy.stack.ports import choose_ports, is_free
+from deploy.stack.ports import GRPC_OFFSET, Reserved, choose_ports, is_free
 from deploy.stack.process_identity import ProcessIdentity
 from deploy.stack.programs import PostgresPrograms
 from deploy.stack.s3_regions import REGIONS
@@ -65,8 +65,12 @@ async def run_platform(
     say = _noting(layout, say)
     signals = _Signals(stop or asyncio.Event(), say)
     try:
-        with signals, PostgresPrograms(database_account(os.environ), owner=layout.remembered.instance) as programs:
-            return await _run_locked(layout, signals, say, started, programs)
+        with (
+            signals,
+            PostgresPrograms(database_account(os.environ), owner=layout.remembered.instance) as programs,
+            Reserved() as reserved,
+        ):
+            return await _run_locked(layout, signals, say, started, programs, reserved)
     finally:
         lock.release()
 
@@ -77,8 +81,9 @@ async def _run_locked(
     say: Callable[[str], None],
     started: Callable[[Layout, float], None] | None,
     programs: PostgresPrograms,
+    reserved: Reserved,
 ) -> StackState:
-    """With the home's lock held. A port that somebody takes between its choice and its use costs another attempt."""
+    """With the home's lock held. A port that a stranger takes between its choice and its use costs another attempt."""
 
     def up(seconds: float) -> None:
         layout.note_begun()
@@ -90,7 +95,7 @@ async def _run_locked(
         state = _new_state(layout)
         try:
             await _end_leftovers(layout, state, signals.stop, say)
-            secrets = prepare(layout)
+            secrets = prepare(layout, take=reserved.take)
             places = Places(layout)
             await places.open()
             if signals.stop.is_set():
@@ -119,7 +124,7 @@ async def _run_locked(
             finally:
                 s3.remove_sockets(layout)
         except PlatformError:
-            taken = [name for name, port in layout.remembered.ports.items() if not is_free(port)]
+            taken = [name for name, port in _listened_on(layout) if not is_free(port)]
             if not taken or signals.stop.is_set() or attempt + 1 == START_ATTEMPTS:
                 raise
             say(f"somebody else took the port of {', '.join(taken)} meanwhile: starting again with other ports")
@@ -143,12 +148,21 @@ def _noting(layout: Layout, say: Callable[[str], None]) -> Callable[[str], None]
     return note
 
 
-def prepare(layout: Layout) -> Secrets:
-    """Ports, secrets, keys and configuration: everything that must be on disk before the first part starts."""
+def _listened_on(layout: Layout) -> list[tuple[str, int]]:
+    """Every port that parts listen on, with the name of the one that was chosen for it."""
+    ports = layout.remembered.ports
+    return [*ports.items(), *((name, ports[name] + GRPC_OFFSET) for name in s3.paired_port_names())]
+
+
+def prepare(layout: Layout, *, take: Callable[[int], bool] = is_free) -> Secrets:
+    """Ports, secrets, keys and configuration: everything that must be on disk before the first part starts.
+
+    `take`: whether a port may be used, and is kept for this platform.
+    """
     wanted = [postgres.NAME, *nats.PORT_NAMES, *services.port_names(), *s3.port_names()]
 
     def is_usable(port: int) -> bool:
-        return is_free(port) and not s3.is_blocked(port)
+        return not s3.is_blocked(port) and take(port)
 
     chosen = choose_ports(wanted, layout.remembered.ports, paired=s3.paired_port_names(), is_free=is_usable)
     if chosen != layout.remembered.ports:

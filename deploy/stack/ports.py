@@ -1,12 +1,14 @@
 """Free loopback ports, chosen at the first start and kept as long as nobody else takes them.
 
 Ports are taken below the range from which Linux gives ports to outgoing connections (32768), so
-that a stopped part does not lose its port to somebody's client.
+that a stopped part does not lose its port to somebody's client. A platform reserves its ports: between
+their choice and their use, and while a part is started anew, no other platform of this machine chooses them.
 """
 
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 from contracts import errors
 from contracts.errors import PlatformError
@@ -31,6 +33,38 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+class Reserved:
+    """Ports that nobody else reserves until the block ends, or the process with it, however it does.
+
+    Each is a name in the kernel's abstract namespace, which is as wide as that of the ports. Servers do not ask for it.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, socket.socket] = {}
+
+    def take(self, port: int) -> bool:
+        """Whether the port is free, and reserved from now on."""
+        if not is_free(port):
+            return False
+        if port not in self._held:
+            holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                holder.bind(f"\0wedsync-backup/port/{port}")
+            except OSError:
+                holder.close()
+                return False
+            self._held[port] = holder
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for holder in self._held.values():
+            holder.close()
+        self._held.clear()
 
 
 def choose_ports(

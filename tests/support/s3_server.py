@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from deploy.stack.ports import LOOPBACK, choose_ports
+from deploy.stack.ports import LOOPBACK, Reserved, choose_ports
 from deploy.stack.s3 import PORTS, server_command
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class S3Server:
         self._folder = tempfile.TemporaryDirectory(prefix="wedsync-s3-")
         self._server: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self._reserved = Reserved()
         self._buckets = 0
         self._shared: dict[tuple[bool, bool], str] = {}
 
@@ -72,7 +73,7 @@ class S3Server:
     def start(self) -> None:
         """Start, and wait until it answers. A port that somebody took in between costs another attempt."""
         for _ in range(3):
-            ports = choose_ports(PORTS, {}, paired=("admin",))
+            ports = choose_ports(PORTS, {}, paired=("admin",), is_free=self._reserved.take)
             self.port = ports["s3"]
             self._server = self._launch(ports)
             if self._is_ready():
@@ -91,6 +92,7 @@ class S3Server:
                 self._server.wait()
             self._server = None
         if not keep:
+            self._reserved.__exit__()
             self._folder.cleanup()
 
     def client(self, endpoint: str | None = None) -> "S3Client":

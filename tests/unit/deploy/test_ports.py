@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from contracts.errors import PlatformError
 from deploy.stack import ports
-from deploy.stack.ports import FIRST, GRPC_OFFSET, LAST, choose_ports, is_free
+from deploy.stack.ports import FIRST, GRPC_OFFSET, LAST, Reserved, choose_ports, is_free
 
 
 def test_ports_are_kept_where_they_are_free() -> None:
@@ -54,3 +54,17 @@ def test_port_with_a_listener_is_not_free() -> None:
         port = server.getsockname()[1]
         assert not is_free(port)
     assert is_free(port)
+
+
+def test_platforms_that_start_at_the_same_moment_choose_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one has chosen and does not use yet is nobody else's, until it ends; a start of its own finds it again."""
+    monkeypatch.setattr("deploy.stack.ports.secrets.randbelow", lambda _: 700)
+    names = ["a", "b"]
+    with Reserved() as one, Reserved() as other:
+        first = choose_ports(names, {}, paired=["b"], is_free=one.take)
+        second = choose_ports(names, {}, paired=["b"], is_free=other.take)
+        assert set(first.values()).isdisjoint(second.values())
+        assert choose_ports(names, second, paired=["b"], is_free=one.take)["a"] != second["a"]
+        assert choose_ports(names, first, paired=["b"], is_free=one.take) == first
+    with Reserved() as later:
+        assert later.take(first["a"])
