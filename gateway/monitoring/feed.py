@@ -87,11 +87,20 @@ class FactFeed:
         arguments = connection_arguments(self._dsn, self._schema)
         async with await psycopg.AsyncConnection.connect(self._dsn, **arguments) as database:
             await database.execute(SQL("LISTEN {}").format(Identifier(state.channel_of(self._schema))))
-            while True:
-                await self._read(database)
-                # One announcement is enough to look; those that came at the same time are answered by the same look.
-                async for _ in database.notifies(timeout=POLL_SECONDS, stop_after=1):
-                    pass
+            # A crash takes the latest facts: they come again under other numbers, by now perhaps under higher ones
+            # than those that were lost. It ends this connection, so that it is enough to look once on each.
+            kept = await facts.last_kept(database, self.sequence)
+            if kept != self.sequence:
+                self._begin_behind(kept)
+            try:
+                while True:
+                    await self._read(database)
+                    # One announcement is enough to look; those that came at the same time need no look of their own.
+                    async for _ in database.notifies(timeout=POLL_SECONDS, stop_after=1):
+                        pass
+            finally:
+                # Until it is known which of them are kept, facts are read from the store.
+                self._remember_from(self.sequence)
 
     async def _read(self, database: psycopg.AsyncConnection[Any]) -> None:
         stand = await state.read(database)
@@ -102,11 +111,8 @@ class FactFeed:
         if stand.epoch != self.epoch:
             self.epoch = stand.epoch
             self._begin_behind(max(0, stand.sequence - REMEMBERED))
-        elif stand.sequence < self.sequence:
-            # A crash of Postgres took the latest facts: they come again under other numbers.
-            self._begin_behind(stand.sequence)
         while self.sequence < stand.sequence:
-            new = await facts.after(database, self.sequence, READ_AT_ONCE)
+            new = await facts.after(database, self.sequence, READ_AT_ONCE, epoch=self.epoch)
             if not new:
                 break  # others answer since a moment ago: the next look sees it
             self.sequence = new[-1].sequence
@@ -115,9 +121,13 @@ class FactFeed:
         self.loop.progressed()
 
     def _begin_behind(self, sequence: int) -> None:
-        self.sequence = self._recent_after = sequence
-        self._recent = []
+        self.sequence = sequence
+        self._remember_from(sequence)
         self._tell([])
+
+    def _remember_from(self, sequence: int) -> None:
+        self._recent_after = sequence
+        self._recent = []
 
     def _remember(self, new: list[Fact]) -> None:
         self._recent += new

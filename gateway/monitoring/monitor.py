@@ -330,7 +330,9 @@ class Reader:
         if remembered is not None:
             return remembered, feed.sequence
         async with self._monitor.reading(self.principal.organisation) as database:
-            following = await facts.after(database, stand.sequence, READ_AT_ONCE, self.principal.organisation)
+            following = await facts.after(
+                database, stand.sequence, READ_AT_ONCE, epoch=stand.epoch, organisation=self.principal.organisation
+            )
             # Looked at afterwards: what was read is the whole of it where its beginning is still kept.
             now = await state.read(database)
             if now.epoch != stand.epoch or not await state.is_kept(database, stand.sequence):

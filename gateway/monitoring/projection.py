@@ -73,15 +73,23 @@ class Facts(Projection):
         await database.execute(self._forget, (sequence - KEPT,))
 
 
-async def after(database: Database, sequence: int, limit: int, organisation: str | None = None) -> list[Fact]:
-    """Facts after a number, of one organisation or of all, in order."""
-    if organisation is None:
-        query = _READ + " WHERE sequence > %s ORDER BY sequence LIMIT %s"
-        cursor = await database.execute(query, (sequence, limit))
-    else:
-        query = _READ + " WHERE organisation = %s AND sequence > %s ORDER BY sequence LIMIT %s"
-        cursor = await database.execute(query, (organisation, sequence, limit))
+async def after(
+    database: Database, sequence: int, limit: int, *, epoch: str, organisation: str | None = None
+) -> list[Fact]:
+    """Facts after a number of an epoch, of one organisation or of all, in order; none where the epoch is over."""
+    query = _READ + " WHERE sequence > %s AND EXISTS (SELECT FROM projection_state WHERE epoch = %s)"
+    wanted: tuple[object, ...] = (sequence, epoch)
+    if organisation is not None:
+        query += " AND organisation = %s"
+        wanted += (organisation,)
+    cursor = await database.execute(query + " ORDER BY sequence LIMIT %s", (*wanted, limit))
     return [_of_row(row) for row in await cursor.fetchall()]
+
+
+async def last_kept(database: Database, sequence: int) -> int:
+    """The number of the latest fact that is kept, up to this number; 0 where there is none."""
+    row = await (await database.execute("SELECT max(sequence) FROM facts WHERE sequence <= %s", (sequence,))).fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])
 
 
 async def time_of(database: Database, epoch: str, sequence: int) -> datetime | None:
