@@ -33,6 +33,10 @@ _SUBCOMMANDS = {
     "repair": _Subcommand("cli.repo_upkeep", "repair", "replace what is damaged or missing by another tier's copy"),
     "catch-up": _Subcommand("cli.repo_upkeep", "catch_up", "bring tiers that were away up to the others"),
     "rebuild-index": _Subcommand("cli.repo_upkeep", "rebuild_index", "make a tier's index anew from its packs"),
+    "forget": _Subcommand("cli.repo_retention", "forget", "let snapshots go: by rules, or by id"),
+    "hold": _Subcommand("cli.repo_retention", "hold", "keep snapshots, whoever forgets or prunes, until the release"),
+    "release": _Subcommand("cli.repo_retention", "release", "end a hold"),
+    "holds": _Subcommand("cli.repo_retention", "holds", "list what is held"),
     "stats": _Subcommand("cli.repo_read", "stats", "sizes per tier and per class of content"),
 }
 
@@ -52,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_writing(parsers)
     _configure_reading(parsers)
     _configure_upkeep(parsers)
+    _configure_retention(parsers)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -199,6 +204,37 @@ def _configure_upkeep(parsers: dict[str, argparse.ArgumentParser]) -> None:
         help="this tier went back to an older state, you know why, and it is right",
         type=given,
     )
+
+
+def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
+    forget = parsers["forget"]
+    forget.add_argument("snapshots", metavar="SNAPSHOT", nargs="*", help="these, in place of rules", type=given)
+    for word, what in (
+        ("last", "of the newest"),
+        ("hourly", "hours that have one, the newest of each"),
+        ("daily", "days"),
+        ("weekly", "ISO weeks"),
+        ("monthly", "months"),
+        ("yearly", "years"),
+    ):
+        forget.add_argument(f"--keep-{word}", type=_positive, default=0, metavar="N", help=f"keep N {what}")
+    forget.add_argument(
+        "--keep-within",
+        metavar="SPAN",
+        type=given,
+        help="keep what is at most so much older than the newest: 36h, 90d, 1y6m",
+    )
+    forget.add_argument("--keep-tag", action="append", default=[], metavar="TAG", help="keep what has it", type=given)
+    forget.add_argument("--label", help="look at the snapshots of this source alone", type=given)
+    forget.add_argument("--time-zone", default="UTC", metavar="ZONE", help="where days begin (default UTC)", type=given)
+    forget.add_argument("--dry-run", "-n", action="store_true", help="say what would go and what stays, do nothing")
+    hold = parsers["hold"]
+    hold.add_argument("name", metavar="NAME", help="what the hold is called", type=given)
+    hold.add_argument("snapshots", metavar="SNAPSHOT", nargs="*", help="what is held", type=given)
+    hold.add_argument("--all", action="store_true", help="hold every snapshot, those to come as well")
+    parsers["release"].add_argument("name", metavar="NAME", help="the hold", type=given)
+    for each in (forget, hold):
+        each.add_argument("--reason", default="", help="why; it is kept with the order")
 
 
 def _add_lock_days(parser: argparse.ArgumentParser) -> None:

@@ -247,7 +247,8 @@ def _behind(repository: Repository) -> dict[str, dict[str, int]]:
         each, pieces = lag(repository, tier), lacking(repository, tier)
         if each.is_behind or pieces:
             counts = {"packs": len(each.packs), "snapshots": len(each.snapshots), "keys": len(each.keys)}
-            behind[tier.name] = {**counts, "pieces": sum(pieces.values()), "streams": len(pieces)}
+            owed = {"pieces": sum(pieces.values()), "streams": len(pieces), "orders": len(each.orders)}
+            behind[tier.name] = {**counts, **owed}
     return behind
 
 
@@ -285,7 +286,8 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
     for name, owing in behind.items():
         keys = f" and {owing['keys']:,} keys" if owing["keys"] else ""
         streams = f" and {owing['pieces']:,} pieces of {owing['streams']:,} streams" if owing["streams"] else ""
-        owed = f"{owing['packs']:,} packs and {owing['snapshots']:,} snapshots{keys}{streams}"
+        orders = f" and {owing['orders']:,} orders (forgotten snapshots, holds)" if owing["orders"] else ""
+        owed = f"{owing['packs']:,} packs and {owing['snapshots']:,} snapshots{keys}{streams}{orders}"
         say(f"{name} is behind by {owed} (`repo catch-up`)")
     if report.is_ok:
         say("no damage found" + ("" if reads_data else " in the structure; --read-data reads stored bytes too"))
@@ -343,6 +345,7 @@ def _added(before: CatchUpResult | None, now: CatchUpResult) -> CatchUpResult:
     """What two attempts at one tier have copied, and what is lacking after the second."""
     if before is not None:
         now.copied_keys += before.copied_keys
+        now.orders += before.orders
         now.copied_packs += before.copied_packs
         now.copied_bytes += before.copied_bytes
         now.copied_segments += before.copied_segments
@@ -355,6 +358,7 @@ def _added(before: CatchUpResult | None, now: CatchUpResult) -> CatchUpResult:
 def _catch_up_document(result: CatchUpResult) -> dict[str, object]:
     return {
         "keys": result.copied_keys,
+        "orders": result.orders,
         "packs": result.copied_packs,
         "bytes": result.copied_bytes,
         "segments": result.copied_segments,
@@ -371,6 +375,8 @@ def _say_caught_up(name: str, result: CatchUpResult) -> None:
         say(f"{name}: stream {stream} was left out: {error} [{error.code}]")
     if result.streams.pieces:
         say(f"{name}: {result.streams.pieces:,} pieces of streams ({size(result.streams.bytes)}) copied")
+    if result.orders:
+        say(f"{name}: {result.orders:,} orders taken over: snapshots forgotten, holds")
     if result.copied_keys:
         say(f"{name}: {result.copied_keys:,} key objects copied")
     elif not result.copied_packs and not result.snapshots and not result.streams.pieces and result.is_complete:

@@ -105,3 +105,32 @@ class LimitExceeded(RepositoryError):
 
     code = "limit-exceeded"
     hint = "The format's limits are listed in docs/repository-format.md."
+
+
+class SnapshotHeld(RepositoryError):
+    """A hold keeps the snapshot: it is not forgotten before the hold is released."""
+
+    code = "snapshot-held"
+    retry = Retry.AFTER_OPERATOR
+    hint = "`repo holds` lists the holds; whoever placed this one may end it with `repo release`."
+
+
+class HoldTaken(RepositoryError):
+    """The name of a hold is, or was, another one's."""
+
+    code = "hold-taken"
+    hint = "Give the hold another name; one that was released is not used again."
+
+
+class HoldNotFound(RepositoryError):
+    """No hold has this name."""
+
+    code = "hold-not-found"
+    hint = "List the holds with `repo holds`."
+
+
+class RulesInvalid(RepositoryError):
+    """What is to be kept is not said, or not understood."""
+
+    code = "rules-invalid"
+    hint = "Say what is to be kept, e.g. `--keep-daily 14 --keep-monthly 12`."

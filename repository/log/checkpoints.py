@@ -72,6 +72,7 @@ def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
         witnesses={tier_id.hex(): (head.number, head.digest) for tier_id, head in state.witnesses.items()},
         bridged=tuple(sorted(state.bridged)),
         streams=state.streams,
+        released_holds=tuple(sorted(state.released_holds)),
     )
 
 
@@ -108,6 +109,7 @@ def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> 
         bridged=set(checkpoint.bridged),
         ends_in_consequence=True,  # nobody says that it does not
         streams=dict(checkpoint.streams),
+        released_holds=set(checkpoint.released_holds),
     )
 
 

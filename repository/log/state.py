@@ -65,7 +65,8 @@ class LogState:
     the first that is live). `forgotten`: id → run token, in the order in which they were. `twins`: run token → ids,
     where two writers, each on a tier of its own, committed under one token. `locked_until`: by snapshot id, seconds of
     Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
-    brought them. `streams`: by name, up to where this tier is known to have each. `entry_of`: snapshot id → its entry.
+    brought them. `holds`: by name, the snapshots that are kept (none named: all); `released_holds`: the names of those
+    that are over. `streams`: by name, up to where this tier is known to have each. `entry_of`: snapshot id → its entry.
     `checkpoint`: the newest that an entry names. `past_tier_ids`: that the log had since `base`. `ends_in_consequence`:
     whether the last entry is of consequence, as far as is known.
     """
@@ -89,6 +90,7 @@ class LogState:
     key_objects: dict[str, str] = field(default_factory=dict)
     destroyed_keys: set[str] = field(default_factory=set)
     holds: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    released_holds: set[str] = field(default_factory=set)
     witnesses: dict[bytes, Head] = field(default_factory=dict)
     faults: list[LogFault] = field(default_factory=list)
     bridged: set[int] = field(default_factory=set)
@@ -135,6 +137,7 @@ class LogState:
             key_objects=dict(self.key_objects),
             destroyed_keys=set(self.destroyed_keys),
             holds=dict(self.holds),
+            released_holds=set(self.released_holds),
             witnesses=dict(self.witnesses),
             faults=list(self.faults),
             bridged=set(self.bridged),
@@ -204,8 +207,10 @@ class LogState:
                     self._forget(identity)
             case HoldPlaced(name=name, snapshots=identities):
                 self.holds[name] = identities
+                self.released_holds.discard(name)
             case HoldReleased(name=name):
                 self.holds.pop(name, None)
+                self.released_holds.add(name)
             case KeysDestroyed(key_ids=key_ids):
                 self.destroyed_keys.update(key_ids)
             case _:
@@ -282,6 +287,10 @@ class LogState:
             self.twins[token] = live
         if live and self.by_token[token] == identity:
             self.by_token[token] = live[0]
+
+    def holds_on(self, identity: str) -> list[str]:
+        """The names of the holds that keep this snapshot."""
+        return sorted(name for name, held in self.holds.items() if not held or identity in held)
 
     def lacking_streams(self, manifest: SnapshotManifest) -> list[str]:
         """Which streams that the snapshot leans on are not known to be here as far as it says. Raises `Damaged`."""

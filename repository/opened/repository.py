@@ -302,6 +302,8 @@ class Repository(OpenTiers):
     def snapshots(self, label: str | None = None) -> list[Snapshot]:
         """All snapshots (of a label, where one is given) that a readable tier has, the oldest first by their own times.
 
+        What some tier was told to forget, and no hold keeps, is not among them.
+
         None comes before the one that it was made from, whatever the clocks said. What a tier was brought later, by
         catch-up or by repair, is as old as it was; in which order the tiers are given decides nothing.
         """
@@ -316,12 +318,20 @@ class Repository(OpenTiers):
             for identity, snapshot in tier.log.state.snapshots.plain().items():
                 known.setdefault(identity, snapshot)
                 entries[identity] = min(numbers[identity], entries.get(identity, numbers[identity]))
+        for identity in self._forgotten():
+            known.pop(identity, None)
         if label is not None:
             known = of_label(known, label)
         moments = moments_of(known)
         order = sorted(known, key=lambda identity: (moments[identity], entries[identity], identity))
         ordered = (known[identity] for identity in parents_first(order, known))
         return [each for each in ordered if label is None or each.brief.label == label]
+
+    def _forgotten(self) -> set[str]:
+        """What some tier was told to forget and no hold keeps: a tier that was away then shows nobody what it has."""
+        states = [tier.log.state for tier in self.readable_tiers()]
+        forgotten: set[str] = set().union(*(state.forgotten for state in states))
+        return {each for each in forgotten if not any(state.holds_on(each) for state in states if state.holds)}
 
     def may_hide_snapshots(self, *, newest: bool = False) -> list[OpenTier]:
         """Readable tiers of which nobody can say that all their snapshots are listed. `newest`: that the newest is.

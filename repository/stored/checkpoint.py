@@ -51,7 +51,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     `snapshots`: in the order of their entries. `forgotten`: ids (hex) of forgotten ones, in the order in which
     they were, with their run tokens (empty where they are not known). `segments`: names (hex) and entries. `replaced`,
-    `marked`, `swept`: names and packs, 32 bytes each. `streams`: by name. Else as in the log.
+    `marked`, `swept`: names and packs, 32 bytes each. `streams`: by name. `released_holds`: names of holds that are
+    over. Else as in the log.
     """
 
     format: int = FORMAT_VERSION
@@ -72,6 +73,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     witnesses: dict[str, tuple[int, bytes]]
     bridged: tuple[int, ...]
     streams: dict[str, KeptStream] = {}
+    released_holds: tuple[str, ...] = ()
 
 
 _CHECKPOINT: Final = msgspec.msgpack.Decoder(Checkpoint)

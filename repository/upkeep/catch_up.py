@@ -1,8 +1,9 @@
 """Catching up: what a tier missed is copied from another one, as ciphertext.
 
 Promise: nothing is decrypted, re-encrypted or read from the source again; every pack is proven by its name
-before it is stored. The order is keys, then that of a backup (packs, index segments, log entries), so a
-crash leaves a tier that is less far behind. A snapshot is committed only when every pack that it references is there.
+before it is stored. The order is keys, holds and forgettings, then that of a backup (packs, index segments, log
+entries), so a crash leaves a tier that is less far behind. A snapshot is committed only when every pack that it
+references is there.
 Memory: `PACKS_AT_A_TIME` packs.
 """
 
@@ -21,7 +22,9 @@ from repository.keys import crypto
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader, nearest_first
+from repository.retention.orders import owed_orders, take_over
 from repository.stored.index_segment import Segment, without_packs
+from repository.stored.log_entry import Body
 from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
@@ -38,17 +41,19 @@ WRITER_TOKEN_LENGTH: Final = 16
 class Lag(NamedTuple):
     """What a tier lacks of what the others have. It is *behind* while there is any: no damage, a debt.
 
-    `keys`: object keys of what was wrapped or made while it was away.
+    `keys`: object keys of what was wrapped or made while it was away. `orders`: what it was not told of what stays
+    and goes.
     """
 
     packs: set[bytes]
     snapshots: list[Snapshot]
     keys: set[str]
+    orders: list[Body]
 
     @property
     def is_behind(self) -> bool:
         """Whether it lacks anything."""
-        return bool(self.packs or self.snapshots or self.keys)
+        return bool(self.packs or self.snapshots or self.keys or self.orders)
 
 
 class CatchUpProgress(NamedTuple):
@@ -66,6 +71,7 @@ class CatchUpResult:
 
     tier: str
     copied_keys: int = 0
+    orders: int = 0
     copied_packs: int = 0
     copied_bytes: int = 0
     copied_segments: int = 0
@@ -96,7 +102,8 @@ def lag(repository: Repository, tier: OpenTier) -> Lag:
     snapshots = [
         each for each in repository.snapshots() if each.id not in own.snapshots and each.id not in own.forgotten
     ]
-    return Lag(packs - known, snapshots, set(key_change.lacking_keys(repository, tier)))
+    keys = set(key_change.lacking_keys(repository, tier))
+    return Lag(packs - known, snapshots, keys, owed_orders(tier, sources_for(repository, tier)))
 
 
 def begin_anew(tier: OpenTier) -> None:
@@ -138,6 +145,8 @@ def catch_up(
     if lock_until is not None:
         tier.prove_locks(lock_until)
     result.copied_keys = key_change.copy_keys(repository, tier)
+    # Before anything is brought here: what was forgotten elsewhere is not to come back, nor to be built upon.
+    result.orders = take_over(repository, tier, sources)
     missing = _with_gone(tier, lag(repository, tier))
     token = repository.randomness.token_bytes(WRITER_TOKEN_LENGTH) if missing.packs else b""
     if token:

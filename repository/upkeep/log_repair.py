@@ -271,7 +271,7 @@ def restated(now: LogState, whole: LogState, time_ns: int) -> Iterator[Body]:
 
     Snapshots that the second lacks are not among it.
     """
-    for name in whole.holds.keys() - now.holds.keys():
+    for name in now.released_holds - whole.released_holds:
         yield HoldReleased(time_ns=time_ns, name=name)
     for name, snapshots in now.holds.items():
         if whole.holds.get(name) != snapshots:
@@ -291,9 +291,9 @@ def restated(now: LogState, whole: LogState, time_ns: int) -> Iterator[Body]:
                 locked_from=kept.locked_from,
                 locked_until=kept.locked_until,
             )
-    forgotten = [each for each in now.forgotten if each not in whole.forgotten]
+    forgotten = tuple(each for each in now.forgotten if each not in whole.forgotten)
     if forgotten:
-        yield SnapshotsForgotten(time_ns=time_ns, snapshots=tuple(forgotten))
+        yield SnapshotsForgotten(time_ns=time_ns, snapshots=forgotten)
     for kind, packs in (
         (PacksMarked, now.marked_packs - whole.marked_packs),
         (SweepBegun, now.swept_packs - whole.swept_packs),

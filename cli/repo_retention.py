@@ -1,0 +1,171 @@
+"""`repo forget`, `hold`, `release` and `holds`: which snapshots stay."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+
+from cli.exit_codes import ExitCode
+from cli.output import columns, moment, say, say_json, shown, timestamp
+from cli.repo_session import opened
+from cli.repo_snapshots import completeness_of
+from repository.errors import RulesInvalid
+from repository.opened.repository import Repository
+from repository.retention.orders import Ordered, holds_of, place_hold, release_hold
+from repository.retention.orders import forget as forget_snapshots
+from repository.retention.rules import Judgement, Rules, judge, span_of
+from repository.stored.snapshot import Snapshot
+
+
+def forget(arguments: argparse.Namespace) -> int:
+    """Judge the snapshots by the rules, or take those named, and let go what is to go; say of each why."""
+    rules = _rules(arguments)
+    with opened(arguments, only_reads=arguments.dry_run) as repository:
+        judged = _judged(repository, arguments, rules)
+        code = completeness_of(repository)
+        going = [each.snapshot for each in judged if not each.is_kept]
+        locked = _locks(repository, going)
+        done = None
+        if going and not arguments.dry_run:
+            done = forget_snapshots(repository, [each.id for each in going], arguments.reason)
+    if arguments.json:
+        say_json({**_judgements_document(judged, locked), "dry_run": arguments.dry_run, **_tiers_document(done)})
+    else:
+        _say_judgements(judged, locked)
+        is_done = "would go" if arguments.dry_run else "forgotten"
+        say(f"\n{len(going):,} {is_done}, {len(judged) - len(going):,} kept")
+        if going and not arguments.dry_run:
+            _say_owed(done)
+    return ExitCode.DEGRADED if done is not None and not done.is_everywhere else code
+
+
+def hold(arguments: argparse.Namespace) -> int:
+    """Place a hold on the snapshots named, or on all."""
+    if bool(arguments.snapshots) == arguments.all:
+        raise RulesInvalid("is a hold on snapshots, or on all?", hint="Name the snapshots, or give --all; not both.")
+    with opened(arguments) as repository:
+        ids = [repository.find_snapshot(name).id for name in arguments.snapshots]
+        done = place_hold(repository, arguments.name, ids, arguments.reason)
+    return _ordered(arguments, done, {"hold": arguments.name, "snapshots": ids}, f"hold {arguments.name} is placed")
+
+
+def release(arguments: argparse.Namespace) -> int:
+    """End a hold."""
+    with opened(arguments) as repository:
+        done = release_hold(repository, arguments.name)
+    return _ordered(arguments, done, {"hold": arguments.name}, f"hold {arguments.name} is released")
+
+
+def holds(arguments: argparse.Namespace) -> int:
+    """What is held."""
+    with opened(arguments, only_reads=True) as repository:
+        found = holds_of(repository)
+        code = completeness_of(repository)
+    if arguments.json:
+        say_json({"holds": [{"name": name, "snapshots": list(held)} for name, held in sorted(found.items())]})
+        return code
+    for name, held in sorted(found.items()):
+        say(f"{shown(name.encode())}: {', '.join(each[:12] for each in held) or 'every snapshot'}")
+    if not found:
+        say("nothing is held")
+    return code
+
+
+def _rules(arguments: argparse.Namespace) -> Rules | None:
+    """What the options ask for; None where snapshots are named. Raises `RulesInvalid`."""
+    words = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+    last, hourly, daily, weekly, monthly, yearly = (getattr(arguments, f"keep_{word}") for word in words)
+    has_counts = last or hourly or daily or weekly or monthly or yearly
+    has_rules = has_counts or arguments.keep_within is not None or bool(arguments.keep_tag)
+    if arguments.snapshots:
+        if has_rules or arguments.label is not None:
+            raise RulesInvalid("snapshots are named, and rules given", hint="Give the one or the other.")
+        return None
+    within = span_of(arguments.keep_within) if arguments.keep_within is not None else None
+    tags, zone = tuple(arguments.keep_tag), _zone(arguments.time_zone)
+    return Rules(last, hourly, daily, weekly, monthly, yearly, within=within, tags=tags, zone=zone)
+
+
+def _zone(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = "Name it as Europe/Berlin; the system's list of time zones has to have it."
+        raise RulesInvalid("no time zone has this name", hint=hint, zone=name) from None
+
+
+def _judged(repository: Repository, arguments: argparse.Namespace, rules: Rules | None) -> list[Judgement]:
+    if rules is None:
+        chosen = dict.fromkeys(repository.find_snapshot(name).id for name in arguments.snapshots)
+        return [Judgement(repository.find_snapshot(identity), ()) for identity in chosen]
+    return judge(repository.snapshots(arguments.label), rules, repository.clock.now_ns(), holds_of(repository))
+
+
+def _locks(repository: Repository, going: Sequence[Snapshot]) -> dict[str, dict[str, int]]:
+    """By snapshot and tier, seconds of Unix time until which a lock keeps it, as far as it lies ahead."""
+    now = repository.clock.now_ns() // 10**9
+    found: dict[str, dict[str, int]] = {}
+    for each in going:
+        for tier in repository.tiers_with(each):
+            until = tier.log.state.locked_until.get(each.id, 0)
+            if until > now:
+                found.setdefault(each.id, {})[tier.name] = until
+    return found
+
+
+def _judgements_document(judged: Sequence[Judgement], locked: dict[str, dict[str, int]]) -> dict[str, object]:
+    def listed(each: Judgement) -> dict[str, object]:
+        snapshot = each.snapshot
+        return {"id": snapshot.id, "time": timestamp(snapshot.brief.time_ns), "label": snapshot.brief.label}
+
+    return {
+        "kept": [{**listed(each), "kept_by": list(each.kept_by)} for each in judged if each.is_kept],
+        "forgotten": [
+            {**listed(each), "locked_until": {name: _date(at) for name, at in locked.get(each.snapshot.id, {}).items()}}
+            for each in judged
+            if not each.is_kept
+        ],
+    }
+
+
+def _date(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _say_judgements(judged: Sequence[Judgement], locked: dict[str, dict[str, int]]) -> None:
+    rows = [("ID", "TIME (UTC)", "", "WHY", "LABEL")]
+    for each in judged:
+        brief = each.snapshot.brief
+        label = shown(brief.label.encode("utf-8", "surrogatepass"))
+        why = ", ".join(each.kept_by) or "nothing keeps it"
+        rows.append((each.snapshot.id[:12], moment(brief.time_ns), "keep" if each.is_kept else "GO", why, label))
+    for line in columns(rows):
+        say(line)
+    for identity, tiers in locked.items():
+        dates = ", ".join(f"{name} until {_date(at)}" for name, at in tiers.items())
+        say(f"{identity[:12]} is locked on {dates}: it takes its space there until then")
+
+
+def _tiers_document(done: Ordered | None) -> dict[str, object]:
+    if done is None:
+        return {"tiers": [], "owed": {}}
+    owed = {name: str(error) for name, error in {**done.owed, **done.failed}.items()}
+    return {"tiers": list(done.tiers), "owed": owed}
+
+
+def _say_owed(done: Ordered | None) -> None:
+    if done is None:
+        return
+    for name, error in {**done.owed, **done.failed}.items():
+        print(f"{name} was not told ({error}); `repo catch-up` tells it", file=sys.stderr)
+
+
+def _ordered(arguments: argparse.Namespace, done: Ordered, document: dict[str, object], words: str) -> int:
+    if arguments.json:
+        say_json({**document, **_tiers_document(done)})
+    else:
+        say(f"{words} on {', '.join(done.tiers)}")
+        _say_owed(done)
+    return ExitCode.OK if done.is_everywhere else ExitCode.DEGRADED

@@ -1,0 +1,200 @@
+"""What every tier is told of what stays and goes: snapshots forgotten, holds placed and released.
+
+Promise: an order is an entry in the log of each ready tier, and decided there: what a hold keeps is not forgotten,
+whoever was faster. A tier that is away gets it when it catches up (`take_over`), and shows nobody meanwhile what others
+forgot. A hold beats a forgetting; the name of one that is over is not used again, so that no tier which was away then
+brings it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from repository.errors import HoldNotFound, HoldTaken, LimitExceeded, RepositoryError, SnapshotHeld, SnapshotNotFound
+from repository.log.state import LogState
+from repository.opened.open_tier import OpenTier
+from repository.opened.repository import Repository
+from repository.stored.log_entry import Body, HoldPlaced, HoldReleased, SnapshotsForgotten
+
+AT_ONCE = 10_000
+"""Snapshots that one entry names, at most."""
+NAME_LENGTH_MAX = 200
+
+
+@dataclass
+class Ordered:
+    """On which tiers an order stands; which could not be told, and why: they are owed it.
+
+    `tiers`: by name, how many entries it took; 0: it stood there already.
+    """
+
+    tiers: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, RepositoryError] = field(default_factory=dict)
+    owed: dict[str, RepositoryError | None] = field(default_factory=dict)
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether each tier has it."""
+        return not self.failed and not self.owed
+
+
+def forget(repository: Repository, snapshots: Sequence[str], reason: str = "") -> Ordered:
+    """Let no tier have these snapshots (ids) any more. Their space is freed by a prune.
+
+    What was forgotten before counts as done. Nothing is forgotten unless all of them are there and free: raises
+    `SnapshotNotFound`, `SnapshotHeld` (also where another writer's hold came in between; then some tiers may have
+    forgotten, which have no such hold, and `SnapshotHeld` says so), `NoUsableTier`.
+    """
+    wanted = tuple(dict.fromkeys(snapshots))
+    repository.any_ready()
+    known = {identity for tier in repository.readable_tiers() for identity in tier.log.state.snapshots}
+    gone = {identity for tier in repository.readable_tiers() for identity in tier.log.state.forgotten}
+    for identity in wanted:
+        if identity not in known and identity not in gone:
+            raise SnapshotNotFound("no snapshot has this id", id=identity)
+    for tier in repository.ready_tiers():
+        _refuse_held(tier.log.state, wanted, tier.name)
+
+    def order(tier: OpenTier) -> int:
+        return _forget_on(tier, wanted, reason, repository.clock.now_ns)
+
+    return _on_each(repository, order)
+
+
+def place_hold(repository: Repository, name: str, snapshots: Sequence[str], reason: str = "") -> Ordered:
+    """Keep whatever these snapshots (ids; none: all, those to come as well) need until the hold is released.
+
+    The same once more is done already. Raises `HoldTaken` (a hold of this name is, or was, of others),
+    `SnapshotNotFound`, `LimitExceeded`, `NoUsableTier`.
+    """
+    if not name or len(name) > NAME_LENGTH_MAX or not name.isprintable():
+        raise LimitExceeded(
+            "a hold has a name of printable characters", hint=f"Give it one of 1 to {NAME_LENGTH_MAX} characters."
+        )
+    wanted = tuple(sorted(set(snapshots)))
+    repository.any_ready()
+    for identity in wanted:
+        if not any(identity in tier.log.state.snapshots for tier in repository.readable_tiers()):
+            raise SnapshotNotFound("no snapshot has this id", id=identity)
+    for tier in repository.readable_tiers():
+        _refuse_taken(tier.log.state, name, wanted, tier.name)
+
+    def order(tier: OpenTier) -> int:
+        def decide(state: LogState) -> Body | None:
+            _refuse_taken(state, name, wanted, tier.name)
+            if name in state.holds:
+                return None
+            return HoldPlaced(time_ns=repository.clock.now_ns(), name=name, snapshots=wanted, reason=reason)
+
+        return int(tier.log.append(decide) is not None)
+
+    return _on_each(repository, order)
+
+
+def release_hold(repository: Repository, name: str) -> Ordered:
+    """End a hold. What was released before counts as done. Raises `HoldNotFound`, `NoUsableTier`."""
+    repository.any_ready()
+    if not any(_knows(tier.log.state, name) for tier in repository.readable_tiers()):
+        raise HoldNotFound("no hold has this name", name=name)
+
+    def order(tier: OpenTier) -> int:
+        def decide(state: LogState) -> Body | None:
+            # Also where it never was: no tier that has it may bring it here.
+            return None if name in state.released_holds else HoldReleased(time_ns=repository.clock.now_ns(), name=name)
+
+        return int(tier.log.append(decide) is not None)
+
+    return _on_each(repository, order)
+
+
+def holds_of(repository: Repository) -> dict[str, tuple[str, ...]]:
+    """The holds that some readable tier has and none calls released: by name, the snapshots (none: all)."""
+    states = [tier.log.state for tier in repository.readable_tiers()]
+    released = set().union(*(state.released_holds for state in states))
+    return {name: held for state in states for name, held in state.holds.items() if name not in released}
+
+
+def owed_orders(tier: OpenTier, sources: Sequence[OpenTier]) -> list[Body]:
+    """The orders that other tiers' logs have and this one's has not, in the order in which they are to be given."""
+    return list(_owed(tier.log.state, [source.log.state for source in sources]))
+
+
+def take_over(repository: Repository, tier: OpenTier, sources: Sequence[OpenTier]) -> int:
+    """Give this tier the orders of the others. Returns how many entries that took. Raises the store's errors."""
+    given = 0
+
+    def decide(state: LogState) -> Body | None:
+        return next(_owed(state, [source.log.state for source in sources], repository.clock.now_ns()), None)
+
+    while tier.log.append(decide) is not None:
+        given += 1
+    return given
+
+
+def _owed(state: LogState, others: Sequence[LogState], now_ns: int = 0) -> Iterator[Body]:
+    released = set().union(*(other.released_holds for other in others))
+    for name in sorted(released - state.released_holds):
+        yield HoldReleased(time_ns=now_ns, name=name)
+    released |= state.released_holds
+    for other in others:
+        for name, held in sorted(other.holds.items()):
+            if name not in state.holds and name not in released:
+                yield HoldPlaced(time_ns=now_ns, name=name, snapshots=held, reason="another tier's")
+    gone = {identity for other in others for identity in other.forgotten if identity not in state.forgotten}
+    kept = [other for other in (state, *others) if other.holds]
+    free = sorted(identity for identity in gone if not any(other.holds_on(identity) for other in kept))
+    for start in range(0, len(free), AT_ONCE):
+        yield SnapshotsForgotten(
+            time_ns=now_ns, snapshots=tuple(free[start : start + AT_ONCE]), reason="another tier's"
+        )
+
+
+def _forget_on(tier: OpenTier, wanted: Sequence[str], reason: str, now_ns: Callable[[], int]) -> int:
+    given = 0
+    for start in range(0, len(wanted), AT_ONCE):
+        part = wanted[start : start + AT_ONCE]
+
+        def decide(state: LogState, part: Sequence[str] = part) -> Body | None:
+            left = tuple(each for each in part if each not in state.forgotten)
+            _refuse_held(state, left, tier.name)
+            return SnapshotsForgotten(time_ns=now_ns(), snapshots=left, reason=reason) if left else None
+
+        given += tier.log.append(decide) is not None
+    return given
+
+
+def _refuse_held(state: LogState, identities: Sequence[str], tier: str) -> None:
+    for identity in identities if state.holds else ():
+        names = state.holds_on(identity)
+        if names:
+            raise SnapshotHeld("a hold keeps this snapshot", id=identity, hold=names[0], holds=len(names), tier=tier)
+
+
+def _refuse_taken(state: LogState, name: str, wanted: tuple[str, ...], tier: str) -> None:
+    if name in state.released_holds:
+        raise HoldTaken("a hold of this name was released", name=name, tier=tier)
+    if tuple(sorted(state.holds.get(name, wanted))) != wanted:
+        raise HoldTaken("a hold of this name keeps other snapshots", name=name, tier=tier)
+
+
+def _knows(state: LogState, name: str) -> bool:
+    return name in state.holds or name in state.released_holds
+
+
+def _on_each(repository: Repository, order: Callable[[OpenTier], int]) -> Ordered:
+    """Give the order to each ready tier. Raises only what is decided, and what failed where no tier has it."""
+    done = Ordered()
+    for tier in repository.tiers:
+        if not tier.is_ready:
+            done.owed[tier.name] = tier.error
+            continue
+        try:
+            done.tiers[tier.name] = order(tier)
+        except (SnapshotHeld, HoldTaken):
+            raise
+        except RepositoryError as error:
+            done.failed[tier.name] = error
+    if not done.tiers:
+        raise next(iter(done.failed.values()))
+    return done

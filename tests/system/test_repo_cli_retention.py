@@ -1,0 +1,102 @@
+"""`repo forget`, `hold`, `release` and `holds`, as somebody types them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.repo_command import RepoCommand
+
+
+@pytest.fixture
+def repo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> RepoCommand:
+    """Three snapshots of two sources on two tiers."""
+    made = RepoCommand(tmp_path, capsys)
+    made.json("init")
+    source = tmp_path / "source"
+    source.mkdir()
+    for number, label in enumerate(("photos", "photos", "contracts")):
+        (source / f"{number}").write_text(f"{number}")
+        made.json("backup", source, "--label", label)
+    return made
+
+
+def _ids(repo: RepoCommand) -> list[str]:
+    return [each["id"] for each in repo.json("snapshots")["snapshots"]]
+
+
+def test_rules_let_go_what_nothing_keeps_and_say_why(repo: RepoCommand) -> None:
+    first, second, third = _ids(repo)
+    dry = repo.run("forget", "--keep-last", "1", "--dry-run")
+    assert dry.code == 0
+    assert "GO" in dry.out
+    assert "1 would go, 2 kept" in dry.out
+    assert _ids(repo) == [first, second, third]
+    done = repo.json("forget", "--keep-last", "1", "--reason", "tidy")
+    assert [each["id"] for each in done["forgotten"]] == [first]
+    assert {each["id"]: each["kept_by"] for each in done["kept"]} == {
+        second: ["last", "newest of its label"],
+        third: ["last", "newest of its label"],
+    }
+    assert done["tiers"] == ["a", "b"]
+    assert _ids(repo) == [second, third]
+    assert repo.run("restore", first, "--target", repo.folder / "out").code == 7
+    assert repo.run("check").code == 0
+
+
+def test_named_ones_go_even_the_newest_of_a_label(repo: RepoCommand) -> None:
+    *_, third = _ids(repo)
+    assert "1 forgotten" in repo.run("forget", third[:10]).out
+    assert third not in _ids(repo)
+
+
+def test_a_hold_keeps_until_it_is_released(repo: RepoCommand) -> None:
+    first, *_ = _ids(repo)
+    assert repo.run("holds").out == "nothing is held\n"
+    assert repo.run("hold", "court", first[:12], "--reason", "matter 7").code == 0
+    assert repo.json("holds") == {"holds": [{"name": "court", "snapshots": [first]}]}
+    refused = repo.run("forget", first)
+    assert refused.code == 9
+    assert "snapshot-held" in refused.err
+    kept = repo.json("forget", "--keep-last", "1")
+    assert kept["forgotten"] == []
+    assert ["hold court"] in [each["kept_by"] for each in kept["kept"]]
+    assert repo.run("release", "court").code == 0
+    assert repo.run("forget", first).code == 0
+    assert repo.run("hold", "court", "latest").code == 9
+
+
+def test_a_tier_that_is_away_is_owed_it_and_shows_nobody_what_is_gone(repo: RepoCommand) -> None:
+    first, second, third = _ids(repo)
+    away = repo.tier("b").rename(repo.folder / "away")
+    told = repo.run("forget", first)
+    assert told.code == 4
+    assert "b was not told" in told.err
+    away.rename(repo.tier("b"))
+    assert _ids(repo) == [second, third]
+    behind = repo.run("check")
+    assert behind.code == 4
+    assert "1 orders" in behind.out
+    assert "orders taken over" in repo.run("catch-up").out
+    assert repo.run("check").code == 0
+    assert [each["id"] for each in repo.json("snapshots", tiers=[repo.tiers[1]])["snapshots"]] == [second, third]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["forget"], 2),
+        (["forget", "--keep-within", "1 day"], 2),
+        (["forget", "--keep-last", "1", "--time-zone", "Berlin/Europe"], 2),
+        (["forget", "latest", "--keep-last", "1"], 2),
+        (["forget", "ffff"], 7),
+        (["hold", "court"], 2),
+        (["hold", "court", "latest", "--all"], 2),
+        (["hold", "court", "ffff"], 7),
+        (["release", "court"], 7),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused_and_changes_nothing(repo: RepoCommand, words: list[str], code: int) -> None:
+    before = _ids(repo)
+    assert repo.run(*words).code == code
+    assert _ids(repo) == before
+    assert repo.json("holds") == {"holds": []}

@@ -1,0 +1,184 @@
+"""Forgetting and holding, on all tiers and on those that were away."""
+
+import pytest
+
+from repository.errors import HoldNotFound, HoldTaken, LimitExceeded, SnapshotHeld, SnapshotNotFound, TierUnreachable
+from repository.log.checkpoints import checkpoint_from, state_from
+from repository.opened.repository import Repository
+from repository.retention.orders import forget, holds_of, place_hold, release_hold
+from repository.stored.log_entry import HoldPlaced
+from repository.stored.snapshot import Snapshot
+from repository.upkeep.catch_up import catch_up, lag
+from repository.upkeep.check import check
+from tests.support.repositories import BrokenStore, Scene, photos, read_back
+
+
+def _scene(names: tuple[str, ...] = ("a", "b")) -> tuple[Scene, Snapshot, Snapshot]:
+    scene = Scene(names)
+    first, second = scene.backup(photos(2), "first"), scene.backup(photos(3), "second")
+    assert first is not None
+    assert second is not None
+    return scene, first, second
+
+
+def _ids(repository: Repository) -> list[str]:
+    return [each.id for each in repository.snapshots()]
+
+
+def test_what_is_forgotten_is_on_no_tier_and_the_rest_restores() -> None:
+    scene, first, second = _scene()
+    done = forget(scene.repository, [first.id], "too old")
+    assert (done.tiers, done.is_everywhere) == ({"a": 1, "b": 1}, True)
+    repository = scene.reopen()
+    assert _ids(repository) == [second.id]
+    with pytest.raises(SnapshotNotFound):
+        repository.find_snapshot(first.id)
+    assert all(read_back(repository, second, tier) == photos(3) for tier in repository.tiers)
+    assert check(repository).is_ok
+    assert forget(repository, [first.id]).tiers == {"a": 0, "b": 0}
+
+
+def test_what_is_not_there_is_not_forgotten_and_nothing_else_is() -> None:
+    scene, first, _ = _scene()
+    with pytest.raises(SnapshotNotFound):
+        forget(scene.repository, [first.id, "ab" * 16])
+    assert len(_ids(scene.reopen())) == 2
+
+
+def test_a_tier_that_was_away_shows_nobody_what_was_forgotten_and_brings_nothing_back() -> None:
+    scene, first, second = _scene()
+    forget(scene.reopen(stores=[scene.store("a")]), [first.id])
+    repository = scene.reopen()
+    assert first.id in repository.tier("b").snapshots()
+    assert _ids(repository) == [second.id]
+    assert not lag(repository, repository.tier("a")).is_behind
+    assert len(lag(repository, repository.tier("b")).orders) == 1
+    assert catch_up(repository, repository.tier("a")).snapshots == []
+    assert catch_up(repository, repository.tier("b")).orders == 1
+    assert not lag(repository, repository.tier("b")).is_behind
+    assert first.id not in scene.reopen().tier("b").snapshots()
+
+
+def test_a_tier_that_never_had_it_is_told_and_never_gets_it() -> None:
+    """One tier has the snapshot and is away while it is forgotten on the other, which never had it."""
+    scene = Scene(("a", "b", "c"))
+    snapshot = scene.backup(photos(2), "not on c", only="ab")
+    assert snapshot is not None
+    forget(scene.reopen(stores=[scene.store("b"), scene.store("c")]), [snapshot.id])
+    repository = scene.reopen()
+    assert _ids(repository) == []
+    for name in "abc":
+        assert catch_up(repository, repository.tier(name)).snapshots == []
+    with pytest.raises(SnapshotNotFound, match="forgotten"):
+        repository.tier("c").commit_snapshot(snapshot.body, packs=())
+
+
+def test_a_hold_beats_forgetting_until_it_is_released() -> None:
+    scene, first, second = _scene()
+    assert place_hold(scene.repository, "court", [first.id], "matter 7").tiers == {"a": 1, "b": 1}
+    assert place_hold(scene.repository, "court", [first.id]).tiers == {"a": 0, "b": 0}
+    with pytest.raises(SnapshotHeld) as refused:
+        forget(scene.reopen(), [second.id, first.id])
+    assert refused.value.context["hold"] == "court"
+    assert len(_ids(scene.reopen())) == 2
+    assert holds_of(scene.repository) == {"court": (first.id,)}
+    assert release_hold(scene.repository, "court").tiers == {"a": 1, "b": 1}
+    assert holds_of(scene.reopen()) == {}
+    forget(scene.repository, [first.id])
+
+
+def test_a_hold_on_all_keeps_what_comes_later() -> None:
+    scene, _, _ = _scene()
+    place_hold(scene.repository, "all", [])
+    third = scene.backup(photos(4), "third")
+    assert third is not None
+    with pytest.raises(SnapshotHeld):
+        forget(scene.reopen(), [third.id])
+
+
+def test_a_name_is_one_holds_and_is_not_used_again() -> None:
+    scene, first, second = _scene()
+    place_hold(scene.repository, "court", [first.id])
+    with pytest.raises(HoldTaken, match="other snapshots"):
+        place_hold(scene.repository, "court", [second.id])
+    with pytest.raises(HoldTaken, match="other snapshots"):
+        place_hold(scene.repository, "court", [])
+    release_hold(scene.repository, "court")
+    assert release_hold(scene.repository, "court").tiers == {"a": 0, "b": 0}
+    with pytest.raises(HoldTaken, match="released"):
+        place_hold(scene.repository, "court", [first.id])
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "line\nbreak"])
+def test_a_hold_has_a_name_that_can_be_read(name: str) -> None:
+    scene, first, _ = _scene()
+    with pytest.raises(LimitExceeded):
+        place_hold(scene.repository, name, [first.id])
+
+
+def test_holds_and_releases_reach_a_tier_that_was_away_and_an_old_one_does_not_come_back() -> None:
+    scene, first, _ = _scene()
+    place_hold(scene.repository, "old", [first.id])
+    alone = scene.reopen(stores=[scene.store("a")])
+    release_hold(alone, "old")
+    place_hold(alone, "new", [first.id])
+    repository = scene.reopen()
+    assert holds_of(repository) == {"new": (first.id,)}
+    for _ in range(2):
+        for name in "ab":
+            catch_up(repository, repository.tier(name))
+    repository = scene.reopen()
+    assert [tier.log.state.holds for tier in repository.tiers] == [{"new": (first.id,)}] * 2
+    with pytest.raises(HoldNotFound):
+        release_hold(repository, "never placed")
+
+
+def test_a_hold_that_another_tier_has_keeps_what_was_forgotten_here() -> None:
+    """Two tiers that did not see each other: what is held on one is listed, and the other does not hinder it."""
+    scene, first, second = _scene()
+    place_hold(scene.reopen(stores=[scene.store("b")]), "court", [first.id])
+    forget(scene.reopen(stores=[scene.store("a")]), [first.id])
+    repository = scene.reopen()
+    assert _ids(repository) == [first.id, second.id]
+    for name in "ab":
+        assert catch_up(repository, repository.tier(name)).is_complete
+        assert not lag(repository, repository.tier(name)).is_behind
+    repository = scene.reopen()
+    assert [tier.name for tier in repository.tiers_with(first)] == ["b"]
+    assert read_back(repository, first, repository.tier("b")) == photos(2)
+
+
+def test_an_order_that_another_writer_gave_in_between_is_judged_anew() -> None:
+    """The hold comes after the look at the logs and before the entry."""
+    scene, first, _ = _scene(("a",))
+    mine, other = scene.reopen(), scene.reopen()
+    other.tier("a").log.append(lambda _: HoldPlaced(time_ns=1, name="late", snapshots=(first.id,)))
+    with pytest.raises(SnapshotHeld):
+        forget(mine, [first.id])
+    assert first.id in mine.tier("a").snapshots()
+
+
+def test_a_tier_that_fails_is_owed_the_order() -> None:
+    scene, first, _ = _scene()
+    broken = BrokenStore(scene.store("b"))
+    repository = scene.reopen(stores=[scene.store("a"), broken])
+    broken.failures["put"] = TierUnreachable("away")
+    done = forget(repository, [first.id])
+    assert done.tiers == {"a": 1}
+    assert set(done.failed) == {"b"}
+    assert not done.is_everywhere
+
+
+def test_orders_survive_a_checkpoint() -> None:
+    scene, first, second = _scene(("a",))
+    place_hold(scene.repository, "court", [second.id])
+    place_hold(scene.repository, "over", [])
+    release_hold(scene.repository, "over")
+    forget(scene.repository, [first.id])
+    state = scene.repository.tier("a").log.state
+    again = state_from(checkpoint_from(state, 1), state.repository_id, state.genesis)
+    assert (again.forgotten.plain(), again.released_holds, again.holds) == (
+        {first.id: "first"},
+        {"over"},
+        {"court": (second.id,)},
+    )
