@@ -45,7 +45,7 @@ class UnusableStore:
         raise copy(self.error)
 
     put = sync = settle = get = get_range = head = list = delete = extend_lock = now = _refuse
-    local_path = is_blocked = versions = set_aside = originals = _refuse
+    local_path = blocked_by = no_objects = versions = set_aside = originals = _refuse
 
     def close(self) -> None:
         """Nothing is open."""

@@ -252,8 +252,9 @@ class CommitLog:
 
     def _blocked(self, number: int) -> Damaged:
         """Nobody was faster: a folder or a link, say, has the name of the next entry, and no listing shows it."""
+        what = self._store.blocked_by(entry_object_key(number)) or "something that is no log entry"
         return Damaged(
-            "something that is no log entry lies where the next one belongs",
+            f"{what} lies where the next log entry belongs",
             hint="Look at what has this name on the tier and take it away, then run again.",
             tier=self._store.name,
             object_key=entry_object_key(number),
@@ -337,7 +338,7 @@ class CommitLog:
                 lengths[number] = info.size
         known = {number: body for number, body in tail.items() if number < last and lengths.get(number) == len(body)}
         entries = list(self._entries(range(first, last + 1), {} if bodies is None else bodies, known))
-        while len(entries) <= GAP_MAX and self._store.is_blocked(entry_object_key(first + len(entries))):
+        while len(entries) <= GAP_MAX and self._store.blocked_by(entry_object_key(first + len(entries))):
             # No listing shows it, and no writer would get past it: better known before anything is uploaded.
             entries.append(LogFault(first + len(entries), self._blocked(first + len(entries))))
         return state.with_entries(entries) if entries else state

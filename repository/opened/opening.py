@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from repository.errors import (
     NotARepository,
     NoUsableTier,
     ObjectMissing,
+    PlaceBlocked,
     RepositoryError,
     TierUnreachable,
     TooFewDescriptors,
@@ -229,7 +231,23 @@ def agree(probes: list[Probe], provider: KeyProvider) -> Opened:
                 each.state = TierState.FOREIGN
                 each.error = NotARepository("tier holds another repository", tier=each.store.name)
         return Opened(ring, config, probes)
-    raise _why_not(probes, errors)
+    raise _hidden_key(probes) or _why_not(probes, errors)
+
+
+def _hidden_key(probes: list[Probe]) -> PlaceBlocked | None:
+    """What lies in the place of a key object: no listing shows it, and the key that it hides may be the right one."""
+    folder = KEY_PREFIX.rstrip("/")
+    for each in probes:
+        if each.state in (TierState.READY, TierState.DAMAGED):
+            with suppress(RepositoryError):
+                for key in (*each.store.no_objects(folder), f"{folder}/_"):
+                    if (what := each.store.blocked_by(key)) is not None:
+                        hint = (
+                            "Take it away and put the key object back from a copy of this tier, or give another tier."
+                        )
+                        message = f"{what} lies where the tier's keys belong, and no other key object opens it"
+                        return PlaceBlocked(message, hint=hint, tier=each.store.name, object_key=key)
+    return None
 
 
 def _agreed_config(own: list[Probe], ring: KeyRing) -> ReadConfig:

@@ -29,8 +29,9 @@ from repository.opened import compaction, key_change, opening, pending, second_c
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.opening import Patience
+from repository.opened.own_folders import why_hidden
 from repository.opened.seen import SeenTier
-from repository.opened.snapshot_order import moments_of, of_label, parents_first
+from repository.opened.snapshot_order import may_hide, moments_of, of_label, parents_first
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.config import CONFIG_KEY, RepositoryConfig, encode_config, make_config
@@ -72,6 +73,7 @@ class Repository(OpenTiers):
             tiers.append(tier)
         super().__init__(ring, config, tiers, clock, randomness)
         self._keys_named = self._named_keys()
+        self._known: Mapping[str, Sequence[SeenTier]] = {}
 
     def __enter__(self) -> Repository:
         return self
@@ -187,17 +189,24 @@ class Repository(OpenTiers):
         named = (tier.log.state.key_objects.items() for tier in self.readable_tiers())
         return set().union(*named), key_change.destroyed_keys(self)
 
-    def detect_replays(self, known: Mapping[str, Sequence[SeenTier]]) -> None:
-        """Set REPLAYED where a tier shows less, or other, than what was seen of it.
+    def detect_replays(self, known: Mapping[str, Sequence[SeenTier]] | None = None) -> None:
+        """Set REPLAYED where a tier shows less, or other, than what was seen of it. `known`: None: as it was opened.
+
+        Where something lies in the log's place that hides it, that is what is told: it is DAMAGED.
 
         What seems to contradict is read again first: the tiers were read at different moments, and another writer
         may have committed in between, so that a slow tier's entries bear witness to what a fast one got since.
         """
+        known = self._known = self._known if known is None else known
         for tier in self.readable_tiers():
             if self._contradictions(tier, known):
                 tier.load()
             for head in self._contradictions(tier, known):
                 shown = tier.log.state.head.number
+                hidden = why_hidden(tier.store, shown, head.number)
+                if hidden is not None:
+                    tier.set_state(TierState.DAMAGED, hidden)
+                    continue
                 error = Replayed("tier shows another history", tier=tier.name, seen=head.number, shown=shown)
                 tier.set_state(TierState.REPLAYED, error)
         self._detect_copies()
@@ -339,7 +348,7 @@ class Repository(OpenTiers):
         They show an older state than was seen, or entries of their logs are lost (for `newest`: behind the last
         snapshot that is whole). That another tier's log is whole says nothing of what that one never got.
         """
-        return [tier for tier in self.readable_tiers() if _may_hide(tier, newest=newest)]
+        return [tier for tier in self.readable_tiers() if may_hide(tier, newest=newest)]
 
     def find_snapshot(self, name: str, *, label: str | None = None) -> Snapshot:
         """By `latest` (of a label, where one is given) or an unambiguous prefix of the id.
@@ -383,13 +392,3 @@ def _write_beginnings(store: ObjectStore, config: bytes, keys: Sequence[KeyRecor
         store.put(CONFIG_KEY, config, if_absent=True)
     except AlreadyExists as error:
         raise RepositoryExists("somebody else began a repository here", tier=store.name) from error
-
-
-def _may_hide(tier: OpenTier, *, newest: bool) -> bool:
-    state = tier.log.state
-    if tier.state is TierState.REPLAYED:
-        return True
-    if not state.head.number:
-        return tier.state is TierState.DAMAGED  # there are packs, and the log is gone
-    last = max(state.entry_of.values(), default=0) if newest and state.faults else 0
-    return any(fault.number > last for fault in state.faults)

@@ -1,7 +1,10 @@
-"""In which order snapshots were made: by their own clocks, and never before what they were made from."""
+"""In which order snapshots were made: by their own clocks, never before what they were made from; what hides some."""
 
 from collections.abc import Container, Mapping, Sequence
 
+from repository.opened.open_tier import OpenTier
+from repository.opened.own_folders import hides_log
+from repository.opened.tier_state import TierState
 from repository.stored.snapshot import Snapshot
 
 
@@ -44,3 +47,14 @@ def _line_of(identity: str, known: Mapping[str, Snapshot], done: Container[str])
         line[ancestor] = None
         ancestor = known[ancestor].brief.parent
     return list(line), ancestor
+
+
+def may_hide(tier: OpenTier, *, newest: bool) -> bool:
+    """Whether nobody can say that all snapshots (`newest`: that the newest) of the tier are listed."""
+    state = tier.log.state
+    if tier.state is TierState.REPLAYED or hides_log(tier.error):
+        return True
+    if not state.head.number:
+        return tier.state is TierState.DAMAGED  # there are packs, and the log is gone
+    last = max(state.entry_of.values(), default=0) if newest and state.faults else 0
+    return any(fault.number > last for fault in state.faults)

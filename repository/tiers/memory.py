@@ -173,10 +173,15 @@ class MemoryObjectStore:
         checked_key(key)
         return None
 
-    def is_blocked(self, key: str) -> bool:
-        """No: here is nothing but objects."""
+    def blocked_by(self, key: str) -> str | None:
+        """Nothing: here is nothing but objects."""
         checked_key(key)
-        return False
+        return None
+
+    def no_objects(self, folder: str) -> Iterator[str]:
+        """None: here is nothing but objects."""
+        checked_key(folder)
+        return iter(())
 
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
         """Nothing is kept of what was overwritten."""

@@ -241,13 +241,16 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def is_blocked(self, key: str) -> bool:
-        """Whether something that is no object has the key's name, as a folder can: nothing is read, listed or created.
+    def blocked_by(self, key: str) -> str | None:
+        """What has the key's name and is no object, in words that say where it is; None: nothing does.
 
-        Also where something that is no folder has the name of one above it.
-
-        Raises as `head`.
+        A folder can, say: nothing is read, listed or created under this key then. Also what has the name of a folder
+        above it and is none. Raises as `head`.
         """
+        ...
+
+    def no_objects(self, folder: str) -> Iterator[str]:
+        """The keys right below this one, without a slash at its end, of which `blocked_by` tells. Raises as `list`."""
         ...
 
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:

@@ -134,7 +134,8 @@ class _TierCheck:
             yield self._finding(Problem.REPLAYED, LOG_PREFIX, self._tier.error)
         self._blocked = blocked_folders(self._tier.store, self._tier.log.state.head.number)
         for folder in self._blocked:
-            detail = "something that is no folder lies in its place: nothing below it is of this tier"
+            what = self._tier.store.blocked_by(f"{folder}/_") or "something that is no folder"
+            detail = f"{what} lies in its place: nothing below it is of this tier"
             yield self._finding(Problem.BLOCKED, folder, detail, [self._tier.name])
         self._packs = list(stored_packs(self._tier.store))
         self._counts.packs = len(self._packs)
@@ -243,9 +244,9 @@ class _TierCheck:
         for pack_id, least in sorted(needed.items()):
             key = pack_object_key(pack_id)
             if pack_id not in sizes:
-                yield self._finding(
-                    Problem.PACK_MISSING, key, "pack is in the index and not there", self._tiers_with(key)
-                )
+                what = self._tier.store.blocked_by(key)
+                detail = f"pack is in the index and {f'{what} lies in its place' if what else 'not there'}"
+                yield self._finding(Problem.PACK_MISSING, key, detail, self._tiers_with(key))
             elif sizes[pack_id] < least:
                 yield self._finding(
                     Problem.PACK_DAMAGED, key, f"pack has {sizes[pack_id]} bytes, too few", self._tiers_with(key)

@@ -85,8 +85,7 @@ def repair(
     done is told. Raises `NoUsableTier` (the tier cannot be read, or was rolled back: see `accept_history`) and this
     tier's errors.
     """
-    if not tier.is_readable or tier.state is TierState.REPLAYED:
-        raise NoUsableTier.because("tier cannot be repaired", [tier.error], tier=tier.name, state=tier.state.value)
+    _refuse_unrepairable(tier)
     work = _Repair(
         repository, tier, RepairResult(tier.name), check_cancelled, bridge=bridge, gives_up_streams=gives_up_streams
     )
@@ -106,6 +105,11 @@ def repair(
     else:
         work.result.unrepaired = work.left_over(given)
     return work.result
+
+
+def _refuse_unrepairable(tier: OpenTier) -> None:
+    if not tier.is_readable or tier.state is TierState.REPLAYED:
+        raise NoUsableTier.because("tier cannot be repaired", [tier.error], tier=tier.name, state=tier.state.value)
 
 
 class _Repair:
@@ -137,6 +141,9 @@ class _Repair:
             self._done(folder, "set aside")
         if blocked:
             self._tier.load()
+            # What lay there may have hidden how far the log goes, and may not.
+            self._repository.detect_replays()
+            _refuse_unrepairable(self._tier)
 
     def one_pass(self, findings: list[Finding]) -> None:
         """Repair what these findings say, in the order in which one thing needs another."""

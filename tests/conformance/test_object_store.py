@@ -76,8 +76,9 @@ def test_object_store_reads_no_object_that_is_longer_than_its_reader_takes(store
 def test_object_store_sets_an_object_aside_before_it_is_replaced(place: Place, store: ObjectStore) -> None:
     """What was there is under the second key, whatever becomes of the first."""
     store.put("log/1", b"evidence")
-    assert not store.is_blocked("log/1")
-    assert not store.is_blocked("log/2")
+    assert store.blocked_by("log/1") is None
+    assert store.blocked_by("log/2") is None
+    assert list(store.no_objects("log")) == list(store.no_objects("none")) == []
     store.set_aside("log/1", "quarantine/log/1.a")
     store.put("log/1", b"mended")
     assert (store.get("quarantine/log/1.a"), store.get("log/1")) == (b"evidence", b"mended")

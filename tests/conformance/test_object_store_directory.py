@@ -42,11 +42,13 @@ def test_whatever_has_an_objects_name_is_set_aside(root: Path, store: DirectoryO
     (root / "log" / "1").mkdir(parents=True)
     with (root / "log" / "2").open("wb") as huge:
         huge.truncate(60 << 30)
-    assert store.is_blocked("log/1")
+    assert store.blocked_by("log/1") == f"a folder at {root}/log/1"
+    assert list(store.no_objects("log")) == ["log/1"]
     store.set_aside("log/1", "quarantine/log/1.a")
-    assert not store.is_blocked("log/1")
+    assert store.blocked_by("log/1") is None
     (root / "no-folder").write_bytes(b"")
-    assert store.is_blocked("no-folder/1")
+    assert store.blocked_by("no-folder/1") == f"a file at {root}/no-folder"
+    assert list(store.no_objects("no-folder")) == []
     store.set_aside("log/2", "quarantine/log/2.a")
     store.put("log/1", b"mended")
     store.put("log/2", b"mended")

@@ -76,9 +76,13 @@ class WrappedStore:
         """Pass on."""
         return self.inner.local_path(key)
 
-    def is_blocked(self, key: str) -> bool:
+    def blocked_by(self, key: str) -> str | None:
         """Pass on."""
-        return self.inner.is_blocked(key)
+        return self.inner.blocked_by(key)
+
+    def no_objects(self, folder: str) -> Iterator[str]:
+        """Pass on."""
+        return self.inner.no_objects(folder)
 
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
         """Pass on."""

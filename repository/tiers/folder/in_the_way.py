@@ -1,10 +1,47 @@
-"""What lies in the place of one of a tier's folders: a file, a pipe, or a link, which leads elsewhere."""
+"""What lies in the place of one of a tier's folders or objects: a file, a pipe, or a link, which leads elsewhere."""
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from repository.errors import PlaceBlocked
+
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISREG, "a file"),
+)
+
+
+def kind_of(mode: int) -> str:
+    """What it is, in words."""
+    return next((words for is_one, words in _KINDS if is_one(mode)), "a device")
+
+
+def instead_of_object(root: str, path: str) -> tuple[str, str] | None:
+    """What lies where the file of an object belongs and is none, in words, and its path; None: nothing does.
+
+    That may be what lies in the place of a folder above it.
+    """
+    place = in_the_way(root, os.path.dirname(path)) or path
+    try:
+        mode = os.lstat(place).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (kind_of(mode), place) if place != path or not stat.S_ISREG(mode) else None
+
+
+def no_files(folder: str) -> Iterator[str]:
+    """The names in a folder that are none of a file, and are not hidden."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda each: each.name):
+            if not entry.name.startswith(".") and not entry.is_file(follow_symlinks=False):
+                yield entry.name
 
 
 def in_the_way(root: str, folder: str) -> str | None:
@@ -26,7 +63,7 @@ def refuse_in_the_way(root: str, folder: str, *, tier: str) -> None:
     path = in_the_way(root, folder)
     if path is not None:
         raise PlaceBlocked(
-            "something that is no folder lies in the place of one of the tier's",
+            f"{kind_of(os.lstat(path).st_mode)} lies in the place of one of the tier's folders",
             tier=tier,
             object_key=os.path.relpath(path, root),
             path=path,

@@ -26,7 +26,7 @@ from repository.errors import (
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.tiers.folder.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
 from repository.tiers.folder.errors import translated
-from repository.tiers.folder.in_the_way import in_the_way, refuse_in_the_way
+from repository.tiers.folder.in_the_way import in_the_way, instead_of_object, no_files, refuse_in_the_way
 from repository.tiers.folder.sync import FolderSync, with_unsynced_above
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
@@ -177,16 +177,16 @@ class DirectoryObjectStore:
         path = self._path(key)
         return path if Path(path).is_file() else None
 
-    def is_blocked(self, key: str) -> bool:
-        """Whether a folder, a link or a device, say, has the name; see the port."""
-        path = self._path(key)
+    def blocked_by(self, key: str) -> str | None:
+        """A folder, a link or a device, say, with its path; see the port."""
         with self._translated(key):
-            if in_the_way(self._root, os.path.dirname(path)) is not None:
-                return True
-            try:
-                return not stat.S_ISREG(os.lstat(path).st_mode)
-            except (FileNotFoundError, NotADirectoryError):
-                return False
+            what = instead_of_object(self._root, self._path(key))
+        return f"{what[0]} at {what[1]}" if what is not None else None
+
+    def no_objects(self, folder: str) -> Iterator[str]:
+        """Pipes and links, say; see the port."""
+        with self._translated(folder):
+            yield from (f"{folder}/{name}" for name in no_files(self._path(folder)) if is_key(f"{folder}/{name}"))
 
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
         """Nothing is kept of what was overwritten."""
@@ -311,14 +311,19 @@ class DirectoryObjectStore:
             if error.errno not in NO_FILE:
                 raise
             self._check_root()
-            raise ObjectMissing("no object of this key", tier=self._name, key=key) from error
+            raise self._missing(key) from error
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise ObjectMissing("what has the object's name is no file", tier=self._name, key=key)
+                raise self._missing(key)
             yield descriptor, found.st_size
         finally:
             os.close(descriptor)
+
+    def _missing(self, key: str) -> ObjectMissing:
+        if (what := instead_of_object(self._root, self._path(key))) is not None:
+            return ObjectMissing(f"{what[0]} lies where the object belongs", tier=self._name, key=key, path=what[1])
+        return ObjectMissing("no object of this key", tier=self._name, key=key)
 
     def _read(self, key: str, descriptor: int, offset: int, length: int, size: int) -> bytes:
         if offset >= 0 and offset + length <= size:

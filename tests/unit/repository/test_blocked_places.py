@@ -2,14 +2,16 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cli.exit_codes import ExitCode, exit_code_of
-from repository.errors import NoUsableTier, PlaceBlocked
+from repository.errors import Damaged, NoUsableTier, PlaceBlocked, Replayed, RepositoryError
 from repository.opened.open_tier import TierState
+from repository.opened.seen import SeenTier
 from repository.tiers.folder.store import DirectoryObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
@@ -54,6 +56,88 @@ def test_what_is_in_a_folders_place_is_set_aside_and_all_below_comes_back(
     assert check(repository, read_percent=100).findings == []
     (snapshot,) = repository.snapshots()
     assert read_back(repository, snapshot, repository.tier("a")) == photos(3)
+
+
+def _device(place: Path) -> None:
+    place.symlink_to("/dev/null")
+
+
+def _socket(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        descriptor = os.open(place.parent, os.O_RDONLY)
+        try:
+            # By the folder's descriptor: an address may have a hundred characters.
+            bound.bind(f"/proc/self/fd/{descriptor}/{place.name}")
+        finally:
+            os.close(descriptor)
+
+
+def _entry_before(root: Path) -> str:
+    """The last entry but one; the last one is gone."""
+    last, before = sorted((root / "log/0000000000000").iterdir())[:-3:-1]
+    last.unlink()
+    return str(before.relative_to(root))
+
+
+def _first(folder: str) -> Callable[[Path], str]:
+    return lambda root: str(min(each for each in (root / folder).rglob("*") if each.is_file()).relative_to(root))
+
+
+_OBJECTS = {"entry-before": _entry_before, **{each: _first(each) for each in ("log", "keys", "index", "packs")}}
+_FOLDERS = ("log", "log/0000000000000", "keys", "index", "packs", "config")
+_CASES = [
+    *(pytest.param(where, os.mkfifo, "a pipe", id=f"{name}-pipe") for name, where in _OBJECTS.items()),
+    *(pytest.param(lambda _, at=at: at, os.mkfifo, "a pipe", id=f"{at}-itself") for at in _FOLDERS),
+    *(
+        pytest.param(_OBJECTS[name], make, kind, id=f"{name}-{kind[2:]}")
+        for make, kind in ((os.mkdir, "a folder"), (_socket, "a socket"), (_device, "a link"))
+        for name in ("entry-before", "keys", "packs")
+    ),
+]
+
+
+@pytest.mark.parametrize(("where", "make", "kind"), _CASES)
+def test_what_is_in_the_place_of_a_tiers_own_is_named_where_the_tier_was_seen_before(
+    tmp_path: Path, where: Callable[[Path], str], make: Callable[[Path], None], kind: str
+) -> None:
+    """That it hides what was seen makes nobody call it another history: what lies there is said, and where."""
+    scene = Scene(stores=[DirectoryObjectStore(str(tmp_path / "a"), "a")])
+    for number in range(3):
+        scene.backup(photos(number + 1), f"run {number}")
+    state = scene.tier("a").log.state
+    seen = {"a": [SeenTier(state.tier_id, state.head)], "": [SeenTier(state.tier_id, state.head)]}
+    root = tmp_path / "a"
+    key = where(root)
+    shutil.rmtree(root / key) if (root / key).is_dir() else (root / key).unlink()
+    make(root / key)
+    try:
+        repository = scene.reopen(known=lambda _: seen)
+    except RepositoryError as refusal:
+        told, code = str(refusal), exit_code_of(refusal)
+    else:
+        told = " ".join(each.detail for each in check(repository).damage)
+        told += str(repository.tier("a").error)
+        code = exit_code_of(NoUsableTier.because("no", [repository.tier("a").error or Damaged("check names it")]))
+    assert f"{kind} lies" in told or f"{kind} at {root}/{key}" in told
+    assert key in told
+    assert code == ExitCode.DAMAGED
+
+
+def test_log_that_was_hidden_is_not_gone_on_with_where_more_was_seen(tmp_path: Path) -> None:
+    """Once what hid it is set aside, it is what any log is that shows less than was seen: nobody writes to it."""
+    scene = _scene(tmp_path)
+    state = scene.tier("a").log.state
+    seen = {"a": [SeenTier(state.tier_id, state.head)]}
+    place = tmp_path / "a/log/0000000000000"
+    shutil.rmtree(place)
+    os.mkfifo(place)
+    repository = scene.reopen(known=lambda _: seen)
+    assert repository.may_hide_snapshots(newest=True) == [repository.tier("a")]
+    with pytest.raises(NoUsableTier) as refusal:
+        repair(repository, repository.tier("a"))
+    assert isinstance(refusal.value.__cause__, Replayed)
+    assert not place.exists()
+    assert scene.reopen(known=lambda _: seen).tier("a").state is TierState.REPLAYED
 
 
 def test_a_tier_whose_packs_are_anothers_is_no_copy(tmp_path: Path) -> None:
