@@ -5,7 +5,8 @@ a record that was restored to an earlier day. This command says that it is meant
 and consumers, permits the refill, tells the gateway which log is the record, and waits until the relay has
 published everything and the gateway shows it.
 Ends with 0 only then; with 4 where it was permitted, and is not done within the time, or waits for what another
-service has to publish again: that is told at once, since no time helps.
+service has to publish again: that is told at once, since no time helps. So is a stream that only a new incarnation of
+the record can continue: then nothing is permitted, and it ends with 1.
 """
 
 import argparse
@@ -22,6 +23,9 @@ from cli.options import seconds
 from contracts.subjects import SERVICES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chassis.outbox.continuity import StreamView
     from chassis.outbox.tables import RefillPermission
     from deploy.stack.layout import Layout
     from deploy.stack.probes import Trouble
@@ -70,7 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: bool, seconds: float) -> int:
+    from chassis.outbox.chained import stream_view
     from chassis.outbox.relay import request_refill
+    from contracts.streams import stream_of
     from deploy.stack.nats import apply_topology, operator_connection
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
@@ -78,8 +84,11 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
 
     async with operator_connection(layout) as client:
         for change in await apply_topology(layout, client):
-            print(change)
+            print(change, flush=True)
+        views = {service: await stream_view(client.jetstream(), stream_of(service)) for service in services}
     dsn = admin_dsn(layout, read_secrets(layout))
+    if not new_incarnation:
+        await _require_possible(dsn, views)
     permissions: dict[str, RefillPermission] = {}
     for service in services:
         given = permissions[service] = await request_refill(dsn, service, new_incarnation=new_incarnation)
@@ -97,6 +106,25 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
     print(f"read models: {'caught up' if owed is None else owed.reason}")
     _point_to_others(owed)
     return ExitCode.OK if done and owed is None else ExitCode.DEGRADED
+
+
+async def _require_possible(dsn: str, views: "Mapping[str, StreamView]") -> None:
+    """Raise what no time helps, naming each stream and its command, before anything is permitted."""
+    from chassis.outbox.tables import refill_refusal
+    from contracts.errors import PlatformError
+    from contracts.streams import stream_of
+
+    found = {service: await refill_refusal(dsn, service, view) for service, view in views.items()}
+    refused = {service: error for service, error in found.items() if error is not None}
+    if not refused:
+        return
+    commands = ", ".join(f"wedsync-backup refill {service} --new-incarnation" for service in refused)
+    raise PlatformError(
+        next(iter(refused.values())).code,
+        "; ".join(f"the stream {stream_of(service)}: {error.message}" for service, error in refused.items()),
+        hint=f"Nothing was permitted. Look first which of the two was replaced (docs/operations.md, section 3);"
+        f" is the record as it is now to go on: {commands}.",
+    )
 
 
 def _point_to_others(owed: _Owed | None) -> None:

@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from nats.js.api import StreamState
 from nats.js.errors import NotFoundError
 
@@ -137,6 +138,34 @@ def _undecided(on_their_way: "Sequence[asyncio.Future[int]]") -> "list[asyncio.F
     return [future for future in on_their_way[: next(decided, len(on_their_way))] if not future.done()]
 
 
+async def stream_view(js: JetStreamContext, stream: str) -> StreamView:
+    """A stream, and its last message. Raises STREAM_MISSING or UNAVAILABLE."""
+    try:
+        state = (await js.stream_info(stream)).state
+        tail = await _tail(js, stream, state)
+    except NotFoundError as error:
+        raise streams_lost("there is no such stream, or its last message is gone", [stream], stream=stream) from error
+    except (NatsError, TimeoutError) as error:
+        raise PlatformError(UNAVAILABLE, f"nats did not answer: {type(error).__name__}", part="nats") from error
+    lost = state.last_seq - state.first_seq + 1 - state.messages if state.messages else 0
+    return StreamView(first_sequence=state.first_seq, last_sequence=state.last_seq, lost=lost, tail=tail)
+
+
+async def _tail(js: JetStreamContext, stream: str, state: StreamState) -> Tail | None:
+    if state.messages == 0:
+        return None
+    raw = await js.get_msg(stream, seq=state.last_seq)
+    headers = raw.headers or {}
+    position = headers.get(POSITION_HEADER, "")
+    return Tail(
+        sequence=state.last_seq,
+        message_id=headers.get(MESSAGE_ID_HEADER),
+        incarnation=headers.get(LOG_HEADER),
+        position=int(position) if position.isdecimal() else None,
+        body=raw.data or b"",
+    )
+
+
 class ChainedPublisher:
     """The end of one stream, for one publisher. Not for concurrent calls."""
 
@@ -159,32 +188,9 @@ class ChainedPublisher:
 
     async def look(self) -> StreamView:
         """Read the end of the stream, and chain the next message to it. Raises STREAM_MISSING or UNAVAILABLE."""
-        try:
-            state = (await self._js.stream_info(self._stream)).state
-            tail = await self._tail(state)
-        except NotFoundError as error:
-            raise streams_lost(
-                "there is no such stream, or its last message is gone", [self._stream], stream=self._stream
-            ) from error
-        except (NatsError, TimeoutError) as error:
-            raise PlatformError(UNAVAILABLE, f"nats did not answer: {type(error).__name__}", part="nats") from error
-        self._last_id, self._last_sequence = None, state.last_seq
-        lost = state.last_seq - state.first_seq + 1 - state.messages if state.messages else 0
-        return StreamView(first_sequence=state.first_seq, last_sequence=state.last_seq, lost=lost, tail=tail)
-
-    async def _tail(self, state: StreamState) -> Tail | None:
-        if state.messages == 0:
-            return None
-        raw = await self._js.get_msg(self._stream, seq=state.last_seq)
-        headers = raw.headers or {}
-        position = headers.get(POSITION_HEADER, "")
-        return Tail(
-            sequence=state.last_seq,
-            message_id=headers.get(MESSAGE_ID_HEADER),
-            incarnation=headers.get(LOG_HEADER),
-            position=int(position) if position.isdecimal() else None,
-            body=raw.data or b"",
-        )
+        view = await stream_view(self._js, self._stream)
+        self._last_id, self._last_sequence = None, view.last_sequence
+        return view
 
     async def append(self, messages: Sequence[Message]) -> tuple[int, NotTaken | None]:
         """Publish in order: how many are in the stream for certain, and what stopped the others.

@@ -11,8 +11,9 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier, Literal
 
-from chassis.outbox.continuity import LogView, Published, StreamView
+from chassis.outbox.continuity import LogView, Published, StreamView, position_in
 from chassis.postgres.database import advisory_key, channel_of, connection_arguments, translated
+from contracts.errors import PlatformError
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -155,6 +156,22 @@ async def request_refill(dsn: str, schema: str, *, new_incarnation: bool = False
             _, last = await standing(connection)
             await connection.execute(SQL("NOTIFY {}").format(Identifier(channel_of(schema))))
             return RefillPermission(int(number), last, incarnation)
+
+
+async def refill_refusal(dsn: str, schema: str, stream: StreamView) -> PlatformError | None:
+    """Why a permission to refill would not be used: the stream, as it is, goes on only with a new incarnation.
+
+    The stream was looked at before: what is published meanwhile speaks against nothing. Raises UNAVAILABLE.
+    """
+    with translated():
+        async with await AsyncConnection.connect(dsn, **connection_arguments(dsn, schema)) as connection:
+            log = await log_view(connection, stream)
+            published, _, _ = await read_published(connection)
+    try:
+        position_in(log, published, stream, may_refill=True)
+    except PlatformError as error:
+        return error
+    return None
 
 
 async def refilled(dsn: str, schema: str, permission: RefillPermission) -> int | None:

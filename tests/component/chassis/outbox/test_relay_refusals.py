@@ -9,7 +9,9 @@ import psycopg
 import pytest
 from nats.js.api import StreamConfig
 
+from chassis.outbox.chained import stream_view
 from chassis.outbox.relay import Relay, request_refill
+from chassis.outbox.tables import refill_refusal
 from chassis.record.eventstore import EventStore
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
@@ -67,6 +69,13 @@ async def _refused(relay: Relay) -> ErrorCode:
     return error.code
 
 
+async def _no_refill(access: SchemaAccess, nats: NatsServer) -> PlatformError | None:
+    """What `wedsync-backup refill` says before it permits anything; `access` is the administrator's."""
+    async with nats.connected() as client:
+        view = await stream_view(client.jetstream(), STREAM)
+    return await refill_refusal(access.admin_dsn, access.schema, view)
+
+
 async def _empty(nats: NatsServer) -> None:
     """Lose the whole store, and declare the streams again."""
     await asyncio.to_thread(nats.stop)
@@ -90,9 +99,11 @@ async def test_empty_stream_is_refused_until_refill_and_then_filled_under_the_sa
         await append(store, 5, "meanwhile")
         assert await _refused(relay) is errors.STREAM_MISSING
         assert await stored_messages(nats) == []
+        assert await _no_refill(record_access, nats) is None
         await request_refill(record_access.admin_dsn, record_access.schema)
         await caught_up(relay, store)
         assert await relay.check() is None
+        assert await _no_refill(record_access, nats) is None
     after = await stored_messages(nats)
     assert after == await expected(store)
     assert after[:20] == before
@@ -240,6 +251,10 @@ async def test_record_behind_its_stream_is_refused_until_it_begins_a_new_log(
         await append(store, 1, "after")
         assert await _refused(relay) is errors.STREAM_OF_ANOTHER_LOG
         assert len(await stored_messages(nats)) == 10
+        why = await _no_refill(record_access, nats)
+        assert why is not None
+        assert why.code is errors.STREAM_OF_ANOTHER_LOG
+        assert "--new-incarnation" in why.hint
         await request_refill(record_access.admin_dsn, record_access.schema, new_incarnation=True)
         await caught_up(relay, store)
     after = await expected(store)
@@ -296,6 +311,9 @@ async def test_hole_in_the_stream_is_refused_until_the_record_begins_a_new_log(
         assert await _refused(relay) is errors.STREAM_MISSING
         await request_refill(record_access.admin_dsn, record_access.schema)
         assert await _refused(relay) is errors.STREAM_MISSING
+        why = await _no_refill(record_access, own_nats)
+        assert why is not None
+        assert "messages inside the stream are lost" in why.message
         await request_refill(record_access.admin_dsn, record_access.schema, new_incarnation=True)
         await caught_up(relay, store)
     messages = await stored_messages(own_nats)
