@@ -58,6 +58,7 @@ _BY_CODE = {
     "object-locked": ExitCode.REFUSED,
     "lock-not-proven": ExitCode.REFUSED,
     "tier-access-denied": ExitCode.REFUSED,
+    "tier-read-only": ExitCode.REFUSED,
     "bucket-missing": ExitCode.REFUSED,
     "location-invalid": ExitCode.USAGE,
     "invalid-field": ExitCode.USAGE,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chassis.locations import Location
     from deploy.locations.check import Finding
     from deploy.locations.credentials import Secret
+    from deploy.locations.usage import Usage
     from deploy.stack.layout import Layout
 
 _CREDENTIALS = "where they are read from: env, env:PREFIX, file:PATH, profile:NAME (S3), - (standard input) or ask"
@@ -89,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
     from deploy.locations import credentials
+    from deploy.locations.check import kept
     from deploy.locations.entry import entry
     from deploy.locations.places import refuse_hiding, refuse_name, refuse_place
     from deploy.stack.locations import changed, registered
@@ -117,7 +119,10 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
         if secret is not None:
             credentials.keep(layout, location, secret)
         change(lambda before: [*before, location])
-    waiting = _already_named_by(layout, location)
+    usage = _usage(layout, location)
+    waiting = usage and [identity for identity, owner in usage.configurations if location.is_open_to(owner)]
+    if usage is not None and usage.repositories and "tier" in location.roles:
+        found.append(kept(location, layout.platform_keys, usage.repositories))
     if arguments.json:
         say_json({"location": _document(location), "findings": _documents(found), "configurations": waiting})
         return ExitCode.OK
@@ -132,18 +137,17 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _already_named_by(layout: "Layout", location: "Location") -> list[str] | None:
-    """Configurations of an earlier location of the name, by id; None where that cannot be known, since nothing runs."""
+def _usage(layout: "Layout", location: "Location") -> "Usage | None":
+    """Who uses a location, or an earlier one of its name; None where that cannot be known, since nothing runs."""
     from contracts.errors import PlatformError
     from deploy.locations.usage import usage_of
     from deploy.stack.state import running_state
 
     try:
         running_state(layout.lock_file, layout.state_file)
-        found = usage_of(layout, location.name).configurations
+        return usage_of(layout, location.name)
     except PlatformError:
         return None
-    return [identity for identity, owner in found if location.is_open_to(owner)]
 
 
 def _tried(
@@ -192,9 +196,10 @@ def _list(layout: "Layout", arguments: argparse.Namespace) -> int:
 
 
 def _test(layout: "Layout", arguments: argparse.Namespace) -> int:
+    from contracts import errors
     from contracts.errors import PlatformError, catalogue
     from deploy.locations import credentials
-    from deploy.locations.check import Finding, Outcome, findings
+    from deploy.locations.check import Finding, Outcome, findings, kept
     from deploy.stack.locations import registered
 
     location = _found(layout, arguments)
@@ -205,6 +210,11 @@ def _test(layout: "Layout", arguments: argparse.Namespace) -> int:
         found.append(Finding("credentials", Outcome.FAILED, error.message, error.code.code, error.hint))
     else:
         found += findings(location, secret, registered(layout), layout.home)
+        # Of a bucket that is not there is to be known, too, whether it was in use: a new one is not the old one then.
+        wrong = {each.code for each in found if each.outcome is Outcome.FAILED}
+        if "tier" in location.roles and wrong <= {errors.LOCATION_UNUSABLE.code}:
+            usage = _usage(layout, location)
+            found.append(kept(location, layout.platform_keys, None if usage is None else usage.repositories))
     if arguments.json:
         say_json({"location": location.name, "findings": _documents(found)})
     else:
@@ -266,12 +276,12 @@ def _users(layout: "Layout", location: "Location", *, is_anyway: bool) -> tuple[
     # One whose organisation may not use the location fails as it is.
     shown = [f"{identity} of {owner}" for identity, owner in usage.configurations if location.is_open_to(owner)]
     if not shown:
-        return [], usage.repositories
+        return [], len(usage.repositories)
     more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
     used = f"{name} is used by {len(shown)} configurations, whose runs fail without it: {', '.join(shown[:5])}{more}"
     if not is_anyway:
         raise PlatformError(errors.LOCATION_IN_USE, used, field="name")
-    return [used], usage.repositories
+    return [used], len(usage.repositories)
 
 
 def _rotate(layout: "Layout", arguments: argparse.Namespace) -> int:

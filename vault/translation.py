@@ -16,6 +16,7 @@ _log = logging.getLogger(__name__)
 _BY_CODE: dict[str, ErrorCode] = {
     "tier-full": errors.TIER_FULL,
     "tier-vanished": errors.TIER_VANISHED,
+    "tier-read-only": errors.TIER_READ_ONLY,
     "location-invalid": errors.TIER_UNUSABLE,
     "bucket-missing": errors.TIER_UNUSABLE,
     "location-unusable": errors.LOCATION_UNUSABLE,

@@ -66,6 +66,13 @@ TIER_FULL = entered(
     "A tier has no space left",
     "Free space on the tier or move it, then retry the run.",
 )
+TIER_READ_ONLY = entered(
+    "tier-read-only",
+    503,
+    Retry.AFTER_OPERATOR,
+    "A tier's file system can only be read",
+    "Its disk is mounted read-only, perhaps since it has failed (dmesg): mount it for writing, then retry the run.",
+)
 TIER_VANISHED = entered(
     "tier-vanished",
     503,

@@ -4,6 +4,7 @@ Nothing is left behind: what is written for the trial is removed. A place that d
 seconds, and what could not be found out is said to be unknown.
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -28,12 +29,15 @@ from repository.tiers.places import place_of
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.options import S3Credentials
-from services.executor.adapters.tier_watch import folder_trouble
+from services.executor.adapters.tier_watch import folder_trouble, has_repository, missing_trouble
 from vault.stores import folder_of
+from vault.translation import code_of
 
 ANSWER_SECONDS = 5.0
 RESERVE_BYTES = 256 << 20
 """Below so much free space a directory tier takes no run (`WEDSYNC_TIER_RESERVE_MB`, where nobody has set it)."""
+LOOKED_FOR = 100
+"""So many of the repositories that were begun at a location are looked for, the newest first."""
 _TRIAL = b"a trial of a location; it may be deleted\n"
 
 
@@ -76,6 +80,38 @@ def findings(location: Location, secret: Secret | None, others: Sequence[Locatio
         )
 
 
+def kept(location: Location, keys_dir: Path, organisations: Sequence[str] | None) -> Finding:
+    """Whether a tier still has what was begun there. `organisations`: whose; None where that is not known now."""
+    if organisations is None:
+        hint = "Start the platform, which remembers it, and test again."
+        return Finding("kept", Outcome.UNKNOWN, "whether it was in use cannot be known: nothing runs", hint=hint)
+    if not organisations:
+        return Finding("kept", Outcome.OK, "no run has used it yet")
+    looked_for = organisations[:LOOKED_FOR]
+    look = partial(_missing, location, keys_dir, looked_for)
+    try:
+        missing = look() if location.kind == "s3" else Disk(_folder(location)).answer(look, seconds=ANSWER_SECONDS)
+    except BucketMissing:
+        missing = len(looked_for)
+    except RepositoryError as error:
+        return Finding("kept", Outcome.FAILED, error.message, code_of(error).code, error.hint)
+    except OSError as error:
+        return Finding("kept", Outcome.UNKNOWN, f"its disk cannot tell: {error.strerror}")
+    trouble = missing_trouble(location, missing, len(looked_for))
+    if trouble is not None:
+        return Finding("kept", Outcome.FAILED, trouble.message, trouble.code.code, trouble.hint)
+    of_all = f" of {len(organisations)}" if len(organisations) > len(looked_for) else ""
+    return Finding("kept", Outcome.OK, f"the repositories that were begun there are there ({len(looked_for)}{of_all})")
+
+
+def _missing(location: Location, keys_dir: Path, organisations: Sequence[str]) -> int:
+    return sum(not has_repository(keys_dir, location, each) for each in organisations)
+
+
+def _folder(location: Location) -> Path:
+    return Path(os.fsdecode(folder_of(location)))
+
+
 def _of_place(location: Location, secret: Secret | None) -> Iterator[Finding]:
     match location.kind:
         case "directory":
@@ -87,7 +123,7 @@ def _of_place(location: Location, secret: Secret | None) -> Iterator[Finding]:
 
 
 def _of_folder(location: Location) -> Iterator[Finding]:
-    folder = Path(os.fsdecode(folder_of(location)))
+    folder = _folder(location)
     disk = Disk(folder)
     unreachable = errors.TIER_UNREACHABLE if "tier" in location.roles else errors.SOURCE_UNREACHABLE
     hint = "Make the folder, or mount its disk: the platform never makes it, since the disk may only not be mounted."
@@ -106,6 +142,8 @@ def _tried(check: str, disk: Disk, question: Callable[[], object], detail: str, 
     try:
         disk.answer(question, seconds=ANSWER_SECONDS)
     except OSError as error:
+        if error.errno == errno.EROFS:
+            code, hint = errors.TIER_READ_ONLY, errors.TIER_READ_ONLY.hint
         return Finding(check, Outcome.FAILED, (error.strerror or type(error).__name__).lower(), code.code, hint)
     return Finding(check, Outcome.OK, detail)
 
@@ -274,7 +312,7 @@ def _device(folder: bytes, *, missing: int | None = None) -> int:
 def _space(location: Location) -> Finding:
     if location.kind != "directory":
         return Finding("space", Outcome.UNKNOWN, "a bucket does not tell how much it still takes")
-    folder = Path(os.fsdecode(folder_of(location)))
+    folder = _folder(location)
     try:
         trouble = Disk(folder).answer(lambda: folder_trouble(location, RESERVE_BYTES))
         found = Disk(folder).answer(lambda: os.statvfs(folder))

@@ -26,14 +26,14 @@ _USERS = """
        OR EXISTS (SELECT 1 FROM jsonb_each(body -> 'storageDestinations') WHERE value ->> 'location' = %(location)s)
     ORDER BY organisation, configuration_id
 """
-_BEGUN = "SELECT count(*) FROM executor.begun_repositories WHERE location = %(location)s"
+_BEGUN = "SELECT organisation FROM executor.begun_repositories WHERE location = %(location)s ORDER BY begun_at DESC"
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Who uses a location. `repositories`: how many organisations have one there."""
+    """Who uses a location. `repositories`: the organisations that have one there, the newest first."""
 
     configurations: list[tuple[str, str]]
-    repositories: int
+    repositories: list[str]
 
 
 def usage_of(layout: Layout, location: str) -> Usage:
@@ -41,5 +41,5 @@ def usage_of(layout: Layout, location: str) -> Usage:
     dsn = admin_dsn(layout, read_secrets(layout))
     with translated(), psycopg.connect(dsn, connect_timeout=10) as connection:
         users = connection.execute(_USERS.encode(), {"location": location}).fetchall()
-        begun = connection.execute(_BEGUN.encode(), {"location": location}).fetchone()
-    return Usage([(str(one), str(other)) for one, other in users], int(begun[0]) if begun else 0)
+        begun = connection.execute(_BEGUN.encode(), {"location": location}).fetchall()
+    return Usage([(str(one), str(other)) for one, other in users], [str(organisation) for (organisation,) in begun])

@@ -34,7 +34,9 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     gone: tuple[Tier, ...] = ()
 
 
-_STILL_THERE = frozenset(code.code for code in (errors.TIER_FULL, errors.TIER_BEHIND, errors.LOCK_NOT_PROVEN))
+_STILL_THERE = frozenset(
+    code.code for code in (errors.TIER_FULL, errors.TIER_READ_ONLY, errors.TIER_BEHIND, errors.LOCK_NOT_PROVEN)
+)
 """Codes of failures after which a tier has what it took before."""
 
 

@@ -81,6 +81,13 @@ class AccessDenied(TierError):
     hint = "Check the tier's credentials and what its policy or its permissions allow them."
 
 
+class TierReadOnly(AccessDenied):
+    """The tier's file system takes nothing from anybody: what is on it can be read."""
+
+    code = "tier-read-only"
+    hint = "Its disk is mounted read-only, perhaps since it has failed (dmesg): mount it for writing, then run again."
+
+
 class ChecksumMismatch(TierError):
     """The bytes that arrived are not the ones that were sent, again and again."""
 

@@ -10,7 +10,16 @@ from random import Random  # noqa: TID251  # seeded
 
 import pytest
 
-from repository.errors import AccessDenied, AlreadyExists, InvalidKey, ObjectMissing, Retry, TierFull, TierUnreachable
+from repository.errors import (
+    AccessDenied,
+    AlreadyExists,
+    InvalidKey,
+    ObjectMissing,
+    Retry,
+    TierFull,
+    TierReadOnly,
+    TierUnreachable,
+)
 from repository.tiers.folder import disk as disk_module
 from repository.tiers.folder.disk import LocalDisk, rename_if_absent
 from repository.tiers.folder.store import DirectoryObjectStore
@@ -232,7 +241,7 @@ def test_local_disk_goes_on_after_a_short_write(tmp_path: Path, monkeypatch: pyt
         ("create", errno.ENOSPC, TierFull, Retry.AFTER_OPERATOR),
         ("write", errno.ENOSPC, TierFull, Retry.AFTER_OPERATOR),
         ("sync", errno.EDQUOT, TierFull, Retry.AFTER_OPERATOR),
-        ("make_folder", errno.EROFS, AccessDenied, Retry.AFTER_OPERATOR),
+        ("make_folder", errno.EROFS, TierReadOnly, Retry.AFTER_OPERATOR),
         ("create", errno.EACCES, AccessDenied, Retry.AFTER_OPERATOR),
         ("sync", errno.EIO, TierUnreachable, Retry.AFTER_OPERATOR),
         ("sync_folder", errno.EIO, TierUnreachable, Retry.AFTER_OPERATOR),

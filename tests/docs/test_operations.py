@@ -192,6 +192,12 @@ def _stop(operator: Operator) -> None:
     assert stopped.returncode == (4 if "had to be killed" in stopped.stdout else 0)
 
 
+def _shown(operator: Operator, words: str) -> str | None:
+    """What `status` shows, once it has some words."""
+    text = operator.types("wedsync-backup status").stdout
+    return text if words in text else None
+
+
 async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSource) -> None:
     """Sections 3 and 6: a tier's and NATS's data are gone. The start says so; each is begun anew by its command."""
     layout = operator.platform.layout
@@ -209,8 +215,14 @@ async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSourc
     assert refilled.returncode == 0, refilled.stdout + refilled.stderr
     expected = "\n".join(line for line in block("expect", "refill").splitlines() if not line.startswith("created"))
     assert_shows(expected, refilled.stdout)
+    # The start has made the stream of dead letters anew: nobody knows whether there were any.
+    assert "dead-letters-lost" in await eventually(lambda: _shown(operator, "dead-letters-lost"), every=0.5)
+    known = operator.types("wedsync-backup deadletters accept-loss --reason 'none in the logs'")
+    assert known.returncode == 0, known.stderr
     gone = await source.ended(await source.execute())
     assert gone["degraded"], gone
+    tried = operator.types("wedsync-backup location test offsite")
+    assert (tried.returncode, "tier-vanished" in tried.stdout) == (1, True), tried.stdout + tried.stderr
     accepted = operator.follows("tier-went-back", ("LOCATION", "offsite"))
     assert accepted.returncode == 0, accepted.stderr
     assert f"next run of {operator.platform.organisation}" in accepted.stdout
@@ -245,6 +257,12 @@ async def test_copy_of_the_record_is_put_back(operator: Operator, source: SavedS
     assert operator.types(f"cp -a '{record}' \"$WEDSYNC_HOME/data/postgres\"").returncode == 0
     assert operator.types("wedsync-backup up --detach").returncode == 4
     await eventually(lambda: "stream-of-another-log" in operator.types("wedsync-backup status").stdout, every=0.5)
+    plain = operator.types("wedsync-backup refill all")
+    assert plain.returncode == 1, plain.stdout + plain.stderr
+    assert "permitted" not in plain.stdout
+    for service in ("gateway", "executor"):
+        assert f"the stream BACKUP_{service.upper()}: " in plain.stderr
+        assert f"wedsync-backup refill {service} --new-incarnation" in plain.stderr
     refilled = operator.follows("put-back")
     assert refilled.returncode == 0, refilled.stdout + refilled.stderr
     again = await source.ended(await source.execute())

@@ -11,13 +11,14 @@ from repository.errors import (
     Retry,
     TierError,
     TierFull,
+    TierReadOnly,
     TierUnreachable,
     TooFewDescriptors,
 )
 from repository.tiers.folder.disk import OUT_OF_DESCRIPTORS
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM}
 _WRONG_KIND = {errno.EISDIR, errno.ENOTDIR}
 
 
@@ -29,6 +30,8 @@ def translated(error: OSError, *, tier: str, root: str, key: str | None) -> Tier
         return TierFull(reason, hint=_room(root, error.errno), **context)
     if error.errno in _NO_PERMISSION:
         return AccessDenied(reason, **context)
+    if error.errno == errno.EROFS:
+        return TierReadOnly(reason, **context)
     if error.errno in _WRONG_KIND:
         return PlaceBlocked(reason, **context)
     if error.errno == errno.ENAMETOOLONG:

@@ -137,12 +137,9 @@ class TierWatch:
         try:
             self._look_for(location, organisations)
         except BucketMissing:
-            return _vanished(location)
+            return missing_trouble(location, len(organisations), len(organisations))
         seen = self._is_there[location.name]
-        missing = list(seen.values()).count(False)
-        if not missing:
-            return None
-        return _vanished(location) if missing == len(seen) else _some_vanished(location, missing, len(seen))
+        return missing_trouble(location, list(seen.values()).count(False), len(seen))
 
     def _look_for(self, location: Location, organisations: list[str]) -> None:
         """Those never looked for first, then those that were longest ago."""
@@ -151,17 +148,20 @@ class TierWatch:
         seen = {each: is_there for each, is_there in before.items() if each in remembered}
         self._is_there[location.name] = seen
         for organisation in [*(each for each in organisations if each not in seen), *list(seen)][:SAMPLE]:
-            store = location_store(
-                self._keys_dir, location, organisation, name=location.name, patience_seconds=S3_PATIENCE_SECONDS
-            )
-            try:
-                is_there = store.head(CONFIG_KEY) is not None
-            finally:
-                store.close()
+            is_there = has_repository(self._keys_dir, location, organisation)
             if not is_there and before.get(organisation, True):
                 _log.warning("a repository is gone", extra={"location": location.name, "organisation": organisation})
             seen.pop(organisation, None)
             seen[organisation] = is_there
+
+
+def has_repository(keys_dir: Path, location: Location, organisation: str) -> bool:
+    """Whether an organisation's repository is at a location. Raises as stores do."""
+    store = location_store(keys_dir, location, organisation, name=location.name, patience_seconds=S3_PATIENCE_SECONDS)
+    try:
+        return store.head(CONFIG_KEY) is not None
+    finally:
+        store.close()
 
 
 def tier_folders(locations: Locations) -> dict[str, Path]:
@@ -182,7 +182,7 @@ def folder_trouble(location: Location, reserve_bytes: int) -> PlatformError | No
         )
     if found.f_flag & os.ST_RDONLY:
         return PlatformError(
-            errors.TIER_UNREACHABLE,
+            errors.TIER_READ_ONLY,
             f"the file system of the tier {location.name} is read-only",
             hint="Look at the system's log for what its disk reports, mend it, and mount it for writing.",
         )
@@ -201,15 +201,16 @@ def folder_trouble(location: Location, reserve_bytes: int) -> PlatformError | No
     return None
 
 
-def _vanished(location: Location) -> PlatformError:
-    return PlatformError(
-        errors.TIER_VANISHED,
-        f"the tier {location.name} was in use, and is empty or gone: nothing is written to it; "
-        f"bring it back, or: wedsync-backup tiers begin-anew {location.name}",
-    )
-
-
-def _some_vanished(location: Location, missing: int, seen: int) -> PlatformError:
+def missing_trouble(location: Location, missing: int, seen: int) -> PlatformError | None:
+    """What is wrong with a location where so many of the repositories that were begun there are not."""
+    if not missing:
+        return None
+    if missing == seen:
+        return PlatformError(
+            errors.TIER_VANISHED,
+            f"the tier {location.name} was in use, and is empty or gone: nothing is written to it; "
+            f"bring it back, or: wedsync-backup tiers begin-anew {location.name}",
+        )
     return PlatformError(
         errors.TIER_VANISHED,
         f"{missing} of {seen} repositories on the tier {location.name} are gone, and nothing is written in their place",

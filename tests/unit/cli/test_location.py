@@ -1,7 +1,9 @@
 """`wedsync-backup location` on a home where nothing runs: what is refused, what is kept, and where."""
 
+import errno
 import io
 import json
+import os
 import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +12,18 @@ from typing import Any
 
 import pytest
 
+from chassis.disk import Disk
 from chassis.locations import Location, Locations
 from cli.exit_codes import ExitCode
 from cli.main import main
+from contracts import errors
+from deploy.locations.check import _tried, kept
 from deploy.stack import s3
 from deploy.stack.layout import Layout
 from deploy.stack.locations import directory_url, register, source_location, write_registry
 from deploy.stack.secrets import open_secrets
+from repository.stored.config import CONFIG_KEY
+from repository.tiers.folder.store import DirectoryObjectStore
 
 SECRET = "hush-hush-hush-1234"
 BUCKET = "s3://album-backups/tier?endpoint=https://s3.example&region=eu-central-1"
@@ -248,8 +255,8 @@ def test_test_has_a_finding_for_each_check(location: Command, photos: Path, tmp_
     assert location("test", "photos") == ExitCode.OK
     assert location("test", "disk", "--json") == ExitCode.DEGRADED
     found = {each["check"]: each["outcome"] for each in json.loads(location.said)["findings"]}
-    assert list(found) == ["reachable", "readable", "writable", "separate", "space"]
-    assert found["separate"] == "warning"
+    assert list(found) == ["reachable", "readable", "writable", "separate", "space", "kept"]
+    assert (found["separate"], found["kept"]) == ("warning", "unknown")
     assert not list(disk.iterdir())
     disk.rmdir()
     assert location("test", "disk") == ExitCode.UNAVAILABLE
@@ -258,6 +265,37 @@ def test_test_has_a_finding_for_each_check(location: Command, photos: Path, tmp_
     assert location("test", "photos") == ExitCode.NOT_FOUND
     assert location("test", "nobody") == ExitCode.NOT_FOUND
     assert location("test", "photos", "--organisation", "another") == ExitCode.NOT_FOUND
+
+
+def test_tier_that_was_in_use_and_is_empty_is_not_well(layout: Layout, tmp_path: Path) -> None:
+    """Its folder can be written to, and is not what it was: that is vanished, of all or of some organisations."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    tier = Location(
+        name="disk", kind="directory", roles=("tier",), organisations=("*",), url=directory_url(disk), lock=False
+    )
+
+    def found(*organisations: str) -> tuple[str, str | None]:
+        finding = kept(tier, layout.platform_keys, organisations)
+        return finding.outcome.value, finding.code
+
+    assert found() == ("ok", None)
+    assert found("org-a", "org-b") == ("failed", "tier-vanished")
+    DirectoryObjectStore(str(disk / "org-a"), "disk").put(CONFIG_KEY, b"config")
+    assert found("org-a") == ("ok", None)
+    assert found("org-a", "org-b") == ("failed", "tier-vanished")
+    assert kept(tier, layout.platform_keys, None).outcome.value == "unknown"
+
+
+def test_read_only_mount_is_no_lack_of_rights(tmp_path: Path) -> None:
+    """No right that anybody gives helps: the mount is named, with what may be behind it."""
+
+    def refuse() -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    found = _tried("writable", Disk(tmp_path), refuse, "", errors.LOCATION_ACCESS_DENIED, "Give the right.")
+    assert (found.outcome.value, found.code) == ("failed", "tier-read-only")
+    assert "mount it for writing" in (found.hint or "")
 
 
 def test_source_that_cannot_be_backed_up_yet_says_so(location: Command) -> None:

@@ -13,8 +13,10 @@ from chassis.locations import Location, Locations
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
+from repository.errors import TierReadOnly
 from services.executor.adapters.tier_watch import SAMPLE, TierWatch, folder_trouble
 from tests.support.eventually import eventually
+from vault.translation import code_of
 
 EVERYTHING = 1 << 62
 
@@ -53,6 +55,16 @@ def test_nearly_full_is_said_before_a_tier_is_full_and_never_of_a_small_disk_wit
     monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result(figures))
     found = folder_trouble(_location(tmp_path), 256 * MIB)
     assert (found is not None and "nearly full" in found.message) is is_low
+
+
+def test_file_system_that_can_only_be_read_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers, and holds what it took: to look at its endpoint or credentials would lead astray."""
+    real = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result([*real[:8], real[8] | os.ST_RDONLY, real[9]]))
+    found = folder_trouble(_location(tmp_path), 0)
+    assert found is not None
+    assert found.code is errors.TIER_READ_ONLY
+    assert code_of(TierReadOnly("read-only file system")) is errors.TIER_READ_ONLY
 
 
 def test_folder_that_is_gone_is_told_and_not_made(tmp_path: Path) -> None:

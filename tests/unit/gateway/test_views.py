@@ -158,7 +158,8 @@ def test_run_that_lacks_something_of_its_source_is_degraded(is_told: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("code", "is_gone"), [("tier-vanished", True), ("tier-unreachable", True), ("tier-full", False)]
+    ("code", "is_gone"),
+    [("tier-vanished", True), ("tier-unreachable", True), ("tier-full", False), ("tier-read-only", False)],
 )
 def test_tier_that_is_gone_holds_nothing_until_it_takes_an_upload_again(code: str, is_gone: bool) -> None:
     """What a tier once took is no copy while the tier is gone; a tier that is full has what it had."""
