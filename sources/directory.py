@@ -23,7 +23,7 @@ from repository.restore.names import COMMON_PREFIX, is_of_a_restore
 from repository.stored.chunker import SMALL_FILE_MAX
 from repository.stored.tree import Extra, Flag, Row, encode_extents
 from sources.attributes import RACY_NS, extents_of, is_racy, kernel_now_ns, problem_of, row_of, xattrs_of
-from sources.descriptors import allow_many_descriptors
+from sources.descriptors import OpenFolder, allow_many_descriptors
 from sources.exclusion import Identity, identities, require_outside
 
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -44,17 +44,19 @@ _Path = tuple[Identity, "_Path | None"]
 
 
 class DirectorySource:
-    """The tree below `path` (bytes or str; when it is no directory, the one entry at `path`).
+    """The tree below `path` (bytes or str; when it is no directory, the one entry at `path`), or below an open folder.
 
+    An open folder is never looked for again: whoever may write on the way to it cannot put another in its place.
     `excluded`: paths of directories that are left out wherever they turn up (the platform's own folders), each told as
     a problem that is no loss; they are no source, nor is what lies below them.
     `one_file_system`: do not enter mount points; they are reported.
     """
 
     def __init__(
-        self, path: bytes | str, *, excluded: Iterable[bytes | str] = (), one_file_system: bool = False
+        self, path: bytes | str | OpenFolder, *, excluded: Iterable[bytes | str] = (), one_file_system: bool = False
     ) -> None:
-        self._path = os.fsencode(path)
+        self._folder = path if isinstance(path, OpenFolder) else None
+        self._path = path.path if isinstance(path, OpenFolder) else os.fsencode(path)
         self.one_file_system = one_file_system
         self.excluded = identities(excluded)
         self._devices: dict[int, int] = {}
@@ -71,12 +73,16 @@ class DirectorySource:
 
     def root(self) -> tuple[Row, "Directory"]:
         """See `Source.root`. Raises `SourceExcluded`."""
-        path, only = self._path, None
+        only = None
         try:
-            if not stat_bits.S_ISDIR(os.stat(path).st_mode):
-                parent, only = os.path.split(os.path.abspath(path))
-                path = parent
-            fd = os.open(path, _DIRECTORY_FLAGS)
+            if self._folder is not None:
+                self._folder.require_in_place()
+                fd = os.open(b".", _DIRECTORY_FLAGS, dir_fd=self._folder.fd)
+            elif stat_bits.S_ISDIR(os.stat(self._path).st_mode):
+                fd = os.open(self._path, _DIRECTORY_FLAGS)
+            else:
+                parent, only = os.path.split(os.path.abspath(self._path))
+                fd = os.open(parent, _DIRECTORY_FLAGS)
             try:
                 require_outside(fd, self.excluded)
             except BaseException:

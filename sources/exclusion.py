@@ -6,14 +6,12 @@ They are compared by device and inode, so that symlinks and bind mounts of them 
 import errno
 import os
 from collections.abc import Iterable
-from typing import Final
 
 from repository.backup.source import SourceExcluded, SourceUnreachable
+from sources.descriptors import FOLDER_FLAGS
 
 Identity = tuple[int, int]
 """Device and inode."""
-
-_ANCESTOR_FLAGS: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def identities(paths: Iterable[bytes | str]) -> frozenset[Identity]:
@@ -51,7 +49,7 @@ def require_outside(fd: int, excluded: frozenset[Identity]) -> None:
             own = status.st_dev, status.st_ino
             if own in excluded:
                 raise SourceExcluded("the source lies within a folder that is never backed up")
-            above = os.open(b"..", _ANCESTOR_FLAGS, dir_fd=at)
+            above = os.open(b"..", FOLDER_FLAGS, dir_fd=at)
             os.close(at)
             at = above
             status = os.fstat(at)

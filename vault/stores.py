@@ -19,6 +19,7 @@ from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.credentials import credentials_from_file
 from repository.tiers.s3.options import CredentialsProvider, S3Credentials
+from sources.descriptors import OpenFolder
 from vault.unusable import LocationUnknown, LocationUnusable, UnusableStore
 
 # A tier that is not required may be down for days: a run does not wait for it as for one that it cannot do without.
@@ -26,10 +27,13 @@ PATIENCE_SECONDS_REQUIRED = 180.0
 PATIENCE_SECONDS_OTHER = 20.0
 
 
-def source_folder(locations: Locations, organisation: str, location_name: str, relative: str) -> bytes:
-    """The folder that a configuration means. Raises UNKNOWN_LOCATION, LOCATION_KIND_MISMATCH, PATH_OUTSIDE_LOCATION.
+def source_folder(locations: Locations, organisation: str, location_name: str, relative: str) -> OpenFolder:
+    """The folder that a configuration means, open.
 
-    Symlinks are resolved before the look at where the path leads, so that none of them leads out of the location.
+    Raises UNKNOWN_LOCATION, LOCATION_KIND_MISMATCH, PATH_OUTSIDE_LOCATION, SOURCE_UNREACHABLE.
+
+    Symlinks are resolved before the look at where the path leads, so that none of them leads out of the location. From
+    then on none is followed: a tenant that may write below the location could put one there after the look.
     """
     location = _find(locations, organisation, location_name, role="source")
     if location is None:
@@ -40,9 +44,10 @@ def source_folder(locations: Locations, organisation: str, location_name: str, r
     path = os.path.realpath(os.path.join(root, os.fsencode(relative)))
     if path != root and not path.startswith(root.rstrip(b"/") + b"/"):
         raise PlatformError(errors.PATH_OUTSIDE_LOCATION, "the source's path leaves its location")
-    if not os.path.isdir(path):
-        raise PlatformError(errors.SOURCE_UNREACHABLE, "the source's folder is not there")
-    return path
+    try:
+        return OpenFolder(root, os.path.relpath(path, root) if path != root else b"")
+    except OSError as error:
+        raise PlatformError(errors.SOURCE_UNREACHABLE, "the source's folder is not there") from error
 
 
 def tier_store(

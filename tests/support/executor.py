@@ -151,15 +151,20 @@ class ExecutorBench:
         )
 
     async def configure(
-        self, *, configuration_id: str = CONFIGURATION, version: int = 1, **destinations: Destination
+        self,
+        *,
+        configuration_id: str = CONFIGURATION,
+        version: int = 1,
+        path: str = "",
+        **destinations: Destination,
     ) -> None:
-        """Make a configuration known, of the whole source."""
+        """Make a configuration known, of the source's folder at a path; by default of all of it."""
         body = ConfigurationBody(
             name=self.sealer.seal(ORGANISATION, NAME_FIELD, "weddings"),
             name_digest="d",
             source_type=SourceType.DIRECTORY,
             source_location="photos",
-            source_identifier=self.sealer.seal(ORGANISATION, SOURCE_IDENTIFIER_FIELD, ""),
+            source_identifier=self.sealer.seal(ORGANISATION, SOURCE_IDENTIFIER_FIELD, path),
             backup_type=BackupType.INCREMENTAL,
             storage_destinations=StorageDestinations(**destinations),
         )

@@ -85,7 +85,7 @@ class RepositoryDataPlane:
         source_place = f"the source at {body.source_location}"
         folder = source_folder(self._locations, organisation, body.source_location, relative)
         with translated():
-            source = DirectorySource(folder, excluded=[*self._own.places(), *self._tier_folders(folder)])
+            source = DirectorySource(folder, excluded=[*self._own.places(), *self._tier_folders(folder.path)])
             # Before anything is written: a source that cannot be opened, or must not be, ends the run here.
             source.root()[1].close()
         destinations = body.storage_destinations.by_tier()

@@ -209,6 +209,29 @@ async def test_no_new_key_is_made_for_an_existing_repository(bench: ExecutorBenc
     assert not key.exists()
 
 
+async def test_link_that_is_put_in_the_sources_place_is_never_followed(bench: ExecutorBench) -> None:
+    """What a tenant does in its own folders after the look at its source's path leads to nobody else's folder."""
+    source, other = bench.source / "albums", bench.home / "of another organisation"
+    source.mkdir()
+    (source / "mine.jpg").write_text("mine")
+    other.mkdir()
+    (other / "contract.pdf").write_text("not yours")
+
+    def put_a_link() -> None:
+        source.rename(bench.source / "albums.old")
+        source.symlink_to(other)
+
+    await bench.configure(path="albums", local=Destination(location="local"))
+    await bench.request("run-1")
+    await perform_next(bench, data_plane=Meanwhile(bench, put_a_link))
+    failed = (await bench.told("run-1"))[-1]
+    assert isinstance(failed, BackupFailed)
+    assert failed.code == "source-unreachable"
+    key = KeyFile.load(bench.keys / "repositories" / f"{ORGANISATION}.key")
+    with Repository.open([open_tier(f"file://{bench.tier('local')}")], key) as repository:
+        assert not repository.snapshots()
+
+
 async def test_silent_workers_run_is_taken_over_under_a_higher_fence(bench: ExecutorBench) -> None:
     """A worker that died leaves a claim that falls silent; what it still wants to record does not count."""
     await bench.configure(local=Destination(location="local"))
