@@ -60,6 +60,7 @@ CHECK_SECONDS = 1.0
 SCHEME_OF_KIND = {"directory": "file", "s3": "s3", "postgres": "postgres"}
 _CREDENTIALS = re.compile(r"(?:([A-Za-z0-9][A-Za-z0-9_-]{0,127})/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _DATABASE_OPTIONS = {"sslmode", "sslrootcert"}
+_SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 _StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
 
@@ -336,7 +337,9 @@ def _is_database(parts: SplitResult) -> bool:
         is_whole = bool(parts.hostname) and parts.port != 0 and len(parts.path) > 1
     except ValueError:
         return False
-    return is_whole and parts.password is None and not set(parse_qs(parts.query)) - _DATABASE_OPTIONS
+    options = parse_qs(parts.query, keep_blank_values=True)
+    is_known = not options.keys() - _DATABASE_OPTIONS and _SSL_MODES.issuperset(options.get("sslmode", ()))
+    return is_whole and parts.password is None and is_known
 
 
 def _fault_of_credentials(location: Location, name: str) -> str | None:

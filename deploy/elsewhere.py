@@ -22,6 +22,7 @@ from chassis.clock import SystemClock
 from chassis.life import runtime
 from chassis.life.health import Health
 from chassis.outbox.tables import has_published
+from chassis.postgres.connection_string import parsed
 from chassis.postgres.database import install_schema
 from chassis.settings import Settings, load
 from chassis.telemetry import logging
@@ -53,6 +54,16 @@ async def main() -> int:
     arguments = parser.parse_args()
     logging.configure("elsewhere", level="warning")
     settings = load(ElsewhereSettings, os.environ)
+    connection = Connection(
+        url=settings.nats_url,
+        identity=TOPOLOGY,
+        telemetry=Telemetry(TOPOLOGY),
+        health=Health(TOPOLOGY),
+        seed_file=settings.nats_seed_file,
+        ca_file=settings.nats_ca_file,
+    )
+    parsed(settings.postgres_admin_dsn, "WEDSYNC_POSTGRES_ADMIN_DSN")
+    connection.require_settings()
     for schema in SCHEMAS:
         await asyncio.to_thread(
             install_schema,
@@ -63,14 +74,6 @@ async def main() -> int:
             statements=schema.statements(),
         )
         sys.stdout.write(f"postgres: the schema {schema.service} for the role {schema.role}\n")
-    connection = Connection(
-        url=settings.nats_url,
-        identity=TOPOLOGY,
-        telemetry=Telemetry(TOPOLOGY),
-        health=Health(TOPOLOGY),
-        seed_file=settings.nats_seed_file,
-        ca_file=settings.nats_ca_file,
-    )
     try:
         await connection.start()
         js = connection.client.jetstream()

@@ -9,6 +9,14 @@ from chassis.settings import ServiceSettings, variable_of
 from contracts.errors import INVALID_SETTING, PlatformError
 
 ClaimPath = Annotated[str, Meta(pattern=r"^[^.\s]+(\.[^.\s]+)*\Z")]
+WebAddress = Annotated[
+    str,
+    # Host, port and path, and no credentials.
+    Meta(
+        pattern=r"^https?://(?=[^/:?#\s])(?:\[[0-9A-Fa-f:.]+\])?[^\s/@:?#\[\]]*(?::[0-9]{1,5})?(?:[/?]\S*)?\Z",
+        examples=["https://login.example/jwks.json"],
+    ),
+]
 Origin = Annotated[
     str,
     # As browsers write it: lower case, without a path, and without the port that the scheme has anyway. There is no
@@ -33,7 +41,7 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     jwks_file: Annotated[
         Path | None, Meta(description="JWKS document with the identity provider's keys; this or the URL")
     ] = None
-    jwks_url: Annotated[str | None, Meta(description="URL of the identity provider's JWKS document")] = None
+    jwks_url: Annotated[WebAddress | None, Meta(description="URL of the identity provider's JWKS document")] = None
     jwks_refresh_seconds: Annotated[float, Meta(description="How often the keys are read again", ge=1, le=86_400)] = (
         600.0
     )

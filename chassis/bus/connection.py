@@ -108,6 +108,11 @@ class Connection:
         """Where this identity may receive answers."""
         return f"_INBOX_{self._identity}"
 
+    def require_settings(self) -> None:
+        """Raise INVALID_SETTING where the settings can never be right, whatever the server is."""
+        self._seed()
+        context_of(self._servers, self._ca_file)
+
     async def start(self) -> None:
         """Connect. Raises UNAVAILABLE where no server answers, INVALID_SETTING where one does not believe the other."""
         seed, tls = self._seed(), context_of(self._servers, self._ca_file)

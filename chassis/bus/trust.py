@@ -55,7 +55,7 @@ def context_of(servers: Sequence[str], ca_file: Path | None) -> ssl.SSLContext |
             INVALID_SETTING,
             f"{URL_VARIABLE} does not name servers",
             field=URL_VARIABLE,
-            hint=f"Set {URL_VARIABLE} to nats://HOST:PORT or tls://HOST:PORT; several with commas.",
+            hint=f"Set {URL_VARIABLE} to nats://HOST:PORT or tls://HOST:PORT, without options; several with commas.",
         )
     encrypted = [server.startswith(_TLS) for server in servers]
     if any(encrypted) and not all(encrypted):
@@ -88,7 +88,9 @@ def context_of(servers: Sequence[str], ca_file: Path | None) -> ssl.SSLContext |
 def _is_address(server: str) -> bool:
     try:
         parts = urlsplit(server if "://" in server else f"nats://{server}")
-        return parts.scheme in ("nats", "tls", "ws", "wss") and bool(parts.hostname) and parts.port != 0
+        # Anything behind the port would be an option that binds nothing; web sockets are not built in.
+        is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+        return parts.scheme in ("nats", "tls") and bool(parts.hostname) and parts.port != 0 and is_bare
     except ValueError:
         return False
 

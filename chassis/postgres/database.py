@@ -14,11 +14,11 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import AsyncConnection, Connection, errors
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier, Literal
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from chassis.postgres.circuit import PATIENCE_SECONDS, PatientPool
+from chassis.postgres.connection_string import parsed
 from chassis.postgres.trust import distrust
 from contracts.errors import INVALID_SETTING, UNAVAILABLE, PlatformError
 
@@ -106,7 +106,7 @@ def install_schema(
     or taken away, or the string is none of libpq's, and UNAVAILABLE.
     """
     _check_name(service)
-    _parsed(admin_dsn, "WEDSYNC_POSTGRES_ADMIN_DSN")
+    parsed(admin_dsn, "WEDSYNC_POSTGRES_ADMIN_DSN")
     with translated(), _administering(), psycopg.connect(admin_dsn, connect_timeout=10) as connection:
         # Two installations at once would meet in "tuple concurrently updated".
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (advisory_key("install"),))
@@ -225,7 +225,7 @@ def connection_arguments(dsn: str, schema: str) -> dict[str, Any]:
     Raises INVALID_SETTING where the schema's name is not one that needs no quoting, or the string is none of libpq's.
     """
     _check_name(schema)
-    options = _parsed(dsn, "WEDSYNC_POSTGRES_DSN").get("options")
+    options = parsed(dsn, "WEDSYNC_POSTGRES_DSN").get("options")
     path = f"-c search_path={schema}"
     return {
         "autocommit": True,
@@ -238,20 +238,6 @@ def connection_arguments(dsn: str, schema: str) -> dict[str, Any]:
         # a quarter of an hour.
         "tcp_user_timeout": 25_000,
     }
-
-
-def _parsed(dsn: str, setting: str) -> dict[str, Any]:
-    """What a connection string says. Raises INVALID_SETTING where it is none."""
-    try:
-        return conninfo_to_dict(dsn)
-    except psycopg.Error:
-        # Its own words quote the string, which holds a password.
-        raise PlatformError(
-            INVALID_SETTING,
-            f"{setting} is no connection string of libpq",
-            field=setting,
-            hint=f"Write {setting} as host=… port=… user=… dbname=…, or as a postgresql:// URL.",
-        ) from None
 
 
 def _check_name(schema: str) -> None:

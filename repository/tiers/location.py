@@ -128,8 +128,10 @@ def s3_options(
             raise LocationInvalid("an option is unknown, empty or given twice", option=option[:40])
         given[option] = value
     endpoint = given.get("endpoint")
-    if endpoint is not None and (urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).netloc):
-        raise LocationInvalid("the endpoint is no http or https URL", option="endpoint")
+    if endpoint is not None and not _is_endpoint(endpoint):
+        raise LocationInvalid(
+            "the endpoint is no http or https URL, or has more than host, port and path", option="endpoint"
+        )
     limits = Limits(
         requests=_number(given, "requests", int, 16),
         upload_bytes_per_second=_rate(given, "upload-mib-s"),
@@ -150,6 +152,15 @@ def s3_options(
         retry=retry or RetryPolicy(budget_seconds=_number(given, "retry-seconds", float, RetryPolicy().budget_seconds)),
     )
     return options, _choice(given, "originals", {"0": False, "1": True})
+
+
+def _is_endpoint(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        is_server = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_server and "@" not in parts.netloc and not parts.query and not parts.fragment
 
 
 def _named(url: str) -> dict[str, Any]:

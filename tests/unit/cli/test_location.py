@@ -300,6 +300,8 @@ def test_read_only_mount_is_no_lack_of_rights(tmp_path: Path) -> None:
 
 def test_source_that_cannot_be_backed_up_yet_says_so(location: Command) -> None:
     """A database may be registered before it can be backed up: nobody is to take it for protected."""
+    banana = _add("db", "source", "postgresql://me@127.0.0.1:1/album?sslmode=banana")
+    assert location.error(*banana)[1]["code"] == "invalid-field"
     words = _add("db", "source", "postgresql://me@127.0.0.1:1/album?sslmode=disable")
     told, error = location.error(*words)
     assert (told, error["code"]) == (ExitCode.NOT_FOUND, "source-unreachable")

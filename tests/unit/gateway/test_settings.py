@@ -29,6 +29,9 @@ REQUIRED = {
         ("JWT_ORGANISATION_CLAIM", "a..b"),
         ("JWT_ROLES_CLAIM", ".a"),
         ("JWT_AUDIENCE", ""),
+        ("JWKS_URL", "issuer.example/jwks"),
+        ("JWKS_URL", "https://issuer.example:banana/jwks"),
+        ("JWKS_URL", "https://me:hush@issuer.example/jwks"),
         ("ALLOWED_ORIGINS", "example.com/x"),
         ("ALLOWED_ORIGINS", "https://app.example.com/"),
         ("ALLOWED_ORIGINS", "https://App.example.com"),
@@ -67,6 +70,15 @@ def test_settings_that_contradict_each_other_are_refused_with_both_names(
     assert refused.value.code is errors.INVALID_SETTING
     assert refused.value.field == f"WEDSYNC_{named[0]}"
     assert all(f"WEDSYNC_{name}" in refused.value.message for name in named)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example/auth/v1/jwks?apikey=x", "http://127.0.0.1:54321/", "http://[::1]:80"]
+)
+def test_address_of_the_keys_is_taken_as_providers_write_it(url: str) -> None:
+    """Host, port, path and question."""
+    settings = {name: value for name, value in REQUIRED.items() if name != "WEDSYNC_JWKS_FILE"}
+    assert load(GatewaySettings, {**settings, "WEDSYNC_JWKS_URL": url}).jwks_url == url
 
 
 def test_origins_are_taken_as_browsers_write_them() -> None:
