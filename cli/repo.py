@@ -34,6 +34,7 @@ _SUBCOMMANDS = {
     "catch-up": _Subcommand("cli.repo_upkeep", "catch_up", "bring tiers that were away up to the others"),
     "rebuild-index": _Subcommand("cli.repo_upkeep", "rebuild_index", "make a tier's index anew from its packs"),
     "forget": _Subcommand("cli.repo_retention", "forget", "let snapshots go: by rules, or by id"),
+    "prune": _Subcommand("cli.repo_prune", "prune", "free the space of what was forgotten"),
     "hold": _Subcommand("cli.repo_retention", "hold", "keep snapshots, whoever forgets or prunes, until the release"),
     "release": _Subcommand("cli.repo_retention", "release", "end a hold"),
     "holds": _Subcommand("cli.repo_retention", "holds", "list what is held"),
@@ -228,6 +229,14 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
     forget.add_argument("--label", help="look at the snapshots of this source alone", type=given)
     forget.add_argument("--time-zone", default="UTC", metavar="ZONE", help="where days begin (default UTC)", type=given)
     forget.add_argument("--dry-run", "-n", action="store_true", help="say what would go and what stays, do nothing")
+    prune = parsers["prune"]
+    prune.add_argument("--only", action="append", default=[], metavar="TIER", help="this tier alone", type=given)
+    prune.add_argument(
+        "--unreferenced",
+        action="store_true",
+        help="also what no snapshot ever needed: only if nobody backs up meanwhile",
+    )
+    prune.add_argument("--dry-run", "-n", action="store_true", help="say what would go, do nothing")
     hold = parsers["hold"]
     hold.add_argument("name", metavar="NAME", help="what the hold is called", type=given)
     hold.add_argument("snapshots", metavar="SNAPSHOT", nargs="*", help="what is held", type=given)

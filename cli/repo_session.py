@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cli.interruption import end_soon
 from cli.output import say
-from repository.errors import LocationInvalid, WrongKey, about
+from repository.errors import BackupCancelled, LocationInvalid, WrongKey, about
 from repository.keys.key_file import KeyFile
 from repository.opened.opening import Patience
 from repository.opened.repository import Repository
@@ -113,6 +113,19 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], None]]:
+    """A function that raises when the user wants to stop. It is called at the end, too: who asked is told."""
+    with interruptible() as is_cancelled:
+
+        def check_cancelled() -> None:
+            if is_cancelled():
+                raise BackupCancelled("stopped", hint="What was done stays; run the command again to go on.")
+
+        yield check_cancelled
+        check_cancelled()
 
 
 @contextmanager

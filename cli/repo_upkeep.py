@@ -1,13 +1,13 @@
 """`repo check`, `repair`, `catch-up` and `rebuild-index`: keeping every tier whole."""
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
-from cli.repo_session import interruptible, lock_days, opened, split_name, tier_states
+from cli.repo_session import lock_days, opened, split_name, stoppable, tier_states
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier, TierState
@@ -29,7 +29,7 @@ def check(arguments: argparse.Namespace) -> int:
     """Structure of all tiers, and stored bytes if they are asked for."""
     with (
         opened(arguments, only_reads=True, needed=arguments.only) as repository,
-        _stoppable() as check_cancelled,
+        stoppable() as check_cancelled,
         display(for_machines=arguments.json) as bars,
     ):
         report = _checked(repository, arguments, bars, check_cancelled)
@@ -52,7 +52,7 @@ def repair(arguments: argparse.Namespace) -> int:
     results: dict[str, RepairResult] = {}
     left_out: dict[str, str] = {}
     copies = [arguments.accept_history] if arguments.accept_history is not None else []
-    with opened(arguments, copies=copies) as repository, _stoppable() as check_cancelled:
+    with opened(arguments, copies=copies) as repository, stoppable() as check_cancelled:
         if arguments.accept_history is not None:
             accept_history(repository, repository.tier(arguments.accept_history))
         with display(for_machines=arguments.json) as bars:
@@ -84,7 +84,7 @@ def catch_up(arguments: argparse.Namespace) -> int:
     """Copy to each tier that is behind, or empty, what it lacks."""
     results: dict[str, CatchUpResult] = {}
     failed: dict[str, RepositoryError] = {}
-    with opened(arguments) as repository, _stoppable() as check_cancelled:
+    with opened(arguments) as repository, stoppable() as check_cancelled:
         with display(for_machines=arguments.json) as bars, suppress(BackupCancelled):
 
             def show(progress: CatchUpProgress) -> None:
@@ -160,7 +160,7 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
     failed: dict[str, RepositoryError] = {}
     with (
         opened(arguments) as repository,
-        _stoppable() as check_cancelled,
+        stoppable() as check_cancelled,
         display(for_machines=arguments.json) as bars,
     ):
         for tier in _chosen(repository, arguments.only):
@@ -201,19 +201,6 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
     if any(each.damaged or each.missing for each in results):
         return ExitCode.DAMAGED
     return ExitCode.DEGRADED if failed else ExitCode.OK
-
-
-@contextmanager
-def _stoppable() -> Iterator[Callable[[], None]]:
-    """A function that raises when the user wants to stop. It is called at the end, too: who asked is told."""
-    with interruptible() as is_cancelled:
-
-        def check_cancelled() -> None:
-            if is_cancelled():
-                raise BackupCancelled("stopped", hint="What was done stays; run the command again to go on.")
-
-        yield check_cancelled
-        check_cancelled()
 
 
 def _shower(bars: Display) -> Callable[[CheckProgress], None]:

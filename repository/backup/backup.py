@@ -10,9 +10,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from importlib import import_module
 
-from msgspec import Raw
-from msgspec.json import encode as json_encode
-
 from repository.backup.fanout import Delivery, Finished, TierDelivery, no_tier_left
 from repository.backup.options import BackupOptions
 from repository.backup.pack_usage import PackUsage
@@ -29,7 +26,10 @@ from repository.backup.workshop import Workshop
 from repository.errors import (
     BackupCancelled,
     LockNotProven,
+    NoUsableTier,
+    PackMarked,
     RepositoryError,
+    TierBehind,
 )
 from repository.index.pack_sizes import lost_packs
 from repository.opened.locking import lock_date
@@ -37,11 +37,14 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.progress import Progress, Ticker, TierProgress
-from repository.stored.snapshot import STREAMS, Snapshot, SnapshotManifest, Totals
+from repository.stored.snapshot import Snapshot, SnapshotManifest, Totals
 from repository.stored.tree_builder import TreeBuilder
-from repository.streams.on_tier import StreamHead
+from repository.streams.on_tier import leaning_on
 
 __all__ = ["BackupOptions", "BackupResult", "TierResult", "backup"]
+
+PRUNES_MAX = 3
+"""How often a backup begins again because of prunes that ran beside it."""
 
 
 def backup(
@@ -52,8 +55,16 @@ def backup(
     `sharing`: of this repository, with other backups that run at the same time; without it, the backup shares nothing.
     Raises `NoUsableTier` (no tier took it; the causes are in its context), `SourceUnreachable`,
     `BackupCancelled`, `UnknownKey`, `NotInIndex`, `LockNotProven` (a required tier does not lock, or none does). The
-    calling thread does the walking.
+    calling thread does the walking. Where a prune took away what the backup had counted on, the source is read again.
     """
+    for _ in range(PRUNES_MAX):
+        try:
+            return _Backup(repository, source, options, sharing).run()
+        except NoUsableTier as error:
+            if not any(isinstance(each, PackMarked | TierBehind) and "packs" in each.context for each in error.causes):
+                raise
+        for tier in repository.ready_tiers():
+            tier.refresh()
     return _Backup(repository, source, options, sharing).run()
 
 
@@ -355,7 +366,7 @@ class _Backup:
                 stored_bytes=total.stored_bytes,
             ),
             by_class=by_class_of(counts),
-            extra=_leaning_on(self._options.streams),
+            extra=leaning_on(self._options.streams),
         )
 
     def _progress(self) -> Progress:
@@ -384,8 +395,3 @@ class _Backup:
 def _lost_packs(tier: OpenTier) -> Collection[bytes]:
     """Packs that the tier's index has, and that the tier has not, or not whole."""
     return lost_packs(tier.store, tier.index, tier.index.pack_ids() - tier.log.state.marked_packs).keys()
-
-
-def _leaning_on(streams: Mapping[str, StreamHead]) -> dict[str, Raw]:
-    heads = {name: (head.number, head.digest.hex(), head.end) for name, head in streams.items()}
-    return {STREAMS: Raw(json_encode(heads))} if heads else {}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from repository.errors import (
     Damaged,
     NoUsableTier,
@@ -26,6 +28,7 @@ from repository.opened.open_tiers import OpenTiers
 from repository.opened.tier_state import TierState
 from repository.stored.checkpoint import KeptStream
 from repository.stored.object_reading import read_object
+from repository.stored.snapshot import STREAMS
 from repository.stored.stream_piece import (
     Piece,
     beginning,
@@ -182,3 +185,9 @@ def unasked(
         for tier in tiers
         if tier.name not in asked and tier.state not in (TierState.EMPTY, TierState.FOREIGN)
     ]
+
+
+def leaning_on(streams: Mapping[str, StreamHead]) -> dict[str, msgspec.Raw]:
+    """What a snapshot's manifest says of the streams that it leans on."""
+    heads = {name: (head.number, head.digest.hex(), head.end) for name, head in streams.items()}
+    return {STREAMS: msgspec.Raw(msgspec.json.encode(heads))} if heads else {}

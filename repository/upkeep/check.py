@@ -243,6 +243,8 @@ class _TierCheck:
         needed = least_sizes(self._tier.index.segments())
         for pack_id, least in sorted(needed.items()):
             key = pack_object_key(pack_id)
+            if pack_id not in sizes and pack_id in self._tier.log.state.swept_packs:
+                continue  # a prune that was interrupted; the next one goes on
             if pack_id not in sizes:
                 what = self._tier.store.blocked_by(key)
                 detail = f"pack is in the index and {f'{what} lies in its place' if what else 'not there'}"

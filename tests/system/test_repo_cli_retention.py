@@ -1,5 +1,6 @@
 """`repo forget`, `hold`, `release` and `holds`, as somebody types them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,41 @@ def test_a_hold_keeps_until_it_is_released(repo: RepoCommand) -> None:
     assert repo.run("release", "court").code == 0
     assert repo.run("forget", first).code == 0
     assert repo.run("hold", "court", "latest").code == 9
+
+
+def _stored(repo: RepoCommand, tier: str) -> int:
+    return sum(path.stat().st_size for path in (repo.tier(tier) / "packs").rglob("*") if path.is_file())
+
+
+def test_prune_frees_what_was_forgotten_and_the_rest_restores(repo: RepoCommand) -> None:
+    source = repo.folder / "film"
+    source.mkdir()
+    (source / "film").write_bytes(os.urandom(3_000_000))
+    film = repo.json("backup", source, "--label", "film")["snapshot"]["id"]
+    (source / "film").write_bytes(b"another one")
+    kept = repo.json("backup", source, "--label", "film")["snapshot"]["id"]
+    assert _stored(repo, "a") > 3_000_000
+    repo.json("forget", film)
+    dry = repo.run("prune", "--dry-run")
+    assert dry.code == 0
+    assert "would go" in dry.out
+    assert _stored(repo, "a") > 3_000_000
+    done = repo.json("prune")
+    assert all(tier["going_bytes"] > 3_000_000 for tier in done["tiers"].values())
+    assert max(_stored(repo, tier) for tier in "ab") < 100_000
+    assert repo.run("check", "--read-data").code == 0
+    for number, tier in enumerate(repo.tiers):
+        out = repo.folder / f"out{number}"
+        assert repo.run("restore", kept, "--target", out, tiers=[tier]).code == 0
+        assert (out / "film").read_bytes() == b"another one"
+
+
+def test_prune_tells_of_a_tier_that_was_left_out(repo: RepoCommand) -> None:
+    repo.tier("b").rename(repo.folder / "away")
+    told = repo.run("prune")
+    assert told.code == 4
+    assert "b: left out" in told.out
+    assert repo.run("prune", "--only", "b").code != 0
 
 
 def test_a_tier_that_is_away_is_owed_it_and_shows_nobody_what_is_gone(repo: RepoCommand) -> None:

@@ -78,7 +78,7 @@ def test_key_and_tier_are_needed_by_every_sub_command(left_out: str) -> None:
 def test_every_sub_command_of_the_manual_is_there() -> None:
     """All that are promised."""
     promised = "init backup snapshots ls find diff restore check repair catch-up rebuild-index"
-    promised += " forget hold release holds stats"
+    promised += " forget prune hold release holds stats"
     assert list(repo._SUBCOMMANDS) == promised.split()
 
 

@@ -1,0 +1,73 @@
+"""`repo prune`: frees the space of what was forgotten."""
+
+import argparse
+from collections import Counter
+
+from cli.exit_codes import ExitCode, exit_code_of
+from cli.output import say, say_json, size
+from cli.repo_session import opened, stoppable, tier_states
+from repository.opened.open_tier import OpenTier
+from repository.prune.prune import TierPlan
+from repository.prune.prune import prune as prune_tiers
+
+
+def prune(arguments: argparse.Namespace) -> int:
+    """Delete what only forgotten snapshots needed, tier by tier; say what stays and why."""
+    with opened(arguments, needed=arguments.only) as repository, stoppable() as check_cancelled:
+        plans = prune_tiers(
+            repository,
+            only=arguments.only,
+            unreferenced=arguments.unreferenced,
+            dry_run=arguments.dry_run,
+            check_cancelled=check_cancelled,
+        )
+        wanted: list[OpenTier] = [t for t in repository.tiers if not arguments.only or t.name in arguments.only]
+        left_out = {tier.name: str(tier.error or tier.state) for tier in wanted if tier.name not in plans}
+        states = tier_states(repository)
+    if arguments.json:
+        tiers = {name: _document(plan, dry_run=arguments.dry_run) for name, plan in plans.items()}
+        say_json({"tiers": tiers, "left_out": left_out, "dry_run": arguments.dry_run, "states": states})
+    else:
+        for name, plan in plans.items():
+            _say(name, plan, dry_run=arguments.dry_run)
+        for name, why in left_out.items():
+            say(f"{name}: left out, {why}")
+    failures = [plan.failed for plan in plans.values() if plan.failed is not None]
+    if failures and len(failures) == len(plans):
+        return exit_code_of(failures[0])
+    return ExitCode.DEGRADED if failures or left_out else ExitCode.OK
+
+
+def _document(plan: TierPlan, *, dry_run: bool) -> dict[str, object]:
+    dates = Counter(f"{until:%Y-%m-%dT%H:%M:%SZ}" for until in plan.locked.values())
+    return {
+        "packs": plan.packs,
+        "bytes": plan.stored_bytes,
+        "going": len(plan.going) if dry_run else plan.deleted,
+        "going_bytes": sum(plan.going.values()) if dry_run else plan.deleted_bytes,
+        "locked": len(plan.locked),
+        "locked_bytes": plan.locked_bytes,
+        "locked_until": dict(sorted(dates.items())),
+        "unreferenced": len(plan.unreferenced),
+        "unreferenced_bytes": sum(plan.unreferenced.values()),
+        "error": str(plan.failed) if plan.failed is not None else None,
+        "code": plan.failed.code if plan.failed is not None else None,
+    }
+
+
+def _say(name: str, plan: TierPlan, *, dry_run: bool) -> None:
+    if dry_run:
+        say(f"{name}: {len(plan.going):,} of {plan.packs:,} packs would go ({size(sum(plan.going.values()))})")
+    else:
+        say(f"{name}: {plan.deleted:,} of {plan.packs:,} packs deleted ({size(plan.deleted_bytes)})")
+    if plan.locked:
+        last = max(plan.locked.values())
+        say(
+            f"{name}: {len(plan.locked):,} packs ({size(plan.locked_bytes)}) are locked, the last until "
+            f"{last:%Y-%m-%d %H:%M:%S} UTC; a prune after that frees them"
+        )
+    if plan.unreferenced:
+        amount = f"{len(plan.unreferenced):,} packs ({size(sum(plan.unreferenced.values()))})"
+        say(f"{name}: no snapshot ever needed {amount}; a writer may count on them. If nobody backs up: --unreferenced")
+    if plan.failed is not None:
+        say(f"{name}: NOT all is done: {plan.failed} [{plan.failed.code}]; the next prune goes on")

@@ -1,0 +1,1 @@
+"""Freeing the space of what was forgotten."""

@@ -1,0 +1,298 @@
+"""Space is freed, and nobody's bytes are: whoever writes, prunes or dies meanwhile."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from repository.backup.backup import BackupOptions, backup
+from repository.backup.fanout import Delivery
+from repository.errors import PackMarked, TierBehind, TierUnreachable
+from repository.format import pack_object_key
+from repository.index.pack_catalog import stored_packs
+from repository.opened.open_tier import OpenTier
+from repository.opened.repository import Repository
+from repository.prune.needs import Survey
+from repository.prune.prune import prune
+from repository.retention.orders import forget, place_hold
+from repository.stored.log_entry import PacksMarked
+from repository.stored.snapshot import Snapshot
+from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.check import check
+from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
+from tests.support.repositories import BrokenStore, Scene, photos, read_back
+
+
+def _another(scene: Scene) -> Repository:
+    """The repository as another process opens it."""
+    return Repository.open(scene.stores, scene.provider, clock=scene.clock, randomness=scene.randomness)
+
+
+def _packs(scene: Scene, name: str = "a") -> set[bytes]:
+    return {pack.id for pack in stored_packs(scene.store(name))}
+
+
+def _expect_whole(repository: Repository, snapshots: dict[str, tuple[Snapshot, dict[bytes, bytes]]]) -> None:
+    for snapshot, files in snapshots.values():
+        for tier in repository.tiers:
+            assert read_back(repository, snapshot, tier) == files, (snapshot, tier.name)
+    assert check(repository, read_percent=100).is_ok
+
+
+def test_what_only_forgotten_snapshots_needed_goes_on_every_tier() -> None:
+    scene = Scene(("a", "b"))
+    old = scene.backup(photos(3, seed=1), "old")
+    kept = scene.backup(photos(3, seed=2), "kept")
+    assert old is not None
+    assert kept is not None
+    before = {name: _packs(scene, name) for name in "ab"}
+    assert prune(scene.repository)["a"].deleted == 0
+    forget(scene.repository, [old.id])
+    dry = prune(scene.reopen(), dry_run=True)
+    assert {name: (len(plan.going), plan.deleted) for name, plan in dry.items()} == {"a": (2, 0), "b": (2, 0)}
+    assert {name: _packs(scene, name) for name in "ab"} == before
+    done = prune(scene.reopen())
+    assert {name: (plan.deleted, plan.is_complete) for name, plan in done.items()} == {"a": (2, True), "b": (2, True)}
+    assert all(plan.deleted_bytes > 0 for plan in done.values())
+    repository = scene.reopen()
+    assert all(len(_packs(scene, name)) == len(before[name]) - 2 for name in "ab")
+    _expect_whole(repository, {"kept": (kept, photos(3, seed=2))})
+    assert all(not tier.log.state.marked_packs and not tier.log.state.swept_packs for tier in repository.tiers)
+    assert all(tier.index.pack_ids() == _packs(scene, tier.name) for tier in repository.tiers)
+    assert [info.key for info in scene.store("a").list("snapshots/")] == [f"snapshots/{kept.id}"]
+    assert prune(repository)["a"].deleted == 0
+
+
+def test_what_is_shared_stays_with_whoever_is_left() -> None:
+    scene = Scene()
+    files = photos(4)
+    first = scene.backup(files, "first")
+    second = scene.backup(files, "second")
+    assert first is not None
+    assert second is not None
+    forget(scene.repository, [first.id])
+    prune(scene.reopen())
+    _expect_whole(scene.reopen(), {"second": (second, files)})
+
+
+def test_a_pack_that_no_snapshot_ever_needed_stays_unless_nobody_writes() -> None:
+    """Its writer may be alive, or its run goes on: what was uploaded is not taken from under it."""
+    scene = Scene()
+    scene.backup(photos(3, seed=1), "kept")
+    scene.backup(photos(3, seed=2), "died", commit=False)
+    scene.reopen().begin_writing(b"w" * 16)  # adopts
+    scene.repository.end_writing(b"w" * 16)
+    plan = prune(scene.reopen())["a"]
+    assert (plan.deleted, len(plan.unreferenced)) == (0, 2)
+    plan = prune(scene.reopen(), unreferenced=True)["a"]
+    assert (plan.deleted, plan.is_complete) == (2, True)
+    assert check(scene.reopen()).is_ok
+
+
+def test_a_held_snapshot_keeps_its_packs_since_it_is_not_forgotten() -> None:
+    scene = Scene()
+    snapshot = scene.backup(photos(3), "held")
+    assert snapshot is not None
+    place_hold(scene.repository, "court", [snapshot.id])
+    assert prune(scene.reopen(), unreferenced=True)["a"].deleted == 0
+    _expect_whole(scene.reopen(), {"held": (snapshot, photos(3))})
+
+
+def test_what_is_locked_stays_and_is_told_with_its_date() -> None:
+    scene = Scene(locks=True)
+    until = scene.store("a").now() + timedelta(days=30)
+    old = scene.backup(photos(3, seed=1), "old")
+    assert old is not None
+    for pack in _packs(scene):
+        scene.store("a").extend_lock(pack_object_key(pack), until)
+    forget(scene.repository, [old.id])
+    plan = prune(scene.reopen())["a"]
+    assert (plan.deleted, set(plan.locked.values()), plan.is_complete) == (0, {until}, True)
+    assert plan.locked_bytes > 0
+    assert not scene.reopen().tier("a").log.state.marked_packs
+    scene.store("a")._locked_until.clear()
+    assert prune(scene.reopen())["a"].deleted == 2
+    assert check(scene.reopen()).is_ok
+
+
+def test_a_backup_that_counted_on_what_a_prune_takes_stores_it_again_by_itself() -> None:
+    """It found everything in packs that only a forgotten snapshot needed; the prune comes before its commit."""
+    scene = Scene(("a", "b"))
+    source = MemorySource(MemoryFolder({b"photo": MemoryFile(b"x" * 5000), b"film": MemoryFile(b"y" * 900_000)}))
+    first = backup(scene.reopen(), source, options=BackupOptions(run_token="1", label="photos")).snapshot
+    forget(scene.reopen(), [first.id])
+    pruned: list[int] = []
+
+    def commit(tier: OpenTier, *words: Any, **options: Any) -> Snapshot:
+        if not pruned:
+            pruned.append(sum(plan.deleted for plan in prune(_another(scene)).values()))
+        return tier.commit_snapshot(*words, **options)
+
+    options = BackupOptions(run_token="2", label="photos", commit=commit)
+    result = backup(scene.reopen(), source, options=options)
+    assert sum(pruned) >= 4
+    assert {each.state for each in result.tiers.values()} == {Delivery.COMMITTED}
+    repository = scene.reopen()
+    assert [each.id for each in repository.snapshots()] == [result.snapshot.id]
+    assert check(repository, read_percent=100).is_ok
+
+
+def test_a_commit_on_a_marked_pack_is_refused() -> None:
+    scene = Scene()
+    snapshot = scene.backup(photos(4), "first")
+    assert snapshot is not None
+    forget(scene.repository, [snapshot.id])
+    late = scene.reopen().tier("a")
+    packs = late.index.pack_ids()
+    prune(_another(scene))
+    with pytest.raises(PackMarked if late.log.refresh().marked_packs else TierBehind):
+        late.commit_snapshot(replace(snapshot.manifest, run_token="2"), packs=packs)
+
+
+def _before_its_first_entry(tier: OpenTier, then: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do this once, between the look at the trees and the first entry that is appended to the tier's log."""
+    original, done = tier.log.append, list[object]()
+
+    def append(decide: Callable[..., Any], **options: Any) -> object:
+        if not done:
+            done.append(True)
+            then()
+        return original(decide, **options)
+
+    monkeypatch.setattr(tier.log, "append", append)
+
+
+def test_a_snapshot_that_is_committed_while_a_prune_looks_keeps_its_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leans on packs that only a forgotten one needed when the prune looked."""
+    scene = Scene()
+    files = photos(4)
+    first = scene.backup(files, "first")
+    assert first is not None
+    forget(scene.repository, [first.id])
+    late: list[Snapshot] = []
+
+    def commit_late() -> None:
+        other = _another(scene).tier("a")
+        manifest = replace(first.manifest, run_token="late", parent=None)
+        late.append(other.commit_snapshot(manifest, packs=other.index.pack_ids()))
+
+    repository = scene.reopen()
+    survey = Survey(repository, repository.tier("a"), lambda: None)
+    survey.look_at_past()
+    assert survey.needs.past
+    _before_its_first_entry(repository.tier("a"), commit_late, monkeypatch)
+    assert prune(repository)["a"].deleted == 0
+    _expect_whole(scene.reopen(), {"late": (late[0], files)})
+
+
+def test_of_two_prunes_that_keep_different_places_of_a_chunk_one_looks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most chunks lie in two packs each. What one prune counts on is marked by another before it has said a word."""
+    scene = Scene(("a", "b"))
+    files = photos(4)
+    for store, token in zip(scene.stores, ("one", "two"), strict=True):
+        scene.reopen(stores=[store])
+        scene.backup(files, token)
+    repository = scene.reopen()
+    for tier in repository.tiers:
+        catch_up(repository, tier)
+    scene.stores.pop()
+    repository = scene.reopen()
+    assert len(_packs(scene)) == 4
+    tier = repository.tier("a")
+    survey = Survey(repository, tier, lambda: None)
+    survey.look_at_new()
+    places = [tier.index.lookup_all(chunk_id) for chunk_id in survey.needs.chunks]
+    counted_on = survey.needs.used.keys() - {found[0].pack_id for found in places if len(found) == 1}
+    assert counted_on
+
+    def mark() -> None:
+        packs = tuple(each.hex() for each in counted_on)
+        _another(scene).tier("a").log.append(lambda _: PacksMarked(time_ns=1, packs=packs))
+
+    _before_its_first_entry(tier, mark, monkeypatch)
+    prune(repository, unreferenced=True)
+    repository = scene.reopen()
+    _expect_whole(repository, {each.id: (each, files) for each in repository.snapshots()})
+    assert len(repository.snapshots()) == 2
+    prune(scene.reopen(), unreferenced=True)
+    assert _packs(scene).isdisjoint(counted_on)
+    _expect_whole(scene.reopen(), {each.id: (each, files) for each in repository.snapshots()})
+
+
+@pytest.mark.parametrize("fails_at", range(12))
+def test_killed_anywhere_the_next_prune_goes_on(fails_at: int) -> None:
+    """Every put and delete of a prune in turn is the last that its process does."""
+    scene = Scene()
+    snapshots = [scene.backup(photos(3, seed=number), f"run {number}") for number in range(4)]
+    assert all(snapshots)
+    gone, kept = snapshots[:2], snapshots[2:]
+    forget(scene.repository, [each.id for each in gone if each is not None])
+    calls = [0]
+
+    class Dying(BrokenStore):
+        def __getattr__(self, name: str) -> object:
+            found = super().__getattr__(name)
+            if name not in ("put", "delete"):
+                return found
+
+            def call(*words: object, **options: object) -> object:
+                calls[0] += 1
+                if calls[0] > fails_at:
+                    raise TierUnreachable("killed")
+                assert callable(found)
+                return found(*words, **options)
+
+            return call
+
+    dying = scene.reopen(stores=[Dying(scene.store("a"))])
+    prune(dying)
+    expected = {
+        each.id: (each, photos(3, seed=number))
+        for number, each in enumerate(snapshots)
+        if each in kept and each is not None
+    }
+    _expect_whole(scene.reopen(), expected)
+    plan = prune(scene.reopen())["a"]
+    assert plan.is_complete
+    assert len(_packs(scene)) == 4
+    _expect_whole(scene.reopen(), expected)
+
+
+def test_two_prunes_at_once_and_a_tier_that_catches_up() -> None:
+    scene = Scene(("a", "b"))
+    old, kept = scene.backup(photos(3, seed=1), "old"), scene.backup(photos(3, seed=2), "kept")
+    assert old is not None
+    assert kept is not None
+    forget(scene.repository, [old.id])
+    one, two = scene.reopen(stores=[scene.store("a")]), scene.reopen(stores=[scene.store("a")])
+    assert prune(one)["a"].deleted == 2
+    assert prune(two)["a"].is_complete
+    both = scene.reopen()
+    catch_up(both, both.tier("b"))
+    catch_up(both, both.tier("a"))
+    assert len(_packs(scene, "a")) in (2, 4)  # what b still has, it may have brought
+    for plan in prune(scene.reopen(), unreferenced=True).values():
+        assert plan.is_complete
+    assert [len(_packs(scene, name)) for name in "ab"] == [2, 2]
+    _expect_whole(scene.reopen(), {"kept": (kept, photos(3, seed=2))})
+
+
+def test_a_tree_that_cannot_be_read_ends_the_prune_of_its_tier() -> None:
+    scene = Scene(("a",))
+    old, kept = scene.backup(photos(3, seed=1), "old"), scene.backup(photos(3, seed=2), "kept")
+    assert old is not None
+    assert kept is not None
+    forget(scene.repository, [old.id])
+    store = scene.store("a")
+    assert isinstance(store, MemoryObjectStore)
+    root = bytes.fromhex(kept.manifest.root[0])
+    location = scene.reopen().tier("a").index.lookup(root)
+    assert location is not None
+    store.put(pack_object_key(location.pack_id), b"\0" * 500)
+    plan = prune(scene.reopen())["a"]
+    assert plan.failed is not None
+    assert plan.failed.code == "damaged"
+    assert plan.deleted == 0
