@@ -15,7 +15,6 @@ from repository.errors import AlreadyExists, Damaged, InvalidKey, NoUsableTier, 
 from repository.keys import crypto
 from repository.log.state import LogState
 from repository.opened import key_change, locking
-from repository.opened.open_tier import OpenTier
 from repository.opened.open_tiers import OpenTiers
 from repository.ports import Clock
 from repository.stored.log_entry import Body, StreamAppended
@@ -107,8 +106,8 @@ class Copy:
         head = self.stream.head()
         if head.number > newest.number or (head.number == newest.number and head.digest != newest.digest):
             raise forked(self.stream, head.number, head.end, "the others")
-        self.begin()
-        self.head, self.error, self._failures = head, None, 0
+        self.take_over(head)
+        self.error, self._failures = None, 0
 
     def pursue(self, sources: Sequence[TierStream], newest: StreamHead) -> None:
         """See whether a tier that failed is back, and bring it some of what it lacks."""
@@ -117,10 +116,15 @@ class Copy:
         if self.head != newest and sources:
             self.top_up(sources, newest)
 
-    def begin(self) -> None:
-        """Before its first piece a tier's log names the stream."""
+    def take_over(self, head: StreamHead) -> None:
+        """Go on behind what was found here, which is relied on from now on.
+
+        Before its first piece a tier's log names the stream.
+        """
+        self.stream.settle(head)
         if self.stream.said is None:
             self.say(self.stream.beginning)
+        self.head = head
 
     def create(self, body: bytes, number: int) -> None:
         """Create a piece where there is none. Raises `AlreadyExists` and the store's errors."""
@@ -159,13 +163,12 @@ class Copy:
         until = min(dates) if dates and len(dates) == len(self._dates) else None
         if until is not None:
             locking.expect_locked(self.stream.tier.store, self.stream.key(head.number))
-        say_on(self.stream.tier, self.stream.name, head, self._repository.clock, locked=len(self._dates), until=until)
+        say_on(self.stream, head, self._repository.clock, locked=len(self._dates), until=until)
         self._dates.clear()
 
 
 def say_on(
-    tier: OpenTier,
-    name: str,
+    stream: TierStream,
     head: StreamHead,
     clock: Clock,
     *,
@@ -173,19 +176,20 @@ def say_on(
     until: datetime | None = None,
     goes_back: bool = False,
 ) -> None:
-    """Let a tier's log say that the tier has the stream up to here, unless it says as much or more.
+    """Let a tier's log say that the tier has the stream up to here, durably, unless it says as much or more.
 
     `locked`: how many of the last pieces are locked until `until`. `goes_back`: what it said before was given up.
     Raises what `CommitLog.append` raises.
     """
+    stream.settle(head)
 
     def decide(state: LogState) -> Body | None:
-        said = state.streams.get(name)
+        said = state.streams.get(stream.name)
         if said is not None and said.number >= head.number and not goes_back:
             return None
         return StreamAppended(
             time_ns=clock.now_ns(),
-            stream=name,
+            stream=stream.name,
             number=head.number,
             position=head.end,
             digest=head.digest.hex(),
@@ -194,5 +198,5 @@ def say_on(
             locked_until=None if until is None else int(until.timestamp()),
         )
 
-    tier.log.append(decide, lock_until=until)
-    tier.leave_checkpoint(until)
+    stream.tier.log.append(decide, lock_until=until)
+    stream.tier.leave_checkpoint(until)

@@ -128,6 +128,11 @@ class TierStream:
             raise Replayed(message, **self._about(said.number, said.position))
         return self.beginning
 
+    def settle(self, head: StreamHead) -> None:
+        """Make durable what was found: whoever put the last piece there may have died before it was."""
+        if head.number:
+            self.tier.store.settle([self.key(head.number)])
+
     def _about(self, number: int, position: int) -> dict[str, Any]:
         return {"tier": self.tier.name, "stream": self.name, "number": number, "position": position}
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Final, NamedTuple
 
 from repository.errors import AlreadyExists, NoUsableTier, RepositoryError, TextInvalid, TierBehind
@@ -99,8 +100,7 @@ def open_stream(
         if copy.name in found.faults:
             copy.fail(found.faults[copy.name])
         elif copy.error is None:
-            copy.head = found.heads[copy.name]
-            copy.attempt(copy.begin)
+            copy.attempt(partial(copy.take_over, found.heads[copy.name]))
     return Stream(repository, name, domain, found.head, copies, frozenset(required), patience_seconds)
 
 

@@ -71,7 +71,7 @@ def _copy(
     head, longest = found.heads[tier.name], found.head
     assert longest is not None  # noqa: S101 - this tier has a head
     if own.said is None:
-        say_on(tier, name, own.beginning, repository.clock)
+        say_on(own, own.beginning, repository.clock)
     others = [found.streams[each.name] for each in sources if each.name in found.heads]
     until = max((date for date in (lock_until, *_locked_until(tier, others)) if date is not None), default=None)
     copied = 0
@@ -94,7 +94,7 @@ def _copy(
             result.bytes += len(body)
     finally:
         if copied:
-            say_on(tier, name, head, repository.clock, locked=copied, until=until)
+            say_on(own, head, repository.clock, locked=copied, until=until)
 
 
 def _locked_until(tier: OpenTier, sources: Iterable[TierStream]) -> Iterable[datetime]:

@@ -105,7 +105,7 @@ class StreamRepair:
         piece = _read(stream, place[1]) if stream is not None and place is not None else None
         if stream is not None and piece is not None:
             head = StreamHead(piece.number, piece.digest, piece.end)
-            say_on(self._tier, stream.name, head, self._repository.clock)
+            say_on(stream, head, self._repository.clock)
             self._done(finding.object_key, "named in the log again")
 
     def _give_up(self, stream: TierStream, number: int, others: Sequence[str]) -> None:
@@ -121,7 +121,7 @@ class StreamRepair:
             self._take_away(stream, each)
         piece = _read(theirs, before) if before else None
         head = StreamHead(before, piece.digest, piece.end) if piece is not None else stream.beginning
-        say_on(self._tier, stream.name, head, self._repository.clock, goes_back=True)
+        say_on(stream, head, self._repository.clock, goes_back=True)
         copied = copy_streams(self._repository, self._tier, [source])
         self._done(stream.key(before + 1), f"{copied.pieces} pieces taken over from {source.name}")
 

@@ -1,8 +1,11 @@
 """Streams: appended to by several, on several tiers, with what fails in between, and read back in order."""
 
+import errno
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from random import Random  # noqa: TID251  # seeded
 from typing import Any
 
 import pytest
@@ -33,9 +36,11 @@ from repository.streams.on_tier import StreamHead
 from repository.streams.reading import read_stream
 from repository.streams.stream import Durability, open_stream
 from repository.streams.survey import names_of
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import Body
 from tests.support.misbehaving_stores import WrappedStore
+from tests.support.recording_disk import RecordingDisk, rebuild
 from tests.support.repositories import Scene
 from tests.support.streams import WAL, Away, bytes_of, filled, fork, key_of
 
@@ -89,6 +94,41 @@ def test_append_that_is_made_again_changes_nothing() -> None:
     for data in (b"\4" * 6, b"\5"):
         with pytest.raises(StreamContended):
             again.append(data, position=1010)
+
+
+class _Interrupted(RecordingDisk):
+    """A disk of which no folder is synced any more once `dies` is set: the machine is about to go."""
+
+    dies = False
+
+    def sync_folder(self, path: str) -> None:
+        """Sync, or fail."""
+        if self.dies:
+            raise OSError(errno.EIO, "the process dies here")
+        super().sync_folder(path)
+
+
+@pytest.mark.parametrize("how", ["again", "opened", "said"])
+def test_what_a_dead_writer_left_is_durable_before_it_is_told_or_built_upon(tmp_path: Path, how: str) -> None:
+    """It had given the piece its name and not synced the folder: a power cut after that takes nothing that was told."""
+    root = tmp_path / "a"
+    disk = _Interrupted()
+    scene = Scene(stores=[DirectoryObjectStore(str(root), "a", disk=disk)])
+    first = filled(scene, 2)
+    disk.dies = True
+    with pytest.raises(NoUsableTier):
+        first.append(b"once")
+    disk.dies = False
+    stream = open_stream(scene.reopen(stores=[DirectoryObjectStore(str(root), "a", disk=disk)]), WAL)
+    assert stream.end == 1007
+    if how == "again":
+        assert stream.append(b"once", position=1003).tiers == {"a": Durability.DURABLE}
+    elif how == "said":
+        stream.say()
+    for seed in range(20):
+        rebuild(disk.steps, str(root), tmp_path / str(seed), Random(seed))
+        repository = scene.reopen(stores=[DirectoryObjectStore(str(tmp_path / str(seed)), "a")])
+        assert bytes_of(repository) == b"\0\1\1once"
 
 
 def test_append_behind_the_end_is_refused() -> None:
