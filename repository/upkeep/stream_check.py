@@ -6,7 +6,7 @@ What other tiers have more is no damage: the tier is behind (`lacking`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,7 +19,7 @@ from repository.stored.checkpoint import KeptStream
 from repository.stored.object_reading import read_object
 from repository.stored.stream_piece import STREAM_PREFIX, Piece, piece_of
 from repository.streams.errors import StreamForked
-from repository.streams.on_tier import JUNK_MAX, TierStream, name_in
+from repository.streams.on_tier import JUNK_MAX, StreamHead, TierStream, name_in
 from repository.streams.survey import names_of, survey
 from repository.upkeep.check_report import Finding, Problem, TierCounts
 
@@ -127,8 +127,15 @@ class _StreamCheck:
         if said is None and read:
             detail = "pieces are there of a stream that the tier's log does not name"
             yield self._finding(Problem.STREAM_UNNAMED, max(read), detail, (stream.tier.name,))
+        elif max(read, default=0) > known and self._is_leant_on_beyond_log():
+            detail = f"the log, which lost an entry, names the stream up to {known} only, and a snapshot leans on more"
+            yield self._finding(Problem.STREAM_UNNAMED, max(read), detail, (stream.tier.name,))
         for number in sorted(errors):
             yield self._finding(Problem.STREAM_PIECE, number, errors[number], self._tiers_with(number))
+
+    def _is_leant_on_beyond_log(self) -> bool:
+        state = self._stream.tier.log.state
+        return any(self._stream.name in state.lacking_streams(each.manifest) for each in state.snapshots.values())
 
     def _take(
         self,
@@ -219,13 +226,27 @@ def lock_pieces_again(repository: Repository, tier: OpenTier) -> list[str]:
     return done
 
 
+def is_said_too_little(stream: TierStream, head: StreamHead, others: Iterable[TierStream]) -> bool:
+    """Whether the tier has what another tier's log names, and its own log does not name it.
+
+    A snapshot that leans on it is committed where it is named alone.
+    """
+    known = stream.said.number if stream.said is not None else -1
+    return any(other.said is not None and head.number >= other.said.number > known for other in others)
+
+
 def lacking(repository: Repository, tier: OpenTier) -> dict[str, int]:
-    """How many pieces the tier lacks behind its own end, by stream; those that it lacks before are damage."""
+    """How many pieces the tier lacks behind its own end, by stream; those that it lacks before are damage.
+
+    None may be lacking where its log says less than another tier's of what it has.
+    """
     found: dict[str, int] = {}
     readable = repository.readable_tiers()
     for name in names_of(repository):
         shown = survey(repository, name, readable)
         own, head = shown.heads.get(tier.name), shown.head
-        if own is not None and head is not None and (own.number < head.number or shown.streams[tier.name].said is None):
+        if own is None or head is None:
+            continue
+        if own.number < head.number or is_said_too_little(shown.streams[tier.name], own, shown.streams.values()):
             found[name] = head.number - own.number
     return found

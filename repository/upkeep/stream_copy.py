@@ -17,7 +17,7 @@ from repository.opened.open_tier import OpenTier
 from repository.streams.copy import say_on
 from repository.streams.on_tier import StreamHead, TierStream, whole_piece
 from repository.streams.survey import forked, survey
-from repository.upkeep.stream_check import PIECES_AT_A_TIME
+from repository.upkeep.stream_check import PIECES_AT_A_TIME, is_said_too_little
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -93,7 +93,7 @@ def _copy(
             result.pieces += 1
             result.bytes += len(body)
     finally:
-        if copied:
+        if copied or is_said_too_little(own, head, others):
             say_on(own, head, repository.clock, locked=copied, until=until)
 
 

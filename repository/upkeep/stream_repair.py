@@ -6,7 +6,7 @@ before. Of a stream that two tiers have differently nothing is touched unless so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -52,15 +52,19 @@ class StreamRepair:
         self._gives_up_junk = gives_up_junk
         self._gives_up_forks = gives_up_forks
 
-    def repair(self, findings: Iterable[Finding]) -> list[Finding]:
-        """Repair what these findings say; returns those that nothing could be done about. Raises the tier's errors."""
+    def repair(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Repair what these findings say; returns those that nothing could be done about. Raises the tier's errors.
+
+        Where the log lost entries, it says again of each stream what the pieces prove.
+        """
         by_problem: dict[Problem, list[Finding]] = {}
         for finding in sorted(findings, key=lambda each: each.object_key):
             by_problem.setdefault(finding.problem, []).append(finding)
         wrong = by_problem.get(Problem.STREAM_PIECE, [])
         forks = by_problem.get(Problem.STREAM_FORKED, [])
         unnamed = by_problem.get(Problem.STREAM_UNNAMED, [])
-        if not (wrong or forks or unnamed):
+        is_log_cut = Problem.LOG_ENTRY in by_problem
+        if not (wrong or forks or unnamed or is_log_cut):
             return []
         streams = {stream.id: stream for stream in streams_on(self._repository, self._tier)[0]}
         left: list[Finding] = []
@@ -68,8 +72,10 @@ class StreamRepair:
             place = piece_of(finding.object_key)
             if place is None or place[0] not in streams or not self._made_whole(streams[place[0]], place[1]):
                 left.append(finding)
-        for finding in unnamed:
-            self._name(streams, finding)
+        named = {place[0] for finding in unnamed if (place := piece_of(finding.object_key)) is not None}
+        for stream_id, stream in streams.items():
+            if is_log_cut or stream_id in named:
+                self._name(stream)
         for finding in forks:
             place = piece_of(finding.object_key)
             if self._gives_up_forks and place is not None and place[0] in streams:
@@ -99,14 +105,16 @@ class StreamRepair:
         self._tier.store.delete(stream.key(number))
         self._done(stream.key(number), "set aside")
 
-    def _name(self, streams: dict[bytes, TierStream], finding: Finding) -> None:
-        place = piece_of(finding.object_key)
-        stream = streams.get(place[0]) if place is not None else None
-        piece = _read(stream, place[1]) if stream is not None and place is not None else None
-        if stream is not None and piece is not None:
-            head = StreamHead(piece.number, piece.digest, piece.end)
-            say_on(stream, head, self._repository.clock)
-            self._done(finding.object_key, "named in the log again")
+    def _name(self, stream: TierStream) -> None:
+        """Let the log say of a stream what its pieces prove: each is signed, and names the one before it."""
+        said = stream.said
+        head = StreamHead(said.number, said.digest, said.position) if said is not None else stream.beginning
+        proven = head
+        while (piece := _read(stream, proven.number + 1)) is not None and piece.previous == proven.digest:
+            proven = StreamHead(piece.number, piece.digest, piece.end)
+        if said is None or proven.number > head.number:
+            say_on(stream, proven, self._repository.clock)
+            self._done(stream.key(max(proven.number, 1)), "named in the log again")
 
     def _give_up(self, stream: TierStream, number: int, others: Sequence[str]) -> None:
         """Another tier's history from this number on, in place of this one's, which is set aside."""

@@ -8,7 +8,7 @@ from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
 from repository.errors import NoUsableTier
 from repository.opened.repository import Repository
-from repository.stored.log_entry import StreamAppended, entry_object_key
+from repository.stored.log_entry import Bridged, Entry, StreamAppended, entry_object_key
 from repository.stored.snapshot import streams_of
 from repository.streams.on_tier import StreamHead
 from repository.streams.stream import open_stream
@@ -16,6 +16,7 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
+from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
 from repository.upkeep.repair import repair
 from repository.upkeep.stream_check import lacking
@@ -225,6 +226,60 @@ def test_stream_that_the_log_lost_is_named_again() -> None:
     assert result.is_complete, result.unrepaired
     assert scene.reopen().tier("a").log.state.streams[WAL].number == 5
     assert problems(scene.repository) == []
+
+
+def test_what_the_pieces_prove_is_said_again_where_the_entry_is_lost() -> None:
+    """The log had said so before a snapshot that leans on it: repair alone makes it whole, without the writer."""
+    scene = Scene(("a",))
+    stream = filled(scene)
+    _leaning(scene, stream.say())
+    log = scene.tier("a").log
+    entries = [log.entry(number) for number in range(1, log.state.head.number + 1)]
+    said = [each for each in entries if isinstance(each, Entry) and isinstance(each.body, StreamAppended)]
+    scene.store("a").put(entry_object_key(said[-1].number), b"")
+    repository = scene.reopen()
+    assert repair(repository, repository.tier("a"), bridge=True).is_complete
+    assert problems(scene.reopen()) == []
+    assert scene.tier("a").log.state.streams[WAL].number == 5
+
+
+def test_what_a_bridged_log_no_longer_names_is_named_as_such() -> None:
+    """By a version that bridged it and said nothing again: the pieces are here, and repair finds them."""
+    scene = Scene(("a",))
+    stream = filled(scene)
+    _leaning(scene, stream.say())
+    log = scene.tier("a").log
+    number = next(
+        number
+        for number in range(log.state.head.number, 0, -1)
+        if isinstance(getattr(log.entry(number), "body", None), StreamAppended)
+    )
+    scene.store("a").put(entry_object_key(number), b"")
+    repository = scene.reopen()
+    faulty = next(each for each in FaultyLog(repository, repository.tier("a")).entries() if each.number == number)
+    bridge = Bridged(time_ns=1, stands_for=faulty.follower.hex())
+    repository.tier("a").log.replace_fault(bridge, faulty.place)
+    repository = scene.reopen()
+    assert ("a", Problem.STREAM_UNNAMED, key_of(repository, 5)) in problems(repository)
+    assert repair(repository, repository.tier("a")).is_complete
+    assert problems(scene.reopen()) == []
+
+
+def test_tier_that_has_the_pieces_and_was_not_told_so_gets_the_snapshot() -> None:
+    """Its log did not take the entry that names them, while another one's did."""
+    stores = [Away("a"), Away("b")]
+    scene = Scene(stores=stores)
+    stream = filled(scene)
+    stores[1].is_away = True
+    head = stream.say()
+    stores[1].is_away = False
+    repository = scene.reopen(stores=stores[:1])
+    snapshot = _leaning(scene, head).snapshot_id
+    repository = scene.reopen()
+    assert lacking(repository, repository.tier("b")) == {WAL: 0}
+    result = catch_up(repository, repository.tier("b"))
+    assert (result.snapshots, result.left_out) == ([snapshot], [])
+    assert lacking(repository, repository.tier("b")) == {}
 
 
 def test_piece_of_another_history_is_named() -> None:
