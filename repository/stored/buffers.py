@@ -13,8 +13,10 @@ Memory: TypeAlias = mmap.mmap
 
 
 def new_memory(length: int) -> Memory:
-    """Zeros. Large pages where the system has them: a pack is thousands of small ones."""
-    memory = mmap.mmap(-1, length)
+    """Zeros. Large pages where the system has them, for private memory alone: a pack is thousands of small ones, and to
+    have each is as dear as to fill it.
+    """
+    memory = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):
             memory.madvise(mmap.MADV_HUGEPAGE)
