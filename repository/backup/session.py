@@ -17,7 +17,7 @@ from repository.format import CHUNKS_PER_FRAME_MAX, SHARED_FRAME_LENGTH_MAX, Buf
 from repository.index.index import Index
 from repository.keys.key_ring import DomainKeys
 from repository.ports import Randomness
-from repository.stored.buffers import WAIT_SECONDS
+from repository.stored.buffers import WAIT_SECONDS, new_memory
 from repository.stored.pack_builder import BufferPool, PackWriter, RawFrame, SealedPack
 from repository.stored.tree import ids_of
 
@@ -292,6 +292,7 @@ class FrameGatherer:
         self._count = count
         self._gathered = _Gathered()
         self._full: list[_Gathered] = []
+        self._room: memoryview | None = None
 
     def gather(self, chunk_id: bytes, body: Buffer) -> None:
         """Take a claimed chunk. `body` must stay as it is until its frame is written."""
@@ -330,6 +331,40 @@ class FrameGatherer:
         )
         count.new_bytes += len(raw)
         count.new_chunks += len(lengths)
+
+
+class StreamGatherer(FrameGatherer):
+    """As `FrameGatherer`, for chunks whose bytes do not stay: each is copied once, to where its frame is made of, and a
+    full frame is written by `gather` itself. Memory: `length_max` bytes until it is flushed.
+    """
+
+    def gather(self, chunk_id: bytes, body: Buffer) -> None:
+        """Take a claimed chunk. `body` may be reused afterwards."""
+        length = len(body)
+        if length > self._length_max:
+            self.write(chunk_id, (length,), body)
+            return
+        gathered = self._gathered
+        if gathered.raw_length + length > self._length_max or len(gathered.ids) == CHUNKS_PER_FRAME_MAX:
+            self._write_gathered()
+            gathered = self._gathered
+        if self._room is None:
+            self._room = memoryview(new_memory(self._length_max))
+        end = gathered.raw_length + length
+        self._room[gathered.raw_length : end] = body
+        gathered.ids.append(chunk_id)
+        gathered.lengths.append(length)
+        gathered.raw_length = end
+
+    def flush(self) -> None:
+        """Compress and encrypt all that was gathered."""
+        self._write_gathered()
+        self._room = None
+
+    def _write_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, _Gathered()
+        if self._room is not None and gathered.ids:
+            self.write(b"".join(gathered.ids), tuple(gathered.lengths), self._room[: gathered.raw_length])
 
 
 class _Gathered:

@@ -13,7 +13,7 @@ from typing import Final
 from blake3 import blake3
 
 from repository.backup.reading import BLOCK_LENGTH, Reading
-from repository.backup.session import FrameGatherer, new_counts
+from repository.backup.session import FrameGatherer, StreamGatherer, new_counts
 from repository.backup.source import FileProblem, GrownLarge, SourceDirectory
 from repository.backup.tasks import FileStream, LargeFile, SmallFiles, Task
 from repository.format import CHUNK_LENGTH_MAX, SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass
@@ -38,15 +38,15 @@ class Worker:
         self.counts = new_counts()
         self.files_done = 0
         self.bytes_done = 0
-        self._gatherers = self._gatherers_of(SHARED_FRAME_LENGTH_MAX)
-        self._stream_gatherers = self._gatherers_of(STREAM_FRAME_LENGTH_MAX)
+        self._gatherers = self._gatherers_of(FrameGatherer, SHARED_FRAME_LENGTH_MAX)
+        self._stream_gatherers = self._gatherers_of(StreamGatherer, STREAM_FRAME_LENGTH_MAX)
         self._half = self._session.half_filled([*self._gatherers, *self._stream_gatherers])
 
-    def _gatherers_of(self, length_max: int) -> list[FrameGatherer]:
+    def _gatherers_of(self, kind: type[FrameGatherer], length_max: int) -> list[FrameGatherer]:
         """One for each class."""
         data, compressor = self._session.data, self._reading.compressor
         return [
-            FrameGatherer(data, compressor, content_class, self.counts[content_class], length_max=length_max)
+            kind(data, compressor, content_class, self.counts[content_class], length_max=length_max)
             for content_class in ContentClass
         ]
 
@@ -194,9 +194,8 @@ class Worker:
                 if is_new and length >= own_frame_from:
                     gatherer.write(identity, (length,), chunk)
                 elif is_new:
-                    gatherer.gather(identity, bytes(chunk))
+                    gatherer.gather(identity, chunk)
                 self.bytes_done += length
-            gatherer.write_full()
         return b"".join(ids)
 
     def _complete(self, stream: FileStream) -> None:

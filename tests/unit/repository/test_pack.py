@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from repository.backup.session import ClassCount, StreamGatherer
 from repository.errors import Damaged, LimitExceeded, RepositoryError, UnknownKey
 from repository.format import (
     CHUNK_LENGTH_MAX,
@@ -103,6 +104,33 @@ def test_writer_begins_another_pack_when_one_is_full() -> None:
     packs = _packs([_frame([body], ContentClass.PHOTO) for body in bodies])
     assert [len(list(read_footer(body, RING, pack_id)[1])) for pack_id, body in packs] == [3, 2]
     assert _contents(packs) == bodies
+
+
+def test_chunks_of_a_stream_are_taken_at_once() -> None:
+    """Whoever gathered a chunk may overwrite it; what is longer than a shared frame is one of its own."""
+    made: list[tuple[bytes, bytes]] = []
+    writer = PackWriter(
+        KEYS, PackKind.DATA, _Pool(), SeededRandomness(4), lambda pack: made.append((pack.id, bytes(pack.body)))
+    )
+    count = ClassCount()
+    gatherer = StreamGatherer(writer, Compressor(), ContentClass.GENERIC, count, length_max=1000)
+    bodies = [
+        hashlib.shake_256(bytes([number])).digest(length) for number, length in enumerate((400, 600, 1, 2000, 999))
+    ]
+    for body in bodies:
+        block = bytearray(body)
+        gatherer.gather(KEYS.chunk_id(body), memoryview(block))
+        block[:] = bytes(len(block))
+    gatherer.flush()
+    gatherer.flush()
+    writer.flush()
+    assert sorted(_contents(made)) == sorted(bodies)
+    assert [len(entry.chunk_lengths) for pack_id, body in made for entry, _ in read_frames(body, RING, pack_id)] == [
+        2,
+        1,
+        2,
+    ]
+    assert (count.new_chunks, count.new_bytes) == (5, 4000)
 
 
 def test_packs_of_the_same_content_share_no_byte_of_ciphertext() -> None:
