@@ -67,7 +67,7 @@ class TierWatch:
         self._health = health
         self._answer_seconds = answer_seconds
         self._shown: set[str] = set()
-        self._asked: set[str] = set()
+        self._asked: dict[str, PlatformError] = {}
         self._is_there: dict[str, dict[str, bool]] = {}
         self._loop = Supervised(
             self.name, self._turn, telemetry=telemetry, every_seconds=every_seconds, stall_seconds=STALL_SECONDS
@@ -100,27 +100,37 @@ class TierWatch:
         self._shown = set(wrong)
 
     async def _ask(self, location: Location) -> PlatformError | None:
-        if location.name in self._asked:
-            return self._silent(location)
-        organisations = await asyncio.to_thread(self._begun_at, location.name)
+        """What is wrong with a location; of one that has not answered, what is waited for."""
+        if (waited_for := self._asked.get(location.name)) is not None:
+            return waited_for
         until = time.monotonic() + self._answer_seconds
-        self._asked.add(location.name)
+        self._asked[location.name] = self._unknown(location, f"not told within {self._answer_seconds:.0f} s")
         try:
-            return await call_in_thread(
-                partial(self._answer, location, organisations), is_overdue=lambda: time.monotonic() > until
-            )
+            return await call_in_thread(partial(self._answer, location), is_overdue=lambda: time.monotonic() > until)
         except NoAnswer:
-            return self._silent(location)
+            return self._asked.get(location.name) or self._silent(location)
 
-    def _answer(self, location: Location, organisations: list[str]) -> PlatformError | None:
+    def _answer(self, location: Location) -> PlatformError | None:
         try:
+            try:
+                organisations = self._begun_at(location.name)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is not the tier's
+                return self._unknown(location, describe(error))
+            self._asked[location.name] = self._silent(location)
             return self.look_at(location, organisations)
         except RepositoryError as error:
             return PlatformError(code_of(error), f"the tier {location.name}: {error.message}", hint=error.hint)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is this location's alone
             return PlatformError(errors.TIER_UNREACHABLE, f"the tier {location.name}: {describe(error)}")
         finally:
-            self._asked.discard(location.name)
+            del self._asked[location.name]
+
+    def _unknown(self, location: Location, why: str) -> PlatformError:
+        return PlatformError(
+            errors.UNAVAILABLE,
+            f"whether the tier {location.name} is whole is unknown; which repositories it has: {why}",
+            hint="Look at Postgres, which remembers them; the tier itself is looked at again as soon as that answers.",
+        )
 
     def _silent(self, location: Location) -> PlatformError:
         return PlatformError(

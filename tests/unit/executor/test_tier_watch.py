@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -132,6 +132,56 @@ async def test_each_location_has_a_deadline_and_a_finding_of_its_own(tmp_path: P
     finally:
         watch.answers.set()
         await watch.stop()
+
+
+async def test_tier_of_which_nobody_says_what_it_should_have_is_unknown_and_the_others_are_looked_at(
+    tmp_path: Path,
+) -> None:
+    """The database that remembers hangs or is away: told in time, as unknown and not as the tier's fault."""
+    registry = tmp_path / "locations.json"
+    common = {"kind": "directory", "roles": ["tier"], "organisations": ["*"]}
+    entries = [{"name": name, "url": f"file://{tmp_path}/{name}", **common} for name in ("asked", "away", "gone")]
+    for name in ("asked", "away"):
+        (tmp_path / name).mkdir()
+    registry.write_text(json.dumps({"locations": entries}))
+    answers = threading.Event()
+
+    def begun_at(location: str) -> list[str]:
+        if location == "asked":
+            answers.wait(60)
+        elif location == "away":
+            raise PlatformError(errors.UNAVAILABLE, "postgres does not answer")
+        return []
+
+    health = Health("executor-worker")
+    watch = TierWatch(
+        locations=Locations(registry),
+        keys_dir=tmp_path,
+        begun_at=begun_at,
+        reserve_bytes=0,
+        health=health,
+        telemetry=Telemetry("executor-worker"),
+        every_seconds=0.02,
+        answer_seconds=0.2,
+    )
+    health.add(watch.name, watch.check)
+    await watch.start()
+    try:
+
+        async def codes() -> dict[str, str | None]:
+            return {check.name: check.code for check in (await health.report()).checks if check.status != "ready"}
+
+        unknown = {"tier asked": "unavailable", "tier away": "unavailable"}
+        await eventually(lambda: _is(codes, {**unknown, "tier gone": "tier-unreachable"}))
+        answers.set()
+        await eventually(lambda: _is(codes, {"tier away": "unavailable", "tier gone": "tier-unreachable"}))
+    finally:
+        answers.set()
+        await watch.stop()
+
+
+async def _is(look: Callable[[], Awaitable[object]], wanted: object) -> bool:
+    return await look() == wanted
 
 
 @pytest.fixture
