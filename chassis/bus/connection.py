@@ -1,8 +1,8 @@
 """The one NATS connection of a process.
 
-Promise: reconnects for ever, with an inbox prefix and an nkey of its own; a publish or subscription
-that the server refuses is never lost in silence: it is counted, logged and shown by the health
-report (`PUBLISH_REFUSED`), since to the caller it only looks like a timeout.
+Promise: reconnects for ever, also where a server falls silent with its connection open, with an inbox prefix and an
+nkey of its own; a publish or subscription that the server refuses is never lost in silence: it is counted, logged and
+shown by the health report (`PUBLISH_REFUSED`), since to the caller it only looks like a timeout.
 """
 
 import asyncio
@@ -31,7 +31,9 @@ _log = logging.getLogger(__name__)
 _REFUSAL = re.compile(r"permissions violation for (publish|subscription) to \"?([^\"\s]*)", re.IGNORECASE)
 _UNAUTHORISED = "authorization violation"
 _RECONNECT_WAIT_SECONDS = 0.25
-_PING_SECONDS = 20
+_PING_SECONDS = 3
+_PINGS_MAX = 2
+"""A server that falls silent with its connection open is left, and told by the readiness, within nine seconds."""
 _FLUSH_SECONDS = 2
 _JETSTREAM_SECONDS = 5.0
 _BROKEN = (nats.errors.Error, OSError, RuntimeError)
@@ -128,7 +130,7 @@ class Connection:
                 reconnect_time_wait=_RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # it only ever sleeps for it
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_SECONDS,
-                max_outstanding_pings=2,
+                max_outstanding_pings=_PINGS_MAX,
                 error_cb=self._on_error,
                 disconnected_cb=self._on_disconnected,
                 reconnected_cb=self._on_reconnected,
@@ -184,7 +186,12 @@ class Connection:
         """Why there is no connection, while there is none."""
         if self._client.is_connected:
             return None
-        return self._why or PlatformError(errors.UNAVAILABLE, "there is no nats connection")
+        return self._why or PlatformError(
+            errors.UNAVAILABLE,
+            "nats does not answer",
+            hint="Look whether the NATS server runs, answers and can be reached; this process goes on trying.",
+            part="nats",
+        )
 
     async def ended(self) -> BaseException:
         """Wait until the client has given up, and say why. It reconnects for ever, but a server may turn it away."""
