@@ -48,6 +48,7 @@ _REGISTRY = msgspec.json.Decoder(_Registry)
 def added(layout: Layout) -> list[Organisation]:
     """Those that were added. Raises HOME_UNUSABLE."""
     path = layout.config / "organisations.json"
+    layout.require_list(path)
     try:
         return _REGISTRY.decode(path.read_bytes()).organisations
     except FileNotFoundError:

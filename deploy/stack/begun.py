@@ -2,8 +2,10 @@
 
 Keys that are made anew open nothing of what lies there, and seal what comes beside it: the old is unreadable for
 good, also once the copy of the keys is back. Data that is made anew (on whatever lies below a disk that is not
-mounted) hides the old. So `layout.json`, which lies in neither, remembers what was begun, and the start is refused
-while some of it is missing or its disk does not answer, before anything is made.
+mounted) hides the old. A list that an operator has made and that is gone is as good as empty to whoever reads it:
+tenants' tiers and sources, or who may subscribe, would be forgotten without a word. So `layout.json`, which lies in
+none of them, remembers what was begun, and the start is refused while some of it is missing or its disk does not
+answer, before anything is made.
 
 An organisation's own keys are not among them: where one is missing the platform starts, that organisation's runs and
 writes are refused by its name, the others' go on, and `status` is degraded with the file to put back
@@ -25,21 +27,24 @@ CLUSTER = "data/postgres"
 DATA_SECONDS = 10.0
 """How long a disk may take to say whether data is there."""
 DATA = (CLUSTER, "data/nats/jetstream")
+LOCATIONS = "config/locations.json"
+LISTS = (LOCATIONS, "config/organisations.json", "config/subscribers.json")
+"""What an operator has registered."""
 LOCAL_TIER = "data/tiers/local"
 S3 = ("data/s3/cloud-primary", "data/s3/cloud-secondary", "data/s3/offsite")
 STORES = (*S3, LOCAL_TIER)
 """Without them the platform starts; they are told and never made again by themselves (`deploy.stack.stores`)."""
 _LAST_LOG = "logs/gateway.log"
 """Of the part that is started last: all stores have been made by then."""
-MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY)
+MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY, *LISTS)
 """What can be made again when that is said (`wedsync-backup up --begin-anew`). Nothing is sealed under the key of the
 identity provider: a new one ends all tokens.
 """
 
 
 def begun_in(home: Path, *, known: Collection[str]) -> set[str]:
-    """Which keys, and which data that nothing starts without, are there by now, beside what is known already."""
-    found = {name for name in (*_KEYS, *DATA) if name not in known and _is_there(home / name)}
+    """Which keys, lists, and data that nothing starts without, are there by now, beside what is known already."""
+    found = {name for name in (*_KEYS, *DATA, *LISTS) if name not in known and _is_there(home / name)}
     return found | {str(path.relative_to(home)) for path in home.glob(_SEEDS)}
 
 
@@ -56,8 +61,8 @@ def require_whole(home: Path, begun: Iterable[str], begin_anew: Collection[str] 
     """Raise KEYS_UNUSABLE or HOME_UNUSABLE where something that was begun is gone; nothing has been made yet."""
     expected = set(begun).difference(STORES)
     if _is_there(home / CLUSTER):
-        # Also in a home of a build that did not note what was begun: the keys are made before the cluster.
-        expected.update(_KEYS)
+        # Also in a home of a build that did not note what was begun: these are made before the cluster.
+        expected.update((*_KEYS, LOCATIONS))
     missing = sorted(name for name in expected.difference(begin_anew) if not _is_there(home / name))
     keys = [name for name in missing if name.startswith("keys/")]
     if keys:

@@ -177,12 +177,27 @@ class Layout:
         for folder in (self.nats_data, self.data / "s3", self.local_tier.parent):
             folder.mkdir(exist_ok=True, mode=0o700)
 
-    def note_begun(self) -> None:
-        """Remember which keys and data are there by now: from here on none of them is made again."""
-        begun = sorted(begun_in(self.home, known=self.remembered.begun).union(self.remembered.begun))
-        if begun != self.remembered.begun:
-            self.remembered.begun = begun
+    def begun_now(self) -> set[str]:
+        """What is there by now, and is not remembered yet. Raises OSError: DiskSilent, too."""
+        return begun_in(self.home, known=self.remembered.begun).difference(self.remembered.begun)
+
+    def note_begun(self, found: Collection[str] | None = None) -> None:
+        """Remember which keys, lists and data are there (`begun_now`): from here on none of them is made again."""
+        new = self.begun_now() if found is None else found
+        if new:
+            self.remembered.begun = sorted({*self.remembered.begun, *new})
             self.remember()
+
+    def require_list(self, path: Path) -> None:
+        """Raise HOME_UNUSABLE where a list that an operator has made is gone."""
+        name = str(path.relative_to(self.home))
+        if name in self.remembered.begun and not path.exists():
+            raise PlatformError(
+                errors.HOME_UNUSABLE,
+                f"{path} is gone, with all that was registered",
+                hint=f"Put its copy back. Without one: wedsync-backup down, then wedsync-backup up --begin-anew {name};"
+                " what you added is to be added again.",
+            )
 
     def make_key(self, path: Path, content: bytes | str) -> None:
         """Write a key that is not there. Raises KEYS_UNUSABLE where it was made before, and is gone."""

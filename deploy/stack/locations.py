@@ -125,20 +125,15 @@ def registered(layout: Layout, *, is_made: bool = False) -> list[Location]:
     """
     try:
         return _REGISTRY.decode(layout.locations_file.read_bytes()).locations
-    except FileNotFoundError as error:
-        if is_made or not layout.remembered.begun:
-            return []
-        raise PlatformError(
-            errors.HOME_UNUSABLE,
-            f"{layout.locations_file} is gone, with all that was registered",
-            hint="Put its copy back. Without one: wedsync-backup down, then up, writes the stack's own tiers anew;"
-            " what you added is to be added again.",
-        ) from error
+    except FileNotFoundError:
+        if not is_made:
+            layout.require_list(layout.locations_file)
+        return []
     except msgspec.MsgspecError as error:
         raise PlatformError(
             errors.HOME_UNUSABLE,
             f"{layout.locations_file} cannot be understood: {error}",
-            hint="Correct the entry that you added, or delete the file: the stack's own tiers are written anew.",
+            hint="Correct the entry that you added, or put a copy of the file back.",
         ) from error
 
 

@@ -1,5 +1,6 @@
 """The folders that the platform needs and no part watches: the home's disk, and the local tier."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -37,6 +38,9 @@ class Places:
 
     async def look(self) -> list[PlaceState]:
         """How they are now."""
+        with contextlib.suppress(OSError):
+            # What an operator has registered meanwhile is noted as soon as it is there.
+            self._layout.note_begun(await self._home.ask(self._layout.begun_now))
         if self._gone is not None:
             await self.open()
         home = await _disk_of(HOME, self._home)

@@ -9,8 +9,9 @@ import pytest
 
 from cli import up
 from contracts.errors import HOME_UNUSABLE, KEYS_UNUSABLE, PlatformError
+from deploy.locations.organisations import added
 from deploy.stack import begun, nats, platform
-from deploy.stack.begun import CLUSTER, IDENTITY, LOCAL_TIER, MAY_BE_BEGUN_ANEW, STORES
+from deploy.stack.begun import CLUSTER, IDENTITY, LISTS, LOCAL_TIER, LOCATIONS, MAY_BE_BEGUN_ANEW, STORES
 from deploy.stack.layout import Layout
 from deploy.stack.places import Places
 from deploy.stack.stores import Store, StoreGone
@@ -90,6 +91,38 @@ def test_data_that_is_gone_is_begun_anew_by_command_alone(home: Path, lost: str)
     layout.postgres_data.mkdir(exist_ok=True)
     (layout.nats_data / "jetstream").mkdir(exist_ok=True)
     Layout.create(home)
+
+
+@pytest.mark.parametrize("lost", LISTS)
+async def test_list_that_an_operator_made_is_not_taken_for_empty_when_it_is_gone(home: Path, lost: str) -> None:
+    """The platform's own tiers alone, or nobody, would be registered, and nothing would say so."""
+    layout = Layout.create(home)
+    if lost != LOCATIONS:
+        (home / lost).write_text('{"organisations": []}' if "organisations" in lost else '{"subscribers": []}')
+    await Places(layout).look()
+    assert lost in Layout.find(home).remembered.begun, "noted while the platform runs"
+    (home / lost).unlink()
+    with pytest.raises(PlatformError, match=lost) as refusal:
+        Layout.create(home)
+    assert refusal.value.code is HOME_UNUSABLE
+    assert f"wedsync-backup up --begin-anew {lost}" in refusal.value.hint
+    assert not (home / lost).exists()
+    if "organisations" in lost:
+        with pytest.raises(PlatformError, match="is gone, with all that was registered"):
+            added(Layout.find(home))
+    platform.prepare(Layout.create(home, begin_anew=[lost]))
+    assert (home / lost).exists() is (lost == LOCATIONS)
+    Layout.create(home)
+
+
+def test_registry_of_a_build_that_noted_nothing_is_known_by_the_cluster(home: Path) -> None:
+    """It is written before the cluster is made."""
+    layout = Layout.find(home)
+    layout.remembered.begun = []
+    layout.remember()
+    (home / LOCATIONS).unlink()
+    with pytest.raises(PlatformError, match=LOCATIONS):
+        Layout.create(home)
 
 
 def _as_of_an_older_build(home: Path) -> Layout:
