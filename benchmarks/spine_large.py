@@ -77,9 +77,9 @@ def _past_run(organisation: str, execution_id: str, configuration_id: str, at: d
         verified=(Tier.LOCAL,),
         seconds=2.0,
     )
-    run = ExecutionView.accepted(told(accepted), accepted)
-    for event in (uploaded, completed):
-        run.apply(told(event), event)
+    run = ExecutionView.accepted(told(accepted), accepted, 1)
+    for position, event in enumerate((uploaded, completed), 2):
+        run.apply(told(event), event, position)
     return run
 
 

@@ -1,6 +1,7 @@
 """What a stream has stored, as a reader sees it, and where a reader stands in it."""
 
 import hashlib
+from datetime import datetime
 
 import msgspec
 
@@ -10,6 +11,7 @@ from chassis.outbox.continuity import message_id
 
 LAST_ID_HEADER = "Nats-Expected-Last-Msg-Id"
 LAST_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
+STORED_AT_HEADER = "Nats-Time-Stamp"
 DIGEST_LENGTH = 32
 
 
@@ -41,6 +43,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     """One message of a stream. `log` is empty where no relay has published it (a stray).
 
     `before`: the id of the message that it follows; None where it begins or goes on behind whatever was there.
+    `stored_at`: when the server took it, as it writes that; empty where it does not say.
     """
 
     sequence: int
@@ -48,6 +51,12 @@ class StoredMessage(msgspec.Struct, frozen=True):
     log: str = ""
     position: int = 0
     before: str | None = None
+    stored_at: str = ""
+
+    @property
+    def arrived(self) -> datetime | None:
+        """When the server took it."""
+        return datetime.fromisoformat(self.stored_at) if self.stored_at else None
 
     @property
     def place(self) -> Place:
@@ -72,4 +81,4 @@ def stored_message(headers: Headers, body: bytes) -> StoredMessage:
     is_chained = before is not None or behind is not None
     if not log or not position or not is_chained or headers.get(MESSAGE_ID_HEADER) != message_id(log, position):
         return StoredMessage(sequence, body)
-    return StoredMessage(sequence, body, log, position, before)
+    return StoredMessage(sequence, body, log, position, before, headers.get(STORED_AT_HEADER) or "")

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TypeVar
 
 from eventsourcing.application import AggregateNotFoundError, Repository
@@ -40,11 +41,21 @@ from chassis.record.statements import AlreadyHandled, CommitInDoubt, Statement, 
 from chassis.telemetry.logging import describe
 from chassis.upcasting import UPCASTERS, Upcasters
 from contracts.envelope import SOURCE_PREFIX, Envelope, MalformedEvent, UnknownEventType, decode, encode_data
-from contracts.errors import AGGREGATE_NOT_FOUND, EVENT_UNREADABLE, INVALID_SETTING, UNAVAILABLE, PlatformError
+from contracts.errors import (
+    AGGREGATE_NOT_FOUND,
+    CLOCK_DIFFERS,
+    EVENT_UNREADABLE,
+    INVALID_SETTING,
+    UNAVAILABLE,
+    PlatformError,
+)
 
 __all__ = ["AlreadyHandled", "EventStore", "Handled", "Statement", "StatementRefused"]
 
 WRITES = "record-writes"
+CLOCK = "clock"
+CLOCK_SECONDS = 10.0
+"""Far more than an answer of a busy server takes, and far less than what makes a backup look younger than it is."""
 
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
@@ -132,9 +143,21 @@ class EventStore:
         """UNAVAILABLE while Postgres does not answer, or lets this role not do what it must: that is named."""
         try:
             lacking = await self._read(self._recorder.lacking_rights)
+            self._compare_clocks(await self._read(self._recorder.now))
         except PlatformError as error:
             return error
         return without_rights(lacking) if lacking else None
+
+    def _compare_clocks(self, theirs: datetime) -> None:
+        if self._health is None:
+            return
+        seconds = (self._clock.now() - theirs).total_seconds()
+        if abs(seconds) > CLOCK_SECONDS:
+            side = "ahead of" if seconds > 0 else "behind"
+            message = f"the clock of this machine is {abs(seconds):.0f} s {side} that of the database"
+            self._health.degrade(CLOCK, PlatformError(CLOCK_DIFFERS, message))
+        else:
+            self._health.restore(CLOCK)
 
     async def load(self, cls: type[A], id: str) -> A:  # noqa: A002  # as the aggregate names it
         """Read an aggregate from its history. Raises EVENT_UNREADABLE, and AGGREGATE_NOT_FOUND, also

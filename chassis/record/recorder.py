@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -311,6 +312,16 @@ class PostgresRecorder(ApplicationRecorder):
     def lacking_rights(self) -> list[str]:
         """What this role may not do of what it must, asked also while it is known that there was no answer."""
         return self._read(lacking_rights, time.monotonic() + patience())
+
+    def now(self) -> datetime:
+        """The time of day by the server's clock."""
+
+        def ask(connection: Connection[Any]) -> datetime:
+            ((now,),) = connection.execute("SELECT clock_timestamp()").fetchall()
+            found: datetime = now
+            return found
+
+        return self._read(ask, time.monotonic() + patience())
 
     def is_durable(self) -> bool:
         """Whether a commit is on disk when it is confirmed, as far as the connection's own setting goes."""

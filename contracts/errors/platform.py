@@ -80,6 +80,13 @@ EVENT_UNREADABLE = entered(
     "Start the newest build that has ever run here: it wrote what this one cannot read. Nothing is changed meanwhile.",
 )
 AGGREGATE_NOT_FOUND = entered("aggregate-not-found", 404, Retry.NEVER, "The record has no such thing", "Check the id.")
+CLOCK_DIFFERS = entered(
+    "clock-differs",
+    500,
+    Retry.AFTER_OPERATOR,
+    "The clock of this machine and that of the database differ",
+    "Set both by one time server: what is recorded here carries a wrong time, or what the database does is at one.",
+)
 CONCURRENT_CHANGE = entered("concurrent-change", 409, Retry.LATER, "The record has changed meanwhile", "Try again.")
 INVALID_SETTING = entered(
     "invalid-setting",

@@ -19,10 +19,15 @@ Database = AsyncConnection[Any]
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """One event on its way into the read models."""
+    """One event on its way into the read models.
+
+    The envelope's time is that of its arrival where it says a later one. `position`: that of its service's log, in
+    which later facts have higher ones; what came first is told by it, never by a clock.
+    """
 
     envelope: Envelope
     event: Event
+    position: int
 
 
 class ViewUnreadable(PlatformError):

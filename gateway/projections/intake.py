@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import psycopg
 
+from chassis.reading.stored import StoredMessage
 from chassis.reading.stream_reader import Found
 from chassis.telemetry.logging import describe
 from chassis.upcasting import UPCASTERS, read_event
 from contracts import errors
-from contracts.envelope import MalformedEvent, UnknownEventType, decode
+from contracts.envelope import Envelope, MalformedEvent, UnknownEventType, decode
 from contracts.errors import PlatformError
 from contracts.event import event_class
 from contracts.reading import is_known_member, unknown_members
@@ -33,6 +34,8 @@ UNKNOWN = "unknown"
 MEMBER = "unknown-member"
 """An event that was applied, with `unknown` where it has a member of an enum that this build does not know."""
 UNFIT = "unfit"
+AHEAD_SECONDS = 5.0
+"""Clocks differ by less; more is told."""
 _NOT_TAKEN = (psycopg.DataError, ArithmeticError, ValueError, msgspec.MsgspecError)
 """What is raised for a value that a table, or a view, cannot hold: a number that is too large, a character."""
 
@@ -78,7 +81,7 @@ def taken_in(stream: str, found: Found) -> Intake:
                 name = envelope.type
                 known = event_class(UPCASTERS.newest(name))
                 if known is None or known in projected():
-                    events.append(Applied(envelope, read_event(envelope)))
+                    events.append(Applied(_not_ahead(envelope, message), read_event(envelope), message.position))
                     passed += [PassedOver(stream, MEMBER, _as_text(each), 1, message.sequence) for each in sorted(met)]
             except (UnknownEventType, MalformedEvent) as error:
                 reason = UNKNOWN if isinstance(error, UnknownEventType) else MALFORMED
@@ -87,6 +90,17 @@ def taken_in(stream: str, found: Found) -> Intake:
     if found.strays:
         LOG.error("passed over what no relay has published", extra={"stream": stream, "messages": len(found.strays)})
     return Intake(events, passed)
+
+
+def _not_ahead(envelope: Envelope, message: StoredMessage) -> Envelope:
+    """An event is no younger than its message: a clock that was ahead would make a backup look good for as long."""
+    arrived = message.arrived
+    if arrived is None or envelope.time <= arrived:
+        return envelope
+    ahead = (envelope.time - arrived).total_seconds()
+    if ahead > AHEAD_SECONDS:
+        LOG.warning("the clock of who recorded an event was ahead", extra={"type": envelope.type, "seconds": ahead})
+    return msgspec.structs.replace(envelope, time=arrived)
 
 
 def _as_text(member: str) -> str:

@@ -58,7 +58,7 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 9
+    VERSION = 10
     EVENTS = (*STATE_AFTER, TierUploaded, TierFailed)
     TABLES = ("executions", "configuration_runs", "execution_counts")
 
@@ -83,9 +83,9 @@ class Executions(Projection):
             if execution_id in unreadable:
                 continue
             if isinstance(applied.event, BackupAccepted):
-                runs[execution_id] = ExecutionView.accepted(applied.envelope, applied.event)
+                runs[execution_id] = ExecutionView.accepted(applied.envelope, applied.event, applied.position)
             elif execution_id in runs:
-                runs[execution_id].apply(applied.envelope, applied.event)
+                runs[execution_id].apply(applied.envelope, applied.event, applied.position)
         for run in runs.values():
             counts[run.organisation, run.counted_as] += 1
         await upsert(database, self._store, [_row(run) for run in runs.values()])
@@ -103,7 +103,7 @@ class Executions(Projection):
     async def _project_runs(self, database: Database, runs: list[ExecutionView]) -> set[str]:
         ids = list({run.configuration_id for run in runs})
         views, unreadable = await load_views(database, self._load_runs, ids, RUNS_DECODER)
-        for run in sorted(runs, key=lambda run: run.accepted_at):
+        for run in runs:
             view = views.get(run.configuration_id)
             if view is None:
                 view = views[run.configuration_id] = RunsView(

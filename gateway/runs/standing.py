@@ -52,7 +52,7 @@ def columns_of(view: RunsView) -> dict[str, object]:
         None if point is None else tuple(tier for tier in Tier if tier in point.tiers),
         point is not None and set(point.tiers) <= set(point.verified),
         tuple(tier for tier in Tier if tier in view.tiers and view.tiers[tier].uploaded_at is not None),
-        tuple(tier for tier in Tier if tier in view.tiers and _is_behind(view.tiers[tier])),
+        tuple(tier for tier in Tier if tier in view.tiers and view.tiers[tier].is_behind),
         tuple(tier for tier in Tier if tier in view.tiers and _is_gone(view.tiers[tier])),
     )
     records = [(tier, view.tiers.get(tier)) for tier in Tier]
@@ -78,13 +78,8 @@ def text_of(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
-def _is_behind(record: TierRecord) -> bool:
-    failed, uploaded = record.failed_at, record.uploaded_at
-    return failed is not None and (uploaded is None or failed > uploaded)
-
-
 def _is_gone(record: TierRecord) -> bool:
-    return _is_behind(record) and record.code not in _STILL_THERE
+    return record.is_behind and record.code not in _STILL_THERE
 
 
 def _ended(view: RunsView) -> str:

@@ -2,7 +2,8 @@
 
 `ExecutionView` is everything about one run; `RunsView` is what a configuration shows of its runs. Both are stored as
 JSON beside the columns that are searched; members of enums as they were written, also those that only a newer build
-knows. An `apply` never raises: facts are true, in the order of their positions.
+knows. An `apply` never raises: facts are true, in the order of their positions. Which of two came later is told by
+their positions in the executor's log (`began`, `ended`, `uploaded`, `failed`), never by anybody's clock.
 """
 
 from datetime import datetime
@@ -55,6 +56,8 @@ class TierView(msgspec.Struct, omit_defaults=True):
     uploaded_at: datetime | None = None
     failed_at: datetime | None = None
     failed_code: str | None = None
+    uploaded: int = 0
+    failed: int = 0
 
 
 class ErrorView(msgspec.Struct, omit_defaults=True):
@@ -94,9 +97,11 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     seconds: float = 0.0
     finished_at: datetime | None = None
     error: ErrorView | None = None
+    began: int = 0
+    ended: int = 0
 
     @classmethod
-    def accepted(cls, envelope: Envelope, event: BackupAccepted) -> "ExecutionView":
+    def accepted(cls, envelope: Envelope, event: BackupAccepted, position: int) -> "ExecutionView":
         """A run as it begins."""
         return cls(
             execution_id=event.execution_id,
@@ -111,9 +116,10 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             phases=[PhaseView(ExecutionState.INITIALIZING.value, envelope.time)],
             tiers={written_as(tier): TierView() for tier in event.tiers},
             size_estimate=event.size_estimate_bytes,
+            began=position,
         )
 
-    def apply(self, envelope: Envelope, event: Event) -> None:
+    def apply(self, envelope: Envelope, event: Event, position: int) -> None:
         """Take a later fact of this run over."""
         self.version += 1
         at = envelope.time
@@ -132,18 +138,20 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
                     uploaded_at=at,
                     failed_at=known.failed_at,
                     failed_code=known.failed_code,
+                    uploaded=position,
+                    failed=known.failed,
                 )
             case TierFailed(tier=tier):
-                self._fail_tier(tier, event.code, event.hint, at)
+                self._fail_tier(tier, event.code, event.hint, at, position)
             case BackupCompleted():
-                self._complete(event, at)
+                self._complete(event, at, position)
             case BackupFailed():
                 self.error = ErrorView(event.code, event.hint, None if event.tier is None else written_as(event.tier))
                 self.report_digest = event.report_digest
         if (state := STATE_AFTER.get(type(event))) is not None:
-            self._enter(state, at)
+            self._enter(state, at, position)
 
-    def _complete(self, event: BackupCompleted, at: datetime) -> None:
+    def _complete(self, event: BackupCompleted, at: datetime, position: int) -> None:
         self.degraded_code = event.code
         if event.totals.unreadable_files and event.code is None:
             # Earlier builds told the number alone, and called such a run complete.
@@ -157,23 +165,30 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             self._tier(tier).verified = True
         for owed in event.catch_ups:
             if self._tier(owed.tier).state != "failed":
-                self._fail_tier(owed.tier, owed.code, "", at)
+                self._fail_tier(owed.tier, owed.code, "", at, position)
 
     def _tier(self, tier: Tier) -> TierView:
         return self.tiers.setdefault(written_as(tier), TierView())
 
-    def _fail_tier(self, tier: Tier, code: str, hint: str, at: datetime) -> None:
+    def _fail_tier(self, tier: Tier, code: str, hint: str, at: datetime, position: int) -> None:
         known = self._tier(tier)
         self.tiers[written_as(tier)] = TierView(
-            "failed", code=code, hint=hint, uploaded_at=known.uploaded_at, failed_at=at, failed_code=code
+            "failed",
+            code=code,
+            hint=hint,
+            uploaded_at=known.uploaded_at,
+            failed_at=at,
+            failed_code=code,
+            uploaded=known.uploaded,
+            failed=position,
         )
 
-    def _enter(self, state: ExecutionState, at: datetime) -> None:
+    def _enter(self, state: ExecutionState, at: datetime, position: int) -> None:
         if self.phases and self.phases[-1].finished_at is None:
             self.phases[-1].finished_at = at
         self.state = state.value
         if state in ENDED:
-            self.finished_at = at
+            self.finished_at, self.ended = at, position
         else:
             self.phases.append(PhaseView(state.value, at))
 
@@ -192,6 +207,8 @@ class LastRunView(msgspec.Struct, omit_defaults=True):
     started_at: datetime
     finished_at: datetime | None = None
     error_code: str | None = None
+    began: int = 0
+    ended: int = 0
 
 
 class RecoveryPointView(msgspec.Struct, omit_defaults=True):
@@ -202,6 +219,7 @@ class RecoveryPointView(msgspec.Struct, omit_defaults=True):
     completed_at: datetime
     tiers: list[str]
     verified: list[str]
+    ended: int = 0
 
 
 class TierRecord(msgspec.Struct, omit_defaults=True):
@@ -210,6 +228,13 @@ class TierRecord(msgspec.Struct, omit_defaults=True):
     uploaded_at: datetime | None = None
     failed_at: datetime | None = None
     code: str | None = None
+    uploaded: int = 0
+    failed: int = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has failed since its last upload."""
+        return self.failed > self.uploaded
 
 
 class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -231,12 +256,14 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
             run.accepted_at,
             run.finished_at,
             run.error.code if run.error is not None else run.degraded_code,
+            run.began,
+            run.ended,
         )
-        if self.last is None or _began(shown) >= _began(self.last):
+        if self.last is None or run.began >= self.last.began:
             self.last = shown
         # Of one that was cancelled nothing follows: the configuration is as it was.
         has_ended = run.finished_at is not None and run.state != ExecutionState.CANCELLED
-        if has_ended and (self.ended is None or _finished(shown) >= _finished(self.ended)):
+        if has_ended and (self.ended is None or run.ended >= self.ended.ended):
             self.ended = shown
         if run.snapshot_id is not None and run.finished_at is not None:
             self._protect(run, run.snapshot_id, run.finished_at)
@@ -245,26 +272,19 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def _protect(self, run: ExecutionView, snapshot_id: str, at: datetime) -> None:
         known = self.recovery_point
-        if known is None or (at, run.execution_id) >= (known.completed_at, known.execution_id):
+        if known is None or run.ended >= known.ended:
             self.recovery_point = RecoveryPointView(
                 run.execution_id,
                 snapshot_id,
                 at,
                 [tier for tier, state in run.tiers.items() if state.state == "uploaded"],
                 [tier for tier, state in run.tiers.items() if state.verified],
+                run.ended,
             )
 
     @staticmethod
     def _judge(record: TierRecord, state: TierView) -> None:
-        if state.uploaded_at is not None and (record.uploaded_at is None or state.uploaded_at > record.uploaded_at):
-            record.uploaded_at = state.uploaded_at
-        if state.failed_at is not None and (record.failed_at is None or state.failed_at > record.failed_at):
-            record.failed_at, record.code = state.failed_at, state.failed_code
-
-
-def _began(run: LastRunView) -> tuple[datetime, str]:
-    return run.started_at, run.execution_id
-
-
-def _finished(run: LastRunView) -> tuple[datetime, str]:
-    return run.finished_at or run.started_at, run.execution_id
+        if state.uploaded > record.uploaded:
+            record.uploaded_at, record.uploaded = state.uploaded_at, state.uploaded
+        if state.failed > record.failed:
+            record.failed_at, record.code, record.failed = state.failed_at, state.failed_code, state.failed

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from nats.js.errors import NotFoundError
 
+from chassis.clock import Clock
 from chassis.life.health import Health
 from chassis.outbox.relay import Relay, message_id
 from chassis.record.eventstore import EventStore
@@ -24,10 +25,12 @@ STREAM = stream_of(SERVICE)
 
 @asynccontextmanager
 async def open_store(
-    access: SchemaAccess, *, pool_size: int = 3, health: Health | None = None
+    access: SchemaAccess, *, pool_size: int = 3, health: Health | None = None, clock: Clock | None = None
 ) -> AsyncIterator[EventStore]:
     """A started store over a schema."""
-    store = EventStore(dsn=access.dsn, schema=access.schema, service=SERVICE, pool_size=pool_size, health=health)
+    store = EventStore(
+        dsn=access.dsn, schema=access.schema, service=SERVICE, pool_size=pool_size, health=health, clock=clock
+    )
     await store.start()
     try:
         yield store

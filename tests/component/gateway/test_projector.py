@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
+from chassis.clock import SystemClock
 from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.postgres.database import connection_arguments
@@ -87,6 +89,22 @@ async def test_rebuild_works_without_a_running_gateway(gateway: RunningGateway) 
     assert done.here is True
     assert done.events >= 47
     assert await _contents(gateway) == before
+
+
+async def test_backup_of_a_clock_that_was_ahead_counts_from_its_arrival(gateway: RunningGateway) -> None:
+    """It would protect in the future, and for as long nobody would miss the backups that fail."""
+    now = SystemClock().now()
+    run = await gateway.facts.accepted()
+    await gateway.facts.complete(run, "configuration", time=now + timedelta(days=400))
+    async with gateway.http("owner") as http:
+
+        async def finished_at() -> str | None:
+            answer = await http.get(f"/api/backup/executions/{run}")
+            found: str | None = answer.json().get("finishedAt")
+            return found
+
+        told = await eventually(finished_at)
+    assert datetime.fromisoformat(told) < now + timedelta(days=1)
 
 
 async def test_refilled_stream_is_applied_once(gateway: RunningGateway) -> None:
@@ -231,7 +249,8 @@ async def test_two_projectors_at_once_apply_nothing_twice(gateway: RunningGatewa
     finally:
         await connection.stop()
     async with await _database(gateway) as database:
-        everything = await fact_log.after(database, 0, 10_000, ORGANISATION)
+        epoch = (await state.read(database)).epoch
+        everything = await fact_log.after(database, 0, 10_000, epoch=epoch, organisation=ORGANISATION)
     assert len(everything) == 270
     assert len({fact.event_id for fact in everything}) == 270
     assert [fact.sequence for fact in everything] == list(range(1, 271))

@@ -25,6 +25,7 @@ from gateway.monitoring import projection as facts
 from gateway.projections import intake
 from gateway.projections.projection import catalogue, projected, with_needs
 
+TIME = datetime(2027, 6, 12, tzinfo=UTC)
 RELAYED = {"Nats-Sequence": "7", LOG_HEADER: "log", POSITION_HEADER: "5", "Nats-Msg-Id": "log:5"}
 
 
@@ -36,7 +37,7 @@ def _body(name: str, data: bytes) -> bytes:
             source="/wedsync-backup/executor",
             type=name,
             subject="backup-run/run",
-            time=datetime(2027, 6, 12, tzinfo=UTC),
+            time=TIME,
             datacontenttype="application/json",
             organisation="acme",
             actor="service:executor",
@@ -47,9 +48,27 @@ def _body(name: str, data: bytes) -> bytes:
     )
 
 
-def _taken(*bodies: bytes) -> intake.Intake:
-    messages = [StoredMessage(number, body, "log", number) for number, body in enumerate(bodies, 1)]
+def _taken(*bodies: bytes, stored_at: str = "") -> intake.Intake:
+    messages = [
+        StoredMessage(number, body, "log", number, stored_at=stored_at) for number, body in enumerate(bodies, 1)
+    ]
     return intake.taken_in("BACKUP_EXECUTOR", Found(messages, [], START))
+
+
+@pytest.mark.parametrize(
+    ("arrived", "taken_for"),
+    [
+        ("2020-01-02T03:04:05.12345678Z", datetime(2020, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
+        ("2999-01-02T03:04:05Z", TIME),
+        ("", TIME),
+    ],
+)
+def test_event_is_no_younger_than_its_message(arrived: str, taken_for: datetime) -> None:
+    """A clock that was ahead makes no backup look good for as long; one that was right is believed."""
+    (applied,) = _taken(
+        _body(TierFailed.NAME, b'{"executionId":"run","tier":"local","code":"x"}'), stored_at=arrived
+    ).events
+    assert (applied.envelope.time, applied.position) == (taken_for, 1)
 
 
 def test_old_version_reaches_the_projections_as_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:

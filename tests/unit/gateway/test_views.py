@@ -65,12 +65,12 @@ def _accepted(
         execution_type=ExecutionType.MANUAL,
         tiers=tiers,
     )
-    return ExecutionView.accepted(_envelope(event, seconds), event)
+    return ExecutionView.accepted(_envelope(event, seconds), event, int(seconds))
 
 
 def _folded(view: ExecutionView, *events: tuple[float, Event]) -> ExecutionView:
     for seconds, event in events:
-        view.apply(_envelope(event, seconds), event)
+        view.apply(_envelope(event, seconds), event, int(seconds))
     return view
 
 
@@ -268,6 +268,24 @@ def test_health_follows_the_latest_run_that_ended() -> None:
     assert health_of(_runs(bad, degraded)) is ConfigurationHealth.DEGRADED
 
 
+def test_what_came_last_is_told_by_the_record_and_by_no_clock() -> None:
+    """A good run whose worker's clock was a year ahead hides none of the failures that follow it; nor one behind."""
+    year = 365 * 86400
+    good = _accepted("a", 1)
+    for event in (_uploaded(Tier.LOCAL, "a"), _completed("a")):
+        good.apply(_envelope(event, year), event, 2)
+    failed = BackupFailed(execution_id="b", configuration_id="configuration", code="tier-vanished")
+    bad = _accepted("b", 3)
+    for event in (TierFailed(execution_id="b", tier=Tier.LOCAL, code="tier-vanished"), failed):
+        bad.apply(_envelope(event, -year), event, 4)
+    for runs in (_runs(good, bad), _runs(bad, good)):
+        assert health_of(runs) is ConfigurationHealth.FAILING
+        standing = standing_of(str(columns_of(runs)["standing"]))
+        assert (standing.ended, standing.behind, standing.gone) == ("failed", (Tier.LOCAL,), (Tier.LOCAL,))
+        assert runs.last is not None
+        assert runs.last.execution_id == "b"
+
+
 @given(st.permutations([0, 1, 2, 3]), st.lists(st.booleans(), min_size=4, max_size=4))
 def test_runs_of_a_configuration_do_not_depend_on_batches(order: list[int], each_alone: list[bool]) -> None:
     """However facts are cut into batches, and in whichever order overlapping runs come, the view is the same."""
@@ -286,7 +304,7 @@ def test_runs_of_a_configuration_do_not_depend_on_batches(order: list[int], each
     for number in order:
         run = _accepted(str(number), float(number))
         for seconds, event in histories[number]:
-            run.apply(_envelope(event, seconds), event)
+            run.apply(_envelope(event, seconds), event, int(seconds))
             if each_alone[number]:
                 pieces.apply(run)
         pieces.apply(run)
@@ -313,9 +331,9 @@ def test_two_tiers_of_a_newer_build_stay_two() -> None:
     )
     envelope, event = _newer(accepted, "tiers", ["local", "vault", "tape"], 0)
     assert isinstance(event, BackupAccepted)
-    run = ExecutionView.accepted(envelope, event)
+    run = ExecutionView.accepted(envelope, event, 1)
     failed = TierFailed(execution_id="run", tier=Tier.LOCAL, code="tier-full", hint="")
-    run.apply(*_newer(failed, "tier", "tape", 1))
+    run.apply(*_newer(failed, "tier", "tape", 1), 2)
     stored = msgspec.json.encode(run)
     assert {name: tier.state for name, tier in EXECUTION_DECODER.decode(stored).tiers.items()} == {
         "local": "pending",

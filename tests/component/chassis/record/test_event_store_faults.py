@@ -5,10 +5,12 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import psycopg
 import pytest
 
+from chassis.clock import SystemClock
 from chassis.life.health import DEGRADED, READY, Health
 from chassis.postgres.circuit import WAITING_MAX, answering
 from chassis.postgres.database import advisory_key, open_pool, translated
@@ -20,6 +22,7 @@ from contracts.envelope import Envelope
 from contracts.errors import PlatformError
 from contracts.executor_events import TierFailed, TierUploaded
 from tests.component.chassis.record_fixtures import open_store, store
+from tests.support.clock import ManualClock
 from tests.support.commit_proxy import CommitProxy, Lose, commit_proxy
 from tests.support.eventually import eventually
 from tests.support.postgres_server import PostgresServer, SchemaAccess, running_postgres
@@ -432,3 +435,16 @@ async def test_append_that_was_written_with_anothers_is_done_though_its_own_turn
         before.set()
         between.set()
     assert envelope in [stored for _, stored in await store.events()]
+
+
+async def test_clock_that_differs_from_the_databases_is_told(record_access: SchemaAccess) -> None:
+    """What is recorded carries a wrong time: somebody is told for as long as it is so."""
+    health, clock = Health("sample"), ManualClock(SystemClock().now() + timedelta(days=400))
+    async with open_store(record_access, health=health, clock=clock) as store:
+        assert await store.check() is None
+        (finding,) = (await health.report()).checks
+        assert (finding.status, finding.code) == (DEGRADED, "clock-differs")
+        assert "ahead of" in (finding.reason or "")
+        clock.advance(days=-400)
+        assert await store.check() is None
+        assert not (await health.report()).checks
