@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,13 +93,24 @@ def test_token_goes_nowhere_while_no_platform_runs(shell: Shell, tmp_path: Path)
     assert "no gateway runs: wedsync-backup up --detach" in done.stderr
 
 
-def test_run_that_does_not_complete_is_no_proof(shell: Shell, tmp_path: Path) -> None:
-    """A request that pends is followed to its answer, and a run that has failed ends the recipe, with its own words."""
+@pytest.mark.parametrize(
+    "ended",
+    [
+        {"state": "failed", "error": {"code": "tier-full"}},
+        {"state": "completed", "degraded": True, "tiers": {"offsite": {"state": "failed", "code": "tier-full"}}},
+    ],
+    ids=["failed", "degraded"],
+)
+def test_run_that_does_not_complete_is_no_proof(shell: Shell, tmp_path: Path, ended: dict[str, Any]) -> None:
+    """A request that pends is followed to its answer, and a run that has failed ends the recipe, with its own words.
+
+    So does one that a tier has not taken.
+    """
     answers = [
         {"id": "c1", "name": "Photos"},
         {"id": "r1", "state": "pending", "resource": "/api/backup/executions/e1"},
         {"id": "r1", "state": "accepted", "resource": "/api/backup/executions/e2"},
-        {"id": "e2", "state": "failed", "error": {"code": "tier-full"}},
+        {"id": "e2", **ended},
     ]
     asked = tmp_path / "asked"
     for number, answer in enumerate(answers):
