@@ -6,6 +6,7 @@ lies in a bucket of its own, which keeps no versions: nothing of an organisation
 tier's bucket, whose objects lie in other volumes: for those the server is asked for a place, as for a new object.
 """
 
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from deploy.stack.stores import Store
 PROBE_BUCKET = "wedsync-supervisor"
 WRITE_SECONDS = 30.0
 """How often a write is tried, while it works."""
+ROOMY_BYTES = 1 << 30
+"""From so much free space on, several volumes, a server without one has most often only just started."""
 
 _OBJECT = f"/{PROBE_BUCKET}/probe"
 _THERE_ALREADY = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
@@ -132,7 +135,13 @@ class S3Questions:
             found = _PLACE.decode(answer)
         except (OSError, TimeoutError, ValueError) as error:
             raise ServerSilent(str(error) or type(error).__name__) from error
-        return _trouble_of_place(found.error, self._region.bucket, self._store.folder) if found.error else None
+        if not found.error:
+            return None
+        try:
+            free = await self._store.disk.ask(lambda: shutil.disk_usage(self._store.folder).free)
+        except OSError:
+            free = None  # What is wrong with its disk is told elsewhere.
+        return _trouble_of_place(found.error, self._region.bucket, self._store.folder, free)
 
     async def _ask(
         self, method: str, path: str, *, query: str = "", headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -150,10 +159,19 @@ class S3Questions:
         )
 
 
-def _trouble_of_place(words: str, bucket: str, folder: Path) -> Trouble:
-    """Why there is no place: only what speaks of volumes speaks of the disk. A server that starts knows none yet."""
+def _trouble_of_place(words: str, bucket: str, folder: Path, free: int | None) -> Trouble:
+    """Why there is no place: a disk is full where it is, whatever a server says that counts its volumes still.
+
+    `free`: bytes on the disk, where they are known.
+    """
     if "volume" not in words.lower():
         return Trouble(f"has no place yet for an object of the bucket {bucket}: {words}: it starts still")
+    if free is not None and free >= ROOMY_BYTES:
+        return Trouble(
+            f"has no place yet for an object of the bucket {bucket}: {words}: it counts its volumes still. Where that"
+            f" stays, the {free >> 20} MiB that are free on the disk of {folder} are too few for another one: free"
+            " more, or move it to a larger disk"
+        )
     return Trouble(
         f"has no room for an object of the bucket {bucket}: {words}: free space on the disk of {folder}, or move it"
         " to a larger one",
