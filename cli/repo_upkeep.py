@@ -22,7 +22,6 @@ from repository.upkeep.rebuild import RebuildResult
 from repository.upkeep.rebuild import rebuild_index as rebuild
 from repository.upkeep.repair import RepairResult, accept_history
 from repository.upkeep.repair import repair as repair_tier
-from repository.upkeep.stream_check import lacking
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -54,7 +53,9 @@ def repair(arguments: argparse.Namespace) -> int:
     copies = [arguments.accept_history] if arguments.accept_history is not None else []
     with opened(arguments, copies=copies) as repository, stoppable() as check_cancelled:
         if arguments.accept_history is not None:
-            accept_history(repository, repository.tier(arguments.accept_history))
+            is_accepted = accept_history(repository, repository.tier(arguments.accept_history))
+            if not is_accepted and not arguments.json:
+                say(f"{arguments.accept_history}: shows what was seen of it; there is no older history to accept")
         with display(for_machines=arguments.json) as bars:
             report = _checked(repository, arguments, bars, check_cancelled)
             giving_up = [repository.tier(arguments.give_up_streams)] if arguments.give_up_streams is not None else []
@@ -231,10 +232,10 @@ def _behind(repository: Repository) -> dict[str, dict[str, int]]:
     """What ready tiers lack of what the others have."""
     behind: dict[str, dict[str, int]] = {}
     for tier in repository.ready_tiers():
-        each, pieces = lag(repository, tier), lacking(repository, tier)
-        if each.is_behind or pieces:
+        each = lag(repository, tier)
+        if each.is_behind:
             counts = {"packs": len(each.packs), "snapshots": len(each.snapshots), "keys": len(each.keys)}
-            owed = {"pieces": sum(pieces.values()), "streams": len(pieces), "orders": len(each.orders)}
+            owed = {"pieces": sum(each.streams.values()), "streams": len(each.streams), "orders": len(each.orders)}
             behind[tier.name] = {**counts, **owed}
     return behind
 

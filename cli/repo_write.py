@@ -27,6 +27,7 @@ from repository.backup.problems import FileError
 from repository.backup.source import SourceUnreachable
 from repository.errors import RepositoryError, RepositoryExists, about
 from repository.keys.key_file import KeyFile
+from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.ports import SYSTEM_RANDOMNESS
 from repository.progress import Progress
@@ -101,13 +102,14 @@ def backup(arguments: argparse.Namespace) -> int:
             result = back_up(repository, source, options=options)
         away = [tier.name for tier in repository.tiers if tier.name not in result.tiers]
         on_tiers = [tier.name for tier in repository.tiers_with(result.snapshot)]
+        damaged = [tier.name for tier in repository.tiers if tier.state is TierState.DAMAGED]
         not_there = _not_there(repository, result)
     if arguments.json:
         unread = {name: str(error) for name, error in not_there.items()}
         parent_error = str(result.parent_error) if result.parent_error else None
         say_json({**_document(result, on_tiers, away), "not_read_back": unread, "parent_error": parent_error})
     else:
-        _say_result(result, away)
+        _say_result(result, away, damaged)
         for name, error in not_there.items():
             print(
                 f"tier {name} does not give back what the snapshot leans on: {error} (`repo repair`)", file=sys.stderr
@@ -192,7 +194,7 @@ def _error_document(error: FileError) -> dict[str, object]:
     }
 
 
-def _say_result(result: BackupResult, away: list[str]) -> None:
+def _say_result(result: BackupResult, away: list[str], damaged: list[str]) -> None:
     totals = result.totals
     say(f"snapshot {result.snapshot_id}")
     rate = f" ({size(totals.source_bytes / result.seconds)}/s)" if result.seconds > 0 else ""
@@ -210,6 +212,8 @@ def _say_result(result: BackupResult, away: list[str]) -> None:
     owed = [name for name, tier in result.tiers.items() if tier.state is not Delivery.COMMITTED] + away
     if owed:
         say(f"owed a catch-up: {', '.join(owed)} (`repo catch-up`)")
+    if damaged:
+        say(f"damaged, and to be made whole before that: {', '.join(damaged)} (`repo repair`)")
     if result.required_missing:
         say(f"required, and without this snapshot: {', '.join(result.required_missing)}")
     _say_errors(result)

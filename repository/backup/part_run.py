@@ -6,15 +6,16 @@ on a tier only when all of its parts are there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
 import msgspec
 
+from repository.backup.fanout import Delivery
 from repository.backup.joined_tree import joined_tree
-from repository.backup.result import found_of_run, of_one_run
+from repository.backup.result import TierResult, found_of_run, of_one_run
 from repository.errors import (
     AlreadyExists,
     NoUsableTier,
@@ -209,14 +210,33 @@ class PartsRun:
         self.tidy(done)
         return Joined(snapshot, self._not_on({tier.name for tier in done}, errors))
 
-    def tidy(self, tiers: Sequence[OpenTier]) -> None:
-        """Take away what the writers left for each other; what must not be deleted stays, and costs nothing."""
+    def tidy(self, tiers: Sequence[OpenTier]) -> dict[str, RepositoryError]:
+        """Take away what the writers left for each other; returns the tiers on which some is left, and why.
+
+        It costs nothing there, and a check tells of it.
+        """
+        errors: dict[str, RepositoryError] = {}
         for tier in tiers:
             try:
                 for info in list(tier.store.list(pending_object_key(self.id, ""))):
                     tier.store.delete(info.key)
-            except RepositoryError:
-                continue
+            except RepositoryError as error:
+                errors[tier.name] = error
+        return errors
+
+    def results_of(self, errors: Mapping[str, Exception], required: Collection[str]) -> dict[str, TierResult]:
+        """How the ready tiers came out of what was done before: all that are not in `errors` have it."""
+        return {
+            tier.name: TierResult(
+                Delivery.BEHIND if tier.name in errors else Delivery.COMMITTED,
+                errors.get(tier.name),
+                0,
+                0,
+                0.0,
+                tier.name in required,
+            )
+            for tier in self._repository.ready_tiers()
+        }
 
 
 def _joined(

@@ -8,7 +8,7 @@ passed between them is a small token without a secret.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -19,11 +19,11 @@ from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.part_run import RUN_ID_LENGTH, Joined, PartsRun, Token
 from repository.backup.sharing import Sharing
 from repository.backup.source import Source
-from repository.errors import LimitExceeded, NoUsableTier, RepositoryError, Retry, TextInvalid
+from repository.errors import LimitExceeded, NoUsableTier, RepositoryError, Retry, TextInvalid, TierBehind
 from repository.index.segments import SealedSegment
-from repository.opened.open_tier import OpenTier
+from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
-from repository.stored.part import PLAN, Plan, encode_left, part_place, pending_object_key
+from repository.stored.part import PLAN, PartMade, Plan, encode_left, part_place, pending_object_key
 from repository.stored.snapshot import Snapshot, SnapshotManifest, decode_manifest
 
 PARTS_MAX: Final = 9999
@@ -103,17 +103,26 @@ def back_up_part(
     `TextInvalid` (no part has this name), `ObjectMissing` (the plan is gone).
     """
     run = PartsRun(repository, token)
+    required = options.required if options is not None else ()
     joined = run.committed_before()
     if joined is not None:
-        return BackupResult(joined.snapshot, {}, [], {}, 0.0, was_committed_before=True)
+        tiers = run.results_of(joined.errors, required)
+        return BackupResult(joined.snapshot, tiers, [], {}, 0.0, was_committed_before=True)
     plan = run.plan()
     if name not in plan.parts:
         raise TextInvalid("no part of the plan has this name", field="name")
     number = plan.parts.index(name)
     made = run.made(number)
     if made:
-        manifest = decode_manifest(next(iter(made.values())).manifest)
-        return BackupResult(run.as_snapshot(manifest), {}, [], {}, 0.0, was_committed_before=True)
+        # Of two that were made on different tiers, the one counts that the join takes.
+        part = the_one_that_counts(made)
+        lacking = {
+            tier.name: TierBehind("tier does not have the part", tier=tier.name)
+            for tier in repository.ready_tiers()
+            if made.get(tier.name) != part
+        }
+        snapshot, tiers = run.as_snapshot(decode_manifest(part.manifest)), run.results_of(lacking, required)
+        return BackupResult(snapshot, tiers, [], {}, 0.0, was_committed_before=True)
 
     def commit(
         tier: OpenTier,
@@ -126,7 +135,7 @@ def back_up_part(
         return run.commit_part(tier, number, manifest, packs, new_segments, lock_until)
 
     given = options or BackupOptions(run_token=plan.run_token, label=plan.label)
-    part = replace(
+    made_of = replace(
         given,
         run_token=f"{run.id.hex()}/{part_place(number)}",
         label=plan.label,
@@ -136,7 +145,7 @@ def back_up_part(
         parent=run.parent_of(plan, name),
         commit=commit,
     )
-    return backup(repository, source, options=part, sharing=sharing)
+    return backup(repository, source, options=made_of, sharing=sharing)
 
 
 def join_parts(repository: Repository, token: bytes) -> Joined:
@@ -154,11 +163,23 @@ def join_parts(repository: Repository, token: bytes) -> Joined:
     missing = [name for name, made in zip(plan.parts, found, strict=True) if not made]
     if missing:
         raise PartsMissing("parts of the snapshot have not been made", missing)
-    # Of two writers that made one part on different tiers, the one on more tiers counts; the other's is left out.
-    return run.commit(plan, [max(made.values(), key=list(made.values()).count) for made in found])
+    return run.commit(plan, [the_one_that_counts(made) for made in found])
 
 
-def abandon_parts(repository: Repository, token: bytes) -> None:
-    """Take away what the writers left for each other; what they uploaded is of use to the next backup."""
+def the_one_that_counts(made: Mapping[str, PartMade]) -> PartMade:
+    """Of two writers that made one part on different tiers, the one on more tiers counts; the other's is left out."""
+    return max(made.values(), key=list(made.values()).count)
+
+
+def abandon_parts(repository: Repository, token: bytes) -> dict[str, RepositoryError]:
+    """Take away what the writers left for each other; what they uploaded is of use to the next backup.
+
+    Returns the tiers, by name, on which the plan may still be, and why: it is to be abandoned again once they answer.
+    """
     run = PartsRun(repository, token)
-    run.tidy(repository.ready_tiers())
+    away = {
+        tier.name: tier.error or NoUsableTier("tier is not ready", tier=tier.name, state=tier.state.value)
+        for tier in repository.tiers
+        if not tier.is_ready and tier.state not in (TierState.EMPTY, TierState.FOREIGN)
+    }
+    return away | run.tidy(repository.ready_tiers())

@@ -21,12 +21,19 @@ LISTED_FOR_ONE_ASKED: Final = 100
 """As many packs are listed in about the time in which one is asked for by its name."""
 
 
-def least_sizes(segments: Iterable[Segment]) -> dict[bytes, int]:
-    """How many bytes each pack of these segments has at the least."""
+def least_sizes(segments: Iterable[Segment], of: Collection[bytes] | None = None) -> dict[bytes, int]:
+    """How many bytes each pack of these segments has at the least; `of`: these packs alone.
+
+    Segments that know none of them are not looked into: they may have millions of rows.
+    """
     sizes: dict[bytes, int] = {}
+    wanted = None if of is None else frozenset(of)
     for segment in segments:
+        if wanted is not None and wanted.isdisjoint(segment.pack_ids()):
+            continue
         for pack_id, end in _pack_ends(segment):
-            sizes[pack_id] = max(end + TRAILER_LENGTH, sizes.get(pack_id, 0))
+            if wanted is None or pack_id in wanted:
+                sizes[pack_id] = max(end + TRAILER_LENGTH, sizes.get(pack_id, 0))
     return sizes
 
 
@@ -41,8 +48,8 @@ def _pack_ends(segment: Segment) -> Iterator[tuple[bytes, int]]:
 
 def lost_packs(store: ObjectStore, index: Index, packs: Collection[bytes]) -> dict[bytes, RepositoryError]:
     """Those of `packs` that are not there, or too short for what `index` says of them, and why. Raises the store's."""
-    least = least_sizes(index.segments())
-    sizes = _sizes(store, packs, len(least))
+    least = least_sizes(index.segments(), packs)
+    sizes = _sizes(store, packs, len(index.pack_ids()))
     lost: dict[bytes, RepositoryError] = {}
     for pack_id in sorted(packs):
         key, size = pack_object_key(pack_id), sizes.get(pack_id)

@@ -257,6 +257,11 @@ class Stream:
                 break
         there = b"".join(piece.data for piece in reversed(pieces))
         start = position - pieces[-1].position
+        known = there[start:] if start >= 0 else b""
+        if 0 < len(known) < len(data) and data.startswith(known):
+            message = "only the beginning of these bytes was appended before"
+            hint = "Append what lies behind the end of the stream by itself: `end` says where that is."
+            raise StreamContended(message, hint=hint, stream=self.name, position=position, end=self.head.end)
         if start < 0 or there[start : start + len(data)] != data:
             raise self._contended(pieces[-1])
         covering = min(piece.number for piece in pieces if piece.end >= position + len(data))

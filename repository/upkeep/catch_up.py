@@ -29,6 +29,7 @@ from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.tiers.port import ObjectStore
+from repository.upkeep.stream_check import lacking
 from repository.upkeep.stream_copy import CopiedStreams, copy_streams
 
 if TYPE_CHECKING:
@@ -42,18 +43,19 @@ class Lag(NamedTuple):
     """What a tier lacks of what the others have. It is *behind* while there is any: no damage, a debt.
 
     `keys`: object keys of what was wrapped or made while it was away. `orders`: what it was not told of what stays
-    and goes.
+    and goes. `streams`: by name, how many pieces it lacks; none where it has all and its log does not say so.
     """
 
     packs: set[bytes]
     snapshots: list[Snapshot]
     keys: set[str]
     orders: list[Body]
+    streams: dict[str, int]
 
     @property
     def is_behind(self) -> bool:
         """Whether it lacks anything."""
-        return bool(self.packs or self.snapshots or self.keys or self.orders)
+        return any(self)
 
 
 class CatchUpProgress(NamedTuple):
@@ -93,6 +95,11 @@ def sources_for(repository: Repository, tier: OpenTier) -> list[OpenTier]:
 
 def lag(repository: Repository, tier: OpenTier) -> Lag:
     """What this tier lacks. An EMPTY tier lacks everything."""
+    return _lag_of_objects(repository, tier)._replace(streams=lacking(repository, tier))
+
+
+def _lag_of_objects(repository: Repository, tier: OpenTier) -> Lag:
+    """Without its streams, of which each tier has to be asked."""
     known = tier.index.pack_ids()
     packs: set[bytes] = set()
     for source in sources_for(repository, tier):
@@ -103,7 +110,7 @@ def lag(repository: Repository, tier: OpenTier) -> Lag:
         each for each in repository.snapshots() if each.id not in own.snapshots and each.id not in own.forgotten
     ]
     keys = set(key_change.lacking_keys(repository, tier))
-    return Lag(packs - known, snapshots, keys, owed_orders(tier, sources_for(repository, tier)))
+    return Lag(packs - known, snapshots, keys, owed_orders(tier, sources_for(repository, tier)), {})
 
 
 def begin_anew(tier: OpenTier) -> None:
@@ -147,13 +154,13 @@ def catch_up(
     result.copied_keys = key_change.copy_keys(repository, tier)
     # Before anything is brought here: what was forgotten elsewhere is not to come back, nor to be built upon.
     result.orders = take_over(repository, tier, sources)
-    missing = _with_gone(tier, lag(repository, tier))
+    missing = _with_gone(tier, _lag_of_objects(repository, tier))
     token = repository.randomness.token_bytes(WRITER_TOKEN_LENGTH) if missing.packs else b""
     if token:
         pending.announce(repository, tier, token, lock_until)
         # What an interrupted catch-up left is adopted and need not be copied again; what cannot be, is.
         pending.adopt_orphans(repository, tier, lock_until)
-        missing = _with_gone(tier, lag(repository, tier))
+        missing = _with_gone(tier, _lag_of_objects(repository, tier))
     _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
     _copy_segments(repository, tier, result, lock_until)
     if tier.lacks(missing.packs.difference(result.lost_packs)):

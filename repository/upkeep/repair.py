@@ -339,16 +339,20 @@ class _Repair:
         return [*report.damage, *(finding for key, finding in self._broken.items() if key not in known)]
 
 
-def accept_history(repository: Repository, tier: OpenTier) -> None:
+def accept_history(repository: Repository, tier: OpenTier) -> bool:
     """Take a rolled-back tier's present history for good: an operator knows why it went back.
 
     The other ready tiers' logs say so, and void what they bore witness to; its own checkpoints of what came after are
     set aside and taken away. A tier that was made by copying another one, or whose checkpoints are locked, gets an
     identity of its own. Heads that a caller remembers
-    are the caller's to forget. The tier is behind afterwards. Raises what the tiers raise.
+    are the caller's to forget. The tier is behind afterwards. False where it shows what was seen of it, or its history
+    was accepted before: nothing is done. Raises `NoUsableTier`, and what the tiers raise.
     """
+    if tier.is_ready:
+        return False
     if tier.state is not TierState.REPLAYED:
-        raise NoUsableTier("tier was not rolled back", tier=tier.name, state=tier.state.value)
+        message = "nothing is known of the tier's history"
+        raise NoUsableTier.because(message, [tier.error], tier=tier.name, state=tier.state.value)
     is_copy = tier.log.state.tier_id and any(
         other is not tier and other.log.state.tier_id == tier.log.state.tier_id for other in repository.tiers
     )
@@ -369,6 +373,7 @@ def accept_history(repository: Repository, tier: OpenTier) -> None:
     tier.set_state(TierState.READY, None)
     tier.load()
     repository.detect_replays({})
+    return True
 
 
 def _take_away_later_checkpoints(repository: Repository, tier: OpenTier) -> bool:

@@ -132,6 +132,16 @@ def test_backup_is_degraded_when_a_tier_is_away(repo: RepoCommand, album: Path) 
     assert "owed a catch-up: tier" in done.out
 
 
+def test_backup_says_of_a_damaged_tier_what_to_do_first(repo: RepoCommand, album: Path) -> None:
+    """A catch-up alone does not make it whole."""
+    packs = repo.folder / "b" / "packs"
+    shutil.rmtree(packs, ignore_errors=True)
+    packs.write_text("in the way")
+    done = repo.run("backup", album)
+    assert done.code == ExitCode.DEGRADED
+    assert "damaged, and to be made whole before that: b (`repo repair`)" in done.out
+
+
 def test_backup_names_the_tiers_there_are_when_a_required_one_is_unknown(repo: RepoCommand, album: Path) -> None:
     """A misspelt --require must not pass for done."""
     done = repo.run("backup", album, "--require", "c")

@@ -25,7 +25,7 @@ from repository.errors import (
 )
 from repository.format import SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass, pack_object_key
 from repository.index.index import Index
-from repository.index.pack_sizes import ASKED_ONE_BY_ONE, lost_packs
+from repository.index.pack_sizes import ASKED_ONE_BY_ONE, least_sizes, lost_packs
 from repository.opened.repository import Repository
 from repository.progress import Progress
 from repository.stored.chunker import ChunkerParameters
@@ -387,6 +387,7 @@ def test_packs_that_a_snapshot_leans_on_are_asked_for_by_name_and_size() -> None
 
     for packs in (result.packs, [*result.packs, *whole]):
         assert lost_packs(store, tier.index, packs) == {}
+        assert least_sizes(tier.index.segments(), [min(packs)]).keys() == {min(packs)}
     for packs in ([spoilt], others):
         ((found, error),) = lost_packs(store, tier.index, packs).items()
         assert (found, error.code) == (spoilt, "damaged")

@@ -267,6 +267,38 @@ def test_abandoned_run_leaves_nothing_but_what_the_next_one_uses() -> None:
     assert {each.problem for each in check(scene.reopen(), read_percent=100).findings} == {Problem.ABANDONED}
 
 
+def test_what_is_left_of_an_abandoned_run_is_told() -> None:
+    """Where a tier is away or fails, the plan stays: it is to be abandoned again."""
+    stores = [Away("a"), Away("b")]
+    scene = Scene(stores=stores)
+    token = begin_partitioned(scene.repository, [b"2024"], options=OPTIONS)
+    stores[0].is_away = True
+    assert {name: error.code for name, error in abandon_parts(scene.repository, token).items()} == {
+        "a": "tier-unreachable"
+    }
+    assert abandon_parts(scene.reopen(), token).keys() == {"a"}
+    stores[0].is_away = False
+    assert abandon_parts(scene.reopen(), token) == {}
+    assert {each.problem for each in check(scene.repository).findings} == set()
+
+
+def test_part_that_was_made_says_where_it_is() -> None:
+    """Whoever makes it once more is told which tiers have it, and so is who asks when all are joined."""
+    stores = [Away("a"), Away("b")]
+    scene = Scene(stores=stores)
+    token = begin_partitioned(scene.repository, [b"2024"], options=OPTIONS)
+    stores[1].is_away = True
+    make(scene.reopen(), token, b"2024")
+    stores[1].is_away = False
+    again = make(scene.reopen(), token, b"2024")
+    assert again.was_committed_before
+    assert {name: each.state for name, each in again.tiers.items()} == {"a": Delivery.COMMITTED, "b": Delivery.BEHIND}
+    assert isinstance(again.tiers["b"].error, TierBehind)
+    assert join_parts(scene.reopen(), token).errors.keys() == {"b"}
+    late = make(scene.reopen(), token, b"2024")
+    assert {name: each.state for name, each in late.tiers.items()} == {"a": Delivery.COMMITTED, "b": Delivery.BEHIND}
+
+
 def test_no_tier_for_the_plan_is_told() -> None:
     """And one that is forged, or another's, is not taken for it."""
     stores = [Away("a")]

@@ -462,7 +462,8 @@ def test_one_log_on_two_tiers_is_seen_and_can_be_made_two() -> None:
     assert repository.tier("a").state is TierState.READY
     assert repository.tier("copy").state is TierState.REPLAYED
     assert "another one" in str(repository.tier("copy").error)
-    accept_history(repository, repository.tier("copy"))
+    assert accept_history(repository, repository.tier("copy"))
+    assert not accept_history(repository, repository.tier("copy"))
     repository = scene.reopen(stores=[scene.store("a"), copy])
     assert {tier.state for tier in repository.tiers} == {TierState.READY}
     assert len({tier.log.state.tier_id for tier in repository.tiers}) == 2

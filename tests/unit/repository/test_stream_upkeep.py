@@ -13,7 +13,7 @@ from repository.stored.snapshot import streams_of
 from repository.streams.on_tier import StreamHead
 from repository.streams.stream import open_stream
 from repository.tiers.memory import MemoryObjectStore
-from repository.upkeep.catch_up import catch_up
+from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.log_repair import FaultyLog
@@ -277,9 +277,25 @@ def test_tier_that_has_the_pieces_and_was_not_told_so_gets_the_snapshot() -> Non
     snapshot = _leaning(scene, head).snapshot_id
     repository = scene.reopen()
     assert lacking(repository, repository.tier("b")) == {WAL: 0}
+    assert lag(repository, repository.tier("b")).streams == {WAL: 0}
     result = catch_up(repository, repository.tier("b"))
     assert (result.snapshots, result.left_out) == ([snapshot], [])
     assert lacking(repository, repository.tier("b")) == {}
+
+
+def test_tier_that_lacks_pieces_alone_is_behind() -> None:
+    """Whoever asks what a tier lacks is told of its streams, too."""
+    stores = [Away("a"), Away("b")]
+    scene = Scene(stores=stores)
+    filled(scene, 2)
+    stores[1].is_away = True
+    open_stream(scene.repository, WAL).append(b"late")
+    stores[1].is_away = False
+    repository = scene.reopen()
+    found = lag(repository, repository.tier("b"))
+    assert (found.streams, found.is_behind) == ({WAL: 1}, True)
+    assert catch_up(repository, repository.tier("b")).is_complete
+    assert not lag(repository, repository.tier("b")).is_behind
 
 
 def test_piece_of_another_history_is_named() -> None:

@@ -94,6 +94,9 @@ def test_append_that_is_made_again_changes_nothing() -> None:
     for data in (b"\4" * 6, b"\5"):
         with pytest.raises(StreamContended):
             again.append(data, position=1010)
+    with pytest.raises(StreamContended, match="only the beginning") as overlap:
+        again.append(b"\4" * 6, position=1010)
+    assert overlap.value.context["end"] == 1015
 
 
 class _Interrupted(RecordingDisk):
