@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from chassis.domain import Aggregate
 from chassis.handling import Handling, UseCase
 from contracts import errors
-from contracts.errors import PlatformError
+from contracts.errors import ErrorCode, PlatformError
 from contracts.refusal import Refusal
 
 A = TypeVar("A", bound=Aggregate)
@@ -28,12 +28,16 @@ class Things(Protocol[A]):
 
 
 class Deciding(Generic[A]):
-    """Makes use cases of guards. `about`: the field of the requests that has the thing's id."""
+    """Makes use cases of guards. `about`: the field of the requests that has the thing's id.
 
-    def __init__(self, kind: type[A], things: Things[A], *, about: str) -> None:
+    `missing`: the code where there is none; the same that the API tells of such a thing.
+    """
+
+    def __init__(self, kind: type[A], things: Things[A], *, about: str, missing: ErrorCode = errors.NOT_FOUND) -> None:
         self._kind = kind
         self._things = things
         self._about = about
+        self._missing = missing
 
     def by(self, guard: Callable[[A, Any], None], refused: type[Refusal]) -> UseCase:
         """What answers a request as a guard says, and with `refused` where it raises."""
@@ -43,7 +47,7 @@ class Deciding(Generic[A]):
             thing = found or self._kind(request.request_id)  # A refusal has to be in some history.
             try:
                 if found is None:
-                    raise PlatformError(errors.NOT_FOUND, "there is nothing of this id")
+                    raise PlatformError(self._missing, "there is nothing of this id")
                 guard(thing, request)
             except PlatformError as error:
                 thing.record(refused.of(request, error))
