@@ -34,13 +34,13 @@ def handler_of(write: Write[Any]) -> HTTPRouteHandler:
     if write.BODY is not None:
         taken["data"] = BODY[write.BODY]
     if write.is_targeted:
-        taken["resource_id"] = Id
+        taken[write.OF.about] = Id
     taken["idempotency_key"] = IdempotencyKey
     if write.IF_MATCH:
         taken["if_match"] = IfMatch
 
     async def fn(**given: Any) -> Response[Any]:
-        return await _serve(write, **given)
+        return await _serve(write, target=given.pop(write.OF.about, ""), **given)
 
     fn.__name__ = fn.__qualname__ = write.operation
     fn.__doc__ = write.__doc__
@@ -68,13 +68,13 @@ async def _serve(
     request: AnyRequest,
     idempotency_key: str | None,
     data: Any = None,
-    resource_id: str = "",
+    target: str = "",
     if_match: str | None = None,
 ) -> Response[Any]:
     # Not as the class of all requests reads it: that needs a body.
     if write.BODY is None and await Request.body(request) not in (b"", b"{}"):
         raise PlatformError(errors.UNKNOWN_FIELD, "this takes no body", field="body", hint="Send none.")
-    target = checked_id(resource_id, code=write.OF.missing) if write.is_targeted else ""
+    target = checked_id(target, code=write.OF.missing) if write.is_targeted else ""
     gateway, principal = parts_of(request), principal_of(request)
     key = check_key(idempotency_key)
     asked = Asked(gateway, principal, target, data, checked_version(if_match) if write.IF_MATCH else None)

@@ -91,12 +91,12 @@ class Draft:
 class Write(Generic[B]):
     """One write of the API. The docstring of a subclass is its description.
 
-    `PATH`: below `API_PREFIX`; with `{resource_id:str}` it is about something that is there, unless it `MAKES` another
-    thing of that; what is made gets a new id. `REMOVES`: nobody finds the thing afterwards. `OF`: the kind of thing
-    that it is about or makes. `IF_MATCH`: whether it is of the version that whoever asks has seen. `BODY`: the type of
-    what is sent, `EXAMPLE`: one, with its name. `REFUSALS`: what the gateway or the owner may say no with, beside what
-    every write of this kind may. `SECOND_FACTOR`: whether it takes a recent second factor. `ANSWERS`: successful
-    answers beside the 202 that every write may have.
+    `PATH`: below `API_PREFIX`; with the id of `OF` (`{execution_id:str}`, named as where it is read) it is about
+    something that is there, unless it `MAKES` another thing of that; what is made gets a new id. `REMOVES`: nobody
+    finds the thing afterwards. `OF`: the kind of thing that it is about or makes. `IF_MATCH`: whether it is of the
+    version that whoever asks has seen. `BODY`: the type of what is sent, `EXAMPLE`: one, with its name. `REFUSALS`:
+    what the gateway or the owner may say no with, beside what every write of this kind may. `SECOND_FACTOR`: whether
+    it takes a recent second factor. `ANSWERS`: successful answers beside the 202 that every write may have.
 
     What makes something or has a body drafts its request event itself (`draft`).
     """
@@ -151,7 +151,7 @@ class Write(Generic[B]):
     @property
     def route(self) -> str:
         """What it is called in the table of idempotency keys: never changed, or keys would be forgotten."""
-        return f"{self.METHOD} {API_PREFIX}{self.PATH}"
+        return f"{self.METHOD} {API_PREFIX}{self.PATH.replace(self.OF.about, 'resource_id')}"
 
     @property
     def group(self) -> str:

@@ -46,7 +46,9 @@ class BackupDecisions:
             )
         if unknown is not None or replica is None:
             code = unknown or errors.CONFIGURATION_UNKNOWN
-            await self._refuse(request, Objection(code, "configurationId", code.hint), handling)
+            # Whoever asks for a retry has named a run, and no configuration.
+            field = "configurationId" if retry_of is None else None
+            await self._refuse(request, Objection(code, field, code.hint), handling)
             return
         if retry_of is not None:
             retried = await self._runs.find(retry_of, organisation)

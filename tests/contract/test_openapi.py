@@ -20,6 +20,7 @@ from gateway.openapi.document import FILE, document, encoded, operations, write
 from gateway.openapi.page import render
 
 APP = build(None)
+_CODES = re.compile(r"`([a-z0-9-]+)`")
 OPEN_PATHS = {"/health/live", "/health/ready", "/asyncapi", "/schema", "/schema/openapi.json"}
 
 
@@ -180,3 +181,21 @@ def test_page_shows_every_operation_without_scripts() -> None:
     assert "<script" not in page
     hostile = {**document(APP), "info": {**document(APP)["info"], "title": "<script>alert(1)</script>"}}
     assert "<script>" not in render(hostile)
+
+
+def test_one_path_has_one_name_for_its_parameter() -> None:
+    """Whatever reads, changes and removes a thing, a PUT or a DELETE too, stands under one path."""
+    paths = [path for path, _, _ in _operations()]
+    assert len({re.sub(r"{[^}]*}", "{}", path) for path in paths}) == len(set(paths))
+
+
+def test_codes_of_the_guide_are_all_that_the_document_has() -> None:
+    """The table of docs/api.md names each code under its status, so that a client can be written by it."""
+    rows = re.findall(r"^\| ([\d, ]+) \|(.*)\|$", (FILE.parent / "api.md").read_text(), flags=re.MULTILINE)
+    told = {(status.strip(), code) for row, text in rows for status in row.split(",") for code in _CODES.findall(text)}
+    found = set()
+    for _, _, operation in _operations():
+        for status, response in operation["responses"].items():
+            problems = response.get("content", {}).get("application/problem+json", {"examples": {}})
+            found |= {(status, example["value"]["code"]) for example in problems["examples"].values()}
+    assert found - told == set()

@@ -42,7 +42,7 @@ class ExecuteBackup(Write[NewExecution]):
         """Of the configuration as it is in force at this moment."""
         configuration_id = asked.body.configuration_id
         async with asked.gateway.reading(asked.organisation) as database:
-            version = await version_of(database, asked.organisation, configuration_id)
+            version = await version_of(database, asked.organisation, configuration_id, field="configurationId")
         return Draft(
             lambda new: BackupRequested(
                 request_id=new.request_id,
@@ -63,7 +63,7 @@ class CancelBackup(Write[None]):
 
     NAME = "cancel-backup"
     SUMMARY = "Cancel a run"
-    PATH = "/executions/{resource_id:str}/cancel"
+    PATH = "/executions/{execution_id:str}/cancel"
     ROLES = OPERATORS
     REQUEST, ACCEPTED, REFUSED = BackupCancellationRequested, BackupCancelled, BackupCancellationRefused
     OF = RUN
@@ -78,7 +78,7 @@ class RetryBackup(Write[None]):
 
     NAME = "retry-backup"
     SUMMARY = "Retry a run"
-    PATH = "/executions/{resource_id:str}/retry"
+    PATH = "/executions/{execution_id:str}/retry"
     ROLES = OPERATORS
     REQUEST, ACCEPTED, REFUSED = BackupRetryRequested, BackupAccepted, BackupRefused
     OF = RUN

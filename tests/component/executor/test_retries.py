@@ -8,6 +8,7 @@ import pytest
 from contracts import errors
 from contracts.configuration import Destination
 from contracts.executor_events import BackupAccepted, ExecutionType
+from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import ExecutorBench
 
@@ -60,3 +61,14 @@ async def test_run_of_another_configuration_or_of_nobody_is_not_found(bench: Exe
     await bench.request("run-3", retry_of="run-x")
     for run in ("run-2", "run-3"):
         assert (await bench.refusal(run)).code == errors.NOT_FOUND.code
+
+
+async def test_refusal_blames_no_field_that_was_not_sent(bench: ExecutorBench) -> None:
+    """Whoever retries a run names no configuration; whoever asks for a run of one does."""
+    await bench.cancel("run-1")
+    gone = {"version": 2, "deliveries": DELIVERIES_BEFORE_REFUSAL}
+    await bench.request("run-2", retry_of="run-1", **gone)
+    await bench.request("run-3", **gone)
+    refused = [await bench.refusal(run) for run in ("run-2", "run-3")]
+    assert [each.code for each in refused] == [errors.CONFIGURATION_UNKNOWN.code] * 2
+    assert [each.field for each in refused] == [None, "configurationId"]

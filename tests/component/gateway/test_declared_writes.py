@@ -145,7 +145,7 @@ class ChangeRun(Write[NewExecution]):
     NAME = "change-run"
     SUMMARY = "Change a run"
     METHOD = "PUT"
-    PATH = "/executions/{resource_id:str}"
+    PATH = "/executions/{execution_id:str}"
     OF = RUN
     IF_MATCH = True
     ROLES = OPERATORS
@@ -220,12 +220,18 @@ async def test_write_that_is_sent_again_gets_its_answer_when_its_thing_is_gone_s
         assert problem_code(await client.send(new_id())) == errors.NOT_FOUND.code
 
 
+def test_names_under_which_keys_are_remembered_never_change() -> None:
+    """Whoever sends a write again after an update gets the answer of the first time."""
+    assert declared()["cancel-backup"].route == "POST /api/backup/executions/{resource_id:str}/cancel"
+    assert declared()["execute-backup"].route == "POST /api/backup/execute"
+
+
 def test_write_that_has_more_to_say_drafts_its_request_itself() -> None:
     """What a body says is not left out in silence."""
     with pytest.raises(TypeError, match="draft"):
 
         class Forgetful(Write[NewExecution]):
-            PATH = "/executions/{resource_id:str}/forget"
+            PATH = "/executions/{execution_id:str}/forget"
             BODY = NewExecution
 
 
@@ -242,7 +248,7 @@ def _body(write: Write[Any], configuration: str) -> Any:
 
 
 def _path(write: Write[Any], target: str) -> str:
-    return API_PREFIX + write.PATH.replace("{resource_id:str}", target)
+    return API_PREFIX + write.PATH.replace(f"{{{write.OF.about}:str}}", target)
 
 
 def _key() -> dict[str, str]:
