@@ -236,6 +236,14 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
         action="store_true",
         help="also what no snapshot ever needed: only if nobody backs up meanwhile",
     )
+    prune.add_argument(
+        "--max-unused",
+        type=_percent,
+        default=5.0,
+        metavar="PERCENT",
+        help="of what stays, so much may be waste before packs are written again (default 5; 100: never)",
+    )
+    prune.add_argument("--max-repack", type=_positive, metavar="MIB", help="write so much again, at most")
     prune.add_argument("--dry-run", "-n", action="store_true", help="say what would go, do nothing")
     hold = parsers["hold"]
     hold.add_argument("name", metavar="NAME", help="what the hold is called", type=given)

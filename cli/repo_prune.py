@@ -7,7 +7,7 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.repo_session import opened, stoppable, tier_states
 from repository.opened.open_tier import OpenTier
-from repository.prune.prune import TierPlan
+from repository.prune.prune import PruneOptions, TierPlan
 from repository.prune.prune import prune as prune_tiers
 
 
@@ -16,10 +16,14 @@ def prune(arguments: argparse.Namespace) -> int:
     with opened(arguments, needed=arguments.only) as repository, stoppable() as check_cancelled:
         plans = prune_tiers(
             repository,
-            only=arguments.only,
-            unreferenced=arguments.unreferenced,
-            dry_run=arguments.dry_run,
-            check_cancelled=check_cancelled,
+            PruneOptions(
+                only=arguments.only,
+                unreferenced=arguments.unreferenced,
+                max_unused=arguments.max_unused / 100,
+                repack_bytes_max=1 << 62 if arguments.max_repack is None else arguments.max_repack << 20,
+                dry_run=arguments.dry_run,
+            ),
+            check_cancelled,
         )
         wanted: list[OpenTier] = [t for t in repository.tiers if not arguments.only or t.name in arguments.only]
         left_out = {tier.name: str(tier.error or tier.state) for tier in wanted if tier.name not in plans}
@@ -42,7 +46,9 @@ def _document(plan: TierPlan, *, dry_run: bool) -> dict[str, object]:
     dates = Counter(f"{until:%Y-%m-%dT%H:%M:%SZ}" for until in plan.locked.values())
     return {
         "packs": plan.packs,
-        "bytes": plan.stored_bytes,
+        "bytes": plan.total_bytes,
+        "repacked": len(plan.moving),
+        "repacked_bytes": plan.stored_bytes,
         "going": len(plan.going) if dry_run else plan.deleted,
         "going_bytes": sum(plan.going.values()) if dry_run else plan.deleted_bytes,
         "locked": len(plan.locked),
@@ -60,6 +66,9 @@ def _say(name: str, plan: TierPlan, *, dry_run: bool) -> None:
         say(f"{name}: {len(plan.going):,} of {plan.packs:,} packs would go ({size(sum(plan.going.values()))})")
     else:
         say(f"{name}: {plan.deleted:,} of {plan.packs:,} packs deleted ({size(plan.deleted_bytes)})")
+    if plan.moving:
+        stored = "" if dry_run else f"; {size(plan.stored_bytes)} stored again"
+        say(f"{name}: {len(plan.moving):,} of them were mostly waste{stored}")
     if plan.locked:
         last = max(plan.locked.values())
         say(

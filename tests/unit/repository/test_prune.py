@@ -2,24 +2,25 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.fanout import Delivery
-from repository.errors import PackMarked, TierBehind, TierUnreachable
+from repository.errors import Damaged, PackMarked, TierBehind, TierUnreachable
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
-from repository.prune.needs import Survey
-from repository.prune.prune import prune
+from repository.prune.needs import Needs, Trees
+from repository.prune.prune import PruneOptions, prune
 from repository.retention.orders import forget, place_hold
 from repository.stored.log_entry import PacksMarked
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
@@ -29,6 +30,28 @@ from tests.support.repositories import BrokenStore, Scene, photos, read_back
 def _another(scene: Scene) -> Repository:
     """The repository as another process opens it."""
     return Repository.open(scene.stores, scene.provider, clock=scene.clock, randomness=scene.randomness)
+
+
+def dying(store: ObjectStore, after: int) -> ObjectStore:
+    """The store as a process sees it that is killed after so many puts and deletes."""
+    calls = [0]
+
+    class Dying(BrokenStore):
+        def __getattr__(self, name: str) -> object:
+            found = super().__getattr__(name)
+            if name not in ("put", "delete"):
+                return found
+
+            def call(*words: object, **options: object) -> object:
+                calls[0] += 1
+                if calls[0] > after:
+                    raise TierUnreachable("killed")
+                assert callable(found)
+                return found(*words, **options)
+
+            return call
+
+    return cast(ObjectStore, Dying(store))
 
 
 def _packs(scene: Scene, name: str = "a") -> set[bytes]:
@@ -51,7 +74,7 @@ def test_what_only_forgotten_snapshots_needed_goes_on_every_tier() -> None:
     before = {name: _packs(scene, name) for name in "ab"}
     assert prune(scene.repository)["a"].deleted == 0
     forget(scene.repository, [old.id])
-    dry = prune(scene.reopen(), dry_run=True)
+    dry = prune(scene.reopen(), PruneOptions(dry_run=True))
     assert {name: (len(plan.going), plan.deleted) for name, plan in dry.items()} == {"a": (2, 0), "b": (2, 0)}
     assert {name: _packs(scene, name) for name in "ab"} == before
     done = prune(scene.reopen())
@@ -87,7 +110,7 @@ def test_a_pack_that_no_snapshot_ever_needed_stays_unless_nobody_writes() -> Non
     scene.repository.end_writing(b"w" * 16)
     plan = prune(scene.reopen())["a"]
     assert (plan.deleted, len(plan.unreferenced)) == (0, 2)
-    plan = prune(scene.reopen(), unreferenced=True)["a"]
+    plan = prune(scene.reopen(), PruneOptions(unreferenced=True))["a"]
     assert (plan.deleted, plan.is_complete) == (2, True)
     assert check(scene.reopen()).is_ok
 
@@ -97,7 +120,7 @@ def test_a_held_snapshot_keeps_its_packs_since_it_is_not_forgotten() -> None:
     snapshot = scene.backup(photos(3), "held")
     assert snapshot is not None
     place_hold(scene.repository, "court", [snapshot.id])
-    assert prune(scene.reopen(), unreferenced=True)["a"].deleted == 0
+    assert prune(scene.reopen(), PruneOptions(unreferenced=True))["a"].deleted == 0
     _expect_whole(scene.reopen(), {"held": (snapshot, photos(3))})
 
 
@@ -180,9 +203,9 @@ def test_a_snapshot_that_is_committed_while_a_prune_looks_keeps_its_packs(monkey
         late.append(other.commit_snapshot(manifest, packs=other.index.pack_ids()))
 
     repository = scene.reopen()
-    survey = Survey(repository, repository.tier("a"), lambda: None)
-    survey.look_at_past()
-    assert survey.needs.past
+    trees = Trees(repository, lambda: None)
+    trees.look_at_past(repository.tiers)
+    assert trees.past
     _before_its_first_entry(repository.tier("a"), commit_late, monkeypatch)
     assert prune(repository)["a"].deleted == 0
     _expect_whole(scene.reopen(), {"late": (late[0], files)})
@@ -202,10 +225,12 @@ def test_of_two_prunes_that_keep_different_places_of_a_chunk_one_looks_anew(monk
     repository = scene.reopen()
     assert len(_packs(scene)) == 4
     tier = repository.tier("a")
-    survey = Survey(repository, tier, lambda: None)
-    survey.look_at_new()
-    places = [tier.index.lookup_all(chunk_id) for chunk_id in survey.needs.chunks]
-    counted_on = survey.needs.used.keys() - {found[0].pack_id for found in places if len(found) == 1}
+    trees = Trees(repository, lambda: None)
+    trees.look_at_new()
+    needs = Needs(repository, tier)
+    needs.add(trees.live)
+    places = [tier.index.lookup_all(chunk_id) for chunk_id in trees.live]
+    counted_on = needs.used.keys() - {found[0].pack_id for found in places if len(found) == 1}
     assert counted_on
 
     def mark() -> None:
@@ -213,11 +238,11 @@ def test_of_two_prunes_that_keep_different_places_of_a_chunk_one_looks_anew(monk
         _another(scene).tier("a").log.append(lambda _: PacksMarked(time_ns=1, packs=packs))
 
     _before_its_first_entry(tier, mark, monkeypatch)
-    prune(repository, unreferenced=True)
+    prune(repository, PruneOptions(unreferenced=True))
     repository = scene.reopen()
     _expect_whole(repository, {each.id: (each, files) for each in repository.snapshots()})
     assert len(repository.snapshots()) == 2
-    prune(scene.reopen(), unreferenced=True)
+    prune(scene.reopen(), PruneOptions(unreferenced=True))
     assert _packs(scene).isdisjoint(counted_on)
     _expect_whole(scene.reopen(), {each.id: (each, files) for each in repository.snapshots()})
 
@@ -230,25 +255,7 @@ def test_killed_anywhere_the_next_prune_goes_on(fails_at: int) -> None:
     assert all(snapshots)
     gone, kept = snapshots[:2], snapshots[2:]
     forget(scene.repository, [each.id for each in gone if each is not None])
-    calls = [0]
-
-    class Dying(BrokenStore):
-        def __getattr__(self, name: str) -> object:
-            found = super().__getattr__(name)
-            if name not in ("put", "delete"):
-                return found
-
-            def call(*words: object, **options: object) -> object:
-                calls[0] += 1
-                if calls[0] > fails_at:
-                    raise TierUnreachable("killed")
-                assert callable(found)
-                return found(*words, **options)
-
-            return call
-
-    dying = scene.reopen(stores=[Dying(scene.store("a"))])
-    prune(dying)
+    prune(scene.reopen(stores=[dying(scene.store("a"), fails_at)]))
     expected = {
         each.id: (each, photos(3, seed=number))
         for number, each in enumerate(snapshots)
@@ -274,7 +281,7 @@ def test_two_prunes_at_once_and_a_tier_that_catches_up() -> None:
     catch_up(both, both.tier("b"))
     catch_up(both, both.tier("a"))
     assert len(_packs(scene, "a")) in (2, 4)  # what b still has, it may have brought
-    for plan in prune(scene.reopen(), unreferenced=True).values():
+    for plan in prune(scene.reopen(), PruneOptions(unreferenced=True)).values():
         assert plan.is_complete
     assert [len(_packs(scene, name)) for name in "ab"] == [2, 2]
     _expect_whole(scene.reopen(), {"kept": (kept, photos(3, seed=2))})
@@ -292,7 +299,82 @@ def test_a_tree_that_cannot_be_read_ends_the_prune_of_its_tier() -> None:
     location = scene.reopen().tier("a").index.lookup(root)
     assert location is not None
     store.put(pack_object_key(location.pack_id), b"\0" * 500)
+    with pytest.raises(Damaged, match="cannot be read"):
+        prune(scene.reopen())
+    assert not scene.reopen().tier("a").log.state.marked_packs
+
+
+# Packs that are mostly waste
+
+
+def _sparse(scene: Scene) -> tuple[Snapshot, dict[bytes, bytes]]:
+    """Of a pack with ten files nine are forgotten."""
+    files = photos(10, length=2000)
+    whole = scene.backup(files, "whole")
+    left = dict(sorted(files.items())[:1])
+    kept = scene.backup(left, "one of ten")
+    assert whole is not None
+    assert kept is not None
+    forget(scene.repository, [whole.id])
+    return kept, left
+
+
+def test_what_is_mostly_waste_is_written_again_on_every_tier() -> None:
+    scene = Scene(("a", "b"))
+    kept, left = _sparse(scene)
+    before = sum(info.size for info in scene.store("a").list("packs/"))
+    done = prune(scene.reopen())
+    assert all(plan.moving and plan.is_complete and plan.stored_bytes for plan in done.values())
+    assert _packs(scene, "a") == _packs(scene, "b")
+    after = sum(info.size for info in scene.store("a").list("packs/"))
+    assert after < before / 3
+    _expect_whole(scene.reopen(), {"kept": (kept, left)})
+    again = prune(scene.reopen())
+    assert all(not plan.moving and not plan.deleted for plan in again.values())
+
+
+def test_what_is_locked_is_not_written_again() -> None:
+    scene = Scene(locks=True)
+    kept, left = _sparse(scene)
+    for pack in _packs(scene):
+        scene.store("a").extend_lock(pack_object_key(pack), scene.store("a").now() + timedelta(days=3))
     plan = prune(scene.reopen())["a"]
-    assert plan.failed is not None
-    assert plan.failed.code == "damaged"
-    assert plan.deleted == 0
+    assert (plan.moving, plan.stored_bytes, plan.deleted) == (set(), 0, 0)
+    _expect_whole(scene.reopen(), {"kept": (kept, left)})
+
+
+def test_nothing_is_written_again_where_nobody_wants_it_or_beyond_the_bound() -> None:
+    for options in (PruneOptions(max_unused=1), PruneOptions(repack_bytes_max=1)):
+        scene = Scene()
+        _sparse(scene)
+        assert prune(scene.reopen(), options)["a"].moving == set()
+
+
+def test_a_damaged_pack_is_written_again_from_another_tier_and_one_that_nobody_has_stays() -> None:
+    for is_everywhere in (False, True):
+        scene = Scene(("a", "b"))
+        kept, left = _sparse(scene)
+        chunk_id = scene.repository.keys.active().chunk_id(next(iter(left.values())))
+        location = scene.reopen().tier("a").index.lookup(chunk_id)
+        assert location is not None
+        for name in "ab" if is_everywhere else "a":
+            body = bytearray(scene.store(name).get(pack_object_key(location.pack_id)))
+            body[len(body) // 2] ^= 1
+            scene.store(name).put(pack_object_key(location.pack_id), bytes(body))
+        done = prune(scene.reopen())
+        assert all(plan.is_complete for plan in done.values())
+        assert (location.pack_id in _packs(scene, "b")) is is_everywhere
+        if not is_everywhere:
+            _expect_whole(scene.reopen(), {"kept": (kept, left)})
+
+
+@pytest.mark.parametrize("fails_at", range(14))
+def test_killed_anywhere_while_it_writes_again(fails_at: int) -> None:
+    scene = Scene()
+    kept, left = _sparse(scene)
+    prune(scene.reopen(stores=[dying(scene.store("a"), fails_at)]))
+    _expect_whole(scene.reopen(), {"kept": (kept, left)})
+    for _ in range(2):
+        assert prune(scene.reopen(), PruneOptions(unreferenced=True))["a"].is_complete
+    assert len(_packs(scene)) == 2
+    _expect_whole(scene.reopen(), {"kept": (kept, left)})

@@ -1,0 +1,190 @@
+"""Packs that are mostly waste: which they are, and what is needed of them, written again.
+
+Promise: nothing is taken away here. What live snapshots need of such a pack is proven, compressed and encrypted again
+under the newest key of its domain, and stored on every tier that has one of the packs; when it is in their indexes, the
+old packs are as needless as any. Memory: one pack, and one that is being filled for each domain and kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from repository.errors import RepositoryError
+from repository.format import ID_LENGTH, FrameEntry, PackKind, pack_object_key
+from repository.index.index import Index, ids_of
+from repository.opened.open_tier import OpenTier
+from repository.opened.pack_access import nearest_first
+from repository.opened.repository import Repository
+from repository.stored.buffers import Memory, new_memory
+from repository.stored.compression import Compressor
+from repository.stored.index_segment import Segment, columns_of
+from repository.stored.object_reading import read_object
+from repository.stored.pack_builder import PACK_TARGET, PackWriter, RawFrame, SealedPack
+from repository.stored.pack_reader import FrameOpener, read_footer
+
+
+def raw_sizes(segments: Iterable[Segment]) -> dict[bytes, int]:
+    """How many bytes, uncompressed, the index says that each pack has. A row that lies in two segments counts once."""
+    import numpy as np
+
+    numbers: dict[bytes, int] = {}
+    rows = []
+    for segment in segments:
+        columns = columns_of(segment)
+        renumbered = np.array([numbers.setdefault(each, len(numbers)) for each in columns.pack_ids], dtype="<u4")
+        moved = np.array(columns.records)
+        moved[:, 0] = renumbered[moved[:, 0]] if len(renumbered) else moved[:, 0]
+        rows.append(moved)
+    if not numbers:
+        return {}
+    joined = np.unique(np.concatenate(rows), axis=0)
+    sums = np.bincount(joined[:, 0], weights=joined[:, 4], minlength=len(numbers))
+    return {pack_id: int(sums[number]) for pack_id, number in numbers.items()}
+
+
+def mostly_waste(
+    sizes: Mapping[bytes, int], used: Mapping[bytes, int], raw: Mapping[bytes, int], max_unused: float, bytes_max: int
+) -> set[bytes]:
+    """The packs to write again so that of what stays no more than this share is waste, the most wasteful first.
+
+    `sizes`: of packs that something needs, as they are stored. `bytes_max`: how much is stored again, at most.
+    """
+    shares = {each: min(1.0, used.get(each, 0) / raw[each]) if raw.get(each) else 1.0 for each in sizes}
+    waste = sum(size * (1 - shares[each]) for each, size in sizes.items())
+    allowed = max_unused * sum(size * shares[each] for each, size in sizes.items())
+    chosen: set[bytes] = set()
+    moved = 0.0
+    for each in sorted(sizes, key=lambda pack_id: (shares[pack_id], pack_id)):
+        size = sizes[each] * shares[each]
+        if waste <= allowed or shares[each] >= 1 or moved + size > bytes_max:
+            break
+        chosen.add(each)
+        moved += size
+        waste -= sizes[each] * (1 - shares[each])
+    return chosen
+
+
+class _Buffers:
+    """As many as are asked for: one for each writer, and it is given back when its pack is stored."""
+
+    def __init__(self) -> None:
+        self._free: list[Memory] = []
+
+    def acquire(self) -> Memory:
+        """A pack's memory."""
+        return self._free.pop() if self._free else new_memory(PACK_TARGET)
+
+    def release(self, buffer: Memory) -> None:
+        """Give it back."""
+        self._free.append(buffer)
+
+
+class Repacking:
+    """Writes chunks again. One thread."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        tiers: Sequence[OpenTier],
+        lock_until: Mapping[str, datetime | None],
+        check_cancelled: Callable[[], None],
+    ) -> None:
+        self._repository = repository
+        self._tiers = tiers
+        self._lock_until = lock_until
+        self._check_cancelled = check_cancelled
+        self._writers: dict[tuple[str, PackKind], PackWriter] = {}
+        self._buffers = _Buffers()
+        self._index = Index()
+        self._compressor = Compressor()
+        self._opener = FrameOpener()
+        self.stored_bytes = 0
+        self.failed: dict[str, RepositoryError] = {}
+
+    def move(self, packs: Collection[bytes], wanted: set[bytes]) -> None:
+        """Store the `wanted` chunks of these packs again; what was stored leaves the set. A pack that no tier has whole
+        is passed over: it stays.
+        """
+        for pack_id in sorted(packs):
+            self._check_cancelled()
+            for tier in nearest_first(self._repository.readable_tiers()):
+                try:
+                    body = read_object(tier.store, pack_object_key(pack_id))
+                    self._move_from(body, pack_id, wanted)
+                except RepositoryError:
+                    continue
+                break
+        for writer in self._writers.values():
+            writer.flush()
+
+    def commit(self) -> None:
+        """Let the tiers' indexes know of what was stored. A tier that failed has nothing of it and is in `failed`."""
+        segments = self._repository.seal_segments(self._index.take_new_segments())
+        for tier in self._tiers:
+            if tier.name in self.failed or not segments:
+                continue
+            try:
+                tier.store.sync()
+                tier.change_index(segments, (), "repacked", lock_until=self._lock_until[tier.name])
+            except RepositoryError as error:
+                self.failed[tier.name] = error
+
+    def _move_from(self, body: bytes, pack_id: bytes, wanted: set[bytes]) -> None:
+        pack, frames = read_footer(body, self._repository.keys, pack_id)
+        writer = self._writer(pack.keys.domain, pack.header.kind)
+        view = memoryview(body)
+        for entry in frames:
+            if not any(each in wanted for each in ids_of(entry.chunk_ids)):
+                continue
+            frame = self._opener.verified(pack, view[entry.offset : entry.offset + entry.length], entry)
+            raw = _kept(entry, frame.raw, wanted)
+            content_class = entry.header.content_class
+            compression, payload = self._compressor.compress(raw.payload, content_class)
+            ids, lengths = raw.ids, raw.lengths
+            writer.add(RawFrame(b"".join(ids), tuple(lengths), len(raw.payload), content_class, compression, payload))
+            wanted.difference_update(ids)
+
+    def _writer(self, domain: str, kind: PackKind) -> PackWriter:
+        writer = self._writers.get((domain, kind))
+        if writer is None:
+            keys = self._repository.keys.active(domain)
+            made = PackWriter(keys, kind, self._buffers, self._repository.randomness, self._store)
+            writer = self._writers[domain, kind] = made
+        return writer
+
+    def _store(self, pack: SealedPack) -> None:
+        for tier in self._tiers:
+            if tier.name in self.failed:
+                continue
+            try:
+                until = self._lock_until[tier.name]
+                key = pack_object_key(pack.id)
+                tier.store.put(key, pack.body, sha256=pack.id, lock_until=until, durable=False)
+            except RepositoryError as error:
+                self.failed[tier.name] = error
+        self.stored_bytes += len(pack.body)
+        self._index.add_pack(pack.id, pack.frames)
+        self._buffers.release(pack.buffer)
+
+
+class _Kept:
+    """Chunks of a frame that are stored again."""
+
+    def __init__(self) -> None:
+        self.ids: list[bytes] = []
+        self.lengths: list[int] = []
+        self.payload = b""
+
+
+def _kept(entry: FrameEntry, raw: memoryview, wanted: Collection[bytes]) -> _Kept:
+    kept, pieces, at = _Kept(), list[memoryview](), 0
+    for number, length in enumerate(entry.chunk_lengths):
+        chunk_id = entry.chunk_ids[number * ID_LENGTH : (number + 1) * ID_LENGTH]
+        if chunk_id in wanted and chunk_id not in kept.ids:
+            kept.ids.append(chunk_id)
+            kept.lengths.append(length)
+            pieces.append(raw[at : at + length])
+        at += length
+    kept.payload = b"".join(pieces)
+    return kept

@@ -1,0 +1,171 @@
+"""The two phases by which packs leave a tier: `mark`, and what is done about marked ones.
+
+Promise: see `prune.py`. What is marked here was needless on a state that had every snapshot in it; what is deleted was
+marked, and the log says so until it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+from repository.errors import AccessDenied, Locked, LogContended, RepositoryError
+from repository.format import pack_object_key
+from repository.index.pack_catalog import stored_packs
+from repository.index.segments import INDEX_PREFIX, segment_object_key
+from repository.log.state import LogState
+from repository.opened.open_tier import OpenTier
+from repository.opened.repository import Repository
+from repository.prune.needs import Needs, Trees
+from repository.stored.index_segment import Segment, without_packs
+from repository.stored.log_entry import Body, PacksMarked, PacksSwept, SweepBegun
+from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id
+
+PACKS_AN_ENTRY: Final = 5000
+DELETED_AT_ONCE: Final = 64
+"""Packs between two looks at the log: whether another prune has ended the matter meanwhile."""
+PARALLEL: Final = 16
+ATTEMPTS_MAX: Final = 20
+
+
+class _Moved(Exception):
+    """The log has gone on since the trees were looked at."""
+
+
+def mark(
+    repository: Repository, tier: OpenTier, trees: Trees, going: Mapping[bytes, int], moving: Collection[bytes]
+) -> dict[bytes, int]:
+    """Name what is to go (packs and their sizes) in the tier's log. What was committed since the trees were looked at
+    is looked at first. Returns what was marked. `moving`: of these, what is needed has to lie elsewhere by now.
+
+    Raises `LogContended`, `Damaged` and the store's errors.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        state = tier.refresh()
+        trees.look_at_new()
+        needs = Needs(repository, tier, moving)
+        needs.add(trees.live)
+        needs.add_parts()
+        chosen = {each: size for each, size in going.items() if not needs.is_needed(each)}
+        try:
+            for batch in _batches(sorted(chosen), PACKS_AN_ENTRY):
+                _append_mark(repository, tier, batch, needs, state)
+        except _Moved:
+            continue
+        return chosen
+    raise LogContended("other writers commit again and again while a prune looks", tier=tier.name)
+
+
+def _append_mark(repository: Repository, tier: OpenTier, batch: Sequence[bytes], needs: Needs, seen: LogState) -> None:
+    def decide(now: LogState) -> Body | None:
+        # Another prune may keep the other place of a chunk that lies in two.
+        if now.snapshot_count != seen.snapshot_count or now.marked_packs & needs.used.keys():
+            raise _Moved
+        new = tuple(each.hex() for each in batch if each not in now.marked_packs)
+        return PacksMarked(time_ns=repository.clock.now_ns(), packs=new) if new else None
+
+    tier.log.append(decide)
+
+
+class Sweep:
+    """Deletes what one tier's log calls marked. `kept`: what could not be deleted, and `error` says why."""
+
+    def __init__(self, repository: Repository, tier: OpenTier, check_cancelled: Callable[[], None]) -> None:
+        self._repository = repository
+        self._tier = tier
+        self._check_cancelled = check_cancelled
+        self.deleted = 0
+        self.deleted_bytes = 0
+        self.kept: set[bytes] = set()
+        self.error: RepositoryError | None = None
+
+    def delete(self, going: Mapping[bytes, int]) -> None:
+        """Delete these packs, and what an earlier prune left; then they leave the index and the log."""
+        tier = self._tier
+        self._append(sorted(going), lambda state: state.marked_packs - state.swept_packs, SweepBegun)
+        left = tier.log.state.swept_packs
+        if not left:
+            return
+        sizes = dict(going)
+        if not left <= sizes.keys():
+            sizes |= {pack.id: pack.size for pack in stored_packs(tier.store)}
+        gone: set[bytes] = set()
+        for batch in _batches(sorted(left), DELETED_AT_ONCE):
+            self._check_cancelled()
+            # Another prune may have ended it, and somebody may have brought a pack of that name again.
+            current = tier.refresh().swept_packs
+            gone |= self._delete([each for each in batch if each in current], sizes)
+        if gone:
+            self._leave_index(gone)
+            self._append(sorted(gone), lambda state: state.swept_packs, PacksSwept)
+
+    def tidy(self, *, with_manifests: bool) -> None:
+        """Delete what no entry names any more: replaced segments and, as long as nothing of theirs is there, the second
+        copies of forgotten snapshots' entries, which say whose the packs are.
+        """
+        tier, state = self._tier, self._tier.log.state
+        needless = {segment_object_key(each) for each in state.replaced_segments if each not in state.segments}
+        keys = [info.key for info in tier.store.list(INDEX_PREFIX) if info.key in needless] if needless else []
+        if with_manifests and state.forgotten:
+            ids = {info.key: manifest_id(info.key) for info in tier.store.list(MANIFEST_PREFIX)}
+            keys += [key for key, identity in ids.items() if identity in state.forgotten]
+        for key in keys:
+            self._check_cancelled()
+            with suppress(Locked, AccessDenied):
+                tier.store.delete(key)
+
+    def _delete(self, packs: Sequence[bytes], sizes: Mapping[bytes, int]) -> set[bytes]:
+        store, gone = self._tier.store, set[bytes]()
+
+        def delete(pack_id: bytes) -> RepositoryError | None:
+            try:
+                store.delete(pack_object_key(pack_id))
+            except (Locked, AccessDenied) as error:
+                return error
+            return None
+
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="prune") as pool:
+            for pack_id, error in zip(packs, pool.map(delete, packs), strict=True):
+                if error is not None:
+                    self.kept.add(pack_id)
+                    self.error = error
+                    continue
+                gone.add(pack_id)
+                self.deleted += 1
+                self.deleted_bytes += sizes.get(pack_id, 0)
+        return gone
+
+    def _leave_index(self, gone: Collection[bytes]) -> None:
+        tier = self._tier
+        for _ in range(ATTEMPTS_MAX):
+            tier.refresh()
+            touched = {name: each for name, each in tier.named_segments().items() if not each.packs.isdisjoint(gone)}
+            if not touched:
+                return
+            left = [Segment(without_packs(each, gone)) for each in touched.values() if not each.packs.issubset(gone)]
+            if tier.change_index(self._repository.seal_segments(left), touched, "pruned"):
+                return
+        raise LogContended("other writers change the index again and again", tier=tier.name)
+
+    def _append(
+        self,
+        packs: Sequence[bytes],
+        among: Callable[[LogState], set[bytes]],
+        kind: type[SweepBegun] | type[PacksSwept],
+    ) -> None:
+        """An entry of this kind for those of the packs that are `among` these when it is decided."""
+        for batch in _batches(packs, PACKS_AN_ENTRY):
+
+            def decide(state: LogState, batch: Sequence[bytes] = batch) -> Body | None:
+                there = among(state)
+                named = tuple(each.hex() for each in batch if each in there)
+                return kind(time_ns=self._repository.clock.now_ns(), packs=named) if named else None
+
+            self._tier.log.append(decide)
+
+
+def _batches(packs: Sequence[bytes], count: int) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(packs), count):
+        yield packs[start : start + count]
