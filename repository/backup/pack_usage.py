@@ -28,13 +28,9 @@ class PackUsage:
         """
         if depth and not self._lists_are_known(content, depth):
             return False
-        lookup = self._index.lookup
-        found: set[bytes] = set()
-        for chunk_id in ids_of(content):
-            location = lookup(chunk_id)
-            if location is None:
-                return False
-            found.add(location[0])
+        found = self._index.packs_of(content)
+        if found is None:
+            return False
         if not found <= self._packs:
             with self._lock:
                 self._packs |= found

@@ -160,6 +160,33 @@ class Index:
                     return segment.location(row)
         return None
 
+    def packs_of(self, content: bytes) -> set[bytes] | None:
+        """The packs in which `lookup` finds these concatenated ids, or None where it does not find one of them."""
+        packs: set[bytes] = set()
+        if self._excluded:
+            for chunk_id in ids_of(content):
+                location = self.lookup(chunk_id)
+                if location is None:
+                    return None
+                packs.add(location.pack_id)
+            return packs
+        buffer = self._buffer
+        if buffer.rows:
+            others: list[bytes] = []
+            for chunk_id in ids_of(content):
+                found = buffer.rows.get(chunk_id)
+                if found is None:
+                    others.append(chunk_id)
+                else:
+                    packs.add(buffer.location(found).pack_id)
+            content = b"".join(others)
+        missing = list(SPLIT_ID.iter_unpack(content))
+        for run in (*self._fresh, *self._committed):
+            if not missing:
+                break
+            missing = run.packs_of(missing, packs)
+        return None if missing else packs
+
     def lookup_all(self, chunk_id: bytes) -> list[Location]:
         """Every place that holds the chunk: two writers may have stored it in two packs."""
         return list(dict.fromkeys(self._places(chunk_id)))

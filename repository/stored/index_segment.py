@@ -105,6 +105,7 @@ class Segment:
         "_layout",
         "_packs",
         "_prefixes",
+        "_records",
         "_rests_at",
         "_shift",
         "body",
@@ -130,6 +131,7 @@ class Segment:
         self._prefixes = _column(view[layout.prefixes : layout.rests], "Q")
         self._buckets = _column(view[layout.buckets : layout.records], "I")
         self._rests_at = layout.rests
+        self._records = _column(view[layout.records : layout.end], "I")
         self._packs: frozenset[bytes] | None = None
         self.first = self._prefixes[0] if self.rows else 0
         """The lowest prefix."""
@@ -166,6 +168,32 @@ class Segment:
             raise Damaged("index row points at a pack that its segment does not list", pack=pack)
         at = HEADER_LENGTH + pack * ID_LENGTH
         return _new_tuple(Location, (bytes(self.body[at : at + ID_LENGTH]), *place))
+
+    def packs_of(self, wanted: Sequence[tuple[int, bytes]], packs: set[bytes]) -> list[tuple[int, bytes]]:
+        """Add the pack of each of these ids, split by `SPLIT_ID`, that has a row; returns the ids that have none.
+
+        `find` and `location` in one loop, which takes a third of the time of calling them for each.
+        """
+        first, last, shift, prefixes, buckets = self.first, self.last, self._shift, self._prefixes, self._buckets
+        rows, body, rests_at, records = self.rows, self.body, self._rests_at, self._records
+        numbers: set[int] = set()
+        missing: list[tuple[int, bytes]] = []
+        for one in wanted:
+            prefix, rest = one
+            if first <= prefix <= last:
+                bucket = (prefix - first) >> shift
+                row = bisect_left(prefixes, prefix, buckets[bucket], buckets[bucket + 1])
+                at = rests_at + row * REST_LENGTH
+                if row == rows or prefixes[row] != prefix or body[at : at + REST_LENGTH] != rest:
+                    row = self.find(prefix, rest)
+                if row >= 0:
+                    numbers.add(records[5 * row])
+                    continue
+            missing.append(one)
+        if numbers and max(numbers) >= self.pack_count:
+            raise Damaged("index row points at a pack that its segment does not list", pack=max(numbers))
+        packs.update(map(self.pack_id, numbers))
+        return missing
 
     def row_at_or_above(self, prefix: int) -> int:
         """The number of rows whose prefix is lower than `prefix`."""
@@ -310,6 +338,15 @@ class Run:
         if len(self.segments) == 1:
             return self.segments[0]
         return self.segments[max(0, bisect_right(self._firsts, prefix) - 1)]
+
+    def packs_of(self, wanted: Sequence[tuple[int, bytes]], packs: set[bytes]) -> list[tuple[int, bytes]]:
+        """As `Segment.packs_of`."""
+        if len(self.segments) == 1:
+            return self.segments[0].packs_of(wanted, packs)
+        by_segment: dict[Segment, list[tuple[int, bytes]]] = {}
+        for one in wanted:
+            by_segment.setdefault(self.segment_for(one[0]), []).append(one)
+        return [one for segment, part in by_segment.items() for one in segment.packs_of(part, packs)]
 
 
 def runs_of(segments: Sequence[Segment]) -> list[Run]:

@@ -87,6 +87,12 @@ def test_index_agrees_with_a_dictionary(packs: list[tuple[int, list[bytes], bool
                 assert index.contains(chunk_id) == bool(places)
                 assert set(index.lookup_all(chunk_id)) == places
                 assert len(index.lookup_all(chunk_id)) == len(places)
+                found = index.lookup(chunk_id)
+                assert index.packs_of(chunk_id) == ({found.pack_id} if found is not None else None)
+        known = list(model)
+        together = index.packs_of(b"".join(known))
+        assert together == set().union(*(index.packs_of(chunk_id) or set() for chunk_id in known))
+        assert index.packs_of(b"".join([*known, b"?" * 32])) is None
         assert index.pack_ids() == {location.pack_id for places in model.values() for location in places}
     finally:
         index_module.BUFFER_ROWS = before  # type: ignore[misc]
@@ -142,6 +148,8 @@ def test_excluded_packs_do_not_count_for_deduplication() -> None:
         assert index.lookup(_id(3)) is None
         assert not index.contains(_id(3))
         assert index.contains(_id(0))
+        assert index.packs_of(_id(0) + _id(1)) == {b"Q" * 32}
+        assert index.packs_of(_id(0) + _id(3)) is None
         assert index.lookup_any(_id(3)) is not None
         assert index.excluded_packs() == {b"P" * 32}
         index.exclude_packs([])
@@ -286,6 +294,8 @@ def test_segment_is_damaged_when_short_or_pointing_nowhere() -> None:
     changed[-20] = 9
     with pytest.raises(Damaged, match="does not list"):
         Index([Segment(changed)]).lookup(_id(0))
+    with pytest.raises(Damaged, match="does not list"):
+        Index([Segment(changed)]).packs_of(_id(0))
 
 
 def test_columns_are_read_on_machines_of_the_other_byte_order(monkeypatch: pytest.MonkeyPatch) -> None:
