@@ -99,7 +99,5 @@ def _are_plain_files(page: Page) -> bool:
     if page.extras or None in page.contents:
         return False
     # In the columns of i64: no entry of another kind, no change time that is not to be trusted.
-    modes, changes = page.columns[0], page.columns[5]
-    return all(row[0] & _KIND == _FILE for row in zip(memoryview(modes).cast("q"))) and 0 not in memoryview(
-        changes
-    ).cast("q")
+    modes, changes = (memoryview(page.columns[number]).cast("q") for number in (0, 5))
+    return all(mode & _KIND == _FILE for mode in set(modes)) and 0 not in changes

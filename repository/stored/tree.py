@@ -206,7 +206,7 @@ def decode_page(body: bytes | memoryview) -> Page:
         raise Damaged("page of the tree has columns of different lengths", entries=count)
     if count > 1 and not all(map(lt, names, names[1:])):
         raise Damaged("page of the tree has its names out of order", entries=count)
-    if any(content and len(content) % ID_LENGTH for content in contents):
+    if any(length % ID_LENGTH for length in set(map(len, filter(None, contents)))):
         raise Damaged("content is not made of ids", entries=count)
     if extras and not all(0 <= number < count for number in extras):
         raise Damaged("page of the tree describes an entry that it does not have", entries=count)
@@ -326,13 +326,11 @@ def page_boundaries(names: Sequence[bytes]) -> list[int]:
         return [count] if count else []
     from zlib import crc32
 
-    ends = []
+    ends: list[int] = []
     start = 0
-    for number, name in enumerate(names, 1):
-        length = number - start
-        if length >= PAGE_ENTRIES_MAX or (length >= PAGE_ENTRIES_MAX // 8 and crc32(name) & 0x1FF == 0):
-            ends.append(number)
-            start = number
-    if start < count:
-        ends.append(count)
+    while start < count:
+        longest = min(start + PAGE_ENTRIES_MAX, count)
+        possible = range(start + PAGE_ENTRIES_MAX // 8, longest)
+        start = next((end for end in possible if crc32(names[end - 1]) & 0x1FF == 0), longest)
+        ends.append(start)
     return ends
