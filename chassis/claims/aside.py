@@ -1,4 +1,4 @@
-"""Work that this worker cannot read: left to others, told, and tried again after a while."""
+"""Work that this worker cannot do at present: left to others, told, and tried again after a while."""
 
 import time
 
@@ -7,6 +7,9 @@ from contracts.errors import PlatformError
 
 AGAIN_SECONDS = 300.0
 """After so long work that could not be read is tried again."""
+PAUSE_SECONDS = 1.0
+PAUSE_SECONDS_MAX = 60.0
+"""Work that was given back waits for this worker, ever longer, so that what is wrong does not fill the record."""
 _NAMED_MAX = 3
 
 
@@ -24,10 +27,10 @@ class SetAside:
         self._again_seconds = again_seconds
         self._aside: dict[str, tuple[float, PlatformError]] = {}
 
-    def add(self, work_id: str, error: PlatformError) -> None:
-        """Leave it alone for a while."""
+    def add(self, work_id: str, error: PlatformError, *, seconds: float | None = None) -> None:
+        """Leave it alone for so long."""
         self._aside.pop(work_id, None)
-        self._aside[work_id] = (time.monotonic() + self._again_seconds, error)
+        self._aside[work_id] = (time.monotonic() + (self._again_seconds if seconds is None else seconds), error)
         self._tell()
 
     def ids(self) -> list[str]:
@@ -38,6 +41,10 @@ class SetAside:
             self._aside = kept
             self._tell()
         return list(kept)
+
+    def pause(self, work_id: str, error: PlatformError, *, given_back: int) -> None:
+        """Leave alone what is given back, longer each time."""
+        self.add(work_id, error, seconds=min(PAUSE_SECONDS * 2.0**given_back, PAUSE_SECONDS_MAX))
 
     def _tell(self) -> None:
         """Say what is set aside now, by the reason of the latest of it: no other is among what is named for certain."""

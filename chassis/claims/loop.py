@@ -3,7 +3,8 @@
 Promise: never more at a time than slots; a claim is kept by heartbeats for as long as its work is performed and not a
 beat longer; on a graceful stop the work under way is interrupted and given back, so that others take it at once; a
 claim that was lost interrupts its work. Postgres being away interrupts nothing. Whatever either loop meets, it goes
-on; while it gets nowhere the worker is not ready, and says why.
+on; while it gets nowhere the worker is not ready, and says why. A worker that could do no work at all claims none: it
+would be the fastest of all to end it.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from nats.aio.msg import Msg
 
 from chassis.bus.connection import Connection
 from chassis.claims.aside import SetAside
-from chassis.claims.port import Claim, Claims, Performer
+from chassis.claims.port import GIVEN_BACK, Claim, Claims, Performer
 from chassis.life.blocking import RunInterrupted
 from chassis.life.tasks import Supervised, end
 from chassis.telemetry.instruments import Telemetry
@@ -46,7 +47,7 @@ class ClaimLoop:
     """A part of the worker process (see `chassis.life.runtime`).
 
     `noun`: what a piece of the work is called. `wake` and `stop`: the subjects on which it is said that there is work
-    to be taken, or that some was cancelled.
+    to be taken, or that some was cancelled. `require_means` raises what keeps this worker from doing any work.
     """
 
     name = "claim-loop"
@@ -64,10 +65,12 @@ class ClaimLoop:
         slots: int,
         beat_seconds: float,
         set_aside: SetAside,
+        require_means: Callable[[], Awaitable[None]] | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
         self._noun, self._id = noun, f"{noun}_id"
         self._set_aside = set_aside
+        self._require_means = require_means
         self._claims = claims
         self._performer = performer
         self._connection = connection
@@ -130,6 +133,8 @@ class ClaimLoop:
             if self._stopping.is_set():
                 return
             self._wake.clear()
+            if self._require_means is not None:
+                await self._require_means()
             claim = await self._take()
             if claim is not None:
                 self._begin(claim)
@@ -180,7 +185,8 @@ class ClaimLoop:
             if error.code is errors.EVENT_UNREADABLE:
                 self._set_aside.add(claim.work_id, error)
                 await self._change(self._claims.release, claim)
-            elif error.code in {errors.CONCURRENT_CHANGE, errors.UNAVAILABLE}:
+            elif error.code in GIVEN_BACK:
+                self._set_aside.pause(claim.work_id, error, given_back=claim.given_back)
                 await self._change(self._performer.give_back, claim)
             else:
                 await self._change(self._claims.opened, claim)

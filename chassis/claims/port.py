@@ -8,12 +8,27 @@ from typing import Protocol
 
 import msgspec
 
+from contracts import errors
+
+GIVEN_BACK = frozenset(
+    {
+        errors.CONCURRENT_CHANGE,
+        errors.UNAVAILABLE,
+        errors.KEYS_UNUSABLE,
+        errors.KEYS_UNREACHABLE,
+        errors.LOCATIONS_UNREADABLE,
+    }
+)
+"""What may be wrong for a while, or with one worker alone: the next one may do better."""
+GIVEN_BACK_MAX = 5
+"""After work was given back so often, what keeps it from being done counts as the work's own: it ends with that."""
+
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's right to one piece of work, until somebody holds a higher fence.
 
-    `silenced`: how many workers have fallen silent over it; who gave it back is not counted. `subject`: what no other
-    open work is about. `body`: what was asked for, as it was written down; None where nothing was.
+    `silenced`: how many workers have fallen silent over it; `given_back`: how many have given it back. `subject`: what
+    no other open work is about. `body`: what was asked for, as it was written down; None where nothing was.
     """
 
     work_id: str
@@ -22,6 +37,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     fence: int
     silenced: int = 0
+    given_back: int = 0
     traceparent: str | None = None
     subject: str | None = None
     body: bytes | None = None
@@ -90,8 +106,8 @@ class Performer(Protocol):
     async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
         """Bring the work to its end, and close its claim. Raises `RunInterrupted` soon after it was cancelled.
 
-        EVENT_UNREADABLE sets the work aside; CONCURRENT_CHANGE and UNAVAILABLE give it back; whatever else is raised
-        leaves the claim to fall silent.
+        EVENT_UNREADABLE sets the work aside; a code of `GIVEN_BACK` gives it back, which the performer ends after
+        `GIVEN_BACK_MAX` times; whatever else is raised leaves the claim to fall silent.
         """
         ...
 

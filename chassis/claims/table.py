@@ -57,7 +57,7 @@ _TAKE: LiteralString = """
         SET state = 'running', fence = c.fence + 1, worker = %(worker)s, heartbeat_at = now(), opening = true
         FROM next WHERE c.{id} = next.{id}
         RETURNING c.{id}, c.organisation, c.correlation_id, c.traceparent, c.fence, c.fence - 1 - c.given_back,
-            c.{subject}, c.{body}
+            c.given_back, c.{subject}, c.{body}
     ), turn AS (
         INSERT INTO {turns} (organisation, served_at) SELECT organisation, clock_timestamp() FROM taken
         ON CONFLICT (organisation) DO UPDATE SET served_at = excluded.served_at
@@ -81,7 +81,9 @@ _FIGURES: LiteralString = """
     FROM {claims} WHERE state <> 'done'
 """
 
-_TAKEN = ("work_id", "organisation", "correlation_id", "traceparent", "fence", "silenced", "subject", "body")
+_TAKEN = (
+    *("work_id", "organisation", "correlation_id", "traceparent", "fence", "silenced", "given_back", "subject", "body"),
+)
 """What `_TAKE` tells, in a claim's words."""
 
 

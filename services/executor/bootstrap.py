@@ -178,7 +178,7 @@ async def run_worker(settings: WorkerSettings) -> int:
             tier_reserve_bytes=settings.tier_reserve_mb << 20,
             cache=LocalCache(settings.cache) if settings.cache else None,
         ),
-        reports=SealedReports(pool, sealer),
+        reports=SealedReports(sealer),
         progress=NatsProgress(connection, SystemClock()),
         standstills=Standstills(health),
         leave_seconds=settings.run_standstill_seconds,
@@ -191,6 +191,12 @@ async def run_worker(settings: WorkerSettings) -> int:
         health=health,
         telemetry=telemetry,
     )
+
+    async def require_means() -> None:
+        await sealer.ask(sealer.check_folder)
+        if (trouble := await locations.check()) is not None:
+            raise trouble
+
     loop = ClaimLoop(
         noun=RUNS.noun,
         claims=claims,
@@ -202,6 +208,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         slots=settings.worker_slots,
         beat_seconds=BEAT_SECONDS,
         set_aside=SetAside(health, noun=RUNS.noun),
+        require_means=require_means,
         telemetry=telemetry,
     )
     server = HealthServer(health, telemetry, port=settings.health_port)

@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
-from chassis.claims.port import Claim, Claims
+from chassis.claims.port import GIVEN_BACK, GIVEN_BACK_MAX, Claim, Claims
 from chassis.context import Context
 from chassis.life.blocking import NoAnswer, RunInterrupted, call_in_thread
 from chassis.life.patience import patiently
@@ -39,6 +39,7 @@ from services.executor.ports import (
     ProgressReport,
     Reports,
     Runs,
+    SealedReport,
     TierOutcome,
 )
 from services.executor.standstills import StandsStill, Standstills
@@ -53,9 +54,6 @@ Meanwhile the organisation's other runs wait, too.
 LEAVE_SECONDS = 3600.0
 """How long copying and reading back wait for the source or a tier that gives no sign."""
 CLOSE_SECONDS = 30.0
-
-_LEFT_TO_OTHERS = frozenset({errors.CLAIM_LOST, errors.CONCURRENT_CHANGE, errors.UNAVAILABLE})
-"""What ends a worker's part in a run, and not the run."""
 
 _log = logging.getLogger(__name__)
 
@@ -152,8 +150,8 @@ class RunPerformance:
             attempt.report = outcome.report
             await self._conclude(attempt, opened, outcome, started)
         except PlatformError as error:
-            if error.code in _LEFT_TO_OTHERS:
-                raise
+            if error.code is errors.CLAIM_LOST or (error.code in GIVEN_BACK and claim.given_back < GIVEN_BACK_MAX):
+                raise  # This ends the worker's part in the run, and not the run.
             await self._fail(attempt, error)
         except RunInterrupted:
             raise
@@ -295,37 +293,34 @@ class RunPerformance:
         if failed is not None:
             await self._fail(attempt, error_of(failed))
             return
-        digest = None if outcome.report is None else await self._kept(attempt, outcome.report)
+        report = None if outcome.report is None else await self._sealed(attempt, outcome.report)
         run.complete(
             fence=claim.fence,
             snapshot_id=outcome.snapshot_id,
             totals=outcome.totals,
             verified=tuple(tier.tier for tier in tiers if tier.code is None),
             catch_ups=catch_ups_owed(tiers),
-            report_digest=digest,
+            report_digest=None if report is None else report.digest,
             seconds=time.monotonic() - started,
-            is_report_lost=outcome.report is not None and digest is None,
+            is_report_lost=outcome.report is not None and report is None,
         )
-        await self._record_end(attempt)
+        await self._record_end(attempt, report)
 
     async def _record(self, attempt: _Attempt) -> None:
         await patiently(lambda: self._runs.record(attempt.run, context=attempt.context), attempt.is_cancelled)
 
-    async def _record_end(self, attempt: _Attempt) -> None:
+    async def _record_end(self, attempt: _Attempt, report: SealedReport | None) -> None:
         await patiently(
-            lambda: self._runs.record_end(attempt.run, claim=attempt.claim, context=attempt.context),
+            lambda: self._runs.record_end(attempt.run, claim=attempt.claim, context=attempt.context, report=report),
             attempt.is_cancelled,
         )
 
-    async def _kept(self, attempt: _Attempt, report: bytes) -> str | None:
-        """The digest of the report; None where it cannot be sealed: the run's end is told all the same."""
-        run, claim = attempt.run, attempt.claim
+    async def _sealed(self, attempt: _Attempt, report: bytes) -> SealedReport | None:
+        """The report; None where it cannot be sealed: the run's end is told all the same."""
         try:
-            return await patiently(lambda: self._reports.keep(run.id, claim.organisation, report), attempt.is_cancelled)
+            return await self._reports.seal(attempt.claim.organisation, report)
         except PlatformError as error:
-            if error.code in _LEFT_TO_OTHERS:
-                raise
-            _log.exception("a run ends without its report", extra={"run_id": run.id, "hint": error.hint})
+            _log.exception("a run ends without its report", extra={"run_id": attempt.run.id, "hint": error.hint})
             return None
 
     async def _fail(self, attempt: _Attempt, error: PlatformError) -> None:
@@ -335,16 +330,20 @@ class RunPerformance:
             "a run has failed",
             extra={"run_id": attempt.run.id, "code": error.code.code, "tier": tier, "cause": describe(error)},
         )
-        digest = await self._kept(attempt, failure_report(error, tier, attempt.configuration, attempt.report))
+        report = await self._sealed(attempt, failure_report(error, tier, attempt.configuration, attempt.report))
         for failure in failures_of(error):
             if failure.tier not in attempt.run.failed:
                 attempt.run.tier_failed(
                     fence=attempt.claim.fence, tier=failure.tier, code=failure.code, hint=failure.hint
                 )
         attempt.run.fail(
-            fence=attempt.claim.fence, code=code.code, hint=told_hint(error, tier), tier=tier, report_digest=digest
+            fence=attempt.claim.fence,
+            code=code.code,
+            hint=told_hint(error, tier),
+            tier=tier,
+            report_digest=None if report is None else report.digest,
         )
-        await self._record_end(attempt)
+        await self._record_end(attempt, report)
 
 
 def _context_of(claim: Claim) -> Context:

@@ -19,6 +19,13 @@ from services.executor.domain import BackupRun
 from services.executor.kept import Replica
 
 
+class SealedReport(msgspec.Struct, frozen=True):
+    """A sealed report, and the BLAKE3 digest in hex of what was sealed."""
+
+    digest: str
+    body: bytes
+
+
 class Runs(Things[BackupRun], Protocol):
     """The record of backup runs. What becomes of the claim of a run is recorded with the answer."""
 
@@ -38,8 +45,13 @@ class Runs(Things[BackupRun], Protocol):
         """Record what has happened to a run. Raises CONCURRENT_CHANGE."""
         ...
 
-    async def record_end(self, run: BackupRun, *, claim: Claim, context: Context) -> None:
-        """Record the end of a run and close its claim: both or none. Raises CLAIM_LOST where the fence was passed."""
+    async def record_end(
+        self, run: BackupRun, *, claim: Claim, context: Context, report: SealedReport | None = None
+    ) -> None:
+        """Record the end of a run, keep its report and close its claim: all or none.
+
+        Raises CLAIM_LOST where the fence was passed.
+        """
         ...
 
     async def record_release(self, run: BackupRun, *, claim: Claim, is_left: bool, context: Context) -> None:
@@ -119,10 +131,10 @@ class DataPlane(Protocol):
 
 
 class Reports(Protocol):
-    """Where details of a run are kept that do not belong in an event."""
+    """Details of a run that do not belong in an event."""
 
-    async def keep(self, run_id: str, organisation: str, report: bytes) -> str:
-        """Store a report, sealed; returns its BLAKE3 digest in hex. Idempotent per run."""
+    async def seal(self, organisation: str, report: bytes) -> SealedReport:
+        """Seal a report; it is kept with the run's end, by whoever may record that. Raises KEYS_…."""
         ...
 
 

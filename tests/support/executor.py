@@ -1,7 +1,7 @@
 """An executor on real parts: record and claims in Postgres, the wake-up on NATS, repositories in folders."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -119,7 +119,7 @@ class ExecutorBench:
             data_plane=data_plane or self.data_plane(),  # type: ignore[arg-type]  # tests wrap the real one
             progress=NatsProgress(self.connection, SystemClock()),
             **{  # type: ignore[arg-type]  # tests know it
-                "reports": SealedReports(self.pool, self.sealer),
+                "reports": SealedReports(self.sealer),
                 "standstills": Standstills(Health("worker")),
                 **patience,
             },
@@ -134,6 +134,7 @@ class ExecutorBench:
         claims: ClaimTable | None = None,
         runs: object | None = None,
         set_aside: SetAside | None = None,
+        require_means: Callable[[], Awaitable[None]] | None = None,
         **patience: object,
     ) -> ClaimLoop:
         """A worker."""
@@ -148,6 +149,7 @@ class ExecutorBench:
             slots=slots,
             beat_seconds=BEAT_SECONDS,
             set_aside=set_aside or SetAside(Health("worker"), noun=RUNS.noun),
+            require_means=require_means,
         )
 
     async def configure(

@@ -14,6 +14,7 @@ from contracts.executor_events import BackupCancelled
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost, ConfigurationBusy
 from services.executor.kept import Replica
+from services.executor.ports import SealedReport
 
 RUNS = Work(
     noun="run",
@@ -24,6 +25,12 @@ RUNS = Work(
     body="configuration",
 )
 """The runs' claims: of a configuration at most one run is open, and its body goes with the claim."""
+
+# What is there is of an earlier build: its workers kept a report before they had the right to end the run.
+_KEEP_REPORT = """
+    INSERT INTO run_reports (run_id, organisation, digest, body) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (run_id) DO UPDATE SET digest = excluded.digest, body = excluded.body
+"""
 
 
 class RecordedRuns(Answers[BackupRun]):
@@ -53,10 +60,15 @@ class RecordedRuns(Answers[BackupRun]):
         """Record what has happened to a run."""
         await self._store.save(run, context=context)
 
-    async def record_end(self, run: BackupRun, *, claim: Claim, context: Context) -> None:
-        """Record the end of a run and close its claim in one transaction."""
+    async def record_end(
+        self, run: BackupRun, *, claim: Claim, context: Context, report: SealedReport | None = None
+    ) -> None:
+        """Record the end of a run, keep its report and close its claim in one transaction."""
+        also = [RUNS.closed(claim)]
+        if report is not None:
+            also.append(Statement(_KEEP_REPORT, (run.id, context.organisation, report.digest, report.body)))
         try:
-            await self._store.save(run, context=context, also=[RUNS.closed(claim)])
+            await self._store.save(run, context=context, also=also)
         except StatementRefused as error:
             raise ClaimLost(claim.work_id, fence=claim.fence, current=claim.fence + 1) from error
 

@@ -1,4 +1,4 @@
-"""The executor's own tables: copies of configurations, and reports."""
+"""Copies of configurations in the executor's own table, and how reports are sealed."""
 
 from functools import partial
 
@@ -11,6 +11,7 @@ from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement
 from chassis.sealing import Sealer
 from services.executor.kept import KeptConfiguration, Replica
+from services.executor.ports import SealedReport
 
 REPORT_FIELD = "run.report"
 
@@ -20,11 +21,6 @@ _KEEP_REPLICA = """
     WHERE configuration_replicas.version < excluded.version
 """
 _FIND_REPLICA = "SELECT organisation, version, body FROM configuration_replicas WHERE configuration_id = %s"
-
-_KEEP_REPORT = """
-    INSERT INTO run_reports (run_id, organisation, digest, body) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (run_id) DO UPDATE SET digest = excluded.digest, body = excluded.body
-"""
 
 
 class ReplicaTable:
@@ -66,21 +62,16 @@ SEAL_SECONDS = 30.0
 
 
 class SealedReports:
-    """`Reports` in Postgres, sealed under the organisation's key, since they name files."""
+    """`Reports`, sealed under the organisation's key, since they name files."""
 
-    def __init__(self, pool: Pool, sealer: Sealer, *, seal_seconds: float = SEAL_SECONDS) -> None:
-        self._pool = pool
+    def __init__(self, sealer: Sealer, *, seal_seconds: float = SEAL_SECONDS) -> None:
         self._sealer = sealer
         self._seal_seconds = seal_seconds
 
-    async def keep(self, run_id: str, organisation: str, report: bytes) -> str:
-        """Store a report; returns the BLAKE3 digest of its bytes in hex."""
-        digest = blake3(report).hexdigest()
+    async def seal(self, organisation: str, report: bytes) -> SealedReport:
+        """Seal a report. See `Reports.seal`."""
         seal = partial(self._sealer.seal, organisation, REPORT_FIELD, report.decode())
         # A silent disk is not UNAVAILABLE, which is tried again: the run ends without a report, and holds up no other's
         # heartbeat.
         sealed = msgspec.json.encode(await self._sealer.ask(seal, seconds=self._seal_seconds))
-        with translated():
-            async with self._pool.connection() as connection:
-                await connection.execute(_KEEP_REPORT, (run_id, organisation, digest, sealed))
-        return digest
+        return SealedReport(blake3(report).hexdigest(), sealed)

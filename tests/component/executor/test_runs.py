@@ -8,9 +8,10 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from chassis.claims.port import Claim
+from chassis.claims.port import GIVEN_BACK_MAX, Claim
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
 from chassis.record.eventstore import AlreadyHandled
@@ -26,7 +27,7 @@ from services.executor.adapters.begun import BegunRepositories
 from services.executor.errors import ClaimLost
 from services.executor.kept import Replica
 from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
-from services.executor.ports import BackupOutcome, OpenBackup, ProgressReport
+from services.executor.ports import BackupOutcome, OpenBackup, ProgressReport, SealedReport
 from sources.directory import Directory
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
@@ -47,9 +48,10 @@ async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServe
         yield bench
 
 
-async def perform_next(bench: ExecutorBench, worker: str = "w1", **arguments: object) -> Claim:
+async def perform_next(bench: ExecutorBench, worker: str = "w1", *, given_back: int = 0, **arguments: object) -> Claim:
     claim = await bench.claims.take(worker)
     assert claim is not None
+    claim = msgspec.structs.replace(claim, given_back=given_back)
     await bench.performance(**arguments).perform(claim, lambda: False)  # type: ignore[arg-type]
     return claim
 
@@ -202,7 +204,7 @@ async def test_no_new_key_is_made_for_an_existing_repository(bench: ExecutorBenc
     key.rename(key.with_suffix(".away"))
     assert keys.unusable(await begun.organisations()) == [f"repositories/{ORGANISATION}.key"]
     await bench.request("run-2")
-    await perform_next(bench)
+    await perform_next(bench, given_back=GIVEN_BACK_MAX)
     failed = (await bench.told("run-2"))[-1]
     assert isinstance(failed, BackupFailed)
     assert failed.code == "keys-unusable"
@@ -303,6 +305,32 @@ async def test_zombie_and_successor_commit_one_snapshot(bench: ExecutorBench) ->
         assert len(repository.snapshots()) == 1
 
 
+async def test_report_of_a_zombie_does_not_take_the_place_of_its_successors(bench: ExecutorBench) -> None:
+    """Who may not record the run's end keeps no report of it either: the event's digest is of what is kept."""
+    os.mkfifo(bench.source / "a fifo")
+    await bench.configure(local=Destination(location="local"))
+    await bench.request("run-1")
+    loop = asyncio.get_running_loop()
+    zombie = await bench.claims.take("zombie")
+    assert zombie is not None
+
+    async def take_over() -> None:
+        claim = await eventually(lambda: bench.claims.take("w2"))
+        await bench.performance().perform(claim, lambda: False)
+
+    def happens() -> None:
+        asyncio.run_coroutine_threadsafe(take_over(), loop).result(60)
+        raise PlatformError(errors.SOURCE_UNREACHABLE, "the zombie's disk has come back with an error")
+
+    with pytest.raises(PlatformError):
+        await bench.performance(Meanwhile(bench, happens)).perform(zombie, lambda: False)
+    completed = (await bench.told("run-1"))[-1]
+    assert isinstance(completed, BackupCompleted)
+    async with bench.pool.connection() as connection:
+        kept = await (await connection.execute("SELECT digest FROM run_reports")).fetchall()
+    assert kept == [(completed.report_digest,)]
+
+
 async def test_interrupted_run_is_given_back_and_finished_by_the_next_worker(bench: ExecutorBench) -> None:
     """A graceful stop costs nothing but the time until the next worker looks."""
     await bench.configure(local=Destination(location="local"))
@@ -396,7 +424,7 @@ async def test_backup_that_is_on_its_tier_is_no_failure_where_its_report_cannot_
     """The keys' disk falls silent at the end: the run is completed, degraded, and has no report."""
 
     class Unsealed:
-        async def keep(self, run_id: str, organisation: str, report: bytes) -> str:
+        async def seal(self, organisation: str, report: bytes) -> SealedReport:
             assert b"a fifo" in report
             raise PlatformError(errors.KEYS_UNUSABLE, "the disk of the sealing keys does not answer")
 

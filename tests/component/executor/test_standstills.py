@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from chassis.claims.aside import SetAside
+from chassis.claims.port import GIVEN_BACK_MAX
 from chassis.life.blocking import RunInterrupted
 from chassis.life.health import Finding, Health
 from chassis.life.signs import Signs
@@ -201,7 +202,7 @@ async def test_pipe_as_key_file_ends_the_run_at_once(bench: ExecutorBench) -> No
     """Nobody waits for what will never be written into it."""
     (bench.keys / "repositories").mkdir()
     os.mkfifo(bench.keys / "repositories" / f"{ORGANISATION}.key", 0o600)
-    await perform_next(bench)
+    await perform_next(bench, given_back=GIVEN_BACK_MAX)
     failed = await _last(bench, "run-1")
     assert isinstance(failed, BackupFailed)
     assert failed.code == "keys-unusable"

@@ -12,6 +12,7 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
+from chassis.claims.port import GIVEN_BACK_MAX
 from chassis.ids import new_id
 from chassis.postgres.database import install_schema
 from contracts.configuration import Destination, Tier
@@ -38,10 +39,10 @@ async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServe
         yield bench
 
 
-async def _run(bench: ExecutorBench) -> BackupCompleted | BackupFailed:
+async def _run(bench: ExecutorBench, *, given_back: int = 0) -> BackupCompleted | BackupFailed:
     run = new_id()
     await bench.request(run)
-    await perform_next(bench)
+    await perform_next(bench, given_back=given_back)
     last = (await bench.told(run))[-1]
     assert isinstance(last, BackupCompleted | BackupFailed)
     failed = [event.tier for event in await bench.told(run) if isinstance(event, TierFailed)]
@@ -172,7 +173,7 @@ async def test_key_file_is_not_made_anew_while_its_repository_s_only_tier_is_awa
     async with bench.pool.connection() as connection:
         await connection.execute("DELETE FROM configuration_replicas")
     await bench.configure(cloud_primary=Destination(location="second"))
-    last = await _run(bench)
+    last = await _run(bench, given_back=GIVEN_BACK_MAX)
     assert isinstance(last, BackupFailed)
     assert last.code == "keys-unusable"
     assert f"repositories/{ORGANISATION}.key" in await _report(bench, last.execution_id)

@@ -2,20 +2,22 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection
 
 import msgspec
 import psycopg
 import pytest
 
-from chassis.claims.port import Claim
+from chassis.claims.aside import PAUSE_SECONDS, SetAside
+from chassis.claims.port import GIVEN_BACK_MAX, Claim
 from chassis.claims.table import ClaimTable
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_OK, run_service
 from chassis.life.signs import Signs
 from contracts import errors
 from contracts.configuration import Destination, Tier
-from contracts.errors import PlatformError
+from contracts.errors import ErrorCode, PlatformError
 from contracts.executor_events import BackupFailed
 from contracts.sealed import Sealed
 from services.executor.adapters.runs import RUNS
@@ -109,6 +111,89 @@ async def test_stop_gives_back_a_run_whose_tier_does_not_answer(bench: ExecutorB
     answers.set()
     await bench.performance().perform(claim, lambda: False)
     assert (await bench.names("run-1"))[-1] == "backup-completed"
+
+
+async def test_worker_that_could_do_no_work_claims_none(bench: ExecutorBench) -> None:
+    """It would end everybody's runs, one after the other, while others could perform them; it says what it lacks."""
+    trouble: list[PlatformError] = [PlatformError(errors.KEYS_UNUSABLE, "the folder of the keys is gone")]
+
+    async def require_means() -> None:
+        if trouble:
+            raise trouble[0]
+
+    loop = bench.loop("w1", require_means=require_means)
+    await bench.request("run-1")
+    await loop.start()
+    try:
+
+        async def told() -> PlatformError | str | None:
+            return await loop.check()
+
+        assert await eventually(told) is trouble[0]
+        assert await bench.names("run-1") == ["backup-accepted"]
+        trouble.clear()
+        await eventually(lambda: _has_ended(bench, "run-1"))
+        assert (await bench.names("run-1"))[-1] == "backup-completed"
+        assert await loop.check() is None
+    finally:
+        await loop.stop()
+
+
+def _raising(code: ErrorCode) -> Callable[[], None]:
+    def happens() -> None:
+        raise PlatformError(code, "this worker cannot")
+
+    return happens
+
+
+@pytest.mark.parametrize("code", [errors.KEYS_UNUSABLE, errors.LOCATIONS_UNREADABLE, errors.UNAVAILABLE])
+async def test_what_may_be_wrong_with_one_worker_is_given_back_to_another(
+    bench: ExecutorBench, code: ErrorCode
+) -> None:
+    """The run is the next one's at once, and the worker that could not says which it has set aside."""
+    health = Health("bad")
+    bad = bench.loop("bad", data_plane=Opening(bench, _raising(code)), set_aside=SetAside(health, noun="run"))
+    good = bench.loop("good")
+    await bench.request("run-1")
+    await bad.start()
+    try:
+
+        async def is_given_back() -> bool:
+            return "backup-requeued" in await bench.names("run-1")
+
+        await eventually(is_given_back)
+        (finding,) = (await health.report()).checks
+        assert (finding.status, finding.code) == ("degraded", code.code)
+        await good.start()
+        await eventually(lambda: _has_ended(bench, "run-1"))
+    finally:
+        await bad.stop()
+        await good.stop()
+    assert (await bench.names("run-1"))[-1] == "backup-completed"
+
+
+async def test_trouble_that_stays_ends_the_run_and_not_in_a_storm_of_events(bench: ExecutorBench) -> None:
+    """After a number of tries with growing pauses what keeps it from being done is the run's end, and its cause."""
+    await bench.request("run-1")
+    async with bench.pool.connection() as connection:
+        # All but the last time that it may be given back, each of which takes longer than the one before.
+        await connection.execute("UPDATE run_claims SET given_back = %s, fence = %s", (GIVEN_BACK_MAX - 1,) * 2)
+    aside, began = SetAside(Health("w1"), noun="run"), time.monotonic()
+    loop = bench.loop("w1", data_plane=Opening(bench, _raising(errors.KEYS_UNREACHABLE)), set_aside=aside)
+    await loop.start()
+    try:
+        await eventually(aside.ids)
+        await eventually(lambda: _state_of(bench, "waiting"))
+        ((until, _),) = aside._aside.values()
+        assert until >= began + PAUSE_SECONDS * 2.0 ** (GIVEN_BACK_MAX - 1)
+        aside._aside.clear()
+        await eventually(lambda: _has_ended(bench, "run-1"))
+    finally:
+        await loop.stop()
+    *before, failed = await bench.told("run-1")
+    assert isinstance(failed, BackupFailed)
+    assert failed.code == "keys-unreachable"
+    assert len(before) == 4
 
 
 async def test_stop_gives_back_a_run_that_waits_for_the_record(bench: ExecutorBench) -> None:

@@ -1,7 +1,6 @@
 """Reports are sealed beside the event loop, which keeps the claims of all runs."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,8 +16,7 @@ async def test_keys_on_a_disk_that_hangs_hold_up_no_event_loop(tmp_path: Path) -
     keys = tmp_path / "keys"
     prepare_keys_folder(keys)
     sealer = Sealer(keys)
-    nowhere: Any = None
     with hung_mount(keys), pytest.raises(PlatformError, match="does not answer") as refused:
-        await SealedReports(nowhere, sealer, seal_seconds=0.2).keep("run-1", "org-1", b"{}")
+        await SealedReports(sealer, seal_seconds=0.2).seal("org-1", b"{}")
     assert refused.value.code is errors.KEYS_UNREACHABLE
     assert "No key is missing" in refused.value.hint
