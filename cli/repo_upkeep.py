@@ -278,7 +278,14 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
         owed = f"{owing['packs']:,} packs and {owing['snapshots']:,} snapshots{keys}{streams}{orders}"
         say(f"{name} is behind by {owed} (`repo catch-up`)")
     if report.is_ok:
-        say("no damage found" + ("" if reads_data else " in the structure; --read-data reads stored bytes too"))
+        is_sample = any(
+            each.packs_read < each.packs or each.pieces_read < each.pieces for each in report.tiers.values()
+        )
+        if not reads_data:
+            where = " in the structure; --read-data reads stored bytes too"
+        else:
+            where = " in the structure and in the sample that was read" if is_sample else ""
+        say(f"no damage found{where}")
 
 
 def _repair_document(result: RepairResult, report: CheckReport) -> dict[str, object]:

@@ -49,7 +49,9 @@ class Workshop:
         for count in range(wanted, 0, -1):
             if memory_budget >= least_of_group() + (count + 1) * block_length:
                 return Workshop(memory_budget, workers=count, is_alone=True)
-        raise LimitExceeded("memory budget is too small", budget=memory_budget)
+        least = (least_of_group() + 2 * block_length + (1 << 20) - 1) >> 20
+        hint = f"Give the backup at least {least} MiB of memory."
+        raise LimitExceeded("memory budget is too small", hint=hint, budget=memory_budget)
 
     def least_of_group(self, block_length: int) -> int:
         """Bytes of the packs of one group, at least: all that is left where there is one backup alone."""

@@ -288,7 +288,7 @@ def _why_not(probes: list[Probe], errors: list[RepositoryError]) -> RepositoryEr
     if errors:
         # That a key opened something that is damaged says more than that it did not open another thing.
         return next((error for error in errors if not isinstance(error, WrongKey)), errors[0])
-    context = {each.store.name: f"{each.state}: {each.error}" for each in probes}
+    context = {each.store.name: f"{each.state}" + (f": {each.error}" if each.error else "") for each in probes}
     if all(each.state is TierState.EMPTY for each in probes):
         return NotARepository("there is no repository here", tiers=context)
     for each in probes:
