@@ -27,35 +27,51 @@ class BackupDecisions:
         self._limits = limits
 
     async def decide(self, request: BackupRequested, handling: Handling) -> None:
-        """Accept or refuse a request, or one for a run in place of another.
+        """Accept or refuse a request. Raises CONFIGURATION_NOT_SEEN_YET to be asked again later."""
+        replica = await self._known(request, handling, field="configurationId")
+        if replica is not None:
+            await self._take_on(request, replica, handling)
 
-        Raises CONFIGURATION_NOT_SEEN_YET to be asked again later.
+    async def decide_retry(self, request: BackupRetryRequested, handling: Handling) -> None:
+        """The same of a request for a run in place of another, which names that run and no configuration."""
+        replica = await self._known(request, handling, field=None)
+        if replica is None:
+            return
+        retried = await self._runs.find(request.retry_of, handling.context.organisation)
+        needless = when_retry_requested(retried, request.configuration_id)
+        if needless is not None:
+            await self._refuse(request, needless, handling)
+            return
+        await self._take_on(request, replica, handling, retry_of=request.retry_of)
+
+    async def _known(self, request: BackupRequested, handling: Handling, *, field: str | None) -> Replica | None:
+        """The configuration, at the version that is asked for or a later one; None where that was refused.
+
+        `field`: what named it, where whoever asks did.
         """
-        organisation, configuration_id = handling.context.organisation, request.configuration_id
-        retry_of = request.retry_of if isinstance(request, BackupRetryRequested) else None
-        replica = await self._configurations.find(configuration_id)
+        replica = await self._configurations.find(request.configuration_id)
         unknown = when_backup_requested(
-            organisation=organisation,
+            organisation=handling.context.organisation,
             configuration_version=request.configuration_version,
             replica=replica,
             deliveries=handling.deliveries,
         )
         if unknown is errors.CONFIGURATION_NOT_SEEN_YET:
             raise ConfigurationNotSeenYet(
-                configuration_id, version=request.configuration_version, seen=replica.version if replica else 0
+                request.configuration_id,
+                version=request.configuration_version,
+                seen=replica.version if replica else 0,
             )
         if unknown is not None or replica is None:
             code = unknown or errors.CONFIGURATION_UNKNOWN
-            # Whoever asks for a retry has named a run, and no configuration.
-            field = "configurationId" if retry_of is None else None
             await self._refuse(request, Objection(code, field, code.hint), handling)
-            return
-        if retry_of is not None:
-            retried = await self._runs.find(retry_of, organisation)
-            needless = when_retry_requested(retried, configuration_id)
-            if needless is not None:
-                await self._refuse(request, needless, handling)
-                return
+            return None
+        return replica
+
+    async def _take_on(
+        self, request: BackupRequested, replica: Replica, handling: Handling, *, retry_of: str | None = None
+    ) -> None:
+        organisation, configuration_id = handling.context.organisation, request.configuration_id
         for attempt in range(TRIES):
             standing = await self._queue.standing(subject=configuration_id, organisation=organisation)
             objection = when_queued(request.execution_id, standing, self._limits)

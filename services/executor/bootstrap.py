@@ -82,7 +82,7 @@ def use_cases(
     of_runs = Deciding(BackupRun, runs, about="execution_id")
     return {
         BackupRequested: decisions.decide,
-        BackupRetryRequested: decisions.decide,
+        BackupRetryRequested: decisions.decide_retry,
         BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
         ConfigurationCreated: ConfigurationCopies(configurations).remember,
     }

@@ -47,6 +47,7 @@ class CreateConfiguration(Write[NewConfiguration]):
         errors.LOCK_NOT_SUPPORTED,
         errors.PATH_OUTSIDE_LOCATION,
         errors.SOURCE_NOT_A_FOLDER,
+        errors.LOCATION_UNUSABLE,
         errors.LOCATIONS_UNREADABLE,
     )
     ANSWERS = (
