@@ -12,7 +12,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
 .PHONY: help runtime setup demo test test-unit check format lint types imports coverage contracts golden clean \
-        bench-spine bench-rebuild bench-repository bench-quick test-slow mutants
+        bench-spine bench-rebuild bench-repository bench-quick test-slow soak-repository mutants
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ test-unit: setup ## Tests without any server, in seconds
 
 test-slow: setup ## Scale, soak and long fault tests
 	$(PYTEST) -m slow tests
+
+soak-repository: setup ## An hour of seeded histories of a repository on four tiers, against a model
+	WEDSYNC_SOAK_SECONDS=3600 $(PYTEST) -m slow tests/faults/repository/test_histories.py
 
 coverage: setup ## The same, with branch coverage and its floors; what fails is run once more, alone
 	$(BIN)/python -m coverage erase

@@ -7,7 +7,7 @@ but nothing is appended to such a log before it is repaired.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -311,6 +311,18 @@ class LogState:
             return True
         present = self.digest_of(seen.number)
         return seen.number not in self.bridged and bool(present and seen.digest) and present != seen.digest
+
+
+def joint_holds(states: Iterable[LogState]) -> dict[str, tuple[str, ...]]:
+    """The holds that some log of a repository has and none calls released: by name, the snapshots (none: all)."""
+    logs = list(states)
+    released = set().union(*(state.released_holds for state in logs))
+    return {name: held for state in logs for name, held in state.holds.items() if name not in released}
+
+
+def is_held(identity: str, holds: Mapping[str, Collection[str]]) -> bool:
+    """Whether one of these holds keeps the snapshot."""
+    return any(not held or identity in held for held in holds.values())
 
 
 def named_by_the_next(entry: Entry) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from repository.errors import HoldNotFound, HoldTaken, LimitExceeded, RepositoryError, SnapshotHeld, SnapshotNotFound
-from repository.log.state import LogState
+from repository.log.state import LogState, is_held, joint_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.stored.log_entry import Body, HoldPlaced, HoldReleased, SnapshotsForgotten
@@ -53,10 +53,15 @@ def forget(repository: Repository, snapshots: Sequence[str], reason: str = "") -
     for identity in wanted:
         if identity not in known and identity not in gone:
             raise SnapshotNotFound("no snapshot has this id", id=identity)
-    for tier in repository.ready_tiers():
-        _refuse_held(tier.log.state, wanted, tier.name)
+    holds = holds_of(repository)
+    for identity in wanted:
+        if is_held(identity, holds):
+            names = [name for name, held in holds.items() if not held or identity in held]
+            raise SnapshotHeld("a hold keeps this snapshot", id=identity, hold=min(names), holds=len(names))
 
     def order(tier: OpenTier) -> int:
+        # A hold that was released while the tier was away is over there as well.
+        take_over(repository, tier, [other for other in repository.readable_tiers() if other is not tier])
         return _forget_on(tier, wanted, reason, repository.clock.now_ns)
 
     return _on_each(repository, order)
@@ -110,9 +115,7 @@ def release_hold(repository: Repository, name: str) -> Ordered:
 
 def holds_of(repository: Repository) -> dict[str, tuple[str, ...]]:
     """The holds that some readable tier has and none calls released: by name, the snapshots (none: all)."""
-    states = [tier.log.state for tier in repository.readable_tiers()]
-    released = set().union(*(state.released_holds for state in states))
-    return {name: held for state in states for name, held in state.holds.items() if name not in released}
+    return joint_holds(tier.log.state for tier in repository.readable_tiers())
 
 
 def owed_orders(tier: OpenTier, sources: Sequence[OpenTier]) -> list[Body]:
@@ -136,14 +139,12 @@ def _owed(state: LogState, others: Sequence[LogState], now_ns: int = 0) -> Itera
     released = set().union(*(other.released_holds for other in others))
     for name in sorted(released - state.released_holds):
         yield HoldReleased(time_ns=now_ns, name=name)
-    released |= state.released_holds
-    for other in others:
-        for name, held in sorted(other.holds.items()):
-            if name not in state.holds and name not in released:
-                yield HoldPlaced(time_ns=now_ns, name=name, snapshots=held, reason="another tier's")
+    holds = joint_holds((state, *others))
+    for name, held in sorted(holds.items()):
+        if name not in state.holds:
+            yield HoldPlaced(time_ns=now_ns, name=name, snapshots=held, reason="another tier's")
     gone = {identity for other in others for identity in other.forgotten if identity not in state.forgotten}
-    kept = [other for other in (state, *others) if other.holds]
-    free = sorted(identity for identity in gone if not any(other.holds_on(identity) for other in kept))
+    free = sorted(identity for identity in gone if not is_held(identity, holds))
     for start in range(0, len(free), AT_ONCE):
         yield SnapshotsForgotten(
             time_ns=now_ns, snapshots=tuple(free[start : start + AT_ONCE]), reason="another tier's"

@@ -9,7 +9,7 @@ Memory: `PACKS_AT_A_TIME` packs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -223,7 +223,8 @@ def _copy_segments(repository: Repository, tier: OpenTier, result: CatchUpResult
     for source in sources_for(repository, tier):
         own, theirs = tier.log.state, source.log.state
         wanted = [name for name in theirs.segments if name not in own.segments and name not in own.replaced_segments]
-        copies = [_segment(repository, source, name, result.lost_packs) for name in wanted]
+        not_here = theirs.marked_packs.union(result.lost_packs)
+        copies = [_segment(repository, source, tier, name, not_here) for name in wanted]
         added = [sealed for sealed in copies if sealed is not None]
         # What the source compacted may go only when all that took its place is here.
         is_whole = [sealed.name for sealed in added] == wanted
@@ -245,8 +246,13 @@ def _replaceable(tier: OpenTier, names: Sequence[str], added: Sequence[SealedSeg
     return [name for name in names if name in segments and known.issuperset(segments[name].pack_ids())]
 
 
-def _segment(repository: Repository, source: OpenTier, name: str, lost: Sequence[bytes]) -> SealedSegment | None:
-    """The segment as it lies on the source, without rows of packs that nobody has; None where it is damaged."""
+def _segment(
+    repository: Repository, source: OpenTier, tier: OpenTier, name: str, not_here: Set[bytes]
+) -> SealedSegment | None:
+    """The segment as it lies on the source, without rows of packs that nobody has, or that the source is to delete.
+
+    None where it is damaged, or says nothing then that the tier does not know.
+    """
     if name in source.damaged_segments:
         return None
     try:
@@ -256,9 +262,11 @@ def _segment(repository: Repository, source: OpenTier, name: str, lost: Sequence
         return None
     if crypto.sha256(body).hex() != name:
         return None
-    if not set(lost).intersection(segment.pack_ids()):
+    if segment.packs.isdisjoint(not_here):
         return SealedSegment(name, body, segment)
-    (sealed,) = repository.seal_segments([Segment(without_packs(segment, set(lost)))])
+    if not tier.lacks(segment.packs - not_here):
+        return None
+    (sealed,) = repository.seal_segments([Segment(without_packs(segment, not_here))])
     return sealed
 
 

@@ -148,6 +148,17 @@ def test_a_hold_that_another_tier_has_keeps_what_was_forgotten_here() -> None:
     assert read_back(repository, first, repository.tier("b")) == photos(2)
 
 
+def test_a_hold_that_was_released_while_a_tier_was_away_keeps_nothing_any_more() -> None:
+    scene, first, second = _scene()
+    place_hold(scene.repository, "old", [first.id])
+    alone = scene.reopen(stores=[scene.store("a")])
+    release_hold(alone, "old")
+    forget(alone, [first.id])
+    assert _ids(scene.reopen()) == [second.id]
+    assert forget(scene.repository, [first.id]).is_everywhere
+    assert first.id not in scene.reopen().tier("b").snapshots()
+
+
 def test_an_order_that_another_writer_gave_in_between_is_judged_anew() -> None:
     """The hold comes after the look at the logs and before the entry."""
     scene, first, _ = _scene(("a",))
