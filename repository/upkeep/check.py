@@ -10,7 +10,6 @@ against those of the log's entries (`lock_check`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -18,30 +17,25 @@ from repository.errors import BackupCancelled, Damaged, NotInIndex, ObjectMissin
 from repository.format import pack_object_key
 from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
 from repository.index.pack_sizes import least_sizes
-from repository.index.segments import INDEX_PREFIX, open_segment, segment_object_key
+from repository.index.segments import open_segment, segment_object_key
 from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key, key_id_of
-from repository.log.commit_log import GAP_MAX
-from repository.log.tail import TAIL_KEY
 from repository.opened.key_change import destroyed_keys
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
 from repository.opened.pack_access import ChunkReader
-from repository.opened.pending import PENDING_PREFIX
-from repository.stored.checkpoint import CHECKPOINT_PREFIX, checkpoint_of
 from repository.stored.config import CONFIG_KEY, encode_config
-from repository.stored.log_entry import LOG_PREFIX, entry_number, entry_object_key
-from repository.stored.manifest_object import manifest_id
+from repository.stored.log_entry import LOG_PREFIX, entry_object_key
 from repository.stored.object_reading import read_object
-from repository.stored.stream_piece import piece_of
 from repository.stored.tree_visit import TreeVisitor, Wholeness
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
+from repository.upkeep.erased import ERASED_DETAIL, Erased
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings
 from repository.upkeep.pack_reading import PackReading, read_pack
-from repository.upkeep.quarantine import QUARANTINE_PREFIX
 from repository.upkeep.segment_check import verify_rows
+from repository.upkeep.strange_objects import strange_objects
 from repository.upkeep.stream_check import stream_findings
 
 if TYPE_CHECKING:
@@ -49,9 +43,6 @@ if TYPE_CHECKING:
 
 PACKS_AT_A_TIME: Final = 3
 _SEED_LENGTH: Final = 16
-_BY_NAME: Final = re.compile(f"{INDEX_PREFIX}[0-9a-f]{{64}}|{PENDING_PREFIX}[0-9a-f]{{32}}(?:/[0-9]{{4}})?")
-"""Old segments, markers and parts, which nobody reads again."""
-_PLAN: Final = re.compile(f"{PENDING_PREFIX}[0-9a-f]{{32}}/plan")
 _HARMFUL: Final = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED, Problem.SEGMENT, Problem.TREE))
 """Damage with which chunks may be lost."""
 
@@ -105,6 +96,7 @@ class _TierCheck:
         self._others = [other for other in repository.readable_tiers() if other is not tier]
         self._packs: list[StoredPack] = []
         self._blocked: list[str] = []
+        self._erased: set[str] = set()
         self._reader = ChunkReader([tier], repository.keys)
 
     def _finding(self, problem: Problem, object_key: str, detail: object, sources: Collection[str] = ()) -> Finding:
@@ -263,7 +255,12 @@ class _TierCheck:
         index = self._tier.index
         visitor = TreeVisitor(self._reader.chunk)
         lacking: set[str] = set()
+        erased = Erased(self._repository, self._reader.chunk)
         for snapshot in self._tier.snapshots().values():
+            if erased.has(snapshot):
+                self._erased.add(snapshot.id)
+                yield self._finding(Problem.ERASED, f"snapshot {snapshot.id}", ERASED_DETAIL)
+                continue
             missing = 0
             for chunk_id in visitor.chunks(snapshot.manifest.root):
                 self._check_cancelled()
@@ -275,14 +272,16 @@ class _TierCheck:
                 lacking.add(snapshot.id)
                 yield self._lacking(snapshot.id, f"{missing} chunks that it references are not in the index")
             for fault in visitor.faults:
-                if not isinstance(fault.error, NotInIndex):
+                if erased.explains(fault.error):
+                    yield self._finding(Problem.ERASED, f"snapshot {snapshot.id}", f"in parts: {ERASED_DETAIL}")
+                elif not isinstance(fault.error, NotInIndex):
                     yield self._tree_fault(snapshot.id, fault.chunk_id, fault.error)
             visitor.faults.clear()
         if lacking:
             # What several share was visited with the first of them.
             trees = Wholeness(self._reader.chunk, self._is_listed)
             for snapshot in self._tier.snapshots().values():
-                if snapshot.id not in lacking and not trees.is_whole(snapshot.manifest.root):
+                if snapshot.id not in lacking | self._erased and not trees.is_whole(snapshot.manifest.root):
                     yield self._lacking(snapshot.id, "it shares what is not in the index with another snapshot")
 
     def _is_listed(self, chunk_id: bytes) -> bool:
@@ -305,7 +304,8 @@ class _TierCheck:
             return any(pack_object_key(each.pack_id) not in bad for each in index.lookup_all(chunk_id))
 
         trees = Wholeness(self._reader.chunk, has)
-        return [each.id for each in self._tier.snapshots().values() if not trees.is_whole(each.manifest.root)]
+        live = [each for each in self._tier.snapshots().values() if each.id not in self._erased]
+        return [each.id for each in live if not trees.is_whole(each.manifest.root)]
 
     def _tree_fault(self, snapshot_id: str, chunk_id: bytes, error: RepositoryError) -> Finding:
         location = self._tier.index.lookup_any(chunk_id)
@@ -322,27 +322,9 @@ class _TierCheck:
         )
 
     def _strange_objects(self) -> Iterator[Finding]:
-        packs = {pack_object_key(pack.id) for pack in self._packs}
-        last = self._tier.log.state.head.number
-        for info in self._tier.store.list(""):
-            key = info.key
-            number = entry_number(key)
-            if _PLAN.fullmatch(key) is not None:
-                detail = "a snapshot in parts is being made, or its writers died: it is to be joined or abandoned"
-                yield self._finding(Problem.ABANDONED, key, detail)
-                continue
-            explained = (
-                key in (CONFIG_KEY, TAIL_KEY, *self._blocked)
-                or key in packs
-                or key.startswith((KEY_PREFIX, QUARANTINE_PREFIX))
-                or _BY_NAME.fullmatch(key) is not None
-                or manifest_id(key) is not None
-                or piece_of(key) is not None
-                or (key.startswith(CHECKPOINT_PREFIX) and checkpoint_of(key) is not None)
-                or (number is not None and number - last <= GAP_MAX)
-            )
-            if not explained:
-                yield self._finding(Problem.STRANGE, key, "no part of the format explains the object")
+        explained = {pack_object_key(pack.id) for pack in self._packs}.union(self._blocked)
+        for problem, object_key, detail in strange_objects(self._tier, explained):
+            yield self._finding(problem, object_key, detail)
 
     # Data
 
@@ -355,6 +337,7 @@ class _TierCheck:
         chosen = self._sample(read_percent)
         counts = self._counts
         known = self._tier.index.pack_ids()
+        erased = Erased(self._repository, self._reader.chunk)
 
         def read(pack: StoredPack) -> PackReading:
             self._check_cancelled()
@@ -366,6 +349,8 @@ class _TierCheck:
             counts.chunks_read += reading.chunks
             key = pack_object_key(reading.pack.id)
             is_known = reading.pack.id in known
+            if reading.error is not None and erased.explains(reading.error):
+                continue
             if reading.error is not None:
                 problem = Problem.PACK_MISSING if isinstance(reading.error, ObjectMissing) else Problem.PACK_DAMAGED
                 sources = self._tiers_with(key)

@@ -45,6 +45,8 @@ class Problem(StrEnum):
     ABANDONED = "abandoned"
     """The copy of a snapshot that was never committed, as far as one can know, or a checkpoint of a history that was
     given up. Costs space, harms nothing."""
+    ERASED = "erased"
+    """A snapshot whose keys were destroyed, as was ordered: nobody can read it any more."""
     STRANGE = "strange-object"
     """An object that no part of the format explains."""
     UNLOCKED = "unlocked"
@@ -53,7 +55,7 @@ class Problem(StrEnum):
     """The tier does not tell which of its objects are locked."""
 
 
-NOTES = frozenset((Problem.ORPHAN, Problem.ABANDONED, Problem.STRANGE, Problem.LOCKS_UNKNOWN))
+NOTES = frozenset((Problem.ORPHAN, Problem.ABANDONED, Problem.ERASED, Problem.STRANGE, Problem.LOCKS_UNKNOWN))
 """What is worth knowing and no damage."""
 
 

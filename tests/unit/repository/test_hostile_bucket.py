@@ -122,7 +122,7 @@ def test_what_is_no_object_where_the_next_entry_belongs_is_named(kind: str, tmp_
         scene.backup(photos(3), "next")
     error = scene.tier("disk").error
     assert isinstance(error, Damaged)
-    assert "no log entry lies where the next one belongs" in error.message
+    assert error.message == f"a {kind} at {tmp_path}/{key} lies where the next log entry belongs"
     assert error.context["object_key"] == key
     assert os.path.lexists(tmp_path / key)
 
@@ -257,4 +257,25 @@ def test_what_is_no_object_at_the_logs_end_is_known_before_anything_is_uploaded(
     assert repair(repository, repository.tier("a"), bridge=not back).is_complete
     assert scene.reopen().tier("a").is_ready
     catch_up(scene.repository, scene.tier("a"))
+    assert check(scene.reopen()).is_ok
+
+
+def test_entry_that_somebody_moved_is_told_apart_from_junk() -> None:
+    """Under a name of its own below log/ anybody may put anything; the entry that the log lacks is no junk."""
+    scene = Scene()
+    for number in range(3):
+        scene.backup(photos(1, number), f"run {number}")
+    store, last = scene.store("a"), scene.tier("a").log.state.head.number
+    whole = store.get(entry_object_key(last))
+    store.put("log/copy-of-last", whole)
+    store.put("log/junk", b"junk")
+    store.put(entry_object_key(last + 5000), b"junk")
+    notes = {"log/copy-of-last", "log/junk", entry_object_key(last + 5000)}
+    report = check(scene.reopen())
+    assert {each.object_key for each in report.findings} == notes
+    assert report.is_ok
+    store.delete(entry_object_key(last))
+    damage = [(each.problem, each.object_key) for each in check(scene.reopen()).damage]
+    assert (Problem.LOG_ENTRY, "log/copy-of-last") in damage
+    store.put(entry_object_key(last), whole)
     assert check(scene.reopen()).is_ok

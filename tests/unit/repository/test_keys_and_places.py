@@ -175,6 +175,32 @@ def test_destroyed_key_is_brought_back_by_nobody() -> None:
     assert not [key for key in [*_below(scene.store("b"), "keys/"), *_below(third, "keys/")] if gone[5:37] in key]
 
 
+def test_what_was_erased_is_no_damage() -> None:
+    """Its keys are gone as was ordered: a check says so of the snapshot, and of nothing that it stored."""
+    scene = Scene(("a", "b"))
+    add_generation(scene.reopen(), scene.provider, "person 7")
+    repository = scene.reopen()
+    key_id = repository.keys.active("person 7").key_id.hex()
+    source = MemorySource(MemoryFolder({b"letter": MemoryFile(b"dear " * 99, inode=2)}))
+    options = BackupOptions(run_token="run", label="letters", domain="person 7")
+    erased = backup(repository, source, options=options).snapshot
+    scene.reopen()
+    scene.backup(photos(2), "others")
+    for tier in scene.repository.tiers:
+        tier.log.append(lambda _: KeysDestroyed(time_ns=1, key_ids=(key_id,)))
+    for store in (scene.store("a"), scene.store("b")):
+        for key in [key for key in _below(store, "keys/") if key_id in key]:
+            store.delete(key)
+    for percent in (0, 100):
+        report = check(scene.reopen(), read_percent=percent)
+        assert [(each.problem, each.object_key) for each in report.findings] == [
+            (Problem.ERASED, f"snapshot {erased.id}")
+        ] * 2
+        assert report.is_ok
+    scene.store("a").delete(next(key for key in _below(scene.store("a"), "packs/")))
+    assert erased.id not in check(scene.reopen()).harmed["a"]
+
+
 def test_destroyed_key_is_missed_by_nobody_and_writes_nothing() -> None:
     """That it is gone on all tiers stops no backup of the others; where it is left it encrypts nothing any more."""
     scene = Scene(("a", "b"))
