@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from nats.errors import Error
 
-from chassis.bus.topology import replay_subject
+from chassis.bus.topology import apply, replay_subject
 from contracts.errors import NO_SPACE, PlatformError
 from contracts.streams import CONSUMERS, STREAMS
 from deploy.postgres.schemas import SCHEMAS
@@ -238,10 +238,10 @@ async def test_store_that_is_lost_while_its_server_runs_is_noticed_and_not_made_
 
 
 async def test_store_of_the_transport_is_made_anew(home: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NATS holds nothing that the record does not: an empty store is filled by `refill`, which is asked for there."""
+    """NATS holds no event that the record does not: an empty store is filled by `refill`, which is asked for there."""
     monkeypatch.setattr(watch, "PROBE_SECONDS", 0.1)
-    secrets = prepare(home)
-    async with running(home, [nats_part(home), _topology(home, secrets)]) as bench:
+    prepare(home)
+    async with running(home, [nats_part(home), _topology(home)]) as bench:
         async with topology_connection(home) as client:
             assert await client.jetstream().streams_info()
         shutil.rmtree(home.nats_data / "jetstream")
@@ -257,11 +257,11 @@ async def test_stream_that_a_full_disk_has_stopped_stores_again_once_there_is_ro
     """While the disk is full nothing is ended; with room, a server whose stream goes on refusing is begun anew."""
     monkeypatch.setattr(watch, "PROBE_SECONDS", 0.1)
     monkeypatch.setattr(space, "AGAIN_SECONDS", 0.1)
-    secrets = prepare(home)
+    prepare(home)
     spec = CONSUMERS[0]
     subject = replay_subject(spec.service, spec.handler, 1)
     with mounted(home.nats_data, "size=200m"):
-        units = [replace(nats_part(home), hang_seconds=1.0), _topology(home, secrets)]
+        units = [replace(nats_part(home), hang_seconds=1.0), _topology(home)]
         async with running(home, units) as bench:
             hog = home.nats_data / "hog"
             async with topology_connection(home) as client:
@@ -282,9 +282,9 @@ async def test_stream_that_a_full_disk_has_stopped_stores_again_once_there_is_ro
 
 async def test_start_on_a_disk_that_is_too_small_says_that_it_is(home: Layout) -> None:
     """It is the disk that an operator has to look at, not the declaration of the streams."""
-    secrets = prepare(home)
+    prepare(home)
     with mounted(home.nats_data, "size=8m"), pytest.raises(PlatformError) as refused:
-        async with running(home, [nats_part(home), _topology(home, secrets)]):
+        async with running(home, [nats_part(home), _topology(home)]):
             pass
     assert refused.value.code is NO_SPACE
 
@@ -364,10 +364,14 @@ async def test_bucket_that_is_lost_is_told_and_not_made_anew(home: Layout, monke
         assert region.bucket not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
 
 
-def _topology(home: Layout, secrets: Secrets) -> Step:
-    from deploy.stack import install
+def _topology(home: Layout) -> Step:
+    """The platform's own step without Postgres, which it asks what was lost."""
 
-    return next(step for step in install.install_steps(home, secrets) if step.name == install.TOPOLOGY_STEP)
+    async def run() -> None:
+        async with topology_connection(home) as client:
+            await apply(client.jetstream())
+
+    return Step(name="topology", run=run, needs=("nats",))
 
 
 async def test_topology_is_applied_by_its_own_identity_alone(home: Layout) -> None:
@@ -376,8 +380,8 @@ async def test_topology_is_applied_by_its_own_identity_alone(home: Layout) -> No
 
     from deploy.stack.nats import seed_file, url
 
-    secrets = prepare(home)
-    async with running(home, [nats_part(home), _topology(home, secrets)]):
+    prepare(home)
+    async with running(home, [nats_part(home), _topology(home)]):
         async with topology_connection(home) as client:
             found = {info.config.name for info in await client.jetstream().streams_info()}
         assert found == {stream.name for stream in STREAMS}
