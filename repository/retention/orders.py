@@ -9,6 +9,7 @@ brings it back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from repository.errors import HoldNotFound, HoldTaken, LimitExceeded, RepositoryError, SnapshotHeld, SnapshotNotFound
@@ -59,9 +60,12 @@ def forget(repository: Repository, snapshots: Sequence[str], reason: str = "") -
             names = [name for name, held in holds.items() if not held or identity in held]
             raise SnapshotHeld("a hold keeps this snapshot", id=identity, hold=min(names), holds=len(names))
 
-    def order(tier: OpenTier) -> int:
+    for tier in repository.ready_tiers():
         # A hold that was released while the tier was away is over there as well.
-        take_over(repository, tier, [other for other in repository.readable_tiers() if other is not tier])
+        with suppress(RepositoryError):
+            take_over(repository, tier, [other for other in repository.readable_tiers() if other is not tier])
+
+    def order(tier: OpenTier) -> int:
         return _forget_on(tier, wanted, reason, repository.clock.now_ns)
 
     return _on_each(repository, order)
