@@ -10,13 +10,13 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import uvloop
 
-from chassis.life.health import DEGRADED, Check, Health
+from chassis.life.health import DEGRADED, Health
 from chassis.life.tasks import end
 from chassis.own_folders import require_folder
 from chassis.settings import ServiceSettings, load
@@ -64,44 +64,6 @@ class Filling(Protocol):
 
     async def unfinished(self) -> str | None:
         """How far that is; None where nothing is owed."""
-
-
-class Background:
-    """A part that is one coroutine function running until it is cancelled; when it ends by itself, the process ends."""
-
-    def __init__(self, name: str, run: Callable[[], Awaitable[None]], *, check: Check | None = None) -> None:
-        self.name = name
-        self._run = run
-        self._check = check
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin running."""
-        self._task = asyncio.create_task(self._call(), name=self.name)
-
-    async def _call(self) -> None:
-        await self._run()
-
-    async def stop(self) -> None:
-        """Cancel and wait until it has ended."""
-        if self._task is not None:
-            await end(self._task)
-
-    async def check(self) -> PlatformError | str | None:
-        """What its own check says; an error once it has ended."""
-        if self._task is None or self._task.done():
-            return PlatformError(errors.UNAVAILABLE, f"{self.name} is not running")
-        return None if self._check is None else await self._check()
-
-    async def ended(self) -> BaseException:
-        """Wait until it ends without having been stopped, and say why."""
-        task = self._task
-        if task is None:
-            return PlatformError(errors.INTERNAL, f"{self.name} was not started")
-        await asyncio.wait({task})
-        if task.cancelled() or task.exception() is None:
-            return PlatformError(errors.INTERNAL, f"{self.name} ended by itself")
-        return task.exception() or PlatformError(errors.INTERNAL, f"{self.name} ended by itself")
 
 
 async def run_service(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chassis.life.health import Health
-from chassis.life.runtime import EXIT_CONFIGURATION, EXIT_CRASHED, EXIT_OK, Background, begin, run, run_service
+from chassis.life.runtime import EXIT_CONFIGURATION, EXIT_CRASHED, EXIT_OK, begin, run, run_service
 from chassis.settings import ServiceSettings
 from contracts import errors
 from contracts.errors import PlatformError
@@ -130,57 +130,28 @@ async def test_part_that_does_not_stop_keeps_nobody_else(caplog: pytest.LogCaptu
     assert [record.message for record in caplog.records].count("a part did not stop cleanly") == 2
 
 
-async def test_background_part_that_dies_takes_the_process_down() -> None:
+class Mayfly(Recorded):
+    """A part that ends by itself once it is told to."""
+
+    def __init__(self, name: str, diary: list[str]) -> None:
+        super().__init__(name, diary)
+        self.die = asyncio.Event()
+
+    async def ended(self) -> BaseException:
+        """See `Mortal`."""
+        await self.die.wait()
+        return RuntimeError("x")
+
+
+async def test_part_that_ends_by_itself_takes_the_process_down() -> None:
     """A relay that has crashed must not leave a process that looks well."""
-    begun = asyncio.Event()
-    die = asyncio.Event()
-
-    async def relay() -> None:
-        begun.set()
-        await die.wait()
-        raise RuntimeError("x")
-
     diary: list[str] = []
-    part = Background("relay", relay)
+    part = Mayfly("relay", diary)
     running = asyncio.create_task(run_service([Recorded("nats", diary), part], health=Health("executor")))
-    await begun.wait()
-    assert await part.check() is None
-    die.set()
+    await eventually(lambda: "start relay" in diary)
+    part.die.set()
     assert await running == EXIT_CRASHED
-    assert diary == ["start nats", "stop nats"]
-    assert isinstance(await part.check(), PlatformError)
-
-
-async def test_background_part_that_returns_takes_the_process_down() -> None:
-    """What shall run for ever and does not is as dead as what crashed."""
-
-    async def short() -> None:
-        return
-
-    assert await run_service([Background("short", short)], health=Health("executor")) == EXIT_CRASHED
-
-
-async def test_background_part_is_cancelled_on_stop_and_tells_its_own_troubles() -> None:
-    """A stop ends it; its own check speaks while it runs."""
-    ended: list[str] = []
-
-    async def relay() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append("ended")
-
-    async def check() -> str:
-        return "the stream is of another log"
-
-    part = Background("relay", relay, check=check)
-    assert isinstance(await part.ended(), PlatformError)
-    await part.stop()
-    await part.start()
-    await asyncio.sleep(0)
-    assert await part.check() == "the stream is of another log"
-    await part.stop()
-    assert ended == ["ended"]
+    assert diary == ["start nats", "start relay", "stop relay", "stop nats"]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +229,7 @@ _PROCESS = """
 import asyncio, sys
 from chassis.life.health import Health
 from chassis.telemetry.logging import configure
-from chassis.life.runtime import Background, run, run_service
+from chassis.life.runtime import run, run_service
 
 class Slow:
     name = "slow"

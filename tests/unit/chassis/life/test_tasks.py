@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from chassis.life.runtime import Background
 from chassis.life.tasks import Supervised, end
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
@@ -46,17 +45,6 @@ async def test_end_leaves_results_and_errors_to_the_tasks() -> None:
     await end(task)
     await end()
     assert isinstance(task.exception(), ValueError)
-
-
-async def test_background_part_stops_although_it_swallows_a_cancellation() -> None:
-    """A part's stop does not hang on a client library."""
-    cancellations: list[int] = []
-    part = Background("stubborn", lambda: _stubborn(1, cancellations))
-    await part.start()
-    await asyncio.sleep(0)
-    async with asyncio.timeout(60):
-        await part.stop()
-    assert len(cancellations) == 2
 
 
 class _Turns:
