@@ -18,7 +18,14 @@ from chassis.record.eventstore import AlreadyHandled
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.errors import PlatformError
-from contracts.executor_events import BackupCompleted, BackupFailed, BackupPreparing, BackupRefused, TierFailed
+from contracts.executor_events import (
+    BackupAccepted,
+    BackupCompleted,
+    BackupFailed,
+    BackupPreparing,
+    BackupRefused,
+    TierFailed,
+)
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.stored.tree import Row
@@ -94,13 +101,27 @@ async def test_request_waits_for_its_configuration_then_is_refused(bench: Execut
     assert await bench.claims.take("w1") is None
 
 
-async def test_older_version_of_a_configuration_changes_nothing(bench: ExecutorBench) -> None:
-    """Facts that arrive out of order leave the newest version in force."""
-    await bench.configure(local=Destination(location="local"))
-    await bench.configure(local=Destination(location="second"))
-    await bench.request("run-1")
+async def test_versions_of_a_configuration_that_come_out_of_order_leave_the_newest_in_force(
+    bench: ExecutorBench,
+) -> None:
+    """With a version left out or late, a request waits for no older one than it names, and gets no older one."""
+    await bench.configure(version=1, local=Destination(location="local"))
+    with pytest.raises(PlatformError) as waiting:
+        await bench.request("run-7", version=7)
+    assert waiting.value.code is errors.CONFIGURATION_NOT_SEEN_YET
+    await bench.configure(version=7, local=Destination(location="second"))
+    await bench.configure(version=6, local=Destination(location="local"))
+    await bench.request("run-7", version=7)
     with pytest.raises(PlatformError):
-        await bench.request("run-2", version=2)
+        await bench.request("run-8", version=8)
+    # What was accepted is what is run, whatever is in force by then.
+    await bench.configure(version=8, local=Destination(location="local"))
+    await perform_next(bench)
+    accepted, *_, last = await bench.told("run-7")
+    assert isinstance(accepted, BackupAccepted)
+    assert (accepted.configuration_version, last.NAME) == (7, BackupCompleted.NAME)
+    assert bench.tier("second").exists()
+    assert not bench.tier("local").exists()
 
 
 async def test_second_run_finds_everything_there(bench: ExecutorBench) -> None:
