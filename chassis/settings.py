@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -45,19 +45,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Literal of texts, each perhaps `| None`.
     An empty variable counts as one that is not set; where a text has a default, it is refused, since nobody can know
     which of the two was meant. Every number has two bounds (`tests/contract/test_settings_table.py`).
+
+    `WITHIN`: narrower limits, each with the wider one that it is within: where the wider one is set and the narrower
+    is not, that is no more than it.
     """
 
-    def require_at_most(self, field: str, other: str) -> None:
-        """Raise INVALID_SETTING with both variables where the limit `field` can never bind, since `other` is less."""
-        smaller, larger = getattr(self, field), getattr(self, other)
-        if smaller > larger:
-            variable, bound = variable_of(field), variable_of(other)
-            raise PlatformError(
-                INVALID_SETTING,
-                f"{variable} is {smaller}, and {bound} is {larger}: the first can never be reached",
-                field=variable,
-                hint=f"Set {variable} to {larger} or less, or {bound} to {smaller} or more.",
-            )
+    WITHIN: ClassVar[Mapping[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        """Raise INVALID_SETTING with both variables where a narrower limit can never bind, since the wider is less."""
+        for field, wider in self.WITHIN.items():
+            smaller, larger = getattr(self, field), getattr(self, wider)
+            if smaller > larger:
+                variable, bound = variable_of(field), variable_of(wider)
+                raise PlatformError(
+                    INVALID_SETTING,
+                    f"{variable} is {smaller}, and {bound} is {larger}: the first can never be reached",
+                    field=variable,
+                    hint=f"Set {variable} to {larger} or less, or {bound} to {smaller} or more.",
+                )
 
 
 class ServiceSettings(Settings, frozen=True, kw_only=True):
@@ -145,7 +151,14 @@ def load(cls: type[T], environ: Mapping[str, str]) -> T:
             raise _invalid(variable, "is not set", hints[field.name])
         elif variable in environ and isinstance(field.default, str) and split_hint(hints[field.name])[0] is str:
             raise _invalid(variable, "is empty", hints[field.name])
+    for narrower, wider in cls.WITHIN.items():
+        if narrower not in values and wider in values:
+            values[narrower] = min(values[wider], _default_of(cls, narrower))
     return cls(**values)
+
+
+def _default_of(cls: type[Settings], field: str) -> Any:
+    return next(each.default for each in msgspec.structs.fields(cls) if each.name == field)
 
 
 def refuse_unknown(environ: Mapping[str, str], *, beside: frozenset[str] = frozenset()) -> None:

@@ -34,6 +34,12 @@ SERVICE = "gateway"
 class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     """What the gateway reads from its environment."""
 
+    WITHIN = {  # noqa: RUF012  # no field of the Struct, nor changed
+        "connections_per_address": "connections_max",
+        "writes_per_second": "organisation_writes_per_second",
+        "writes_burst": "organisation_writes_burst",
+    }
+
     http_host: Annotated[str, Meta(description="Address that the API listens on")] = "127.0.0.1"
     http_port: Annotated[int, Meta(description="Port of the API; 0 asks the system for a free one", ge=0, le=65535)] = (
         8080
@@ -115,9 +121,7 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself. Raises INVALID_SETTING with the variables."""
-        self.require_at_most("connections_per_address", "connections_max")
-        self.require_at_most("writes_per_second", "organisation_writes_per_second")
-        self.require_at_most("writes_burst", "organisation_writes_burst")
+        super().__post_init__()
         if (self.jwks_file is None) == (self.jwks_url is None):
             file, url = variable_of("jwks_file"), variable_of("jwks_url")
             raise PlatformError(

@@ -15,6 +15,8 @@ SLOT_MEMORY_MB = 16
 class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
     """The deciding process."""
 
+    WITHIN = {"queue_per_organisation": "queue_in_all"}  # noqa: RUF012  # no field of the Struct, nor changed
+
     queue_per_organisation: Annotated[
         int,
         Meta(
@@ -30,10 +32,6 @@ class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
             ge=1, le=1_000_000, description="Runs of all organisations that may wait for a worker; one more is refused."
         ),
     ] = 10_000
-
-    def __post_init__(self) -> None:
-        """Refuse what contradicts itself. Raises INVALID_SETTING with both variables."""
-        self.require_at_most("queue_per_organisation", "queue_in_all")
 
 
 class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -78,6 +76,7 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself. Raises INVALID_SETTING with both variables and the figures."""
+        super().__post_init__()
         needed = BASE_MEMORY_MB + self.worker_slots * SLOT_MEMORY_MB
         if self.worker_memory_mb < needed:
             fitting = (self.worker_memory_mb - BASE_MEMORY_MB) // SLOT_MEMORY_MB

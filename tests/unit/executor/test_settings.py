@@ -35,11 +35,20 @@ def test_slots_that_the_memory_does_not_hold_are_refused() -> None:
 
 def test_queue_of_one_organisation_that_exceeds_that_of_all_is_refused() -> None:
     """It could never be reached."""
+    own, all_of_them = "WEDSYNC_QUEUE_PER_ORGANISATION", "WEDSYNC_QUEUE_IN_ALL"
     with pytest.raises(PlatformError) as refused:
-        load(ExecutorSettings, {**REQUIRED, "WEDSYNC_QUEUE_IN_ALL": "10"})
-    assert refused.value.field == "WEDSYNC_QUEUE_PER_ORGANISATION"
-    assert "WEDSYNC_QUEUE_IN_ALL is 10" in refused.value.message
-    assert load(ExecutorSettings, {**REQUIRED, "WEDSYNC_QUEUE_IN_ALL": "10", "WEDSYNC_QUEUE_PER_ORGANISATION": "10"})
+        load(ExecutorSettings, {**REQUIRED, all_of_them: "10", own: "11"})
+    assert refused.value.field == own
+    assert f"{all_of_them} is 10" in refused.value.message
+    assert load(ExecutorSettings, {**REQUIRED, all_of_them: "10", own: "10"})
+
+
+def test_limit_that_nobody_has_set_is_within_the_wider_one_that_somebody_has() -> None:
+    """Whoever lowers what all may have has not asked for a contradiction; a wider one changes nothing."""
+    lowered = load(ExecutorSettings, {**REQUIRED, "WEDSYNC_QUEUE_IN_ALL": "10"})
+    assert (lowered.queue_in_all, lowered.queue_per_organisation) == (10, 10)
+    raised = load(ExecutorSettings, {**REQUIRED, "WEDSYNC_QUEUE_IN_ALL": "20000"})
+    assert raised.queue_per_organisation == load(ExecutorSettings, REQUIRED).queue_per_organisation
 
 
 def test_memory_of_the_slots_is_enough_for_their_backups() -> None:

@@ -55,7 +55,7 @@ def test_setting_that_cannot_work_is_refused_by_its_name(variable: str, value: s
     [
         ({"CONNECTIONS_MAX": "10", "CONNECTIONS_PER_ADDRESS": "500"}, ["CONNECTIONS_PER_ADDRESS", "CONNECTIONS_MAX"]),
         ({"WRITES_PER_SECOND": "60"}, ["WRITES_PER_SECOND", "ORGANISATION_WRITES_PER_SECOND"]),
-        ({"ORGANISATION_WRITES_BURST": "5"}, ["WRITES_BURST", "ORGANISATION_WRITES_BURST"]),
+        ({"ORGANISATION_WRITES_BURST": "5", "WRITES_BURST": "6"}, ["WRITES_BURST", "ORGANISATION_WRITES_BURST"]),
         ({"JWKS_URL": "https://issuer.example/jwks"}, ["JWKS_FILE", "JWKS_URL"]),
         ({"JWKS_FILE": ""}, ["JWKS_FILE", "JWKS_URL"]),
         ({"JWT_ROLES_CLAIM": "app_metadata.organisation_id"}, ["JWT_ORGANISATION_CLAIM", "JWT_ROLES_CLAIM"]),
