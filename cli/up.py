@@ -50,9 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Start, keep running, stop."""
     from chassis.settings import refuse_unknown
+    from deploy.stack.services import refuse_decided
 
     # The processes would refuse it, too, each with a start that fails.
     refuse_unknown(os.environ)
+    refuse_decided(os.environ)
     home = home_of(arguments)
     anew: list[str] = arguments.begin_anew
     return _detached(home, anew) if arguments.detach else _in_foreground(home, anew)

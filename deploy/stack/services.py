@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from contracts import errors
 from contracts import subjects as names
+from contracts.errors import PlatformError
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres
 from deploy.stack.child import Launch
@@ -26,6 +28,14 @@ from deploy.stack.secrets import Secrets
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE")
 PASSED_ON_PREFIXES = ("COVERAGE_", "WEDSYNC_")
 """What the caller has set of the platform's settings reaches the processes, but for those that the stack decides."""
+DECIDED = frozenset(
+    f"WEDSYNC_{name}"
+    for name in (
+        *("EXCLUDED_FOLDERS", "TIER_FOLDERS", "POSTGRES_DSN", "POSTGRES_SCHEMA", "NATS_URL", "NATS_SEED_FILE"),
+        *("HEALTH_PORT", "KEYS_DIR", "LOCATIONS_FILE", "HTTP_PORT", "JWKS_FILE", "JWT_ISSUER", "JWT_AUDIENCE"),
+    )
+)
+"""What the stack decides itself, by the home."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +112,18 @@ def service_part(layout: Layout, secrets: Secrets, service: Service) -> Part:
         ports=ports,
         is_loaded_early=True,
     )
+
+
+def refuse_decided(environ: Mapping[str, str]) -> None:
+    """Raise INVALID_SETTING where the caller has set what would not count: the stack decides it by its home."""
+    for name in sorted(DECIDED & environ.keys()):
+        if environ[name].strip():
+            raise PlatformError(
+                errors.INVALID_SETTING,
+                f"{name} is set, and the embedded platform decides it itself",
+                field=name,
+                hint=f"Unset {name}; `wedsync-backup status` shows addresses and ports as they are.",
+            )
 
 
 def environment_of(layout: Layout, secrets: Secrets, service: Service) -> dict[str, str]:

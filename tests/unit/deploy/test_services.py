@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from chassis.settings import ServiceSettings, load
+from contracts import errors
+from contracts.errors import PlatformError
 from contracts.subjects import SERVICES
 from deploy.stack import nats, postgres, s3, services
 from deploy.stack.layout import Layout
@@ -72,6 +74,16 @@ def test_process_gets_the_caller_s_settings_but_not_the_rest_of_its_environment(
     assert environment["WEDSYNC_LOG_LEVEL"] == "debug"
     assert environment["WEDSYNC_POSTGRES_DSN"].startswith("postgresql://wedsync_gateway:")
     assert "AWS_SECRET_ACCESS_KEY" not in environment
+
+
+def test_setting_of_the_caller_that_the_stack_decides_itself_is_refused(layout: Layout, secrets: Secrets) -> None:
+    """Nobody believes in a port that nothing listens on; what is decided here is named in one place."""
+    of_all = {name for each in services.SERVICES for name in services.environment_of(layout, secrets, each)}
+    assert {name for name in of_all if name.startswith("WEDSYNC_")} - {"WEDSYNC_CACHE"} == services.DECIDED
+    services.refuse_decided({"WEDSYNC_HTTP_PORT": "", "WEDSYNC_QUEUE_IN_ALL": "5", "PATH": "/bin"})
+    with pytest.raises(PlatformError) as refused:
+        services.refuse_decided({"WEDSYNC_HTTP_PORT": "8080"})
+    assert (refused.value.code, refused.value.field) == (errors.INVALID_SETTING, "WEDSYNC_HTTP_PORT")
 
 
 @pytest.mark.parametrize("service", services.SERVICES, ids=lambda service: service.identity)
