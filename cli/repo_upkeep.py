@@ -14,13 +14,14 @@ from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
 from repository.stored.log_entry import entry_object_key
 from repository.tiers.places import refuse_among_others
+from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import CatchUpProgress, CatchUpResult, begin_anew, lag
 from repository.upkeep.catch_up import catch_up as catch_tier_up
 from repository.upkeep.check import check as check_repository
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
 from repository.upkeep.rebuild import RebuildResult
 from repository.upkeep.rebuild import rebuild_index as rebuild
-from repository.upkeep.repair import RepairResult, accept_history
+from repository.upkeep.repair import RepairResult
 from repository.upkeep.repair import repair as repair_tier
 
 

@@ -13,9 +13,10 @@ from repository.backup.fanout import Delivery
 from repository.errors import NotARepository, NoUsableTier
 from repository.opened.compaction import compact_indexes
 from repository.opened.open_tier import TierState
+from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.check import check
 from repository.upkeep.rebuild import rebuild_index
-from repository.upkeep.repair import accept_history, repair
+from repository.upkeep.repair import repair
 from tests.support.crash_scenes import (
     ChangingSource,
     History,

@@ -14,10 +14,11 @@ from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.restore.restore import RestoreOptions, restore
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import lag
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
-from repository.upkeep.repair import accept_history, repair
+from repository.upkeep.repair import repair
 from tests.support.crash_scenes import ChangingSource, History, fast_folder, small_packs
 from tests.support.file_trees import seen
 from tests.support.recording_store import Objects

@@ -19,9 +19,10 @@ from repository.restore.restore import RestoreOptions, restore
 from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
+from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
-from repository.upkeep.repair import accept_history, repair
+from repository.upkeep.repair import repair
 from tests.support.crash_scenes import ChangingSource, History, chunks_of, fast_folder, small_packs
 from tests.support.failing_disk import FailingDisk
 from tests.support.misbehaving_stores import FailingStore, KeepingStore, LyingStore

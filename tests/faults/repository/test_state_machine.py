@@ -10,10 +10,11 @@ from repository.backup.fanout import Delivery
 from repository.errors import NoUsableTier
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
+from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.rebuild import rebuild_index
-from repository.upkeep.repair import accept_history, repair
+from repository.upkeep.repair import repair
 from tests.support.crash_scenes import ChangingSource, History, fast_folder, small_packs
 from tests.support.recording_store import Objects, Recorder, RecordingStore
 

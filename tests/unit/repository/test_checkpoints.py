@@ -36,9 +36,10 @@ from repository.stored.log_entry import (
 )
 from repository.tiers.local_cache import LocalCache
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
-from repository.upkeep.repair import accept_history, repair
+from repository.upkeep.repair import repair
 from tests.support.repositories import Scene, SeededRandomness, key_file, photos, read_back
 
 

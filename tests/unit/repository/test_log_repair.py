@@ -25,11 +25,12 @@ from repository.stored.log_entry import (
 )
 from repository.stored.manifest_object import manifest_object_key
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.log_repair import restated
-from repository.upkeep.repair import accept_history, repair
+from repository.upkeep.repair import repair
 from tests.support.repositories import BrokenStore, Scene, photos, write_snapshot
 
 

@@ -17,11 +17,11 @@ from repository.stored.index_segment import Segment
 from repository.stored.log_entry import PacksMarked, entry_object_key
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX
+from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import CatchUpProgress, catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckProgress, Problem
 from repository.upkeep.rebuild import rebuild_index
-from repository.upkeep.repair import accept_history
 from tests.support.repositories import BrokenStore, Scene, key_file, photos, read_back
 
 
