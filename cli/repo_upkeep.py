@@ -185,6 +185,7 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
                         "segments": each.segments,
                         "damaged_packs": [pack_id.hex() for pack_id in each.damaged],
                         "missing_packs": [pack_id.hex() for pack_id in each.missing],
+                        "left_out_packs": [pack_id.hex() for pack_id in each.left_out],
                     }
                     for each in results
                 },
@@ -196,6 +197,8 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
             say(f"{each.tier}: {each.rows:,} chunks of {each.packs:,} packs in {each.segments} segments")
             for pack_id in each.damaged:
                 say(f"  cannot be read: {pack_id.hex()}")
+            for pack_id in each.left_out:
+                say(f"  left out: {pack_id.hex()} is no whole pack, and nothing that is needed lies in it alone")
             for pack_id in each.missing:
                 say(f"  was in the index and is gone: {pack_id.hex()} (`repo catch-up` copies it from another tier)")
         for name, failure in failed.items():
@@ -297,6 +300,7 @@ def _repair_document(result: RepairResult, report: CheckReport) -> dict[str, obj
         "set_aside": result.set_aside,
         "given_up": [entry_object_key(number) for number in result.given_up],
         "actions": [{"object": each.object_key, "source": each.source} for each in result.actions],
+        "bad_orphans": result.bad_orphans,
         "unrepaired": [_finding_document(each) for each in result.unrepaired],
     }
 
@@ -311,6 +315,8 @@ def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str], rep
                 say(f"{name}: {action.object_key} made whole ({action.source})")
         for object_key, aside in result.set_aside.items():
             say(f"{name}: what lay at {object_key} is kept as {aside}")
+        for object_key in result.bad_orphans:
+            say(f"{name}: {object_key} cannot be read as the pack of its name; it stays there, and nobody counts on it")
         for finding in result.unrepaired:
             say(f"{name}: NOT repaired: {finding.problem} {finding.object_key}: {finding.detail}")
         if any(finding.problem in (Problem.LOG_ENTRY, Problem.LOG_LOST) for finding in result.unrepaired):

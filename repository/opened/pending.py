@@ -18,7 +18,8 @@ import msgspec
 from repository.errors import AccessDenied, Locked, RepositoryError
 from repository.format import pack_object_key
 from repository.index.index import Index
-from repository.index.pack_catalog import read_footers, stored_packs
+from repository.index.pack_catalog import stored_packs
+from repository.index.whole_packs import read_whole
 from repository.opened import key_change
 from repository.opened.open_tier import LockUntil, OpenTier, no_lock
 from repository.opened.open_tiers import OpenTiers
@@ -29,7 +30,7 @@ __all__ = ["PENDING_PREFIX", "begin_writing", "end_writing"]
 
 
 class Adoption(NamedTuple):
-    """What was adopted on one tier. `damaged`: packs whose footer cannot be read; they stay orphans."""
+    """What was adopted on one tier. `damaged`: what is no whole pack of its name; it stays an orphan."""
 
     tier: str
     markers: list[str]
@@ -117,19 +118,19 @@ def remove_marker(tier: OpenTier, object_key: str) -> None:
 
 
 def adopt_orphans(repository: OpenTiers, tier: OpenTier, lock_until: datetime | None = None) -> tuple[int, list[bytes]]:
-    """Put packs that no row points at into the tier's index; returns how many, and the unreadable ones.
+    """Put packs that no row points at into the tier's index; returns how many, and the bad ones, which stay out.
 
-    Raises the store's errors.
+    Each is read whole: whoever finds its chunks in the index does not store them again. Raises the store's errors.
     """
     known = tier.index.pack_ids()
     orphans = [pack for pack in stored_packs(tier.store) if pack.id not in known]
     index, damaged, adopted = Index(), list[bytes](), 0
-    for footer in read_footers(tier.store, repository.keys, orphans):
-        if footer.error is None:
-            index.add_pack(footer.pack.id, footer.frames)
-            adopted += bool(footer.frames)
+    for contents in read_whole(tier.store, repository.keys, orphans):
+        if contents.error is None:
+            index.add_pack(contents.pack.id, contents.frames)
+            adopted += bool(contents.frames)
         else:
-            damaged.append(footer.pack.id)
+            damaged.append(contents.pack.id)
     if adopted:
         # Who uploaded them may have died before syncing: a name must not be lost after the index relies on it.
         tier.store.settle(map(pack_object_key, index.pack_ids()))

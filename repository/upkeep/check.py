@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 PACKS_AT_A_TIME: Final = 3
 _SEED_LENGTH: Final = 16
+_UNREAD: Final = "no index row points at the pack; whether it is whole shows when it is read"
 _HARMFUL: Final = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED, Problem.SEGMENT, Problem.TREE))
 """Damage with which chunks may be lost."""
 
@@ -95,6 +96,7 @@ class _TierCheck:
         self._counts = counts
         self._others = [other for other in repository.readable_tiers() if other is not tier]
         self._packs: list[StoredPack] = []
+        self._orphans: dict[bytes, str] = {}
         self._blocked: list[str] = []
         self._erased: set[str] = set()
         self._reader = ChunkReader([tier], repository.keys)
@@ -246,10 +248,7 @@ class _TierCheck:
                     Problem.PACK_DAMAGED, key, f"pack has {sizes[pack_id]} bytes, too few", self._tiers_with(key)
                 )
         if not self._tier.damaged_segments:
-            for pack_id in sorted(sizes.keys() - needed.keys()):
-                yield self._finding(
-                    Problem.ORPHAN, pack_object_key(pack_id), "no index row points at the pack", [self._tier.name]
-                )
+            self._orphans = dict.fromkeys(sorted(sizes.keys() - needed.keys()), _UNREAD)
 
     def _trees(self) -> Iterator[Finding]:
         index = self._tier.index
@@ -353,15 +352,26 @@ class _TierCheck:
                 continue
             if reading.error is not None:
                 problem = Problem.PACK_MISSING if isinstance(reading.error, ObjectMissing) else Problem.PACK_DAMAGED
-                sources = self._tiers_with(key)
-                # An orphan that others have is one because this tier's index or log is damaged: it is needed.
-                if is_known or sources:
-                    yield self._finding(problem, key, reading.error, sources)
+                if is_known or self._is_missed(reading.pack.id):
+                    self._orphans.pop(reading.pack.id, None)
+                    yield self._finding(problem, key, reading.error, self._tiers_with(key))
+                elif reading.pack.id in self._orphans:
+                    why = f"{reading.error.code}: {reading.error}"
+                    self._orphans[reading.pack.id] = f"no index row points at it, and it is no whole pack: {why}"
+            elif reading.pack.id in self._orphans:
+                self._orphans[reading.pack.id] = "no index row points at the pack, which is whole"
             elif reading.unlisted and is_known:
                 detail = f"{reading.unlisted} chunks of the pack are not listed where they are"
                 yield self._finding(Problem.INDEX_INCOMPLETE, key, detail, [self._tier.name])
             if on_progress is not None:
                 on_progress(CheckProgress(self._tier.name, counts.packs_read, len(chosen), counts.bytes_read))
+        for pack_id, detail in self._orphans.items():
+            yield self._finding(Problem.ORPHAN, pack_object_key(pack_id), detail)
+
+    def _is_missed(self, pack_id: bytes) -> bool:
+        """Whether a pack that no row points at is needed: its row was lost here, or another tier's index has one."""
+        is_lost = bool(self._tier.damaged_segments or self._tier.log.state.faults)
+        return is_lost or any(not other.lacks([pack_id]) for other in self._others)
 
     def _sample(self, percent: float) -> list[StoredPack]:
         if percent >= 100:

@@ -1,8 +1,8 @@
 """Makes a tier's index anew from its packs alone.
 
-Promise: afterwards the index lists every chunk of every readable pack, and nothing else; old segments are
-neither read nor trusted. Packs whose footer cannot be read are named. Memory: the new rows (52 bytes each,
-beyond a bound in mapped files).
+Promise: afterwards the index lists every chunk of every whole pack, each proven by reading it; of a damaged pack
+only what is proven and lies nowhere else, so that what is lost is stored again by whoever comes with it. Old segments
+say which packs are missed, nothing more. Memory: the new rows (52 bytes each, beyond a bound in mapped files).
 """
 
 from __future__ import annotations
@@ -11,20 +11,25 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from repository.errors import NoUsableTier
-from repository.format import pack_object_key
-from repository.index.index import Index
-from repository.index.pack_catalog import read_footers, stored_packs
+from repository.format import FrameEntry, pack_object_key
+from repository.index.index import Index, ids_of
+from repository.index.pack_catalog import stored_packs
+from repository.index.whole_packs import PackContents, read_whole
 from repository.opened.open_tier import OpenTier
+from repository.opened.pack_access import ChunkReader
 from repository.upkeep.check_report import CheckProgress
+from repository.upkeep.erased import Erased
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
 
 
 class RebuildResult(NamedTuple):
-    """What the new index holds. `damaged`: packs that could not be read.
+    """What the new index holds. `damaged`: packs of which something is lost, with those in which nothing is readable.
 
-    `missing`: packs that the old index knew, and that are not there.
+    `missing`: packs that the old index knew, and that are not there. `left_out`: what bears a pack's name, is not
+    whole, and is missed by nobody: no index knew it, or all that it holds lies in whole packs (a copy under another
+    name).
     """
 
     tier: str
@@ -33,6 +38,7 @@ class RebuildResult(NamedTuple):
     segments: int
     damaged: list[bytes]
     missing: list[bytes]
+    left_out: list[bytes]
 
 
 def rebuild_index(
@@ -52,20 +58,46 @@ def rebuild_index(
     replaced = list(state.segments)
     known = tier.index.pack_ids() - state.marked_packs
     packs = list(stored_packs(tier.store))
-    index, damaged, bytes_done = Index(), list[bytes](), 0
-    for number, footer in enumerate(read_footers(tier.store, repository.keys, packs), start=1):
+    is_missed = _missed_packs(repository, tier)
+    erased = Erased(repository, ChunkReader([tier], repository.keys).chunk)
+    index, bad, bytes_done = Index(), list[PackContents](), 0
+    for number, contents in enumerate(read_whole(tier.store, repository.keys, packs), start=1):
         check_cancelled()
-        if footer.error is None:
-            index.add_pack(footer.pack.id, footer.frames)
-        else:
-            damaged.append(footer.pack.id)
-        bytes_done += footer.pack.size
+        if contents.error is None:
+            index.add_pack(contents.pack.id, contents.frames)
+        elif not erased.explains(contents.error):
+            bad.append(contents)
+        bytes_done += contents.pack.size
         if on_progress is not None:
             on_progress(CheckProgress(tier.name, number, len(packs), bytes_done))
+    damaged, left_out = list[bytes](), list[bytes]()
+    for contents in bad:
+        (damaged if is_missed(contents.pack.id) and _add_rest(index, contents) else left_out).append(contents.pack.id)
     # Who uploaded them may have died before syncing.
     tier.store.settle(map(pack_object_key, index.pack_ids()))
     sealed = repository.seal_segments(index.take_new_segments())
     tier.change_index(sealed, replaced, "rebuilt")
     tier.load()
     missing = sorted(known.difference(pack.id for pack in packs))
-    return RebuildResult(tier.name, len(packs) - len(damaged), len(index), len(sealed), damaged, missing)
+    whole = len(packs) - len(bad)
+    return RebuildResult(tier.name, whole, len(index), len(sealed), damaged, missing, left_out)
+
+
+def _missed_packs(repository: Repository, tier: OpenTier) -> Callable[[bytes], bool]:
+    """Whether somebody may count on a pack: an index knows it, or this tier's is not known as a whole."""
+    indexes = [each.index.pack_ids() for each in repository.readable_tiers()]
+    is_index_lost = bool(tier.damaged_segments or tier.log.state.faults or not tier.log.state.segments)
+    return lambda pack_id: is_index_lost or any(pack_id in each for each in indexes)
+
+
+def _add_rest(index: Index, contents: PackContents) -> bool:
+    """List what of a bad pack is proven and lies nowhere else. False where it holds nothing that others do not."""
+
+    def is_wanted(frame: FrameEntry) -> bool:
+        return not all(map(index.contains, ids_of(frame.chunk_ids)))
+
+    if contents.frames and not any(map(is_wanted, contents.frames)):
+        return False
+    if proven := list(filter(is_wanted, contents.proven)):
+        index.add_pack(contents.pack.id, proven)
+    return True

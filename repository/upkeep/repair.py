@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import AccessDenied, BackupCancelled, Damaged, Locked, NoUsableTier, ObjectMissing, Truncated
-from repository.format import ID_LENGTH
+from repository.format import ID_LENGTH, pack_object_key
 from repository.index.segments import segment_object_key
 from repository.keys import crypto
 from repository.opened import key_change, pending
@@ -50,7 +50,8 @@ class RepairResult:
     """What was done on one tier, and the damage that is left.
 
     `set_aside`: where the bytes are that something was put over, by object key. `given_up`: numbers of log entries
-    that were bridged, with whatever snapshot they held. `is_interrupted`: `check_cancelled` ended the work.
+    that were bridged, with whatever snapshot they held. `bad_orphans`: what bears a pack's name, is none that is whole,
+    and is in no index: it stays there, and nobody counts on it. `is_interrupted`: `check_cancelled` ended the work.
     """
 
     tier: str
@@ -58,6 +59,7 @@ class RepairResult:
     unrepaired: list[Finding] = field(default_factory=list)
     set_aside: dict[str, str] = field(default_factory=dict)
     given_up: list[int] = field(default_factory=list)
+    bad_orphans: list[str] = field(default_factory=list)
     is_interrupted: bool = False
 
     @property
@@ -129,6 +131,8 @@ class _Repair:
         self._bridges = bridge
         self._gives_up_streams = gives_up_streams
         self._broken: dict[str, Finding] = {}
+        self._rebuilt_without: set[bytes] = set()
+        self._is_rebuilt = False
         self.result = result
 
     def clear_places(self) -> None:
@@ -157,8 +161,11 @@ class _Repair:
         self._packs(findings)
         self._segments(findings)
         tier.load()
+        self._leave_out(findings)
+        tier.load()
         if Problem.ORPHAN in kinds and not tier.log.state.faults and self._has_log():
-            adopted, _ = pending.adopt_orphans(repository, tier)
+            adopted, bad = pending.adopt_orphans(repository, tier)
+            self._name_bad_orphans(bad)
             if adopted:
                 self._done(segment_object_key(""), f"adopted {adopted} packs")
                 # A tier that had lost its whole log has one again.
@@ -237,6 +244,7 @@ class _Repair:
             if is_whole(copy.body):
                 self._replace(finding.object_key, copy.body, copy.source)
                 self._broken.pop(finding.object_key, None)
+                self._is_rebuilt = False
                 return
         self._broken[finding.object_key] = finding
 
@@ -310,8 +318,15 @@ class _Repair:
         wanted = {finding.object_key: finding for finding in findings if finding.problem in kinds}
         for key, finding in wanted.items():
             self._check_cancelled()
-            pack_id = bytes.fromhex(key[-2 * ID_LENGTH :])
+            pack_id = _pack_id_of(key)
             self._copy(finding, lambda body, pack_id=pack_id: crypto.sha256(body) == pack_id)  # type: ignore[misc]
+
+    def _leave_out(self, findings: list[Finding]) -> None:
+        """Take out of the index what damaged packs do not hold: else every writer to come would count on it."""
+        damaged = {finding.object_key for finding in findings if finding.problem is Problem.PACK_DAMAGED}
+        packs = {_pack_id_of(key) for key in damaged & self._broken.keys()} - self._rebuilt_without
+        if not self._tier.log.state.faults and packs & self._tier.index.pack_ids():
+            self._rebuild()
 
     def _segments(self, findings: list[Finding]) -> None:
         """Damaged segments from another tier; where one is not to be had, all of the index from the packs."""
@@ -326,13 +341,37 @@ class _Repair:
             is_cause = not any(each.problem in (Problem.LOG_ENTRY, Problem.PACK_MISSING) for each in findings)
             lost = [each.object_key for each in wrong] if is_cause else []
         if lost and not self._tier.log.state.faults:
-            rebuilt = rebuild.rebuild_index(self._repository, self._tier, check_cancelled=self._check_cancelled)
-            self._done(segment_object_key(""), f"rebuilt from {rebuilt.packs} packs")
             for key in lost:
                 self._broken.pop(key, None)
+            self._rebuild()
+
+    def _name_bad_orphans(self, packs: list[bytes]) -> None:
+        self.result.bad_orphans = sorted({*self.result.bad_orphans, *map(pack_object_key, packs)})
+
+    def _rebuild(self) -> None:
+        """Make the index anew, and copy what was found damaged by that. Once, as long as nothing was put here since."""
+        if self._is_rebuilt:
+            return
+        self._is_rebuilt = True
+        rebuilt = rebuild.rebuild_index(self._repository, self._tier, check_cancelled=self._check_cancelled)
+        self._done(segment_object_key(""), f"rebuilt from {rebuilt.packs} packs")
+        self._rebuilt_without |= {*rebuilt.damaged, *rebuilt.left_out}
+        for pack_id in rebuilt.left_out:
+            self._broken.pop(pack_object_key(pack_id), None)
+        self._name_bad_orphans(rebuilt.left_out)
+        self._packs(
+            [
+                Finding(self._tier.name, Problem.PACK_DAMAGED, pack_object_key(each), "it is not whole")
+                for each in rebuilt.damaged
+            ]
+        )
 
     def left_over(self, report: CheckReport) -> list[Finding]:
         """What could not be copied, and what the last look at the structure found."""
         known = {finding.object_key for finding in report.damage}
         known |= {f"snapshot {identity}" for identity in self._tier.snapshots()}
         return [*report.damage, *(finding for key, finding in self._broken.items() if key not in known)]
+
+
+def _pack_id_of(object_key: str) -> bytes:
+    return bytes.fromhex(object_key[-2 * ID_LENGTH :])

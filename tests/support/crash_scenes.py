@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.format import pack_object_key
-from repository.index.pack_catalog import read_footers, stored_packs
+from repository.index.pack_catalog import stored_packs
+from repository.index.whole_packs import read_whole
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
 from repository.restore.restore import RestoreOptions, restore
@@ -212,11 +213,13 @@ class History:
 
 def chunks_of(repository: Repository, tier: OpenTier) -> dict[str, frozenset[bytes]]:
     """The chunk ids of each whole pack on a tier, by object key."""
-    footers = read_footers(tier.store, repository.keys, list(stored_packs(tier.store)))
+    packs = read_whole(tier.store, repository.keys, list(stored_packs(tier.store)))
     return {
-        pack_object_key(footer.pack.id): frozenset(one for frame in footer.frames for one in ids_of(frame.chunk_ids))
-        for footer in footers
-        if footer.error is None
+        pack_object_key(contents.pack.id): frozenset(
+            one for frame in contents.frames for one in ids_of(frame.chunk_ids)
+        )
+        for contents in packs
+        if contents.error is None
     }
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from repository.errors import RepositoryError
 from repository.format import PACK_HEADER_LENGTH, SEALED_HEADER_LENGTH, TRAILER_LENGTH
-from repository.index.pack_catalog import StoredPack, read_footers
+from repository.index.pack_catalog import StoredPack
+from repository.index.whole_packs import read_whole
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.restore.restore import RestoreOptions, restore
@@ -212,8 +213,8 @@ def places_of(scene: Scene, key: str) -> dict[str, int]:
     body = scene.now["near"][key]
     repository = scene.history(scene.now["near"]).open(seed=0)
     pack = StoredPack(bytes.fromhex(key[-64:]), len(body))
-    (footer,) = read_footers(repository.tier("near").store, repository.keys, [pack])
-    frame = footer.frames[-1]
+    (contents,) = read_whole(repository.tier("near").store, repository.keys, [pack])
+    frame = contents.frames[-1]
     places = {f"header {place}": place for place in range(0, PACK_HEADER_LENGTH, 5)}
     places |= {f"frame header {place}": frame.offset + place for place in range(SEALED_HEADER_LENGTH)}
     payload = frame.offset + SEALED_HEADER_LENGTH

@@ -10,8 +10,7 @@ from cli.exit_codes import ExitCode, exit_code_of
 from repository.backup.backup import BackupOptions
 from repository.backup.backup import backup as back_up
 from repository.errors import Damaged, NoUsableTier, Retry
-from repository.format import PACK_LENGTH_MAX
-from repository.index.pack_catalog import StoredPack, read_footer_of, stored_packs
+from repository.index.pack_catalog import stored_packs
 from repository.opened.open_tier import TierState
 from repository.stored.config import CONFIG_KEY
 from repository.stored.log_entry import entry_object_key
@@ -198,15 +197,6 @@ def test_every_whole_object_is_read_within_the_bound_of_its_kind() -> None:
     assert repair(repository, repository.tier("a")).is_complete
     assert catch_up(repository, repository.tier("c")).is_complete
     assert check(repository, read_percent=100).damage == []
-
-
-def test_pack_longer_than_any_pack_is_not_fetched() -> None:
-    """The trailer, which anybody can write, says how much of the object's end is to be read."""
-    scene = Scene()
-    scene.backup(photos(2), "run")
-    (pack, *_) = stored_packs(scene.store("a"))
-    with pytest.raises(Damaged, match="longer than"):
-        read_footer_of(scene.store("a"), scene.repository.keys, StoredPack(pack.id, PACK_LENGTH_MAX + 1))
 
 
 @pytest.mark.parametrize("name", ["keys/no key", "pending/not a key", "log/\u00fc", "packs/00/x y", "index/a b"])

@@ -19,7 +19,8 @@ from repository.backup.source import SourceUnreachable
 from repository.backup.workshop import Turns, Workshop
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError, TierUnreachable
 from repository.format import FrameEntry
-from repository.index.pack_catalog import read_footers, stored_packs
+from repository.index.pack_catalog import stored_packs
+from repository.index.whole_packs import read_whole
 from repository.opened.repository import Repository
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.log_entry import Entry, IndexChanged
@@ -103,10 +104,10 @@ def stored_chunks(repository: Repository, tier: str) -> Counter[bytes]:
     """How often each chunk lies in the packs of a tier."""
     store = repository.tier(tier).store
     frames: list[FrameEntry] = []
-    for footer in read_footers(store, repository.keys, stored_packs(store)):
-        assert footer.error is None
-        assert footer.frames, "a pack without a frame"
-        frames += footer.frames
+    for contents in read_whole(store, repository.keys, stored_packs(store)):
+        assert contents.error is None
+        assert contents.frames, "a pack without a frame"
+        frames += contents.frames
     return Counter(chunk_id for frame in frames for chunk_id in ids_of(frame.chunk_ids))
 
 

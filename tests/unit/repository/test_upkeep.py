@@ -6,10 +6,11 @@ import weakref
 import msgspec
 import pytest
 
-from repository.errors import Damaged, LimitExceeded, NoUsableTier, TierBehind, TierUnreachable, WrongKey
+from repository.errors import LimitExceeded, NoUsableTier, TierBehind, TierUnreachable, WrongKey
 from repository.format import pack_object_key
-from repository.index.pack_catalog import StoredPack, each_in_parallel, read_footer_of, stored_packs
+from repository.index.pack_catalog import each_in_parallel, stored_packs
 from repository.index.segments import SegmentCache
+from repository.index.whole_packs import read_whole
 from repository.opened import compaction, key_change, pending
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
@@ -131,21 +132,16 @@ def test_memory_of_segments_that_are_gone_is_given_back() -> None:
         assert not cache.holds(name)
 
 
-def test_footers_longer_than_the_first_read_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tail is fetched again, as long as it has to be; errors of the tier are not the pack's."""
-    monkeypatch.setattr("repository.index.pack_catalog.TAIL_LENGTH", 40)
+def test_errors_of_the_tier_are_not_the_packs() -> None:
+    """A tier that does not answer has no damaged packs."""
     scene = Scene()
     scene.backup(photos(6), "run")
     packs = list(stored_packs(scene.store("a")))
-    assert {len(read_footer_of(scene.store("a"), scene.repository.keys, pack)) for pack in packs} == {6, 3}
-    with pytest.raises(Damaged, match="shorter than"):
-        read_footer_of(scene.store("a"), scene.repository.keys, StoredPack(packs[0].id, 100))
+    assert {len(each.proven) for each in read_whole(scene.store("a"), scene.repository.keys, packs)} == {6, 3}
     broken = BrokenStore(scene.store("a"))
-    broken.failures["get_range"] = TierUnreachable("no answer")
-    from repository.index.pack_catalog import read_footers
-
+    broken.failures["get"] = TierUnreachable("no answer")
     with pytest.raises(TierUnreachable):
-        list(read_footers(broken, scene.repository.keys, packs))  # type: ignore[arg-type]
+        list(read_whole(broken, scene.repository.keys, packs))  # type: ignore[arg-type]
 
 
 def test_parallel_reads_keep_their_order_and_stop_when_nobody_listens() -> None:

@@ -1,0 +1,146 @@
+"""What bears a pack's name enters an index only when it is that pack, and whole: nobody leans on anything else."""
+
+import hashlib
+
+import pytest
+
+from repository.format import TAG_LENGTH, pack_object_key
+from repository.index.index import Index
+from repository.index.pack_catalog import stored_packs
+from repository.index.whole_packs import read_whole
+from repository.opened.open_tier import OpenTier
+from repository.stored.snapshot import Snapshot
+from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.check import check
+from repository.upkeep.check_report import CheckReport, Problem
+from repository.upkeep.rebuild import rebuild_index
+from repository.upkeep.repair import RepairResult, repair
+from tests.support.repositories import Scene, photos, read_back
+
+FILES = photos(6)
+
+
+def _packs(scene: Scene) -> list[str]:
+    return [info.key for info in scene.store("a").list("packs/")]
+
+
+def _zeroed(store: MemoryObjectStore, key: str) -> bytes:
+    """The pack with some bytes of its first frame's payload zeroed: header, footer and trailer are as they were."""
+    body = bytearray(store.get(key))
+    body[300 : 300 + TAG_LENGTH] = bytes(TAG_LENGTH)
+    return bytes(body)
+
+
+def _checked(scene: Scene) -> CheckReport:
+    return check(scene.reopen(), read_percent=100)
+
+
+def _repaired(scene: Scene) -> RepairResult:
+    report = _checked(scene)
+    return repair(scene.repository, scene.tier("a"), report)
+
+
+def _expect_restorable(scene: Scene, snapshot: Snapshot | None) -> None:
+    assert snapshot is not None
+    assert read_back(scene.reopen(), snapshot, scene.tier("a")) == FILES
+
+
+def _take_in_by_footer(scene: Scene, tier: OpenTier, key: str) -> None:
+    """What was done with a pack whose footer could be read, before all of it had to be."""
+    (pack,) = [each for each in stored_packs(tier.store) if pack_object_key(each.id) == key]
+    (contents,) = read_whole(tier.store, scene.repository.keys, [pack])
+    index = Index()
+    index.add_pack(pack.id, contents.frames)
+    tier.change_index(scene.repository.seal_segments(index.take_new_segments()), (), "adopted")
+
+
+@pytest.mark.parametrize("by", ["next writer", "repair"])
+def test_pack_with_a_broken_frame_is_not_adopted(by: str) -> None:
+    """Its footer is whole. What it should have held is stored again, and restores."""
+    scene = Scene()
+    scene.backup(FILES, "dies", commit=False)
+    store = scene.store("a")
+    damaged = max(_packs(scene), key=lambda key: len(store.get(key)))
+    store.put(damaged, _zeroed(store, damaged))
+    report = _checked(scene)
+    (finding,) = [each for each in report.findings if each.object_key == damaged]
+    assert (finding.problem, finding.repairable_from) == (Problem.ORPHAN, ())
+    assert "is no whole pack" in finding.detail
+    if by == "repair":
+        assert _repaired(scene).bad_orphans == [damaged]
+    scene.reopen()
+    snapshot = scene.backup(FILES, "next")
+    _expect_restorable(scene, snapshot)
+    assert _checked(scene).is_ok
+
+
+def test_whole_orphan_that_was_read_is_called_whole() -> None:
+    """One that was not read is not."""
+    scene = Scene()
+    scene.backup(FILES, "dies", commit=False)
+    assert all("which is whole" in each.detail for each in _checked(scene).findings)
+    assert all("shows when it is read" in each.detail for each in check(scene.repository).findings)
+
+
+@pytest.mark.parametrize("kind", ["under another name", "named by its own bytes"])
+def test_forged_pack_is_in_no_index(kind: str) -> None:
+    """A copy under another name, and one with a broken frame that bears the right name for that."""
+    scene = Scene()
+    snapshot = scene.backup(FILES, "run")
+    store = scene.store("a")
+    genuine = max(_packs(scene), key=lambda key: len(store.get(key)))
+    body = store.get(genuine) if kind == "under another name" else _zeroed(store, genuine)
+    name = b"\x07" * 32 if kind == "under another name" else hashlib.sha256(body).digest()
+    forged = pack_object_key(name)
+    store.put(forged, body)
+    result = _repaired(scene)
+    assert (result.bad_orphans, result.unrepaired) == ([forged], [])
+    rebuilt = rebuild_index(scene.reopen(), scene.tier("a"))
+    assert (rebuilt.left_out, rebuilt.damaged) == ([name], [])
+    assert name not in scene.tier("a").index.pack_ids()
+    assert _checked(scene).is_ok
+    _expect_restorable(scene, snapshot)
+
+
+def test_tier_that_took_in_a_copy_under_another_name_is_made_whole() -> None:
+    """All that it holds lies in a whole pack: nothing is lost with its rows."""
+    scene = Scene()
+    snapshot = scene.backup(FILES, "run")
+    forged = pack_object_key(b"\x07" * 32)
+    scene.store("a").put(forged, scene.store("a").get(_packs(scene)[0]))
+    _take_in_by_footer(scene, scene.tier("a"), forged)
+    assert [each.object_key for each in _checked(scene).damage] == [forged]
+    result = _repaired(scene)
+    assert result.is_complete
+    assert result.bad_orphans == [forged]
+    assert _checked(scene).is_ok
+    assert _repaired(scene).is_complete
+    _expect_restorable(scene, snapshot)
+
+
+def test_what_a_damaged_pack_lost_is_stored_again_after_a_repair() -> None:
+    """As long as the index lists it, every backup to come counts on it."""
+    scene = Scene()
+    scene.backup(FILES, "dies", commit=False)
+    store = scene.store("a")
+    damaged = max(_packs(scene), key=lambda key: len(store.get(key)))
+    store.put(damaged, _zeroed(store, damaged))
+    _take_in_by_footer(scene, scene.reopen().tier("a"), damaged)
+    assert [each.object_key for each in _repaired(scene).unrepaired] == [damaged]
+    scene.reopen()
+    _expect_restorable(scene, scene.backup(FILES, "next"))
+
+
+def test_damaged_pack_of_a_rebuilt_index_comes_whole_from_another_tier() -> None:
+    """What was left out of the index while the other tier was away comes back with it."""
+    scene = Scene(("a", "b"))
+    snapshot = scene.backup(FILES, "run")
+    store = scene.store("a")
+    damaged = max(_packs(scene), key=lambda key: len(store.get(key)))
+    store.put(damaged, _zeroed(store, damaged))
+    alone = scene.reopen(stores=[store])
+    assert not repair(alone, alone.tier("a"), check(alone, read_percent=100)).is_complete
+    repository = scene.reopen()
+    assert repair(repository, repository.tier("a")).is_complete
+    assert _checked(scene).is_ok
+    _expect_restorable(scene, snapshot)
