@@ -432,7 +432,7 @@ def test_upkeep_that_was_asked_to_stop_says_so(
     def stopped() -> Iterator[Callable[[], bool]]:
         yield lambda: True
 
-    monkeypatch.setattr("cli.repo_upkeep.interruptible", stopped)
+    monkeypatch.setattr("cli.repo_session.interruptible", stopped)
     done = repo.run(*words)
     assert done.code == ExitCode.INTERRUPTED
     assert "stopped [backup-cancelled]" in done.err
