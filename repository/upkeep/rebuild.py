@@ -60,11 +60,12 @@ def rebuild_index(
     packs = list(stored_packs(tier.store))
     is_missed = _missed_packs(repository, tier)
     erased = Erased(repository, ChunkReader([tier], repository.keys).chunk)
-    index, bad, bytes_done = Index(), list[PackContents](), 0
+    index, bad, whole, bytes_done = Index(), list[PackContents](), 0, 0
     for number, contents in enumerate(read_whole(tier.store, repository.keys, packs), start=1):
         check_cancelled()
         if contents.error is None:
             index.add_pack(contents.pack.id, contents.frames)
+            whole += 1
         elif not erased.explains(contents.error):
             bad.append(contents)
         bytes_done += contents.pack.size
@@ -79,7 +80,6 @@ def rebuild_index(
     tier.change_index(sealed, replaced, "rebuilt")
     tier.load()
     missing = sorted(known.difference(pack.id for pack in packs))
-    whole = len(packs) - len(bad)
     return RebuildResult(tier.name, whole, len(index), len(sealed), damaged, missing, left_out)
 
 
