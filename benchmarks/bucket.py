@@ -9,10 +9,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from deploy.stack.ports import LOOPBACK, choose_ports
 from deploy.stack.s3 import PORTS, server_command
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 ACCESS_KEY = "WEDSYNCBENCHMARK0000"
 SECRET_KEY = "a-secret-of-this-run-alone-0123456789"
@@ -21,6 +25,7 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_
 _BUCKET = "benchmark"
 _REGION = "eu-bench-1"
 _START_SECONDS = 60.0
+_AGAIN_SECONDS = 0.02
 
 
 @contextmanager
@@ -43,7 +48,8 @@ def bucket(folder: Path) -> Iterator[str]:
             env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
         )
     try:
-        _wait(endpoint, server)
+        if not answers(endpoint, server):
+            raise RuntimeError("the S3 server does not answer")
         _make_bucket(endpoint)
         yield endpoint
     finally:
@@ -60,22 +66,22 @@ def address(endpoint: str, prefix: str) -> str:
     return f"s3://{_BUCKET}/{prefix}?endpoint={quote(endpoint, safe='')}&region={_REGION}"
 
 
-def _wait(endpoint: str, server: "subprocess.Popen[bytes]") -> None:
+def answers(endpoint: str, server: "subprocess.Popen[bytes]") -> bool:
+    """Wait until a server answers; False where it ended, or took too long."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
             with urllib.request.urlopen(f"{endpoint}/healthz", timeout=1) as answer:
                 if answer.status == 200:
-                    return
+                    return True
         except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
-    raise RuntimeError("the S3 server does not answer")
+            time.sleep(_AGAIN_SECONDS)
+    return False
 
 
 def _make_bucket(endpoint: str) -> None:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import ClientError
 
     client = boto3.client(
         "s3",
@@ -86,14 +92,21 @@ def _make_bucket(endpoint: str) -> None:
         config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
     )
     client.create_bucket(Bucket=_BUCKET)
+    until_writable(client, _BUCKET)
+
+
+def until_writable(client: "S3Client", bucket: str) -> None:
+    """Wait for the bucket's volumes: the server makes them at the first write, which fails meanwhile."""
+    from botocore.exceptions import ClientError
+
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
-            # The server makes the bucket's volumes at the first write, which fails meanwhile.
-            client.put_object(Bucket=_BUCKET, Key="first", Body=b"1")
+            client.put_object(Bucket=bucket, Key="first", Body=b"1")
         except ClientError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.05)
+            time.sleep(_AGAIN_SECONDS)
         else:
+            client.delete_object(Bucket=bucket, Key="first")
             return

@@ -211,8 +211,13 @@ class Layout:
         write_atomically(self.home / "layout.json", msgspec.json.format(msgspec.json.encode(self.remembered), indent=2))
 
     def port(self, name: str) -> int:
-        """The port that a name has since the last start."""
-        return self.remembered.ports[name]
+        """The port that a name has since the last start. Raises STACK_NOT_RUNNING where it never had one."""
+        port = self.remembered.ports.get(name)
+        if port is None:
+            raise PlatformError(
+                errors.STACK_NOT_RUNNING, f"{self.home} has no port for {name} yet: this build was never started there"
+            )
+        return port
 
     def log(self, part: str) -> Path:
         """Where a part's output goes."""

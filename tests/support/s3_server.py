@@ -6,9 +6,6 @@ import json
 import signal
 import subprocess
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
+from benchmarks.bucket import answers, until_writable
 from deploy.stack.ports import LOOPBACK, Reserved, choose_ports
 from deploy.stack.s3 import PORTS, server_command
 
@@ -28,7 +26,6 @@ SECRET_KEY = "a-secret-that-only-tests-use-0123456789"
 READER_KEY = "WEDSYNCREADER0000000"
 REGION = "eu-test-1"
 
-_START_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -76,7 +73,7 @@ class S3Server:
             ports = choose_ports(PORTS, {}, paired=("admin",), is_free=self._reserved.take)
             self.port = ports["s3"]
             self._server = self._launch(ports)
-            if self._is_ready():
+            if answers(self.endpoint, self._server):
                 return
             self.stop(keep=True)
         raise AssertionError(f"the S3 server does not start: {(self._root / 'out.log').read_text()[-2000:]}")
@@ -117,25 +114,8 @@ class S3Server:
         client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locks)
         if versions or locks:
             client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-        self._wait_until_writable(name)
+        until_writable(client, name)
         return name
-
-    def _wait_until_writable(self, bucket: str) -> None:
-        """The server makes the bucket's volumes at the first write, which fails meanwhile."""
-        from botocore.exceptions import ClientError
-
-        client = self.client()
-        deadline = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                client.put_object(Bucket=bucket, Key="first", Body=b"1")
-            except ClientError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-            else:
-                client.delete_object(Bucket=bucket, Key="first")
-                return
 
     def shared_bucket(self, *, versions: bool = False, locks: bool = False) -> str:
         """One bucket of each kind for all tests, each below a prefix of its own.
@@ -177,18 +157,6 @@ class S3Server:
                 env={"PATH": "/usr/bin:/bin", "HOME": str(root)},
                 preexec_fn=_die_with_parent,  # one system call
             )
-
-    def _is_ready(self) -> bool:
-        assert self._server is not None
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self._server.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=1) as answer:
-                    if answer.status == 200:
-                        return True
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.02)
-        return False
 
 
 @cache

@@ -22,6 +22,13 @@ def test_home_is_its_owner_s_alone(tmp_path: Path) -> None:
     assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
 
 
+def test_port_that_was_never_given_is_no_crash(tmp_path: Path) -> None:
+    """A home that was never started, or by a build that had no such part."""
+    with pytest.raises(PlatformError, match="has no port for gateway yet") as caught:
+        Layout.create(tmp_path / "home").port("gateway")
+    assert caught.value.code is STACK_NOT_RUNNING
+
+
 def test_home_is_found_as_it_was_made(tmp_path: Path) -> None:
     """Instance, organisation and ports of the first start are those of the second."""
     first = Layout.create(tmp_path / "home")
