@@ -19,12 +19,14 @@ from repository.format import pack_object_key
 from repository.index.pack_catalog import each_in_parallel
 from repository.index.segments import SealedSegment, segment_object_key
 from repository.keys import crypto
+from repository.log.state import LogState
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader, nearest_first
+from repository.prune.sweep import Sweep
 from repository.retention.orders import owed_orders, take_over
 from repository.stored.index_segment import Segment, without_packs
-from repository.stored.log_entry import Body
+from repository.stored.log_entry import Body, PacksUnmarked
 from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
@@ -152,6 +154,8 @@ def catch_up(
     if lock_until is not None:
         tier.prove_locks(lock_until)
     result.copied_keys = key_change.copy_keys(repository, tier)
+    # What a prune began to delete is deleted before it may be brought again.
+    Sweep(repository, tier, check_cancelled).delete({})
     # Before anything is brought here: what was forgotten elsewhere is not to come back, nor to be built upon.
     result.orders = take_over(repository, tier, sources)
     missing = _with_gone(tier, _lag_of_objects(repository, tier))
@@ -283,6 +287,9 @@ def _commit_snapshots(
     visitor, packs = TreeVisitor(reader.chunk), set[bytes]()
     for snapshot in snapshots:
         found = packs_of(snapshot, tier, visitor)
+        if found is None and _unmarked(repository, tier):
+            visitor, packs = TreeVisitor(reader.chunk), set()
+            found = packs_of(snapshot, tier, visitor)
         if found is None:
             result.left_out.append(snapshot.id)
             # What was missing may be in the next one as well: nothing that was seen counts as being there.
@@ -293,6 +300,19 @@ def _commit_snapshots(
         until = max((date for date in asked if date is not None), default=None)
         tier.commit_snapshot(snapshot.body, packs=packs, lock_until=until)
         result.snapshots.append(snapshot.id)
+
+
+def _unmarked(repository: Repository, tier: OpenTier) -> bool:
+    """Take back the marks of a prune that did not know of what is brought now; whether there were any."""
+
+    def decide(state: LogState) -> Body | None:
+        packs = tuple(sorted(each.hex() for each in state.marked_packs - state.swept_packs))
+        return PacksUnmarked(time_ns=repository.clock.now_ns(), packs=packs) if packs else None
+
+    if tier.log.append(decide) is None:
+        return False
+    tier.refresh()
+    return True
 
 
 def _locks_of(snapshot: Snapshot, repository: Repository, tier: OpenTier) -> Iterator[datetime]:
