@@ -163,11 +163,11 @@ class Segment:
 
     def location(self, row: int) -> Location:
         """Where the chunk of a row is. Raises `Damaged` when the row points at a pack that is not listed."""
-        pack, *place = _RECORD.unpack_from(self.body, self._layout.records + row * RECORD_LENGTH)
+        pack, offset, length, start, count = _RECORD.unpack_from(self.body, self._layout.records + row * RECORD_LENGTH)
         if pack >= self.pack_count:
             raise Damaged("index row points at a pack that its segment does not list", pack=pack)
         at = HEADER_LENGTH + pack * ID_LENGTH
-        return _new_tuple(Location, (bytes(self.body[at : at + ID_LENGTH]), *place))
+        return _new_tuple(Location, (bytes(self.body[at : at + ID_LENGTH]), offset, length, start, count))
 
     def packs_of(self, wanted: Sequence[tuple[int, bytes]], packs: set[bytes]) -> list[tuple[int, bytes]]:
         """Add the pack of each of these ids, split by `SPLIT_ID`, that has a row; returns the ids that have none.
