@@ -20,7 +20,7 @@ from repository.stored.sealed_object import (
     decode_sealed_header,
     seal_object,
     unseal_in_steps,
-    unseal_object,
+    unseal_to_memory,
 )
 from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
@@ -51,16 +51,22 @@ def seal_segment(segment: Segment, keys: DomainKeys, randomness: Randomness) -> 
 
 
 def open_segment(
-    name: str, body: bytes, ring: KeyRing, is_resident: Callable[[int], bool] = lambda _length: True
+    name: str,
+    body: bytes,
+    ring: KeyRing,
+    is_resident: Callable[[int], bool] = lambda _length: True,
+    *,
+    is_proven: bool = False,
 ) -> Segment:
     """The segment in a stored object. `is_resident`: whether so many bytes may be in memory, not in a mapped file.
+    `is_proven`: the body was compared with the name already.
 
     Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`.
     """
-    if crypto.sha256(body).hex() != name:
+    if not is_proven and crypto.sha256(body).hex() != name:
         raise Damaged("index segment is not the one of its name", object_key=segment_object_key(name))
     if is_resident(decode_sealed_header(body).raw_length):
-        segment = Segment(unseal_object(body, ring, ObjectKind.INDEX_SEGMENT))
+        segment = Segment(unseal_to_memory(body, ring, ObjectKind.INDEX_SEGMENT))
     else:
         segment = Segment(in_mapped_file(unseal_in_steps(body, ring, ObjectKind.INDEX_SEGMENT)))
     segment.stored_length = len(body)
@@ -117,11 +123,11 @@ class SegmentCache:
             found = self._shared.held.get(name)
             if found is None:
                 with about(tier=store.name, object_key=segment_object_key(name)):
-                    found = self._opened(name, self._body(store, name))
+                    found = self._opened(name, *self._body(store, name))
                 self._shared.held[name] = found
         return found
 
-    def _opened(self, name: str, body: bytes) -> Segment:
+    def _opened(self, name: str, body: bytes, is_proven: bool) -> Segment:
         """The segment in a stored object; what it takes of the memory is given back when it goes."""
         taken: list[int] = []
 
@@ -131,7 +137,7 @@ class SegmentCache:
             return bool(taken)
 
         try:
-            segment = open_segment(name, body, self._ring, is_resident)
+            segment = open_segment(name, body, self._ring, is_resident, is_proven=is_proven)
         except BaseException:
             self._given_back.extend(taken)
             raise
@@ -139,16 +145,20 @@ class SegmentCache:
             weakref.finalize(segment, self._given_back.append, length).atexit = False
         return segment
 
-    def _body(self, store: ObjectStore, name: str) -> bytes:
-        """The stored object, from this machine's disk where it was read before; a tier on this machine has no copy."""
+    def _body(self, store: ObjectStore, name: str) -> tuple[bytes, bool]:
+        """The stored object, from this machine's disk where it was read before; and whether it was compared with its
+        name. A tier on this machine has no copy.
+        """
         key = segment_object_key(name)
         disk = None if store.capabilities.local else self._disk
         body = disk.get(bytes.fromhex(name), length_max_of(key)) if disk is not None else None
-        if body is None:
-            body = read_object(store, key)
-            if disk is not None and crypto.sha256(body).hex() == name:
-                disk.put(bytes.fromhex(name), body)
-        return body
+        if body is not None:
+            return body, True
+        body = read_object(store, key)
+        is_proven = disk is not None and crypto.sha256(body).hex() == name
+        if disk is not None and is_proven:
+            disk.put(bytes.fromhex(name), body)
+        return body, is_proven
 
     def holds(self, name: str) -> bool:
         """Whether the segment is in memory."""

@@ -60,6 +60,18 @@ def unseal(key: bytes, nonce: bytes, ciphertext: Buffer, associated_data: bytes,
         raise Damaged(f"{what} is not authentic") from None
 
 
+def unseal_into(
+    room: memoryview, key: bytes, nonce: bytes, ciphertext: Buffer, associated_data: bytes, what: str
+) -> None:
+    """As `unseal`, into memory of exactly the plaintext's length. What is in it counts only when this returns."""
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        aead(key).decrypt_into(nonce, ciphertext, associated_data, room)
+    except InvalidTag:
+        raise Damaged(f"{what} is not authentic") from None
+
+
 def keyed_digest(key: bytes, buffer: Buffer) -> bytes:
     """Keyed BLAKE3-256."""
     from blake3 import blake3

@@ -1,6 +1,7 @@
 """Sealed objects: only what was sealed for this place comes out."""
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from repository.stored.sealed_object import (
     seal_object,
     unseal_in_steps,
     unseal_object,
+    unseal_to_memory,
 )
 from tests.support.repositories import SeededRandomness
 
@@ -151,10 +153,33 @@ def test_sealed_object_is_refused_when_its_length_is_not_the_one_it_says() -> No
             list(unseal_in_steps(forged, RING, ObjectKind.LOG_BODY))
 
 
-@pytest.mark.parametrize("plaintext", [b"", b"w", b"wedding " * 300_000, SeededRandomness(7).token_bytes(3 << 20)])
+@pytest.mark.parametrize("wrong", [-1, 1])
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_large_object_is_refused_when_its_length_is_not_the_one_it_says(wrong: int, is_compressed: bool) -> None:
+    """Memory is asked for by what the header says, and exactly that has to come out."""
+    plain = SeededRandomness(7).token_bytes(1 << 20) * 5
+    payload = zstandard.ZstdCompressor().compress(plain) if is_compressed else plain
+    right = _forged(payload, len(plain), is_compressed=is_compressed)
+    assert bytes(unseal_to_memory(right, RING, ObjectKind.LOG_BODY)) == plain
+    with pytest.raises(Damaged, match="another length"):
+        unseal_to_memory(_forged(payload, len(plain) + wrong, is_compressed=is_compressed), RING, ObjectKind.LOG_BODY)
+    with pytest.raises(Damaged, match="cannot be decompressed"):
+        unseal_to_memory(_forged(plain, len(plain), is_compressed=True), RING, ObjectKind.LOG_BODY)
+
+
+@pytest.mark.parametrize(
+    "plaintext",
+    [b"", b"w", b"wedding " * 700_000, SeededRandomness(7).token_bytes(5 << 20)],
+    ids=["empty", "short", "compressed", "as it is"],
+)
 def test_object_that_is_opened_in_steps_is_the_same(plaintext: bytes) -> None:
-    """Piece by piece; nothing of one that is damaged."""
+    """Piece by piece, or into memory; nothing of one that is damaged."""
     sealed = _seal(plaintext, kind=ObjectKind.INDEX_SEGMENT)
+    assert bytes(unseal_to_memory(sealed, RING, ObjectKind.INDEX_SEGMENT)) == plaintext
+    with pytest.raises(Damaged):
+        unseal_to_memory(sealed[:-1] + bytes([sealed[-1] ^ 1]), RING, ObjectKind.INDEX_SEGMENT)
+    with pytest.raises(Damaged):
+        unseal_to_memory(sealed, RING, ObjectKind.LOG_BODY)
     assert b"".join(bytes(piece) for piece in unseal_in_steps(sealed, RING, ObjectKind.INDEX_SEGMENT)) == plaintext
     with pytest.raises(Damaged):
         next(iter(unseal_in_steps(sealed[:-1] + bytes([sealed[-1] ^ 1]), RING, ObjectKind.INDEX_SEGMENT)))
