@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             *("data/s3/cloud-primary", "data/s3/cloud-secondary", "data/s3/offsite", "data/tiers/local"),
             "keys/identity.pem",
             *("config/locations.json", "config/organisations.json", "config/subscribers.json"),
+            "layout.json",
         ),
         help="this is gone for good, or another: go on with what lies there now, made anew where that is nothing;"
         " may be repeated (docs/operations.md, section 6)",

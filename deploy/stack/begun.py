@@ -36,7 +36,8 @@ STORES = (*S3, LOCAL_TIER)
 """Without them the platform starts; they are told and never made again by themselves (`deploy.stack.stores`)."""
 _LAST_LOG = "logs/gateway.log"
 """Of the part that is started last: all stores have been made by then."""
-MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY, *LISTS)
+LAYOUT = "layout.json"
+MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY, *LISTS, LAYOUT)
 """What can be made again when that is said (`wedsync-backup up --begin-anew`). Nothing is sealed under the key of the
 identity provider: a new one ends all tokens.
 """
@@ -55,6 +56,11 @@ def begun_unnoted(home: Path) -> set[str]:
     """
     is_used = _is_there(home / CLUSTER) or (home / _LAST_LOG).exists()
     return {CLUSTER, *STORES} if is_used else set()
+
+
+def is_trace(home: Path) -> bool:
+    """Whether a folder without a layout.json is a platform's home all the same, or what its copies have brought."""
+    return any(_is_there(home / name) for name in ("run/lock", _KEYS[0], CLUSTER))
 
 
 def require_whole(home: Path, begun: Iterable[str], begin_anew: Collection[str] = ()) -> None:

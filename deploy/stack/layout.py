@@ -30,7 +30,7 @@ import msgspec
 from chassis.ids import new_id
 from contracts import errors
 from contracts.errors import PlatformError
-from deploy.stack.begun import begun_in, begun_unnoted, keys_missing, require_whole
+from deploy.stack.begun import CLUSTER, LAYOUT, STORES, begun_in, begun_unnoted, is_trace, keys_missing, require_whole
 from deploy.stack.files import require_room, takes_nothing, write_atomically, write_once
 from deploy.stack.state import is_running
 
@@ -107,13 +107,17 @@ class Layout:
             _require_owner(home)
             remembered = _read(home)
             if remembered is None:
-                _require_empty(home)
+                is_lost = LAYOUT in begin_anew and is_trace(home)
+                if not is_lost:
+                    _require_empty(home)
                 remembered = Remembered(
                     version=VERSION,
                     instance=new_id(),
                     organisation=new_id(),
                     demo_organisation=new_id(),
                     ports={},
+                    # What is missing of a home that has lost its memory is told: its disk may not be mounted.
+                    begun=[CLUSTER, *STORES] if is_lost else [],
                     notes_stores=True,
                 )
             require_room(home)
@@ -260,11 +264,13 @@ def _require_owner(home: Path) -> None:
 
 def _require_no_trace(home: Path) -> None:
     """A home that has lost its layout.json is one all the same, and a platform may run in it."""
-    if (home / "run" / "lock").exists() and (home / "keys").is_dir():
+    if is_trace(home):
         raise PlatformError(
             errors.HOME_UNUSABLE,
             f"{home} is a platform's home, and its layout.json is gone",
-            hint="Restore layout.json from a copy of the home; it holds no secret and no data. Nothing was changed.",
+            hint="Put layout.json back from the copy of the keys, in which it is (docs/operations.md, section 13). "
+            "Without one: wedsync-backup up --begin-anew layout.json, which goes on with what lies there; the home's "
+            "own organisation is then a new one. Nothing was changed.",
             home=str(home),
         )
 
@@ -292,7 +298,8 @@ def _read(home: Path) -> Remembered | None:
         raise PlatformError(
             errors.HOME_UNUSABLE,
             f"{home / 'layout.json'} cannot be understood: {error}",
-            hint="Restore layout.json from a copy of the home; it holds no secret and no data.",
+            hint="Put layout.json back from the copy of the keys, in which it is. Without one: move the file aside, "
+            "then wedsync-backup up --begin-anew layout.json.",
         ) from error
     if remembered.version != VERSION:
         raise PlatformError(

@@ -240,16 +240,28 @@ async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSourc
     await operator.is_well()
 
 
-async def test_copy_of_the_record_is_put_back(operator: Operator, source: SavedSource, tmp_path: Path) -> None:
-    """Section 13: what was recorded since the copy is lost, and told; the record goes on from there by its command."""
-    copied = operator.follows("copy-keys", ("/srv/copies-of-keys", str(tmp_path / "keys")))
+@pytest.fixture(scope="module")
+def copies(operator: Operator, source: SavedSource, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The copies of section 13, of the keys and of the record, made as it says, when the source was backed up."""
+    folder = tmp_path_factory.mktemp("copies")
+    copied = operator.follows("copy-keys", ("/srv/copies-of-keys", str(folder / "keys")))
     assert copied.returncode == 0, copied.stderr
+    (keys,) = (folder / "keys").iterdir()
     layout = operator.platform.layout
-    (keys,) = (tmp_path / "keys").iterdir()
-    assert seen(keys) == seen(layout.keys)
-    copied = operator.follows("copy-record", ("/srv/copies-of-the-record", str(tmp_path / "record")))
+    for name in ("keys", "config"):
+        assert seen(keys / name) == seen(layout.home / name)
+    assert (keys / "layout.json").read_bytes() == (layout.home / "layout.json").read_bytes()
+    copied = operator.follows("copy-record", ("/srv/copies-of-the-record", str(folder / "record")))
     assert copied.returncode in (0, 4), copied.stdout + copied.stderr
-    (record,) = (tmp_path / "record").iterdir()
+    (record,) = (folder / "record").iterdir()
+    return keys, record
+
+
+async def test_copy_of_the_record_is_put_back(
+    operator: Operator, source: SavedSource, copies: tuple[Path, Path]
+) -> None:
+    """Section 13: what was recorded since the copy is lost, and told; the record goes on from there by its command."""
+    layout, (_, record) = operator.platform.layout, copies
     assert (await source.ended(await source.execute()))["state"] == "completed"
 
     _stop(operator)
@@ -267,6 +279,32 @@ async def test_copy_of_the_record_is_put_back(operator: Operator, source: SavedS
     assert refilled.returncode == 0, refilled.stdout + refilled.stderr
     again = await source.ended(await source.execute())
     assert (again["state"], again["newBytes"]) == ("completed", 0), again
+    await operator.is_well()
+
+
+async def test_machine_is_made_again_from_the_copies(
+    operator: Operator, source: SavedSource, copies: tuple[Path, Path]
+) -> None:
+    """Section 6: of all that was there, two copies and one tier are left. The registered source is known, too."""
+    layout, (keys, record) = operator.platform.layout, copies
+    _stop(operator)
+    lost = layout.home.rename(layout.home.with_name("lost"))
+    layout.local_tier.parent.mkdir(parents=True)
+    (lost / "data/tiers/local").rename(layout.local_tier)
+    lost_stores = ("nats/jetstream", "s3/cloud-primary", "s3/cloud-secondary", "s3/offsite")
+    given = (
+        ("/srv/copies-of-keys/LATEST", str(keys)),
+        ("/srv/copies-of-the-record/LATEST", str(record)),
+        ("data/nats/jetstream", " --begin-anew ".join(f"data/{name}" for name in lost_stores)),
+    )
+    up = operator.follows("machine-gone", *given)
+    assert up.returncode in (0, 4), up.stdout + up.stderr
+    assert operator.follows("tier-gone", ("LOCATION", "offsite")).returncode == 0
+    refilled = operator.follows("machine-back")
+    assert refilled.returncode == 0, refilled.stdout + refilled.stderr
+    run = await source.ended(await source.execute())
+    assert (run["state"], run["degraded"], run["newBytes"]) == ("completed", False, 0), run
+    assert operator.types("wedsync-backup deadletters accept-loss --reason 'gone with the machine'").returncode == 0
     await operator.is_well()
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SAYING = ("chassis", "cli", "contracts", "deploy", "gateway", "services", "vault")
 """Who tells operators what to do."""
 
-_WORD = r"(?:(?:--)?[a-z][a-z-]*|[A-Z]{2,})"
+_WORD = r"(?:(?:--)?[a-z][a-z-]*(?:[./][a-z-]+)*|[A-Z]{2,})"
 _COMMAND = re.compile(rf"wedsync-backup ({_WORD}(?: {_WORD})*)(?=[.,:;)]|$)")
 _VALUE = re.compile(r"[A-Z]{2,}")
 _OF = {"refill": "executor", "up": "data/postgres"}

@@ -9,6 +9,7 @@ import pytest
 
 from chassis.ids import is_id
 from contracts.errors import HOME_UNUSABLE, STACK_NOT_RUNNING, PlatformError
+from deploy.stack.begun import CLUSTER, LAYOUT, STORES
 from deploy.stack.layout import Layout
 from deploy.stack.secrets import open_secrets, read_secrets
 
@@ -55,6 +56,26 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
         Layout.create(tmp_path)
     assert refusal.value.code is HOME_UNUSABLE
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("there", ["run/lock", "keys/secrets.json", "data/postgres"])
+def test_home_that_has_lost_its_layout_is_gone_on_with_by_command_alone(tmp_path: Path, there: str) -> None:
+    """Copies that were put into a new folder are no stranger's files; and nothing is made anew beside them."""
+    path = tmp_path / there
+    path.mkdir(parents=True)
+    for look in (Layout.create, Layout.find):
+        with pytest.raises(PlatformError, match="its layout") as refusal:
+            look(tmp_path)
+        assert "up --begin-anew layout.json" in refusal.value.hint
+    assert sorted(tmp_path.rglob("*")) == sorted({path, path.parent})
+    # Where the database is not there, its disk may not be mounted; where it is, its keys are missed.
+    lost = "lacks keys" if there == CLUSTER else "lacks data that was there before: data/postgres"
+    with pytest.raises(PlatformError, match=lost):
+        Layout.create(tmp_path, begin_anew=[LAYOUT])
+    assert not (tmp_path / "layout.json").exists()
+    if there != CLUSTER:
+        begun = Layout.create(tmp_path, begin_anew=[LAYOUT, CLUSTER]).remembered.begun
+        assert set(begun) == set(STORES)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
