@@ -19,6 +19,7 @@ from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.streams import DEAD_LETTER_STREAM
 from deploy.nats.permissions import TOPOLOGY
 from tests.support.alerts import firing
 from tests.support.certificates import Authority
@@ -214,6 +215,38 @@ async def test_servers_elsewhere_are_made_ready_as_the_guide_says(
     assert older.returncode == 78
     assert "of the service tables is not the one that was executed" in older.stderr
     assert "An older build cannot install." in older.stderr
+
+
+async def test_dead_letters_that_were_lost_elsewhere_are_told_until_that_is_accepted(
+    encrypted_postgres: PostgresServer, own_nats: NatsServer
+) -> None:
+    """The record knows that something was published, and so that the stream was there: exit code 4 until then."""
+    environment = {
+        **os.environ,
+        "WEDSYNC_POSTGRES_ADMIN_DSN": encrypted_postgres.admin_dsn,
+        "WEDSYNC_NATS_URL": f"nats://127.0.0.1:{own_nats.port}",
+        "WEDSYNC_NATS_SEED_FILE": str(own_nats.seed_file(TOPOLOGY)),
+    }
+
+    def install(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "deploy.elsewhere", *words]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert install()[0] == 0, "nothing was published yet: nothing can be lost"
+    with psycopg.connect(encrypted_postgres.admin_dsn, autocommit=True) as connection:
+        connection.execute("UPDATE config.outbox_state SET high_water = 7")
+    async with own_nats.connected() as client:
+        await client.jetstream().delete_stream(DEAD_LETTER_STREAM)
+    for _ in range(2):
+        code, said = install()
+        assert (code, "[dead-letters-lost]" in said) == (4, True), said
+    assert install("--accept-loss", "it was a test")[0] == 0
+    assert install()[0] == 0
+    with psycopg.connect(encrypted_postgres.admin_dsn, autocommit=True) as connection:
+        connection.execute("UPDATE config.outbox_state SET high_water = 0")
 
 
 async def test_certificate_that_ends_soon_pages(
