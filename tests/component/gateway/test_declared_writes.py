@@ -26,6 +26,8 @@ from gateway.groups.executions.resources import NewExecution
 from gateway.http import problems
 from gateway.http.web import StrictRequest
 from gateway.writes.declaration import API_PREFIX, Asked, Draft, Write, declared
+from gateway.writes.queries import resource_path
+from gateway.writes.resources import RequestState
 from gateway.writes.things import CONFIGURATION, RUN
 from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
@@ -218,6 +220,24 @@ async def test_write_that_is_sent_again_gets_its_answer_when_its_thing_is_gone_s
         write.is_gone = True
         assert (await client.send(key)).json() == accepted.json()
         assert problem_code(await client.send(new_id())) == errors.NOT_FOUND.code
+
+
+class ForgetRun(ChangeRun):
+    """Something is removed that is there: no write of the API is of this kind yet."""
+
+    NAME = "forget-run"
+    METHOD = "DELETE"
+    REMOVES = True
+
+
+def test_what_is_removed_has_an_address_until_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is sent to where nothing is any more, nor told of nothing while it is still there."""
+    write, identity = ForgetRun(), new_id()
+    monkeypatch.setattr("gateway.writes.queries.declared", lambda: {write.NAME: write})
+    shown = {state: resource_path(write.NAME, new_id(), identity, state) for state in RequestState}
+    path = f"{API_PREFIX}/executions/{identity}"
+    assert shown.pop(RequestState.ACCEPTED) is None
+    assert set(shown.values()) == {path}
 
 
 def test_names_under_which_keys_are_remembered_never_change() -> None:
