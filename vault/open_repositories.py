@@ -18,7 +18,8 @@ from repository.backup.sharing import Sharing
 from repository.backup.workshop import Workshop
 from repository.errors import RepositoryError
 from repository.opened.repository import Repository
-from vault.repositories import Place, Repositories
+from vault.places import Place
+from vault.repositories import Repositories
 
 IDLE_SECONDS = 60.0
 WAIT_SECONDS = 0.5

@@ -11,14 +11,11 @@ until somebody says that the older one counts (ADR 0044).
 """
 
 import logging
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
-from copy import copy
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -33,8 +30,6 @@ from repository.errors import (
     NotARepository,
     NoUsableTier,
     RepositoryError,
-    TierFull,
-    TierUnreachable,
     TierVanished,
 )
 from repository.index.segments import SharedSegments
@@ -46,8 +41,9 @@ from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.local_cache import LocalCache
-from repository.tiers.port import ObjectStore
+from vault import joining
 from vault.key_files import name_of, note_made, was_made
+from vault.places import Place, of_all, require_space, troubles_of, vanished, without_silent
 from vault.unusable import UnusableStore
 
 _log = logging.getLogger(__name__)
@@ -64,7 +60,15 @@ class Begun(Protocol):
     """What was begun where (`BegunRepositories`)."""
 
     def of(self, organisation: str) -> Mapping[str, BegunTier]:
-        """What was begun, by location."""
+        """What was begun, by location, the oldest first."""
+        ...
+
+    def intended(self, organisation: str) -> Sequence[str]:
+        """Locations at which one was about to be begun and was not noted since."""
+        ...
+
+    def intend(self, organisation: str, locations: Sequence[str]) -> None:
+        """Note where one is about to be begun, before it is."""
         ...
 
     def others_at(self, location: str, organisation: str) -> list[str]:
@@ -76,31 +80,25 @@ class Begun(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a tier lies. `folder`: of the location, where that is a directory. `store_of`: another organisation's.
-
-    `patience_seconds`: how long a run waits for it once another tier has answered.
-    """
-
-    store: ObjectStore
-    location: str
-    folder: bytes | None
-    patience_seconds: float
-    store_of: Callable[[str], ObjectStore]
-    mark: Hashable | None = None
-    """What the store was made of: while it stays equal, the store stays usable. None: nobody can say."""
-
-
 class Repositories:
     """Opens and begins repositories. Thread-safe; one caller at a time for each organisation. One object a process."""
 
     def __init__(
-        self, begun: Begun, keys_dir: Path, *, reserve_bytes: int = 0, cache: LocalCache | None = None
+        self,
+        begun: Begun,
+        keys_dir: Path,
+        *,
+        place_at: Callable[[str, str], Place],
+        reserve_bytes: int = 0,
+        cache: LocalCache | None = None,
     ) -> None:
-        """`reserve_bytes`: a directory tier with less free space takes no run. `cache`: as of `Repository.open`."""
+        """`place_at`: an organisation's place at a location that its run does not name, under a name of its own.
+
+        `reserve_bytes`: a directory tier with less free space takes no run. `cache`: as of `Repository.open`.
+        """
         self._begun = begun
         self._keys_dir = keys_dir
+        self._place_at = place_at
         self._reserve_bytes = reserve_bytes
         self._cache = cache
         self._lock = threading.Lock()
@@ -111,10 +109,10 @@ class Repositories:
 
         Raises `RunInterrupted` instead of beginning anything once the call was left behind.
         """
-        places = _without_silent(places)
+        places = without_silent(places)
         signs.moved()
         if all(isinstance(place.store, UnusableStore) for place in places):
-            raise _of_all([place.store.error for place in places if isinstance(place.store, UnusableStore)])
+            raise of_all([place.store.error for place in places if isinstance(place.store, UnusableStore)])
         known = self._begun.of(organisation)
         path = self._keys_dir / name_of(organisation)
         try:
@@ -134,15 +132,18 @@ class Repositories:
                 # The key file was made by a run that got no further, or for tiers that are no longer in use.
                 gone = [vanished(place) for place in places if place.location in known]
                 if gone:
-                    raise _of_all(gone) from None
-                repository = self._begin(organisation, places, key, signs)
+                    raise of_all(gone) from None
+                repository = self._begin(organisation, places, key, known, signs)
             except NoUsableTier as error:
                 # A tier without an error of its own has answered, and was found empty; so was one that is missed.
                 causes = [cause for cause in error.causes if not isinstance(cause, TierVanished)]
                 named = {cause.context.get("tier") for cause in causes}
-                emptied = [place for place in places if place.location in known and place.store.name not in named]
-                error.causes = [*causes, *map(vanished, emptied)]
-                raise
+                empty = [place for place in places if place.store.name not in named]
+                new = [place for place in empty if place.location not in known]
+                if not new or not self._join(organisation, places, self._require_begin(organisation, new), key, known):
+                    error.causes = [*causes, *(vanished(place) for place in empty if place not in new)]
+                    raise
+                repository = self._open(organisation, places, key, known)
         else:
             self._require_no_repository(organisation, places, known)
             self._require_begin(organisation, places)
@@ -152,7 +153,7 @@ class Repositories:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             key = KeyFile.create(path)
             note_made(self._keys_dir, organisation)
-            repository = self._begin(organisation, places, key, signs)
+            repository = self._begin(organisation, places, key, known, signs)
         self._judge(organisation, repository, places, known)
         self.remember(organisation, repository, places)
         return repository
@@ -177,7 +178,7 @@ class Repositories:
 
         def look(place: Place) -> None:
             with suppress(RepositoryError):
-                self._require_space(place)
+                require_space(place, self._reserve_bytes)
                 tier = repository.tier(place.store.name)
                 if tier.shows_the_same() and tier.refresh() and tier.is_ready:
                     present_objects.expect_objects(tier)
@@ -214,19 +215,53 @@ class Repositories:
         # A tier that is silent may hold what the record has lost: the note beside the keys tells of it all the same.
         if known or was_made(self._keys_dir, organisation):
             raise missing
-        for place in places:
-            try:
-                if place.store.head(CONFIG_KEY) is not None:
-                    raise missing
-            except RepositoryError as error:
-                _log.warning("a tier does not answer", extra={"tier": place.store.name, "code": error.code})
 
-    def _begin(self, organisation: str, places: Sequence[Place], key: KeyFile, signs: Signs) -> Repository:
-        """Begin a repository on the tiers that answer; the others join when they are back."""
-        stores = self._require_begin(organisation, places)
+        def ask(place: Place) -> None:
+            if place.store.head(CONFIG_KEY) is not None:
+                raise missing
+
+        for place, trouble in zip(places, troubles_of(places, ask), strict=True):
+            if trouble is not None:
+                _log.warning("a tier does not answer", extra={"tier": place.store.name, "code": trouble.code})
+
+    def _begin(
+        self, organisation: str, places: Sequence[Place], key: KeyFile, known: Mapping[str, BegunTier], signs: Signs
+    ) -> Repository:
+        """Begin a repository on the tiers that answer, or let them join; the others join when they are back."""
+        beginning = self._require_begin(organisation, places)
         _check_wanted(signs)
-        Repository.init(stores, key)
+        if not self._join(organisation, places, beginning, key, known):
+            # Noted before anything is written: whoever comes after a crash, with other tiers, looks there.
+            self._begun.intend(organisation, [place.location for place in beginning])
+            _check_wanted(signs)
+            Repository.init([place.store for place in beginning], key)
         return self._open(organisation, places, key, {})
+
+    def _join(
+        self,
+        organisation: str,
+        places: Sequence[Place],
+        beginning: Sequence[Place],
+        key: KeyFile,
+        known: Mapping[str, BegunTier],
+    ) -> bool:
+        """Make new tiers members of the organisation's repository, where it has one elsewhere; whether it has."""
+        here = [place.location for place in places]
+        others = joining.other_locations(known, self._begun.intended(organisation), here)
+        if not others:
+            return False
+        elsewhere = without_silent([self._place_at(organisation, location) for location in others])
+        try:
+            names = [place.store.name for place in beginning]
+            joining.join(self._open(organisation, [*elsewhere, *beginning], key, known), names)
+        except (NotARepository, NoUsableTier) as error:
+            if isinstance(error, NotARepository) and not any(location in known for location in others):
+                return False  # It was about to be begun there, and was not.
+            raise of_all([joining.away(name, others, error.message) for name in names]) from error
+        finally:
+            for place in elsewhere:
+                place.store.close()
+        return True
 
     def _open(
         self, organisation: str, places: Sequence[Place], key: KeyFile, known: Mapping[str, BegunTier]
@@ -249,20 +284,22 @@ class Repositories:
             cache=self._cache,
         )
 
-    def _require_begin(self, organisation: str, places: Sequence[Place]) -> list[ObjectStore]:
-        """The tiers on which a repository can be begun. Raises what keeps it from each of them."""
-        answering: list[ObjectStore] = []
-        troubles: list[RepositoryError] = []
-        for place in places:
-            try:
-                if place.store.head(CONFIG_KEY) is None:
-                    self._require_others(organisation, place)
-                    self._require_space(place)
-                    answering.append(place.store)
-            except RepositoryError as error:
-                troubles.insert(0, error)
+    def _require_begin(self, organisation: str, places: Sequence[Place]) -> list[Place]:
+        """The places on which a repository can be begun. Raises what keeps it from each of them."""
+        empty: list[Place] = []
+
+        def ask(place: Place) -> None:
+            if place.store.head(CONFIG_KEY) is None:
+                self._require_others(organisation, place)
+                require_space(place, self._reserve_bytes)
+                empty.append(place)
+
+        # What a required tier says first: for its sake alone the run fails, whatever the others say.
+        asked = sorted(places, key=lambda place: not place.is_required)
+        troubles = [trouble for trouble in troubles_of(asked, ask) if trouble is not None]
+        answering = [place for place in places if place in empty]
         if not answering and troubles:
-            raise _of_all(troubles)
+            raise of_all(troubles)
         if not answering:
             raise NotARepository("no tier is empty and none holds this organisation's repository")
         return answering
@@ -289,11 +326,14 @@ class Repositories:
         if tier.state is TierState.EMPTY:
             self._require_others(organisation, place)
         before = begun.repository_id if begun is not None else ""
+        if before and tier.state is TierState.FOREIGN and before != repository.id.hex():
+            other = repository.id.hex()
+            tier.set_state(tier.state, joining.of_another(tier.name, place.location, organisation, before, other))
         if before and tier.is_readable and before != repository.id.hex():
             error = NotARepository("the location had another repository before", tier=tier.name, before=before)
             tier.set_state(TierState.FOREIGN, error)
         if tier.is_ready or tier.state is TierState.EMPTY:
-            self._require_space(place)
+            require_space(place, self._reserve_bytes)
 
     def _require_others(self, organisation: str, place: Place) -> None:
         """Raise `TierVanished` where other organisations had repositories and none of them is there."""
@@ -307,21 +347,6 @@ class Repositories:
                 store.close()
         if others:
             raise vanished(place)
-
-    def _require_space(self, place: Place) -> None:
-        if place.folder is None or not self._reserve_bytes:
-            return
-        try:
-            found = os.statvfs(place.folder)
-        except OSError:
-            return  # The store itself says what is wrong with it.
-        free = found.f_bavail * found.f_frsize
-        if free < self._reserve_bytes:
-            raise TierFull(
-                f"no space: {free >> 20} MiB are free, and a run begins with {self._reserve_bytes >> 20} MiB at least",
-                tier=place.store.name,
-                location=place.location,
-            )
 
 
 def _seen_at(
@@ -337,49 +362,3 @@ def _check_wanted(signs: Signs) -> None:
     """What was left behind begins no repository: another run may have begun it meanwhile."""
     if signs.is_left:
         raise RunInterrupted
-
-
-def _without_silent(places: Sequence[Place]) -> list[Place]:
-    """The places, those whose folder does not answer in its time with an `UnusableStore`. All are asked at once."""
-
-    def ask(folder: bytes) -> None:
-        with suppress(OSError):  # Whatever it is: the store itself says what is wrong with it.
-            os.statvfs(folder)
-
-    begun = time.monotonic()
-    asked = {
-        place.location: threading.Thread(target=ask, args=(place.folder,), daemon=True)
-        for place in places
-        if place.folder
-    }
-    for thread in asked.values():
-        thread.start()
-    answering: list[Place] = []
-    for place in places:
-        asking = asked.get(place.location)
-        if asking is not None:
-            asking.join(max(0.0, begun + place.patience_seconds - time.monotonic()))
-            if asking.is_alive():
-                name, seconds = place.store.name, place.patience_seconds
-                error = TierUnreachable(f"its folder has not answered for {seconds:.0f} s", tier=name)
-                place = replace(place, store=UnusableStore(name, error), folder=None)
-        answering.append(place)
-    return answering
-
-
-def _of_all(troubles: Sequence[RepositoryError]) -> RepositoryError:
-    """The first one, which says what is wrong with each of the tiers."""
-    first = copy(troubles[0])
-    first.causes = troubles
-    return first
-
-
-def vanished(place: Place) -> TierVanished:
-    """The tier of a place is gone although it was in use."""
-    return TierVanished(
-        "the tier was in use, and is empty or gone",
-        hint=f"Mount the disk of the location {place.location}, or bring its bucket back: the next run goes on. If it "
-        f"is gone for good: wedsync-backup tiers begin-anew {place.location}; the next run fills it from the others.",
-        tier=place.store.name,
-        location=place.location,
-    )

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from chassis.locations import Location, Locations
 from contracts import errors
-from contracts.configuration import Destination, Tier
+from contracts.configuration import Destination
 from contracts.errors import PlatformError
 from repository.errors import AccessDenied, LocationInvalid, RepositoryError
 from repository.tiers.location import open_tier
@@ -51,28 +51,28 @@ def source_folder(locations: Locations, organisation: str, location_name: str, r
 
 
 def tier_store(
-    locations: Locations, keys_dir: Path, organisation: str, tier: Tier, destination: Destination
+    locations: Locations, keys_dir: Path, organisation: str, tier: str, destination: Destination
 ) -> ObjectStore:
-    """The store that holds an organisation's repository on one tier. Nothing is connected to yet.
+    """The store that holds an organisation's repository on one tier, under its name. Nothing is connected to yet.
 
     An `UnusableStore` where the location is not registered, or not set up as it must be. Raises LOCATIONS_UNREADABLE.
     """
     location = _find(locations, organisation, destination.location, role="tier")
     if location is None:
         reason = "no tier location of this name is open to the organisation"
-        return UnusableStore(tier.value, LocationUnknown(reason, tier=tier.value, location=destination.location))
+        return UnusableStore(tier, LocationUnknown(reason, tier=tier, location=destination.location))
     return location_store(
         keys_dir,
         location,
         organisation,
-        name=tier.value,
+        name=tier,
         patience_seconds=patience_of(destination),
         storage_class=destination.storage_class,
     )
 
 
 def place_mark(
-    locations: Locations, keys_dir: Path, organisation: str, tier: Tier, destination: Destination
+    locations: Locations, keys_dir: Path, organisation: str, tier: str, destination: Destination
 ) -> Hashable | None:
     """What `tier_store` makes the store of; None where it is not registered, or its credentials cannot be seen."""
     location = _find(locations, organisation, destination.location, role="tier")
@@ -85,7 +85,7 @@ def place_mark(
         except OSError:
             return None
         credentials = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
-    return (tier.value, location, destination.storage_class, patience_of(destination), credentials)
+    return (tier, location, destination.storage_class, patience_of(destination), credentials)
 
 
 def patience_of(destination: Destination) -> float:

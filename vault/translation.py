@@ -17,6 +17,8 @@ _BY_CODE: dict[str, ErrorCode] = {
     "tier-full": errors.TIER_FULL,
     "tier-vanished": errors.TIER_VANISHED,
     "tier-read-only": errors.TIER_READ_ONLY,
+    "repository-away": errors.REPOSITORY_AWAY,
+    "other-repository": errors.OTHER_REPOSITORY,
     "location-invalid": errors.TIER_UNUSABLE,
     "bucket-missing": errors.TIER_UNUSABLE,
     "location-unusable": errors.LOCATION_UNUSABLE,
@@ -49,6 +51,9 @@ _BY_CODE: dict[str, ErrorCode] = {
     "source-unreachable": errors.SOURCE_UNREACHABLE,
     "source-excluded": errors.SOURCE_EXCLUDED,
 }
+
+_HINTS_BY_NAMES = frozenset({errors.TIER_VANISHED, errors.REPOSITORY_AWAY, errors.OTHER_REPOSITORY})
+"""Codes whose hints say what to do by names that the organisation knows: of tiers, locations and itself."""
 
 
 def code_of(error: BaseException | None) -> ErrorCode:
@@ -90,9 +95,12 @@ def failure_of(tier: Tier, error: RepositoryError | None) -> TierFailure:
     code = code_of(error)
     if code is errors.INTERNAL:
         code = errors.TIER_UNUSABLE
-    # Of the repository's hints this one alone is by names that the organisation knows.
-    hint = error.hint if code is errors.TIER_VANISHED and error is not None else code.hint
-    return TierFailure(tier, code.code, hint)
+    return TierFailure(tier, code.code, hint_of(code, error))
+
+
+def hint_of(code: ErrorCode, error: BaseException | None) -> str:
+    """What to do about an error, in words for those who may see the run."""
+    return error.hint if code in _HINTS_BY_NAMES and isinstance(error, RepositoryError) else code.hint
 
 
 def facts(error: RepositoryError) -> dict[str, object]:

@@ -111,6 +111,21 @@ TIER_UNUSABLE = entered(
     "A tier is damaged, or another repository's",
     "Run repo check on the tier; repair it from another, or register another location.",
 )
+REPOSITORY_AWAY = entered(
+    "repository-away",
+    503,
+    Retry.LATER,
+    "A new tier cannot join the organisation's repository, whose other locations are away",
+    "Bring back one of the locations that have the organisation's repository; the next run goes on.",
+)
+OTHER_REPOSITORY = entered(
+    "other-repository",
+    409,
+    Retry.AFTER_OPERATOR,
+    "The tiers belong to two repositories of the organisation",
+    "Name tiers of one of them in each configuration; or ask the operator to move one away and to begin its location"
+    " anew: wedsync-backup tiers begin-anew LOCATION.",
+)
 KEYS_UNUSABLE = entered(
     "keys-unusable",
     503,

@@ -11,7 +11,15 @@ from contracts.errors import ErrorCode, PlatformError
 from contracts.tier_failure import TierFailure
 from services.executor.kept import Replica
 
-_OPEN_HINTS = frozenset({errors.REQUIRED_TIER_FAILED, errors.TIER_FULL, errors.TIER_VANISHED})
+_OPEN_HINTS = frozenset(
+    {
+        errors.REQUIRED_TIER_FAILED,
+        errors.TIER_FULL,
+        errors.TIER_VANISHED,
+        errors.REPOSITORY_AWAY,
+        errors.OTHER_REPOSITORY,
+    }
+)
 """Codes whose errors say what to do by the names of tiers and locations, which the organisation knows."""
 
 

@@ -2,12 +2,13 @@
 
 A row is written when a repository was found or begun at a location, and stays until somebody says that the
 location is to be begun anew (`wedsync-backup tiers begin-anew`). It knows the head of the tier's log as it was last
-seen, which is only raised, until somebody says that an older one counts (`wedsync-backup tiers accept-history`). And
-it knows the packs that were found damaged there, until they were read whole.
+seen, which is only raised, until somebody says that an older one counts (`wedsync-backup tiers accept-history`).
+Where a repository is about to be begun is noted before (`intended_repositories`): a run that dies in between leaves one
+that the next run looks for. And it knows the packs that were found damaged there, until they were read whole.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from chassis.postgres.database import translated
@@ -27,6 +28,11 @@ WITNESSES_MAX = 3
 
 _OF = """
     SELECT location, repository_id, tier_id, head_number, head_digest FROM begun_repositories WHERE organisation = %s
+    ORDER BY begun_at, location
+"""
+_INTENDED = "SELECT location FROM intended_repositories WHERE organisation = %s ORDER BY 1"
+_INTEND = """
+    INSERT INTO intended_repositories (organisation, location) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING
 """
 _OTHERS = """
     SELECT organisation FROM begun_repositories WHERE location = %s AND organisation <> %s
@@ -35,6 +41,7 @@ _OTHERS = """
 _AT = "SELECT organisation FROM begun_repositories WHERE location = %s ORDER BY 1"
 _ORGANISATIONS = "SELECT DISTINCT organisation FROM begun_repositories"
 _REMEMBER = """
+    WITH done AS (DELETE FROM intended_repositories WHERE organisation = %s AND location = %s)
     INSERT INTO begun_repositories (organisation, location, repository_id) VALUES (%s, %s, %s)
     ON CONFLICT (organisation, location) DO UPDATE SET repository_id = excluded.repository_id
     WHERE begun_repositories.repository_id = ''
@@ -66,11 +73,19 @@ class BegunRepositories:
         self._loop = asyncio.get_running_loop()
 
     def of(self, organisation: str) -> dict[str, BegunTier]:
-        """What was begun, by location; the repository's id is empty where a run before this memory began it."""
+        """What was begun, by location, the oldest first; the id is empty where a run before this memory began it."""
         return {
             location: BegunTier(repository_id, _seen(tier_id, number, digest))
             for location, repository_id, tier_id, number, digest in self._wait(self._rows(_OF, (organisation,)))
         }
+
+    def intended(self, organisation: str) -> list[str]:
+        """Locations at which one was about to be begun and was not noted since."""
+        return [row[0] for row in self._wait(self._rows(_INTENDED, (organisation,)))]
+
+    def intend(self, organisation: str, locations: Sequence[str]) -> None:
+        """Note where one is about to be begun, before it is. Idempotent."""
+        self._wait(self._execute(_INTEND, (organisation, list(locations))))
 
     def others_at(self, location: str, organisation: str) -> list[str]:
         """Some organisations, the latest first, that had a repository at the location before this one."""
@@ -86,7 +101,7 @@ class BegunRepositories:
 
     def remember(self, organisation: str, location: str, repository_id: str, seen: SeenTier | None = None) -> None:
         """Note a repository that was found or begun, and the head that its tier had. Idempotent."""
-        self._wait(self._execute(_REMEMBER, (organisation, location, repository_id)))
+        self._wait(self._execute(_REMEMBER, (organisation, location, organisation, location, repository_id)))
         if seen is not None:
             values = {"tier_id": seen.tier_id, "number": seen.head.number, "digest": seen.head.digest}
             self._wait(self._execute(_RAISE_HEAD, {**values, "organisation": organisation, "location": location}))

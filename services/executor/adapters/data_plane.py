@@ -30,7 +30,6 @@ from repository.errors import BackupCancelled, LockNotProven, RepositoryError, T
 from repository.format import ContentClass
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier, TierState
-from repository.opened.repository import Repository
 from repository.progress import Progress
 from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
@@ -38,14 +37,16 @@ from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.read_back import read_back
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.found_damage import FoundDamage, packs_of
+from services.executor.adapters.required import require_tiers
 from services.executor.adapters.told import problem_report, progress_report
 from services.executor.kept import Replica
 from services.executor.ports import BackupOutcome, OpenBackup, ProgressReport, TierOutcome
 from sources.directory import DirectorySource
 from vault.open_repositories import Lease, OpenRepositories
-from vault.repositories import Place, Repositories
+from vault.places import Place
+from vault.repositories import Repositories
 from vault.stores import folder_of, patience_of, place_mark, source_folder, tier_folder, tier_store
-from vault.translation import code_of, facts, failure_of, translated
+from vault.translation import code_of, facts, hint_of, translated
 from vault.unusable import LocationUnusable, UnusableStore
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,9 @@ class RepositoryDataPlane:
         cache: LocalCache | None = None,
     ) -> None:
         """`memory_bytes`: for all runs together. `cache`: as of `Repository.open`."""
-        repositories = Repositories(begun, keys_dir, reserve_bytes=tier_reserve_bytes, cache=cache)
+        repositories = Repositories(
+            begun, keys_dir, place_at=self._place_at, reserve_bytes=tier_reserve_bytes, cache=cache
+        )
         self._repositories = OpenRepositories(repositories, Workshop(memory_bytes))
         self._begun = begun
         self._locations = locations
@@ -91,7 +94,7 @@ class RepositoryDataPlane:
         destinations = body.storage_destinations.by_tier()
         tiers = ", ".join(f"{tier} at {destination.location}" for tier, destination in destinations.items())
         signs.at("opening", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
-        places = [self._place(organisation, tier, destination) for tier, destination in destinations.items()]
+        places = [self._place(organisation, tier.value, destination) for tier, destination in destinations.items()]
         lease: Lease | None = None
         try:
             with translated():
@@ -99,7 +102,7 @@ class RepositoryDataPlane:
                 for tier in lease.repository.tiers:
                     if tier.error is not None:
                         _log.warning("a tier is not as it should be", extra={"tier": tier.name, **facts(tier.error)})
-                _require(lease.repository, destinations)
+                require_tiers(lease.repository, destinations)
             damage = {
                 tier: FoundDamage(self._begun, organisation, each.location) for tier, each in destinations.items()
             }
@@ -175,13 +178,17 @@ class RepositoryDataPlane:
             return None
         return (mark, found.st_dev, found.st_ino)
 
-    def _place(self, organisation: str, tier: Tier, destination: Destination) -> Place:
+    def _place_at(self, organisation: str, location: str) -> Place:
+        """Where the organisation's repository may be though its run does not name the location."""
+        return self._place(organisation, f"the one at {location}", Destination(location=location))
+
+    def _place(self, organisation: str, tier: str, destination: Destination) -> Place:
         folder = tier_folder(self._locations, organisation, destination.location)
-        trouble = None if folder is None else self._own_trouble(destination.location, folder, tier.value)
+        trouble = None if folder is None else self._own_trouble(destination.location, folder, tier)
 
         def store_of(organisation: str) -> ObjectStore:
             if trouble is not None:
-                return UnusableStore(tier.value, trouble)
+                return UnusableStore(tier, trouble)
             return tier_store(self._locations, self._keys_dir, organisation, tier, destination)
 
         mark = place_mark(self._locations, self._keys_dir, organisation, tier, destination)
@@ -194,28 +201,8 @@ class RepositoryDataPlane:
             folder=None if trouble is not None else folder,
             patience_seconds=patience_of(destination),
             store_of=store_of,
+            is_required=destination.required,
         )
-
-
-def _require(repository: Repository, destinations: dict[Tier, Destination]) -> None:
-    """Raise for the first required tier that takes nothing, and say so of every tier."""
-    away = {
-        tier: opened
-        for tier in destinations
-        if not ((opened := repository.tier(tier.value)).is_ready or opened.state is TierState.EMPTY)
-    }
-    for tier, opened in away.items():
-        if destinations[tier].required:
-            why = opened.error.hint if opened.error is not None else ""
-            hint = f"{errors.REQUIRED_TIER_FAILED.hint} The tier {tier.value} is {opened.state}. {why}".rstrip()
-            found = f": {opened.error.message}" if opened.error is not None else ""
-            raise PlatformError(
-                errors.REQUIRED_TIER_FAILED,
-                f"a required tier cannot be written to{found}",
-                hint=hint,
-                tier=tier,
-                failures=[failure_of(each, lacking.error) for each, lacking in away.items()],
-            )
 
 
 class RepositoryBackup:
@@ -392,9 +379,8 @@ class RepositoryBackup:
                 objects=delivered.packs_sent if delivered else 0,
                 seconds=delivered.seconds if delivered else 0.0,
             )
-        code = code_of((delivered.error if delivered else None) or opened.error)
+        error = (delivered.error if delivered else None) or opened.error
+        code = code_of(error)
         if code is errors.INTERNAL:
             code = errors.TIER_UNUSABLE if opened.state is not TierState.READY else errors.TIER_BEHIND
-        if code is errors.TIER_VANISHED and opened.error is not None:
-            return TierOutcome(tier=tier, required=destination.required, code=code.code, hint=opened.error.hint)
-        return TierOutcome(tier=tier, required=destination.required, code=code.code, hint=code.hint)
+        return TierOutcome(tier=tier, required=destination.required, code=code.code, hint=hint_of(code, error))

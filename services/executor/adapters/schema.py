@@ -75,4 +75,10 @@ STATEMENTS: tuple[LiteralString, ...] = (
     " ADD COLUMN head_digest bytea",
     # Ids of packs, one after the other, that were found damaged when the tier was read back last.
     "ALTER TABLE begun_repositories ADD COLUMN damaged_packs bytea NOT NULL DEFAULT ''",
+    # Where a repository is about to be begun; what is begun there since, `begun_repositories` says.
+    """CREATE TABLE intended_repositories (
+        organisation text NOT NULL,
+        location text NOT NULL,
+        PRIMARY KEY (organisation, location)
+    )""",
 )

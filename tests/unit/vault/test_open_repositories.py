@@ -19,10 +19,11 @@ from repository.stored.log_entry import entry_object_key
 from repository.tiers.memory import MemoryObjectStore
 from tests.support.eventually import eventually
 from tests.support.repositories import SeededRandomness, photos, write_snapshot
-from tests.unit.vault.test_repositories import _Remembered
+from tests.unit.vault.test_repositories import _Remembered, nowhere
 from vault.key_files import name_of
 from vault.open_repositories import Lease, OpenRepositories
-from vault.repositories import Place, Repositories
+from vault.places import Place
+from vault.repositories import Repositories
 
 ORGANISATION = "org-a"
 
@@ -50,7 +51,7 @@ class _Vault:
         self.begun = _Remembered()
         self.stores = {name: _Bucket(name) for name in ("local", "cloud")}
         self.marks = dict.fromkeys(self.stores, "as ever")
-        self.opened = OpenRepositories(Repositories(self.begun, keys), Workshop(512 << 20), **options)
+        self.opened = OpenRepositories(Repositories(self.begun, keys, place_at=nowhere), Workshop(512 << 20), **options)
 
     def lease(self) -> Lease:
         """As a run takes one."""
@@ -86,7 +87,7 @@ def test_next_run_has_the_same_repository_and_reads_next_to_nothing(vault: _Vaul
     assert second.repository is first.repository
     assert second.sharing is first.sharing
     assert vault.stores["cloud"].calls - before <= 2
-    other = Repositories(vault.begun, vault.keys).open(
+    other = Repositories(vault.begun, vault.keys, place_at=nowhere).open(
         ORGANISATION, [vault._place(name) for name in vault.stores], Signs()
     )
     made = write_snapshot(other, other.ready_tiers(), photos(3, seed=1), "other", SeededRandomness(1))
@@ -136,7 +137,7 @@ def _forgotten(vault: _Vault) -> None:
 
 
 def _key_made(vault: _Vault) -> None:
-    other = Repositories(vault.begun, vault.keys).open(
+    other = Repositories(vault.begun, vault.keys, place_at=nowhere).open(
         ORGANISATION, [vault._place(name) for name in vault.stores], Signs()
     )
     key_change.add_generation(other, KeyFile.load(vault.keys / name_of(ORGANISATION)))

@@ -1,6 +1,7 @@
 """Runs of one organisation share what they have read of its repository; those of others share nothing with them."""
 
 import gc
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectInfo
 from tests.support.repositories import SeededRandomness, photos, write_snapshot
 from vault.key_files import RepositoryKeys, name_of
-from vault.repositories import BegunTier, Place, Repositories
+from vault.places import Place
+from vault.repositories import BegunTier, Repositories
+from vault.unusable import LocationUnknown, UnusableStore
 
 
 class _Remembered:
@@ -27,9 +30,16 @@ class _Remembered:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], BegunTier] = {}
+        self.intentions: list[tuple[str, str]] = []
 
     def of(self, organisation: str) -> dict[str, BegunTier]:
         return {location: each for (owner, location), each in self.rows.items() if owner == organisation}
+
+    def intended(self, organisation: str) -> list[str]:
+        return [location for owner, location in self.intentions if owner == organisation]
+
+    def intend(self, organisation: str, locations: Sequence[str]) -> None:
+        self.intentions += [(organisation, location) for location in locations]
 
     def others_at(self, location: str, organisation: str) -> list[str]:
         return []
@@ -49,6 +59,12 @@ class _Counting(MemoryObjectStore):
         return super().get(key, length_max=length_max)
 
 
+def nowhere(_organisation: str, location: str) -> Place:
+    """No location but those that a run names is registered."""
+    store = UnusableStore(location, LocationUnknown("it is not registered", tier=location))
+    return replace(_place(MemoryObjectStore(location)), store=store, location=location)
+
+
 async def _nobody() -> list[str]:
     return []
 
@@ -60,14 +76,14 @@ def _place(store: MemoryObjectStore) -> Place:
 @pytest.fixture
 def repositories(tmp_path: Path) -> Repositories:
     prepare_keys_folder(tmp_path)
-    return Repositories(_Remembered(), tmp_path)
+    return Repositories(_Remembered(), tmp_path, place_at=nowhere)
 
 
 def test_key_that_is_missing_costs_its_organisation_alone(repositories: Repositories, tmp_path: Path) -> None:
     """Its runs are refused with the file's name, remembered or only found on a tier; the others' go on."""
     stores = {each: _saved(repositories, each) for each in ("org-a", "org-b")}
     (tmp_path / name_of("org-a")).unlink()
-    forgetful = Repositories(_Remembered(), tmp_path)
+    forgetful = Repositories(_Remembered(), tmp_path, place_at=nowhere)
     for each in (repositories, forgetful):
         with pytest.raises(PlatformError) as refused:
             each.open("org-a", [_place(stores["org-a"])], Signs())
@@ -82,7 +98,7 @@ def test_no_key_is_made_where_the_keys_folder_is_not_mounted(tmp_path: Path) -> 
     """The folder is there and empty, or is not there: the key may lie on the disk that is missing."""
     for folder in (tmp_path, tmp_path / "gone"):
         with pytest.raises(PlatformError) as refused:
-            Repositories(_Remembered(), folder).open("org-a", [_place(_Counting("local"))], Signs())
+            Repositories(_Remembered(), folder, place_at=nowhere).open("org-a", [_place(_Counting("local"))], Signs())
         assert refused.value.code is errors.KEYS_UNUSABLE
         assert not (folder / "repositories").exists()
 
@@ -100,12 +116,12 @@ def test_no_key_is_made_anew_though_the_record_is_lost_and_the_tier_is_silent(
     (tmp_path / name_of("org-a")).unlink()
     places = [_place(_Silent("local")), replace(_place(_Counting("offsite")), location="second")]
     with pytest.raises(PlatformError, match=r"repositories/org-a\.key is gone") as refused:
-        Repositories(_Remembered(), tmp_path).open("org-a", places, Signs())
+        Repositories(_Remembered(), tmp_path, place_at=nowhere).open("org-a", places, Signs())
     assert refused.value.code is errors.KEYS_UNUSABLE
     assert not (tmp_path / name_of("org-a")).exists()
     assert RepositoryKeys(tmp_path, _nobody).unusable([]) == [name_of("org-a")], "the readiness names it, too"
     # An organisation that never had one is not kept from its first backup by a tier that is away.
-    Repositories(_Remembered(), tmp_path).open("org-b", places, Signs())
+    Repositories(_Remembered(), tmp_path, place_at=nowhere).open("org-b", places, Signs())
 
 
 def _saved(repositories: Repositories, organisation: str) -> _Counting:

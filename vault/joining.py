@@ -1,0 +1,79 @@
+"""Which repository a new tier becomes one of: an organisation has one, wherever its configurations put their tiers.
+
+Two configurations may name no tier in common. Where a repository of the organisation is remembered at a location that
+a run does not name, the run's new tiers get its config and its keys from there, and are members of it (ADR 0060).
+What was stored elsewhere stays there until a configuration names both.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from contracts import errors
+from repository.errors import Retry, TierError
+from repository.opened.open_tier import TierState
+from repository.opened.repository import Repository
+
+
+class _Remembered(Protocol):
+    @property
+    def repository_id(self) -> str: ...
+
+
+class RepositoryAway(TierError):
+    """A new tier joins by what another location holds, and no such location answers."""
+
+    code = errors.REPOSITORY_AWAY.code
+    retry = Retry.LATER
+    hint = errors.REPOSITORY_AWAY.hint
+
+
+class OfAnotherRepository(TierError):
+    """The tier is one of another repository of the same organisation."""
+
+    code = errors.OTHER_REPOSITORY.code
+    retry = Retry.AFTER_OPERATOR
+    hint = errors.OTHER_REPOSITORY.hint
+
+
+def other_locations(known: Mapping[str, _Remembered], intended: Iterable[str], here: Sequence[str]) -> list[str]:
+    """Where the organisation's repository lies, or may: what the run does not name of it.
+
+    `known`: in the order in which they were begun; of two repositories the older one is joined. `intended`: where one
+    was about to be begun, of which nobody knows how far that came.
+    """
+    identities = [each.repository_id for each in known.values() if each.repository_id]
+    members = [location for location, each in known.items() if each.repository_id in ("", *identities[:1])]
+    return [location for location in dict.fromkeys((*members, *intended)) if location not in here]
+
+
+def join(repository: Repository, names: Iterable[str]) -> None:
+    """Make the empty tiers of these names members. Raises the repository's errors."""
+    for name in names:
+        tier = repository.tier(name)
+        if tier.state is TierState.EMPTY:
+            repository.add_tier(tier)
+
+
+def away(tier: str, locations: Sequence[str], reason: str) -> RepositoryAway:
+    """Why a tier cannot join now."""
+    names = ", ".join(locations)
+    return RepositoryAway(
+        f"the tier is new, and the organisation's repository, at {names}, cannot be asked: {reason}",
+        hint=f"The organisation's repository lies at {names}: bring one of these locations back, and the next run goes "
+        "on. If all of them are gone for good: wedsync-backup tiers begin-anew LOCATION, for each.",
+        tier=tier,
+    )
+
+
+def of_another(tier: str, location: str, organisation: str, own: str, other: str) -> OfAnotherRepository:
+    """Why two tiers of one organisation cannot be used together. `own`, `other`: the repositories' ids."""
+    return OfAnotherRepository(
+        f"the location {location} has the repository {own} of the organisation, and the other tiers have {other}",
+        hint=f"The organisation has two repositories, and {location} has the other one: no run can use both. Name "
+        "tiers of one of them in each configuration; or let it go on as one: move what "
+        f"{location} has of the organisation to another place, where `wedsync-backup repo` reads it as before, then "
+        f"wedsync-backup tiers begin-anew {location} --organisation {organisation}; the next run fills it from the "
+        "others.",
+        tier=tier,
+        location=location,
+    )
