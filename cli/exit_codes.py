@@ -37,6 +37,7 @@ _BY_CODE = {
     "key-file-invalid": ExitCode.WRONG_KEY,
     "not-a-repository": ExitCode.NOT_FOUND,
     "snapshot-not-found": ExitCode.NOT_FOUND,
+    "not-found": ExitCode.NOT_FOUND,
     "stream-not-found": ExitCode.NOT_FOUND,
     "hold-not-found": ExitCode.NOT_FOUND,
     "hold-taken": ExitCode.REFUSED,

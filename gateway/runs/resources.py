@@ -72,7 +72,7 @@ class CompletionDetails(Resource, frozen=True, kw_only=True):
 
 
 class ExecutionError(Resource, frozen=True, kw_only=True):
-    """Why a run failed. `reportDigest`: BLAKE3 of the sealed report that tells the rest."""
+    """Why a run failed. `reportDigest`: BLAKE3 of the sealed report that tells the rest, to an operator."""
 
     code: str
     title: str

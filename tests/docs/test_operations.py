@@ -6,6 +6,7 @@ tests/component/chassis/test_trust.py.
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -177,6 +178,29 @@ def _repair(operator: Operator, *, first: str = "") -> "subprocess.CompletedProc
     return operator.types(
         f"set -e\n{head}\nOTHER='{_at_tier(operator, 'local')[0]}'\n{first}\n{block('run', 'repair')}"
     )
+
+
+def test_report_of_a_run_is_opened_by_its_organisations_key(operator: Operator, source: SavedSource) -> None:
+    """What a run left out is named to the operator; of another organisation, or of no run, there is no report."""
+    pipe = source.folder / "a pipe"
+    os.mkfifo(pipe)
+    try:
+
+        async def back_up() -> str:
+            run = await source.execute()
+            assert (await source.ended(run))["completionDetails"]["reportDigest"]
+            return run
+
+        run = asyncio.run(back_up())
+    finally:
+        pipe.unlink()
+    command = f"wedsync-backup run-report {run} --organisation"
+    told = operator.types(f"{command} {operator.platform.organisation}")
+    assert told.returncode == 0, told.stderr
+    assert [each["path"] for each in json.loads(told.stdout)["files"]] == ["a pipe"]
+    other = operator.types(f"{command} somebody-else")
+    assert (other.returncode, other.stdout) == (7, "")
+    assert "has no report" in other.stderr
 
 
 def test_tiers_are_checked_and_repaired(operator: Operator, source: SavedSource) -> None:

@@ -10,6 +10,9 @@ from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement
 from chassis.sealing import Sealer
+from contracts import errors
+from contracts.errors import PlatformError
+from contracts.sealed import Sealed
 from services.executor.kept import KeptConfiguration, Replica
 from services.executor.ports import SealedReport
 
@@ -75,3 +78,12 @@ class SealedReports:
         # heartbeat.
         sealed = msgspec.json.encode(await self._sealer.ask(seal, seconds=self._seal_seconds))
         return SealedReport(blake3(report).hexdigest(), sealed)
+
+    async def open(self, organisation: str, digest: str, body: bytes) -> str:
+        """A report as it was sealed: JSON. Raises SEALING_KEY_MISSING where it was erased, KEYS_UNUSABLE."""
+        sealed = msgspec.json.decode(body, type=Sealed)
+        opened = partial(self._sealer.open, organisation, REPORT_FIELD, sealed)
+        report = await self._sealer.ask(opened, seconds=self._seal_seconds)
+        if blake3(report.encode()).hexdigest() != digest:
+            raise PlatformError(errors.INTERNAL, "the report is not the one whose digest the run names")
+        return report

@@ -31,6 +31,7 @@ from repository.opened.repository import Repository
 from repository.stored.tree import Row
 from repository.tiers.location import open_tier
 from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.tables import SealedReports
 from services.executor.errors import ClaimLost
 from services.executor.kept import Replica
 from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
@@ -422,6 +423,8 @@ async def test_unreadable_files_are_reported_under_seal(bench: ExecutorBench, tm
     assert row is not None
     assert row[0] == completed.report_digest
     assert b"a fifo" not in bytes(row[1])
+    opened = await SealedReports(bench.sealer).open(ORGANISATION, row[0], bytes(row[1]))
+    assert json.loads(opened)["files"] == [{"path": "a fifo", "reason": "special"}]
 
 
 async def test_folder_that_is_left_out_is_told(bench: ExecutorBench) -> None:
