@@ -36,7 +36,7 @@ SOURCE_INCOMPLETE = entered(
     Retry.AFTER_OPERATOR,
     "Some of the source is not in the backup",
     "Look at the permissions, the disk and what deletes files meanwhile; the run's sealed report, which an "
-    "operator opens (wedsync-backup run-report), names each entry, and the next run tries again.",
+    "operator opens (wedsync-backup run-report ID --organisation ID), names each entry, and the next run tries again.",
 )
 LOCATION_UNUSABLE = entered(
     "location-unusable",
