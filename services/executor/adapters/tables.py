@@ -17,6 +17,7 @@ from services.executor.kept import KeptConfiguration, Replica
 from services.executor.ports import SealedReport
 
 REPORT_FIELD = "run.report"
+_SEALED = msgspec.json.Decoder(Sealed)
 
 _KEEP_REPLICA = """
     INSERT INTO configuration_replicas (configuration_id, organisation, version, body) VALUES (%s, %s, %s, %s)
@@ -81,7 +82,7 @@ class SealedReports:
 
     async def open(self, organisation: str, digest: str, body: bytes) -> str:
         """A report as it was sealed: JSON. Raises SEALING_KEY_MISSING where it was erased, KEYS_UNUSABLE."""
-        sealed = msgspec.json.decode(body, type=Sealed)
+        sealed = _SEALED.decode(body)
         opened = partial(self._sealer.open, organisation, REPORT_FIELD, sealed)
         report = await self._sealer.ask(opened, seconds=self._seal_seconds)
         if blake3(report.encode()).hexdigest() != digest:
