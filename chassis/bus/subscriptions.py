@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,7 @@ class Bus:
         self.handler_seconds = handler_seconds
         self.stopping = asyncio.Event()
         self.suspects = asyncio.Lock()
+        self.held: Counter[str] = Counter()
         self._bindings: dict[str, _Binding] = {}
         self._broker = SharedBroker(
             connection,
@@ -270,8 +272,8 @@ class _Delivery(BaseMiddleware[Any, Msg]):
 
         An outage of our own database must not use up the deliveries of every message that comes meanwhile.
         """
-        held = f"held:{binding.spec.durable_name}"
-        pause = _FIRST_HOLD_SECONDS
+        durable = binding.spec.durable_name
+        finding, pause, is_held = f"held:{durable}", _FIRST_HOLD_SECONDS, False
         try:
             while True:
                 try:
@@ -280,8 +282,11 @@ class _Delivery(BaseMiddleware[Any, Msg]):
                 except PlatformError as error:
                     if error.code is not errors.UNAVAILABLE:
                         raise
-                    self._metrics.handled.labels(binding.spec.durable_name, name, "held").inc()
-                    self._bus.health.degrade(held, error)
+                    self._metrics.handled.labels(durable, name, "held").inc()
+                    if not is_held:
+                        self._bus.held[durable] += 1
+                        is_held = True
+                    self._bus.health.degrade(finding, error)
                     _log.warning("held until the platform's part is back", exc_info=error)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
@@ -289,7 +294,10 @@ class _Delivery(BaseMiddleware[Any, Msg]):
                     raise NackMessage  # Another process may reach what this one does not.
                 pause = min(pause * 2, _LONGEST_HOLD_SECONDS)
         finally:
-            self._bus.health.restore(held)
+            self._bus.held[durable] -= is_held
+            if not self._bus.held[durable]:
+                # Not earlier: those that go well beside one that is held say nothing of it.
+                self._bus.health.restore(finding)
 
     async def after_processed(
         self,

@@ -287,6 +287,39 @@ async def test_message_is_held_while_a_part_of_the_platform_is_away(own_nats: Na
         assert (await process.health.report()).status == "ready"
 
 
+async def test_held_message_is_told_however_well_others_go_beside_it(own_nats: NatsServer) -> None:
+    """Until it is dealt with: what is held makes no progress."""
+    await own_nats.apply()
+    done: list[str] = []
+    locked = [True]
+
+    async def accept(received: Received) -> None:
+        if received.envelope.id == held.id and locked[0]:
+            raise PlatformError(errors.UNAVAILABLE, "the table is locked", part="postgres")
+        done.append(received.envelope.id)
+
+    held, *others = (envelope_of(backup_requested(), number) for number in range(1, 7))
+    async with own_nats.connected() as client, BusProcess(own_nats, "executor").running((ACCEPT, accept)) as process:
+
+        async def findings() -> list[str]:
+            return [each.name for each in (await process.health.report()).checks if each.name.startswith("held:")]
+
+        await publish(client.jetstream(), held)
+        await eventually(findings)
+        for each in others:
+            await publish(client.jetstream(), each)
+        await eventually(lambda: len(done) == len(others))
+        assert await findings() == [f"held:{DURABLE}"]
+        locked.clear()
+        locked.append(False)
+        await eventually(lambda: held.id in done)
+
+        async def is_over() -> bool:
+            return not await findings()
+
+        await eventually(is_over)
+
+
 async def test_held_message_is_given_back_when_the_process_stops(own_nats: NatsServer) -> None:
     """Another process gets it at once, not after the acknowledgement time of half a minute."""
     await own_nats.apply()
