@@ -191,7 +191,7 @@ def assemble(settings: GatewaySettings) -> Process:
         projector.loop,
         feed.loop,
         progress,
-        gateway.denials.loop,
+        gateway.denials,
         Supervised(
             "housekeeping", lambda: _keep_house(gateway), telemetry=telemetry, every_seconds=HOUSEKEEPING_SECONDS
         ),

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 
@@ -44,7 +44,9 @@ class Tickets:
     async def give(self, principal: Principal) -> Ticket:
         """A new ticket for a person."""
         ticket = secrets.token_urlsafe(_BYTES)
-        expires_at = min(self._clock.now() + LIFETIME, datetime.fromtimestamp(principal.expires_at, UTC))
+        now = self._clock.now()
+        # Not by a date of the token's end: it may lie behind the last year that there are dates of.
+        expires_at = now + min(LIFETIME, timedelta(seconds=min(principal.expires_at - now.timestamp(), 86_400.0)))
         with translated():
             async with self._connections.of(principal.organisation) as connection:
                 await connection.execute(_GIVE, (_digest(ticket), msgspec.json.encode(principal), expires_at))

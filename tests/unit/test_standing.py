@@ -128,6 +128,7 @@ TASKS = {
     "chassis/life/tasks.py": "the supervisor",
     "chassis/reading/stream_reader.py": "reads ahead; its answer is waited for with a time",
     "chassis/record/eventstore.py": "the end of a store, which has a time",
+    "gateway/auth/denials.py": "windows that are written down, each save of which has a time; a stop waits for them",
     "gateway/monitoring/monitor.py": "of one open socket, which is closed when one of them ends",
     "gateway/monitoring/status_board.py": "of those who wait for an answer",
     "gateway/__main__.py": "ends the process when it ends",

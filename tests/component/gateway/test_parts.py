@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chassis.ids import TimeOrderedIds, new_id
+from chassis.life.tasks import end
 from chassis.record.eventstore import EventStore
 from contracts import errors
 from contracts.envelope import decode_data
@@ -92,15 +94,41 @@ async def test_counted_denials_are_recorded_when_the_process_ends(
     """Nothing that was counted is lost by stopping, and the windows are bounded."""
     monkeypatch.setattr(denials, "WINDOWS_MAX", 2)
     log = DenialLog(store, TimeOrderedIds())
-    running = asyncio.create_task(log.run())
-    await asyncio.sleep(0)
+    await log.start()
     for _ in range(3):
         for number in range(2):
             await log.note(_principal(f"user:{number}"), "forbidden", "/x", "GET")
     await log.note(_principal("user:2"), "forbidden", "/x", "GET")
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await log.stop()
     assert await _recorded(store) == [("user:0", 1), ("user:1", 1), ("user:0", 2), ("user:2", 1), ("user:1", 2)]
+
+
+async def test_burst_at_the_end_of_a_window_loses_no_denial(store: EventStore) -> None:
+    """While the old window is written down others make the next one; all of them are counted in it."""
+    seconds = _Seconds()
+    log = DenialLog(store, TimeOrderedIds(), seconds)
+    for now in (0, 1, 2):
+        seconds.now = now
+        await log.note(_principal(), "forbidden", "/x", "GET")
+    seconds.now = 70
+    await asyncio.gather(*(log.note(_principal(), "forbidden", "/x", "GET") for _ in range(20)))
+    await log.stop()
+    assert sum(repeats for _, repeats in await _recorded(store)) == 23
+
+
+async def test_stop_in_the_middle_of_closing_loses_no_denial(store: EventStore) -> None:
+    """A loop that is cancelled again and again while windows are written down takes none of them with it."""
+    seconds = _Seconds()
+    log = DenialLog(store, TimeOrderedIds(), seconds)
+    for number in range(100):
+        for _ in range(2):
+            await log.note(_principal(f"user:{number}"), "forbidden", "/x", "GET")
+    seconds.now = 70
+    closing = asyncio.create_task(log.close_old())
+    await asyncio.sleep(0)
+    await end(closing, again_seconds=0.0)
+    await log.stop()
+    assert sum(repeats for _, repeats in await _recorded(store)) == 200
 
 
 async def test_denial_stays_a_denial_when_the_record_is_away(
@@ -174,6 +202,9 @@ async def test_ticket_is_taken_once_and_not_too_late(gateway: RunningGateway) ->
     assert late.expires_at <= clock.now() + LIFETIME
     short = await tickets.give(_principal(lifetime=timedelta(seconds=5)))
     assert short.expires_at < late.expires_at
+    # No date is as late as this token ends.
+    endless = await tickets.give(msgspec.structs.replace(_principal(), expires_at=1e12))
+    assert endless.expires_at == clock.now() + LIFETIME
     clock.time += LIFETIME
     with pytest.raises(PlatformError):
         await tickets.take(late.ticket)
