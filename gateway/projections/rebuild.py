@@ -44,25 +44,30 @@ async def rebuild(settings: GatewaySettings) -> Rebuilt:
         except PlatformError as error:
             if error.code is not errors.CONCURRENT_CHANGE:
                 raise
-        # Whoever is building does it once more.
-        dsn, schema = settings.postgres_dsn, settings.postgres_schema
+        # Whoever is building does it once more. Where he ends, or dies, before it is done, it is done here.
+        dsn, schema, events = settings.postgres_dsn, settings.postgres_schema, 0
         with translated():
             async with await psycopg.AsyncConnection.connect(dsn, **connection_arguments(dsn, schema)) as database:
                 await state.want(database, catalogue(), WANT, again=True)
-                while state.due(await state.made(database)):  # noqa: ASYNC110  # done by another process
+                while state.due(await state.made(database)):
                     await asyncio.sleep(LOOK_SECONDS)
-        return Rebuilt(0, time.perf_counter() - began, here=False)
+                    events += await _built_if_free(builder)
+        return Rebuilt(events, time.perf_counter() - began, here=events > 0)
 
 
 async def build_due(settings: GatewaySettings) -> int:
     """Make what is due; how many events were applied. Nothing where somebody else is at it. Raises PlatformError."""
     async with _builder(settings) as builder:
-        try:
-            return await builder.build()
-        except PlatformError as error:
-            if error.code is not errors.CONCURRENT_CHANGE:
-                raise
-            return 0
+        return await _built_if_free(builder)
+
+
+async def _built_if_free(builder: ShadowBuilder) -> int:
+    try:
+        return await builder.build()
+    except PlatformError as error:
+        if error.code is not errors.CONCURRENT_CHANGE:
+            raise
+        return 0
 
 
 @asynccontextmanager

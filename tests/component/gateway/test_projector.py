@@ -11,7 +11,7 @@ import pytest
 from chassis.clock import SystemClock
 from chassis.ids import new_id
 from chassis.life.health import Health
-from chassis.postgres.database import connection_arguments
+from chassis.postgres.database import advisory_key, connection_arguments
 from chassis.telemetry.instruments import Telemetry
 from contracts.configuration import Tier
 from contracts.envelope import encode
@@ -89,6 +89,25 @@ async def test_rebuild_works_without_a_running_gateway(gateway: RunningGateway) 
     assert done.here is True
     assert done.events >= 47
     assert await _contents(gateway) == before
+
+
+async def test_rebuild_takes_over_from_one_that_was_killed(gateway: RunningGateway) -> None:
+    """With nobody else there to do it, it is done by the one that waits."""
+    await gateway.facts.accepted()
+    for part in reversed(gateway.process.parts):
+        await part.stop()
+    settings = gateway.settings
+    rival = await psycopg.AsyncConnection.connect(settings.postgres_dsn, autocommit=True)
+    async with rival:
+        await rival.execute("SELECT pg_advisory_lock(%s)", (advisory_key(f"shadow/{settings.postgres_schema}"),))
+        rebuilding = asyncio.create_task(rebuild(settings))
+
+        async def is_wanted() -> bool:
+            async with await _database(gateway) as database:
+                return bool(state.due(await state.made(database)))
+
+        await eventually(is_wanted)
+    assert (await rebuilding).here
 
 
 async def test_backup_of_a_clock_that_was_ahead_counts_from_its_arrival(gateway: RunningGateway) -> None:
