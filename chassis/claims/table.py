@@ -3,7 +3,9 @@
 Promise: a piece of work has one claim, and a subject one that is open; of an organisation's claims at most one is
 opening at a time, and what would have to wait for that is not claimed meanwhile. The organisation that was served
 longest ago comes first, and its oldest work. A worker is taken for dead only by one that could ask the database all
-the time that it was silent, while connections were to be had: silence is measured by the database's own clock.
+the time that it was silent, while connections were to be had: silence is measured by the database's own clock. Where
+that is put back, what it said before is not waited for: watching begins anew, a heartbeat far ahead of it counts for
+nothing, and turns go on in their order.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -46,7 +48,8 @@ _TAKE: LiteralString = """
         SELECT c.{id} FROM {claims} c LEFT JOIN {turns} t USING (organisation)
         WHERE ((c.state = 'waiting' AND NOT c.opening)
                OR (c.state <> 'done'
-                   AND greatest(c.heartbeat_at, %(since)s) < now() - make_interval(secs => %(silence)s)))
+                   AND greatest(CASE WHEN c.heartbeat_at < now() + make_interval(secs => %(silence)s)
+                                THEN c.heartbeat_at END, %(since)s) < now() - make_interval(secs => %(silence)s)))
           AND c.{id} <> ALL(%(aside)s)
           AND NOT EXISTS (
               SELECT FROM {claims} o
@@ -59,7 +62,9 @@ _TAKE: LiteralString = """
         RETURNING c.{id}, c.organisation, c.correlation_id, c.traceparent, c.fence, c.fence - 1 - c.given_back,
             c.given_back, c.{subject}, c.{body}
     ), turn AS (
-        INSERT INTO {turns} (organisation, served_at) SELECT organisation, clock_timestamp() FROM taken
+        INSERT INTO {turns} (organisation, served_at)
+        SELECT organisation,
+            greatest(clock_timestamp(), (SELECT max(served_at) FROM {turns}) + interval '1 microsecond') FROM taken
         ON CONFLICT (organisation) DO UPDATE SET served_at = excluded.served_at
     )
     SELECT * FROM taken
@@ -128,7 +133,7 @@ class ClaimTable:
                     now, is_full = (await (await connection.execute(_LOOK)).fetchall())[0]
                     looked_at, self._looked_at = self._looked_at, now
                     since = self._since
-                    if since is None or is_full or looked_at is None or now - looked_at > self._gap:
+                    if since is None or is_full or looked_at is None or not timedelta() <= now - looked_at <= self._gap:
                         since = self._since = now
                     yield connection, since
         except BaseException:

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from typing import LiteralString
 
 import psycopg
 import pytest
 
 from chassis.claims.table import ClaimTable
+from chassis.clock import SystemClock
 from chassis.postgres.database import open_pool
 from contracts.configuration import Destination
 from contracts.executor_events import BackupFailed
@@ -207,3 +209,30 @@ def test_table_has_all_that_the_claims_of_any_work_have(postgres: PostgresServer
         return {*columns, *indexes}
 
     assert shape(RUNS.claims, RUNS.schema()) <= shape(RUNS.claims, STATEMENTS)
+
+
+async def test_clock_of_the_database_that_is_put_back_strands_no_work(bench: ExecutorBench) -> None:
+    """What a worker that has died wrote before lies ahead of the clock by then, and keeps nobody from its run."""
+    assert await bench.claims.take("dead") is not None
+    await _change_claims(bench, "heartbeat_at = heartbeat_at + interval '1 hour'")
+    claim = await eventually(lambda: bench.claims.take("w2"))
+    assert (claim.work_id, claim.fence) == ("run-1", 2)
+
+
+async def test_watching_begins_anew_where_the_clock_of_the_database_is_put_back(bench: ExecutorBench) -> None:
+    """What it began by lies ahead of the clock by then."""
+    assert await bench.claims.take("dead") is not None
+    bench.claims._since = bench.claims._looked_at = SystemClock().now() + timedelta(hours=1)
+    claim = await eventually(lambda: bench.claims.take("w2"))
+    assert claim.fence == 2
+
+
+async def test_turns_go_on_where_the_clock_of_the_database_is_put_back(bench: ExecutorBench) -> None:
+    """Who was served before is not passed over for as long as the clock was put back."""
+    ahead = "INSERT INTO organisation_turns (organisation, served_at) VALUES ('other', now() + interval '1 hour')"
+    async with bench.pool.connection() as connection:
+        await connection.execute(ahead)
+    assert await bench.claims.take("w1") is not None
+    async with bench.pool.connection() as connection:
+        turns = await connection.execute("SELECT organisation FROM organisation_turns ORDER BY served_at")
+        assert await turns.fetchall() == [("other",), (ORGANISATION,)]
