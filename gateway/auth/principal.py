@@ -10,6 +10,8 @@ from enum import StrEnum
 import msgspec
 
 FACTOR_SECONDS_MAX = 900
+CLOCK_SECONDS_MAX = 60
+"""How far the provider's clock may be ahead: a factor of the future would be recent until then."""
 
 
 class Role(StrEnum):
@@ -30,8 +32,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated person. Nothing in here is a secret; the token itself is kept nowhere.
 
     `actor`: `user:<subject>`. `assurance`: `aal1` or `aal2`. `factors`: the methods of the sign-in; `factor_at`: when
-    the latest of them was used, where the provider says so. `expires_at`: the token's end, Unix seconds. `signed_by`:
-    the thumbprint of the key that signed it.
+    the latest of them was used, `second_factor_at`: when the latest that is a second one was, where the provider says
+    so. `expires_at`: the token's end, Unix seconds. `signed_by`: the thumbprint of the key that signed it.
     """
 
     actor: str
@@ -41,6 +43,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     factors: tuple[str, ...] = ()
     token_id: str | None = None
     factor_at: datetime | None = None
+    second_factor_at: datetime | None = None
     expires_at: float
     signed_by: str = ""
 
@@ -50,6 +53,6 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     def has_second_factor(self, now: datetime) -> bool:
         """Whether a second factor was given within `FACTOR_SECONDS_MAX`; of what has no time, nobody knows."""
-        if self.assurance != "aal2" or self.factor_at is None:
+        if self.assurance != "aal2" or self.second_factor_at is None:
             return False
-        return (now - self.factor_at).total_seconds() <= FACTOR_SECONDS_MAX
+        return -CLOCK_SECONDS_MAX <= (now - self.second_factor_at).total_seconds() <= FACTOR_SECONDS_MAX

@@ -7,7 +7,7 @@ people can edit `user_metadata`. A verified token is remembered by its hash unti
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,8 @@ from gateway.auth.jwks import ALGORITHMS, KeySet, SigningKey
 from gateway.auth.principal import Principal, Role
 
 REMEMBERED_MAX = 20_000
+SECOND_FACTORS = frozenset({"totp", "webauthn"})
+"""Methods of `amr`, beside all that begin with `mfa/`. Not `otp`: so a first sign-in by e-mail is called."""
 TOKEN_LENGTH_MAX = 16 * 1024
 SECONDS_MAX = 1 << 33
 """No time of a factor is later: Unix seconds that every platform's calendar has."""
@@ -68,7 +70,10 @@ class TokenVerifier:
                 return known
             del self._remembered[digest]
         claims, key = self._claims(token)
-        principal = self._principal(claims, key)
+        try:
+            principal = self._principal(claims, key)
+        except OverflowError as error:
+            raise refused("the token is not valid") from error
         if now >= principal.expires_at + self._rules.leeway_seconds:
             raise refused("the token has expired")
         self._remembered[digest] = principal
@@ -141,6 +146,7 @@ class TokenVerifier:
             assurance="aal2" if claims.get("aal") == "aal2" else "aal1",
             factors=_factors(claims.get("amr")),
             factor_at=_factor_at(claims.get("amr")),
+            second_factor_at=_factor_at(claims.get("amr"), _is_second),
             token_id=_short(claims.get("jti")) or _short(claims.get("session_id")),
             expires_at=float(claims["exp"]),
             signed_by=key.thumbprint,
@@ -175,11 +181,17 @@ def _factors(amr: object) -> tuple[str, ...]:
     return tuple(method for method in methods if isinstance(method, str) and len(method) <= 64)[:8]
 
 
-def _factor_at(amr: object) -> datetime | None:
-    """When the latest of the methods was used; None where the provider does not say."""
-    entries = [entry.get("timestamp") for entry in amr if isinstance(entry, dict)] if isinstance(amr, list) else []
-    times = [time for time in entries if isinstance(time, int) and 0 <= time < SECONDS_MAX]
-    return datetime.fromtimestamp(max(times), UTC) if times else None
+def _factor_at(amr: object, counts: Callable[[object], bool] = lambda _: True) -> datetime | None:
+    """When the latest of the methods that count was used; None where there is none, or the provider does not say."""
+    entries = [entry for entry in amr if isinstance(entry, dict)] if isinstance(amr, list) else []
+    times = [entry.get("timestamp") for entry in entries if counts(entry.get("method"))]
+    known = [time for time in times if isinstance(time, int) and 0 <= time < SECONDS_MAX]
+    return datetime.fromtimestamp(max(known), UTC) if known else None
+
+
+def _is_second(method: object) -> bool:
+    """Whether it is a second factor. A password that was typed anew, or a link in a message, is none."""
+    return isinstance(method, str) and (method in SECOND_FACTORS or method.startswith("mfa/"))
 
 
 def _short(value: object) -> str | None:

@@ -155,16 +155,35 @@ async def test_claims_of_the_sign_in_are_evidence(keys: KeySet) -> None:
 
 @pytest.mark.parametrize(
     ("assurance", "seconds_ago", "has"),
-    [("aal2", 60, True), ("aal2", 901, False), ("aal1", 60, False), ("aal2", None, False)],
+    [("aal2", 60, True), ("aal2", 901, False), ("aal1", 60, False), ("aal2", None, False), ("aal2", -3600, False)],
 )
 def test_second_factor_counts_while_it_is_recent(assurance: str, seconds_ago: int | None, has: bool) -> None:
-    """Of a factor without a time nobody knows when it was given, so that it counts for nothing."""
+    """Of a factor without a time, or with one to come, nobody knows when it was given: it counts for nothing."""
     now = datetime(2026, 6, 1, tzinfo=UTC)
     given_at = None if seconds_ago is None else now - timedelta(seconds=seconds_ago)
     principal = Principal(
-        actor="user:a", organisation="acme", roles=READERS, assurance=assurance, factor_at=given_at, expires_at=0.0
+        actor="user:a",
+        organisation="acme",
+        roles=READERS,
+        assurance=assurance,
+        second_factor_at=given_at,
+        expires_at=0.0,
     )
     assert principal.has_second_factor(now) is has
+
+
+@pytest.mark.parametrize(
+    ("method", "counts"), [("totp", True), ("mfa/webauthn", True), ("password", False), ("otp", False), (None, False)]
+)
+async def test_password_that_was_typed_anew_is_no_recent_second_factor(
+    keys: KeySet, method: str | None, counts: bool
+) -> None:
+    """The factor of last year, and whatever was used a minute ago that is none."""
+    now = int(_Clock().now().timestamp())
+    amr = [{"method": "totp", "timestamp": now - 31_536_000}, {"method": method, "timestamp": now - 60}]
+    principal = TokenVerifier(keys, RULES, _Clock()).verify(_token(aal="aal2", amr=amr))
+    assert principal.factor_at == datetime.fromtimestamp(now - 60, UTC)
+    assert principal.has_second_factor(_Clock().now()) is counts
 
 
 async def test_paths_of_claims_are_settings(keys: KeySet) -> None:
