@@ -16,7 +16,10 @@ class TierProgress(Value, frozen=True, kw_only=True):
 
 
 class Progress(Value, frozen=True, kw_only=True):
-    """How far a run is. Bytes of the source; `total` figures are None until the source was counted."""
+    """How far a run is. Bytes of the source; `total` figures are None until the source was counted.
+
+    `fence`: of the claim under which it is performed, higher with each worker; 0 where an older build reports.
+    """
 
     execution_id: str
     organisation: str
@@ -29,3 +32,4 @@ class Progress(Value, frozen=True, kw_only=True):
     bytes_per_second: float = 0.0
     eta_seconds: float | None = None
     tiers: tuple[TierProgress, ...] = ()
+    fence: int = 0

@@ -1,6 +1,7 @@
 """The latest progress of each run, from the memory stream and then from what is published.
 
-Progress is not history: a lost report is replaced by the next one. What has ended is forgotten, whatever is reported of
+Progress is not history: a lost report is replaced by the next one. Which worker's counts is told by its fence, and of
+one worker's the last that was heard: never by its clock. What has ended is forgotten, whatever is reported of
 it later, and so is a run that nothing was reported of for as long as the stream keeps a report.
 """
 
@@ -70,7 +71,7 @@ class LiveProgress:
         reader = StreamReader(self._nats(), PROGRESS_STREAM)
         try:
             async for message in reader.everything():
-                self._take(message.body)
+                self._take(message.body, is_remembered=True)
         except PlatformError as error:
             LOG.warning("remembered progress cannot be read", extra={"cause": describe(error)})
         finally:
@@ -88,14 +89,14 @@ class LiveProgress:
     async def _hear(self, message: Msg) -> None:
         self._take(message.data)
 
-    def _take(self, body: bytes) -> None:
+    def _take(self, body: bytes, *, is_remembered: bool = False) -> None:
         try:
             progress = read_json(body, _DECODER)
         except msgspec.MsgspecError as error:
             LOG.warning("progress cannot be read", extra={"cause": describe(error)})
             return
         known, _ = self._latest.get(progress.execution_id, (None, 0.0))
-        if progress.execution_id in self._ended or (known is not None and known.time > progress.time):
+        if progress.execution_id in self._ended or (known is not None and _is_older(progress, known, is_remembered)):
             return
         now = self._clock()
         self._latest[progress.execution_id] = (progress, now)
@@ -110,3 +111,8 @@ class LiveProgress:
             if len(self._latest) <= RUNS_MAX and now - heard_at <= PROGRESS_KEPT_SECONDS:
                 return
             self._latest.popitem(last=False)
+
+
+def _is_older(report: Progress, known: Progress, is_remembered: bool) -> bool:
+    """Whether a report is of a worker that was passed over, or the stream's memory of what was heard since."""
+    return is_remembered or 0 < report.fence < known.fence

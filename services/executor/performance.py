@@ -70,6 +70,7 @@ class _Attempt:
     is_cancelled: Callable[[], bool]
     configuration: Replica | None = None
     report: bytes | None = None
+    is_copied: bool = False
     signs: Signs = field(default_factory=Signs)
 
 
@@ -243,6 +244,8 @@ class RunPerformance:
         announcements: set[asyncio.Task[None]] = set()
 
         def announce(report: ProgressReport) -> None:
+            if attempt.is_copied:
+                return  # Whatever is told now would be of a run that has been forgotten.
             task = loop.create_task(self._progress.tell(attempt.claim, ExecutionState.BACKING_UP, report))
             announcements.add(task)
             task.add_done_callback(announcements.discard)
@@ -259,7 +262,12 @@ class RunPerformance:
             return attempt.signs.is_left or attempt.is_cancelled()
 
         copy = partial(opened.copy, on_progress=announce_from_thread, is_cancelled=is_cancelled)
-        return await self._in_time(attempt, copy, self._leave_seconds)
+        try:
+            return await self._in_time(attempt, copy, self._leave_seconds)
+        finally:
+            attempt.is_copied = True
+            for task in announcements:
+                task.cancel()
 
     async def _verify(
         self, attempt: _Attempt, opened: OpenBackup, outcome: BackupOutcome, tier: TierOutcome

@@ -43,6 +43,7 @@ class NatsProgress:
             bytes_per_second=rate,
             eta_seconds=left / rate if left is not None and rate > 0 else None,
             tiers=tuple(_tier(*tier) for tier in report.tiers),
+            fence=claim.fence,
         )
         subject = progress_subject("executor", claim.organisation, claim.work_id)
         try:

@@ -1,6 +1,6 @@
 """The latest progress of each run: bounded, and gone with the run."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -43,6 +43,24 @@ async def test_report_of_a_run_that_has_ended_is_not_taken() -> None:
     await _report(progress, "a")
     assert progress.of("acme", "a") is None
     assert len(heard) == 1
+
+
+async def test_report_counts_by_its_workers_fence_and_never_by_a_clock() -> None:
+    """A worker whose clock was put back goes on being heard; one that was passed over does not."""
+    progress = LiveProgress(Client)
+
+    def done() -> int:
+        found = progress.of("acme", "a")
+        assert found is not None
+        return found.files_done
+
+    await _report(progress, "a", filesDone=1, fence=2)
+    await _report(progress, "a", filesDone=2, fence=2, time=NOW - timedelta(hours=1))
+    assert done() == 2
+    await _report(progress, "a", filesDone=3, fence=1, time=NOW + timedelta(hours=1))
+    assert done() == 2
+    await _report(progress, "a", filesDone=4, fence=3, time=NOW - timedelta(hours=2))
+    assert done() == 4
 
 
 async def test_run_that_nothing_is_reported_of_is_forgotten() -> None:
