@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from contracts.event import Event
+from contracts.refusal import Refusal
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -34,6 +35,7 @@ class Aggregate:
         self._drafts: tuple[Any, ...] = ()
         # Whose it is: set by the event store when it has history, and never changed after.
         self.organisation: str | None = None
+        self._has_begun = False
 
     @property
     def id(self) -> str:
@@ -48,7 +50,12 @@ class Aggregate:
     @version.setter
     def version(self, version: int) -> None:
         # For the event store alone: it stands an aggregate at the version of a snapshot.
-        self._version = version
+        self._version, self._has_begun = version, version > 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is such a thing: of one that has only refused what was asked for there is no more than that."""
+        return self._has_begun
 
     @property
     def saved_version(self) -> int:
@@ -75,6 +82,7 @@ class Aggregate:
         """Apply an event of the history and count it. For the event store; everybody else calls `record`."""
         self.apply(event)
         self._version += 1
+        self._has_begun = self._has_begun or not isinstance(event, Refusal)
 
     @property
     def drafts(self) -> tuple[Any, ...]:

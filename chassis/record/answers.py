@@ -19,10 +19,11 @@ class Answers(Generic[A]):
         self._store = store
 
     async def find(self, id: str, organisation: str) -> A | None:  # noqa: A002  # as the aggregate names it
-        """A thing of an organisation, or None."""
+        """A thing of an organisation, or None: refusals are kept under the id of what they refuse, and are no thing."""
         kind: type[A] = self.KIND  # type: ignore[assignment]  # a class variable knows no type variable
         thing = await self._store.find(kind, id)
-        return thing if thing is not None and thing.organisation == organisation else None
+        is_there = thing is not None and thing.has_begun and thing.organisation == organisation
+        return thing if is_there else None
 
     async def record_answer(self, thing: A, handling: Handling) -> None:
         """Record an answer with the inbox row, and what is beside it, in one transaction."""

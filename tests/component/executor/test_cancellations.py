@@ -267,3 +267,13 @@ async def test_step_that_is_recorded_meanwhile_does_not_stop_a_cancellation(
     await bench.cancel("run-1")
     assert await bench.names("run-1") == ["backup-accepted", "backup-preparing", "backup-cancelled"]
     assert isinstance((await bench.told("run-1"))[-1], BackupCancelled)
+
+
+async def test_refused_request_is_nothing_that_could_be_cancelled(bench: ExecutorBench) -> None:
+    """A refusal is kept under the id of its request: who asks about that id finds nothing, and changes nothing."""
+    await bench.cancel("nothing-of-the-kind", request_id="q1")
+    await bench.cancel("q1", request_id="q2")
+    for request in ("q1", "q2"):
+        (refused,) = await bench.told(request)
+        assert isinstance(refused, BackupCancellationRefused)
+        assert refused.code == "not-found"
