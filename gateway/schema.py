@@ -261,4 +261,9 @@ STATEMENTS: tuple[LiteralString, ...] = (
     UPDATE projection_state
     SET applied = ARRAY(SELECT name || '/' || version FROM projections WHERE version > 0 ORDER BY name)
     """,
+    *(
+        f"CREATE INDEX {table}_cancelled ON {table} (organisation, accepted_at DESC, execution_id DESC)"
+        " WHERE state = 'cancelled'"
+        for table in ("executions", "executions_shadow")
+    ),
 )

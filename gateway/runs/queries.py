@@ -93,6 +93,8 @@ async def page(
         query += " AND e.finished_at IS NULL"
     if set(wanted.status) == {ExecutionState.FAILED}:
         query += " AND e.state = 'failed'"
+    if set(wanted.status) == {ExecutionState.CANCELLED}:
+        query += " AND e.state = 'cancelled'"
     if wanted.is_degraded is not None:
         query += " AND e.degraded" if wanted.is_degraded else " AND NOT e.degraded"
     return await page_of(

@@ -70,6 +70,7 @@ async def test_lists_of_many_end_where_they_should(gateway: RunningGateway) -> N
             ("&status=completed&weddingCritical=true", EXECUTIONS),
             ("&weddingCritical=false", 0),
             ("&status=failed", 0),
+            ("&status=cancelled", 0),
             ("&status=initializing&status=preparing", 0),
             ("&degraded=true", 0),
             ("&degraded=false", EXECUTIONS),
