@@ -8,7 +8,6 @@ method 1); between processes they are ordered by the millisecond, as far as the 
 import os
 import re
 import threading
-from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -64,10 +63,3 @@ def new_id() -> str:
 def is_id(text: str) -> bool:
     """Whether a text has the one form that ids have: a UUIDv7 in lower case with dashes."""
     return _SHAPE.fullmatch(text) is not None
-
-
-def made_at(identifier: str) -> datetime:
-    """When an id was made, to the millisecond. Raises ValueError where it is no id."""
-    if not is_id(identifier):
-        raise ValueError("not a UUIDv7 in lower case with dashes")
-    return datetime.fromtimestamp((UUID(identifier).int >> 80) / 1000, UTC)

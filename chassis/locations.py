@@ -114,19 +114,15 @@ class Locations:
         if health is not None:
             health.add(CHECK, self.check)
 
-    def of_organisation(self, organisation: str) -> list[Location]:
-        """What an organisation may use, by name. Raises LOCATIONS_UNREADABLE.
-
-        As `tiers` and `find` it asks the disk of the file, and is for threads.
-        """
-        return _open_to(self._read(), organisation)
-
     async def offered_to(self, organisation: str) -> list[Location]:
-        """The same on an event loop, which a disk that hangs must not hold."""
+        """What an organisation may use, by name. Raises LOCATIONS_UNREADABLE."""
         return _open_to(await self._beside(), organisation)
 
     def tiers(self) -> list[Location]:
-        """Every location that holds tiers, whoever may use it, by name. Raises LOCATIONS_UNREADABLE."""
+        """Every location that holds tiers, whoever may use it, by name. Raises LOCATIONS_UNREADABLE.
+
+        As `find` it asks the disk of the file, and is for threads: a disk that hangs must not hold an event loop.
+        """
         return _tiers(self._read())
 
     async def tiers_now(self) -> list[Location]:

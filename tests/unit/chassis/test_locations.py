@@ -48,7 +48,7 @@ def test_location_is_found_only_by_the_organisations_it_is_open_to(tmp_path: Pat
     assert found is not None
     assert found.url == "file:///srv/photos"
     assert locations.find("photos", "org-b") is None
-    assert [location.name for location in locations.of_organisation("org-b")] == ["local"]
+    assert [location.name for location in asyncio.run(locations.offered_to("org-b"))] == ["local"]
 
 
 def test_registry_is_read_again_when_the_file_has_changed(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ async def test_location_on_a_disk_that_hangs_keeps_nobody_waiting(tmp_path: Path
     )
     locations = Locations(tmp_path / "l.json")
     with hung_mount(tmp_path / "disk"):
-        assert [each.classes for each in locations.of_organisation("org-a")] == [(), ()]
+        assert [each.classes for each in await locations.offered_to("org-a")] == [(), ()]
         asked = asyncio.create_task(locations.known(["local", "photos"], "org-a"))
         await asyncio.sleep(0)
         assert (await locations.known(["photos"], "org-a"))["photos"].answers

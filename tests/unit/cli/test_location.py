@@ -1,5 +1,6 @@
 """`wedsync-backup location` on a home where nothing runs: what is refused, what is kept, and where."""
 
+import asyncio
 import errno
 import io
 import json
@@ -242,7 +243,7 @@ def test_of_many_changes_at_once_none_is_lost(layout: Layout, tmp_path: Path) ->
     names = [f"photos-{number}" for number in range(24)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: register(layout, source_location(name, tmp_path / name, organisation="a")), names))
-    found = {each.name for each in Locations(layout.locations_file).of_organisation("a")}
+    found = {each.name for each in asyncio.run(Locations(layout.locations_file).offered_to("a"))}
     assert found.issuperset(names)
 
 

@@ -1,5 +1,6 @@
 """The embedded stack's registry of locations."""
 
+import asyncio
 import os
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -33,7 +34,7 @@ def secrets(layout: Layout) -> Secrets:
 def test_registry_has_the_four_tiers(layout: Layout, secrets: Secrets) -> None:
     """Any organisation may use the local folder and the three regions, of which the offsite one locks."""
     write_registry(layout, secrets)
-    found = Locations(layout.locations_file).of_organisation("anybody")
+    found = asyncio.run(Locations(layout.locations_file).offered_to("anybody"))
     assert [(each.name, each.kind, each.lock) for each in found] == [
         ("cloud-primary", "s3", False),
         ("cloud-secondary", "s3", False),
@@ -74,7 +75,9 @@ def test_register_replaces_a_location_of_the_same_name(layout: Layout, secrets: 
     write_registry(layout, secrets)
     register(layout, source_location("weddings", tmp_path / "old", organisation="org-1"))
     register(layout, source_location("weddings", tmp_path / "new", organisation="org-1"))
-    found = [each for each in Locations(layout.locations_file).of_organisation("org-1") if each.name == "weddings"]
+    found = [
+        each for each in asyncio.run(Locations(layout.locations_file).offered_to("org-1")) if each.name == "weddings"
+    ]
     assert [each.url for each in found] == [directory_url(tmp_path / "new")]
 
 
