@@ -22,6 +22,11 @@ _KIND: Final = stat_bits.S_IFMT(0xFFFF)
 RACY_NS: Final = 20_000_000
 """The kernel stamps files with a clock that ticks every 1 to 10 ms: two writes within one tick look alike."""
 
+COARSE_NS: Final = 2_000_000_000 + RACY_NS
+"""Some file systems keep stamps in whole seconds, or in two: so long, where a stamp has no fraction of one."""
+
+_SECOND_NS: Final = 1_000_000_000
+
 _NO_XATTRS = frozenset((errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENOENT, errno.ENODATA))
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _GONE = frozenset((errno.ENOENT, errno.ESTALE))
@@ -46,7 +51,7 @@ def kernel_now_ns() -> int:
 
 def is_racy(ctime_ns: int, started_ns: int) -> bool:
     """Whether a write just after reading could carry the same stamp: reading began at `started_ns`."""
-    return ctime_ns >= started_ns - RACY_NS
+    return ctime_ns >= started_ns - (RACY_NS if ctime_ns % _SECOND_NS else COARSE_NS)
 
 
 def problem_of(error: OSError) -> RepositoryError:

@@ -18,11 +18,12 @@ from operator import methodcaller
 from typing import Final
 
 from repository.backup.source import FileProblem, GrownLarge, Listing, ProblemSink, Reason, SmallFile, SourceUnreachable
+from repository.errors import LocationInvalid
 from repository.format import ContentClass
 from repository.restore.names import COMMON_PREFIX, is_of_a_restore
 from repository.stored.chunker import SMALL_FILE_MAX
 from repository.stored.tree import Extra, Flag, Row, encode_extents
-from sources.attributes import RACY_NS, extents_of, is_racy, kernel_now_ns, problem_of, row_of, xattrs_of
+from sources.attributes import extents_of, is_racy, kernel_now_ns, problem_of, row_of, xattrs_of
 from sources.descriptors import OpenFolder, allow_many_descriptors
 from sources.exclusion import Identity, identities, require_outside
 
@@ -44,7 +45,7 @@ _Path = tuple[Identity, "_Path | None"]
 
 
 class DirectorySource:
-    """The tree below `path` (bytes or str; when it is no directory, the one entry at `path`), or below an open folder.
+    """The tree below `path` (bytes or str), the one file at `path`, or the tree below an open folder.
 
     An open folder is never looked for again: whoever may write on the way to it cannot put another in its place.
     `excluded`: paths of directories that are left out wherever they turn up (the platform's own folders), each told as
@@ -72,17 +73,23 @@ class DirectorySource:
         return number
 
     def root(self) -> tuple[Row, "Directory"]:
-        """See `Source.root`. Raises `SourceExcluded`."""
+        """See `Source.root`. Raises `SourceExcluded`, `LocationInvalid`."""
         only = None
         try:
             if self._folder is not None:
                 self._folder.require_in_place()
                 fd = os.open(b".", _DIRECTORY_FLAGS, dir_fd=self._folder.fd)
-            elif stat_bits.S_ISDIR(os.stat(self._path).st_mode):
+            elif stat_bits.S_ISDIR(mode := os.stat(self._path).st_mode):
                 fd = os.open(self._path, _DIRECTORY_FLAGS)
-            else:
-                parent, only = os.path.split(os.path.abspath(self._path))
+            elif stat_bits.S_ISREG(mode):
+                # Of a link, what it leads to: the link alone would be a backup of nothing.
+                parent, only = os.path.split(os.path.realpath(self._path))
                 fd = os.open(parent, _DIRECTORY_FLAGS)
+            else:
+                raise LocationInvalid(
+                    "the source is a pipe, a socket or a device, which has no content to keep",
+                    hint="Give a folder or a file; what a program prints goes into a file first.",
+                )
             try:
                 require_outside(fd, self.excluded)
             except BaseException:
@@ -223,7 +230,7 @@ class Directory:
 
     def read_small(self, name: bytes, row: Row) -> SmallFile:
         """See `SourceDirectory.read_small`. The way that most files of most backups go: every step counts here."""
-        trusted_before_ns = kernel_now_ns() - RACY_NS
+        started_ns = kernel_now_ns()
         size = row[3]
         fd = self._open_file(name)
         try:
@@ -231,15 +238,16 @@ class Directory:
             status = os.fstat(fd)
             if (
                 status.st_mtime_ns == row[4]
-                and status.st_ctime_ns == row[5] < trusted_before_ns
+                and status.st_ctime_ns == row[5]
+                and not is_racy(row[5], started_ns)
                 and status.st_size == size == len(body)
                 and status.st_ino == row[6]
                 and (size < _SPARSE_FROM or status.st_blocks * 512 >= size)
             ):
                 xattrs = xattrs_of(fd)
                 return SmallFile(body, row, Extra(xattrs=xattrs) if xattrs else None)
-            # Anything out of the ordinary goes the long way: holes, a file that was or is being written.
-            file = DirectoryFile(fd, row[8], trusted_before_ns + RACY_NS)
+            # Anything out of the ordinary goes the long way: holes, a file that was or is being written, a wrong size.
+            file = DirectoryFile(fd, row[8], started_ns)
             fd = -1  # it is the file's now
             return _read_whole(file)
         except OSError as error:
@@ -322,7 +330,19 @@ class DirectoryFile:
                 self._done = 0
             if count:
                 return count
-        return 0
+        return self._read_beyond(view) if self._holes is None and not self._missing else 0
+
+    def _read_beyond(self, view: memoryview) -> int:
+        """What lies behind the end of a file whose size is wrong (procfs, FUSE); not what is appended meanwhile."""
+        try:
+            count = os.preadv(self._fd, [view], self._size)
+            if not count or os.fstat(self._fd).st_size != self._before[3]:
+                return 0
+        except OSError as error:
+            raise problem_of(error) from error
+        self._size += count
+        self._extents = [(0, self._size)]
+        return count
 
     def finish(self) -> tuple[Row, Extra | None]:
         """See `SourceFile.finish`."""
@@ -368,8 +388,12 @@ def _read_whole(file: DirectoryFile) -> SmallFile:
             raise GrownLarge
         pieces = []
         buffer = bytearray(64 << 10)
+        length = 0
         while count := file.read_into(memoryview(buffer)):
             pieces.append(bytes(buffer[:count]))
+            length += count
+            if length > SMALL_FILE_MAX:
+                raise GrownLarge
         row, extra = file.finish()
     finally:
         file.close()

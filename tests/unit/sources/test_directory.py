@@ -5,10 +5,12 @@ import os
 import socket
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from repository.backup.source import LOSSES, FileProblem, Reason, SourceExcluded, SourceUnreachable
+from repository.backup.source import LOSSES, FileProblem, GrownLarge, Reason, SourceExcluded, SourceUnreachable
+from repository.errors import LocationInvalid
 from repository.stored.tree import Extra, Flag, Row, decode_extents
 from sources import attributes, port
 from sources import directory as directory_module
@@ -453,3 +455,86 @@ def test_port_is_the_repositorys() -> None:
     from repository.backup import source
 
     assert all(getattr(port, name) is getattr(source, name) for name in port.__all__)
+
+
+def test_stamp_in_whole_seconds_is_not_trusted_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are file systems whose clock ticks in seconds: a second write of the same length would not be seen."""
+    _settled(tmp_path / "file", b"version 1")
+    real = os.fstat
+    second = os.lstat(tmp_path / "file").st_ctime_ns // 10**9 * 10**9
+
+    def coarse(fd: int) -> object:
+        status = real(fd)
+        fields = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
+        return SimpleNamespace(**{**fields, "st_mtime_ns": second, "st_ctime_ns": second})
+
+    monkeypatch.setattr(os, "fstat", coarse)
+    root = _root(tmp_path)
+    listed = _row(root, b"file")
+    row = (*listed[:4], second, second, *listed[6:])
+    for passed, is_trusted in ((1_900_000_000, False), (attributes.COARSE_NS + 1, True)):
+        monkeypatch.setattr("time.clock_gettime_ns", lambda _, now=second + passed: now)
+        file = root.open(b"file", row)
+        assert _read_all(file) == b"version 1"
+        assert {root.read_small(b"file", row).row[5], file.finish()[0][5]} == {second if is_trusted else 0}
+
+
+@pytest.mark.parametrize("length", [30, 3_000_000])
+def test_file_whose_size_is_wrong_is_read_to_its_end(
+    tmp_path: Path, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of procfs, or of a FUSE file system, that says 0 bytes and has more."""
+    body = os.urandom(length)
+    _settled(tmp_path / "file", body)
+    real = os.fstat
+
+    def sizeless(fd: int) -> object:
+        status = real(fd)
+        fields = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
+        return SimpleNamespace(**{**fields, "st_size": 0 if stat.S_ISREG(status.st_mode) else status.st_size})
+
+    root = _root(tmp_path)
+    listed = _row(root, b"file")
+    row = (*listed[:3], 0, *listed[4:])
+    monkeypatch.setattr(os, "fstat", sizeless)
+    if length < 1_000_000:
+        small = root.read_small(b"file", row)
+        assert (small.body, small.row[3], small.extra) == (body, length, None)
+    else:
+        with pytest.raises(GrownLarge):
+            root.read_small(b"file", row)
+    file = root.open(b"file", row)
+    assert _read_all(file) == body
+    after, extra = file.finish()
+    assert (after[3], extra) == (length, None)
+
+
+def test_what_is_appended_meanwhile_is_left_for_the_next_time(tmp_path: Path) -> None:
+    """A file that grows has no wrong size: it is read to the end that it had, and told as changed."""
+    _settled(tmp_path / "file", b"one")
+    root = _root(tmp_path)
+    file = root.open(b"file", _row(root, b"file"))
+    with (tmp_path / "file").open("ab") as log:
+        log.write(b" two")
+    assert _read_all(file) == b"one"
+    assert file.finish()[1] == Extra(flags=int(Flag.CHANGED))
+
+
+def test_source_that_is_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:
+    """As for a folder: a backup of the link alone would keep nothing."""
+    (tmp_path / "data").mkdir()
+    _settled(tmp_path / "data" / "2024.bin", b"content")
+    (tmp_path / "current").symlink_to("data/2024.bin")
+    root = DirectorySource(str(tmp_path / "current")).root()[1]
+    assert root.names() == [b"2024.bin"]
+    assert root.read_small(b"2024.bin", _row(root, b"2024.bin")).body == b"content"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a pipe"])
+def test_source_without_content_is_refused(tmp_path: Path, kind: str) -> None:
+    """What a shell gives for `<(program)` is a pipe: nothing of it would be kept."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link to a pipe").symlink_to("pipe")
+    path = "/dev/null" if kind == "device" else str(tmp_path / kind)
+    with pytest.raises(LocationInvalid, match="no content to keep"):
+        DirectorySource(path).root()
