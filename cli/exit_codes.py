@@ -39,6 +39,8 @@ _BY_CODE = {
     "snapshot-not-found": ExitCode.NOT_FOUND,
     "not-found": ExitCode.NOT_FOUND,
     "stream-not-found": ExitCode.NOT_FOUND,
+    "key-not-found": ExitCode.NOT_FOUND,
+    "key-still-needed": ExitCode.REFUSED,
     "hold-not-found": ExitCode.NOT_FOUND,
     "hold-taken": ExitCode.REFUSED,
     "snapshot-held": ExitCode.REFUSED,

@@ -38,17 +38,28 @@ _SUBCOMMANDS = {
     "hold": _Subcommand("cli.repo_retention", "hold", "keep snapshots, whoever forgets or prunes, until the release"),
     "release": _Subcommand("cli.repo_retention", "release", "end a hold"),
     "holds": _Subcommand("cli.repo_retention", "holds", "list what is held"),
+    "key list": _Subcommand("cli.repo_key", "show", "which keys there are, and who opens them"),
+    "key add": _Subcommand("cli.repo_key", "add", "let another key file open the repository, too"),
+    "key rotate": _Subcommand("cli.repo_key", "rotate", "a new key: of the key file, or of the data"),
+    "key remove": _Subcommand("cli.repo_key", "remove", "end a key that opens the repository"),
     "stats": _Subcommand("cli.repo_read", "stats", "sizes per tier and per class of content"),
 }
+
+_GROUPS = {"key": "the keys of the repository: list, add, rotate, remove"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Every sub-command with its options."""
     commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
     parsers = {}
+    groups = {"": commands}
     for name, each in _SUBCOMMANDS.items():
-        parsers[name] = commands.add_parser(
-            name, help=each.summary, description=each.summary, parents=[_common()], allow_abbrev=False
+        group, _, word = name.rpartition(" ")
+        if group not in groups:
+            owner = commands.add_parser(group, help=_GROUPS[group], description=_GROUPS[group], allow_abbrev=False)
+            groups[group] = owner.add_subparsers(dest="action", metavar="ACTION", required=True)
+        parsers[name] = groups[group].add_parser(
+            word, help=each.summary, description=each.summary, parents=[_common()], allow_abbrev=False
         )
     for name in ("init", "catch-up"):
         parsers[name].add_argument(
@@ -58,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_reading(parsers)
     _configure_upkeep(parsers)
     _configure_retention(parsers)
+    _configure_keys(parsers)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A deep tree, many tiers or a restore of many large files need more than the usual thousand.
     allow_many_descriptors()
-    chosen = _SUBCOMMANDS[arguments.subcommand]
+    action = vars(arguments).get("action")
+    chosen = _SUBCOMMANDS[f"{arguments.subcommand} {action}" if action else arguments.subcommand]
     code: int = getattr(importlib.import_module(chosen.module), chosen.function)(arguments)
     return code
 
@@ -252,6 +265,22 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
     parsers["release"].add_argument("name", metavar="NAME", help="the hold", type=given)
     for each in (forget, hold):
         each.add_argument("--reason", default="", help="why; it is kept with the order")
+
+
+def _configure_keys(parsers: dict[str, argparse.ArgumentParser]) -> None:
+    parsers["key add"].add_argument(
+        "--new-key-file", metavar="FILE", required=True, type=given, help="it is made where it is absent"
+    )
+    rotate = parsers["key rotate"]
+    which = rotate.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--new-key-file", metavar="FILE", type=given, help="it is made, with a new key before the old ones"
+    )
+    which.add_argument("--data", action="store_true", help="the data's key; the key file stays as it is")
+    rotate.add_argument(
+        "--domain", default="default", metavar="NAME", type=given, help="with --data: of this key domain"
+    )
+    parsers["key remove"].add_argument("kek", metavar="KEK", help="its id, as `repo key list` shows it", type=given)
 
 
 def _add_lock_days(parser: argparse.ArgumentParser) -> None:

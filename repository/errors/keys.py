@@ -33,3 +33,18 @@ class UnknownKey(RepositoryError):
     code = "unknown-key"
     retry = Retry.AFTER_OPERATOR
     hint = "The key object is missing on this tier, or its domain was erased; try another tier."
+
+
+class KeyStillNeeded(RepositoryError):
+    """A key is not taken away: without it something could not be opened any more."""
+
+    code = "key-still-needed"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Open the repository with the key file that is to stay, and take the other one away."
+
+
+class KeyNotFound(RepositoryError):
+    """Nothing is wrapped under the key-encryption key that was named."""
+
+    code = "key-not-found"
+    hint = "List the keys with `repo key list`."

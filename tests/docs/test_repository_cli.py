@@ -81,7 +81,11 @@ def _table(heading: str) -> dict[str, str]:
     """The rows of the table of a section, by the commands that their first cell names."""
     part = TEXT[TEXT.index(f"\n## {heading}\n") :].split("\n## ", 2)[1]
     rows = [line.strip("| ").split(" | ", 1) for line in part.splitlines() if line.startswith("| `")]
-    return {name.split()[0]: f"{name} {text}" for first, text in rows for name in re.findall(r"`([^`]+)`", first)}
+    return {_command_of(name): f"{name} {text}" for first, text in rows for name in re.findall(r"`([^`]+)`", first)}
+
+
+def _command_of(words: str) -> str:
+    return " ".join(words.split()[: 2 if words.startswith("key ") else 1])
 
 
 def _sub_commands() -> dict[str, argparse.ArgumentParser]:
@@ -89,7 +93,10 @@ def _sub_commands() -> dict[str, argparse.ArgumentParser]:
     for name in ("repo", None):
         (action,) = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
         if name is None:
-            return dict(action.choices)
+            commands = dict(action.choices)
+            (below,) = [each for each in commands["key"]._actions if isinstance(each, argparse._SubParsersAction)]
+            del commands["key"]
+            return commands | {f"key {word}": each for word, each in below.choices.items()}
         parser = action.choices[name]
     raise AssertionError
 
@@ -140,11 +147,18 @@ def test_documents_have_the_fields_that_the_table_names(tmp_path: Path, capsys: 
         "release": ("a-hold",),
         "forget": ("--keep-last", "1"),
         "prune": (),
+        "key list": (),
+        "key add": ("--new-key-file", tmp_path / "second"),
+        "key rotate": ("--data",),
         "catch-up": (),
         "rebuild-index": (),
         "stats": (),
     }.items():
-        printed[name] = repo.json(name, *words)
+        printed[name] = repo.json(*name.split(), *words)
+    repo.json("key", "add", "--new-key-file", tmp_path / "second")
+    old = printed["key list"]["opened_by"]
+    repo.key_file = tmp_path / "second"
+    printed["key remove"] = repo.json("key", "remove", old)
     promised = _table("JSON")
     assert printed.keys() == promised.keys()
     found, named = {}, {}

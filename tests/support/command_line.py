@@ -29,6 +29,10 @@ def _below(words: tuple[str, ...], parser: argparse.ArgumentParser) -> Iterator[
 def needed_words(parser: argparse.ArgumentParser, values: dict[str, str]) -> list[str]:
     """What a command cannot do without. `values`: by the name of an option or an operand; else any that is taken."""
     words: list[str] = []
+    for group in parser._mutually_exclusive_groups:
+        if group.required:
+            first = group._group_actions[0]
+            words += [first.option_strings[-1], values.get(first.dest, "1")]
     for action in parser._actions:
         if not action.required and not (not action.option_strings and action.nargs in (None, "+")):
             continue

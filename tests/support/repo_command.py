@@ -42,9 +42,10 @@ class RepoCommand:
     def run(self, *words: str | Path, tiers: list[str] | None = None) -> Done:
         """One command on all tiers (or these)."""
         first, *others = map(str, words)
+        group = [first, others.pop(0)] if first == "key" else [first]
         addresses = [word for url in (self.tiers if tiers is None else tiers) for word in ("--tier", url)]
         self._capsys.readouterr()
-        code = main(["repo", first, "--key-file", str(self.key_file), *addresses, *others])
+        code = main(["repo", *group, "--key-file", str(self.key_file), *addresses, *others])
         said = self._capsys.readouterr()
         return Done(code, said.out, said.err)
 

@@ -1,0 +1,100 @@
+"""`repo key`: which keys there are, who opens them, and their change."""
+
+import argparse
+import os
+
+from cli.exit_codes import ExitCode
+from cli.output import columns, say, say_json
+from cli.repo_session import opened
+from repository.errors import RepositoryError
+from repository.keys.key_file import KeyFile
+from repository.opened.key_change import add_generation, rewrap
+from repository.opened.wrappings import keys_of, remove_wrappings
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Every key, and under which key-encryption keys it is wrapped."""
+    with opened(arguments, only_reads=True) as repository:
+        found = keys_of(repository)
+        lost = list(repository.keys.lost)
+    own = KeyFile.load(arguments.key_file).kek_id().hex()
+    if arguments.json:
+        say_json({"keys": [each._asdict() for each in found], "lost": lost, "opened_by": own})
+        return ExitCode.DEGRADED if lost else ExitCode.OK
+    rows = [("KEY", "DOMAIN", "GENERATION", "STATE", "WRAPPED UNDER")]
+    for each in found:
+        state = "destroyed" if each.is_destroyed else "active" if each.is_active else "reads older packs"
+        keks = (
+            f"{kek}{' (this file)' if kek == own else ''} on {','.join(on)}" for kek, on in each.wrapped_under.items()
+        )
+        generation = "" if each.generation is None else f"{each.generation}"
+        rows.append((each.key_id, each.domain or "not opened by this file", generation, state, "; ".join(keks)))
+    for line in columns(rows):
+        say(line)
+    for object_key in lost:
+        say(f"LOST: {object_key} is on no tier")
+    return ExitCode.DEGRADED if lost else ExitCode.OK
+
+
+def add(arguments: argparse.Namespace) -> int:
+    """Wrap every key under another key file's key as well."""
+    path = arguments.new_key_file
+    is_new = not os.path.lexists(path)
+    with opened(arguments) as repository:
+        provider = KeyFile.create(path) if is_new else KeyFile.load(path)
+        stored = rewrap(repository, provider)
+        away = [tier.name for tier in repository.tiers if tier.name not in stored]
+    done = f"{path} {'was made and ' if is_new else ''}opens the repository"
+    return _told(arguments, stored, away, done, {"new_key_file": path, "created": is_new})
+
+
+def rotate(arguments: argparse.Namespace) -> int:
+    """A new key-encryption key in a new file, or with --data a new key for what is written from now on."""
+    with opened(arguments) as repository:
+        if arguments.data:
+            stored = add_generation(repository, KeyFile.load(arguments.key_file), arguments.domain)
+            done = "what is written from now on is encrypted under a new key; what is stored is recognised as before"
+        else:
+            stored = rewrap(repository, KeyFile.rotate(arguments.key_file, arguments.new_key_file))
+            old = KeyFile.load(arguments.key_file).kek_id().hex()
+            done = (
+                f"{arguments.new_key_file} opens the repository: use it from now on, keep a copy apart from the\n"
+                f"backups, then end the old one with it: `repo key remove {old}`"
+            )
+        away = [tier.name for tier in repository.tiers if tier.name not in stored]
+    return _told(arguments, stored, away, done, {"new_key_file": arguments.new_key_file, "data": arguments.data})
+
+
+def remove(arguments: argparse.Namespace) -> int:
+    """End a key-encryption key."""
+    with opened(arguments) as repository:
+        removed = remove_wrappings(repository, arguments.kek.lower(), KeyFile.load(arguments.key_file))
+    if arguments.json:
+        say_json({"kek": arguments.kek.lower(), "removed": removed})
+    else:
+        for name, count in removed.items():
+            say(f"{name}: {count:,} wrapped keys removed")
+        say("whoever has only that key opens nothing any more; a tier that was not given still has them")
+    return ExitCode.OK
+
+
+def _told(
+    arguments: argparse.Namespace,
+    stored: dict[str, RepositoryError | None],
+    away: list[str],
+    done: str,
+    document: dict[str, object],
+) -> int:
+    failed = {name: f"{error} [{error.code}]" for name, error in stored.items() if error is not None}
+    tiers = [name for name, error in stored.items() if error is None]
+    if arguments.json:
+        say_json({**document, "tiers": tiers, "failed": failed, "owed": away})
+    else:
+        say(done if tiers else "NOTHING was done")
+        for name, why in failed.items():
+            say(f"{name}: NOT done: {why}")
+        for name in away:
+            say(f"{name} is away: `repo catch-up` brings it there")
+    if not tiers:
+        return ExitCode.UNAVAILABLE
+    return ExitCode.DEGRADED if failed or away else ExitCode.OK

@@ -1,0 +1,103 @@
+"""Which keys a repository has, under what they are wrapped, and the end of a wrapping.
+
+Promise: a wrapping is taken away only where each tier has, of every key that it wraps, another one that the caller's
+provider opens: whoever opens the repository today can open it afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from repository.errors import KeyNotFound, KeyStillNeeded, NoUsableTier
+from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, decode_wrapped_key, key_id_of, unwrap
+from repository.opened import key_change
+from repository.opened.open_tier import OpenTier
+from repository.opened.open_tiers import OpenTiers
+from repository.stored.object_reading import read_object
+
+
+class KeyFound(NamedTuple):
+    """One key of the repository. `wrapped_under`: ids (hex) of the KEKs that open it, each with the tiers (names) whose
+    logs name such a wrapping. `domain` and `generation` are None where this provider does not open it.
+    """
+
+    key_id: str
+    domain: str | None
+    generation: int | None
+    is_active: bool
+    is_destroyed: bool
+    wrapped_under: dict[str, list[str]]
+
+
+def keys_of(repository: OpenTiers) -> list[KeyFound]:
+    """Every key that some tier's log names, and those that were destroyed."""
+    opened = {keys.key_id.hex(): keys for keys in repository.keys.all()}
+    destroyed = key_change.destroyed_keys(repository)
+    newest = {keys.domain: keys.key_id.hex() for keys in repository.keys.all()}
+    under: dict[str, dict[str, list[str]]] = {each: {} for each in (*opened, *destroyed)}
+    for tier in repository.readable_tiers():
+        for object_key in tier.log.state.key_objects:
+            key_id, kek_id = key_id_of(object_key), object_key.rpartition(".")[2]
+            under.setdefault(key_id, {}).setdefault(kek_id, []).append(tier.name)
+    found = [
+        KeyFound(
+            key_id,
+            opened[key_id].domain if key_id in opened else None,
+            opened[key_id].generation if key_id in opened else None,
+            key_id in newest.values() and key_id not in destroyed,
+            key_id in destroyed,
+            wrappings,
+        )
+        for key_id, wrappings in under.items()
+    ]
+    return sorted(found, key=lambda each: (each.domain or "~", each.generation or 0, each.key_id))
+
+
+def remove_wrappings(repository: OpenTiers, kek_id: str, provider: KeyProvider) -> dict[str, int]:
+    """Take away what is wrapped under this KEK (hex), on every tier; by tier, how many objects.
+
+    All tiers that were given have to be ready: one that is away would bring them back. Raises `NoUsableTier`,
+    `KeyNotFound`, `KeyStillNeeded`, `Locked` and the stores' errors; called again, it goes
+    on.
+    """
+    for tier in repository.tiers:
+        if not tier.is_ready:
+            raise NoUsableTier.because(
+                "a tier is away, and would bring the wrappings back",
+                [tier.error],
+                tier=tier.name,
+                state=tier.state.value,
+            )
+    if kek_id == provider.kek_id().hex():
+        raise KeyStillNeeded("this is the key that opens the repository now", kek_id=kek_id)
+    on_tiers = {tier.name: list(_under(tier, kek_id)) for tier in repository.tiers}
+    if not any(on_tiers.values()):
+        raise KeyNotFound("nothing is wrapped under this key", kek_id=kek_id)
+    for tier in repository.tiers:
+        for object_key in on_tiers[tier.name]:
+            if not _opens(repository, tier, key_id_of(object_key), provider):
+                message = "a key would be lost: nothing else that this key file opens wraps it"
+                hint = "`repo key add` wraps every key under the key file that is to stay."
+                raise KeyStillNeeded(message, hint=hint, tier=tier.name, object_key=object_key)
+    for tier in repository.tiers:
+        for object_key in on_tiers[tier.name]:
+            tier.store.delete(object_key)
+        key_change.record_keys(repository, tier)
+    return {name: len(objects) for name, objects in on_tiers.items()}
+
+
+def _under(tier: OpenTier, kek_id: str) -> Iterator[str]:
+    for info in tier.store.list(KEY_PREFIX):
+        if info.key.rpartition(".")[2] == kek_id:
+            yield info.key
+
+
+def _opens(repository: OpenTiers, tier: OpenTier, key_id: str, provider: KeyProvider) -> bool:
+    """Whether the tier has a wrapping of the key under the provider's present KEK, and it opens."""
+    object_key = f"{KEY_PREFIX}{key_id}.{provider.kek_id().hex()}"
+    if tier.store.head(object_key) is None:
+        return key_id in key_change.destroyed_keys(repository)
+    record = KeyRecord(object_key, read_object(tier.store, object_key))
+    unwrap(decode_wrapped_key(record), repository.id, provider)
+    return True

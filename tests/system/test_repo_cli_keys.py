@@ -1,0 +1,101 @@
+"""`repo key`: other key files, new keys, and the end of old ones."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.main import main
+from tests.support.repo_command import RepoCommand
+
+
+@pytest.fixture
+def repo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> RepoCommand:
+    """A repository on two tiers with a backup of one file."""
+    made = RepoCommand(tmp_path, capsys)
+    made.json("init")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "contract").write_bytes(b"signed " * 10_000)
+    made.json("backup", source)
+    return made
+
+
+def _with(repo: RepoCommand, key_file: Path) -> RepoCommand:
+    other = RepoCommand(repo.folder, repo._capsys)
+    other.key_file = key_file
+    return other
+
+
+def _keks(repo: RepoCommand) -> set[str]:
+    listed: Any = repo.json("key", "list")
+    return {kek for each in listed["keys"] for kek in each["wrapped_under"]}
+
+
+def test_another_key_file_opens_the_repository_until_it_is_ended(repo: RepoCommand) -> None:
+    second = repo.folder / "second"
+    assert "was made" in repo.run("key", "add", "--new-key-file", second).out
+    assert second.stat().st_mode & 0o777 == 0o600
+    assert len(_keks(repo)) == 2
+    other = _with(repo, second)
+    assert len(other.json("snapshots")["snapshots"]) == 1
+    first_kek = repo.json("key", "list")["opened_by"]
+    assert other.run("key", "remove", first_kek).code == 0
+    assert repo.run("snapshots").code == 6
+    assert other.run("check", "--read-data").code == 0
+    assert _keks(other) == {other.json("key", "list")["opened_by"]}
+
+
+def test_the_key_of_the_key_file_is_rotated(repo: RepoCommand) -> None:
+    new, out = repo.folder / "new", repo.folder / "out"
+    told = repo.run("key", "rotate", "--new-key-file", new)
+    assert told.code == 0
+    old_kek = repo.json("key", "list")["opened_by"]
+    assert f"repo key remove {old_kek}" in told.out
+    rotated = _with(repo, new)
+    assert rotated.run("key", "remove", old_kek).code == 0
+    assert repo.run("snapshots").code == 6
+    assert rotated.run("restore", "latest", "--target", out).code == 0
+    assert (out / "contract").read_bytes() == b"signed " * 10_000
+
+
+def test_the_datas_key_is_rotated_and_what_is_stored_is_recognised(repo: RepoCommand) -> None:
+    assert repo.run("key", "rotate", "--data").code == 0
+    listed = repo.json("key", "list")["keys"]
+    assert [(each["generation"], each["is_active"]) for each in listed] == [(1, False), (2, True)]
+    again = repo.json("backup", repo.folder / "source", "--paranoid", "--label", "another")
+    assert again["snapshot"]["totals"]["new_bytes"] < 2_000
+    assert repo.run("check", "--read-data").code == 0
+
+
+def test_what_still_opens_something_is_not_ended(repo: RepoCommand) -> None:
+    own = repo.json("key", "list")["opened_by"]
+    assert repo.run("key", "remove", own).code == 9
+    second = repo.folder / "second"
+    repo.run("key", "add", "--new-key-file", second)
+    repo.run("key", "rotate", "--data")  # wrapped under the first alone
+    refused = _with(repo, second).run("key", "remove", own)
+    assert refused.code == 6 or "key-still-needed" in refused.err
+    assert len(repo.json("snapshots")["snapshots"]) == 1
+    assert repo.run("key", "remove", "00" * 8).code == 7
+
+
+def test_a_tier_that_is_away_is_owed_new_keys_and_keeps_old_ones_from_ending(repo: RepoCommand) -> None:
+    away = repo.tier("b").rename(repo.folder / "away")
+    second = repo.folder / "second"
+    told = repo.run("key", "add", "--new-key-file", second)
+    assert told.code == 4
+    assert "b is away" in told.out
+    other, own = _with(repo, second), repo.json("key", "list", tiers=repo.tiers[:1])["opened_by"]
+    assert other.run("key", "remove", own).code != 0
+    away.rename(repo.tier("b"))
+    assert repo.run("catch-up").code == 0
+    assert other.run("key", "remove", own).code == 0
+    assert other.run("check").code == 0
+
+
+@pytest.mark.parametrize("words", [["key", "rotate"], ["key", "rotate", "--data", "--new-key-file", "x"], ["key"]])
+def test_what_is_asked_wrongly_is_refused(repo: RepoCommand, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        repo.run(*words) if len(words) > 1 else main(["repo", *words])
+    assert refused.value.code == 2
