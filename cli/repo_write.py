@@ -104,12 +104,14 @@ def backup(arguments: argparse.Namespace) -> int:
         on_tiers = [tier.name for tier in repository.tiers_with(result.snapshot)]
         damaged = [tier.name for tier in repository.tiers if tier.state is TierState.DAMAGED]
         not_there = _not_there(repository, result)
+        lacking = result.lacking(arguments.require)
     if arguments.json:
         unread = {name: str(error) for name, error in not_there.items()}
         parent_error = str(result.parent_error) if result.parent_error else None
-        say_json({**_document(result, on_tiers, away), "not_read_back": unread, "parent_error": parent_error})
+        told = {"not_read_back": unread, "parent_error": parent_error, "required_missing": lacking}
+        say_json({**_document(result, on_tiers, away), **told})
     else:
-        _say_result(result, away, damaged)
+        _say_result(result, away, damaged, lacking)
         for name, error in not_there.items():
             print(
                 f"tier {name} does not give back what the snapshot leans on: {error} (`repo repair`)", file=sys.stderr
@@ -194,7 +196,7 @@ def _error_document(error: FileError) -> dict[str, object]:
     }
 
 
-def _say_result(result: BackupResult, away: list[str], damaged: list[str]) -> None:
+def _say_result(result: BackupResult, away: list[str], damaged: list[str], lacking: list[str]) -> None:
     totals = result.totals
     say(f"snapshot {result.snapshot_id}")
     rate = f" ({size(totals.source_bytes / result.seconds)}/s)" if result.seconds > 0 else ""
@@ -214,8 +216,8 @@ def _say_result(result: BackupResult, away: list[str], damaged: list[str]) -> No
         say(f"owed a catch-up: {', '.join(owed)} (`repo catch-up`)")
     if damaged:
         say(f"damaged, and to be made whole before that: {', '.join(damaged)} (`repo repair`)")
-    if result.required_missing:
-        say(f"required, and without this snapshot: {', '.join(result.required_missing)}")
+    if lacking:
+        say(f"required, and without this snapshot: {', '.join(lacking)}")
     _say_errors(result)
 
 

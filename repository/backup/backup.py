@@ -104,8 +104,13 @@ class _Backup:
 
     def _write(self, token: bytes) -> BackupResult:
         self._repository.begin_writing(token, self._tiers, self._lock_until)
-        # A tier may have failed while the writer was announced.
+        for tier in self._tiers:
+            if not tier.is_ready:  # it failed while the writer was announced: read-only, full, gone
+                is_required = tier.name in self._options.required
+                self._left_out[tier.name] = TierResult(Delivery.FAILED, tier.error, 0, 0, 0.0, is_required)
         self._tiers = [tier for tier in self._tiers if tier.is_ready]
+        if not self._tiers:
+            raise self._repository.none_ready()
         member = self._member = self._join()
         ticker = Ticker(self._options.on_progress, self._progress)
         is_done = False
@@ -261,8 +266,7 @@ class _Backup:
         """Before anything is uploaded: who asked for a lock is not given a copy without one."""
         for tier in self._tiers:
             try:
-                until = self._lock_until(tier)
-                if until is not None:
+                if (until := self._lock_until(tier)) is not None:
                     tier.prove_locks(until)
             except RepositoryError as error:
                 is_required = tier.name in self._options.required
@@ -335,8 +339,7 @@ class _Backup:
 
     def _result_of(self, finished: Finished) -> TierResult:
         sent = finished.delivery.sent_for(self._session)
-        is_required = finished.name in self._options.required
-        seconds = finished.at - self._started
+        seconds, is_required = finished.at - self._started, finished.name in self._options.required
         return TierResult(finished.state, finished.error, sent.bytes, sent.packs, seconds, is_required)
 
     def _manifest(self, root_id: bytes, pipeline: Pipeline) -> SnapshotManifest:

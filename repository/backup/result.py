@@ -60,10 +60,12 @@ class BackupResult:
         """Whether a tier is owed a catch-up."""
         return any(tier.state is not Delivery.COMMITTED for tier in self.tiers.values())
 
-    @property
-    def required_missing(self) -> list[str]:
-        """Required tiers that do not have the snapshot: the run is not complete before they do."""
-        return [name for name, tier in self.tiers.items() if tier.is_required and tier.state is not Delivery.COMMITTED]
+    def lacking(self, names: Iterable[str]) -> list[str]:
+        """Which of these tiers do not have the snapshot, also those that took no part: a run that requires them is not
+        complete before they do.
+        """
+        committed = {name for name, tier in self.tiers.items() if tier.state is Delivery.COMMITTED}
+        return [name for name in names if name not in committed]
 
 
 def found_of_run(tiers: Iterable[OpenTier], run_token: str) -> dict[str, Snapshot]:

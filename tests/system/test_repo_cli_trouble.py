@@ -145,8 +145,9 @@ def test_backup_says_that_a_required_tier_lacks_the_snapshot(repo: RepoCommand, 
     """A required tier that cannot be written to is named; the exit code is not 0."""
     out_of_the_way(repo, "b")
     done = repo.run("backup", source, "--require", "b")
-    assert done.code != ExitCode.OK
-    assert "b" in done.out + done.err
+    assert done.code == ExitCode.DEGRADED
+    assert "required, and without this snapshot: b" in done.out
+    assert repo.run("backup", source, "--require", "b", "--json").document["required_missing"] == ["b"]
 
 
 def test_backup_of_a_source_that_is_not_there_makes_no_snapshot(repo: RepoCommand, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from repository.errors import (
     NoUsableTier,
     TierBehind,
     TierFull,
+    TierReadOnly,
     TierUnreachable,
 )
 from repository.format import SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass, pack_object_key
@@ -35,7 +36,7 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.read_back import read_back
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource, MemorySpecial
-from tests.support.repositories import CountingClock, Scene, SeededRandomness, key_file
+from tests.support.repositories import BrokenStore, CountingClock, Scene, SeededRandomness, key_file
 from tests.support.snapshots import kept
 
 UNREADABLE = FileProblem(Reason.UNREADABLE, "EACCES")
@@ -84,7 +85,7 @@ def test_backup_keeps_every_byte_on_every_tier() -> None:
     assert (totals.files, totals.folders, totals.others, totals.failed) == (4, 2, 0, 0)
     assert totals.source_bytes == 9_600_004
     assert not result.is_degraded
-    assert result.required_missing == []
+    assert result.lacking(result.tiers) == []
 
 
 def test_backup_keeps_rows_and_extras() -> None:
@@ -657,11 +658,27 @@ def test_tier_that_fails_does_not_stop_the_others() -> None:
     assert result.tiers["bad"].state is Delivery.FAILED
     assert isinstance(result.tiers["bad"].error, TierFull)
     assert result.is_degraded
-    assert result.required_missing == ["bad"]
+    assert result.lacking(["good", "bad"]) == ["bad"]
     assert len(bodies(repository, result, "good")) == 12
     # What it has already is announced, so that the next writer adopts it.
     assert [info.key for info in scene.stores[1].list("pending/")] != []
     assert [info.key for info in scene.stores[0].list("pending/")] == []
+
+
+def test_tier_that_refuses_the_first_write_is_told_with_its_reason() -> None:
+    """It got nothing, not even the writer's marker; the snapshot is on the others."""
+    repository, scene = _two(_nothing)
+    broken = BrokenStore(scene.stores[1])
+    broken.failures["put"] = TierReadOnly("the disk is read-only")
+    repository = scene.reopen(stores=[scene.stores[0], broken])  # type: ignore[list-item]
+    result = run(repository, folder_of(one=b"1"), required=frozenset({"bad"}))
+    assert result.tiers["good"].state is Delivery.COMMITTED
+    assert (result.tiers["bad"].state, result.tiers["bad"].is_required) == (Delivery.FAILED, True)
+    assert isinstance(result.tiers["bad"].error, TierReadOnly)
+    assert result.is_degraded
+    alone = scene.reopen(stores=[broken])  # type: ignore[list-item]
+    with pytest.raises(NoUsableTier):
+        run(alone, folder_of(one=b"2"))
 
 
 def test_backup_fails_when_no_tier_is_left() -> None:
