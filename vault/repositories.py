@@ -128,6 +128,7 @@ class Repositories:
                 _log.warning("that a key was made is not noted", extra={"reason": error.strerror})
             try:
                 repository = self._open(organisation, places, key, known)
+                known = known or self._in_use(organisation, repository, places)
             except NotARepository:
                 # The key file was made by a run that got no further, or for tiers that are no longer in use.
                 gone = [vanished(place) for place in places if place.location in known]
@@ -157,6 +158,20 @@ class Repositories:
         self._judge(organisation, repository, places, known)
         self.remember(organisation, repository, places)
         return repository
+
+    def _in_use(self, organisation: str, repository: Repository, places: Sequence[Place]) -> Mapping[str, BegunTier]:
+        """What counts as begun where nothing is remembered of a repository that has backups: all places of the run.
+
+        The record was lost, and with it what tells a tier that is new from one whose disk is not mounted. What
+        is said to be new (`tiers begin-anew`) is filled. Noted, so that it holds for the next run as well.
+        """
+        if not any(tier.is_readable and tier.snapshots() for tier in repository.tiers):
+            return {}
+        identity = repository.id.hex()
+        for place in places:
+            if repository.tier(place.store.name).state is TierState.EMPTY:
+                self._begun.remember(organisation, place.location, identity, None)
+        return {place.location: BegunTier(identity) for place in places}
 
     def key_mark(self, organisation: str) -> Hashable | None:
         """Which key file it is; None where there is none that can be seen."""

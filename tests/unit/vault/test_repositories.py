@@ -168,3 +168,25 @@ def test_organisations_share_nothing(repositories: Repositories) -> None:
     held = [repositories.open(each, [_place(_saved(repositories, each))], Signs()) for each in ("org-a", "org-b")]
     assert not set(_segments(held[0])) & set(_segments(held[1]))
     assert len(repositories._shared) == 2
+
+
+def test_empty_tier_is_not_filled_in_silence_where_the_memory_is_lost(
+    repositories: Repositories, tmp_path: Path
+) -> None:
+    """Its disk may not be mounted: nobody knows any more that it was in use. What is said to be new is filled."""
+    whole = Place(
+        store=_saved(repositories, "org-a"),
+        location="disk",
+        folder=None,
+        patience_seconds=30.0,
+        store_of=lambda _other: MemoryObjectStore("local"),
+    )
+    other = replace(whole, store=MemoryObjectStore("second"), location="other disk")
+    lost = _Remembered()
+    forgetful = Repositories(lost, tmp_path)
+    for _ in range(2):
+        tier = forgetful.open("org-a", [whole, other], Signs()).tier("second")
+        assert tier.state is TierState.VANISHED
+        assert "tiers begin-anew other disk" in str(tier.error and tier.error.hint)
+    del lost.rows["org-a", "other disk"]
+    assert forgetful.open("org-a", [whole, other], Signs()).tier("second").state is TierState.EMPTY
