@@ -17,8 +17,8 @@ def require_tiers(repository: Repository, destinations: dict[Tier, Destination])
     }
     for tier, opened in away.items():
         if destinations[tier].required:
-            why = opened.error.hint if opened.error is not None else ""
-            hint = f"{errors.REQUIRED_TIER_FAILED.hint} The tier {tier.value} is {opened.state}. {why}".rstrip()
+            failure = failure_of(tier, opened.error)
+            hint = f"The tier {tier.value} takes nothing [{failure.code}]: {failure.hint}"
             found = f": {opened.error.message}" if opened.error is not None else ""
             raise PlatformError(
                 errors.REQUIRED_TIER_FAILED,

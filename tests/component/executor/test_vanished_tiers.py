@@ -253,17 +253,27 @@ async def test_tier_that_vanished_before_an_upgrade_is_not_refilled(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own can be mounted by root alone")
-async def test_run_does_not_begin_on_a_tier_below_its_reserve(bench: ExecutorBench) -> None:
-    """A tier with less room than the reserve is told before anything is written; the others have the snapshot."""
+@pytest.mark.parametrize("is_required", [False, True])
+async def test_run_does_not_begin_on_a_tier_below_its_reserve(bench: ExecutorBench, is_required: bool) -> None:
+    """A tier with less room than the reserve is told before anything is written; the others have the snapshot.
+
+    Is it required, the run fails with what helps: room.
+    """
     folder = bench.home / "tiers" / "local"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=True, timeout=10)
     try:
-        await bench.configure(local=Destination(location="local"), cloud_primary=Destination(location="second"))
+        local = Destination(location="local", required=is_required)
+        await bench.configure(local=local, cloud_primary=Destination(location="second"))
         await bench.request("run-1")
         await perform_next(bench, data_plane=bench.data_plane(tier_reserve_bytes=64 << 20))
         assert list(folder.iterdir()) == []
     finally:
         subprocess.run(["umount", str(folder)], check=True, timeout=10)
     last = (await bench.told("run-1"))[-1]
+    if is_required:
+        assert isinstance(last, BackupFailed)
+        assert last.code == "required-tier-failed"
+        assert "The tier local takes nothing [tier-full]: Free space" in last.hint
+        return
     assert isinstance(last, BackupCompleted)
     assert [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.LOCAL, "tier-full")]
