@@ -317,6 +317,8 @@ def fault_of(location: Location) -> str | None:
         return "the url of a directory is file:///PATH, with ? written as %3F"
     if location.kind == "s3" and (not parts.netloc or "@" in parts.netloc):
         return "the url of a bucket is s3://BUCKET/PREFIX, without credentials"
+    if location.kind == "s3" and not all(map(_is_server, parse_qs(parts.query).get("endpoint", ()))):
+        return "the endpoint of a bucket is http://HOST[:PORT] or https://HOST[:PORT], and a port is 1 to 65535"
     if location.kind == "postgres" and not _is_database(parts):
         return "the url of a database is postgres://[USER@]HOST[:PORT]/DATABASE?sslmode=…, without a password"
     if location.kind == "postgres" and "tier" in location.roles:
@@ -326,6 +328,14 @@ def fault_of(location: Location) -> str | None:
     if not all(each == ANY_ORGANISATION or ORGANISATION.fullmatch(each) for each in location.organisations):
         return f"organisations are {ANY_ORGANISATION} or ids: one {ORGANISATION_RULE}"
     return None
+
+
+def _is_server(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_database(parts: SplitResult) -> bool:

@@ -76,6 +76,16 @@ FAULTY: list[dict[str, object]] = [
     ),
     *({**LOCAL, "kind": "s3", "url": url} for url in ("s3:///prefix", "s3://key:secret@bucket", "s3://bucket/a%00b")),
     *(
+        {**LOCAL, "kind": "s3", "url": f"s3://bucket/tier?endpoint={endpoint}"}
+        for endpoint in (
+            "http://one.test:port",
+            "http://one.test:99999",
+            "http://one.test:0",
+            "one.test",
+            "http://[one",
+        )
+    ),
+    *(
         {**LOCAL, "kind": "s3", "url": "s3://bucket", "credentials": name}
         for name in ("../../identity", "..", "", "/etc/passwd", "a/b", "a\0b")
     ),
