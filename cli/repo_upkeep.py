@@ -42,6 +42,8 @@ def check(arguments: argparse.Namespace) -> int:
         say_json({**looked, "behind": behind, "states": states})
     else:
         _say_report(report, behind, reads_data=arguments.read_data > 0)
+        for name in sorted({each.tier for each in report.damage if each.problem is Problem.REPLAYED}):
+            say(f"{name}: was it begun anew, or put back on purpose: repo repair --accept-history {name}")
     if any(each.problem not in (Problem.TIER, Problem.UNLOCKED) for each in report.damage):
         return ExitCode.DAMAGED
     return ExitCode.DEGRADED if report.damage or behind else ExitCode.OK

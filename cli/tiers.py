@@ -57,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "location", metavar="LOCATION", type=given, help="its name in the registry, as `tiers list` shows it"
         )
         each.add_argument("--organisation", metavar="ID", type=organisation, help="only this organisation's repository")
+    anew.add_argument("--anyway", action="store_true", help="also where the location shows what was begun there")
     for each in (listing, anew, accept):
         add_home(each)
 
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(layout, for_machines=arguments.json)
     if arguments.action == "accept-history":
         return _accept_history(layout, arguments.location, arguments.organisation)
-    return _begin_anew(layout, arguments.location, arguments.organisation)
+    return _begin_anew(layout, arguments.location, arguments.organisation, is_anyway=arguments.anyway)
 
 
 def _list(layout: "Layout", *, for_machines: bool) -> int:
@@ -91,14 +92,42 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
     return ExitCode.OK
 
 
-def _begin_anew(layout: "Layout", location: str, organisation: str | None) -> int:
+def _begin_anew(layout: "Layout", location: str, organisation: str | None, *, is_anyway: bool) -> int:
+    begun = [(str(at), str(owner)) for at, owner, *_ in _query(layout, _LIST, {})]
+    owners = [owner for at, owner in begun if at == location and organisation in (None, owner)]
+    if not is_anyway:
+        _refuse_there(layout, location, owners)
+    elsewhere = {owner for at, owner in begun if at != location}
     forgotten = forget(layout, location, organisation)
     for owner in forgotten:
-        say(f"{location}: the repository of {owner} is begun anew by its next run, from the other tiers")
+        if owner in elsewhere:
+            say(f"{location}: the repository of {owner} is begun anew by its next run, from the other tiers")
+        else:
+            say(
+                f"{location}: {owner} has no other tier: its next run begins with nothing, as nobody has what was there"
+            )
     if not forgotten:
         say(f"{location}: nothing was begun there; nothing is to be done")
         return ExitCode.NOT_FOUND
     return ExitCode.OK
+
+
+def _refuse_there(layout: "Layout", location: str, owners: list[str]) -> None:
+    """Raise LOCATION_IN_USE where a tier shows what was begun there: without its memory it has no guard either."""
+    from contracts import errors
+    from contracts.errors import PlatformError
+    from deploy.locations.check import still_there
+    from deploy.stack.locations import registered
+
+    found = next((each for each in registered(layout) if each.name == location), None)
+    there = still_there(found, layout.platform_keys, owners) if found is not None and owners else []
+    if there:
+        raise PlatformError(
+            errors.LOCATION_IN_USE,
+            f"{location} is not gone: it answers, and has the repository of {', '.join(there[:5])}",
+            hint="Nothing was forgotten. Is it damaged: docs/operations.md, section 6. To fill it from nothing, "
+            "move what lies there aside first. Are they others' repositories, and to count from now on: --anyway.",
+        )
 
 
 def _accept_history(layout: "Layout", location: str, organisation: str | None) -> int:

@@ -104,6 +104,18 @@ def kept(location: Location, keys_dir: Path, organisations: Sequence[str] | None
     return Finding("kept", Outcome.OK, f"the repositories that were begun there are there ({len(looked_for)}{of_all})")
 
 
+def still_there(location: Location, keys_dir: Path, organisations: Sequence[str]) -> list[str]:
+    """Whose repositories a tier shows now, of some that were begun there; none where it does not answer."""
+
+    def look() -> list[str]:
+        return [each for each in organisations[:LOOKED_FOR] if has_repository(keys_dir, location, each)]
+
+    try:
+        return look() if location.kind == "s3" else Disk(_folder(location)).answer(look, seconds=ANSWER_SECONDS)
+    except (RepositoryError, PlatformError, OSError):
+        return []
+
+
 def _missing(location: Location, keys_dir: Path, organisations: Sequence[str]) -> int:
     return sum(not has_repository(keys_dir, location, each) for each in organisations)
 

@@ -24,4 +24,7 @@ class Replayed(RepositoryError):
 
     code = "replayed-older-state"
     retry = Retry.AFTER_OPERATOR
-    hint = "Somebody restored or rewrote this tier's objects; find out who, and use another tier meanwhile."
+    hint = (
+        "Somebody restored or rewrote this tier's objects, or it was begun anew: find out who, and use another tier"
+        " meanwhile. Is what it shows to count: repo repair --accept-history NAME."
+    )

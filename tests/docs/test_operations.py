@@ -247,6 +247,10 @@ async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSourc
     assert gone["degraded"], gone
     tried = operator.types("wedsync-backup location test offsite")
     assert (tried.returncode, "tier-vanished" in tried.stdout) == (1, True), tried.stdout + tried.stderr
+    present = operator.types("wedsync-backup tiers begin-anew local")
+    assert (present.returncode, "local is not gone: it answers" in present.stderr) == (9, True), present
+    listed = [line.split()[:2] for line in operator.types("wedsync-backup tiers list").stdout.splitlines()]
+    assert ["local", operator.platform.organisation] in listed
     accepted = operator.follows("tier-went-back", ("LOCATION", "offsite"))
     assert accepted.returncode == 0, accepted.stderr
     assert f"next run of {operator.platform.organisation}" in accepted.stdout

@@ -10,6 +10,7 @@ import pytest
 from cli.main import COMMANDS, _load, _parser
 from contracts import errors
 from repository import errors as repository_errors
+from vault import translation
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs/operations.md").read_text()
@@ -142,3 +143,10 @@ def test_files_that_the_guide_names_are_there() -> None:
     named = set(re.findall(r"`((?:docs|deploy|chassis)/[\w./-]+)`", GUIDE))
     assert named
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_every_code_of_a_tier_has_a_row() -> None:
+    """Whatever a run says of its tiers at night is in the table of section 4."""
+    rows = {span for cell in _rows("## 4. ", "## 5. ") for span in _SPAN.findall(cell)}
+    told = {code.code for code in translation._BY_CODE.values()} | {errors.REQUIRED_TIER_FAILED.code}
+    assert told - rows - {errors.KEYS_UNREACHABLE.code} == set()
