@@ -183,7 +183,7 @@ def test_empty_tier_is_not_filled_in_silence_where_the_memory_is_lost(
     )
     other = replace(whole, store=MemoryObjectStore("second"), location="other disk")
     lost = _Remembered()
-    forgetful = Repositories(lost, tmp_path)
+    forgetful = Repositories(lost, tmp_path, place_at=nowhere)
     for _ in range(2):
         tier = forgetful.open("org-a", [whole, other], Signs()).tier("second")
         assert tier.state is TierState.VANISHED
