@@ -5,9 +5,11 @@ from contracts.event import Event, pinned
 from contracts.refusal import Refusal
 
 
-@pinned("config.configuration-created.v1", taken_by=("executor--replicate-configuration",))
-class ConfigurationCreated(Event, frozen=True, kw_only=True):
-    """A configuration is in force. Version 1 of it."""
+class ConfigurationFact(Event, frozen=True, kw_only=True):
+    """The base of what is said of a configuration: each fact says all of it, so that the highest `version` is enough.
+
+    Versions of a configuration are counted from 1, without a gap.
+    """
 
     request_id: str
     configuration_id: str
@@ -15,8 +17,27 @@ class ConfigurationCreated(Event, frozen=True, kw_only=True):
     body: ConfigurationBody
 
 
+@pinned("config.configuration-created.v1", taken_by=("executor--replicate-configuration",))
+class ConfigurationCreated(ConfigurationFact, frozen=True, kw_only=True):
+    """A configuration is in force. Version 1 of it."""
+
+
+@pinned("config.configuration-updated.v1", taken_by=("executor--replicate-change",))
+class ConfigurationUpdated(ConfigurationFact, frozen=True, kw_only=True):
+    """Another version of a configuration is in force; `before` is what the one before it said."""
+
+    before: ConfigurationBody
+
+
 @pinned("config.configuration-refused.v1")
 class ConfigurationRefused(Refusal, frozen=True, kw_only=True):
     """A submitted configuration was refused."""
+
+    configuration_id: str
+
+
+@pinned("config.configuration-change-refused.v1")
+class ConfigurationChangeRefused(Refusal, frozen=True, kw_only=True):
+    """A submitted change of a configuration was refused."""
 
     configuration_id: str

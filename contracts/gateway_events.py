@@ -41,6 +41,17 @@ class ConfigurationSubmitted(Event, frozen=True, kw_only=True):
     evidence: Evidence
 
 
+@pinned("gateway.configuration-change-submitted.v1", taken_by=("config--change-configuration",))
+class ConfigurationChangeSubmitted(Event, frozen=True, kw_only=True):
+    """An owner asked for a configuration to say something else: all of `body`, where it is at `expected_version`."""
+
+    request_id: str
+    configuration_id: str
+    expected_version: int
+    body: ConfigurationBody
+    evidence: Evidence
+
+
 @pinned("gateway.backup-requested.v1", taken_by=("executor--accept-backup",))
 class BackupRequested(Event, frozen=True, kw_only=True):
     """An operator asked for an immediate backup of a configuration, as it was at `configuration_version`."""

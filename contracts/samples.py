@@ -244,6 +244,8 @@ _USUAL: dict[str, object] = {
     "execution_id": EXECUTION,
     "configuration_id": CONFIGURATION,
     "configuration_version": 1,
+    "body": _BODY,
+    "before": _BODY,
     "evidence": _EVIDENCE,
     "code": errors.RUN_FINISHED.code,
     "hint": errors.RUN_FINISHED.hint,
@@ -277,7 +279,8 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
     needed = {field.name: _BY_TYPE[field.type] for field in fields if field.required and field.type in _BY_TYPE}
     event: Event = cls(**needed | {field.name: _USUAL[field.name] for field in fields if field.name in _USUAL})
     request = str(_USUAL["request_id"])
-    return request, f"request/{request}" if event.NAME.startswith("gateway.") else _RUN, 2, event
+    subjects = {"gateway": f"request/{request}", "config": _CONFIG}
+    return request, subjects.get(event.NAME.partition(".")[0], _RUN), 2, event
 
 
 def _envelope(request: str, subject: str, version: int, event: Event) -> Envelope:

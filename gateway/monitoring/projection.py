@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.config_events import ConfigurationCreated
+from contracts.config_events import ConfigurationFact
 from contracts.envelope import Envelope
 from contracts.event import Event
 from gateway.projections.applied import Applied, Database, upsert
@@ -128,7 +128,7 @@ def _fact(number: int, applied: Applied, configuration_of: Mapping[str, str]) ->
 
 
 def _fields(event: Event, envelope: Envelope) -> msgspec.Raw:
-    if isinstance(event, ConfigurationCreated):
+    if isinstance(event, ConfigurationFact):
         shown = {
             "requestId": event.request_id,
             "configurationId": event.configuration_id,

@@ -65,6 +65,11 @@ class Asked(Generic[B]):
         """Whose it is."""
         return self.principal.organisation
 
+    @property
+    def expected(self) -> dict[str, int]:
+        """What its request event says of the version that was seen."""
+        return {} if self.seen is None else {"expected_version": self.seen}
+
 
 @dataclass(frozen=True, slots=True)
 class New:
@@ -131,11 +136,10 @@ class Write(Generic[B]):
         """
         async with asked.gateway.reading(asked.organisation) as database:
             await self.OF.check(database, asked.organisation, asked.target)
-        seen = {} if asked.seen is None else {"expected_version": asked.seen}
 
         def event(new: New) -> Event:
-            said = {"request_id": new.request_id, self.OF.about: new.resource_id, "evidence": new.evidence, **seen}
-            return self.REQUEST(**said)
+            said = {"request_id": new.request_id, self.OF.about: new.resource_id, "evidence": new.evidence}
+            return self.REQUEST(**said, **asked.expected)
 
         return Draft(event)
 

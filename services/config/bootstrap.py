@@ -14,7 +14,7 @@ from chassis.record.eventstore import EventStore
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
 from contracts.event import Event
-from contracts.gateway_events import ConfigurationSubmitted
+from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted
 from services.config.adapters.record import RecordedConfigurations
 from services.config.application import ConfigurationDecisions
 from services.config.ports import Configurations, LocationRegistry
@@ -25,7 +25,11 @@ SERVICE = "config"
 
 def use_cases(configurations: Configurations, locations: LocationRegistry) -> dict[type[Event], UseCase]:
     """What deals with each event that the config service takes."""
-    return {ConfigurationSubmitted: ConfigurationDecisions(configurations, locations).decide}
+    decisions = ConfigurationDecisions(configurations, locations)
+    return {
+        ConfigurationSubmitted: decisions.decide,
+        ConfigurationChangeSubmitted: decisions.decide_change,
+    }
 
 
 async def run(settings: ConfigSettings) -> int:

@@ -3,9 +3,13 @@
 from typing import ClassVar
 
 from chassis.domain import Aggregate
-from contracts.config_events import ConfigurationCreated, ConfigurationRefused
+from contracts import errors
+from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationRefused, ConfigurationUpdated
 from contracts.configuration import ConfigurationBody
+from contracts.errors import PlatformError
 from contracts.event import Event
+from contracts.gateway_events import ConfigurationChangeSubmitted
+from services.config.errors import ConfigurationChanged
 
 
 class Configuration(Aggregate):
@@ -23,10 +27,28 @@ class Configuration(Aggregate):
         """Put a configuration in force, as its version 1."""
         self.record(ConfigurationCreated(request_id=request_id, configuration_id=self.id, version=1, body=body))
 
+    def change(self, request: ConfigurationChangeSubmitted, why: PlatformError | None) -> None:
+        """Put another version in force. `why`: what speaks against its body; it counts where nothing else does."""
+        if self.body is None:
+            raise PlatformError(errors.CONFIGURATION_UNKNOWN, "it was refused when it was submitted")
+        if request.expected_version != self.body_version:
+            raise ConfigurationChanged(seen=request.expected_version, version=self.body_version)
+        if why is not None:
+            raise why
+        self.record(
+            ConfigurationUpdated(
+                request_id=request.request_id,
+                configuration_id=self.id,
+                version=self.body_version + 1,
+                body=request.body,
+                before=self.body,
+            )
+        )
+
     def apply(self, event: Event) -> None:
         """Record what an event says."""
         match event:
-            case ConfigurationCreated(version=version, body=body):
+            case ConfigurationFact(version=version, body=body):
                 self.body, self.body_version = body, version
             case ConfigurationRefused():
                 self.is_refused = True

@@ -9,3 +9,15 @@ class ConfigurationNameTaken(PlatformError):
 
     def __init__(self) -> None:
         super().__init__(errors.CONFIGURATION_NAME_TAKEN, "another configuration has this name", field="name")
+
+
+class ConfigurationChanged(PlatformError):
+    """A change of a version that is not the one in force."""
+
+    def __init__(self, *, seen: int, version: int) -> None:
+        super().__init__(
+            errors.VERSION_CONFLICT,
+            "another version is in force",
+            field="If-Match",
+            hint=f"{errors.VERSION_CONFLICT.hint} It was version {seen} that you have seen, and is version {version}.",
+        )

@@ -17,6 +17,7 @@ class LocationRegistry(Protocol):
 
 
 class Configurations(Things[Configuration], Protocol):
-    """The record of configurations. With a creation its name is taken: `record_answer` raises `ConfigurationNameTaken`
-    where another configuration of the organisation has the name's digest.
+    """The record of configurations. With each version its name is taken.
+
+    `record_answer` raises `ConfigurationNameTaken` where another configuration of the organisation has its digest.
     """

@@ -3,7 +3,7 @@
 from chassis.claims.port import Queue, QueueLimits
 from chassis.handling import Handling
 from contracts import errors
-from contracts.config_events import ConfigurationCreated
+from contracts.config_events import ConfigurationFact
 from contracts.executor_events import BackupRefused, ExecutionType
 from contracts.gateway_events import BackupRequested, BackupRetryRequested
 from contracts.refusal import Objection
@@ -110,8 +110,8 @@ class ConfigurationCopies:
     def __init__(self, configurations: Configurations) -> None:
         self._configurations = configurations
 
-    async def remember(self, fact: ConfigurationCreated, handling: Handling) -> None:
-        """Take note of a version."""
+    async def remember(self, fact: ConfigurationFact, handling: Handling) -> None:
+        """Take note of a version, in whichever order they are told."""
         organisation = handling.context.organisation
         replica = Replica(
             configuration_id=fact.configuration_id, organisation=organisation, version=fact.version, body=fact.body

@@ -31,7 +31,7 @@ from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
-from contracts.config_events import ConfigurationCreated
+from contracts.config_events import ConfigurationCreated, ConfigurationUpdated
 from contracts.errors import INVALID_SETTING, PlatformError
 from contracts.event import Event
 from contracts.executor_events import BackupCancellationRefused
@@ -79,12 +79,14 @@ def use_cases(
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the executor takes."""
     decisions = BackupDecisions(runs, configurations, queue, limits)
+    copies = ConfigurationCopies(configurations)
     of_runs = Deciding(BackupRun, runs, about="execution_id")
     return {
         BackupRequested: decisions.decide,
         BackupRetryRequested: decisions.decide_retry,
         BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
-        ConfigurationCreated: ConfigurationCopies(configurations).remember,
+        ConfigurationCreated: copies.remember,
+        ConfigurationUpdated: copies.remember,
     }
 
 

@@ -26,7 +26,7 @@ from chassis.postgres.pool import Pool, PoolPart
 from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer, prepare_keys_folder
 from chassis.telemetry.instruments import Telemetry
-from contracts.config_events import ConfigurationCreated
+from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationUpdated
 from contracts.configuration import (
     NAME_FIELD,
     SOURCE_IDENTIFIER_FIELD,
@@ -170,7 +170,11 @@ class ExecutorBench:
             backup_type=BackupType.INCREMENTAL,
             storage_destinations=StorageDestinations(**destinations),
         )
-        fact = ConfigurationCreated(request_id="r", configuration_id=configuration_id, version=version, body=body)
+        fact: ConfigurationFact = ConfigurationCreated(
+            request_id="r", configuration_id=configuration_id, version=version, body=body
+        )
+        if version > 1:
+            fact = ConfigurationUpdated(**msgspec.structs.asdict(fact), before=body)
         await self.hear(fact)
 
     async def request(

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from contracts.config_events import ConfigurationCreated
+from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationUpdated
 from contracts.configuration import ConfigurationBody
-from gateway.projections.applied import Database, Row, read_view, upsert
+from gateway.projections.applied import Database, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
 
 _STORE = """
@@ -24,8 +24,8 @@ class Configurations(Projection):
     """Each configuration as it is in force."""
 
     NAME = "configurations"
-    VERSION = 1
-    EVENTS = (ConfigurationCreated,)
+    VERSION = 2
+    EVENTS = (ConfigurationCreated, ConfigurationUpdated)
     TABLES = ("configurations",)
 
     def __init__(self, side: Side) -> None:
@@ -34,20 +34,26 @@ class Configurations(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction. Sealed fields stay sealed."""
-        rows: dict[str, Row] = {
-            event.configuration_id: {
-                "configuration_id": event.configuration_id,
-                "organisation": applied.envelope.organisation,
+        rows: dict[str, dict[str, object]] = {}
+        for applied in batch.events:
+            if not isinstance(event := applied.event, ConfigurationFact):
+                continue
+            # Whose it is, who made it and when: of its first fact alone, here and in the table.
+            row = rows.setdefault(
+                event.configuration_id,
+                {
+                    "configuration_id": event.configuration_id,
+                    "organisation": applied.envelope.organisation,
+                    "request_id": event.request_id,
+                    "created_by": applied.envelope.actor,
+                    "created_at": applied.envelope.time,
+                },
+            )
+            row |= {
                 "version": event.version,
                 "is_wedding_critical": event.body.is_wedding_critical,
-                "request_id": event.request_id,
-                "created_by": applied.envelope.actor,
-                "created_at": applied.envelope.time,
                 "body": event.body,
             }
-            for applied in batch.events
-            if isinstance(event := applied.event, ConfigurationCreated)
-        }
         await upsert(database, self._store, list(rows.values()))
 
 

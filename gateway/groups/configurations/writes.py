@@ -1,11 +1,19 @@
 """The writes of the group."""
 
+from typing import ClassVar
+
+import msgspec
 from litestar import Response
-from litestar.status_codes import HTTP_201_CREATED
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from chassis.sealing import Sealer, normalised
 from contracts import errors
-from contracts.config_events import ConfigurationCreated, ConfigurationRefused
+from contracts.config_events import (
+    ConfigurationChangeRefused,
+    ConfigurationCreated,
+    ConfigurationRefused,
+    ConfigurationUpdated,
+)
 from contracts.configuration import (
     NAME_DIGEST,
     NAME_FIELD,
@@ -13,7 +21,9 @@ from contracts.configuration import (
     WEDDING_DATE_FIELD,
     ConfigurationBody,
 )
-from contracts.gateway_events import ConfigurationSubmitted
+from contracts.event import Event
+from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted
+from contracts.refusal import Refusal
 from gateway.auth.principal import OWNERS
 from gateway.groups.configurations import examples
 from gateway.groups.configurations.queries import ConfigurationQueries
@@ -33,7 +43,9 @@ class CreateConfiguration(Write[NewConfiguration]):
     ROLES = OWNERS
     BODY = NewConfiguration
     EXAMPLE = ("photos", examples.NEW_CONFIGURATION)
-    REQUEST, ACCEPTED, REFUSED = ConfigurationSubmitted, ConfigurationCreated, ConfigurationRefused
+    REQUEST: ClassVar[type[Event]] = ConfigurationSubmitted
+    ACCEPTED: ClassVar[type[Event]] = ConfigurationCreated
+    REFUSED: ClassVar[type[Refusal]] = ConfigurationRefused
     OF = CONFIGURATION
     REFUSALS = (
         errors.CONFIGURATION_NAME_TAKEN,
@@ -62,25 +74,54 @@ class CreateConfiguration(Write[NewConfiguration]):
 
     async def draft(self, asked: Asked[NewConfiguration]) -> Draft:
         """Every field that is wrong, and the rest as it is kept."""
+        if self.is_targeted:
+            async with asked.gateway.reading(asked.organisation) as database:
+                await self.OF.check(database, asked.organisation, asked.target)
         wrong = await wrong_fields(asked.body, asked.gateway.locations, asked.organisation)
         data = as_kept(asked.body)
         return Draft(
-            lambda new: ConfigurationSubmitted(
+            lambda new: self.REQUEST(
                 request_id=new.request_id,
                 configuration_id=new.resource_id,
                 body=sealed_body(asked.gateway.sealer, asked.organisation, data),
                 evidence=new.evidence,
+                **asked.expected,
             ),
             body=data,
             wrong=wrong,
         )
 
     async def shown(self, asked: Asked[NewConfiguration], resource_id: str) -> Response[Configuration]:
-        """201 with the configuration as it is in force."""
+        """The configuration as it is in force."""
         queries = ConfigurationQueries(asked.gateway.sealer)
         created = await queries.one(asked.gateway.reading, asked.organisation, resource_id)
         headers = {"Location": self.resource_path(created.id), "ETag": f'"{created.version}"'}
-        return Response(created, status_code=HTTP_201_CREATED, headers=headers)
+        return Response(created, status_code=self.ANSWERS[0].status, headers=headers)
+
+
+class UpdateConfiguration(CreateConfiguration):
+    """Have a configuration say what is sent, all of it, from its next run on: fields that are left out are not kept.
+
+    `If-Match` is the ETag of what was read; another version in force is answered with 412. A run that was accepted
+    before is of the version that it was accepted with.
+    """
+
+    NAME = "update-configuration"
+    SUMMARY = "Change a configuration"
+    METHOD = "PUT"
+    PATH = "/configurations/{configuration_id:str}"
+    IF_MATCH = True
+    EXAMPLE = ("renamed", msgspec.structs.replace(examples.NEW_CONFIGURATION, name="Photos of Ada and Ben"))
+    REQUEST, ACCEPTED, REFUSED = ConfigurationChangeSubmitted, ConfigurationUpdated, ConfigurationChangeRefused
+    ANSWERS = (
+        Answer(
+            status=HTTP_200_OK,
+            description="Changed",
+            body=Configuration,
+            examples={"changed": msgspec.structs.replace(examples.CONFIGURATION, version=2, name=EXAMPLE[1].name)},
+            headers={**LOCATION, **ETAG},
+        ),
+    )
 
 
 def sealed_body(sealer: Sealer, organisation: str, data: NewConfiguration) -> ConfigurationBody:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from chassis.handling import Handling
 from chassis.record.answers import Answers
 from chassis.record.eventstore import Statement, StatementRefused
-from contracts.config_events import ConfigurationCreated
+from contracts.config_events import ConfigurationFact
 from services.config.domain import Configuration
 from services.config.errors import ConfigurationNameTaken
 
-_TAKE_NAME = "INSERT INTO configuration_names (organisation, digest, configuration_id) VALUES (%s, %s, %s)"
+_TAKE_NAME = """
+    INSERT INTO configuration_names (organisation, digest, configuration_id) VALUES (%s, %s, %s)
+    ON CONFLICT (configuration_id) DO UPDATE SET digest = excluded.digest
+"""
 TAKE_NAME = "take-name"
 
 
@@ -19,18 +22,18 @@ class RecordedConfigurations(Answers[Configuration]):
     KIND = Configuration
 
     async def record_answer(self, thing: Configuration, handling: Handling) -> None:
-        """Record an answer with the inbox row, and a creation's name, in one transaction."""
+        """Record an answer with the inbox row, and the name that it takes, in one transaction."""
         try:
             await super().record_answer(thing, handling)
         except StatementRefused as error:
             raise ConfigurationNameTaken from error
 
     def beside(self, thing: Configuration, handling: Handling) -> Sequence[Statement]:
-        """With a configuration that is created its name is taken."""
+        """With a version that is put in force its name is taken, and the one before is free again."""
         return [
             Statement(
                 _TAKE_NAME, (handling.context.organisation, event.body.name_digest, thing.id), rows=1, name=TAKE_NAME
             )
             for event in thing.pending
-            if isinstance(event, ConfigurationCreated)
+            if isinstance(event, ConfigurationFact)
         ]

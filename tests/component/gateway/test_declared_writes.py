@@ -34,7 +34,7 @@ from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGatewa
 pytestmark = pytest.mark.stack
 
 REFUSED = errors.RUN_FINISHED
-BODIES = {"create-configuration": NEW_CONFIGURATION}
+BODIES = {"create-configuration": NEW_CONFIGURATION, "update-configuration": NEW_CONFIGURATION}
 """In place of a declaration's example, which names what the embedded stack has."""
 
 

@@ -8,8 +8,9 @@ import pytest
 from chassis.ids import new_id
 from chassis.record.mapper import EVENT_BYTES_MAX
 from contracts import errors
+from contracts.config_events import ConfigurationUpdated
 from contracts.envelope import decode_data, encode
-from contracts.gateway_events import BackupRequested, ConfigurationSubmitted
+from contracts.gateway_events import BackupRequested, ConfigurationChangeSubmitted, ConfigurationSubmitted
 from gateway.writes.resources import WriteRequest
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
@@ -255,3 +256,33 @@ async def test_largest_configuration_is_far_from_the_largest_event(gateway: Runn
         assert answer.status_code == 201, answer.text
         largest = max(len(encode(envelope)) for envelope in gateway.owners.asked)
     assert largest < EVENT_BYTES_MAX / 4
+
+
+async def test_changed_configuration_is_shown_as_it_is_in_force(gateway: RunningGateway) -> None:
+    """200 with the new version; who made it and when stays; its request says which version was seen."""
+    async with gateway.http("owner") as http:
+        created = await gateway.create_configuration(http)
+        place = f"{CONFIGURATIONS}/{created['id']}"
+        body = {**NEW_CONFIGURATION, "name": "Photos of Ada and Ben", "isWeddingCritical": False}
+        wrong = await http.put(
+            place, json={**body, "sourceLocation": "nowhere"}, headers={"Idempotency-Key": new_id(), "If-Match": '"1"'}
+        )
+        assert problem_code(wrong) == errors.UNKNOWN_LOCATION.code
+        gateway.owners.is_silent = True
+        pending = await http.put(place, json=body, headers={"Idempotency-Key": new_id(), "If-Match": '"1"'})
+        assert pending.json()["state"] == "pending"
+        request = decode_data(gateway.owners.asked[-1])
+        assert isinstance(request, ConfigurationChangeSubmitted)
+        assert request.expected_version == 1
+        fact = ConfigurationUpdated(
+            request_id=request.request_id,
+            configuration_id=created["id"],
+            version=2,
+            body=request.body,
+            before=request.body,
+        )
+        await gateway.facts.publish(fact, actor="service:config")
+        shown = await gateway.shows(place, lambda shown: shown["version"] == 2)
+        changed = {"version": 2, "name": "Photos of Ada and Ben", "isWeddingCritical": False}
+        assert shown == {**created, **changed}
+        assert (await http.get(place)).headers["etag"] == '"2"'

@@ -1,0 +1,141 @@
+"""Configurations that are changed: what the owner records, whoever is faster."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from chassis.context import Context
+from chassis.handling import Handled, Handling, deal_with
+from chassis.ids import new_id
+from chassis.locations import Locations
+from chassis.record.eventstore import EventStore
+from contracts import errors
+from contracts.config_events import ConfigurationChangeRefused, ConfigurationUpdated
+from contracts.configuration import ConfigurationBody
+from contracts.envelope import decode_data
+from contracts.event import Event
+from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted, Evidence
+from services.config.adapters.record import RecordedConfigurations
+from services.config.adapters.schema import STATEMENTS
+from services.config.bootstrap import use_cases
+from tests.component.config.test_config_service import LOCATIONS, OTHER_STUDIO, STUDIO
+from tests.support.configurations import body
+from tests.support.postgres_server import PostgresServer
+from tests.support.published import assert_as_promised
+
+pytestmark = pytest.mark.stack
+
+EVIDENCE = Evidence(assurance="aal1")
+CONFIGURATION = "configuration-1"
+
+
+@dataclass
+class Desk:
+    """What decides, over real Postgres, asked as its handlers ask."""
+
+    store: EventStore
+    locations: Locations
+
+    async def hear(self, event: Event, organisation: str = STUDIO) -> None:
+        """Deal with a request."""
+        context = Context(organisation=organisation, actor="user:u1", correlation_id="correlation-1")
+        use_case = use_cases(RecordedConfigurations(self.store), self.locations)[type(event)]
+        await deal_with(use_case, event, Handling(context=context, handled=Handled(event.TAKEN_BY[0], new_id())))
+
+    async def create(self, submitted: ConfigurationBody, configuration_id: str = CONFIGURATION) -> Event:
+        """Submit a configuration; the answer."""
+        request = ConfigurationSubmitted(
+            request_id=new_id(), configuration_id=configuration_id, body=submitted, evidence=EVIDENCE
+        )
+        await self.hear(request)
+        return (await self.told(configuration_id))[-1]
+
+    async def change(
+        self,
+        changed: ConfigurationBody,
+        *,
+        seen: int = 1,
+        configuration_id: str = CONFIGURATION,
+        organisation: str = STUDIO,
+    ) -> Event:
+        """Submit a change; the answer."""
+        request = ConfigurationChangeSubmitted(
+            request_id=new_id(),
+            configuration_id=configuration_id,
+            expected_version=seen,
+            body=changed,
+            evidence=EVIDENCE,
+        )
+        await self.hear(request, organisation)
+        told = await self.told(configuration_id) + await self.told(request.request_id)
+        (answer,) = [event for event in told if getattr(event, "request_id", "") == request.request_id]
+        return answer
+
+    async def told(self, subject: str) -> list[Event]:
+        """All that is recorded of a configuration, each as its schema promises it."""
+        envelopes = await self.store.history(subject)
+        for envelope in envelopes:
+            assert_as_promised(envelope)
+        return [decode_data(envelope) for envelope in envelopes]
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, postgres: PostgresServer) -> AsyncIterator[Desk]:
+    """With a configuration `smith`."""
+    (tmp_path / "locations.json").write_text(json.dumps({"locations": LOCATIONS}))
+    access = postgres.fresh(statements=STATEMENTS)
+    store = EventStore(dsn=access.dsn, schema=access.schema, service="config")
+    await store.start()
+    desk = Desk(store, Locations(tmp_path / "locations.json"))
+    await desk.create(body("smith"))
+    yield desk
+    await store.stop()
+    postgres.drop(access)
+
+
+async def test_change_is_the_next_version_and_tells_what_was_before(desk: Desk) -> None:
+    """A refusal between two versions counts none."""
+    await desk.change(body("brown"), seen=7)
+    first = await desk.change(body("jones"))
+    assert isinstance(first, ConfigurationUpdated)
+    assert (first.version, first.before, first.body) == (2, body("smith"), body("jones"))
+    second = await desk.change(body("jones", tags=("new",)), seen=2)
+    assert isinstance(second, ConfigurationUpdated)
+    assert (second.version, second.before) == (3, body("jones"))
+
+
+async def test_of_two_changes_of_one_version_one_is_made(desk: Desk) -> None:
+    """The other is told, and which version is in force."""
+    answers = await asyncio.gather(*(desk.change(body(f"rush {number}")) for number in range(4)))
+    assert sum(isinstance(answer, ConfigurationUpdated) for answer in answers) == 1
+    refused = [answer for answer in answers if isinstance(answer, ConfigurationChangeRefused)]
+    assert {(each.code, each.field) for each in refused} == {(errors.VERSION_CONFLICT.code, "If-Match")}
+    assert "is version 2" in refused[0].hint
+
+
+async def test_name_that_was_given_up_is_free_and_one_that_is_taken_is_refused(desk: Desk) -> None:
+    """Among all configurations of the organisation, by their versions in force."""
+    await desk.create(body("jones"), "configuration-2")
+    refused = await desk.change(body("jones"))
+    assert isinstance(refused, ConfigurationChangeRefused)
+    assert (refused.code, refused.field) == (errors.CONFIGURATION_NAME_TAKEN.code, "name")
+    assert isinstance(await desk.change(body("brown")), ConfigurationUpdated)
+    assert isinstance(await desk.change(body("smith"), configuration_id="configuration-2"), ConfigurationUpdated)
+
+
+async def test_change_that_cannot_be_is_refused_with_code_and_field(desk: Desk) -> None:
+    """By the same rules as a new one; of another organisation's, or one that was never made, there is nothing."""
+    await desk.create(body("other", source_location="nowhere"), "refused")
+    for answer, code, field in (
+        (await desk.change(body(source_location="mine")), errors.UNKNOWN_LOCATION, "sourceLocation"),
+        (await desk.change(body(), organisation=OTHER_STUDIO), errors.CONFIGURATION_UNKNOWN, None),
+        (await desk.change(body(), configuration_id="nothing"), errors.CONFIGURATION_UNKNOWN, None),
+        (await desk.change(body(), configuration_id="refused"), errors.CONFIGURATION_UNKNOWN, None),
+    ):
+        assert isinstance(answer, ConfigurationChangeRefused)
+        assert (answer.code, answer.field) == (code.code, field)
+        assert answer.hint
