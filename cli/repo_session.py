@@ -15,7 +15,9 @@ from cli.interruption import end_soon
 from cli.output import say
 from repository.errors import BackupCancelled, LocationInvalid, WrongKey, about
 from repository.keys.key_file import KeyFile
+from repository.opened.open_tier import TierState
 from repository.opened.opening import Patience
+from repository.opened.own_folders import hides_log
 from repository.opened.repository import Repository
 from repository.opened.seen import HeadsFile
 from repository.tiers.local_cache import LocalCache
@@ -176,8 +178,14 @@ def _heads_of(arguments: argparse.Namespace) -> HeadsFile:
 
 def _note_heads(repository: Repository, arguments: argparse.Namespace) -> None:
     places = _by_name(arguments.tiers)
-    states = {places[tier.name]: tier.log.state for tier in repository.ready_tiers() if tier.name in places}
     accepted = vars(arguments).get("accept_history") or ""
+    # What was accepted is so although other damage is left: else the next command calls the tier replayed again.
+    noted = [
+        tier
+        for tier in repository.readable_tiers()
+        if tier.is_ready or (tier.name == accepted and tier.state is not TierState.REPLAYED)
+    ]
+    states = {places[tier.name]: tier.log.state for tier in noted if tier.name in places}
     _heads_of(arguments).note(repository.id, states, accepted=places.get(accepted, ""))
 
 
@@ -195,7 +203,7 @@ def refuse_one_tier_twice(repository: Repository, copies: Collection[str] = ()) 
     names: dict[bytes, str] = {}
     for tier in repository.readable_tiers():
         identity = tier.log.state.tier_id
-        if identity is None or tier.name in copies:
+        if identity is None or tier.name in copies or hides_log(tier.error):
             continue
         if names.setdefault(identity, tier.name) != tier.name:
             raise one_place_twice(names[identity], tier.name)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
+from cli.repo_caught_up import added, catch_up_document, say_caught_up
 from cli.repo_session import lock_days, opened, split_name, stoppable, tier_states
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
 from repository.opened.locking import lock_date
@@ -53,6 +54,7 @@ def repair(arguments: argparse.Namespace) -> int:
     """Check, then make whole what is damaged, tier by tier. Exit code 5 where damage is left."""
     results: dict[str, RepairResult] = {}
     left_out: dict[str, str] = {}
+    failed: dict[str, RepositoryError] = {}
     copies = [arguments.accept_history] if arguments.accept_history is not None else []
     with opened(arguments, copies=copies) as repository, stoppable() as check_cancelled:
         if arguments.accept_history is not None:
@@ -66,22 +68,37 @@ def repair(arguments: argparse.Namespace) -> int:
                 if not tier.is_readable or tier.state is TierState.REPLAYED:
                     left_out[tier.name] = why_not(tier)
                     continue
-                results[tier.name] = repair_tier(
-                    repository,
-                    tier,
-                    report,
-                    bridge=arguments.bridge,
-                    gives_up_streams=tier in giving_up,
-                    check_cancelled=check_cancelled,
-                )
+                try:
+                    results[tier.name] = repair_tier(
+                        repository,
+                        tier,
+                        report,
+                        bridge=arguments.bridge,
+                        gives_up_streams=tier in giving_up,
+                        check_cancelled=check_cancelled,
+                    )
+                except BackupCancelled:
+                    raise
+                except RepositoryError as error:
+                    failed[tier.name] = error  # the others are repaired all the same
         if arguments.json:
             tiers = {name: _repair_document(result, report) for name, result in results.items()}
-            say_json({"tiers": tiers, "left_out": left_out})
+            say_json(
+                {"tiers": tiers, "failed": {name: str(error) for name, error in failed.items()}, "left_out": left_out}
+            )
         else:
             _say_repairs(results, left_out, report)
-    if any(not result.is_complete for result in results.values()):
+            for name, failure in failed.items():
+                say(f"{name}: not repaired: {failure} [{failure.code}]")
+                say(f"  {failure.hint}")
+    if not results and failed:
+        return exit_code_of(NoUsableTier.because("no tier is repaired", failed.values()))
+    codes = {exit_code_of(failure) for failure in failed.values()}
+    if ExitCode.DAMAGED in codes or any(not result.is_complete for result in results.values()):
         return ExitCode.DAMAGED
-    return ExitCode.DEGRADED if left_out or any(result.given_up for result in results.values()) else ExitCode.OK
+    return (
+        ExitCode.DEGRADED if codes or left_out or any(result.given_up for result in results.values()) else ExitCode.OK
+    )
 
 
 def catch_up(arguments: argparse.Namespace) -> int:
@@ -112,11 +129,11 @@ def catch_up(arguments: argparse.Namespace) -> int:
 
             _attempt_all(_chosen(repository, arguments.only), attempt, results, failed)
         if arguments.json:
-            tiers = {name: _catch_up_document(result) for name, result in results.items()}
+            tiers = {name: catch_up_document(result) for name, result in results.items()}
             say_json({"tiers": tiers, "failed": {name: str(failure) for name, failure in failed.items()}})
         else:
             for name, result in results.items():
-                _say_caught_up(name, result)
+                say_caught_up(name, result)
             for name, failure in failed.items():
                 say(f"{name}: not caught up: {failure} [{failure.code}]")
     if not results and failed:
@@ -152,7 +169,7 @@ def _attempt_all(
                 continue
             has_moved = has_moved or was_empty or bool(result.copied_packs or result.snapshots or result.streams.pieces)
             failed.pop(tier.name, None)
-            results[tier.name] = _added(results.get(tier.name), result)
+            results[tier.name] = added(results.get(tier.name), result)
             if not result.is_complete:
                 again.append(tier)
         waiting = again if has_moved else []
@@ -343,52 +360,3 @@ def _nothing_found(counts: TierCounts) -> str:
         return f"nothing to repair; all {counts.packs:,} packs were read"
     read = f"{counts.packs_read:,} of {counts.packs:,} packs were read" if counts.packs_read else "packs were not read"
     return f"found nothing by listing and in the structure; {read}: --read-data finds damage within them"
-
-
-def _added(before: CatchUpResult | None, now: CatchUpResult) -> CatchUpResult:
-    """What two attempts at one tier have copied, and what is lacking after the second."""
-    if before is not None:
-        now.copied_keys += before.copied_keys
-        now.orders += before.orders
-        now.copied_packs += before.copied_packs
-        now.copied_bytes += before.copied_bytes
-        now.copied_segments += before.copied_segments
-        now.streams.pieces += before.streams.pieces
-        now.streams.bytes += before.streams.bytes
-        now.snapshots = [*before.snapshots, *now.snapshots]
-    return now
-
-
-def _catch_up_document(result: CatchUpResult) -> dict[str, object]:
-    return {
-        "keys": result.copied_keys,
-        "orders": result.orders,
-        "packs": result.copied_packs,
-        "bytes": result.copied_bytes,
-        "segments": result.copied_segments,
-        "snapshots": result.snapshots,
-        "stream_pieces": result.streams.pieces,
-        "streams_left_out": {name: str(error) for name, error in result.streams.left_out.items()},
-        "lost_packs": [pack_id.hex() for pack_id in result.lost_packs],
-        "left_out": result.left_out,
-    }
-
-
-def _say_caught_up(name: str, result: CatchUpResult) -> None:
-    for stream, error in result.streams.left_out.items():
-        say(f"{name}: stream {stream} was left out: {error} [{error.code}]")
-    if result.streams.pieces:
-        say(f"{name}: {result.streams.pieces:,} pieces of streams ({size(result.streams.bytes)}) copied")
-    if result.orders:
-        say(f"{name}: {result.orders:,} orders taken over: snapshots forgotten, holds")
-    if result.copied_keys:
-        say(f"{name}: {result.copied_keys:,} key objects copied")
-    elif not result.copied_packs and not result.snapshots and not result.streams.pieces and result.is_complete:
-        say(f"{name}: has everything")
-        return
-    amount = f"{result.copied_packs:,} packs ({size(result.copied_bytes)})"
-    say(f"{name}: {amount} and {len(result.snapshots):,} snapshots copied")
-    for pack_id in result.lost_packs:
-        say(f"  no tier has pack {pack_id.hex()} whole")
-    for snapshot_id in result.left_out:
-        say(f"  snapshot {snapshot_id} was left out: something that it needs is missing")

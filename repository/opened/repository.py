@@ -30,7 +30,7 @@ from repository.opened import compaction, key_change, opening, pending, second_c
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.opening import Patience
-from repository.opened.own_folders import why_hidden
+from repository.opened.own_folders import hides_log, why_hidden
 from repository.opened.seen import SeenTier
 from repository.opened.snapshot_order import may_hide, moments_of, of_label, parents_first
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
@@ -232,7 +232,7 @@ class Repository(OpenTiers):
         originals: dict[bytes, OpenTier] = {}
         for tier in sorted(self.readable_tiers(), key=lambda each: -each.log.state.head.number):
             identity = tier.log.state.tier_id
-            if identity is None:
+            if identity is None or hides_log(tier.error):  # what lies in its log's place leads to another one's
                 continue
             original = originals.setdefault(identity, tier)
             if original is not tier and tier.is_ready:

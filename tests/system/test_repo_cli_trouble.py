@@ -540,3 +540,40 @@ def test_only_tier_that_is_put_back_as_a_whole_shows_and_is_not_forked(repo: Rep
     assert repo.run("snapshots", tiers=alone).code != ExitCode.OK
     assert repo.run("repair", "--accept-history", "a", tiers=alone).code == ExitCode.OK
     assert repo.run("backup", source, tiers=alone).code == ExitCode.OK
+
+
+def test_tier_whose_log_is_a_link_to_anothers_is_damaged_and_it_alone(repo: RepoCommand, source: Path) -> None:
+    """The other tier goes on; the tier itself gets a log of its own again by the command that is named."""
+    shutil.rmtree(repo.tier("b") / "log")
+    (repo.tier("b") / "log").symlink_to(repo.tier("a") / "log")
+    checked = repo.run("check")
+    assert checked.code == ExitCode.DAMAGED
+    assert "place-blocked log" in checked.out
+    (source / "new").write_text("today")
+    assert repo.run("backup", source).code == ExitCode.DEGRADED
+    repaired = repo.run("repair")
+    assert repaired.code == ExitCode.DAMAGED
+    assert "a: found nothing" in repaired.out
+    assert "b: not repaired" in repaired.out
+    assert not (repo.tier("b") / "log").is_symlink()
+    assert repo.run("repair", "--accept-history", "b").code in (ExitCode.OK, ExitCode.DEGRADED)
+    assert repo.run("catch-up").code == ExitCode.OK
+    assert repo.run("check", "--read-data").code == ExitCode.OK
+
+
+def test_history_that_was_accepted_stays_so_where_other_damage_is_left(repo: RepoCommand, source: Path) -> None:
+    """The next command tells the damage, and no longer calls the tier replayed."""
+    only = repo.tiers[:1]
+    yesterday = shutil.copytree(repo.tier("a"), repo.folder / "yesterday")
+    (source / "new").write_text("today")
+    repo.run("backup", source, tiers=only)
+    shutil.rmtree(repo.tier("a"))
+    yesterday.rename(repo.tier("a"))
+    shutil.rmtree(repo.tier("a") / "snapshots")
+    for entry in sorted((repo.tier("a") / "log").rglob("*"))[2:]:
+        damage(entry)
+    assert "replayed" in repo.run("check", tiers=only).out
+    assert repo.run("repair", "--accept-history", "a", tiers=only).code == ExitCode.DAMAGED
+    checked = repo.run("check", tiers=only)
+    assert checked.code == ExitCode.DAMAGED
+    assert "replayed" not in checked.out
