@@ -26,7 +26,7 @@ from tests.component.executor.test_worker import Opening
 from tests.support.eventually import eventually
 from tests.support.executor import CONFIGURATION, ORGANISATION, ExecutorBench
 from tests.support.hung_disk import hung_disk
-from vault.repositories import Place, _without_silent
+from vault.places import Place, without_silent
 from vault.stores import tier_store
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
@@ -219,7 +219,7 @@ async def test_tier_on_a_disk_that_hangs_is_left_out_by_name(bench: ExecutorBenc
 
     with hung_disk(bench.home / "tiers" / "second"):
         places = [place(Tier.LOCAL, "local"), place(Tier.OFFSITE, "second")]
-        well, hung = await asyncio.to_thread(_without_silent, places)
+        well, hung = await asyncio.to_thread(without_silent, places)
         assert well.store is places[0].store
         with pytest.raises(TierUnreachable, match="has not answered"):
             hung.store.head("config")
