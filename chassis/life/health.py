@@ -83,6 +83,10 @@ class Health:
         """Take back what `degrade` noted under this name."""
         self._degraded.pop(name, None)
 
+    def is_degraded(self, name: str) -> bool:
+        """Whether something is noted under this name."""
+        return name in self._degraded
+
     async def report(self) -> Report:
         """Run all checks at the same time and say what they found."""
         findings = list(await asyncio.gather(*(self._find(name, *each) for name, each in self._checks.items())))
@@ -110,7 +114,7 @@ def _finding(name: str, status: str, error: PlatformError) -> Finding:
     return Finding(
         name=name,
         status=status,
-        code=error.code.code,
+        code=error.told_code.code,
         reason=error.message,
         hint=error.hint,
         service=error.service,

@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from chassis.postgres.circuit import PATIENCE_SECONDS, PatientPool
 from chassis.postgres.connection_string import parsed
 from chassis.postgres.trust import distrust
-from contracts.errors import INVALID_SETTING, UNAVAILABLE, PlatformError
+from contracts.errors import INVALID_SETTING, NO_SPACE, UNAVAILABLE, ErrorCode, PlatformError
 
 # After a long outage the pool's own back-off would wait for minutes; giving up early makes the next
 # request for a connection try again at once.
@@ -294,12 +294,21 @@ class Unable(PlatformError):
     """Postgres answers, and cannot do this now: it is not away, and nothing of it was done. The code is UNAVAILABLE.
 
     `is_final`: to try again in the same call does not help. `lasts`: it stays so until somebody does something.
+    `told`: the code for people, where another says more: what waits is tried again by the code, and nobody else should.
     """
 
-    def __init__(self, message: str, hint: str, *, is_final: bool = False, lasts: bool = False) -> None:
+    def __init__(
+        self, message: str, hint: str, *, is_final: bool = False, lasts: bool = False, told: ErrorCode = UNAVAILABLE
+    ) -> None:
         super().__init__(UNAVAILABLE, message, part="postgres", hint=hint)
         self.is_final = is_final
         self.lasts = lasts
+        self._told = told
+
+    @property
+    def told_code(self) -> ErrorCode:
+        """See `PlatformError`."""
+        return self._told
 
 
 _UNABLE = (
@@ -350,7 +359,8 @@ def translated() -> Iterator[None]:
         for kind, message, hint in _UNABLE:
             if isinstance(error, kind):
                 is_final, lasts = kind is errors.LockNotAvailable, kind in _LASTING
-                raise Unable(message, hint, is_final=is_final, lasts=lasts) from error
+                told = NO_SPACE if kind is errors.DiskFull else UNAVAILABLE
+                raise Unable(message, hint, is_final=is_final, lasts=lasts, told=told) from error
         if (why := distrust(error)) is not None:
             raise why from error
         # The text of the server's message may name hosts and users; class and SQLSTATE are enough to act on.

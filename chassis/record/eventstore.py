@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import TypeVar
 
@@ -146,7 +147,19 @@ class EventStore:
             self._compare_clocks(await self._read(self._recorder.now))
         except PlatformError as error:
             return error
+        if self._health is not None and self._health.is_degraded(WRITES):
+            await self._try_write(self._health)
         return without_rights(lacking) if lacking else None
+
+    async def _try_write(self, health: Health) -> None:
+        """Whether what was told is still so: nobody else may write for hours."""
+        with suppress(PlatformError):
+            try:
+                await self._read(self._recorder.try_write)
+            except Unable as error:
+                health.degrade(WRITES, error)
+                return
+            health.restore(WRITES)
 
     def _compare_clocks(self, theirs: datetime) -> None:
         if self._health is None:

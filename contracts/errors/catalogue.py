@@ -68,6 +68,11 @@ class PlatformError(Exception):
         self.context = context
 
     @property
+    def told_code(self) -> ErrorCode:
+        """The code by which whoever asked, and the readiness, are told of it."""
+        return self.code
+
+    @property
     def retry(self) -> Retry:
         """Whether the same request may succeed when it is made again."""
         return self.code.retry

@@ -100,7 +100,7 @@ def problem_of(error: PlatformError, *, instance: str | None = None) -> Problem:
     are for operators (log, internal port) alone. Those of INTERNAL are written here, in this module. What is said of
     a field of the request (a location that does not answer) names nothing but what was asked for.
     """
-    code, is_ours = error.code, error.code.status >= 500 and not isinstance(error, WrongFields)
+    code, is_ours = error.told_code, error.code.status >= 500 and not isinstance(error, WrongFields)
     every = error.every if isinstance(error, WrongFields) else (error,)
     return Problem(
         type=TYPE_PREFIX + code.code,
