@@ -9,7 +9,7 @@ from chassis.life.signs import Signs
 from chassis.sealing import prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError
-from repository.errors import NoUsableTier, TierUnreachable, TierVanished
+from repository.errors import NotARepository, NoUsableTier, TierUnreachable, TierVanished
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY
@@ -202,3 +202,12 @@ def test_what_is_remembered_without_an_id_is_joined(vault: _Vault) -> None:
     first = vault.save("disk", label="a")
     vault.begun.rows[OWNER, "disk"] = BegunTier("", None)
     assert vault.open("cloud").id == first.id
+
+
+def test_folder_of_another_owner_is_told_as_that_and_not_as_a_lost_key(vault: _Vault) -> None:
+    """Two owners' folders were exchanged: the key file is right, and to put another one in its place would be wrong."""
+    vault.save("disk", label="a")
+    vault.repositories.open("org-b", [vault.place("other")], Signs())
+    vault.buckets["disk"], vault.buckets["other"] = vault.buckets["other"], vault.buckets["disk"]
+    with pytest.raises(NotARepository, match="the location disk holds another repository"):
+        vault.open("disk")
