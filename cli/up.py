@@ -151,6 +151,10 @@ def _detached(home: Path, begin_anew: list[str]) -> int:
             print(f"  It goes on stopping: wedsync-backup down{home_option(home)} waits for it.", file=sys.stderr)
         raise
     except _Ended:
+        if is_running(layout.lock_file):
+            # What stands in the log is the other one's.
+            message = f"the platform in {home} runs already, or is starting: another start was faster"
+            raise PlatformError(errors.STACK_RUNNING, message) from None
         print("\n".join(last_lines(log, 20, since=since)), file=sys.stderr)
         print(f"wedsync-backup: the platform has ended while it started (log: {log})", file=sys.stderr)
         return child.returncode or ExitCode.FAILED
