@@ -46,6 +46,33 @@ class OwnFolders:
         return self.hold(path) and not _lies_in(path, _with_mounts(self._open_to_tiers))
 
 
+def require_places(settings: ServiceSettings) -> None:
+    """Raise INVALID_SETTING where the excluded folders leave no source, or those for tiers bind nothing."""
+    for field in ("excluded_folders", "tier_folders"):
+        for folder in getattr(settings, field):
+            require_absolute(field, folder)
+    if any(os.path.normpath(folder) in ("/", "//") for folder in settings.excluded_folders):
+        raise _no_place("excluded_folders", "names the whole file system, in which every source and tier lies")
+    excluded = [os.path.normpath(folder) for folder in (settings.keys_dir, *settings.excluded_folders)]
+    for folder in map(os.path.normpath, settings.tier_folders):
+        if not any(Path(folder).is_relative_to(each) or Path(each).is_relative_to(folder) for each in excluded):
+            raise _no_place(
+                "tier_folders", "names a folder outside all of WEDSYNC_EXCLUDED_FOLDERS, which opens nothing"
+            )
+
+
+def require_absolute(field: str, folder: Path) -> None:
+    """Raise INVALID_SETTING where a folder depends on where the process was started."""
+    if not folder.is_absolute():
+        raise _no_place(field, "names a relative path")
+
+
+def _no_place(field: str, fault: str) -> PlatformError:
+    variable = variable_of(field)
+    hint = f"Correct {variable}: it takes absolute paths; docs/settings.md says what they are for."
+    return PlatformError(INVALID_SETTING, f"{variable} {fault}", field=variable, hint=hint)
+
+
 def require_folder(field: str, folder: Path) -> None:
     """Raise INVALID_SETTING where a variable's folder is not there or is none, UNAVAILABLE where its disk hangs."""
     variable = variable_of(field)

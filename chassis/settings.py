@@ -29,6 +29,7 @@ _OF_CONTAINERS = re.compile(
 )
 """What container platforms set of their own accord for a neighbour whose name begins as our variables do."""
 _OF_CONTAINERS_PORT = re.compile(r"(?:tcp|udp|sctp)://")
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -192,6 +193,8 @@ def _read(variable: str, text: str, hint: Any) -> Any:
         value = text.lower() in _TRUE
     elif get_origin(kind) is tuple:
         value = _list(text)
+    elif kind is int and not _WHOLE.fullmatch(text):
+        raise _invalid(variable, "is not valid", hint)
     try:
         read = msgspec.convert(value, hint, strict=False, dec_hook=_construct)
     except (msgspec.ValidationError, ValueError):

@@ -18,7 +18,7 @@ import uvloop
 
 from chassis.life.health import DEGRADED, Health
 from chassis.life.tasks import end
-from chassis.own_folders import require_folder
+from chassis.own_folders import require_folder, require_places
 from chassis.settings import ServiceSettings, load
 from chassis.telemetry.logging import configure
 from contracts import errors
@@ -189,6 +189,7 @@ def begin(settings: type[S], service: str) -> S:
     """Read a process's settings, and log by them. Raises INVALID_SETTING, which is logged like everything else."""
     configure(service)
     read = load(settings, os.environ)
+    require_places(read)
     require_folder("keys_dir", read.keys_dir)
     configure(service, level=read.log_level)
     return read

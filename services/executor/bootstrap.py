@@ -22,7 +22,7 @@ from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import Part, run_service
 from chassis.locations import Locations
 from chassis.outbox.relay import Relay
-from chassis.own_folders import OwnFolders
+from chassis.own_folders import OwnFolders, require_absolute
 from chassis.postgres.database import open_pool
 from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
@@ -144,8 +144,31 @@ def checked_memory(settings: WorkerSettings, *, machine_bytes: int) -> int:
     return wanted
 
 
+def checked_cache(settings: WorkerSettings) -> LocalCache | None:
+    """Where the worker keeps what it has read. Raises INVALID_SETTING where the folder cannot be one, or is another's.
+
+    What a disk does later costs the speed alone.
+    """
+    if not settings.cache:
+        return None
+    folder, fault = Path(settings.cache), None
+    require_absolute("cache", folder)
+    if OwnFolders([settings.keys_dir]).hold(bytes(folder)):
+        fault = "lies in the folder of the keys"
+    elif any(OwnFolders([each]).hold(bytes(folder)) for each in settings.tier_folders):
+        fault = "lies in a folder for tiers"
+    elif folder.exists() and not folder.is_dir():
+        fault = "is no folder"
+    if fault is not None:
+        variable = variable_of("cache")
+        hint = f"Set {variable} to a folder of its own, or leave it out."
+        raise PlatformError(INVALID_SETTING, f"what {variable} names {fault}", field=variable, hint=hint)
+    return LocalCache(folder)
+
+
 async def run_worker(settings: WorkerSettings) -> int:
     """A worker process: claims runs and performs them; the exit code."""
+    cache = checked_cache(settings)
     memory_bytes = checked_memory(settings, machine_bytes=memory_of_machine())
     telemetry = Telemetry(
         WORKER_IDENTITY, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio
@@ -178,7 +201,7 @@ async def run_worker(settings: WorkerSettings) -> int:
             memory_bytes=memory_bytes,
             begun=begun,
             tier_reserve_bytes=settings.tier_reserve_mb << 20,
-            cache=LocalCache(settings.cache) if settings.cache else None,
+            cache=cache,
         ),
         reports=SealedReports(sealer),
         progress=NatsProgress(connection, SystemClock()),

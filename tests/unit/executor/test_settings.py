@@ -1,7 +1,10 @@
 """Settings of the executor that contradict each other, and what they bind."""
 
+from pathlib import Path
+
 import pytest
 
+from chassis.own_folders import require_places
 from chassis.settings import load
 from contracts import errors
 from contracts.errors import PlatformError
@@ -9,7 +12,7 @@ from repository.backup.reading import BLOCK_LENGTH
 from repository.backup.workshop import Workshop
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.memory_budget import MemoryShare
-from services.executor.bootstrap import checked_memory
+from services.executor.bootstrap import checked_cache, checked_memory
 from services.executor.settings import BASE_MEMORY_MB, SLOT_MEMORY_MB, ExecutorSettings, WorkerSettings
 
 REQUIRED = {
@@ -68,3 +71,40 @@ def test_memory_that_the_machine_does_not_have_is_refused() -> None:
     assert refused.value.field == "WEDSYNC_WORKER_MEMORY_MB"
     assert "1024" in refused.value.message
     assert checked_memory(settings, machine_bytes=4 << 30) == 2048 << 20
+
+
+@pytest.mark.parametrize("place", ["relative/cache", "{0}/keys/cache", "{0}/data/tiers/cache", "{0}/file"])
+def test_cache_that_cannot_be_one_is_refused(tmp_path: Path, place: str) -> None:
+    """A relative path, the keys', a tier's, or no folder: at the start, by its variable, and nothing is made there."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "data/tiers").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    given = {"KEYS_DIR": tmp_path / "keys", "CACHE": place.format(tmp_path), "TIER_FOLDERS": tmp_path / "data/tiers"}
+    settings = load(WorkerSettings, REQUIRED | {f"WEDSYNC_{name}": str(value) for name, value in given.items()})
+    with pytest.raises(PlatformError) as refused:
+        checked_cache(settings)
+    assert (refused.value.code, refused.value.field) == (errors.INVALID_SETTING, "WEDSYNC_CACHE")
+    assert not any((tmp_path / "keys").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "variable"),
+    [
+        ({"EXCLUDED_FOLDERS": "/"}, "EXCLUDED_FOLDERS"),
+        ({"EXCLUDED_FOLDERS": "/srv,relative"}, "EXCLUDED_FOLDERS"),
+        ({"EXCLUDED_FOLDERS": "/srv", "TIER_FOLDERS": "/nope"}, "TIER_FOLDERS"),
+    ],
+)
+def test_excluded_folders_that_bind_nothing_or_everything_are_refused(given: dict[str, str], variable: str) -> None:
+    """Every run would fail, or the tier that was meant would stay excluded."""
+    settings = load(WorkerSettings, REQUIRED | {f"WEDSYNC_{name}": value for name, value in given.items()})
+    with pytest.raises(PlatformError) as refused:
+        require_places(settings)
+    assert (refused.value.code, refused.value.field) == (errors.INVALID_SETTING, f"WEDSYNC_{variable}")
+
+
+def test_whole_number_is_written_as_one() -> None:
+    """`2.0` slots were taken for two."""
+    with pytest.raises(PlatformError) as refused:
+        load(WorkerSettings, REQUIRED | {"WEDSYNC_WORKER_SLOTS": "2.0"})
+    assert refused.value.field == "WEDSYNC_WORKER_SLOTS"

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.life.health import Health
+from chassis.postgres.database import translated
 from chassis.sealing import Sealer, prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError
@@ -531,3 +533,11 @@ def test_templates_are_valid_and_explain_every_field() -> None:
         explained = {field.field.partition(".")[0] for field in template.fields}
         assert explained == names
     assert NEW_CONFIGURATION.name
+
+
+def test_full_disk_under_the_record_is_told_to_whoever_asked() -> None:
+    """Not as something that passes in a few seconds."""
+    with pytest.raises(PlatformError) as refused, translated():
+        raise psycopg.errors.DiskFull
+    told = problem_of(refused.value)
+    assert (told.code, told.retry, told.hint) == ("no-space", "after-operator", errors.NO_SPACE.hint)
