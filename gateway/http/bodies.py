@@ -3,6 +3,7 @@
 msgspec stops at the first; then each field is decoded by itself, so that whoever sent the body corrects it once.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -34,6 +35,20 @@ def invalid_body(body: bytes | str, kind: Any, error: Exception) -> PlatformErro
     ):
         return WrongFields(every[:TOLD_MAX])
     return _told(error, "")
+
+
+def require_names_once(body: bytes | str) -> None:
+    """Raise INVALID_FIELD where an object of a body that was decoded has a name twice: nobody knows which was meant."""
+    json.loads(body, object_pairs_hook=_names_once, parse_int=str, parse_float=str)
+
+
+def _names_once(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            message = "the body has this field twice in one object"
+            raise PlatformError(errors.INVALID_FIELD, message, field=name[:FIELD_LENGTH_MAX])
+        seen.add(name)
 
 
 def _every(body: bytes | str | msgspec.Raw, struct: type[msgspec.Struct], path: str) -> Iterator[PlatformError]:

@@ -22,7 +22,7 @@ from litestar.typing import FieldDefinition
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.reading import decoder_of
-from gateway.http.bodies import UNREADABLE, invalid_body
+from gateway.http.bodies import UNREADABLE, invalid_body, require_names_once
 from gateway.http.problems import WrongFields
 
 BODY_BYTES_MAX = 256 * 1024
@@ -37,9 +37,11 @@ class StrictRequest(Request[Any, Any, Any]):
         kind = Any if field is None else field.annotation
         body = await self.body()
         try:
-            return decoder_of(kind).decode(body)
+            decoded = decoder_of(kind).decode(body)
+            require_names_once(body)
         except UNREADABLE as error:
             raise invalid_body(body, kind, error) from error
+        return decoded
 
     async def body(self) -> bytes:
         """The raw body, of bounded size and of the one media type that is taken: JSON, in UTF-8, not compressed."""

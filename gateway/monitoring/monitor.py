@@ -31,7 +31,7 @@ from contracts.errors import PlatformError
 from contracts.progress import Progress
 from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
-from gateway.http.bodies import UNREADABLE, invalid_body
+from gateway.http.bodies import UNREADABLE, invalid_body, require_names_once
 from gateway.http.problems import problem_of
 from gateway.monitoring import projection as facts
 from gateway.monitoring.feed import FactFeed
@@ -356,6 +356,7 @@ def understood(text: str) -> Subscribe:
     """A message of the client. Raises PlatformError."""
     try:
         subscription = _DECODER.decode(text)
+        require_names_once(text)
     except UNREADABLE as error:
         raise invalid_body(text, Subscribe, error) from error
     if subscription.resume is not UNSET:

@@ -118,7 +118,10 @@ def s3_options(
     if "@" in parts.netloc:
         raise LocationInvalid("credentials do not belong into an address", hint="Set AWS_ACCESS_KEY_ID instead.")
     if not _BUCKET.fullmatch(parts.netloc) or parts.fragment:
-        raise LocationInvalid("the address names no bucket", **_named(url))
+        hint = (
+            "A bucket's name has three characters at least: letters, digits, dots, hyphens. Write s3://BUCKET/PREFIX."
+        )
+        raise LocationInvalid("the address names no bucket, or one that no server has", hint=hint, **_named(url))
     prefix = unquote(parts.path).strip("/")
     if prefix and (not _PREFIX.fullmatch(prefix) or any(segment in {".", ".."} for segment in prefix.split("/"))):
         raise LocationInvalid("the prefix has characters that not every server keeps", prefix=prefix)

@@ -84,7 +84,8 @@ async def show_execution(
     async with gateway.reading(principal.organisation) as database:
         shown = await queries.one(database, principal.organisation, checked_id(execution_id))
     etag = f'"{shown.version}"'
-    if if_none_match is not None and etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
+    # `*` is whatever there is.
+    if if_none_match is not None and {etag, "*"} & {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
         return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers={"ETag": etag})  # type: ignore[arg-type]  # a 304 has no body
     return Response(shown, headers={"ETag": etag})
 

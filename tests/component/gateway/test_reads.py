@@ -224,6 +224,7 @@ async def test_run_is_not_sent_again_when_it_has_not_changed(gateway: RunningGat
         same = await http.get(f"/api/backup/executions/{run}", headers={"If-None-Match": f'"0", {etag}'})
         assert (same.status_code, same.content) == (304, b"")
         assert same.headers["etag"] == etag
+        assert (await http.get(f"/api/backup/executions/{run}", headers={"If-None-Match": "*"})).status_code == 304
         await gateway.facts.publish(BackupPreparing(execution_id=run, fence=1, worker="w"))
         await gateway.shows(f"/api/backup/executions/{run}", lambda body: body["version"] == 2)
         changed = await http.get(f"/api/backup/executions/{run}", headers={"If-None-Match": etag})

@@ -21,7 +21,7 @@ from gateway.auth.rate_limit import Rate, TokenBuckets
 from gateway.groups.configurations.examples import NEW_CONFIGURATION
 from gateway.groups.configurations.resources import NewConfiguration
 from gateway.groups.configurations.templates import TEMPLATES
-from gateway.http.bodies import TOLD_MAX, UNREADABLE, invalid_body
+from gateway.http.bodies import TOLD_MAX, UNREADABLE, invalid_body, require_names_once
 from gateway.http.parameters import checked_id, checked_time
 from gateway.http.problems import WrongFields, error_of_code, problem_of, public_hint
 from gateway.http.texts import kept, unreadable_character
@@ -541,3 +541,12 @@ def test_full_disk_under_the_record_is_told_to_whoever_asked() -> None:
         raise psycopg.errors.DiskFull
     told = problem_of(refused.value)
     assert (told.code, told.retry, told.hint) == ("no-space", "after-operator", errors.NO_SPACE.hint)
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1, "b": 2, "a": 3}', b'{"b": [{"a": 1, "a": 1}]}'])
+def test_name_that_stands_twice_in_an_object_is_refused(body: bytes) -> None:
+    """Which of the two was meant, nobody knows."""
+    with pytest.raises(PlatformError) as refused:
+        require_names_once(body)
+    assert (refused.value.code, refused.value.field) == (errors.INVALID_FIELD, "a")
+    require_names_once(b'{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}')
