@@ -38,7 +38,7 @@ from chassis.record.mapper import (
     subject_of,
 )
 from chassis.record.recorder import PostgresRecorder, SnapshotRecorder
-from chassis.record.statements import AlreadyHandled, CommitInDoubt, Statement, StatementRefused
+from chassis.record.statements import AlreadyHandled, CommitInDoubt, Statement, StatementRefused, try_write
 from chassis.telemetry.logging import describe
 from chassis.upcasting import UPCASTERS, Upcasters
 from contracts.envelope import SOURCE_PREFIX, Envelope, MalformedEvent, UnknownEventType, decode, encode_data
@@ -155,7 +155,7 @@ class EventStore:
         """Whether what was told is still so: nobody else may write for hours."""
         with suppress(PlatformError):
             try:
-                await self._read(self._recorder.try_write)
+                await self._read(lambda: self._recorder.read(try_write))
             except Unable as error:
                 health.degrade(WRITES, error)
                 return

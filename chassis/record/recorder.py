@@ -33,12 +33,6 @@ T = TypeVar("T")
 
 _INSERT_INBOX = "INSERT INTO inbox (consumer, event_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
-_TRIED = """
-    INSERT INTO stored_snapshots (originator_id, originator_version, topic, state)
-    SELECT gen_random_uuid()::text, 0, 'none', convert_to(string_agg(md5(random()::text), ''), 'UTF8')
-    FROM generate_series(1, 8192)
-"""
-"""256 KiB that do not compress: a disk that is full takes a short row for quite a while."""
 _INSERT_EVENTS = (
     # The lock is the last that a transaction takes, and is held for the insert and the commit: ids are given to rows
     # that come out of the join, after it. The announcement rides with it: it is sent when the transaction is committed,
@@ -328,15 +322,6 @@ class PostgresRecorder(ApplicationRecorder):
             return found
 
         return self._read(ask, time.monotonic() + patience())
-
-    def try_write(self) -> None:
-        """Write as much as the longest event has, and take it back. Raises as writing does."""
-
-        def write(connection: Connection[Any]) -> None:
-            with connection.transaction(force_rollback=True):
-                connection.execute(_TRIED)
-
-        self._read(write, time.monotonic() + patience())
 
     def is_durable(self) -> bool:
         """Whether a commit is on disk when it is confirmed, as far as the connection's own setting goes."""

@@ -8,6 +8,13 @@ from psycopg import Connection, errors
 
 from contracts.errors import CONCURRENT_CHANGE, UNAVAILABLE, PlatformError
 
+_TRIED: LiteralString = """
+    INSERT INTO stored_snapshots (originator_id, originator_version, topic, state)
+    SELECT gen_random_uuid()::text, 0, 'none', convert_to(string_agg(md5(random()::text), ''), 'UTF8')
+    FROM generate_series(1, 8192)
+"""
+"""256 KiB that do not compress: a disk that is full takes a short row for quite a while."""
+
 
 class AlreadyHandled(Exception):
     """The message's effect is in the record already: acknowledge it and do nothing."""
@@ -56,3 +63,9 @@ def execute(connection: Connection[Any], statement: Statement) -> None:
         raise StatementRefused(statement.name) from error
     if statement.rows is not None and cursor.rowcount != statement.rows:
         raise StatementRefused(statement.name)
+
+
+def try_write(connection: Connection[Any]) -> None:
+    """Write as much as the longest event has, and take it back. Raises as writing does."""
+    with connection.transaction(force_rollback=True):
+        connection.execute(_TRIED)
