@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from contracts import errors
-from repository.errors import Retry, TierError
+from repository.errors import NotARepository, RepositoryError, Retry, TierError
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
+from repository.stored.config import CONFIG_KEY, decode_config
+from repository.stored.object_reading import read_object
+from repository.tiers.port import ObjectStore
 
 
 class _Remembered(Protocol):
@@ -77,3 +80,15 @@ def of_another(tier: str, location: str, organisation: str, own: str, other: str
         tier=tier,
         location=location,
     )
+
+
+def other_at(store: ObjectStore, begun: str) -> NotARepository | None:
+    """What is told of a tier that shows another repository than was begun there (`begun`, its id or empty)."""
+    try:
+        shown = decode_config(read_object(store, CONFIG_KEY)).config.repository_id
+    except RepositoryError:
+        return None
+    if begun in ("", shown):
+        return None
+    message = "the location holds another repository than was begun there, perhaps another owner's"
+    return NotARepository(message, tier=store.name, before=begun, shown=shown)

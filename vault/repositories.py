@@ -41,8 +41,7 @@ from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.opening import Patience
 from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
-from repository.stored.config import CONFIG_KEY, decode_config
-from repository.stored.object_reading import read_object
+from repository.stored.config import CONFIG_KEY
 from repository.tiers.local_cache import LocalCache
 from vault import joining
 from vault.key_files import name_of, note_made, was_made
@@ -134,7 +133,8 @@ class Repositories:
                 known = known or self._in_use(organisation, repository, places)
             except (WrongKey, UnknownKey) as error:
                 # The key is right, and the folder another's, where that shows another repository than was begun there.
-                others = [other for place in places if (other := _other_at(place, known)) is not None]
+                at = {place.store: known[place.location].repository_id for place in places if place.location in known}
+                others = [other for store, begun in at.items() if (other := joining.other_at(store, begun)) is not None]
                 if others:
                     raise of_all(others) from error
                 raise
@@ -380,19 +380,6 @@ def _seen_at(
     own = {at: each.seen for at, each in known.items() if each.repository_id == repository_id.hex()}
     here = {place.store.name: [head] for place in places if (head := own.get(place.location)) is not None}
     return {**here, "": [head for head in own.values() if head is not None]}
-
-
-def _other_at(place: Place, known: Mapping[str, BegunTier]) -> NotARepository | None:
-    """What is told of a place that holds another repository than was begun there."""
-    begun = known.get(place.location)
-    try:
-        shown = decode_config(read_object(place.store, CONFIG_KEY)).config.repository_id
-    except RepositoryError:
-        return None
-    if begun is None or begun.repository_id in ("", shown):
-        return None
-    message = f"the location {place.location} holds another repository than was begun there, perhaps another owner's"
-    return NotARepository(message, tier=place.store.name, before=begun.repository_id, shown=shown)
 
 
 def _check_wanted(signs: Signs) -> None:

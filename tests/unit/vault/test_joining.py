@@ -209,5 +209,6 @@ def test_folder_of_another_owner_is_told_as_that_and_not_as_a_lost_key(vault: _V
     vault.save("disk", label="a")
     vault.repositories.open("org-b", [vault.place("other")], Signs())
     vault.buckets["disk"], vault.buckets["other"] = vault.buckets["other"], vault.buckets["disk"]
-    with pytest.raises(NotARepository, match="the location disk holds another repository"):
+    with pytest.raises(NotARepository, match="the location holds another repository") as refused:
         vault.open("disk")
+    assert refused.value.context["before"] != refused.value.context["shown"]
