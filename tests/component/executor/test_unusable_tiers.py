@@ -43,7 +43,7 @@ def _credentials_a_pipe(bench: ExecutorBench) -> None:
 
 
 def _address_wrong(bench: ExecutorBench) -> None:
-    _register(bench, url="s3://bucket/tier?endpoint=nowhere", credentials=None)
+    _register(bench, url="s3://bucket/a%20tier", credentials=None)
 
 
 def _not_open(bench: ExecutorBench) -> None:

@@ -94,7 +94,7 @@ async def test_each_location_has_a_deadline_and_a_finding_of_its_own(tmp_path: P
     (tmp_path / "disk").mkdir()
     entries = [
         {"name": "hung", "kind": "directory", "url": f"file://{tmp_path}/disk"},
-        {"name": "askew", "kind": "s3", "url": "s3://bucket/x?endpoint=nowhere"},
+        {"name": "askew", "kind": "s3", "url": "s3://bucket/a%20b"},
         {"name": "keyless", "kind": "s3", "url": "s3://bucket/x", "credentials": "gone"},
         {"name": "well", "kind": "directory", "url": f"file://{tmp_path}/disk"},
     ]
