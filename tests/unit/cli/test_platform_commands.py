@@ -311,6 +311,20 @@ def test_token_refuses_what_makes_no_sense(layout: Layout, words: list[str]) -> 
     assert refusal.value.code == ExitCode.USAGE
 
 
+def test_token_for_an_organisation_that_nobody_added_says_so(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip of the pen would be a new tenant; another identity provider's is let in all the same."""
+    words = ["token", "--role", "owner", "--home", str(layout.home)]
+    assert main([*words, "--organisation", "nobody-there"]) == ExitCode.OK
+    said = capsys.readouterr()
+    assert len(said.out.split()) == 1
+    assert "no organisation nobody-there was added here" in said.err
+    for each in ([], ["--organisation", layout.remembered.organisation]):
+        assert main([*words, *each]) == ExitCode.OK
+        assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -401,7 +415,7 @@ def test_home_that_has_lost_its_layout_is_not_said_to_be_none(
     assert main([*words, "--home", str(layout.home)]) == ExitCode.FAILED
     said = capsys.readouterr().err
     assert "layout.json is gone [home-unusable]" in said
-    assert "Restore layout.json" in said
+    assert "Put layout.json back" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a mount is made by root alone")
