@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.home import add_home, home_of, home_option
 from cli.options import given
+from cli.organisation import warn_of_strangers
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
         lock=arguments.lock,
         credentials=reference is not None,
     )
+    warn_of_strangers(layout, location.organisations)
     others = registered(layout)
     refuse_name(location, others)
     refuse_place(location, others, layout.home)

@@ -5,6 +5,8 @@ by the claim `app_metadata.organisation_id` of their token.
 """
 
 import argparse
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cli.exit_codes import ExitCode
@@ -41,6 +43,24 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(layout, for_machines=arguments.json)
     layout.require_changeable()
     return _add(layout, arguments)
+
+
+def warn_of_strangers(layout: "Layout", identities: Iterable[str]) -> None:
+    """Say on standard error which organisations nobody has added here: an identity provider may know more of them."""
+    from contracts.errors import PlatformError
+    from deploy.locations.organisations import known
+
+    try:
+        there = {each.id for each in known(layout)}
+    except (PlatformError, OSError):
+        return  # Who cannot be asked now is told where the list itself is needed.
+    for each in identities:
+        if each not in there and each != "*":
+            print(
+                f"warning: no organisation {each} was added here; is it spelt as it is meant? "
+                f"wedsync-backup organisation list{home_option(layout.home)}",
+                file=sys.stderr,
+            )
 
 
 def _add(layout: "Layout", arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import argparse
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
 from cli.options import organisation, subject
+from cli.organisation import warn_of_strangers
 
 ROLES = ("viewer", "operator", "owner", "auditor")
 MINUTES_MAX = 24 * 60
@@ -32,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from deploy.stack.layout import Layout
 
     layout = Layout.find(home_of(arguments))
+    warn_of_strangers(layout, [arguments.organisation] if arguments.organisation else [])
     print(
         IdentityProvider.of(layout).token(
             organisation=arguments.organisation or layout.remembered.organisation,
