@@ -93,8 +93,11 @@ def repair(
     given = report or CheckReport()
     try:
         work.clear_places()
-        if report is None:
+        if report is None or work.result.actions:
+            # What lay in a folder's place hid what is lacking below it; only what was read within packs is still true.
+            read = [finding for finding in given.findings if finding.problem is Problem.PACK_DAMAGED]
             given = check(repository, tiers=[tier.name], check_cancelled=check_cancelled)
+            given.findings += [finding for finding in read if finding not in given.findings]
         for _ in range(PASSES_MAX):
             done = len(work.result.actions)
             work.one_pass([finding for finding in given.findings if finding.tier == tier.name])

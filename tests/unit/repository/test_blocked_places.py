@@ -169,3 +169,15 @@ def test_what_cannot_be_set_aside_is_named_by_its_path(tmp_path: Path) -> None:
     assert exit_code_of(refusal.value) == ExitCode.DAMAGED
     assert refusal.value.context["path"] == str(tmp_path / "a/quarantine")
     assert (tmp_path / "a/quarantine").read_bytes() == b"evidence"
+
+
+@pytest.mark.parametrize("folder", ["packs", "index", "keys"])
+def test_a_report_from_before_the_place_was_cleared_is_enough(tmp_path: Path, folder: str) -> None:
+    """What lay there hid what is lacking below it: the first repair finds it, and not the second."""
+    scene = _scene(tmp_path)
+    shutil.rmtree(tmp_path / "a" / folder)
+    (tmp_path / "a" / folder).symlink_to(tmp_path / "b" / folder)
+    repository = scene.reopen()
+    result = repair(repository, repository.tier("a"), check(repository, read_percent=100))
+    assert result.is_complete, result.unrepaired
+    assert check(scene.reopen(), read_percent=100).is_ok
