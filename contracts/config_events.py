@@ -29,6 +29,11 @@ class ConfigurationUpdated(ConfigurationFact, frozen=True, kw_only=True):
     before: ConfigurationBody
 
 
+@pinned("config.configuration-retired.v1", taken_by=("executor--replicate-retirement",))
+class ConfigurationRetired(ConfigurationFact, frozen=True, kw_only=True):
+    """A configuration has no more runs. It is a version of its own; `body` is what the one before it said."""
+
+
 @pinned("config.configuration-refused.v1")
 class ConfigurationRefused(Refusal, frozen=True, kw_only=True):
     """A submitted configuration was refused."""
@@ -39,5 +44,12 @@ class ConfigurationRefused(Refusal, frozen=True, kw_only=True):
 @pinned("config.configuration-change-refused.v1")
 class ConfigurationChangeRefused(Refusal, frozen=True, kw_only=True):
     """A submitted change of a configuration was refused."""
+
+    configuration_id: str
+
+
+@pinned("config.configuration-retirement-refused.v1")
+class ConfigurationRetirementRefused(Refusal, frozen=True, kw_only=True):
+    """A configuration was not retired."""
 
     configuration_id: str

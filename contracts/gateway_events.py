@@ -52,6 +52,15 @@ class ConfigurationChangeSubmitted(Event, frozen=True, kw_only=True):
     evidence: Evidence
 
 
+@pinned("gateway.configuration-retirement-requested.v1", taken_by=("config--retire-configuration",))
+class ConfigurationRetirementRequested(Event, frozen=True, kw_only=True):
+    """An owner asked for a configuration to have no more runs."""
+
+    request_id: str
+    configuration_id: str
+    evidence: Evidence
+
+
 @pinned("gateway.backup-requested.v1", taken_by=("executor--accept-backup",))
 class BackupRequested(Event, frozen=True, kw_only=True):
     """An operator asked for an immediate backup of a configuration, as it was at `configuration_version`."""

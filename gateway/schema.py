@@ -266,4 +266,8 @@ STATEMENTS: tuple[LiteralString, ...] = (
         " WHERE state = 'cancelled'"
         for table in ("executions", "executions_shadow")
     ),
+    *(
+        f"ALTER TABLE {table} ADD COLUMN state text NOT NULL DEFAULT 'active'"
+        for table in ("configurations", "configurations_shadow")
+    ),
 )

@@ -79,6 +79,13 @@ CONFIGURATION_UNKNOWN = entered(
     "There is no such configuration",
     "Check the id; only configurations of your own organisation are found.",
 )
+CONFIGURATION_RETIRED = entered(
+    "configuration-retired",
+    409,
+    Retry.NEVER,
+    "The configuration is retired",
+    "It has no more runs, and what it has saved stays; create a new configuration, which may have its name.",
+)
 CONFIGURATION_UNREADABLE = entered(
     "configuration-unreadable",
     500,

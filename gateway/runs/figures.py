@@ -29,7 +29,8 @@ _DESTINATIONS = msgspec.json.Decoder(StorageDestinations)
 _ENDED = "SELECT state, sum(runs)::bigint FROM execution_counts WHERE state <> ALL(%s) GROUP BY state"
 _PROTECTED = """
     SELECT c.configuration_id, coalesce(r.protected_at, c.created_at)
-    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) ORDER BY 2, 1 LIMIT %s
+    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
+    WHERE c.state = 'active' ORDER BY 2, 1 LIMIT %s
 """
 _GROUPS = """
     SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
@@ -37,7 +38,8 @@ _GROUPS = """
            min(coalesce(r.uploaded_cloud_secondary, c.created_at)), min(coalesce(r.uploaded_offsite, c.created_at)),
            max(r.uploaded_local), max(r.uploaded_cloud_primary), max(r.uploaded_cloud_secondary),
            max(r.uploaded_offsite)
-    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) GROUP BY c.plan, r.standing
+    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
+    WHERE c.state = 'active' GROUP BY c.plan, r.standing
 """
 
 

@@ -21,7 +21,7 @@ class ConfigurationDecisions:
     def __init__(self, configurations: Configurations, locations: LocationRegistry) -> None:
         self._configurations = configurations
         self._locations = locations
-        self._of_configurations = Deciding(
+        self.of_configurations = Deciding(
             Configuration, configurations, about="configuration_id", missing=errors.CONFIGURATION_UNKNOWN
         )
 
@@ -59,7 +59,7 @@ class ConfigurationDecisions:
         def guard(configuration: Configuration, request: ConfigurationChangeSubmitted) -> None:
             Configuration.change(configuration, request, why)
 
-        await self._of_configurations.by(guard, ConfigurationChangeRefused)(request, handling)
+        await self.of_configurations.by(guard, ConfigurationChangeRefused)(request, handling)
 
     async def _against(self, body: ConfigurationBody, handling: Handling) -> Objection | None:
         names = names_in(body.source_location, body.storage_destinations)

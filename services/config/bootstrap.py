@@ -13,10 +13,16 @@ from chassis.own_folders import OwnFolders
 from chassis.record.eventstore import EventStore
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
+from contracts.config_events import ConfigurationRetirementRefused
 from contracts.event import Event
-from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted
+from contracts.gateway_events import (
+    ConfigurationChangeSubmitted,
+    ConfigurationRetirementRequested,
+    ConfigurationSubmitted,
+)
 from services.config.adapters.record import RecordedConfigurations
 from services.config.application import ConfigurationDecisions
+from services.config.domain import Configuration
 from services.config.ports import Configurations, LocationRegistry
 from services.config.settings import ConfigSettings
 
@@ -29,6 +35,9 @@ def use_cases(configurations: Configurations, locations: LocationRegistry) -> di
     return {
         ConfigurationSubmitted: decisions.decide,
         ConfigurationChangeSubmitted: decisions.decide_change,
+        ConfigurationRetirementRequested: decisions.of_configurations.by(
+            Configuration.retire, ConfigurationRetirementRefused
+        ),
     }
 
 

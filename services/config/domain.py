@@ -4,12 +4,18 @@ from typing import ClassVar
 
 from chassis.domain import Aggregate
 from contracts import errors
-from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationRefused, ConfigurationUpdated
+from contracts.config_events import (
+    ConfigurationCreated,
+    ConfigurationFact,
+    ConfigurationRefused,
+    ConfigurationRetired,
+    ConfigurationUpdated,
+)
 from contracts.configuration import ConfigurationBody
 from contracts.errors import PlatformError
 from contracts.event import Event
-from contracts.gateway_events import ConfigurationChangeSubmitted
-from services.config.errors import ConfigurationChanged
+from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationRetirementRequested
+from services.config.errors import ConfigurationChanged, RetiredAlready
 
 
 class Configuration(Aggregate):
@@ -22,6 +28,7 @@ class Configuration(Aggregate):
         self.body: ConfigurationBody | None = None
         self.body_version = 0
         self.is_refused = False
+        self.is_retired = False
 
     def create(self, *, request_id: str, body: ConfigurationBody) -> None:
         """Put a configuration in force, as its version 1."""
@@ -29,8 +36,7 @@ class Configuration(Aggregate):
 
     def change(self, request: ConfigurationChangeSubmitted, why: PlatformError | None) -> None:
         """Put another version in force. `why`: what speaks against its body; it counts where nothing else does."""
-        if self.body is None:
-            raise PlatformError(errors.CONFIGURATION_UNKNOWN, "it was refused when it was submitted")
+        before = self._in_force()
         if request.expected_version != self.body_version:
             raise ConfigurationChanged(seen=request.expected_version, version=self.body_version)
         if why is not None:
@@ -41,14 +47,29 @@ class Configuration(Aggregate):
                 configuration_id=self.id,
                 version=self.body_version + 1,
                 body=request.body,
-                before=self.body,
+                before=before,
             )
         )
+
+    def retire(self, request: ConfigurationRetirementRequested) -> None:
+        """Have no more runs of it."""
+        body, version = self._in_force(), self.body_version + 1
+        self.record(
+            ConfigurationRetired(request_id=request.request_id, configuration_id=self.id, version=version, body=body)
+        )
+
+    def _in_force(self) -> ConfigurationBody:
+        if self.body is None:
+            raise PlatformError(errors.CONFIGURATION_UNKNOWN, "it was refused when it was submitted")
+        if self.is_retired:
+            raise RetiredAlready
+        return self.body
 
     def apply(self, event: Event) -> None:
         """Record what an event says."""
         match event:
             case ConfigurationFact(version=version, body=body):
                 self.body, self.body_version = body, version
+                self.is_retired = isinstance(event, ConfigurationRetired)
             case ConfigurationRefused():
                 self.is_refused = True

@@ -21,3 +21,10 @@ class ConfigurationChanged(PlatformError):
             field="If-Match",
             hint=f"{errors.VERSION_CONFLICT.hint} It was version {seen} that you have seen, and is version {version}.",
         )
+
+
+class RetiredAlready(PlatformError):
+    """The configuration is retired: nothing of it changes any more."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.CONFIGURATION_RETIRED, "the configuration is retired")

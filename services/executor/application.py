@@ -3,7 +3,7 @@
 from chassis.claims.port import Queue, QueueLimits
 from chassis.handling import Handling
 from contracts import errors
-from contracts.config_events import ConfigurationFact
+from contracts.config_events import ConfigurationFact, ConfigurationRetired
 from contracts.executor_events import BackupRefused, ExecutionType
 from contracts.gateway_events import BackupRequested, BackupRetryRequested
 from contracts.refusal import Objection
@@ -114,6 +114,10 @@ class ConfigurationCopies:
         """Take note of a version, in whichever order they are told."""
         organisation = handling.context.organisation
         replica = Replica(
-            configuration_id=fact.configuration_id, organisation=organisation, version=fact.version, body=fact.body
+            configuration_id=fact.configuration_id,
+            organisation=organisation,
+            version=fact.version,
+            body=fact.body,
+            is_retired=isinstance(fact, ConfigurationRetired),
         )
         await self._configurations.remember(replica, handling)

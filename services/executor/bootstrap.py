@@ -31,7 +31,7 @@ from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
-from contracts.config_events import ConfigurationCreated, ConfigurationUpdated
+from contracts.config_events import ConfigurationCreated, ConfigurationRetired, ConfigurationUpdated
 from contracts.errors import INVALID_SETTING, PlatformError
 from contracts.event import Event
 from contracts.executor_events import BackupCancellationRefused
@@ -87,6 +87,7 @@ def use_cases(
         BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
         ConfigurationCreated: copies.remember,
         ConfigurationUpdated: copies.remember,
+        ConfigurationRetired: copies.remember,
     }
 
 

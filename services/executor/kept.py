@@ -17,6 +17,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     organisation: str
     version: int
     body: ConfigurationBody
+    is_retired: bool = False
 
 
 class KeptConfiguration(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +27,7 @@ class KeptConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     organisation: str
     version: int
     body: bytes
+    is_retired: bool = False
 
     def read(self) -> Replica:
         """What it says. Raises CONFIGURATION_UNREADABLE."""
@@ -40,5 +42,9 @@ class KeptConfiguration(msgspec.Struct, frozen=True, kw_only=True):
                 version=self.version,
             ) from error
         return Replica(
-            configuration_id=self.configuration_id, organisation=self.organisation, version=self.version, body=body
+            configuration_id=self.configuration_id,
+            organisation=self.organisation,
+            version=self.version,
+            body=body,
+            is_retired=self.is_retired,
         )

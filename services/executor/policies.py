@@ -27,7 +27,7 @@ def when_backup_requested(
         if deliveries >= DELIVERIES_BEFORE_REFUSAL:
             return errors.CONFIGURATION_UNKNOWN
         return errors.CONFIGURATION_NOT_SEEN_YET
-    return None
+    return errors.CONFIGURATION_RETIRED if replica.is_retired else None
 
 
 def when_retry_requested(retried: BackupRun | None, configuration_id: str) -> Objection | None:

@@ -6,6 +6,7 @@ from contracts.configuration import BackupType, Destination, SourceType, Storage
 from gateway.groups.configurations.resources import (
     Configuration,
     ConfigurationHealth,
+    ConfigurationState,
     LastRecoveryPoint,
     LastRun,
     NewConfiguration,
@@ -39,6 +40,7 @@ NEW_CONFIGURATION = NewConfiguration(
 CONFIGURATION = Configuration(
     id=CONFIGURATION_ID,
     version=1,
+    state=ConfigurationState.ACTIVE,
     name=NEW_CONFIGURATION.name,
     source_type=NEW_CONFIGURATION.source_type,
     source_location=NEW_CONFIGURATION.source_location,

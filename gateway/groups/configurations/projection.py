@@ -2,18 +2,19 @@
 
 import msgspec
 
-from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationUpdated
+from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationRetired, ConfigurationUpdated
 from contracts.configuration import ConfigurationBody
 from gateway.projections.applied import Database, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
 
 _STORE = """
     INSERT INTO {configurations} (configuration_id, organisation, version, is_wedding_critical, request_id, created_by,
-                                created_at, body)
-    SELECT configuration_id, organisation, version, is_wedding_critical, request_id, created_by, created_at, body
+                                created_at, state, body)
+    SELECT configuration_id, organisation, version, is_wedding_critical, request_id, created_by, created_at, state, body
     FROM json_populate_recordset(NULL::{configurations}, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
-        version = excluded.version, is_wedding_critical = excluded.is_wedding_critical, body = excluded.body
+        version = excluded.version, is_wedding_critical = excluded.is_wedding_critical, body = excluded.body,
+        state = excluded.state
 """
 
 
@@ -24,8 +25,8 @@ class Configurations(Projection):
     """Each configuration as it is in force."""
 
     NAME = "configurations"
-    VERSION = 2
-    EVENTS = (ConfigurationCreated, ConfigurationUpdated)
+    VERSION = 3
+    EVENTS = (ConfigurationCreated, ConfigurationUpdated, ConfigurationRetired)
     TABLES = ("configurations",)
 
     def __init__(self, side: Side) -> None:
@@ -52,6 +53,7 @@ class Configurations(Projection):
             row |= {
                 "version": event.version,
                 "is_wedding_critical": event.body.is_wedding_critical,
+                "state": "retired" if isinstance(event, ConfigurationRetired) else "active",
                 "body": event.body,
             }
         await upsert(database, self._store, list(rows.values()))

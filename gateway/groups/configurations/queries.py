@@ -17,6 +17,7 @@ from gateway.groups.configurations.projection import configuration_body
 from gateway.groups.configurations.resources import (
     Configuration,
     ConfigurationHealth,
+    ConfigurationState,
     LastRecoveryPoint,
     LastRun,
     LastRunState,
@@ -29,7 +30,8 @@ from gateway.runs.queries import state_of
 from gateway.runs.views import LastRunView, RunsView
 
 _SELECT: LiteralString = """
-    SELECT c.configuration_id, c.version, coalesce(q.actor, c.created_by), c.created_at, c.body::text, r.view::text
+    SELECT c.configuration_id, c.version, c.state, coalesce(q.actor, c.created_by), c.created_at, c.body::text,
+        r.view::text
     FROM configurations c
     LEFT JOIN configuration_runs r USING (configuration_id)
     LEFT JOIN requests q ON q.request_id = c.request_id
@@ -93,7 +95,7 @@ class ConfigurationQueries:
         return await self._sealer.ask(lambda: [self._told(organisation, row) for row in rows])
 
     def _told(self, organisation: str, row: tuple[Any, ...]) -> Configuration:
-        configuration_id, version, created_by, created_at, stored, runs = row
+        configuration_id, version, state, created_by, created_at, stored, runs = row
         body = configuration_body(stored)
         view = runs_view(runs) if runs is not None else None
         unreadable: list[str] = []
@@ -101,6 +103,7 @@ class ConfigurationQueries:
         return Configuration(
             id=configuration_id,
             version=version,
+            state=ConfigurationState(state),
             name=self._opened(organisation, NAME_FIELD, body.name, unreadable),
             source_type=body.source_type,
             source_location=body.source_location,

@@ -69,11 +69,19 @@ class ConfigurationHealth(StrEnum):
     NEVER_RUN = "never-run"
 
 
+class ConfigurationState(StrEnum):
+    """Whether a configuration is in force; one that is retired has no more runs, and keeps what it has saved."""
+
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
 class Configuration(Resource, frozen=True, kw_only=True):
-    """A configuration in force, with its runs; `version` is its ETag. `unreadableFields` are null for want of a key."""
+    """A configuration with its runs; `version` is its ETag. `unreadableFields` are null for want of a key."""
 
     id: str
     version: int
+    state: ConfigurationState
     name: str | None
     source_type: SourceType
     source_location: str

@@ -12,6 +12,8 @@ from contracts.config_events import (
     ConfigurationChangeRefused,
     ConfigurationCreated,
     ConfigurationRefused,
+    ConfigurationRetired,
+    ConfigurationRetirementRefused,
     ConfigurationUpdated,
 )
 from contracts.configuration import (
@@ -21,8 +23,13 @@ from contracts.configuration import (
     WEDDING_DATE_FIELD,
     ConfigurationBody,
 )
+from contracts.errors import ErrorCode
 from contracts.event import Event
-from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted
+from contracts.gateway_events import (
+    ConfigurationChangeSubmitted,
+    ConfigurationRetirementRequested,
+    ConfigurationSubmitted,
+)
 from contracts.refusal import Refusal
 from gateway.auth.principal import OWNERS
 from gateway.groups.configurations import examples
@@ -47,7 +54,7 @@ class CreateConfiguration(Write[NewConfiguration]):
     ACCEPTED: ClassVar[type[Event]] = ConfigurationCreated
     REFUSED: ClassVar[type[Refusal]] = ConfigurationRefused
     OF = CONFIGURATION
-    REFUSALS = (
+    REFUSALS: ClassVar[tuple[ErrorCode, ...]] = (
         errors.CONFIGURATION_NAME_TAKEN,
         errors.UNKNOWN_LOCATION,
         errors.LOCATION_KIND_MISMATCH,
@@ -113,6 +120,7 @@ class UpdateConfiguration(CreateConfiguration):
     IF_MATCH = True
     EXAMPLE = ("renamed", msgspec.structs.replace(examples.NEW_CONFIGURATION, name="Photos of Ada and Ben"))
     REQUEST, ACCEPTED, REFUSED = ConfigurationChangeSubmitted, ConfigurationUpdated, ConfigurationChangeRefused
+    REFUSALS = (errors.CONFIGURATION_RETIRED, *CreateConfiguration.REFUSALS)
     ANSWERS = (
         Answer(
             status=HTTP_200_OK,
@@ -122,6 +130,23 @@ class UpdateConfiguration(CreateConfiguration):
             headers={**LOCATION, **ETAG},
         ),
     )
+
+
+class RetireConfiguration(Write[None]):
+    """Have no more runs of a configuration. What it has saved stays, and so does it, with the state `retired`.
+
+    A run that was accepted before goes on, or is cancelled by itself. Its name is free for another configuration.
+    """
+
+    NAME = "retire-configuration"
+    SUMMARY = "Retire a configuration"
+    METHOD = "DELETE"
+    PATH = "/configurations/{configuration_id:str}"
+    ROLES = OWNERS
+    SECOND_FACTOR = True
+    REQUEST, ACCEPTED, REFUSED = ConfigurationRetirementRequested, ConfigurationRetired, ConfigurationRetirementRefused
+    OF = CONFIGURATION
+    REFUSALS = (errors.CONFIGURATION_RETIRED,)
 
 
 def sealed_body(sealer: Sealer, organisation: str, data: NewConfiguration) -> ConfigurationBody:

@@ -70,15 +70,16 @@ _GROUPS = """
            max(r.failure_local), max(r.failure_cloud_primary), max(r.failure_cloud_secondary), max(r.failure_offsite)
     FROM configurations c
     LEFT JOIN configuration_runs r ON r.configuration_id = c.configuration_id AND r.organisation = c.organisation
-    WHERE c.organisation = %s GROUP BY c.plan, r.standing
+    WHERE c.organisation = %s AND c.state = 'active' GROUP BY c.plan, r.standing
 """
 _OLDEST_PROTECTED = """
     SELECT r.configuration_id FROM configuration_runs r JOIN configurations c USING (configuration_id)
-    WHERE r.organisation = %s AND r.protected_at = %s ORDER BY 1 LIMIT 1
+    WHERE r.organisation = %s AND r.protected_at = %s AND c.state = 'active' ORDER BY 1 LIMIT 1
 """
 _OLDEST_UNPROTECTED = """
     SELECT c.configuration_id FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
-    WHERE c.organisation = %s AND c.created_at = %s AND r.protected_at IS NULL ORDER BY 1 LIMIT 1
+    WHERE c.organisation = %s AND c.created_at = %s AND r.protected_at IS NULL AND c.state = 'active'
+    ORDER BY 1 LIMIT 1
 """
 
 

@@ -81,4 +81,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
         location text NOT NULL,
         PRIMARY KEY (organisation, location)
     )""",
+    "ALTER TABLE configuration_replicas ADD COLUMN retired boolean NOT NULL DEFAULT false",
 )

@@ -20,11 +20,12 @@ REPORT_FIELD = "run.report"
 _SEALED = msgspec.json.Decoder(Sealed)
 
 _KEEP_REPLICA = """
-    INSERT INTO configuration_replicas (configuration_id, organisation, version, body) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (configuration_id) DO UPDATE SET version = excluded.version, body = excluded.body
+    INSERT INTO configuration_replicas (configuration_id, organisation, version, body, retired)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT (configuration_id)
+    DO UPDATE SET version = excluded.version, body = excluded.body, retired = excluded.retired
     WHERE configuration_replicas.version < excluded.version
 """
-_FIND_REPLICA = "SELECT organisation, version, body FROM configuration_replicas WHERE configuration_id = %s"
+_FIND_REPLICA = "SELECT organisation, version, body, retired FROM configuration_replicas WHERE configuration_id = %s"
 
 
 class ReplicaTable:
@@ -41,9 +42,13 @@ class ReplicaTable:
                 row = await (await connection.execute(_FIND_REPLICA, (configuration_id,))).fetchone()
         if row is None:
             return None
-        organisation, version, body = row
+        organisation, version, body, is_retired = row
         return KeptConfiguration(
-            configuration_id=configuration_id, organisation=organisation, version=version, body=bytes(body)
+            configuration_id=configuration_id,
+            organisation=organisation,
+            version=version,
+            body=bytes(body),
+            is_retired=is_retired,
         ).read()
 
     async def remember(self, replica: Replica, handling: Handling) -> None:
@@ -53,6 +58,7 @@ class ReplicaTable:
             replica.organisation,
             replica.version,
             msgspec.json.encode(replica.body),
+            replica.is_retired,
         )
         await self._store.save(
             context=handling.context,

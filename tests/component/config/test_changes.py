@@ -1,4 +1,4 @@
-"""Configurations that are changed: what the owner records, whoever is faster."""
+"""Configurations that are changed or retired: what the owner records, whoever is faster."""
 
 import asyncio
 import json
@@ -14,11 +14,22 @@ from chassis.ids import new_id
 from chassis.locations import Locations
 from chassis.record.eventstore import EventStore
 from contracts import errors
-from contracts.config_events import ConfigurationChangeRefused, ConfigurationUpdated
+from contracts.config_events import (
+    ConfigurationChangeRefused,
+    ConfigurationCreated,
+    ConfigurationRetired,
+    ConfigurationRetirementRefused,
+    ConfigurationUpdated,
+)
 from contracts.configuration import ConfigurationBody
 from contracts.envelope import decode_data
 from contracts.event import Event
-from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted, Evidence
+from contracts.gateway_events import (
+    ConfigurationChangeSubmitted,
+    ConfigurationRetirementRequested,
+    ConfigurationSubmitted,
+    Evidence,
+)
 from services.config.adapters.record import RecordedConfigurations
 from services.config.adapters.schema import STATEMENTS
 from services.config.bootstrap import use_cases
@@ -71,7 +82,19 @@ class Desk:
             evidence=EVIDENCE,
         )
         await self.hear(request, organisation)
-        told = await self.told(configuration_id) + await self.told(request.request_id)
+        return await self.answer_to(request)
+
+    async def retire(self, configuration_id: str = CONFIGURATION) -> Event:
+        """Ask for a retirement; the answer."""
+        request = ConfigurationRetirementRequested(
+            request_id=new_id(), configuration_id=configuration_id, evidence=EVIDENCE
+        )
+        await self.hear(request)
+        return await self.answer_to(request)
+
+    async def answer_to(self, request: ConfigurationChangeSubmitted | ConfigurationRetirementRequested) -> Event:
+        """What is recorded of a request, in the history of what it is about or in one of its own."""
+        told = await self.told(request.configuration_id) + await self.told(request.request_id)
         (answer,) = [event for event in told if getattr(event, "request_id", "") == request.request_id]
         return answer
 
@@ -139,3 +162,26 @@ async def test_change_that_cannot_be_is_refused_with_code_and_field(desk: Desk) 
         assert isinstance(answer, ConfigurationChangeRefused)
         assert (answer.code, answer.field) == (code.code, field)
         assert answer.hint
+
+
+async def test_retired_configuration_is_never_changed_nor_retired_again(desk: Desk) -> None:
+    """The retirement is a version; what it said stays readable, and its name is free."""
+    await desk.change(body("jones"))
+    retired = await desk.retire()
+    assert isinstance(retired, ConfigurationRetired)
+    assert (retired.version, retired.body) == (3, body("jones"))
+    for refused in (await desk.retire(), await desk.change(body("jones"), seen=3)):
+        assert isinstance(refused, ConfigurationChangeRefused | ConfigurationRetirementRefused)
+        assert refused.code == errors.CONFIGURATION_RETIRED.code
+    assert isinstance(await desk.create(body("jones"), "configuration-2"), ConfigurationCreated)
+    nothing = await desk.retire("nothing")
+    assert isinstance(nothing, ConfigurationRetirementRefused)
+    assert nothing.code == errors.CONFIGURATION_UNKNOWN.code
+
+
+async def test_change_and_retirement_at_once_have_one_order(desk: Desk) -> None:
+    """Either the change was first, and was retired, or it is refused: no version comes after the retirement."""
+    changed, retired, again = await asyncio.gather(desk.change(body("jones")), desk.retire(), desk.retire())
+    made = [event for event in (changed, retired, again) if isinstance(event, ConfigurationUpdated)]
+    ends = [event for event in (retired, again) if isinstance(event, ConfigurationRetired)]
+    assert [event.version for event in ends] == [2 + len(made)]

@@ -142,7 +142,7 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
 
 
 class ChangeRun(Write[NewExecution]):
-    """Something is changed that is there, by a body, as it was seen: no write of the API is of this kind yet."""
+    """Something is changed that is there, by a body, as it was seen."""
 
     NAME = "change-run"
     SUMMARY = "Change a run"

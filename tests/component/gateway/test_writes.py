@@ -1,6 +1,7 @@
 """Writes: one request event each, answered by its owner, told in the right way."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -8,12 +9,20 @@ import pytest
 from chassis.ids import new_id
 from chassis.record.mapper import EVENT_BYTES_MAX
 from contracts import errors
-from contracts.config_events import ConfigurationUpdated
+from contracts.config_events import ConfigurationCreated, ConfigurationRetired, ConfigurationUpdated
 from contracts.envelope import decode_data, encode
-from contracts.gateway_events import BackupRequested, ConfigurationChangeSubmitted, ConfigurationSubmitted
+from contracts.gateway_events import (
+    BackupRequested,
+    ConfigurationChangeSubmitted,
+    ConfigurationRetirementRequested,
+    ConfigurationSubmitted,
+)
+from deploy.stack.identity_provider import IdentityProvider
+from gateway.auth.principal import FACTOR_SECONDS_MAX
 from gateway.writes.resources import WriteRequest
+from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
-from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
+from tests.support.gateway import ISSUER, NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 from tests.support.published import assert_as_promised
 
 pytestmark = pytest.mark.stack
@@ -286,3 +295,39 @@ async def test_changed_configuration_is_shown_as_it_is_in_force(gateway: Running
         changed = {"version": 2, "name": "Photos of Ada and Ben", "isWeddingCritical": False}
         assert shown == {**created, **changed}
         assert (await http.get(place)).headers["etag"] == '"2"'
+
+
+async def test_configuration_is_retired_with_a_second_factor_of_lately(gateway: RunningGateway) -> None:
+    """It is readable with its state, and has no place in the status; nothing is asked of whoever has no such factor."""
+    async with gateway.http("owner") as http:
+        created = await gateway.create_configuration(http)
+    place = f"{CONFIGURATIONS}/{created['id']}"
+    gateway.owners.asked.clear()
+    long_ago = ManualClock(datetime.now(UTC) - timedelta(seconds=FACTOR_SECONDS_MAX + 60))  # noqa: TID251  # as signed
+    provider = IdentityProvider(gateway.provider._key, clock=long_ago)
+    stale = provider.token(organisation=ORGANISATION, roles=["owner"], issuer=ISSUER, second_factor=True)
+    for token in (gateway.token("owner"), stale):
+        async with gateway.stranger() as http:
+            denied = await http.delete(place, headers={"Authorization": f"Bearer {token}", "Idempotency-Key": new_id()})
+        assert (denied.status_code, problem_code(denied)) == (403, errors.SECOND_FACTOR_NEEDED.code)
+    assert not gateway.owners.asked
+
+    gateway.owners.is_silent = True
+    async with gateway.http("owner", second_factor=True) as http:
+        pending = await http.delete(place, headers={"Idempotency-Key": new_id()})
+        assert pending.json()["state"] == "pending"
+        request = decode_data(gateway.owners.asked[-1])
+        assert isinstance(request, ConfigurationRetirementRequested)
+        submitted = decode_data(gateway.facts.published[0][1])
+        assert isinstance(submitted, ConfigurationCreated)
+        fact = ConfigurationRetired(
+            request_id=request.request_id, configuration_id=created["id"], version=2, body=submitted.body
+        )
+        await gateway.facts.publish(fact)
+        shown = await gateway.shows(place, lambda shown: shown["state"] == "retired")
+        assert shown == {**created, "version": 2, "state": "retired"}
+        assert (await http.get(CONFIGURATIONS)).json()["items"] == [shown]
+        status = (await http.get("/api/backup/status")).json()
+        assert (status["configurations"]["total"], status["oldestUnprotectedSource"]) == (0, None)
+        done = (await http.get(pending.headers["location"])).json()
+        assert (done["state"], done["resource"]) == ("accepted", place)

@@ -1,0 +1,52 @@
+"""Configurations that are retired: nothing more is taken on, whatever is heard first."""
+
+import pytest
+
+from contracts import errors
+from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationRetired, ConfigurationUpdated
+from contracts.configuration import Destination
+from contracts.errors import PlatformError
+from contracts.executor_events import BackupAccepted
+from tests.component.executor.test_runs import perform_next
+from tests.support.executor import CONFIGURATION, ExecutorBench
+
+pytestmark = pytest.mark.stack
+
+
+async def _facts(bench: ExecutorBench) -> list[ConfigurationFact]:
+    """Versions 2 and 3 of the configuration, as config tells them."""
+    await bench.configure(version=1, local=Destination(location="local"))
+    replica = await bench.performance()._configurations.find(CONFIGURATION)
+    assert replica is not None
+    body, about = replica.body, {"request_id": "r", "configuration_id": "configuration-2"}
+    return [
+        ConfigurationCreated(**about, version=1, body=body),
+        ConfigurationUpdated(**about, version=2, body=body, before=body),
+        ConfigurationRetired(**about, version=3, body=body),
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+async def test_retirement_counts_in_whichever_order_it_is_told(bench: ExecutorBench, order: tuple[int, ...]) -> None:
+    """A run and a retry are refused; a request for a version that has not arrived waits for it."""
+    facts = await _facts(bench)
+    for place in order:
+        await bench.hear(facts[place])
+    await bench.request("run-2", configuration_id="configuration-2", version=2)
+    assert (await bench.refusal("run-2")).code == errors.CONFIGURATION_RETIRED.code
+    with pytest.raises(PlatformError) as waits:
+        await bench.request("run-3", configuration_id="configuration-2", version=4)
+    assert waits.value.code is errors.CONFIGURATION_NOT_SEEN_YET
+
+
+async def test_run_that_was_accepted_before_is_performed_and_not_retried(bench: ExecutorBench) -> None:
+    """By the version that it was accepted with: what was promised is kept."""
+    (fact, _, _) = await _facts(bench)
+    retired = ConfigurationRetired(request_id="r", configuration_id=CONFIGURATION, version=2, body=fact.body)
+    await bench.hear(retired)
+    await perform_next(bench)
+    accepted, *_, last = await bench.told("run-1")
+    assert isinstance(accepted, BackupAccepted)
+    assert (accepted.configuration_version, last.NAME) == (1, "executor.backup-completed.v1")
+    await bench.request("run-2", retry_of="run-1", version=2)
+    assert (await bench.refusal("run-2")).code == errors.CONFIGURATION_RETIRED.code
