@@ -39,6 +39,7 @@ _BY_CODE = {
     "snapshot-not-found": ExitCode.NOT_FOUND,
     "not-found": ExitCode.NOT_FOUND,
     "stream-not-found": ExitCode.NOT_FOUND,
+    "keys-not-opened": ExitCode.WRONG_KEY,
     "key-not-found": ExitCode.NOT_FOUND,
     "key-still-needed": ExitCode.REFUSED,
     "hold-not-found": ExitCode.NOT_FOUND,

@@ -2,14 +2,15 @@
 
 import argparse
 import os
+import sys
 
 from cli.exit_codes import ExitCode
 from cli.output import columns, say, say_json
 from cli.repo_session import opened
-from repository.errors import RepositoryError
+from repository.errors import KeyNotFound, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
-from repository.opened.wrappings import keys_of, remove_wrappings
+from repository.opened.wrappings import keys_of, not_opening, remove_wrappings
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -50,10 +51,14 @@ def add(arguments: argparse.Namespace) -> int:
 
 def rotate(arguments: argparse.Namespace) -> int:
     """A new key-encryption key in a new file, or with --data a new key for what is written from now on."""
+    shut_out: list[str] = []
     with opened(arguments) as repository:
         if arguments.data:
+            if arguments.domain not in {keys.domain for keys in repository.keys.all()}:
+                raise KeyNotFound("no key domain has this name", domain=arguments.domain)
             stored = add_generation(repository, KeyFile.load(arguments.key_file), arguments.domain)
             done = "what is written from now on is encrypted under a new key; what is stored is recognised as before"
+            shut_out = not_opening(repository, repository.keys.active(arguments.domain).key_id.hex())
         else:
             stored = rewrap(repository, KeyFile.rotate(arguments.key_file, arguments.new_key_file))
             old = KeyFile.load(arguments.key_file).kek_id().hex()
@@ -62,7 +67,15 @@ def rotate(arguments: argparse.Namespace) -> int:
                 f"backups, then end the old one with it: `repo key remove {old}`"
             )
         away = [tier.name for tier in repository.tiers if tier.name not in stored]
-    return _told(arguments, stored, away, done, {"new_key_file": arguments.new_key_file, "data": arguments.data})
+    document = {"new_key_file": arguments.new_key_file, "data": arguments.data, "not_opened_by": shut_out}
+    code = _told(arguments, stored, away, done, document)
+    for kek in shut_out:
+        print(
+            f"the key file of {kek} does NOT open what is written from now on: "
+            "`repo key add --new-key-file FILE` with each of those files",
+            file=sys.stderr,
+        )
+    return code or (ExitCode.DEGRADED if shut_out else ExitCode.OK)
 
 
 def remove(arguments: argparse.Namespace) -> int:

@@ -137,11 +137,13 @@ def opened(
     only_reads: bool = False,
     needed: Sequence[str] = (),
     copies: Collection[str] = (),
+    judges: bool = False,
 ) -> Iterator[Repository]:
     """The repository, with whatever tiers answer. Of the others a line on standard error says why.
 
     `only_reads`: another tier is as good, so that one which does not answer is not waited for long; but for those
     that are `needed`, by name. `copies`: tiers that may be copies of others, since that is to be mended.
+    `judges`: it says what is whole, and has to be able to read all. Raises `KeysNotOpened`.
     """
     key = KeyFile.load(arguments.key_file)
     is_hedged = only_reads and len(arguments.tiers) > 1 and not needed
@@ -157,6 +159,10 @@ def opened(
     ):
         if not only_reads:
             refuse_one_tier_twice(repository, copies)
+        if not only_reads or judges:
+            from repository.opened.wrappings import refuse_unopened
+
+            refuse_unopened(repository)
         if not arguments.json:
             for tier in repository.tiers:
                 if not tier.is_ready:

@@ -29,7 +29,7 @@ from repository.upkeep.repair import repair as repair_tier
 def check(arguments: argparse.Namespace) -> int:
     """Structure of all tiers, and stored bytes if they are asked for."""
     with (
-        opened(arguments, only_reads=True, needed=arguments.only) as repository,
+        opened(arguments, only_reads=True, needed=arguments.only, judges=True) as repository,
         stoppable() as check_cancelled,
         display(for_machines=arguments.json) as bars,
     ):

@@ -7,8 +7,8 @@ from contracts.errors import PlatformError
 
 AGAIN_SECONDS = 300.0
 """After so long work that could not be read is tried again."""
-PAUSE_SECONDS = 1.0
-PAUSE_SECONDS_MAX = 60.0
+PAUSE_SECONDS = 2.0
+PAUSE_SECONDS_MAX = 600.0
 """Work that was given back waits for this worker, ever longer, so that what is wrong does not fill the record."""
 _NAMED_MAX = 3
 

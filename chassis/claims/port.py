@@ -20,8 +20,11 @@ GIVEN_BACK = frozenset(
     }
 )
 """What may be wrong for a while, or with one worker alone: the next one may do better."""
-GIVEN_BACK_MAX = 5
-"""After work was given back so often, what keeps it from being done counts as the work's own: it ends with that."""
+GIVEN_BACK_MAX = 12
+"""After work was given back so often, what keeps it from being done counts as the work's own: it ends with that.
+
+With the pauses in between one worker takes three quarters of an hour for it: others, who may do better, can be busy.
+"""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

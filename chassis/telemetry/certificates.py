@@ -5,9 +5,11 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import psycopg
 from cryptography import x509
 from prometheus_client.core import GaugeMetricFamily, Metric
 from psycopg.conninfo import conninfo_to_dict
@@ -27,7 +29,9 @@ def add_certificate_figures(
 
     What should show one and cannot be read is told as such: a certificate without a figure would be watched by nobody.
     """
-    options = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
+    options: dict[str, str] = {}
+    with suppress(psycopg.Error):  # whoever connects with it refuses it, by its setting
+        options = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     authority = options.get("sslrootcert", "system")
     files = {"nats-ca": nats_ca_file, "postgres-ca": None if authority == "system" else Path(authority)}
     # Kept from scrape to scrape: one that hangs costs one thread, however often it is asked.

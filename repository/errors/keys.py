@@ -48,3 +48,11 @@ class KeyNotFound(RepositoryError):
 
     code = "key-not-found"
     hint = "List the keys with `repo key list`."
+
+
+class KeysNotOpened(RepositoryError):
+    """The key file opens the repository, and not all of its keys: what is under the others cannot be judged."""
+
+    code = "keys-not-opened"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Use the key file that opens all; with it, `repo key add --new-key-file FILE` lets this one open the rest."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from repository.errors import KeyNotFound, KeyStillNeeded, NoUsableTier
+from repository.errors import KeyNotFound, KeysNotOpened, KeyStillNeeded, NoUsableTier
 from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, decode_wrapped_key, key_id_of, unwrap
 from repository.opened import key_change
 from repository.opened.open_tier import OpenTier
@@ -52,6 +52,22 @@ def keys_of(repository: OpenTiers) -> list[KeyFound]:
         for key_id, wrappings in under.items()
     ]
     return sorted(found, key=lambda each: (each.domain or "~", each.generation or 0, each.key_id))
+
+
+def refuse_unopened(repository: OpenTiers) -> None:
+    """Raises `KeysNotOpened` where a log names keys that this provider does not open: whoever writes must read all."""
+    shut = [each.key_id for each in keys_of(repository) if each.domain is None and not each.is_destroyed]
+    lost = {key_id_of(object_key) for object_key in repository.keys.lost}
+    shut = [each for each in shut if each not in lost]
+    if shut:
+        raise KeysNotOpened("the key file does not open every key of the repository", keys=len(shut), key_id=shut[0])
+
+
+def not_opening(repository: OpenTiers, key_id: str) -> list[str]:
+    """Ids (hex) of the KEKs that open other keys of the repository and not this one."""
+    found = {each.key_id: each for each in keys_of(repository) if not each.is_destroyed}
+    others = {kek for each in found.values() for kek in each.wrapped_under}
+    return sorted(others - found[key_id].wrapped_under.keys())
 
 
 def remove_wrappings(repository: OpenTiers, kek_id: str, provider: KeyProvider) -> dict[str, int]:

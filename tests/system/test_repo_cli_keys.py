@@ -75,9 +75,30 @@ def test_what_still_opens_something_is_not_ended(repo: RepoCommand) -> None:
     repo.run("key", "add", "--new-key-file", second)
     repo.run("key", "rotate", "--data")  # wrapped under the first alone
     refused = _with(repo, second).run("key", "remove", own)
-    assert refused.code == 6 or "key-still-needed" in refused.err
+    assert (refused.code, "keys-not-opened" in refused.err) == (6, True)
     assert len(repo.json("snapshots")["snapshots"]) == 1
     assert repo.run("key", "remove", "00" * 8).code == 7
+
+
+def test_key_files_that_do_not_open_the_new_key_are_told_and_harm_nothing(repo: RepoCommand) -> None:
+    second = repo.folder / "second"
+    repo.run("key", "add", "--new-key-file", second)
+    other = _with(repo, second)
+    kek = other.json("key", "list")["opened_by"]
+    told = repo.run("key", "rotate", "--data")
+    assert (told.code, kek in told.err) == (4, True)
+    (repo.folder / "source" / "new").write_bytes(b"under the new key " * 1000)
+    assert repo.run("backup", repo.folder / "source").code == 0
+    for words in (["check", "--read-data"], ["repair", "--read-data"], ["rebuild-index"], ["prune"], ["catch-up"]):
+        refused = other.run(*words)
+        assert (refused.code, "keys-not-opened" in refused.err) == (6, True), words
+    assert other.run("backup", repo.folder / "source").code == 6
+    assert other.run("forget", "--keep-last", "1").code == 6
+    assert other.run("snapshots").code == 0
+    assert repo.run("check", "--read-data").code == 0
+    assert repo.run("key", "add", "--new-key-file", second).code == 0
+    assert other.run("check", "--read-data").code == 0
+    assert repo.run("key", "rotate", "--data", "--domain", "nobody's").code == 7
 
 
 def test_a_tier_that_is_away_is_owed_new_keys_and_keeps_old_ones_from_ending(repo: RepoCommand) -> None:
