@@ -26,7 +26,7 @@ def layout(tmp_path: Path) -> Layout:
     """A home with ports."""
     layout = Layout.create(tmp_path / "home")
     names = [postgres.NAME, *nats.PORT_NAMES, *services.port_names(), *s3.port_names()]
-    layout.remembered.ports = {name: 20_000 + number for number, name in enumerate(names)}
+    layout.remembered.ports = {name: 3_000 + number for number, name in enumerate(names)}
     return layout
 
 
