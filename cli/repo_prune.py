@@ -67,7 +67,8 @@ def _say(name: str, plan: TierPlan, *, dry_run: bool) -> None:
     else:
         say(f"{name}: {plan.deleted:,} of {plan.packs:,} packs deleted ({size(plan.deleted_bytes)})")
     if plan.moving:
-        stored = "" if dry_run else f"; {size(plan.stored_bytes)} stored again"
+        freed = size(plan.deleted_bytes - plan.stored_bytes)
+        stored = "" if dry_run else f"; {size(plan.stored_bytes)} stored again, so that {freed} are free"
         say(f"{name}: {len(plan.moving):,} of them were mostly waste{stored}")
     if plan.locked:
         last = max(plan.locked.values())

@@ -9,7 +9,7 @@ from cli.exit_codes import ExitCode
 from cli.output import columns, moment, say, say_json, shown, timestamp
 from cli.repo_session import opened
 from cli.repo_snapshots import completeness_of
-from repository.errors import RulesInvalid
+from repository.errors import RulesInvalid, SnapshotNotFound
 from repository.opened.repository import Repository
 from repository.retention.orders import Ordered, holds_of, place_hold, release_hold
 from repository.retention.orders import forget as forget_snapshots
@@ -42,7 +42,7 @@ def forget(arguments: argparse.Namespace) -> int:
 def hold(arguments: argparse.Namespace) -> int:
     """Place a hold on the snapshots named, or on all."""
     if bool(arguments.snapshots) == arguments.all:
-        raise RulesInvalid("is a hold on snapshots, or on all?", hint="Name the snapshots, or give --all; not both.")
+        raise RulesInvalid("it is not said what is to be held", hint="Name the snapshots, or give --all; not both.")
     with opened(arguments) as repository:
         ids = [repository.find_snapshot(name).id for name in arguments.snapshots]
         done = place_hold(repository, arguments.name, ids, arguments.reason)
@@ -100,7 +100,10 @@ def _judged(repository: Repository, arguments: argparse.Namespace, rules: Rules 
     if rules is None:
         chosen = dict.fromkeys(repository.find_snapshot(name).id for name in arguments.snapshots)
         return [Judgement(repository.find_snapshot(identity), ()) for identity in chosen]
-    return judge(repository.snapshots(arguments.label), rules, repository.clock.now_ns(), holds_of(repository))
+    found = repository.snapshots(arguments.label)
+    if arguments.label is not None and not found:
+        raise SnapshotNotFound("no snapshot has this label", label=arguments.label)
+    return judge(found, rules, repository.clock.now_ns(), holds_of(repository))
 
 
 def _locks(repository: Repository, going: Sequence[Snapshot]) -> dict[str, dict[str, int]]:

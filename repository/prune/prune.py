@@ -24,7 +24,7 @@ from repository.index.pack_catalog import stored_packs
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees
-from repository.prune.repack import Repacking, mostly_waste, raw_sizes
+from repository.prune.repack import Repacking, mostly_waste, only_copies, raw_sizes
 from repository.prune.sweep import Sweep, mark
 from repository.retention.orders import take_over
 
@@ -164,8 +164,12 @@ class _Prune:
         past = {each.pack_id for chunk_id in self._trees.past for each in index.lookup_all(chunk_id)}
         past = {each for each in (past | state.marked_packs) & sizes.keys() if not needs.is_needed(each)}
         others = {each for each in index.pack_ids() & sizes.keys() if not needs.is_needed(each)} - past
+        # Two prunes at once, or of two tiers that did not see each other, write the same again.
+        copies = only_copies(index.segments(), others, self._trees.live)
+        past, others = past | copies, others - copies
         plan.unreferenced = {each: sizes[each] for each in others}
         going = past | others if self._options.unreferenced else past
+        plan.unreferenced = {} if self._options.unreferenced else plan.unreferenced
         moving = self._mostly_waste(tier, needs, {each: sizes[each] for each in sizes if each in needs.used})
         moving -= needs.parts
         # Only what is to go is asked for its lock: what is locked longer than needed is told, the rest is as it should.

@@ -43,6 +43,24 @@ def raw_sizes(segments: Iterable[Segment]) -> dict[bytes, int]:
     return {pack_id: int(sums[number]) for pack_id, number in numbers.items()}
 
 
+def only_copies(segments: Iterable[Segment], packs: Collection[bytes], live: Collection[bytes]) -> set[bytes]:
+    """Those of these packs, in which nothing is needed, that hold nothing but chunks of `live` snapshots: so all of it
+    lies elsewhere. A writer that counts on one is refused at its commit, and finds the others.
+    """
+    import numpy as np
+
+    left = set(packs)
+    for segment in segments:
+        if segment.packs.isdisjoint(left):
+            continue
+        columns = columns_of(segment)
+        numbers = [number for number, pack_id in enumerate(columns.pack_ids) if pack_id in left]
+        for row in np.nonzero(np.isin(columns.records[:, 0], numbers))[0]:
+            if columns.ids[row].tobytes() not in live:
+                left.discard(columns.pack_ids[columns.records[row, 0]])
+    return left
+
+
 def mostly_waste(
     sizes: Mapping[bytes, int], used: Mapping[bytes, int], raw: Mapping[bytes, int], max_unused: float, bytes_max: int
 ) -> set[bytes]:

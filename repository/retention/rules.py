@@ -46,7 +46,7 @@ def span_of(text: str) -> Span:
     """A span as people write it: `90d`, `1y6m`, `2w`, `36h`. Raises `RulesInvalid`."""
     parts = _SPAN.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text or any(len(n) > 5 for n, _ in parts):
-        raise RulesInvalid("is no length of time", hint="Write it as 36h, 90d, 8w, 6m or 1y6m.", text=text)
+        raise RulesInvalid(f"{text[:40]!r} is no length of time", hint="Write it as 36h, 90d, 8w, 6m or 1y6m.")
     months, exact = 0, timedelta()
     for digits, unit in parts:
         number = int(digits)

@@ -125,6 +125,7 @@ def test_a_tier_that_is_away_is_owed_it_and_shows_nobody_what_is_gone(repo: Repo
         (["forget", "--keep-last", "1", "--time-zone", "Berlin/Europe"], 2),
         (["forget", "latest", "--keep-last", "1"], 2),
         (["forget", "ffff"], 7),
+        (["forget", "--keep-last", "1", "--label", "nobody's"], 7),
         (["hold", "court"], 2),
         (["hold", "court", "latest", "--all"], 2),
         (["hold", "court", "ffff"], 7),

@@ -378,3 +378,19 @@ def test_killed_anywhere_while_it_writes_again(fails_at: int) -> None:
         assert prune(scene.reopen(), PruneOptions(unreferenced=True))["a"].is_complete
     assert len(_packs(scene)) == 2
     _expect_whole(scene.reopen(), {"kept": (kept, left)})
+
+
+def test_what_two_prunes_wrote_again_is_freed_but_for_one() -> None:
+    """Each tier was pruned while the other one was away, and catch-up gave each what the other had written."""
+    scene = Scene(("a", "b"))
+    kept, left = _sparse(scene)
+    for store in scene.stores:
+        assert prune(scene.reopen(stores=[store]))[store.name].moving
+    both = scene.reopen()
+    for tier in both.tiers:
+        catch_up(both, tier)
+    assert len(_packs(scene, "a")) > 2
+    for _ in range(2):
+        assert all(plan.is_complete for plan in prune(scene.reopen()).values())
+    assert [len(_packs(scene, name)) for name in "ab"] == [2, 2]
+    _expect_whole(scene.reopen(), {"kept": (kept, left)})
