@@ -9,6 +9,7 @@ import pytest
 from cli.exit_codes import ExitCode, exit_code_of
 from repository.backup.backup import BackupOptions
 from repository.backup.backup import backup as back_up
+from repository.backup.fanout import Delivery
 from repository.errors import Damaged, NoUsableTier, Retry
 from repository.index.pack_catalog import stored_packs
 from repository.opened.open_tier import TierState
@@ -97,7 +98,8 @@ def test_bytes_where_the_next_entry_belongs_leave_the_other_tiers_alone(tmp_path
     key = entry_object_key(scene.tier("a").log.state.head.number + 1)
     scene.store("a").put(key, b"?")
     result = back_up(scene.repository, DirectorySource(str(tmp_path)), options=BackupOptions(run_token="n", label="x"))
-    assert list(result.tiers) == ["b"]
+    assert {name: tier.state for name, tier in result.tiers.items()} == {"a": Delivery.FAILED, "b": Delivery.COMMITTED}
+    assert isinstance(result.tiers["a"].error, Damaged)
     assert scene.store("a").get(key) == b"?"
     repository = scene.reopen()
     assert not repair(repository, repository.tier("a")).is_complete
