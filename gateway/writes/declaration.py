@@ -167,7 +167,8 @@ class Write(Generic[B]):
         """What it may be refused with, beside what every write may."""
         missing = (self.OF.missing,) if self.is_targeted else ()
         changed = (errors.IF_MATCH_MISSING, errors.VERSION_CONFLICT) if self.IF_MATCH else ()
-        return (*missing, *changed, *self.REFUSALS)
+        proven = (errors.SECOND_FACTOR_NEEDED,) if self.SECOND_FACTOR else ()
+        return (*missing, *changed, *proven, *self.REFUSALS)
 
     @property
     def is_targeted(self) -> bool:
