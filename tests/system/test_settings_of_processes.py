@@ -24,7 +24,7 @@ def test_connection_string_that_is_none_is_refused_by_name(tmp_path: Path, modul
         "LOCATIONS_FILE": str(tmp_path / "locations.json"),
     }
     if module == "gateway":
-        settings["JWKS_URL"] = "https://id.example/keys"
+        settings |= {"JWKS_URL": "https://id.example/keys", "JWT_ISSUER": "https://id.example"}
     environment = {name: os.environ[name] for name in ("PATH",)} | {f"WEDSYNC_{k}": v for k, v in settings.items()}
     done = subprocess.run(
         [sys.executable, "-m", module],
