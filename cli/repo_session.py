@@ -160,6 +160,7 @@ def opened(
         if not only_reads:
             refuse_one_tier_twice(repository, copies)
         if not only_reads or judges:
+            # Here, so that what only lists and restores does not load it.
             from repository.opened.wrappings import refuse_unopened
 
             refuse_unopened(repository)

@@ -288,10 +288,6 @@ class LogState:
         if live and self.by_token[token] == identity:
             self.by_token[token] = live[0]
 
-    def holds_on(self, identity: str) -> list[str]:
-        """The names of the holds that keep this snapshot."""
-        return sorted(name for name, held in self.holds.items() if not held or identity in held)
-
     def lacking_streams(self, manifest: SnapshotManifest) -> list[str]:
         """Which streams that the snapshot leans on are not known to be here as far as it says. Raises `Damaged`."""
         lacking: list[str] = []
@@ -320,9 +316,9 @@ def joint_holds(states: Iterable[LogState]) -> dict[str, tuple[str, ...]]:
     return {name: held for state in logs for name, held in state.holds.items() if name not in released}
 
 
-def is_held(identity: str, holds: Mapping[str, Collection[str]]) -> bool:
-    """Whether one of these holds keeps the snapshot."""
-    return any(not held or identity in held for held in holds.values())
+def holding(identity: str, holds: Mapping[str, Collection[str]]) -> list[str]:
+    """The names of those holds that keep the snapshot."""
+    return sorted(name for name, held in holds.items() if not held or identity in held)
 
 
 def named_by_the_next(entry: Entry) -> bytes:

@@ -56,6 +56,10 @@ class OpenTiers:
         readable = [tier for tier in self.tiers if tier.is_readable]
         return sorted(readable, key=lambda tier: not tier.is_ready)
 
+    def sources_for(self, tier: OpenTier) -> list[OpenTier]:
+        """The other tiers from which objects may be read, the best first."""
+        return [other for other in self.readable_tiers() if other is not tier]
+
     def none_ready(self) -> NoUsableTier:
         """Why nothing can be written."""
         return NoUsableTier.because("no tier is ready", (tier.error for tier in self.tiers), tiers=self.states())

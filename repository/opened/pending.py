@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -27,6 +27,8 @@ from repository.stored.part import PENDING_PREFIX
 from repository.stored.sealed_object import ObjectKind, seal_object
 
 __all__ = ["PENDING_PREFIX", "begin_writing", "end_writing"]
+
+WRITER_TOKEN_LENGTH: Final = 16
 
 
 class Adoption(NamedTuple):

@@ -25,7 +25,7 @@ from repository.index.segments import SealedSegment, SegmentCache, SharedSegment
 from repository.keys import crypto
 from repository.keys.key_ring import KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
 from repository.log.commit_log import CommitLog, Head
-from repository.log.state import is_held, joint_holds
+from repository.log.state import holding, joint_holds
 from repository.opened import compaction, key_change, opening, pending, second_copies
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opened.open_tiers import OpenTiers
@@ -342,7 +342,7 @@ class Repository(OpenTiers):
         states = [tier.log.state for tier in self.readable_tiers()]
         forgotten: set[str] = set().union(*(state.forgotten for state in states))
         holds = joint_holds(states)
-        return {each for each in forgotten if not is_held(each, holds)} if holds else forgotten
+        return {each for each in forgotten if not holding(each, holds)} if holds else forgotten
 
     def may_hide_snapshots(self, *, newest: bool = False) -> list[OpenTier]:
         """Readable tiers of which nobody can say that all their snapshots are listed. `newest`: that the newest is.

@@ -22,6 +22,7 @@ from repository.errors import BackupCancelled, RepositoryError
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.opened.open_tier import OpenTier
+from repository.opened.pending import WRITER_TOKEN_LENGTH
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees
 from repository.prune.repack import Repacking, mostly_waste, only_copies, raw_sizes
@@ -30,7 +31,6 @@ from repository.retention.orders import take_over
 
 MAX_UNUSED: Final = 0.05
 """Of what stays, so much may be waste before packs are written again."""
-WRITER_TOKEN_LENGTH: Final = 16
 PARALLEL: Final = 16
 
 
@@ -148,7 +148,7 @@ class _Prune:
     def _refresh(self, tier: OpenTier) -> None:
         tier.refresh()
         if not self._options.dry_run:
-            take_over(self._repository, tier, [each for each in self._repository.readable_tiers() if each is not tier])
+            take_over(self._repository, tier)
 
     # Deciding
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from repository.errors import RepositoryError
-from repository.format import ID_LENGTH, FrameEntry, PackKind, pack_object_key
+from repository.format import FrameEntry, PackKind, pack_object_key
 from repository.index.index import Index, ids_of
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import nearest_first
 from repository.opened.repository import Repository
 from repository.stored.buffers import Memory, new_memory
 from repository.stored.compression import Compressor
-from repository.stored.index_segment import Segment, columns_of
+from repository.stored.index_segment import Segment, columns_of, concatenated
 from repository.stored.object_reading import read_object
 from repository.stored.pack_builder import PACK_TARGET, PackWriter, RawFrame, SealedPack
 from repository.stored.pack_reader import FrameOpener, read_footer
@@ -28,19 +28,13 @@ def raw_sizes(segments: Iterable[Segment]) -> dict[bytes, int]:
     """How many bytes, uncompressed, the index says that each pack has. A row that lies in two segments counts once."""
     import numpy as np
 
-    numbers: dict[bytes, int] = {}
-    rows = []
-    for segment in segments:
-        columns = columns_of(segment)
-        renumbered = np.array([numbers.setdefault(each, len(numbers)) for each in columns.pack_ids], dtype="<u4")
-        moved = np.array(columns.records)
-        moved[:, 0] = renumbered[moved[:, 0]] if len(renumbered) else moved[:, 0]
-        rows.append(moved)
-    if not numbers:
+    parts = [columns_of(segment) for segment in segments]
+    if not parts:
         return {}
-    joined = np.unique(np.concatenate(rows), axis=0)
-    sums = np.bincount(joined[:, 0], weights=joined[:, 4], minlength=len(numbers))
-    return {pack_id: int(sums[number]) for pack_id, number in numbers.items()}
+    joined = concatenated([part._replace(ids=part.ids[:0]) for part in parts])
+    rows = np.unique(joined.records, axis=0)
+    sums = np.bincount(rows[:, 0], weights=rows[:, 4], minlength=len(joined.pack_ids))
+    return {pack_id: int(total) for pack_id, total in zip(joined.pack_ids, sums, strict=True)}
 
 
 def only_copies(segments: Iterable[Segment], packs: Collection[bytes], live: Collection[bytes]) -> set[bytes]:
@@ -156,12 +150,12 @@ class Repacking:
             if not any(each in wanted for each in ids_of(entry.chunk_ids)):
                 continue
             frame = self._opener.verified(pack, view[entry.offset : entry.offset + entry.length], entry)
-            raw = _kept(entry, frame.raw, wanted)
-            content_class = entry.header.content_class
-            compression, payload = self._compressor.compress(raw.payload, content_class)
-            ids, lengths = raw.ids, raw.lengths
-            writer.add(RawFrame(b"".join(ids), tuple(lengths), len(raw.payload), content_class, compression, payload))
-            wanted.difference_update(ids)
+            kept = _kept(entry, frame.raw, wanted)
+            raw, content_class = b"".join(kept.values()), entry.header.content_class
+            compression, payload = self._compressor.compress(raw, content_class)
+            lengths = tuple(map(len, kept.values()))
+            writer.add(RawFrame(b"".join(kept), lengths, len(raw), content_class, compression, payload))
+            wanted.difference_update(kept)
 
     def _writer(self, domain: str, kind: PackKind) -> PackWriter:
         writer = self._writers.get((domain, kind))
@@ -186,23 +180,12 @@ class Repacking:
         self._buffers.release(pack.buffer)
 
 
-class _Kept:
-    """Chunks of a frame that are stored again."""
-
-    def __init__(self) -> None:
-        self.ids: list[bytes] = []
-        self.lengths: list[int] = []
-        self.payload = b""
-
-
-def _kept(entry: FrameEntry, raw: memoryview, wanted: Collection[bytes]) -> _Kept:
-    kept, pieces, at = _Kept(), list[memoryview](), 0
-    for number, length in enumerate(entry.chunk_lengths):
-        chunk_id = entry.chunk_ids[number * ID_LENGTH : (number + 1) * ID_LENGTH]
-        if chunk_id in wanted and chunk_id not in kept.ids:
-            kept.ids.append(chunk_id)
-            kept.lengths.append(length)
-            pieces.append(raw[at : at + length])
-        at += length
-    kept.payload = b"".join(pieces)
+def _kept(entry: FrameEntry, raw: memoryview, wanted: Collection[bytes]) -> dict[bytes, memoryview]:
+    """The wanted chunks of a frame, by id, in their order."""
+    kept: dict[bytes, memoryview] = {}
+    at = 0
+    for chunk in entry.chunks():
+        if chunk.id in wanted:
+            kept.setdefault(chunk.id, raw[at : at + chunk.length])
+        at += chunk.length
     return kept

@@ -8,12 +8,13 @@ brings it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from repository.errors import HoldNotFound, HoldTaken, LimitExceeded, RepositoryError, SnapshotHeld, SnapshotNotFound
-from repository.log.state import LogState, is_held, joint_holds
+from repository.log.state import LogState, holding, joint_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.stored.log_entry import Body, HoldPlaced, HoldReleased, SnapshotsForgotten
@@ -54,16 +55,12 @@ def forget(repository: Repository, snapshots: Sequence[str], reason: str = "") -
     for identity in wanted:
         if identity not in known and identity not in gone:
             raise SnapshotNotFound("no snapshot has this id", id=identity)
-    holds = holds_of(repository)
-    for identity in wanted:
-        if is_held(identity, holds):
-            names = [name for name, held in holds.items() if not held or identity in held]
-            raise SnapshotHeld("a hold keeps this snapshot", id=identity, hold=min(names), holds=len(names))
+    _refuse_held(holds_of(repository), wanted)
 
     for tier in repository.ready_tiers():
         # A hold that was released while the tier was away is over there as well.
         with suppress(RepositoryError):
-            take_over(repository, tier, [other for other in repository.readable_tiers() if other is not tier])
+            take_over(repository, tier)
 
     def order(tier: OpenTier) -> int:
         return _forget_on(tier, wanted, reason, repository.clock.now_ns)
@@ -122,17 +119,17 @@ def holds_of(repository: Repository) -> dict[str, tuple[str, ...]]:
     return joint_holds(tier.log.state for tier in repository.readable_tiers())
 
 
-def owed_orders(tier: OpenTier, sources: Sequence[OpenTier]) -> list[Body]:
+def owed_orders(repository: Repository, tier: OpenTier) -> list[Body]:
     """The orders that other tiers' logs have and this one's has not, in the order in which they are to be given."""
-    return list(_owed(tier.log.state, [source.log.state for source in sources]))
+    return list(_owed(tier.log.state, [source.log.state for source in repository.sources_for(tier)]))
 
 
-def take_over(repository: Repository, tier: OpenTier, sources: Sequence[OpenTier]) -> int:
+def take_over(repository: Repository, tier: OpenTier) -> int:
     """Give this tier the orders of the others. Returns how many entries that took. Raises the store's errors."""
-    given = 0
+    given, others = 0, [source.log.state for source in repository.sources_for(tier)]
 
     def decide(state: LogState) -> Body | None:
-        return next(_owed(state, [source.log.state for source in sources], repository.clock.now_ns()), None)
+        return next(_owed(state, others, repository.clock.now_ns()), None)
 
     while tier.log.append(decide) is not None:
         given += 1
@@ -148,7 +145,7 @@ def _owed(state: LogState, others: Sequence[LogState], now_ns: int = 0) -> Itera
         if name not in state.holds:
             yield HoldPlaced(time_ns=now_ns, name=name, snapshots=held, reason="another tier's")
     gone = {identity for other in others for identity in other.forgotten if identity not in state.forgotten}
-    free = sorted(identity for identity in gone if not is_held(identity, holds))
+    free = sorted(identity for identity in gone if not holding(identity, holds))
     for start in range(0, len(free), AT_ONCE):
         yield SnapshotsForgotten(
             time_ns=now_ns, snapshots=tuple(free[start : start + AT_ONCE]), reason="another tier's"
@@ -162,18 +159,18 @@ def _forget_on(tier: OpenTier, wanted: Sequence[str], reason: str, now_ns: Calla
 
         def decide(state: LogState, part: Sequence[str] = part) -> Body | None:
             left = tuple(each for each in part if each not in state.forgotten)
-            _refuse_held(state, left, tier.name)
+            _refuse_held(state.holds, left, tier=tier.name)
             return SnapshotsForgotten(time_ns=now_ns(), snapshots=left, reason=reason) if left else None
 
         given += tier.log.append(decide) is not None
     return given
 
 
-def _refuse_held(state: LogState, identities: Sequence[str], tier: str) -> None:
-    for identity in identities if state.holds else ():
-        names = state.holds_on(identity)
+def _refuse_held(holds: Mapping[str, Sequence[str]], identities: Sequence[str], **context: Any) -> None:
+    for identity in identities if holds else ():
+        names = holding(identity, holds)
         if names:
-            raise SnapshotHeld("a hold keeps this snapshot", id=identity, hold=names[0], holds=len(names), tier=tier)
+            raise SnapshotHeld("a hold keeps this snapshot", id=identity, hold=names[0], holds=len(names), **context)
 
 
 def _refuse_taken(state: LogState, name: str, wanted: tuple[str, ...], tier: str) -> None:

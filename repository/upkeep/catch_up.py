@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from repository.opened.repository import Repository
 
 PACKS_AT_A_TIME: Final = 3
-WRITER_TOKEN_LENGTH: Final = 16
 
 
 class Lag(NamedTuple):
@@ -90,11 +89,6 @@ class CatchUpResult:
         return not self.lost_packs and not self.left_out and not self.streams.left_out
 
 
-def sources_for(repository: Repository, tier: OpenTier) -> list[OpenTier]:
-    """The other tiers from which objects may be read, the best first."""
-    return [other for other in repository.readable_tiers() if other is not tier]
-
-
 def lag(repository: Repository, tier: OpenTier) -> Lag:
     """What this tier lacks. An EMPTY tier lacks everything."""
     return _lag_of_objects(repository, tier)._replace(streams=lacking(repository, tier))
@@ -104,7 +98,7 @@ def _lag_of_objects(repository: Repository, tier: OpenTier) -> Lag:
     """Without its streams, of which each tier has to be asked."""
     known = tier.index.pack_ids()
     packs: set[bytes] = set()
-    for source in sources_for(repository, tier):
+    for source in repository.sources_for(tier):
         packs |= source.index.pack_ids() - source.log.state.marked_packs
     own = tier.log.state
     # By their ids: of a run that two writers made, each on a tier of its own, every tier gets both.
@@ -112,7 +106,7 @@ def _lag_of_objects(repository: Repository, tier: OpenTier) -> Lag:
         each for each in repository.snapshots() if each.id not in own.snapshots and each.id not in own.forgotten
     ]
     keys = set(key_change.lacking_keys(repository, tier))
-    return Lag(packs - known, snapshots, keys, owed_orders(tier, sources_for(repository, tier)), {})
+    return Lag(packs - known, snapshots, keys, owed_orders(repository, tier), {})
 
 
 def begin_anew(tier: OpenTier) -> None:
@@ -146,7 +140,7 @@ def catch_up(
         repository.add_tier(tier)
     if not tier.is_ready:
         raise NoUsableTier.because("tier cannot be written to", [tier.error], tier=tier.name, state=tier.state.value)
-    sources = sources_for(repository, tier)
+    sources = repository.sources_for(tier)
     if not sources:
         raise NoUsableTier("there is no other tier to copy from", tiers=repository.states())
     result = CatchUpResult(tier.name)
@@ -157,9 +151,9 @@ def catch_up(
     # What a prune began to delete is deleted before it may be brought again.
     Sweep(repository, tier, check_cancelled).delete({})
     # Before anything is brought here: what was forgotten elsewhere is not to come back, nor to be built upon.
-    result.orders = take_over(repository, tier, sources)
+    result.orders = take_over(repository, tier)
     missing = _with_gone(tier, _lag_of_objects(repository, tier))
-    token = repository.randomness.token_bytes(WRITER_TOKEN_LENGTH) if missing.packs else b""
+    token = repository.randomness.token_bytes(pending.WRITER_TOKEN_LENGTH) if missing.packs else b""
     if token:
         pending.announce(repository, tier, token, lock_until)
         # What an interrupted catch-up left is adopted and need not be copied again; what cannot be, is.
@@ -224,7 +218,7 @@ def whole_pack(pack_id: bytes, stores: Iterable[ObjectStore]) -> bytes | None:
 
 def _copy_segments(repository: Repository, tier: OpenTier, result: CatchUpResult, lock_until: datetime | None) -> None:
     """Copy each source's segments, and let them take the place of what that source compacted."""
-    for source in sources_for(repository, tier):
+    for source in repository.sources_for(tier):
         own, theirs = tier.log.state, source.log.state
         wanted = [name for name in theirs.segments if name not in own.segments and name not in own.replaced_segments]
         not_here = theirs.marked_packs.union(result.lost_packs)
@@ -283,7 +277,7 @@ def _commit_snapshots(
 ) -> None:
     # Each tree is looked into: that this tier has all packs of the sources' indexes proves nothing, since an
     # index may have lost rows (with an entry of its log, or when it was rebuilt without packs that were gone).
-    reader = ChunkReader(nearest_first([tier, *sources_for(repository, tier)]), repository.keys)
+    reader = ChunkReader(nearest_first([tier, *repository.sources_for(tier)]), repository.keys)
     visitor, packs = TreeVisitor(reader.chunk), set[bytes]()
     for snapshot in snapshots:
         found = packs_of(snapshot, tier, visitor)

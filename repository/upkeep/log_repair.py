@@ -35,7 +35,6 @@ from repository.stored.log_entry import (
     entry_object_key,
 )
 from repository.stored.object_reading import length_max_of, read_object
-from repository.upkeep import catch_up
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -89,7 +88,7 @@ def copies_of(repository: Repository, tier: OpenTier, object_key: str) -> Iterat
     with suppress(RepositoryError):
         for body in tier.store.versions(object_key, length_max=length_max_of(object_key)):
             yield Copy(tier.name, f"older versions on {tier.name}", body)
-    for source in catch_up.sources_for(repository, tier):
+    for source in repository.sources_for(tier):
         with suppress(RepositoryError):
             yield Copy(source.name, source.name, read_object(source.store, object_key))
 

@@ -22,7 +22,7 @@ from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
-from repository.upkeep.catch_up import packs_of, sources_for
+from repository.upkeep.catch_up import packs_of
 from repository.upkeep.check_report import Finding, Problem
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def commit_again(repository: Repository, tier: OpenTier, whole: LogState) -> tup
     """
     done: list[Snapshot] = []
     incomplete: list[Snapshot] = []
-    reader = ChunkReader(nearest_first([tier, *sources_for(repository, tier)]), repository.keys)
+    reader = ChunkReader(nearest_first([tier, *repository.sources_for(tier)]), repository.keys)
     state = tier.log.state
     wanted: list[tuple[Snapshot, datetime | None]] = []
     for identity, snapshot in state.snapshots.items():

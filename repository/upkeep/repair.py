@@ -129,7 +129,7 @@ class _Repair:
     ) -> None:
         self._repository = repository
         self._tier = tier
-        self._sources = catch_up.sources_for(repository, tier)
+        self._sources = repository.sources_for(tier)
         self._check_cancelled = check_cancelled
         self._bridges = bridge
         self._gives_up_streams = gives_up_streams

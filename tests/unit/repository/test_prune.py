@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.fanout import Delivery
-from repository.errors import Damaged, PackMarked, TierBehind, TierUnreachable
+from repository.errors import Damaged, PackMarked, TierBehind
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.opened.open_tier import OpenTier
@@ -23,35 +23,14 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
+from tests.support.histories import Dying
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
-from tests.support.repositories import BrokenStore, Scene, photos, read_back
+from tests.support.repositories import Scene, photos, read_back
 
 
 def _another(scene: Scene) -> Repository:
     """The repository as another process opens it."""
     return Repository.open(scene.stores, scene.provider, clock=scene.clock, randomness=scene.randomness)
-
-
-def dying(store: ObjectStore, after: int) -> ObjectStore:
-    """The store as a process sees it that is killed after so many puts and deletes."""
-    calls = [0]
-
-    class Dying(BrokenStore):
-        def __getattr__(self, name: str) -> object:
-            found = super().__getattr__(name)
-            if name not in ("put", "delete"):
-                return found
-
-            def call(*words: object, **options: object) -> object:
-                calls[0] += 1
-                if calls[0] > after:
-                    raise TierUnreachable("killed")
-                assert callable(found)
-                return found(*words, **options)
-
-            return call
-
-    return cast(ObjectStore, Dying(store))
 
 
 def _packs(scene: Scene, name: str = "a") -> set[bytes]:
@@ -255,7 +234,7 @@ def test_killed_anywhere_the_next_prune_goes_on(fails_at: int) -> None:
     assert all(snapshots)
     gone, kept = snapshots[:2], snapshots[2:]
     forget(scene.repository, [each.id for each in gone if each is not None])
-    prune(scene.reopen(stores=[dying(scene.store("a"), fails_at)]))
+    prune(scene.reopen(stores=[cast(ObjectStore, Dying(scene.store("a"), [fails_at]))]))
     expected = {
         each.id: (each, photos(3, seed=number))
         for number, each in enumerate(snapshots)
@@ -372,7 +351,7 @@ def test_a_damaged_pack_is_written_again_from_another_tier_and_one_that_nobody_h
 def test_killed_anywhere_while_it_writes_again(fails_at: int) -> None:
     scene = Scene()
     kept, left = _sparse(scene)
-    prune(scene.reopen(stores=[dying(scene.store("a"), fails_at)]))
+    prune(scene.reopen(stores=[cast(ObjectStore, Dying(scene.store("a"), [fails_at]))]))
     _expect_whole(scene.reopen(), {"kept": (kept, left)})
     for _ in range(2):
         assert prune(scene.reopen(), PruneOptions(unreferenced=True))["a"].is_complete
