@@ -40,7 +40,7 @@ from gateway.projections.judgement import Judgement
 from gateway.projections.metrics import ProjectorMetrics
 from gateway.projections.projection import Batch, Projection, Side, catalogue, instances
 from gateway.projections.session import end_when_silent, heard_while
-from gateway.projections.shadow import ShadowBuilder, pending
+from gateway.projections.shadow import ShadowBuilder, is_at_work, pending
 from gateway.projections.state import Made, Stand
 
 LOG = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ class Projector:
                 self._build_after = time.monotonic() + BUILD_AGAIN_SECONDS
             self._judgement.of_build(failure)
         self._judgement.of_due({name: found[name] for name in due})
-        if due and time.monotonic() >= self._build_after:
+        if due and time.monotonic() >= self._build_after and not await is_at_work(database, self._schema):
             self._metrics.rebuilds.inc()
             self._building = asyncio.create_task(self._build(found), name="shadow")
             self._building.add_done_callback(lambda _: self._wake.set())

@@ -61,7 +61,7 @@ class ShadowBuilder:
         arguments = connection_arguments(self._dsn, self._schema)
         with translated():
             async with await psycopg.AsyncConnection.connect(self._dsn, **arguments) as database:
-                if not await _take(database, f"shadow/{self._schema}"):
+                if not await _take(database, self._schema):
                     raise PlatformError(errors.CONCURRENT_CHANGE, "the read models are being made anew already")
                 await database.execute("SET synchronous_commit = off")
                 await end_when_silent(database)
@@ -250,6 +250,22 @@ async def pending(nats: QuickClient, found: Mapping[str, state.Made]) -> int:
     return left
 
 
-async def _take(database: Database, purpose: str) -> bool:
-    rows = await (await database.execute("SELECT pg_try_advisory_lock(%s)", (advisory_key(purpose),))).fetchall()
+async def is_at_work(database: Database, schema: str) -> bool:
+    """Whether somebody builds. Looked at, not tried: for a moment a try keeps from it whoever begins to."""
+    asked = """
+        SELECT EXISTS (
+            SELECT FROM pg_locks
+            WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND objsubid = 1 AND classid::bigint << 32 | objid::bigint = %s
+        )
+    """
+    return bool((await (await database.execute(asked, (_key(schema),))).fetchall())[0][0])
+
+
+async def _take(database: Database, schema: str) -> bool:
+    rows = await (await database.execute("SELECT pg_try_advisory_lock(%s)", (_key(schema),))).fetchall()
     return bool(rows[0][0])
+
+
+def _key(schema: str) -> int:
+    return advisory_key(f"shadow/{schema}")

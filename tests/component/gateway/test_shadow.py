@@ -15,7 +15,7 @@ import pytest
 from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_CRASHED
-from chassis.postgres.database import connection_arguments
+from chassis.postgres.database import advisory_key, connection_arguments
 from chassis.telemetry.instruments import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
@@ -365,12 +365,33 @@ async def test_emptied_stream_takes_nothing_from_the_read_models(gateway: Runnin
 async def test_long_history_is_built_in_a_process_of_its_own(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What would keep requests waiting is done elsewhere, with the gateway's settings, and takes its place here."""
+    """It is done elsewhere, with the gateway's settings, and takes its place here; nobody else's build is raced."""
     runs = await _history(gateway, 5)
     monkeypatch.setattr(projector, "BUILT_HERE_MAX", 0)
+    due, pending, looks, begun = state.due, projector.pending, 0, 0
+
+    def seen(found: Any) -> list[str]:
+        nonlocal looks
+        looks += 1
+        return due(found)
+
+    async def counted(*arguments: Any) -> int:
+        nonlocal begun
+        begun += 1
+        return await pending(*arguments)
+
     async with _database(gateway) as database:
         epoch = (await state.read(database)).epoch
-        await state.want(database, catalogue(), rebuilding.WANT)
+        with monkeypatch.context() as spied:
+            spied.setattr(projector.state, "due", seen)
+            spied.setattr(projector, "pending", counted)
+            async with _database(gateway) as rival:
+                key = advisory_key(f"shadow/{gateway.access.schema}")
+                await rival.execute("SELECT pg_advisory_lock(%s)", (key,))
+                await state.want(database, catalogue(), rebuilding.WANT)
+                looks = 0
+                await eventually(lambda: looks >= 3)
+                assert begun == 0
 
         async def is_built() -> bool:
             return not state.due(await state.made(database)) and (await state.read(database)).epoch != epoch
