@@ -3,6 +3,7 @@
 A tier that was in use and is empty or gone is not filled by surprise, since that may be a disk that is not mounted.
 `begin-anew` says that it is gone for good: what was begun at the location is forgotten, and the next run of each
 organisation fills it from the other tiers. (A store of the embedded stack is first made again by `up --begin-anew`.)
+Who has no other tier begins with nothing then; so does an organisation that is named, where its record was lost too.
 
 A tier that shows an older state than it had takes nothing either. `accept-history` says that the older one counts: how
 far the log was seen is forgotten, and the next run goes on from what is there.
@@ -24,10 +25,26 @@ _LIST = """
     FROM executor.begun_repositories
     ORDER BY location, begun_at, organisation
 """
-_FORGET = """
-    DELETE FROM executor.begun_repositories
-    WHERE location = %(location)s AND organisation = coalesce(%(organisation)s, organisation)
-    RETURNING organisation
+FORGET = """
+    WITH gone AS (
+        DELETE FROM executor.begun_repositories
+        WHERE location = %(location)s AND organisation = coalesce(%(organisation)s, organisation)
+        RETURNING organisation
+    ), unfinished AS (
+        DELETE FROM executor.intended_repositories
+        WHERE location = %(location)s AND organisation = coalesce(%(organisation)s, organisation)
+        RETURNING organisation
+    ), forgotten AS (
+        SELECT organisation FROM gone UNION SELECT organisation FROM unfinished UNION SELECT %(named)s::text
+        WHERE %(named)s::text IS NOT NULL
+    ), anew AS (
+        INSERT INTO executor.new_beginnings (organisation)
+        SELECT organisation FROM forgotten WHERE NOT EXISTS (
+            SELECT FROM executor.begun_repositories other
+            WHERE other.organisation = forgotten.organisation AND other.location <> %(location)s
+        ) ON CONFLICT DO NOTHING
+    )
+    SELECT organisation FROM forgotten ORDER BY 1
 """
 ACCEPT = """
     UPDATE executor.begun_repositories SET tier_id = NULL, head_number = NULL, head_digest = NULL
@@ -93,41 +110,82 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
 
 
 def _begin_anew(layout: "Layout", location: str, organisation: str | None, *, is_anyway: bool) -> int:
+    from vault.key_files import name_of
+
     begun = [(str(at), str(owner)) for at, owner, *_ in _query(layout, _LIST, {})]
     owners = [owner for at, owner in begun if at == location and organisation in (None, owner)]
+    elsewhere = _elsewhere(layout, location, begun)
+    # The record may be lost: who has a key had backups, and begins with nothing if that is said of it by name.
+    is_forgotten = organisation is not None and organisation not in {owner for _, owner in begun}
+    named = organisation if is_forgotten and (layout.platform_keys / name_of(str(organisation))).is_file() else None
     if not is_anyway:
-        _refuse_there(layout, location, owners)
-    elsewhere = {owner for at, owner in begun if at != location}
-    forgotten = forget(layout, location, organisation)
+        _refuse_there(layout, [location], owners)
+        if named is not None:
+            _refuse_there(layout, None, [named])
+    forgotten = forget(layout, location, organisation, named=named)
     for owner in forgotten:
-        if owner in elsewhere:
-            say(f"{location}: the repository of {owner} is begun anew by its next run, from the other tiers")
-        else:
+        if owner not in elsewhere:
             say(
                 f"{location}: {owner} has no other tier: its next run begins with nothing, as nobody has what was there"
+            )
+        elif elsewhere[owner][0]:
+            there = ", ".join(elsewhere[owner][0])
+            say(f"{location}: the repository of {owner} is begun anew by its next run, from the other tiers ({there})")
+        else:
+            away = ", ".join(elsewhere[owner][1])
+            say(
+                f"{location}: the repository of {owner} is begun anew from its other tiers, and none of them shows it "
+                f"now ({away}): bring one back; are they gone as well, begin-anew for each of them"
             )
     if not forgotten:
         say(f"{location}: nothing was begun there; nothing is to be done")
         return ExitCode.NOT_FOUND
-    return ExitCode.OK
+    is_well = all(owner not in elsewhere or elsewhere[owner][0] for owner in forgotten)
+    return ExitCode.OK if is_well else ExitCode.DEGRADED
 
 
-def _refuse_there(layout: "Layout", location: str, owners: list[str]) -> None:
-    """Raise LOCATION_IN_USE where a tier shows what was begun there: without its memory it has no guard either."""
+def _elsewhere(layout: "Layout", location: str, begun: list[tuple[str, str]]) -> dict[str, tuple[list[str], list[str]]]:
+    """By owner of what was begun at a location: which other ones show its repository now, and which do not."""
+    from deploy.locations.check import LOOKED_FOR, still_there
+    from deploy.stack.locations import registered
+
+    places = {each.name: each for each in registered(layout)}
+    owners = {owner for at, owner in begun if at == location}
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for other in sorted({at for at, owner in begun if at != location and owner in owners}):
+        here = [owner for at, owner in begun if at == other and owner in owners]
+        there: list[str] = []
+        for start in range(0, len(here), LOOKED_FOR) if other in places else ():
+            shown = still_there(places[other], layout.platform_keys, here[start : start + LOOKED_FOR])
+            there += shown
+            if not shown:
+                break  # It does not answer, most likely: it is not asked hundreds of times.
+        for owner in here:
+            found.setdefault(owner, ([], []))[owner not in there].append(other)
+    return found
+
+
+def _refuse_there(layout: "Layout", locations: list[str] | None, owners: list[str]) -> None:
+    """Raise LOCATION_IN_USE where a tier shows what was begun there: without its memory it has no guard either.
+
+    `locations`: None for all that the owners may use.
+    """
     from contracts import errors
     from contracts.errors import PlatformError
     from deploy.locations.check import still_there
     from deploy.stack.locations import registered
 
-    found = next((each for each in registered(layout) if each.name == location), None)
-    there = still_there(found, layout.platform_keys, owners) if found is not None and owners else []
-    if there:
-        raise PlatformError(
-            errors.LOCATION_IN_USE,
-            f"{location} is not gone: it answers, and has the repository of {', '.join(there[:5])}",
-            hint="Nothing was forgotten. Is it damaged: docs/operations.md, section 6. To fill it from nothing, "
-            "move what lies there aside first. Are they others' repositories, and to count from now on: --anyway.",
-        )
+    for each in registered(layout) if owners else ():
+        is_asked = "tier" in each.roles and any(each.is_open_to(owner) for owner in owners)
+        if not (each.name in locations if locations is not None else is_asked):
+            continue
+        if there := still_there(each, layout.platform_keys, owners):
+            raise PlatformError(
+                errors.LOCATION_IN_USE,
+                f"{each.name} is not gone: it answers, and has the repository of {', '.join(there[:5])}",
+                hint="Nothing was forgotten. Is it damaged: docs/operations.md, section 6. To fill it from nothing, "
+                "move what lies there aside first. Are they others' repositories, and to count from now on: --anyway.",
+            )
 
 
 def _accept_history(layout: "Layout", location: str, organisation: str | None) -> int:
@@ -140,9 +198,12 @@ def _accept_history(layout: "Layout", location: str, organisation: str | None) -
     return ExitCode.OK
 
 
-def forget(layout: "Layout", location: str, organisation: str | None) -> list[str]:
-    """Forget that repositories were begun at a location (None: everybody's); whose they were."""
-    rows = _query(layout, _FORGET, {"location": location, "organisation": organisation})
+def forget(layout: "Layout", location: str, organisation: str | None, *, named: str | None = None) -> list[str]:
+    """Forget that repositories were begun at a location (None: everybody's); whose they were.
+
+    `named`: of whom nothing is remembered at all, and who begins with nothing.
+    """
+    rows = _query(layout, FORGET, {"location": location, "organisation": organisation, "named": named})
     return [str(row[0]) for row in rows]
 
 

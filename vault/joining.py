@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from contracts import errors
-from repository.errors import NotARepository, RepositoryError, Retry, TierError
+from repository.errors import NotARepository, RepositoryError, Retry, TierError, TierVanished
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY, decode_config
 from repository.stored.object_reading import read_object
 from repository.tiers.port import ObjectStore
+from vault.places import Place
 
 
 class _Remembered(Protocol):
@@ -66,6 +67,22 @@ def away(tier: str, locations: Sequence[str], reason: str) -> RepositoryAway:
         "on. If all of them are gone for good: wedsync-backup tiers begin-anew LOCATION, for each.",
         tier=tier,
     )
+
+
+def forgotten(organisation: str, places: Sequence[Place]) -> list[TierVanished]:
+    """Why none of these places, all empty, is begun: the key tells of backups, and nothing else does."""
+    names = ", ".join(place.location for place in places)
+    return [
+        TierVanished(
+            "the organisation has a key, so that it had backups, and neither the record nor this tier knows of any",
+            hint=f"The organisation has had backups, of which the record knows nothing any more, and {names} is empty: "
+            "mount the disks, bring the buckets back, or run first what uses the tiers that have them. Is nothing left "
+            f"of them: wedsync-backup tiers begin-anew {place.location} --organisation {organisation}, and run again.",
+            tier=place.store.name,
+            location=place.location,
+        )
+        for place in places
+    ]
 
 
 def of_another(tier: str, location: str, organisation: str, own: str, other: str) -> OfAnotherRepository:

@@ -73,6 +73,10 @@ class Begun(Protocol):
         """Note where one is about to be begun, before it is."""
         ...
 
+    def begins_anew(self, organisation: str) -> bool:
+        """Whether somebody has said that nothing is left of what the organisation had."""
+        ...
+
     def others_at(self, location: str, organisation: str) -> list[str]:
         """Some other organisations that have a repository at the location."""
         ...
@@ -143,6 +147,8 @@ class Repositories:
                 gone = [vanished(place) for place in places if place.location in known]
                 if gone:
                     raise of_all(gone) from None
+                if not (known or self._begun.intended(organisation) or self._begun.begins_anew(organisation)):
+                    raise of_all(joining.forgotten(organisation, places)) from None
                 repository = self._begin(organisation, places, key, known, signs)
             except NoUsableTier as error:
                 # A tier without an error of its own has answered, and was found empty; so was one that is missed.
@@ -156,10 +162,12 @@ class Repositories:
                 repository = self._open(organisation, places, key, known)
         else:
             self._require_no_repository(organisation, places, known)
-            self._require_begin(organisation, places)
+            beginning = self._require_begin(organisation, places)
             _check_wanted(signs)
             # An empty mount point is no keys folder: the organisation's key may lie below it.
             Sealer(self._keys_dir, may_make=False).check_folder()
+            # Before there is a key: one of which no note tells had a repository, and whoever knew of it is lost.
+            self._begun.intend(organisation, [place.location for place in beginning])
             path.parent.mkdir(mode=0o700, exist_ok=True)
             key = KeyFile.create(path)
             note_made(self._keys_dir, organisation)

@@ -256,7 +256,7 @@ async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSourc
     assert f"next run of {operator.platform.organisation}" in accepted.stdout
     told = operator.follows("tier-gone", ("LOCATION", "offsite"))
     assert told.returncode == 0, told.stderr
-    assert "offsite" in told.stdout
+    assert f"{operator.platform.organisation} is begun anew by its next run, from the other tiers (" in told.stdout
     whole = await source.ended(await source.execute())
     assert (whole["state"], whole["degraded"]) == ("completed", False)
     # `repo` remembers what it saw of the tier that is gone, beside its key; it may have seen nothing.
@@ -345,6 +345,10 @@ async def test_lost_record_begins_anew_behind_the_old_events(operator: Operator,
     assert begun.returncode in (0, 4), begun.stdout + begun.stderr
     refilled = operator.types("wedsync-backup refill all")
     assert refilled.returncode == 0, refilled.stdout + refilled.stderr
+    # Nothing is remembered of the organisation, and its tiers are whole: it begins with nothing by no order.
+    anew = f"wedsync-backup tiers begin-anew cloud-primary --organisation {operator.platform.organisation}"
+    refused = operator.types(anew)
+    assert (refused.returncode, "is not gone: it answers" in refused.stderr) == (9, True), refused
     await source.configure((Tier.LOCAL, Tier.OFFSITE))
     run = await source.ended(await source.execute())
     assert (run["state"], run["degraded"]) == ("completed", False), run

@@ -4,7 +4,9 @@ A row is written when a repository was found or begun at a location, and stays u
 location is to be begun anew (`wedsync-backup tiers begin-anew`). It knows the head of the tier's log as it was last
 seen, which is only raised, until somebody says that an older one counts (`wedsync-backup tiers accept-history`).
 Where a repository is about to be begun is noted before (`intended_repositories`): a run that dies in between leaves one
-that the next run looks for. And it knows the packs that were found damaged there, until they were read whole.
+that the next run looks for. Where a key is all that is left of an organisation, its runs begin nothing until somebody
+says so (`new_beginnings`, until one has begun). And it knows the packs that were found damaged there, until they were
+read whole.
 """
 
 import asyncio
@@ -34,6 +36,7 @@ _INTENDED = "SELECT location FROM intended_repositories WHERE organisation = %s 
 _INTEND = """
     INSERT INTO intended_repositories (organisation, location) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING
 """
+_BEGINS_ANEW = "SELECT FROM new_beginnings WHERE organisation = %s"
 _OTHERS = """
     SELECT organisation FROM begun_repositories WHERE location = %s AND organisation <> %s
     ORDER BY begun_at DESC LIMIT %s
@@ -41,8 +44,11 @@ _OTHERS = """
 _AT = "SELECT organisation FROM begun_repositories WHERE location = %s ORDER BY 1"
 _ORGANISATIONS = "SELECT DISTINCT organisation FROM begun_repositories"
 _REMEMBER = """
-    WITH done AS (DELETE FROM intended_repositories WHERE organisation = %s AND location = %s)
-    INSERT INTO begun_repositories (organisation, location, repository_id) VALUES (%s, %s, %s)
+    WITH done AS (
+        DELETE FROM intended_repositories WHERE organisation = %(organisation)s AND location = %(location)s
+    ), begun AS (DELETE FROM new_beginnings WHERE organisation = %(organisation)s)
+    INSERT INTO begun_repositories (organisation, location, repository_id)
+    VALUES (%(organisation)s, %(location)s, %(repository)s)
     ON CONFLICT (organisation, location) DO UPDATE SET repository_id = excluded.repository_id
     WHERE begun_repositories.repository_id = ''
 """
@@ -87,6 +93,10 @@ class BegunRepositories:
         """Note where one is about to be begun, before it is. Idempotent."""
         self._wait(self._execute(_INTEND, (organisation, list(locations))))
 
+    def begins_anew(self, organisation: str) -> bool:
+        """Whether somebody has said that nothing is left of what the organisation had; until a run has begun anew."""
+        return bool(self._wait(self._rows(_BEGINS_ANEW, (organisation,))))
+
     def others_at(self, location: str, organisation: str) -> list[str]:
         """Some organisations, the latest first, that had a repository at the location before this one."""
         return [row[0] for row in self._wait(self._rows(_OTHERS, (location, organisation, WITNESSES_MAX)))]
@@ -101,10 +111,11 @@ class BegunRepositories:
 
     def remember(self, organisation: str, location: str, repository_id: str, seen: SeenTier | None = None) -> None:
         """Note a repository that was found or begun, and the head that its tier had. Idempotent."""
-        self._wait(self._execute(_REMEMBER, (organisation, location, organisation, location, repository_id)))
+        values = {"organisation": organisation, "location": location, "repository": repository_id}
+        self._wait(self._execute(_REMEMBER, values))
         if seen is not None:
-            values = {"tier_id": seen.tier_id, "number": seen.head.number, "digest": seen.head.digest}
-            self._wait(self._execute(_RAISE_HEAD, {**values, "organisation": organisation, "location": location}))
+            head = {"tier_id": seen.tier_id, "number": seen.head.number, "digest": seen.head.digest}
+            self._wait(self._execute(_RAISE_HEAD, {**values, **head}))
 
     def damaged(self, organisation: str, location: str) -> tuple[bytes, ...]:
         """The packs (ids) that were found damaged there and have not been read whole since."""

@@ -82,4 +82,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
         PRIMARY KEY (organisation, location)
     )""",
     "ALTER TABLE configuration_replicas ADD COLUMN retired boolean NOT NULL DEFAULT false",
+    # Who begins with nothing though there is a key: somebody has said that nothing is left of what was kept.
+    "CREATE TABLE new_beginnings (organisation text PRIMARY KEY, said_at timestamptz NOT NULL DEFAULT now())",
 )

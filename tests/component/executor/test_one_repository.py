@@ -60,6 +60,7 @@ async def test_tiers_of_two_repositories_are_told_and_become_one(bench: Executor
     async with bench.pool.connection() as connection:
         # That build did not look there.
         await connection.execute("UPDATE begun_repositories SET organisation = 'forgotten'")
+        await connection.execute("INSERT INTO new_beginnings (organisation) VALUES (%s)", (ORGANISATION,))
     await _run(bench, "b", cloud_primary=CLOUD)
     async with bench.pool.connection() as connection:
         await connection.execute("UPDATE begun_repositories SET organisation = %s", (ORGANISATION,))

@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 from chassis.claims.port import GIVEN_BACK_MAX
 from chassis.ids import new_id
 from chassis.postgres.database import install_schema
+from cli.tiers import FORGET
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
 from contracts.sealed import Sealed
@@ -105,6 +106,46 @@ async def test_only_tier_that_is_empty_begins_no_second_repository(bench: Execut
     assert isinstance(last, BackupFailed)
     assert (last.code, last.tier) == ("tier-vanished", Tier.LOCAL)
     assert list((bench.home / "tiers" / "local").iterdir()) == []
+
+
+async def test_lost_record_and_empty_tiers_begin_nothing_until_somebody_says_so(bench: ExecutorBench) -> None:
+    """The organisation's key is left, so that it had backups: told at each run; the order holds until one has begun."""
+    await bench.configure(local=Destination(location="local"))
+    await _run(bench)
+    _empty(bench.home / "tiers" / "local", bench.home / "disk")
+    async with bench.pool.connection() as connection:
+        await connection.execute("DELETE FROM begun_repositories")
+    for _ in range(2):
+        last = await _run(bench)
+        assert isinstance(last, BackupFailed)
+        assert (last.code, last.tier) == ("tier-vanished", Tier.LOCAL)
+        assert f"tiers begin-anew local --organisation {ORGANISATION}" in last.hint
+    assert list((bench.home / "tiers" / "local").iterdir()) == []
+    assert await _forget(bench, named=ORGANISATION) == [ORGANISATION]
+    assert isinstance(await _run(bench), BackupCompleted)
+    async with bench.pool.connection() as connection:
+        assert await (await connection.execute("SELECT FROM new_beginnings")).fetchall() == []
+
+
+async def _forget(bench: ExecutorBench, *, named: str | None = None) -> list[str]:
+    """As `tiers begin-anew local` does it."""
+    values = {"location": "local", "organisation": named, "named": named}
+    async with bench.pool.connection() as connection:
+        cursor = await connection.execute(FORGET.replace("executor.", "").encode(), values)
+        return [row[0] for row in await cursor.fetchall()]
+
+
+async def test_only_tier_is_begun_anew_once_that_was_said(bench: ExecutorBench) -> None:
+    """What was begun there and what was about to be are forgotten: the next run begins with nothing."""
+    await bench.configure(local=Destination(location="local"))
+    await _run(bench)
+    _empty(bench.home / "tiers" / "local", bench.home / "disk")
+    async with bench.pool.connection() as connection:
+        await connection.execute("INSERT INTO intended_repositories VALUES ('org-b', 'local')")
+    assert await _forget(bench) == sorted([ORGANISATION, "org-b"])
+    async with bench.pool.connection() as connection:
+        assert await (await connection.execute("SELECT FROM intended_repositories")).fetchall() == []
+    assert isinstance(await _run(bench), BackupCompleted)
 
 
 async def test_run_that_fails_tells_of_each_tier_that_is_gone(bench: ExecutorBench) -> None:

@@ -144,6 +144,7 @@ def test_tier_of_another_repository_is_told_by_a_code_and_a_way_out(vault: _Vaul
     first = vault.save("disk", label="a")
     noted = vault.begun.rows.pop((OWNER, "disk"))
     vault.begun.intentions.clear()
+    vault.begun.anew.add(OWNER)
     vault.save("cloud", label="b")
     vault.begun.rows = {(OWNER, "disk"): noted, **vault.begun.rows}
     both = vault.open("disk", "cloud")

@@ -11,7 +11,7 @@ from chassis.life.signs import Signs
 from chassis.sealing import prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError
-from repository.errors import TierUnreachable
+from repository.errors import TierUnreachable, TierVanished
 from repository.index.segments import INDEX_PREFIX
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
@@ -31,6 +31,7 @@ class _Remembered:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], BegunTier] = {}
         self.intentions: list[tuple[str, str]] = []
+        self.anew: set[str] = set()
 
     def of(self, organisation: str) -> dict[str, BegunTier]:
         return {location: each for (owner, location), each in self.rows.items() if owner == organisation}
@@ -40,6 +41,9 @@ class _Remembered:
 
     def intend(self, organisation: str, locations: Sequence[str]) -> None:
         self.intentions += [(organisation, location) for location in locations]
+
+    def begins_anew(self, organisation: str) -> bool:
+        return organisation in self.anew
 
     def others_at(self, location: str, organisation: str) -> list[str]:
         return []
@@ -190,3 +194,35 @@ def test_empty_tier_is_not_filled_in_silence_where_the_memory_is_lost(
         assert "tiers begin-anew other disk" in str(tier.error and tier.error.hint)
     del lost.rows["org-a", "other disk"]
     assert forgetful.open("org-a", [whole, other], Signs()).tier("second").state is TierState.EMPTY
+
+
+def test_nothing_is_begun_where_a_key_is_all_that_is_left(repositories: Repositories, tmp_path: Path) -> None:
+    """Record and tiers are lost, or not mounted: told, and begun once somebody says that nothing is left."""
+    _saved(repositories, "org-a")
+    lost, empty = _Remembered(), MemoryObjectStore("local")
+    forgetful = Repositories(lost, tmp_path, place_at=nowhere)
+    for _ in range(2):
+        with pytest.raises(TierVanished) as refused:
+            forgetful.open("org-a", [_place(empty)], Signs())
+        assert "tiers begin-anew disk --organisation org-a" in refused.value.hint
+        assert (lost.rows, lost.intentions, list(empty.list(""))) == ({}, [], [])
+    lost.anew.add("org-a")
+    assert forgetful.open("org-a", [_place(empty)], Signs()).tier("local").is_ready
+
+
+def test_run_that_died_with_the_key_made_is_gone_on_with(
+    repositories: Repositories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was about to begin is noted before the key is: a key of which no note tells had backups."""
+
+    def dies(*_: object) -> None:
+        raise SystemExit
+
+    remembered, store = _Remembered(), MemoryObjectStore("local")
+    dying = Repositories(remembered, tmp_path, place_at=nowhere)
+    with monkeypatch.context() as patched:
+        patched.setattr(dying, "_begin", dies)
+        with pytest.raises(SystemExit):
+            dying.open("org-a", [_place(store)], Signs())
+    assert (tmp_path / name_of("org-a")).exists()
+    assert Repositories(remembered, tmp_path, place_at=nowhere).open("org-a", [_place(store)], Signs())
