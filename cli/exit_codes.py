@@ -28,6 +28,7 @@ class ExitCode(IntEnum):
 _BY_CODE = {
     "damaged": ExitCode.DAMAGED,
     "replayed-older-state": ExitCode.DAMAGED,
+    "tiers-exchanged": ExitCode.DAMAGED,
     "chunk-not-in-index": ExitCode.DAMAGED,
     "object-missing": ExitCode.DAMAGED,
     "object-truncated": ExitCode.DAMAGED,

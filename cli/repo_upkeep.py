@@ -43,8 +43,8 @@ def check(arguments: argparse.Namespace) -> int:
         say_json({**looked, "behind": behind, "states": states})
     else:
         _say_report(report, behind, reads_data=arguments.read_data > 0)
-        for name in sorted({each.tier for each in report.damage if each.problem is Problem.REPLAYED}):
-            say(f"{name}: was it begun anew, or put back on purpose: repo repair --accept-history {name}")
+        for name, hint in _replayed(repository):
+            say(f"{name}: {hint}")
     if any(each.problem not in (Problem.TIER, Problem.UNLOCKED) for each in report.damage):
         return ExitCode.DAMAGED
     return ExitCode.DEGRADED if report.damage or behind else ExitCode.OK
@@ -65,7 +65,7 @@ def repair(arguments: argparse.Namespace) -> int:
             report = _checked(repository, arguments, bars, check_cancelled)
             giving_up = [repository.tier(arguments.give_up_streams)] if arguments.give_up_streams is not None else []
             for tier in dict.fromkeys([*giving_up, *_chosen(repository, arguments.only)]):
-                if not tier.is_readable or tier.state is TierState.REPLAYED:
+                if not tier.is_readable:
                     left_out[tier.name] = why_not(tier)
                     continue
                 try:
@@ -80,7 +80,11 @@ def repair(arguments: argparse.Namespace) -> int:
                 except BackupCancelled:
                     raise
                 except RepositoryError as error:
-                    failed[tier.name] = error  # the others are repaired all the same
+                    # The others are repaired all the same.
+                    if tier.state is TierState.REPLAYED and tier.error is not None:
+                        left_out[tier.name] = f"{why_not(tier)}\n  {tier.error.hint}"
+                    else:
+                        failed[tier.name] = error
         if arguments.json:
             tiers = {name: _repair_document(result, report) for name, result in results.items()}
             say_json(
@@ -245,6 +249,12 @@ def _checked(
         on_progress=_shower(bars),
         check_cancelled=check_cancelled,
     )
+
+
+def _replayed(repository: Repository) -> list[tuple[str, str]]:
+    """Tiers that show another history than was seen, and what to do about each."""
+    tiers = [tier for tier in repository.tiers if tier.state is TierState.REPLAYED]
+    return [(tier.name, tier.error.hint) for tier in tiers if tier.error is not None]
 
 
 def _chosen(repository: Repository, names: list[str]) -> list[OpenTier]:

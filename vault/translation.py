@@ -40,6 +40,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "object-truncated": errors.VERIFICATION_FAILED,
     "chunk-not-in-index": errors.VERIFICATION_FAILED,
     "replayed-older-state": errors.TIER_ROLLED_BACK,
+    "tiers-exchanged": errors.TIER_ROLLED_BACK,
     "repository-exists": errors.TIER_UNUSABLE,
     "not-a-repository": errors.TIER_UNUSABLE,
     "unsupported-format": errors.TIER_UNUSABLE,

@@ -28,3 +28,10 @@ class Replayed(RepositoryError):
         "Somebody restored or rewrote this tier's objects, or it was begun anew: find out who, and use another tier"
         " meanwhile. Is what it shows to count: repo repair --accept-history NAME."
     )
+
+
+class TiersExchanged(Replayed):
+    """Each of two tiers, or more, is whole and where another one was: disks or folders were exchanged."""
+
+    code = "tiers-exchanged"
+    hint = "Mount the disks, or put the folders, as they were; nothing is lost."

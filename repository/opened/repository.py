@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from repository.errors import (
     AlreadyExists,
     NoUsableTier,
-    Replayed,
     RepositoryError,
     RepositoryExists,
     SnapshotNotFound,
@@ -26,11 +25,10 @@ from repository.keys import crypto
 from repository.keys.key_ring import KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
 from repository.log.commit_log import CommitLog, Head
 from repository.log.state import holding, joint_holds
-from repository.opened import compaction, key_change, opening, pending, second_copies
+from repository.opened import compaction, key_change, opening, pending, replays, second_copies
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.opening import Patience
-from repository.opened.own_folders import hides_log, why_hidden
 from repository.opened.seen import SeenTier
 from repository.opened.snapshot_order import may_hide, moments_of, of_label, parents_first
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
@@ -194,27 +192,17 @@ class Repository(OpenTiers):
         """Set REPLAYED where a tier shows less, or other, than what was seen of it. `known`: None: as it was opened.
 
         Where something lies in the log's place that hides it, that is what is told: it is DAMAGED.
-
-        What seems to contradict is read again first: the tiers were read at different moments, and another writer
-        may have committed in between, so that a slow tier's entries bear witness to what a fast one got since.
         """
-        known = self._known = self._known if known is None else known
-        for tier in self.readable_tiers():
-            if self._contradictions(tier, known):
-                tier.load()
-            for head in self._contradictions(tier, known):
-                shown = tier.log.state.head.number
-                hidden = why_hidden(tier.store, shown, head.number)
-                if hidden is not None:
-                    tier.set_state(TierState.DAMAGED, hidden)
-                    continue
-                error = Replayed("tier shows another history", tier=tier.name, seen=head.number, shown=shown)
-                tier.set_state(TierState.REPLAYED, error)
-        self._detect_copies()
+        self._known = self._known if known is None else known
+        replays.detect(self, self._known)
+
+    def heads_beyond(self, tier: OpenTier) -> list[Head]:
+        """The heads that were seen of a tier's log of which nothing but the end is gone; see `replays.heads_beyond`."""
+        return replays.heads_beyond(self, tier, self._known)
 
     def contradicts(self, known: Mapping[str, Sequence[SeenTier]]) -> bool:
         """Whether some tier shows less, or other, than was seen; no state is changed."""
-        return any(self._contradictions(tier, known) for tier in self.readable_tiers())
+        return any(replays.contradictions(self, tier, known) for tier in self.readable_tiers())
 
     def miss_tiers(self, known: Mapping[str, Sequence[SeenTier]]) -> None:
         """Set VANISHED where a tier was seen, and nothing is there: its disk is not mounted, more likely than not."""
@@ -223,38 +211,6 @@ class Repository(OpenTiers):
                 hint = f"{TierVanished.hint} If it is gone for good: `repo catch-up --begin-anew NAME`."
                 error = TierVanished("tier was in use, and is empty now", hint=hint, tier=tier.name)
                 tier.set_state(TierState.VANISHED, error)
-
-    def _detect_copies(self) -> None:
-        """One log on two tiers: the one that is behind, or stands behind, is the copy, and must not go on as the other.
-
-        Both would write the same numbers, and each would look like the other one rolled back.
-        """
-        originals: dict[bytes, OpenTier] = {}
-        for tier in sorted(self.readable_tiers(), key=lambda each: -each.log.state.head.number):
-            identity = tier.log.state.tier_id
-            if identity is None or hides_log(tier.error):  # what lies in its log's place leads to another one's
-                continue
-            original = originals.setdefault(identity, tier)
-            if original is not tier and tier.is_ready:
-                hint = "`repo repair --accept-history NAME` makes it a tier of its own, if you copied it on purpose."
-                message = "tier has the log of another one"
-                error = Replayed(message, hint=hint, tier=tier.name, other=original.name)
-                tier.set_state(TierState.REPLAYED, error)
-
-    def _contradictions(self, tier: OpenTier, known: Mapping[str, Sequence[SeenTier]]) -> list[Head]:
-        """What was seen of a tier, by its peers or by the caller, and does not fit what it shows."""
-        if not tier.is_readable:
-            return []
-        state = tier.log.state
-        judge = tier.log.contradicts
-        here = [each.head for each in known.get(tier.name, ()) if each.contradicts(state, judge)]
-        seen = [each.head for each in known.get("", ()) if each.tier_id == state.tier_id]
-        if state.tier_id is not None:
-            peers = (peer for peer in self.readable_tiers() if peer is not tier)
-            witnesses = (peer.log.state.witnesses.get(state.tier_id) for peer in peers)
-            seen += [head for head in witnesses if head is not None]
-        seen += [head for vouched, head in tier.log.checkpoints.vouched if vouched == state.tier_id]
-        return here + [head for head in seen if judge(head)]
 
     def add_tier(self, tier: OpenTier) -> None:
         """Make an EMPTY tier one of this repository's; it is behind until caught up. May be repeated."""

@@ -7,18 +7,20 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from repository.errors import Damaged, RepositoryError
 from repository.index.pack_catalog import each_in_parallel, is_fault_of_object
-from repository.log.commit_log import LogState, SecondCopy
-from repository.opened.open_tier import OpenTier
+from repository.log.state import Head, LogState, named_by_the_next
+from repository.log.tail import read_tail
+from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.pending import PENDING_PREFIX
 from repository.opened.second_copies import Fate, fate_of, unclaimed, unreadable
-from repository.stored.log_entry import entry_object_key
+from repository.stored.log_entry import Entry, entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
@@ -96,14 +98,63 @@ def put_end_back(tier: OpenTier) -> list[str]:
         is_next = copy.entry.number > state.head.number + 1 or copy.entry.previous == state.head.digest
         if is_own and is_next:
             key = entry_object_key(copy.entry.number)
-            tier.store.put(key, copy.body, sha256=copy.entry.digest, if_absent=True, lock_until=_lock_of(tier, copy))
+            tier.store.put(
+                key, copy.body, sha256=copy.entry.digest, if_absent=True, lock_until=_lock_of(tier, copy.entry)
+            )
             made.append(key)
     return made
 
 
-def _lock_of(tier: OpenTier, copy: SecondCopy) -> datetime | None:
+def put_seen_end_back(repository: Repository, tier: OpenTier) -> list[str]:
+    """Create the entries behind the end of a log that was seen further, where copies lead to the very head that was;
+    returns their object keys.
+
+    Unasked, since the history is the one that was seen, and no other. Of what lies between them and the log's end some
+    may be lost: that is damage like any other, and the tier not REPLAYED any more.
+    """
+    heads = repository.heads_beyond(tier)
+    lost = _copies_back_from(tier, heads) if heads else {}
+    if not heads or max(heads).number not in lost:
+        return []
+    made = list[str]()
+    for number, (entry, body) in sorted(lost.items()):
+        key = entry_object_key(number)
+        tier.store.put(key, body, sha256=entry.digest, if_absent=True, lock_until=_lock_of(tier, entry))
+        made.append(key)
+    tier.set_state(TierState.READY, None)
+    tier.load()
+    repository.detect_replays()
+    return made
+
+
+def _copies_back_from(tier: OpenTier, heads: Sequence[Head]) -> dict[int, tuple[Entry, bytes]]:
+    """Entries behind the log's end by their numbers, each one named by the next, or by one of these heads, or alone.
+
+    They come from the second copies of snapshots and from the tail of the last checkpoint.
+    """
+    state, wanted = tier.log.state, {head.number: head.digest for head in heads}
+    found: dict[int, dict[bytes, tuple[Entry, bytes]]] = {}
+    tail: list[tuple[int | None, bytes]] = list(read_tail(tier.store).items())
+    for number, body in [*tail, *((None, copy.body) for copy in unclaimed(tier))]:
+        with suppress(RepositoryError):
+            entry = tier.log.decoded(body, number)
+            if state.head.number < entry.number <= max(wanted) and entry.place.tier_id == state.tier_id:
+                found.setdefault(entry.number, {})[entry.digest] = entry, body
+    chosen: dict[int, tuple[Entry, bytes]] = {}
+    for number in sorted(found, reverse=True):
+        after = chosen.get(number + 1)
+        digest = wanted.get(number, after[0].previous if after is not None else b"")
+        fitting = [each for each in found[number].values() if digest in (b"", named_by_the_next(each[0]))]
+        if number == state.head.number + 1:
+            fitting = [each for each in fitting if each[0].previous == state.head.digest]
+        if len(fitting) == 1:  # of two with one number at most one was an entry
+            chosen[number] = fitting[0]
+    return chosen
+
+
+def _lock_of(tier: OpenTier, entry: Entry) -> datetime | None:
     """Until when the entry was to be locked, where that is still to come."""
-    seconds = getattr(copy.entry.body, "locked_until", None)
+    seconds = getattr(entry.body, "locked_until", None)
     until = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
     return until if until is not None and until > tier.store.now() else None
 
@@ -124,7 +175,7 @@ def commit_again(repository: Repository, tier: OpenTier, whole: LogState) -> tup
             until = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
             wanted.append((snapshot, until if until is not None and until > tier.store.now() else None))
     lost = (copy for copy in unclaimed(tier) if fate_of(copy, whole, tier) is not Fate.NEVER_MADE)
-    wanted.extend((copy.snapshot, _lock_of(tier, copy)) for copy in lost)
+    wanted.extend((copy.snapshot, _lock_of(tier, copy.entry)) for copy in lost)
     for snapshot, until in wanted:
         packs = packs_of(snapshot, tier, TreeVisitor(reader.chunk))
         if packs is None:

@@ -86,10 +86,13 @@ def repair(
     done is told. Raises `NoUsableTier` (the tier cannot be read, or was rolled back: see `accept_history`) and this
     tier's errors.
     """
+    put_back = manifests.put_seen_end_back(repository, tier) if tier.state is TierState.REPLAYED else []
     _refuse_unrepairable(tier)
     work = _Repair(
         repository, tier, RepairResult(tier.name), check_cancelled, bridge=bridge, gives_up_streams=gives_up_streams
     )
+    for key in put_back:
+        work.result.actions.append(RepairAction(key, f"copy on {tier.name}"))
     given = report or CheckReport()
     try:
         work.clear_places()

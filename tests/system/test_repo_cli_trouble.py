@@ -306,7 +306,8 @@ def test_rolled_back_tier_is_not_written_until_an_operator_accepts_it(repo: Repo
     checked = repo.run("check")
     assert checked.code == ExitCode.DAMAGED
     assert "replayed" in checked.out
-    assert "b: was it begun anew, or put back on purpose: repo repair --accept-history b" in checked.out
+    assert "b: " in checked.out
+    assert "repo repair --accept-history b" in checked.out
     left_out = repo.run("repair")
     assert left_out.code == ExitCode.DEGRADED
     assert "b: left out, replayed" in left_out.out

@@ -6,15 +6,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from repository.errors import SnapshotNotFound, TierUnreachable
+from repository.errors import NoUsableTier, Replayed, SnapshotNotFound, TierUnreachable
+from repository.log.commit_log import CHECKPOINT_EVERY
+from repository.log.tail import TAIL_EVERY, TAIL_KEY
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.opened.second_copies import Fate, fate_of, unclaimed
+from repository.opened.seen import SeenTier
+from repository.retention.orders import place_hold
 from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, Body
+from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.repair import repair
@@ -219,3 +224,106 @@ def test_tier_that_does_not_list_its_copies_hides_no_error() -> None:
     store.failures["list"] = SnapshotNotFound("away")
     with pytest.raises(SnapshotNotFound, match="no snapshot has this id"):
         repository.find_snapshot(last.id)
+
+
+# An end that was cut off a log of which more was seen
+
+
+def _cut(scene: Scene, entries: int, *, and_tail: bool = True) -> Repository:
+    """Cut these many entries off tier a's log, and open it as somebody who has seen all."""
+    log = scene.tier("a").log
+    head = log.state.head
+    seen = {"a": [SeenTier(log.state.tier_id, head)]}
+    for number in range(head.number - entries + 1, head.number + 1):
+        scene.store("a").delete(entry_object_key(number))
+    if and_tail:
+        scene.store("a").delete(TAIL_KEY)
+    return scene.reopen(known=lambda _: seen)
+
+
+def test_end_that_was_cut_off_is_put_back_though_more_was_seen() -> None:
+    """Where the copies lead to the very head that was seen, nobody has to accept anything."""
+    scene = Scene()
+    snapshots = [scene.backup(photos(2, number), f"run {number}") for number in range(4)]
+    head = scene.tier("a").log.state.head
+    repository = _cut(scene, 3)
+    tier = repository.tier("a")
+    assert tier.state is TierState.REPLAYED
+    assert isinstance(tier.error, Replayed)
+    assert "repo repair" in tier.error.hint
+    assert "--accept-history a" in tier.error.hint
+    result = repair(repository, tier)
+    assert result.is_complete
+    assert tier.is_ready
+    assert tier.log.state.head == head
+    assert list(tier.snapshots()) == [each.id for each in snapshots if each is not None]
+    assert [each.source for each in result.actions] == ["copy on a"] * 3
+    assert check(repository).is_ok
+
+
+def test_end_of_which_the_last_entry_has_no_copy_stays_and_is_told() -> None:
+    """Nobody knows what it said: that is for an operator to accept, who gets what there is."""
+    scene = Scene()
+    last = [scene.backup(photos(2, number), f"run {number}") for number in range(3)][-1]
+    assert last is not None
+    place_hold(scene.repository, "audit", [last.id])
+    repository = _cut(scene, 2)
+    tier = repository.tier("a")
+    listed = [info.key for info in scene.store("a").list("")]
+    with pytest.raises(NoUsableTier) as refused:
+        repair(repository, tier)
+    assert "--accept-history a" in refused.value.hint
+    assert [info.key for info in scene.store("a").list("")] == listed
+    assert accept_history(repository, tier)
+    assert repair(repository, tier).is_complete
+    assert last.id in tier.snapshots()
+
+
+def test_entry_that_was_cut_off_before_the_last_is_damage_like_any_other() -> None:
+    """The last one, of which there is a copy, proves the history; what the others said is asked for one by one."""
+    scene = Scene()
+    first = scene.backup(photos(2, 0), "run 0")
+    assert first is not None
+    place_hold(scene.repository, "audit", [first.id])
+    scene.backup(photos(2, 1), "run 1")
+    repository = _cut(scene, 2)
+    result = repair(repository, repository.tier("a"))
+    assert repository.tier("a").state is TierState.DAMAGED
+    assert [each.problem for each in result.unrepaired] == [Problem.LOG_ENTRY]
+    assert repair(repository, repository.tier("a"), bridge=True).is_complete
+    assert len(repository.snapshots()) == 2
+
+
+def test_entries_that_are_no_snapshots_come_back_from_the_tail() -> None:
+    """It has them byte for byte."""
+    scene = Scene()
+    first = scene.backup(photos(2, 0), "run 0")
+    assert first is not None
+    log = scene.tier("a").log
+    for number in range(CHECKPOINT_EVERY):
+        scene.backup(photos(1, 100 + number), f"more {number}")
+    assert log.state.newest_checkpoint
+    for number in range(TAIL_EVERY):
+        place_hold(scene.repository, f"hold {number}", [first.id])
+    assert not log.checkpoint()
+    state = log.state
+    repository = _cut(scene, 3, and_tail=False)
+    assert len(repository.tier("a").log.state.holds) < TAIL_EVERY
+    assert repair(repository, repository.tier("a")).is_complete
+    assert repository.tier("a").log.state.head == state.head
+    assert repository.tier("a").log.state.holds == state.holds
+
+
+def test_log_that_was_written_on_after_it_was_cut_is_no_end_to_put_back() -> None:
+    scene = Scene()
+    for number in range(3):
+        scene.backup(photos(2, number), f"run {number}")
+    tier = scene.tier("a")
+    seen = {"a": [SeenTier(tier.log.state.tier_id, tier.log.state.head)]}
+    scene.store("a").delete(entry_object_key(tier.log.state.head.number))
+    scene.reopen()
+    scene.backup(photos(2, 7), "run 7")
+    repository = scene.reopen(known=lambda _: seen)
+    assert "tier shows another history" in repository.states()["a"]
+    with pytest.raises(NoUsableTier):
+        repair(repository, repository.tier("a"))

@@ -18,6 +18,7 @@ from repository.errors import (
     Retry,
     SnapshotNotFound,
     TierBehind,
+    TiersExchanged,
     TierUnreachable,
     UnsupportedFormat,
     WrongKey,
@@ -35,6 +36,8 @@ from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import decode_manifest
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore
+from repository.upkeep.accepted_history import accept_history
+from repository.upkeep.repair import repair
 from tests.support.repositories import BrokenStore, Scene, SeededRandomness, key_file, photos, read_back
 
 KEYS = DomainKeys(b"R" * 16, "default", 1, b"m" * 32, b"M" * 32)
@@ -482,6 +485,35 @@ def test_rolled_back_tier_shows_against_a_head_that_the_caller_remembers() -> No
     assert state([replayed], a=SeenTier(None, head), zzz=SeenTier(None, head)) is TierState.REPLAYED
     assert state([replayed], a=SeenTier(identity, head)) is TierState.REPLAYED
     assert state([replayed], a=SeenTier(None, Head(1, b"x" * 32))) is TierState.REPLAYED
+
+
+def test_tiers_that_were_exchanged_are_called_so() -> None:
+    """Each is whole, and what was seen at its place is at the other's: nothing is lost, and it is told what to do."""
+    scene = Scene(("a", "b", "c"))
+    scene.backup(photos(2), "one")
+    seen = {name: [SeenTier(scene.tier(name).log.state.tier_id, scene.tier(name).log.state.head)] for name in "abc"}
+    seen[""] = [each for (each,) in seen.values()]
+
+    def opened(**places: str) -> Repository:
+        stores = [MemoryObjectStore(name, objects=scene.store(place).contents()) for name, place in places.items()]
+        return scene.reopen(stores=stores, known=lambda _: {"": seen[""], **{name: seen[name] for name in places}})
+
+    repository = opened(a="b", b="a", c="c")
+    errors = [repository.tier(name).error for name in "ab"]
+    assert all(isinstance(each, TiersExchanged) and "were exchanged" in str(each) for each in errors)
+    assert [each.hint for each in errors if each is not None and "--accept-history" in each.hint]
+    assert repository.tier("c").is_ready
+    with pytest.raises(NoUsableTier, match="cannot be repaired"):
+        repair(repository, repository.tier("a"))
+    assert accept_history(repository, repository.tier("a"))
+    assert repository.tier("a").is_ready
+    # One that was put over another is no exchange: what was there is nowhere.
+    assert not isinstance(opened(a="b", c="c").tier("a").error, TiersExchanged)
+    assert opened(a="b", c="c").tier("a").state is TierState.REPLAYED
+    # Nor is one that went back meanwhile.
+    seen["b"] = [seen["b"][0]._replace(head=Head(9, b"x" * 32))]
+    seen[""] = [each for name in "abc" for each in seen[name]]
+    assert not isinstance(opened(a="b", b="a").tier("a").error, TiersExchanged)
 
 
 def test_tier_that_was_away_is_behind_and_not_replayed() -> None:
