@@ -47,6 +47,8 @@ _BY_CODE = {
     "hold-taken": ExitCode.REFUSED,
     "snapshot-held": ExitCode.REFUSED,
     "rules-invalid": ExitCode.USAGE,
+    "pattern-invalid": ExitCode.USAGE,
+    "usage-invalid": ExitCode.USAGE,
     "stream-gap": ExitCode.DAMAGED,
     "stream-forked": ExitCode.DAMAGED,
     "stream-contended": ExitCode.REFUSED,

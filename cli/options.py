@@ -15,6 +15,13 @@ def given(text: str) -> str:
     return text
 
 
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def organisation(text: str) -> str:
     """An organisation's id, by the gateway's own rule."""
     from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
@@ -39,6 +46,17 @@ def seconds(text: str) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return number
+
+
+class UsageInvalid(Exception):
+    """Options that do not go together, where the parser cannot see it."""
+
+    code = "usage-invalid"
+    retry = "never"
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Parser(argparse.ArgumentParser):

@@ -9,7 +9,8 @@ import importlib
 import os
 from typing import NamedTuple
 
-from cli.options import Parser, given
+from cli.backup_options import add_backup_options
+from cli.options import Parser, given, positive
 from sources.descriptors import allow_many_descriptors
 
 _URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL; NAME=URL names it"
@@ -23,7 +24,7 @@ class _Subcommand(NamedTuple):
 
 _SUBCOMMANDS = {
     "init": _Subcommand("cli.repo_write", "init", "create a repository on all given tiers"),
-    "backup": _Subcommand("cli.repo_write", "backup", "back up a file or folder to all given tiers"),
+    "backup": _Subcommand("cli.repo_backup", "backup", "back up files and folders to all given tiers"),
     "snapshots": _Subcommand("cli.repo_snapshots", "snapshots", "list the snapshots, and which tiers have them"),
     "ls": _Subcommand("cli.repo_read", "ls", "list what a snapshot holds"),
     "find": _Subcommand("cli.repo_read", "find", "find files by name in all snapshots"),
@@ -112,31 +113,8 @@ def _common() -> argparse.ArgumentParser:
 
 
 def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
-    backup = parsers["backup"]
-    backup.add_argument("path", metavar="PATH", help="what is backed up", type=given)
-    backup.add_argument(
-        "--label", help="a name for this source; unchanged files are recognised within one label", type=given
-    )
-    backup.add_argument(
-        "--tag", action="append", default=[], dest="tags", help="a word to find the snapshot by", type=given
-    )
-    backup.add_argument("--paranoid", action="store_true", help="read every file, also those that look unchanged")
-    backup.add_argument(
-        "--exclude", action="append", default=[], metavar="DIR", help="leave this folder out", type=given
-    )
-    backup.add_argument("--one-file-system", action="store_true", help="do not enter mount points")
-    backup.add_argument(
-        "--require",
-        action="append",
-        default=[],
-        metavar="TIER",
-        help="fail if this tier (by name) does not get it",
-        type=given,
-    )
-    _add_lock_days(backup)
-    backup.add_argument(
-        "--memory", type=_positive, default=256, metavar="MIB", help="memory for what is in flight (default 256)"
-    )
+    add_backup_options(parsers["backup"])
+    _add_lock_days(parsers["backup"])
     restore = parsers["restore"]
     restore.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=given)
     restore.add_argument("--target", required=True, metavar="DIR", help="the folder to restore below", type=given)
@@ -231,7 +209,7 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
         ("monthly", "months"),
         ("yearly", "years"),
     ):
-        forget.add_argument(f"--keep-{word}", type=_positive, default=0, metavar="N", help=f"keep N {what}")
+        forget.add_argument(f"--keep-{word}", type=positive, default=0, metavar="N", help=f"keep N {what}")
     forget.add_argument(
         "--keep-within",
         metavar="SPAN",
@@ -256,7 +234,7 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
         metavar="PERCENT",
         help="of what stays, so much may be waste before packs are written again (default 5; 100: never)",
     )
-    prune.add_argument("--max-repack", type=_positive, metavar="MIB", help="write so much again, at most")
+    prune.add_argument("--max-repack", type=positive, metavar="MIB", help="write so much again, at most")
     prune.add_argument("--dry-run", "-n", action="store_true", help="say what would go, do nothing")
     hold = parsers["hold"]
     hold.add_argument("name", metavar="NAME", help="what the hold is called", type=given)
@@ -308,13 +286,7 @@ def _lock_days(text: str) -> tuple[str, int]:
     name, equals, days = text.rpartition("=")
     if equals and not name:
         raise argparse.ArgumentTypeError("names no tier before '='")
-    return name, _positive(days)
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+    return name, positive(days)
 
 
 def _percent(text: str) -> float:

@@ -17,7 +17,15 @@ from collections.abc import Iterable, Sequence
 from operator import methodcaller
 from typing import Final
 
-from repository.backup.source import FileProblem, Listing, ProblemSink, Reason, SmallFile, SourceUnreachable
+from repository.backup.source import (
+    FileProblem,
+    Listing,
+    ProblemSink,
+    Reason,
+    SmallFile,
+    SourceExcluded,
+    SourceUnreachable,
+)
 from repository.errors import LocationInvalid
 from repository.restore.names import COMMON_PREFIX, is_of_a_restore
 from repository.stored.tree import Extra, Flag, Row
@@ -25,6 +33,7 @@ from sources.attributes import is_racy, kernel_now_ns, problem_of, row_of, xattr
 from sources.descriptors import OpenFolder, allow_many_descriptors
 from sources.directory_file import SPARSE_FROM, DirectoryFile, read_whole
 from sources.exclusion import Identity, identities, require_outside
+from sources.patterns import CACHE_TAG, Patterns
 
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -40,33 +49,50 @@ _Path = tuple[Identity, "_Path | None"]
 """The directories from one up to the root, as a chain that each directory shares with those below it."""
 
 
+class Devices:
+    """Small numbers for devices, in the order in which they are met."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def number(self, device: int) -> int:
+        """The number of a device."""
+        number = self._numbers.get(device)
+        if number is None:
+            with self._lock:
+                number = self._numbers.setdefault(device, len(self._numbers))
+        return number
+
+
 class DirectorySource:
     """The tree below `path` (bytes or str), the one file at `path`, or the tree below an open folder.
 
     An open folder is never looked for again: whoever may write on the way to it cannot put another in its place.
     `excluded`: paths of directories that are left out wherever they turn up (the platform's own folders), each told as
     a problem that is no loss; they are no source, nor is what lies below them.
-    `one_file_system`: do not enter mount points; they are reported.
+    `one_file_system`: do not enter mount points; they are reported. `patterns`: what else is left out, by its path.
+    `devices`: where several are one source, theirs. `entered`: mount points that are entered all the same.
     """
 
     def __init__(
-        self, path: bytes | str | OpenFolder, *, excluded: Iterable[bytes | str] = (), one_file_system: bool = False
+        self,
+        path: bytes | str | OpenFolder,
+        *,
+        excluded: Iterable[bytes | str] = (),
+        one_file_system: bool = False,
+        patterns: Patterns | None = None,
+        devices: Devices | None = None,
+        entered: frozenset[Identity] = frozenset(),
     ) -> None:
         self._folder = path if isinstance(path, OpenFolder) else None
         self._path = path.path if isinstance(path, OpenFolder) else os.fsencode(path)
         self.one_file_system = one_file_system
         self.excluded = identities(excluded)
-        self._devices: dict[int, int] = {}
-        self._lock = threading.Lock()
+        self.patterns = patterns
+        self.entered = entered
+        self.device_number = (devices or Devices()).number
         self.reads_quietly = bool(_NOATIME)
-
-    def device_number(self, device: int) -> int:
-        """The small number of a device, in the order in which devices are met."""
-        number = self._devices.get(device)
-        if number is None:
-            with self._lock:
-                number = self._devices.setdefault(device, len(self._devices))
-        return number
 
     def root(self) -> tuple[Row, "Directory"]:
         """See `Source.root`. Raises `SourceExcluded`, `LocationInvalid`."""
@@ -114,13 +140,21 @@ class Directory:
         *,
         block_length: int,
         only: bytes | None = None,
+        below: bytes = b"",
     ) -> None:
         self._source = source
         self._fd = fd
+        self._below = below
+        """Its path, with a slash behind it, where there are patterns."""
         self._path = path
         self._only = only
         self._in_cluster = False
         self.block_length = block_length
+
+    @property
+    def is_of_one_file(self) -> bool:
+        """Whether the source is one file of this folder."""
+        return self._only is not None
 
     def names(self) -> list[bytes]:
         """See `SourceDirectory.names`."""
@@ -135,6 +169,14 @@ class Directory:
         if at < len(names) and names[at].startswith(COMMON_PREFIX):
             names = [name for name in names if not is_of_a_restore(name)]
         self._in_cluster = _POSTGRES_MARKS.issubset(names)
+        patterns = self._source.patterns
+        is_root = self._path[1] is None
+        if patterns is not None and is_root:
+            patterns.begin()
+        if patterns is not None and patterns.is_cache(self._fd, names):
+            if is_root:
+                raise SourceExcluded("the source itself is a cache, which is left out", tag=os.fsdecode(CACHE_TAG))
+            return [CACHE_TAG]
         return names
 
     def rows(self, names: Sequence[bytes], on_problem: ProblemSink) -> Listing:
@@ -144,6 +186,7 @@ class Directory:
         own = self._path[0][0]
         number = self._source.device_number(own)
         excluded = self._source.excluded
+        patterns, below = self._source.patterns, self._below
         for name in names:
             try:
                 status = stat(name, dir_fd=fd, follow_symlinks=False)
@@ -157,6 +200,11 @@ class Directory:
             if excluded and (status.st_dev, status.st_ino) in excluded:
                 # Left out on purpose, and told: somebody may take what lies there for part of the backup.
                 on_problem(name, FileProblem(Reason.EXCLUDED))
+                append(None)
+                continue
+            if patterns is not None and patterns.leave_out(below + name, is_folder=stat_bits.S_ISDIR(status.st_mode)):
+                if self._only is not None:
+                    raise SourceExcluded("the source is left out by a pattern")
                 append(None)
                 continue
             append(row_of(status, number if status.st_dev == own else self._source.device_number(status.st_dev)))
@@ -173,7 +221,8 @@ class Directory:
             identity = (status.st_dev, status.st_ino)
             if _leads_through(self._path, identity):
                 raise FileProblem(Reason.LOOP)
-            if self._source.one_file_system and identity[0] != self._path[0][0]:
+            is_mounted = identity[0] != self._path[0][0]
+            if self._source.one_file_system and is_mounted and identity not in self._source.entered:
                 raise FileProblem(Reason.OTHER_FILE_SYSTEM)
         except BaseException:
             os.close(fd)
@@ -181,7 +230,8 @@ class Directory:
         block_length = self.block_length
         if self._in_cluster and name in {b"base", b"global", b"pg_tblspc"}:
             block_length = POSTGRES_PAGE
-        return Directory(self._source, fd, (identity, self._path), block_length=block_length)
+        below = b"%s%s/" % (self._below, name) if self._source.patterns is not None else b""
+        return Directory(self._source, fd, (identity, self._path), block_length=block_length, below=below)
 
     def extra(self) -> Extra | None:
         """See `SourceDirectory.extra`. The folder of a source that is one file was not asked for."""

@@ -30,8 +30,9 @@ class BackupOptions:
     long a slow tier may hold up a faster one, in all. `workers`: threads that compress and encrypt, 0: one for each
     core, of a backup that shares none. `on_waiting` is called about twice a second while other backups have all the
     memory. `streams`: by name, up to where the snapshot leans on each; only a tier whose log says that it has as much
-    gets the snapshot (`Stream.say`). `parent`: instead of the latest of the label; `commit`: what is made of a tier
-    that has everything, as `OpenTier.commit_snapshot` (both for `parts`). Raises `TextInvalid`.
+    gets the snapshot (`Stream.say`). `host`: of which machine it is. `parent`: instead of the latest of the label;
+    `commit`: what is made of a tier that has everything, as `OpenTier.commit_snapshot` (both for `parts`). Raises
+    `TextInvalid`.
     """
 
     run_token: str
@@ -50,11 +51,17 @@ class BackupOptions:
     on_waiting: Callable[[], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
     streams: Mapping[str, StreamHead] = field(default_factory=dict)
+    host: str = ""
     parent: Snapshot | None = None
     commit: Callable[..., Snapshot] = OpenTier.commit_snapshot
 
     def __post_init__(self) -> None:
         """Refuse what the manifest could not hold, before anything is uploaded."""
-        for name, text in (("run_token", self.run_token), ("label", self.label), *(("tag", tag) for tag in self.tags)):
+        for name, text in (
+            ("run_token", self.run_token),
+            ("label", self.label),
+            ("host", self.host),
+            *(("tag", tag) for tag in self.tags),
+        ):
             if text.encode(errors="ignore").decode() != text:
                 raise TextInvalid("text is not UTF-8", field=name)

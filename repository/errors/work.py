@@ -33,3 +33,10 @@ class RestoreCancelled(RepositoryError):
     code = "restore-cancelled"
     retry = Retry.LATER
     hint = "Start the same restore again."
+
+
+class PatternInvalid(RepositoryError):
+    """A pattern that says what is left out can match nothing."""
+
+    code = "pattern-invalid"
+    hint = "Write it as in a .gitignore."

@@ -17,6 +17,8 @@ from repository.keys import crypto
 SNAPSHOT_ID_LENGTH: Final = 16
 STREAMS: Final = "streams"
 """Key of `extra`: the streams that the snapshot leans on."""
+HOST: Final = "host"
+"""Key of `extra`: the name of the machine that the source is of, as a string."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +57,8 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     committed at most once per tier. `label`: the caller's name for the source. `root`: chunk ids (hex) of the
     tree's root pages, in order. `domain`: id (hex) of the secret under which its chunks are identified.
     `parent`: id (hex) of the snapshot that unchanged files were recognised against. `extra`: what few snapshots have:
-    `parts` (see `backup.parts`), `streams` (see `streams_of`); readers ignore what they do not know.
+    `parts` (see `backup.parts`), `streams` (see `streams_of`), `host` (see `host_of`); readers ignore what they do not
+    know.
     """
 
     format: int = FORMAT_VERSION
@@ -80,6 +83,9 @@ _MANIFEST: Final = msgspec.json.Decoder(SnapshotManifest)
 _STREAMS: Final = msgspec.json.Decoder(dict[str, tuple[int, str, int]])
 
 
+_TEXT: Final = msgspec.json.Decoder(str)
+
+
 def decode_manifest(body: bytes) -> SnapshotManifest:
     """Read a manifest. Raises `Damaged`, `UnsupportedFormat`."""
     try:
@@ -100,6 +106,21 @@ def streams_of(manifest: SnapshotManifest) -> dict[str, tuple[int, str, int]]:
         return {}
     try:
         return _STREAMS.decode(manifest.extra[STREAMS])
+    except msgspec.DecodeError as error:
+        raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
+
+
+def of_host(name: str) -> dict[str, msgspec.Raw]:
+    """What a manifest says of the machine; nothing where it has no name."""
+    return {HOST: msgspec.Raw(msgspec.json.encode(name))} if name else {}
+
+
+def host_of(manifest: SnapshotManifest) -> str:
+    """The name of the machine that the source is of; empty where nobody gave it. Raises `Damaged`."""
+    if HOST not in manifest.extra:
+        return ""
+    try:
+        return _TEXT.decode(manifest.extra[HOST])
     except msgspec.DecodeError as error:
         raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
 

@@ -1,0 +1,70 @@
+"""The options of `repo backup`: what is backed up, what is left out, and how."""
+
+import argparse
+
+from cli.options import given, positive
+
+
+def add_backup_options(parser: argparse.ArgumentParser) -> None:
+    """All but those that other sub-commands have as well."""
+    what = parser.add_argument_group("what is backed up")
+    what.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="*",
+        help="a folder or file; of several, each is kept at its own path",
+        type=given,
+    )
+    what.add_argument(
+        "--files-from",
+        metavar="FILE",
+        type=given,
+        help="paths, too, one a line, or each ended by a zero byte (`find -print0`); `-` is standard input",
+    )
+    what.add_argument("--stdin", action="store_true", help="what comes through standard input, as one file")
+    what.add_argument("--stdin-filename", metavar="NAME", type=_name, help="what that file is called (default: stdin)")
+    out = parser.add_argument_group("what is left out: patterns as in a .gitignore, from the PATH on")
+    out.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="what matches: a name at any depth (*.o), or with a slash a path below PATH (/cache/); `!` takes back",
+        type=given,
+    )
+    out.add_argument(
+        "--exclude-file", action="append", default=[], metavar="FILE", help="patterns, one a line", type=given
+    )
+    out.add_argument(
+        "--exclude-caches", action="store_true", help="what is in folders with a CACHEDIR.TAG, but for the tag"
+    )
+    out.add_argument("--one-file-system", action="store_true", help="do not enter mount points")
+    how = parser.add_argument_group("how")
+    how.add_argument("--dry-run", "-n", action="store_true", help="say what would be read and left out, store nothing")
+    how.add_argument(
+        "--label", help="a name for this source; unchanged files are recognised within one label", type=given
+    )
+    how.add_argument(
+        "--host", metavar="NAME", help="the machine it is of; without --label it begins the label", type=given
+    )
+    how.add_argument(
+        "--tag", action="append", default=[], dest="tags", help="a word to find the snapshot by", type=given
+    )
+    how.add_argument("--paranoid", action="store_true", help="read every file, also those that look unchanged")
+    how.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="TIER",
+        help="fail if this tier (by name) does not get it",
+        type=given,
+    )
+    how.add_argument(
+        "--memory", type=positive, default=256, metavar="MIB", help="memory for what is in flight (default 256)"
+    )
+
+
+def _name(text: str) -> str:
+    if text in {"", ".", ".."} or "/" in text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a file")
+    return text

@@ -1,0 +1,161 @@
+"""What `repo backup` is asked to back up: the source, the snapshot's label, and what the patterns left out."""
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from cli.options import UsageInvalid
+from cli.output import say, shown
+from cli.repo_session import split_name
+from repository.backup.source import Source, SourceUnreachable
+from sources.directory import DirectorySource
+from sources.patterns import Patterns, lines_of
+from sources.several import SeveralSources
+from sources.standard_input import StandardInput
+
+LISTED_MAX = 50
+"""Patterns that are shown to a person."""
+
+
+@dataclass
+class Asked:
+    """A source as the command line names it. `named`: what stands for it in an error."""
+
+    source: Source
+    label: str
+    named: str
+    patterns: list[Patterns] = field(default_factory=list)
+
+    def left_out(self) -> dict[str, object]:
+        """By pattern how many entries it decided; which matched nothing; how many caches were emptied."""
+        counts: dict[str, int] = {}
+        unmatched: set[bytes] | None = None
+        for each in self.patterns:
+            for text, count in each.counts.items():
+                counts[shown(text)] = counts.get(shown(text), 0) + count
+            unmatched = set(each.unmatched) if unmatched is None else unmatched & set(each.unmatched)
+        return {
+            "patterns": counts,
+            "patterns_unmatched": sorted(map(shown, unmatched or ())),
+            "caches": sum(each.caches for each in self.patterns),
+        }
+
+    def say_left_out(self) -> None:
+        """For people: on standard output what was left out, on standard error which patterns matched nothing."""
+        told = self.left_out()
+        counts, unmatched = told["patterns"], told["patterns_unmatched"]
+        assert isinstance(counts, dict)  # noqa: S101 - made above
+        assert isinstance(unmatched, list)  # noqa: S101 - as well
+        words = [f"{count:,} by {text}" for text, count in counts.items() if count]
+        if told["caches"]:
+            words.append(f"what is in {told['caches']:,} caches")
+        if words:
+            more = f", and by {len(words) - LISTED_MAX:,} more" if len(words) > LISTED_MAX else ""
+            say(f"left out: {', '.join(words[:LISTED_MAX])}{more}")
+        if unmatched:
+            more = f", and {len(unmatched) - LISTED_MAX:,} more" if len(unmatched) > LISTED_MAX else ""
+            print(f"matched nothing: {', '.join(unmatched[:LISTED_MAX])}{more}", file=sys.stderr)
+        if self.is_empty_input():
+            print("standard input was empty: look whether the program before it has failed", file=sys.stderr)
+
+    def is_empty_input(self) -> bool:
+        """Whether it is standard input, and nothing came."""
+        return isinstance(self.source, StandardInput) and self.source.is_taken and not self.source.bytes_read
+
+
+def asked_for(arguments: argparse.Namespace) -> Asked:
+    """The source that the options name. Raises `UsageInvalid`, `PatternInvalid`, `SourceUnreachable`."""
+    _refuse_contradictions(arguments)
+    host = f"{arguments.host}:" if arguments.host else ""
+
+    def label(otherwise: str) -> str:
+        return str(arguments.label) if arguments.label is not None else host + otherwise
+
+    if arguments.stdin:
+        name = arguments.stdin_filename or "stdin"
+        if sys.stdin is not None and sys.stdin.isatty():
+            print("reading what is typed, until Ctrl-D", file=sys.stderr)
+        return Asked(StandardInput(os.fsencode(name)), label(f"stdin:{_text(name)}"), "standard input")
+    texts = _patterns_of(arguments)
+    typed, listed = [os.fsencode(path) for path in arguments.paths], _listed(arguments.files_from)
+    by_path: dict[bytes, list[bytes]] = {}
+    for word in (*typed, *listed):
+        by_path.setdefault(os.path.abspath(word), []).append(word)
+    made: list[Patterns] = []
+
+    def patterns_of(path: bytes) -> Patterns | None:
+        if not texts and not arguments.exclude_caches:
+            return None
+        made.append(Patterns(texts, with_caches=arguments.exclude_caches, roots=[path, *by_path.get(path, ())]))
+        return made[-1]
+
+    # A tier below the source would be backed up into itself, and grow for ever.
+    excluded, one_file_system = _folders_of(arguments.tiers), arguments.one_file_system
+    if arguments.files_from is None and len(by_path) == 1:
+        (path,) = by_path
+        source: Source = DirectorySource(
+            path, excluded=excluded, one_file_system=one_file_system, patterns=patterns_of(path)
+        )
+        return Asked(source, label(_text(os.fsdecode(path))), os.fsdecode(path), made)
+    source = SeveralSources(
+        by_path,
+        listed=set(map(os.path.abspath, listed)).difference(map(os.path.abspath, typed)),
+        excluded=excluded,
+        one_file_system=one_file_system,
+        patterns_of=patterns_of,
+    )
+    named = ", ".join(_text(os.fsdecode(path)) for path in by_path)
+    if arguments.files_from is not None:
+        # What the list names changes; the source is the same.
+        from_where = "-" if arguments.files_from == "-" else os.path.abspath(arguments.files_from)
+        return Asked(source, label(f"files-from:{_text(from_where)}"), from_where, made)
+    return Asked(source, label(named), named, made)
+
+
+def _refuse_contradictions(arguments: argparse.Namespace) -> None:
+    if arguments.stdin and (arguments.paths or arguments.files_from is not None):
+        raise UsageInvalid("--stdin is one file, and paths are given", "Give the one or the other.")
+    if arguments.stdin and arguments.dry_run:
+        raise UsageInvalid("--dry-run reads nothing, and --stdin can only be read", "Leave one of them out.")
+    if arguments.stdin and (arguments.exclude or arguments.exclude_file or arguments.exclude_caches):
+        raise UsageInvalid("of standard input nothing can be left out", "Leave the excludes out.")
+    if arguments.stdin_filename is not None and not arguments.stdin:
+        raise UsageInvalid("--stdin-filename is the name of what --stdin reads", "Give --stdin, too.")
+    if not (arguments.stdin or arguments.paths or arguments.files_from is not None):
+        raise UsageInvalid("it is not said what is to be backed up", "Give a PATH, --files-from or --stdin.")
+
+
+def _patterns_of(arguments: argparse.Namespace) -> list[bytes]:
+    """Those of the files first: what is typed has the last word."""
+    found = [line for file in arguments.exclude_file for line in lines_of(_read(file))]
+    return [*found, *map(os.fsencode, arguments.exclude)]
+
+
+def _listed(file: str | None) -> list[bytes]:
+    if file is None:
+        return []
+    body = sys.stdin.buffer.read() if file == "-" else _read(file)
+    found = [line for line in body.split(b"\0" if b"\0" in body else b"\n") if line]
+    if not found:
+        raise SourceUnreachable("the list of paths is empty", hint="Look at what has made it.", file=file)
+    return found
+
+
+def _read(file: str) -> bytes:
+    try:
+        with open(file, "rb") as opened:
+            return opened.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise SourceUnreachable("the file is not there", hint="Give one that is.", file=file) from error
+
+
+def _text(path: str) -> str:
+    """A path as text: what is not UTF-8 in it is written as a backslash, an x and two digits."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _folders_of(addresses: list[str]) -> list[str]:
+    urls = (urlsplit(split_name(address)[1]) for address in addresses)
+    return [unquote(url.path, errors="surrogateescape") for url in urls if url.scheme == "file"]
