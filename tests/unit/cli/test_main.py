@@ -16,6 +16,7 @@ import repository
 from cli import exit_codes, system_errors
 from cli import main as cli_main
 from cli.exit_codes import ExitCode, exit_code_of
+from cli.options import UsageInvalid
 from contracts.errors import INVALID_FIELD, PlatformError, catalogue
 from repository import errors
 from repository.backup import source
@@ -166,7 +167,7 @@ def _codes() -> dict[str, type[errors.RepositoryError]]:
 def test_exit_codes_name_only_codes_that_exist() -> None:
     """A code that was renamed would silently fall back to another number."""
     assert source.FileProblem.code in _codes()
-    assert set(exit_codes._BY_CODE) <= {*_codes(), *catalogue(), *system_errors.CODES}
+    assert set(exit_codes._BY_CODE) <= {*_codes(), *catalogue(), *system_errors.CODES, UsageInvalid.code}
 
 
 @pytest.mark.parametrize(
