@@ -36,6 +36,7 @@ _BY_CODE = {
     "place-blocked": ExitCode.DAMAGED,
     "wrong-key": ExitCode.WRONG_KEY,
     "key-file-invalid": ExitCode.WRONG_KEY,
+    "key-not-given": ExitCode.WRONG_KEY,
     "not-a-repository": ExitCode.NOT_FOUND,
     "snapshot-not-found": ExitCode.NOT_FOUND,
     "not-found": ExitCode.NOT_FOUND,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from cli.backup_options import add_backup_options
 from cli.options import Parser, given, positive
+from cli.repo_key_options import add_key_options, configure_keys
 from sources.descriptors import allow_many_descriptors
 
 _URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL; NAME=URL names it"
@@ -70,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_reading(parsers)
     _configure_upkeep(parsers)
     _configure_retention(parsers)
-    _configure_keys(parsers)
+    configure_keys(parsers)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,9 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _common() -> argparse.ArgumentParser:
     common = Parser(add_help=False)
-    common.add_argument(
-        "--key-file", metavar="FILE", required=True, help="the repository's key; `init` makes it", type=given
-    )
+    add_key_options(common)
     common.add_argument(
         "--tier",
         metavar="URL",
@@ -243,22 +242,6 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
     parsers["release"].add_argument("name", metavar="NAME", help="the hold", type=given)
     for each in (forget, hold):
         each.add_argument("--reason", default="", help="why; it is kept with the order")
-
-
-def _configure_keys(parsers: dict[str, argparse.ArgumentParser]) -> None:
-    parsers["key add"].add_argument(
-        "--new-key-file", metavar="FILE", required=True, type=given, help="it is made where it is absent"
-    )
-    rotate = parsers["key rotate"]
-    which = rotate.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--new-key-file", metavar="FILE", type=given, help="it is made, with a new key before the old ones"
-    )
-    which.add_argument("--data", action="store_true", help="the data's key; the key file stays as it is")
-    rotate.add_argument(
-        "--domain", default="default", metavar="NAME", type=given, help="with --data: of this key domain"
-    )
-    parsers["key remove"].add_argument("kek", metavar="KEK", help="its id, as `repo key list` shows it", type=given)
 
 
 def _add_lock_days(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import sys
 
 from cli.exit_codes import ExitCode
 from cli.output import columns, say, say_json
+from cli.repo_secret import Provider, new_passphrase, provider_of
 from cli.repo_session import opened
 from repository.errors import KeyNotFound, RepositoryError
 from repository.keys.key_file import KeyFile
@@ -18,18 +19,20 @@ def show(arguments: argparse.Namespace) -> int:
     with opened(arguments, only_reads=True) as repository:
         found = keys_of(repository)
         lost = list(repository.keys.lost)
-    own = KeyFile.load(arguments.key_file).kek_id().hex()
+        public_key = repository.config.public_key
+    own = provider_of(arguments).kek_id().hex()
     if arguments.json:
-        say_json({"keys": [each._asdict() for each in found], "lost": lost, "opened_by": own})
+        document = {"keys": [each._asdict() for each in found], "lost": lost, "opened_by": own}
+        say_json({**document, "public_key": public_key})
         return ExitCode.DEGRADED if lost else ExitCode.OK
     rows = [("KEY", "DOMAIN", "GENERATION", "STATE", "WRAPPED UNDER")]
     for each in found:
         state = "destroyed" if each.is_destroyed else "active" if each.is_active else "reads older packs"
         keks = (
-            f"{kek}{' (this file)' if kek == own else ''} on {','.join(on)}" for kek, on in each.wrapped_under.items()
+            f"{kek}{' (this one)' if kek == own else ''} on {','.join(on)}" for kek, on in each.wrapped_under.items()
         )
         generation = "" if each.generation is None else f"{each.generation}"
-        rows.append((each.key_id, each.domain or "not opened by this file", generation, state, "; ".join(keks)))
+        rows.append((each.key_id, each.domain or "not opened by this one", generation, state, "; ".join(keks)))
     for line in columns(rows):
         say(line)
     for object_key in lost:
@@ -38,14 +41,14 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def add(arguments: argparse.Namespace) -> int:
-    """Wrap every key under another key file's key as well."""
+    """Wrap every key under another key file's key, or another passphrase's, as well."""
     path = arguments.new_key_file
-    is_new = not os.path.lexists(path)
+    is_new = path is not None and not os.path.lexists(path)
     with opened(arguments) as repository:
-        provider = KeyFile.create(path) if is_new else KeyFile.load(path)
+        provider = new_passphrase() if path is None else KeyFile.create(path) if is_new else KeyFile.load(path)
         stored = rewrap(repository, provider)
         away = [tier.name for tier in repository.tiers if tier.name not in stored]
-    done = f"{path} {'was made and ' if is_new else ''}opens the repository"
+    done = f"{path or 'the new passphrase'} {'was made and ' if is_new else ''}opens the repository"
     return _told(arguments, stored, away, done, {"new_key_file": path, "created": is_new})
 
 
@@ -53,35 +56,44 @@ def rotate(arguments: argparse.Namespace) -> int:
     """A new key-encryption key in a new file, or with --data a new key for what is written from now on."""
     shut_out: list[str] = []
     with opened(arguments) as repository:
+        provider = provider_of(arguments)
         if arguments.data:
             if arguments.domain not in {keys.domain for keys in repository.keys.all()}:
                 raise KeyNotFound("no key domain has this name", domain=arguments.domain)
-            stored = add_generation(repository, KeyFile.load(arguments.key_file), arguments.domain)
+            stored = add_generation(repository, provider, arguments.domain)
             done = "what is written from now on is encrypted under a new key; what is stored is recognised as before"
             shut_out = not_opening(repository, repository.keys.active(arguments.domain).key_id.hex())
         else:
-            stored = rewrap(repository, KeyFile.rotate(arguments.key_file, arguments.new_key_file))
-            old = KeyFile.load(arguments.key_file).kek_id().hex()
+            stored = rewrap(repository, _successor(provider, arguments.new_key_file))
+            new = arguments.new_key_file or "the new passphrase"
             done = (
-                f"{arguments.new_key_file} opens the repository: use it from now on, keep a copy apart from the\n"
-                f"backups, then end the old one with it: `repo key remove {old}`"
+                f"{new} opens the repository: use it from now on, keep a copy\n"
+                f"apart from the backups, then end the old one with it: `repo key remove {provider.kek_id().hex()}`"
             )
         away = [tier.name for tier in repository.tiers if tier.name not in stored]
     document = {"new_key_file": arguments.new_key_file, "data": arguments.data, "not_opened_by": shut_out}
     code = _told(arguments, stored, away, done, document)
     for kek in shut_out:
         print(
-            f"the key file of {kek} does NOT open what is written from now on: "
-            "`repo key add --new-key-file FILE` with each of those files",
+            f"the key file or passphrase of {kek} does NOT open what is written from now on: "
+            "`repo key add` with each of those",
             file=sys.stderr,
         )
     return code or (ExitCode.DEGRADED if shut_out else ExitCode.OK)
 
 
+def _successor(provider: Provider, new_key_file: str | None) -> Provider:
+    """The key that takes the place of this one."""
+    if new_key_file is None:
+        return new_passphrase()
+    # A file of its own where there was a passphrase: it needs no older key, since it wraps every one.
+    return provider.successor(new_key_file) if isinstance(provider, KeyFile) else KeyFile.create(new_key_file)
+
+
 def remove(arguments: argparse.Namespace) -> int:
     """End a key-encryption key."""
     with opened(arguments) as repository:
-        removed = remove_wrappings(repository, arguments.kek.lower(), KeyFile.load(arguments.key_file))
+        removed = remove_wrappings(repository, arguments.kek.lower(), provider_of(arguments))
     if arguments.json:
         say_json({"kek": arguments.kek.lower(), "removed": removed})
     else:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from cli.interruption import end_soon
 from cli.output import say
+from cli.repo_secret import Provider, heads_path, provider_of, words_for
 from repository.errors import BackupCancelled, LocationInvalid, WrongKey, about
-from repository.keys.key_file import KeyFile
 from repository.opened.open_tier import TierState
 from repository.opened.opening import Patience
 from repository.opened.own_folders import hides_log
@@ -145,7 +145,7 @@ def opened(
     that are `needed`, by name. `copies`: tiers that may be copies of others, since that is to be mended.
     `judges`: it says what is whole, and has to be able to read all. Raises `KeysNotOpened`.
     """
-    key = KeyFile.load(arguments.key_file)
+    key = provider_of(arguments)
     is_hedged = only_reads and len(arguments.tiers) > 1 and not needed
     retry = RetryPolicy(budget_seconds=READING_SECONDS) if is_hedged else None
     patience = Patience(
@@ -180,7 +180,7 @@ def _heads_of(arguments: argparse.Namespace) -> HeadsFile:
     def trouble(words: str) -> None:
         print(words, file=sys.stderr)
 
-    return HeadsFile(f"{arguments.key_file}.heads", trouble)
+    return HeadsFile(heads_path(arguments), trouble)
 
 
 def _note_heads(repository: Repository, arguments: argparse.Namespace) -> None:
@@ -216,9 +216,9 @@ def refuse_one_tier_twice(repository: Repository, copies: Collection[str] = ()) 
             raise one_place_twice(names[identity], tier.name)
 
 
-def _open(tiers: list[ObjectStore], key: KeyFile, patience: Patience, arguments: argparse.Namespace) -> Repository:
+def _open(tiers: list[ObjectStore], key: Provider, patience: Patience, arguments: argparse.Namespace) -> Repository:
     heads, places = _heads_of(arguments), _by_name(arguments.tiers)
-    with about(WrongKey, key_file=arguments.key_file):
+    with about(WrongKey, key_from=words_for(arguments)):
         return Repository.open(
             tiers,
             key,

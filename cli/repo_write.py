@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cli.exit_codes import ExitCode
 from cli.output import name_fields, say, say_json, shown
+from cli.repo_secret import provider_of, words_for
 from cli.repo_session import refuse_one_tier_twice, say_tiers, split_name, stores, tier_states
 from repository.errors import RepositoryExists
 from repository.keys.key_file import KeyFile
@@ -17,18 +18,20 @@ from repository.tiers.port import ObjectStore
 
 def init(arguments: argparse.Namespace) -> int:
     """A new repository on all tiers, under the key file's key or a new one."""
-    is_new = not os.path.lexists(arguments.key_file)
+    is_new = arguments.key_file is not None and not os.path.lexists(arguments.key_file)
     with stores(arguments) as tiers:
         if not arguments.beside_other_files:
             for store, address in zip(tiers, arguments.tiers, strict=True):
                 refuse_among_others(store, split_name(address)[1])
         if is_new:
             _refuse_beside_a_repository(tiers)
-        key = KeyFile.create(arguments.key_file) if is_new else KeyFile.load(arguments.key_file)
+        key = KeyFile.create(arguments.key_file) if is_new else provider_of(arguments, is_new=True)
         with Repository.init(tiers, key) as repository:
             refuse_one_tier_twice(repository)
             if arguments.json:
-                made = {"repository": repository.id.hex(), **name_fields("key_file", os.fsencode(arguments.key_file))}
+                made = {"repository": repository.id.hex(), "public_key": repository.config.public_key}
+                if arguments.key_file is not None:
+                    made |= name_fields("key_file", os.fsencode(arguments.key_file))
                 say_json({**made, "key_file_created": is_new, "tiers": tier_states(repository)})
                 return ExitCode.OK
             say(f"repository {repository.id.hex()} created on:")
@@ -36,6 +39,8 @@ def init(arguments: argparse.Namespace) -> int:
     if is_new:
         say(f"\nThe key is in {shown(os.fsencode(arguments.key_file))}. Without it nothing can ever be read again:")
         say("keep copies of it apart from the backups.")
+    elif arguments.key_file is None:
+        say(f"\nWithout {words_for(arguments)} nothing can ever be read again: it is stored nowhere.")
     return ExitCode.OK
 
 

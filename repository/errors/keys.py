@@ -56,3 +56,11 @@ class KeysNotOpened(RepositoryError):
     code = "keys-not-opened"
     retry = Retry.AFTER_OPERATOR
     hint = "Use the key file that opens all; with it, `repo key add --new-key-file FILE` lets this one open the rest."
+
+
+class KeyNotGiven(RepositoryError):
+    """No key was given: nobody was there to type a passphrase, or the command that prints it did not."""
+
+    code = "key-not-given"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Type the passphrase on a terminal, or give it in WEDSYNC_PASSPHRASE, or let `--key-command` print it."

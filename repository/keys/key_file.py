@@ -29,7 +29,8 @@ _HEADER: Final = """\
 KEY_FILE_LENGTH_MAX: Final = 64 << 10
 
 
-def _check_digits(kek: bytes) -> str:
+def check_digits(kek: bytes) -> str:
+    """Eight hexadecimal digits by which a mistyped key shows."""
     return crypto.sha256(crypto.LABEL, b"kek", kek)[:4].hex()
 
 
@@ -54,13 +55,18 @@ class KeyFile:
     def create(path: str | os.PathLike[str], randomness: Randomness = SYSTEM_RANDOMNESS) -> KeyFile:
         """Make a new key and its file. Raises `KeyFileInvalid` where something has this path already."""
         kek = randomness.token_bytes(crypto.KEY_LENGTH)
-        _write(path, [kek])
+        write_keys(path, [kek])
         return KeyFile([kek], randomness)
 
     @staticmethod
     def load(path: str | os.PathLike[str], randomness: Randomness = SYSTEM_RANDOMNESS) -> KeyFile:
         """Read a key file. Raises `KeyFileInvalid`, also when everybody may read it."""
         return KeyFile(_read(path), randomness)
+
+    @staticmethod
+    def from_text(text: bytes, source: str) -> KeyFile:
+        """The key of what a key file holds. `source`: where it came from, for errors. Raises `KeyFileInvalid`."""
+        return KeyFile(_keys_in(text, source))
 
     @staticmethod
     def rotate(
@@ -70,9 +76,18 @@ class KeyFile:
 
         Afterwards `key_change.rewrap` adds wrappings under the new key; then the older lines can go.
         """
-        keks = [randomness.token_bytes(crypto.KEY_LENGTH), *_read(path)]
-        _write(new_path, keks)
-        return KeyFile(keks, randomness)
+        return KeyFile(_read(path), randomness).successor(new_path)
+
+    def successor(self, new_path: str | os.PathLike[str]) -> KeyFile:
+        """As `rotate`, of keys that may lie in no file."""
+        keks = [self._randomness.token_bytes(crypto.KEY_LENGTH), *self._by_id.values()]
+        write_keys(new_path, keks)
+        return KeyFile(keks, self._randomness)
+
+    @property
+    def present_kek(self) -> bytes:
+        """The key that wraps now: secret."""
+        return self._by_id[self._present]
 
     def kek_id(self) -> bytes:
         """See `KeyProvider`."""
@@ -93,8 +108,9 @@ class KeyFile:
         return crypto.unseal(kek, wrapped[:NONCE_LENGTH], wrapped[NONCE_LENGTH:], associated_data, "wrapped key")
 
 
-def _write(path: str | os.PathLike[str], keks: list[bytes]) -> None:
-    text = _HEADER + "".join(f"wsbkek1-{kek.hex()}-{_check_digits(kek)}\n" for kek in keks)
+def write_keys(path: str | os.PathLike[str], keks: list[bytes]) -> None:
+    """Make a key file of these keys, the present one first. Raises `KeyFileInvalid`, also where the path is taken."""
+    text = _HEADER + "".join(f"wsbkek1-{kek.hex()}-{check_digits(kek)}\n" for kek in keks)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -139,14 +155,18 @@ def _read(path: str | os.PathLike[str]) -> list[bytes]:
         raise KeyFileInvalid(
             "key file is open to everybody", hint="Take the rights away: chmod 600 FILE.", file=os.fspath(path)
         )
+    return _keys_in(text, os.fspath(path))
+
+
+def _keys_in(text: bytes, source: str) -> list[bytes]:
     keks: list[bytes] = []
     for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _LINE.fullmatch(line.strip())
-        if match is None or _check_digits(kek := bytes.fromhex(match[1])) != match[2].lower():
-            raise KeyFileInvalid("line of the key file is no key, or is damaged", file=os.fspath(path), line=number)
+        if match is None or check_digits(kek := bytes.fromhex(match[1])) != match[2].lower():
+            raise KeyFileInvalid("line of the key file is no key, or is damaged", file=source, line=number)
         keks.append(kek)
     if not keks or len(text) > KEY_FILE_LENGTH_MAX:
-        raise KeyFileInvalid("file holds no key", file=os.fspath(path))
+        raise KeyFileInvalid("file holds no key", file=source)
     return keks

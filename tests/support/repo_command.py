@@ -31,6 +31,8 @@ class RepoCommand:
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], tiers: tuple[str, ...] = ("a", "b")) -> None:
         self.folder = folder
         self.key_file = folder / "key"
+        self.key_options: list[str] | None = None
+        """In place of the key file."""
         self._folders = {Path(name).name: folder / name for name in tiers}
         self.tiers = [path.as_uri() for path in self._folders.values()]
         self._capsys = capsys
@@ -42,10 +44,11 @@ class RepoCommand:
     def run(self, *words: str | Path, tiers: list[str] | None = None) -> Done:
         """One command on all tiers (or these)."""
         first, *others = map(str, words)
-        group = [first, others.pop(0)] if first == "key" else [first]
+        group = [first, others.pop(0)] if first in ("key", "kit") else [first]
+        key = ["--key-file", str(self.key_file)] if self.key_options is None else self.key_options
         addresses = [word for url in (self.tiers if tiers is None else tiers) for word in ("--tier", url)]
         self._capsys.readouterr()
-        code = main(["repo", *group, "--key-file", str(self.key_file), *addresses, *others])
+        code = main(["repo", *group, *key, *addresses, *others])
         said = self._capsys.readouterr()
         return Done(code, said.out, said.err)
 
