@@ -9,7 +9,16 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "settings.md"
 VARIABLES = ROOT / "chassis" / "variables.txt"
 PACKAGES = ("chassis", "services", "gateway")
-BESIDE = ("home", "cache", "traceback", "database_user", "test_tier_url")
+BESIDE = (
+    "home",
+    "cache",
+    "traceback",
+    "database_user",
+    "test_tier_url",
+    "passphrase",
+    "new_passphrase",
+    "kit_passphrase",
+)
 """What the command line, the embedded stack and the tests read of the environment by themselves."""
 
 
