@@ -16,7 +16,7 @@ from repository.errors import RepositoryError, SnapshotNotFound
 from repository.opened.pack_access import ChunkReader
 from repository.opened.repository import Repository
 from repository.stored.snapshot import ClassTotals, Snapshot
-from repository.stored.tree import Entry
+from repository.stored.tree import Entry, Flag
 
 
 def ls(arguments: argparse.Namespace) -> int:
@@ -103,6 +103,7 @@ def diff(arguments: argparse.Namespace) -> int:
         return ExitCode.DIFFERENT if any(counts.values()) else ExitCode.OK
 
 
+_STATES = {Flag.CHANGED: "changed-while-saved", Flag.UNREADABLE: "not-saved"}
 _MARKS = {ChangeKind.ADDED: "+", ChangeKind.REMOVED: "-", ChangeKind.CONTENT: "M", ChangeKind.METADATA: "m"}
 
 
@@ -216,9 +217,16 @@ def entry_document(found: Found) -> dict[str, object]:
     }
     if entry.is_symlink:
         document |= name_fields("target", entry.extra.target)
+    if states := _states_of(entry):
+        document["states"] = states
     if entry.extra.attributes:
         document["attributes"] = entry.extra.attributes
     return document
+
+
+def _states_of(entry: Entry) -> list[str]:
+    """What happened to it while it was saved, where that makes it less than it was."""
+    return [word for flag, word in _STATES.items() if entry.extra.flags & flag]
 
 
 def _change_document(change: Change) -> dict[str, object]:
@@ -248,4 +256,5 @@ def _long(found: Found) -> str:
     target = f" -> {shown(found.entry.extra.target)}" if found.entry.is_symlink else ""
     mode = stat_bits.filemode(stat.mode)
     owner = f"{stat.uid}:{stat.gid}"
-    return f"{mode} {owner:>11} {stat.size:>14,} {moment(stat.mtime_ns)} {shown(found.path)}{target}"
+    states = "".join(f"  [{state}]" for state in _states_of(found.entry))
+    return f"{mode} {owner:>11} {stat.size:>14,} {moment(stat.mtime_ns)} {shown(found.path)}{target}{states}"

@@ -51,13 +51,16 @@ def restore(arguments: argparse.Namespace) -> int:
         with about(RestoreRefused, target=arguments.target), about(TargetFailed, target=arguments.target):
             result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
         certainty = certainty_of(repository, {arguments.snapshot: snapshot})
-        is_found = bool(result.files or result.others) or _matches(repository, snapshot, arguments.globs)
+        is_one_found = len(arguments.globs) == 1 and bool(result.files or result.others)
+        unmatched = [] if is_one_found else _unmatched(repository, snapshot, arguments.globs)
     missing = snapshot.manifest.totals.failed
-    newest = {"is_newest_known": certainty is ExitCode.OK}
+    told = {"is_newest_known": certainty is ExitCode.OK, "paths_unmatched": unmatched}
     if arguments.json:
-        say_json({**_document(snapshot.id, result), "missing_in_snapshot": missing, **newest})
+        say_json({**_document(snapshot.id, result), "missing_in_snapshot": missing, **told})
     else:
         _say_result(snapshot.id, result, filtered=bool(arguments.globs))
+        if unmatched:
+            print(f"matched nothing: {', '.join(unmatched)}", file=sys.stderr)
         if missing:
             # What had vanished has left no name: whether what was asked for is among it cannot be said.
             print(
@@ -66,13 +69,14 @@ def restore(arguments: argparse.Namespace) -> int:
             )
     if result.has_losses or missing:
         return ExitCode.INCOMPLETE
-    return certainty if is_found else ExitCode.NOT_FOUND
+    return ExitCode.NOT_FOUND if unmatched else certainty
 
 
-def _matches(repository: Repository, snapshot: Snapshot, globs: list[str]) -> bool:
-    """Whether anything matches at all: folders on the way to nothing do not count. Without globs all does."""
+def _unmatched(repository: Repository, snapshot: Snapshot, globs: list[str]) -> list[str]:
+    """The globs that nothing matches at all, as they are shown: folders on the way to nothing do not count."""
     tree = SnapshotTree(ChunkReader(repository.readable_tiers(), repository.keys), snapshot, lambda _path, _error: None)
-    return not globs or any(next(tree.find(os.fsencode(glob)), None) is not None for glob in globs)
+    raw = map(os.fsencode, globs)
+    return [shown(glob) for glob in raw if next(tree.find(glob), None) is None]
 
 
 def _gauges(progress: Progress) -> dict[str, Reading]:

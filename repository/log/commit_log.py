@@ -340,7 +340,10 @@ class CommitLog:
         entries = list(self._entries(range(first, last + 1), {} if bodies is None else bodies, known))
         while len(entries) <= GAP_MAX and self._store.blocked_by(entry_object_key(first + len(entries))):
             # No listing shows it, and no writer would get past it: better known before anything is uploaded.
-            entries.append(LogFault(first + len(entries), self._blocked(first + len(entries))))
+            number = first + len(entries)
+            entries.append(LogFault(number, self._blocked(number)))
+            if self._store.blocked_by(f"{entry_object_key(number).rpartition('/')[0]}/_"):
+                break  # it has the place of the folder: what is behind it nobody knows, and each number would be told
         return state.with_entries(entries) if entries else state
 
     def _is_signed(self, number: int) -> bool:

@@ -16,7 +16,7 @@ from repository.format import ID_LENGTH
 from repository.keys.key_ring import DomainKeys
 from repository.opened.pack_access import ChunkReader
 from repository.restore.bytes import Extents, places_of
-from repository.restore.file_attributes import Xattrs
+from repository.restore.file_attributes import Xattrs, has_time
 from repository.restore.files import MODE_WHILE_RESTORING, Place, TargetFile, TargetFiles
 from repository.restore.folders import Folder, Folders, change_mode
 from repository.restore.options import Trouble
@@ -94,7 +94,7 @@ class RestoreContents:
             return False
         if stat_bits.S_IMODE(status.st_mode) == MODE_WHILE_RESTORING:
             return True
-        if status.st_mtime_ns != entry.stat.mtime_ns or status.st_size > entry.stat.size:
+        if not has_time(status.st_mtime_ns, entry.stat) or status.st_size > entry.stat.size:
             return False
         try:
             file = _file_of(folder, Place(name, name, may_be_there=True), entry, ())
@@ -113,7 +113,7 @@ class RestoreContents:
         try:
             with self._folders.using(folder) as fd:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            if (status.st_size, status.st_mtime_ns) != (entry.stat.size, entry.stat.mtime_ns):
+            if status.st_size != entry.stat.size or not has_time(status.st_mtime_ns, entry.stat):
                 return False
             file = _file_of(folder, Place(name, name, may_be_there=True), entry, ())
             return self._missing(file, self._parts_of(file), name) == []

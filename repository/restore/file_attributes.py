@@ -31,6 +31,7 @@ _GROUP: Final = 0o070
 _FURTHEST_NS: Final = (1 << 63) - 1
 """What a snapshot has of a time further from 1970, some 292 years."""
 _ACL_GROUP_OBJ: Final = 4
+_SECOND_NS: Final = 1_000_000_000
 
 
 def set_attributes(target: int | bytes, stat: Stat, xattrs: Xattrs) -> Losses:
@@ -69,6 +70,7 @@ def set_attributes(target: int | bytes, stat: Stat, xattrs: Xattrs) -> Losses:
                 mode = mode & ~_GROUP | _group_bits(value) & mode
     try:
         os.utime(target, ns=(stat.mtime_ns, stat.mtime_ns), follow_symlinks=follow)
+        losses += _other_time(os.stat(target, follow_symlinks=follow).st_mtime_ns, stat)
     except OSError as error:
         losses.append((Trouble.TIMES, _word(error)))
     if not stat_bits.S_ISLNK(stat.mode):
@@ -79,6 +81,18 @@ def set_attributes(target: int | bytes, stat: Stat, xattrs: Xattrs) -> Losses:
     return losses
 
 
+def has_time(found_ns: int, stat: Stat) -> bool:
+    """Whether a time of a last change is the entry's, as far as the file system keeps it: some keep (even) seconds."""
+    return found_ns == stat.mtime_ns or (not found_ns % _SECOND_NS and 0 < stat.mtime_ns - found_ns < 2 * _SECOND_NS)
+
+
+def _other_time(found_ns: int, stat: Stat) -> Losses:
+    """What is to be told of the time that the file system has kept. It may say nothing and keep another one."""
+    if found_ns == stat.mtime_ns or abs(stat.mtime_ns) == _FURTHEST_NS:
+        return []
+    return [(Trouble.TIMES, "kept in whole seconds" if has_time(found_ns, stat) else "the file system keeps another")]
+
+
 def missing_attributes(path: bytes, stat: Stat, xattrs: Xattrs) -> Losses:
     """What an entry that was restored before lacks; nothing is set. Raises `OSError` when it is gone."""
     found = os.stat(path, follow_symlinks=False)
@@ -87,6 +101,7 @@ def missing_attributes(path: bytes, stat: Stat, xattrs: Xattrs) -> Losses:
         losses.append((Trouble.OWNER, f"{stat.uid}:{stat.gid}, is {found.st_uid}:{found.st_gid}"))
     if found.st_mode != stat.mode and not stat_bits.S_ISLNK(stat.mode):
         losses.append((Trouble.MODE, f"{stat_bits.S_IMODE(stat.mode):04o}, is {stat_bits.S_IMODE(found.st_mode):04o}"))
+    losses += _other_time(found.st_mtime_ns, stat)
     for name, value in xattrs:
         try:
             is_there = os.getxattr(path, name, follow_symlinks=False) == value

@@ -31,6 +31,7 @@ class Trouble(StrEnum):
     DEVICE = "device"  # a device, which only root may make: not restored
     IN_THE_WAY = "in-the-way"  # something else has its name and is left as it is: not restored
     NOT_SAVED = "not-saved"  # could not be read when the backup was made
+    CHANGED = "changed"  # was written to while it was backed up: may be a mixture of both states, as it is kept
     OWNER = "owner"  # bytes are whole, as with all that follow; owner or group could not be set
     PRIVILEGES = "privileges"  # setuid, setgid or capabilities were left out, for want of the owner
     MODE = "mode"  # permissions could not be set
@@ -96,5 +97,6 @@ class RestoreResult:
 
     @property
     def has_losses(self) -> bool:
-        """Whether anything that was asked for is not there as it was; what was to be skipped was not asked for."""
-        return any(count for trouble, count in self.trouble_counts.items() if trouble is not Trouble.SKIPPED)
+        """Whether anything that was asked for is not there as it was kept; what was to be skipped was not asked for."""
+        told = (Trouble.SKIPPED, Trouble.CHANGED)
+        return any(count for trouble, count in self.trouble_counts.items() if trouble not in told)

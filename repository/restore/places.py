@@ -10,6 +10,7 @@ import stat as stat_bits
 from collections.abc import Callable
 
 from repository.restore.contents import RestoreContents
+from repository.restore.file_attributes import has_time
 from repository.restore.files import Place, TargetFiles
 from repository.restore.folders import Folder, Folders
 from repository.restore.options import Conflict, Trouble
@@ -123,7 +124,7 @@ def _is_same_other(folder: int, name: bytes, entry: Entry, *, with_time: bool) -
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat_bits.S_IFMT(status.st_mode) != stat_bits.S_IFMT(entry.stat.mode):
             return False
-        if with_time and status.st_mtime_ns != entry.stat.mtime_ns:
+        if with_time and not has_time(status.st_mtime_ns, entry.stat):
             return False
         if entry.is_symlink:
             return os.readlink(name, dir_fd=folder) == entry.extra.target

@@ -29,6 +29,7 @@ from repository.restore.target import RestoreTarget
 from repository.stored.tree import Entry, Flag, decode_xattrs
 
 _UNREADABLE: Final = int(Flag.UNREADABLE)
+_CHANGED: Final = int(Flag.CHANGED)
 _NOT_ENTERED: Final = int(Flag.NOT_ENTERED)
 _DEVICES: Final = (stat_bits.S_IFCHR, stat_bits.S_IFBLK)
 _NO_LINKS: Final = frozenset((errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV))
@@ -201,6 +202,8 @@ class RestoreWriting:
         if entry.extra.flags & _UNREADABLE:
             self._trouble(step.path, Trouble.NOT_SAVED, "")
             return
+        if entry.extra.flags & _CHANGED:
+            self._trouble(step.path, Trouble.CHANGED, "")
         folder = self._folder()
         if folder is None:
             return

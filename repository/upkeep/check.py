@@ -98,6 +98,7 @@ class _TierCheck:
         self._packs: list[StoredPack] = []
         self._orphans: dict[bytes, str] = {}
         self._blocked: list[str] = []
+        self._hides_log = False
         self._erased: set[str] = set()
         self._reader = ChunkReader([tier], repository.keys)
 
@@ -136,8 +137,11 @@ class _TierCheck:
         self._counts.pack_bytes = sum(pack.size for pack in self._packs)
         yield from self._config()
         yield from self._keys()
-        yield from self._log()
-        yield from manifest_findings(self._tier)
+        # Of a log that something hides only that is known: what it says, and lacks, is not this tier's.
+        self._hides_log = any(f"{folder}/".startswith(LOG_PREFIX) for folder in self._blocked)
+        if not self._hides_log:
+            yield from self._log()
+            yield from manifest_findings(self._tier)
         yield from self._index()
         yield from self._pack_list()
         yield from self._trees()
@@ -247,7 +251,7 @@ class _TierCheck:
                 yield self._finding(
                     Problem.PACK_DAMAGED, key, f"pack has {sizes[pack_id]} bytes, too few", self._tiers_with(key)
                 )
-        if not self._tier.damaged_segments:
+        if not self._tier.damaged_segments and not self._hides_log:
             self._orphans = dict.fromkeys(sorted(sizes.keys() - needed.keys()), _UNREAD)
 
     def _trees(self) -> Iterator[Finding]:

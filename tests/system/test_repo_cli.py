@@ -238,6 +238,12 @@ def test_restore_takes_what_matches_alone(repo: RepoCommand, album: Path, tmp_pa
     assert [path.name for path in (tmp_path / "part").rglob("*.*")] == ["IMG_1.JPG"]
     nothing = repo.run("restore", "latest", "--target", tmp_path / "none", "--path", "*.png")
     assert nothing.code == ExitCode.NOT_FOUND
+    # What the first one takes as a whole may be what the second means; what matches nothing is told all the same.
+    paths = ["--path", "*", "--path", "*_1.JPG", "--path", "*.png"]
+    some = repo.run("restore", "latest", "--target", tmp_path / "some", *paths)
+    assert some.code == ExitCode.NOT_FOUND
+    assert "matched nothing: *.png" in some.err
+    assert repo.json("restore", "latest", "--target", tmp_path / "all", *paths[:4])["paths_unmatched"] == []
 
 
 def test_restore_is_refused_when_something_is_in_the_way(repo: RepoCommand, album: Path, tmp_path: Path) -> None:

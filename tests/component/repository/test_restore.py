@@ -455,6 +455,21 @@ def test_what_was_not_saved_is_named_again(tmp_path: Path) -> None:
     result = restored(scene.repository, saved(scene.repository, tree), tmp_path / "t")
     assert {trouble.path for trouble in only(result, Trouble.NOT_SAVED)} == {b"locked", b"closed"}
     assert result.is_whole
+    assert result.has_losses
+
+
+def test_what_was_written_to_while_it_was_saved_is_named_again(tmp_path: Path) -> None:
+    """It is kept, perhaps as a mixture: whoever restores it is told, as whoever saved it was."""
+    tree = files_of(still=b"1", torn=b"2")
+    torn = tree.entries[b"torn"]
+    assert isinstance(torn, MemoryFile)
+    torn.changes_row = torn.row
+    scene = Scene()
+    result = restored(scene.repository, saved(scene.repository, tree), tmp_path / "t")
+    assert [trouble.path for trouble in only(result, Trouble.CHANGED)] == [b"torn"]
+    assert result.is_whole
+    assert not set(result.trouble_counts) - {Trouble.CHANGED, Trouble.OWNER}
+    assert RestoreResult(trouble_counts={Trouble.CHANGED: 1}).has_losses is False
 
 
 # Tiers that are damaged
@@ -585,7 +600,7 @@ def test_content_that_does_not_add_up_is_not_begun(tmp_path: Path) -> None:
     file.changes_row = (*file.row[:3], 9, *file.row[4:])
     scene = Scene()
     result = restored(scene.repository, saved(scene.repository, MemoryFolder({b"f": file})), tmp_path / "t")
-    only(result, Trouble.DAMAGED)
+    only(result, Trouble.DAMAGED, Trouble.CHANGED)
     assert contents(tmp_path / "t") == {}
 
 
@@ -717,6 +732,43 @@ def test_interrupted_restore_is_gone_on_with(
     only(
         result, *([Trouble.SKIPPED] if conflict is Conflict.SKIP and result.trouble_counts.get(Trouble.SKIPPED) else [])
     )
+
+
+@pytest.mark.parametrize("unit_ns", [1_000_000_000, 2_000_000_000])
+def test_restore_onto_times_in_seconds_is_gone_on_with_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit_ns: int
+) -> None:
+    """Where the target keeps no fraction of a second, what a restore left is still known for it, and the loss said."""
+    kept = os.utime
+
+    def coarse(path: Any, *, ns: tuple[int, int], **options: Any) -> None:
+        kept(path, ns=(ns[0] // unit_ns * unit_ns, ns[1] // unit_ns * unit_ns), **options)
+
+    monkeypatch.setattr(os, "utime", coarse)
+    scene = Scene()
+    tree = files_of(**{f"s{number}": noise(2_000, number) for number in range(30)})
+    for entry in tree.entries.values():
+        assert isinstance(entry, MemoryFile)
+        entry.mtime_ns = 1_790_000_001_500_000_000
+    snapshot = saved(scene.repository, tree)
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", _FailsLater(os.pwrite, errno.ENOSPC, 15))
+        with pytest.raises(TargetFailed):
+            restored(scene.repository, snapshot, tmp_path / "t", workers=1)
+    result = restored(scene.repository, snapshot, tmp_path / "t")
+    assert result.resumed_files > 0
+    told = only(result, Trouble.TIMES)
+    assert {each.detail for each in told} == {"kept in whole seconds"}
+    assert len(contents(tmp_path / "t")) == 30
+
+
+def test_time_that_the_file_system_does_not_keep_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may say nothing, and keep the last one that it knows."""
+    kept = os.utime
+    monkeypatch.setattr(os, "utime", lambda path, *, ns, **options: kept(path, ns=(ns[0], 5), **options))
+    scene = Scene()
+    result = restored(scene.repository, saved(scene.repository, files_of(a=b"1")), tmp_path / "t")
+    assert {each.detail for each in only(result, Trouble.TIMES)} == {"the file system keeps another"}
 
 
 def test_resumed_restore_keeps_what_is_right_of_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,20 @@ def test_log_that_was_hidden_is_not_gone_on_with_where_more_was_seen(tmp_path: P
     assert scene.reopen(known=lambda _: seen).tier("a").state is TierState.REPLAYED
 
 
+def test_of_a_log_that_is_hidden_one_damage_is_told(tmp_path: Path) -> None:
+    """A link in its place: not each entry, pack and second copy behind it, of which nobody knows anything."""
+    scene = _scene(tmp_path)
+    head = scene.tier("a").log.state.head
+    seen = {"a": [SeenTier(scene.tier("a").log.state.tier_id, head)]}
+    shutil.rmtree(tmp_path / "a/log")
+    (tmp_path / "a/log").symlink_to(tmp_path / "b/log")
+    repository = scene.reopen(known=lambda _: seen)
+    findings = check(repository, tiers=["a"]).findings
+    assert [(each.problem, each.object_key) for each in findings if each.is_damage] == [(Problem.BLOCKED, "log")]
+    assert len(findings) < 5
+    assert repository.tier("b").is_ready
+
+
 def test_a_tier_whose_packs_are_anothers_is_no_copy(tmp_path: Path) -> None:
     """Bytes that a link leads to are kept once: nothing is written there, check says so, and repair makes it two."""
     scene = _scene(tmp_path)
