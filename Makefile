@@ -11,7 +11,7 @@ JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
-.PHONY: help runtime setup demo test test-unit check format lint types imports coverage contracts golden clean \
+.PHONY: help runtime setup demo test test-unit check static format lint types imports coverage contracts golden clean \
         bench-spine bench-rebuild bench-repository bench-quick test-slow soak-repository mutants
 
 help: ## List the commands
@@ -45,7 +45,9 @@ coverage: setup ## The same, with branch coverage and its floors; what fails is 
 	$(BIN)/python -m coverage report --fail-under=90
 	$(BIN)/python -m coverage report --include='repository/*' --fail-under=95
 
-check: setup lint types imports contracts test-unit ## Format, lint, types, import rules, generated files, unit tests
+check: static test-unit ## Format, lint, types, import rules, generated files, unit tests
+
+static: setup lint types imports contracts ## The same without the tests, for who runs all of them anyway
 
 format: setup ## Put the code into its format
 	$(BIN)/python -m ruff format .
