@@ -1,9 +1,10 @@
-"""Makes each kind of machine in turn, runs the commands in it, and says how it went.
+"""Makes each kind of machine, runs the commands in it, and says how it went.
 
     python3 -m tests.fresh_machine [--tests] [KIND ...]
 
-`--tests`: in the first kind `make coverage` follows the demo. Ends with 0 where all went well, with 2 where no
-mount namespace can be made here. What a failed command said is printed.
+`TOGETHER` kinds at a time: the installer of one uses one core. `--tests`: in the first kind `make coverage` follows
+the demo, while there is no other. Ends with 0 where all went well, with 2 where no mount namespace can be made here.
+What a failed command said is printed.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.fresh_machine.kinds import KINDS, Kind
@@ -21,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 USER = 54_321
 """An ordinary user, whom this machine's list of users does not know."""
 LAST_LINES = 60
+TOGETHER = 2
 
 
 def main() -> int:
@@ -38,8 +41,15 @@ def main() -> int:
     # Not below /tmp, which is empty in there. Open for all to pass, since the ordinary user's clone lies in it.
     stage = Path(tempfile.mkdtemp(prefix="wedsync-fresh-", dir="/var/tmp"))
     stage.chmod(0o711)
+    for ordinary_user in (False, True):
+        _cache(stage, ordinary_user).mkdir()
+    _give(_cache(stage, True))
     try:
-        well = sum(_runs(kind, stage, tests=arguments.tests and kind is KINDS[0]) for kind in chosen)
+        with_tests = [kind for kind in chosen if arguments.tests and kind is KINDS[0]]
+        well = sum(_runs(kind, stage, tests=True) for kind in with_tests)
+        others = [kind for kind in chosen if kind not in with_tests]
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            well += sum(pool.map(lambda kind: _runs(kind, stage, tests=False), others))
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     print(f"fresh machines: {well} of {len(chosen)} well", flush=True)
@@ -70,11 +80,9 @@ def _runs(kind: Kind, stage: Path, *, tests: bool) -> bool:
     clone = place / ("a \"clone\" of 'ours', 100% Süß & $1" if kind.odd_path else "clone")
     git = ["git", "-c", f"safe.directory={ROOT}", "-c", f"safe.directory={ROOT / '.git'}"]
     subprocess.run([*git, "clone", "-q", "--no-hardlinks", str(ROOT), str(clone)], check=True)
-    cache = stage / "cache"
-    cache.mkdir(exist_ok=True)
     if kind.ordinary_user:
         _give(place)
-        _give(cache)
+    cache = _cache(stage, kind.ordinary_user)
     inside = [sys.executable, "-m", "tests.fresh_machine.inside", kind.name, str(clone), str(cache)]
     log = stage / f"{kind.name}.log"
     with log.open("wb") as output:
@@ -88,11 +96,17 @@ def _runs(kind: Kind, stage: Path, *, tests: bool) -> bool:
         code = process.wait()
     lines = log.read_text(errors="replace").splitlines()
     shown = [line for line in lines if line.startswith("==")] if code == 0 else lines[-LAST_LINES:]
-    print("\n".join(shown), flush=bool(shown))
-    print(f"-- {kind.name}: {'well' if code == 0 else 'FAILED'} after {time.monotonic() - begun:.0f} s", flush=True)
+    end = f"\n-- {kind.name}: {'well' if code == 0 else 'FAILED'} after {time.monotonic() - begun:.0f} s"
+    # In one piece, since another kind may speak as well.
+    print("\n".join([end, *shown]), flush=True)
     # A fresh environment is half a gigabyte.
     shutil.rmtree(place, ignore_errors=True)
     return code == 0
+
+
+def _cache(stage: Path, ordinary_user: bool) -> Path:
+    """The installer's store: one for each user, since each must be able to read what another kind has put there."""
+    return stage / ("cache-of-a-user" if ordinary_user else "cache-of-root")
 
 
 def _give(folder: Path) -> None:
