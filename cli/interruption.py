@@ -47,7 +47,8 @@ def end_soon(number: int) -> None:
     global _asked_by
     if _asked_by is None:
         _asked_by = number
-        threading.Thread(target=_cut_off, args=(_seconds,), name="end", daemon=True).start()
+        with suppress(RuntimeError):  # no more threads: then it ends when it ends
+            threading.Thread(target=_cut_off, args=(_seconds,), name="end", daemon=True).start()
 
 
 @contextmanager

@@ -7,11 +7,12 @@ import sys
 from cli.exit_codes import ExitCode
 from cli.output import columns, say, say_json
 from cli.repo_secret import Provider, new_passphrase, provider_of
-from cli.repo_session import opened
+from cli.repo_session import opened, split_name
 from repository.errors import KeyNotFound, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.wrappings import keys_of, not_opening, remove_wrappings
+from repository.tiers.places import refuse_key_within
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -44,6 +45,7 @@ def add(arguments: argparse.Namespace) -> int:
     """Wrap every key under another key file's key, or another passphrase's, as well."""
     path = arguments.new_key_file
     is_new = path is not None and not os.path.lexists(path)
+    _refuse_beside_what_it_opens(arguments)
     with opened(arguments) as repository:
         provider = new_passphrase() if path is None else KeyFile.create(path) if is_new else KeyFile.load(path)
         stored = rewrap(repository, provider)
@@ -55,6 +57,7 @@ def add(arguments: argparse.Namespace) -> int:
 def rotate(arguments: argparse.Namespace) -> int:
     """A new key-encryption key in a new file, or with --data a new key for what is written from now on."""
     shut_out: list[str] = []
+    _refuse_beside_what_it_opens(arguments)
     with opened(arguments) as repository:
         provider = provider_of(arguments)
         if arguments.data:
@@ -80,6 +83,11 @@ def rotate(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return code or (ExitCode.DEGRADED if shut_out else ExitCode.OK)
+
+
+def _refuse_beside_what_it_opens(arguments: argparse.Namespace) -> None:
+    if arguments.new_key_file is not None:
+        refuse_key_within(arguments.new_key_file, [split_name(each)[1] for each in arguments.tiers])
 
 
 def _successor(provider: Provider, new_key_file: str | None) -> Provider:

@@ -36,6 +36,8 @@ def prune(arguments: argparse.Namespace) -> int:
             _say(name, plan, dry_run=arguments.dry_run)
         for name, why in left_out.items():
             say(f"{name}: left out, {why}")
+        if left_out and any(plan.moving for plan in plans.values()):
+            say("What was written again lies there as it was, and catch-up may bring it twice: a later prune frees it")
     failures = [plan.failed for plan in plans.values() if plan.failed is not None]
     if failures and len(failures) == len(plans):
         return exit_code_of(failures[0])
@@ -48,7 +50,7 @@ def _document(plan: TierPlan, *, dry_run: bool) -> dict[str, object]:
         "packs": plan.packs,
         "bytes": plan.total_bytes,
         "repacked": len(plan.moving),
-        "repacked_bytes": plan.stored_bytes,
+        "repacked_bytes": plan.moving_bytes if dry_run else plan.stored_bytes,
         "going": len(plan.going) if dry_run else plan.deleted,
         "going_bytes": sum(plan.going.values()) if dry_run else plan.deleted_bytes,
         "locked": len(plan.locked),
@@ -67,9 +69,11 @@ def _say(name: str, plan: TierPlan, *, dry_run: bool) -> None:
     else:
         say(f"{name}: {plan.deleted:,} of {plan.packs:,} packs deleted ({size(plan.deleted_bytes)})")
     if plan.moving:
-        freed = size(plan.deleted_bytes - plan.stored_bytes)
-        stored = "" if dry_run else f"; {size(plan.stored_bytes)} stored again, so that {freed} are free"
-        say(f"{name}: {len(plan.moving):,} of them were mostly waste{stored}")
+        again = plan.moving_bytes if dry_run else plan.stored_bytes
+        freed = size((sum(plan.going.values()) if dry_run else plan.deleted_bytes) - again)
+        stored = f"about {size(again)} would be stored again" if dry_run else f"{size(again)} stored again"
+        is_free = f"so that {freed} {'would be' if dry_run else 'are'} free"
+        say(f"{name}: {len(plan.moving):,} of them are mostly waste; {stored}, {is_free}")
     if plan.locked:
         last = max(plan.locked.values())
         say(

@@ -14,7 +14,7 @@ from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
 from repository.stored.log_entry import entry_object_key
-from repository.tiers.places import refuse_among_others
+from repository.tiers.places import refuse_among_others, refuse_nested
 from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import CatchUpProgress, CatchUpResult, begin_anew, lag
 from repository.upkeep.catch_up import catch_up as catch_tier_up
@@ -124,6 +124,8 @@ def catch_up(arguments: argparse.Namespace) -> int:
                 begin_anew(repository.tier(arguments.begin_anew))
 
             def attempt(tier: OpenTier) -> CatchUpResult:
+                if tier.state is TierState.EMPTY:
+                    refuse_nested(list(addresses.items()), tier.name)
                 if tier.state is TierState.EMPTY and not arguments.beside_other_files:
                     refuse_among_others(tier.store, addresses[tier.name])
                 lock_until = lock_date(tier.store, days.get(tier.name, 0))
@@ -330,6 +332,7 @@ def _repair_document(result: RepairResult, report: CheckReport) -> dict[str, obj
         "given_up": [entry_object_key(number) for number in result.given_up],
         "actions": [{"object": each.object_key, "source": each.source} for each in result.actions],
         "bad_orphans": result.bad_orphans,
+        "harmed": result.harmed,
         "unrepaired": [_finding_document(each) for each in result.unrepaired],
     }
 
@@ -348,6 +351,8 @@ def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str], rep
             say(f"{name}: {object_key} cannot be read as the pack of its name; it stays there, and nobody counts on it")
         for finding in result.unrepaired:
             say(f"{name}: NOT repaired: {finding.problem} {finding.object_key}: {finding.detail}")
+        for snapshot_id in result.harmed:
+            say(f"{name} alone does not restore snapshot {snapshot_id} whole; `repo restore` names the files")
         if any(finding.problem in (Problem.LOG_ENTRY, Problem.LOG_LOST) for finding in result.unrepaired):
             say("  Give the command every tier that there is. --bridge gives up the entries of which none has a")
             say("  whole copy, and with each a snapshot, perhaps; what another tier has is committed again.")

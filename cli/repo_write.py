@@ -12,13 +12,17 @@ from repository.errors import RepositoryExists
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY
-from repository.tiers.places import refuse_among_others
+from repository.tiers.places import refuse_among_others, refuse_key_within, refuse_nested
 from repository.tiers.port import ObjectStore
 
 
 def init(arguments: argparse.Namespace) -> int:
     """A new repository on all tiers, under the key file's key or a new one."""
     is_new = arguments.key_file is not None and not os.path.lexists(arguments.key_file)
+    addresses = [(name or url, url) for name, url in map(split_name, arguments.tiers)]
+    refuse_nested(addresses)
+    if arguments.key_file is not None:
+        refuse_key_within(arguments.key_file, (url for _, url in addresses))
     with stores(arguments) as tiers:
         if not arguments.beside_other_files:
             for store, address in zip(tiers, arguments.tiers, strict=True):

@@ -61,7 +61,13 @@ _KINDS = {
         ),
     ),
 }
-CODES = frozenset(kind.code for kind in _KINDS.values())
+_TOO_FEW_THREADS = _Kind(
+    "too-few-threads",
+    "after-operator",
+    "the system starts no more threads",
+    "Raise the limit of processes (`ulimit -u`, or TasksMax of the service), or end others, then try again.",
+)
+CODES = frozenset(kind.code for kind in (*_KINDS.values(), _TOO_FEW_THREADS))
 
 
 class SystemRefusal(Exception):
@@ -77,6 +83,8 @@ def refusal_of(error: Exception, place: Path | None) -> Exception:
 
     `place`: what the command works on, where the error itself names no file.
     """
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return SystemRefusal(_TOO_FEW_THREADS, _TOO_FEW_THREADS.message, _TOO_FEW_THREADS.hint)
     kind = _KINDS.get(error.errno or 0) if isinstance(error, OSError) else None
     if kind is None or not isinstance(error, OSError):
         return error

@@ -52,10 +52,10 @@ class PruneOptions:
 class TierPlan:
     """What a prune of one tier would do, or did. Bytes are those of whole packs, as they are stored.
 
-    `going`: packs that are to go; `moving`: those of them of which something is needed and stored again first;
-    `locked`: packs that would go, and until when locks keep them; `unreferenced`: packs of which nobody knows whether a
-    writer counts on them. `deleted`, `deleted_bytes`: what is gone; `stored_bytes`: what was stored again. `failed`:
-    why not all is done.
+    `going`: packs that are to go; `moving`: those of them of which something is needed and stored again first, about
+    `moving_bytes` in all; `locked`: packs that would go, and until when locks keep them; `unreferenced`: packs of which
+    nobody knows whether a writer counts on them. `deleted`, `deleted_bytes`: what is gone; `stored_bytes`: what was
+    stored again. `failed`: why not all is done.
     """
 
     tier: str
@@ -63,6 +63,7 @@ class TierPlan:
     total_bytes: int = 0
     going: dict[bytes, int] = field(default_factory=dict)
     moving: set[bytes] = field(default_factory=set)
+    moving_bytes: int = 0
     locked: dict[bytes, datetime] = field(default_factory=dict)
     locked_bytes: int = 0
     unreferenced: dict[bytes, int] = field(default_factory=dict)
@@ -176,6 +177,9 @@ class _Prune:
         plan.locked = _locked(tier, going | moving)
         plan.locked_bytes = sum(sizes[each] for each in plan.locked if each in going)
         plan.moving = moving - plan.locked.keys()
+        raw = raw_sizes(index.segments()) if plan.moving else {}
+        shares = {each: min(1.0, needs.used[each] / raw[each]) if raw.get(each) else 1.0 for each in plan.moving}
+        plan.moving_bytes = round(sum(sizes[each] * share for each, share in shares.items()))
         plan.locked = {each: until for each, until in plan.locked.items() if each in going}
         plan.going = {each: sizes[each] for each in (going | plan.moving) - plan.locked.keys()}
 

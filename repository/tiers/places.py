@@ -4,7 +4,7 @@ Two tiers at one place are one copy that is counted as two.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 from urllib.parse import urlsplit
@@ -29,6 +29,29 @@ def refuse_one_place_twice(tiers: Sequence[tuple[str, str]]) -> None:
         first = names.setdefault(place_of(address), name)
         if first is not name:
             raise one_place_twice(first, name)
+
+
+def refuse_nested(tiers: Sequence[tuple[str, str]], new: str | None = None) -> None:
+    """Raise `LocationInvalid` where one of the tiers, each with its name and address, lies within another one.
+
+    `new`: the name of the one that is to be begun; None: each is.
+    """
+    for name, address in tiers:
+        for other, outer in tiers:
+            if name != other and new in (None, name, other) and _lies_within(address, outer):
+                hint = "Whoever loses the outer one has lost both: choose a place of its own for each."
+                raise LocationInvalid("a tier lies within another one", hint=hint, tier=name, other=other)
+
+
+def refuse_key_within(key_file: str, addresses: Iterable[str]) -> None:
+    """Raise `LocationInvalid` where a key file lies in a tier, beside what it opens."""
+    for address in addresses:
+        if urlsplit(address).scheme == "file" and _is_below(key_file, directory_path(address)):
+            raise LocationInvalid(
+                "the key file lies in a tier, beside what it opens",
+                hint="Whoever gets the tier has its key, and who loses the tier has lost both: choose another folder.",
+                key_file=key_file,
+            )
 
 
 def one_place_twice(first: str, second: str) -> LocationInvalid:
@@ -60,6 +83,24 @@ def place_of(address: str) -> tuple[object, ...]:
         return _folder(directory_path(address))
     options, _ = s3_options(address)
     return (*_server(options), options.bucket, options.prefix)
+
+
+def _lies_within(address: str, outer: str) -> bool:
+    if urlsplit(address).scheme == "file":
+        return urlsplit(outer).scheme == "file" and _is_below(directory_path(address), directory_path(outer))
+    if urlsplit(outer).scheme == "file":
+        return False
+    (*bucket, prefix), (*others, above) = place_of(address), place_of(outer)
+    return bucket == others and prefix != above and str(prefix).startswith(str(above))
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Whether a path leads below a folder, be it there or not, by whatever links."""
+    above, outer = os.path.dirname(os.path.realpath(path)), _folder(folder)
+    while _folder(above) != outer:
+        if above == (above := os.path.dirname(above)):
+            return False
+    return True
 
 
 def _folder(path: str) -> tuple[object, ...]:

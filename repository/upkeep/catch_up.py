@@ -31,6 +31,7 @@ from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.tiers.port import ObjectStore
+from repository.upkeep.erased import Erased
 from repository.upkeep.stream_check import lacking
 from repository.upkeep.stream_copy import CopiedStreams, copy_streams
 
@@ -105,6 +106,9 @@ def _lag_of_objects(repository: Repository, tier: OpenTier) -> Lag:
     snapshots = [
         each for each in repository.snapshots() if each.id not in own.snapshots and each.id not in own.forgotten
     ]
+    # What was erased nobody can read, so that nobody can say what it needs: no tier is owed it.
+    erased = Erased(repository, ChunkReader(nearest_first(repository.readable_tiers()), repository.keys).chunk)
+    snapshots = [each for each in snapshots if not erased.has(each)]
     keys = set(key_change.lacking_keys(repository, tier))
     return Lag(packs - known, snapshots, keys, owed_orders(repository, tier), {})
 

@@ -35,7 +35,7 @@ from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings
 from repository.upkeep.pack_reading import PackReading, read_pack
 from repository.upkeep.segment_check import verify_rows
-from repository.upkeep.strange_objects import strange_objects
+from repository.upkeep.strange_objects import shared_packs, strange_objects
 from repository.upkeep.stream_check import stream_findings
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ class _TierCheck:
             yield from manifest_findings(self._tier)
         yield from self._index()
         yield from self._pack_list()
+        yield from shared_packs(self._tier, self._others, [pack_object_key(pack.id) for pack in self._packs])
         yield from self._trees()
         yield from self._strange_objects()
 

@@ -34,6 +34,8 @@ class Problem(StrEnum):
     SEGMENT = "index-segment"
     PACK_MISSING = "pack-missing"
     PACK_DAMAGED = "pack-damaged"
+    PACK_SHARED = "pack-shared"
+    """A pack is the very file of another tier (a hard link): it is kept once and counted twice."""
     INDEX_INCOMPLETE = "index-incomplete"
     """A pack holds what the index does not list, or lists otherwise."""
     TREE = "tree"

@@ -51,7 +51,8 @@ class RepairResult:
 
     `set_aside`: where the bytes are that something was put over, by object key. `given_up`: numbers of log entries
     that were bridged, with whatever snapshot they held. `bad_orphans`: what bears a pack's name, is none that is whole,
-    and is in no index: it stays there, and nobody counts on it. `is_interrupted`: `check_cancelled` ended the work.
+    and is in no index: it stays there, and nobody counts on it. `harmed`: snapshots that the tier alone does not give
+    back whole. `is_interrupted`: `check_cancelled` ended the work.
     """
 
     tier: str
@@ -60,6 +61,7 @@ class RepairResult:
     set_aside: dict[str, str] = field(default_factory=dict)
     given_up: list[int] = field(default_factory=list)
     bad_orphans: list[str] = field(default_factory=list)
+    harmed: list[str] = field(default_factory=list)
     is_interrupted: bool = False
 
     @property
@@ -111,6 +113,7 @@ def repair(
         work.result.is_interrupted = True
     else:
         work.result.unrepaired = work.left_over(given)
+        work.result.harmed = given.harmed.get(tier.name, [])
     return work.result
 
 
@@ -165,6 +168,7 @@ class _Repair:
         tier.load()
         # Packs before the index: should it be rebuilt, it needs their footers.
         self._packs(findings)
+        self._unshare(findings)
         self._segments(findings)
         tier.load()
         self._leave_out(findings)
@@ -240,7 +244,8 @@ class _Repair:
             self.result.set_aside[object_key] = aside
 
     def _replace(self, object_key: str, body: bytes, source: str) -> None:
-        self._set_aside(object_key)
+        if object_key not in self.result.set_aside:  # else it lies there already, and what is replaced is ours
+            self._set_aside(object_key)
         self._tier.store.put(object_key, body)
         self._done(object_key, source)
 
@@ -326,6 +331,16 @@ class _Repair:
             self._check_cancelled()
             pack_id = _pack_id_of(key)
             self._copy(finding, lambda body, pack_id=pack_id: crypto.sha256(body) == pack_id)  # type: ignore[misc]
+
+    def _unshare(self, findings: list[Finding]) -> None:
+        """Give packs that are another tier's files ones of their own: what is put takes the name, not the file."""
+        for finding in findings:
+            if finding.problem is Problem.PACK_SHARED:
+                self._check_cancelled()
+                body = read_object(self._tier.store, finding.object_key)
+                if crypto.sha256(body) == _pack_id_of(finding.object_key):
+                    self._tier.store.put(finding.object_key, body)
+                    self._done(finding.object_key, "a file of its own")
 
     def _leave_out(self, findings: list[Finding]) -> None:
         """Take out of the index what damaged packs do not hold: else every writer to come would count on it."""

@@ -1,4 +1,4 @@
-"""What lies on a tier that no part of the format explains, and what its name hides.
+"""What lies on a tier that no part of the format explains, what its name hides, and what is another tier's file.
 
 Promise: anybody may put objects there, so they are worth a note and no more. A genuine entry of this log under a name
 that is not its own, of a number that the log lacks, is damage: somebody moved it.
@@ -7,7 +7,9 @@ that is not its own, of a number that the log lacks, is damage: somebody moved i
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from repository.errors import RepositoryError
@@ -24,7 +26,7 @@ from repository.stored.log_entry import LOG_PREFIX, Entry, entry_number, entry_o
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
 from repository.stored.stream_piece import piece_of
-from repository.upkeep.check_report import Problem
+from repository.upkeep.check_report import Finding, Problem
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
 
 READ_MAX: Final = 64
@@ -57,6 +59,19 @@ def strange_objects(tier: OpenTier, explained: Collection[str]) -> Iterator[Stra
             yield _below_log(tier, key, last)
         else:
             yield Strange(Problem.STRANGE, key, "no part of the format explains the object")
+
+
+def shared_packs(tier: OpenTier, others: Iterable[OpenTier], object_keys: Collection[str]) -> Iterator[Finding]:
+    """Packs that are one file with another tier's: whatever befalls the one befalls the other."""
+    for other in others:
+        for key in object_keys:
+            own, theirs = tier.store.local_path(key), other.store.local_path(key)
+            if own is None or theirs is None:
+                break
+            with suppress(OSError):
+                if Path(own).samefile(theirs):
+                    detail = f"it is the very file of tier {other.name} (a hard link): kept once, counted twice"
+                    yield Finding(tier.name, Problem.PACK_SHARED, key, detail, (tier.name,))
 
 
 def _has_a_place(key: str, last: int) -> bool:

@@ -12,7 +12,7 @@ from repository.tiers.port import OBJECT_LENGTH_MAX, Capabilities, ObjectInfo, c
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.locks import Locks
 from repository.tiers.s3.options import S3Options
-from repository.tiers.s3.versions import Version, Versions, checksum_of, lock_of
+from repository.tiers.s3.versions import Version, Versions, checksum_of, expect_listing, lock_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -158,6 +158,7 @@ class S3Reading:
             request["StartAfter"] = full_after
         while True:
             page = self._connection.call(lambda client: client.list_objects_v2(**request))
+            expect_listing(page, self.name)
             for entry in page.get("Contents", []):
                 yield entry["Key"], int(entry["Size"])
             if not page.get("IsTruncated"):

@@ -7,12 +7,12 @@ out. So a tier reads the newest version that is no delete marker, and `originals
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from repository.errors import AccessDenied, LocationInvalid
+from repository.errors import AccessDenied, LocationInvalid, TierUnreachable
 from repository.tiers.s3.connection import S3Connection
 
 if TYPE_CHECKING:
@@ -29,6 +29,15 @@ class Version:
     version_id: str
     size: int
     is_marker: bool
+
+
+def expect_listing(answer: Mapping[str, Any], tier: str) -> None:
+    """Raise `TierUnreachable` where a server calls something a listing that is none: it says nothing of the objects.
+
+    Each listing says whether there is more; an answer without any content would be one of no objects.
+    """
+    if "IsTruncated" not in answer:
+        raise TierUnreachable("the server answered a listing without a listing", tier=tier)
 
 
 class Versions:
@@ -61,6 +70,7 @@ class Versions:
 
         while True:
             answer = self._connection.call(page)
+            expect_listing(answer, self._connection.options.bucket)
             # The client sorts versions and markers apart; only the markers' place among the versions is lost.
             yield [
                 Version(entry["Key"], entry["VersionId"], int(entry.get("Size", 0)), is_marker)

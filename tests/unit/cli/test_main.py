@@ -107,6 +107,9 @@ def test_error_of_the_system_is_told_without_traceback(command: ModuleType, caps
     command.run = failing(OSError(28, "No space left on device"))  # type: ignore[attr-defined]
     assert cli_main.main(["probe"]) == ExitCode.FAILED
     assert "a disk or folder has no space left [no-space]" in capsys.readouterr().err
+    command.run = failing(RuntimeError("can't start new thread"))  # type: ignore[attr-defined]
+    assert cli_main.main(["probe"]) == ExitCode.FAILED
+    assert "[too-few-threads]" in capsys.readouterr().err
 
 
 def test_fault_of_the_program_shows_its_traceback(command: ModuleType) -> None:

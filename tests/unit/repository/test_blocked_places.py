@@ -173,6 +173,22 @@ def test_a_tier_whose_packs_are_anothers_is_no_copy(tmp_path: Path) -> None:
     assert read_back(repository, snapshot, repository.tier("a")) == photos(3)
 
 
+def test_packs_that_two_tiers_have_as_one_file_are_no_two_copies(tmp_path: Path) -> None:
+    """`cp -al` makes them: check says so on both, and repair gives the tier files of its own."""
+    scene = _scene(tmp_path)
+    for pack in (tmp_path / "a/packs").rglob("*"):
+        if pack.is_file():
+            other = tmp_path / "b" / pack.relative_to(tmp_path / "a")
+            other.unlink()
+            os.link(pack, other)
+    repository = scene.reopen()
+    report = check(repository)
+    assert {(each.tier, each.problem) for each in report.damage} == {(name, Problem.PACK_SHARED) for name in "ab"}
+    assert repair(repository, repository.tier("b"), report).is_complete
+    assert check(repository, read_percent=100).is_ok
+    assert not any(each.stat().st_nlink > 1 for each in (tmp_path / "a/packs").rglob("*") if each.is_file())
+
+
 def test_what_cannot_be_set_aside_is_named_by_its_path(tmp_path: Path) -> None:
     """There is no quarantine where a file has its name: whoever repairs is told which."""
     scene = _scene(tmp_path)

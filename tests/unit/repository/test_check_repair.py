@@ -530,7 +530,30 @@ def test_pack_that_no_tier_has_whole_stays_and_is_named() -> None:
     assert [finding.problem for finding in result.unrepaired] == [Problem.TREE, Problem.PACK_DAMAGED]
     assert result.unrepaired[-1].object_key == key
     assert not result.is_complete
+    assert result.harmed == check(repository, tiers=["a"]).harmed["a"] != []
     assert before.items() <= scene.store("a").contents().items()
+
+
+class _Hides(BrokenStore):
+    """A store that lists a pack and does not give it."""
+
+    def __init__(self, inner: MemoryObjectStore, key: str) -> None:
+        super().__init__(inner)
+        self._hidden = key
+
+    def get(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> bytes:
+        if key == self._hidden:
+            raise ObjectMissing("no object of this key", key=key)
+        return self._inner.get(key, length_max=length_max)
+
+
+def test_what_is_replaced_again_and_again_is_set_aside_once() -> None:
+    """A tier that goes on answering nothing gets no copy of what lies there with each pass."""
+    scene = _scene()
+    key = next(each for each in _below(scene.store("a"), "packs/"))
+    repository = scene.reopen(stores=[_Hides(scene.store("a"), key), scene.store("b")])  # type: ignore[list-item]
+    repair(repository, repository.tier("a"), check(repository, read_percent=100))
+    assert len(_below(scene.store("a"), "quarantine/")) == 1
 
 
 class _KeepsVersions(BrokenStore):

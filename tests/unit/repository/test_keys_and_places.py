@@ -197,6 +197,11 @@ def test_what_was_erased_is_no_damage() -> None:
             (Problem.ERASED, f"snapshot {erased.id}")
         ] * 2
         assert report.is_ok
+    third = MemoryObjectStore("c")
+    repository = scene.reopen(stores=[*scene.stores, third])
+    assert catch_up(repository, repository.tier("c")).is_complete
+    assert not lag(repository, repository.tier("c")).is_behind  # nor is anybody owed it
+    scene.reopen()
     scene.store("a").delete(next(key for key in _below(scene.store("a"), "packs/")))
     assert erased.id not in check(scene.reopen()).harmed["a"]
 

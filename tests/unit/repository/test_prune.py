@@ -302,8 +302,12 @@ def test_what_is_mostly_waste_is_written_again_on_every_tier() -> None:
     scene = Scene(("a", "b"))
     kept, left = _sparse(scene)
     before = sum(info.size for info in scene.store("a").list("packs/"))
+    planned = prune(scene.reopen(), PruneOptions(dry_run=True))
     done = prune(scene.reopen())
     assert all(plan.moving and plan.is_complete and plan.stored_bytes for plan in done.values())
+    for name, plan in planned.items():
+        assert done[name].stored_bytes / 2 < plan.moving_bytes < done[name].stored_bytes * 2
+        assert plan.moving_bytes < sum(plan.going.values())
     assert _packs(scene, "a") == _packs(scene, "b")
     after = sum(info.size for info in scene.store("a").list("packs/"))
     assert after < before / 3

@@ -8,7 +8,7 @@ import pytest
 from repository.errors import LocationInvalid, PlaceInUse
 from repository.tiers.location import directory_path, open_tier
 from repository.tiers.memory import MemoryObjectStore
-from repository.tiers.places import refuse_among_others, refuse_one_place_twice
+from repository.tiers.places import refuse_among_others, refuse_key_within, refuse_nested, refuse_one_place_twice
 
 
 def refused(*addresses: str) -> bool:
@@ -52,6 +52,48 @@ def test_folder_is_one_place_by_whatever_path(tmp_path: Path) -> None:
 def test_bucket_is_one_place_by_whatever_address(first: str, second: str, is_one: bool) -> None:
     """Server, bucket and prefix make the place; how they are spelled and used does not."""
     assert refused(first, second) is is_one
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "is_nested"),
+    [
+        ("there/below", "there", True),
+        ("not/yet/below", "not/yet", True),
+        ("link/below/deep", "there", True),
+        ("there", "there", False),
+        ("therefore", "there", False),
+        ("s3://photos/a/b", "s3://photos/a", True),
+        ("s3://photos/a", "s3://photos", True),
+        ("s3://photos/ab", "s3://photos/a", False),
+        ("s3://videos/a", "s3://photos", False),
+        ("s3://photos", "there", False),
+        ("there", "s3://photos", False),
+    ],
+)
+def test_tier_within_another_one_is_no_second_copy(tmp_path: Path, inner: str, outer: str, is_nested: bool) -> None:
+    """Whoever loses the outer one has lost both; one that is there already stops nobody who adds another."""
+    (tmp_path / "there").mkdir()
+    os.symlink("there", tmp_path / "link")
+    first, second = (each if "//" in each else f"file://{tmp_path}/{each}" for each in (inner, outer))
+    for tiers in ([("in", first), ("out", second)], [("out", second), ("in", first)]):
+        for new in (None, "in", "out"):
+            if not is_nested:
+                refuse_nested(tiers, new)
+                continue
+            with pytest.raises(LocationInvalid) as info:
+                refuse_nested(tiers, new)
+            assert info.value.context == {"tier": "in", "other": "out"}
+        refuse_nested(tiers, "third")
+
+
+def test_key_file_lies_beside_nothing_that_it_opens(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    os.symlink("there", tmp_path / "link")
+    tiers = ["s3://photos", f"file://{tmp_path}/there"]
+    for within in ("there/key", "link/key", "there/sub/key"):
+        with pytest.raises(LocationInvalid, match="beside what it opens"):
+            refuse_key_within(str(tmp_path / within), tiers)
+    refuse_key_within(str(tmp_path / "key"), tiers)
 
 
 def test_place_with_other_files_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from repository.errors import AccessDenied, LocationInvalid, TierUnreachable, To
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.errors import not_made, translated
 from repository.tiers.s3.options import S3Credentials, S3Options, credentials_from_environment
+from repository.tiers.s3.versions import expect_listing
 
 
 def connection(**options: object) -> S3Connection:
@@ -81,3 +82,10 @@ def test_want_of_descriptors_is_no_failing_connection() -> None:
     assert isinstance(not_made(cause, tier="cloud"), TooFewDescriptors)
     other = translated(HTTPClientError(error=OSError(errno.ECONNRESET, "reset")), tier="cloud", key=None)
     assert isinstance(getattr(other, "error", None), TierUnreachable)
+
+
+def test_answer_without_a_listing_is_no_empty_bucket() -> None:
+    """A proxy's or a broken server's: of no objects it says nothing."""
+    expect_listing({"IsTruncated": False}, "cloud")
+    with pytest.raises(TierUnreachable, match="without a listing"):
+        expect_listing({"ResponseMetadata": {"HTTPStatusCode": 200}}, "cloud")
