@@ -70,6 +70,7 @@ golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m contracts.generate
 	$(BIN)/python -m gateway openapi
 	$(BIN)/python -m tests.contract.settings_document
+	$(BIN)/python -m tests.contract.service_tables
 	$(BIN)/python -m tests.compat.make_golden
 
 bench-spine: setup ## The figures of the platform: latency, rates, memory

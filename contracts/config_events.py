@@ -1,6 +1,6 @@
 """What the config service announces. Owner: config."""
 
-from contracts.configuration import ConfigurationBody
+from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.event import Event, pinned
 from contracts.refusal import Refusal
 
@@ -8,13 +8,21 @@ from contracts.refusal import Refusal
 class ConfigurationFact(Event, frozen=True, kw_only=True):
     """The base of what is said of a configuration: each fact says all of it, so that the highest `version` is enough.
 
-    Versions of a configuration are counted from 1, without a gap.
+    Versions of a configuration are counted from 1, without a gap. A fact that leaves it in another state than it
+    was in has that as its default: whoever keeps a copy takes `state` and needs to know no kind of fact.
     """
 
     request_id: str
     configuration_id: str
     version: int
     body: ConfigurationBody
+    state: ConfigurationState = ConfigurationState.ACTIVE
+
+
+class ConfigurationRefusal(Refusal, frozen=True, kw_only=True):
+    """The base of what answers a request about a configuration with no."""
+
+    configuration_id: str
 
 
 @pinned("config.configuration-created.v1", taken_by=("executor--replicate-configuration",))
@@ -33,23 +41,19 @@ class ConfigurationUpdated(ConfigurationFact, frozen=True, kw_only=True):
 class ConfigurationRetired(ConfigurationFact, frozen=True, kw_only=True):
     """A configuration has no more runs. It is a version of its own; `body` is what the one before it said."""
 
+    state: ConfigurationState = ConfigurationState.RETIRED
+
 
 @pinned("config.configuration-refused.v1")
-class ConfigurationRefused(Refusal, frozen=True, kw_only=True):
+class ConfigurationRefused(ConfigurationRefusal, frozen=True, kw_only=True):
     """A submitted configuration was refused."""
-
-    configuration_id: str
 
 
 @pinned("config.configuration-change-refused.v1")
-class ConfigurationChangeRefused(Refusal, frozen=True, kw_only=True):
+class ConfigurationChangeRefused(ConfigurationRefusal, frozen=True, kw_only=True):
     """A submitted change of a configuration was refused."""
-
-    configuration_id: str
 
 
 @pinned("config.configuration-retirement-refused.v1")
-class ConfigurationRetirementRefused(Refusal, frozen=True, kw_only=True):
+class ConfigurationRetirementRefused(ConfigurationRefusal, frozen=True, kw_only=True):
     """A configuration was not retired."""
-
-    configuration_id: str

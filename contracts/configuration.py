@@ -41,6 +41,13 @@ class Tier(Growing):
     OFFSITE = "offsite"
 
 
+class ConfigurationState(Growing):
+    """Whether a configuration has runs: of a retired one none begins any more."""
+
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
 class Destination(Value, frozen=True, kw_only=True):
     """Where one tier keeps its copy, and what is asked of it.
 

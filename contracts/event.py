@@ -28,6 +28,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
 
 E = TypeVar("E", bound=type[Event])
+K = TypeVar("K", bound=Event)
 
 _BY_NAME: dict[str, type[Event]] = {}
 
@@ -51,6 +52,11 @@ def pinned(name: str, *, taken_by: tuple[str, ...] = ()) -> Callable[[E], E]:
 def event_class(name: str) -> type[Event] | None:
     """The class pinned to a name, or None where this build does not know the name."""
     return _BY_NAME.get(name)
+
+
+def pinned_kinds(base: type[K]) -> tuple[type[K], ...]:
+    """Every pinned event of a kind, in the order of definition."""
+    return tuple(cls for cls in _BY_NAME.values() if issubclass(cls, base))
 
 
 def pinned_events() -> dict[str, type[Event]]:

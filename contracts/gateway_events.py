@@ -31,6 +31,14 @@ AGENT_FIELD = "evidence.agent"
 """Under which names the two are sealed."""
 
 
+class ConfigurationRequest(Event, frozen=True, kw_only=True):
+    """The base of what is asked of a configuration that is there, where no more than that is said."""
+
+    request_id: str
+    configuration_id: str
+    evidence: Evidence
+
+
 @pinned("gateway.configuration-submitted.v1", taken_by=("config--create-configuration",))
 class ConfigurationSubmitted(Event, frozen=True, kw_only=True):
     """An owner asked for a new configuration. The configuration's id is allocated with the request."""
@@ -53,12 +61,8 @@ class ConfigurationChangeSubmitted(Event, frozen=True, kw_only=True):
 
 
 @pinned("gateway.configuration-retirement-requested.v1", taken_by=("config--retire-configuration",))
-class ConfigurationRetirementRequested(Event, frozen=True, kw_only=True):
+class ConfigurationRetirementRequested(ConfigurationRequest, frozen=True, kw_only=True):
     """An owner asked for a configuration to have no more runs."""
-
-    request_id: str
-    configuration_id: str
-    evidence: Evidence
 
 
 @pinned("gateway.backup-requested.v1", taken_by=("executor--accept-backup",))

@@ -13,13 +13,9 @@ from chassis.own_folders import OwnFolders
 from chassis.record.eventstore import EventStore
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
-from contracts.config_events import ConfigurationRetirementRefused
+from contracts import config_events as facts
+from contracts import gateway_events as requests
 from contracts.event import Event
-from contracts.gateway_events import (
-    ConfigurationChangeSubmitted,
-    ConfigurationRetirementRequested,
-    ConfigurationSubmitted,
-)
 from services.config.adapters.record import RecordedConfigurations
 from services.config.application import ConfigurationDecisions
 from services.config.domain import Configuration
@@ -32,12 +28,11 @@ SERVICE = "config"
 def use_cases(configurations: Configurations, locations: LocationRegistry) -> dict[type[Event], UseCase]:
     """What deals with each event that the config service takes."""
     decisions = ConfigurationDecisions(configurations, locations)
+    by = decisions.of_configurations.by
     return {
-        ConfigurationSubmitted: decisions.decide,
-        ConfigurationChangeSubmitted: decisions.decide_change,
-        ConfigurationRetirementRequested: decisions.of_configurations.by(
-            Configuration.retire, ConfigurationRetirementRefused
-        ),
+        requests.ConfigurationSubmitted: decisions.decide,
+        requests.ConfigurationChangeSubmitted: decisions.decide_change,
+        requests.ConfigurationRetirementRequested: by(Configuration.retire, facts.ConfigurationRetirementRefused),
     }
 
 

@@ -11,10 +11,14 @@ from contracts.config_events import (
     ConfigurationRetired,
     ConfigurationUpdated,
 )
-from contracts.configuration import ConfigurationBody
+from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.errors import PlatformError
 from contracts.event import Event
-from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationRetirementRequested
+from contracts.gateway_events import (
+    ConfigurationChangeSubmitted,
+    ConfigurationRequest,
+    ConfigurationRetirementRequested,
+)
 from services.config.errors import ConfigurationChanged, RetiredAlready
 
 
@@ -28,7 +32,7 @@ class Configuration(Aggregate):
         self.body: ConfigurationBody | None = None
         self.body_version = 0
         self.is_refused = False
-        self.is_retired = False
+        self.state = ConfigurationState.ACTIVE
 
     def create(self, *, request_id: str, body: ConfigurationBody) -> None:
         """Put a configuration in force, as its version 1."""
@@ -41,35 +45,36 @@ class Configuration(Aggregate):
             raise ConfigurationChanged(seen=request.expected_version, version=self.body_version)
         if why is not None:
             raise why
-        self.record(
-            ConfigurationUpdated(
-                request_id=request.request_id,
-                configuration_id=self.id,
-                version=self.body_version + 1,
-                body=request.body,
-                before=before,
-            )
-        )
+        self._put_in_force(ConfigurationUpdated, request, request.body, before=before, state=self.state)
 
     def retire(self, request: ConfigurationRetirementRequested) -> None:
         """Have no more runs of it."""
-        body, version = self._in_force(), self.body_version + 1
-        self.record(
-            ConfigurationRetired(request_id=request.request_id, configuration_id=self.id, version=version, body=body)
-        )
+        self._put_in_force(ConfigurationRetired, request, self._in_force())
 
     def _in_force(self) -> ConfigurationBody:
         if self.body is None:
             raise PlatformError(errors.CONFIGURATION_UNKNOWN, "it was refused when it was submitted")
-        if self.is_retired:
+        if self.state is ConfigurationState.RETIRED:
             raise RetiredAlready
         return self.body
+
+    def _put_in_force(
+        self,
+        kind: type[ConfigurationFact],
+        request: ConfigurationRequest | ConfigurationChangeSubmitted,
+        body: ConfigurationBody,
+        **said: object,
+    ) -> None:
+        """The next version; `said`: what this kind of fact says beside what every fact does."""
+        version = self.body_version + 1
+        self.record(
+            kind(request_id=request.request_id, configuration_id=self.id, version=version, body=body, **said)  # type: ignore[arg-type]  # each its own
+        )
 
     def apply(self, event: Event) -> None:
         """Record what an event says."""
         match event:
-            case ConfigurationFact(version=version, body=body):
-                self.body, self.body_version = body, version
-                self.is_retired = isinstance(event, ConfigurationRetired)
+            case ConfigurationFact(version=version, body=body, state=state):
+                self.body, self.body_version, self.state = body, version, state
             case ConfigurationRefused():
                 self.is_refused = True

@@ -3,7 +3,7 @@
 from chassis.claims.port import Queue, QueueLimits
 from chassis.handling import Handling
 from contracts import errors
-from contracts.config_events import ConfigurationFact, ConfigurationRetired
+from contracts.config_events import ConfigurationFact
 from contracts.executor_events import BackupRefused, ExecutionType
 from contracts.gateway_events import BackupRequested, BackupRetryRequested
 from contracts.refusal import Objection
@@ -118,6 +118,6 @@ class ConfigurationCopies:
             organisation=organisation,
             version=fact.version,
             body=fact.body,
-            is_retired=isinstance(fact, ConfigurationRetired),
+            state=fact.state,
         )
         await self._configurations.remember(replica, handling)

@@ -31,9 +31,9 @@ from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
-from contracts.config_events import ConfigurationCreated, ConfigurationRetired, ConfigurationUpdated
+from contracts.config_events import ConfigurationFact
 from contracts.errors import INVALID_SETTING, PlatformError
-from contracts.event import Event
+from contracts.event import Event, pinned_kinds
 from contracts.executor_events import BackupCancellationRefused
 from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
@@ -85,9 +85,7 @@ def use_cases(
         BackupRequested: decisions.decide,
         BackupRetryRequested: decisions.decide_retry,
         BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
-        ConfigurationCreated: copies.remember,
-        ConfigurationUpdated: copies.remember,
-        ConfigurationRetired: copies.remember,
+        **dict.fromkeys(pinned_kinds(ConfigurationFact), copies.remember),
     }
 
 

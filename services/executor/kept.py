@@ -3,31 +3,32 @@
 import msgspec
 
 from contracts import errors
-from contracts.configuration import ConfigurationBody
+from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.errors import PlatformError
 from contracts.reading import read_json
 
 _BODY = msgspec.json.Decoder(ConfigurationBody)
 
 
-class Replica(msgspec.Struct, frozen=True, kw_only=True):
+class _Version(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a version without reading it."""
+
+    configuration_id: str
+    organisation: str
+    version: int
+    state: ConfigurationState = ConfigurationState.ACTIVE
+
+
+class Replica(_Version, frozen=True, kw_only=True):
     """The newest version of a configuration that has arrived here."""
 
-    configuration_id: str
-    organisation: str
-    version: int
     body: ConfigurationBody
-    is_retired: bool = False
 
 
-class KeptConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+class KeptConfiguration(_Version, frozen=True, kw_only=True):
     """A version of a configuration, not read yet."""
 
-    configuration_id: str
-    organisation: str
-    version: int
     body: bytes
-    is_retired: bool = False
 
     def read(self) -> Replica:
         """What it says. Raises CONFIGURATION_UNREADABLE."""
@@ -41,10 +42,4 @@ class KeptConfiguration(msgspec.Struct, frozen=True, kw_only=True):
                 configuration_id=self.configuration_id,
                 version=self.version,
             ) from error
-        return Replica(
-            configuration_id=self.configuration_id,
-            organisation=self.organisation,
-            version=self.version,
-            body=body,
-            is_retired=self.is_retired,
-        )
+        return Replica(**{**msgspec.structs.asdict(self), "body": body})

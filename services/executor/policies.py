@@ -2,6 +2,7 @@
 
 from chassis.claims.port import QueueLimits, Standing
 from contracts import errors
+from contracts.configuration import ConfigurationState
 from contracts.errors import ErrorCode
 from contracts.executor_events import CatchUp, ExecutionState
 from contracts.refusal import Objection
@@ -27,7 +28,12 @@ def when_backup_requested(
         if deliveries >= DELIVERIES_BEFORE_REFUSAL:
             return errors.CONFIGURATION_UNKNOWN
         return errors.CONFIGURATION_NOT_SEEN_YET
-    return errors.CONFIGURATION_RETIRED if replica.is_retired else None
+    if replica.state == ConfigurationState.ACTIVE:
+        return None
+    # Of a state that a newer build has written nobody here knows whether it has runs.
+    return {
+        ConfigurationState.RETIRED: errors.CONFIGURATION_RETIRED,
+    }.get(replica.state, errors.CONFIGURATION_UNREADABLE)
 
 
 def when_retry_requested(retried: BackupRun | None, configuration_id: str) -> Objection | None:

@@ -8,9 +8,16 @@ import pytest
 
 from chassis.settings import split_hint, variable_of
 from chassis.settings_table import groups_in, main
+from tests.contract.service_tables import documents
 from tests.contract.settings_document import DOCUMENT, ROOT, VARIABLES, modules, variables
 
 _NAMED = re.compile(r"""["']WEDSYNC_[A-Z_]+["']""")
+
+
+def test_tables_of_services_are_what_the_contracts_say() -> None:
+    """Whoever adds an event adds it there (`python -m tests.contract.service_tables`)."""
+    for path, said in documents():
+        assert path.read_text(encoding="utf-8") == said, path
 
 
 def test_settings_document_is_what_the_code_says() -> None:

@@ -2,11 +2,10 @@
 
 from datetime import date
 
-from contracts.configuration import BackupType, Destination, SourceType, StorageDestinations, Tier
+from contracts.configuration import BackupType, ConfigurationState, Destination, SourceType, StorageDestinations, Tier
 from gateway.groups.configurations.resources import (
     Configuration,
     ConfigurationHealth,
-    ConfigurationState,
     LastRecoveryPoint,
     LastRun,
     NewConfiguration,

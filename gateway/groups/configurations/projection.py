@@ -2,8 +2,10 @@
 
 import msgspec
 
-from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationRetired, ConfigurationUpdated
+from contracts.config_events import ConfigurationFact
 from contracts.configuration import ConfigurationBody
+from contracts.event import pinned_kinds
+from contracts.reading import written_as
 from gateway.projections.applied import Database, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
 
@@ -25,8 +27,8 @@ class Configurations(Projection):
     """Each configuration as it is in force."""
 
     NAME = "configurations"
-    VERSION = 3
-    EVENTS = (ConfigurationCreated, ConfigurationUpdated, ConfigurationRetired)
+    VERSION = 4
+    EVENTS = pinned_kinds(ConfigurationFact)
     TABLES = ("configurations",)
 
     def __init__(self, side: Side) -> None:
@@ -53,7 +55,7 @@ class Configurations(Projection):
             row |= {
                 "version": event.version,
                 "is_wedding_critical": event.body.is_wedding_critical,
-                "state": "retired" if isinstance(event, ConfigurationRetired) else "active",
+                "state": written_as(event.state),
                 "body": event.body,
             }
         await upsert(database, self._store, list(rows.values()))

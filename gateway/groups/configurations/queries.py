@@ -9,7 +9,13 @@ import msgspec
 
 from chassis.sealing import Sealer
 from contracts import errors
-from contracts.configuration import NAME_FIELD, SOURCE_IDENTIFIER_FIELD, WEDDING_DATE_FIELD, Tier
+from contracts.configuration import (
+    NAME_FIELD,
+    SOURCE_IDENTIFIER_FIELD,
+    WEDDING_DATE_FIELD,
+    ConfigurationState,
+    Tier,
+)
 from contracts.errors import PlatformError
 from contracts.reading import read_plain
 from contracts.sealed import Sealed
@@ -17,7 +23,6 @@ from gateway.groups.configurations.projection import configuration_body
 from gateway.groups.configurations.resources import (
     Configuration,
     ConfigurationHealth,
-    ConfigurationState,
     LastRecoveryPoint,
     LastRun,
     LastRunState,
@@ -103,7 +108,7 @@ class ConfigurationQueries:
         return Configuration(
             id=configuration_id,
             version=version,
-            state=ConfigurationState(state),
+            state=read_plain(state, ConfigurationState),
             name=self._opened(organisation, NAME_FIELD, body.name, unreadable),
             source_type=body.source_type,
             source_location=body.source_location,

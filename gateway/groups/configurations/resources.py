@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from contracts.configuration import BackupType, LocationName, SourceType, StorageDestinations, Tier
+from contracts.configuration import BackupType, ConfigurationState, LocationName, SourceType, StorageDestinations, Tier
 from contracts.executor_events import ExecutionState
 from gateway.http.fields import Printable, SourcePath, TagText, Timestamp
 from gateway.http.resources import Body, Resource
@@ -67,13 +67,6 @@ class ConfigurationHealth(StrEnum):
     DEGRADED = "degraded"
     FAILING = "failing"
     NEVER_RUN = "never-run"
-
-
-class ConfigurationState(StrEnum):
-    """Whether a configuration is in force; one that is retired has no more runs, and keeps what it has saved."""
-
-    ACTIVE = "active"
-    RETIRED = "retired"
 
 
 class Configuration(Resource, frozen=True, kw_only=True):

@@ -7,15 +7,9 @@ from litestar import Response
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from chassis.sealing import Sealer, normalised
+from contracts import config_events as facts
 from contracts import errors
-from contracts.config_events import (
-    ConfigurationChangeRefused,
-    ConfigurationCreated,
-    ConfigurationRefused,
-    ConfigurationRetired,
-    ConfigurationRetirementRefused,
-    ConfigurationUpdated,
-)
+from contracts import gateway_events as requests
 from contracts.configuration import (
     NAME_DIGEST,
     NAME_FIELD,
@@ -25,11 +19,6 @@ from contracts.configuration import (
 )
 from contracts.errors import ErrorCode
 from contracts.event import Event
-from contracts.gateway_events import (
-    ConfigurationChangeSubmitted,
-    ConfigurationRetirementRequested,
-    ConfigurationSubmitted,
-)
 from contracts.refusal import Refusal
 from gateway.auth.principal import OWNERS
 from gateway.groups.configurations import examples
@@ -50,9 +39,9 @@ class CreateConfiguration(Write[NewConfiguration]):
     ROLES = OWNERS
     BODY = NewConfiguration
     EXAMPLE = ("photos", examples.NEW_CONFIGURATION)
-    REQUEST: ClassVar[type[Event]] = ConfigurationSubmitted
-    ACCEPTED: ClassVar[type[Event]] = ConfigurationCreated
-    REFUSED: ClassVar[type[Refusal]] = ConfigurationRefused
+    REQUEST: ClassVar[type[Event]] = requests.ConfigurationSubmitted
+    ACCEPTED: ClassVar[type[Event]] = facts.ConfigurationCreated
+    REFUSED: ClassVar[type[Refusal]] = facts.ConfigurationRefused
     OF = CONFIGURATION
     REFUSALS: ClassVar[tuple[ErrorCode, ...]] = (
         errors.CONFIGURATION_NAME_TAKEN,
@@ -119,7 +108,11 @@ class UpdateConfiguration(CreateConfiguration):
     PATH = "/configurations/{configuration_id:str}"
     IF_MATCH = True
     EXAMPLE = ("renamed", msgspec.structs.replace(examples.NEW_CONFIGURATION, name="Photos of Ada and Ben"))
-    REQUEST, ACCEPTED, REFUSED = ConfigurationChangeSubmitted, ConfigurationUpdated, ConfigurationChangeRefused
+    REQUEST, ACCEPTED, REFUSED = (
+        requests.ConfigurationChangeSubmitted,
+        facts.ConfigurationUpdated,
+        facts.ConfigurationChangeRefused,
+    )
     REFUSALS = (errors.CONFIGURATION_RETIRED, *CreateConfiguration.REFUSALS)
     ANSWERS = (
         Answer(
@@ -144,7 +137,11 @@ class RetireConfiguration(Write[None]):
     PATH = "/configurations/{configuration_id:str}"
     ROLES = OWNERS
     SECOND_FACTOR = True
-    REQUEST, ACCEPTED, REFUSED = ConfigurationRetirementRequested, ConfigurationRetired, ConfigurationRetirementRefused
+    REQUEST, ACCEPTED, REFUSED = (
+        requests.ConfigurationRetirementRequested,
+        facts.ConfigurationRetired,
+        facts.ConfigurationRetirementRefused,
+    )
     OF = CONFIGURATION
     REFUSALS = (errors.CONFIGURATION_RETIRED,)
 

@@ -31,7 +31,13 @@ class ExecuteBackup(Write[NewExecution]):
     EXAMPLE = ("now", NEW_EXECUTION)
     REQUEST, ACCEPTED, REFUSED = BackupRequested, BackupAccepted, BackupRefused
     OF = RUN
-    REFUSALS = (errors.CONFIGURATION_UNKNOWN, errors.CONFIGURATION_RETIRED, errors.RUN_ALREADY_OPEN, errors.QUEUE_FULL)
+    REFUSALS = (
+        errors.CONFIGURATION_UNKNOWN,
+        errors.CONFIGURATION_RETIRED,
+        errors.CONFIGURATION_UNREADABLE,
+        errors.RUN_ALREADY_OPEN,
+        errors.QUEUE_FULL,
+    )
 
     async def draft(self, asked: Asked[NewExecution]) -> Draft:
         """Of the configuration as it is in force at this moment."""

@@ -84,4 +84,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
     "ALTER TABLE configuration_replicas ADD COLUMN retired boolean NOT NULL DEFAULT false",
     # Who begins with nothing though there is a key: somebody has said that nothing is left of what was kept.
     "CREATE TABLE new_beginnings (organisation text PRIMARY KEY, said_at timestamptz NOT NULL DEFAULT now())",
+    "ALTER TABLE configuration_replicas ADD COLUMN state text NOT NULL DEFAULT 'active'",
+    "UPDATE configuration_replicas SET state = 'retired' WHERE retired",
+    "ALTER TABLE configuration_replicas DROP COLUMN retired",
 )

@@ -11,7 +11,9 @@ from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement
 from chassis.sealing import Sealer
 from contracts import errors
+from contracts.configuration import ConfigurationState
 from contracts.errors import PlatformError
+from contracts.reading import read_plain, written_as
 from contracts.sealed import Sealed
 from services.executor.kept import KeptConfiguration, Replica
 from services.executor.ports import SealedReport
@@ -20,12 +22,12 @@ REPORT_FIELD = "run.report"
 _SEALED = msgspec.json.Decoder(Sealed)
 
 _KEEP_REPLICA = """
-    INSERT INTO configuration_replicas (configuration_id, organisation, version, body, retired)
+    INSERT INTO configuration_replicas (configuration_id, organisation, version, body, state)
     VALUES (%s, %s, %s, %s, %s) ON CONFLICT (configuration_id)
-    DO UPDATE SET version = excluded.version, body = excluded.body, retired = excluded.retired
+    DO UPDATE SET version = excluded.version, body = excluded.body, state = excluded.state
     WHERE configuration_replicas.version < excluded.version
 """
-_FIND_REPLICA = "SELECT organisation, version, body, retired FROM configuration_replicas WHERE configuration_id = %s"
+_FIND_REPLICA = "SELECT organisation, version, body, state FROM configuration_replicas WHERE configuration_id = %s"
 
 
 class ReplicaTable:
@@ -42,13 +44,13 @@ class ReplicaTable:
                 row = await (await connection.execute(_FIND_REPLICA, (configuration_id,))).fetchone()
         if row is None:
             return None
-        organisation, version, body, is_retired = row
+        organisation, version, body, state = row
         return KeptConfiguration(
             configuration_id=configuration_id,
             organisation=organisation,
             version=version,
             body=bytes(body),
-            is_retired=is_retired,
+            state=read_plain(state, ConfigurationState),
         ).read()
 
     async def remember(self, replica: Replica, handling: Handling) -> None:
@@ -58,7 +60,7 @@ class ReplicaTable:
             replica.organisation,
             replica.version,
             msgspec.json.encode(replica.body),
-            replica.is_retired,
+            written_as(replica.state),
         )
         await self._store.save(
             context=handling.context,
