@@ -44,6 +44,18 @@ class ConfigurationRetired(ConfigurationFact, frozen=True, kw_only=True):
     state: ConfigurationState = ConfigurationState.RETIRED
 
 
+@pinned("config.configuration-paused.v1", taken_by=("executor--replicate-pause",))
+class ConfigurationPaused(ConfigurationFact, frozen=True, kw_only=True):
+    """A configuration has no runs until it is resumed, whatever it says meanwhile. It is a version of its own."""
+
+    state: ConfigurationState = ConfigurationState.PAUSED
+
+
+@pinned("config.configuration-resumed.v1", taken_by=("executor--replicate-resumption",))
+class ConfigurationResumed(ConfigurationFact, frozen=True, kw_only=True):
+    """A configuration that was paused has runs again. It is a version of its own."""
+
+
 @pinned("config.configuration-refused.v1")
 class ConfigurationRefused(ConfigurationRefusal, frozen=True, kw_only=True):
     """A submitted configuration was refused."""
@@ -57,3 +69,13 @@ class ConfigurationChangeRefused(ConfigurationRefusal, frozen=True, kw_only=True
 @pinned("config.configuration-retirement-refused.v1")
 class ConfigurationRetirementRefused(ConfigurationRefusal, frozen=True, kw_only=True):
     """A configuration was not retired."""
+
+
+@pinned("config.configuration-pause-refused.v1")
+class ConfigurationPauseRefused(ConfigurationRefusal, frozen=True, kw_only=True):
+    """A configuration was not paused."""
+
+
+@pinned("config.configuration-resumption-refused.v1")
+class ConfigurationResumptionRefused(ConfigurationRefusal, frozen=True, kw_only=True):
+    """A configuration was not resumed."""

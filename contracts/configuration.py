@@ -42,9 +42,10 @@ class Tier(Growing):
 
 
 class ConfigurationState(Growing):
-    """Whether a configuration has runs: of a retired one none begins any more."""
+    """Whether a configuration has runs: of a paused one none begins until it is resumed, of a retired one never."""
 
     ACTIVE = "active"
+    PAUSED = "paused"
     RETIRED = "retired"
 
 

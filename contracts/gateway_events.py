@@ -65,6 +65,16 @@ class ConfigurationRetirementRequested(ConfigurationRequest, frozen=True, kw_onl
     """An owner asked for a configuration to have no more runs."""
 
 
+@pinned("gateway.configuration-pause-requested.v1", taken_by=("config--pause-configuration",))
+class ConfigurationPauseRequested(ConfigurationRequest, frozen=True, kw_only=True):
+    """An owner asked for a configuration to have no runs until it is resumed."""
+
+
+@pinned("gateway.configuration-resumption-requested.v1", taken_by=("config--resume-configuration",))
+class ConfigurationResumptionRequested(ConfigurationRequest, frozen=True, kw_only=True):
+    """An owner asked for a paused configuration to have runs again."""
+
+
 @pinned("gateway.backup-requested.v1", taken_by=("executor--accept-backup",))
 class BackupRequested(Event, frozen=True, kw_only=True):
     """An operator asked for an immediate backup of a configuration, as it was at `configuration_version`."""

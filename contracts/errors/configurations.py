@@ -86,6 +86,20 @@ CONFIGURATION_RETIRED = entered(
     "The configuration is retired",
     "It has no more runs, and what it has saved stays; create a new configuration, which may have its name.",
 )
+CONFIGURATION_PAUSED = entered(
+    "configuration-paused",
+    409,
+    Retry.AFTER_OPERATOR,
+    "The configuration is paused",
+    "It has no runs until an owner resumes it (POST /api/backup/configurations/ID/resume).",
+)
+CONFIGURATION_NOT_PAUSED = entered(
+    "configuration-not-paused",
+    409,
+    Retry.NEVER,
+    "The configuration is not paused",
+    "It has runs: nothing is to be done.",
+)
 CONFIGURATION_UNREADABLE = entered(
     "configuration-unreadable",
     500,

@@ -30,7 +30,7 @@ _ENDED = "SELECT state, sum(runs)::bigint FROM execution_counts WHERE state <> A
 _PROTECTED = """
     SELECT c.configuration_id, coalesce(r.protected_at, c.created_at)
     FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
-    WHERE c.state = 'active' ORDER BY 2, 1 LIMIT %s
+    WHERE c.state <> 'retired' ORDER BY 2, 1 LIMIT %s
 """
 _GROUPS = """
     SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
@@ -39,7 +39,7 @@ _GROUPS = """
            max(r.uploaded_local), max(r.uploaded_cloud_primary), max(r.uploaded_cloud_secondary),
            max(r.uploaded_offsite)
     FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
-    WHERE c.state = 'active' GROUP BY c.plan, r.standing
+    WHERE c.state <> 'retired' GROUP BY c.plan, r.standing
 """
 
 

@@ -33,6 +33,8 @@ def use_cases(configurations: Configurations, locations: LocationRegistry) -> di
         requests.ConfigurationSubmitted: decisions.decide,
         requests.ConfigurationChangeSubmitted: decisions.decide_change,
         requests.ConfigurationRetirementRequested: by(Configuration.retire, facts.ConfigurationRetirementRefused),
+        requests.ConfigurationPauseRequested: by(Configuration.pause, facts.ConfigurationPauseRefused),
+        requests.ConfigurationResumptionRequested: by(Configuration.resume, facts.ConfigurationResumptionRefused),
     }
 
 

@@ -7,7 +7,9 @@ from contracts import errors
 from contracts.config_events import (
     ConfigurationCreated,
     ConfigurationFact,
+    ConfigurationPaused,
     ConfigurationRefused,
+    ConfigurationResumed,
     ConfigurationRetired,
     ConfigurationUpdated,
 )
@@ -16,7 +18,9 @@ from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.gateway_events import (
     ConfigurationChangeSubmitted,
+    ConfigurationPauseRequested,
     ConfigurationRequest,
+    ConfigurationResumptionRequested,
     ConfigurationRetirementRequested,
 )
 from services.config.errors import ConfigurationChanged, RetiredAlready
@@ -50,6 +54,20 @@ class Configuration(Aggregate):
     def retire(self, request: ConfigurationRetirementRequested) -> None:
         """Have no more runs of it."""
         self._put_in_force(ConfigurationRetired, request, self._in_force())
+
+    def pause(self, request: ConfigurationPauseRequested) -> None:
+        """Have no runs of it until it is resumed."""
+        body = self._in_force()
+        if self.state is ConfigurationState.PAUSED:
+            raise PlatformError(errors.CONFIGURATION_PAUSED, "the configuration is paused already")
+        self._put_in_force(ConfigurationPaused, request, body)
+
+    def resume(self, request: ConfigurationResumptionRequested) -> None:
+        """Have runs of it again."""
+        body = self._in_force()
+        if self.state is not ConfigurationState.PAUSED:
+            raise PlatformError(errors.CONFIGURATION_NOT_PAUSED, "the configuration is not paused")
+        self._put_in_force(ConfigurationResumed, request, body)
 
     def _in_force(self) -> ConfigurationBody:
         if self.body is None:

@@ -32,6 +32,7 @@ def when_backup_requested(
         return None
     # Of a state that a newer build has written nobody here knows whether it has runs.
     return {
+        ConfigurationState.PAUSED: errors.CONFIGURATION_PAUSED,
         ConfigurationState.RETIRED: errors.CONFIGURATION_RETIRED,
     }.get(replica.state, errors.CONFIGURATION_UNREADABLE)
 

@@ -146,6 +146,42 @@ class RetireConfiguration(Write[None]):
     REFUSALS = (errors.CONFIGURATION_RETIRED,)
 
 
+class PauseConfiguration(Write[None]):
+    """Have no runs of a configuration until it is resumed; whoever asks for one is refused (`configuration-paused`).
+
+    A run that was accepted before goes on. It can be changed meanwhile and stays paused, is shown with the state
+    `paused`, and keeps its place in the status: what it would save is as unprotected as it is.
+    """
+
+    NAME = "pause-configuration"
+    SUMMARY = "Pause a configuration"
+    PATH = "/configurations/{configuration_id:str}/pause"
+    ROLES = OWNERS
+    REQUEST, ACCEPTED, REFUSED = (
+        requests.ConfigurationPauseRequested,
+        facts.ConfigurationPaused,
+        facts.ConfigurationPauseRefused,
+    )
+    OF = CONFIGURATION
+    REFUSALS = (errors.CONFIGURATION_RETIRED, errors.CONFIGURATION_PAUSED)
+
+
+class ResumeConfiguration(Write[None]):
+    """Have runs of a paused configuration again. None is begun by that."""
+
+    NAME = "resume-configuration"
+    SUMMARY = "Resume a configuration"
+    PATH = "/configurations/{configuration_id:str}/resume"
+    ROLES = OWNERS
+    REQUEST, ACCEPTED, REFUSED = (
+        requests.ConfigurationResumptionRequested,
+        facts.ConfigurationResumed,
+        facts.ConfigurationResumptionRefused,
+    )
+    OF = CONFIGURATION
+    REFUSALS = (errors.CONFIGURATION_RETIRED, errors.CONFIGURATION_NOT_PAUSED)
+
+
 def sealed_body(sealer: Sealer, organisation: str, data: NewConfiguration) -> ConfigurationBody:
     """The configuration as it enters the record: what may be personal is sealed before it leaves this process."""
     wedding = data.wedding_date

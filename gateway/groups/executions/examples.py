@@ -48,7 +48,9 @@ PROGRESS = ProgressView(
 
 STATUS = Status(
     as_of=at(30),
-    configurations=ConfigurationTotals(total=3, wedding_critical=1, healthy=2, degraded=0, failing=0, never_run=1),
+    configurations=ConfigurationTotals(
+        total=3, wedding_critical=1, healthy=2, degraded=0, failing=0, never_run=1, paused=0
+    ),
     executions=RunCounts(
         **dict.fromkeys(map(str, ExecutionState), 0) | {"backing_up": 1, "completed": 41, "degraded": 2, "failed": 1}
     ),

@@ -39,7 +39,7 @@ class RunCounts(Resource, frozen=True, kw_only=True):
 
 
 class ConfigurationTotals(Resource, frozen=True, kw_only=True):
-    """How many configurations there are, and how they are doing."""
+    """How many configurations there are, and how they are doing; those that are `paused` are counted there, too."""
 
     total: int
     wedding_critical: int
@@ -47,6 +47,7 @@ class ConfigurationTotals(Resource, frozen=True, kw_only=True):
     degraded: int
     failing: int
     never_run: int
+    paused: int
 
 
 class RunningExecution(Resource, frozen=True, kw_only=True):

@@ -63,6 +63,7 @@ _LAST_DAY = """
 """
 _GROUPS = """
     SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE c.is_wedding_critical),
+           count(*) FILTER (WHERE c.state = 'paused'),
            count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
            min(coalesce(r.protected_at, c.created_at)),
            max(r.uploaded_local), max(r.uploaded_cloud_primary), max(r.uploaded_cloud_secondary),
@@ -70,15 +71,15 @@ _GROUPS = """
            max(r.failure_local), max(r.failure_cloud_primary), max(r.failure_cloud_secondary), max(r.failure_offsite)
     FROM configurations c
     LEFT JOIN configuration_runs r ON r.configuration_id = c.configuration_id AND r.organisation = c.organisation
-    WHERE c.organisation = %s AND c.state = 'active' GROUP BY c.plan, r.standing
+    WHERE c.organisation = %s AND c.state <> 'retired' GROUP BY c.plan, r.standing
 """
 _OLDEST_PROTECTED = """
     SELECT r.configuration_id FROM configuration_runs r JOIN configurations c USING (configuration_id)
-    WHERE r.organisation = %s AND r.protected_at = %s AND c.state = 'active' ORDER BY 1 LIMIT 1
+    WHERE r.organisation = %s AND r.protected_at = %s AND c.state <> 'retired' ORDER BY 1 LIMIT 1
 """
 _OLDEST_UNPROTECTED = """
     SELECT c.configuration_id FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
-    WHERE c.organisation = %s AND c.created_at = %s AND r.protected_at IS NULL AND c.state = 'active'
+    WHERE c.organisation = %s AND c.created_at = %s AND r.protected_at IS NULL AND c.state <> 'retired'
     ORDER BY 1 LIMIT 1
 """
 
@@ -95,6 +96,7 @@ class _Group(msgspec.Struct, frozen=True):
     standing: Standing
     number: int
     wedding_critical: int
+    paused: int
     unprotected_since: datetime
     last_uploaded: Sequence[datetime | None]
     last_failure: Sequence[str | None]
@@ -137,11 +139,12 @@ async def read(database: Database, organisation: str, locations: Locations, cloc
 
 
 def _group(row: tuple[Any, ...]) -> _Group:
-    plan, standing, number, wedding_critical, unknown, since, *latest = row
+    plan, standing, number, wedding_critical, paused, unknown, since, *latest = row
     if unknown:
         raise PlatformError(errors.UNAVAILABLE, "the read models are being made anew")
     tiers = len(Tier)
-    return _Group(_plan(plan), standing_of(standing), number, wedding_critical, since, latest[:tiers], latest[tiers:])
+    standing = standing_of(standing)
+    return _Group(_plan(plan), standing, number, wedding_critical, paused, since, latest[:tiers], latest[tiers:])
 
 
 @lru_cache(maxsize=1024)
@@ -202,6 +205,7 @@ def _totals(groups: Sequence[_Group]) -> ConfigurationTotals:
         degraded=ended["degraded"],
         failing=ended["failed"],
         never_run=ended["never"],
+        paused=sum(group.paused for group in groups),
     )
 
 

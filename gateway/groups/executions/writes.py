@@ -34,6 +34,7 @@ class ExecuteBackup(Write[NewExecution]):
     REFUSALS = (
         errors.CONFIGURATION_UNKNOWN,
         errors.CONFIGURATION_RETIRED,
+        errors.CONFIGURATION_PAUSED,
         errors.CONFIGURATION_UNREADABLE,
         errors.RUN_ALREADY_OPEN,
         errors.QUEUE_FULL,

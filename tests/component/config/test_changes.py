@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,15 +18,22 @@ from contracts import errors
 from contracts.config_events import (
     ConfigurationChangeRefused,
     ConfigurationCreated,
+    ConfigurationFact,
+    ConfigurationPaused,
+    ConfigurationPauseRefused,
+    ConfigurationResumed,
+    ConfigurationResumptionRefused,
     ConfigurationRetired,
     ConfigurationRetirementRefused,
     ConfigurationUpdated,
 )
-from contracts.configuration import ConfigurationBody
+from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.envelope import decode_data
 from contracts.event import Event
 from contracts.gateway_events import (
     ConfigurationChangeSubmitted,
+    ConfigurationPauseRequested,
+    ConfigurationResumptionRequested,
     ConfigurationRetirementRequested,
     ConfigurationSubmitted,
     Evidence,
@@ -86,13 +94,23 @@ class Desk:
 
     async def retire(self, configuration_id: str = CONFIGURATION) -> Event:
         """Ask for a retirement; the answer."""
-        request = ConfigurationRetirementRequested(
-            request_id=new_id(), configuration_id=configuration_id, evidence=EVIDENCE
-        )
+        return await self.ask(ConfigurationRetirementRequested, configuration_id)
+
+    async def pause(self) -> Event:
+        """Ask for a pause; the answer."""
+        return await self.ask(ConfigurationPauseRequested)
+
+    async def resume(self) -> Event:
+        """Ask for its end; the answer."""
+        return await self.ask(ConfigurationResumptionRequested)
+
+    async def ask(self, kind: type[Any], configuration_id: str = CONFIGURATION) -> Event:
+        """Ask for what takes no words; the answer."""
+        request = kind(request_id=new_id(), configuration_id=configuration_id, evidence=EVIDENCE)
         await self.hear(request)
         return await self.answer_to(request)
 
-    async def answer_to(self, request: ConfigurationChangeSubmitted | ConfigurationRetirementRequested) -> Event:
+    async def answer_to(self, request: Any) -> Event:
         """What is recorded of a request, in the history of what it is about or in one of its own."""
         told = await self.told(request.configuration_id) + await self.told(request.request_id)
         (answer,) = [event for event in told if getattr(event, "request_id", "") == request.request_id]
@@ -185,3 +203,29 @@ async def test_change_and_retirement_at_once_have_one_order(desk: Desk) -> None:
     made = [event for event in (changed, retired, again) if isinstance(event, ConfigurationUpdated)]
     ends = [event for event in (retired, again) if isinstance(event, ConfigurationRetired)]
     assert [event.version for event in ends] == [2 + len(made)]
+
+
+async def test_paused_configuration_stays_so_until_it_is_resumed(desk: Desk) -> None:
+    """Each is a version, and says its state; a change says so, too. A retired one is neither."""
+    refused = await desk.resume()
+    assert isinstance(refused, ConfigurationResumptionRefused)
+    assert refused.code == errors.CONFIGURATION_NOT_PAUSED.code
+    paused, again = await desk.pause(), await desk.pause()
+    assert isinstance(again, ConfigurationPauseRefused)
+    assert again.code == errors.CONFIGURATION_PAUSED.code
+    changed, resumed = await desk.change(body("jones"), seen=2), await desk.resume()
+    told = [
+        (type(fact), fact.version, fact.state, fact.body)
+        for fact in (paused, changed, resumed)
+        if isinstance(fact, ConfigurationFact)
+    ]
+    assert told == [
+        (ConfigurationPaused, 2, ConfigurationState.PAUSED, body("smith")),
+        (ConfigurationUpdated, 3, ConfigurationState.PAUSED, body("jones")),
+        (ConfigurationResumed, 4, ConfigurationState.ACTIVE, body("jones")),
+    ]
+    await desk.pause()
+    await desk.retire()
+    for refusal in (await desk.pause(), await desk.resume()):
+        assert isinstance(refusal, ConfigurationPauseRefused | ConfigurationResumptionRefused)
+        assert refusal.code == errors.CONFIGURATION_RETIRED.code

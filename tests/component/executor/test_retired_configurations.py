@@ -1,10 +1,18 @@
-"""Configurations that are retired: nothing more is taken on, whatever is heard first."""
+"""Configurations that are retired or paused: nothing more is taken on, whatever is heard first."""
 
+import msgspec
 import pytest
 
 from contracts import errors
-from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationRetired, ConfigurationUpdated
-from contracts.configuration import Destination
+from contracts.config_events import (
+    ConfigurationCreated,
+    ConfigurationFact,
+    ConfigurationPaused,
+    ConfigurationResumed,
+    ConfigurationRetired,
+    ConfigurationUpdated,
+)
+from contracts.configuration import ConfigurationState, Destination
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupAccepted
 from tests.component.executor.test_runs import perform_next
@@ -50,3 +58,29 @@ async def test_run_that_was_accepted_before_is_performed_and_not_retried(bench: 
     assert (accepted.configuration_version, last.NAME) == (1, "executor.backup-completed.v1")
     await bench.request("run-2", retry_of="run-1", version=2)
     assert (await bench.refusal("run-2")).code == errors.CONFIGURATION_RETIRED.code
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+async def test_paused_configuration_takes_no_runs_until_it_is_resumed(
+    bench: ExecutorBench, order: tuple[int, ...]
+) -> None:
+    """In whichever order it is told, and however it is changed meanwhile."""
+    created, changed, _ = await _facts(bench)
+    about = {"request_id": "r", "configuration_id": "configuration-2", "body": created.body}
+    paused = ConfigurationPaused(**about, version=2)
+    told = (created, paused, msgspec.structs.replace(changed, version=3, state=ConfigurationState.PAUSED))
+    for place in order:
+        await bench.hear(told[place])
+    await bench.request("run-2", configuration_id="configuration-2", version=3)
+    assert (await bench.refusal("run-2")).code == errors.CONFIGURATION_PAUSED.code
+    await bench.hear(ConfigurationResumed(**about, version=4))
+    await bench.request("run-3", configuration_id="configuration-2", version=4)
+    assert isinstance((await bench.told("run-3"))[0], BackupAccepted)
+
+
+async def test_run_that_was_accepted_before_the_pause_goes_on(bench: ExecutorBench) -> None:
+    """As it does before a retirement."""
+    (fact, _, _) = await _facts(bench)
+    await bench.hear(ConfigurationPaused(request_id="r", configuration_id=CONFIGURATION, version=2, body=fact.body))
+    await perform_next(bench)
+    assert (await bench.told("run-1"))[-1].NAME == "executor.backup-completed.v1"

@@ -35,6 +35,7 @@ async def test_status_of_many_configurations_is_counted_by_postgres(gateway: Run
         "degraded": 0,
         "failing": 0,
         "neverRun": 1,
+        "paused": 0,
     }
     assert status["executions"]["completed"] == EXECUTIONS
     tiers = {tier["tier"]: tier for tier in status["tiers"]}

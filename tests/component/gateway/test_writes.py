@@ -9,11 +9,19 @@ import pytest
 from chassis.ids import new_id
 from chassis.record.mapper import EVENT_BYTES_MAX
 from contracts import errors
-from contracts.config_events import ConfigurationCreated, ConfigurationRetired, ConfigurationUpdated
+from contracts.config_events import (
+    ConfigurationCreated,
+    ConfigurationPaused,
+    ConfigurationResumed,
+    ConfigurationRetired,
+    ConfigurationUpdated,
+)
 from contracts.envelope import decode_data, encode
 from contracts.gateway_events import (
     BackupRequested,
     ConfigurationChangeSubmitted,
+    ConfigurationPauseRequested,
+    ConfigurationResumptionRequested,
     ConfigurationRetirementRequested,
     ConfigurationSubmitted,
 )
@@ -331,3 +339,37 @@ async def test_configuration_is_retired_with_a_second_factor_of_lately(gateway: 
         assert (status["configurations"]["total"], status["oldestUnprotectedSource"]) == (0, None)
         done = (await http.get(pending.headers["location"])).json()
         assert (done["state"], done["resource"]) == ("accepted", place)
+
+
+async def test_configuration_is_shown_paused_until_it_is_resumed(gateway: RunningGateway) -> None:
+    """By itself, in the list and in the status, where it keeps its place: it is as unprotected as it was."""
+    async with gateway.http("owner") as http:
+        created = await gateway.create_configuration(http)
+        place = f"{CONFIGURATIONS}/{created['id']}"
+        submitted = decode_data(gateway.facts.published[0][1])
+        assert isinstance(submitted, ConfigurationCreated)
+        gateway.owners.is_silent = True
+        for version, write, fact, state in (
+            (2, "pause", ConfigurationPaused, "paused"),
+            (3, "resume", ConfigurationResumed, "active"),
+        ):
+            pending = await http.post(f"{place}/{write}", headers={"Idempotency-Key": new_id()})
+            request = decode_data(gateway.owners.asked[-1])
+            assert isinstance(request, ConfigurationPauseRequested | ConfigurationResumptionRequested)
+            await gateway.facts.publish(
+                fact(
+                    request_id=request.request_id,
+                    configuration_id=created["id"],
+                    version=version,
+                    body=submitted.body,
+                )
+            )
+            shown = await gateway.shows(place, lambda shown, state=state: shown["state"] == state)
+            assert shown == {**created, "version": version, "state": state}
+            assert (await http.get(CONFIGURATIONS)).json()["items"] == [shown]
+            status = (await http.get("/api/backup/status")).json()
+            totals = status["configurations"]
+            assert (totals["total"], totals["neverRun"], totals["paused"]) == (1, 1, int(state == "paused"))
+            assert status["oldestUnprotectedSource"]["configurationId"] == created["id"]
+            done = (await http.get(pending.headers["location"])).json()
+            assert (done["state"], done["resource"]) == ("accepted", place)
