@@ -1,17 +1,20 @@
 """The executor's rules."""
 
+import msgspec
 import pytest
 
 from contracts import errors
 from contracts.configuration import (
     BackupType,
     ConfigurationBody,
+    ConfigurationState,
     Destination,
     SourceType,
     StorageDestinations,
     Tier,
 )
 from contracts.executor_events import CatchUp
+from contracts.reading import read_json
 from contracts.sealed import Sealed
 from services.executor.kept import Replica
 from services.executor.policies import (
@@ -67,6 +70,26 @@ def test_configuration_of_another_organisation_is_unknown_at_once() -> None:
         when_backup_requested(organisation="org-b", configuration_version=1, replica=replica(), deliveries=1)
         is errors.CONFIGURATION_UNKNOWN
     )
+
+
+def test_configuration_has_runs_in_the_one_state_that_is_known_to_have_them() -> None:
+    """What a newer build has written is not taken for active."""
+    (newer,) = read_json('["suspended"]', msgspec.json.Decoder(tuple[ConfigurationState, ...]))
+    answers = [
+        when_backup_requested(
+            organisation="org-a",
+            configuration_version=1,
+            replica=msgspec.structs.replace(replica(), state=state),
+            deliveries=1,
+        )
+        for state in (*ConfigurationState, newer)
+    ]
+    assert answers == [
+        None,
+        errors.CONFIGURATION_PAUSED,
+        errors.CONFIGURATION_RETIRED,
+        errors.CONFIGURATION_UNREADABLE,
+    ]
 
 
 def outcome(tier: Tier, *, required: bool = False, code: str | None = None) -> TierOutcome:
