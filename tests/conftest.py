@@ -8,6 +8,7 @@ pytest_plugins = (
     "tests.support.postgres_server",
     "tests.support.nats_server",
     "tests.support.s3_server",
+    "tests.support.order",
     "tests.support.stack",
 )
 
