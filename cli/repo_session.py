@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from urllib.parse import urlsplit
 
 from cli.interruption import end_soon
 from cli.output import say
 from cli.repo_secret import Provider, heads_path, provider_of, words_for
+from cli.repo_waiting import Waiting
 from repository.errors import BackupCancelled, LocationInvalid, WrongKey, about
 from repository.opened.open_tier import TierState
 from repository.opened.opening import Patience
@@ -44,21 +46,25 @@ WRITING_SECONDS = 30.0
 
 
 @contextmanager
-def stores(arguments: argparse.Namespace, *, retry: RetryPolicy | None = None) -> Iterator[list[ObjectStore]]:
+def stores(
+    arguments: argparse.Namespace, *, retry: RetryPolicy | None = None, waiting: Waiting | None = None
+) -> Iterator[list[ObjectStore]]:
     """The tiers' stores, closed at the end. `NAME=URL` names a tier; else its folder or bucket does.
 
-    Two tiers that would be called the same are told apart by a number. `retry` holds where an address says nothing.
+    Two tiers that would be called the same are told apart by a number. `retry` holds where an address says nothing;
+    `waiting` says for which tiers the command waits, and why.
     Raises `LocationInvalid`, also where credentials are for a tier that is not there.
     """
     addresses: list[str] = arguments.tiers
     refuse_one_place_twice([(name or url, url) for name, url in map(split_name, addresses)])
     urls = _by_name(addresses)
     credentials = _credentials(arguments.credentials, urls)
+    waiting = waiting or Waiting(arguments)
     opened: list[ObjectStore] = []
     try:
         for name, url in urls.items():
-            own = None if "retry-seconds=" in url else retry
-            opened.append(open_tier(url, name=name, retry=own, credentials=credentials.get(name)))
+            own, failed = None if "retry-seconds=" in url else retry, partial(waiting.failed, name)
+            opened.append(open_tier(url, name=name, retry=own, credentials=credentials.get(name), on_failure=failed))
         yield opened
     finally:
         for store in opened:
@@ -148,13 +154,14 @@ def opened(
     key = provider_of(arguments)
     is_hedged = only_reads and len(arguments.tiers) > 1 and not needed
     retry = RetryPolicy(budget_seconds=READING_SECONDS) if is_hedged else None
+    waiting = Waiting(arguments)
     patience = Patience(
         seconds=READING_SECONDS if only_reads else WRITING_SECONDS,
         seconds_of=dict.fromkeys(needed, RetryPolicy().budget_seconds),
-        on_waiting=_say_nothing if arguments.json else _say_waiting,
+        on_waiting=waiting.silent,
     )
     with (
-        stores(arguments, retry=retry) as tiers,
+        stores(arguments, retry=retry, waiting=waiting) as tiers,
         _open(_named(tiers, arguments), key, patience, arguments) as repository,
     ):
         if not only_reads:
@@ -236,14 +243,6 @@ def local_cache(tiers: Sequence[ObjectStore]) -> LocalCache | None:
     caches = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
     folder = os.environ.get("WEDSYNC_CACHE", f"{caches}/wedsync-backup/objects" if caches else "")
     return LocalCache(folder) if folder.startswith("/") else None
-
-
-def _say_nothing(_names: Sequence[str]) -> None:
-    """A machine reads each tier's state in the document."""
-
-
-def _say_waiting(names: Sequence[str]) -> None:
-    print(f"waiting for {', '.join(names)}: no answer yet", file=sys.stderr, flush=True)
 
 
 def lock_days(arguments: argparse.Namespace, repository: Repository) -> dict[str, int]:

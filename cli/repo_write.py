@@ -8,8 +8,10 @@ from cli.exit_codes import ExitCode
 from cli.output import name_fields, say, say_json, shown
 from cli.repo_secret import provider_of, words_for
 from cli.repo_session import refuse_one_tier_twice, say_tiers, split_name, stores, tier_states
+from cli.repo_waiting import Waiting
 from repository.errors import RepositoryExists
 from repository.keys.key_file import KeyFile
+from repository.opened.opening import Patience
 from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.places import refuse_among_others, refuse_key_within, refuse_nested
@@ -23,14 +25,15 @@ def init(arguments: argparse.Namespace) -> int:
     refuse_nested(addresses)
     if arguments.key_file is not None:
         refuse_key_within(arguments.key_file, (url for _, url in addresses))
-    with stores(arguments) as tiers:
+    waiting = Waiting(arguments)
+    with stores(arguments, waiting=waiting) as tiers:
         if not arguments.beside_other_files:
             for store, address in zip(tiers, arguments.tiers, strict=True):
                 refuse_among_others(store, split_name(address)[1])
         if is_new:
             _refuse_beside_a_repository(tiers)
         key = KeyFile.create(arguments.key_file) if is_new else provider_of(arguments, is_new=True)
-        with Repository.init(tiers, key) as repository:
+        with Repository.init(tiers, key, patience=Patience(on_waiting=waiting.silent)) as repository:
             refuse_one_tier_twice(repository)
             if arguments.json:
                 made = {"repository": repository.id.hex(), "public_key": repository.config.public_key}

@@ -4,12 +4,13 @@ Promise: one tier that answers and is whole is enough; what is wrong with the ot
 at once; a tier that hangs is waited for only so long once another has answered (`Patience`).
 """
 
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from repository.errors import (
@@ -76,14 +77,19 @@ class Probe:
 class Patience:
     """How long opening waits for the other tiers once one has answered with a repository. While none has, without end.
 
-    `seconds_of` has the tiers (by name) for which `seconds` is not right. `on_waiting` is called once, with the tiers
-    that have not answered after `say_seconds`.
+    `seconds_of` has the tiers (by name) for which `seconds` is not right. `on_waiting` is called with the tiers that
+    have not answered after `say_seconds`, and again every `again_seconds`.
     """
 
     seconds: float = 30.0
     seconds_of: Mapping[str, float] = field(default_factory=dict)
-    say_seconds: float = 2.0
+    say_seconds: float = 1.0
+    again_seconds: float = 10.0
     on_waiting: Callable[[Sequence[str]], None] = lambda _names: None
+
+    def for_all(self) -> "Patience":
+        """The same, without giving anybody up."""
+        return replace(self, seconds=math.inf, seconds_of={})
 
     def of(self, store: ObjectStore) -> float:
         """The seconds for one tier."""
@@ -151,8 +157,8 @@ def _holds(store: ObjectStore, prefix: str) -> bool:
     return next(iter(store.list(prefix)), None) is not None
 
 
-def probe_all(stores: Sequence[ObjectStore], patience: Patience | None = None) -> list[Probe]:
-    """Probe all tiers at once, so that a dead one costs its own time only; with `patience`, less than that.
+def probe_all(stores: Sequence[ObjectStore], patience: Patience) -> list[Probe]:
+    """Probe all tiers at once, so that a dead one costs its own time only, or less than that (`patience`).
 
     What is given up counts as unreachable; its probe ends with its store's `close`, and is believed by nobody.
     """
@@ -172,28 +178,25 @@ def probe_all(stores: Sequence[ObjectStore], patience: Patience | None = None) -
 def _gather(
     stores: Sequence[ObjectStore],
     finished: "queue.SimpleQueue[tuple[int, Probe | BaseException]]",
-    patience: Patience | None,
+    patience: Patience,
 ) -> list[Probe]:
     found: dict[int, Probe] = {}
     begun = time.monotonic()
     answered: float | None = None
-    is_said = patience is None
+    say_at = begun + patience.say_seconds
     while waiting := {number: store for number, store in enumerate(stores) if number not in found}:
         now = time.monotonic()
         moments: dict[int, float] = {}
-        if patience is not None and answered is not None:
+        if answered is not None:
             moments = {number: answered + patience.of(store) for number, store in waiting.items()}
         if late := [number for number, moment in moments.items() if moment <= now]:
             found.update((number, _given_up(stores[number], now - begun)) for number in late)
             continue
-        if patience is not None and not is_said:
-            if now >= begun + patience.say_seconds:
-                patience.on_waiting([store.name for store in waiting.values()])
-                is_said = True
-            else:
-                moments[-1] = begun + patience.say_seconds
+        if now >= say_at:
+            patience.on_waiting([store.name for store in waiting.values()])
+            say_at = time.monotonic() + patience.again_seconds
         try:
-            number, result = finished.get(timeout=min(moments.values()) - now if moments else None)
+            number, result = finished.get(timeout=max(0.0, min((say_at, *moments.values())) - now))
         except queue.Empty:
             continue
         if isinstance(result, BaseException):

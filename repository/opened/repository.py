@@ -90,13 +90,16 @@ class Repository(OpenTiers):
         chunker: ChunkerParameters | None = None,
         clock: Clock = SYSTEM_CLOCK,
         randomness: Randomness = SYSTEM_RANDOMNESS,
+        patience: Patience | None = None,
     ) -> Repository:
         """Create a repository on all these tiers, which have to answer and be empty, and open it.
 
         After a crash in between, `open` works with the tiers that were finished; `add_tier` does the others.
+        `patience`: who is told while they are waited for; none of them is given up.
         Raises `RepositoryExists`, `LocationInvalid` (a store does not keep its promises) and the stores' errors.
         """
-        for probe in opening.probe_all(stores):
+        patience = patience or Patience()
+        for probe in opening.probe_all(stores, patience.for_all()):
             if probe.state is not TierState.EMPTY:
                 if probe.state is TierState.UNREACHABLE and probe.error is not None:
                     raise probe.error
@@ -108,7 +111,7 @@ class Repository(OpenTiers):
         wrapped = wrap(root, key_provider)
         for store in stores:
             _write_beginnings(store, config, [KeyRecord(wrapped.object_key, wrapped.encode())])
-        repository = Repository.open(stores, key_provider, clock=clock, randomness=randomness)
+        repository = Repository.open(stores, key_provider, clock=clock, randomness=randomness, patience=patience)
         for tier in repository.ready_tiers():
             key_change.record_keys(repository, tier)
         return repository
@@ -134,14 +137,15 @@ class Repository(OpenTiers):
         Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `UnknownKey`, `Damaged`, `UnsupportedFormat`,
         `KeyUnavailable`.
         """
-        found = opening.probe_all(stores, patience or Patience())
+        patience = patience or Patience()
+        found = opening.probe_all(stores, patience)
         try:
             ring, config, probes = opening.agree(found, key_provider)
         except RepositoryError:
             if not any(probe.is_given_up for probe in found):
                 raise
             # Who has answered was of no use, and others were given up for it: now each has its whole time.
-            ring, config, probes = opening.agree(opening.probe_all(stores), key_provider)
+            ring, config, probes = opening.agree(opening.probe_all(stores, patience.for_all()), key_provider)
         repository = Repository(ring, config.config, config.digest, probes, clock, randomness, shared, cache)
         repository.load()
         ring.destroyed = key_change.destroyed_keys(repository)

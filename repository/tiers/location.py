@@ -20,10 +20,11 @@ Credentials are never part of an address.
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from repository.errors import LocationInvalid
+from repository.errors import LocationInvalid, RepositoryError
 from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.limits import Limits
 from repository.tiers.port import ObjectStore
@@ -57,11 +58,13 @@ def open_tier(
     credentials: CredentialsProvider | None = None,
     retry: RetryPolicy | None = None,
     within: str | None = None,
+    on_failure: Callable[[RepositoryError, float], None] | None = None,
 ) -> ObjectStore:
     """The store at an address; nothing is connected to or created yet (`originals` asks the bucket).
 
     `name` is what people call the tier; by default the folder's or the bucket's name. `credentials`:
     where those of S3 come from; by default the environment. `retry` overrides the address.
+    `on_failure`: as of the policy, for a tier that is asked again.
     `within`: a folder above a directory tier that has to be there, and is not made.
     Raises `LocationInvalid`.
     """
@@ -73,6 +76,8 @@ def open_tier(
         from repository.tiers.s3.store import S3ObjectStore
 
         options, wants_originals = s3_options(url, credentials=credentials, retry=retry)
+        if on_failure is not None:
+            options = replace(options, retry=replace(options.retry, on_failure=on_failure))
         store = S3ObjectStore(options, name or options.bucket)
         if not wants_originals:
             return store

@@ -13,7 +13,7 @@ come back together. There are two budgets of seconds:
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from repository.errors import RepositoryError
@@ -42,12 +42,15 @@ class RetryPolicy:
 
     `budget_seconds` bounds the waiting for one outage: an answer of 500 for two minutes is sat out by
     the default. An attempt that is under way is not cut off by it (the connection's timeouts do that).
+    `on_failure` is called before each further attempt, in the thread of the call, with the error and for how many
+    seconds the tier has failed.
     """
 
     budget_seconds: float = 180.0
     first_wait_seconds: float = 0.2
     longest_wait_seconds: float = 10.0
     server_wait_seconds_max: float = 60.0
+    on_failure: Callable[[RepositoryError, float], None] | None = field(default=None, compare=False)
 
 
 class Retrier:
@@ -90,8 +93,12 @@ class Retrier:
                 pause = max(
                     self._fraction() * bound, min(failure.at_least_seconds, self._policy.server_wait_seconds_max)
                 )
-                give_up_at = min(began, self._failed(now)) + self._policy.budget_seconds
-                if now + pause > give_up_at or self._wait(pause):
+                failing_since = self._failed(now)
+                if now + pause > min(began, failing_since) + self._policy.budget_seconds:
+                    raise failure.error from failure
+                if self._policy.on_failure is not None:
+                    self._policy.on_failure(failure.error, now - failing_since)
+                if self._wait(pause):
                     raise failure.error from failure
                 bound = min(bound * 2, self._policy.longest_wait_seconds)
             else:

@@ -487,6 +487,22 @@ def test_server_that_never_answers_holds_no_reader_up(
         assert restored.code == ExitCode.OK, restored.err
 
 
+def test_server_that_is_off_is_told_with_the_reason_while_it_is_tried_again(
+    repo: RepoCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command that opens tiers says for whom it waits and why; with --json the document has it."""
+    monkeypatch.setattr("cli.repo_waiting.FIRST_SECONDS", 0.0)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    with socket.create_server(("127.0.0.1", 0)) as off:
+        port = off.getsockname()[1]
+    tiers = [f"off=s3://bucket/tier?endpoint=http://127.0.0.1:{port}&region=eu&retry-seconds=2"]
+    for words in (("restore", "latest", "--target", "nowhere"), ("init",)):
+        done = repo.run(*words, tiers=tiers)
+        assert done.code not in (ExitCode.OK, ExitCode.DEGRADED)
+        assert "waiting for off: the server cannot be connected to" in done.err
+
+
 def test_message_names_the_very_thing(repo: RepoCommand, tmp_path: Path) -> None:
     """The path, id, key file, target or address that something is wrong with is in the sentence."""
     (tmp_path / "full").mkdir()

@@ -59,6 +59,26 @@ def test_tier_that_hangs_is_named_and_not_waited_for() -> None:
         second.let_go.set()
 
 
+@pytest.mark.parametrize("begins", [False, True])
+def test_wait_is_told_again_and_again(begins: bool) -> None:
+    """Where nobody answers, also while a repository is begun, who waits hears of it more than once."""
+    keys = key_file()
+    hanging = HangingStore(MemoryObjectStore("second")) if begins else _tiers(keys)[1]
+    told: list[Sequence[str]] = []
+
+    def hear(names: Sequence[str]) -> None:
+        told.append(names)
+        if len(told) == 3:
+            hanging.let_go.set()
+
+    patience = Patience(say_seconds=0.01, again_seconds=0.01, on_waiting=hear)
+    if begins:
+        Repository.init([hanging], keys, patience=patience)
+    else:
+        Repository.open([hanging], keys, patience=patience)
+    assert told[:3] == [["second"]] * 3
+
+
 def test_tier_of_its_own_patience_is_waited_for() -> None:
     """A tier that somebody cannot do without has its time; it is there when it answers within it."""
     keys = key_file()
