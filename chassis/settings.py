@@ -143,15 +143,18 @@ def load(cls: type[T], environ: Mapping[str, str]) -> T:
     refuse_unknown(environ, beside=frozenset(map(variable_of, cls.__struct_fields__)))
     hints = typing.get_type_hints(cls, include_extras=True)
     values: dict[str, Any] = {}
+    missing: list[str] = []
     for field in msgspec.structs.fields(cls):
         variable = variable_of(field.name)
         text = environ.get(variable, "").strip()
         if text:
             values[field.name] = _read(variable, text, hints[field.name])
         elif field.required:
-            raise _invalid(variable, "is not set", hints[field.name])
+            missing.append(field.name)
         elif variable in environ and isinstance(field.default, str) and split_hint(hints[field.name])[0] is str:
             raise _invalid(variable, "is empty", hints[field.name])
+    if missing:
+        raise _missing(missing, hints)
     for narrower, wider in cls.WITHIN.items():
         if narrower not in values and wider in values:
             values[narrower] = min(values[wider], _default_of(cls, narrower))
@@ -230,6 +233,21 @@ def _invalid(variable: str, fault: str, hint: Any) -> PlatformError:
         f"{variable} {fault}; expected: {form}",
         field=variable,
         hint=f"Set {variable} to {form}; docs/settings.md lists all settings.",
+    )
+
+
+def _missing(fields: list[str], hints: Mapping[str, Any]) -> PlatformError:
+    """All that is not set, at once."""
+    first, *others = (_invalid(variable_of(name), "is not set", hints[name]) for name in fields)
+    if not others:
+        return first
+    names = ", ".join(variable_of(name) for name in fields)
+    told = [f"{variable_of(name)} to {form_of(hints[name])}" for name in fields]
+    return PlatformError(
+        INVALID_SETTING,
+        f"{names} are not set",
+        field=first.field,
+        hint=f"Set {'; '.join(told)}. docs/settings.md lists all settings.",
     )
 
 

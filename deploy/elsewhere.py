@@ -24,6 +24,7 @@ from chassis.life.health import Health
 from chassis.outbox.tables import has_published
 from chassis.postgres.connection_string import parsed
 from chassis.postgres.database import install_schema
+from chassis.postgres.trust import check_trust
 from chassis.settings import Settings, load
 from chassis.telemetry import logging
 from chassis.telemetry.instruments import Telemetry
@@ -45,6 +46,7 @@ class ElsewhereSettings(Settings, frozen=True, kw_only=True):
 
 
 _DEGRADED = 4
+ADMIN_DSN = "WEDSYNC_POSTGRES_ADMIN_DSN"
 
 
 async def main() -> int:
@@ -62,8 +64,9 @@ async def main() -> int:
         seed_file=settings.nats_seed_file,
         ca_file=settings.nats_ca_file,
     )
-    parsed(settings.postgres_admin_dsn, "WEDSYNC_POSTGRES_ADMIN_DSN")
+    parsed(settings.postgres_admin_dsn, ADMIN_DSN)
     connection.require_settings()
+    await check_trust(settings.postgres_admin_dsn, ADMIN_DSN)
     for schema in SCHEMAS:
         await asyncio.to_thread(
             install_schema,

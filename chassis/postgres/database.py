@@ -119,8 +119,8 @@ def install_schema(
             " part text NOT NULL, number integer NOT NULL, digest text NOT NULL,"
             " executed_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (part, number))"
         )
-        _execute_steps(connection, "record", RECORD_STATEMENTS)
-        _execute_steps(connection, "service", statements)
+        _execute_steps(connection, service, "record", RECORD_STATEMENTS)
+        _execute_steps(connection, service, "service", statements)
         _grant(connection, schema, Identifier(role))
 
 
@@ -152,11 +152,14 @@ def _install_role(connection: Connection[Any], role: str, password: str | None) 
     connection.execute(SQL("ALTER ROLE {} SET lock_timeout = '10s'").format(name))
 
 
-def _execute_steps(connection: Connection[Any], part: str, statements: Sequence[LiteralString]) -> None:
+def _execute_steps(connection: Connection[Any], schema: str, part: str, statements: Sequence[LiteralString]) -> None:
     rows = connection.execute("SELECT number, digest FROM schema_steps WHERE part = %s", (part,)).fetchall()
     executed = dict(rows)
     if len(executed) > len(statements):
-        raise _changed(part, len(statements) + 1)
+        raise _of_another_build(
+            schema,
+            f"a newer build has changed them {len(executed)} times, and this one knows {len(statements)} of that",
+        )
     for number, statement in enumerate(statements, start=1):
         digest = hashlib.sha256(" ".join(statement.split()).encode()).hexdigest()
         if number not in executed:
@@ -165,14 +168,15 @@ def _execute_steps(connection: Connection[Any], part: str, statements: Sequence[
                 "INSERT INTO schema_steps (part, number, digest) VALUES (%s, %s, %s)", (part, number, digest)
             )
         elif executed[number] != digest:
-            raise _changed(part, number)
+            raise _of_another_build(schema, f"another build has made step {number} of its {part} tables otherwise")
 
 
-def _changed(part: str, number: int) -> PlatformError:
+def _of_another_build(schema: str, why: str) -> PlatformError:
     return PlatformError(
         INVALID_SETTING,
-        f"step {number} of the {part} tables is not the one that was executed",
-        hint="Never change or remove an executed statement: add a new one at the end. An older build cannot install.",
+        f"the tables of the schema {schema} are not those of this build: {why}",
+        hint="Nothing was changed. Install the newest build that has ever run here, and start again. To go back to an "
+        "older one, put the copy of the record from before the upgrade back (docs/operations.md, section 12).",
     )
 
 

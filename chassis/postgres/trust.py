@@ -1,10 +1,13 @@
-"""Whether Postgres is believed: what is wrong with its certificate or with our file of authorities, told as that.
+"""Whether Postgres is believed, and lets us in: what is wrong with a certificate, a role or a password, told as that.
 
 A pool tries for ten seconds and says that nobody answered. What never gets better by waiting is told before.
 """
 
+import asyncio
+
 import psycopg
 
+from chassis.postgres.refusal import is_access_denied
 from contracts.errors import INVALID_SETTING, PlatformError
 
 DSN_VARIABLE = "WEDSYNC_POSTGRES_DSN"
@@ -44,11 +47,21 @@ def distrust(error: Exception) -> PlatformError | None:
     return None
 
 
-async def check_trust(dsn: str) -> None:
-    """Connect once. Raises INVALID_SETTING where the server is not believed; whatever else is wrong, others tell."""
+async def check_trust(dsn: str, setting: str = DSN_VARIABLE) -> None:
+    """Connect once. Raises INVALID_SETTING where the server is not believed, or answers and lets nobody in who comes
+    with what the setting names; whatever else is wrong, others tell.
+    """
     try:
         async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=_CONNECT_SECONDS):
             return
     except psycopg.Error as error:
         if (why := distrust(error)) is not None:
             raise why from error
+        if await asyncio.to_thread(is_access_denied, dsn, seconds=_CONNECT_SECONDS):
+            raise PlatformError(
+                INVALID_SETTING,
+                f"postgres answers, and refuses the role, the password or the database that {setting} names",
+                field=setting,
+                hint=f"Correct user, password and dbname in {setting}, or make them at the server, which has to let "
+                "this machine in, too (pg_hba.conf). The server's log says which of them it is.",
+            ) from None

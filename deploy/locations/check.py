@@ -254,7 +254,7 @@ def _of_database(location: Location, secret: Secret | None) -> Finding:
     import psycopg
     from psycopg.conninfo import make_conninfo
 
-    from deploy.locations.refusal import is_access_denied
+    from chassis.postgres.refusal import is_access_denied
 
     parts = urlsplit(location.url)
     password, user = (secret.password, secret.user) if isinstance(secret, DatabaseSecret) else (None, None)

@@ -176,12 +176,14 @@ async def test_postgres_that_is_not_believed_is_a_wrong_setting(
     assert "offers no tls" in (await _refused_record(_encrypted(postgres.admin_dsn, ours.file))).message
 
 
-def _installed(postgres: PostgresServer, nats: NatsServer, authority: Path) -> "subprocess.CompletedProcess[str]":
-    """The guide's command, with these servers in it."""
+def _installed(
+    postgres: PostgresServer, nats: NatsServer, authority: Path, **instead: str
+) -> "subprocess.CompletedProcess[str]":
+    """The guide's command, with these servers in it. `instead`: other options of the connection string."""
     script = block(
         "run",
         "elsewhere",
-        ("host=db.example user=… password=… dbname=wedsync", postgres.admin_dsn),
+        ("host=db.example user=… password=… dbname=wedsync", make_conninfo(postgres.admin_dsn, **instead)),
         ("/etc/wedsync/postgres-ca.pem", str(authority)),
         ("tls://nats.example:4222", f"tls://127.0.0.1:{nats.port}"),
         ("/etc/wedsync/nats-ca.pem", str(authority)),
@@ -204,6 +206,10 @@ async def test_servers_elsewhere_are_made_ready_as_the_guide_says(
     first = _installed(encrypted_postgres, encrypted_nats, ours.file)
     assert first.returncode == 0, first.stderr
     assert_shows(block("expect", "elsewhere"), first.stdout)
+    refused = _installed(encrypted_postgres, encrypted_nats, ours.file, user="nobody-there")
+    assert refused.returncode == 78, refused.stderr
+    assert "postgres answers, and refuses the role, the password or the database" in refused.stderr
+    assert "Correct user, password and dbname in WEDSYNC_POSTGRES_ADMIN_DSN" in refused.stderr
     again = _installed(encrypted_postgres, encrypted_nats, ours.file)
     assert again.stdout.endswith("nats: streams and consumers as declared, 0 changed\n")
 
@@ -213,8 +219,8 @@ async def test_servers_elsewhere_are_made_ready_as_the_guide_says(
         older = _installed(encrypted_postgres, encrypted_nats, ours.file)
         connection.execute("DELETE FROM config.schema_steps WHERE number = 1000")
     assert older.returncode == 78
-    assert "of the service tables is not the one that was executed" in older.stderr
-    assert "An older build cannot install." in older.stderr
+    assert "the tables of the schema config are not those of this build: a newer build has changed them" in older.stderr
+    assert "Install the newest build that has ever run here" in older.stderr
 
 
 async def test_dead_letters_that_were_lost_elsewhere_are_told_until_that_is_accepted(

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from deploy.locations.refusal import is_access_denied
+from chassis.postgres.refusal import is_access_denied
 from tests.support.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.stack

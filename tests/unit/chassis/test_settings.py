@@ -171,6 +171,17 @@ def test_missing_setting_names_the_variable_and_the_form() -> None:
     assert refused.value.message == "WEDSYNC_NEEDED is not set; expected: a whole number at least 1"
 
 
+def test_all_settings_that_are_missing_are_named_at_once() -> None:
+    """Nobody finds them one start after the other."""
+    with pytest.raises(PlatformError) as refused:
+        load(ServiceSettings, {})
+    required = [name for name in COMPLETE if name in refused.value.message]
+    assert len(required) > 1
+    assert refused.value.message == f"{', '.join(sorted(required, key=refused.value.message.index))} are not set"
+    assert all(name in refused.value.hint for name in required)
+    assert refused.value.field == min(required, key=refused.value.message.index)
+
+
 @pytest.mark.parametrize("missing", COMPLETE)
 def test_service_settings_need_each_of_their_variables(missing: str) -> None:
     """A service does not start with half of its settings."""

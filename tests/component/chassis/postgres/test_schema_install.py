@@ -145,17 +145,22 @@ def test_new_statement_at_the_end_is_executed_once(access: SchemaAccess, connect
 
 
 @pytest.mark.parametrize(
-    ("statements", "step"),
-    [(("CREATE TABLE notes (id bigserial PRIMARY KEY)",), 1), ((), 1)],
+    ("statements", "told"),
+    [
+        (("CREATE TABLE notes (id bigserial PRIMARY KEY)",), "another build has made step 1 of its service tables"),
+        ((), "a newer build has changed them 1 times, and this one knows 0 of that"),
+    ],
     ids=["changed", "removed"],
 )
 def test_executed_statement_that_was_changed_or_removed_is_refused(
-    access: SchemaAccess, statements: tuple[LiteralString, ...], step: int
+    access: SchemaAccess, statements: tuple[LiteralString, ...], told: str
 ) -> None:
-    """An older or an edited build does not install over a newer schema."""
-    with pytest.raises(PlatformError, match=f"step {step} of the service tables") as refused:
+    """An older or an edited build does not install over a newer schema, and an operator is told what to do."""
+    with pytest.raises(PlatformError, match=told) as refused:
         _install(access, statements)
     assert refused.value.code is errors.INVALID_SETTING
+    assert "Install the newest build that has ever run here" in (refused.value.hint or "")
+    assert "docs/operations.md, section 12" in (refused.value.hint or "")
 
 
 def test_statement_that_is_only_laid_out_anew_is_the_same(access: SchemaAccess) -> None:
