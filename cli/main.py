@@ -62,6 +62,7 @@ COMMANDS: dict[str, Command] = {
     "location": Command("cli.location", "register, test and remove the places that are backed up and backed up to"),
     "organisation": Command("cli.organisation", "add an organisation (a tenant), and list them"),
     "tiers": Command("cli.tiers", "which tiers are in use, and beginning one anew that is gone for good"),
+    "show": Command("cli.show", "what an id of an alert, a log or a figure is of, and which organisation's it is"),
     "run-report": Command("cli.run_report", "what the sealed report of a run that failed, or left something out, says"),
     "topology": Command("cli.topology", "show, compare and apply the declared streams and consumers"),
     "deadletters": Command("cli.deadletters", "look at messages that could not be handled, replay or dismiss them"),

@@ -198,6 +198,27 @@ def test_report_of_a_run_is_opened_by_its_organisations_key(operator: Operator, 
     told = operator.types(f"{command} {operator.platform.organisation}")
     assert told.returncode == 0, told.stderr
     assert [each["path"] for each in json.loads(told.stdout)["files"]] == ["a pipe"]
+    # What an alert, a log or a figure names by its id alone.
+    configuration = source.configuration_id
+    for identity, what in ((run, "run"), (configuration, "configuration")):
+        shown = operator.types(f"wedsync-backup show {identity}")
+        assert shown.returncode == 0, shown.stderr
+        assert f"{identity} is a {what} of the organisation {operator.platform.organisation}" in shown.stdout
+    assert configuration in operator.types(f"wedsync-backup show {run}").stdout
+    document = json.loads(operator.types("wedsync-backup show local --json").stdout)
+    assert [each["kind"] for each in document["found"]] == ["last uploads to the tier local failed", "place"]
+    assert operator.platform.organisation in document["found"][1]["repositories"]
+    for word in (
+        "failed",
+        "degraded",
+        "waiting",
+        "cloudPrimary",
+        "offsite",
+        "cloudSecondary",
+        operator.platform.organisation,
+    ):
+        assert operator.types(f"wedsync-backup show {word}").returncode == 0
+    assert operator.types("wedsync-backup show nothing-of-this-id").returncode == 7
     other = operator.types(f"{command} somebody-else")
     assert (other.returncode, other.stdout) == (7, "")
     assert "has no report" in other.stderr

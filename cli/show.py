@@ -1,0 +1,193 @@
+"""`wedsync-backup show ID`: what has this id, and whose it is: a configuration, run, request, organisation or place.
+
+Alerts, figures and logs name things by ids alone, since a label is seen by more people than a tenant's name may be.
+Whoever follows one begins here. Names that tenants gave stay sealed: only ids, states and places are shown.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from cli.exit_codes import ExitCode
+from cli.home import add_home, home_of, home_option
+from cli.options import given
+from cli.output import columns, say, say_json
+
+if TYPE_CHECKING:
+    from deploy.stack.layout import Layout
+
+_OF_RUNS = ("failed", "degraded", "waiting")
+LISTED_MAX = 20
+"""So many of what uses a place are shown to a person; a machine gets all."""
+
+# The gateway shows what it has read of the streams; what it lacks, the executor knows, who does the work.
+_QUERIES = {
+    "configuration": """
+        SELECT coalesce(shown.organisation, copy.organisation) AS organisation,
+            coalesce(shown.state, CASE WHEN copy.retired THEN 'retired' ELSE 'active' END) AS state,
+            coalesce(shown.body::jsonb, convert_from(copy.body, 'UTF8')::jsonb) ->> 'sourceLocation' AS source,
+            (SELECT string_agg(value ->> 'location', ', ' ORDER BY key)
+             FROM jsonb_each(coalesce(shown.body::jsonb, convert_from(copy.body, 'UTF8')::jsonb)
+                             -> 'storageDestinations')
+             WHERE jsonb_typeof(value) = 'object') AS tiers,
+            runs.last_state AS "lastRun"
+        FROM (SELECT %(id)s::text AS id) asked
+        LEFT JOIN gateway.configurations shown ON shown.configuration_id = asked.id
+        LEFT JOIN executor.configuration_replicas copy ON copy.configuration_id = asked.id
+        LEFT JOIN gateway.configuration_runs runs ON runs.configuration_id = asked.id
+        WHERE shown.configuration_id IS NOT NULL OR copy.configuration_id IS NOT NULL
+    """,
+    "run": """
+        SELECT coalesce(shown.organisation, claim.organisation) AS organisation,
+            coalesce(shown.configuration_id, claim.configuration_id) AS configuration,
+            coalesce(shown.state, claim.state) AS state, shown.degraded,
+            coalesce(shown.accepted_at, claim.asked_at)::text AS accepted, shown.finished_at::text AS finished
+        FROM (SELECT %(id)s::text AS id) asked
+        LEFT JOIN gateway.executions shown ON shown.execution_id = asked.id
+        LEFT JOIN executor.run_claims claim ON claim.run_id = asked.id
+        WHERE shown.execution_id IS NOT NULL OR claim.run_id IS NOT NULL
+    """,
+    "request": """
+        SELECT organisation, kind AS "asksFor", resource_id AS resource, state, code, submitted_at::text AS submitted
+        FROM gateway.requests WHERE request_id = %(id)s
+    """,
+}
+
+# What an alert names without an id: of whose runs it speaks, or of whose configurations.
+_LISTS = {
+    "failed": """
+        SELECT execution_id || ' of ' || organisation FROM gateway.executions WHERE state = 'failed'
+        ORDER BY finished_at DESC NULLS LAST LIMIT 200
+    """,
+    "degraded": """
+        SELECT execution_id || ' of ' || organisation FROM gateway.executions WHERE degraded
+        ORDER BY finished_at DESC NULLS LAST LIMIT 200
+    """,
+    "waiting": """
+        SELECT run_id || ' of ' || organisation FROM executor.run_claims WHERE state = 'waiting'
+        ORDER BY asked_at LIMIT 200
+    """,
+    **{
+        tier: f"""
+            SELECT configuration_id || ' of ' || organisation || ' [' || failure_{column} || ']'
+            FROM gateway.configuration_runs WHERE failure_{column} IS NOT NULL
+            ORDER BY uploaded_{column} NULLS FIRST LIMIT 200
+        """  # noqa: S608  # of the names below
+        for tier, column in (
+            ("local", "local"),
+            ("cloudPrimary", "cloud_primary"),
+            ("cloudSecondary", "cloud_secondary"),
+            ("offsite", "offsite"),
+        )
+    },
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument(
+        "id",
+        metavar="ID",
+        type=given,
+        help="of a configuration, run, request, organisation or place; a tier (cloudPrimary) for what its last upload "
+        "failed of; failed, degraded or waiting for the latest such runs",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    add_home(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show all that the id is of. Raises NOT_FOUND, UNAVAILABLE."""
+    from contracts import errors
+    from contracts.errors import PlatformError
+    from deploy.stack.layout import Layout
+    from deploy.stack.state import running_state
+
+    layout = Layout.find(home_of(arguments))
+    running_state(layout.lock_file, layout.state_file)
+    found = [*_recorded(layout, arguments.id), *_registered(layout, arguments.id)]
+    if not found:
+        raise PlatformError(
+            errors.NOT_FOUND,
+            f"nothing here has the id {arguments.id}",
+            hint="An id is written whole, as the alert, the log or the API has it. What was just asked for may be a "
+            "moment away; of another home: --home.",
+        )
+    if arguments.json:
+        say_json({"id": arguments.id, "found": found})
+        return ExitCode.OK
+    option = home_option(layout.home)
+    for each in found:
+        if "listed" in each:
+            say(f"{each['kind']}: {_text(each['listed'])}")
+            continue
+        whose = f" of the organisation {each['organisation']}" if "organisation" in each else ""
+        say(f"{arguments.id} is a {each['kind']}{whose}")
+        shown = {name: value for name, value in each.items() if name not in ("kind", "organisation")}
+        for line in columns([(f"  {name}", _text(value)) for name, value in shown.items()], right=()):
+            say(line)
+        owner = each.get("organisation", arguments.id if each["kind"] == "organisation" else None)
+        if owner is not None:
+            say(f"  the API shows it by: wedsync-backup token --role viewer --organisation {owner}{option}")
+    return ExitCode.OK
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        more = f" and {len(value) - LISTED_MAX} more (--json)" if len(value) > LISTED_MAX else ""
+        return (", ".join(map(str, value[:LISTED_MAX])) or "none") + more
+    return {None: "-", True: "yes", False: "no"}.get(value, str(value)) if not isinstance(value, str) else value
+
+
+def _recorded(layout: "Layout", identity: str) -> list[dict[str, Any]]:
+    import psycopg
+    from psycopg.rows import dict_row
+
+    from chassis.postgres.database import translated
+    from deploy.stack.postgres import admin_dsn
+    from deploy.stack.secrets import read_secrets
+
+    found: list[dict[str, Any]] = []
+    with (
+        translated(),
+        psycopg.connect(
+            admin_dsn(layout, read_secrets(layout)), connect_timeout=10, row_factory=dict_row
+        ) as connection,
+    ):
+        for kind, query in _QUERIES.items():
+            rows = connection.execute(query.encode(), {"id": identity}).fetchall()
+            found += [{"kind": kind, **row} for row in rows]
+        if (listing := _LISTS.get(identity)) is not None:
+            rows = connection.execute(listing.encode()).fetchall()
+            kind = (
+                f"{identity} runs, the latest"
+                if identity in _OF_RUNS
+                else f"last uploads to the tier {identity} failed"
+            )
+            found.append({"kind": kind, "listed": [next(iter(row.values())) for row in rows]})
+    return found
+
+
+def _registered(layout: "Layout", identity: str) -> list[dict[str, Any]]:
+    from deploy.locations.organisations import known
+    from deploy.locations.usage import usage_of
+    from deploy.stack.locations import registered
+
+    found: list[dict[str, Any]] = []
+    locations = registered(layout)
+    for organisation in known(layout):
+        if organisation.id == identity:
+            open_to = sorted(each.name for each in locations if each.is_open_to(identity))
+            found.append({"kind": "organisation", "name": organisation.name or None, "places": open_to})
+    for location in locations:
+        if location.name == identity:
+            usage = usage_of(layout, identity)
+            found.append(
+                {
+                    "kind": "place",
+                    "url": location.url,
+                    "roles": list(location.roles),
+                    "configurations": [f"{each} of {owner}" for each, owner in usage.configurations],
+                    "repositories": usage.repositories,
+                }
+            )
+    return found
