@@ -66,6 +66,17 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, **options)
         for name in (None, "store"):
             self.register("action", name, _Once)
+        self._is_mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Of a command without sub-commands options and arguments may stand in any order: `ls latest --json PATH`."""
+        if self._subparsers is not None or self._is_mixing or "--" in (args or ()):
+            return super().parse_known_args(args, namespace)
+        self._is_mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_mixing = False
 
 
 class _Once(argparse.Action):

@@ -31,6 +31,8 @@ _SUBCOMMANDS = {
     "find": _Subcommand("cli.repo_read", "find", "find files by name in all snapshots"),
     "diff": _Subcommand("cli.repo_read", "diff", "say what differs between two snapshots"),
     "restore": _Subcommand("cli.repo_restore", "restore", "restore a snapshot, or part of it, below a folder"),
+    "dump": _Subcommand("cli.repo_dump", "dump", "write a file, or a folder as a tar archive, to standard output"),
+    "cat": _Subcommand("cli.repo_dump", "cat", "write files to standard output, one after the other"),
     "check": _Subcommand("cli.repo_upkeep", "check", "look for damage: structure, or stored bytes too"),
     "repair": _Subcommand("cli.repo_upkeep", "repair", "replace what is damaged or missing by another tier's copy"),
     "catch-up": _Subcommand("cli.repo_upkeep", "catch_up", "bring tiers that were away up to the others"),
@@ -40,6 +42,7 @@ _SUBCOMMANDS = {
     "hold": _Subcommand("cli.repo_retention", "hold", "keep snapshots, whoever forgets or prunes, until the release"),
     "release": _Subcommand("cli.repo_retention", "release", "end a hold"),
     "holds": _Subcommand("cli.repo_retention", "holds", "list what is held"),
+    "tag": _Subcommand("cli.repo_retention", "tag", "give snapshots other tags"),
     "key list": _Subcommand("cli.repo_key", "show", "which keys there are, and who opens them"),
     "key add": _Subcommand("cli.repo_key", "add", "let another key file open the repository, too"),
     "key rotate": _Subcommand("cli.repo_key", "rotate", "a new key: of the key file, or of the data"),
@@ -141,12 +144,23 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
 
 
 def _configure_reading(parsers: dict[str, argparse.ArgumentParser]) -> None:
-    parsers["snapshots"].add_argument("--label", help="only snapshots of this source", type=given)
+    snapshots = parsers["snapshots"]
+    snapshots.add_argument("--label", help="only snapshots of this source", type=given)
+    snapshots.add_argument("--host", metavar="NAME", help="only snapshots of this machine", type=given)
+    snapshots.add_argument(
+        "--tag", action="append", default=[], dest="tags", help="only those that have it; of several, all", type=given
+    )
     listing = parsers["ls"]
     listing.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=given)
     listing.add_argument("path", nargs="?", metavar="PATH", help="a folder or file of the snapshot", type=given)
     listing.add_argument("--recursive", "-r", action="store_true", help="what is below the folders too")
     listing.add_argument("--long", "-l", action="store_true", help="mode, owner, size and time of each")
+    dump = parsers["dump"]
+    dump.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=given)
+    dump.add_argument("path", nargs="?", metavar="PATH", help="a file, or a folder (default: all)", type=given)
+    cat = parsers["cat"]
+    cat.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=given)
+    cat.add_argument("paths", nargs="+", metavar="PATH", help="a file of the snapshot", type=given)
     find = parsers["find"]
     find.add_argument(
         "pattern", metavar="GLOB", help="a name (IMG_*.JPG), or a path if it has a slash in it", type=given
@@ -217,6 +231,7 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
     )
     forget.add_argument("--keep-tag", action="append", default=[], metavar="TAG", help="keep what has it", type=given)
     forget.add_argument("--label", help="look at the snapshots of this source alone", type=given)
+    forget.add_argument("--host", metavar="NAME", help="look at those of this machine alone", type=given)
     forget.add_argument("--time-zone", default="UTC", metavar="ZONE", help="where days begin (default UTC)", type=given)
     forget.add_argument("--dry-run", "-n", action="store_true", help="say what would go and what stays, do nothing")
     prune = parsers["prune"]
@@ -239,6 +254,13 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
     hold.add_argument("name", metavar="NAME", help="what the hold is called", type=given)
     hold.add_argument("snapshots", metavar="SNAPSHOT", nargs="*", help="what is held", type=given)
     hold.add_argument("--all", action="store_true", help="hold every snapshot, those to come as well")
+    tag = parsers["tag"]
+    tag.add_argument(
+        "snapshots", metavar="SNAPSHOT", nargs="+", help="an id, the beginning of one, or `latest`", type=given
+    )
+    tag.add_argument("--add", action="append", default=[], metavar="TAG", help="give it", type=given)
+    tag.add_argument("--remove", action="append", default=[], metavar="TAG", help="take it away", type=given)
+    tag.add_argument("--set", action="append", metavar="TAG", help="this one, and no others; empty: none")
     parsers["release"].add_argument("name", metavar="NAME", help="the hold", type=given)
     for each in (forget, hold):
         each.add_argument("--reason", default="", help="why; it is kept with the order")

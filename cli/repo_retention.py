@@ -1,4 +1,4 @@
-"""`repo forget`, `hold`, `release` and `holds`: which snapshots stay."""
+"""`repo forget`, `hold`, `release`, `holds` and `tag`: which snapshots stay, and how they are found."""
 
 import argparse
 import sys
@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 
 from cli.exit_codes import ExitCode
+from cli.options import UsageInvalid
 from cli.output import columns, moment, say, say_json, shown, timestamp
 from cli.repo_session import opened
 from cli.repo_snapshots import completeness_of
 from repository.errors import RulesInvalid, SnapshotNotFound
 from repository.opened.repository import Repository
-from repository.retention.orders import Ordered, holds_of, place_hold, release_hold
+from repository.retention.orders import Ordered, give_tags, holds_of, place_hold, release_hold
 from repository.retention.orders import forget as forget_snapshots
 from repository.retention.rules import Judgement, Rules, judge, span_of
-from repository.stored.snapshot import Snapshot
+from repository.retention.tags import tags_of
+from repository.stored.snapshot import Snapshot, host_of
 
 
 def forget(arguments: argparse.Namespace) -> int:
@@ -37,6 +39,32 @@ def forget(arguments: argparse.Namespace) -> int:
         if going and not arguments.dry_run:
             _say_owed(done)
     return ExitCode.DEGRADED if done is not None and not done.is_everywhere else code
+
+
+def tag(arguments: argparse.Namespace) -> int:
+    """Give snapshots other tags than they have."""
+    if not (arguments.add or arguments.remove or arguments.set):
+        raise UsageInvalid("it is not said which tags", "Give --add, --remove or --set.")
+    with opened(arguments) as repository:
+        chosen = {each.id: each for each in map(repository.find_snapshot, arguments.snapshots)}
+        tags: dict[str, tuple[str, ...]] = {}
+        for identity, snapshot in chosen.items():
+            before = arguments.set if arguments.set is not None else tags_of(repository, snapshot)
+            wanted = dict.fromkeys((*before, *arguments.add))
+            tags[identity] = tuple(word for word in wanted if word and word not in arguments.remove)
+        done = give_tags(repository, tags)
+    if arguments.json:
+        listed = [{"id": identity, "tags": list(words)} for identity, words in tags.items()]
+        say_json({"snapshots": listed, **_tiers_document(done)})
+    else:
+        for identity, words in tags.items():
+            say(f"{identity[:12]}  {', '.join(map(_text, words)) or 'has no tags'}")
+        _say_owed(done)
+    return ExitCode.OK if done.is_everywhere else ExitCode.DEGRADED
+
+
+def _text(word: str) -> str:
+    return shown(word.encode("utf-8", "surrogatepass"))
 
 
 def hold(arguments: argparse.Namespace) -> int:
@@ -78,7 +106,7 @@ def _rules(arguments: argparse.Namespace) -> Rules | None:
     has_counts = last or hourly or daily or weekly or monthly or yearly
     has_rules = has_counts or arguments.keep_within is not None or bool(arguments.keep_tag)
     if arguments.snapshots:
-        if has_rules or arguments.label is not None:
+        if has_rules or arguments.label is not None or arguments.host is not None:
             raise RulesInvalid("snapshots are named, and rules given", hint="Give the one or the other.")
         return None
     within = span_of(arguments.keep_within) if arguments.keep_within is not None else None
@@ -101,9 +129,12 @@ def _judged(repository: Repository, arguments: argparse.Namespace, rules: Rules 
         chosen = dict.fromkeys(repository.find_snapshot(name).id for name in arguments.snapshots)
         return [Judgement(repository.find_snapshot(identity), ()) for identity in chosen]
     found = repository.snapshots(arguments.label)
-    if arguments.label is not None and not found:
-        raise SnapshotNotFound("no snapshot has this label", label=arguments.label)
-    return judge(found, rules, repository.clock.now_ns(), holds_of(repository))
+    if arguments.host is not None:
+        found = [each for each in found if host_of(each.manifest) == arguments.host]
+    if (arguments.label is not None or arguments.host is not None) and not found:
+        raise SnapshotNotFound("no snapshot is of this label and host", label=arguments.label, host=arguments.host)
+    tags = {each.id: tags_of(repository, each) for each in found} if rules.tags else {}
+    return judge(found, rules, repository.clock.now_ns(), holds_of(repository), tags)
 
 
 def _locks(repository: Repository, going: Sequence[Snapshot]) -> dict[str, dict[str, int]]:

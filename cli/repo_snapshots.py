@@ -5,35 +5,41 @@ It is what people type first and most often, so that nothing is loaded here that
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cli.exit_codes import ExitCode
 from cli.output import columns, moment, say, say_json, shown, size, timestamp
 from cli.repo_session import opened, tier_states
 from repository.opened.repository import LATEST, Repository
-from repository.stored.snapshot import Snapshot
+from repository.retention.tags import tags_of
+from repository.stored.snapshot import Snapshot, host_of
 
 
 def snapshots(arguments: argparse.Namespace) -> int:
     """All snapshots, oldest first."""
     with opened(arguments, only_reads=True) as repository:
-        found = repository.snapshots()
-        if arguments.label is not None:
-            found = [each for each in found if each.manifest.label == arguments.label]
+        found = [
+            each for each in repository.snapshots() if each.manifest.label == (arguments.label or each.manifest.label)
+        ]
+        tags = {each.id: tags_of(repository, each) for each in found}
+        if arguments.host is not None:
+            found = [each for each in found if host_of(each.manifest) == arguments.host]
+        found = [each for each in found if set(arguments.tags).issubset(tags[each.id])]
         on_tiers = {each.id: [tier.name for tier in repository.tiers_with(each)] for each in found}
         if arguments.json:
-            listed = [snapshot_document(each, on_tiers[each.id]) for each in found]
+            listed = [snapshot_document(each, on_tiers[each.id], tags[each.id]) for each in found]
             say_json({"snapshots": listed, "tiers": tier_states(repository)})
             return completeness_of(repository)
         code = completeness_of(repository)
-    rows = [("ID", "TIME (UTC)", "FILES", "MISSING", "SIZE", "NEW", "STORED", "TIERS", "LABEL")]
+    rows = [("ID", "TIME (UTC)", "FILES", "MISSING", "SIZE", "NEW", "STORED", "TIERS", "TAGS", "LABEL")]
     for each in found:
         manifest, totals = each.manifest, each.manifest.totals
         sizes = (size(totals.source_bytes), size(totals.new_bytes), size(totals.stored_bytes))
         tiers = ",".join(on_tiers[each.id])
         label = shown(manifest.label.encode("utf-8", "surrogatepass"))
         counts = (f"{totals.files:,}", f"{totals.failed:,}" if totals.failed else "")
-        rows.append((each.id[:12], moment(manifest.time_ns), *counts, *sizes, tiers, label))
+        words = ",".join(shown(tag.encode("utf-8", "surrogatepass")) for tag in tags[each.id])
+        rows.append((each.id[:12], moment(manifest.time_ns), *counts, *sizes, tiers, words, label))
     for line in columns(rows, right=(2, 3, 4, 5, 6)):
         say(line)
     if any(each.manifest.totals.failed for each in found):
@@ -73,8 +79,8 @@ def certainty_of(repository: Repository, asked: Mapping[str, Snapshot]) -> ExitC
     return ExitCode.DEGRADED
 
 
-def snapshot_document(snapshot: Snapshot, tiers: list[str]) -> dict[str, object]:
-    """A snapshot as JSON."""
+def snapshot_document(snapshot: Snapshot, tiers: list[str], tags: Sequence[str] | None = None) -> dict[str, object]:
+    """A snapshot as JSON. `tags`: those that it has by now."""
     import msgspec
 
     manifest = snapshot.manifest
@@ -82,7 +88,8 @@ def snapshot_document(snapshot: Snapshot, tiers: list[str]) -> dict[str, object]
         "id": snapshot.id,
         "time": timestamp(manifest.time_ns),
         "label": manifest.label,
-        "tags": list(manifest.tags),
+        "host": host_of(manifest),
+        "tags": list(manifest.tags if tags is None else tags),
         "parent": manifest.parent,
         "run_token": manifest.run_token,
         "totals": msgspec.to_builtins(manifest.totals),

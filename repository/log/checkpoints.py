@@ -73,6 +73,7 @@ def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
         bridged=tuple(sorted(state.bridged)),
         streams=state.streams,
         released_holds=tuple(sorted(state.released_holds)),
+        tags=state.tags,
     )
 
 
@@ -110,6 +111,7 @@ def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> 
         ends_in_consequence=True,  # nobody says that it does not
         streams=dict(checkpoint.streams),
         released_holds=set(checkpoint.released_holds),
+        tags=dict(checkpoint.tags),
     )
 
 

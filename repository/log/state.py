@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from repository.errors import Damaged, RepositoryError
 from repository.log.shared_map import SharedMap
-from repository.stored.checkpoint import KeptStream
+from repository.stored.checkpoint import KeptStream, KeptTags
 from repository.stored.log_entry import (
     Begun,
     Bridged,
@@ -31,6 +31,7 @@ from repository.stored.log_entry import (
     Skipped,
     SnapshotCommitted,
     SnapshotsForgotten,
+    SnapshotsTagged,
     StreamAppended,
     SweepBegun,
     TierNamed,
@@ -66,9 +67,9 @@ class LogState:
     where two writers, each on a tier of its own, committed under one token. `locked_until`: by snapshot id, seconds of
     Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
     brought them. `holds`: by name, the snapshots that are kept (none named: all); `released_holds`: the names of those
-    that are over. `streams`: by name, up to where this tier is known to have each. `entry_of`: snapshot id → its entry.
-    `checkpoint`: the newest that an entry names. `past_tier_ids`: that the log had since `base`. `ends_in_consequence`:
-    whether the last entry is of consequence, as far as is known.
+    that are over. `streams`: by name, up to where this tier is known to have each. `tags`: by snapshot id, where they
+    were changed. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`:
+    that the log had since `base`. `ends_in_consequence`: whether the last entry is of consequence, as far as is known.
     """
 
     repository_id: bytes
@@ -95,6 +96,7 @@ class LogState:
     faults: list[LogFault] = field(default_factory=list)
     bridged: set[int] = field(default_factory=set)
     streams: dict[str, KeptStream] = field(default_factory=dict)
+    tags: dict[str, KeptTags] = field(default_factory=dict)
     checkpoint: CheckpointMade | None = None
     ends_in_consequence: bool = field(default=False, compare=False)
     past_tier_ids: frozenset[bytes] = frozenset()
@@ -142,6 +144,7 @@ class LogState:
             faults=list(self.faults),
             bridged=set(self.bridged),
             streams=dict(self.streams),
+            tags=dict(self.tags),
         )
         for entry in entries:
             if isinstance(entry, LogFault):
@@ -211,6 +214,9 @@ class LogState:
             case HoldReleased(name=name):
                 self.holds.pop(name, None)
                 self.released_holds.add(name)
+            case SnapshotsTagged(snapshots=identities, tags=tags, revision=revision):
+                kept = KeptTags(revision, tags)
+                self.tags.update({each: max(kept, self.tags.get(each, kept)) for each in identities})
             case KeysDestroyed(key_ids=key_ids):
                 self.destroyed_keys.update(key_ids)
             case _:
@@ -276,6 +282,7 @@ class LogState:
         snapshot = self.snapshots.pop(identity, None)
         self.entry_of.pop(identity, None)
         self.locked_until.pop(identity, None)
+        self.tags.pop(identity, None)
         if snapshot is None:
             # Forgotten before, or lost with its entry: no other tier brings it back all the same.
             self.forgotten.setdefault(identity, "")

@@ -1,4 +1,4 @@
-"""What every tier is told of what stays and goes: snapshots forgotten, holds placed and released.
+"""What every tier is told of what stays and goes: snapshots forgotten, holds placed and released, tags given.
 
 Promise: an order is an entry in the log of each ready tier, and decided there: what a hold keeps is not forgotten,
 whoever was faster. A tier that is away gets it when it catches up (`take_over`), and shows nobody meanwhile what others
@@ -17,6 +17,7 @@ from repository.errors import HoldNotFound, HoldTaken, LimitExceeded, Repository
 from repository.log.state import LogState, holding, joint_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
+from repository.retention.tags import owed_tags, tagging
 from repository.stored.log_entry import Body, HoldPlaced, HoldReleased, SnapshotsForgotten
 
 AT_ONCE = 10_000
@@ -114,6 +115,24 @@ def release_hold(repository: Repository, name: str) -> Ordered:
     return _on_each(repository, order)
 
 
+def give_tags(repository: Repository, tags: Mapping[str, Sequence[str]]) -> Ordered:
+    """Let these snapshots (by id) have these tags and no others. What is so already counts as done.
+
+    Raises `SnapshotNotFound`, `TextInvalid`, `NoUsableTier`.
+    """
+    repository.any_ready()
+    for tier in repository.ready_tiers():
+        # So that what another tier was told while this one was away is not given a second time, and by nobody.
+        with suppress(RepositoryError):
+            take_over(repository, tier)
+    bodies = tagging(repository, tags)
+
+    def order(tier: OpenTier) -> int:
+        return sum(tier.log.append(lambda _state, body=body: body) is not None for body in bodies)  # type: ignore[misc]
+
+    return _on_each(repository, order)
+
+
 def holds_of(repository: Repository) -> dict[str, tuple[str, ...]]:
     """The holds that some readable tier has and none calls released: by name, the snapshots (none: all)."""
     return joint_holds(tier.log.state for tier in repository.readable_tiers())
@@ -145,6 +164,7 @@ def _owed(state: LogState, others: Sequence[LogState], now_ns: int = 0) -> Itera
         if name not in state.holds:
             yield HoldPlaced(time_ns=now_ns, name=name, snapshots=held, reason="another tier's")
     gone = {identity for other in others for identity in other.forgotten if identity not in state.forgotten}
+    yield from owed_tags(state, others, now_ns)
     free = sorted(identity for identity in gone if not holding(identity, holds))
     for start in range(0, len(free), AT_ONCE):
         yield SnapshotsForgotten(

@@ -101,26 +101,40 @@ class Judgement(NamedTuple):
 
 
 def judge(
-    snapshots: Iterable[Snapshot], rules: Rules, now_ns: int, holds: Mapping[str, Sequence[str]] = _NO_HOLDS
+    snapshots: Iterable[Snapshot],
+    rules: Rules,
+    now_ns: int,
+    holds: Mapping[str, Sequence[str]] = _NO_HOLDS,
+    tags: Mapping[str, Sequence[str]] = _NO_HOLDS,
 ) -> list[Judgement]:
-    """Each snapshot with what keeps it, in the order given. `holds`: by name, ids of snapshots (none: all)."""
+    """Each snapshot with what keeps it, in the order given. `holds`: by name, ids of snapshots (none: all).
+
+    `tags`: by id, of those that have others than their manifests say.
+    """
     given = list(snapshots)
     by_label: dict[str, list[Snapshot]] = {}
     for each in given:
         by_label.setdefault(each.brief.label, []).append(each)
     reasons: dict[str, list[str]] = {each.id: [] for each in given}
     for group in by_label.values():
-        _judge_group(group, rules, now_ns, reasons)
+        _judge_group(group, rules, now_ns, reasons, tags)
     for each in given:
         reasons[each.id] += [f"hold {name}" for name, held in holds.items() if not held or each.id in held]
     return [Judgement(each, tuple(reasons[each.id])) for each in given]
 
 
-def _judge_group(group: Sequence[Snapshot], rules: Rules, now_ns: int, reasons: dict[str, list[str]]) -> None:
+def _judge_group(
+    group: Sequence[Snapshot],
+    rules: Rules,
+    now_ns: int,
+    reasons: dict[str, list[str]],
+    tags: Mapping[str, Sequence[str]],
+) -> None:
     for each in group:
         if each.brief.time_ns > now_ns:
             reasons[each.id].append("made in the future, as this machine's clock has it")
-        if rules.tags and (kept := sorted(set(rules.tags).intersection(each.manifest.tags))):
+        own = tags.get(each.id, each.manifest.tags) if rules.tags else ()
+        if kept := sorted(set(rules.tags).intersection(own)):
             reasons[each.id].append("tag " + ", ".join(kept))
     newest_first = sorted(
         (each for each in group if each.brief.time_ns <= now_ns), key=lambda each: (-each.brief.time_ns, each.id)

@@ -46,13 +46,20 @@ class KeptStream(msgspec.Struct, frozen=True, array_like=True):
     locked_until: int | None
 
 
+class KeptTags(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """What the log says of one snapshot's tags last; see `log_entry.SnapshotsTagged`."""
+
+    revision: int
+    tags: tuple[str, ...]
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The state after entry `number`, of which `digest` is what the next one names.
 
     `snapshots`: in the order of their entries. `forgotten`: ids (hex) of forgotten ones, in the order in which
     they were, with their run tokens (empty where they are not known). `segments`: names (hex) and entries. `replaced`,
     `marked`, `swept`: names and packs, 32 bytes each. `streams`: by name. `released_holds`: names of holds that are
-    over. Else as in the log.
+    over. `tags`: by snapshot id (hex), where they were changed. Else as in the log.
     """
 
     format: int = FORMAT_VERSION
@@ -74,6 +81,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     bridged: tuple[int, ...]
     streams: dict[str, KeptStream] = {}
     released_holds: tuple[str, ...] = ()
+    tags: dict[str, KeptTags] = {}
 
 
 _CHECKPOINT: Final = msgspec.msgpack.Decoder(Checkpoint)

@@ -124,6 +124,15 @@ class HoldReleased(msgspec.Struct, frozen=True, kw_only=True, tag="release", tag
     name: str
 
 
+class SnapshotsTagged(msgspec.Struct, frozen=True, kw_only=True, tag="tags", tag_field="kind"):
+    """From now on these snapshots (hex) have these tags, in place of their manifests' and of a lower `revision`."""
+
+    time_ns: int
+    snapshots: tuple[str, ...]
+    tags: tuple[str, ...]
+    revision: int
+
+
 class KeysDestroyed(msgspec.Struct, frozen=True, kw_only=True, tag="destroyed", tag_field="kind"):
     """These keys (ids, hex) are destroyed for good: nobody brings their key objects back."""
 
@@ -208,6 +217,7 @@ Body: TypeAlias = (
     | SnapshotsForgotten
     | HoldPlaced
     | HoldReleased
+    | SnapshotsTagged
     | KeysChanged
     | KeysDestroyed
     | HistoryAccepted
@@ -217,7 +227,7 @@ Body: TypeAlias = (
     | Bridged
 )
 _BODY: Final = msgspec.json.Decoder(Body)
-_SKIPPABLE: Final = (CheckpointMade,)
+_SKIPPABLE: Final = (CheckpointMade, SnapshotsTagged)
 
 
 _SAID_ELSEWHERE: Final = (

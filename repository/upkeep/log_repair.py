@@ -29,6 +29,7 @@ from repository.stored.log_entry import (
     PacksUnmarked,
     Place,
     SnapshotsForgotten,
+    SnapshotsTagged,
     StreamAppended,
     SweepBegun,
     TierNamed,
@@ -276,6 +277,9 @@ def restated(now: LogState, whole: LogState, time_ns: int) -> Iterator[Body]:
         if whole.holds.get(name) != snapshots:
             reason = "said again: the entry was lost"
             yield HoldPlaced(time_ns=time_ns, name=name, snapshots=snapshots, reason=reason)
+    for identity, tags in now.tags.items():
+        if whole.tags.get(identity) != tags:
+            yield SnapshotsTagged(time_ns=time_ns, snapshots=(identity,), tags=tags.tags, revision=tags.revision)
     if destroyed := now.destroyed_keys - whole.destroyed_keys:
         yield KeysDestroyed(time_ns=time_ns, key_ids=tuple(sorted(destroyed)))
     for name, kept in now.streams.items():

@@ -147,6 +147,7 @@ def test_documents_have_the_fields_that_the_table_names(tmp_path: Path, capsys: 
         "release": ("a-hold",),
         "forget": ("--keep-last", "1"),
         "prune": (),
+        "tag": ("latest", "--add", "kept"),
         "key list": (),
         "key rotate": ("--data",),
         "key add": ("--new-key-file", tmp_path / "second"),
@@ -159,7 +160,7 @@ def test_documents_have_the_fields_that_the_table_names(tmp_path: Path, capsys: 
     old = printed["key list"]["opened_by"]
     repo.key_file = tmp_path / "second"
     printed["key remove"] = repo.json("key", "remove", old)
-    promised = _table("JSON")
+    promised = {name: text for name, text in _table("JSON").items() if name not in ("dump", "cat")}
     assert printed.keys() == promised.keys()
     found, named = {}, {}
     for name, document in printed.items():

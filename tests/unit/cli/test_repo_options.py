@@ -78,7 +78,7 @@ def test_key_and_tier_are_needed_by_every_sub_command(left_out: str) -> None:
 def test_every_sub_command_of_the_manual_is_there() -> None:
     """All that are promised."""
     promised = "init backup snapshots ls find diff restore check repair catch-up rebuild-index"
-    promised += " forget prune hold release holds stats"
+    promised += " forget prune hold release holds stats tag dump cat"
     keys = ["key list", "key add", "key rotate", "key remove"]
     assert sorted(repo._SUBCOMMANDS) == sorted([*promised.split(), *keys])
 
@@ -119,6 +119,10 @@ def test_tier_can_be_given_a_name(address: str, parts: tuple[str | None, str]) -
         ["ls", "latest", ""],
         ["find", ""],
         ["find", "x", "--snapshot", ""],
+        ["dump", "latest", ""],
+        ["cat", "latest", ""],
+        ["tag", "latest", "--add", ""],
+        ["forget", "--host", ""],
         ["diff", "", "latest"],
         ["diff", "latest", ""],
         ["check", "--only", ""],

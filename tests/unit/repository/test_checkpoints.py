@@ -16,6 +16,7 @@ from repository.log.state import Head, LogState
 from repository.log.tail import TAIL_EVERY, TAIL_KEY
 from repository.opened.open_tier import TierState
 from repository.stored.checkpoint import (
+    KeptTags,
     checkpoint_object_key,
     checkpoint_of,
     decode_checkpoint,
@@ -31,6 +32,7 @@ from repository.stored.log_entry import (
     PacksSwept,
     PacksUnmarked,
     SnapshotsForgotten,
+    SnapshotsTagged,
     SweepBegun,
     entry_object_key,
 )
@@ -377,6 +379,8 @@ def test_each_field_of_a_state_survives_a_checkpoint() -> None:
         HoldPlaced(time_ns=1, name="all"),
         HoldReleased(time_ns=1, name="all"),
         KeysDestroyed(time_ns=1, key_ids=("ab" * 16,)),
+        SnapshotsTagged(time_ns=1, snapshots=(second,), tags=("kept",), revision=2),
+        SnapshotsTagged(time_ns=1, snapshots=(second,), tags=("older",), revision=1),
     ]
     for body in bodies:
         log.append(lambda _, body=body: body)  # type: ignore[misc]
@@ -386,6 +390,7 @@ def test_each_field_of_a_state_survives_a_checkpoint() -> None:
     assert state.by_token["run 0"] == first
     assert state.holds == {"court": (second,)}
     assert state.destroyed_keys == {"ab" * 16}
+    assert state.tags == {second: KeptTags(2, ("kept",))}
     back = state_from(checkpoint_from(state, 5), state.repository_id, state.genesis)
     for name in msgspec.structs.fields(type(checkpoint_from(state, 5))):
         assert getattr(checkpoint_from(back, 5), name.name) == getattr(checkpoint_from(state, 5), name.name), name.name

@@ -19,6 +19,7 @@ from repository.stored.log_entry import (
     PacksSwept,
     PacksUnmarked,
     SnapshotsForgotten,
+    SnapshotsTagged,
     StreamAppended,
     SweepBegun,
     entry_object_key,
@@ -285,6 +286,7 @@ _ORDERS: tuple[Body, ...] = (
     SweepBegun(time_ns=1, packs=(_PACK,)),
     PacksSwept(time_ns=1, packs=("02" * 32,)),
     KeysDestroyed(time_ns=1, key_ids=("ef" * 16,)),
+    SnapshotsTagged(time_ns=1, snapshots=("cd" * 16,), tags=("x",), revision=1),
 )
 _BEFORE: tuple[Body, ...] = (
     HoldPlaced(time_ns=1, name="another"),
