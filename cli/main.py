@@ -65,6 +65,7 @@ COMMANDS: dict[str, Command] = {
     "show": Command("cli.show", "what an id of an alert, a log or a figure is of, and which organisation's it is"),
     "run-report": Command("cli.run_report", "what the sealed report of a run that failed, or left something out, says"),
     "topology": Command("cli.topology", "show, compare and apply the declared streams and consumers"),
+    "completion": Command("cli.completion", "print what makes a shell complete commands and options"),
     "deadletters": Command("cli.deadletters", "look at messages that could not be handled, replay or dismiss them"),
 }
 
@@ -116,6 +117,11 @@ def _load(name: str | None) -> CommandModule:
     return module
 
 
+def command_parser(name: str | None) -> argparse.ArgumentParser:
+    """The parser of the program, with the options of this command (None: of none)."""
+    return _parser(name, _load(name) if name is not None else None)
+
+
 def _parser(chosen: str | None, module: CommandModule | None) -> argparse.ArgumentParser:
     """The parser of the whole command line, with the options of the chosen command only."""
     parser = Parser(
@@ -124,12 +130,31 @@ def _parser(chosen: str | None, module: CommandModule | None) -> argparse.Argume
         epilog="Exit codes: docs/repository-cli.md.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.summary, description=command.summary, allow_abbrev=False)
         if name == chosen and module is not None:
             module.configure(sub)
     return parser
+
+
+class _Version(argparse.Action):
+    """The version of the program and of the format that it writes; looked up when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_arguments: object) -> None:
+        """Print and end."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        from repository.format import FORMAT_VERSION
+
+        try:
+            own = version("wedsync-backup")
+        except PackageNotFoundError:
+            own = "(not installed: its version is unknown)"
+        python = ".".join(map(str, sys.version_info[:3]))
+        print(f"wedsync-backup {own}, repository format {FORMAT_VERSION}, Python {python}")
+        parser.exit()
 
 
 def _explain(error: Exception, *, for_machines: bool) -> None:

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 import repository
-from cli import exit_codes, system_errors
+from cli import completion, exit_codes, system_errors
 from cli import main as cli_main
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.options import UsageInvalid
@@ -152,6 +152,32 @@ def test_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
         timeout=30,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the program, and of the format that it writes."""
+    with pytest.raises(SystemExit) as end:
+        cli_main.main(["--version"])
+    assert end.value.code == 0
+    assert re.match(r"wedsync-backup .*, repository format 1, Python 3\.", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["comp"], {"completion"}),
+        (["repo", "key", "r"], {"rotate", "remove"}),
+        (["repo", "backup", "--key-file", "k", "--exclude-"], {"--exclude-file", "--exclude-caches"}),
+        (["repo", "restore", "--on-conflict", ""], {"refuse", "skip", "overwrite", "rename"}),
+        (["repo", "backup", "--key-file", ""], set()),
+    ],
+)
+def test_shell_completes_commands_options_and_values(words: list[str], offered: set[str]) -> None:
+    """From the parsers; where a path is wanted it offers nothing, and the shell offers files."""
+    script = f'{completion.script_for_bash()}\nCOMP_WORDS=(wedsync-backup "$@"); COMP_CWORD=$#\n_wedsync_backup\n'
+    script += 'for each in "${COMPREPLY[@]}"; do echo "$each"; done'
+    done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True, check=True)
+    assert (set(done.stdout.split()), done.stderr) == (offered, "")
 
 
 def _codes() -> dict[str, type[errors.RepositoryError]]:
