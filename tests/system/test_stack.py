@@ -38,7 +38,10 @@ PARTS = [
 
 
 async def test_platform_comes_up_serves_and_goes_down(unstarted_platform: Platform) -> None:
-    """From nothing to a served request with a token of the CLI, and down again without a trace of a process."""
+    """From nothing to a served request with a token of the CLI, and down again without a trace of a process.
+
+    Meanwhile, a second supervisor is refused with the first one's process and what to do.
+    """
     platform = unstarted_platform
     state = await platform.start()
     assert state.ready_seconds is not None
@@ -57,10 +60,18 @@ async def test_platform_comes_up_serves_and_goes_down(unstarted_platform: Platfo
     assert "wedsync-backup token --role operator" in platform.output()
     assert "started" in platform.command("logs", "executor", "--lines", "5").stdout
 
+    assert platform.process is not None
+    for words in (("up",), ("up", "--detach")):
+        refused = platform.command(*words)
+        assert refused.returncode != 0
+        assert STACK_RUNNING.code in refused.stderr
+        assert "wedsync-backup down" in refused.stderr
+    assert str(platform.process.pid) in platform.command("up").stderr
+    assert platform.status()[0] == 0
+
     done = platform.command("down")
     assert done.returncode == 0
     assert "has stopped" in done.stdout
-    assert platform.process is not None
     assert platform.process.wait(60) == 0
     assert not any(part.process is not None and part.process.is_alive() for part in state.parts)
     assert platform.status()[0] == 8
@@ -89,18 +100,6 @@ async def test_second_start_finds_everything_and_a_new_port_where_one_was_taken(
     async with platform.client() as client:
         answer = await client.get("/api/backup/status", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 200
-
-
-async def test_second_up_on_a_home_is_refused(own_platform: Platform) -> None:
-    """A home has one supervisor; the refusal names its process and what to do."""
-    for words in (("up",), ("up", "--detach")):
-        refused = own_platform.command(*words)
-        assert refused.returncode != 0
-        assert STACK_RUNNING.code in refused.stderr
-        assert "wedsync-backup down" in refused.stderr
-    assert own_platform.process is not None
-    assert str(own_platform.process.pid) in own_platform.command("up").stderr
-    assert own_platform.status()[0] == 0
 
 
 async def test_part_that_is_killed_comes_back_and_the_platform_with_it(own_platform: Platform) -> None:

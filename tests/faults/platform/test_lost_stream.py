@@ -57,16 +57,3 @@ async def _reports(platform: Platform, service: str, code: str) -> bool:
     async with httpx.AsyncClient() as client:
         answer = await client.get(f"http://127.0.0.1:{platform.layout.port(f'{service}.health')}/health/ready")
     return any(check.get("code") == code for check in answer.json()["checks"])
-
-
-async def test_run_goes_on_while_nats_is_stopped_and_is_published_afterwards(own_platform: Platform) -> None:
-    """A run does not need the bus; what it told meanwhile arrives when the bus is back."""
-    source = SavedSource.make(own_platform, files=12)
-    await source.configure((Tier.LOCAL,))
-    run = await source.execute()
-    await source.reached(run, "backup-preparing")
-    own_platform.kill("nats", signal.SIGSTOP)
-    await source.reached(run, "backup-completed")
-    own_platform.kill("nats", signal.SIGCONT)
-    assert (await source.ended(run))["state"] == "completed"
-    await source.proven(run)
