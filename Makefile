@@ -35,8 +35,9 @@ test-unit: setup ## Tests without any server, in seconds
 test-slow: setup ## Scale, soak and long fault tests
 	$(PYTEST) -m slow tests
 
-soak-repository: setup ## An hour of seeded histories of a repository on four tiers, against a model
+soak-repository: setup ## An hour of seeded histories of a repository on four tiers, and 3,000 repairs of any change
 	WEDSYNC_SOAK_SECONDS=3600 $(PYTEST) -m slow tests/faults/repository/test_histories.py
+	WEDSYNC_EXAMPLES=3000 $(PYTEST) --timeout 7200 -k any_change tests/unit/repository/test_check_repair.py
 
 coverage: setup ## The same, with branch coverage and its floors; what fails is run once more, alone
 	$(BIN)/python -m coverage erase

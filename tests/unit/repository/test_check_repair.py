@@ -1,5 +1,6 @@
 """Damage of every kind: found, named, and repaired from another tier."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import cast
 
@@ -750,7 +751,12 @@ def _is_known_to_be_replaced(key: str, findings: list[Finding]) -> bool:
     return any(finding.object_key == key for finding in findings)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Each example is a repository that is checked, repaired and checked again; `make soak-repository` tries 3,000.
+@settings(
+    max_examples=int(os.environ.get("WEDSYNC_EXAMPLES", "50")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(changes())
 def test_any_change_to_any_object_is_named_and_repaired(change: tuple[str, bytes | None]) -> None:
     """Whatever becomes of one object of one tier, the check names it and the other tier repairs it."""
