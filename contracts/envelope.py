@@ -21,7 +21,7 @@ CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 SOURCE_PREFIX = "/wedsync-backup/"
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One event with the circumstances in which it came to be."""
 
     specversion: Literal["1.0"]

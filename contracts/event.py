@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 import msgspec
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, gc=False):
     """Something that is now true. Subclasses are registered with `@pinned(name)`.
 
     `TAKEN_BY`: the durable consumers of other services, `<service>--<handler>`, that do something about it.
@@ -23,7 +23,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     TAKEN_BY: ClassVar[tuple[str, ...]] = ()
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, gc=False):
     """A part of an event that has no identity of its own."""
 
 

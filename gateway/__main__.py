@@ -27,7 +27,9 @@ async def main_rebuild() -> int:
     """Read the settings and rebuild."""
     from gateway.projections.rebuild import rebuild
 
-    done = await rebuild(runtime.begin(GatewaySettings, SERVICE))
+    settings = runtime.begin(GatewaySettings, SERVICE)
+    runtime.set_aside_what_stays()
+    done = await rebuild(settings)
     worker = "here" if done.here else "by the running gateway"
     sys.stdout.write(f"read models rebuilt {worker}: {done.events} events in {done.seconds:.1f} s\n")
     return runtime.EXIT_OK
@@ -41,6 +43,7 @@ async def main_build() -> int:
     os.nice(BUILD_NICE)
     settings, parent = await settings_from_input()
     logging.configure(SERVICE, level=settings.log_level)
+    runtime.set_aside_what_stays()
     building, left_alone = asyncio.create_task(build_due(settings)), asyncio.create_task(parent.read())
     await asyncio.wait({building, left_alone}, return_when=asyncio.FIRST_COMPLETED)
     await end(left_alone)

@@ -6,6 +6,7 @@ a blank in it, are left out as there. Whoever reads hundreds of thousands of mes
 that nobody asks for, and no message waits in a queue of its own.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Protocol
@@ -43,12 +44,22 @@ class RawHeaders:
         begin = found + len(mark)
         return block[begin : block.find(_LINE_END, begin)].decode("utf-8", "replace").strip()
 
+    def among(self, asked: re.Pattern[str]) -> dict[str, str]:
+        """The values of several headers at once: `asked` is made by `headers_named`."""
+        return dict(asked.findall(self._block.decode("utf-8", "replace")))
+
     @property
     def status(self) -> str | None:
         """What the server says of the answer itself; None for a message of a stream."""
         if not self._block.startswith(_STATUS):
             return None
         return self._block[len(_STATUS) : len(_STATUS) + _STATUS_LENGTH].decode("ascii", "replace")
+
+
+def headers_named(*names: str) -> re.Pattern[str]:
+    """What `RawHeaders.among` looks for."""
+    # A value ends where its line ends, not at a lone carriage return: none is cut to what another one is.
+    return re.compile(rf"\r\n({'|'.join(map(re.escape, names))}):[ \t]*(.*)(?=\r\n)")
 
 
 @cache

@@ -90,7 +90,7 @@ async def run_service(
         try:
             failure = await _start(parts, begun, stop)
             if failure is None and not stop.is_set():
-                _set_aside_what_stays()
+                set_aside_what_stays()
                 running = True
                 _log.info("started")
                 failure = await _wait(begun, stop)
@@ -108,7 +108,7 @@ async def run_service(
     return EXIT_CRASHED
 
 
-def _set_aside_what_stays() -> None:
+def set_aside_what_stays() -> None:
     """Keep the garbage collector from looking again and again at what was imported and made for the start.
 
     These hundred thousand objects stay until the end, and one full collection over them holds the event loop, and

@@ -5,17 +5,27 @@ from datetime import datetime
 
 import msgspec
 
-from chassis.bus.nats_client import Headers
+from chassis.bus.nats_client import Headers, RawHeaders, headers_named
 from chassis.outbox.chained import LOG_HEADER, MESSAGE_ID_HEADER, POSITION_HEADER
 from chassis.outbox.continuity import message_id
 
 LAST_ID_HEADER = "Nats-Expected-Last-Msg-Id"
 LAST_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
+SEQUENCE_HEADER = "Nats-Sequence"
 STORED_AT_HEADER = "Nats-Time-Stamp"
 DIGEST_LENGTH = 32
+_ASKED = headers_named(
+    SEQUENCE_HEADER,
+    STORED_AT_HEADER,
+    LOG_HEADER,
+    POSITION_HEADER,
+    MESSAGE_ID_HEADER,
+    LAST_ID_HEADER,
+    LAST_SEQUENCE_HEADER,
+)
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a reader stands: the log, the notification id of the last applied event, its sequence in the stream.
 
     `sequence` is only a hint: it changes when a stream is filled anew. `digest` is that of the event's bytes; empty
@@ -39,7 +49,7 @@ class Place(msgspec.Struct, frozen=True):
 START = Place("", 0, 0)
 
 
-class StoredMessage(msgspec.Struct, frozen=True):
+class StoredMessage(msgspec.Struct, frozen=True, gc=False):
     """One message of a stream. `log` is empty where no relay has published it (a stray).
 
     `before`: the id of the message that it follows; None where it begins or goes on behind whatever was there.
@@ -76,7 +86,9 @@ def stored_message(headers: Headers, body: bytes) -> StoredMessage:
 
     The server lets a message in under such a name only where it is true, so that no single header is believed alone.
     """
-    sequence, log, position = int(headers.get("Nats-Sequence") or ""), headers.get(LOG_HEADER), position_of(headers)
+    if isinstance(headers, RawHeaders):
+        headers = headers.among(_ASKED)
+    sequence, log, position = int(headers.get(SEQUENCE_HEADER) or ""), headers.get(LOG_HEADER), position_of(headers)
     before, behind = headers.get(LAST_ID_HEADER), headers.get(LAST_SEQUENCE_HEADER)
     is_chained = before is not None or behind is not None
     if not log or not position or not is_chained or headers.get(MESSAGE_ID_HEADER) != message_id(log, position):

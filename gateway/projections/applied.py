@@ -18,7 +18,7 @@ Row = Mapping[str, object] | msgspec.Struct
 Database = AsyncConnection[Any]
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """One event on its way into the read models.
 
     The envelope's time is that of its arrival where it says a later one. `position`: that of its service's log, in

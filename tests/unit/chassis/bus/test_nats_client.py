@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
-from chassis.bus.nats_client import QuickClient, RawHeaders
+from chassis.bus.nats_client import QuickClient, RawHeaders, headers_named
 
 _NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=":"), min_size=1, max_size=20)
 _VALUES = st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), max_size=40)
@@ -42,6 +42,8 @@ def test_raw_headers_are_found_as_nats_py_reads_them(lines: list[tuple[str, str,
     block, raw = _block(lines), RawHeaders(b"NATS/1.0\r\n" + _block(lines))
     parsed = QuickClient._parse_header_lines(block)
     assert {name: raw.get(name) for name in parsed} == parsed
+    several = raw.among(headers_named(*parsed, "Not-There"))
+    assert {name: value.strip() for name, value in several.items()} == parsed
     assert raw.get("Not-There") is None
     assert raw.status is None
 
