@@ -21,6 +21,9 @@ from gateway.writes.declaration import declared
 
 KEPT = 250_000
 """How many of the latest facts are kept for resuming; who is further behind gets a snapshot."""
+BUILT = 25_000
+"""Of the last so many messages of each stream a build keeps the facts: they have a new epoch's numbers, which nobody
+was told yet. More than are told once more when it begins (`gateway.monitoring.feed`)."""
 
 _INSERT = """
     INSERT INTO {facts}
@@ -59,14 +62,15 @@ class Facts(Projection):
         self._insert, self._forget = self.sql(_INSERT), self.sql(_FORGET)
 
     async def project(self, database: Database, batch: Batch) -> None:
-        """Number facts from the batch's `sequence` + 1 and keep them, in the caller's transaction."""
-        batch.facts = [
-            _fact(number, applied, batch.configuration_of)
-            for number, applied in enumerate(
-                (applied for applied in batch.events if isinstance(applied.event, self.EVENTS)), batch.sequence + 1
-            )
-        ]
-        await upsert(database, self._insert, batch.facts)
+        """Number facts from the batch's `sequence` + 1 and keep the latest, in the caller's transaction."""
+        events = [applied for applied in batch.events if isinstance(applied.event, self.EVENTS)]
+        batch.numbered = len(events)
+        if batch.behind < BUILT:
+            facts = [
+                _fact(number, applied, batch.configuration_of)
+                for number, applied in enumerate(events, batch.sequence + 1)
+            ]
+            await upsert(database, self._insert, facts)
 
     async def forget_old(self, database: Database, sequence: int) -> None:
         """Keep the latest facts alone."""

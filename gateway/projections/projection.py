@@ -20,7 +20,6 @@ from psycopg.sql import SQL, Identifier
 from contracts.event import Event
 from gateway import found
 from gateway.projections.applied import Applied, Database
-from gateway.projections.fact import Fact
 
 
 class Side(StrEnum):
@@ -38,13 +37,15 @@ class Side(StrEnum):
 class Batch(msgspec.Struct):
     """Events of one stream on their way into projections, in one transaction.
 
-    `sequence`: the number behind which new facts are numbered. Projections add what others need of them, and in
-    `unreadable` the projections of which a stored view could not be read: these are to be made anew.
+    `sequence`: the number behind which new facts are numbered. `behind`: how many messages of the stream are known to
+    follow. Projections add what others need of them: how many facts they have `numbered`, and in `unreadable` the
+    projections of which a stored view could not be read: these are to be made anew.
     """
 
     events: Sequence[Applied]
     sequence: int
-    facts: list[Fact] = msgspec.field(default_factory=list)
+    behind: int = 0
+    numbered: int = 0
     configuration_of: dict[str, str] = msgspec.field(default_factory=dict)
     unreadable: dict[str, str] = msgspec.field(default_factory=dict)
 

@@ -351,14 +351,14 @@ class Projector:
             batch.sequence = locked.numbered_behind
             for projection in self._projections:
                 await projection.project(database, batch)
-            reached = batch.facts[-1].sequence if batch.facts else None
+            reached = batch.sequence + batch.numbered if batch.numbered else None
             after = await state.advance(
                 database, locked, stream, found.place, reached, by=[each.made_by() for each in self._projections]
             )
             await intake.note(database, Side.LIVE, taken.passed)
             for name, reason in batch.unreadable.items():
                 await state.want(database, [name], reason)
-            await self._forget_old(database, after.sequence, len(batch.facts))
+            await self._forget_old(database, after.sequence, batch.numbered)
         self._metrics.applied.labels(stream).inc(len(found.events))
         self._metrics.skipped.labels(stream).inc(len(taken.passed))
         return after

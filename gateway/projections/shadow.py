@@ -50,6 +50,7 @@ class ShadowBuilder:
         self._nats = nats
         self._batch = batch
         self._places: dict[str, Place] = {}
+        self._ends: dict[str, Place] = {}
         self._sequence = 0
         self._forgotten_at = 0
 
@@ -89,6 +90,8 @@ class ShadowBuilder:
         self, database: Database, readers: Mapping[str, StreamReader], projections: list[Projection]
     ) -> int:
         total, idle, pause = 0, 0, RETRY_SECONDS
+        for stream, reader in readers.items():
+            self._ends[stream] = await heard_while(database, reader.end())
         while True:
             filled = await self._fill(database, readers, projections)
             total += filled
@@ -162,7 +165,7 @@ class ShadowBuilder:
     async def _apply(
         self, database: Database, stream: str, found: Found, taken: Intake, projections: list[Projection]
     ) -> None:
-        batch = Batch(taken.events, self._sequence)
+        batch = Batch(taken.events, self._sequence, self._behind(stream, found.place))
         places = {**self._places, stream: found.place}
         async with contextlib.AsyncExitStack() as stack:
             if len(found.events) <= PIPELINED_MAX:
@@ -170,7 +173,7 @@ class ShadowBuilder:
             await stack.enter_async_context(database.transaction())
             for projection in projections:
                 await projection.project(database, batch)
-            sequence = batch.facts[-1].sequence if batch.facts else self._sequence
+            sequence = batch.sequence + batch.numbered
             await state.advance_shadow(database, [projection.NAME for projection in projections], places, sequence)
             await intake.note(database, Side.SHADOW, taken.passed)
             if sequence - self._forgotten_at >= FORGET_EVERY:
@@ -178,6 +181,13 @@ class ShadowBuilder:
                 for projection in projections:
                     await projection.forget_old(database, sequence)
         self._places, self._sequence = places, sequence
+
+    def _behind(self, stream: str, place: Place) -> int:
+        """How many messages follow a place at least; what another log has put behind it does not count."""
+        end = self._ends[stream]
+        if end.log != place.log:
+            return 0
+        return max(0, min(end.position - place.position, end.sequence - place.sequence))
 
     async def _swap(
         self, database: Database, readers: Mapping[str, StreamReader], projections: list[Projection]

@@ -16,11 +16,13 @@ from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_CRASHED
 from chassis.postgres.database import advisory_key, connection_arguments
+from chassis.reading import stream_reader
 from chassis.telemetry.instruments import Telemetry
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
 from gateway.bootstrap import assemble, connection_of
 from gateway.monitoring import feed
+from gateway.monitoring import projection as facts
 from gateway.projections import projection, projector, state
 from gateway.projections import rebuild as rebuilding
 from gateway.projections.projection import catalogue
@@ -61,8 +63,15 @@ async def _history(gateway: RunningGateway, runs: int) -> list[str]:
     return found
 
 
-async def test_reads_and_writes_go_on_while_all_is_made_anew(gateway: RunningGateway) -> None:
-    """During a rebuild what exists is found, an idempotency key is recognised, and new things come in."""
+async def test_reads_and_writes_go_on_while_all_is_made_anew(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During a rebuild what exists is found, an idempotency key is recognised, and new things come in.
+
+    Of the facts it keeps the latest: those that are told once more in the new epoch, and from which one resumes.
+    """
+    monkeypatch.setattr(facts, "BUILT", 10)
+    monkeypatch.setattr(stream_reader, "_SEARCHED", 1)
     key = new_id()
     async with gateway.http("owner") as http:
 
@@ -85,6 +94,13 @@ async def test_reads_and_writes_go_on_while_all_is_made_anew(gateway: RunningGat
             assert await building > 40
         assert looks > 0
         assert (await http.get(f"/api/backup/executions/{late}")).status_code == 200
+    async with _database(gateway) as database:
+        stand = await state.read(database)
+        assert await state.is_kept(database, stand.sequence)
+        kept = await database.execute("SELECT sequence FROM facts WHERE sequence <= %s", (stand.sequence,))
+        numbers = {row[0] for row in await kept.fetchall()}
+    assert numbers >= set(range(stand.sequence - 9, stand.sequence + 1))
+    assert len(numbers) <= stand.sequence - 20
 
 
 async def test_pending_request_is_taken_over_though_it_is_not_published(gateway: RunningGateway) -> None:
