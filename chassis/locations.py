@@ -16,38 +16,31 @@ provider has, where they are others than S3's that are read at once.
 Promise: a file that cannot be read, half-written or gone, changes nothing where one was read before: the last good
 content stays in use, and readiness says `degraded`, which file it is and what is wrong with it. Where none was read
 yet, whoever asks is refused with LOCATIONS_UNREADABLE, which says nothing of our insides, and readiness says
-`not-ready`.
+`not-ready`. An entry that can never be used costs that entry: of its name what was read before stays in use, and the
+others are as they are in the file, at a process's first look, too.
 """
 
 import asyncio
 import errno
 import logging
 import os
-import re
 import stat
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
-
-import msgspec
-from msgspec import Meta
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from chassis.disk import SECONDS, Disk, DiskSilent
 from chassis.life.health import Health
+from chassis.location import EntryFaulty, Location, decoded
 from chassis.own_folders import OwnFolders
 from contracts import errors
-from contracts.configuration import LocationName
-from contracts.configuration_rules import STORAGE_CLASSES, KnownLocation, objection
+from contracts.configuration_rules import KnownLocation, objection
 from contracts.errors import PlatformError
-from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
 from contracts.refusal import Objection
 
 _log = logging.getLogger(__name__)
 
-ANY_ORGANISATION = "*"
 CHECK = "locations"
 """The name of the registry's check in the readiness report; not ready: there is no content to work with."""
 _FILE = "file://"
@@ -57,43 +50,6 @@ FILE_CHECK = "locations-file"
 CHECK_SECONDS = 1.0
 """How long the readiness report waits for the file: shorter than for any check of its own."""
 
-SCHEME_OF_KIND = {"directory": "file", "s3": "s3", "postgres": "postgres"}
-_CREDENTIALS = re.compile(r"(?:([A-Za-z0-9][A-Za-z0-9_-]{0,127})/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_DATABASE_OPTIONS = {"sslmode", "sslrootcert"}
-_SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
-_StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
-
-
-class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """One registered place. `lock`: the store promises object locks. `region` is for people to read."""
-
-    name: LocationName
-    kind: Literal["directory", "s3", "postgres"]
-    roles: tuple[Literal["source", "tier"], ...]
-    organisations: tuple[str, ...]
-    url: str
-    credentials: str | None = None
-    region: str | None = None
-    lock: bool = False
-    storage_classes: tuple[_StorageClass, ...] | None = None
-
-    def is_open_to(self, organisation: str) -> bool:
-        """Whether an organisation may use this location."""
-        return ANY_ORGANISATION in self.organisations or organisation in self.organisations
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The storage classes that it has; a directory has none."""
-        if self.kind != "s3":
-            return ()
-        return STORAGE_CLASSES if self.storage_classes is None else self.storage_classes
-
-
-class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    locations: tuple[Location, ...]
-
-
-_REGISTRY = msgspec.json.Decoder(_Registry)
 _Mark = tuple[int, int, int]
 
 
@@ -107,7 +63,7 @@ class Locations:
         self._path = path
         self._own = own or OwnFolders(())
         self._health = health
-        self._seen: tuple[_Mark, dict[str, Location]] | None = None
+        self._seen: tuple[_Mark, dict[str, Location], EntryFaulty | None] | None = None
         self._said: str | None = None
         self._file = Disk(path)
         self._disks: dict[str, Disk] = {}
@@ -230,13 +186,14 @@ class Locations:
             found = self._path.stat()
             mark = (found.st_mtime_ns, found.st_size, found.st_ino)
             if seen is None or seen[0] != mark:
-                seen = self._seen = (mark, _decoded(self._path.read_bytes()))
+                before = {} if seen is None else seen[1]
+                seen = self._seen = (mark, *decoded(self._path.read_bytes(), before))
         except (OSError, ValueError, RecursionError) as error:
             self._say(error, is_in_use=seen is not None)
             if seen is None:
                 raise PlatformError(errors.LOCATIONS_UNREADABLE, "the registry of locations cannot be read") from error
         else:
-            self._say(None, is_in_use=True)
+            self._say(seen[2], is_in_use=True)
         return seen[1]
 
     def _say(self, trouble: Exception | None, *, is_in_use: bool) -> None:
@@ -259,6 +216,8 @@ class Locations:
 
     def _for_operators(self, trouble: BaseException) -> PlatformError:
         meanwhile = "what was read before stays in use meanwhile" if self._seen else "nothing works without it"
+        if isinstance(trouble, EntryFaulty):
+            meanwhile = "all other entries are in use, and of this one what was read before"
         return PlatformError(
             errors.LOCATIONS_UNREADABLE,
             f"{self._path}: {_reason(trouble)}",
@@ -283,78 +242,6 @@ def _open_to(registry: Mapping[str, Location], organisation: str) -> list[Locati
 
 def _tiers(registry: Mapping[str, Location]) -> list[Location]:
     return sorted((each for each in registry.values() if "tier" in each.roles), key=lambda location: location.name)
-
-
-def _decoded(body: bytes) -> dict[str, Location]:
-    """The registry of a file's bytes, by name. Raises ValueError, which a `MsgspecError` is, too."""
-    locations = _REGISTRY.decode(body).locations
-    twice = sorted(name for name, count in Counter(location.name for location in locations).items() if count > 1)
-    if twice:
-        raise ValueError(f"a name is registered more than once: {', '.join(twice)}")
-    for location in locations:
-        if (fault := fault_of(location)) is not None:
-            raise ValueError(f"location {location.name}: {fault}")
-    return {location.name: location for location in locations}
-
-
-def fault_of(location: Location) -> str | None:
-    """What of an entry can never be used, or would mean another place than what is written there."""
-    scheme = SCHEME_OF_KIND[location.kind]
-    try:
-        parts = urlsplit(location.url)
-    except ValueError:
-        return "the url cannot be read"
-    path = unquote(parts.path, errors="surrogateescape")
-    if location.name.endswith("\n"):
-        return "the name ends with a line feed"
-    if parts.scheme != scheme:
-        return f"the url of the kind {location.kind} begins with {scheme}://"
-    if "\0" in path or parts.fragment:
-        return "the url has a NUL or a #, which is written as %23"
-    if location.kind == "directory" and (
-        parts.netloc not in {"", "localhost"} or parts.query or not path.startswith("/")
-    ):
-        return "the url of a directory is file:///PATH, with ? written as %3F"
-    if location.kind == "s3" and (not parts.netloc or "@" in parts.netloc):
-        return "the url of a bucket is s3://BUCKET/PREFIX, without credentials"
-    if location.kind == "s3" and not all(map(_is_server, parse_qs(parts.query).get("endpoint", ()))):
-        return "the endpoint of a bucket is http://HOST[:PORT] or https://HOST[:PORT], and a port is 1 to 65535"
-    if location.kind == "postgres" and not _is_database(parts):
-        return "the url of a database is postgres://[USER@]HOST[:PORT]/DATABASE?sslmode=…, without a password"
-    if location.kind == "postgres" and "tier" in location.roles:
-        return "a database is a source, and never a tier"
-    if location.credentials is not None and (fault := _fault_of_credentials(location, location.credentials)):
-        return fault
-    if not all(each == ANY_ORGANISATION or ORGANISATION.fullmatch(each) for each in location.organisations):
-        return f"organisations are {ANY_ORGANISATION} or ids: one {ORGANISATION_RULE}"
-    return None
-
-
-def _is_server(endpoint: str) -> bool:
-    try:
-        parts = urlsplit(endpoint)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _is_database(parts: SplitResult) -> bool:
-    try:
-        is_whole = bool(parts.hostname) and parts.port != 0 and len(parts.path) > 1
-    except ValueError:
-        return False
-    options = parse_qs(parts.query, keep_blank_values=True)
-    is_known = not options.keys() - _DATABASE_OPTIONS and _SSL_MODES.issuperset(options.get("sslmode", ()))
-    return is_whole and parts.password is None and is_known
-
-
-def _fault_of_credentials(location: Location, name: str) -> str | None:
-    named = _CREDENTIALS.fullmatch(name)
-    if named is None:
-        return "credentials is the name of a file in the folder credentials, without .json: letters, digits, - _ and ."
-    if named[1] is not None and location.organisations != (named[1],):
-        return f"the credentials are those of the organisation {named[1]}, and the location is open to others"
-    return None
 
 
 def _folder_of(location: Location) -> str:

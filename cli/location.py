@@ -16,7 +16,7 @@ from cli.organisation import warn_of_strangers
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
-    from chassis.locations import Location
+    from chassis.location import Location
     from deploy.locations.check import Finding
     from deploy.locations.credentials import Secret
     from deploy.locations.usage import Usage

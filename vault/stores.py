@@ -9,7 +9,8 @@ from collections.abc import Hashable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from chassis.locations import Location, Locations
+from chassis.location import Location
+from chassis.locations import Locations
 from contracts import errors
 from contracts.configuration import Destination
 from contracts.errors import PlatformError

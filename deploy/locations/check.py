@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import msgspec
 
 from chassis.disk import Disk
-from chassis.locations import Location
+from chassis.location import Location
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from deploy.locations.credentials import DatabaseSecret, S3Secret, Secret

@@ -13,7 +13,7 @@ import sys
 
 import msgspec
 
-from chassis.locations import Location
+from chassis.location import Location
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.files import write_atomically

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from chassis.locations import ANY_ORGANISATION, SCHEME_OF_KIND, Location, fault_of
+from chassis.location import ANY_ORGANISATION, SCHEME_OF_KIND, Location, fault_of
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.identifiers import ORGANISATION, ORGANISATION_RULE

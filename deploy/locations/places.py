@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from chassis.disk import Disk
-from chassis.locations import ANY_ORGANISATION, Location
+from chassis.location import ANY_ORGANISATION, Location
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.tiers.places import place_of

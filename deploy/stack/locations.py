@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from chassis.locations import ANY_ORGANISATION, Location
+from chassis.location import ANY_ORGANISATION, Location
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.files import write_atomically

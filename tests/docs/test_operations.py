@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chassis.locations import Location
+from chassis.location import Location
 from contracts.configuration import Tier
 from deploy.stack.secrets import read_secrets
 from tests.support.eventually import eventually

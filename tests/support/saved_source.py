@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 
 from chassis.ids import new_id
-from chassis.locations import Location
+from chassis.location import Location
 from contracts.configuration import Tier
 from contracts.envelope import decode
 from contracts.executor_events import ENDED

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from chassis.ids import new_id
-from chassis.locations import Location
+from chassis.location import Location
 from deploy.observability.dashboard import dashboard
 from deploy.stack import locations
 from tests.support.alerts import RULES, Watch

@@ -16,7 +16,8 @@ from pathlib import Path
 from chassis.life.blocking import NoAnswer, call_in_thread
 from chassis.life.health import Health
 from chassis.life.tasks import Supervised
-from chassis.locations import Location, Locations
+from chassis.location import Location
+from chassis.locations import Locations
 from chassis.telemetry.instruments import Telemetry
 from chassis.telemetry.logging import describe
 from contracts import errors

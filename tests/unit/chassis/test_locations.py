@@ -138,6 +138,28 @@ async def test_entry_that_can_never_be_used_is_named(tmp_path: Path, entry: dict
     assert f"location {entry['name']}: " in str(finding.reason)
 
 
+@pytest.mark.parametrize("entry", [*FAULTY, {"name": "UPPER"}, {"kind": "s3"}, {**PHOTOS, "roles": ["banana"]}, PHOTOS])
+async def test_entry_that_can_never_be_used_costs_that_entry(tmp_path: Path, entry: dict[str, object]) -> None:
+    """At a process's first look the others are in use, and somebody is told to look; what was read before stays."""
+    path, health = tmp_path / "l.json", Health("test")
+    other = {**LOCAL, "name": "other"}
+    _write(path, other, entry, *[entry] * (entry == PHOTOS))
+    locations = Locations(path, health)
+    assert [each.name for each in locations.tiers()] == ["other"]
+    assert locations.find("photos", "org-a") is None
+    report = await health.report()
+    assert report.status == DEGRADED
+    (finding,) = [each for each in report.checks if each.status == DEGRADED]
+    assert str(path) in str(finding.reason)
+    assert "all other entries are in use" in str(finding.hint)
+    _write(path, LOCAL, PHOTOS, other)
+    assert (await health.report()).status == READY
+    _write(path, other, entry, *[entry] * (entry == PHOTOS))
+    assert locations.find("other", "org-b") is not None
+    assert (locations.find("local", "org-b") is not None) == (entry.get("name") == "local")
+    assert (locations.find("photos", "org-a") is not None) == (entry.get("name") == "photos")
+
+
 @pytest.mark.parametrize("text", [*BROKEN, None])
 async def test_last_good_registry_stays_in_use_and_readiness_says_so(tmp_path: Path, text: str | None) -> None:
     """A file that breaks while the platform runs stops nothing, and somebody is told to look."""

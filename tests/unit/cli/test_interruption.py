@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chassis.clock import SystemClock
-from chassis.locations import Location
+from chassis.location import Location
 from chassis.sealing import prepare_keys_folder
 from cli.exit_codes import ExitCode
 from deploy.stack import nats, postgres, s3, services

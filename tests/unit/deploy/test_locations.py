@@ -8,7 +8,8 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 import pytest
 
-from chassis.locations import Location, Locations
+from chassis.location import Location
+from chassis.locations import Locations
 from contracts.errors import PlatformError
 from deploy.stack import s3
 from deploy.stack.layout import Layout

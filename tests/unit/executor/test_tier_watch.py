@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from chassis.life.health import Finding, Health
-from chassis.locations import Location, Locations
+from chassis.location import Location
+from chassis.locations import Locations
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError

@@ -1,0 +1,160 @@
+"""One registered place, and the registry of them as its file has it.
+
+An entry that can never be used costs that entry; a registry without one that can be used is none.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Literal
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from contracts.configuration import LocationName
+from contracts.configuration_rules import STORAGE_CLASSES
+from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
+
+ANY_ORGANISATION = "*"
+SCHEME_OF_KIND = {"directory": "file", "s3": "s3", "postgres": "postgres"}
+_CREDENTIALS = re.compile(r"(?:([A-Za-z0-9][A-Za-z0-9_-]{0,127})/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_DATABASE_OPTIONS = {"sslmode", "sslrootcert"}
+_SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+_StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+
+
+class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One registered place. `lock`: the store promises object locks. `region` is for people to read."""
+
+    name: LocationName
+    kind: Literal["directory", "s3", "postgres"]
+    roles: tuple[Literal["source", "tier"], ...]
+    organisations: tuple[str, ...]
+    url: str
+    credentials: str | None = None
+    region: str | None = None
+    lock: bool = False
+    storage_classes: tuple[_StorageClass, ...] | None = None
+
+    def is_open_to(self, organisation: str) -> bool:
+        """Whether an organisation may use this location."""
+        return ANY_ORGANISATION in self.organisations or organisation in self.organisations
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The storage classes that it has; a directory has none."""
+        if self.kind != "s3":
+            return ()
+        return STORAGE_CLASSES if self.storage_classes is None else self.storage_classes
+
+
+class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    locations: tuple[msgspec.Raw, ...]
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str
+
+
+_REGISTRY = msgspec.json.Decoder(_Registry)
+_ENTRY = msgspec.json.Decoder(Location)
+_NAME = msgspec.json.Decoder(_Named)
+
+
+class EntryFaulty(ValueError):
+    """What is wrong with some entries, while the others are in use."""
+
+
+def decoded(body: bytes, before: Mapping[str, Location]) -> tuple[dict[str, Location], EntryFaulty | None]:
+    """The registry of a file's bytes, by name, and what is wrong with some of its entries.
+
+    `before`: what was read before, which stays in use of a name whose entry is faulty now. Raises ValueError, which a
+    `MsgspecError` is, too, where no entry can be used although there are some.
+    """
+    entries = [_entry(raw) for raw in _REGISTRY.decode(body).locations]
+    twice = {name for name, count in Counter(name for name, _, _ in entries).items() if name and count > 1}
+    good = {each.name: each for name, each, _ in entries if each is not None and name not in twice}
+    faults = [fault for name, _, fault in entries if fault is not None and name not in twice]
+    if twice:
+        faults.append(f"a name is registered more than once: {', '.join(sorted(twice))}")
+    if not faults:
+        return good, None
+    if not good:
+        raise ValueError("; ".join(faults))
+    kept = {name: before[name] for name, _, _ in entries if name not in good and name in before}
+    return kept | good, EntryFaulty("; ".join(faults))
+
+
+def _entry(raw: msgspec.Raw) -> tuple[str, Location | None, str | None]:
+    """An entry's name (empty where it has none), the location that it is, or what is wrong with it."""
+    try:
+        name = _NAME.decode(raw).name
+    except msgspec.MsgspecError:
+        return "", None, "an entry has no name"
+    try:
+        location = _ENTRY.decode(raw)
+    except msgspec.MsgspecError as error:
+        return name, None, f"location {name}: {error}"
+    fault = fault_of(location)
+    return name, None if fault else location, f"location {name}: {fault}" if fault else None
+
+
+def fault_of(location: Location) -> str | None:
+    """What of an entry can never be used, or would mean another place than what is written there."""
+    scheme = SCHEME_OF_KIND[location.kind]
+    try:
+        parts = urlsplit(location.url)
+    except ValueError:
+        return "the url cannot be read"
+    path = unquote(parts.path, errors="surrogateescape")
+    if location.name.endswith("\n"):
+        return "the name ends with a line feed"
+    if parts.scheme != scheme:
+        return f"the url of the kind {location.kind} begins with {scheme}://"
+    if "\0" in path or parts.fragment:
+        return "the url has a NUL or a #, which is written as %23"
+    if location.kind == "directory" and (
+        parts.netloc not in {"", "localhost"} or parts.query or not path.startswith("/")
+    ):
+        return "the url of a directory is file:///PATH, with ? written as %3F"
+    if location.kind == "s3" and (not parts.netloc or "@" in parts.netloc):
+        return "the url of a bucket is s3://BUCKET/PREFIX, without credentials"
+    if location.kind == "s3" and not all(map(_is_server, parse_qs(parts.query).get("endpoint", ()))):
+        return "the endpoint of a bucket is http://HOST[:PORT] or https://HOST[:PORT], and a port is 1 to 65535"
+    if location.kind == "postgres" and not _is_database(parts):
+        return "the url of a database is postgres://[USER@]HOST[:PORT]/DATABASE?sslmode=…, without a password"
+    if location.kind == "postgres" and "tier" in location.roles:
+        return "a database is a source, and never a tier"
+    if location.credentials is not None and (fault := _fault_of_credentials(location, location.credentials)):
+        return fault
+    if not all(each == ANY_ORGANISATION or ORGANISATION.fullmatch(each) for each in location.organisations):
+        return f"organisations are {ANY_ORGANISATION} or ids: one {ORGANISATION_RULE}"
+    return None
+
+
+def _is_server(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_database(parts: SplitResult) -> bool:
+    try:
+        is_whole = bool(parts.hostname) and parts.port != 0 and len(parts.path) > 1
+    except ValueError:
+        return False
+    options = parse_qs(parts.query, keep_blank_values=True)
+    is_known = not options.keys() - _DATABASE_OPTIONS and _SSL_MODES.issuperset(options.get("sslmode", ()))
+    return is_whole and parts.password is None and is_known
+
+
+def _fault_of_credentials(location: Location, name: str) -> str | None:
+    named = _CREDENTIALS.fullmatch(name)
+    if named is None:
+        return "credentials is the name of a file in the folder credentials, without .json: letters, digits, - _ and ."
+    if named[1] is not None and location.organisations != (named[1],):
+        return f"the credentials are those of the organisation {named[1]}, and the location is open to others"
+    return None
