@@ -12,7 +12,7 @@ from cli.output import columns, moment, say, say_json, shown, size, timestamp
 from cli.repo_session import opened, tier_states
 from repository.opened.repository import LATEST, Repository
 from repository.retention.tags import tags_of
-from repository.stored.snapshot import Snapshot, host_of
+from repository.stored.snapshot import Snapshot, host_of, torn_of
 
 
 def snapshots(arguments: argparse.Namespace) -> int:
@@ -42,6 +42,9 @@ def snapshots(arguments: argparse.Namespace) -> int:
         rows.append((each.id[:12], moment(manifest.time_ns), *counts, *sizes, tiers, words, label))
     for line in columns(rows, right=(2, 3, 4, 5, 6)):
         say(line)
+    for each in found:
+        if torn := torn_of(each.manifest):
+            say(f"{each.id[:12]}: {torn:,} files were written to while they were saved (`repo ls --recursive --long`)")
     if any(each.manifest.totals.failed for each in found):
         say("\nMISSING: entries of the source that could not be read when the snapshot was made; it is incomplete")
     return code
@@ -93,6 +96,7 @@ def snapshot_document(snapshot: Snapshot, tiers: list[str], tags: Sequence[str] 
         "parent": manifest.parent,
         "run_token": manifest.run_token,
         "totals": msgspec.to_builtins(manifest.totals),
+        "changed_files": torn_of(manifest),
         "by_class": msgspec.to_builtins(manifest.by_class),
         "tiers": tiers,
     }

@@ -37,7 +37,7 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.progress import Progress, Ticker, TierProgress
-from repository.stored.snapshot import Snapshot, SnapshotManifest, Totals, of_host
+from repository.stored.snapshot import Snapshot, SnapshotManifest, Totals, of_host, of_torn
 from repository.stored.tree_builder import TreeBuilder
 from repository.streams.on_tier import leaning_on
 
@@ -369,7 +369,7 @@ class _Backup:
                 stored_bytes=total.stored_bytes,
             ),
             by_class=by_class_of(counts),
-            extra=leaning_on(self._options.streams) | of_host(self._options.host),
+            extra=leaning_on(self._options.streams) | of_host(self._options.host) | of_torn(self._problems.torn),
         )
 
     def _progress(self) -> Progress:

@@ -29,7 +29,16 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.stored.object_reading import read_object
 from repository.stored.part import PLAN, PartMade, Plan, decode_left, encode_left, part_place, pending_object_key
-from repository.stored.snapshot import ClassTotals, Snapshot, SnapshotManifest, Totals, decode_manifest, snapshot_id
+from repository.stored.snapshot import (
+    ClassTotals,
+    Snapshot,
+    SnapshotManifest,
+    Totals,
+    decode_manifest,
+    of_torn,
+    snapshot_id,
+    torn_of,
+)
 
 RUN_ID_LENGTH: Final = 16
 PARTS: Final = "parts"
@@ -255,7 +264,10 @@ def _joined(
             name: _sum([part.by_class[name] for part in parts if name in part.by_class], ClassTotals)
             for name in dict.fromkeys(name for part in parts for name in part.by_class)
         },
-        extra={PARTS: msgspec.Raw(msgspec.json.encode({name.hex(): page.hex() for name, page in roots.items()}))},
+        extra={
+            PARTS: msgspec.Raw(msgspec.json.encode({name.hex(): page.hex() for name, page in roots.items()})),
+            **of_torn(sum(map(torn_of, parts))),
+        },
     )
 
 

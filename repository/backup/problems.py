@@ -40,6 +40,11 @@ class ProblemLog:
         """How many entries are missing or have no content."""
         return sum(count for reason, count in self.counts.items() if reason in LOSSES)
 
+    @property
+    def torn(self) -> int:
+        """How many files were written to while they were read, and are kept."""
+        return self.counts.get(Reason.CHANGED, 0)
+
     def add(self, path: bytes, problem: FileProblem) -> None:
         """Record what is wrong with the entry at this path."""
         error = FileError(path, problem.reason, problem.detail)

@@ -25,7 +25,7 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.pending import WRITER_TOKEN_LENGTH
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees
-from repository.prune.repack import Repacking, mostly_waste, only_copies, raw_sizes
+from repository.prune.repack import Repacking, mostly_waste, only_copies, raw_sizes, rows_of
 from repository.prune.sweep import Sweep, mark
 from repository.retention.orders import take_over
 
@@ -198,11 +198,9 @@ class _Prune:
         wanted: set[bytes] = set()
         for tier in tiers:
             needs = Needs(self._repository, tier, self._plans[tier.name].moving)
-            index = tier.index
-            for chunk_id in self._trees.live:
-                location = index.lookup(chunk_id)
-                is_moving = location is not None and location.pack_id in self._plans[tier.name].moving
-                if is_moving and needs.elsewhere(chunk_id) is None:
+            # Only what lies in them is asked for: that is little of what is live.
+            for chunk_id, _ in rows_of(tier.index.segments(), self._plans[tier.name].moving):
+                if chunk_id in self._trees.live and needs.elsewhere(chunk_id) is None:
                     wanted.add(chunk_id)
         # Whatever of it a snapshot has locked, it has locked in the old packs, which are not: it is asked for anew.
         until = {tier.name: tier.held_until() for tier in tiers}

@@ -7,7 +7,7 @@ old packs are as needless as any. Memory: one pack, and one that is being filled
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from repository.errors import RepositoryError
@@ -41,18 +41,24 @@ def only_copies(segments: Iterable[Segment], packs: Collection[bytes], live: Col
     """Those of these packs, in which nothing is needed, that hold nothing but chunks of `live` snapshots: so all of it
     lies elsewhere. A writer that counts on one is refused at its commit, and finds the others.
     """
+    left = set(packs)
+    for chunk_id, pack_id in rows_of(segments, packs):
+        if chunk_id not in live:
+            left.discard(pack_id)
+    return left
+
+
+def rows_of(segments: Iterable[Segment], packs: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """The ids of all chunks of which a row says that they lie in one of these packs, and in which."""
     import numpy as np
 
-    left = set(packs)
     for segment in segments:
-        if segment.packs.isdisjoint(left):
+        if segment.packs.isdisjoint(packs):
             continue
         columns = columns_of(segment)
-        numbers = [number for number, pack_id in enumerate(columns.pack_ids) if pack_id in left]
+        numbers = [number for number, pack_id in enumerate(columns.pack_ids) if pack_id in packs]
         for row in np.nonzero(np.isin(columns.records[:, 0], numbers))[0]:
-            if columns.ids[row].tobytes() not in live:
-                left.discard(columns.pack_ids[columns.records[row, 0]])
-    return left
+            yield columns.ids[row].tobytes(), columns.pack_ids[columns.records[row, 0]]
 
 
 def mostly_waste(

@@ -6,7 +6,7 @@ bytes, so it is the same on every tier and the bytes prove it; a manifest is the
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -19,6 +19,8 @@ STREAMS: Final = "streams"
 """Key of `extra`: the streams that the snapshot leans on."""
 HOST: Final = "host"
 """Key of `extra`: the name of the machine that the source is of, as a string."""
+TORN: Final = "changed"
+"""Key of `extra`: how many files were written to while they were saved."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +59,8 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     committed at most once per tier. `label`: the caller's name for the source. `root`: chunk ids (hex) of the
     tree's root pages, in order. `domain`: id (hex) of the secret under which its chunks are identified.
     `parent`: id (hex) of the snapshot that unchanged files were recognised against. `extra`: what few snapshots have:
-    `parts` (see `backup.parts`), `streams` (see `streams_of`), `host` (see `host_of`); readers ignore what they do not
-    know.
+    `parts` (see `backup.parts`), `streams` (see `streams_of`), `host` (see `host_of`), `changed` (see `torn_of`);
+    readers ignore what they do not know.
     """
 
     format: int = FORMAT_VERSION
@@ -84,6 +86,7 @@ _STREAMS: Final = msgspec.json.Decoder(dict[str, tuple[int, str, int]])
 
 
 _TEXT: Final = msgspec.json.Decoder(str)
+_COUNT: Final[msgspec.json.Decoder[int]] = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0)])
 
 
 def decode_manifest(body: bytes) -> SnapshotManifest:
@@ -121,6 +124,21 @@ def host_of(manifest: SnapshotManifest) -> str:
         return ""
     try:
         return _TEXT.decode(manifest.extra[HOST])
+    except msgspec.DecodeError as error:
+        raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
+
+
+def of_torn(count: int) -> dict[str, msgspec.Raw]:
+    """What `extra` has of so many files that were written to while they were saved."""
+    return {TORN: msgspec.Raw(msgspec.json.encode(count))} if count else {}
+
+
+def torn_of(manifest: SnapshotManifest) -> int:
+    """How many files were written to while they were saved, as far as the snapshot says it. Raises `Damaged`."""
+    if TORN not in manifest.extra:
+        return 0
+    try:
+        return _COUNT.decode(manifest.extra[TORN])
     except msgspec.DecodeError as error:
         raise Damaged("snapshot manifest cannot be read", reason=str(error)) from None
 

@@ -27,6 +27,7 @@ from repository.opened.pack_access import ChunkReader
 from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX, entry_object_key
 from repository.stored.object_reading import read_object
+from repository.stored.snapshot import torn_of
 from repository.stored.tree_visit import TreeVisitor, Wholeness
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
 from repository.upkeep.erased import ERASED_DETAIL, Erased
@@ -265,6 +266,9 @@ class _TierCheck:
                 self._erased.add(snapshot.id)
                 yield self._finding(Problem.ERASED, f"snapshot {snapshot.id}", ERASED_DETAIL)
                 continue
+            if torn := torn_of(snapshot.manifest):
+                detail = f"{torn} files were written to while they were saved: what is kept may be a mixture"
+                yield self._finding(Problem.TORN, f"snapshot {snapshot.id}", detail)
             missing = 0
             for chunk_id in visitor.chunks(snapshot.manifest.root):
                 self._check_cancelled()

@@ -49,6 +49,8 @@ class Problem(StrEnum):
     given up. Costs space, harms nothing."""
     ERASED = "erased"
     """A snapshot whose keys were destroyed, as was ordered: nobody can read it any more."""
+    TORN = "changed-while-saved"
+    """Files of a snapshot were written to while they were saved. They are kept as they were read."""
     STRANGE = "strange-object"
     """An object that no part of the format explains."""
     UNLOCKED = "unlocked"
@@ -57,7 +59,9 @@ class Problem(StrEnum):
     """The tier does not tell which of its objects are locked."""
 
 
-NOTES = frozenset((Problem.ORPHAN, Problem.ABANDONED, Problem.ERASED, Problem.STRANGE, Problem.LOCKS_UNKNOWN))
+NOTES = frozenset(
+    (Problem.ORPHAN, Problem.ABANDONED, Problem.ERASED, Problem.TORN, Problem.STRANGE, Problem.LOCKS_UNKNOWN)
+)
 """What is worth knowing and no damage."""
 
 

@@ -29,10 +29,12 @@ from repository.opened.repository import Repository
 from repository.progress import Progress
 from repository.restore.restore import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble, restore
 from repository.restore.target import MARKER_PREFIX
-from repository.stored.snapshot import Snapshot
+from repository.stored.snapshot import Snapshot, torn_of
 from repository.stored.tree import Extra
 from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
 from sources.directory import DirectorySource
 from tests.support.file_trees import differences, make_everything, seen
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource, MemorySpecial
@@ -465,8 +467,11 @@ def test_what_was_written_to_while_it_was_saved_is_named_again(tmp_path: Path) -
     assert isinstance(torn, MemoryFile)
     torn.changes_row = torn.row
     scene = Scene()
-    result = restored(scene.repository, saved(scene.repository, tree), tmp_path / "t")
+    snapshot = saved(scene.repository, tree)
+    result = restored(scene.repository, snapshot, tmp_path / "t")
     assert [trouble.path for trouble in only(result, Trouble.CHANGED)] == [b"torn"]
+    assert torn_of(snapshot.manifest) == 1
+    assert [(each.problem, each.is_damage) for each in check(scene.repository).findings] == [(Problem.TORN, False)]
     assert result.is_whole
     assert not set(result.trouble_counts) - {Trouble.CHANGED, Trouble.OWNER}
     assert RestoreResult(trouble_counts={Trouble.CHANGED: 1}).has_losses is False
