@@ -29,7 +29,7 @@ demo: runtime ## Back up a seeded folder to four tiers, lose one, restore, compa
 test: setup ## All tests but the slow ones; starts Postgres, NATS and S3 by itself
 	$(PYTEST) $(PARALLEL) -m "not slow" tests
 
-test-unit: setup ## Tests without any server, in seconds
+test-unit: setup ## Tests without any server, in minutes
 	$(PYTEST) -m "not slow and not stack" tests/unit tests/contract tests/architecture
 
 test-slow: setup ## Scale, soak and long fault tests

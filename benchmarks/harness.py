@@ -88,7 +88,11 @@ def run(
 
 
 def interleaved(
-    rounds: int, contestants: Mapping[str, Callable[[int], Measurement]], *, say: Callable[[str], None]
+    rounds: int,
+    contestants: Mapping[str, Callable[[int], Measurement]],
+    *,
+    say: Callable[[str], None],
+    touched_bytes: int = _TOUCHED_BYTES,
 ) -> dict[str, list[Measurement]]:
     """Each contestant once per round, in turn; every other round in the opposite order. Of one round, which is for
     showing that all runs, the memory is not prepared.
@@ -98,7 +102,7 @@ def interleaved(
         order = list(contestants.items())
         for name, measure in order if number % 2 == 0 else reversed(order):
             if rounds > 1:
-                _touch_memory()
+                _touch_memory(touched_bytes)
             result = measure(number)
             results[name].append(result)
             say(f"  {name} {number + 1}/{rounds}: {result.wall_seconds:.2f} s, {result.cpu_seconds:.1f} CPU s, "
@@ -130,10 +134,10 @@ def fsynced_write_rate(folder: Path, size: int = 1 << 30, piece: int = 32 << 20)
     return max(1, size // piece) * piece / elapsed
 
 
-def _touch_memory() -> None:
+def _touch_memory(size: int) -> None:
     available = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
     populate = getattr(mmap, "MAP_POPULATE", 0)
-    with mmap.mmap(-1, min(_TOUCHED_BYTES, available // 2), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | populate):
+    with mmap.mmap(-1, min(size, available // 2), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | populate):
         pass
 
 

@@ -65,7 +65,10 @@ def test_interleaved_alternates_who_comes_first() -> None:
         return Measurement(float(len(order)), 0.0, 1.0, 1, b"")
 
     results = interleaved(
-        3, {"ours": lambda _: contestant("ours"), "theirs": lambda _: contestant("theirs")}, say=lambda _: None
+        3,
+        {"ours": lambda _: contestant("ours"), "theirs": lambda _: contestant("theirs")},
+        say=lambda _: None,
+        touched_bytes=1 << 20,
     )
     assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
     assert median_of(results["ours"], "wall_seconds") == 4.0
