@@ -3,6 +3,7 @@
 from datetime import date
 
 from contracts.configuration import BackupType, ConfigurationState, Destination, SourceType, StorageDestinations, Tier
+from contracts.configuration_rules import KnownLocation
 from gateway.groups.configurations.resources import (
     Configuration,
     ConfigurationHealth,
@@ -10,7 +11,7 @@ from gateway.groups.configurations.resources import (
     LastRun,
     NewConfiguration,
 )
-from gateway.groups.configurations.templates import TEMPLATES
+from gateway.groups.configurations.templates import TEMPLATES, fitted
 from gateway.http.resources import ListPage
 from gateway.runs.examples import ACTOR, BEGAN, CONFIGURATION_ID, EXECUTION_ID, SNAPSHOT_ID, at
 
@@ -74,4 +75,12 @@ CONFIGURATION = Configuration(
 CONFIGURATIONS = ListPage[Configuration](items=[CONFIGURATION])
 
 
-TEMPLATE_LIST = ListPage(items=list(TEMPLATES))
+_LOCATIONS = {
+    "demo-photos": KnownLocation(name="demo-photos", kind="directory", roles=("source",)),
+    "local": KnownLocation(name="local", kind="directory", roles=("tier",)),
+    **{
+        name: KnownLocation(name=name, kind="s3", roles=("tier",), lock=True)
+        for name in ("cloud-primary", "cloud-secondary", "offsite")
+    },
+}
+TEMPLATE_LIST = ListPage(items=[fitted(template, _LOCATIONS) for template in TEMPLATES])

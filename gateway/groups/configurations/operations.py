@@ -30,6 +30,7 @@ OPERATIONS = {
                 examples={"all": TEMPLATE_LIST},
             ),
         ),
+        errors=(errors.LOCATIONS_UNREADABLE,),
     ),
     "show_configuration": Operation(
         group="Configurations",

@@ -10,7 +10,7 @@ from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
 from gateway.groups.configurations.queries import ConfigurationFilter, ConfigurationQueries
 from gateway.groups.configurations.resources import Configuration, LastRunState
-from gateway.groups.configurations.templates import TEMPLATES, Template
+from gateway.groups.configurations.templates import TEMPLATES, Template, fitted
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
     Before,
@@ -55,10 +55,13 @@ async def list_configurations(
     )
 
 
-@get("/templates", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Templates", sync_to_thread=False)
-def list_templates() -> ListPage[Template]:
-    """Configurations to begin from, with every field explained."""
-    return ListPage(items=list(TEMPLATES))
+@get("/templates", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Templates")
+async def list_templates(request: Request[Any, Any, Any]) -> ListPage[Template]:
+    """Configurations to begin from, with every field explained and the locations that the organisation has."""
+    gateway, organisation = parts_of(request), principal_of(request).organisation
+    names = [location.name for location in await gateway.locations.offered_to(organisation)]
+    known = await gateway.locations.known(names, organisation)
+    return ListPage(items=[fitted(template, known) for template in TEMPLATES])
 
 
 @get("/{configuration_id:str}", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Show a configuration")

@@ -1,11 +1,17 @@
 """Built-in templates: configurations to begin from, with every field explained.
 
-The names of locations are those that the embedded stack registers; `/api/backup/locations` lists what there is.
+What is built in says what is wanted of the tiers; which of an organisation's locations take it is found by the rules
+that a submitted configuration is held to (`fitted`). What no location takes is named, and nothing is made up for it.
 """
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 
-from contracts.configuration import BackupType, Destination, SourceType, StorageDestinations
+import msgspec
+
+from contracts.configuration import BackupType, Destination, SourceType, StorageDestinations, Tier
+from contracts.configuration_rules import DIRECTORY, SOURCE, TIER, KnownLocation, objections
 from gateway.groups.configurations.resources import NewConfiguration
 from gateway.http.resources import Resource
 
@@ -18,12 +24,17 @@ class FieldHelp(Resource, frozen=True, kw_only=True):
 
 
 class Template(Resource, frozen=True, kw_only=True):
-    """A configuration to begin from. `configuration` can be sent as it is once the source fits."""
+    """A configuration to begin from. `configuration` can be sent as it is, once name and source are what is meant.
+
+    It names locations that the organisation has; it is null where there is none for the source, or none for any tier.
+    `unmet`: what is wanted, and no location of the organisation takes.
+    """
 
     id: str
     title: str
     description: str
-    configuration: NewConfiguration
+    configuration: NewConfiguration | None
+    unmet: list[FieldHelp]
     fields: list[FieldHelp]
 
 
@@ -54,76 +65,182 @@ FIELDS = [
 ]
 
 
-def _everywhere(lock_days: int) -> StorageDestinations:
-    return StorageDestinations(
-        local=Destination(location="local", required=True),
-        cloud_primary=Destination(location="cloud-primary", required=True),
-        cloud_secondary=Destination(location="cloud-secondary"),
-        offsite=Destination(location="offsite", lock_days=lock_days),
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a template wants of a tier."""
+
+    tier: Tier
+    required: bool = False
+    lock_days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A template before it is fitted. What `configuration` says of locations says nothing."""
+
+    id: str
+    title: str
+    description: str
+    configuration: NewConfiguration
+    tiers: tuple[Wanted, ...]
+
+
+_NOWHERE = "nowhere"
+_CHOSEN_FIRST = (Tier.LOCAL, Tier.OFFSITE, Tier.CLOUD_PRIMARY, Tier.CLOUD_SECONDARY)
+"""Who has least choice: the local tier takes directories alone, the one offsite wants a lock."""
+_NAME_OF = {tier: tier.name.lower().replace("_", "-") for tier in Tier}
+"""What the location of a tier is called where somebody has named it after the tier."""
+
+
+def _everywhere(lock_days: int) -> tuple[Wanted, ...]:
+    return (
+        Wanted(Tier.LOCAL, required=True),
+        Wanted(Tier.CLOUD_PRIMARY, required=True),
+        Wanted(Tier.CLOUD_SECONDARY),
+        Wanted(Tier.OFFSITE, lock_days=lock_days),
     )
 
 
-TEMPLATES: tuple[Template, ...] = (
-    Template(
+TEMPLATES = (
+    BuiltIn(
         id="wedding-photos",
         title="Photos of one wedding",
         description="Four tiers, a year under object lock, no attempt to compress what is compressed already.",
         configuration=NewConfiguration(
             name="Photos of a wedding",
             source_type=SourceType.DIRECTORY,
-            source_location="demo-photos",
+            source_location=_NOWHERE,
             backup_type=BackupType.INCREMENTAL,
-            storage_destinations=_everywhere(365),
+            storage_destinations=StorageDestinations(),
             compression_enabled=False,
             is_wedding_critical=True,
             wedding_date=date(2027, 6, 12),
             tags=("photos",),
         ),
-        fields=FIELDS,
+        tiers=_everywhere(365),
     ),
-    Template(
+    BuiltIn(
         id="contracts-directory",
         title="Contracts",
         description="Documents that must be kept: four tiers, ten years under object lock, compressed.",
         configuration=NewConfiguration(
             name="Contracts",
             source_type=SourceType.DIRECTORY,
-            source_location="demo-photos",
+            source_location=_NOWHERE,
             source_identifier="contracts",
             backup_type=BackupType.INCREMENTAL,
-            storage_destinations=_everywhere(3650),
+            storage_destinations=StorageDestinations(),
             tags=("contracts",),
         ),
-        fields=FIELDS,
+        tiers=_everywhere(3650),
     ),
-    Template(
+    BuiltIn(
         id="whole-supplier",
         title="Everything of a supplier",
         description="The whole source location on four tiers, three months under object lock.",
         configuration=NewConfiguration(
             name="Everything",
             source_type=SourceType.DIRECTORY,
-            source_location="demo-photos",
+            source_location=_NOWHERE,
             backup_type=BackupType.INCREMENTAL,
-            storage_destinations=_everywhere(90),
+            storage_destinations=StorageDestinations(),
         ),
-        fields=FIELDS,
+        tiers=_everywhere(90),
     ),
-    Template(
+    BuiltIn(
         id="archive-only",
         title="Archive",
         description="Seldom read, never changed: read in full, two tiers away from here, the offsite one locked.",
         configuration=NewConfiguration(
             name="Archive",
             source_type=SourceType.DIRECTORY,
-            source_location="demo-photos",
+            source_location=_NOWHERE,
             backup_type=BackupType.FULL,
-            storage_destinations=StorageDestinations(
-                cloud_secondary=Destination(location="cloud-secondary", required=True),
-                offsite=Destination(location="offsite", required=True, lock_days=3650),
-            ),
+            storage_destinations=StorageDestinations(),
             tags=("archive",),
         ),
-        fields=FIELDS,
+        tiers=(Wanted(Tier.CLOUD_SECONDARY, required=True), Wanted(Tier.OFFSITE, required=True, lock_days=3650)),
     ),
 )
+
+
+def fitted(template: BuiltIn, known: Mapping[str, KnownLocation]) -> Template:
+    """A template with an organisation's locations, as they are `known` by name."""
+    unmet: list[FieldHelp] = []
+    source = next((name for name in sorted(known) if _takes_source(template, known, name)), None)
+    if source is None:
+        unmet.append(_unmet("sourceLocation", f"a location of the kind {DIRECTORY} with the role {SOURCE}"))
+    chosen: dict[Tier, Destination] = {}
+    for wanted in sorted(template.tiers, key=lambda each: _CHOSEN_FIRST.index(each.tier)):
+        place = f"storageDestinations.{wanted.tier.value}"
+        destination = next(_destinations(template, wanted, known, source, chosen), None)
+        if destination is None:
+            unmet.append(_unmet(place, f"one more location with the role {TIER}, in a place of its own"))
+            continue
+        chosen[wanted.tier] = destination
+        if destination.lock_days < wanted.lock_days:
+            unmet.append(_unmet(f"{place}.lockDays", "a location that can lock objects"))
+    configuration = None
+    if source is not None and chosen:
+        configuration = msgspec.structs.replace(
+            template.configuration, source_location=source, storage_destinations=_all(chosen)
+        )
+    return Template(
+        id=template.id,
+        title=template.title,
+        description=template.description,
+        configuration=configuration,
+        unmet=unmet,
+        fields=FIELDS,
+    )
+
+
+def _takes_source(template: BuiltIn, known: Mapping[str, KnownLocation], name: str) -> bool:
+    against = objections(
+        source_type=template.configuration.source_type,
+        source_location=name,
+        storage_destinations=StorageDestinations(),
+        find=known.get,
+    )
+    return not any(each.field and each.field.startswith("source") for each in against)
+
+
+def _destinations(
+    template: BuiltIn,
+    wanted: Wanted,
+    known: Mapping[str, KnownLocation],
+    source: str | None,
+    chosen: Mapping[Tier, Destination],
+) -> Iterator[Destination]:
+    """What a tier may be, the best first: the location that is called as the tier is, then one that locks."""
+    own = _NAME_OF[wanted.tier]
+    others = {*_NAME_OF.values()} - {own}
+    candidates = [location for name, location in sorted(known.items()) if name not in others]
+    lock, far = bool(wanted.lock_days), wanted.tier is not Tier.LOCAL
+    candidates.sort(key=lambda each: (each.name != own, lock and not each.lock, far and each.kind == DIRECTORY))
+    for location in candidates:
+        lock_days = wanted.lock_days if location.lock else 0
+        destination = Destination(location=location.name, required=wanted.required, lock_days=lock_days)
+        against = objections(
+            source_type=template.configuration.source_type,
+            source_location=source or "",
+            storage_destinations=_all({**chosen, wanted.tier: destination}),
+            find=known.get,
+        )
+        if not any(each.field and each.field.startswith("storage") for each in against):
+            yield destination
+
+
+def _all(chosen: Mapping[Tier, Destination]) -> StorageDestinations:
+    """All of them; where none of those that a run has to complete is there, every one is such a one."""
+    is_any = any(each.required for each in chosen.values())
+    return StorageDestinations(
+        **{
+            tier.name.lower(): each if is_any else msgspec.structs.replace(each, required=True)
+            for tier, each in chosen.items()
+        }
+    )
+
+
+def _unmet(field: str, what: str) -> FieldHelp:
+    return FieldHelp(field=field, meaning=f"The organisation has not what this takes: {what}. Ask the operator for it.")

@@ -1,6 +1,5 @@
 """Reads: what the read models show, page by page, to the organisation that it belongs to."""
 
-import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +24,7 @@ from contracts.executor_events import (
 from contracts.progress import Progress
 from contracts.subjects import progress_subject
 from tests.support.eventually import eventually
-from tests.support.gateway import LOCATIONS, NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
+from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
 
@@ -359,15 +358,14 @@ async def test_locations_are_named_and_nothing_more(gateway: RunningGateway) -> 
 
 
 async def test_templates_can_be_sent_as_they_are(gateway: RunningGateway) -> None:
-    """A template's configuration is a valid body, where the locations of the embedded stack are registered."""
-    tiers = ("local", "cloud-primary", "cloud-secondary", "offsite")
-    sources = [{**LOCATIONS["locations"][0], "name": "demo-photos"}]
-    places = [
-        {**LOCATIONS["locations"][1 if name == "local" else 2], "name": name, "url": f"{scheme}{name}"}
-        for name in tiers
-        for scheme in ("file:///" if name == "local" else "s3://",)
-    ]
-    gateway.settings.locations_file.write_text(json.dumps({"locations": [*sources, *places]}))
+    """They name what the organisation has: another one, to which the offsite location is not open, gets none there."""
+    async with gateway.http("owner", organisation="studio-b") as http:
+        for template in (await http.get("/api/backup/configurations/templates")).json()["items"]:
+            assert "storageDestinations.offsite" in [each["field"] for each in template["unmet"]]
+            assert template["configuration"] is None or template["configuration"]["storageDestinations"] == {
+                **dict.fromkeys(map(str, Tier)),
+                "local": {"location": "local", "required": True, "lockDays": 0, "storageClass": ""},
+            }
     async with gateway.http("owner") as http:
         templates = (await http.get("/api/backup/configurations/templates")).json()["items"]
         assert {template["id"] for template in templates} >= {"wedding-photos", "archive-only"}

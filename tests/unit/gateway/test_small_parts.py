@@ -18,9 +18,7 @@ from chassis.sealing import Sealer, prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth.rate_limit import Rate, TokenBuckets
-from gateway.groups.configurations.examples import NEW_CONFIGURATION
 from gateway.groups.configurations.resources import NewConfiguration
-from gateway.groups.configurations.templates import TEMPLATES
 from gateway.http.bodies import TOLD_MAX, UNREADABLE, invalid_body, require_names_once
 from gateway.http.parameters import checked_id, checked_time
 from gateway.http.problems import WrongFields, error_of_code, problem_of, public_hint
@@ -522,17 +520,6 @@ def test_subscription_wants_what_it_names() -> None:
     assert Subscribe(configurations=("c",)).wants("e", "c")
     assert not Subscribe(executions=("e",), configurations=("c",)).wants("x", "y")
     assert not Subscribe(executions=("e",)).wants(None, None)
-
-
-def test_templates_are_valid_and_explain_every_field() -> None:
-    """Each template decodes as a body, and the explanations name fields that exist."""
-    names = {field.encode_name for field in msgspec.structs.fields(NewConfiguration)}
-    for template in TEMPLATES:
-        encoded = msgspec.json.encode(template.configuration)
-        assert msgspec.json.decode(encoded, type=NewConfiguration) == template.configuration
-        explained = {field.field.partition(".")[0] for field in template.fields}
-        assert explained == names
-    assert NEW_CONFIGURATION.name
 
 
 def test_full_disk_under_the_record_is_told_to_whoever_asked() -> None:
