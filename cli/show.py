@@ -23,7 +23,7 @@ LISTED_MAX = 20
 _QUERIES = {
     "configuration": """
         SELECT coalesce(shown.organisation, copy.organisation) AS organisation,
-            coalesce(shown.state, CASE WHEN copy.retired THEN 'retired' ELSE 'active' END) AS state,
+            coalesce(shown.state, copy.state) AS state,
             coalesce(shown.body::jsonb, convert_from(copy.body, 'UTF8')::jsonb) ->> 'sourceLocation' AS source,
             (SELECT string_agg(value ->> 'location', ', ' ORDER BY key)
              FROM jsonb_each(coalesce(shown.body::jsonb, convert_from(copy.body, 'UTF8')::jsonb)

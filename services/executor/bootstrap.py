@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from prometheus_client import Gauge
@@ -51,6 +52,7 @@ from services.executor.ports import Configurations, Runs
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.standstills import Standstills
 from vault.key_files import RepositoryKeys
+from vault.stores import folder_of
 
 SERVICE = "executor"
 WORKER_IDENTITY = "executor-worker"
@@ -143,9 +145,10 @@ def checked_memory(settings: WorkerSettings, *, machine_bytes: int) -> int:
     return wanted
 
 
-def checked_cache(settings: WorkerSettings) -> LocalCache | None:
+def checked_cache(settings: WorkerSettings, registered: Sequence[str] = ()) -> LocalCache | None:
     """Where the worker keeps what it has read. Raises INVALID_SETTING where the folder cannot be one, or is another's.
 
+    `registered`: the folders of registered tiers, as they are written: none of their disks is asked.
     What a disk does later costs the speed alone.
     """
     if not settings.cache:
@@ -156,6 +159,10 @@ def checked_cache(settings: WorkerSettings) -> LocalCache | None:
         fault = "lies in the folder of the keys"
     elif any(OwnFolders([each]).hold(bytes(folder)) for each in settings.tier_folders):
         fault = "lies in a folder for tiers"
+    elif any(_is_within(folder, each) for each in registered):
+        fault = "lies in the folder of a registered tier"
+    elif any(_is_within(folder, each) for each in ("/proc", "/sys")):
+        fault = "is of what the kernel shows, which keeps no files"
     elif folder.exists() and not folder.is_dir():
         fault = "is no folder"
     if fault is not None:
@@ -165,9 +172,23 @@ def checked_cache(settings: WorkerSettings) -> LocalCache | None:
     return LocalCache(folder)
 
 
+def _is_within(folder: Path, other: str) -> bool:
+    other = os.path.abspath(other)
+    return os.path.commonpath([other, os.path.realpath(folder)]) == other
+
+
+async def _registered_folders(settings: WorkerSettings) -> list[str]:
+    """The folders of registered tiers; none where the registry cannot be read now, which the readiness tells."""
+    try:
+        tiers = await Locations(settings.locations_file).tiers_now()
+    except PlatformError:
+        return []
+    return [os.fsdecode(folder_of(each)) for each in tiers if each.kind == "directory"]
+
+
 async def run_worker(settings: WorkerSettings) -> int:
     """A worker process: claims runs and performs them; the exit code."""
-    cache = checked_cache(settings)
+    cache = checked_cache(settings, await _registered_folders(settings))
     memory_bytes = checked_memory(settings, machine_bytes=memory_of_machine())
     telemetry = Telemetry(
         WORKER_IDENTITY, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio

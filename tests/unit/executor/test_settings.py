@@ -73,16 +73,28 @@ def test_memory_that_the_machine_does_not_have_is_refused() -> None:
     assert checked_memory(settings, machine_bytes=4 << 30) == 2048 << 20
 
 
-@pytest.mark.parametrize("place", ["relative/cache", "{0}/keys/cache", "{0}/data/tiers/cache", "{0}/file"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "relative/cache",
+        "{0}/keys/cache",
+        "{0}/data/tiers/cache",
+        "{0}/file",
+        "{0}/disk/cache",
+        "{0}/link/x",
+        "/sys/cache",
+    ],
+)
 def test_cache_that_cannot_be_one_is_refused(tmp_path: Path, place: str) -> None:
-    """A relative path, the keys', a tier's, or no folder: at the start, by its variable, and nothing is made there."""
+    """A relative path, the keys', a tier's, the kernel's, or no folder: at the start, and nothing is made there."""
     (tmp_path / "keys").mkdir()
     (tmp_path / "data/tiers").mkdir(parents=True)
     (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("/proc/self")
     given = {"KEYS_DIR": tmp_path / "keys", "CACHE": place.format(tmp_path), "TIER_FOLDERS": tmp_path / "data/tiers"}
     settings = load(WorkerSettings, REQUIRED | {f"WEDSYNC_{name}": str(value) for name, value in given.items()})
     with pytest.raises(PlatformError) as refused:
-        checked_cache(settings)
+        checked_cache(settings, [str(tmp_path / "disk")])
     assert (refused.value.code, refused.value.field) == (errors.INVALID_SETTING, "WEDSYNC_CACHE")
     assert not any((tmp_path / "keys").iterdir())
 
