@@ -119,8 +119,8 @@ class _Backup:
             pipeline.start()
             ticker.start()
             self._walker.run()
-            if self._session.new_packs:
-                # The index will need it. While the workers are still busy, this thread has nothing else to do.
+            if member.index.has_many_new():
+                # Their segments need it. While the workers are still busy, this thread has nothing else to do.
                 import_module("numpy")
             pipeline.finish()
             self._session.flush()

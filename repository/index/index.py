@@ -9,6 +9,7 @@ their pages. All methods may be called from several threads.
 
 from __future__ import annotations
 
+import sys
 import threading
 from array import array
 from bisect import bisect_right
@@ -16,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from repository.format import ID_LENGTH, FrameEntry
+from repository.stored.few_rows import ROWS_FEW, encode_few
 from repository.stored.index_segment import (
     SPLIT_ID,
     Columns,
@@ -77,7 +79,18 @@ class _Buffer:
                 if other == chunk_id:
                     yield self.location(first + number)
 
+    def _chunks(self) -> Iterator[tuple[bytes, Location]]:
+        """Every chunk with its place."""
+        for pack_id, frame in self._frames:
+            offset, length, start = frame.offset, frame.length, 0
+            for chunk_id, count in zip(ids_of(frame.chunk_ids), frame.chunk_lengths, strict=True):
+                yield chunk_id, Location(pack_id, offset, length, start, count)
+                start += count
+
     def encode(self) -> bytearray:
+        """All rows as a segment. numpy is there already where there were more of them."""
+        if self._length <= ROWS_FEW and "numpy" not in sys.modules:
+            return encode_few(self._chunks())
         import numpy as np
 
         numbers_by_pack: dict[bytes, int] = {}
@@ -263,6 +276,10 @@ class Index:
             self._adopt(fresh)
             self._fresh = ()
             return fresh
+
+    def has_many_new(self) -> bool:
+        """Whether the session's rows are so many that numpy makes segments of them."""
+        return len(self._buffer) > ROWS_FEW or bool(self._fresh)
 
     def new_pack_ids(self) -> set[bytes]:
         """The packs that `add_pack` has made known, The set is the caller's own."""

@@ -13,7 +13,7 @@ a pack), which may lie in a memory-mapped file. The layout (little endian; n row
 `prefix` is the id's first 8 bytes read as a big-endian number; rows ascend by it. Bucket k holds the rows from
 the k-th row number to the next: those whose prefix, less the first row's, is k when shifted right by `shift`.
 Ids are keyed hashes, so prefixes are spread evenly and a bucket has four to eight rows.
-numpy is imported only where segments are built; looking up needs none.
+numpy is imported only where large segments are built (`few_rows` makes small ones); looking up needs none.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ROWS_MAX: Final = 1 << 20
 ROWS_PER_BUCKET: Final = 8
 SHIFT_MAX: Final = 63
 
-_HEADER = struct.Struct("<IIIB3s")
+SEGMENT_HEADER: Final = struct.Struct("<IIIB3s")
 _RECORD = struct.Struct("<5I")
 SPLIT_ID: Final = struct.Struct(">Q24s")
 """Splits an id into prefix and rest."""
@@ -88,7 +88,8 @@ class _Layout(NamedTuple):
     end: int
 
 
-def _layout(rows: int, packs: int, buckets: int) -> _Layout:
+def layout_of(rows: int, packs: int, buckets: int) -> _Layout:
+    """Of a segment with so many rows, packs and buckets."""
     prefixes_at = HEADER_LENGTH + packs * ID_LENGTH
     rests_at = prefixes_at + rows * PREFIX_LENGTH
     buckets_at = rests_at + rows * REST_LENGTH
@@ -123,8 +124,8 @@ class Segment:
         """Bytes of the object that it is stored as; 0 where that is not known."""
         if len(body) < HEADER_LENGTH:
             raise Damaged("index segment is shorter than its header", length=len(body))
-        self.rows, self.pack_count, self.bucket_count, self._shift, reserved = _HEADER.unpack_from(body)
-        self._layout = layout = _layout(self.rows, self.pack_count, self.bucket_count)
+        self.rows, self.pack_count, self.bucket_count, self._shift, reserved = SEGMENT_HEADER.unpack_from(body)
+        self._layout = layout = layout_of(self.rows, self.pack_count, self.bucket_count)
         if len(body) != layout.end or any(reserved) or self._shift > SHIFT_MAX:
             raise Damaged("index segment has another length than its counts say", rows=self.rows, packs=self.pack_count)
         view = memoryview(body)
@@ -227,12 +228,18 @@ def columns_of(segment: Segment, start: int = 0, stop: int | None = None) -> Col
 
     n = segment.rows
     stop = n if stop is None else stop
-    layout = _layout(n, segment.pack_count, segment.bucket_count)
+    layout = layout_of(n, segment.pack_count, segment.bucket_count)
     ids = np.empty((stop - start, 4), dtype=">u8")
     ids[:, 0] = np.frombuffer(segment.body, "<u8", n, layout.prefixes)[start:stop]
     ids[:, 1:] = np.frombuffer(segment.body, ">u8", 3 * n, layout.rests).reshape(n, 3)[start:stop]
     records = np.frombuffer(segment.body, "<u4", 5 * n, layout.records).reshape(n, 5)[start:stop]
     return Columns(segment.pack_ids(), ids, records)
+
+
+def shift_of(rows: int, span: int) -> int:
+    """By how much prefixes are shifted to tell their bucket. `span`: from the lowest prefix to the highest."""
+    # Shifting a u64 by 64 bits is undefined in numpy, so a span of all 64 bits gets two buckets at least.
+    return min(max(0, span.bit_length() - (rows // ROWS_PER_BUCKET).bit_length()), SHIFT_MAX)
 
 
 def _sorted_rows(columns: Columns) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -260,14 +267,12 @@ def encode_segment(columns: Columns) -> bytearray:
     used, pack_numbers = np.unique(records[:, 0], return_inverse=True)
     prefixes = ids[:, 0].astype("=u8")
     distances = prefixes - prefixes[:1]
-    span_bits = int(distances[-1]).bit_length() if rows else 0
-    # Shifting a u64 by 64 bits is undefined in numpy, so a span of all 64 bits gets two buckets at least.
-    shift = min(max(0, span_bits - (rows // ROWS_PER_BUCKET).bit_length()), SHIFT_MAX)
+    shift = shift_of(rows, int(distances[-1]) if rows else 0)
     bucket_of = distances >> np.uint64(shift)
     buckets = int(bucket_of[-1]) + 1 if rows else 0
-    layout = _layout(rows, len(used), buckets)
+    layout = layout_of(rows, len(used), buckets)
     body = bytearray(layout.end)
-    _HEADER.pack_into(body, 0, rows, len(used), buckets, shift, bytes(3))
+    SEGMENT_HEADER.pack_into(body, 0, rows, len(used), buckets, shift, bytes(3))
     body[layout.packs : layout.prefixes] = b"".join(columns.pack_ids[number] for number in used.tolist())
     np.frombuffer(body, "<u8", rows, layout.prefixes)[:] = prefixes
     np.frombuffer(body, ">u8", 3 * rows, layout.rests).reshape(rows, 3)[:] = ids[:, 1:]

@@ -2,10 +2,14 @@
 
 import hashlib
 import itertools
+import subprocess
+import sys
 import threading
 from array import array
 from collections.abc import Iterable
+from pathlib import Path
 
+import numpy  # noqa: F401  # where it is there it is used
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +19,7 @@ from repository.format import Compression, ContentClass, FrameEntry, FrameHeader
 from repository.index import index as index_module
 from repository.index.index import Index, Location
 from repository.stored import index_segment
+from repository.stored.few_rows import encode_few
 from repository.stored.index_segment import Run, Segment, columns_of, concatenated, encode_segment, merged, runs_of
 
 
@@ -271,6 +276,32 @@ def test_segment_layout_is_the_one_of_the_specification() -> None:
     index = Index([Segment(body)])
     assert index.lookup(chunk_id) == Location(b"P" * 32, 96, 332, 7, 100)
     assert encode_segment(columns_of(Segment(body))) == body
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"P" * 32, b"Q" * 32, b"R" * 32]), st.lists(ids, max_size=9))))
+def test_few_rows_become_the_bytes_that_many_would(packs: list[tuple[bytes, list[bytes]]]) -> None:
+    """Without numpy the same segment is made, of rows that collide or come twice as well."""
+    made = {pack_id: _frames((), chunk_ids) for pack_id, chunk_ids in packs if chunk_ids}
+    rows = [row for pack_id, frames in made.items() for row in _expected(pack_id, frames)]
+    few = encode_few([*rows, *rows])
+    assert encode_segment(columns_of(Segment(few))) == few
+    if rows:
+        index = Index()
+        for pack_id, frames in made.items():
+            index.add_pack(pack_id, frames)
+        assert "numpy" in sys.modules
+        assert [segment.body for segment in index.take_new_segments()] == [few]
+
+
+def test_few_rows_need_no_numpy() -> None:
+    """A backup of little does not wait for an import that takes longer than it does."""
+    program = (
+        "import sys; from repository.index.index import Index; "
+        "from tests.unit.repository.test_index import _frames; sys.modules.pop('numpy', None); index = Index(); "
+        "index.add_pack(bytes(32), _frames(range(400))); (segment,) = index.take_new_segments(); "
+        "sys.exit(segment.rows != 400 or 'numpy' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
 
 
 @pytest.mark.parametrize("place", [0, 4, 8, 12, 13])
