@@ -141,6 +141,10 @@ KINDS = {
         lambda folder, scratch, scale: database(folder, int(0.4 * GB * scale), scratch), "a stopped server of 400 MB"
     ),
     "wedding": _Kind(_wedding, "2 GB of photos and 0.5 GB of tables"),
+    "wedding-small": _Kind(
+        lambda folder, scratch, scale: _wedding(folder, scratch, 0.28 * scale),
+        "0.56 GB of photos and 0.14 GB of tables",
+    ),
     "wedding-large": _Kind(_wedding_large, "24.5 GB of photos and 0.5 GB of tables"),
     "documents": _Kind(lambda folder, _, scale: documents(folder, int(0.2 * GB * scale)), "200 MB of contracts"),
     "small-files": _Kind(lambda folder, _, scale: small_files(folder, int(200_000 * scale)), "200,000 files of 4 KB"),
