@@ -58,7 +58,8 @@ def keys_unusable(names: list[str]) -> PlatformError:
     more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
     return PlatformError(
         KEYS_UNUSABLE,
-        f"keys in the folder of WEDSYNC_KEYS_DIR are missing or damaged: {', '.join(names[:NAMED_MAX])}{more}",
+        "keys in the folder of WEDSYNC_KEYS_DIR are missing or damaged, or others lie in their place: "
+        f"{', '.join(names[:NAMED_MAX])}{more}",
         hint="Put these files back from the copy of the folder, with the mode 0600; all reads again at once. They are "
         "not made anew.",
     )

@@ -1,8 +1,10 @@
 """The key files of the organisations' repositories in the worker's readiness.
 
-Whoever has lost one can read no backup of the organisation any more, and is to learn that before it is needed.
+Whoever has lost one can read no backup of the organisation any more, and is to learn that before it is needed. So is
+who has put another one in its place: beside each lies which keys (their public ids) have opened the repository last.
 """
 
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,6 +25,8 @@ _SUFFIX = ".key"
 _MADE = ".made"
 
 _Mark = tuple[int, int, int, int, int]
+
+_log = logging.getLogger(__name__)
 
 
 def name_of(organisation: str) -> str:
@@ -45,6 +49,21 @@ def note_made(keys_dir: Path, organisation: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def note_opened(keys_dir: Path, organisation: str, key: KeyFile) -> None:
+    """Remember beside the keys that these opened the organisation's repository. What cannot be noted, the log tells."""
+    noted = keys_dir / FOLDER / f"{organisation}{_MADE}"
+    draft, ids = noted.with_name(f".{organisation}.{os.getpid()}"), " ".join(key.ids())
+    try:
+        if noted.read_text() != ids:
+            with os.fdopen(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600), "w") as file:
+                file.write(ids)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(noted)
+    except OSError as error:
+        _log.warning("which key opened a repository is not noted", extra={"reason": error.strerror})
 
 
 def was_made(keys_dir: Path, organisation: str) -> bool:
@@ -96,7 +115,8 @@ class RepositoryKeys:
             found = path.stat()
             mark = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
             if self._good.get(name) != mark:
-                KeyFile.load(path)
+                if not self._is_the_one(name, KeyFile.load(path)):
+                    return False
                 self._good[name] = mark
         except (OSError, KeyFileInvalid) as error:
             if isinstance(error, OSError) and says_nothing(error):
@@ -104,3 +124,9 @@ class RepositoryKeys:
             self._good.pop(name, None)
             return False
         return True
+
+    def _is_the_one(self, name: str, key: KeyFile) -> bool:
+        """Whether one of its keys has opened the repository last, where that is known."""
+        noted = (self._keys_dir / name).with_suffix(_MADE)
+        known = noted.read_text().split() if noted.exists() else []
+        return not known or not set(known).isdisjoint(key.ids())

@@ -44,7 +44,7 @@ from repository.opened.seen import SeenTier
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.local_cache import LocalCache
 from vault import joining
-from vault.key_files import name_of, note_made, was_made
+from vault.key_files import name_of, note_made, note_opened, was_made
 from vault.places import Place, of_all, require_space, troubles_of, vanished, without_silent
 from vault.unusable import UnusableStore
 
@@ -172,6 +172,7 @@ class Repositories:
             key = KeyFile.create(path)
             note_made(self._keys_dir, organisation)
             repository = self._begin(organisation, places, key, known, signs)
+        note_opened(self._keys_dir, organisation, key)
         self._judge(organisation, repository, places, known)
         self.remember(organisation, repository, places)
         return repository

@@ -93,6 +93,10 @@ class KeyFile:
         """See `KeyProvider`."""
         return self._present
 
+    def ids(self) -> list[str]:
+        """The public ids of all its keys, in hex, in order."""
+        return sorted(each.hex() for each in self._by_id)
+
     def wrap(self, plaintext: bytes, associated_data: bytes) -> bytes:
         """See `KeyProvider`: nonce 12 ‖ AES-256-GCM ciphertext ‖ tag 16, under a random nonce."""
         nonce = self._randomness.token_bytes(NONCE_LENGTH)

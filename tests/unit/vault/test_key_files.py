@@ -9,7 +9,7 @@ import pytest
 from chassis.life.health import DEGRADED, READY, Health
 from repository.keys.key_file import KeyFile
 from vault import key_files as module
-from vault.key_files import RepositoryKeys, name_of
+from vault.key_files import RepositoryKeys, name_of, note_made, note_opened
 
 
 @pytest.fixture
@@ -48,6 +48,26 @@ async def test_key_file_that_cannot_be_used_degrades_and_is_named_until_it_is_ba
     path.write_bytes(whole)
     path.chmod(0o600)
     assert (await health.report()).status == READY
+
+
+def test_key_files_of_two_organisations_that_were_exchanged_are_named(keys_dir: Path) -> None:
+    """Each is whole, and opens nothing of whose name it has: told before a run finds out. A changed key is the one."""
+    paths = {each: keys_dir / name_of(each) for each in ("org-a", "org-b")}
+    for organisation, path in paths.items():
+        note_made(keys_dir, organisation)
+        note_opened(keys_dir, organisation, KeyFile.load(path))
+    keys = RepositoryKeys(keys_dir, _both)
+    assert keys.unusable(["org-a", "org-b"]) == []
+    bodies = {each: path.read_bytes() for each, path in paths.items()}
+    paths["org-a"].write_bytes(bodies["org-b"])
+    paths["org-b"].write_bytes(bodies["org-a"])
+    for asked in (keys, RepositoryKeys(keys_dir, _both)):
+        assert asked.unusable([]) == [name_of("org-a"), name_of("org-b")]
+    for organisation, path in paths.items():
+        path.write_bytes(bodies[organisation])
+    KeyFile.rotate(paths["org-a"], keys_dir / "new")
+    (keys_dir / "new").replace(paths["org-a"])
+    assert keys.unusable([]) == []
 
 
 def test_key_file_of_a_repository_that_is_not_noted_counts_too(keys_dir: Path) -> None:
