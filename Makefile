@@ -66,11 +66,13 @@ imports: setup ## The import rules of the architecture
 
 contracts: setup ## Generated schemas, examples, AsyncAPI, OpenAPI and the settings table are what the code says
 	$(BIN)/python -m contracts.generate --check
+	$(BIN)/python -m tests.contract.commands_document --check
 
 golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m contracts.generate
 	$(BIN)/python -m gateway openapi
 	$(BIN)/python -m tests.contract.settings_document
+	$(BIN)/python -m tests.contract.commands_document
 	$(BIN)/python -m tests.contract.service_tables
 	$(BIN)/python -m tests.compat.make_golden
 

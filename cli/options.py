@@ -22,6 +22,16 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def credentials_option(text: str) -> tuple[str, str]:
+    """The tier's name (empty for all of them), and where the credentials are. What is wrong is never shown."""
+    if text == "env" or text.startswith(("env:", "file:", "profile:")):
+        return "", text
+    name, equals, where = text.partition("=")
+    if not equals or not name or not where:
+        raise argparse.ArgumentTypeError("is [TIER=]WHERE, with env, env:PREFIX, file:PATH or profile:NAME for WHERE")
+    return name, where
+
+
 def organisation(text: str) -> str:
     """An organisation's id, by the gateway's own rule."""
     from contracts.identifiers import ORGANISATION, ORGANISATION_RULE

@@ -10,7 +10,8 @@ import os
 from typing import NamedTuple
 
 from cli.backup_options import add_backup_options
-from cli.options import Parser, given, positive
+from cli.options import Parser, credentials_option, given, positive
+from cli.repo_defaults import add_profile, complete
 from cli.repo_key_options import add_key_options, configure_keys
 from sources.descriptors import allow_many_descriptors
 
@@ -83,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A deep tree, many tiers or a restore of many large files need more than the usual thousand.
     allow_many_descriptors()
+    complete(arguments)
     action = vars(arguments).get("action")
     chosen = _SUBCOMMANDS[f"{arguments.subcommand} {action}" if action else arguments.subcommand]
     code: int = getattr(importlib.import_module(chosen.module), chosen.function)(arguments)
@@ -106,10 +108,11 @@ def _common() -> argparse.ArgumentParser:
         metavar="[TIER=]WHERE",
         action="append",
         default=[],
-        type=_credentials,
+        type=credentials_option,
         help="where an S3 tier's (by default each one's) credentials are: env, env:PREFIX, file:PATH (JSON, its owner's"
         " alone) or profile:NAME; may be repeated (default: env)",
     )
+    add_profile(common)
     common.add_argument("--json", action="store_true", help="one JSON document on standard output, no progress")
     return common
 
@@ -275,16 +278,6 @@ def _add_lock_days(parser: argparse.ArgumentParser) -> None:
         metavar="[TIER=]DAYS",
         help="lock what is stored for so long, on this tier or on each; one that cannot lock gets nothing",
     )
-
-
-def _credentials(text: str) -> tuple[str, str]:
-    """The tier's name (empty for all of them), and where the credentials are. What is wrong is never shown."""
-    if text == "env" or text.startswith(("env:", "file:", "profile:")):
-        return "", text
-    name, equals, where = text.partition("=")
-    if not equals or not name or not where:
-        raise argparse.ArgumentTypeError("is [TIER=]WHERE, with env, env:PREFIX, file:PATH or profile:NAME for WHERE")
-    return name, where
 
 
 def _lock_days(text: str) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from tests.support.stack import ROOT
 
 DOCUMENT = "docs/repository-cli.md"
 TEXT = (ROOT / DOCUMENT).read_text()
-COMMON = {"--help", "--key-file", "--passphrase", "--key-command", "--tier", "--credentials", "--json"}
+COMMON = {"--help", "--key-file", "--passphrase", "--key-command", "--tier", "--credentials", "--profile", "--json"}
 DISK, CLOUD = "file:///mnt/disk/backup", "s3://bucket/prefix?endpoint=https://s3.example"
 
 
