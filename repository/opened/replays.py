@@ -73,7 +73,7 @@ def _what_happened(tiers: OpenTiers, tier: OpenTier, known: Known, seen: Head) -
     shown = tier.log.state.head.number
     if (other := _came_from(tiers, tier, known)) is not None:
         hint = (
-            f"Mount the disks, or put the folders, as they were; nothing is lost, and `{tier.name}` alone has what"
+            f"Mount the disks, or put the folders, as they were; nothing is lost: `{tier.name}` shows what"
             f" `{other.name}` had. Are they to stay so: `repo repair --accept-history {tier.name}`."
         )
         return TiersExchanged("tiers were exchanged", hint=hint, tier=tier.name, other=other.name)

@@ -114,6 +114,11 @@ def test_spans_follow_the_calendar(text: str, moment: datetime) -> None:
     assert span_of(text).before(NOW) == moment
 
 
+def test_span_reaches_to_the_first_year_and_no_further() -> None:
+    assert span_of("1y").before(datetime(2, 5, 1, tzinfo=UTC)) == datetime(1, 5, 1, tzinfo=UTC)
+    assert span_of("2y").before(datetime(2, 5, 1, tzinfo=UTC)) == datetime.min.replace(tzinfo=UTC)
+
+
 @pytest.mark.parametrize("text", ["", "d", "1", "1d ", "-1d", "1.5d", "1d2", "1s", "999999d", "٣d"])
 def test_what_is_no_span_is_refused(text: str) -> None:
     with pytest.raises(RulesInvalid):
