@@ -64,3 +64,19 @@ class KeyNotGiven(RepositoryError):
     code = "key-not-given"
     retry = Retry.AFTER_OPERATOR
     hint = "Type the passphrase on a terminal, or give it in WEDSYNC_PASSPHRASE, or let `--key-command` print it."
+
+
+class ErasureNotConfirmed(RepositoryError):
+    """What would be destroyed is not what somebody looked at and confirmed."""
+
+    code = "erasure-not-confirmed"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Look again at what would be erased (`repo erase NAME`) and give the word that it ends with."
+
+
+class KitInvalid(RepositoryError):
+    """What was given is no recovery kit, or not enough of one."""
+
+    code = "kit-invalid"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Give as many shares of one kit as each of them says, each in its file."

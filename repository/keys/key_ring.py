@@ -10,6 +10,7 @@ it holds.
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -216,6 +217,14 @@ class KeyRing:
             hint = "Nothing is written under it; give what is to be kept a domain of its own."
             raise UnknownKey("this key domain's key was destroyed", hint=hint, key_id=newest.key_id.hex())
         return newest
+
+    def expect_not_destroyed(self, identity_id: bytes, destroyed: Collection[str]) -> None:
+        """Raises `UnknownKey` where the newest key of the domain whose secret has this id is among these (hex)."""
+        own = [key for key in self._by_id.values() if key.identity_id == identity_id]
+        newest = max(own, key=lambda key: key.generation, default=None)
+        if newest is not None and newest.key_id.hex() in destroyed:
+            message = "this key domain's key was destroyed: what was written under it is committed nowhere"
+            raise UnknownKey(message, hint="Give what is to be kept a domain of its own.", key_id=newest.key_id.hex())
 
     def expect_none_lost(self) -> None:
         """Raises `UnknownKey` where a key is gone: of which domain and generation it was is not known any more."""

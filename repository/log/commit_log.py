@@ -189,6 +189,11 @@ class CommitLog:
             if write_tail(self._store, self._behind):
                 self._tail_end = head
 
+    def expect_live_domain(self, identity: str, state: LogState) -> None:
+        """Raises `UnknownKey` where this state calls the keys destroyed under whose secret's id (hex) chunks go."""
+        if state.destroyed_keys:
+            self._ring.expect_not_destroyed(bytes.fromhex(identity), state.destroyed_keys)
+
     def name_anew(self) -> None:
         """Give a log that was copied from another tier's a tier id of its own."""
         was = (self.state.tier_id or b"").hex()

@@ -306,6 +306,8 @@ class OpenTier:
             is_done = is_here if is_copy else token in state.by_token
             if identity in state.forgotten or (is_done and not (again and is_here)):
                 return None
+            if not is_copy:
+                self.log.expect_live_domain(decoded.domain, state)
             # Others may have taken packs out of the index since it was read: what counts is this very state.
             if state.segments.keys() != self._indexed:
                 self._load_segments(state)

@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
-from repository.errors import Damaged, RepositoryError
+from repository.errors import Damaged, ObjectMissing, RepositoryError, Truncated, UnsupportedFormat
+from repository.format import PACK_HEADER_LENGTH, decode_pack_header, pack_object_key
 from repository.index.index import Location
+from repository.opened.erased import Erased
+from repository.opened.key_change import destroyed_keys
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
@@ -32,7 +35,9 @@ class Trees:
     def __init__(self, repository: Repository, check_cancelled: Callable[[], None]) -> None:
         self._repository = repository
         self._check_cancelled = check_cancelled
-        self._visitor = TreeVisitor(ChunkReader(nearest_first(repository.readable_tiers()), repository.keys).chunk)
+        load = ChunkReader(nearest_first(repository.readable_tiers()), repository.keys).chunk
+        self._visitor = TreeVisitor(load)
+        self._erased = Erased(repository, load)
         self._looked_at: set[str] = set()
         self.live: set[bytes] = set()
         self.past: set[bytes] = set()
@@ -44,6 +49,8 @@ class Trees:
             if snapshot.id in self._looked_at:
                 continue
             self._looked_at.add(snapshot.id)
+            if self._erased.has(snapshot):
+                continue  # nobody reads any of it again
             for chunk_id in self._visitor.chunks(snapshot.manifest.root):
                 self._check_cancelled()
                 if chunk_id not in self.live:
@@ -118,3 +125,18 @@ class Needs:
             body = read_object(self._tier.store, info.key)
             part = decode_left(body, PartMade, bytes.fromhex(run_id), place, self._repository.keys)
             self.parts.update(part.pack_ids())
+
+
+def of_destroyed_keys(repository: Repository, tier: OpenTier, packs: Collection[bytes]) -> set[bytes]:
+    """Which of these packs are under keys that a log calls destroyed: no writer counts on them any more.
+
+    Their headers are read, where there are such keys. Raises the store's errors.
+    """
+    destroyed = {bytes.fromhex(each) for each in destroyed_keys(repository)}
+    found = set[bytes]()
+    for pack_id in packs if destroyed else ():
+        with suppress(Damaged, ObjectMissing, Truncated, UnsupportedFormat):
+            header = tier.store.get_range(pack_object_key(pack_id), 0, PACK_HEADER_LENGTH)
+            if decode_pack_header(header).key_id in destroyed:
+                found.add(pack_id)
+    return found

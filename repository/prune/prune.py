@@ -24,9 +24,10 @@ from repository.index.pack_catalog import stored_packs
 from repository.opened.open_tier import OpenTier
 from repository.opened.pending import WRITER_TOKEN_LENGTH
 from repository.opened.repository import Repository
-from repository.prune.needs import Needs, Trees
+from repository.prune.needs import Needs, Trees, of_destroyed_keys
 from repository.prune.repack import Repacking, mostly_waste, only_copies, raw_sizes, rows_of
 from repository.prune.sweep import Sweep, mark
+from repository.retention.erasure import finish
 from repository.retention.orders import take_over
 
 MAX_UNUSED: Final = 0.05
@@ -150,6 +151,9 @@ class _Prune:
         tier.refresh()
         if not self._options.dry_run:
             take_over(self._repository, tier)
+            erased = finish(self._repository, tier)
+            if erased.failed is not None:
+                raise erased.failed
 
     # Deciding
 
@@ -167,6 +171,7 @@ class _Prune:
         others = {each for each in index.pack_ids() & sizes.keys() if not needs.is_needed(each)} - past
         # Two prunes at once, or of two tiers that did not see each other, write the same again.
         copies = only_copies(index.segments(), others, self._trees.live)
+        copies |= of_destroyed_keys(self._repository, tier, others - copies)
         past, others = past | copies, others - copies
         plan.unreferenced = {each: sizes[each] for each in others}
         going = past | others if self._options.unreferenced else past

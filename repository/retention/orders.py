@@ -18,7 +18,7 @@ from repository.log.state import LogState, holding, joint_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.retention.tags import owed_tags, tagging
-from repository.stored.log_entry import Body, HoldPlaced, HoldReleased, SnapshotsForgotten
+from repository.stored.log_entry import Body, HoldPlaced, HoldReleased, KeysDestroyed, SnapshotsForgotten
 
 AT_ONCE = 10_000
 """Snapshots that one entry names, at most."""
@@ -163,6 +163,9 @@ def _owed(state: LogState, others: Sequence[LogState], now_ns: int = 0) -> Itera
     for name, held in sorted(holds.items()):
         if name not in state.holds:
             yield HoldPlaced(time_ns=now_ns, name=name, snapshots=held, reason="another tier's")
+    destroyed = set().union(*(other.destroyed_keys for other in others)) - state.destroyed_keys
+    if destroyed:
+        yield KeysDestroyed(time_ns=now_ns, key_ids=tuple(sorted(destroyed)))
     gone = {identity for other in others for identity in other.forgotten if identity not in state.forgotten}
     yield from owed_tags(state, others, now_ns)
     free = sorted(identity for identity in gone if not holding(identity, holds))

@@ -24,6 +24,7 @@ from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.prune.sweep import Sweep
+from repository.retention import erasure
 from repository.retention.orders import owed_orders, take_over
 from repository.stored.index_segment import Segment, without_packs
 from repository.stored.log_entry import Body, PacksUnmarked
@@ -31,7 +32,6 @@ from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.tiers.port import ObjectStore
-from repository.upkeep.erased import Erased
 from repository.upkeep.stream_check import lacking
 from repository.upkeep.stream_copy import CopiedStreams, copy_streams
 
@@ -76,6 +76,7 @@ class CatchUpResult:
     tier: str
     copied_keys: int = 0
     orders: int = 0
+    erased: erasure.TierErased = field(default_factory=erasure.TierErased)
     copied_packs: int = 0
     copied_bytes: int = 0
     copied_segments: int = 0
@@ -107,8 +108,7 @@ def _lag_of_objects(repository: Repository, tier: OpenTier) -> Lag:
         each for each in repository.snapshots() if each.id not in own.snapshots and each.id not in own.forgotten
     ]
     # What was erased nobody can read, so that nobody can say what it needs: no tier is owed it.
-    erased = Erased(repository, ChunkReader(nearest_first(repository.readable_tiers()), repository.keys).chunk)
-    snapshots = [each for each in snapshots if not erased.has(each)]
+    snapshots = erasure.not_erased(repository, snapshots)
     keys = set(key_change.lacking_keys(repository, tier))
     return Lag(packs - known, snapshots, keys, owed_orders(repository, tier), {})
 
@@ -156,6 +156,9 @@ def catch_up(
     Sweep(repository, tier, check_cancelled).delete({})
     # Before anything is brought here: what was forgotten elsewhere is not to come back, nor to be built upon.
     result.orders = take_over(repository, tier)
+    result.erased = erasure.finish(repository, tier)
+    if result.erased.failed is not None:
+        raise result.erased.failed
     missing = _with_gone(tier, _lag_of_objects(repository, tier))
     token = repository.randomness.token_bytes(pending.WRITER_TOKEN_LENGTH) if missing.packs else b""
     if token:

@@ -20,6 +20,7 @@ from repository.index.pack_sizes import least_sizes
 from repository.index.segments import open_segment, segment_object_key
 from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key, key_id_of
+from repository.opened.erased import ERASED_DETAIL, Erased
 from repository.opened.key_change import destroyed_keys
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
@@ -30,7 +31,6 @@ from repository.stored.object_reading import read_object
 from repository.stored.snapshot import torn_of
 from repository.stored.tree_visit import TreeVisitor, Wholeness
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
-from repository.upkeep.erased import ERASED_DETAIL, Erased
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings

@@ -15,10 +15,10 @@ from repository.format import FrameEntry, pack_object_key
 from repository.index.index import Index, ids_of
 from repository.index.pack_catalog import stored_packs
 from repository.index.whole_packs import PackContents, read_whole
+from repository.opened.erased import Erased
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
 from repository.upkeep.check_report import CheckProgress
-from repository.upkeep.erased import Erased
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository

@@ -99,7 +99,13 @@ class Scene:
         return self.repository
 
     def backup(
-        self, files: Mapping[bytes, bytes], token: str, *, only: Iterable[str] | None = None, commit: bool = True
+        self,
+        files: Mapping[bytes, bytes],
+        token: str,
+        *,
+        only: Iterable[str] | None = None,
+        commit: bool = True,
+        domain: str = "default",
     ) -> Snapshot | None:
         """Write files as one snapshot: each file a chunk, one page, and a root page above it.
 
@@ -107,7 +113,7 @@ class Scene:
         uploaded and nothing more, as if the writer had died.
         """
         tiers = [tier for tier in self.repository.ready_tiers() if only is None or tier.name in set(only)]
-        return write_snapshot(self.repository, tiers, files, token, self.randomness, commit=commit)
+        return write_snapshot(self.repository, tiers, files, token, self.randomness, commit=commit, domain=domain)
 
 
 def write_snapshot(
@@ -118,12 +124,13 @@ def write_snapshot(
     randomness: SeededRandomness,
     *,
     commit: bool = True,
+    domain: str = "default",
 ) -> Snapshot | None:
     """A backup in small: see `Scene.backup`."""
     writer_token = randomness.token_bytes(16)
     repository.begin_writing(writer_token)
     index = repository.session_index()
-    keys = repository.keys.active()
+    keys = repository.keys.active(domain)
     packs: set[bytes] = set()
 
     def on_pack(pack: SealedPack) -> None:

@@ -16,6 +16,8 @@ from repository.errors import (
     AccessDenied,
     AlreadyExists,
     Damaged,
+    Locked,
+    RepositoryError,
     TierUnreachable,
 )
 from repository.tiers.port import (
@@ -95,12 +97,18 @@ class S3ObjectStore(S3Reading):
         """Remove the object, with every version of it; see the port."""
         full_key = self._full(key)
         versions: list[Version | None] = [*self._versions.of(full_key)] if self.keeps_versions() else [None]
+        refused: RepositoryError | None = None
         for version in versions:
             try:
                 self._delete_version(key, full_key, version)
-            except AccessDenied:
-                self.locks.refuse_if_locked(key, full_key, version)
-                raise
+            except AccessDenied as error:
+                try:
+                    self.locks.refuse_if_locked(key, full_key, version)
+                    refused = refused or error
+                except Locked as locked:
+                    refused = locked  # another version may go all the same
+        if refused is not None:
+            raise refused
 
     def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:
         """Lock the object for longer; see the port."""

@@ -1,0 +1,294 @@
+"""Erasure: the keys of a domain destroyed, so that what was encrypted under them can be read by nobody.
+
+Promise: what a hold keeps is not erased. Once one tier's log says `destroyed`, no tier commits a snapshot of the domain
+any more and none gets its keys; each tier that has heard of it, be it years later, lets the domain's snapshots go and
+deletes its wrapped keys, with every version and every copy that a repair set aside. What a lock keeps, or a tier that
+is away, is told, and the same call goes on; after a crash as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from repository.errors import (
+    AccessDenied,
+    ErasureNotConfirmed,
+    KeyNotFound,
+    KeyStillNeeded,
+    Locked,
+    RepositoryError,
+    SnapshotHeld,
+)
+from repository.keys import crypto
+from repository.keys.key_ring import DEFAULT_DOMAIN, KEY_PREFIX, DomainKeys, key_id_of
+from repository.log.state import LogState, holding, joint_holds
+from repository.opened import key_change
+from repository.opened.erased import Erased
+from repository.opened.open_tier import OpenTier
+from repository.opened.pack_access import ChunkReader, nearest_first
+from repository.opened.repository import Repository
+from repository.retention.orders import AT_ONCE, holds_of, take_over
+from repository.stored.log_entry import Body, KeysDestroyed, SnapshotsForgotten
+from repository.stored.snapshot import Snapshot
+
+QUARANTINE_PREFIX: Final = "quarantine/"
+
+
+class KeyCopy(NamedTuple):
+    """A wrapped key that lies on a tier. `locked_until` is None where no lock is known to keep it."""
+
+    object_key: str
+    locked_until: datetime | None
+
+
+@dataclass(frozen=True)
+class ErasurePlan:
+    """What would be destroyed.
+
+    `snapshots`: ids of those of the domain; `holds`: names of what keeps some of them; `copies`: by tier, the wrapped
+    keys that lie there; `away`: tiers that cannot be told now, and why; `keks`: ids (hex) of what opens the domain.
+    """
+
+    domain: str
+    key_ids: tuple[str, ...]
+    snapshots: tuple[str, ...]
+    holds: tuple[str, ...]
+    copies: dict[str, list[KeyCopy]]
+    away: dict[str, RepositoryError | None]
+    keks: tuple[str, ...]
+    word: str
+    """What confirms it: another one when other keys or snapshots are there."""
+
+
+@dataclass
+class TierErased:
+    """What became of one tier. `removed`: object keys; `left`: what still lies there, by object key, and why."""
+
+    removed: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    snapshots: int = 0
+    failed: RepositoryError | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no wrapped key of the domain is left on the tier."""
+        return self.failed is None and not self.left
+
+
+@dataclass
+class Erasure:
+    """What was destroyed; `away`: tiers that still have it."""
+
+    plan: ErasurePlan
+    tiers: dict[str, TierErased]
+    away: dict[str, RepositoryError | None]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all tiers that were given are without the domain's keys."""
+        return not self.away and all(each.is_complete for each in self.tiers.values())
+
+
+def plan_erasure(repository: Repository, name: str) -> ErasurePlan:
+    """What the erasure of a domain would destroy. `name`: the domain's, or the id (hex) of a key that is destroyed.
+
+    Raises `KeyNotFound`, `KeyStillNeeded`, `NoUsableTier`, and the stores' errors.
+    """
+    repository.any_ready()
+    if name == DEFAULT_DOMAIN:
+        hint = (
+            "Forget its snapshots and prune; give what is to be erased one day a domain of its own (`repo key domain`)."
+        )
+        raise KeyStillNeeded("the default domain's key seals and signs the repository itself", hint=hint)
+    own = [keys for keys in repository.keys.all() if keys.domain == name]
+    key_ids = tuple(sorted(keys.key_id.hex() for keys in own))
+    if not own:
+        if name not in key_change.destroyed_keys(repository):
+            hint = "`repo key list` shows the domains that this key opens, and the ids of destroyed keys."
+            raise KeyNotFound("no key domain has this name", hint=hint, domain=name)
+        key_ids = (name,)
+    identities = {keys.identity_id.hex() for keys in own}
+    ids = {each.id for each in repository.snapshots() if each.brief.domain in identities} if own else set()
+    holds = holds_of(repository)
+    held = sorted({hold for each in ids for hold in holding(each, holds)})
+    named = {key for tier in repository.readable_tiers() for key in tier.log.state.key_objects}
+    keks = {key.rpartition(".")[2] for key in named if key_id_of(key) in key_ids}
+    return ErasurePlan(
+        name,
+        key_ids,
+        tuple(sorted(ids)),
+        tuple(held),
+        {tier.name: list(_copies(tier, key_ids)) for tier in repository.ready_tiers()},
+        {tier.name: tier.error for tier in repository.tiers if not tier.is_ready},
+        tuple(sorted(keks)),
+        crypto.sha256(repository.id, *(each.encode() for each in (*key_ids, *sorted(ids))))[:4].hex(),
+    )
+
+
+def erase(repository: Repository, name: str, word: str) -> Erasure:
+    """Destroy a domain's keys on every ready tier. `word`: that of the plan, so that nothing else is destroyed.
+
+    What was begun before is gone on with. Raises as `plan_erasure`, `ErasureNotConfirmed`, `SnapshotHeld` (then no
+    tier was told); what fails on one tier is told of it.
+    """
+    for tier in repository.ready_tiers():
+        # What others hold counts here as well.
+        with suppress(RepositoryError):
+            take_over(repository, tier)
+    plan = plan_erasure(repository, name)
+    if word.lower() != plan.word:
+        raise ErasureNotConfirmed("what would be erased is not what was confirmed", snapshots=len(plan.snapshots))
+    if plan.holds:
+        raise SnapshotHeld("a hold keeps a snapshot of the domain", hold=plan.holds[0], holds=len(plan.holds))
+    done = Erasure(plan, {}, dict(plan.away))
+    for tier in repository.ready_tiers():
+        done.tiers[tier.name] = TierErased()
+        try:
+            _order(repository, tier, plan.key_ids)
+        except RepositoryError as error:
+            if isinstance(error, SnapshotHeld) and not key_change.destroyed_keys(repository).intersection(plan.key_ids):
+                raise
+            done.tiers[tier.name].failed = error
+    repository.keys.destroyed = key_change.destroyed_keys(repository)
+    for tier in repository.ready_tiers():
+        if done.tiers[tier.name].failed is None:
+            done.tiers[tier.name] = finish(repository, tier, plan.key_ids)
+    return done
+
+
+def finish(repository: Repository, tier: OpenTier, key_ids: Collection[str] | None = None) -> TierErased:
+    """Let go on one tier what some log calls destroyed (all of it, or these keys); what is left, or fails, is told.
+
+    Of a domain of which a hold keeps a snapshot here nothing is let go before the hold is released.
+    """
+    result = TierErased()
+    destroyed = key_change.destroyed_keys(repository)
+    wanted = destroyed if key_ids is None else destroyed & set(key_ids)
+    try:
+        copies = list(_copies(tier, wanted)) if wanted else []
+        held = _let_snapshots_go(repository, tier, wanted, result)
+        for copy in copies:
+            if _key_id(copy.object_key) in held:
+                result.left[copy.object_key] = "a hold keeps a snapshot that needs it"
+            else:
+                _delete(tier, copy, result)
+        if wanted and tier.store.capabilities.locks is None:
+            result.left[KEY_PREFIX] = "these credentials must not know whether the bucket keeps older versions"
+        if result.removed:
+            key_change.record_keys(repository, tier)
+    except RepositoryError as error:
+        result.failed = error
+    return result
+
+
+def not_erased(repository: Repository, snapshots: list[Snapshot]) -> list[Snapshot]:
+    """Those of these that are no erased domain's: nobody is to have them any more."""
+    destroyed = key_change.destroyed_keys(repository)
+    if not destroyed or not snapshots:
+        return snapshots
+    going = {keys.identity_id.hex() for keys in _of(repository, destroyed)}
+    gone = Erased(repository, ChunkReader(nearest_first(repository.readable_tiers()), repository.keys).chunk)
+    return [each for each in snapshots if each.brief.domain not in going and not gone.has(each)]
+
+
+def _order(repository: Repository, tier: OpenTier, key_ids: Sequence[str]) -> None:
+    """Say on the tier that the keys are destroyed; its snapshots of the domain are forgotten before."""
+    identities = {keys.identity_id.hex() for keys in _of(repository, key_ids)}
+    others = [peer.log.state for peer in repository.sources_for(tier)]
+
+    def decide(state: LogState) -> Body | None:
+        left = _live(state, identities)
+        if left:  # a writer may commit one more in between
+            return _forgetting(repository, state, others, left)
+        new = tuple(each for each in key_ids if each not in state.destroyed_keys)
+        return KeysDestroyed(time_ns=repository.clock.now_ns(), key_ids=new) if new else None
+
+    while tier.log.append(decide) is not None:
+        pass
+
+
+def _let_snapshots_go(repository: Repository, tier: OpenTier, key_ids: Collection[str], result: TierErased) -> set[str]:
+    """Forget what is left of the keys' domains on the tier; returns the ids of keys that a hold keeps."""
+    if not key_ids:
+        return set()
+    own: dict[str, set[str]] = {}
+    for keys in _of(repository, key_ids):
+        own.setdefault(keys.identity_id.hex(), set()).add(keys.key_id.hex())
+    # And what a writer committed who had not heard of it, where nothing opens the domain any more.
+    gone = Erased(repository, ChunkReader(nearest_first(repository.readable_tiers()), repository.keys).chunk)
+    live = {each.brief.domain: each for each in tier.log.state.snapshots.plain().values()}
+    own |= {domain: set() for domain, each in live.items() if domain not in own and gone.has(each)}
+    held: set[str] = set()
+    others = [peer.log.state for peer in repository.sources_for(tier)]
+    for identity, ids in own.items():
+
+        def decide(state: LogState, identity: str = identity) -> Body | None:
+            left = _live(state, {identity})
+            return _forgetting(repository, state, others, left) if left else None
+
+        try:
+            while (entry := tier.log.append(decide)) is not None:
+                result.snapshots += len(entry.body.snapshots) if isinstance(entry.body, SnapshotsForgotten) else 0
+        except SnapshotHeld:
+            held |= ids
+    return held
+
+
+def _forgetting(
+    repository: Repository, state: LogState, others: Sequence[LogState], snapshots: Sequence[str]
+) -> SnapshotsForgotten:
+    holds = joint_holds((state, *others))
+    for each in snapshots:
+        if names := holding(each, holds):
+            raise SnapshotHeld("a hold keeps a snapshot of the domain", id=each, hold=names[0])
+    return SnapshotsForgotten(time_ns=repository.clock.now_ns(), snapshots=tuple(snapshots[:AT_ONCE]), reason="erased")
+
+
+def _live(state: LogState, identities: Collection[str]) -> list[str]:
+    return (
+        [each.id for each in state.snapshots.plain().values() if each.brief.domain in identities] if identities else []
+    )
+
+
+def _of(repository: Repository, key_ids: Collection[str]) -> Iterator[DomainKeys]:
+    return (keys for keys in repository.keys.all() if keys.key_id.hex() in key_ids)
+
+
+def _key_id(object_key: str) -> str:
+    return key_id_of(object_key.removeprefix(QUARANTINE_PREFIX))
+
+
+def _copies(tier: OpenTier, key_ids: Collection[str]) -> Iterator[KeyCopy]:
+    """The wrapped keys of these that lie on the tier, and what a repair set aside. Raises the store's errors."""
+    for prefix in (KEY_PREFIX, QUARANTINE_PREFIX + KEY_PREFIX):
+        for info in tier.store.list(prefix):
+            if _key_id(info.key) in key_ids:
+                yield KeyCopy(info.key, _locked_until(tier, info.key))
+
+
+def _locked_until(tier: OpenTier, object_key: str) -> datetime | None:
+    if tier.store.capabilities.locks is False:
+        return None
+    found = tier.store.head(object_key)
+    until = found.lock_until if found is not None else None
+    return until if until is not None and until > tier.store.now() else None
+
+
+def _delete(tier: OpenTier, copy: KeyCopy, result: TierErased) -> None:
+    try:
+        tier.store.delete(copy.object_key)
+        is_left = tier.store.head(copy.object_key) is not None
+    except Locked:
+        until = _locked_until(tier, copy.object_key)
+        result.left[copy.object_key] = f"locked until {until.isoformat()}" if until else "an older version is locked"
+    except AccessDenied:
+        result.left[copy.object_key] = "the credentials may not delete it"
+    else:
+        if is_left:
+            result.left[copy.object_key] = "it is still there after it was deleted"
+        else:
+            result.removed.append(copy.object_key)
