@@ -50,6 +50,13 @@ def add_backup_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--tag", action="append", default=[], dest="tags", help="a word to find the snapshot by", type=given
     )
+    how.add_argument(
+        "--domain",
+        default="default",
+        metavar="NAME",
+        help="the key domain: it shares nothing with others, and can be erased by itself",
+        type=given,
+    )
     how.add_argument("--paranoid", action="store_true", help="read every file, also those that look unchanged")
     how.add_argument(
         "--require",

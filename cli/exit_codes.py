@@ -41,6 +41,8 @@ _BY_CODE = {
     "snapshot-not-found": ExitCode.NOT_FOUND,
     "not-found": ExitCode.NOT_FOUND,
     "stream-not-found": ExitCode.NOT_FOUND,
+    "kit-invalid": ExitCode.WRONG_KEY,
+    "erasure-not-confirmed": ExitCode.REFUSED,
     "keys-not-opened": ExitCode.WRONG_KEY,
     "key-not-found": ExitCode.NOT_FOUND,
     "key-still-needed": ExitCode.REFUSED,

@@ -22,6 +22,8 @@ class _Subcommand(NamedTuple):
     module: str
     function: str
     summary: str
+    needs_key: bool = True
+    needs_tiers: bool = True
 
 
 _SUBCOMMANDS = {
@@ -44,14 +46,25 @@ _SUBCOMMANDS = {
     "release": _Subcommand("cli.repo_retention", "release", "end a hold"),
     "holds": _Subcommand("cli.repo_retention", "holds", "list what is held"),
     "tag": _Subcommand("cli.repo_retention", "tag", "give snapshots other tags"),
+    "erase": _Subcommand("cli.repo_erase", "erase_domain", "destroy the keys of a key domain, in two steps"),
+    "verify-receipt": _Subcommand(
+        "cli.repo_erase", "verify_receipt", "prove the receipt of an erasure, with nothing running", False, False
+    ),
     "key list": _Subcommand("cli.repo_key", "show", "which keys there are, and who opens them"),
     "key add": _Subcommand("cli.repo_key", "add", "let another key file open the repository, too"),
     "key rotate": _Subcommand("cli.repo_key", "rotate", "a new key: of the key file, or of the data"),
     "key remove": _Subcommand("cli.repo_key", "remove", "end a key that opens the repository"),
+    "key domain": _Subcommand("cli.repo_key", "domain", "begin a key domain, which can be erased by itself"),
+    "kit export": _Subcommand("cli.repo_kit", "export", "the key in shares to be printed, of which some give it back"),
+    "kit check": _Subcommand("cli.repo_kit", "check", "whether shares open the repository", needs_key=False),
+    "kit restore": _Subcommand("cli.repo_kit", "restore", "a key file from shares", False, False),
     "stats": _Subcommand("cli.repo_read", "stats", "sizes per tier and per class of content"),
 }
 
-_GROUPS = {"key": "the keys of the repository: list, add, rotate, remove"}
+_GROUPS = {
+    "key": "the keys of the repository: list, add, rotate, remove, domain",
+    "kit": "the recovery kit: export, check, restore",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             owner = commands.add_parser(group, help=_GROUPS[group], description=_GROUPS[group], allow_abbrev=False)
             groups[group] = owner.add_subparsers(dest="action", metavar="ACTION", required=True)
         parsers[name] = groups[group].add_parser(
-            word, help=each.summary, description=each.summary, parents=[_common()], allow_abbrev=False
+            word, help=each.summary, description=each.summary, parents=[_common(each)], allow_abbrev=False
         )
     for name in ("init", "catch-up"):
         parsers[name].add_argument(
@@ -91,9 +104,13 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _common() -> argparse.ArgumentParser:
+def _common(command: _Subcommand) -> argparse.ArgumentParser:
     common = Parser(add_help=False)
-    add_key_options(common)
+    common.add_argument("--json", action="store_true", help="one JSON document on standard output, no progress")
+    if command.needs_key:
+        add_key_options(common)
+    if not command.needs_tiers:
+        return common
     common.add_argument(
         "--tier",
         metavar="URL",
@@ -113,7 +130,6 @@ def _common() -> argparse.ArgumentParser:
         " alone) or profile:NAME; may be repeated (default: env)",
     )
     add_profile(common)
-    common.add_argument("--json", action="store_true", help="one JSON document on standard output, no progress")
     return common
 
 

@@ -8,6 +8,7 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import columns, duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_dry_run import dry_run
+from cli.repo_key import expect_domain
 from cli.repo_session import interruptible, lock_days, opened
 from cli.repo_snapshots import snapshot_document
 from repository.backup.backup import BackupOptions, BackupResult
@@ -16,6 +17,7 @@ from repository.backup.fanout import Delivery
 from repository.backup.problems import FileError
 from repository.backup.source import SourceUnreachable
 from repository.errors import RepositoryError, about
+from repository.keys.key_ring import DEFAULT_DOMAIN
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.ports import SYSTEM_RANDOMNESS
@@ -32,7 +34,10 @@ def backup(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return dry_run(arguments, asked)
     with opened(arguments) as repository, interruptible() as is_cancelled, display(for_machines=arguments.json) as bars:
+        if arguments.domain != DEFAULT_DOMAIN:
+            expect_domain(repository, arguments.domain)
         options = BackupOptions(
+            domain=arguments.domain,
             run_token=SYSTEM_RANDOMNESS.token_bytes(16).hex(),
             label=asked.label,
             host=arguments.host or "",

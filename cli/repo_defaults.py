@@ -61,11 +61,11 @@ def complete(arguments: argparse.Namespace) -> None:
     options = vars(arguments)
     profile = _profile(options["profile"]) if options.get("profile") else {}
     has_key = options.get("key_file") or options.get("passphrase") or options.get("key_command")
-    if not has_key:
+    if "key_file" in options and not has_key:
         arguments.key_file = os.environ.get(KEY_FILE_VARIABLE) or profile.get("key-file")
         if not arguments.key_file:
             raise UsageInvalid("the profile names no key file", "Add `key-file`, or give --key-file.")
-    if not options.get("tiers"):
+    if "tiers" in options and not options["tiers"]:
         arguments.tiers = tiers_of(os.environ.get(TIERS_VARIABLE, "")) or list(profile.get("tiers", ()))
         if not arguments.tiers:
             raise UsageInvalid("the profile names no tiers", "Add `tiers`, or give --tier.")

@@ -11,6 +11,7 @@ from cli.repo_session import opened, split_name
 from repository.errors import KeyNotFound, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
+from repository.opened.repository import Repository
 from repository.opened.wrappings import keys_of, not_opening, remove_wrappings
 from repository.tiers.places import refuse_key_within
 
@@ -61,8 +62,7 @@ def rotate(arguments: argparse.Namespace) -> int:
     with opened(arguments) as repository:
         provider = provider_of(arguments)
         if arguments.data:
-            if arguments.domain not in {keys.domain for keys in repository.keys.all()}:
-                raise KeyNotFound("no key domain has this name", domain=arguments.domain)
+            expect_domain(repository, arguments.domain)
             stored = add_generation(repository, provider, arguments.domain)
             done = "what is written from now on is encrypted under a new key; what is stored is recognised as before"
             shut_out = not_opening(repository, repository.keys.active(arguments.domain).key_id.hex())
@@ -76,12 +76,7 @@ def rotate(arguments: argparse.Namespace) -> int:
         away = [tier.name for tier in repository.tiers if tier.name not in stored]
     document = {"new_key_file": arguments.new_key_file, "data": arguments.data, "not_opened_by": shut_out}
     code = _told(arguments, stored, away, done, document)
-    for kek in shut_out:
-        print(
-            f"the key file or passphrase of {kek} does NOT open what is written from now on: "
-            "`repo key add` with each of those",
-            file=sys.stderr,
-        )
+    _say_shut_out(shut_out)
     return code or (ExitCode.DEGRADED if shut_out else ExitCode.OK)
 
 
@@ -96,6 +91,40 @@ def _successor(provider: Provider, new_key_file: str | None) -> Provider:
         return new_passphrase()
     # A file of its own where there was a passphrase: it needs no older key, since it wraps every one.
     return provider.successor(new_key_file) if isinstance(provider, KeyFile) else KeyFile.create(new_key_file)
+
+
+def domain(arguments: argparse.Namespace) -> int:
+    """Begin a key domain. One that is there stays as it is."""
+    with opened(arguments) as repository:
+        is_new = arguments.name not in {keys.domain for keys in repository.keys.all()}
+        ready: dict[str, RepositoryError | None] = {tier.name: None for tier in repository.ready_tiers()}
+        stored = add_generation(repository, provider_of(arguments), arguments.name) if is_new else ready
+        shut_out = not_opening(repository, repository.keys.active(arguments.name).key_id.hex())
+        away = [tier.name for tier in repository.tiers if tier.name not in stored]
+    done = (
+        f"domain {arguments.name} {'begins' if is_new else 'is there already'}: `repo backup --domain` writes into it"
+    )
+    document = {"domain": arguments.name, "created": is_new, "not_opened_by": shut_out}
+    code = _told(arguments, stored, away, done, document)
+    _say_shut_out(shut_out)
+    return code or (ExitCode.DEGRADED if shut_out else ExitCode.OK)
+
+
+def expect_domain(repository: Repository, name: str) -> None:
+    """Raises `KeyNotFound` unless this key opens a domain of this name, and it is not destroyed."""
+    live = {keys.domain for keys in repository.keys.all() if keys.key_id.hex() not in repository.keys.destroyed}
+    if name not in live:
+        hint = "`repo key list` shows the domains; `repo key domain NAME` begins one."
+        raise KeyNotFound("no key domain has this name", hint=hint, domain=name)
+
+
+def _say_shut_out(keks: list[str]) -> None:
+    for kek in keks:
+        print(
+            f"the key file or passphrase of {kek} does NOT open what is written from now on: "
+            "`repo key add` with each of those",
+            file=sys.stderr,
+        )
 
 
 def remove(arguments: argparse.Namespace) -> int:

@@ -2,10 +2,11 @@
 
 import argparse
 
-from cli.options import given
+from cli.options import given, positive
 
 PASSPHRASE_VARIABLE = "WEDSYNC_PASSPHRASE"  # noqa: S105  # its name
 NEW_PASSPHRASE_VARIABLE = "WEDSYNC_NEW_PASSPHRASE"  # noqa: S105  # its name
+KIT_PASSPHRASE_VARIABLE = "WEDSYNC_KIT_PASSPHRASE"  # noqa: S105  # its name
 
 
 def add_key_options(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,37 @@ def configure_keys(parsers: dict[str, argparse.ArgumentParser]) -> None:
         "--domain", default="default", metavar="NAME", type=given, help="with --data: of this key domain"
     )
     parsers["key remove"].add_argument("kek", metavar="KEK", help="its id, as `repo key list` shows it", type=given)
+
+    parsers["key domain"].add_argument("name", metavar="NAME", help="what it is called", type=given)
+    erase = parsers["erase"]
+    erase.add_argument("domain", metavar="DOMAIN", help="its name, or the id of one of its destroyed keys", type=given)
+    erase.add_argument(
+        "--confirm", metavar="WORD", help="do it: the word that the command gives without this", type=given
+    )
+    erase.add_argument("--receipt", metavar="FILE", help="where the signed receipt goes (mode 0600)", type=given)
+    receipt = parsers["verify-receipt"]
+    receipt.add_argument("file", metavar="FILE", help="the receipt", type=given)
+    receipt.add_argument(
+        "--public-key", metavar="HEX", required=True, help="the repository's, as `repo key list` shows it", type=given
+    )
+    _configure_kit(parsers)
+
+
+def _configure_kit(parsers: dict[str, argparse.ArgumentParser]) -> None:
+    export = parsers["kit export"]
+    export.add_argument("--shares", metavar="N", type=positive, default=5, help="how many there are (default 5)")
+    export.add_argument("--threshold", metavar="K", type=positive, default=3, help="how many are needed (default 3)")
+    for name in ("kit export", "kit restore"):
+        what = "the folder of the shares: it is made" if name == "kit export" else "the key file: it is made"
+        parsers[name].add_argument("--out", metavar="PATH", required=True, help=what, type=given)
+    for name in ("kit check", "kit restore"):
+        parsers[name].add_argument("files", metavar="SHARE", nargs="+", help="files with a share each", type=given)
+    for name in ("kit export", "kit check", "kit restore"):
+        parsers[name].add_argument(
+            "--kit-passphrase",
+            action="store_true",
+            help=f"the shares are of use with a passphrase only: of {KIT_PASSPHRASE_VARIABLE}, else asked for",
+        )
 
 
 def _add_new_keys(ways: argparse._MutuallyExclusiveGroup) -> None:

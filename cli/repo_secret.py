@@ -43,13 +43,16 @@ def provider_of(arguments: argparse.Namespace, *, is_new: bool = False) -> Provi
 
 def new_passphrase(variable: str = NEW_PASSPHRASE_VARIABLE) -> Passphrase:
     """One that is to open the repository from now on; typed twice. Raises `KeyNotGiven`."""
-    text = os.environ.get(variable)
-    if not text:
-        hint = f"Type it on a terminal, or give it in {variable}."
-        text = expect_good(_typed("new passphrase: ", hint))
-        if _typed("the same once more: ", hint) != text:
-            raise KeyNotGiven("the two passphrases differ", hint="Type the new passphrase twice.")
-    return Passphrase(expect_good(text))
+    return Passphrase(expect_good(os.environ.get(variable) or typed("new passphrase: ", variable, twice=True)))
+
+
+def typed(prompt: str, variable: str, *, twice: bool = False) -> str:
+    """What somebody types, once or twice, where the variable has nothing. Raises `KeyNotGiven`."""
+    hint = f"Type it on a terminal, or give it in {variable}."
+    text = _typed(prompt, hint)
+    if twice and _typed("the same once more: ", hint) != text:
+        raise KeyNotGiven("the two passphrases differ", hint="Type the new passphrase twice.")
+    return text
 
 
 def words_for(arguments: argparse.Namespace) -> str:

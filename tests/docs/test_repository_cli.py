@@ -14,6 +14,7 @@ from tests.support.stack import ROOT
 DOCUMENT = "docs/repository-cli.md"
 TEXT = (ROOT / DOCUMENT).read_text()
 COMMON = {"--help", "--key-file", "--passphrase", "--key-command", "--tier", "--credentials", "--profile", "--json"}
+GROUPS = ("key ", "kit ")
 DISK, CLOUD = "file:///mnt/disk/backup", "s3://bucket/prefix?endpoint=https://s3.example"
 
 
@@ -85,7 +86,7 @@ def _table(heading: str) -> dict[str, str]:
 
 
 def _command_of(words: str) -> str:
-    return " ".join(words.split()[: 2 if words.startswith("key ") else 1])
+    return " ".join(words.split()[: 2 if words.startswith(GROUPS) else 1])
 
 
 def _sub_commands() -> dict[str, argparse.ArgumentParser]:
@@ -94,9 +95,11 @@ def _sub_commands() -> dict[str, argparse.ArgumentParser]:
         (action,) = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
         if name is None:
             commands = dict(action.choices)
-            (below,) = [each for each in commands["key"]._actions if isinstance(each, argparse._SubParsersAction)]
-            del commands["key"]
-            return commands | {f"key {word}": each for word, each in below.choices.items()}
+            for group in GROUPS:
+                owner = commands.pop(group.strip())
+                (below,) = [each for each in owner._actions if isinstance(each, argparse._SubParsersAction)]
+                commands |= {group + word: each for word, each in below.choices.items()}
+            return commands
         parser = action.choices[name]
     raise AssertionError
 
@@ -150,12 +153,21 @@ def test_documents_have_the_fields_that_the_table_names(tmp_path: Path, capsys: 
         "tag": ("latest", "--add", "kept"),
         "key list": (),
         "key rotate": ("--data",),
+        "key domain": ("person",),
+        "kit export": ("--out", tmp_path / "kit"),
+        "kit check": (shares := [tmp_path / "kit" / f"share-{number}-of-5.txt" for number in (1, 2, 3)]),
+        "kit restore": ("--out", tmp_path / "restored", *shares),
+        "erase": ("person",),
         "key add": ("--new-key-file", tmp_path / "second"),
         "catch-up": (),
         "rebuild-index": (),
         "stats": (),
     }.items():
         printed[name] = repo.json(*name.split(), *words)
+    receipt, word = tmp_path / "receipt", printed["erase"]["confirm"]
+    repo.json("erase", "person", "--confirm", word, "--receipt", receipt)
+    public_key = printed["key list"]["public_key"]
+    printed["verify-receipt"] = repo.json("verify-receipt", receipt, "--public-key", public_key)
     repo.json("key", "add", "--new-key-file", tmp_path / "second")
     old = printed["key list"]["opened_by"]
     repo.key_file = tmp_path / "second"

@@ -46,6 +46,8 @@ class RepoCommand:
         first, *others = map(str, words)
         group = [first, others.pop(0)] if first in ("key", "kit") else [first]
         key = ["--key-file", str(self.key_file)] if self.key_options is None else self.key_options
+        if group in (["kit", "check"], ["kit", "restore"], ["verify-receipt"]):
+            key, tiers = [], self.tiers if group == ["kit", "check"] else []
         addresses = [word for url in (self.tiers if tiers is None else tiers) for word in ("--tier", url)]
         self._capsys.readouterr()
         code = main(["repo", *group, *key, *addresses, *others])

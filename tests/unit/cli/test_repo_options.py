@@ -48,6 +48,8 @@ def test_read_data_takes_a_share_or_all(words: list[str], percent: float) -> Non
         ["restore", "latest"],
         ["restore", "latest", "--target", "t", "--on-conflict", "maybe"],
         ["diff", "latest"],
+        ["erase"],
+        ["erase", "person", "--confirm", ""],
         ["backup", "--par", "p"],
     ],
 )
@@ -79,7 +81,8 @@ def test_every_sub_command_of_the_manual_is_there() -> None:
     """All that are promised."""
     promised = "init backup snapshots ls find diff restore check repair catch-up rebuild-index"
     promised += " forget prune hold release holds stats tag dump cat"
-    keys = ["key list", "key add", "key rotate", "key remove"]
+    promised += " erase verify-receipt"
+    keys = ["key list", "key add", "key rotate", "key remove", "key domain", "kit export", "kit check", "kit restore"]
     assert sorted(repo._SUBCOMMANDS) == sorted([*promised.split(), *keys])
 
 
