@@ -29,7 +29,7 @@ from tests.support.stack import ROOT
 
 FROM_FILES_ALONE = {
     *("down", "status", "token", "location list", "location remove", "organisation add", "organisation list"),
-    *("topology show",),
+    *("topology show", "completion"),
 }
 """Commands that ask nobody who may hang. A new command is no such unless it is named here."""
 STARTS_A_PLATFORM = {"up", "demo"}
@@ -160,7 +160,11 @@ def _interrupted(words: tuple[str, ...], parser: argparse.ArgumentParser, folder
         "target": str(folder / "target"),
         "service": "all",
     }
-    more = {"location add": ["--credentials", "env"], "logs": ["nats", "--follow"]}.get(" ".join(words), [])
+    more = {
+        "location add": ["--credentials", "env"],
+        "logs": ["nats", "--follow"],
+        "repo tag": ["--add", "album"],
+    }.get(" ".join(words), [])
     home = ["--home", str(layout.home)] if words[0] != "repo" else []
     process = subprocess.Popen(
         [sys.executable, "-m", "cli", *words, *needed_words(parser, values), *more, *home],
