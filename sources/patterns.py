@@ -12,9 +12,6 @@ import stat as stat_bits
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from pathspec.patterns.gitignore.base import GitIgnorePatternError
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
-
 from repository.backup.source import SourceExcluded
 from repository.errors import PatternInvalid
 
@@ -117,6 +114,10 @@ def _from_root(text: bytes, roots: Collection[bytes]) -> bytes:
 
 
 def _compiled(text: bytes, said: bytes) -> _Pattern:
+    # Here, so that a backup without patterns does not load it.
+    from pathspec.patterns.gitignore.base import GitIgnorePatternError
+    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+
     while said.endswith(b" ") and not said.endswith(b"\\ "):
         said = said[:-1]
     if said.endswith(b"/**/"):

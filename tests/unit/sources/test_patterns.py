@@ -1,6 +1,8 @@
 """What patterns leave out: as git does, by the entry's own path, and told where one means nothing."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from repository.backup.source import SourceExcluded
 from repository.errors import PatternInvalid
 from sources.patterns import Patterns, lines_of
+from tests.support.stack import ROOT
 
 TREE = (
     b"a/b/c.o",
@@ -96,6 +99,12 @@ def test_pattern_may_begin_with_the_path_that_was_typed(tmp_path: Path, monkeypa
     for text in (root, b"src/", b"./src"):
         with pytest.raises(SourceExcluded):
             Patterns([text], roots=[root, b"src"])
+
+
+def test_a_source_without_patterns_does_not_load_the_library() -> None:
+    """It takes longer to load than all the rest of a source."""
+    script = "import sys, sources.directory; from sources.patterns import Patterns; Patterns([])\n"
+    subprocess.run([sys.executable, "-c", script + "assert 'pathspec' not in sys.modules"], cwd=ROOT, check=True)
 
 
 def test_lines_of_a_file_are_patterns_but_for_comments() -> None:
