@@ -1,30 +1,35 @@
 """Seeded histories of a repository on four tiers, against a model of what should be there.
 
 `History(seed).run(steps)` does one after the other what operators, schedules and accidents do: back up, forget, hold,
-release, prune, catch up, lock, lose a tier for a while, and die in the middle of any of it. After each
-step everything that should restore has to, from every tier that says that it has it; at the end all tiers come back,
-and nothing that was forgotten is left.
+release, prune, catch up, lock, rotate keys, erase a domain, lose a tier for a while, and die in the middle of any of
+it. After each step everything that should restore has to, from every tier that says that it has it; at the end all
+tiers come back, and nothing that was forgotten, and no key that was destroyed, is left.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random  # noqa: TID251  # seeded
 
-from repository.errors import RepositoryError, SnapshotHeld, TierBehind, TierUnreachable
+from repository.errors import KeyNotFound, RepositoryError, SnapshotHeld, TierBehind, TierUnreachable, UnknownKey
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
+from repository.keys.key_file import KeyFile
+from repository.keys.key_ring import key_id_of
 from repository.log.state import LogState
+from repository.opened.key_change import add_generation, rewrap
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.prune.prune import PruneOptions, prune
+from repository.retention.erasure import erase, plan_erasure
 from repository.retention.orders import forget, holds_of, place_hold, release_hold
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
-from tests.support.repositories import BrokenStore, CountingClock, SeededRandomness, key_file, read_back, write_snapshot
+from tests.support.repositories import BrokenStore, CountingClock, SeededRandomness, read_back, write_snapshot
 
 TIERS = ("local", "primary", "secondary", "offsite")
 FILES = 12
@@ -67,6 +72,9 @@ class Model:
     made: dict[str, tuple[Snapshot, dict[bytes, bytes]]] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
     held: dict[str, str] = field(default_factory=dict)
+    domain_of: dict[str, str] = field(default_factory=dict)
+    erased: dict[str, set[str]] = field(default_factory=dict)
+    """By domain, the ids of its keys, of which some log says that they are destroyed: nobody counts on it any more."""
     unsure: set[str] = field(default_factory=set)
     """Whoever was to forget them died: each tier may have been told, or not."""
 
@@ -83,7 +91,8 @@ class History:
         self._chance = Random(seed)
         self._clock = Clock()
         self._randomness = SeededRandomness(seed)
-        self._key = key_file(0)
+        self._keks = [hashlib.sha256(b"kek %d" % seed).digest()]
+        self._domains = ["default"]
         locking = self._chance.choice(TIERS)
         self.stores = {name: MemoryObjectStore(name, locks=name == locking, clock=self._clock) for name in TIERS}
         stores = list(self.stores.values())
@@ -92,6 +101,10 @@ class History:
         self._serial = 0
         self.model = Model()
         self.told: list[str] = []
+
+    @property
+    def _key(self) -> KeyFile:
+        return KeyFile(self._keks, self._randomness)
 
     def run(self, steps: int) -> None:
         """So many steps, and the end."""
@@ -104,6 +117,9 @@ class History:
             (3, self._catch_up),
             (2, self._lose_or_find_a_tier),
             (1, self._lock),
+            (2, self._rotate),
+            (1, self._begin_domain),
+            (1, self._erase),
             (1, self._wait),
         ]
         weights, choices = zip(*actions, strict=True)
@@ -137,15 +153,24 @@ class History:
     def _back_up(self) -> None:
         self._serial += 1
         files, token = self._files(), f"run {self._serial}"
-        dies = self._tell(f"back up {token}")
+        domain = self._chance.choice(self._domains)
+        dies = self._tell(f"back up {token} into {domain}")
         repository = self._open(dies=dies)
+        if domain not in {keys.domain for keys in repository.keys.all()}:
+            return  # the tiers that have its keys are away
         tiers = repository.ready_tiers()
         if len(tiers) > 1 and self._chance.random() < 0.2:
             tiers = self._chance.sample(tiers, len(tiers) - 1)
         snapshot: Snapshot | None = None
         try:
             snapshot = write_snapshot(
-                repository, tiers, files, token, self._randomness, commit=self._chance.random() < 0.85
+                repository,
+                tiers,
+                files,
+                token,
+                self._randomness,
+                commit=self._chance.random() < 0.85,
+                domain=domain,
             )
         except TierBehind:
             pass  # it stays behind until it is caught up, as after any backup
@@ -155,6 +180,7 @@ class History:
         for each in whole.snapshots():
             if each.brief.run_token == token:  # what was committed stays, also where its writer died after it
                 self.model.made[each.id] = (each, files)
+                self.model.domain_of[each.id] = domain
         assert snapshot is None or snapshot.id in self.model.made
 
     def _forget(self) -> None:
@@ -222,6 +248,61 @@ class History:
             except RepositoryError:
                 assert dies or len(repository.ready_tiers()) < 2
 
+    def _rotate(self) -> None:
+        """A new key-encryption key, or a new generation of a domain; who dies in the middle has begun one."""
+        if self._chance.random() < 0.5:
+            self._keks.insert(0, self._randomness.token_bytes(32))
+            dies = self._tell("rotate the key-encryption key")
+            work: Callable[[Repository], object] = lambda repository: rewrap(repository, self._key)  # noqa: E731
+        else:
+            domain = self._chance.choice(self._domains)
+            dies = self._tell(f"rotate the key of {domain}")
+            work = lambda repository: add_generation(repository, self._key, domain)  # noqa: E731
+        self._attempt(work, dies=dies)
+
+    def _begin_domain(self) -> None:
+        self._serial += 1
+        domain = f"person {self._serial}"
+        dies = self._tell(f"begin {domain}")
+        self._attempt(lambda repository: add_generation(repository, self._key, domain), dies=dies)
+        if not dies:
+            self._domains.append(domain)
+
+    def _attempt(self, work: Callable[[Repository], object], *, dies: bool) -> None:
+        try:
+            work(self._open(dies=dies))
+        except UnknownKey:
+            pass  # a key that is on no tier that is there
+        except RepositoryError:
+            assert dies
+
+    def _erase(self) -> None:
+        """A domain, sooner or later of every tier. A hold forbids it."""
+        domains = [each for each in (*self._domains, *self.model.erased) if each != "default"]
+        if not domains:
+            return
+        domain = self._chance.choice(domains)
+        dies = self._tell(f"erase {domain}")
+        repository = self._open(dies=dies)
+        own = {keys.key_id.hex() for keys in repository.keys.all() if keys.domain == domain}
+        try:
+            done = erase(repository, domain, plan_erasure(repository, domain).word)
+            assert dies or all(each.failed is None for each in done.tiers.values()), (done, self.told)
+        except SnapshotHeld:
+            assert any(self.model.domain_of[each] == domain for each in self.model.held.values()), self.told
+        except KeyNotFound:
+            return  # nothing that is there opens it
+        except RepositoryError:
+            assert dies or not repository.ready_tiers()
+        states = [self._state_of(store) for store in self.stores.values()]
+        mine = {identity for identity, named in self.model.domain_of.items() if named == domain}
+        if own & set[str]().union(*(state.destroyed_keys for state in states)):
+            self.model.erased.setdefault(domain, set()).update(own)
+            self._domains = [each for each in self._domains if each != domain]
+            self.model.unsure |= mine - self.model.forgotten
+        told = {each for state in states for each in state.forgotten}
+        self.model.unsure |= mine & told - self.model.forgotten
+
     def _lose_or_find_a_tier(self) -> None:
         name = self._chance.choice(TIERS)
         if name in self._away:
@@ -272,8 +353,12 @@ class History:
             for tier in repository.tiers:
                 catch_up(repository, tier)
         repository = self._open()
+        for store in self.stores.values():
+            for key_ids in self.model.erased.values():
+                assert not [info.key for info in store.list("keys/") if key_id_of(info.key) in key_ids], self.told
         left = [each for each in self.model.unsure if each in {s.id for s in repository.snapshots()}]
         live = {*self.model.live, *left}
+        assert not [each for each in left if self.model.domain_of[each] in self.model.erased], self.told
         assert {each.id for each in repository.snapshots()} == live, self.told
         for tier in repository.tiers:
             assert not lag(repository, tier).is_behind, (tier.name, lag(repository, tier), self.told)

@@ -1,0 +1,69 @@
+"""New data keys while everything goes on: what is stored is recognised, and who dies in the middle harms nothing."""
+
+import pytest
+
+from repository.errors import RepositoryError
+from repository.index.pack_catalog import stored_packs
+from repository.opened.key_change import add_generation, rewrap
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.check import check
+from tests.support.histories import Dying
+from tests.support.repositories import Scene, key_file, photos, read_back
+
+FILES = photos(400, length=120)
+
+
+def test_of_four_hundred_chunks_none_is_stored_again_under_the_new_key() -> None:
+    """Chunk ids come from the domain's own secret: the first backup after a rotation stores what is new alone."""
+    scene = Scene(("a", "b"))
+    scene.backup(FILES, "before")
+    key_before = scene.repository.keys.active().key_id
+    rows = len(scene.tier("a").index)
+    for rotation in range(3):
+        add_generation(scene.reopen(), scene.provider)
+        repository = scene.reopen()
+        new = {b"new %d" % number: body for number, body in enumerate(photos(4, rotation + 1).values())}
+        scene.backup(FILES | new, f"after {rotation}")
+        # Four files, a page of names, a root and its attributes; of the other 400 nothing.
+        grown = len(scene.reopen().tier("a").index) - rows
+        assert grown <= 7, f"{grown} chunks of {len(FILES) + 7} were stored: {1 - grown / len(FILES):.0%} are kept"
+        rows += grown
+        assert repository.keys.active().key_id != key_before
+    repository = scene.reopen()
+    for tier in repository.tiers:
+        for snapshot in repository.snapshots():
+            assert FILES.items() <= read_back(repository, snapshot, tier).items()
+    assert check(repository, read_percent=100).is_ok
+
+
+@pytest.mark.parametrize("left", range(8))
+@pytest.mark.parametrize("what", ["data", "key file"])
+def test_rotation_that_was_killed_is_gone_on_with_beside_a_writer_and_a_tier_that_is_away(what: str, left: int) -> None:
+    scene = Scene(("a", "b", "c"))
+    scene.backup(photos(2), "before")
+    writer = scene.repository
+    calls, new = [left], key_file(5)
+    dying = [Dying(store, calls) for store in scene.stores[:2]]  # the third is away
+    try:
+        repository = scene.reopen(stores=dying)  # type: ignore[arg-type]
+        add_generation(repository, scene.provider) if what == "data" else rewrap(repository, new)
+    except RepositoryError:
+        assert calls[0] < 0
+    scene.repository = writer  # it opened before
+    scene.backup(photos(2, 1), "beside")
+    repository = scene.reopen(stores=scene.stores[:2])
+    stored = add_generation(repository, scene.provider) if what == "data" else rewrap(repository, new)
+    assert stored == {"a": None, "b": None}
+    repository = scene.reopen()
+    for tier in repository.tiers:
+        catch_up(repository, tier)
+    if what == "key file":
+        scene.provider = new
+    scene.reopen()
+    scene.backup(photos(2, 2), "after")
+    for name in ("a", "b", "c"):
+        alone = scene.reopen(stores=[scene.store(name)])
+        found = [read_back(alone, each, alone.tier(name)) for each in alone.snapshots()]
+        assert found == [photos(2), photos(2, 1), photos(2, 2)], name
+    assert check(scene.reopen(), read_percent=100).is_ok
+    assert {pack.id for pack in stored_packs(scene.store("a"))} == {pack.id for pack in stored_packs(scene.store("c"))}
