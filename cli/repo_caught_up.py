@@ -9,6 +9,7 @@ def added(before: CatchUpResult | None, now: CatchUpResult) -> CatchUpResult:
     if before is not None:
         now.copied_keys += before.copied_keys
         now.orders += before.orders
+        now.erased.removed = [*before.erased.removed, *now.erased.removed]
         now.copied_packs += before.copied_packs
         now.copied_bytes += before.copied_bytes
         now.copied_segments += before.copied_segments
@@ -23,6 +24,8 @@ def catch_up_document(result: CatchUpResult) -> dict[str, object]:
     return {
         "keys": result.copied_keys,
         "orders": result.orders,
+        "erased_keys": result.erased.removed,
+        "erased_keys_left": result.erased.left,
         "packs": result.copied_packs,
         "bytes": result.copied_bytes,
         "segments": result.copied_segments,
@@ -41,7 +44,11 @@ def say_caught_up(name: str, result: CatchUpResult) -> None:
     if result.streams.pieces:
         say(f"{name}: {result.streams.pieces:,} pieces of streams ({size(result.streams.bytes)}) copied")
     if result.orders:
-        say(f"{name}: {result.orders:,} orders taken over: snapshots forgotten, holds")
+        say(f"{name}: {result.orders:,} orders taken over: snapshots forgotten, holds, keys destroyed")
+    if result.erased.removed:
+        say(f"{name}: {len(result.erased.removed):,} wrapped keys of erased domains deleted")
+    for object_key, why in result.erased.left.items():
+        say(f"  LEFT {object_key}, of an erased domain: {why}")
     if result.copied_keys:
         say(f"{name}: {result.copied_keys:,} key objects copied")
     elif not result.copied_packs and not result.snapshots and not result.streams.pieces and result.is_complete:

@@ -146,7 +146,8 @@ def catch_up(arguments: argparse.Namespace) -> int:
         return exit_code_of(NoUsableTier.because("no tier is caught up", failed.values()))
     if any(not result.is_complete for result in results.values()):
         return ExitCode.DAMAGED
-    return ExitCode.DEGRADED if failed else ExitCode.OK
+    is_left = any(result.erased.left for result in results.values())
+    return ExitCode.DEGRADED if failed or is_left else ExitCode.OK
 
 
 def _attempt_all(
