@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 END_SECONDS = 2.5
+_LOOK_SECONDS = 0.15
 _CUT = b"interrupted: what does not end by itself is cut off; what was stored stays\n"
 
 _seconds = END_SECONDS
@@ -35,9 +36,13 @@ def interruptions() -> Iterator[None]:
             if (handler := signal.getsignal(number)) is not signal.SIG_IGN:
                 before[number] = handler
                 signal.signal(number, _interrupt)
+    done = threading.Event()
+    if before:
+        threading.Thread(target=_watch, args=(frozenset(before), done), name="signals", daemon=True).start()
     try:
         yield
     finally:
+        done.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -60,6 +65,17 @@ def may_end_within(seconds: float) -> Iterator[None]:
         yield
     finally:
         _seconds = before
+
+
+def _watch(numbers: frozenset[int], done: threading.Event) -> None:
+    """See to signals that the main thread cannot take: it waits in the kernel, for a disk that does not answer, say."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # of this thread alone, so that it is told what is left to others
+    before: set[int] = set()
+    while not done.wait(_LOOK_SECONDS):
+        pending = {number for number in signal.sigpending() if number in numbers}
+        for number in pending & before:
+            end_soon(number)
+        before = pending
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from cli.exit_codes import ExitCode
 from tests.support.eventually import eventually
+from tests.support.hung_disk import hung_disk
 from tests.support.repo_command import RepoCommand
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,3 +80,36 @@ async def test_second_signal_ends_at_once(repo: RepoCommand, running: subprocess
     running.communicate(timeout=60)
     assert running.returncode == ExitCode.TERMINATED
     assert repo.run("check").code == ExitCode.OK
+
+
+async def test_interrupted_while_a_tier_hangs_every_kind_of_command_ends_with_130(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the main thread cannot be told: it waits in the kernel for a disk that does not answer."""
+    repo = RepoCommand(tmp_path, capsys, tiers=("a",))
+    repo.json("init")
+    kinds = (["dump", "latest"], ["check"])
+    with hung_disk(tmp_path / "hung") as disk:
+        words = [sys.executable, "-m", "cli", "repo"]
+        where = ["--key-file", str(repo.key_file), "--tier", disk.as_uri()]
+        begun = [
+            subprocess.Popen(
+                [*words, *kind, *where],
+                cwd=ROOT,
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                # Who runs the tests in the background has it ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+            for kind in kinds
+        ]
+        try:
+            for process in begun:
+                # It waits in the kernel, and takes no signal there.
+                await eventually(lambda: "fuse" in Path(f"/proc/{process.pid}/wchan").read_text())  # noqa: B023
+                process.send_signal(signal.SIGINT)
+            assert [process.wait(60) for process in begun] == [ExitCode.INTERRUPTED] * len(kinds)
+        finally:
+            for process in begun:
+                process.kill()
+                process.communicate()
