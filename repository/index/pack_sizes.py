@@ -6,6 +6,7 @@ not cut off show only when they are read (`upkeep/check.py`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
@@ -13,6 +14,7 @@ from repository.errors import Damaged, ObjectMissing, RepositoryError
 from repository.format import TRAILER_LENGTH, pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import PARALLEL_READS, each_in_parallel, stored_packs
+from repository.stored.few_rows import ROWS_FEW, pack_ends
 from repository.stored.index_segment import Segment, columns_of
 from repository.tiers.port import ObjectStore
 
@@ -38,6 +40,9 @@ def least_sizes(segments: Iterable[Segment], of: Collection[bytes] | None = None
 
 
 def _pack_ends(segment: Segment) -> Iterator[tuple[bytes, int]]:
+    if segment.rows <= ROWS_FEW and "numpy" not in sys.modules:
+        yield from zip(segment.pack_ids(), pack_ends(segment), strict=True)
+        return
     import numpy as np
 
     records = columns_of(segment).records

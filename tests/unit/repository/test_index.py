@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repository.errors import Damaged
-from repository.format import Compression, ContentClass, FrameEntry, FrameHeader, chunks_digest
+from repository.format import TRAILER_LENGTH, Compression, ContentClass, FrameEntry, FrameHeader, chunks_digest
 from repository.index import index as index_module
 from repository.index.index import Index, Location
+from repository.index.pack_sizes import least_sizes
 from repository.stored import index_segment
-from repository.stored.few_rows import encode_few
+from repository.stored.few_rows import encode_few, pack_ends
 from repository.stored.index_segment import Run, Segment, columns_of, concatenated, encode_segment, merged, runs_of
 
 
@@ -291,15 +292,19 @@ def test_few_rows_become_the_bytes_that_many_would(packs: list[tuple[bytes, list
             index.add_pack(pack_id, frames)
         assert "numpy" in sys.modules
         assert [segment.body for segment in index.take_new_segments()] == [few]
+        ends = pack_ends(Segment(few))
+        assert least_sizes([Segment(few)]) == {
+            pack_id: end + TRAILER_LENGTH for pack_id, end in zip(Segment(few).pack_ids(), ends, strict=True)
+        }
 
 
 def test_few_rows_need_no_numpy() -> None:
     """A backup of little does not wait for an import that takes longer than it does."""
     program = (
-        "import sys; from repository.index.index import Index; "
+        "import sys; from repository.index.index import Index; from repository.index.pack_sizes import least_sizes; "
         "from tests.unit.repository.test_index import _frames; sys.modules.pop('numpy', None); index = Index(); "
         "index.add_pack(bytes(32), _frames(range(400))); (segment,) = index.take_new_segments(); "
-        "sys.exit(segment.rows != 400 or 'numpy' in sys.modules)"
+        "least_sizes([segment]); sys.exit(segment.rows != 400 or 'numpy' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
 
