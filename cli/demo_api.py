@@ -7,11 +7,15 @@ from typing import Any
 
 import httpx
 
+from chassis.life.patience import patiently
+from cli.output import say
 from contracts import errors
 from contracts.errors import PlatformError, catalogue
 
 POLL_SECONDS = 0.2
 RECONNECT_SECONDS = 0.5
+PATIENCE_SECONDS = 20.0
+"""For how long a request is made again while the API does not answer, or answers that a part of it is away."""
 TIERS = {
     "local": "local",
     "cloudPrimary": "cloud-primary",
@@ -24,12 +28,24 @@ Document = dict[str, Any]
 
 
 class ApiClient:
-    """One person's access to the API. `token`: makes a current bearer token."""
+    """One person's access to the API, which is known to be up. `token`: makes a current bearer token.
 
-    def __init__(self, url: str, token: Callable[[], str], *, new_key: Callable[[], str]) -> None:
+    A connection that drops, or a service that starts again, costs a moment: the same request is made again, a write
+    with the same key, for `patience_seconds`; then UNAVAILABLE is raised.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[], str],
+        *,
+        new_key: Callable[[], str],
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self._url = url
         self._token = token
         self._new_key = new_key
+        self._patience_seconds = patience_seconds
         # The platform is on this machine: a proxy of the environment has no part in it.
         self._http = httpx.AsyncClient(base_url=url, timeout=30.0, trust_env=False)
 
@@ -110,6 +126,22 @@ class ApiClient:
         return _document(await self._send("GET", path))
 
     async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        failures = 0
+
+        async def once() -> httpx.Response:
+            nonlocal failures
+            try:
+                return await self._send_once(method, path, **more)
+            except PlatformError as error:
+                failures += 1
+                if error.code is errors.UNAVAILABLE and failures == 2:
+                    # A single drop is not worth a word.
+                    say(f"{error.message}; it is asked again for up to {self._patience_seconds:.0f} s")
+                raise
+
+        return await patiently(once, seconds=self._patience_seconds)
+
+    async def _send_once(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._token()}", **more.pop("headers", {})}
         try:
             answer = await self._http.request(method, path, headers=headers, **more)

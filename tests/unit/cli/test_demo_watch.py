@@ -88,8 +88,10 @@ def test_labels_are_words() -> None:
 
 
 @asynccontextmanager
-async def _api(*answers: tuple[int, dict[str, str], Document | str]) -> AsyncIterator[tuple[ApiClient, list[str]]]:
-    """A client of a server that gives these answers, one after another; the heads of the requests."""
+async def _api(
+    *answers: tuple[int, dict[str, str], Document | str] | None,
+) -> AsyncIterator[tuple[ApiClient, list[str]]]:
+    """A client of a server that gives these answers, one after another (None: it hangs up); the requests' heads."""
     left, heads = list(answers), []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,7 +99,10 @@ async def _api(*answers: tuple[int, dict[str, str], Document | str]) -> AsyncIte
         heads.append(head)
         length = next((line.split(":")[1] for line in head.lower().splitlines() if "content-length" in line), "0")
         await reader.readexactly(int(length))
-        status, headers, document = left.pop(0)
+        if (answer := left.pop(0)) is None:
+            writer.close()
+            return
+        status, headers, document = answer
         body = (document if isinstance(document, str) else json.dumps(document)).encode()
         lines = [f"HTTP/1.1 {status} x", f"content-length: {len(body)}", "connection: close"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -147,6 +152,16 @@ async def test_refusal_keeps_its_code_and_hint() -> None:
             assert refusal.value.hint == "choose another"
 
 
+async def test_write_whose_connection_drops_is_made_again_with_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """A platform that is up is asked again: what it may have done already it does once, by the key."""
+    away = {"code": "unavailable", "detail": "postgres does not answer"}
+    async with _api(None, (503, {}, away), (202, {}, {"id": "2"})) as (client, heads):
+        assert await client.execute("1") == {"id": "2"}
+    assert len(heads) == 3
+    assert all("idempotency-key: key" in head.lower() for head in heads)
+    assert "it is asked again" in "".join(capsys.readouterr())
+
+
 async def test_answers_that_make_no_sense_are_errors() -> None:
     """An answer that is no JSON, an unknown code and a silent server each are a PlatformError."""
     async with _api((200, {}, "<html>"), (500, {}, {"code": "of a newer build"})) as (client, _):
@@ -155,7 +170,7 @@ async def test_answers_that_make_no_sense_are_errors() -> None:
                 await client.status()
             assert refusal.value.code is INTERNAL
     port = choose_ports(["nobody"], {})["nobody"]
-    client = ApiClient(f"http://127.0.0.1:{port}", lambda: "TOKEN", new_key=lambda: "KEY")
+    client = ApiClient(f"http://127.0.0.1:{port}", lambda: "TOKEN", new_key=lambda: "KEY", patience_seconds=1)
     with pytest.raises(PlatformError) as refusal:
         await client.execution("1")
     assert refusal.value.code is UNAVAILABLE
