@@ -87,4 +87,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
     "ALTER TABLE configuration_replicas ADD COLUMN state text NOT NULL DEFAULT 'active'",
     "UPDATE configuration_replicas SET state = 'retired' WHERE retired",
     "ALTER TABLE configuration_replicas DROP COLUMN retired",
+    # Too early: builds that know nothing else run beside this one for a while. It is written beside `state`.
+    "ALTER TABLE configuration_replicas ADD COLUMN retired boolean NOT NULL DEFAULT false",
+    "UPDATE configuration_replicas SET retired = true WHERE state = 'retired'",
 )

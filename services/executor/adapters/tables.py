@@ -22,12 +22,16 @@ REPORT_FIELD = "run.report"
 _SEALED = msgspec.json.Decoder(Sealed)
 
 _KEEP_REPLICA = """
-    INSERT INTO configuration_replicas (configuration_id, organisation, version, body, state)
-    VALUES (%s, %s, %s, %s, %s) ON CONFLICT (configuration_id)
-    DO UPDATE SET version = excluded.version, body = excluded.body, state = excluded.state
+    INSERT INTO configuration_replicas (configuration_id, organisation, version, body, state, retired)
+    VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (configuration_id)
+    DO UPDATE SET version = excluded.version, body = excluded.body, state = excluded.state, retired = excluded.retired
     WHERE configuration_replicas.version < excluded.version
 """
-_FIND_REPLICA = "SELECT organisation, version, body, state FROM configuration_replicas WHERE configuration_id = %s"
+# An older build beside this one writes `retired` alone, and what is retired once is never anything else.
+_FIND_REPLICA = """
+    SELECT organisation, version, body, CASE WHEN retired THEN 'retired' ELSE state END
+    FROM configuration_replicas WHERE configuration_id = %s
+"""
 
 
 class ReplicaTable:
@@ -61,6 +65,7 @@ class ReplicaTable:
             replica.version,
             msgspec.json.encode(replica.body),
             written_as(replica.state),
+            replica.state is ConfigurationState.RETIRED,
         )
         await self._store.save(
             context=handling.context,

@@ -16,7 +16,7 @@ from contracts.configuration import ConfigurationState, Destination
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupAccepted
 from tests.component.executor.test_runs import perform_next
-from tests.support.executor import CONFIGURATION, ExecutorBench
+from tests.support.executor import CONFIGURATION, ORGANISATION, ExecutorBench
 
 pytestmark = pytest.mark.stack
 
@@ -84,3 +84,27 @@ async def test_run_that_was_accepted_before_the_pause_goes_on(bench: ExecutorBen
     await bench.hear(ConfigurationPaused(request_id="r", configuration_id=CONFIGURATION, version=2, body=fact.body))
     await perform_next(bench)
     assert (await bench.told("run-1"))[-1].NAME == "executor.backup-completed.v1"
+
+
+_BEFORE_STATES = """
+    INSERT INTO configuration_replicas (configuration_id, organisation, version, body, retired)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT (configuration_id)
+    DO UPDATE SET version = excluded.version, body = excluded.body, retired = excluded.retired
+    WHERE configuration_replicas.version < excluded.version
+"""
+"""As the executor that knew no states keeps a version."""
+
+
+async def test_retirement_counts_whichever_build_has_heard_of_it(bench: ExecutorBench) -> None:
+    """A build from before states runs beside this one: each sees what the other has kept."""
+    created, _, retired = await _facts(bench)
+    replica = msgspec.json.encode(created.body)
+    async with bench.pool.connection() as connection:
+        await connection.execute(_BEFORE_STATES, ("configuration-2", ORGANISATION, 3, replica, True))
+        await bench.request("run-2", configuration_id="configuration-2", version=3)
+        assert (await bench.refusal("run-2")).code == errors.CONFIGURATION_RETIRED.code
+        await bench.hear(msgspec.structs.replace(retired, configuration_id="configuration-3"))
+        shown = await connection.execute(
+            "SELECT retired FROM configuration_replicas WHERE configuration_id = 'configuration-3'"
+        )
+        assert await shown.fetchall() == [(True,)]
