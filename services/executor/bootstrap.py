@@ -19,7 +19,7 @@ from chassis.clock import SystemClock
 from chassis.deciding import Deciding
 from chassis.handling import UseCase
 from chassis.key_checks import add_key_checks, add_key_figures
-from chassis.life.health import Health, HealthServer
+from chassis.life.health import DEGRADED, Health, HealthServer
 from chassis.life.runtime import Part, run_service
 from chassis.locations import Locations
 from chassis.outbox.relay import Relay
@@ -207,6 +207,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         Locations(settings.locations_file, health),
     )
     RepositoryKeys(settings.keys_dir, begun.organisations).add_to(health)
+    health.add("repositories", begun.check, worst=DEGRADED)
     add_key_figures(telemetry, sealer)
     telemetry.figures.add("disks", DiskSpace(lambda: {"keys": settings.keys_dir, **tier_folders(locations)}).read)
     performance = RunPerformance(

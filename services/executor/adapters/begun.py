@@ -43,6 +43,10 @@ _OTHERS = """
 """
 _AT = "SELECT organisation FROM begun_repositories WHERE location = %s ORDER BY 1"
 _ORGANISATIONS = "SELECT DISTINCT organisation FROM begun_repositories"
+_DIVIDED = """
+    SELECT organisation, array_agg(DISTINCT location), count(*) OVER () FROM begun_repositories
+    WHERE repository_id <> '' GROUP BY organisation HAVING count(DISTINCT repository_id) > 1 ORDER BY 1 LIMIT 1
+"""
 _REMEMBER = """
     WITH done AS (
         DELETE FROM intended_repositories WHERE organisation = %(organisation)s AND location = %(location)s
@@ -108,6 +112,19 @@ class BegunRepositories:
     async def organisations(self) -> list[str]:
         """All that have a repository somewhere; to be called on the event loop."""
         return [row[0] for row in await self._rows(_ORGANISATIONS, ())]
+
+    async def check(self) -> PlatformError | None:
+        """Which organisations have two repositories: told before a run names tiers of both. On the event loop."""
+        rows = await self._rows(_DIVIDED, ())
+        if not rows:
+            return None
+        ((organisation, locations, count),) = rows
+        return PlatformError(
+            errors.OTHER_REPOSITORY,
+            f"{count} organisations have two repositories, such as {organisation}, at {', '.join(locations)}: no run can"
+            " use tiers of both",
+            hint="Let them go on as one: docs/operations.md, section 6, an organisation has two repositories.",
+        )
 
     def remember(self, organisation: str, location: str, repository_id: str, seen: SeenTier | None = None) -> None:
         """Note a repository that was found or begun, and the head that its tier had. Idempotent."""

@@ -12,6 +12,7 @@ from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.tiers.location import open_tier
+from services.executor.adapters.begun import BegunRepositories
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
@@ -64,6 +65,9 @@ async def test_tiers_of_two_repositories_are_told_and_become_one(bench: Executor
     await _run(bench, "b", cloud_primary=CLOUD)
     async with bench.pool.connection() as connection:
         await connection.execute("UPDATE begun_repositories SET organisation = %s", (ORGANISATION,))
+    found = await BegunRepositories(bench.pool).check()
+    assert found is not None
+    assert f"such as {ORGANISATION}, at local, second" in found.message
     told = await bench.told(await _run(bench, "c", local=LOCAL, cloud_primary=CLOUD))
     assert isinstance(told[-1], BackupFailed)
     assert (told[-1].code, told[-1].tier) == ("required-tier-failed", Tier.CLOUD_PRIMARY)
@@ -73,6 +77,7 @@ async def test_tiers_of_two_repositories_are_told_and_become_one(bench: Executor
     shutil.move(bench.tier("second"), bench.home / "moved away")
     async with bench.pool.connection() as connection:
         await connection.execute("DELETE FROM begun_repositories WHERE location = 'second'")
+    assert await BegunRepositories(bench.pool).check() is None
     last = (await bench.told(await _run(bench, "d", local=LOCAL, cloud_primary=CLOUD)))[-1]
     assert isinstance(last, BackupCompleted)
     assert not last.degraded
