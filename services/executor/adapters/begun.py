@@ -121,8 +121,8 @@ class BegunRepositories:
         ((organisation, locations, count),) = rows
         return PlatformError(
             errors.OTHER_REPOSITORY,
-            f"{count} organisations have two repositories, such as {organisation}, at {', '.join(locations)}: no run can"
-            " use tiers of both",
+            f"{count} organisations have two repositories, such as {organisation}, at {', '.join(locations)}:"
+            " no run can use tiers of both",
             hint="Let them go on as one: docs/operations.md, section 6, an organisation has two repositories.",
         )
 
