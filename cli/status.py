@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OLD_SECONDS = 30.0
 """The supervisor writes its report every five seconds."""
+UNWRITTEN_SECONDS = 10.0
+"""Where the disk of the home is full it cannot, and nobody waits to say so."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -66,9 +68,10 @@ def _check(state: "StackState", now: datetime) -> None:
         if part.condition.is_up and (part.process is None or not part.process.is_alive()):
             part.condition, part.reason = Condition.NOT_READY, "its process is gone"
     # Looked at now: on a full disk the report is not written any more.
-    state.places = [disk_of(HOME, Path(state.home)), *(place for place in state.places if place.name != HOME)]
+    home = disk_of(HOME, Path(state.home))
+    state.places = [home, *(place for place in state.places if place.name != HOME)]
     age = _age(state, now)
-    if age is not None and age > OLD_SECONDS:
+    if age is not None and age > (OLD_SECONDS if home.reason is None else UNWRITTEN_SECONDS):
         reason = (
             f"the report below is {age:.0f} s old: the supervisor, process {state.supervisor.pid}, does not run"
             " (stopped? starved?) or cannot write it. What the parts are like now is unknown"

@@ -294,6 +294,10 @@ def blocking_pool(dsn: str, schema: str, *, name: str, max_size: int) -> Connect
     )
 
 
+LASTS_SECONDS = 30
+"""When to come back where somebody has to do something first."""
+
+
 class Unable(PlatformError):
     """Postgres answers, and cannot do this now: it is not away, and nothing of it was done. The code is UNAVAILABLE.
 
@@ -305,6 +309,8 @@ class Unable(PlatformError):
         self, message: str, hint: str, *, is_final: bool = False, lasts: bool = False, told: ErrorCode = UNAVAILABLE
     ) -> None:
         super().__init__(UNAVAILABLE, message, part="postgres", hint=hint)
+        if lasts:
+            self.context["retry_after_seconds"] = LASTS_SECONDS
         self.is_final = is_final
         self.lasts = lasts
         self._told = told
@@ -341,6 +347,8 @@ _UNABLE = (
     (errors.OutOfMemory, "postgres has no memory left", "Give its machine more memory, or let it do less at once."),
 )
 _LASTING = (errors.DiskFull, errors.ReadOnlySqlTransaction)
+# Not a server that takes no writes: in a switchover that passes in seconds.
+_FINAL = (errors.DiskFull, errors.LockNotAvailable)
 # The server's message holds nothing else: "permission denied for table inbox", 'relation "inbox" does not exist'.
 _NAMED = re.compile(r'("[\w.]+"|(?:table|schema|sequence) [\w.]+\Z)')
 
@@ -362,7 +370,7 @@ def translated() -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction) as error:
         for kind, message, hint in _UNABLE:
             if isinstance(error, kind):
-                is_final, lasts = kind is errors.LockNotAvailable, kind in _LASTING
+                is_final, lasts = kind in _FINAL, kind in _LASTING
                 told = NO_SPACE if kind is errors.DiskFull else UNAVAILABLE
                 raise Unable(message, hint, is_final=is_final, lasts=lasts, told=told) from error
         if (why := distrust(error)) is not None:

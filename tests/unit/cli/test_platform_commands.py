@@ -20,6 +20,7 @@ from cli.exit_codes import ExitCode
 from cli.home import home_option
 from cli.main import main
 from deploy.nats.permissions import generate_keys
+from deploy.stack import places
 from deploy.stack.identity_provider import AUDIENCE, ISSUER, install_identity_provider
 from deploy.stack.layout import Layout
 from deploy.stack.process_identity import ProcessIdentity
@@ -130,7 +131,9 @@ def test_status_of_a_platform_that_is_starting_is_not_well_yet(layout: Layout) -
 
 
 @pytest.mark.usefixtures("lock")
-def test_status_does_not_believe_in_an_old_report(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_does_not_believe_in_an_old_report(
+    layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A supervisor that hangs, or cannot write, leaves a report that says *ready* for ever: its age is told."""
     state = _state(layout)
     state.written = SystemClock().now() - timedelta(seconds=3)
@@ -145,6 +148,14 @@ def test_status_does_not_believe_in_an_old_report(layout: Layout, capsys: pytest
     shown = json.loads(capsys.readouterr().out)
     assert shown["ageSeconds"] >= 90
     assert shown["condition"] == "degraded"
+    # On a full disk none is written any more.
+    state.written = SystemClock().now() - timedelta(seconds=12)
+    write_state(layout.state_file, state)
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.OK
+    capsys.readouterr()
+    monkeypatch.setattr(places, "FREE_BYTES_MIN", 1 << 62)
+    assert main(["status", "--home", str(layout.home)]) == ExitCode.DEGRADED
+    assert "What the parts are like now is unknown" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("lock")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.life.health import Health
-from chassis.postgres.database import translated
+from chassis.postgres.database import Unable, translated
 from chassis.sealing import Sealer, prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError
@@ -21,7 +21,7 @@ from gateway.auth.rate_limit import Rate, TokenBuckets
 from gateway.groups.configurations.resources import NewConfiguration
 from gateway.http.bodies import TOLD_MAX, UNREADABLE, invalid_body, require_names_once
 from gateway.http.parameters import checked_id, checked_time
-from gateway.http.problems import WrongFields, error_of_code, problem_of, public_hint
+from gateway.http.problems import WrongFields, error_of_code, headers_of, problem_of, public_hint
 from gateway.http.texts import kept, unreadable_character
 from gateway.monitoring.frames import Resume, Subscribe, fact_frame
 from gateway.monitoring.status_board import FRESH_SECONDS, StatusBoard
@@ -523,9 +523,11 @@ def test_subscription_wants_what_it_names() -> None:
 
 
 def test_full_disk_under_the_record_is_told_to_whoever_asked() -> None:
-    """Not as something that passes in a few seconds."""
-    with pytest.raises(PlatformError) as refused, translated():
+    """Not as something that passes in a few seconds, and at once: nothing is gained by trying for some seconds."""
+    with pytest.raises(Unable) as refused, translated():
         raise psycopg.errors.DiskFull
+    assert refused.value.is_final
+    assert headers_of(refused.value) == {"Retry-After": "30"}
     told = problem_of(refused.value)
     assert (told.code, told.retry, told.hint) == ("no-space", "after-operator", errors.NO_SPACE.hint)
 
