@@ -11,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.harness import Measurement, run
 from benchmarks.restic_packages import NEWEST, program
+from benchmarks.retention import History
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +35,14 @@ class Contestant(Protocol):
 
     def restore(self, repository: Path, target: Path, *, durable: Path) -> Measurement:
         """Restore the newest snapshot below `target`."""
+        ...
+
+    def forget_and_prune(self, repositories: Sequence[Path], tag: str, *, durable: Path) -> list[Measurement]:
+        """Let all snapshots without the tag go, and free their space: one run per command that it takes."""
+        ...
+
+    def check(self, repositories: Sequence[Path]) -> int:
+        """Read every stored byte; returns how many snapshots there are. Raises where anything is damaged."""
         ...
 
     def restored(self, target: Path, source: Path) -> Path:
@@ -82,9 +91,35 @@ class WedSync:
         command = [*self.command(["restore"], [repository]), "latest", "--target", str(target)]
         return run(command, durable=durable, environment=self._environment)
 
+    def forget_and_prune(self, repositories: Sequence[Path], tag: str, *, durable: Path) -> list[Measurement]:
+        """Two commands, however many tiers."""
+        commands = [["forget", "--keep-tag", tag], ["prune"]]
+        return [
+            run(self.command(words, repositories), durable=durable, environment=self._environment) for words in commands
+        ]
+
+    def check(self, repositories: Sequence[Path]) -> int:
+        """All tiers."""
+        self.told(["check", "--read-data"], repositories)
+        return len(self.told(["snapshots"], repositories)["snapshots"])
+
+    def told(self, words: Sequence[str], repositories: Sequence[Path]) -> dict[str, Any]:
+        """What a command that is not measured prints with `--json`."""
+        command = self.command(words, repositories)
+        done = subprocess.run(command, check=True, env=self._environment, stdout=subprocess.PIPE)
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
     def restored(self, target: Path, source: Path) -> Path:  # noqa: ARG002 - the other contestant needs it
         """The content of the source lies at the target's root."""
         return target
+
+    def add_history(self, repositories: Sequence[Path], history: History) -> None:
+        """All versions of a history, in one process. Not measured."""
+        size = ["--bytes", str(history.size), "--versions", str(history.versions)]
+        words = self.command(["backup"], repositories)[3:]
+        command = [sys.executable, "-m", "benchmarks.retention", str(history.folder), *size, "--", *words]
+        subprocess.run(command, check=True, env=self._environment, stdout=subprocess.DEVNULL)
 
     def summary(self, measurement: Measurement) -> dict[str, object]:
         """What the command printed with `--json`."""
@@ -120,6 +155,11 @@ class Restic:
             command = [self._program, "init", "--quiet", "--repo", str(each), *copied]
             subprocess.run(command, check=True, env=self._environment(first), stdout=subprocess.DEVNULL)
 
+    def add(self, repository: Path, source: Path, tag: str) -> None:
+        """One more snapshot with a tag. Not measured."""
+        command = [self._program, "backup", "--quiet", "--repo", str(repository), "--tag", tag, str(source)]
+        subprocess.run(command, check=True, env=self._environment(repository))
+
     def backup(self, repositories: Sequence[Path], source: Path, *, durable: Path) -> list[Measurement]:
         """A backup into the first, then one `restic copy` for each of the others."""
         first, *others = repositories
@@ -140,6 +180,22 @@ class Restic:
         """The newest snapshot."""
         command = [self._program, "restore", "--quiet", "--repo", str(repository), "latest", "--target", str(target)]
         return run(command, durable=durable, environment=self._environment(repository))
+
+    def forget_and_prune(self, repositories: Sequence[Path], tag: str, *, durable: Path) -> list[Measurement]:
+        """One command for each repository."""
+        words = ["forget", "--quiet", "--keep-tag", tag, "--prune"]
+        return [
+            run([self._program, *words, "--repo", str(each)], durable=durable, environment=self._environment(each))
+            for each in repositories
+        ]
+
+    def check(self, repositories: Sequence[Path]) -> int:
+        """The first one."""
+        first = repositories[0]
+        for words in (["check", "--quiet", "--read-data"], ["snapshots", "--json"]):
+            command = [self._program, *words, "--repo", str(first)]
+            done = subprocess.run(command, check=True, env=self._environment(first), stdout=subprocess.PIPE)
+        return len(json.loads(done.stdout))
 
     def restored(self, target: Path, source: Path) -> Path:
         """The absolute path of the source is kept below the target."""

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import rows_files, rows_history, rows_postgres, rows_scale
+from benchmarks import rows_files, rows_history, rows_postgres, rows_retention, rows_scale
 from benchmarks.bench import Bench, NoRoom
 from benchmarks.contestants import Restic
 from benchmarks.corpora import DEFAULT_WORK
@@ -23,7 +23,13 @@ from benchmarks.postgres import REACHABLE_UMASK
 from benchmarks.report import Report, plot
 from benchmarks.restic_packages import NEWEST, PACKAGES
 
-ROWS = {**rows_files.ROWS, **rows_postgres.ROWS, **rows_scale.ROWS, **rows_history.ROWS}
+ROWS = {
+    **rows_files.ROWS,
+    **rows_postgres.ROWS,
+    **rows_scale.ROWS,
+    **rows_history.ROWS,
+    **rows_retention.ROWS,
+}
 _FIGURES = Path("docs/figures")
 _QUICK_SCALE = 0.02
 
