@@ -1,17 +1,20 @@
 """The loop that fires timers: each that falls due is handed to the handler of its kind.
 
 Promise: a handler that fails holds up no other timer; it is called again after a pause that doubles, for ever, and
-until it succeeds every replica is degraded and names the timer. Several replicas run this loop over one table.
+until it succeeds every replica is degraded and names the timer. Of each kind `AT_ONCE` are handled at the same time, so
+that handlers which hang hold up others of their own kind alone, and those for no longer than `HANDLER_SECONDS`. Several
+replicas run this loop over one table.
 """
 
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from chassis.life.health import Health
-from chassis.life.tasks import Supervised
+from chassis.life.tasks import Supervised, end
 from chassis.record.statements import StatementRefused
 from chassis.telemetry.instruments import Telemetry
 from chassis.telemetry.logging import describe
@@ -20,6 +23,8 @@ from contracts import errors
 from contracts.errors import PlatformError
 
 EVERY_SECONDS = 1.0
+AT_ONCE = 4
+"""How many timers of one kind are handled at the same time."""
 HANDLER_SECONDS = 20.0
 """A handler records something; who has not come back after so long is left, well before others may take the timer."""
 STALL_SECONDS = 120.0
@@ -54,6 +59,8 @@ class TimerLoop:
         self._errors: dict[str, PlatformError] = {}
         self._unknown: set[str] = set()
         self._tell_at = 0.0
+        self._every_seconds = every_seconds
+        self._firing: dict[asyncio.Task[None], str] = {}
         self._loop = Supervised(
             self.name, self._turn, telemetry=telemetry, every_seconds=every_seconds, stall_seconds=STALL_SECONDS
         )
@@ -63,8 +70,11 @@ class TimerLoop:
         await self._loop.start()
 
     async def stop(self) -> None:
-        """Begin no other timer; the one under way has its time."""
+        """Begin no other timer; those under way have their time."""
         await self._loop.stop(wait_seconds=self._handler_seconds)
+        if self._firing:
+            await asyncio.wait(self._firing, timeout=self._handler_seconds)
+            await end(*self._firing)
 
     async def check(self) -> PlatformError | str | None:
         """What keeps timers from being looked at; which of them fail is shown beside this."""
@@ -75,9 +85,19 @@ class TimerLoop:
         return await self._loop.ended()
 
     async def _turn(self) -> None:
-        """Fire all that is due."""
-        while not self._loop.is_stopping and (timer := await self._table.take(list(self._handlers))) is not None:
-            await self._fire(timer)
+        """Begin with all that is due; where a kind has its number under way, go on as soon as one of them is over."""
+        while not self._loop.is_stopping:
+            under_way = Counter(self._firing.values())
+            free = [kind for kind in self._handlers if under_way[kind] < AT_ONCE]
+            timer = await self._table.take(free) if free else None
+            if timer is not None:
+                task = asyncio.create_task(self._fire(timer), name=f"timer {timer.kind}")
+                self._firing[task] = timer.kind
+                task.add_done_callback(self._firing.pop)
+            elif len(free) < len(self._handlers) and self._firing:
+                await asyncio.wait(self._firing, timeout=self._every_seconds, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                break
             if time.monotonic() >= self._tell_at:
                 await self._tell()
             self._loop.progressed()
@@ -111,6 +131,7 @@ class TimerLoop:
     async def _tell(self) -> None:
         """Which timers fail is in the table, also where it was another replica that tried, and died of it."""
         self._tell_at = time.monotonic() + TELL_SECONDS
+        await self._table.release()
         self._tell_unknown(await self._table.unknown(list(self._handlers)))
         failing = await self._table.failing(list(self._handlers))
         for kind in self._handlers:

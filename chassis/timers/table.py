@@ -31,6 +31,9 @@ STATEMENTS: tuple[LiteralString, ...] = (
         PRIMARY KEY (kind, name)
     )""",
     "CREATE INDEX timers_due ON timers (due_at)",
+    # In the order in which they are taken, so that neither many that are due nor many that are not cost a look.
+    "CREATE INDEX timers_turn ON timers (greatest(due_at, held_until), kind, name)",
+    "CREATE INDEX timers_held ON timers (held_until) WHERE held_until IS NOT NULL",
 )
 """The table, for the statements of a service's schema. Complete: what comes later is a tuple of its own."""
 
@@ -54,12 +57,11 @@ _MOVED: LiteralString = """
     WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s
 """
 # SKIP LOCKED: replicas that look at the same instant take different timers instead of waiting for each other.
+# Not `clock_timestamp()`, here and below: it may change while it is compared, and so no index is used for it.
 _TAKE: LiteralString = """
     WITH next AS (
         SELECT kind, name FROM timers
-        WHERE kind = ANY(%(kinds)s) AND due_at <= clock_timestamp()
-          AND (held_until IS NULL OR held_until <= clock_timestamp()
-               OR held_until > clock_timestamp() + make_interval(secs => %(longest)s))
+        WHERE kind = ANY(%(kinds)s) AND greatest(due_at, held_until) <= statement_timestamp()
         ORDER BY greatest(due_at, held_until), kind, name LIMIT 1 FOR UPDATE SKIP LOCKED
     )
     UPDATE timers t
@@ -73,15 +75,19 @@ _PUT_BACK: LiteralString = """
     WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s
 """
 
+_RELEASE: LiteralString = """
+    UPDATE timers SET held_until = NULL
+    WHERE held_until > statement_timestamp() + make_interval(secs => %(longest)s)
+"""
 # Whose hold is over, and who is there: the handler failed, or died. Else it was taken once more since.
 _FAILING: LiteralString = """
     SELECT kind, count(*), min(name), max(tries) FROM timers
-    WHERE kind = ANY(%(kinds)s) AND due_at <= clock_timestamp()
-      AND (tries >= 2 OR tries = 1 AND held_until <= clock_timestamp()) GROUP BY kind
+    WHERE kind = ANY(%(kinds)s) AND due_at <= statement_timestamp()
+      AND (tries >= 2 OR tries = 1 AND held_until <= statement_timestamp()) GROUP BY kind
 """
 _UNKNOWN: LiteralString = """
     SELECT kind, count(*), min(name) FROM timers
-    WHERE kind <> ALL(%(kinds)s) AND due_at <= clock_timestamp() GROUP BY kind
+    WHERE kind <> ALL(%(kinds)s) AND due_at <= statement_timestamp() GROUP BY kind
 """
 
 TIMER = "timer"
@@ -135,8 +141,7 @@ class TimerTable:
 
     async def take(self, kinds: Sequence[str]) -> Timer | None:
         """The timer of these kinds that waits for longest, be it for its next try, and that nobody holds; or None."""
-        longest = max(self._hold_seconds, LONGEST_PAUSE_SECONDS)
-        parameters = {"kinds": list(kinds), "hold": self._hold_seconds, "longest": longest}
+        parameters = {"kinds": list(kinds), "hold": self._hold_seconds}
         with translated():
             async with self._pool.connection() as connection:
                 row = await (await connection.execute(_TAKE, parameters)).fetchone()
@@ -148,6 +153,13 @@ class TimerTable:
         with translated():
             async with self._pool.connection() as connection:
                 return (await connection.execute(_PUT_BACK, parameters)).rowcount == 1
+
+    async def release(self) -> None:
+        """Let go of what is held for longer than anything is: the clock was put back since. See the promise."""
+        parameters = {"longest": max(self._hold_seconds, LONGEST_PAUSE_SECONDS)}
+        with translated():
+            async with self._pool.connection() as connection:
+                await connection.execute(_RELEASE, parameters)
 
     async def failing(self, kinds: Sequence[str]) -> dict[str, tuple[int, str, int]]:
         """By kind, of the timers that were tried in vain: how many, one of them, and the most tries."""

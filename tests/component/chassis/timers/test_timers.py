@@ -18,8 +18,8 @@ from chassis.life.health import Health
 from chassis.postgres.database import open_pool
 from chassis.record.eventstore import EventStore
 from chassis.record.statements import Statement, StatementRefused
-from chassis.timers.loop import Handler, TimerLoop
-from chassis.timers.table import STATEMENTS, Timer, TimerTable, cancelled, set_at, set_in
+from chassis.timers.loop import AT_ONCE, Handler, TimerLoop
+from chassis.timers.table import _TAKE, STATEMENTS, Timer, TimerTable, cancelled, set_at, set_in
 from contracts import errors
 from contracts.errors import PlatformError
 from tests.component.chassis.record_fixtures import open_store
@@ -270,6 +270,48 @@ async def test_handlers_that_hang_are_told_while_others_are_fired_and_starve_nob
         finally:
             await loop.stop()
     assert await _fired(store) == Counter(["t"])
+
+
+async def test_handlers_that_hang_hold_up_no_other_kind(access: SchemaAccess, store: EventStore) -> None:
+    """They have a number of their own, however many of them are due, and however late the other falls due."""
+    record, hanging = recording(store), set[str]()
+
+    async def hang(timer: Timer) -> None:
+        hanging.add(timer.name)
+        await asyncio.Event().wait()
+
+    async def fired() -> bool:
+        return await _fired(store) == Counter(["t"])
+
+    await _do(store, *(set_at("hangs", f"h{number}", LONG_AGO) for number in range(2 * AT_ONCE)))
+    async with _table(access) as table:
+        loop = TimerLoop(table, {"hangs": hang, KIND: record}, health=Health("executor"), every_seconds=0.02)
+        loop._handler_seconds = 600.0
+        await loop.start()
+        try:
+            await eventually(lambda: len(hanging) == AT_ONCE)
+            await _do(store, set_in(KIND, "t", 0))
+            await eventually(fired)
+            assert len(hanging) == AT_ONCE
+        finally:
+            loop._handler_seconds = 0.1
+            await loop.stop()
+
+
+def test_timer_is_taken_by_an_index(access: SchemaAccess) -> None:
+    """Neither the many that are not due yet nor those that are held are looked at."""
+    with psycopg.connect(access.admin_dsn) as connection:
+        connection.execute(f"SET search_path = {access.schema}")
+        connection.execute(
+            "INSERT INTO timers (kind, name, due_at, body, fence)"
+            " SELECT 'k', n::text, now() + make_interval(hours => 1 + n), '', 0 FROM generate_series(1, 20000) n"
+        )
+        connection.execute("ANALYZE timers")
+        parameters = {"kinds": ["k", "another"], "hold": 60.0}
+        rows = psycopg.ClientCursor(connection).execute(f"EXPLAIN {_TAKE}", parameters).fetchall()
+    plan = " ".join(line for (line,) in rows)
+    assert "Index Scan using timers_turn" in plan
+    assert "Index Cond: ((GREATEST(due_at, held_until) <= statement_timestamp())" in plan
 
 
 async def test_handler_whose_place_is_away_does_not_end_the_turn_of_others(
