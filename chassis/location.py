@@ -62,6 +62,20 @@ _ENTRY = msgspec.json.Decoder(Location)
 _NAME = msgspec.json.Decoder(_Named)
 
 
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_REQUIRED = [field.encode_name for field in msgspec.structs.fields(Location) if field.required]
+_VALUES = {field.encode_name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(Location)}
+_RULES = {
+    "name": "is small letters, digits and -, up to 63, and begins with no -",
+    "kind": f"is one of {', '.join(SCHEME_OF_KIND)}",
+    "roles": "is a list of source and tier",
+    "organisations": f"is a list of ids, or of {ANY_ORGANISATION}",
+    "lock": "is true or false",
+    "storageClasses": "is a list of names of storage classes",
+}
+"""What each field is, where it is no text."""
+
+
 class EntryFaulty(ValueError):
     """What is wrong with some entries, while the others are in use."""
 
@@ -94,10 +108,24 @@ def _entry(raw: msgspec.Raw) -> tuple[str, Location | None, str | None]:
         return "", None, "an entry has no name"
     try:
         location = _ENTRY.decode(raw)
-    except msgspec.MsgspecError as error:
-        return name, None, f"location {name}: {error}"
+    except msgspec.MsgspecError:
+        return name, None, f"location {name}: {_misfit(_FIELDS.decode(raw))}"
     fault = fault_of(location)
     return name, None if fault else location, f"location {name}: {fault}" if fault else None
+
+
+def _misfit(entry: Mapping[str, msgspec.Raw]) -> str:
+    """Why an object is no entry, by the names that stand in the file."""
+    if missing := [name for name in _REQUIRED if name not in entry]:
+        return f"{' and '.join(missing)} must be there"
+    if unknown := [name for name in entry if name not in _VALUES]:
+        return f"there is no field {unknown[0]!r}: the fields are {', '.join(_VALUES)}"
+    for name, value in entry.items():
+        try:
+            _VALUES[name].decode(value)
+        except msgspec.ValidationError:
+            return f"{name} {_RULES.get(name, 'is a text')}"
+    return "a field has a wrong value"
 
 
 def fault_of(location: Location) -> str | None:

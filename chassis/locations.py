@@ -24,11 +24,14 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import msgspec
 
 from chassis.disk import SECONDS, Disk, DiskSilent
 from chassis.life.health import Health
@@ -263,4 +266,12 @@ def _written_place(location: Location) -> str:
 def _reason(trouble: BaseException) -> str:
     if isinstance(trouble, OSError):
         return trouble.strerror or type(trouble).__name__
+    # The library's words name its types, and not what stands in the file.
+    if isinstance(trouble, msgspec.ValidationError):
+        return 'the file is {"locations": [ENTRY, ENTRY, …]} and nothing else'
+    if isinstance(trouble, msgspec.MsgspecError):
+        at = re.search(r"byte (\d+)", str(trouble))
+        return "it ends in the middle" if at is None else f"it is no JSON from byte {at[1]} on"
+    if isinstance(trouble, RecursionError):
+        return "it is nested too deeply"
     return str(trouble)

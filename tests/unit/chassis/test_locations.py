@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from chassis.life.health import DEGRADED, NOT_READY, READY, Health
+from chassis.location import decoded
 from chassis.locations import Locations
 from chassis.own_folders import OwnFolders
 from contracts.errors import (
@@ -122,9 +124,26 @@ async def test_registry_that_was_never_read_is_not_ready_and_tells_tenants_nothi
     (finding,) = report.checks
     assert (report.status, finding.code) == (NOT_READY, "locations-unreadable")
     assert str(path) in str(finding.reason)
+    assert not re.search("`|xpected|Object|JSON is malformed|truncated|recursion", str(finding.reason))
     assert "WEDSYNC_LOCATIONS_FILE" in str(finding.hint)
     _write(path, LOCAL)
     assert (await health.report()).status == READY
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({**LOCAL, "kind": "tape"}, "location local: kind is one of directory, s3, postgres"),
+        ({"name": "local", "kind": "s3"}, "location local: roles and organisations and url must be there"),
+        ({**LOCAL, "urls": ""}, "location local: there is no field 'urls': the fields are name, kind,"),
+        ({**LOCAL, "region": 1}, "location local: region is a text"),
+        ({**LOCAL, "name": "L"}, "location L: name is small letters"),
+    ],
+)
+def test_entry_with_a_wrong_field_is_told_by_the_names_of_the_file(entry: dict[str, object], words: str) -> None:
+    """In our words: a library speaks of `str` and `Object`."""
+    with pytest.raises(ValueError, match=re.escape(words)):
+        decoded(json.dumps({"locations": [entry]}).encode(), {})
 
 
 @pytest.mark.parametrize("entry", FAULTY)
