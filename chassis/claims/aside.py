@@ -42,9 +42,9 @@ class SetAside:
             self._tell()
         return list(kept)
 
-    def pause(self, work_id: str, error: PlatformError, *, given_back: int) -> None:
+    def pause(self, work_id: str, error: PlatformError, *, troubles: int) -> None:
         """Leave alone what is given back, longer each time."""
-        self.add(work_id, error, seconds=min(PAUSE_SECONDS * 2.0**given_back, PAUSE_SECONDS_MAX))
+        self.add(work_id, error, seconds=min(PAUSE_SECONDS * 2.0**troubles, PAUSE_SECONDS_MAX))
 
     def _tell(self) -> None:
         """Say what is set aside now, by the reason of the latest of it: no other is among what is named for certain."""

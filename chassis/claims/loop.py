@@ -186,8 +186,8 @@ class ClaimLoop:
                 self._set_aside.add(claim.work_id, error)
                 await self._change(self._claims.release, claim)
             elif error.code in GIVEN_BACK:
-                self._set_aside.pause(claim.work_id, error, given_back=claim.given_back)
-                await self._change(self._performer.give_back, claim)
+                self._set_aside.pause(claim.work_id, error, troubles=claim.troubles)
+                await self._change(partial(self._performer.give_back, in_trouble=True), claim)
             else:
                 await self._change(self._claims.opened, claim)
         except Exception:  # noqa: BLE001  # whatever it was, the loop goes on and the claim falls silent

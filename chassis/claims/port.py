@@ -21,7 +21,7 @@ GIVEN_BACK = frozenset(
 )
 """What may be wrong for a while, or with one worker alone: the next one may do better."""
 GIVEN_BACK_MAX = 12
-"""After work was given back so often, what keeps it from being done counts as the work's own: it ends with that.
+"""After so many troubles what keeps the work from being done counts as its own: it ends with that.
 
 With the pauses in between one worker takes three quarters of an hour for it: others, who may do better, can be busy.
 """
@@ -30,8 +30,9 @@ With the pauses in between one worker takes three quarters of an hour for it: ot
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's right to one piece of work, until somebody holds a higher fence.
 
-    `silenced`: how many workers have fallen silent over it; `given_back`: how many have given it back. `subject`: what
-    no other open work is about. `body`: what was asked for, as it was written down; None where nothing was.
+    `silenced`: how many workers have fallen silent over it; `troubles`: how many have given it back because something
+    kept them from doing it, and not because they stopped. `subject`: what no other open work is about. `body`: what was
+    asked for, as it was written down; None where nothing was.
     """
 
     work_id: str
@@ -40,7 +41,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     fence: int
     silenced: int = 0
-    given_back: int = 0
+    troubles: int = 0
     traceparent: str | None = None
     subject: str | None = None
     body: bytes | None = None
@@ -90,11 +91,11 @@ class Claims(Protocol):
         """What one of an organisation does at a time is done: others may do it. False: the claim is another's."""
         ...
 
-    async def release(self, claim: Claim, *, is_left: bool = False) -> None:
+    async def release(self, claim: Claim, *, is_left: bool = False, in_trouble: bool = False) -> None:
         """Give the work back unfinished, for another worker to take at once.
 
         `is_left`: a call was left behind in a thread. Where the claim is still opening, the organisation's work waits
-        until the worker's process has surely ended.
+        until the worker's process has surely ended. `in_trouble`: it counts among the claim's `troubles`.
         """
         ...
 
@@ -114,6 +115,6 @@ class Performer(Protocol):
         """
         ...
 
-    async def give_back(self, claim: Claim, *, is_left: bool = False) -> None:
+    async def give_back(self, claim: Claim, *, is_left: bool = False, in_trouble: bool = False) -> None:
         """Say in the record that the work waits again, and release its claim (`Claims.release`)."""
         ...

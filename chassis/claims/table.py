@@ -60,7 +60,7 @@ _TAKE: LiteralString = """
         SET state = 'running', fence = c.fence + 1, worker = %(worker)s, heartbeat_at = now(), opening = true
         FROM next WHERE c.{id} = next.{id}
         RETURNING c.{id}, c.organisation, c.correlation_id, c.traceparent, c.fence, c.fence - 1 - c.given_back,
-            c.given_back, c.{subject}, c.{body}
+            c.troubles, c.{subject}, c.{body}
     ), turn AS (
         INSERT INTO {turns} (organisation, served_at)
         SELECT organisation,
@@ -87,7 +87,7 @@ _FIGURES: LiteralString = """
 """
 
 _TAKEN = (
-    *("work_id", "organisation", "correlation_id", "traceparent", "fence", "silenced", "given_back", "subject", "body"),
+    *("work_id", "organisation", "correlation_id", "traceparent", "fence", "silenced", "troubles", "subject", "body"),
 )
 """What `_TAKE` tells, in a claim's words."""
 
@@ -163,9 +163,9 @@ class ClaimTable:
         """Let others of the organisation be taken. See `Claims.opened`."""
         return await self._change(Statement(self._work.sql(_OPENED), (claim.work_id, claim.fence)))
 
-    async def release(self, claim: Claim, *, is_left: bool = False) -> None:
+    async def release(self, claim: Claim, *, is_left: bool = False, in_trouble: bool = False) -> None:
         """Give the work back unfinished. See `Claims.release`."""
-        await self._change(self._work.released(claim, is_left=is_left))
+        await self._change(self._work.released(claim, is_left=is_left, in_trouble=in_trouble))
 
     async def close(self, claim: Claim) -> bool:
         """Let nobody take the work again."""

@@ -27,6 +27,7 @@ _SCHEMA: tuple[LiteralString, ...] = (
         asked_at timestamptz NOT NULL DEFAULT now(),
         heartbeat_at timestamptz,
         given_back integer NOT NULL DEFAULT 0,
+        troubles integer NOT NULL DEFAULT 0,
         {subject} text,
         {body} bytea,
         opening boolean NOT NULL DEFAULT false,
@@ -48,7 +49,8 @@ _CLOSE: LiteralString = """
 """
 # Whose opening was left behind in a thread may be at it until his process has ended: the work waits as for a silent one
 _RELEASE: LiteralString = """
-    UPDATE {claims} SET state = 'waiting', given_back = given_back + 1, opening = opening AND %(is_left)s,
+    UPDATE {claims} SET state = 'waiting', given_back = given_back + 1, troubles = troubles + %(in_trouble)s::int,
+        opening = opening AND %(is_left)s,
         heartbeat_at = CASE WHEN opening AND %(is_left)s THEN now() END
     WHERE {id} = %(id)s AND fence = %(fence)s AND state = 'running'
 """
@@ -88,9 +90,9 @@ class Work:
         """Lets nobody take the work again, since it has ended. Refused where the claim is another's."""
         return Statement(self.sql(_CLOSE), (claim.work_id, claim.fence), rows=1, name=CLAIM)
 
-    def released(self, claim: Claim, *, is_left: bool) -> Statement:
+    def released(self, claim: Claim, *, is_left: bool, in_trouble: bool) -> Statement:
         """Gives the work back, see `Claims.release`. Refused where the claim is another's."""
-        parameters = {"id": claim.work_id, "fence": claim.fence, "is_left": is_left}
+        parameters = {"id": claim.work_id, "fence": claim.fence, "is_left": is_left, "in_trouble": in_trouble}
         return Statement(self.sql(_RELEASE), parameters, rows=1, name=CLAIM)
 
     def cancelled(self, work_id: str) -> Statement:

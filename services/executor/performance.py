@@ -126,18 +126,20 @@ class RunPerformance:
             self._progress.forget(claim.work_id)
             self._standstills.forget(claim.work_id)
 
-    async def give_back(self, claim: Claim, *, is_left: bool = False) -> None:
+    async def give_back(self, claim: Claim, *, is_left: bool = False, in_trouble: bool = False) -> None:
         """Let another worker take the run; in the record, too, so that nobody takes it for being worked on."""
         try:
             run = await self._runs.load(claim.work_id)
             if run.fence == claim.fence and not run.is_finished:
                 run.requeue(fence=claim.fence)
-                await self._runs.record_release(run, claim=claim, is_left=is_left, context=_context_of(claim))
+                await self._runs.record_release(
+                    run, claim=claim, is_left=is_left, in_trouble=in_trouble, context=_context_of(claim)
+                )
                 return
         except PlatformError as error:
             # What counts is that another may take it: the claim alone may still be to be reached.
             _log.warning("given back without a word in the record", exc_info=error, extra={"run_id": claim.work_id})
-        await self._claims.release(claim, is_left=is_left)
+        await self._claims.release(claim, is_left=is_left, in_trouble=in_trouble)
 
     async def _perform(self, attempt: _Attempt) -> None:
         run, claim = attempt.run, attempt.claim
@@ -151,7 +153,7 @@ class RunPerformance:
             attempt.report = outcome.report
             await self._conclude(attempt, opened, outcome, started)
         except PlatformError as error:
-            if error.code is errors.CLAIM_LOST or (error.code in GIVEN_BACK and claim.given_back < GIVEN_BACK_MAX):
+            if error.code is errors.CLAIM_LOST or (error.code in GIVEN_BACK and claim.troubles < GIVEN_BACK_MAX):
                 raise  # This ends the worker's part in the run, and not the run.
             await self._fail(attempt, error)
         except RunInterrupted:

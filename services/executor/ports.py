@@ -54,7 +54,9 @@ class Runs(Things[BackupRun], Protocol):
         """
         ...
 
-    async def record_release(self, run: BackupRun, *, claim: Claim, is_left: bool, context: Context) -> None:
+    async def record_release(
+        self, run: BackupRun, *, claim: Claim, is_left: bool, in_trouble: bool, context: Context
+    ) -> None:
         """Record that a run waits again and give its claim back (`Claims.release`): both or none. Raises CLAIM_LOST."""
         ...
 

@@ -67,7 +67,7 @@ class Endless:
             await asyncio.sleep(0.01)
         raise RunInterrupted
 
-    async def give_back(self, claim: Claim, *, is_left: bool = False) -> None:
+    async def give_back(self, claim: Claim, *, is_left: bool = False, in_trouble: bool = False) -> None:
         """Release the claim alone: there is no record of the work."""
         await self._claims.release(claim, is_left=is_left)
 

@@ -72,9 +72,13 @@ class RecordedRuns(Answers[BackupRun]):
         except StatementRefused as error:
             raise ClaimLost(claim.work_id, fence=claim.fence, current=claim.fence + 1) from error
 
-    async def record_release(self, run: BackupRun, *, claim: Claim, is_left: bool, context: Context) -> None:
+    async def record_release(
+        self, run: BackupRun, *, claim: Claim, is_left: bool, in_trouble: bool, context: Context
+    ) -> None:
         """Record that a run waits again and give its claim back in one transaction."""
         try:
-            await self._store.save(run, context=context, also=[RUNS.released(claim, is_left=is_left)])
+            await self._store.save(
+                run, context=context, also=[RUNS.released(claim, is_left=is_left, in_trouble=in_trouble)]
+            )
         except StatementRefused as error:
             raise ClaimLost(claim.work_id, fence=claim.fence, current=claim.fence + 1) from error

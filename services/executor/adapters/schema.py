@@ -90,4 +90,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     # Too early: builds that know nothing else run beside this one for a while. It is written beside `state`.
     "ALTER TABLE configuration_replicas ADD COLUMN retired boolean NOT NULL DEFAULT false",
     "UPDATE configuration_replicas SET retired = true WHERE state = 'retired'",
+    # How often something kept a worker from doing the run; `given_back` counts workers that stopped as well.
+    "ALTER TABLE run_claims ADD COLUMN troubles integer NOT NULL DEFAULT 0",
 )

@@ -67,7 +67,16 @@ async def test_run_that_is_given_back_again_and_again_is_not_abandoned(bench: Ex
     for _ in range(ATTEMPTS_BEFORE_FAILURE + 1):
         claim = await bench.claims.take("restarted")
         assert claim is not None
+        # Nor does a stop count as trouble, after twelve of which what keeps it from being done ends the run.
+        assert (claim.silenced, claim.troubles) == (0, 0)
         await bench.claims.release(claim)
+    claim = await bench.claims.take("troubled")
+    assert claim is not None
+    await bench.claims.release(claim, in_trouble=True)
+    claim = await bench.claims.take("next")
+    assert claim is not None
+    assert (claim.silenced, claim.troubles) == (0, 1)
+    await bench.claims.release(claim)
     await _perform_next(bench)
     assert (await bench.names("run-1"))[-1] == "backup-completed"
 

@@ -59,7 +59,7 @@ async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServe
 async def perform_next(bench: ExecutorBench, worker: str = "w1", *, given_back: int = 0, **arguments: object) -> Claim:
     claim = await bench.claims.take(worker)
     assert claim is not None
-    claim = msgspec.structs.replace(claim, given_back=given_back)
+    claim = msgspec.structs.replace(claim, troubles=given_back)
     await bench.performance(**arguments).perform(claim, lambda: False)  # type: ignore[arg-type]
     return claim
 

@@ -177,7 +177,9 @@ async def test_trouble_that_stays_ends_the_run_and_not_in_a_storm_of_events(benc
     await bench.request("run-1")
     async with bench.pool.connection() as connection:
         # All but the last time that it may be given back, each of which takes longer than the one before.
-        await connection.execute("UPDATE run_claims SET given_back = %s, fence = %s", (GIVEN_BACK_MAX - 1,) * 2)
+        await connection.execute(
+            "UPDATE run_claims SET given_back = %s, fence = %s, troubles = %s", (GIVEN_BACK_MAX - 1,) * 3
+        )
     aside, began = SetAside(Health("w1"), noun="run"), time.monotonic()
     loop = bench.loop("w1", data_plane=Opening(bench, _raising(errors.KEYS_UNREACHABLE)), set_aside=aside)
     await loop.start()
