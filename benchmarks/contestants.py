@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks.harness import Measurement, run
+from benchmarks.harness import Measurement, first_byte, run
 from benchmarks.restic_packages import NEWEST, program
 from benchmarks.retention import History
 
@@ -39,6 +39,10 @@ class Contestant(Protocol):
 
     def forget_and_prune(self, repositories: Sequence[Path], tag: str, *, durable: Path) -> list[Measurement]:
         """Let all snapshots without the tag go, and free their space: one run per command that it takes."""
+        ...
+
+    def dump(self, repository: Path, source: Path, path: Path) -> Measurement:
+        """One file of the newest snapshot of `source`: the time until its first byte, and all of it as output."""
         ...
 
     def check(self, repositories: Sequence[Path]) -> int:
@@ -94,14 +98,32 @@ class WedSync:
     def forget_and_prune(self, repositories: Sequence[Path], tag: str, *, durable: Path) -> list[Measurement]:
         """Two commands, however many tiers."""
         commands = [["forget", "--keep-tag", tag], ["prune"]]
-        return [
-            run(self.command(words, repositories), durable=durable, environment=self._environment) for words in commands
-        ]
+        return [self.measured(words, repositories, durable=durable) for words in commands]
 
     def check(self, repositories: Sequence[Path]) -> int:
         """All tiers."""
         self.told(["check", "--read-data"], repositories)
         return len(self.told(["snapshots"], repositories)["snapshots"])
+
+    def dump(self, repository: Path, source: Path, path: Path) -> Measurement:
+        """Until the first byte of a file of the newest snapshot is there."""
+        command = self.command(["dump", "latest", str(path.relative_to(source))], [repository])
+        return first_byte(command, environment=self._environment)
+
+    def measured(
+        self, words: Sequence[str], repositories: Sequence[Path], *, durable: Path, accept: Sequence[int] = (0,)
+    ) -> Measurement:
+        """Any command, with the exit codes that are meant."""
+        return run(self.command(words, repositories), durable=durable, environment=self._environment, accept=accept)
+
+    def start(self, words: Sequence[str], repositories: Sequence[Path]) -> "subprocess.Popen[bytes]":
+        """A command that goes on beside what is measured."""
+        return subprocess.Popen(
+            self.command(words, repositories),
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        )
 
     def told(self, words: Sequence[str], repositories: Sequence[Path]) -> dict[str, Any]:
         """What a command that is not measured prints with `--json`."""
@@ -188,6 +210,11 @@ class Restic:
             run([self._program, *words, "--repo", str(each)], durable=durable, environment=self._environment(each))
             for each in repositories
         ]
+
+    def dump(self, repository: Path, source: Path, path: Path) -> Measurement:  # noqa: ARG002 - as the other's
+        """Until the first byte of a file of the newest snapshot is there."""
+        command = [self._program, "dump", "--quiet", "--repo", str(repository), "latest", str(path)]
+        return first_byte(command, environment=self._environment(repository))
 
     def check(self, repositories: Sequence[Path]) -> int:
         """The first one."""

@@ -87,6 +87,33 @@ def run(
         return Measurement(ended - started, ended - written, usage.ru_utime + usage.ru_stime, peak, output.read())
 
 
+def first_byte(command: Sequence[str | os.PathLike[str]], *, environment: Mapping[str, str]) -> Measurement:
+    """Run a command that prints: the time from its start until its first byte is here. Nothing is synced.
+
+    Raises `CommandFailed`.
+    """
+    with tempfile.TemporaryFile() as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=dict(environment), bufsize=0
+        )
+        assert process.stdout is not None
+        watch = _MemoryWatch(process.pid)
+        with process.stdout as pipe:
+            output = pipe.read(1 << 16)
+            seconds = time.perf_counter() - started
+            while piece := pipe.read(1 << 20):
+                output += piece
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        peak = watch.stop()
+        if process.returncode:
+            errors.seek(0)
+            said = errors.read()[-3000:].decode(errors="replace")
+            raise CommandFailed(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{said}")
+        return Measurement(seconds, 0.0, usage.ru_utime + usage.ru_stime, peak, output)
+
+
 def interleaved(
     rounds: int,
     contestants: Mapping[str, Callable[[int], Measurement]],

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import rows_files, rows_history, rows_postgres, rows_retention, rows_scale
+from benchmarks import rows_files, rows_history, rows_lifetime, rows_postgres, rows_retention, rows_scale
 from benchmarks.bench import Bench, NoRoom
 from benchmarks.contestants import Restic
 from benchmarks.corpora import DEFAULT_WORK
@@ -29,6 +29,7 @@ ROWS = {
     **rows_scale.ROWS,
     **rows_history.ROWS,
     **rows_retention.ROWS,
+    **rows_lifetime.ROWS,
 }
 _FIGURES = Path("docs/figures")
 _QUICK_SCALE = 0.02

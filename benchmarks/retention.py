@@ -26,11 +26,12 @@ _CHANGED: Final = 0.5
 
 @dataclass(frozen=True)
 class History:
-    """`size` bytes in `versions` versions, all told."""
+    """`size` bytes in `versions` versions, all told. Histories of other names share nothing."""
 
     folder: Path
     size: int
     versions: int
+    name: str = "retention"
 
     def write(self) -> Iterator[bool]:
         """Make the folder each version in turn; says of each whether it is one of those that stay: every other one,
@@ -40,7 +41,7 @@ class History:
             for file in self._changed(number):
                 path = self.folder / f"{file % _FOLDERS}" / f"{file}.bin"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(Seeded("retention", file, number).bytes(self._length(file)))
+                path.write_bytes(Seeded(self.name, file, number).bytes(self._length(file)))
             yield self._stays(number)
 
     @property
@@ -60,6 +61,11 @@ class History:
                 found.update(enumerate(generations))
         return sum(self._length(file) for file, _ in found)
 
+    @property
+    def changed_bytes(self) -> int:
+        """What the last version gave new content."""
+        return sum(map(self._length, self._changed(self.versions - 1)))
+
     def _stays(self, number: int) -> bool:
         return (self.versions - 1 - number) % 2 == 0
 
@@ -67,7 +73,7 @@ class History:
         """The files that a version gives new content: the first one all of them."""
         if number == 0:
             return list(range(_FILES))
-        draws = Seeded("retention-changed", number).uniform(_FILES)
+        draws = Seeded("changed", self.name, number).uniform(_FILES)
         return [file for file in range(_FILES) if draws[file] < _CHANGED]
 
     def _length(self, file: int) -> int:

@@ -23,17 +23,17 @@ def prune(bench: Bench) -> Iterator[Figure]:
     """Forget every other snapshot and prune, on one tier, against `restic forget --prune`; the space afterwards."""
     size = int(_BYTES * bench.scale)
     with bench.place("disk", int(3.5 * size)) as folder:
-        history = _history(bench, folder, size)
+        history = history_of(bench, folder, size)
         runs: dict[str, Callable[[int], Measurement]] = {}
         stored: dict[str, int] = {}
         for each in (WedSync(), Restic(bench.work)):
-            repositories = _made(each, 1, folder, history)
+            repositories = made(each, 1, folder, history)
             runs[each.name] = partial(_pruned, bench, each, repositories, history, stored)
         results = interleaved(bench.rounds, runs, say=bench.say)
     ours, theirs = (median_of(results[each], "wall_seconds") for each in ("wedsync", "restic"))
     work = f"forget and prune half of {history.versions:,} snapshots, {size / 1e9:.1f} GB"
     yield Figure(
-        "prune", work, theirs / ours, "×", 3.0, 5.0, ours=_words(results["wedsync"]), theirs=_words(results["restic"])
+        "prune", work, theirs / ours, "×", 3.0, 5.0, ours=words(results["wedsync"]), theirs=words(results["restic"])
     )
     needed = history.needed_bytes
     yield Figure(
@@ -51,27 +51,28 @@ def prune_four_tiers(bench: Bench) -> Iterator[Figure]:
     size = int(_BYTES * bench.scale / _TIERS)
     ours = WedSync()
     with bench.place("disk", int(2 * (_TIERS + 1) * size)) as folder:
-        history = _history(bench, folder, size)
+        history = history_of(bench, folder, size)
         runs: dict[str, Callable[[int], Measurement]] = {}
         for name, tiers in (("four", _TIERS), ("one", 1)):
             home = folder / name
             home.mkdir()
-            runs[name] = partial(_pruned, bench, ours, _made(ours, tiers, home, history), history, {})
+            runs[name] = partial(_pruned, bench, ours, made(ours, tiers, home, history), history, {})
         results = interleaved(bench.rounds, runs, say=bench.say)
     four, one = (median_of(results[each], "wall_seconds") for each in ("four", "one"))
     work = f"forget and prune on four tiers, {size / 1e9:.1f} GB on each, to the time of one"
     yield Figure(
         *("prune-four-tiers", work, four / one, "×", 1.5),
         smaller_is_better=True,
-        ours=f"four: {_words(results['four'])}; one: {_words(results['one'])}",
+        ours=f"four: {words(results['four'])}; one: {words(results['one'])}",
     )
 
 
-def _history(bench: Bench, folder: Path, size: int) -> History:
+def history_of(bench: Bench, folder: Path, size: int) -> History:
+    """The history of this run's scale, of so many bytes."""
     return History(folder / "source", size, max(_SNAPSHOTS_MIN, int(_SNAPSHOTS * bench.scale)))
 
 
-def _made(each: WedSync | Restic, tiers: int, folder: Path, history: History) -> list[Path]:
+def made(each: WedSync | Restic, tiers: int, folder: Path, history: History) -> list[Path]:
     """Repositories with the whole history; a master copy of them lies beside."""
     repositories = fresh(folder, tiers, each)
     shutil.rmtree(history.folder, ignore_errors=True)
@@ -81,11 +82,12 @@ def _made(each: WedSync | Restic, tiers: int, folder: Path, history: History) ->
         for stays in history.write():
             each.add(repositories[0], history.folder, KEEP if stays else "other")
     home = repositories[0].parent
-    home.rename(_master(home))
+    home.rename(master(home))
     return repositories
 
 
-def _master(home: Path) -> Path:
+def master(home: Path) -> Path:
+    """Where the copy lies that runs are made of."""
     return home.with_name(f"{home.name}-master")
 
 
@@ -99,7 +101,7 @@ def _pruned(
 ) -> Measurement:
     """A fresh copy of the master, forgotten from and pruned; proven in the last round."""
     home = repositories[0].parent
-    shutil.copytree(_master(home), home)
+    shutil.copytree(master(home), home)
     result = total(each.forget_and_prune(repositories, KEEP, durable=home))
     stored[each.name] = measure(repositories[0])[1]
     if number == bench.rounds - 1:
@@ -119,7 +121,8 @@ def _prove(each: WedSync | Restic, repositories: Sequence[Path], history: Histor
         raise AssertionError(f"{each.name} restored something else: {difference}")
 
 
-def _words(runs: Sequence[Measurement]) -> str:
+def words(runs: Sequence[Measurement]) -> str:
+    """The medians."""
     wall, cpu = (median_of(runs, each) for each in ("wall_seconds", "cpu_seconds"))
     return f"{wall:.2f} s, {cpu:.1f} CPU s"
 
