@@ -88,6 +88,10 @@ class Locations:
         """The same on an event loop."""
         return _tiers(await self._beside())
 
+    async def all_now(self) -> list[Location]:
+        """Every location, sources as well as tiers, whoever may use it. Raises LOCATIONS_UNREADABLE."""
+        return list((await self._beside()).values())
+
     def find(self, name: str, organisation: str) -> Location | None:
         """A location by its name; None also where it is not the organisation's. Raises LOCATIONS_UNREADABLE."""
         location = self._read().get(name)

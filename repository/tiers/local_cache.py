@@ -1,7 +1,7 @@
 """Objects of remote tiers that are named by their digest, kept on the local disk.
 
 Promise: what `get` returns has the digest that was asked for, whatever somebody did to the files; the folder takes no
-more than `bytes_max`, the least recently used go first; whatever the disk does (full, read-only, gone) costs the speed
+more of ours than `bytes_max`, the least recently used go first, and nothing else in it is touched; whatever the disk does (full, read-only, gone) costs the speed
 that the cache would have given, and nothing else. What lies there is what lies on the tier: ciphertext.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import stat
 import threading
@@ -19,6 +20,11 @@ from typing import Final
 BYTES_MAX: Final = 2 << 30
 _KEPT_SHARE: Final = 0.9
 """Of the bound, what is left after a clearing: so that not every object that comes clears."""
+_OBJECT: Final = "wedsync-"
+"""Before the digest: other stores call their files by a bare one, too."""
+_TEMPORARY: Final = "wedsync-new-"
+_OURS: Final = re.compile(rf"{_OBJECT}[0-9a-f]{{64}}|{_TEMPORARY}[0-9a-f]{{16}}")
+"""What may be removed: the folder is one that a setting names, and may hold anything else."""
 
 
 class LocalCache:
@@ -47,7 +53,7 @@ class LocalCache:
         """
         if not self.is_usable:
             return None
-        path = self._folder / digest.hex()
+        path = self._path(digest)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
             with open(descriptor, "rb") as file:
@@ -68,8 +74,8 @@ class LocalCache:
         """Keep an object, if the disk takes it."""
         if not self.is_usable or len(body) > self._bytes_max:
             return
-        path = self._folder / digest.hex()
-        temporary = self._folder / f"new-{secrets.token_hex(8)}"
+        path = self._path(digest)
+        temporary = self._folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
         try:
             with self._lock:
                 self._make_room(len(body))
@@ -83,11 +89,16 @@ class LocalCache:
             with suppress(OSError):
                 temporary.unlink()
 
+    def _path(self, digest: bytes) -> Path:
+        return self._folder / f"{_OBJECT}{digest.hex()}"
+
     def _make_room(self, needed: int) -> None:
         if self._bytes is None or self._bytes + needed > self._bytes_max:
             found = []
             with os.scandir(self._folder) as entries:
                 for entry in entries:
+                    if _OURS.fullmatch(entry.name) is None:
+                        continue
                     with suppress(OSError):
                         status = entry.stat(follow_symlinks=False)
                         found.append((status.st_mtime_ns, status.st_size, entry.path))

@@ -148,7 +148,7 @@ def checked_memory(settings: WorkerSettings, *, machine_bytes: int) -> int:
 def checked_cache(settings: WorkerSettings, registered: Sequence[str] = ()) -> LocalCache | None:
     """Where the worker keeps what it has read. Raises INVALID_SETTING where the folder cannot be one, or is another's.
 
-    `registered`: the folders of registered tiers, as they are written: none of their disks is asked.
+    `registered`: the folders of registered locations, sources and tiers, as they are written: none of their disks is asked.
     What a disk does later costs the speed alone.
     """
     if not settings.cache:
@@ -160,7 +160,7 @@ def checked_cache(settings: WorkerSettings, registered: Sequence[str] = ()) -> L
     elif any(OwnFolders([each]).hold(bytes(folder)) for each in settings.tier_folders):
         fault = "lies in a folder for tiers"
     elif any(_is_within(folder, each) for each in registered):
-        fault = "lies in the folder of a registered tier"
+        fault = "lies in the folder of a registered location"
     elif any(_is_within(folder, each) for each in ("/proc", "/sys")):
         fault = "is of what the kernel shows, which keeps no files"
     elif folder.exists() and not folder.is_dir():
@@ -177,18 +177,18 @@ def _is_within(folder: Path, other: str) -> bool:
     return os.path.commonpath([other, os.path.realpath(folder)]) == other
 
 
-async def _registered_folders(settings: WorkerSettings) -> list[str]:
-    """The folders of registered tiers; none where the registry cannot be read now, which the readiness tells."""
+async def registered_folders(settings: WorkerSettings) -> list[str]:
+    """The folders of registered locations; none where the registry cannot be read now, which the readiness tells."""
     try:
-        tiers = await Locations(settings.locations_file).tiers_now()
+        locations = await Locations(settings.locations_file).all_now()
     except PlatformError:
         return []
-    return [os.fsdecode(folder_of(each)) for each in tiers if each.kind == "directory"]
+    return [os.fsdecode(folder_of(each)) for each in locations if each.kind == "directory"]
 
 
 async def run_worker(settings: WorkerSettings) -> int:
     """A worker process: claims runs and performs them; the exit code."""
-    cache = checked_cache(settings, await _registered_folders(settings))
+    cache = checked_cache(settings, await registered_folders(settings))
     memory_bytes = checked_memory(settings, machine_bytes=memory_of_machine())
     telemetry = Telemetry(
         WORKER_IDENTITY, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio

@@ -61,7 +61,8 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         str,
         Meta(
             description="Folder in which a worker keeps index segments and checkpoints that it has read of buckets, as "
-            "ciphertext, at most 2 GiB; it may be removed at any time. Without it nothing is kept."
+            "ciphertext, at most 2 GiB, in files `wedsync-…`, which may be removed at any time. Without it nothing is "
+            "kept."
         ),
     ] = ""
     run_standstill_seconds: Annotated[

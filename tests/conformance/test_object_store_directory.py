@@ -105,16 +105,18 @@ def test_directory_tier_leaves_no_temporary_files(root: Path, store: DirectoryOb
 
 
 def test_directory_tier_ignores_and_sweeps_what_a_crash_left(root: Path, store: DirectoryObjectStore) -> None:
-    """Temporary files of dead writers are no objects, and go with the next write into their folder."""
+    """Temporary files of dead writers are no objects, and go with the next write into their folder; others' stay."""
     store.put("a/x", BODY)
-    (root / "a" / ".tmp-0123456789abcdef").write_bytes(b"unfinished")
-    (root / ".tmp-of-the-root").write_bytes(b"unfinished")
+    (root / "a" / f".tmp-{'0123456789ab' * 2}").write_bytes(b"unfinished")
+    (root / "a" / ".tmp-of-another").write_bytes(b"not ours")
+    of_the_root = root / f".tmp-{'f' * 24}"
+    of_the_root.write_bytes(b"unfinished")
     assert [info.key for info in store.list("")] == ["a/x"]
     later = DirectoryObjectStore(str(root))
     later.put("a/y", BODY)
-    assert temporary_files(root) == [root / ".tmp-of-the-root"]
+    assert temporary_files(root) == [of_the_root, root / "a" / ".tmp-of-another"]
     later.put("config", BODY)
-    assert temporary_files(root) == []
+    assert temporary_files(root) == [root / "a" / ".tmp-of-another"]
     assert [info.key for info in later.list("")] == ["a/x", "a/y", "config"]
 
 
@@ -122,9 +124,9 @@ def test_directory_tier_sweeps_no_file_of_a_living_writer(root: Path) -> None:
     """A temporary file stays while its writer lives, also when that is in another process."""
     disk = LocalDisk()
     (root / "a").mkdir(parents=True)
-    descriptor = disk.create(str(root / "a" / ".tmp-alive"))
+    descriptor = disk.create(str(root / "a" / f".tmp-{'a' * 24}"))
     DirectoryObjectStore(str(root)).put("a/x", BODY)
-    assert temporary_files(root) == [root / "a" / ".tmp-alive"]
+    assert temporary_files(root) == [root / "a" / f".tmp-{'a' * 24}"]
     os.close(descriptor)
     DirectoryObjectStore(str(root)).put("a/y", BODY)
     assert temporary_files(root) == []

@@ -11,6 +11,7 @@ and has no effect, and the capability says so.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -43,6 +44,8 @@ from repository.tiers.port import (
 )
 
 _TEMPORARY = ".tmp-"
+_TEMPORARIES = re.compile(rf"{re.escape(_TEMPORARY)}[0-9a-f]{{24}}")
+"""What a writer's death has left: only such a name is ours to remove."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ATTEMPTS = 5
 
@@ -256,7 +259,7 @@ class DirectoryObjectStore:
     def _sweep(self, folder: str) -> None:
         """Remove the temporary files in a folder whose writers are dead."""
         with os.scandir(folder) as entries:
-            strays = [entry.path for entry in entries if entry.name.startswith(_TEMPORARY)]
+            strays = [entry.path for entry in entries if _TEMPORARIES.fullmatch(entry.name)]
         for path in strays:
             with suppress(OSError):
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,5 +1,6 @@
 """Settings of the executor that contradict each other, and what they bind."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from repository.backup.reading import BLOCK_LENGTH
 from repository.backup.workshop import Workshop
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.memory_budget import MemoryShare
-from services.executor.bootstrap import checked_cache, checked_memory
+from services.executor.bootstrap import checked_cache, checked_memory, registered_folders
 from services.executor.settings import BASE_MEMORY_MB, SLOT_MEMORY_MB, ExecutorSettings, WorkerSettings
 
 REQUIRED = {
@@ -81,20 +82,32 @@ def test_memory_that_the_machine_does_not_have_is_refused() -> None:
         "{0}/data/tiers/cache",
         "{0}/file",
         "{0}/disk/cache",
+        "{0}/photos",
         "{0}/link/x",
         "/sys/cache",
     ],
 )
-def test_cache_that_cannot_be_one_is_refused(tmp_path: Path, place: str) -> None:
-    """A relative path, the keys', a tier's, the kernel's, or no folder: at the start, and nothing is made there."""
+async def test_cache_that_cannot_be_one_is_refused(tmp_path: Path, place: str) -> None:
+    """A relative path, the keys', a location's, the kernel's, or no folder: at the start, and nothing is made there."""
     (tmp_path / "keys").mkdir()
     (tmp_path / "data/tiers").mkdir(parents=True)
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("/proc/self")
-    given = {"KEYS_DIR": tmp_path / "keys", "CACHE": place.format(tmp_path), "TIER_FOLDERS": tmp_path / "data/tiers"}
+    (tmp_path / "photos").mkdir()
+    entries = [
+        {"name": name, "kind": "directory", "roles": [role], "organisations": ["*"], "url": f"file://{tmp_path}/{name}"}
+        for name, role in (("disk", "tier"), ("photos", "source"))
+    ]
+    (tmp_path / "locations.json").write_text(json.dumps({"locations": entries}))
+    given = {
+        "KEYS_DIR": tmp_path / "keys",
+        "CACHE": place.format(tmp_path),
+        "TIER_FOLDERS": tmp_path / "data/tiers",
+        "LOCATIONS_FILE": tmp_path / "locations.json",
+    }
     settings = load(WorkerSettings, REQUIRED | {f"WEDSYNC_{name}": str(value) for name, value in given.items()})
     with pytest.raises(PlatformError) as refused:
-        checked_cache(settings, [str(tmp_path / "disk")])
+        checked_cache(settings, await registered_folders(settings))
     assert (refused.value.code, refused.value.field) == (errors.INVALID_SETTING, "WEDSYNC_CACHE")
     assert not any((tmp_path / "keys").iterdir())
 

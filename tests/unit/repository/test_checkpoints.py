@@ -537,16 +537,25 @@ def test_cache_that_somebody_changed_is_not_believed(tmp_path: Path, damage: str
 
 
 def test_cache_is_bounded_and_the_least_recently_used_goes(tmp_path: Path) -> None:
-    """Whatever is put, the folder takes no more than it may."""
+    """Whatever is put, ours in the folder takes no more than it may; what is somebody else's stays, and counts not."""
     import os
 
+    others = ["wedding.tar", "ab" * 32, f"new-{'0' * 16}", f"wedsync-{'a' * 63}", ".hidden"]
+    (tmp_path / "cache").mkdir(mode=0o700)
+    for name in others:
+        (tmp_path / "cache" / name).write_bytes(bytes(20_000))
+        os.utime(tmp_path / "cache" / name, ns=(0, 0))
+    (tmp_path / "cache" / f"wedsync-new-{'0' * 16}").write_bytes(bytes(5_000))
+    os.utime(tmp_path / "cache" / f"wedsync-new-{'0' * 16}", ns=(0, 0))
     cache = LocalCache(tmp_path / "cache", bytes_max=10_000)
     bodies = [secrets.token_bytes(1_000) for _ in range(25)]
     for number, body in enumerate(bodies):
         cache.put(crypto.sha256(body), body)
-        path = tmp_path / "cache" / crypto.sha256(body).hex()
-        os.utime(path, ns=(number, number))
-        assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) <= 10_000
+        path = tmp_path / "cache" / f"wedsync-{crypto.sha256(body).hex()}"
+        os.utime(path, ns=(number + 1, number + 1))
+        sizes = {path.name: path.stat().st_size for path in (tmp_path / "cache").iterdir()}
+        assert [sizes.pop(name) for name in others] == [20_000] * len(others)
+        assert sum(sizes.values()) <= 10_000
     assert cache.get(crypto.sha256(bodies[-1]), 10_000) == bodies[-1]
     assert cache.get(crypto.sha256(bodies[0]), 10_000) is None
     cache.put(b"x" * 32, bytes(10_001))
