@@ -1,8 +1,9 @@
 """Objects of remote tiers that are named by their digest, kept on the local disk.
 
-Promise: what `get` returns has the digest that was asked for, whatever somebody did to the files; the folder takes no
-more of ours than `bytes_max`, the least recently used go first, and nothing else in it is touched; whatever the disk does (full, read-only, gone) costs the speed
-that the cache would have given, and nothing else. What lies there is what lies on the tier: ciphertext.
+Promise: what `get` returns has the digest that was asked for, whatever somebody did to the files; what is ours in the
+folder takes no more than `bytes_max`, the least recently used go first, and nothing else there is touched; whatever the
+disk does (full, read-only, gone) costs the speed that the cache would have given, and nothing else. What lies there is
+what lies on the tier: ciphertext.
 """
 
 from __future__ import annotations

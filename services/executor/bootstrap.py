@@ -148,8 +148,8 @@ def checked_memory(settings: WorkerSettings, *, machine_bytes: int) -> int:
 def checked_cache(settings: WorkerSettings, registered: Sequence[str] = ()) -> LocalCache | None:
     """Where the worker keeps what it has read. Raises INVALID_SETTING where the folder cannot be one, or is another's.
 
-    `registered`: the folders of registered locations, sources and tiers, as they are written: none of their disks is asked.
-    What a disk does later costs the speed alone.
+    `registered`: the folders of registered locations, sources and tiers, as they are written: no disk of theirs is
+    asked. What a disk does later costs the speed alone.
     """
     if not settings.cache:
         return None

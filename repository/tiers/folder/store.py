@@ -44,8 +44,7 @@ from repository.tiers.port import (
 )
 
 _TEMPORARY = ".tmp-"
-_TEMPORARIES = re.compile(rf"{re.escape(_TEMPORARY)}[0-9a-f]{{24}}")
-"""What a writer's death has left: only such a name is ours to remove."""
+_TEMPORARIES = re.compile(r"\.tmp-[0-9a-f]{24}")  # Only such a name is ours to remove.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ATTEMPTS = 5
 
