@@ -6,6 +6,7 @@ who has put another one in its place: beside each lies which keys (their public 
 
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ ANSWER_SECONDS = 2.0
 """Postgres and then the disk are asked within one readiness check."""
 _SUFFIX = ".key"
 _MADE = ".made"
+
+_ID = re.compile("[0-9a-f]+")
 
 _Mark = tuple[int, int, int, int, int]
 
@@ -56,7 +59,7 @@ def note_opened(keys_dir: Path, organisation: str, key: KeyFile) -> None:
     noted = keys_dir / FOLDER / f"{organisation}{_MADE}"
     draft, ids = noted.with_name(f".{organisation}.{os.getpid()}"), " ".join(key.ids())
     try:
-        if noted.read_text() != ids:
+        if noted.read_bytes() != ids.encode():
             with os.fdopen(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600), "w") as file:
                 file.write(ids)
                 file.flush()
@@ -128,5 +131,7 @@ class RepositoryKeys:
     def _is_the_one(self, name: str, key: KeyFile) -> bool:
         """Whether one of its keys has opened the repository last, where that is known."""
         noted = (self._keys_dir / name).with_suffix(_MADE)
-        known = noted.read_text().split() if noted.exists() else []
+        # A note that is damaged is none: the next opening writes it anew, and the key itself may be whole.
+        known = noted.read_text(errors="replace").split() if noted.exists() else []
+        known = [each for each in known if _ID.fullmatch(each)]
         return not known or not set(known).isdisjoint(key.ids())

@@ -65,6 +65,12 @@ def test_key_files_of_two_organisations_that_were_exchanged_are_named(keys_dir: 
         assert asked.unusable([]) == [name_of("org-a"), name_of("org-b")]
     for organisation, path in paths.items():
         path.write_bytes(bodies[organisation])
+    note = keys_dir / "repositories" / "org-a.made"
+    whole = note.read_bytes()
+    note.write_bytes(b"\xff\xfe" + whole[2:])
+    assert RepositoryKeys(keys_dir, _both).unusable([]) == [], "a damaged note is none"
+    note_opened(keys_dir, "org-a", KeyFile.load(paths["org-a"]))
+    assert note.read_bytes() == whole
     KeyFile.rotate(paths["org-a"], keys_dir / "new")
     (keys_dir / "new").replace(paths["org-a"])
     assert keys.unusable([]) == []
