@@ -129,7 +129,7 @@ def _administering() -> Iterator[None]:
     """To install again, which a service is told where it lacks rights or tables, is no help to who installs."""
     try:
         yield
-    except (errors.InsufficientPrivilege, errors.UndefinedTable) as error:
+    except (errors.InsufficientPrivilege, errors.UndefinedTable, errors.UndefinedColumn) as error:
         raise PlatformError(
             INVALID_SETTING,
             f"the schema cannot be installed: {type(error).__name__}",
@@ -349,15 +349,16 @@ _UNABLE = (
 _LASTING = (errors.DiskFull, errors.ReadOnlySqlTransaction)
 # Not a server that takes no writes: in a switchover that passes in seconds.
 _FINAL = (errors.DiskFull, errors.LockNotAvailable)
-# The server's message holds nothing else: "permission denied for table inbox", 'relation "inbox" does not exist'.
-_NAMED = re.compile(r'("[\w.]+"|(?:table|schema|sequence) [\w.]+\Z)')
+# The server's message holds nothing else: "permission denied for table inbox", 'relation "inbox" does not exist',
+# 'column "state" of relation "inbox" does not exist', 'column held.state does not exist'.
+_NAMED = re.compile(r'("[\w.]+"|(?:table|schema|sequence) [\w.]+\Z|column [\w.]+)')
 
 
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn psycopg's errors into PlatformErrors: lost or refused connections → UNAVAILABLE; a server that answers
-    that it cannot now (locks, no space, timeouts), or not before it is installed again (rights and tables that
-    somebody took away) → `Unable`, of the same code.
+    that it cannot now (locks, no space, timeouts), or not before it is installed again (rights, tables and
+    columns that somebody took away) → `Unable`, of the same code.
 
     A server that is not believed → INVALID_SETTING (`chassis.postgres.trust`).
     What is wrong in a statement itself (constraints, syntax) is left as psycopg raises it.

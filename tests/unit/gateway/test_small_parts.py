@@ -532,6 +532,14 @@ def test_full_disk_under_the_record_is_told_to_whoever_asked() -> None:
     assert (told.code, told.retry, told.hint) == ("no-space", "after-operator", errors.NO_SPACE.hint)
 
 
+@pytest.mark.parametrize("lacking", [psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn])
+def test_tables_of_another_build_are_told_as_something_that_lasts(lacking: type[psycopg.Error]) -> None:
+    """Whoever meets them is held, and an operator told: trying again mends nothing."""
+    with pytest.raises(Unable) as refused, translated():
+        raise lacking
+    assert (refused.value.is_final, refused.value.lasts) == (True, True)
+
+
 @pytest.mark.parametrize("body", [b'{"a": 1, "b": 2, "a": 3}', b'{"b": [{"a": 1, "a": 1}]}'])
 def test_name_that_stands_twice_in_an_object_is_refused(body: bytes) -> None:
     """Which of the two was meant, nobody knows."""
