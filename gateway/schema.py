@@ -270,4 +270,13 @@ STATEMENTS: tuple[LiteralString, ...] = (
         f"ALTER TABLE {table} ADD COLUMN state text NOT NULL DEFAULT 'active'"
         for table in ("configurations", "configurations_shadow")
     ),
+    # What a recovery point was made with: the version, and since which one each thing is as it is.
+    *(
+        f"ALTER TABLE {table} ADD COLUMN since jsonb NOT NULL DEFAULT '{{}}'"
+        for table in ("configurations", "configurations_shadow")
+    ),
+    *(
+        f"ALTER TABLE {table} ADD COLUMN made_version bigint"
+        for table in ("configuration_runs", "configuration_runs_shadow")
+    ),
 )

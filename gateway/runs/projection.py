@@ -32,16 +32,17 @@ _STORE = """
 _LOAD_RUNS = "SELECT configuration_id, view::text FROM {configuration_runs} WHERE configuration_id = ANY(%s)"
 _STORE_RUNS = """
     INSERT INTO {configuration_runs}
-        (configuration_id, organisation, last_state, view, standing, protected_at,
+        (configuration_id, organisation, last_state, view, standing, protected_at, made_version,
          uploaded_local, uploaded_cloud_primary, uploaded_cloud_secondary, uploaded_offsite,
          failure_local, failure_cloud_primary, failure_cloud_secondary, failure_offsite)
-    SELECT configuration_id, organisation, last_state, view, standing, protected_at,
+    SELECT configuration_id, organisation, last_state, view, standing, protected_at, made_version,
         uploaded_local, uploaded_cloud_primary, uploaded_cloud_secondary, uploaded_offsite,
         failure_local, failure_cloud_primary, failure_cloud_secondary, failure_offsite
     FROM json_populate_recordset(NULL::{configuration_runs}, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
         last_state = excluded.last_state, view = excluded.view, standing = excluded.standing,
-        protected_at = excluded.protected_at, uploaded_local = excluded.uploaded_local,
+        protected_at = excluded.protected_at, made_version = excluded.made_version,
+        uploaded_local = excluded.uploaded_local,
         uploaded_cloud_primary = excluded.uploaded_cloud_primary,
         uploaded_cloud_secondary = excluded.uploaded_cloud_secondary, uploaded_offsite = excluded.uploaded_offsite,
         failure_local = excluded.failure_local, failure_cloud_primary = excluded.failure_cloud_primary,
@@ -58,7 +59,7 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 10
+    VERSION = 11
     EVENTS = (*STATE_AFTER, TierUploaded, TierFailed)
     TABLES = ("executions", "configuration_runs", "execution_counts")
 

@@ -2,10 +2,13 @@
 
 Promise: the status of thousands of configurations is one grouping in Postgres. `standing` is equal for configurations
 that are judged alike; `uploaded_<tier>` is the last upload, `failure_<tier>` the last failure as text: its time in UTC
-(`TIME_LENGTH` characters that sort like it), a space, its code.
+(`TIME_LENGTH` characters that sort like it), a space, its code. A recovery point counts for the source, places and
+locks that it was made with: `CHANGED` names those that the configuration has changed since (`made_version`).
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import LiteralString
 
 import msgspec
 
@@ -15,6 +18,14 @@ from contracts.reading import read_json
 from gateway.runs.views import RunsView, TierRecord
 
 TIME_LENGTH = 27
+SOURCE = "source"
+CHANGED: LiteralString = """
+    CASE WHEN c.since = '{}' OR r.made_version >= c.version THEN '{}'::text[] ELSE ARRAY(
+        SELECT key FROM jsonb_each_text(c.since) WHERE value::bigint > coalesce(r.made_version, 0)
+        ORDER BY key COLLATE "C") END
+"""
+"""What the configuration `c` says otherwise than when the recovery point of its runs `r` was made: the source, tiers
+(by their name) whose place is another, and locks (`lock_of`)."""
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
@@ -23,7 +34,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     `ended`: how the latest that has ended did: `never`, `failed`, `degraded` or `completed`. `held`: the tiers that
     hold the latest recovery point, None where there is none. `is_verified`: each of them was read back. `proven`: the
     tiers that have ever taken an upload. `behind`: those that have failed since their last one. `gone`: those of them
-    of which nobody can say at present that they have what they took.
+    of which nobody can say at present that they have what they took. `unlocked`: those whose lock is longer since.
     """
 
     ended: str
@@ -32,6 +43,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     proven: tuple[Tier, ...] = ()
     behind: tuple[Tier, ...] = ()
     gone: tuple[Tier, ...] = ()
+    unlocked: tuple[Tier, ...] = ()
 
 
 _STILL_THERE = frozenset(
@@ -59,9 +71,33 @@ def columns_of(view: RunsView) -> dict[str, object]:
     return {
         "standing": msgspec.json.encode(standing).decode(),
         "protected_at": None if point is None else point.completed_at,
+        "made_version": None if point is None else point.version,
         **{f"uploaded_{tier.name.lower()}": None if r is None else r.uploaded_at for tier, r in records},
         **{f"failure_{tier.name.lower()}": None if r is None else _failure(r) for tier, r in records},
     }
+
+
+def lock_of(tier: Tier) -> str:
+    """The name of a tier's lock among what has changed."""
+    return f"{tier.value} lock"
+
+
+def counted(standing: Standing, changed: Collection[str]) -> Standing:
+    """What of it counts once a configuration has changed these things since the recovery point was made."""
+    if not changed:
+        return standing
+    has_failed = standing.ended == "failed"
+    if SOURCE in changed:
+        return msgspec.structs.replace(
+            standing, ended="failed" if has_failed else "never", held=None, is_verified=False, proven=()
+        )
+    return msgspec.structs.replace(
+        standing,
+        ended="degraded" if standing.ended == "completed" else standing.ended,
+        held=None if standing.held is None else tuple(tier for tier in standing.held if tier not in changed),
+        proven=tuple(tier for tier in standing.proven if tier not in changed),
+        unlocked=tuple(tier for tier in Tier if lock_of(tier) in changed),
+    )
 
 
 def _failure(record: TierRecord) -> str | None:

@@ -212,7 +212,10 @@ class LastRunView(msgspec.Struct, omit_defaults=True):
 
 
 class RecoveryPointView(msgspec.Struct, omit_defaults=True):
-    """The latest snapshot that is on every required tier; `tiers` hold it, `verified` were read back."""
+    """The latest snapshot that is on every required tier; `tiers` hold it, `verified` were read back.
+
+    `version`: of the configuration that it was made with.
+    """
 
     execution_id: str
     snapshot_id: str
@@ -220,6 +223,7 @@ class RecoveryPointView(msgspec.Struct, omit_defaults=True):
     tiers: list[str]
     verified: list[str]
     ended: int = 0
+    version: int = 0
 
 
 class TierRecord(msgspec.Struct, omit_defaults=True):
@@ -280,6 +284,7 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
                 [tier for tier, state in run.tiers.items() if state.state == "uploaded"],
                 [tier for tier, state in run.tiers.items() if state.verified],
                 run.ended,
+                run.configuration_version,
             )
 
     @staticmethod

@@ -170,14 +170,14 @@ class Facts:
         for position, envelope in self.published:
             await self.send(position, envelope)
 
-    async def accepted(self, *, configuration_id: str | None = None, **circumstances: Any) -> str:
+    async def accepted(self, *, configuration_id: str | None = None, version: int = 1, **circumstances: Any) -> str:
         """A run begins; its id."""
         execution_id = new_id()
         event = BackupAccepted(
             request_id=new_id(),
             execution_id=execution_id,
             configuration_id=configuration_id or new_id(),
-            configuration_version=1,
+            configuration_version=version,
             execution_type=ExecutionType.MANUAL,
             tiers=ALL_TIERS,
         )

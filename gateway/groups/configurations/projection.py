@@ -1,33 +1,39 @@
 """The read model of configurations: each as it is in force. Only the config service's stream changes this table."""
 
+from typing import Any
+
 import msgspec
 
-from contracts.config_events import ConfigurationFact
+from contracts.config_events import ConfigurationFact, ConfigurationUpdated
 from contracts.configuration import ConfigurationBody
 from contracts.event import pinned_kinds
 from contracts.reading import written_as
 from gateway.projections.applied import Database, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
+from gateway.runs.standing import SOURCE, lock_of
 
 _STORE = """
-    INSERT INTO {configurations} (configuration_id, organisation, version, is_wedding_critical, request_id, created_by,
-                                created_at, state, body)
-    SELECT configuration_id, organisation, version, is_wedding_critical, request_id, created_by, created_at, state, body
+    INSERT INTO {configurations} AS held (
+        configuration_id, organisation, version, is_wedding_critical, request_id, created_by, created_at, state, body,
+        since)
+    SELECT configuration_id, organisation, version, is_wedding_critical, request_id, created_by, created_at, state,
+        body, since
     FROM json_populate_recordset(NULL::{configurations}, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
         version = excluded.version, is_wedding_critical = excluded.is_wedding_critical, body = excluded.body,
-        state = excluded.state
+        state = excluded.state, since = held.since || excluded.since
 """
 
 
 _BODY = msgspec.json.Decoder(ConfigurationBody)
+_SOURCE = ("source_type", "source_location", "source_identifier")
 
 
 class Configurations(Projection):
     """Each configuration as it is in force."""
 
     NAME = "configurations"
-    VERSION = 4
+    VERSION = 5
     EVENTS = pinned_kinds(ConfigurationFact)
     TABLES = ("configurations",)
 
@@ -37,7 +43,7 @@ class Configurations(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction. Sealed fields stay sealed."""
-        rows: dict[str, dict[str, object]] = {}
+        rows: dict[str, dict[str, Any]] = {}
         for applied in batch.events:
             if not isinstance(event := applied.event, ConfigurationFact):
                 continue
@@ -50,15 +56,38 @@ class Configurations(Projection):
                     "request_id": event.request_id,
                     "created_by": applied.envelope.actor,
                     "created_at": applied.envelope.time,
+                    "since": {},
                 },
             )
+            since = row["since"]
+            if isinstance(event, ConfigurationUpdated):
+                since = since | dict.fromkeys(changed(event.before, event.body), event.version)
             row |= {
                 "version": event.version,
                 "is_wedding_critical": event.body.is_wedding_critical,
                 "state": written_as(event.state),
                 "body": event.body,
+                "since": since,
             }
         await upsert(database, self._store, list(rows.values()))
+
+
+def changed(before: ConfigurationBody, body: ConfigurationBody) -> list[str]:
+    """What a run of the version before does not speak for: another source, a tier's other place, a longer lock.
+
+    A source that was sealed anew counts as another one: nothing is opened here.
+    """
+    found = []
+    if any(getattr(before, name) != getattr(body, name) for name in _SOURCE):
+        found.append(SOURCE)
+    known = before.storage_destinations.by_tier()
+    for tier, destination in body.storage_destinations.by_tier().items():
+        old = known.get(tier)
+        if old is None or old.location != destination.location:
+            found.append(tier.value)
+        if old is None or old.lock_days < destination.lock_days:
+            found.append(lock_of(tier))
+    return found
 
 
 def configuration_body(stored: str) -> ConfigurationBody:

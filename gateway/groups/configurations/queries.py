@@ -1,6 +1,6 @@
 """Configurations as resources. Sealed fields are opened here, for people of the organisation, and nowhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import Any, LiteralString
@@ -13,6 +13,7 @@ from contracts.configuration import (
     NAME_FIELD,
     SOURCE_IDENTIFIER_FIELD,
     WEDDING_DATE_FIELD,
+    ConfigurationBody,
     ConfigurationState,
     Tier,
 )
@@ -28,22 +29,25 @@ from gateway.groups.configurations.resources import (
     LastRunState,
 )
 from gateway.http.resources import ListPage
+from gateway.projections.applied import Database
 from gateway.reading.cursor import Cursors, Place
 from gateway.reading.slices import Reading, page_of
 from gateway.runs.projection import runs_view
 from gateway.runs.queries import state_of
+from gateway.runs.standing import CHANGED, SOURCE
 from gateway.runs.views import LastRunView, RunsView
 
-_SELECT: LiteralString = """
+_SELECT: LiteralString = f"""
     SELECT c.configuration_id, c.version, c.state, coalesce(q.actor, c.created_by), c.created_at, c.body::text,
-        r.view::text
+        r.view::text, {CHANGED}
     FROM configurations c
     LEFT JOIN configuration_runs r USING (configuration_id)
     LEFT JOIN requests q ON q.request_id = c.request_id
     WHERE c.organisation = %s
-"""
+"""  # noqa: S608  # of this program's own words
 
 
+_BODY = "SELECT body::text FROM configurations WHERE organisation = %s AND configuration_id = %s"
 _NAME_OF_FIELD = {NAME_FIELD: "name", SOURCE_IDENTIFIER_FIELD: "sourceIdentifier", WEDDING_DATE_FIELD: "weddingDate"}
 
 
@@ -100,7 +104,7 @@ class ConfigurationQueries:
         return await self._sealer.ask(lambda: [self._told(organisation, row) for row in rows])
 
     def _told(self, organisation: str, row: tuple[Any, ...]) -> Configuration:
-        configuration_id, version, state, created_by, created_at, stored, runs = row
+        configuration_id, version, state, created_by, created_at, stored, runs, changed = row
         body = configuration_body(stored)
         view = runs_view(runs) if runs is not None else None
         unreadable: list[str] = []
@@ -123,8 +127,9 @@ class ConfigurationQueries:
             created_at=created_at,
             next_run=None,
             last_run=_last_run(view),
-            last_recovery_point=_recovery_point(view),
-            health=health_of(view),
+            last_recovery_point=_recovery_point(view, changed),
+            changed_since=changed if view is not None and view.recovery_point is not None else [],
+            health=health_of(view, changed),
             unreadable_fields=unreadable,
         )
 
@@ -145,13 +150,21 @@ class ConfigurationQueries:
             return None
 
 
-def health_of(view: RunsView | None) -> ConfigurationHealth:
-    """How a configuration is doing, by its latest run that has ended."""
+async def body_of(database: Database, organisation: str, configuration_id: str) -> ConfigurationBody:
+    """What a configuration that is there says. Raises ViewUnreadable."""
+    ((stored,),) = await (await database.execute(_BODY, (organisation, configuration_id))).fetchall()
+    return configuration_body(stored)
+
+
+def health_of(view: RunsView | None, changed: Collection[str] = ()) -> ConfigurationHealth:
+    """How a configuration is doing, by its latest run that has ended; `changed`: what that does not speak for."""
     if view is None or view.ended is None:
         return ConfigurationHealth.NEVER_RUN
     if view.ended.state != "completed":
         return ConfigurationHealth.FAILING
-    return ConfigurationHealth.DEGRADED if view.ended.degraded else ConfigurationHealth.HEALTHY
+    if SOURCE in changed:
+        return ConfigurationHealth.NEVER_RUN
+    return ConfigurationHealth.DEGRADED if view.ended.degraded or changed else ConfigurationHealth.HEALTHY
 
 
 def _last_run(view: RunsView | None) -> LastRun | None:
@@ -168,13 +181,13 @@ def _last_run(view: RunsView | None) -> LastRun | None:
     )
 
 
-def _recovery_point(view: RunsView | None) -> LastRecoveryPoint | None:
+def _recovery_point(view: RunsView | None, changed: Collection[str]) -> LastRecoveryPoint | None:
     point = view.recovery_point if view is not None else None
-    if point is None:
+    if point is None or SOURCE in changed:
         return None
     return LastRecoveryPoint(
         execution_id=point.execution_id,
         snapshot_id=point.snapshot_id,
         completed_at=point.completed_at,
-        tiers=[read_plain(tier, Tier) for tier in point.tiers],
+        tiers=[read_plain(tier, Tier) for tier in point.tiers if tier not in changed],
     )

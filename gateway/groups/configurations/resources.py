@@ -70,7 +70,11 @@ class ConfigurationHealth(StrEnum):
 
 
 class Configuration(Resource, frozen=True, kw_only=True):
-    """A configuration with its runs; `version` is its ETag. `unreadableFields` are null for want of a key."""
+    """A configuration with its runs; `version` is its ETag. `unreadableFields` are null for want of a key.
+
+    `changedSince`: what the last good run was not made with, and what counts for nothing before the next one: `source`
+    (then there is no recovery point of this one), a tier (`offsite`: another place), a tier's lock (`offsite lock`).
+    """
 
     id: str
     version: int
@@ -91,4 +95,5 @@ class Configuration(Resource, frozen=True, kw_only=True):
     last_run: LastRun | None
     last_recovery_point: LastRecoveryPoint | None
     health: ConfigurationHealth
+    changed_since: list[str] = msgspec.field(default_factory=list)
     unreadable_fields: list[str] = msgspec.field(default_factory=list)

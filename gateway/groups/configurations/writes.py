@@ -1,5 +1,6 @@
 """The writes of the group."""
 
+from contextlib import suppress
 from typing import ClassVar
 
 import msgspec
@@ -17,12 +18,13 @@ from contracts.configuration import (
     WEDDING_DATE_FIELD,
     ConfigurationBody,
 )
-from contracts.errors import ErrorCode
+from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 from contracts.refusal import Refusal
+from contracts.sealed import Sealed
 from gateway.auth.principal import OWNERS
 from gateway.groups.configurations import examples
-from gateway.groups.configurations.queries import ConfigurationQueries
+from gateway.groups.configurations.queries import ConfigurationQueries, body_of
 from gateway.groups.configurations.resources import Configuration, NewConfiguration
 from gateway.groups.configurations.submitted import as_kept, wrong_fields
 from gateway.openapi.operation import ETAG, LOCATION, Answer
@@ -70,16 +72,18 @@ class CreateConfiguration(Write[NewConfiguration]):
 
     async def draft(self, asked: Asked[NewConfiguration]) -> Draft:
         """Every field that is wrong, and the rest as it is kept."""
+        before = None
         if self.is_targeted:
             async with asked.gateway.reading(asked.organisation) as database:
                 await self.OF.check(database, asked.organisation, asked.target)
+                before = await body_of(database, asked.organisation, asked.target)
         wrong = await wrong_fields(asked.body, asked.gateway.locations, asked.organisation)
         data = as_kept(asked.body)
         return Draft(
             lambda new: self.REQUEST(
                 request_id=new.request_id,
                 configuration_id=new.resource_id,
-                body=sealed_body(asked.gateway.sealer, asked.organisation, data),
+                body=sealed_body(asked.gateway.sealer, asked.organisation, data, before),
                 evidence=new.evidence,
                 **asked.expected,
             ),
@@ -182,15 +186,21 @@ class ResumeConfiguration(Write[None]):
     REFUSALS = (errors.CONFIGURATION_RETIRED, errors.CONFIGURATION_NOT_PAUSED)
 
 
-def sealed_body(sealer: Sealer, organisation: str, data: NewConfiguration) -> ConfigurationBody:
-    """The configuration as it enters the record: what may be personal is sealed before it leaves this process."""
+def sealed_body(
+    sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody | None = None
+) -> ConfigurationBody:
+    """The configuration as it enters the record: what may be personal is sealed before it leaves this process.
+
+    A folder that is the same as `before` stays in its box, so that whoever opens nothing sees that the source is, too.
+    """
     wedding = data.wedding_date
     return ConfigurationBody(
         name=sealer.seal(organisation, NAME_FIELD, data.name),
         name_digest=sealer.digest(organisation, NAME_DIGEST, normalised(data.name)),
         source_type=data.source_type,
         source_location=data.source_location,
-        source_identifier=sealer.seal(organisation, SOURCE_IDENTIFIER_FIELD, data.source_identifier),
+        source_identifier=_kept_box(sealer, organisation, data.source_identifier, before)
+        or sealer.seal(organisation, SOURCE_IDENTIFIER_FIELD, data.source_identifier),
         backup_type=data.backup_type,
         storage_destinations=data.storage_destinations,
         compression_enabled=data.compression_enabled,
@@ -198,3 +208,12 @@ def sealed_body(sealer: Sealer, organisation: str, data: NewConfiguration) -> Co
         wedding_date=sealer.seal(organisation, WEDDING_DATE_FIELD, wedding.isoformat()) if wedding else None,
         tags=data.tags,
     )
+
+
+def _kept_box(sealer: Sealer, organisation: str, path: str, before: ConfigurationBody | None) -> Sealed | None:
+    if before is not None:
+        # One that does not open any more is another source, as far as anybody can tell.
+        with suppress(PlatformError):
+            if sealer.open(organisation, SOURCE_IDENTIFIER_FIELD, before.source_identifier) == path:
+                return before.source_identifier
+    return None

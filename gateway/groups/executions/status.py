@@ -4,6 +4,9 @@
 tiers), on 2 kinds of media (location kinds of source and tiers), 1 of them offsite (any tier but the local one), 1 that
 cannot be altered (a tier with an object lock), 0 errors (the latest run that ended was complete, not degraded, and
 every tier that holds it was read back). A tier that is gone, or did not answer when it was asked last, is no copy.
+A recovery point counts for what it was made with: after a change of the source it is none, of another place or a longer
+lock the tier has nothing of, until a run of that version has completed. What has gone longest without a recovery point
+is counted from the old one.
 
 Postgres counts: configurations that say the same and stand alike are one group, and only groups are judged here, so
 that the work of this process does not grow with the number of configurations.
@@ -13,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 from psycopg import IsolationLevel
@@ -40,7 +43,7 @@ from gateway.groups.executions.resources import (
 )
 from gateway.projections.applied import Database
 from gateway.runs.queries import state_of
-from gateway.runs.standing import TIME_LENGTH, Standing, standing_of
+from gateway.runs.standing import CHANGED, TIME_LENGTH, Standing, counted, standing_of
 
 RUNNING_SHOWN = 50
 COPIES_MIN = 3
@@ -61,8 +64,8 @@ _LAST_DAY = """
            coalesce(sum(new_bytes), 0)::bigint, coalesce(sum(stored_bytes), 0)::bigint
     FROM executions WHERE organisation = %s AND finished_at > %s GROUP BY state, degraded
 """
-_GROUPS = """
-    SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE c.is_wedding_critical),
+_GROUPS: LiteralString = f"""
+    SELECT c.plan, r.standing, {CHANGED} AS changed, count(*), count(*) FILTER (WHERE c.is_wedding_critical),
            count(*) FILTER (WHERE c.state = 'paused'),
            count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
            min(coalesce(r.protected_at, c.created_at)),
@@ -71,8 +74,8 @@ _GROUPS = """
            max(r.failure_local), max(r.failure_cloud_primary), max(r.failure_cloud_secondary), max(r.failure_offsite)
     FROM configurations c
     LEFT JOIN configuration_runs r ON r.configuration_id = c.configuration_id AND r.organisation = c.organisation
-    WHERE c.organisation = %s AND c.state <> 'retired' GROUP BY c.plan, r.standing
-"""
+    WHERE c.organisation = %s AND c.state <> 'retired' GROUP BY c.plan, r.standing, changed
+"""  # noqa: S608  # of this program's own words
 _OLDEST_PROTECTED = """
     SELECT r.configuration_id FROM configuration_runs r JOIN configurations c USING (configuration_id)
     WHERE r.organisation = %s AND r.protected_at = %s AND c.state <> 'retired' ORDER BY 1 LIMIT 1
@@ -90,10 +93,11 @@ class _Plan(msgspec.Struct, frozen=True):
 
 
 class _Group(msgspec.Struct, frozen=True):
-    """Configurations that say the same and stand alike. The last uploads and failures are by the tiers' order."""
+    """Configurations that say the same, stand alike and have changed alike since; the latest is by the tiers' order."""
 
     plan: _Plan
     standing: Standing
+    has_saved: bool
     number: int
     wedding_critical: int
     paused: int
@@ -139,12 +143,22 @@ async def read(database: Database, organisation: str, locations: Locations, cloc
 
 
 def _group(row: tuple[Any, ...]) -> _Group:
-    plan, standing, number, wedding_critical, paused, unknown, since, *latest = row
+    plan, standing, changed, number, wedding_critical, paused, unknown, since, *latest = row
     if unknown:
         raise PlatformError(errors.UNAVAILABLE, "the read models are being made anew")
     tiers = len(Tier)
-    standing = standing_of(standing)
-    return _Group(_plan(plan), standing, number, wedding_critical, paused, since, latest[:tiers], latest[tiers:])
+    known = standing_of(standing)
+    return _Group(
+        _plan(plan),
+        counted(known, changed),
+        known.held is not None,
+        number,
+        wedding_critical,
+        paused,
+        since,
+        latest[:tiers],
+        latest[tiers:],
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -169,7 +183,7 @@ async def _oldest(database: Database, organisation: str, groups: Sequence[_Group
     if oldest is None:
         return None
     since, is_protected = oldest.unprotected_since, oldest.standing.held is not None
-    query = _OLDEST_PROTECTED if is_protected else _OLDEST_UNPROTECTED
+    query = _OLDEST_PROTECTED if oldest.has_saved else _OLDEST_UNPROTECTED
     ((configuration_id,),) = await (await database.execute(query, (organisation, since))).fetchall()
     return Unprotected(
         configuration_id=configuration_id, since=since, last_recovery_point_at=since if is_protected else None
@@ -266,6 +280,6 @@ def _judge(plan: _Plan, standing: Standing, kinds: Mapping[str, str]) -> tuple[b
         1 + len(holding) >= COPIES_MIN,
         len(media - {""}) >= MEDIA_MIN,
         any(tier is not Tier.LOCAL for tier in holding),
-        any(plan.destinations[tier].lock_days > 0 for tier in holding),
+        any(plan.destinations[tier].lock_days > 0 and tier not in standing.unlocked for tier in holding),
         standing.ended == "completed" and standing.is_verified,
     )

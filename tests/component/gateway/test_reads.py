@@ -5,12 +5,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chassis.ids import new_id
 from chassis.sealing import prepare_keys_folder
-from contracts.configuration import Tier
+from contracts.config_events import ConfigurationUpdated
+from contracts.configuration import ConfigurationBody, Destination, StorageDestinations, Tier
 from contracts.configuration_rules import STORAGE_CLASSES
+from contracts.envelope import decode_data
 from contracts.executor_events import (
     BackupCompleted,
     BackupFailed,
@@ -21,6 +24,7 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
+from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted
 from contracts.progress import Progress
 from contracts.subjects import progress_subject
 from tests.support.eventually import eventually
@@ -316,6 +320,77 @@ async def test_tier_that_is_gone_is_failing_and_no_copy(gateway: RunningGateway)
         return tiers["local"]["verdict"] == "failing" and not rules["three-copies"]
 
     await gateway.shows("/api/backup/status", is_judged)
+
+
+async def test_recovery_point_counts_for_what_it_was_made_with(gateway: RunningGateway) -> None:
+    """After a change of the source there is none; a tier's other place has nothing of it; a run of the change cures."""
+    async with gateway.http("owner") as http:
+        created = await gateway.create_configuration(http)
+        place = f"/api/backup/configurations/{created['id']}"
+        request = decode_data(gateway.owners.asked[-1])
+        assert isinstance(request, ConfigurationSubmitted)
+        body = request.body
+        await gateway.facts.complete(await gateway.facts.accepted(configuration_id=created["id"]), created["id"])
+        await gateway.shows("/api/backup/status", lambda shown: shown["verdict"]["satisfied"])
+        gateway.owners.is_silent = True
+        renamed = {**NEW_CONFIGURATION, "name": "Another name"}
+        await http.put(place, json=renamed, headers={"Idempotency-Key": new_id(), "If-Match": '"1"'})
+        asked = decode_data(gateway.owners.asked[-1])
+        assert isinstance(asked, ConfigurationChangeSubmitted)
+        assert asked.body.source_identifier == body.source_identifier, "the same folder looks like another one"
+
+    async def change(version: int, now: ConfigurationBody, health: str) -> dict[str, Any]:
+        nonlocal body
+        fact = ConfigurationUpdated(
+            request_id=new_id(), configuration_id=created["id"], version=version, body=now, before=body
+        )
+        await gateway.facts.publish(fact, actor="service:config")
+        body = now
+        return await gateway.shows(place, lambda body: body["version"] == version and body["health"] == health)
+
+    async def judged() -> tuple[dict[str, bool], dict[str, str]]:
+        status = await gateway.shows("/api/backup/status", lambda body: True)
+        return (
+            {rule["rule"]: rule["satisfied"] for rule in status["verdict"]["rules"]},
+            {tier["tier"]: tier["verdict"] for tier in status["tiers"]},
+        )
+
+    await change(2, asked.body, "healthy")
+    assert all((await judged())[0].values())
+    destinations = body.storage_destinations
+    every = {name: msgspec.structs.replace(to, lock_days=to.lock_days + 1) for name, to in _named(destinations).items()}
+    longer = msgspec.structs.replace(body, storage_destinations=StorageDestinations(**every))
+    shown = await change(3, longer, "degraded")
+    assert shown["changedSince"] == sorted(f"{tier} lock" for tier in destinations.by_tier())
+    rules = (await judged())[0]
+    assert [name for name, is_kept in rules.items() if not is_kept] == ["one-immutable", "zero-errors"]
+
+    local = msgspec.structs.replace(every["local"], location="elsewhere")
+    shown = await change(
+        4,
+        msgspec.structs.replace(body, storage_destinations=StorageDestinations(**{**every, "local": local})),
+        "degraded",
+    )
+    assert "local" in shown["changedSince"]
+    assert "local" not in shown["lastRecoveryPoint"]["tiers"]
+    assert (await judged())[1]["local"] == "unproven"
+
+    shown = await change(5, msgspec.structs.replace(body, source_location="another"), "never-run")
+    assert shown["lastRecoveryPoint"] is None
+    status = await gateway.shows("/api/backup/status", lambda body: True)
+    assert not any(rule["satisfied"] for rule in status["verdict"]["rules"])
+    assert (status["configurations"]["neverRun"], status["configurations"]["healthy"]) == (1, 0)
+    assert status["oldestUnprotectedSource"]["lastRecoveryPointAt"] is None
+
+    again = await gateway.facts.accepted(configuration_id=created["id"], version=5)
+    await gateway.facts.complete(again, created["id"])
+    shown = await gateway.shows(place, lambda body: body["health"] == "healthy")
+    assert shown["changedSince"] == []
+    assert (await judged())[0]["one-immutable"]
+
+
+def _named(destinations: StorageDestinations) -> dict[str, Destination]:
+    return {name: getattr(destinations, name) for name in destinations.__struct_fields__ if getattr(destinations, name)}
 
 
 async def test_progress_is_shown_while_a_run_goes_on(gateway: RunningGateway) -> None:
