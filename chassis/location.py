@@ -3,10 +3,12 @@
 An entry that can never be used costs that entry; a registry without one that can be used is none.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
@@ -74,48 +76,131 @@ _RULES = {
     "storageClasses": "is a list of names of storage classes",
 }
 """What each field is, where it is no text."""
+_UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What a decoder raises of one entry: bytes that are no UTF-8 are a ValueError."""
+
+
+class Faulty(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that is not in use, as far as it can be read.
+
+    `folder`: where it is, absolute; None where it is none, or, if not `is_judged`, nobody knows. `organisations`: None
+    where that cannot be read.
+    """
+
+    name: str
+    fault: str
+    folder: str | None
+    is_judged: bool
+    may_be_tier: bool
+    organisations: tuple[str, ...] | None
+
+    def may_be_open_to(self, organisation: str) -> bool:
+        """Whether an organisation may know of it."""
+        return self.organisations is None or bool({ANY_ORGANISATION, organisation}.intersection(self.organisations))
 
 
 class EntryFaulty(ValueError):
-    """What is wrong with some entries, while the others are in use."""
+    """What is wrong with some entries, while the others are in use.
+
+    `entries`: the faulty ones. `waiting`: those of which nothing was read before.
+    """
+
+    def __init__(self, faults: str, entries: tuple[Faulty, ...], waiting: tuple[Faulty, ...]) -> None:
+        super().__init__(faults)
+        self.entries = entries
+        self.waiting = waiting
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether there may be a tier of which nobody knows where it is."""
+        return any(each.may_be_tier and not each.is_judged for each in self.waiting)
 
 
 def decoded(body: bytes, before: Mapping[str, Location]) -> tuple[dict[str, Location], EntryFaulty | None]:
     """The registry of a file's bytes, by name, and what is wrong with some of its entries.
 
-    `before`: what was read before, which stays in use of a name whose entry is faulty now. Raises ValueError, which a
-    `MsgspecError` is, too, where no entry can be used although there are some.
+    `before`: what was read before, which stays in use of a name whose entry is faulty now. Raises ValueError,
+    `MsgspecError` or RecursionError where no entry can be used although there are some.
     """
-    entries = [_entry(raw) for raw in _REGISTRY.decode(body).locations]
-    twice = {name for name, count in Counter(name for name, _, _ in entries).items() if name and count > 1}
-    good = {each.name: each for name, each, _ in entries if each is not None and name not in twice}
-    faults = [fault for name, _, fault in entries if fault is not None and name not in twice]
+    raws = _REGISTRY.decode(body).locations
+    entries = [_entry(raw) for raw in raws]
+    twice = {name for name, count in Counter(each.name for each in entries).items() if name and count > 1}
+    good = {each.name: each for each in entries if isinstance(each, Location) and each.name not in twice}
+    faults = [each.fault for each in entries if isinstance(each, Faulty) and each.name not in twice]
     if twice:
         faults.append(f"a name is registered more than once: {', '.join(sorted(twice))}")
     if not faults:
         return good, None
     if not good:
         raise ValueError("; ".join(faults))
-    kept = {name: before[name] for name, _, _ in entries if name not in good and name in before}
-    return kept | good, EntryFaulty("; ".join(faults))
+    kept = {each.name: before[each.name] for each in entries if each.name not in good and each.name in before}
+    faulty = tuple(
+        _faulty(raw, each.name, "", kept.get(each.name))
+        for raw, each in zip(raws, entries, strict=True)
+        if each.name not in good
+    )
+    waiting = tuple(each for each in faulty if each.name not in kept)
+    return kept | good, EntryFaulty("; ".join(faults), faulty, waiting)
 
 
-def _entry(raw: msgspec.Raw) -> tuple[str, Location | None, str | None]:
-    """An entry's name (empty where it has none), the location that it is, or what is wrong with it."""
+def _entry(raw: msgspec.Raw) -> Location | Faulty:
+    """The location that an entry is, or what is wrong with it; its name is empty where it has none."""
     try:
         name = _NAME.decode(raw).name
-    except msgspec.MsgspecError:
-        return "", None, "an entry has no name"
+    except _UNDECODABLE:
+        return _faulty(raw, "", "an entry has no name, or one that is no text")
     try:
         location = _ENTRY.decode(raw)
-    except msgspec.MsgspecError:
-        return name, None, f"location {name}: {_misfit(_FIELDS.decode(raw))}"
+    except _UNDECODABLE:
+        return _faulty(raw, name, f"location {name}: {_misfit(_fields(raw))}")
     fault = fault_of(location)
-    return name, None if fault else location, f"location {name}: {fault}" if fault else None
+    return _faulty(raw, name, f"location {name}: {fault}") if fault else location
+
+
+def _fields(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    try:
+        return _FIELDS.decode(raw)
+    except _UNDECODABLE:
+        return {}
+
+
+def _faulty(raw: msgspec.Raw, name: str, fault: str, before: Location | None = None) -> Faulty:
+    """What can be read of an entry, each field by itself. What cannot be read is taken from what was read before."""
+    found: dict[str, Any] = {}
+    for field, value in _fields(raw).items():
+        with suppress(*_UNDECODABLE, KeyError):
+            found[field] = _VALUES[field].decode(value)
+    is_judged, folder = _folder_at(found.get("url", ""))
+    roles = found.get("roles", before.roles if before is not None else ("tier",))
+    return Faulty(
+        name=name,
+        fault=fault,
+        folder=folder,
+        is_judged=is_judged,
+        may_be_tier="tier" in roles,
+        organisations=found.get("organisations"),
+    )
+
+
+def _folder_at(url: str) -> tuple[bool, str | None]:
+    """Whether an address can be read, whatever else is wrong with the entry, and which folder it names, if one."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False, None
+    if parts.scheme in {"s3", "postgres"}:
+        return True, None
+    path = unquote(parts.path, errors="surrogateescape")
+    is_folder = parts.scheme == "file" and parts.netloc in {"", "localhost"} and path.startswith("/")
+    if not is_folder or "\0" in path or "?" in url or "#" in url:
+        return False, None
+    return True, os.path.abspath(path)
 
 
 def _misfit(entry: Mapping[str, msgspec.Raw]) -> str:
     """Why an object is no entry, by the names that stand in the file."""
+    if not entry:
+        return "it is no object of fields, or nested too deeply"
     if missing := [name for name in _REQUIRED if name not in entry]:
         return f"{' and '.join(missing)} must be there"
     if unknown := [name for name in entry if name not in _VALUES]:
@@ -123,7 +208,7 @@ def _misfit(entry: Mapping[str, msgspec.Raw]) -> str:
     for name, value in entry.items():
         try:
             _VALUES[name].decode(value)
-        except msgspec.ValidationError:
+        except _UNDECODABLE:
             return f"{name} {_RULES.get(name, 'is a text')}"
     return "a field has a wrong value"
 

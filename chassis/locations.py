@@ -17,7 +17,8 @@ Promise: a file that cannot be read, half-written or gone, changes nothing where
 content stays in use, and readiness says `degraded`, which file it is and what is wrong with it. Where none was read
 yet, whoever asks is refused with LOCATIONS_UNREADABLE, which says nothing of our insides, and readiness says
 `not-ready`. An entry that can never be used costs that entry: of its name what was read before stays in use, and the
-others are as they are in the file, at a process's first look, too.
+others are as they are in the file, at a process's first look, too. The folder that its address names is no part of a
+source meanwhile; where that cannot be read, no source is judged (LOCATIONS_UNREADABLE).
 """
 
 import asyncio
@@ -35,7 +36,7 @@ import msgspec
 
 from chassis.disk import SECONDS, Disk, DiskSilent
 from chassis.life.health import Health
-from chassis.location import EntryFaulty, Location, decoded
+from chassis.location import EntryFaulty, Faulty, Location, decoded
 from chassis.own_folders import OwnFolders
 from contracts import errors
 from contracts.configuration_rules import KnownLocation, objection
@@ -92,10 +93,44 @@ class Locations:
         """Every location, sources as well as tiers, whoever may use it. Raises LOCATIONS_UNREADABLE."""
         return list((await self._beside()).values())
 
+    async def faulty_folders(self) -> list[str]:
+        """The folders that faulty entries name, of sources and tiers. Raises LOCATIONS_UNREADABLE."""
+        await self._beside()
+        fault = self._seen[2] if self._seen else None
+        return [each.folder for each in (fault.entries if fault else ()) if each.folder is not None]
+
     def find(self, name: str, organisation: str) -> Location | None:
         """A location by its name; None also where it is not the organisation's. Raises LOCATIONS_UNREADABLE."""
         location = self._read().get(name)
         return location if location is not None and location.is_open_to(organisation) else None
+
+    def is_faulty(self, name: str, organisation: str) -> bool:
+        """Whether the entry of a name that `find` does not find is there, and cannot be used until it is corrected."""
+        self._read()
+        return any(each.name == name and each.may_be_open_to(organisation) for each in self._waiting())
+
+    def faulty_tiers(self) -> list[str]:
+        """The folders that faulty entries name, which hold tiers all the same and are no part of any source.
+
+        Raises LOCATIONS_UNREADABLE also where of an entry not even that can be read: no source can be judged then.
+        """
+        self._read()
+        return self._faulty_tiers()
+
+    def _faulty_tiers(self) -> list[str]:
+        fault = self._seen[2] if self._seen else None
+        if fault is None:
+            return []
+        if fault.is_blind:
+            raise PlatformError(
+                errors.LOCATIONS_UNREADABLE,
+                "where a tier of the registry lies cannot be read, and it may be the source",
+            ) from fault
+        return [each.folder for each in fault.entries if each.may_be_tier and each.folder is not None]
+
+    def _waiting(self) -> tuple[Faulty, ...]:
+        fault = self._seen[2] if self._seen else None
+        return () if fault is None else fault.waiting
 
     async def known(
         self, names: Iterable[str], organisation: str, *, source: tuple[str, str] = ("", "")
@@ -108,16 +143,20 @@ class Locations:
         `chassis.disk.SECONDS`. Raises LOCATIONS_UNREADABLE.
         """
         registry = await self._beside()
-        found = [
-            each for name in set(names) if (each := registry.get(name)) is not None and each.is_open_to(organisation)
-        ]
-        paths, tiers = dict([source]), _tiers(registry)
+        names = set(names)
+        if any(each.name in names and each.may_be_open_to(organisation) for each in self._waiting()):
+            raise PlatformError(errors.LOCATIONS_UNREADABLE, "the entry of a location that is named cannot be used")
+        found = [each for name in names if (each := registry.get(name)) is not None and each.is_open_to(organisation)]
+        tiers = [_folder_of(each) for each in _tiers(registry) if each.kind == "directory"]
+        if source[0] in names:
+            tiers += self._faulty_tiers()
+        paths = dict([source])
         known = await asyncio.gather(
             *(self._known(location, paths.get(location.name, ""), tiers) for location in found)
         )
         return {each.name: each for each in known}
 
-    async def _known(self, location: Location, path: str, tiers: Sequence[Location]) -> KnownLocation:
+    async def _known(self, location: Location, path: str, tiers: Sequence[str]) -> KnownLocation:
         place, answers, is_excluded_tier = _written_place(location), True, False
         against: Objection | None = None
         if location.kind == "directory":
@@ -140,7 +179,7 @@ class Locations:
             is_excluded_tier=is_excluded_tier,
         )
 
-    def _look(self, folder: str, path: str, registered: Sequence[Location]) -> tuple[str, Objection | None, bool]:
+    def _look(self, folder: str, path: str, registered: Sequence[str]) -> tuple[str, Objection | None, bool]:
         """Where a folder is; why it, or the path below it, can be no source; whether it is no tier.
 
         Only what the disk shows is judged: what is not there may be mounted later.
@@ -148,7 +187,7 @@ class Locations:
         at = os.fsencode(folder)
         root, written = os.path.realpath(at), os.path.join(at, os.fsencode(path))
         below = os.path.realpath(written)
-        tiers = [os.fsencode(_folder_of(tier)) for tier in registered if tier.kind == "directory"]
+        tiers = [os.fsencode(tier) for tier in registered]
 
         def is_excluded(place: bytes) -> bool:
             # Of tiers what is written counts: each may lie on a disk of its own that does not answer.
@@ -225,6 +264,10 @@ class Locations:
         meanwhile = "what was read before stays in use meanwhile" if self._seen else "nothing works without it"
         if isinstance(trouble, EntryFaulty):
             meanwhile = "all other entries are in use, and of this one what was read before"
+            if trouble.waiting:
+                meanwhile = "all other entries are in use, and what names this one waits"
+            if trouble.is_blind:
+                meanwhile += "; no backup begins, since where it lies cannot be read and it may be in a source"
         return PlatformError(
             errors.LOCATIONS_UNREADABLE,
             f"{self._path}: {_reason(trouble)}",

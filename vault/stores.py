@@ -31,13 +31,15 @@ PATIENCE_SECONDS_OTHER = 20.0
 def source_folder(locations: Locations, organisation: str, location_name: str, relative: str) -> OpenFolder:
     """The folder that a configuration means, open.
 
-    Raises UNKNOWN_LOCATION, LOCATION_KIND_MISMATCH, PATH_OUTSIDE_LOCATION, SOURCE_UNREACHABLE.
+    Raises UNKNOWN_LOCATION, LOCATIONS_UNREADABLE, LOCATION_KIND_MISMATCH, PATH_OUTSIDE_LOCATION, SOURCE_UNREACHABLE.
 
     Symlinks are resolved before the look at where the path leads, so that none of them leads out of the location. From
     then on none is followed: a tenant that may write below the location could put one there after the look.
     """
     location = _find(locations, organisation, location_name, role="source")
     if location is None:
+        if locations.is_faulty(location_name, organisation):
+            raise PlatformError(errors.LOCATIONS_UNREADABLE, "the entry of the source's location cannot be used")
         raise PlatformError(errors.UNKNOWN_LOCATION, "no source location of this name is open to the organisation")
     if location.kind != "directory":
         raise PlatformError(errors.LOCATION_KIND_MISMATCH, "the source's location is not a directory")
@@ -60,6 +62,9 @@ def tier_store(
     """
     location = _find(locations, organisation, destination.location, role="tier")
     if location is None:
+        if locations.is_faulty(destination.location, organisation):
+            reason = f"the entry of the location {destination.location} in the registry cannot be used"
+            return UnusableStore(tier, LocationUnusable(reason, tier=tier))
         reason = "no tier location of this name is open to the organisation"
         return UnusableStore(tier, LocationUnknown(reason, tier=tier, location=destination.location))
     return location_store(

@@ -180,10 +180,11 @@ def _is_within(folder: Path, other: str) -> bool:
 async def registered_folders(settings: WorkerSettings) -> list[str]:
     """The folders of registered locations; none where the registry cannot be read now, which the readiness tells."""
     try:
-        locations = await Locations(settings.locations_file).all_now()
+        registry = Locations(settings.locations_file)
+        locations, faulty = await registry.all_now(), await registry.faulty_folders()
     except PlatformError:
         return []
-    return [os.fsdecode(folder_of(each)) for each in locations if each.kind == "directory"]
+    return [*faulty, *(os.fsdecode(folder_of(each)) for each in locations if each.kind == "directory")]
 
 
 async def run_worker(settings: WorkerSettings) -> int:

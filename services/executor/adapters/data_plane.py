@@ -133,9 +133,10 @@ class RepositoryDataPlane:
         """The folders of all tiers, whoever may use them: each holds what is other organisations' as well.
 
         One that does not answer is left out where no mount can lead from the source to it, and the run not held up by
-        it. Raises SOURCE_UNREACHABLE where one may: it would be read as a source as soon as its disk answers.
+        it. Raises SOURCE_UNREACHABLE where one may: it would be read as a source as soon as its disk answers; and
+        LOCATIONS_UNREADABLE where it is not known where one lies.
         """
-        folders = []
+        folders = [os.fsencode(folder) for folder in self._locations.faulty_tiers()]
         for location in self._locations.tiers():
             if location.kind == "directory":
                 folder = folder_of(location)

@@ -427,13 +427,14 @@ async def test_unreadable_files_are_reported_under_seal(bench: ExecutorBench, tm
     assert json.loads(opened)["files"] == [{"path": "a fifo", "reason": "special"}]
 
 
-async def test_folder_that_is_left_out_is_told(bench: ExecutorBench) -> None:
-    """A tier that was registered inside a source takes what lies there out of the backups: the run counts it."""
+@pytest.mark.parametrize("fault", [{}, {"credentials": "team b"}])
+async def test_folder_that_is_left_out_is_told(bench: ExecutorBench, fault: dict[str, str]) -> None:
+    """A tier inside a source takes what lies there out of the backups, by a faulty entry, too: the run counts it."""
     registry = json.loads((bench.home / "locations.json").read_bytes())
     inside = {"name": "inside", "kind": "directory", "roles": ["tier"], "organisations": ["*"]}
     (bench.source / "disk").mkdir()
     (bench.source / "disk" / "photo").write_bytes(b"not in the backup")
-    registry["locations"].append({**inside, "url": f"file://{bench.source}/disk"})
+    registry["locations"].append({**inside, **fault, "url": f"file://{bench.source}/disk"})
     (bench.home / "locations.json").write_text(json.dumps(registry))
     await bench.configure(local=Destination(location="local"))
     await bench.request("run-1")

@@ -46,6 +46,10 @@ def _address_wrong(bench: ExecutorBench) -> None:
     _register(bench, url="s3://bucket/a%20tier", credentials=None)
 
 
+def _entry_faulty(bench: ExecutorBench) -> None:
+    _register(bench, comment="")
+
+
 def _not_open(bench: ExecutorBench) -> None:
     _register(bench, organisations=["another"])
 
@@ -58,6 +62,7 @@ WRONG: dict[Callable[[ExecutorBench], None], str] = {
     _credentials_gone: "location-unusable",
     _credentials_a_pipe: "location-unusable",
     _address_wrong: "location-unusable",
+    _entry_faulty: "location-unusable",
     _not_open: "unknown-location",
     _not_registered: "unknown-location",
 }

@@ -179,6 +179,51 @@ async def test_entry_that_can_never_be_used_costs_that_entry(tmp_path: Path, ent
     assert (locations.find("photos", "org-a") is not None) == (entry.get("name") == "photos")
 
 
+@pytest.mark.parametrize("change", [{"credentials": "team b"}, {"region": "M\xfcnchen"}, {"comment": ""}, {}])
+async def test_tier_of_a_faulty_entry_is_no_part_of_a_source(tmp_path: Path, change: dict[str, object]) -> None:
+    """At a process's first look, too: what of it can be read counts; whoever names it is told to wait."""
+    path, health = tmp_path / "l.json", Health("test")
+    (tmp_path / "photos" / "tier").mkdir(parents=True)
+    photos = {**PHOTOS, "url": f"file://{tmp_path}/photos"}
+    tier = {**LOCAL, "url": f"file://{tmp_path}/photos/tier"} | change
+    text = json.dumps({"locations": [photos, tier, *[tier] * (change == {})]}, ensure_ascii=False)
+    path.write_bytes(text.encode("latin-1"))
+    locations = Locations(path, health)
+    assert locations.faulty_tiers()[0] == f"{tmp_path}/photos/tier"
+    against = (await locations.known(["photos"], "org-a", source=("photos", "tier")))["photos"].against_source
+    assert against is not None
+    assert against.code is SOURCE_EXCLUDED
+    assert locations.is_faulty("local", "org-b")
+    with pytest.raises(PlatformError) as caught:
+        await locations.known(["photos", "local"], "org-a")
+    assert caught.value.code is LOCATIONS_UNREADABLE
+    (finding,) = [each for each in (await health.report()).checks if each.status == DEGRADED]
+    assert "what names this one waits" in str(finding.hint)
+
+
+async def test_no_source_is_judged_while_nobody_knows_where_a_tier_lies(tmp_path: Path) -> None:
+    """It may be within; one of which a source is known, or what was read before, keeps nobody."""
+    path, health = tmp_path / "l.json", Health("test")
+    bad = {**LOCAL, "url": "file:srv"}
+    _write(path, PHOTOS, bad)
+    locations = Locations(path, health)
+    with pytest.raises(PlatformError) as caught:
+        locations.faulty_tiers()
+    assert caught.value.code is LOCATIONS_UNREADABLE
+    with pytest.raises(PlatformError) as caught:
+        await locations.known(["photos"], "org-a", source=("photos", ""))
+    assert caught.value.code is LOCATIONS_UNREADABLE
+    (finding,) = [each for each in (await health.report()).checks if each.status == DEGRADED]
+    assert "no backup begins" in str(finding.hint)
+    _write(path, PHOTOS, {**bad, "roles": ["source"], "organisations": ["org-b"]})
+    assert locations.faulty_tiers() == []
+    assert not locations.is_faulty("local", "org-a")
+    _write(path, PHOTOS, LOCAL)
+    assert locations.find("local", "org-a") is not None
+    _write(path, PHOTOS, bad)
+    assert locations.faulty_tiers() == []
+
+
 @pytest.mark.parametrize("text", [*BROKEN, None])
 async def test_last_good_registry_stays_in_use_and_readiness_says_so(tmp_path: Path, text: str | None) -> None:
     """A file that breaks while the platform runs stops nothing, and somebody is told to look."""
