@@ -20,7 +20,7 @@ GIVEN_BACK = frozenset(
     }
 )
 """What may be wrong for a while, or with one worker alone: the next one may do better."""
-GIVEN_BACK_MAX = 12
+GIVEN_BACK_MAX = 48
 """After so many troubles what keeps the work from being done counts as its own: it ends with that.
 
 With the pauses in between one worker takes three quarters of an hour for it: others, who may do better, can be busy.

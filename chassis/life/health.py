@@ -64,6 +64,8 @@ class Health:
         self.check_seconds = check_seconds
         self._checks: dict[str, tuple[Check, str]] = {}
         self._degraded: dict[str, PlatformError] = {}
+        self._ill: dict[str, str] = {}
+        self._turned_well: list[Callable[[str], None]] = []
         self._questions = Questions()
 
     def add(self, name: str, check: Check, *, worst: str = NOT_READY) -> None:
@@ -74,6 +76,10 @@ class Health:
         if name in self._checks:
             raise ValueError(f"there is a check named {name} already")
         self._checks[name] = (check, worst)
+
+    def when_well(self, act: Callable[[str], None]) -> None:
+        """Let this be called with the code of a check's last trouble, once a report finds the check well again."""
+        self._turned_well.append(act)
 
     def degrade(self, name: str, error: PlatformError) -> None:
         """Note something that went wrong although the process goes on; `/health/ready` shows it until `restore`."""
@@ -104,9 +110,13 @@ class Health:
         except Exception as error:  # noqa: BLE001  # a check that fails in an unforeseen way has found something
             found = describe(error)
         if found is None:
+            if (code := self._ill.pop(name, None)) is not None:
+                for act in self._turned_well:
+                    act(code)
             return Finding(name=name, status=READY)
         if isinstance(found, str):
             found = PlatformError(errors.UNAVAILABLE, found)
+        self._ill[name] = found.code.code
         return _finding(name, worst, found)
 
 

@@ -127,6 +127,7 @@ TASKS = {
     "chassis/life/runtime.py": "waits for ends and starts of parts",
     "chassis/life/tasks.py": "the supervisor",
     "chassis/reading/stream_reader.py": "reads ahead; its answer is waited for with a time",
+    "chassis/timers/loop.py": "one timer's handling, whose claim has a time",
     "chassis/record/eventstore.py": "the end of a store, which has a time",
     "gateway/auth/denials.py": "windows that are written down, each save of which has a time; a stop waits for them",
     "gateway/monitoring/monitor.py": "of one open socket, which is closed when one of them ends",
