@@ -18,6 +18,7 @@ PROFILES_VARIABLE = "WEDSYNC_PROFILES"
 
 # A path may have spaces in it, so that only one before an address parts two of them.
 _BETWEEN = re.compile(r"\s+(?=(?:[A-Za-z0-9][A-Za-z0-9._-]*=)?(?:file|s3)://)")
+_COMMA = re.compile(r",\s*(?:$|(?:[A-Za-z0-9][A-Za-z0-9._-]*=)?(?:file|s3)://)")
 _KEYS = {"key-file", "tiers", "credentials"}
 
 
@@ -26,25 +27,12 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile",
         metavar="NAME",
-        action=_Profile,
         type=given,
         help="key file, tiers and credentials from this section of wedsync-backup/profiles.toml",
     )
-    if os.environ.get(KEY_FILE_VARIABLE):
-        _relax(parser, "key_file")
-    if os.environ.get(TIERS_VARIABLE):
-        _relax(parser, "tiers")
-
-
-class _Profile(argparse.Action):
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: object, option: str | None = None
-    ) -> None:
-        if getattr(namespace, self.dest, None) is not None:
-            parser.error(f"argument {option}: it is given twice")
-        setattr(namespace, self.dest, value)
-        _relax(parser, "key_file")
-        _relax(parser, "tiers")
+    # `complete` refuses what nobody names, and says all the places where it could be.
+    _relax(parser, "key_file")
+    _relax(parser, "tiers")
 
 
 def _relax(parser: argparse.ArgumentParser, dest: str) -> None:
@@ -64,13 +52,31 @@ def complete(arguments: argparse.Namespace) -> None:
     if "key_file" in options and not has_key:
         arguments.key_file = os.environ.get(KEY_FILE_VARIABLE) or profile.get("key-file")
         if not arguments.key_file:
-            raise UsageInvalid("the profile names no key file", "Add `key-file`, or give --key-file.")
+            raise UsageInvalid(
+                f"no key is named, {_nowhere(options.get('profile'))}",
+                f"Give --key-file PATH, set {KEY_FILE_VARIABLE}, or name a profile that has `key-file`; "
+                "or a passphrase by --passphrase.",
+            )
     if "tiers" in options and not options["tiers"]:
         arguments.tiers = tiers_of(os.environ.get(TIERS_VARIABLE, "")) or list(profile.get("tiers", ()))
         if not arguments.tiers:
-            raise UsageInvalid("the profile names no tiers", "Add `tiers`, or give --tier.")
+            raise UsageInvalid(
+                f"no tier is named, {_nowhere(options.get('profile'))}",
+                f"Give --tier [NAME=]URL, set {TIERS_VARIABLE}, or name a profile that has `tiers`.",
+            )
         if not options.get("credentials") and arguments.tiers == profile.get("tiers"):
             arguments.credentials = [_credentials(text) for text in profile.get("credentials", ())]
+    for number, address in enumerate(options.get("tiers") or (), 1):
+        if _COMMA.search(address):
+            raise UsageInvalid(
+                f"address {number} of the tiers has a comma at its end",
+                f"White space parts the addresses in {TIERS_VARIABLE}, and each --tier is one: "
+                "a=file:///x b=file:///y. A comma that is meant, in the name of a folder, is written %2C.",
+            )
+
+
+def _nowhere(profile: str | None) -> str:
+    return "neither on the command line nor in the environment" + ("" if profile is None else f" nor in {profile}")
 
 
 def tiers_of(text: str) -> list[str]:

@@ -6,9 +6,9 @@ import sys
 
 from cli.exit_codes import ExitCode
 from cli.output import columns, say, say_json
-from cli.repo_secret import Provider, new_passphrase, provider_of
+from cli.repo_secret import Provider, new_passphrase, provider_of, words_for
 from cli.repo_session import opened, split_name
-from repository.errors import KeyNotFound, RepositoryError
+from repository.errors import KeyNotFound, KeysNotOpened, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
@@ -23,13 +23,19 @@ def show(arguments: argparse.Namespace) -> int:
         lost = list(repository.keys.lost)
         public_key = repository.config.public_key
     own = provider_of(arguments).kek_id().hex()
+    shut = [each.key_id for each in found if each.domain is None and not each.is_destroyed]
+    code = ExitCode.DEGRADED if lost or shut else ExitCode.OK
+    if shut:
+        told = f"{words_for(arguments)} does not open {', '.join(shut)}: which key is active is not known"
+        print(f"{told} [{KeysNotOpened.code}]\n{KeysNotOpened.hint}", file=sys.stderr)
     if arguments.json:
         document = {"keys": [each._asdict() for each in found], "lost": lost, "opened_by": own}
         say_json({**document, "public_key": public_key})
-        return ExitCode.DEGRADED if lost else ExitCode.OK
+        return code
     rows = [("KEY", "DOMAIN", "GENERATION", "STATE", "WRAPPED UNDER")]
     for each in found:
-        state = "destroyed" if each.is_destroyed else "active" if each.is_active else "reads older packs"
+        known = {True: "active", False: "reads older packs", None: "unknown"}
+        state = "destroyed" if each.is_destroyed else known[each.is_active]
         keks = (
             f"{kek}{' (this one)' if kek == own else ''} on {','.join(on)}" for kek, on in each.wrapped_under.items()
         )
@@ -39,7 +45,7 @@ def show(arguments: argparse.Namespace) -> int:
         say(line)
     for object_key in lost:
         say(f"LOST: {object_key} is on no tier")
-    return ExitCode.DEGRADED if lost else ExitCode.OK
+    return code
 
 
 def add(arguments: argparse.Namespace) -> int:

@@ -19,13 +19,14 @@ from repository.stored.object_reading import read_object
 
 class KeyFound(NamedTuple):
     """One key of the repository. `wrapped_under`: ids (hex) of the KEKs that open it, each with the tiers (names) whose
-    logs name such a wrapping. `domain` and `generation` are None where this provider does not open it.
+    logs name such a wrapping. `domain` and `generation` are None where this provider does not open it; `is_active` is
+    where that is not known, since a key that is not opened may be newer.
     """
 
     key_id: str
     domain: str | None
     generation: int | None
-    is_active: bool
+    is_active: bool | None
     is_destroyed: bool
     wrapped_under: dict[str, list[str]]
 
@@ -40,18 +41,27 @@ def keys_of(repository: OpenTiers) -> list[KeyFound]:
         for object_key in tier.log.state.key_objects:
             key_id, kek_id = key_id_of(object_key), object_key.rpartition(".")[2]
             under.setdefault(key_id, {}).setdefault(kek_id, []).append(tier.name)
+    all_opened = all(key_id in opened or key_id in destroyed for key_id in under)
     found = [
         KeyFound(
             key_id,
             opened[key_id].domain if key_id in opened else None,
             opened[key_id].generation if key_id in opened else None,
-            key_id in newest.values() and key_id not in destroyed,
+            _is_active(key_id in newest.values(), key_id in opened, key_id in destroyed, all_opened=all_opened),
             key_id in destroyed,
             wrappings,
         )
         for key_id, wrappings in under.items()
     ]
     return sorted(found, key=lambda each: (each.domain or "~", each.generation or 0, each.key_id))
+
+
+def _is_active(is_newest: bool, is_opened: bool, is_destroyed: bool, *, all_opened: bool) -> bool | None:
+    if is_destroyed:
+        return False
+    if not is_opened or (is_newest and not all_opened):
+        return None
+    return is_newest
 
 
 def refuse_unopened(repository: OpenTiers) -> None:

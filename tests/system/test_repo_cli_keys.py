@@ -1,5 +1,6 @@
 """`repo key`: other key files, new keys, and the end of old ones."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,18 @@ def test_the_datas_key_is_rotated_and_what_is_stored_is_recognised(repo: RepoCom
     again = repo.json("backup", repo.folder / "source", "--paranoid", "--label", "another")
     assert again["snapshot"]["totals"]["new_bytes"] < 2_000
     assert repo.run("check", "--read-data").code == 0
+
+
+def test_who_does_not_open_the_newest_key_is_not_told_which_is_active(repo: RepoCommand) -> None:
+    """The newest that he opens is none that anything is written under: unknown, and said so."""
+    second = repo.folder / "second"
+    assert repo.run("key", "add", "--new-key-file", second).code == 0
+    assert repo.run("key", "rotate", "--data").code == 4
+    told = _with(repo, second).run("key", "list", "--json")
+    assert told.code == 4
+    assert "[keys-not-opened]" in told.err
+    assert [each["is_active"] for each in json.loads(told.out)["keys"]] == [None, None]
+    assert [each["is_active"] for each in repo.json("key", "list")["keys"]] == [False, True]
 
 
 def test_what_still_opens_something_is_not_ended(repo: RepoCommand) -> None:

@@ -57,18 +57,36 @@ def test_command_line_goes_before_the_environment_and_that_before_a_profile(
     assert _parsed("--passphrase").key_file is None
 
 
-@pytest.mark.parametrize("words", [(), ("--key-file", "k"), ("--tier", "file:///a")])
-def test_what_nobody_names_is_asked_for(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that is empty counts as not set: there is no default."""
+@pytest.mark.parametrize(
+    ("words", "variable"),
+    [((), "WEDSYNC_KEY_FILE"), (("--key-file", "k"), "WEDSYNC_TIERS"), (("--tier", "file:///a"), "WEDSYNC_KEY_FILE")],
+)
+def test_what_nobody_names_is_asked_for(words: tuple[str, ...], variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the option, the variable and the profile. A variable that is empty counts as not set: there is no default."""
     monkeypatch.setenv("WEDSYNC_KEY_FILE", "")
     monkeypatch.setenv("WEDSYNC_TIERS", "")
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(UsageInvalid) as refusal:
         _parsed(*words)
-    assert end.value.code == 2
+    assert variable in refusal.value.hint
+    assert "profile" in refusal.value.hint
 
 
 @pytest.mark.parametrize(
-    ("profile", "word"), [("absent", "keyless, photos, wrong"), ("wrong", "key-command"), ("keyless", "no key file")]
+    "tiers", ["disk=file:///m/disk, cloud=file:///m/cloud", "file:///a,file:///b", "file:///a,b=s3://c/d", "file:///a,"]
+)
+def test_addresses_parted_by_commas_are_refused(tiers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the comma would be part of a place, where a whole copy would be made."""
+    monkeypatch.setenv("WEDSYNC_TIERS", tiers)
+    with pytest.raises(UsageInvalid, match="comma"):
+        _parsed("--key-file", "k")
+    with pytest.raises(UsageInvalid, match="comma"):
+        _parsed("--key-file", "k", "--tier", tiers.partition(" ")[0])
+    assert _parsed("--key-file", "k", "--tier", "file:///a,b%2C").tiers == ["file:///a,b%2C"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "word"),
+    [("absent", "keyless, photos, wrong"), ("wrong", "key-command"), ("keyless", "no key is named")],
 )
 def test_profile_that_says_too_little_or_too_much_is_refused(profile: str, word: str) -> None:
     """By what is wrong with it, before anything is opened."""

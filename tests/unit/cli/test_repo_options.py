@@ -67,16 +67,6 @@ def test_lock_days_are_for_one_tier_or_for_each() -> None:
     assert parsed("catch-up").lock_days == []
 
 
-@pytest.mark.parametrize("left_out", ["--key-file", "--tier"])
-def test_key_and_tier_are_needed_by_every_sub_command(left_out: str) -> None:
-    """There is no default for either: a command never works on a repository that was not meant."""
-    parser = argparse.ArgumentParser()
-    repo.configure(parser)
-    place = COMMON.index(left_out)
-    with pytest.raises(SystemExit):
-        parser.parse_args(["snapshots", *COMMON[:place], *COMMON[place + 2 :]])
-
-
 def test_every_sub_command_of_the_manual_is_there() -> None:
     """All that are promised."""
     promised = "init backup snapshots ls find diff restore check repair catch-up rebuild-index"
