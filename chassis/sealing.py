@@ -4,7 +4,7 @@ Keys are files of 32 random bytes, mode 0600, in a folder that lives apart from 
 backup of it. Destroying a key erases what was sealed with it from history everywhere:
 
     <keys folder>/SEALING-KEYS                                        marks a folder that was prepared
-    <keys folder>/MADE                                                a line for each key that was ever made
+    <keys folder>/MADE                                                each key that was ever made, and its check
     <keys folder>/organisations/<id>/organisation/<generation>.key    fields of the organisation
     <keys folder>/organisations/<id>/digest/<generation>.key          keyed digests
     <keys folder>/organisations/<id>/subjects/<id>/<generation>.key   fields of one data subject
@@ -13,18 +13,17 @@ A key is written to a scratch file, synced and then linked to its name, so that 
 all, on disk before anything is sealed with it, and two processes agree on one. `<generation>.destroyed` stays
 where a key was: a destroyed key is told apart from a lost one, and a generation is never used twice. Nor is a key
 that `MADE` names made a second time: a new one would open nothing of what was sealed. That the whole folder was
-lost, `SEALING-KEYS` shows; that an older copy of it was put back, only what was sealed meanwhile can (`has_keys`).
+lost, `SEALING-KEYS` shows; that another organisation's key lies in a key's place, its check in `MADE`; that an older
+copy of the folder was put back, only what was sealed meanwhile can (`has_keys`).
 What the storage keeps of an unlinked file (snapshots, backups of the folder) is beyond this module: see docs/adr/0006.
 """
 
 import contextlib
-import errno
 import hashlib
 import hmac
 import os
 import re
 import secrets
-import stat
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -33,13 +32,14 @@ from typing import TypeVar
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chassis.disk import SECONDS, Disk, DiskSilent, says_nothing
+from chassis.disk import SECONDS, Disk, DiskSilent
+from chassis.key_errors import KEY_BYTES, MADE, is_key, unreadable, unwritable
 from chassis.key_files import append, make_folders, read_regular, sync_folder, write_new
+from chassis.key_notes import KeyNotes, check_of, parse
 from contracts.errors import (
     INVALID_FIELD,
     KEYS_UNREACHABLE,
     KEYS_UNUSABLE,
-    NO_SPACE,
     SEALING_KEY_MISSING,
     PlatformError,
 )
@@ -47,15 +47,8 @@ from contracts.sealed import Sealed
 
 T = TypeVar("T")
 
-KEY_BYTES = 32
 NONCE_BYTES = 12
 _MARK = "SEALING-KEYS"
-_REACHABLE = (
-    "Look at the disk or the mount of the folder that WEDSYNC_KEYS_DIR names. No key is missing and nothing is to be"
-    " restored: it goes on by itself."
-)
-_READABLE = "See that the platform may read the folder of WEDSYNC_KEYS_DIR and all files in it."
-_MADE = "MADE"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _KEY_NAME = re.compile(r"([1-9][0-9]{0,8})\.(?:key|destroyed)", re.ASCII)
 """What else lies in a folder of keys (`1 (copy).key`) is no key, and is left alone."""
@@ -91,7 +84,7 @@ class Sealer:
         """Through which an event loop asks for what reads the keys: their disk may never answer."""
         self._may_make = may_make
         self._cache: dict[Path, tuple[tuple[int, int], bytes]] = {}
-        self._made: dict[str, int] = {}
+        self._notes: tuple[tuple[int, int, int], KeyNotes] = ((0, 0, 0), KeyNotes())
         self.check_folder()
 
     async def ask(self, question: Callable[[], T], *, seconds: float = SECONDS) -> T:
@@ -104,21 +97,21 @@ class Sealer:
     def unusable(self) -> list[str]:
         """The files, below the keys folder, of keys that were made, were not destroyed, and are missing or damaged.
 
-        Raises KEYS_UNUSABLE where the folder is gone.
+        So are those in the place of which another key lies. Raises KEYS_UNUSABLE where the folder is gone.
         """
         self.check_folder()
-        lineages = self._read_made().items()
-        keys = [
-            self.folder / lineage / f"{number}.key" for lineage, newest in lineages for number in range(1, newest + 1)
-        ]
+        lineages = self._read_notes().made.items()
+        keys = [(self.folder / lineage, number) for lineage, newest in lineages for number in range(1, newest + 1)]
         return [
-            self._name_in_folder(key) for key in keys if not _is_key(key) and not key.with_suffix(".destroyed").exists()
+            self._name_in_folder(lineage / f"{number}.key")
+            for lineage, number in keys
+            if not (lineage / f"{number}.destroyed").exists() and not self._is_usable(lineage, number)
         ]
 
     def written_at(self) -> list[float]:
         """When the files of the newest keys that are there were written, in seconds since 1970."""
         times = []
-        for lineage, newest in self._read_made().items():
+        for lineage, newest in self._read_notes().made.items():
             with contextlib.suppress(OSError):
                 times.append((self.folder / lineage / f"{newest}.key").stat().st_mtime)
         return times
@@ -148,7 +141,7 @@ class Sealer:
         key = self._read(self._lineage(organisation, subject), generation)
         nonce, ciphertext = sealed.box[:NONCE_BYTES], sealed.box[NONCE_BYTES:]
         try:
-            return AESGCM(key).decrypt(nonce, ciphertext, _bound_to(sealed.key, field)).decode()
+            text = AESGCM(key).decrypt(nonce, ciphertext, _bound_to(sealed.key, field)).decode()
         except (InvalidTag, ValueError) as error:
             raise PlatformError(
                 KEYS_UNUSABLE,
@@ -156,6 +149,10 @@ class Sealer:
                 field=field,
                 key=sealed.key,
             ) from error
+        # A folder that cannot be written to is no reason not to read: the next process notes it.
+        with contextlib.suppress(PlatformError):
+            self._note_check(self._lineage(organisation, subject), generation, key)
+        return text
 
     def digest(self, organisation: str, purpose: str, text: str) -> str:
         """A keyed digest (HMAC-SHA-256, 64 hex digits): equal texts are found equal without being known."""
@@ -204,22 +201,25 @@ class Sealer:
         for _ in range(8):
             generation = self._newest(lineage)
             if generation and not (lineage / f"{generation}.destroyed").exists():
-                self._note_made(lineage, generation)
-                return generation, self._read(lineage, generation)
+                key = self._read(lineage, generation)
+                self._note_made(lineage, generation, key)
+                if not self._is_its_own(lineage, generation, key):
+                    raise self._exchanged(lineage, generation)
+                return generation, key
             self.check_folder()
             self._check_never_made(lineage, generation)
-            key = lineage / f"{generation + 1}.key"
+            path = lineage / f"{generation + 1}.key"
             try:
                 make_folders(lineage, self.folder)
                 with contextlib.suppress(FileExistsError):
-                    write_new(key, secrets.token_bytes(KEY_BYTES))
+                    write_new(path, secrets.token_bytes(KEY_BYTES))
             except OSError as error:
-                raise _unwritable(error, file=self._name_in_folder(key)) from error
+                raise unwritable(error, file=self._name_in_folder(path)) from error
         raise PlatformError(KEYS_UNUSABLE, "a sealing key is destroyed as fast as it is made")
 
     def _check_never_made(self, lineage: Path, generation: int) -> None:
         """Raise KEYS_UNUSABLE where a key that follows this generation was made before, or must not be made here."""
-        is_known = self._read_made().get(self._name_in_folder(lineage), 0) > generation
+        is_known = self._read_notes().made.get(self._name_in_folder(lineage), 0) > generation
         # A key has its name before its line: one that another process has just made is there by now.
         if self._newest(lineage) > generation or (self._may_make and not is_known):
             return
@@ -229,33 +229,66 @@ class Sealer:
             file=f"{self._name_in_folder(lineage)}/{generation + 1}.key",
         )
 
-    def _note_made(self, lineage: Path, generation: int) -> None:
-        """Have a line for a key, before anything is sealed with it."""
-        name = self._name_in_folder(lineage)
-        if self._made.get(name, 0) >= generation:
+    def _note_made(self, lineage: Path, generation: int, key: bytes) -> None:
+        """Have a line for a key, before anything is sealed with it, and its check: it is new, and nobody else's."""
+        name, notes = self._name_in_folder(lineage), self._read_notes()
+        if notes.made.get(name, 0) >= generation:
             return
-        self._made = self._read_made()
-        if self._made.get(name, 0) < generation:
-            try:
-                append(self.folder / _MADE, f"{name} {generation}\n".encode())
-            except OSError as error:
-                raise _unwritable(error, file=_MADE) from error
-            self._made[name] = generation
+        if notes.whose(key) not in (None, (name, generation)):
+            raise self._exchanged(lineage, generation)
+        self._append(f"{name} {generation}\n{name} {generation} {check_of(key, name, generation)}\n")
 
-    def _read_made(self) -> dict[str, int]:
-        """The newest generation that was made, by the folder of its key."""
+    def _note_check(self, lineage: Path, generation: int, key: bytes) -> None:
+        """Have the check of a key that has opened what was sealed under its name."""
+        name = self._name_in_folder(lineage)
+        check = check_of(key, name, generation)
+        if check not in self._read_notes().checks.get((name, generation), ()):
+            self._append(f"{name} {generation} {check}\n")
+
+    def _append(self, lines: str) -> None:
         try:
-            lines = read_regular(self.folder / _MADE).decode("utf-8", "replace").splitlines()
+            append(self.folder / MADE, lines.encode())
+        except OSError as error:
+            raise unwritable(error, file=MADE) from error
+
+    def _is_usable(self, lineage: Path, generation: int) -> bool:
+        """Whether a key is whole and, where its check is known, itself. Raises KEYS_UNREACHABLE."""
+        if not is_key(lineage / f"{generation}.key"):
+            return False
+        try:
+            return self._is_its_own(lineage, generation, self._read(lineage, generation))
+        except PlatformError as error:
+            if error.code is KEYS_UNREACHABLE:
+                raise
+            # One that was destroyed at this moment is missing no more than one that was before.
+            return error.code is SEALING_KEY_MISSING
+
+    def _is_its_own(self, lineage: Path, generation: int, key: bytes) -> bool:
+        """Whether a key is the one that was made under its name; so is one of which no check is known."""
+        name = self._name_in_folder(lineage)
+        checks = self._read_notes().checks.get((name, generation))
+        return not checks or check_of(key, name, generation) in checks
+
+    def _exchanged(self, lineage: Path, generation: int) -> PlatformError:
+        return PlatformError(
+            KEYS_UNUSABLE,
+            "another key lies in the place of a sealing key: two organisations' folders were exchanged, most likely",
+            file=f"{self._name_in_folder(lineage)}/{generation}.key",
+        )
+
+    def _read_notes(self) -> KeyNotes:
+        """What was noted of the keys, read anew where the file has changed."""
+        path = self.folder / MADE
+        try:
+            found = path.stat()
+            version = (found.st_ino, found.st_size, found.st_mtime_ns)
+            if self._notes[0] != version:
+                self._notes = (version, parse(read_regular(path)))
         except FileNotFoundError:
-            return {}
+            return KeyNotes()
         except OSError as error:
             raise unreadable(error) from error
-        made: dict[str, int] = {}
-        for name, _, generation in (line.partition(" ") for line in lines):
-            # A line that a crash has cut short is no key's: the next use of the key writes it again.
-            if generation.isascii() and generation.isdecimal() and len(generation) < 10:
-                made[name] = max(made.get(name, 0), int(generation))
-        return made
+        return self._notes[1]
 
     def _name_in_folder(self, lineage: Path) -> str:
         return str(lineage.relative_to(self.folder))
@@ -335,36 +368,3 @@ def _checked(identifier: str, field: str) -> str:
             field=field,
         )
     return identifier
-
-
-def unreadable(error: OSError, *, file: str = _MADE) -> PlatformError:
-    """What an error of the system says of the keys: of a disk that says nothing no key is missing."""
-    if isinstance(error, FileNotFoundError):
-        return PlatformError(KEYS_UNUSABLE, "the key of a sealed field is missing", file=file)
-    reason = (error.strerror or type(error).__name__).lower()
-    if says_nothing(error):
-        message = f"the disk of the folder of WEDSYNC_KEYS_DIR cannot be asked: {reason}"
-        return PlatformError(KEYS_UNREACHABLE, message, hint=_REACHABLE, errno=error.errno, file=file)
-    message, hint = f"the sealing keys cannot be read: {reason}", _READABLE
-    return PlatformError(KEYS_UNUSABLE, message, hint=hint, errno=error.errno, file=file)
-
-
-def _unwritable(error: OSError, *, file: str) -> PlatformError:
-    reason = (error.strerror or type(error).__name__).lower()
-    code = NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else KEYS_UNUSABLE
-    hint = None if code is NO_SPACE else "See that the platform may write to the folder of WEDSYNC_KEYS_DIR."
-    return PlatformError(code, f"a sealing key cannot be made: {reason}", hint=hint, errno=error.errno, file=file)
-
-
-def _is_key(path: Path) -> bool:
-    """Whether a key could be read from a file, as far as the file system tells; what its bytes are, only a box can.
-
-    Raises KEYS_UNREACHABLE where its disk tells nothing.
-    """
-    try:
-        found = path.stat()
-    except OSError as error:
-        if says_nothing(error):
-            raise unreadable(error) from error
-        return False
-    return stat.S_ISREG(found.st_mode) and found.st_size == KEY_BYTES and not found.st_mode & 0o077

@@ -13,8 +13,9 @@ from pathlib import Path
 from chassis.asking import Questions
 from chassis.disk import Disk, says_nothing
 from chassis.key_checks import keys_unusable
+from chassis.key_errors import unreadable
 from chassis.life.health import DEGRADED, Health
-from chassis.sealing import asked, unreadable
+from chassis.sealing import asked
 from contracts.errors import UNAVAILABLE, PlatformError
 from repository.errors import KeyFileInvalid
 from repository.keys.key_file import KeyFile

@@ -20,9 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from chassis.key_errors import unreadable
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
-from chassis.sealing import Sealer, unreadable
+from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.errors import (

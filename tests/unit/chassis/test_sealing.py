@@ -399,3 +399,62 @@ async def test_keys_on_a_disk_that_does_not_answer_are_not_said_to_be_missing(tm
             return {each.code for each in found} == {"keys-unreachable"} and "endpoint" in (found[0].reason or "")
 
         await eventually(is_told)
+
+
+def test_exchanged_folders_of_two_organisations_are_told_and_nothing_is_sealed(folder: Path, sealer: Sealer) -> None:
+    """What another's key seals would be lost once the folders are back: nothing is sealed, and all reads again then."""
+    sealed = {each: sealer.seal(each, FIELD, each) for each in (ORGANISATION, OTHER)}
+    digest = sealer.digest(ORGANISATION, "name", "x")
+    sealer.digest(OTHER, "name", "x")
+    _exchange(folder)
+    for one in (sealer, Sealer(folder)):
+        for use in (one.seal, one.digest):
+            with pytest.raises(PlatformError) as refused:
+                use(ORGANISATION, FIELD, "y")
+            assert refused.value.code is errors.KEYS_UNUSABLE
+        assert {f"organisations/{each}/organisation/1.key" for each in sealed} <= set(one.unusable())
+        assert f"organisations/{ORGANISATION}/digest/1.key" in one.unusable()
+        assert _refusal(one, sealed[ORGANISATION]) is errors.KEYS_UNUSABLE
+    _exchange(folder)
+    assert sealer.unusable() == []
+    assert sealer.digest(ORGANISATION, "name", "x") == digest
+    assert [sealer.open(each, FIELD, box) for each, box in sealed.items()] == [ORGANISATION, OTHER]
+
+
+def test_key_that_an_older_build_made_is_known_once_it_has_opened_what_it_sealed(folder: Path, sealer: Sealer) -> None:
+    """Before that nobody can tell whether it is the right one, and what is not known is not refused."""
+    sealed = {each: sealer.seal(each, FIELD, each) for each in (ORGANISATION, OTHER)}
+    lines = (folder / "MADE").read_text().splitlines()
+    (folder / "MADE").write_text("".join(f"{line}\n" for line in lines if line.count(" ") == 1))
+    older = Sealer(folder)
+    older.seal(ORGANISATION, FIELD, "y")
+    assert older.open(ORGANISATION, FIELD, sealed[ORGANISATION]) == ORGANISATION
+    _exchange(folder)
+    assert older.unusable() == [f"organisations/{ORGANISATION}/organisation/1.key"]
+    # Even a key that was wrong when its check was noted is put right by what opens.
+    (folder / "MADE").write_text("".join(f"{line}\n" for line in lines if line.count(" ") == 1))
+    wrong = older.seal(ORGANISATION, FIELD, "z")
+    assert Sealer(folder).open(ORGANISATION, FIELD, wrong) == "z"
+    _exchange(folder)
+    assert Sealer(folder).unusable() == [f"organisations/{ORGANISATION}/organisation/1.key"]
+    assert older.open(ORGANISATION, FIELD, sealed[ORGANISATION]) == ORGANISATION
+    assert Sealer(folder).unusable() == []
+
+
+def test_another_organisations_next_key_is_not_taken_for_a_new_one(folder: Path, sealer: Sealer) -> None:
+    """An organisation that was erased and began again has a key of a number that the other never had."""
+    sealer.seal(ORGANISATION, FIELD, "x")
+    sealer.destroy(ORGANISATION)
+    sealer.seal(ORGANISATION, FIELD, "y")
+    sealer.seal(OTHER, FIELD, "x")
+    _exchange(folder)
+    with pytest.raises(PlatformError) as refused:
+        Sealer(folder).seal(OTHER, FIELD, "z")
+    assert refused.value.code is errors.KEYS_UNUSABLE
+
+
+def _exchange(folder: Path) -> None:
+    one, other, aside = (folder / "organisations" / each for each in (ORGANISATION, OTHER, "aside"))
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)

@@ -1,0 +1,50 @@
+"""What is said of the files of the sealing keys where the system cannot read or write them."""
+
+import errno
+import stat
+from pathlib import Path
+
+from chassis.disk import says_nothing
+from contracts.errors import KEYS_UNREACHABLE, KEYS_UNUSABLE, NO_SPACE, PlatformError
+
+KEY_BYTES = 32
+MADE = "MADE"
+_REACHABLE = (
+    "Look at the disk or the mount of the folder that WEDSYNC_KEYS_DIR names. No key is missing and nothing is to be"
+    " restored: it goes on by itself."
+)
+_READABLE = "See that the platform may read the folder of WEDSYNC_KEYS_DIR and all files in it."
+
+
+def unreadable(error: OSError, *, file: str = MADE) -> PlatformError:
+    """What an error of the system says of the keys: of a disk that says nothing no key is missing."""
+    if isinstance(error, FileNotFoundError):
+        return PlatformError(KEYS_UNUSABLE, "the key of a sealed field is missing", file=file)
+    reason = (error.strerror or type(error).__name__).lower()
+    if says_nothing(error):
+        message = f"the disk of the folder of WEDSYNC_KEYS_DIR cannot be asked: {reason}"
+        return PlatformError(KEYS_UNREACHABLE, message, hint=_REACHABLE, errno=error.errno, file=file)
+    message, hint = f"the sealing keys cannot be read: {reason}", _READABLE
+    return PlatformError(KEYS_UNUSABLE, message, hint=hint, errno=error.errno, file=file)
+
+
+def unwritable(error: OSError, *, file: str) -> PlatformError:
+    """What an error of the system says where a key is to be made: a full disk is told apart."""
+    reason = (error.strerror or type(error).__name__).lower()
+    code = NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else KEYS_UNUSABLE
+    hint = None if code is NO_SPACE else "See that the platform may write to the folder of WEDSYNC_KEYS_DIR."
+    return PlatformError(code, f"a sealing key cannot be made: {reason}", hint=hint, errno=error.errno, file=file)
+
+
+def is_key(path: Path) -> bool:
+    """Whether a key could be read from a file, as far as the file system tells; what its bytes are, only a box can.
+
+    Raises KEYS_UNREACHABLE where its disk tells nothing.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        if says_nothing(error):
+            raise unreadable(error) from error
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == KEY_BYTES and not found.st_mode & 0o077
