@@ -122,8 +122,7 @@ def decoded(body: bytes, before: Mapping[str, Location]) -> tuple[dict[str, Loca
     `before`: what was read before, which stays in use of a name whose entry is faulty now. Raises ValueError,
     `MsgspecError` or RecursionError where no entry can be used although there are some.
     """
-    raws = _REGISTRY.decode(body).locations
-    entries = [_entry(raw) for raw in raws]
+    raws, entries = entries_of(body)
     twice = {name for name, count in Counter(each.name for each in entries).items() if name and count > 1}
     good = {each.name: each for each in entries if isinstance(each, Location) and each.name not in twice}
     faults = [each.fault for each in entries if isinstance(each, Faulty) and each.name not in twice]
@@ -141,6 +140,12 @@ def decoded(body: bytes, before: Mapping[str, Location]) -> tuple[dict[str, Loca
     )
     waiting = tuple(each for each in faulty if each.name not in kept)
     return kept | good, EntryFaulty("; ".join(faults), faulty, waiting)
+
+
+def entries_of(body: bytes) -> tuple[tuple[msgspec.Raw, ...], list[Location | Faulty]]:
+    """All entries of a file, as they are written and as they are read. Raises as `decoded` where it has none."""
+    raws = _REGISTRY.decode(body).locations
+    return raws, [_entry(raw) for raw in raws]
 
 
 def _entry(raw: msgspec.Raw) -> Location | Faulty:
@@ -179,6 +184,18 @@ def _faulty(raw: msgspec.Raw, name: str, fault: str, before: Location | None = N
         is_judged=is_judged,
         may_be_tier="tier" in roles,
         organisations=found.get("organisations"),
+    )
+
+
+def twice(location: Location) -> Faulty:
+    """An entry whose name another one has, too."""
+    return Faulty(
+        name=location.name,
+        fault=f"location {location.name}: the name is registered more than once",
+        folder=None,
+        is_judged=True,
+        may_be_tier="tier" in location.roles,
+        organisations=location.organisations,
     )
 
 

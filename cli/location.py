@@ -6,7 +6,7 @@ their next look, without a restart. Secrets come from the environment, a file, s
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode, exit_code_of
@@ -16,7 +16,7 @@ from cli.organisation import warn_of_strangers
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
-    from chassis.location import Location
+    from chassis.location import Faulty, Location
     from deploy.locations.check import Finding
     from deploy.locations.credentials import Secret
     from deploy.locations.usage import Usage
@@ -90,11 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
+    from contracts import errors
+    from contracts.errors import PlatformError
     from deploy.locations import credentials
     from deploy.locations.check import kept
     from deploy.locations.entry import entry
     from deploy.locations.places import refuse_hiding, refuse_name, refuse_place
-    from deploy.stack.locations import changed, registered
+    from deploy.stack.locations import changed, faulty_entries, registered
 
     reference = arguments.credentials or (credentials.ASK if arguments.url.startswith("s3:") else None)
     location = entry(
@@ -106,6 +108,9 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
         credentials=reference is not None,
     )
     warn_of_strangers(layout, location.organisations)
+    if any(each.name == location.name for each in faulty_entries(layout)):
+        message = f"{location.name} is the name of a faulty entry in {layout.locations_file}"
+        raise PlatformError(errors.LOCATION_IN_USE, message, field="name", hint="Take it away first: location remove.")
     others = registered(layout)
     refuse_name(location, others)
     refuse_place(location, others, layout.home)
@@ -171,15 +176,16 @@ def _tried(
 
 
 def _list(layout: "Layout", arguments: argparse.Namespace) -> int:
-    from deploy.stack.locations import registered
+    from deploy.stack.locations import faulty_entries, registered
 
     who = arguments.organisation
+    faulty = [each for each in faulty_entries(layout) if who is None or each.may_be_open_to(who)]
     found = sorted(
         (each for each in registered(layout) if who is None or each.is_open_to(who)), key=lambda each: each.name
     )
     if arguments.json:
-        say_json({"locations": [_document(each) for each in found]})
-        return ExitCode.OK
+        say_json({"locations": [_document(each) for each in found], "faulty": [each.fault for each in faulty]})
+        return ExitCode.DEGRADED if faulty else ExitCode.OK
     rows = [("NAME", "ROLE", "KIND", "LOCK", "ORGANISATIONS", "URL")]
     rows += [
         (
@@ -194,7 +200,9 @@ def _list(layout: "Layout", arguments: argparse.Namespace) -> int:
     ]
     for line in columns(rows):
         say(line)
-    return ExitCode.OK
+    for each in faulty:
+        say(f"  not in use: {each.fault}. Correct it in {layout.locations_file}, or location remove {each.name}.")
+    return ExitCode.DEGRADED if faulty else ExitCode.OK
 
 
 def _test(layout: "Layout", arguments: argparse.Namespace) -> int:
@@ -235,13 +243,23 @@ def _remove(layout: "Layout", arguments: argparse.Namespace) -> int:
     from contracts import errors
     from contracts.errors import PlatformError
     from deploy.locations import credentials
-    from deploy.stack.locations import OWN, changed
+    from deploy.stack.locations import OWN, changed, remove_faulty
 
+    if (named := _faulty(layout, arguments)) is not None and named.name not in OWN:
+        doubts, _ = _users(layout, named.name, named.may_be_open_to, is_anyway=arguments.anyway)
+        remove_faulty(layout, named.name)
+        if arguments.json:
+            say_json({"removed": named.name, "doubts": doubts, "repositories": None})
+        else:
+            say(f"The faulty entry of {named.name} is taken away. Its credentials and what lies there stay.")
+            for doubt in doubts:
+                say(f"  warning: {doubt}")
+        return ExitCode.DEGRADED if doubts else ExitCode.OK
     location = _found(layout, arguments)
     if location.name in OWN:
         message = f"{location.name} is the embedded stack's own, and written anew at each start"
         raise PlatformError(errors.LOCATION_IN_USE, message, field="name", hint="Leave it out of configurations.")
-    doubts, repositories = _users(layout, location, is_anyway=arguments.anyway)
+    doubts, repositories = _users(layout, location.name, location.is_open_to, is_anyway=arguments.anyway)
     with changed(layout) as change:
         change(lambda before: [each for each in before if each.name != location.name])
         had_secret = credentials.discard(layout, location)
@@ -258,14 +276,15 @@ def _remove(layout: "Layout", arguments: argparse.Namespace) -> int:
     return ExitCode.DEGRADED if doubts else ExitCode.OK
 
 
-def _users(layout: "Layout", location: "Location", *, is_anyway: bool) -> tuple[list[str], int | None]:
+def _users(
+    layout: "Layout", name: str, is_open_to: "Callable[[str], bool]", *, is_anyway: bool
+) -> tuple[list[str], int | None]:
     """What speaks against a removal, and how many repositories lie there. Raises it, unless it is meant anyway."""
     from contracts import errors
     from contracts.errors import PlatformError
     from deploy.locations.usage import usage_of
     from deploy.stack.state import running_state
 
-    name = location.name
     try:
         running_state(layout.lock_file, layout.state_file)
         usage = usage_of(layout, name)
@@ -276,7 +295,7 @@ def _users(layout: "Layout", location: "Location", *, is_anyway: bool) -> tuple[
             raise PlatformError(error.code, unknown, hint=hint) from error
         return [unknown], None
     # One whose organisation may not use the location fails as it is.
-    shown = [f"{identity} of {owner}" for identity, owner in usage.configurations if location.is_open_to(owner)]
+    shown = [f"{identity} of {owner}" for identity, owner in usage.configurations if is_open_to(owner)]
     if not shown:
         return [], len(usage.repositories)
     more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
@@ -308,6 +327,15 @@ def _rotate(layout: "Layout", arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def _faulty(layout: "Layout", arguments: argparse.Namespace) -> "Faulty | None":
+    """The faulty entry that is meant, if one is."""
+    from deploy.stack.locations import faulty_entries
+
+    who = arguments.organisation
+    found = (each for each in faulty_entries(layout) if who is None or each.may_be_open_to(who))
+    return next((each for each in found if each.name == arguments.name), None)
+
+
 def _found(layout: "Layout", arguments: argparse.Namespace) -> "Location":
     """The location that is meant. Raises UNKNOWN_LOCATION."""
     from contracts import errors
@@ -320,6 +348,8 @@ def _found(layout: "Layout", arguments: argparse.Namespace) -> "Location":
         if each.name == name and (who is None or each.is_open_to(who)):
             return each
     hint = f"wedsync-backup location list{home_option(layout.home)} shows those that there are."
+    if (faulty := _faulty(layout, arguments)) is not None:
+        raise PlatformError(errors.LOCATIONS_UNREADABLE, faulty.fault, field="name", hint=hint)
     open_to = f" that is open to {who}" if who else ""
     raise PlatformError(errors.UNKNOWN_LOCATION, f"there is no location {name}{open_to}", field="name", hint=hint)
 

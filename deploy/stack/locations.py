@@ -1,21 +1,24 @@
 """The registry of locations of the embedded stack: its own four tiers, and what an operator has added.
 
 The registry is `<home>/config/locations.json` (`chassis.locations`). At each start the four tiers are written
-anew, since their ports may have changed; every other entry is the operator's and stays as it is. Whoever changes it
+anew, since their ports may have changed; every other entry is the operator's and stays as it is, also one that is
+faulty, which costs nobody but itself. Whoever changes it
 holds its lock meanwhile, so that of two changes at once none is lost; whoever reads it sees one whole version.
 """
 
 import fcntl
+import logging
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from chassis.location import ANY_ORGANISATION, Location
+from chassis.location import ANY_ORGANISATION, Faulty, Location, entries_of, twice
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.stack.files import write_atomically
@@ -24,16 +27,15 @@ from deploy.stack.s3 import endpoint
 from deploy.stack.s3_regions import REGIONS, Region
 from deploy.stack.secrets import Secrets
 
+_log = logging.getLogger(__name__)
+
 LOCAL = "local"
 OWN = frozenset((LOCAL, *(region.name for region in REGIONS)))
 """The stack's own tiers, by name."""
 
 
-class _Registry(msgspec.Struct, forbid_unknown_fields=True):
-    locations: list[Location]
-
-
-_REGISTRY = msgspec.json.Decoder(_Registry)
+class _Registry(msgspec.Struct):
+    locations: list[Location | msgspec.Raw]
 
 
 def write_registry(layout: Layout, secrets: Secrets) -> None:
@@ -43,27 +45,45 @@ def write_registry(layout: Layout, secrets: Secrets) -> None:
             layout.credentials / f"{region.name}.json", msgspec.json.encode(secrets.s3[region.name]), mode=0o600
         )
     own = [_local(layout), *(_region(layout, region) for region in REGIONS)]
-    with changed(layout, is_made=True) as change:
-        change(lambda before: [*own, *(location for location in before if location.name not in OWN)])
+    with _locked(layout):
+        good, faulty = _read(layout, is_made=True)
+        for _, each in faulty:
+            _log.warning("an entry of locations.json is faulty, and stays as it is", extra={"reason": each.fault})
+        kept = [raw for raw, each in faulty if each.name not in OWN]
+        _write(layout, [*own, *(location for location in good if location.name not in OWN)], kept)
 
 
 def register(layout: Layout, location: Location) -> None:
     """Add a location, or replace the one of its name. The running services see it at their next look."""
-    with changed(layout) as change:
-        change(lambda before: [*(other for other in before if other.name != location.name), location])
+    with _locked(layout):
+        good, faulty = _read(layout)
+        kept = [raw for raw, each in faulty if each.name != location.name]
+        _write(layout, [*(other for other in good if other.name != location.name), location], kept)
+
+
+def remove_faulty(layout: Layout, name: str) -> None:
+    """Take the faulty entries of a name away."""
+    with _locked(layout):
+        good, faulty = _read(layout)
+        _write(layout, good, [raw for raw, each in faulty if each.name != name])
 
 
 Change = Callable[[Callable[[list[Location]], list[Location]]], None]
 
 
 @contextmanager
-def changed(layout: Layout, *, is_made: bool = False) -> Iterator[Change]:
+def changed(layout: Layout) -> Iterator[Change]:
     """Holds the registry for a change; gives what replaces its locations, by what they are made of those before.
 
-    `is_made`: made where there is none. Raises HOME_UNUSABLE.
+    Entries that are faulty stay as they are written. Raises HOME_UNUSABLE.
     """
+
+    def change(made_of: Callable[[list[Location]], list[Location]]) -> None:
+        good, faulty = _read(layout)
+        _write(layout, made_of(good), [raw for raw, _ in faulty])
+
     with _locked(layout):
-        yield lambda made_of: _write(layout, made_of(registered(layout, is_made=is_made)))
+        yield change
 
 
 @contextmanager
@@ -118,27 +138,47 @@ def _region(layout: Layout, region: Region) -> Location:
     )
 
 
-def registered(layout: Layout, *, is_made: bool = False) -> list[Location]:
-    """All locations, as they are registered now. Raises HOME_UNUSABLE, also where the registry of a home is gone.
+def registered(layout: Layout) -> list[Location]:
+    """All locations, as they are registered now. Raises HOME_UNUSABLE, also where the registry of a home is gone."""
+    return _read(layout)[0]
 
-    `is_made`: none where there is no registry, which is then made.
-    """
+
+def faulty_entries(layout: Layout) -> list[Faulty]:
+    """The entries that no service can use, and what is wrong with each. Raises HOME_UNUSABLE."""
+    return [each for _, each in _read(layout)[1]]
+
+
+def _read(layout: Layout, *, is_made: bool = False) -> tuple[list[Location], list[tuple[msgspec.Raw, Faulty]]]:
+    """What can be used, and what cannot, with how it is written. `is_made`: nothing where there is no registry."""
     try:
-        return _REGISTRY.decode(layout.locations_file.read_bytes()).locations
+        raws, entries = entries_of(layout.locations_file.read_bytes())
     except FileNotFoundError:
         if not is_made:
             layout.require_list(layout.locations_file)
-        return []
-    except msgspec.MsgspecError as error:
+        return [], []
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PlatformError(
             errors.HOME_UNUSABLE,
             f"{layout.locations_file} cannot be understood: {error}",
             hint="Correct the entry that you added, or put a copy of the file back.",
         ) from error
+    times = Counter(each.name for each in entries)
+    good: list[Location] = []
+    faulty: list[tuple[msgspec.Raw, Faulty]] = []
+    for raw, each in zip(raws, entries, strict=True):
+        if isinstance(each, Faulty):
+            faulty.append((raw, each))
+        elif times[each.name] > 1:
+            faulty.append((raw, twice(each)))
+        else:
+            good.append(each)
+    return good, faulty
 
 
-def _write(layout: Layout, locations: list[Location]) -> None:
-    body = msgspec.json.format(msgspec.json.encode(_Registry(locations)), indent=2)
+def _write(layout: Layout, locations: list[Location], faulty: list[msgspec.Raw]) -> None:
+    body = msgspec.json.encode(_Registry([*locations, *faulty]))
+    with suppress(msgspec.MsgspecError, ValueError, RecursionError):  # Bytes of a faulty entry may be no text.
+        body = msgspec.json.format(body, indent=2)
     path = layout.locations_file
     # Who may read it is the operator's to say: nothing in it is secret.
     write_atomically(path, body, mode=stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600)

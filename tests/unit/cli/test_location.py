@@ -313,6 +313,31 @@ def test_source_that_cannot_be_backed_up_yet_says_so(location: Command) -> None:
     assert found["backed-up"]["code"] == "location-kind-mismatch"
 
 
+@pytest.mark.parametrize(
+    ("change", "times"), [(b'"comment": ""', 1), (b'"region": "M\xfcnchen"', 1), (b'"lock": false', 2)]
+)
+def test_faulty_entry_costs_itself_and_is_taken_away(
+    location: Command, layout: Layout, photos: Path, change: bytes, times: int
+) -> None:
+    """A start, and what others add, keep it as it is written; it is listed as faulty, and removed by its name."""
+    entry = (
+        b'{"name":"t2","kind":"directory","roles":["tier"],"organisations":["*"],"url":"file:///t2",' + change + b"}"
+    )
+    whole = layout.locations_file.read_bytes()
+    layout.locations_file.write_bytes(whole.replace(b"[", b"[" + (entry + b",") * times, 1))
+    write_registry(layout, open_secrets(layout, roles=[], regions=s3.credential_names()))
+    assert location(*_add("photos", "source", directory_url(photos))) == ExitCode.OK
+    assert layout.locations_file.read_bytes().count(change.partition(b":")[2].strip()) >= times
+    assert location("list") == ExitCode.DEGRADED
+    assert "location t2: " in location.said
+    assert location(*_add("t2", "tier", directory_url(photos.parent / "t2"))) == ExitCode.REFUSED
+    assert location("test", "t2") != ExitCode.NOT_FOUND
+    assert location("remove", "t2", "--anyway") == ExitCode.DEGRADED
+    assert location("list") == ExitCode.OK
+    assert "photos" in location.said
+    assert "t2" not in location.said.replace(str(photos.parent), "")
+
+
 def test_remove_needs_to_know_who_uses_a_location(location: Command, layout: Layout, photos: Path) -> None:
     """While nothing runs that is unknown, and told so; with --anyway it is gone, and its folder is not."""
     (photos / "IMG_1.JPG").write_bytes(b"first")
