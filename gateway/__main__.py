@@ -67,11 +67,11 @@ def main_openapi(*, check: bool) -> int:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
-            sys.exit(runtime.run(main))
+            runtime.leave(runtime.run(main))
         case ["rebuild"]:
-            sys.exit(runtime.run(main_rebuild))
+            runtime.leave(runtime.run(main_rebuild))
         case ["build"]:
-            sys.exit(runtime.run(main_build))
+            runtime.leave(runtime.run(main_build))
         case ["openapi", *options] if options in ([], ["--check"]):
             sys.exit(main_openapi(check=bool(options)))
         case _:

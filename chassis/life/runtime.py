@@ -6,13 +6,15 @@ code that says so, for the supervisor to start it anew.
 """
 
 import asyncio
+import atexit
 import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
 
 import uvloop
 
@@ -207,6 +209,20 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     except Exception as error:  # noqa: BLE001  # the last resort of a process
         _log.critical("crashed", exc_info=error)
         return EXIT_CRASHED
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once, with this exit code, once all is stopped: what is registered for its end is done.
+
+    Python would look at every object once more and take down module by module. That is half a second of a core for each
+    process, at the very moment when all of them end, and frees nothing that the kernel does not. Nor is a thread waited
+    for that hangs on a tier: what it does is what a process does that was killed.
+    """
+    atexit._run_exitfuncs()  # noqa: SLF001  # what `sys.exit` would call, and nothing else does
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _what_to_do(error: BaseException) -> dict[str, str | None]:

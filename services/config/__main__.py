@@ -1,7 +1,5 @@
 """`python -m services.config`: the config service."""
 
-import sys
-
 from chassis.life import runtime
 from services.config.bootstrap import SERVICE, run
 from services.config.settings import ConfigSettings
@@ -13,4 +11,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(runtime.run(main))
+    runtime.leave(runtime.run(main))

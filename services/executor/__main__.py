@@ -1,7 +1,5 @@
 """`python -m services.executor`: the deciding process."""
 
-import sys
-
 from chassis.life import runtime
 from services.executor.bootstrap import SERVICE, run
 from services.executor.settings import ExecutorSettings
@@ -13,4 +11,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(runtime.run(main))
+    runtime.leave(runtime.run(main))

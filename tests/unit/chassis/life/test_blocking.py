@@ -56,7 +56,7 @@ async def test_call_whose_time_is_over_is_left_and_its_result_discarded() -> Non
 def test_process_ends_though_a_call_was_left_in_a_thread_that_does_not() -> None:
     """The code is the one that was asked for; nobody waits for the tier."""
     program = (
-        "import threading; from services.executor.worker import leave;"
+        "import threading; from chassis.life.runtime import leave;"
         " threading.Thread(target=threading.Event().wait).start(); leave(3)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 3
