@@ -29,7 +29,8 @@ _QUERIES = {
              FROM jsonb_each(coalesce(shown.body::jsonb, convert_from(copy.body, 'UTF8')::jsonb)
                              -> 'storageDestinations')
              WHERE jsonb_typeof(value) = 'object') AS tiers,
-            runs.last_state AS "lastRun"
+            runs.last_state AS "lastRun", runs.view -> 'ended' ->> 'error_code' AS "lastCode",
+            runs.view -> 'ended' ->> 'execution_id' AS "lastEnded", runs.view -> 'ended' ->> 'finished_at' AS "endedAt"
         FROM (SELECT %(id)s::text AS id) asked
         LEFT JOIN gateway.configurations shown ON shown.configuration_id = asked.id
         LEFT JOIN executor.configuration_replicas copy ON copy.configuration_id = asked.id
@@ -40,6 +41,11 @@ _QUERIES = {
         SELECT coalesce(shown.organisation, claim.organisation) AS organisation,
             coalesce(shown.configuration_id, claim.configuration_id) AS configuration,
             coalesce(shown.state, claim.state) AS state, shown.degraded,
+            coalesce(shown.view -> 'error' ->> 'code', shown.view ->> 'degraded_code') AS code,
+            shown.view -> 'error' ->> 'tier' AS tier, shown.view -> 'error' ->> 'hint' AS hint,
+            (SELECT string_agg(key || ' ' || (value ->> 'state') || coalesce(' [' || (value ->> 'code') || ']', '')
+                 || coalesce(' ' || nullif(value ->> 'hint', ''), ''), '; ' ORDER BY key)
+             FROM json_each(shown.view -> 'tiers') WHERE value ->> 'code' IS NOT NULL) AS tiers,
             coalesce(shown.accepted_at, claim.asked_at)::text AS accepted, shown.finished_at::text AS finished
         FROM (SELECT %(id)s::text AS id) asked
         LEFT JOIN gateway.executions shown ON shown.execution_id = asked.id
@@ -53,15 +59,21 @@ _QUERIES = {
 }
 
 # What an alert names without an id: of whose runs it speaks, or of whose configurations.
+_CODE = """
+    ' [' || coalesce(view -> 'error' ->> 'code', view ->> 'degraded_code',
+        (SELECT string_agg(key || ' ' || (value ->> 'code'), ', ' ORDER BY key) FROM json_each(view -> 'tiers'))) || ']'
+"""
 _LISTS = {
-    "failed": """
-        SELECT execution_id || ' of ' || organisation FROM gateway.executions WHERE state = 'failed'
+    "failed": f"""
+        SELECT concat(execution_id, ' of ', organisation, {_CODE}, ' at ', finished_at::text)
+        FROM gateway.executions WHERE state = 'failed'
         ORDER BY finished_at DESC NULLS LAST LIMIT 200
-    """,
-    "degraded": """
-        SELECT execution_id || ' of ' || organisation FROM gateway.executions WHERE degraded
+    """,  # noqa: S608  # of the expression above
+    "degraded": f"""
+        SELECT concat(execution_id, ' of ', organisation, {_CODE}, ' at ', finished_at::text)
+        FROM gateway.executions WHERE degraded
         ORDER BY finished_at DESC NULLS LAST LIMIT 200
-    """,
+    """,  # noqa: S608  # of the expression above
     "waiting": """
         SELECT run_id || ' of ' || organisation FROM executor.run_claims WHERE state = 'waiting'
         ORDER BY asked_at LIMIT 200
@@ -118,10 +130,15 @@ def run(arguments: argparse.Namespace) -> int:
     option = home_option(layout.home)
     for each in found:
         if "listed" in each:
-            say(f"{each['kind']}: {_text(each['listed'])}")
+            rows = each["listed"]
+            say(f"{each['kind']}: {'' if rows else 'none'}")
+            for row in rows[:LISTED_MAX]:
+                say(f"  {row}")
+            if len(rows) > LISTED_MAX:
+                say(f"  and {len(rows) - LISTED_MAX} more (--json)")
             continue
         whose = f" of the organisation {each['organisation']}" if "organisation" in each else ""
-        say(f"{arguments.id} is a {each['kind']}{whose}")
+        say(f"{arguments.id} is {'an' if each['kind'] == 'organisation' else 'a'} {each['kind']}{whose}")
         shown = {name: value for name, value in each.items() if name not in ("kind", "organisation")}
         for line in columns([(f"  {name}", _text(value)) for name, value in shown.items()], right=()):
             say(line)

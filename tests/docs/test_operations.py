@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 
 from chassis.location import Location
 from contracts.configuration import Tier
+from deploy.stack import postgres
 from deploy.stack.secrets import read_secrets
 from tests.support.eventually import eventually
 from tests.support.file_trees import seen
@@ -180,6 +182,26 @@ def _repair(operator: Operator, *, first: str = "") -> "subprocess.CompletedProc
     )
 
 
+def _assert_failed_run_is_told(operator: Operator) -> None:
+    """By code, tier, hint and time, beside the ids."""
+    layout = operator.platform.layout
+    view = '{"error": {"code": "tier-vanished", "tier": "local", "hint": "Bring it back."}, "tiers": {}}'
+    with psycopg.connect(postgres.admin_dsn(layout, read_secrets(layout)), autocommit=True) as admin:
+        admin.execute(
+            "INSERT INTO gateway.executions (execution_id, organisation, configuration_id, request_id, state, degraded,"
+            " accepted_at, finished_at, view) VALUES ('a-run', 'somebody', '', '', 'failed', false, now(), now(), %s)",
+            (view,),
+        )
+        try:
+            listed = operator.types("wedsync-backup show failed").stdout
+            shown = operator.types("wedsync-backup show a-run").stdout
+        finally:
+            admin.execute("DELETE FROM gateway.executions WHERE execution_id = 'a-run'")
+    assert "a-run of somebody [tier-vanished] at 20" in listed
+    for word in ("tier-vanished", "local", "Bring it back."):
+        assert word in shown
+
+
 def test_report_of_a_run_is_opened_by_its_organisations_key(operator: Operator, source: SavedSource) -> None:
     """What a run left out is named to the operator; of another organisation, or of no run, there is no report."""
     pipe = source.folder / "a pipe"
@@ -205,6 +227,9 @@ def test_report_of_a_run_is_opened_by_its_organisations_key(operator: Operator, 
         assert shown.returncode == 0, shown.stderr
         assert f"{identity} is a {what} of the organisation {operator.platform.organisation}" in shown.stdout
     assert configuration in operator.types(f"wedsync-backup show {run}").stdout
+    (shown_run,) = json.loads(operator.types(f"wedsync-backup show {run} --json").stdout)["found"]
+    assert {"code", "tier", "hint", "tiers"} <= shown_run.keys()
+    _assert_failed_run_is_told(operator)
     document = json.loads(operator.types("wedsync-backup show local --json").stdout)
     assert [each["kind"] for each in document["found"]] == ["last uploads to the tier local failed", "place"]
     assert operator.platform.organisation in document["found"][1]["repositories"]
