@@ -12,7 +12,7 @@ from repository.errors import KeyNotFound, KeysNotOpened, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
-from repository.opened.wrappings import keys_of, not_opening, remove_wrappings
+from repository.opened.wrappings import keks_of, keys_of, not_opening, refuse_if_opens, remove_wrappings
 from repository.tiers.places import refuse_key_within
 
 
@@ -54,7 +54,9 @@ def add(arguments: argparse.Namespace) -> int:
     is_new = path is not None and not os.path.lexists(path)
     _refuse_beside_what_it_opens(arguments)
     with opened(arguments) as repository:
-        provider = new_passphrase() if path is None else KeyFile.create(path) if is_new else KeyFile.load(path)
+        provider = (
+            _other_passphrase(repository) if path is None else KeyFile.create(path) if is_new else KeyFile.load(path)
+        )
         stored = rewrap(repository, provider)
         away = [tier.name for tier in repository.tiers if tier.name not in stored]
     done = f"{path or 'the new passphrase'} {'was made and ' if is_new else ''}opens the repository"
@@ -73,11 +75,13 @@ def rotate(arguments: argparse.Namespace) -> int:
             done = "what is written from now on is encrypted under a new key; what is stored is recognised as before"
             shut_out = not_opening(repository, repository.keys.active(arguments.domain).key_id.hex())
         else:
-            stored = rewrap(repository, _successor(provider, arguments.new_key_file))
+            old = keks_of(repository)
+            stored = rewrap(repository, _successor(repository, provider, arguments.new_key_file))
             new = arguments.new_key_file or "the new passphrase"
+            ends = ", ".join(f"`repo key remove {kek}`" for kek in old)
             done = (
                 f"{new} opens the repository: use it from now on, keep a copy\n"
-                f"apart from the backups, then end the old one with it: `repo key remove {provider.kek_id().hex()}`"
+                f"apart from the backups, then end the old one with it: {ends}"
             )
         away = [tier.name for tier in repository.tiers if tier.name not in stored]
     document = {"new_key_file": arguments.new_key_file, "data": arguments.data, "not_opened_by": shut_out}
@@ -91,10 +95,17 @@ def _refuse_beside_what_it_opens(arguments: argparse.Namespace) -> None:
         refuse_key_within(arguments.new_key_file, [split_name(each)[1] for each in arguments.tiers])
 
 
-def _successor(provider: Provider, new_key_file: str | None) -> Provider:
+def _other_passphrase(repository: Repository) -> Provider:
+    """Raises `KeyNotGiven`, also of one that opens the repository already."""
+    provider = new_passphrase()
+    refuse_if_opens(repository, provider)
+    return provider
+
+
+def _successor(repository: Repository, provider: Provider, new_key_file: str | None) -> Provider:
     """The key that takes the place of this one."""
     if new_key_file is None:
-        return new_passphrase()
+        return _other_passphrase(repository)
     # A file of its own where there was a passphrase: it needs no older key, since it wraps every one.
     return provider.successor(new_key_file) if isinstance(provider, KeyFile) else KeyFile.create(new_key_file)
 
@@ -137,12 +148,17 @@ def remove(arguments: argparse.Namespace) -> int:
     """End a key-encryption key."""
     with opened(arguments) as repository:
         removed = remove_wrappings(repository, arguments.kek.lower(), provider_of(arguments))
+        left = sorted({kek for each in keys_of(repository) if not each.is_destroyed for kek in each.wrapped_under})
+        own = keks_of(repository)
     if arguments.json:
-        say_json({"kek": arguments.kek.lower(), "removed": removed})
+        say_json({"kek": arguments.kek.lower(), "removed": removed, "still_opened_by": left})
     else:
         for name, count in removed.items():
             say(f"{name}: {count:,} wrapped keys removed")
-        say("whoever has only that key opens nothing any more; a tier that was not given still has them")
+        others = ", ".join(f"{kek}{' (this one)' if kek in own else ''}" for kek in left)
+        say(f"still wrapped under: {others}")
+        say("a key file or passphrase that opens one of these still opens the repository; so does the one that was")
+        say("removed, on a tier that was not given")
     return ExitCode.OK
 
 

@@ -7,9 +7,20 @@ provider opens: whoever opens the repository today can open it afterwards.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
-from repository.errors import KeyNotFound, KeysNotOpened, KeyStillNeeded, NoUsableTier
+from repository.errors import (
+    Damaged,
+    KeyNotFound,
+    KeyNotGiven,
+    KeysNotOpened,
+    KeyStillNeeded,
+    NoUsableTier,
+    UnsupportedFormat,
+    WrongKey,
+)
+from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, decode_wrapped_key, key_id_of, unwrap
 from repository.opened import key_change
 from repository.opened.open_tier import OpenTier
@@ -111,6 +122,33 @@ def remove_wrappings(repository: OpenTiers, kek_id: str, provider: KeyProvider) 
             tier.store.delete(object_key)
         key_change.record_keys(repository, tier)
     return {name: len(objects) for name, objects in on_tiers.items()}
+
+
+def refuse_if_opens(repository: OpenTiers, provider: KeyProvider) -> None:
+    """Raises `KeyNotGiven` where this provider opens every key on every ready tier already.
+
+    A passphrase wrapped a second time would be two KEKs, of which the end of one ends nothing. One that opens a part
+    (a call that was interrupted) goes on under the KEK that it has.
+    """
+    kept = {keys.key_id.hex() for keys in repository.keys.all()} - key_change.destroyed_keys(repository)
+    known = key_change.known_objects(repository)
+    lacks = False
+    for tier in repository.ready_tiers():
+        opened: set[str] = set()
+        for record in key_change.present_keys(tier):
+            if (record.object_key, crypto.sha256(record.body).hex()) in known:
+                with suppress(WrongKey, Damaged, UnsupportedFormat):
+                    unwrap(decode_wrapped_key(record), repository.id, provider)
+                    opened.add(key_id_of(record.object_key))
+        lacks = lacks or bool(kept - opened)
+    if not lacks:
+        hint = "Take another one; `repo key list` shows what the keys are wrapped under."
+        raise KeyNotGiven("the new passphrase opens the repository already", hint=hint)
+
+
+def keks_of(repository: OpenTiers) -> list[str]:
+    """Ids (hex) of every KEK under which the present provider opened or wrapped something."""
+    return sorted({object_key.rpartition(".")[2] for object_key, _ in repository.keys.proven})
 
 
 def _under(tier: OpenTier, kek_id: str) -> Iterator[str]:

@@ -65,6 +65,27 @@ def test_key_file_and_passphrase_take_each_others_place(repo: RepoCommand, monke
     assert repo.run("check", "--read-data").code == 0
 
 
+def test_passphrase_that_opens_already_is_no_new_one_and_the_end_of_one_says_who_still_opens(
+    repo: RepoCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one passphrase were two keys, and after the end of the one it opened everything by the other."""
+    own: Any = repo.json("key", "list")["opened_by"]
+    monkeypatch.setenv("WEDSYNC_NEW_PASSPHRASE", SECRET)
+    for words in ("add", "rotate"):
+        told = repo.run("key", words, "--new-passphrase")
+        assert (told.code, "opens the repository already" in told.err) == (6, True), told
+    assert [list(each["wrapped_under"]) for each in repo.json("key", "list")["keys"]] == [[own]]
+    monkeypatch.setenv("WEDSYNC_NEW_PASSPHRASE", "a second passphrase")
+    assert f"`repo key remove {own}`" in repo.run("key", "rotate", "--new-passphrase").out
+    assert repo.run("key", "add", "--new-key-file", repo.folder / "third").code == 0
+    monkeypatch.setenv("WEDSYNC_PASSPHRASE", "a second passphrase")
+    listed: Any = repo.json("key", "list")
+    third = (set(listed["keys"][0]["wrapped_under"]) - {own, listed["opened_by"]}).pop()
+    told = repo.run("key", "remove", own)
+    assert (told.code, third in told.out, f"{listed['opened_by']} (this one)" in told.out) == (0, True, True), told
+    assert own not in told.out
+
+
 def test_command_prints_the_key_or_the_passphrase_and_is_never_quoted(repo: RepoCommand) -> None:
     printed = repo.folder / "printed"
     printed.write_text(f"{SECRET}\n")
