@@ -134,6 +134,12 @@ def _judged(repository: Repository, arguments: argparse.Namespace, rules: Rules 
     if (arguments.label is not None or arguments.host is not None) and not found:
         raise SnapshotNotFound("no snapshot is of this label and host", label=arguments.label, host=arguments.host)
     tags = {each.id: tags_of(repository, each) for each in found} if rules.tags else {}
+    unknown = sorted(set(rules.tags) - {word for words in tags.values() for word in words})
+    if unknown and rules == Rules(tags=rules.tags, zone=rules.zone):
+        hint = "`repo snapshots` shows the tags; without one that is had nearly everything would be forgotten."
+        raise SnapshotNotFound("no snapshot has the tag that is to be kept", hint=hint, tag=unknown[0])
+    for tag in unknown:
+        print(f"no snapshot has the tag {_text(tag)}: --keep-tag keeps nothing by it", file=sys.stderr)
     return judge(found, rules, repository.clock.now_ns(), holds_of(repository), tags)
 
 

@@ -109,6 +109,9 @@ def test_tags_are_given_taken_and_found(repo: RepoCommand, tmp_path: Path) -> No
     assert (of_host["host"], of_host["label"]) == ("box", "x")
     judged = repo.json("forget", "--dry-run", "--keep-tag", "kept", "--keep-last", "1")
     assert {each["id"] for each in judged["kept"]} == {first, of_host["id"]}
+    assert repo.run("forget", "--keep-tag", "kpet").code == ExitCode.NOT_FOUND, "nearly everything would go"
+    told = repo.run("forget", "--dry-run", "--keep-tag", "kpet", "--keep-last", "1")
+    assert (told.code, "no snapshot has the tag kpet" in told.err) == (ExitCode.OK, True)
     assert repo.json("tag", first, "latest", "--set", "")["snapshots"][0]["tags"] == []
     assert repo.run("tag", first).code == ExitCode.USAGE
     assert repo.run("tag", "beef", "--add", "x").code == ExitCode.NOT_FOUND
