@@ -284,6 +284,7 @@ def _finding_document(finding: Finding) -> dict[str, object]:
         "detail": finding.detail,
         "is_damage": finding.is_damage,
         "repairable_from": list(finding.repairable_from),
+        "not_read_on": list(finding.not_read_on),
     }
 
 
@@ -302,7 +303,9 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
             say(f"{name}: {counts.streams:,} streams ({pieces})")
     for finding in report.findings:
         mark = "DAMAGE" if finding.is_damage else "note"
-        where = f"; whole on: {', '.join(finding.repairable_from)}" if finding.repairable_from else ""
+        whole = [name for name in finding.repairable_from if name not in finding.not_read_on]
+        where = f"; whole on: {', '.join(whole)}" if whole else ""
+        where += f"; there, not read, on: {', '.join(finding.not_read_on)}" if finding.not_read_on else ""
         say(f"{mark} on {finding.tier}: {finding.problem} {finding.object_key}: {finding.detail}{where}")
     for name, harmed in report.harmed.items():
         for snapshot_id in harmed:

@@ -62,6 +62,7 @@ def check(
     A tier that does not answer (any more) becomes a finding.
     """
     report = CheckReport()
+    read: set[tuple[str, str]] = set()
     for tier in repository.tiers:
         if tiers is not None and tier.name not in tiers:
             continue
@@ -82,6 +83,8 @@ def check(
         except RepositoryError as error:
             found.append(Finding(tier.name, Problem.TIER, "", f"{error.code}: {error}"))
         report.findings.extend(found)
+        read.update((tier.name, object_key) for object_key in one.read)
+    report.judge_sources(read)
     return report
 
 
@@ -102,6 +105,8 @@ class _TierCheck:
         self._hides_log = False
         self._erased: set[str] = set()
         self._reader = ChunkReader([tier], repository.keys)
+        self.read: set[str] = set()
+        """Keys of the packs that were read back."""
 
     def _finding(self, problem: Problem, object_key: str, detail: object, sources: Collection[str] = ()) -> Finding:
         text = f"{detail.code}: {detail}" if isinstance(detail, RepositoryError) else str(detail)
@@ -356,6 +361,7 @@ class _TierCheck:
             counts.bytes_read += reading.bytes_read
             counts.chunks_read += reading.chunks
             key = pack_object_key(reading.pack.id)
+            self.read.add(key)
             is_known = reading.pack.id in known
             if reading.error is not None and erased.explains(reading.error):
                 continue

@@ -1,5 +1,6 @@
 """What a check says: findings, each naming one object and where a whole copy of it is."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -63,11 +64,13 @@ NOTES = frozenset(
     (Problem.ORPHAN, Problem.ABANDONED, Problem.ERASED, Problem.TORN, Problem.STRANGE, Problem.LOCKS_UNKNOWN)
 )
 """What is worth knowing and no damage."""
+_OF_PACKS = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED))
 
 
 class Finding(NamedTuple):
     """One object with a problem. `repairable_from`: the tiers (its own too, where its other objects
-    suffice) from which `repair` can make it whole; empty: none that was reachable.
+    suffice) from which `repair` can make it whole; empty: none that was reachable. `not_read_on`: those of them
+    where the object is there, and the check did not read it: whether it is whole is not known.
     """
 
     tier: str
@@ -75,6 +78,7 @@ class Finding(NamedTuple):
     object_key: str
     detail: str
     repairable_from: tuple[str, ...] = ()
+    not_read_on: tuple[str, ...] = ()
 
     @property
     def is_damage(self) -> bool:
@@ -120,6 +124,18 @@ class CheckReport:
     findings: list[Finding] = field(default_factory=list)
     harmed: dict[str, list[str]] = field(default_factory=dict)
     tiers: dict[str, TierCounts] = field(default_factory=dict)
+
+    def judge_sources(self, read: Collection[tuple[str, str]]) -> None:
+        """After all tiers: no source of a bad pack is a tier where it is bad, too, and where it was not read is told.
+
+        `read`: tier and object key of each pack that was read back.
+        """
+        bad = {(each.tier, each.object_key) for each in self.findings if each.problem in _OF_PACKS}
+        for place, each in enumerate(self.findings):
+            if each.problem in _OF_PACKS:
+                sources = tuple(name for name in each.repairable_from if (name, each.object_key) not in bad)
+                unread = tuple(name for name in sources if (name, each.object_key) not in read)
+                self.findings[place] = each._replace(repairable_from=sources, not_read_on=unread)
 
     @property
     def damage(self) -> list[Finding]:

@@ -51,6 +51,21 @@ def _damage(report: CheckReport) -> list[tuple[str, Problem, str]]:
     return [(finding.tier, finding.problem, finding.object_key) for finding in report.damage]
 
 
+def test_pack_that_is_bad_on_both_tiers_is_whole_on_none_and_unread_is_not_called_whole() -> None:
+    scene = _scene()
+    pack = _below(scene.store("a"), "packs/")[0]
+    _flip(scene.store("a"), pack, 40)
+
+    def told(names: list[str] | None = None) -> set[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+        found = check(scene.reopen(), read_percent=100, tiers=names).damage
+        return {(each.tier, each.repairable_from, each.not_read_on) for each in found if each.object_key == pack}
+
+    assert told() == {("a", ("b",), ())}
+    assert told(["a"]) == {("a", ("b",), ("b",))}
+    _flip(scene.store("b"), pack, 40)
+    assert told() == {("a", (), ()), ("b", (), ())}
+
+
 def _assert_whole(repository: Repository, name: str) -> None:
     tier = repository.tier(name)
     assert tier.is_ready, repository.states()
