@@ -15,6 +15,7 @@ from repository.backup.backup import BackupOptions, BackupResult
 from repository.backup.backup import backup as back_up
 from repository.backup.fanout import Delivery
 from repository.backup.problems import FileError
+from repository.backup.result import is_emptied
 from repository.backup.source import SourceUnreachable
 from repository.errors import RepositoryError, about
 from repository.keys.key_ring import DEFAULT_DOMAIN
@@ -56,14 +57,26 @@ def backup(arguments: argparse.Namespace) -> int:
         damaged = [tier.name for tier in repository.tiers if tier.state is TierState.DAMAGED]
         not_there = _not_there(repository, result)
         lacking = result.lacking(arguments.require)
+        was_emptied = is_emptied(result.snapshot, repository.snapshots(asked.label))
     if arguments.json:
         unread = {name: str(error) for name, error in not_there.items()}
         parent_error = str(result.parent_error) if result.parent_error else None
-        told = {"not_read_back": unread, "parent_error": parent_error, "required_missing": lacking, **asked.left_out()}
+        told = {
+            "not_read_back": unread,
+            "parent_error": parent_error,
+            "required_missing": lacking,
+            "source_emptied": was_emptied,
+            **asked.left_out(),
+        }
         say_json({**_document(result, on_tiers, away), **told})
     else:
         _say_result(result, away, damaged, lacking)
         asked.say_left_out()
+        if was_emptied:
+            print(
+                "the source holds no file, and earlier snapshots of it do: look whether its disk is mounted",
+                file=sys.stderr,
+            )
         for name, error in not_there.items():
             print(
                 f"tier {name} does not give back what the snapshot leans on: {error} (`repo repair`)", file=sys.stderr
@@ -77,6 +90,8 @@ def backup(arguments: argparse.Namespace) -> int:
     failures = [*not_there.values(), *([result.parent_error] if result.parent_error else [])]
     if any(exit_code_of(error) is not ExitCode.UNAVAILABLE for error in failures):
         return ExitCode.DAMAGED
+    if was_emptied:
+        return ExitCode.INCOMPLETE
     return _exit_code(result, is_less=bool(away or failures or asked.is_empty_input()))
 
 

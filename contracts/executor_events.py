@@ -157,7 +157,8 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
     """The snapshot is on every required tier and was verified there.
 
     `degraded`: at least one other tier is behind (`catch_ups` names them), or something of the source
-    is not in the snapshot (`code` is `source-incomplete`). `verified` names the tiers that were read back.
+    is not in the snapshot (`code` is `source-incomplete`), or nothing is in it of a source that held files before
+    (`source-emptied`: no recovery point). `verified` names the tiers that were read back.
     `report_digest` is the BLAKE3 of the report object with the details that do not belong in an event
     (file errors), hex; None where there is nothing to report.
     """

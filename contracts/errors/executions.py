@@ -38,6 +38,14 @@ SOURCE_INCOMPLETE = entered(
     "Look at the permissions, the disk and what deletes files meanwhile; the run's sealed report, which an "
     "operator opens (wedsync-backup run-report ID --organisation ID), names each entry, and the next run tries again.",
 )
+SOURCE_EMPTIED = entered(
+    "source-emptied",
+    422,
+    Retry.AFTER_OPERATOR,
+    "The source is there and holds no file, and held some before",
+    "Look whether its disk is mounted, and run again. What was saved before stays the recovery point. Where it is "
+    "meant to be empty, put any file into it (a note that says so), or retire the configuration.",
+)
 LOCATION_UNUSABLE = entered(
     "location-unusable",
     503,

@@ -269,7 +269,8 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
         has_ended = run.finished_at is not None and run.state != ExecutionState.CANCELLED
         if has_ended and (self.ended is None or run.ended >= self.ended.ended):
             self.ended = shown
-        if run.snapshot_id is not None and run.finished_at is not None:
+        is_emptied = run.degraded_code == errors.SOURCE_EMPTIED.code
+        if run.snapshot_id is not None and run.finished_at is not None and not is_emptied:
             self._protect(run, run.snapshot_id, run.finished_at)
         for tier, state in run.tiers.items():
             self._judge(self.tiers.setdefault(tier, TierRecord()), state)

@@ -13,6 +13,17 @@ from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
 from repository.stored.snapshot import ClassTotals, Snapshot, Totals
 
 
+def is_emptied(snapshot: Snapshot, others: Iterable[Snapshot]) -> bool:
+    """Whether it holds no file, and another of the same source does: most likely a disk that is not mounted.
+
+    Not only the one before it: the second night of a disk that is away is no better than the first.
+    """
+    totals = snapshot.manifest.totals
+    if totals.files or totals.others or totals.failed:
+        return False
+    return any(each.manifest.totals.files for each in others)
+
+
 @dataclass(frozen=True, slots=True)
 class TierResult:
     """How one tier came out of a backup. Bytes are those of packs."""

@@ -149,25 +149,27 @@ class BackupRun(Aggregate):
         report_digest: str | None,
         seconds: float,
         is_report_lost: bool = False,
+        is_emptied: bool = False,
     ) -> None:
         """The snapshot is on every required tier and was verified there.
 
-        Degraded where anything is missing in it, or may be: what a lost report would have named.
+        Degraded where anything is missing in it, or may be: what a lost report would have named, and all of a source
+        that held files before.
         """
         self._refuse_when_not_mine(fence)
-        is_incomplete = totals.unreadable_files > 0
+        lacks = errors.SOURCE_INCOMPLETE if totals.unreadable_files else errors.SOURCE_EMPTIED if is_emptied else None
         self.record(
             BackupCompleted(
                 execution_id=self.id,
                 configuration_id=self.configuration_id,
                 snapshot_id=snapshot_id,
-                degraded=is_incomplete or is_report_lost or bool(catch_ups),
+                degraded=lacks is not None or is_report_lost or bool(catch_ups),
                 totals=totals,
                 verified=tuple(verified),
                 catch_ups=tuple(catch_ups),
                 report_digest=report_digest,
                 seconds=seconds,
-                code=errors.SOURCE_INCOMPLETE.code if is_incomplete else None,
+                code=None if lacks is None else lacks.code,
             )
         )
 

@@ -313,6 +313,7 @@ class RunPerformance:
             report_digest=None if report is None else report.digest,
             seconds=time.monotonic() - started,
             is_report_lost=outcome.report is not None and report is None,
+            is_emptied=outcome.is_emptied,
         )
         await self._record_end(attempt, report)
 

@@ -87,12 +87,16 @@ class TierOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackupOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What the data plane has done. `report` is JSON with the details that do not belong in an event, or None."""
+    """What the data plane has done. `report` is JSON with the details that do not belong in an event, or None.
+
+    `is_emptied`: nothing was there of a source that held files before.
+    """
 
     snapshot_id: str
     totals: RunTotals
     tiers: tuple[TierOutcome, ...]
     report: bytes | None = None
+    is_emptied: bool = False
 
 
 class ProgressReport(msgspec.Struct, frozen=True, kw_only=True):

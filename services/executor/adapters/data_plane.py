@@ -24,6 +24,7 @@ from contracts.errors import PlatformError
 from contracts.executor_events import ClassTotals, RunTotals
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
+from repository.backup.result import is_emptied
 from repository.backup.source import Reason, SourceUnreachable
 from repository.backup.workshop import Workshop
 from repository.errors import BackupCancelled, LockNotProven, RepositoryError, TierUnreachable
@@ -364,6 +365,7 @@ class RepositoryBackup:
                 self._tier_outcome(result, tier, destination) for tier, destination in self._destinations.items()
             ),
             report=problem_report(result),
+            is_emptied=is_emptied(result.snapshot, self._repository.snapshots(self._options.label)),
         )
 
     def _tier_outcome(self, result: BackupResult, tier: Tier, destination: Destination) -> TierOutcome:

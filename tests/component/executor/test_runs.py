@@ -495,6 +495,23 @@ async def test_source_that_is_lost_while_it_is_read_is_no_whole_backup(
     assert last.report_digest is not None
 
 
+async def test_source_that_was_emptied_is_told_until_it_holds_a_file(bench: ExecutorBench) -> None:
+    """A disk that is not mounted is no backup, neither in the first night nor in the second."""
+    await bench.configure(local=Destination(location="local"))
+    saved = list(bench.source.iterdir()) or [bench.source / "photo"]
+    saved[0].write_bytes(b"a photo")
+    for run, code in (("run-1", None), ("run-2", "source-emptied"), ("run-3", "source-emptied"), ("run-4", None)):
+        await bench.request(run)
+        await perform_next(bench)
+        last = (await bench.told(run))[-1]
+        assert isinstance(last, BackupCompleted)
+        assert (last.code, last.degraded) == (code, code is not None)
+        shutil.rmtree(bench.source)
+        bench.source.mkdir()
+        if run == "run-3":
+            (bench.source / "empty on purpose").touch()
+
+
 async def test_claim_lost_on_the_way_interrupts_the_copy(bench: ExecutorBench) -> None:
     """A worker whose claim is another's stops reading."""
     await bench.configure(local=Destination(location="local"))

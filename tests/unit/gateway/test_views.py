@@ -157,6 +157,14 @@ def test_run_that_lacks_something_of_its_source_is_degraded(is_told: bool) -> No
     assert standing_of(str(columns_of(runs)["standing"])).ended == "degraded"
 
 
+def test_snapshot_of_an_emptied_source_is_no_recovery_point() -> None:
+    """The one before it stays."""
+    ended = _completed(totals=TOTALS, degraded=True, verified=(Tier.LOCAL,), code="source-emptied")
+    runs = _runs(_folded(_accepted(), (1, _uploaded(Tier.LOCAL)), (2, ended)))
+    assert runs.recovery_point is None
+    assert health_of(runs) is ConfigurationHealth.DEGRADED
+
+
 @pytest.mark.parametrize(
     ("code", "is_gone"),
     [("tier-vanished", True), ("tier-unreachable", True), ("tier-full", False), ("tier-read-only", False)],
