@@ -6,7 +6,8 @@ organisation fills it from the other tiers. (A store of the embedded stack is fi
 Who has no other tier begins with nothing then; so does an organisation that is named, where its record was lost too.
 
 A tier that shows an older state than it had takes nothing either. `accept-history` says that the older one counts: how
-far the log was seen is forgotten, and the next run goes on from what is there.
+far the log was seen is forgotten, and the next run goes on from what is there. A tier that has what was last seen has
+nothing to accept: without that memory an older copy that is put there later would be told by nobody.
 """
 
 import argparse
@@ -45,6 +46,12 @@ FORGET = """
         ) ON CONFLICT DO NOTHING
     )
     SELECT organisation FROM forgotten ORDER BY 1
+"""
+SEEN = """
+    SELECT organisation, head_number, encode(head_digest, 'hex') FROM executor.begun_repositories
+    WHERE location = %(location)s AND organisation = coalesce(%(organisation)s, organisation)
+        AND head_number IS NOT NULL
+    ORDER BY 1
 """
 ACCEPT = """
     UPDATE executor.begun_repositories SET tier_id = NULL, head_number = NULL, head_digest = NULL
@@ -189,12 +196,22 @@ def _refuse_there(layout: "Layout", locations: list[str] | None, owners: list[st
 
 
 def _accept_history(layout: "Layout", location: str, organisation: str | None) -> int:
-    accepted = _query(layout, ACCEPT, {"location": location, "organisation": organisation})
-    for (owner,) in accepted:
-        say(f"{location}: the next run of {owner} goes on from what the tier shows then")
-    if not accepted:
-        say(f"{location}: nothing was begun there; nothing is to be done")
+    from contracts import errors
+    from contracts.errors import PlatformError
+    from deploy.locations.history import older
+    from deploy.stack.locations import registered
+
+    seen = _query(layout, SEEN, {"location": location, "organisation": organisation})
+    if not seen:
+        say(f"{location}: no log was seen there; nothing is to be done")
         return ExitCode.NOT_FOUND
+    place = next((each for each in registered(layout) if each.name == location), None)
+    if place is None:
+        raise PlatformError(errors.UNKNOWN_LOCATION, f"no location is registered as {location}", field="location")
+    heads = [(str(owner), int(str(number)), bytes.fromhex(str(digest))) for owner, number, digest in seen]
+    for owner in older(place, layout.platform_keys, heads):
+        _query(layout, ACCEPT, {"location": location, "organisation": owner})
+        say(f"{location}: the next run of {owner} goes on from what the tier shows then")
     return ExitCode.OK
 
 

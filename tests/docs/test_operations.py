@@ -297,9 +297,10 @@ async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSourc
     assert (present.returncode, "local is not gone: it answers" in present.stderr) == (9, True), present
     listed = [line.split()[:2] for line in operator.types("wedsync-backup tiers list").stdout.splitlines()]
     assert ["local", operator.platform.organisation] in listed
-    accepted = operator.follows("tier-went-back", ("LOCATION", "offsite"))
-    assert accepted.returncode == 0, accepted.stderr
-    assert f"next run of {operator.platform.organisation}" in accepted.stdout
+    nothing = operator.follows("tier-went-back", ("LOCATION", "offsite"))
+    assert (nothing.returncode, "an older state is unknown" in nothing.stderr) == (8, True), nothing
+    whole_one = operator.follows("tier-went-back", ("LOCATION", "local"))
+    assert (whole_one.returncode, "no older state to accept" in whole_one.stderr) == (9, True), whole_one
     told = operator.follows("tier-gone", ("LOCATION", "offsite"))
     assert told.returncode == 0, told.stderr
     assert f"{operator.platform.organisation} is begun anew by its next run, from the other tiers (" in told.stdout

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from chassis.ids import new_id
-from cli.tiers import ACCEPT
+from cli.tiers import ACCEPT, SEEN
+from contracts import errors
 from contracts.configuration import Destination, Tier
+from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
+from deploy.locations.history import older
 from tests.component.executor.test_runs import perform_next
-from tests.support.executor import ExecutorBench, executor_bench
+from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 
@@ -94,10 +97,29 @@ async def test_tiers_that_went_back_together_are_each_told(bench: ExecutorBench,
 
 
 async def test_older_state_counts_once_that_was_said(bench: ExecutorBench) -> None:
-    """Then the next run goes on from it, and the tier is remembered as it is from then on."""
+    """Then the next run goes on from it, and the tier is remembered as it is from then on.
+
+    A tier that has what was last seen, or that shows nothing, has nothing to accept.
+    """
     await bench.configure(local=Destination(location="local"))
     await _two_runs_and_the_state_between(bench, "local")
+    place = next(each for each in bench.locations.tiers() if each.name == "local")
+    async with bench.pool.connection() as connection:
+        cursor = await connection.execute(
+            SEEN.replace("executor.", "").encode(), {"location": "local", "organisation": None}
+        )
+        seen = [(owner, number, bytes.fromhex(digest)) for owner, number, digest in await cursor.fetchall()]
+    assert [owner for owner, *_ in seen] == [ORGANISATION]
+    with pytest.raises(PlatformError) as refused:
+        older(place, bench.keys, seen)
+    assert refused.value.code is errors.LOCATION_IN_USE
+    bench.tier("local").rename(bench.home / "away")
+    with pytest.raises(PlatformError) as refused:
+        older(place, bench.keys, seen)
+    assert refused.value.code is errors.TIER_UNREACHABLE
+    (bench.home / "away").rename(bench.tier("local"))
     _put_back(bench, "local")
+    assert older(place, bench.keys, seen) == [ORGANISATION]
     async with bench.pool.connection() as connection:
         statement = ACCEPT.replace("executor.", "").encode()
         cursor = await connection.execute(statement, {"location": "local", "organisation": None})
