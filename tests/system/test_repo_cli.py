@@ -213,7 +213,19 @@ def test_snapshots_lists_what_each_tier_has(repo: RepoCommand, album: Path) -> N
     assert [(each["label"], each["tiers"]) for each in listed] == [("one", ["a", "b"]), ("two", ["a"])]
     assert [each["label"] for each in repo.json("snapshots", "--label", "two")["snapshots"]] == ["two"]
     lines = repo.run("snapshots").out.splitlines()
-    assert lines[0].split() == ["ID", "TIME", "(UTC)", "FILES", "MISSING", "SIZE", "NEW", "STORED", "TIERS", "LABEL"]
+    assert lines[0].split() == [
+        "ID",
+        "TIME",
+        "(UTC)",
+        "FILES",
+        "MISSING",
+        "SIZE",
+        "NEW",
+        "STORED",
+        "TIERS",
+        "TAGS",
+        "LABEL",
+    ]
     assert len(lines) == 3
 
 
