@@ -123,7 +123,7 @@ async def fill(
         async with cursor.copy(
             """
             COPY configuration_runs (configuration_id, organisation, last_state, view, standing, protected_at,
-                uploaded_local, uploaded_cloud_primary, uploaded_cloud_secondary, uploaded_offsite,
+                made_version, uploaded_local, uploaded_cloud_primary, uploaded_cloud_secondary, uploaded_offsite,
                 failure_local, failure_cloud_primary, failure_cloud_secondary, failure_offsite) FROM STDIN
             """
         ) as copy:

@@ -365,7 +365,7 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
-    except (errors.InsufficientPrivilege, errors.UndefinedTable) as error:
+    except (errors.InsufficientPrivilege, errors.UndefinedTable, errors.UndefinedColumn) as error:
         found = _NAMED.search(error.diag.message_primary or "")
         raise without_rights([found[1].strip('"') if found else type(error).__name__]) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction) as error:
