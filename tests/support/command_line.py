@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 from cli.main import COMMANDS, _load, _parser
 
+OF_A_PROFILE = {"key_file", "tiers"}
+"""What the parser lets pass, since a variable or a profile may name it: `complete` asks for it."""
+
 Leaf = tuple[tuple[str, ...], argparse.ArgumentParser]
 
 
@@ -29,12 +32,15 @@ def _below(words: tuple[str, ...], parser: argparse.ArgumentParser) -> Iterator[
 def needed_words(parser: argparse.ArgumentParser, values: dict[str, str]) -> list[str]:
     """What a command cannot do without. `values`: by the name of an option or an operand; else any that is taken."""
     words: list[str] = []
+    asked = OF_A_PROFILE if any(action.dest == "profile" for action in parser._actions) else set()
     for group in parser._mutually_exclusive_groups:
-        if group.required:
-            first = group._group_actions[0]
+        first = group._group_actions[0]
+        if group.required or first.dest in asked:
             words += [first.option_strings[-1], values.get(first.dest, "1")]
+    grouped = {id(action) for group in parser._mutually_exclusive_groups for action in group._group_actions}
     for action in parser._actions:
-        if not action.required and not (not action.option_strings and action.nargs in (None, "+")):
+        is_needed = action.required or (action.dest in asked and id(action) not in grouped)
+        if not is_needed and not (not action.option_strings and action.nargs in (None, "+")):
             continue
         choices = list(action.choices) if action.choices else []
         value = values.get(action.dest) or (str(choices[0]) if choices else "1")
