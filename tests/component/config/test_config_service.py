@@ -297,12 +297,12 @@ async def test_process_starts_becomes_ready_and_stops_when_told(bench: Bench, tm
     bench.start()
 
 
-async def test_process_without_a_setting_names_it_and_gives_up() -> None:
-    """A missing variable is named on stderr, and the exit code tells the supervisor not to try again."""
+async def test_process_without_settings_names_all_and_gives_up() -> None:
+    """Missing variables are named on stderr, and the exit code tells the supervisor not to try again."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WEDSYNC_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.config", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
     )
     _, log = await process.communicate()
     assert process.returncode == EXIT_CONFIGURATION
-    assert b"WEDSYNC_POSTGRES_DSN is not set" in log
+    assert b"invalid-setting: WEDSYNC_POSTGRES_DSN, WEDSYNC_POSTGRES_SCHEMA, " in log
