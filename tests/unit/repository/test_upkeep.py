@@ -563,6 +563,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
     """The names of problems are part of the command's JSON."""
     assert sorted(problem.value for problem in Problem) == [
         "abandoned",
+        "changed-while-saved",
         "checkpoint",
         "config",
         "erased",
@@ -576,6 +577,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "orphan",
         "pack-damaged",
         "pack-missing",
+        "pack-shared",
         "place-blocked",
         "replayed",
         "strange-object",

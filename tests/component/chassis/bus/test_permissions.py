@@ -306,7 +306,7 @@ async def test_answers_to_one_identity_reach_nobody_else(own_nats: NatsServer, i
     async with own_nats.connected() as anyone, own_nats.connected(identity.name) as client:
         js = anyone.jetstream()
         for subject in OWN.values():
-            await anyone.publish(subject, b"{}")
+            await js.publish(subject, b"{}")
         await publish(js, envelope_of(backup_requested()))
         held = [(await js.stream_info(name)).state.messages for name in others]
         for subject in ELSEWHERE:
