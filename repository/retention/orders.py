@@ -128,7 +128,9 @@ def give_tags(repository: Repository, tags: Mapping[str, Sequence[str]]) -> Orde
     bodies = tagging(repository, tags)
 
     def order(tier: OpenTier) -> int:
-        return sum(tier.log.append(lambda _state, body=body: body) is not None for body in bodies)  # type: ignore[misc]
+        # mypy infers no lambda that has a default.
+        orders = (tier.log.append(lambda _state, body=body: body) for body in bodies)  # type: ignore[misc]  # see above
+        return sum(each is not None for each in orders)
 
     return _on_each(repository, order)
 

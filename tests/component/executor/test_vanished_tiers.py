@@ -99,9 +99,7 @@ async def test_tier_whose_disk_is_not_mounted_is_not_refilled(bench: ExecutorBen
 
 async def test_only_tier_that_is_empty_begins_no_second_repository(bench: ExecutorBench) -> None:
     """A run whose every tier has vanished fails; nothing is begun on what lies below."""
-    await bench.configure(local=Destination(location="local"))
-    await _run(bench)
-    _empty(bench.home / "tiers" / "local", bench.home / "disk")
+    await _lose_the_only_tier(bench)
     last = await _run(bench)
     assert isinstance(last, BackupFailed)
     assert (last.code, last.tier) == ("tier-vanished", Tier.LOCAL)
@@ -110,9 +108,7 @@ async def test_only_tier_that_is_empty_begins_no_second_repository(bench: Execut
 
 async def test_lost_record_and_empty_tiers_begin_nothing_until_somebody_says_so(bench: ExecutorBench) -> None:
     """The organisation's key is left, so that it had backups: told at each run; the order holds until one has begun."""
-    await bench.configure(local=Destination(location="local"))
-    await _run(bench)
-    _empty(bench.home / "tiers" / "local", bench.home / "disk")
+    await _lose_the_only_tier(bench)
     async with bench.pool.connection() as connection:
         await connection.execute("DELETE FROM begun_repositories")
     for _ in range(2):
@@ -127,6 +123,13 @@ async def test_lost_record_and_empty_tiers_begin_nothing_until_somebody_says_so(
         assert await (await connection.execute("SELECT FROM new_beginnings")).fetchall() == []
 
 
+async def _lose_the_only_tier(bench: ExecutorBench) -> None:
+    """After one backup nothing lies where the tier was."""
+    await bench.configure(local=Destination(location="local"))
+    await _run(bench)
+    _empty(bench.home / "tiers" / "local", bench.home / "disk")
+
+
 async def _forget(bench: ExecutorBench, *, named: str | None = None) -> list[str]:
     """As `tiers begin-anew local` does it."""
     values = {"location": "local", "organisation": named, "named": named}
@@ -137,9 +140,7 @@ async def _forget(bench: ExecutorBench, *, named: str | None = None) -> list[str
 
 async def test_only_tier_is_begun_anew_once_that_was_said(bench: ExecutorBench) -> None:
     """What was begun there and what was about to be are forgotten: the next run begins with nothing."""
-    await bench.configure(local=Destination(location="local"))
-    await _run(bench)
-    _empty(bench.home / "tiers" / "local", bench.home / "disk")
+    await _lose_the_only_tier(bench)
     async with bench.pool.connection() as connection:
         await connection.execute("INSERT INTO intended_repositories VALUES ('org-b', 'local')")
     assert await _forget(bench) == sorted([ORGANISATION, "org-b"])
