@@ -3,7 +3,7 @@
 A guard is a method of the aggregate that takes the request, and records the fact that answers it or raises why not.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from chassis.domain import Aggregate
@@ -13,6 +13,9 @@ from contracts.errors import ErrorCode, PlatformError
 from contracts.refusal import Refusal
 
 A = TypeVar("A", bound=Aggregate)
+
+
+Beside = Callable[[A, Any], Awaitable[Any]]
 
 
 class Things(Protocol[A]):
@@ -39,16 +42,20 @@ class Deciding(Generic[A]):
         self._about = about
         self._missing = missing
 
-    def by(self, guard: Callable[[A, Any], None], refused: type[Refusal]) -> UseCase:
-        """What answers a request as a guard says, and with `refused` where it raises."""
+    def by(self, guard: Callable[..., None], refused: type[Refusal], *, beside: Beside[A] | None = None) -> UseCase:
+        """What answers a request as a guard says, and with `refused` where it raises.
+
+        `beside`: finds out what the guard takes as well. What that raises refuses nothing: it is asked again later.
+        """
 
         async def decide(request: Any, handling: Handling) -> None:
             found = await self._things.find(getattr(request, self._about), handling.context.organisation)
             thing = found or self._kind(request.request_id)  # A refusal has to be in some history.
+            more = () if beside is None or found is None else (await beside(found, request),)
             try:
                 if found is None:
                     raise PlatformError(self._missing, "there is nothing of this id")
-                guard(thing, request)
+                guard(thing, request, *more)
             except PlatformError as error:
                 thing.record(refused.of(request, error))
             await self._things.record_answer(thing, handling)

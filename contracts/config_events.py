@@ -1,5 +1,10 @@
 """What the config service announces. Owner: config."""
 
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta
+
 from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.event import Event, pinned
 from contracts.refusal import Refusal
@@ -10,6 +15,7 @@ class ConfigurationFact(Event, frozen=True, kw_only=True):
 
     Versions of a configuration are counted from 1, without a gap. A fact that leaves it in another state than it
     was in has that as its default: whoever keeps a copy takes `state` and needs to know no kind of fact.
+    `next_run_at`: when its schedule lets a run fall due next, as planned with this fact; None where it does not.
     """
 
     request_id: str
@@ -17,6 +23,7 @@ class ConfigurationFact(Event, frozen=True, kw_only=True):
     version: int
     body: ConfigurationBody
     state: ConfigurationState = ConfigurationState.ACTIVE
+    next_run_at: datetime | None = None
 
 
 class ConfigurationRefusal(Refusal, frozen=True, kw_only=True):
@@ -54,6 +61,49 @@ class ConfigurationPaused(ConfigurationFact, frozen=True, kw_only=True):
 @pinned("config.configuration-resumed.v1", taken_by=("executor--replicate-resumption",))
 class ConfigurationResumed(ConfigurationFact, frozen=True, kw_only=True):
     """A configuration that was paused has runs again. It is a version of its own."""
+
+
+class ScheduleFact(Event, frozen=True, kw_only=True):
+    """The base of what is said of a configuration's schedule between two versions; `next_run_at` as in those."""
+
+    configuration_id: str
+    next_run_at: datetime | None = None
+
+
+class DueFact(ScheduleFact, frozen=True, kw_only=True):
+    """What became of one instant of a schedule: one fact for each configuration and instant, whoever saw it pass.
+
+    `due_at` is the instant; `passed_over`: how many later ones had passed when it was looked at, and are not looked at.
+    """
+
+    due_at: datetime
+    passed_over: Annotated[int, Meta(ge=0)] = 0
+
+
+@pinned("config.backup-fell-due.v1", taken_by=("executor--accept-due-backup",))
+class BackupFellDue(DueFact, frozen=True, kw_only=True):
+    """A schedule asks for a run of a configuration, as it is at `configuration_version`.
+
+    `execution_id` and `request_id` follow from configuration and instant. `is_urgent`: a critical wedding is near.
+    """
+
+    request_id: str
+    execution_id: str
+    configuration_version: int
+    is_urgent: bool = False
+
+
+@pinned("config.backup-missed.v1")
+class BackupMissed(DueFact, frozen=True, kw_only=True):
+    """Nothing could start a run when it was due, and its schedule lets it not be made up for."""
+
+    code: str
+    hint: str = ""
+
+
+@pinned("config.next-run-changed.v1")
+class NextRunChanged(ScheduleFact, frozen=True, kw_only=True):
+    """A run falls due at another moment than was told: at the end of a blackout, or since a clock was put back."""
 
 
 @pinned("config.configuration-refused.v1")

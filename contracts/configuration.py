@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from contracts.event import Value
 from contracts.reading import Growing
+from contracts.schedule import Schedule
 from contracts.sealed import Sealed
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -99,3 +100,4 @@ class ConfigurationBody(Value, frozen=True, kw_only=True):
     is_wedding_critical: bool = False
     wedding_date: Sealed | None = None
     tags: tuple[Annotated[str, Meta(max_length=64)], ...] = ()
+    schedule: Schedule | None = None

@@ -6,6 +6,7 @@ States: `initializing` (accepted) → `preparing` → `backing_up` → `verifyin
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta
@@ -76,7 +77,10 @@ class CatchUp(Value, frozen=True, kw_only=True):
 
 @pinned("executor.backup-accepted.v1")
 class BackupAccepted(Event, frozen=True, kw_only=True):
-    """A run is in the record and waits for a worker (`initializing`). `retry_of`: the run in whose place it is."""
+    """A run is in the record and waits for a worker (`initializing`). `retry_of`: the run in whose place it is.
+
+    `due_at`: the instant of the schedule that asked for it.
+    """
 
     request_id: str
     execution_id: str
@@ -86,14 +90,16 @@ class BackupAccepted(Event, frozen=True, kw_only=True):
     tiers: tuple[Tier, ...]
     size_estimate_bytes: int | None = None
     retry_of: str | None = None
+    due_at: datetime | None = None
 
 
 @pinned("executor.backup-refused.v1")
 class BackupRefused(Refusal, frozen=True, kw_only=True):
-    """A requested backup was refused."""
+    """A requested backup was refused. `due_at`: the instant of the schedule that asked for it."""
 
     execution_id: str
     configuration_id: str
+    due_at: datetime | None = None
 
 
 @pinned("executor.backup-preparing.v1")

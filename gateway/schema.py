@@ -279,4 +279,9 @@ STATEMENTS: tuple[LiteralString, ...] = (
         f"ALTER TABLE {table} ADD COLUMN made_version bigint"
         for table in ("configuration_runs", "configuration_runs_shadow")
     ),
+    # What schedules say: the next instant, and the latest one that nobody could start a run for.
+    *(
+        f"ALTER TABLE {table} ADD COLUMN next_run timestamptz, ADD COLUMN missed json"
+        for table in ("configurations", "configurations_shadow")
+    ),
 )

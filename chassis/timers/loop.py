@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 
 from chassis.life.health import Health
@@ -38,7 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 class TimerLoop:
-    """A part of a process (see `chassis.life.runtime`). `handlers`: by the timer's kind."""
+    """A part of a process (see `chassis.life.runtime`). `handlers`: by the timer's kind.
+
+    `recalled`: the kinds whose handlers plan anew what is not due yet: they are called where the clock was put back.
+    """
 
     name = "timers"
 
@@ -51,11 +54,13 @@ class TimerLoop:
         telemetry: Telemetry | None = None,
         every_seconds: float = EVERY_SECONDS,
         handler_seconds: float = HANDLER_SECONDS,
+        recalled: Collection[str] = (),
     ) -> None:
         self._table = table
         self._handlers = handlers
         self._health = health
         self._handler_seconds = handler_seconds
+        self._recalled = tuple(recalled)
         self._errors: dict[str, PlatformError] = {}
         self._unknown: set[str] = set()
         self._tell_at = 0.0
@@ -132,6 +137,8 @@ class TimerLoop:
         """Which timers fail is in the table, also where it was another replica that tried, and died of it."""
         self._tell_at = time.monotonic() + TELL_SECONDS
         await self._table.release()
+        if self._recalled:
+            await self._table.recall(self._recalled)
         self._tell_unknown(await self._table.unknown(list(self._handlers)))
         failing = await self._table.failing(list(self._handlers))
         for kind in self._handlers:

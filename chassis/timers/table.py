@@ -6,7 +6,8 @@ the second's fence holds, and the first records nothing. Who dies in between lea
 A timer that was set anew or cancelled while it was handled is not ended by who handles it.
 
 Only the database's clock counts. A clock that is put forward makes timers fire early, each once; one that is put back
-makes them late. A hold that lies further ahead than any hold is made for comes from another clock, and is none.
+makes them late, unless their kind is *recalled*: those are due at once, and whoever handles them plans anew. A hold
+that lies further ahead than any hold is made for comes from another clock, and is none.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
         fence bigint NOT NULL,
         tries integer NOT NULL DEFAULT 0,
         held_until timestamptz,
+        set_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         PRIMARY KEY (kind, name)
     )""",
     "CREATE INDEX timers_due ON timers (due_at)",
@@ -40,20 +42,24 @@ STATEMENTS: tuple[LiteralString, ...] = (
 HOLD_SECONDS = 60.0
 """For how long a timer that was taken is left to who took it."""
 LONGEST_PAUSE_SECONDS = 300.0
+RECALL_SECONDS = 30.0
+"""By how much a clock may be put back, as it is when it is corrected, without any timer being looked at anew."""
 
 # The fence is the transaction's number, which no other transaction has: also not one that made the row anew.
 _SET: LiteralString = """
     INSERT INTO timers (kind, name, due_at, body, fence)
     VALUES (%(kind)s, %(name)s, {due}, %(body)s, pg_current_xact_id()::text::bigint)
     ON CONFLICT (kind, name) DO UPDATE
-    SET due_at = excluded.due_at, body = excluded.body, fence = excluded.fence, tries = 0, held_until = NULL
+    SET due_at = excluded.due_at, body = excluded.body, fence = excluded.fence, tries = 0, held_until = NULL,
+        set_at = clock_timestamp()
 """
 _SET_AT: LiteralString = _SET.replace("{due}", "%(due)s")
 _SET_IN: LiteralString = _SET.replace("{due}", "clock_timestamp() + make_interval(secs => %(seconds)s)")
 _CANCEL: LiteralString = "DELETE FROM timers WHERE kind = %(kind)s AND name = %(name)s"
 _DONE: LiteralString = "DELETE FROM timers WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s"
 _MOVED: LiteralString = """
-    UPDATE timers SET due_at = %(due)s, fence = pg_current_xact_id()::text::bigint, tries = 0, held_until = NULL
+    UPDATE timers SET due_at = %(due)s, fence = pg_current_xact_id()::text::bigint, tries = 0, held_until = NULL,
+        set_at = clock_timestamp(), body = coalesce(%(body)s, body)
     WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s
 """
 # SKIP LOCKED: replicas that look at the same instant take different timers instead of waiting for each other.
@@ -68,13 +74,20 @@ _TAKE: LiteralString = """
     SET fence = pg_current_xact_id()::text::bigint, tries = tries + 1,
         held_until = clock_timestamp() + make_interval(secs => %(hold)s)
     FROM next WHERE t.kind = next.kind AND t.name = next.name
-    RETURNING t.kind, t.name, t.due_at, t.body, t.fence, t.tries
+    RETURNING t.kind, t.name, t.due_at, t.body, t.fence, t.tries, clock_timestamp()
 """
 _PUT_BACK: LiteralString = """
     UPDATE timers SET held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
     WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s
 """
 
+_LOOK: LiteralString = """
+    SELECT clock_timestamp(), (SELECT body FROM timers WHERE kind = %(kind)s AND name = %(name)s)
+"""
+_RECALL: LiteralString = """
+    UPDATE timers SET due_at = statement_timestamp(), held_until = NULL, set_at = statement_timestamp()
+    WHERE kind = ANY(%(kinds)s) AND set_at > statement_timestamp() + make_interval(secs => %(tolerated)s)
+"""
 _RELEASE: LiteralString = """
     UPDATE timers SET held_until = NULL
     WHERE held_until > statement_timestamp() + make_interval(secs => %(longest)s)
@@ -95,7 +108,10 @@ TIMER = "timer"
 
 
 class Timer(msgspec.Struct, frozen=True):
-    """A timer that was taken. `tries`: how often, this time included. `body`: what was set with it."""
+    """A timer that was taken. `tries`: how often, this time included. `body`: what was set with it.
+
+    `now`: the time by the database's clock when it was taken.
+    """
 
     kind: str
     name: str
@@ -103,14 +119,15 @@ class Timer(msgspec.Struct, frozen=True):
     body: bytes
     fence: int
     tries: int
+    now: datetime
 
     def done(self) -> Statement:
         """Ends the timer, in the transaction of what it causes."""
         return Statement(_DONE, self.parameters(), rows=1, name=TIMER)
 
-    def moved(self, due_at: datetime) -> Statement:
-        """Lets it fall due again, in the transaction of what it causes now."""
-        return Statement(_MOVED, {**self.parameters(), "due": due_at}, rows=1, name=TIMER)
+    def moved(self, due_at: datetime, body: bytes | None = None) -> Statement:
+        """Lets it fall due again, in the transaction of what it causes now; with another body, where there is one."""
+        return Statement(_MOVED, {**self.parameters(), "due": due_at, "body": body}, rows=1, name=TIMER)
 
     def parameters(self) -> dict[str, object]:
         """What names it in a statement, as long as it is this taker's."""
@@ -153,6 +170,20 @@ class TimerTable:
         with translated():
             async with self._pool.connection() as connection:
                 return (await connection.execute(_PUT_BACK, parameters)).rowcount == 1
+
+    async def look(self, kind: str, name: str) -> tuple[datetime, bytes | None]:
+        """The time by the database's clock, and the body of a timer; None where there is none."""
+        with translated():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(_LOOK, {"kind": kind, "name": name})).fetchone()
+        assert row is not None  # noqa: S101  # it has no condition
+        return row[0], row[1]
+
+    async def recall(self, kinds: Sequence[str]) -> None:
+        """Let timers of these kinds be due that were set later than it is now: the clock was put back since."""
+        with translated():
+            async with self._pool.connection() as connection:
+                await connection.execute(_RECALL, {"kinds": list(kinds), "tolerated": RECALL_SECONDS})
 
     async def release(self) -> None:
         """Let go of what is held for longer than anything is: the clock was put back since. See the promise."""

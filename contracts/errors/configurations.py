@@ -114,3 +114,17 @@ CONFIGURATION_NOT_SEEN_YET = entered(
     "The configuration has not arrived yet",
     "Try again in a few seconds.",
 )
+SCHEDULE_NEVER_DUE = entered(
+    "schedule-never-due",
+    422,
+    Retry.NEVER,
+    "The schedule never falls due",
+    "Choose times that come, within the window and outside the blackouts.",
+)
+SCHEDULE_MISSED = entered(
+    "schedule-missed",
+    409,
+    Retry.NEVER,
+    "A scheduled backup did not begin in time",
+    "Nothing could start it when it was due, and its schedule lets it not be made up for; execute it by hand.",
+)

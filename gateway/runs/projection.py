@@ -8,7 +8,7 @@ from operator import attrgetter
 
 import msgspec
 
-from contracts.executor_events import STATE_AFTER, BackupAccepted, TierFailed, TierUploaded
+from contracts.executor_events import STATE_AFTER, BackupAccepted, BackupRefused, TierFailed, TierUploaded
 from gateway.projections.applied import Applied, Database, Row, load_views, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
 from gateway.runs.standing import columns_of
@@ -59,8 +59,8 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 11
-    EVENTS = (*STATE_AFTER, TierUploaded, TierFailed)
+    VERSION = 12
+    EVENTS = (*STATE_AFTER, TierUploaded, TierFailed, BackupRefused)
     TABLES = ("executions", "configuration_runs", "execution_counts")
 
     def __init__(self, side: Side) -> None:
@@ -96,31 +96,41 @@ class Executions(Projection):
             if change
         ]
         await upsert(database, self._count, changes)
-        unreadable |= await self._project_runs(database, list(runs.values()))
+        unreadable |= await self._project_runs(database, list(runs.values()), touched)
         batch.configuration_of.update((run.execution_id, run.configuration_id) for run in runs.values())
         if unreadable:
             batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
 
-    async def _project_runs(self, database: Database, runs: list[ExecutionView]) -> set[str]:
-        ids = list({run.configuration_id for run in runs})
+    async def _project_runs(
+        self, database: Database, runs: list[ExecutionView], touched: list[tuple[Applied, str]]
+    ) -> set[str]:
+        # Of what people asked for in vain they know; of what a schedule did, its configuration tells.
+        refused = [
+            (applied.envelope.organisation, applied.event)
+            for applied, _ in touched
+            if isinstance(applied.event, BackupRefused) and applied.event.due_at is not None
+        ]
+        ids = list({run.configuration_id for run in runs} | {event.configuration_id for _, event in refused})
         views, unreadable = await load_views(database, self._load_runs, ids, RUNS_DECODER)
+
+        def view_of(configuration_id: str, organisation: str) -> RunsView:
+            made = RunsView(configuration_id=configuration_id, organisation=organisation)
+            return views.setdefault(configuration_id, made)
+
         for run in runs:
-            view = views.get(run.configuration_id)
-            if view is None:
-                view = views[run.configuration_id] = RunsView(
-                    configuration_id=run.configuration_id, organisation=run.organisation
-                )
-            view.apply(run)
+            view_of(run.configuration_id, run.organisation).apply(run)
+        for organisation, event in refused:
+            view_of(event.configuration_id, organisation).refuse(event)
         rows: list[Row] = [
             {
                 "configuration_id": view.configuration_id,
                 "organisation": view.organisation,
-                "last_state": view.last.state,
+                "last_state": "never-run" if view.last is None else view.last.state,
                 "view": view,
                 **columns_of(view),
             }
             for view in views.values()
-            if view.last is not None and view.configuration_id not in unreadable
+            if view.configuration_id not in unreadable
         ]
         await upsert(database, self._store_runs, rows)
         return unreadable

@@ -21,6 +21,7 @@ from contracts.executor_events import (
     BackupCompleted,
     BackupFailed,
     BackupPreparing,
+    BackupRefused,
     ExecutionState,
     RunTotals,
     TierFailed,
@@ -111,7 +112,8 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             request_id=event.request_id,
             execution_type=written_as(event.execution_type),
             retry_of=event.retry_of,
-            started_by=envelope.actor,
+            # A schedule has no request that would tell who asked.
+            started_by=envelope.actor if event.due_at is None else f"schedule:{event.configuration_id}",
             accepted_at=envelope.time,
             phases=[PhaseView(ExecutionState.INITIALIZING.value, envelope.time)],
             tiers={written_as(tier): TierView() for tier in event.tiers},
@@ -226,6 +228,14 @@ class RecoveryPointView(msgspec.Struct, omit_defaults=True):
     version: int = 0
 
 
+class RefusedView(msgspec.Struct, omit_defaults=True):
+    """The latest run that a schedule has asked for in vain."""
+
+    due_at: datetime
+    code: str
+    hint: str = ""
+
+
 class TierRecord(msgspec.Struct, omit_defaults=True):
     """How one tier did lately for one configuration."""
 
@@ -249,7 +259,13 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
     last: LastRunView | None = None
     ended: LastRunView | None = None
     recovery_point: RecoveryPointView | None = None
+    refused: RefusedView | None = None
     tiers: dict[str, TierRecord] = msgspec.field(default_factory=dict)
+
+    def refuse(self, event: BackupRefused) -> None:
+        """Take over that what a schedule has asked for was not taken on."""
+        if event.due_at is not None and (self.refused is None or event.due_at >= self.refused.due_at):
+            self.refused = RefusedView(event.due_at, event.code, event.hint)
 
     def apply(self, run: ExecutionView) -> None:
         """Take over where a run stands now; runs may overlap, so the later start counts, not the later fact."""

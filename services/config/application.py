@@ -1,26 +1,31 @@
-"""What the config service decides: which configurations, as submitted or changed, are put in force."""
+"""What the config service decides: which configurations are put in force, and what becomes of a schedule's instants."""
 
+from datetime import datetime
+
+from chassis.calendar.plan import Plan
+from chassis.calendar.rules import schedule_objections
 from chassis.deciding import Deciding
 from chassis.handling import Handling
 from contracts import errors
 from contracts.config_events import ConfigurationChangeRefused, ConfigurationRefused
-from contracts.configuration import ConfigurationBody
+from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.configuration_rules import names_in
 from contracts.errors import PlatformError
 from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted
 from contracts.refusal import Objection
-from services.config.domain import Configuration
+from services.config.domain import Configuration, DueBackup
 from services.config.errors import ConfigurationNameTaken
-from services.config.policies import when_configuration_submitted
-from services.config.ports import Configurations, LocationRegistry
+from services.config.policies import Fires, Missed, Waits, when_configuration_submitted, when_instant_came
+from services.config.ports import Configurations, LocationRegistry, Turn, Turns, Weddings
 
 
 class ConfigurationDecisions:
     """Creates and changes configurations, or refuses to."""
 
-    def __init__(self, configurations: Configurations, locations: LocationRegistry) -> None:
+    def __init__(self, configurations: Configurations, locations: LocationRegistry, schedules: "Schedules") -> None:
         self._configurations = configurations
         self._locations = locations
+        self._schedules = schedules
         self.of_configurations = Deciding(
             Configuration, configurations, about="configuration_id", missing=errors.CONFIGURATION_UNKNOWN
         )
@@ -31,7 +36,9 @@ class ConfigurationDecisions:
         configuration = Configuration(request.configuration_id)
         why: Objection | PlatformError | None = await self._against(body, handling)
         if why is None:
-            configuration.create(request_id=request.request_id, body=body)
+            organisation = handling.context.organisation
+            next_run_at = await self._schedules.next_run(request.configuration_id, body, organisation)
+            configuration.create(request_id=request.request_id, body=body, next_run_at=next_run_at)
             try:
                 await self._configurations.record_answer(configuration, handling)
             except ConfigurationNameTaken as error:
@@ -56,12 +63,82 @@ class ConfigurationDecisions:
     async def _change(
         self, request: ConfigurationChangeSubmitted, handling: Handling, why: PlatformError | None
     ) -> None:
-        def guard(configuration: Configuration, request: ConfigurationChangeSubmitted) -> None:
-            Configuration.change(configuration, request, why)
+        def guard(configuration: Configuration, request: ConfigurationChangeSubmitted, at: datetime | None) -> None:
+            Configuration.change(configuration, request, why, at)
 
-        await self.of_configurations.by(guard, ConfigurationChangeRefused)(request, handling)
+        async def planned(configuration: Configuration, request: ConfigurationChangeSubmitted) -> datetime | None:
+            if why is not None:
+                return None
+            organisation = handling.context.organisation
+            return await self._schedules.next_run(configuration.id, request.body, organisation)
+
+        await self.of_configurations.by(guard, ConfigurationChangeRefused, beside=planned)(request, handling)
 
     async def _against(self, body: ConfigurationBody, handling: Handling) -> Objection | None:
         names = names_in(body.source_location, body.storage_destinations)
         known = await self._locations.known(names, handling.context.organisation)
-        return when_configuration_submitted(body, known.get)
+        return when_configuration_submitted(body, known.get) or await self._schedules.against(body)
+
+
+class Schedules:
+    """When configurations' runs fall due."""
+
+    def __init__(self, turns: Turns, weddings: Weddings) -> None:
+        self._turns = turns
+        self._weddings = weddings
+
+    async def against(self, body: ConfigurationBody) -> Objection | None:
+        """What speaks against a schedule, as far as it is submitted at all."""
+        if body.schedule is None:
+            return None
+        return next(schedule_objections(body.schedule, (await self._turns.look("")).now), None)
+
+    async def next_run(self, configuration_id: str, body: ConfigurationBody, organisation: str) -> datetime | None:
+        """The instant that a configuration that says this waits for. One that has come stays its next."""
+        plan = await self._plan(configuration_id, body, organisation)
+        if plan is None:
+            return None
+        known = await self._turns.look(configuration_id)
+        if known.waits_for is not None and known.waits_for <= known.now:
+            return known.waits_for
+        planned = plan.after(known.now)
+        return None if planned is None else planned.at
+
+    async def next_of(self, configuration: Configuration, request: object) -> datetime | None:  # noqa: ARG002  # as asked
+        """The same of one as it is in force."""
+        if configuration.body is None:
+            return None
+        return await self.next_run(configuration.id, configuration.body, configuration.organisation or "")
+
+    async def turn(self, turn: Turn) -> None:
+        """Deal with an instant that has come: once, whoever else sees it come."""
+        configuration = await self._turns.configuration(turn.configuration_id)
+        plan = None
+        if configuration is not None and configuration.state is ConfigurationState.ACTIVE and configuration.body:
+            plan = await self._plan(configuration.id, configuration.body, configuration.organisation or "")
+        if configuration is None or configuration.body is None or configuration.body.schedule is None or plan is None:
+            await self._turns.record(turn, None, next_run_at=None)
+            return
+        due = DueBackup.of(configuration.id, turn.due_at)
+        is_dealt_with = await self._turns.is_dealt_with(due)
+        missed_runs = configuration.body.schedule.missed_runs
+        match when_instant_came(plan, missed_runs, turn.due_at, turn.now, is_dealt_with=is_dealt_with):
+            case Fires(is_urgent=is_urgent, passed_over=passed_over, next_run_at=next_run_at):
+                due.fall_due(
+                    configuration, turn.due_at, is_urgent=is_urgent, passed_over=passed_over, next_run_at=next_run_at
+                )
+                await self._turns.record(turn, configuration, due, next_run_at=next_run_at)
+            case Missed(passed_over=passed_over, next_run_at=next_run_at):
+                due.miss(configuration, turn.due_at, passed_over=passed_over, next_run_at=next_run_at)
+                await self._turns.record(turn, configuration, due, next_run_at=next_run_at)
+            case Waits(until=until):
+                configuration.plan_anew(until)
+                await self._turns.record(turn, configuration, next_run_at=until, waits_for=turn.due_at)
+            case other:
+                configuration.plan_anew(other.next_run_at)
+                await self._turns.record(turn, configuration, next_run_at=other.next_run_at)
+
+    async def _plan(self, configuration_id: str, body: ConfigurationBody, organisation: str) -> Plan | None:
+        if body.schedule is None:
+            return None
+        return Plan(body.schedule, seed=configuration_id, wedding=await self._weddings.near(organisation, body))

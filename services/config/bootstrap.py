@@ -6,35 +6,47 @@ from chassis.bus.topology import TopologyCheck
 from chassis.bus.use_cases import handlers_of
 from chassis.handling import UseCase
 from chassis.life.health import Health, HealthServer
-from chassis.life.runtime import run_service
+from chassis.life.runtime import Part, run_service
 from chassis.locations import Locations
 from chassis.outbox.relay import Relay
 from chassis.own_folders import OwnFolders
+from chassis.postgres.database import open_pool
+from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
+from chassis.sealing import Sealer
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
+from chassis.timers.loop import TimerLoop
+from chassis.timers.table import Timer, TimerTable
 from contracts import config_events as facts
 from contracts import gateway_events as requests
 from contracts.event import Event
-from services.config.adapters.record import RecordedConfigurations
-from services.config.application import ConfigurationDecisions
+from services.config.adapters.record import DUE, RecordedConfigurations, RecordedTurns
+from services.config.adapters.weddings import SealedWeddings
+from services.config.application import ConfigurationDecisions, Schedules
 from services.config.domain import Configuration
-from services.config.ports import Configurations, LocationRegistry
+from services.config.ports import Configurations, LocationRegistry, Turns, Weddings
 from services.config.settings import ConfigSettings
 
 SERVICE = "config"
+TIMER_CONNECTIONS = 2
 
 
-def use_cases(configurations: Configurations, locations: LocationRegistry) -> dict[type[Event], UseCase]:
+def use_cases(
+    configurations: Configurations, locations: LocationRegistry, turns: Turns, weddings: Weddings
+) -> dict[type[Event], UseCase]:
     """What deals with each event that the config service takes."""
-    decisions = ConfigurationDecisions(configurations, locations)
+    schedules = Schedules(turns, weddings)
+    decisions = ConfigurationDecisions(configurations, locations, schedules)
     by = decisions.of_configurations.by
     return {
         requests.ConfigurationSubmitted: decisions.decide,
         requests.ConfigurationChangeSubmitted: decisions.decide_change,
         requests.ConfigurationRetirementRequested: by(Configuration.retire, facts.ConfigurationRetirementRefused),
         requests.ConfigurationPauseRequested: by(Configuration.pause, facts.ConfigurationPauseRefused),
-        requests.ConfigurationResumptionRequested: by(Configuration.resume, facts.ConfigurationResumptionRefused),
+        requests.ConfigurationResumptionRequested: by(
+            Configuration.resume, facts.ConfigurationResumptionRefused, beside=schedules.next_of
+        ),
     }
 
 
@@ -59,7 +71,20 @@ async def run(settings: ConfigSettings) -> int:
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     locations = Locations(settings.locations_file, health, own=OwnFolders.of(settings))
-    for consumer, handler in handlers_of(SERVICE, use_cases(RecordedConfigurations(store), locations)):
+    pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="timers", max_size=TIMER_CONNECTIONS)
+    table = TimerTable(pool)
+    turns = RecordedTurns(store, table)
+    weddings = SealedWeddings(Sealer(settings.keys_dir, may_make=False), health)
+    schedules = Schedules(turns, weddings)
+
+    async def fire(timer: Timer) -> None:
+        await schedules.turn(turns.turn_of(timer))
+
+    timers = TimerLoop(table, {DUE: fire}, health=health, telemetry=telemetry, recalled=[DUE])
+    answering = use_cases(RecordedConfigurations(store), locations, turns, weddings)
+    for consumer, handler in handlers_of(SERVICE, answering):
         bus.handle(consumer, handler)
     server = HealthServer(health, telemetry, port=settings.health_port)
-    return await run_service([server, store, connection, TopologyCheck(connection, SERVICE), relay, bus], health=health)
+    topology = TopologyCheck(connection, SERVICE)
+    parts: list[Part] = [server, store, PoolPart(pool, name="timer-pool"), connection, topology, relay, bus, timers]
+    return await run_service(parts, health=health)

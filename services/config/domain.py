@@ -1,10 +1,14 @@
-"""The aggregate of the config service: one configuration of one organisation."""
+"""The aggregates of the config service: a configuration of an organisation, and one instant of its schedule."""
 
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from chassis.domain import Aggregate
+from chassis.ids import derived_id
 from contracts import errors
 from contracts.config_events import (
+    BackupFellDue,
+    BackupMissed,
     ConfigurationCreated,
     ConfigurationFact,
     ConfigurationPaused,
@@ -12,6 +16,7 @@ from contracts.config_events import (
     ConfigurationResumed,
     ConfigurationRetired,
     ConfigurationUpdated,
+    NextRunChanged,
 )
 from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.errors import PlatformError
@@ -38,18 +43,28 @@ class Configuration(Aggregate):
         self.is_refused = False
         self.state = ConfigurationState.ACTIVE
 
-    def create(self, *, request_id: str, body: ConfigurationBody) -> None:
+    def create(self, *, request_id: str, body: ConfigurationBody, next_run_at: datetime | None = None) -> None:
         """Put a configuration in force, as its version 1."""
-        self.record(ConfigurationCreated(request_id=request_id, configuration_id=self.id, version=1, body=body))
+        self.record(
+            ConfigurationCreated(
+                request_id=request_id, configuration_id=self.id, version=1, body=body, next_run_at=next_run_at
+            )
+        )
 
-    def change(self, request: ConfigurationChangeSubmitted, why: PlatformError | None) -> None:
+    def change(
+        self, request: ConfigurationChangeSubmitted, why: PlatformError | None, next_run_at: datetime | None = None
+    ) -> None:
         """Put another version in force. `why`: what speaks against its body; it counts where nothing else does."""
         before = self._in_force()
         if request.expected_version != self.body_version:
             raise ConfigurationChanged(seen=request.expected_version, version=self.body_version)
         if why is not None:
             raise why
-        self._put_in_force(ConfigurationUpdated, request, request.body, before=before, state=self.state)
+        if self.state is not ConfigurationState.ACTIVE:
+            next_run_at = None
+        self._put_in_force(
+            ConfigurationUpdated, request, request.body, before=before, state=self.state, next_run_at=next_run_at
+        )
 
     def retire(self, request: ConfigurationRetirementRequested) -> None:
         """Have no more runs of it."""
@@ -62,12 +77,16 @@ class Configuration(Aggregate):
             raise PlatformError(errors.CONFIGURATION_PAUSED, "the configuration is paused already")
         self._put_in_force(ConfigurationPaused, request, body)
 
-    def resume(self, request: ConfigurationResumptionRequested) -> None:
+    def resume(self, request: ConfigurationResumptionRequested, next_run_at: datetime | None = None) -> None:
         """Have runs of it again."""
         body = self._in_force()
         if self.state is not ConfigurationState.PAUSED:
             raise PlatformError(errors.CONFIGURATION_NOT_PAUSED, "the configuration is not paused")
-        self._put_in_force(ConfigurationResumed, request, body)
+        self._put_in_force(ConfigurationResumed, request, body, next_run_at=next_run_at)
+
+    def plan_anew(self, next_run_at: datetime | None) -> None:
+        """Its next run is at another moment than was told."""
+        self.record(NextRunChanged(configuration_id=self.id, next_run_at=next_run_at))
 
     def _in_force(self) -> ConfigurationBody:
         if self.body is None:
@@ -96,3 +115,55 @@ class Configuration(Aggregate):
                 self.body, self.body_version, self.state = body, version, state
             case ConfigurationRefused():
                 self.is_refused = True
+
+
+class DueBackup(Aggregate):
+    """One instant of a configuration's schedule: the same id for the same two, so that it is dealt with once."""
+
+    KIND: ClassVar[str] = "config.due-backup"
+
+    @classmethod
+    def of(cls, configuration_id: str, due_at: datetime) -> "DueBackup":
+        """What is due for a configuration at an instant, before anything was recorded."""
+        return cls(derived_id(due_at.astimezone(UTC), configuration_id))
+
+    def fall_due(
+        self,
+        configuration: Configuration,
+        due_at: datetime,
+        *,
+        is_urgent: bool,
+        passed_over: int,
+        next_run_at: datetime | None,
+    ) -> None:
+        """Ask for a run."""
+        self.record(
+            BackupFellDue(
+                request_id=self.id,
+                execution_id=self.id,
+                configuration_id=configuration.id,
+                configuration_version=configuration.body_version,
+                due_at=due_at,
+                is_urgent=is_urgent,
+                passed_over=passed_over,
+                next_run_at=next_run_at,
+            )
+        )
+
+    def miss(
+        self, configuration: Configuration, due_at: datetime, *, passed_over: int, next_run_at: datetime | None
+    ) -> None:
+        """Say that there was none."""
+        self.record(
+            BackupMissed(
+                configuration_id=configuration.id,
+                due_at=due_at,
+                code=errors.SCHEDULE_MISSED.code,
+                hint=errors.SCHEDULE_MISSED.hint,
+                passed_over=passed_over,
+                next_run_at=next_run_at,
+            )
+        )
+
+    def apply(self, event: Event) -> None:
+        """Nothing is decided by what it was: that it is there is enough."""

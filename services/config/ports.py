@@ -1,11 +1,15 @@
 """What the inside of the config service needs of the outside."""
 
 from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 from typing import Protocol
 
+import msgspec
+
 from chassis.deciding import Things
+from contracts.configuration import ConfigurationBody
 from contracts.configuration_rules import KnownLocation
-from services.config.domain import Configuration
+from services.config.domain import Configuration, DueBackup
 
 
 class LocationRegistry(Protocol):
@@ -21,3 +25,59 @@ class Configurations(Things[Configuration], Protocol):
 
     `record_answer` raises `ConfigurationNameTaken` where another configuration of the organisation has its digest.
     """
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """An instant of a schedule that has come. `now`: the database's time; `timer`: the record's own."""
+
+    configuration_id: str
+    due_at: datetime
+    now: datetime
+    timer: object
+
+
+class Planning(msgspec.Struct, frozen=True):
+    """What a plan is made by: the database's time, and the instant that a configuration waits for."""
+
+    now: datetime
+    waits_for: datetime | None = None
+
+
+class Turns(Protocol):
+    """What falls due. With each version of a configuration its next instant is set, in the same transaction."""
+
+    async def look(self, configuration_id: str) -> Planning:
+        """Where a configuration's schedule stands. Raises UNAVAILABLE."""
+        ...
+
+    async def configuration(self, configuration_id: str) -> Configuration | None:
+        """What an instant is of. Raises EVENT_UNREADABLE, UNAVAILABLE."""
+        ...
+
+    async def is_dealt_with(self, due: DueBackup) -> bool:
+        """Whether the record has it."""
+        ...
+
+    async def record(
+        self,
+        turn: Turn,
+        configuration: Configuration | None,
+        due: DueBackup | None = None,
+        *,
+        next_run_at: datetime | None,
+        waits_for: datetime | None = None,
+    ) -> None:
+        """Record what is pending of the two, and that the next instant is waited for: all or none.
+
+        `waits_for`: the instant, where it is looked at later than it was. Raises CONCURRENT_CHANGE, UNAVAILABLE; where
+        the instant is another's by now, nothing is recorded, and that is told by the record's own error.
+        """
+        ...
+
+
+class Weddings(Protocol):
+    """Dates of weddings, which are sealed."""
+
+    async def near(self, organisation: str, body: ConfigurationBody) -> date | None:
+        """The wedding around which a configuration's schedule is denser; None where there is none, or it is unknown."""
+        ...

@@ -3,7 +3,7 @@
 from chassis.claims.port import Queue, QueueLimits
 from chassis.handling import Handling
 from contracts import errors
-from contracts.config_events import ConfigurationFact
+from contracts.config_events import BackupFellDue, ConfigurationFact
 from contracts.executor_events import BackupRefused, ExecutionType
 from contracts.gateway_events import BackupRequested, BackupRetryRequested
 from contracts.refusal import Objection
@@ -12,6 +12,9 @@ from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet
 from services.executor.kept import Replica
 from services.executor.policies import when_backup_requested, when_queued, when_retry_requested
 from services.executor.ports import Configurations, Runs
+
+Asking = BackupRequested | BackupFellDue
+"""What asks for a run: a person, or a schedule."""
 
 TRIES = 3
 """How often a decision is made anew because another decider was faster."""
@@ -44,7 +47,13 @@ class BackupDecisions:
             return
         await self._take_on(request, replica, handling, retry_of=request.retry_of)
 
-    async def _known(self, request: BackupRequested, handling: Handling, *, field: str | None) -> Replica | None:
+    async def decide_due(self, due: BackupFellDue, handling: Handling) -> None:
+        """The same of a run that a schedule asks for. One that is refused was missed, and is told as that."""
+        replica = await self._known(due, handling, field=None)
+        if replica is not None:
+            await self._take_on(due, replica, handling)
+
+    async def _known(self, request: Asking, handling: Handling, *, field: str | None) -> Replica | None:
         """The configuration, at the version that is asked for or a later one; None where that was refused.
 
         `field`: what named it, where whoever asks did.
@@ -69,7 +78,7 @@ class BackupDecisions:
         return replica
 
     async def _take_on(
-        self, request: BackupRequested, replica: Replica, handling: Handling, *, retry_of: str | None = None
+        self, request: Asking, replica: Replica, handling: Handling, *, retry_of: str | None = None
     ) -> None:
         organisation, configuration_id = handling.context.organisation, request.configuration_id
         for attempt in range(TRIES):
@@ -83,9 +92,10 @@ class BackupDecisions:
                 request_id=request.request_id,
                 configuration_id=configuration_id,
                 configuration_version=replica.version,
-                execution_type=ExecutionType.MANUAL if retry_of is None else ExecutionType.RETRY,
+                execution_type=_type_of(request),
                 tiers=tuple(replica.body.storage_destinations.by_tier()),
                 retry_of=retry_of,
+                due_at=request.due_at if isinstance(request, BackupFellDue) else None,
             )
             try:
                 await self._runs.record_accepted(run, handling, replica)
@@ -98,10 +108,16 @@ class BackupDecisions:
             else:
                 return
 
-    async def _refuse(self, request: BackupRequested, objection: Objection, handling: Handling) -> None:
+    async def _refuse(self, request: Asking, objection: Objection, handling: Handling) -> None:
         run = BackupRun(request.execution_id)
         run.record(BackupRefused.of(request, objection))
         await self._runs.record_answer(run, handling)
+
+
+def _type_of(request: Asking) -> ExecutionType:
+    if isinstance(request, BackupFellDue):
+        return ExecutionType.SCHEDULED
+    return ExecutionType.RETRY if isinstance(request, BackupRetryRequested) else ExecutionType.MANUAL
 
 
 class ConfigurationCopies:

@@ -32,7 +32,7 @@ from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
-from contracts.config_events import ConfigurationFact
+from contracts.config_events import BackupFellDue, ConfigurationFact
 from contracts.errors import INVALID_SETTING, PlatformError
 from contracts.event import Event, pinned_kinds
 from contracts.executor_events import BackupCancellationRefused
@@ -86,6 +86,7 @@ def use_cases(
     return {
         BackupRequested: decisions.decide,
         BackupRetryRequested: decisions.decide_retry,
+        BackupFellDue: decisions.decide_due,
         BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
         **dict.fromkeys(pinned_kinds(ConfigurationFact), copies.remember),
     }

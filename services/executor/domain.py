@@ -8,6 +8,7 @@ for a tier stays true: what is committed on a tier is committed.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from chassis.domain import Aggregate
@@ -70,6 +71,7 @@ class BackupRun(Aggregate):
         execution_type: ExecutionType,
         tiers: Sequence[Tier],
         retry_of: str | None = None,
+        due_at: datetime | None = None,
     ) -> None:
         """Take the run on; a worker will claim it."""
         self.record(
@@ -81,6 +83,7 @@ class BackupRun(Aggregate):
                 execution_type=execution_type,
                 tiers=tuple(tiers),
                 retry_of=retry_of,
+                due_at=due_at,
             )
         )
 

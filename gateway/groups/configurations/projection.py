@@ -1,10 +1,11 @@
 """The read model of configurations: each as it is in force. Only the config service's stream changes this table."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from contracts.config_events import ConfigurationFact, ConfigurationUpdated
+from contracts.config_events import BackupMissed, ConfigurationFact, ConfigurationUpdated, ScheduleFact
 from contracts.configuration import ConfigurationBody
 from contracts.event import pinned_kinds
 from contracts.reading import written_as
@@ -24,7 +25,21 @@ _STORE = """
         state = excluded.state, since = held.since || excluded.since
 """
 
+_PLAN = """
+    UPDATE {configurations} held SET next_run = said.next_run, missed = coalesce(said.missed, held.missed)
+    FROM json_populate_recordset(NULL::{configurations}, %s) said WHERE held.configuration_id = said.configuration_id
+"""
 
+
+class MissedView(msgspec.Struct):
+    """The latest instant of a schedule for which nothing could start a run, and why."""
+
+    due_at: datetime
+    code: str
+    hint: str = ""
+
+
+_MISSED = msgspec.json.Decoder(MissedView)
 _BODY = msgspec.json.Decoder(ConfigurationBody)
 _SOURCE = ("source_type", "source_location", "source_identifier")
 
@@ -33,19 +48,26 @@ class Configurations(Projection):
     """Each configuration as it is in force."""
 
     NAME = "configurations"
-    VERSION = 5
-    EVENTS = pinned_kinds(ConfigurationFact)
+    VERSION = 6
+    EVENTS = (*pinned_kinds(ConfigurationFact), *pinned_kinds(ScheduleFact))
     TABLES = ("configurations",)
 
     def __init__(self, side: Side) -> None:
         super().__init__(side)
-        self._store = self.sql(_STORE)
+        self._store, self._plan = self.sql(_STORE), self.sql(_PLAN)
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction. Sealed fields stay sealed."""
         rows: dict[str, dict[str, Any]] = {}
+        plans: dict[str, dict[str, Any]] = {}
         for applied in batch.events:
-            if not isinstance(event := applied.event, ConfigurationFact):
+            event = applied.event
+            if isinstance(event, ConfigurationFact | ScheduleFact):
+                plan = plans.setdefault(event.configuration_id, {"configuration_id": event.configuration_id})
+                plan["next_run"] = event.next_run_at
+                if isinstance(event, BackupMissed):
+                    plan["missed"] = MissedView(event.due_at, event.code, event.hint)
+            if not isinstance(event, ConfigurationFact):
                 continue
             # Whose it is, who made it and when: of its first fact alone, here and in the table.
             row = rows.setdefault(
@@ -70,6 +92,7 @@ class Configurations(Projection):
                 "since": since,
             }
         await upsert(database, self._store, list(rows.values()))
+        await upsert(database, self._plan, list(plans.values()))
 
 
 def changed(before: ConfigurationBody, body: ConfigurationBody) -> list[str]:
@@ -93,3 +116,8 @@ def changed(before: ConfigurationBody, body: ConfigurationBody) -> list[str]:
 def configuration_body(stored: str) -> ConfigurationBody:
     """A stored body. Raises ViewUnreadable."""
     return read_view(stored, _BODY, Configurations.NAME)
+
+
+def missed_view(stored: str) -> MissedView:
+    """A stored missed instant. Raises ViewUnreadable."""
+    return read_view(stored, _MISSED, Configurations.NAME)

@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 
 import msgspec
 
+from chassis.clock import SystemClock
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import (
@@ -20,13 +21,15 @@ from contracts.configuration import (
 from contracts.errors import PlatformError
 from contracts.reading import read_plain
 from contracts.sealed import Sealed
-from gateway.groups.configurations.projection import configuration_body
+from gateway.groups.configurations.next_runs import reason_of
+from gateway.groups.configurations.projection import MissedView, configuration_body, missed_view
 from gateway.groups.configurations.resources import (
     Configuration,
     ConfigurationHealth,
     LastRecoveryPoint,
     LastRun,
     LastRunState,
+    MissedRun,
 )
 from gateway.http.resources import ListPage
 from gateway.projections.applied import Database
@@ -39,7 +42,7 @@ from gateway.runs.views import LastRunView, RunsView
 
 _SELECT: LiteralString = f"""
     SELECT c.configuration_id, c.version, c.state, coalesce(q.actor, c.created_by), c.created_at, c.body::text,
-        r.view::text, {CHANGED}
+        r.view::text, {CHANGED}, c.next_run, c.missed::text
     FROM configurations c
     LEFT JOIN configuration_runs r USING (configuration_id)
     LEFT JOIN requests q ON q.request_id = c.request_id
@@ -104,11 +107,12 @@ class ConfigurationQueries:
         return await self._sealer.ask(lambda: [self._told(organisation, row) for row in rows])
 
     def _told(self, organisation: str, row: tuple[Any, ...]) -> Configuration:
-        configuration_id, version, state, created_by, created_at, stored, runs, changed = row
+        configuration_id, version, state, created_by, created_at, stored, runs, changed, next_run, missed = row
         body = configuration_body(stored)
         view = runs_view(runs) if runs is not None else None
         unreadable: list[str] = []
         wedding = self._opened(organisation, WEDDING_DATE_FIELD, body.wedding_date, unreadable)
+        wedding_date = date.fromisoformat(wedding) if wedding else None
         return Configuration(
             id=configuration_id,
             version=version,
@@ -121,11 +125,16 @@ class ConfigurationQueries:
             storage_destinations=body.storage_destinations,
             compression_enabled=body.compression_enabled,
             is_wedding_critical=body.is_wedding_critical,
-            wedding_date=date.fromisoformat(wedding) if wedding else None,
+            wedding_date=wedding_date,
             tags=list(body.tags),
             created_by=created_by,
             created_at=created_at,
-            next_run=None,
+            schedule=body.schedule,
+            next_run=next_run,
+            next_run_reason=reason_of(
+                body, read_plain(state, ConfigurationState), next_run, SystemClock().now(), wedding=wedding_date
+            ),
+            last_missed=_missed(missed, view),
             last_run=_last_run(view),
             last_recovery_point=_recovery_point(view, changed),
             changed_since=changed if view is not None and view.recovery_point is not None else [],
@@ -179,6 +188,15 @@ def _last_run(view: RunsView | None) -> LastRun | None:
         finished_at=last.finished_at,
         error_code=last.error_code,
     )
+
+
+def _missed(stored: str | None, view: RunsView | None) -> MissedRun | None:
+    """The later of what had passed before it could be asked for, and what was asked for and refused."""
+    found = [missed_view(stored)] if stored is not None else []
+    if view is not None and view.refused is not None:
+        found.append(MissedView(view.refused.due_at, view.refused.code, view.refused.hint))
+    last = max(found, key=lambda each: each.due_at, default=None)
+    return MissedRun(due_at=last.due_at, code=last.code, hint=last.hint) if last else None
 
 
 def _recovery_point(view: RunsView | None, changed: Collection[str]) -> LastRecoveryPoint | None:

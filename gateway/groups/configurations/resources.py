@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from contracts.configuration import BackupType, ConfigurationState, LocationName, SourceType, StorageDestinations, Tier
 from contracts.executor_events import ExecutionState
+from contracts.schedule import Schedule
 from gateway.http.fields import Printable, SourcePath, TagText, Timestamp
 from gateway.http.resources import Body, Resource
 
@@ -18,6 +19,7 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
 
     `sourceLocation`, a destination's `location`: names of registered locations. `sourceIdentifier`: a path below the
     source location, empty for all of it. `weddingDate` makes a backup urgent; it is sealed, as name and path are.
+    `schedule`: when runs are due by themselves; around the date of a critical wedding each hour, and before others.
     """
 
     name: Printable
@@ -30,6 +32,7 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     is_wedding_critical: bool = False
     wedding_date: date | None = None
     tags: Annotated[tuple[TagText, ...], Meta(max_length=50)] = ()
+    schedule: Schedule | None = None
 
 
 class LastRunState(StrEnum):
@@ -49,6 +52,26 @@ class LastRun(Resource, frozen=True, kw_only=True):
     started_at: Timestamp
     finished_at: Timestamp | None
     error_code: str | None
+
+
+class MissedRun(Resource, frozen=True, kw_only=True):
+    """The latest instant of the schedule at which no run began, and why."""
+
+    due_at: Timestamp
+    code: str
+    hint: str
+
+
+class NextRunReason(StrEnum):
+    """Why the next run is when it is, or why there is none."""
+
+    SCHEDULE = "schedule"
+    WEDDING = "wedding"
+    OVERDUE = "overdue"
+    PAUSED = "paused"
+    RETIRED = "retired"
+    NO_SCHEDULE = "no-schedule"
+    SCHEDULE_ENDED = "schedule-ended"
 
 
 class LastRecoveryPoint(Resource, frozen=True, kw_only=True):
@@ -74,6 +97,8 @@ class Configuration(Resource, frozen=True, kw_only=True):
 
     `changedSince`: what the last good run was not made with, and what counts for nothing before the next one: `source`
     (then there is no recovery point of this one), a tier (`offsite`: another place), a tier's lock (`offsite lock`).
+    `nextRun`: when the schedule lets a run fall due next; `nextRunReason`: why then (`wedding`: one is near), or
+    why not at all.
     """
 
     id: str
@@ -91,7 +116,10 @@ class Configuration(Resource, frozen=True, kw_only=True):
     tags: list[str]
     created_by: str
     created_at: Timestamp
+    schedule: Schedule | None = None
     next_run: Timestamp | None
+    next_run_reason: NextRunReason = NextRunReason.NO_SCHEDULE
+    last_missed: MissedRun | None = None
     last_run: LastRun | None
     last_recovery_point: LastRecoveryPoint | None
     health: ConfigurationHealth

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from chassis.calendar.rules import schedule_objections
+from chassis.clock import SystemClock
 from chassis.locations import Locations
 from contracts import errors
 from contracts.configuration_rules import Find, names_in, objections, path_objection
@@ -26,7 +28,7 @@ async def wrong_fields(data: NewConfiguration, locations: Locations, organisatio
     path = "" if any(each.field == "sourceIdentifier" for each in wrong) else data.source_identifier
     names = names_in(data.source_location, data.storage_destinations)
     known = await locations.known(names, organisation, source=(data.source_location, path))
-    return [*wrong, *_against_rules(data, known.get)]
+    return [*wrong, *_against_rules(data, known.get), *_against_schedule(data)]
 
 
 def _wrong_texts(data: NewConfiguration) -> Iterator[PlatformError]:
@@ -59,6 +61,11 @@ def _against_rules(data: NewConfiguration, find: Find) -> Iterator[PlatformError
         find=find,
     )
     return map(_error, every)
+
+
+def _against_schedule(data: NewConfiguration) -> Iterator[PlatformError]:
+    if data.schedule is not None:
+        yield from map(_error, schedule_objections(data.schedule, SystemClock().now()))
 
 
 def _error(objection: Objection) -> PlatformError:

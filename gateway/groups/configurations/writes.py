@@ -57,6 +57,7 @@ class CreateConfiguration(Write[NewConfiguration]):
         errors.LOCK_NOT_SUPPORTED,
         errors.PATH_OUTSIDE_LOCATION,
         errors.SOURCE_NOT_A_FOLDER,
+        errors.SCHEDULE_NEVER_DUE,
         errors.LOCATION_UNUSABLE,
         errors.LOCATIONS_UNREADABLE,
     )
@@ -207,6 +208,7 @@ def sealed_body(
         is_wedding_critical=data.is_wedding_critical,
         wedding_date=sealer.seal(organisation, WEDDING_DATE_FIELD, wedding.isoformat()) if wedding else None,
         tags=data.tags,
+        schedule=data.schedule,
     )
 
 

@@ -1,9 +1,12 @@
 """The config service's own tables, beside the event store's. Installed by the administrator's role; append only.
 
-`configuration_names` keeps names unique without knowing them: `digest` is keyed with the organisation's key.
+`configuration_names` keeps names unique without knowing them: `digest` is keyed with the organisation's key. `timers`
+are those of `chassis.timers`: the next instant of each schedule.
 """
 
 from typing import LiteralString
+
+from chassis.timers import table as timers
 
 STATEMENTS: tuple[LiteralString, ...] = (
     """CREATE TABLE configuration_names (
@@ -12,4 +15,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
         configuration_id text NOT NULL UNIQUE,
         PRIMARY KEY (organisation, digest)
     )""",
+    *timers.STATEMENTS,
 )

@@ -4,18 +4,26 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chassis.context import Context
 from chassis.handling import Handled, Handling, deal_with
 from chassis.ids import new_id
+from chassis.life.health import Health
 from chassis.locations import Locations
+from chassis.postgres.database import open_pool
 from chassis.record.eventstore import EventStore
+from chassis.record.statements import StatementRefused
+from chassis.sealing import Sealer, prepare_keys_folder
+from chassis.timers.table import TimerTable, set_at
 from contracts import errors
 from contracts.config_events import (
+    BackupFellDue,
     ConfigurationChangeRefused,
     ConfigurationCreated,
     ConfigurationFact,
@@ -38,8 +46,11 @@ from contracts.gateway_events import (
     ConfigurationSubmitted,
     Evidence,
 )
-from services.config.adapters.record import RecordedConfigurations
+from contracts.schedule import Schedule
+from services.config.adapters.record import DUE, RecordedConfigurations, RecordedTurns
 from services.config.adapters.schema import STATEMENTS
+from services.config.adapters.weddings import SealedWeddings
+from services.config.application import Schedules
 from services.config.bootstrap import use_cases
 from tests.component.config.test_config_service import LOCATIONS, OTHER_STUDIO, STUDIO
 from tests.support.configurations import body
@@ -58,11 +69,24 @@ class Desk:
 
     store: EventStore
     locations: Locations
+    timers: TimerTable
+    weddings: SealedWeddings
+
+    @property
+    def turns(self) -> RecordedTurns:
+        """What falls due."""
+        return RecordedTurns(self.store, self.timers)
+
+    @property
+    def schedules(self) -> Schedules:
+        """What deals with that."""
+        return Schedules(self.turns, self.weddings)
 
     async def hear(self, event: Event, organisation: str = STUDIO) -> None:
         """Deal with a request."""
         context = Context(organisation=organisation, actor="user:u1", correlation_id="correlation-1")
-        use_case = use_cases(RecordedConfigurations(self.store), self.locations)[type(event)]
+        made = use_cases(RecordedConfigurations(self.store), self.locations, self.turns, self.weddings)
+        use_case = made[type(event)]
         await deal_with(use_case, event, Handling(context=context, handled=Handled(event.TAKEN_BY[0], new_id())))
 
     async def create(self, submitted: ConfigurationBody, configuration_id: str = CONFIGURATION) -> Event:
@@ -131,9 +155,14 @@ async def desk(tmp_path: Path, postgres: PostgresServer) -> AsyncIterator[Desk]:
     access = postgres.fresh(statements=STATEMENTS)
     store = EventStore(dsn=access.dsn, schema=access.schema, service="config")
     await store.start()
-    desk = Desk(store, Locations(tmp_path / "locations.json"))
+    prepare_keys_folder(tmp_path / "keys")
+    pool = open_pool(access.dsn, access.schema, name="timers", max_size=2)
+    await pool.open(wait=True)
+    weddings = SealedWeddings(Sealer(tmp_path / "keys"), Health("config"))
+    desk = Desk(store, Locations(tmp_path / "locations.json"), TimerTable(pool), weddings)
     await desk.create(body("smith"))
     yield desk
+    await pool.close()
     await store.stop()
     postgres.drop(access)
 
@@ -229,3 +258,90 @@ async def test_paused_configuration_stays_so_until_it_is_resumed(desk: Desk) -> 
     for refusal in (await desk.pause(), await desk.resume()):
         assert isinstance(refusal, ConfigurationPauseRefused | ConfigurationResumptionRefused)
         assert refusal.code == errors.CONFIGURATION_RETIRED.code
+
+
+HOURLY = Schedule(cron="0 * * * *")
+
+
+async def _overdue(desk: Desk) -> None:
+    """Let the instant that the configuration waits for have come three hours ago."""
+    now = (await desk.turns.look(CONFIGURATION)).now
+    due_at = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    timer = set_at(DUE, CONFIGURATION, due_at, msgspec.json.encode(due_at))
+    await desk.store.save(context=Context(STUDIO, "user:u1", "correlation-1"), also=[timer])
+
+
+async def _fallen_due(desk: Desk) -> list[BackupFellDue]:
+    log = [decode_data(envelope) for _, envelope in await desk.store.events(limit=1000)]
+    return [event for event in log if isinstance(event, BackupFellDue)]
+
+
+async def test_schedule_falls_due_once_however_many_replicas_see_it(desk: Desk) -> None:
+    """Of two that took it the first records nothing; the same instant again asks for no second run."""
+    changed = await desk.change(body("smith", schedule=HOURLY))
+    assert isinstance(changed, ConfigurationUpdated)
+    assert changed.next_run_at is not None
+    assert (await desk.turns.look(CONFIGURATION)).waits_for == changed.next_run_at
+    await _overdue(desk)
+    slow = await TimerTable(desk.timers._pool, hold_seconds=0.0).take([DUE])
+    quick = await desk.timers.take([DUE])
+    assert slow is not None
+    assert quick is not None
+    await desk.schedules.turn(desk.turns.turn_of(quick))
+    with pytest.raises(StatementRefused):
+        await desk.schedules.turn(desk.turns.turn_of(slow))
+    (due,) = await _fallen_due(desk)
+    assert (due.configuration_version, due.passed_over) == (2, 3)
+    assert due.next_run_at == (await desk.turns.look(CONFIGURATION)).waits_for
+    await _overdue(desk)
+    again = await desk.timers.take([DUE])
+    assert again is not None
+    await desk.schedules.turn(desk.turns.turn_of(again))
+    assert await _fallen_due(desk) == [due]
+
+
+async def test_schedule_waits_while_paused_and_a_change_loses_no_instant_that_has_come(desk: Desk) -> None:
+    """What had come when a configuration was changed falls due by the new version; of a paused one nothing does."""
+    await desk.change(body("smith", schedule=HOURLY))
+    await _overdue(desk)
+    changed = await desk.change(body("smith", schedule=HOURLY, tags=("new",)), seen=2)
+    assert isinstance(changed, ConfigurationUpdated)
+    assert changed.next_run_at is not None
+    assert changed.next_run_at < (await desk.turns.look(CONFIGURATION)).now
+    paused = await desk.pause()
+    assert isinstance(paused, ConfigurationPaused)
+    assert paused.next_run_at is None
+    assert await desk.timers.take([DUE]) is None
+    resumed = await desk.resume()
+    assert isinstance(resumed, ConfigurationResumed)
+    now, waits_for = msgspec.structs.astuple(await desk.turns.look(CONFIGURATION))
+    assert resumed.next_run_at == waits_for
+    assert waits_for > now
+    await desk.retire()
+    assert (await desk.turns.look(CONFIGURATION)).waits_for is None
+
+
+async def test_schedule_is_planned_anew_when_the_clock_was_put_back(desk: Desk) -> None:
+    """By a week: what was planned by the clock before would be a week of silence."""
+    await desk.change(body("smith", schedule=HOURLY))
+    now = (await desk.turns.look(CONFIGURATION)).now
+    late = now + timedelta(days=7)
+    timer = set_at(DUE, CONFIGURATION, late, msgspec.json.encode(late))
+    await desk.store.save(context=Context(STUDIO, "user:u1", "correlation-1"), also=[timer])
+    async with desk.timers._pool.connection() as connection:
+        await connection.execute("UPDATE timers SET set_at = set_at + interval '7 days'")
+    await desk.timers.recall([DUE])
+    recalled = await desk.timers.take([DUE])
+    assert recalled is not None
+    await desk.schedules.turn(desk.turns.turn_of(recalled))
+    waits_for = (await desk.turns.look(CONFIGURATION)).waits_for
+    assert waits_for is not None
+    assert now < waits_for <= now + timedelta(hours=1, minutes=1)
+    assert await _fallen_due(desk) == []
+
+
+async def test_schedule_that_can_never_be_due_is_refused_by_the_owner(desk: Desk) -> None:
+    """Also where the gateway has let it pass."""
+    refused = await desk.change(body("smith", schedule=Schedule(cron="0 0 30 2 *")))
+    assert isinstance(refused, ConfigurationChangeRefused)
+    assert (refused.code, refused.field) == ("invalid-field", "schedule.cron")

@@ -1,0 +1,179 @@
+"""A schedule's instants: expression, window, jitter, blackouts, and what a wedding adds. Pure.
+
+Promise: the same schedule, seed and wedding give the same instants, whenever they are asked for; they rise, and none is
+in a blackout or outside the window. A jitter that would lead out of the window is left out for that instant.
+
+Around a critical wedding, from `DAYS_BEFORE` days before until `DAYS_AFTER` days after it by the schedule's time zone,
+there is an instant each hour as well, unless one of the schedule's own is within half an hour; window and blackouts
+hold for those, too.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from itertools import islice, takewhile
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from chassis.calendar.cron import Cron, hours_after
+from contracts.schedule import Frequency, Schedule, Window
+
+CRON_OF = {
+    Frequency.HOURLY: "0 * * * *",
+    Frequency.DAILY: "0 2 * * *",
+    Frequency.WEEKLY: "0 2 * * SUN",
+    Frequency.MONTHLY: "0 2 1 * *",
+}
+DAYS_BEFORE, DAYS_AFTER = 7, 14
+LOOKS = 3000
+"""Of how many instants of an expression one may be outside the window before there is none: each day has the same."""
+COUNTED = 1000
+"""Beyond this many missed instants nobody counts."""
+_HALF_AN_HOUR = timedelta(minutes=30)
+_INSTANT = timedelta(microseconds=1)
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """An instant. `is_raised`: it is so near to a critical wedding that its run goes first."""
+
+    at: datetime
+    is_raised: bool = False
+
+
+class UnknownZone(ValueError):
+    """No time zone has this name."""
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """A time zone of the IANA database. Raises UnknownZone."""
+    try:
+        # `localtime` and the like are the machine's, or none that others would understand.
+        if name.startswith(("posix/", "right/")) or ("/" not in name and name not in {"UTC", "GMT"}):
+            raise UnknownZone(name)
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UnknownZone(name) from error
+
+
+def time_of_day(text: str) -> time:
+    """A time as `HH:MM`. Raises ValueError."""
+    if len(text) != 5 or text[2] != ":" or not (text[:2] + text[3:]).isascii() or not (text[:2] + text[3:]).isdigit():
+        raise ValueError(text)
+    return time(int(text[:2]), int(text[3:]))
+
+
+class OpenHours:
+    """A window by the clocks of a zone. Raises ValueError."""
+
+    def __init__(self, window: Window | None, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._times = None if window is None else (time_of_day(window.start), time_of_day(window.end))
+        if window is not None and window.start == window.end:
+            raise ValueError(window.start)
+
+    def hold(self, moment: datetime) -> bool:
+        """Whether a run may begin then."""
+        if self._times is None:
+            return True
+        begin, end = self._times
+        clock = moment.astimezone(self._zone).time()
+        return begin <= clock < end if begin < end else clock >= begin or clock < end
+
+
+def cron_of(schedule: Schedule) -> str:
+    """The expression that a schedule says or means; a preset with a window begins with the window."""
+    if schedule.cron is not None or schedule.frequency is None:
+        return schedule.cron or ""
+    expression = CRON_OF.get(schedule.frequency, "")
+    if schedule.window is not None and schedule.frequency is not Frequency.HOURLY:
+        start = time_of_day(schedule.window.start)
+        return " ".join([str(start.minute), str(start.hour), *expression.split()[2:]])
+    return expression
+
+
+class Plan:
+    """A schedule that was found right (`chassis.calendar.rules`); else raises ValueError. `seed`: whose it is."""
+
+    def __init__(self, schedule: Schedule, *, seed: str, wedding: date | None = None) -> None:
+        zone = zone_named(schedule.time_zone)
+        self._cron = Cron(cron_of(schedule), zone)
+        self._hours = OpenHours(schedule.window, zone)
+        self._blackouts = sorted((each.starts_at, each.ends_at) for each in schedule.blackouts)
+        share = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) / 2**64
+        self._jitter = timedelta(seconds=int(schedule.jitter_minutes * 60 * share))
+        self._raised: tuple[datetime, datetime] | None = None
+        if wedding is not None:
+            days = (wedding - timedelta(days=DAYS_BEFORE), wedding + timedelta(days=DAYS_AFTER + 1))
+            begin, end = (datetime.combine(day, time(), zone) for day in days)
+            self._raised = begin, end
+
+    def after(self, moment: datetime) -> Planned | None:
+        """The first instant after a moment, or None where there is none any more."""
+        own = next(self._own(moment), None)
+        found = [each for each in (own, self._hourly(moment, own)) if each is not None]
+        return Planned(min(found), self.is_raised(min(found))) if found else None
+
+    def between(self, moment: datetime, until: datetime) -> list[datetime]:
+        """The instants after a moment, up to another one; the first `COUNTED` of them."""
+        return list(islice(takewhile(lambda at: at <= until, self._from(moment)), COUNTED))
+
+    def _from(self, moment: datetime) -> Iterator[datetime]:
+        while (planned := self.after(moment)) is not None:
+            moment = planned.at
+            yield moment
+
+    def is_raised(self, moment: datetime) -> bool:
+        """Whether a moment is near to the critical wedding."""
+        return self._raised is not None and self._raised[0] <= moment < self._raised[1]
+
+    def is_open(self, moment: datetime) -> bool:
+        """Whether the window lets a run begin then."""
+        return self._hours.hold(moment)
+
+    def blackout_end(self, moment: datetime) -> datetime | None:
+        """When the blackouts that a moment is in are over; None where it is in none."""
+        end: datetime | None = None
+        for starts_at, ends_at in self._blackouts:
+            if starts_at <= (end or moment) < ends_at:
+                end = ends_at
+        return end
+
+    def _own(self, moment: datetime) -> Iterator[datetime]:
+        """The instants of the schedule itself after a moment."""
+        begin = moment - self._jitter
+        looks = 0
+        while looks < LOOKS:
+            over = None
+            for nominal in self._cron.after(begin):
+                looks += 1
+                at = nominal + self._jitter
+                if not self._hours.hold(at):
+                    at = nominal
+                if at > moment and self._hours.hold(at):
+                    over = self.blackout_end(at)
+                    if over is None:
+                        looks = 0
+                        yield at
+                        continue
+                    # Nothing before the end of it: a blackout of months costs one look.
+                    begin = max(over - self._jitter - _INSTANT, nominal)
+                    break
+                if looks >= LOOKS:
+                    return
+            if over is None:
+                return
+
+    def _hourly(self, moment: datetime, before: datetime | None) -> datetime | None:
+        """The first instant that the wedding adds after a moment, where it is before that one."""
+        if self._raised is None or moment >= self._raised[1]:
+            return None
+        begin = max(moment, self._raised[0] - _INSTANT)
+        for at in hours_after(begin, self._jitter % timedelta(hours=1)):
+            if at >= self._raised[1] or (before is not None and at >= before):
+                return None
+            if self._hours.hold(at) and self.blackout_end(at) is None:
+                own = next(self._own(at - _HALF_AN_HOUR), None)
+                if own is None or own > at + _HALF_AN_HOUR:
+                    return at
+        return None

@@ -1,0 +1,172 @@
+"""Schedules' instants, against a second, slow reading of the same rules, minute by minute."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chassis.calendar.cron import Cron
+from chassis.calendar.plan import Plan
+from chassis.calendar.rules import schedule_objections
+from contracts.schedule import Blackout, Frequency, MissedRuns, Schedule, Window
+
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Sao_Paulo"]
+NOW = datetime(2026, 11, 27, 9, 45, tzinfo=UTC)
+
+
+def _slow(minutes: set[int], hours: set[int] | None, zone: ZoneInfo, begin: datetime, end: datetime) -> list[datetime]:
+    """Every instant of a daily expression between two moments: each minute of the span is looked at."""
+    found: dict[datetime, None] = {}
+    if hours is None:
+        moment = begin + timedelta(minutes=1)
+        while moment <= end:
+            if moment.astimezone(zone).minute in minutes:
+                found[moment] = None
+            moment += timedelta(minutes=1)
+        return list(found)
+    day = begin.astimezone(zone).date() - timedelta(days=1)
+    while day <= end.astimezone(zone).date():
+        for hour in sorted(hours):
+            for minute in sorted(minutes):
+                wall = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
+                # A time that the clocks leave out: the first that is there.
+                while wall.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != wall.replace(tzinfo=None):
+                    wall += timedelta(minutes=1)
+                instant = wall.astimezone(UTC)
+                if begin < instant <= end:
+                    found[instant] = None
+        day += timedelta(days=1)
+    return sorted(found)
+
+
+def _until(instants: Iterator[datetime], end: datetime) -> list[datetime]:
+    found = []
+    for instant in instants:
+        if instant > end:
+            break
+        found.append(instant)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    zone=st.sampled_from(ZONES),
+    minutes=st.sets(st.integers(0, 59), min_size=1, max_size=3),
+    hours=st.none() | st.sets(st.integers(0, 23), min_size=1, max_size=3),
+    day=st.dates(date(2010, 1, 1), date(2037, 1, 1)),
+)
+def test_expressions_mean_what_a_slow_reading_says(
+    zone: str, minutes: set[int], hours: set[int] | None, day: date
+) -> None:
+    """In any zone, over the odd days, too: none is left out, none comes twice."""
+    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    end = begin + timedelta(days=4)
+    of_hours = "*" if hours is None else ",".join(map(str, sorted(hours)))
+    expression = f"{','.join(map(str, sorted(minutes)))} {of_hours} * * *"
+    found = _until(Cron(expression, ZoneInfo(zone)).after(begin), end)
+    assert found == _slow(minutes, hours, ZoneInfo(zone), begin, end)
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("2027-03-27T12:00:00+00:00", "2027-03-28T01:00:00+00:00"),
+        ("2027-03-28T01:00:00+00:00", "2027-03-29T00:30:00+00:00"),
+        ("2027-10-30T12:00:00+00:00", "2027-10-31T00:30:00+00:00"),
+        ("2027-10-31T00:30:00+00:00", "2027-11-01T01:30:00+00:00"),
+    ],
+)
+def test_half_past_two_comes_once_on_the_two_odd_days(moment: str, expected: str) -> None:
+    """Left out in spring it comes with the clocks' going on; in autumn the first of the two counts."""
+    plan = Plan(Schedule(cron="30 2 * * *", time_zone="Europe/Berlin"), seed="a")
+    planned = plan.after(datetime.fromisoformat(moment))
+    assert planned is not None
+    assert planned.at == datetime.fromisoformat(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    zone=st.sampled_from(ZONES),
+    frequency=st.sampled_from(list(Frequency)),
+    start=st.integers(0, 23),
+    length=st.integers(1, 23),
+    jitter=st.integers(0, 60),
+    seed=st.text(max_size=5),
+    minutes=st.integers(0, 16 * 365 * 24 * 60),
+    blackout_days=st.integers(1, 40),
+)
+def test_plan_rises_within_window_and_outside_blackouts(
+    zone: str,
+    frequency: Frequency,
+    start: int,
+    length: int,
+    jitter: int,
+    seed: str,
+    minutes: int,
+    blackout_days: int,
+) -> None:
+    """Whatever the jitter, and near a wedding; asked again from an instant, the plan goes on after it."""
+    begin = NOW + timedelta(minutes=minutes)
+    window = Window(start=f"{start:02}:00", end=f"{(start + length) % 24:02}:00")
+    blackout = Blackout(starts_at=begin + timedelta(days=3), ends_at=begin + timedelta(days=3 + blackout_days))
+    schedule = Schedule(
+        frequency=frequency, time_zone=zone, window=window, jitter_minutes=jitter, blackouts=(blackout,)
+    )
+    plan = Plan(schedule, seed=seed, wedding=(begin + timedelta(days=20)).date())
+    found = plan.between(begin, begin + timedelta(days=30))
+    assert found == sorted(set(found))
+    assert all(plan.is_open(at) and plan.blackout_end(at) is None for at in found)
+    middle = begin + timedelta(days=2)
+    assert plan.between(middle, begin + timedelta(days=30)) == [at for at in found if at > middle]
+
+
+def test_critical_wedding_is_backed_up_each_hour_around_its_date() -> None:
+    """From a week before until two weeks after, and at no other time; urgent meanwhile."""
+    schedule = Schedule(cron="30 2 * * *", time_zone="Europe/Berlin")
+    plan = Plan(schedule, seed="a", wedding=date(2027, 6, 12))
+    before = plan.between(datetime(2027, 5, 1, tzinfo=UTC), datetime(2027, 6, 4, tzinfo=UTC))
+    near = plan.between(datetime(2027, 6, 12, tzinfo=UTC), datetime(2027, 6, 13, tzinfo=UTC))
+    after = plan.between(datetime(2027, 6, 28, tzinfo=UTC), datetime(2027, 7, 28, tzinfo=UTC))
+    assert [len(before), len(after)] == [34, 30]
+    assert len(near) >= 23
+    assert all(plan.is_raised(at) for at in near)
+    assert not any(plan.is_raised(at) for at in (*before, *after))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fields"),
+    [
+        (Schedule(), ["cron"]),
+        (Schedule(cron="0 2 * * *", frequency=Frequency.DAILY), ["cron"]),
+        (Schedule(cron="0 0 30 2 *"), ["cron"]),
+        (Schedule(cron="0 0 31 4,6,9,11 *"), ["cron"]),
+        (Schedule(cron="0 2 * *"), ["cron"]),
+        (Schedule(cron="0 0 2 * * *"), ["cron"]),
+        (Schedule(cron="*/4 * * * *"), ["cron"]),
+        (Schedule(cron="58,2 * * * *"), ["cron"]),
+        (Schedule(cron="0 10 * * *", window=Window(start="22:00", end="06:00")), ["cron"]),
+        (Schedule(frequency=Frequency.HOURLY, jitter_minutes=61), ["jitterMinutes"]),
+        (
+            Schedule(
+                cron="*/2 * * * *",
+                time_zone="Mars/Base",
+                window=Window(start="25:00", end="6:00"),
+                blackouts=(Blackout(starts_at=NOW, ends_at=NOW),),
+            ),
+            ["timeZone", "window.start", "window.end", "cron", "blackouts[0].endsAt"],
+        ),
+        (Schedule(frequency=Frequency.DAILY, missed_runs=MissedRuns.WITHIN_WINDOW), ["missedRuns"]),
+        (Schedule(cron="0 0 29 2 *"), []),
+        (Schedule(cron="0 0 L * *", time_zone="Pacific/Kiritimati"), []),
+        (Schedule(frequency=Frequency.WEEKLY, window=Window(start="22:00", end="06:00"), jitter_minutes=90), []),
+    ],
+    ids=lambda value: None if isinstance(value, Schedule) else "+".join(value) or "right",
+)
+def test_wrong_schedule_is_told_by_every_field(schedule: Schedule, fields: list[str]) -> None:
+    """What can never be due, and what is due too often, is refused; each wrong field has a hint of its own."""
+    told = list(schedule_objections(schedule, NOW))
+    assert [each.field for each in told] == [f"schedule.{field}" for field in fields]
+    assert all(each.hint for each in told)
