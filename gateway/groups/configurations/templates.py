@@ -61,6 +61,7 @@ FIELDS = [
         ("isWeddingCritical", "Whether losing it would harm a wedding that is still to come."),
         ("weddingDate", "The day of the wedding; kept encrypted, shown to the organisation alone."),
         ("tags", "Words to find it by; no personal data, they are not encrypted."),
+        ("schedule", "When runs begin by themselves; without one they begin when somebody asks for them."),
     )
 ]
 

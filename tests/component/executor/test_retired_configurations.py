@@ -1,10 +1,13 @@
 """Configurations that are retired or paused: nothing more is taken on, whatever is heard first."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
 from contracts import errors
 from contracts.config_events import (
+    BackupFellDue,
     ConfigurationCreated,
     ConfigurationFact,
     ConfigurationPaused,
@@ -14,7 +17,7 @@ from contracts.config_events import (
 )
 from contracts.configuration import ConfigurationState, Destination
 from contracts.errors import PlatformError
-from contracts.executor_events import BackupAccepted
+from contracts.executor_events import BackupAccepted, ExecutionType
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import CONFIGURATION, ORGANISATION, ExecutorBench
 
@@ -108,3 +111,29 @@ async def test_retirement_counts_whichever_build_has_heard_of_it(bench: Executor
             "SELECT retired FROM configuration_replicas WHERE configuration_id = 'configuration-3'"
         )
         assert await shown.fetchall() == [(True,)]
+
+
+async def test_run_that_a_schedule_asks_for_is_taken_on_once_and_refused_while_paused(bench: ExecutorBench) -> None:
+    """As scheduled, with the instant, also in a refusal: what was missed can be shown as that."""
+    (fact, _, _) = await _facts(bench)
+    due_at = datetime(2027, 1, 10, 2, tzinfo=UTC)
+
+    def due(run_id: str) -> BackupFellDue:
+        return BackupFellDue(
+            request_id=run_id,
+            execution_id=run_id,
+            configuration_id="configuration-2",
+            configuration_version=1,
+            due_at=due_at,
+        )
+
+    await bench.hear(fact)
+    await bench.hear(due("run-2"))
+    await bench.hear(due("run-2"))
+    (accepted,) = await bench.told("run-2")
+    assert isinstance(accepted, BackupAccepted)
+    assert (accepted.execution_type, accepted.due_at) == (ExecutionType.SCHEDULED, due_at)
+    await bench.hear(ConfigurationPaused(request_id="r", configuration_id="configuration-2", version=2, body=fact.body))
+    await bench.hear(due("run-3"))
+    refused = await bench.refusal("run-3")
+    assert (refused.code, refused.due_at) == (errors.CONFIGURATION_PAUSED.code, due_at)

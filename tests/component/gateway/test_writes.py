@@ -333,7 +333,7 @@ async def test_configuration_is_retired_with_a_second_factor_of_lately(gateway: 
         )
         await gateway.facts.publish(fact)
         shown = await gateway.shows(place, lambda shown: shown["state"] == "retired")
-        assert shown == {**created, "version": 2, "state": "retired"}
+        assert shown == {**created, "version": 2, "state": "retired", "nextRunReason": "retired"}
         assert (await http.get(CONFIGURATIONS)).json()["items"] == [shown]
         status = (await http.get("/api/backup/status")).json()
         assert (status["configurations"]["total"], status["oldestUnprotectedSource"]) == (0, None)
