@@ -365,7 +365,12 @@ async def test_configuration_is_shown_paused_until_it_is_resumed(gateway: Runnin
                 )
             )
             shown = await gateway.shows(place, lambda shown, state=state: shown["state"] == state)
-            assert shown == {**created, "version": version, "state": state}
+            assert shown == {
+                **created,
+                "version": version,
+                "state": state,
+                "nextRunReason": "paused" if state == "paused" else "no-schedule",
+            }
             assert (await http.get(CONFIGURATIONS)).json()["items"] == [shown]
             status = (await http.get("/api/backup/status")).json()
             totals = status["configurations"]
