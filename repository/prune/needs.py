@@ -22,6 +22,7 @@ from repository.opened.repository import Repository
 from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id
 from repository.stored.object_reading import read_object
 from repository.stored.part import PENDING_PREFIX, PartMade, decode_left
+from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 
 
@@ -29,7 +30,7 @@ class Trees:
     """What the snapshots of a repository reference. Not thread-safe.
 
     `live`: ids of chunks of live snapshots; `past`: of forgotten ones, that no live one has, as far as their second
-    copies are there to say it.
+    copies are there to say it; `locked`: of live ones that some tier's log says are locked by now.
     """
 
     def __init__(self, repository: Repository, check_cancelled: Callable[[], None]) -> None:
@@ -41,11 +42,21 @@ class Trees:
         self._looked_at: set[str] = set()
         self.live: set[bytes] = set()
         self.past: set[bytes] = set()
+        self.locked: set[bytes] = set()
 
     def look_at_new(self) -> set[bytes]:
         """Take in what was committed since the last look; returns what came with it. Raises `Damaged`."""
+        locked = _locked_snapshots(self._repository)
+        snapshots = self._repository.snapshots()
+        # A chunk is met once: of what is locked it is to be known.
+        new = self._look_at([each for each in snapshots if each.id in locked])
+        self.locked |= new
+        new |= self._look_at([each for each in snapshots if each.id not in locked])
+        return new
+
+    def _look_at(self, snapshots: Iterable[Snapshot]) -> set[bytes]:
         new = set[bytes]()
-        for snapshot in self._repository.snapshots():
+        for snapshot in snapshots:
             if snapshot.id in self._looked_at:
                 continue
             self._looked_at.add(snapshot.id)
@@ -125,6 +136,16 @@ class Needs:
             body = read_object(self._tier.store, info.key)
             part = decode_left(body, PartMade, bytes.fromhex(run_id), place, self._repository.keys)
             self.parts.update(part.pack_ids())
+
+
+def _locked_snapshots(repository: Repository) -> set[str]:
+    """Ids of the snapshots that a log calls locked, and whose date lies ahead by the tier's clock."""
+    found = set[str]()
+    for tier in repository.readable_tiers():
+        if tier.log.state.locked_until and tier.store.capabilities.locks is not False:
+            now = tier.store.now().timestamp()
+            found |= {each for each, until in tier.log.state.locked_until.items() if until > now}
+    return found
 
 
 def of_destroyed_keys(repository: Repository, tier: OpenTier, packs: Collection[bytes]) -> set[bytes]:

@@ -177,7 +177,9 @@ class _Prune:
         going = past | others if self._options.unreferenced else past
         plan.unreferenced = {} if self._options.unreferenced else plan.unreferenced
         moving = self._mostly_waste(tier, needs, {each: sizes[each] for each in sizes if each in needs.used})
-        moving -= needs.parts
+        # A pack that a locked snapshot needs and that is not locked is for `repair` to lock: written again, its bytes
+        # would have no lock, or one as long as the longest of all snapshots'.
+        moving -= needs.parts | (self._of_locked(tier) if moving else set())
         # Only what is to go is asked for its lock: what is locked longer than needed is told, the rest is as it should.
         plan.locked = _locked(tier, going | moving)
         plan.locked_bytes = sum(sizes[each] for each in plan.locked if each in going)
@@ -187,6 +189,12 @@ class _Prune:
         plan.moving_bytes = round(sum(sizes[each] * share for each, share in shares.items()))
         plan.locked = {each: until for each, until in plan.locked.items() if each in going}
         plan.going = {each: sizes[each] for each in (going | plan.moving) - plan.locked.keys()}
+
+    def _of_locked(self, tier: OpenTier) -> set[bytes]:
+        """The packs of what snapshots need that are locked by now."""
+        needs = Needs(self._repository, tier)
+        needs.add(self._trees.locked)
+        return set(needs.used)
 
     def _mostly_waste(self, tier: OpenTier, needs: Needs, sizes: dict[bytes, int]) -> set[bytes]:
         if self._options.max_unused >= 1 or not sizes:
@@ -207,9 +215,7 @@ class _Prune:
             for chunk_id, _ in rows_of(tier.index.segments(), self._plans[tier.name].moving):
                 if chunk_id in self._trees.live and needs.elsewhere(chunk_id) is None:
                     wanted.add(chunk_id)
-        # Whatever of it a snapshot has locked, it has locked in the old packs, which are not: it is asked for anew.
-        until = {tier.name: tier.held_until() for tier in tiers}
-        repacking = Repacking(self._repository, tiers, until, self._check_cancelled)
+        repacking = Repacking(self._repository, tiers, self._check_cancelled)
         repacking.move(moving, wanted)
         repacking.commit()
         for tier in tiers:

@@ -8,7 +8,6 @@ old packs are as needless as any. Memory: one pack, and one that is being filled
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 
 from repository.errors import RepositoryError
 from repository.format import FrameEntry, PackKind, pack_object_key
@@ -99,18 +98,16 @@ class _Buffers:
 
 
 class Repacking:
-    """Writes chunks again. One thread."""
+    """Writes chunks again, without a lock: no locked snapshot needs any of them. One thread."""
 
     def __init__(
         self,
         repository: Repository,
         tiers: Sequence[OpenTier],
-        lock_until: Mapping[str, datetime | None],
         check_cancelled: Callable[[], None],
     ) -> None:
         self._repository = repository
         self._tiers = tiers
-        self._lock_until = lock_until
         self._check_cancelled = check_cancelled
         self._writers: dict[tuple[str, PackKind], PackWriter] = {}
         self._buffers = _Buffers()
@@ -144,7 +141,7 @@ class Repacking:
                 continue
             try:
                 tier.store.sync()
-                tier.change_index(segments, (), "repacked", lock_until=self._lock_until[tier.name])
+                tier.change_index(segments, (), "repacked")
             except RepositoryError as error:
                 self.failed[tier.name] = error
 
@@ -176,9 +173,7 @@ class Repacking:
             if tier.name in self.failed:
                 continue
             try:
-                until = self._lock_until[tier.name]
-                key = pack_object_key(pack.id)
-                tier.store.put(key, pack.body, sha256=pack.id, lock_until=until, durable=False)
+                tier.store.put(pack_object_key(pack.id), pack.body, sha256=pack.id, durable=False)
             except RepositoryError as error:
                 self.failed[tier.name] = error
         self.stored_bytes += len(pack.body)

@@ -9,7 +9,7 @@ Memory: `PACKS_AT_A_TIME` packs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -286,7 +286,10 @@ def _commit_snapshots(
     # index may have lost rows (with an entry of its log, or when it was rebuilt without packs that were gone).
     reader = ChunkReader(nearest_first([tier, *repository.sources_for(tier)]), repository.keys)
     visitor, packs = TreeVisitor(reader.chunk), set[bytes]()
-    for snapshot in snapshots:
+    dates = {each.id: _lock_of(each, repository, tier, lock_until) for each in snapshots}
+    # Each adds to the packs of those before it, and all of these are locked with it: so those that are locked
+    # longest go first, and nothing is locked for longer than a snapshot that needs it.
+    for snapshot in sorted(snapshots, key=lambda each: -(date.timestamp() if (date := dates[each.id]) else 0)):
         found = packs_of(snapshot, tier, visitor)
         if found is None and _unmarked(repository, tier):
             visitor, packs = TreeVisitor(reader.chunk), set()
@@ -297,9 +300,7 @@ def _commit_snapshots(
             visitor, packs = TreeVisitor(reader.chunk), set()
             continue
         packs |= found
-        asked = [lock_until, *_locks_of(snapshot, repository, tier)]
-        until = max((date for date in asked if date is not None), default=None)
-        tier.commit_snapshot(snapshot.body, packs=packs, lock_until=until)
+        tier.commit_snapshot(snapshot.body, packs=packs, lock_until=dates[snapshot.id])
         result.snapshots.append(snapshot.id)
 
 
@@ -316,19 +317,20 @@ def _unmarked(repository: Repository, tier: OpenTier) -> bool:
     return True
 
 
-def _locks_of(snapshot: Snapshot, repository: Repository, tier: OpenTier) -> Iterator[datetime]:
-    """Until when other tiers' entries say that the snapshot is locked: so long it was to be kept, where a tier can.
+def _lock_of(
+    snapshot: Snapshot, repository: Repository, tier: OpenTier, lock_until: datetime | None
+) -> datetime | None:
+    """Until when the snapshot is to be locked here: as was asked, or as long as other tiers' entries say that it is.
 
     This tier's own clock judges the dates, as that of the others did; nobody asks a tier that cannot lock.
     """
-    if not tier.store.capabilities.locks:
-        return
-    for source in repository.tiers_with(snapshot):
+    dates = [lock_until] if lock_until is not None else []
+    for source in repository.tiers_with(snapshot) if tier.store.capabilities.locks else ():
         seconds = source.log.state.locked_until.get(snapshot.id) if source is not tier else None
         if seconds is not None:
-            until = datetime.fromtimestamp(seconds, UTC)
-            if until > tier.store.now():
-                yield until
+            dates.append(datetime.fromtimestamp(seconds, UTC))
+    now = tier.store.now() if dates else None
+    return max((date for date in dates if date is lock_until or (now is not None and date > now)), default=None)
 
 
 def packs_of(snapshot: Snapshot, tier: OpenTier, visitor: TreeVisitor) -> set[bytes] | None:
