@@ -66,6 +66,7 @@ class SeededFile:
 class SeededFolder:
     """The folder with the stream's files; see `repository.source.SourceDirectory`."""
 
+    ahead = None
     block_length = 0
 
     def __init__(self, size: int) -> None:

@@ -12,7 +12,7 @@ def add_backup_options(parser: argparse.ArgumentParser) -> None:
         "paths",
         metavar="PATH",
         nargs="*",
-        help="a folder or file; of several, each is kept at its own path",
+        help="a folder or file; of several, each is kept at its own path. Or a bucket: s3://BUCKET/PREFIX",
         type=given,
     )
     what.add_argument(
@@ -23,6 +23,13 @@ def add_backup_options(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--stdin", action="store_true", help="what comes through standard input, as one file")
     what.add_argument("--stdin-filename", metavar="NAME", type=_name, help="what that file is called (default: stdin)")
+    what.add_argument(
+        "--source-credentials",
+        default="env",
+        metavar="WHERE",
+        type=given,
+        help="where those of a bucket are: env (the default), env:PREFIX, file:PATH or profile:NAME",
+    )
     out = parser.add_argument_group("what is left out: patterns as in a .gitignore, from the PATH on")
     out.add_argument(
         "--exclude",

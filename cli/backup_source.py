@@ -9,7 +9,9 @@ from urllib.parse import unquote, urlsplit
 from cli.options import UsageInvalid
 from cli.output import say, shown
 from cli.repo_session import split_name
-from repository.backup.source import Source, SourceUnreachable
+from repository.backup.source import Source, SourceExcluded, SourceUnreachable
+from repository.tiers.location import s3_options
+from repository.tiers.s3.options import S3Options
 from sources.directory import DirectorySource
 from sources.patterns import Patterns, lines_of
 from sources.several import SeveralSources
@@ -78,6 +80,9 @@ def asked_for(arguments: argparse.Namespace) -> Asked:
         if sys.stdin is not None and sys.stdin.isatty():
             print("reading what is typed, until Ctrl-D", file=sys.stderr)
         return Asked(StandardInput(os.fsencode(name)), label(f"stdin:{_text(name)}"), "standard input")
+    if any(map(is_bucket, arguments.paths)):
+        address = _named_bucket(arguments.paths[0])
+        return Asked(_bucket_of(arguments), label(address), address)
     texts = _patterns_of(arguments)
     typed, listed = [os.fsencode(path) for path in arguments.paths], _listed(arguments.files_from)
     by_path: dict[bytes, list[bytes]] = {}
@@ -112,6 +117,45 @@ def asked_for(arguments: argparse.Namespace) -> Asked:
         from_where = "-" if arguments.files_from == "-" else os.path.abspath(arguments.files_from)
         return Asked(source, label(f"files-from:{_text(from_where)}"), from_where, made)
     return Asked(source, label(named), named, made)
+
+
+def is_bucket(word: str) -> bool:
+    """Whether a source or a target is the address of a bucket."""
+    return word.startswith("s3://")
+
+
+def lies_among_tiers(own: S3Options, tiers: list[str]) -> bool:
+    """Whether a part of a bucket holds one of these tiers, or is part of it."""
+    for _, address in map(split_name, tiers):
+        if is_bucket(address):
+            other, _ = s3_options(address)
+            is_nested = own.prefix.startswith(other.prefix) or other.prefix.startswith(own.prefix)
+            if (other.bucket, other.endpoint) == (own.bucket, own.endpoint) and is_nested:
+                return True
+    return False
+
+
+def _named_bucket(address: str) -> str:
+    return urlsplit(address)._replace(query="").geturl().rstrip("/")
+
+
+def _bucket_of(arguments: argparse.Namespace) -> Source:
+    """Raises `LocationInvalid`, and `SourceExcluded` for one that holds a tier of the repository."""
+    from repository.tiers.s3.credentials import credentials_from
+    from sources.s3.source import BucketSource
+
+    if len(arguments.paths) != 1 or arguments.files_from is not None:
+        raise UsageInvalid("a bucket is a source of its own", "Back up other paths with a command of their own.")
+    if arguments.exclude or arguments.exclude_file or arguments.exclude_caches or arguments.one_file_system:
+        raise UsageInvalid("of a bucket nothing is left out", "Leave the excludes out, or give a longer prefix.")
+    (address,) = arguments.paths
+    own, _ = s3_options(address, credentials=credentials_from(arguments.source_credentials))
+    if lies_among_tiers(own, arguments.tiers):
+        raise SourceExcluded(
+            "the source holds a tier of the repository, or lies in it",
+            hint="A backup of it would be backed up by the next one, and grow for ever: give another prefix.",
+        )
+    return BucketSource(own)
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:

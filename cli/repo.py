@@ -138,7 +138,16 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
     _add_lock_days(parsers["backup"])
     restore = parsers["restore"]
     restore.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=given)
-    restore.add_argument("--target", required=True, metavar="DIR", help="the folder to restore below", type=given)
+    restore.add_argument(
+        "--target", required=True, metavar="DIR", help="the folder, or the bucket, to restore below", type=given
+    )
+    restore.add_argument(
+        "--target-credentials",
+        default="env",
+        metavar="WHERE",
+        type=given,
+        help="where those of a bucket are: env (the default), env:PREFIX, file:PATH or profile:NAME",
+    )
     restore.add_argument(
         "--path",
         action="append",

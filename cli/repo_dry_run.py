@@ -6,7 +6,7 @@ What is new is told by names, sizes and times, as a backup does it; how much of 
 import argparse
 import stat as stat_bits
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from cli.output import name_fields, say, say_json, shown, size
 from cli.repo_session import opened
 from cli.repo_snapshots import completeness_of
 from cli.streams import heard
-from repository.backup.parent_pages import ParentPages
+from repository.backup.parent_pages import OldEntry, ParentPages
 from repository.backup.source import LOSSES, FileProblem, SourceDirectory, SourceUnreachable
 from repository.errors import about
 from repository.opened.pack_access import ChunkReader, nearest_first
@@ -81,20 +81,23 @@ class _Walk:
 
     def _page(self, above: bytes, directory: SourceDirectory, old: ParentPages, names: list[bytes]) -> Iterator[_Todo]:
         listing = directory.rows(names, lambda name, trouble: self._problem(above + name, trouble))
-        known = [(name, row) for name, row in zip(names, listing.rows, strict=True) if row is not None]
-        old.advance([name for name, _ in known])
-        for name, row in known:
+        identities: Sequence[bytes | None] = listing.identities or [None] * len(names)
+        found = zip(names, listing.rows, identities, strict=True)
+        known = [(name, row, identity) for name, row, identity in found if row is not None]
+        old.advance([name for name, _, _ in known])
+        for name, row, identity in known:
             if stat_bits.S_ISDIR(row[0]):
                 yield _Todo(above + name + b"/", partial(directory.enter, name), old.directory(name))
             elif stat_bits.S_ISREG(row[0]):
-                self._file(above + name, row, old, name)
+                self._file(above + name, row, old.find(name), identity)
 
-    def _file(self, path: bytes, row: Row, old: ParentPages, name: bytes) -> None:
+    def _file(self, path: bytes, row: Row, before: OldEntry | None, identity: bytes | None) -> None:
         self.files += 1
         self.bytes += max(row[3], 0)
-        before = old.find(name)
-        if before is not None and before.row == row and before.content is not None and row[5] and not self._paranoid:
-            return
+        if before is not None and before.row == row and before.content is not None and not self._paranoid:
+            known = before.extra.identity if before.extra is not None else b""
+            if row[5] if identity is None else identity == known:
+                return
         self.to_read += 1
         self.bytes_to_read += max(row[3], 0)
         self._found.append(_Would("+" if before is None else "M", path, row[3]))

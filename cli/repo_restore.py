@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from cli.backup_source import is_bucket, lies_among_tiers
 from cli.exit_codes import ExitCode
 from cli.home import home_that_owns
 from cli.output import duration, name_fields, say, say_json, shown, size
@@ -18,6 +19,8 @@ from repository.progress import Progress
 from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble
 from repository.restore.restore import restore as restore_snapshot
 from repository.stored.snapshot import Snapshot
+from repository.tiers.location import s3_options
+from repository.tiers.s3.options import S3Options
 
 LISTED_MAX = 50
 """Troubles that are shown to a person; a machine gets all that were kept."""
@@ -25,7 +28,8 @@ LISTED_MAX = 50
 
 def restore(arguments: argparse.Namespace) -> int:
     """A snapshot, or what of it matches, below the target."""
-    if (home := home_that_owns(arguments.target)) is not None:
+    target = _bucket_of(arguments)
+    if target is None and (home := home_that_owns(arguments.target)) is not None:
         raise RestoreRefused(
             "the target lies in the platform's own folders",
             hint=f"{shown(os.fsencode(home))} is a platform's home: what is restored there would lie among its keys "
@@ -49,7 +53,12 @@ def restore(arguments: argparse.Namespace) -> int:
             is_cancelled=is_cancelled,
         )
         with about(RestoreRefused, target=arguments.target), about(TargetFailed, target=arguments.target):
-            result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
+            if target is None:
+                result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
+            else:
+                from sources.s3.restore import restore_to_bucket
+
+                result = restore_to_bucket(repository, snapshot, target, options=options)
         certainty = certainty_of(repository, {arguments.snapshot: snapshot})
         is_one_found = len(arguments.globs) == 1 and bool(result.files or result.others)
         unmatched = [] if is_one_found else _unmatched(repository, snapshot, arguments.globs)
@@ -70,6 +79,21 @@ def restore(arguments: argparse.Namespace) -> int:
     if result.has_losses or missing:
         return ExitCode.INCOMPLETE
     return ExitCode.NOT_FOUND if unmatched else certainty
+
+
+def _bucket_of(arguments: argparse.Namespace) -> S3Options | None:
+    """The bucket to restore to; None for a folder. Raises `LocationInvalid`, `RestoreRefused` for a tier of ours."""
+    if not is_bucket(arguments.target):
+        return None
+    from repository.tiers.s3.credentials import credentials_from
+
+    options, _ = s3_options(arguments.target, credentials=credentials_from(arguments.target_credentials))
+    if lies_among_tiers(options, arguments.tiers):
+        raise RestoreRefused(
+            "the target holds a tier of the repository, or lies in it",
+            hint="Give another bucket, or another prefix.",
+        )
+    return options
 
 
 def _unmatched(repository: Repository, snapshot: Snapshot, globs: list[str]) -> list[str]:

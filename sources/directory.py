@@ -21,6 +21,7 @@ from repository.backup.source import (
     FileProblem,
     Listing,
     ProblemSink,
+    ReadAhead,
     Reason,
     SmallFile,
     SourceExcluded,
@@ -131,6 +132,8 @@ class DirectorySource:
 
 class Directory:
     """One open directory of a `DirectorySource`. See `SourceDirectory`."""
+
+    ahead: ReadAhead | None = None
 
     def __init__(
         self,

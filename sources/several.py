@@ -17,6 +17,7 @@ from repository.backup.source import (
     FileProblem,
     Listing,
     ProblemSink,
+    ReadAhead,
     Reason,
     SmallFile,
     SourceDirectory,
@@ -150,6 +151,7 @@ def _row_of(directory: SourceDirectory, names: list[bytes]) -> Row:
 class _Way:
     """A folder on the way to what was asked for. See `SourceDirectory`."""
 
+    ahead: ReadAhead | None = None
     block_length = 0
 
     def __init__(self, source: SeveralSources, path: bytes, below: _Below) -> None:

@@ -14,6 +14,7 @@ from repository.backup.source import (
     FileProblem,
     Listing,
     ProblemSink,
+    ReadAhead,
     Reason,
     SmallFile,
     SourceDirectory,
@@ -47,6 +48,7 @@ class StandardInput:
 class _Folder:
     """See `SourceDirectory`."""
 
+    ahead: ReadAhead | None = None
     block_length = 0
 
     def __init__(self, source: StandardInput) -> None:

@@ -54,6 +54,13 @@ class GrownLarge(FileProblem):
         super().__init__(Reason.CHANGED, "has grown since it was listed")
 
 
+class Overwritten(FileProblem):
+    """A file became another one while it was read: the caller opens it anew, and nothing is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.UNREADABLE, "is overwritten faster than it can be read")
+
+
 class SourceUnreachable(RepositoryError):
     """The source as a whole cannot be read."""
 
@@ -120,12 +127,21 @@ ProblemSink = Callable[[bytes, FileProblem], None]
 """Takes the name of an entry and what is wrong with it."""
 
 
+ReadAhead = Callable[[Sequence[bytes]], Callable[[], None]]
+"""Begins to fetch the small files of these names, and gives what waits until all have come, for `read_small`."""
+
+
 class SourceDirectory(Protocol):
     """One directory. It is closed when its own entries have been read."""
 
     @property
     def block_length(self) -> int:
         """Bytes of the pages that files here are written in, for fixed cuts; 0: content-defined cuts."""
+        ...
+
+    @property
+    def ahead(self) -> "ReadAhead | None":
+        """How small files are asked for before they are read; None where a file is there at once."""
         ...
 
     def names(self) -> list[bytes]:

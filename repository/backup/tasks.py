@@ -19,14 +19,15 @@ class SmallFiles:
 
 
 class LargeFile:
-    """A file (or anything of unknown length) that is not open yet."""
+    """A file (or anything of unknown length) that is not open yet. `readings`: how often it was begun in vain."""
 
-    __slots__ = ("directory", "number", "page")
+    __slots__ = ("directory", "number", "page", "readings")
 
     def __init__(self, directory: SourceDirectory, page: OpenPage, number: int) -> None:
         self.directory = directory
         self.page = page
         self.number = number
+        self.readings = 0
 
 
 class FileStream:

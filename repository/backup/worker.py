@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from repository.backup.reading import BLOCK_LENGTH, Reading
 from repository.backup.session import FrameGatherer, StreamGatherer, new_counts
-from repository.backup.source import FileProblem, GrownLarge, SourceDirectory
+from repository.backup.source import FileProblem, GrownLarge, Overwritten, SourceDirectory
 from repository.backup.tasks import FileStream, LargeFile, SmallFiles, Task
 from repository.format import CHUNK_LENGTH_MAX, SHARED_FRAME_LENGTH_MAX, STREAM_FRAME_LENGTH_MAX, ContentClass
 from repository.stored.chunker import Cutter, FastCdcCutter, FixedCutter
@@ -24,6 +24,8 @@ from repository.stored.tree_builder import OpenPage
 
 OWN_FRAME_FROM: Final = 128 << 10
 """Bytes from which on a chunk is a frame of its own, but for text."""
+READINGS_MAX: Final = 5
+"""How often a file that is overwritten again and again is begun anew."""
 HEAD_LENGTH: Final = 512
 """Bytes at the start of a file that its class is judged by."""
 
@@ -54,6 +56,14 @@ class Worker:
         """One piece of work. Raises what `check` raises: a cancellation."""
         self._reading.check()
         if isinstance(task, SmallFiles):
+            # Before the turn is taken: others go on while a server answers.
+            waits = [
+                directory.ahead([page.names[number] for number in numbers])
+                for directory, page, numbers in task.parts
+                if directory.ahead is not None
+            ]
+            for wait in waits:
+                wait()
             with self._reading.turn:
                 for directory, page, numbers in task.parts:
                     self._read_small(directory, page, numbers)
@@ -200,6 +210,11 @@ class Worker:
 
     def _complete(self, stream: FileStream) -> None:
         reading, task = self._reading, stream.task
+        if isinstance(stream.failure, Overwritten) and task.readings < READINGS_MAX:
+            stream.file.close()
+            task.readings += 1
+            reading.queue.put_first(task)
+            return
         self.files_done += 1
         if stream.failure is not None:
             stream.file.close()

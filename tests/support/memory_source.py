@@ -4,7 +4,7 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from repository.backup.source import FileProblem, Listing, ProblemSink, Reason, SmallFile
+from repository.backup.source import FileProblem, Listing, ProblemSink, ReadAhead, Reason, SmallFile
 from repository.format import ContentClass
 from repository.stored.tree import Extra, Flag, Row
 
@@ -13,7 +13,7 @@ from repository.stored.tree import Extra, Flag, Row
 class MemoryFile:
     """One file. `known_length` False: its row says -1, as of a stream. `problem` is raised when it is read.
 
-    `cut_after`: bytes after which reading fails. `on_read` is called before it is read.
+    `cut_after`: bytes after which reading fails, with `cut_problem`. `on_read` is called before it is read.
     """
 
     body: bytes = b""
@@ -26,6 +26,7 @@ class MemoryFile:
     content_class: ContentClass | None = None
     problem: FileProblem | None = None
     cut_after: int | None = None
+    cut_problem: FileProblem = field(default_factory=lambda: FileProblem(Reason.UNREADABLE, "EIO"))
     changes_row: Row | None = None
     on_read: Callable[[], None] = lambda: None
     reads: int = 0
@@ -86,6 +87,8 @@ class MemorySource:
 
 
 class _Directory:
+    ahead: ReadAhead | None = None
+
     def __init__(self, source: MemorySource, folder: MemoryFolder) -> None:
         self._source = source
         self._folder = folder
@@ -163,7 +166,7 @@ class _File:
     def read_into(self, view: memoryview) -> int:
         body, cut = self._file.body, self._file.cut_after
         if cut is not None and self._at >= cut:
-            raise FileProblem(Reason.UNREADABLE, "EIO")
+            raise self._file.cut_problem
         end = len(body) if cut is None else cut
         piece = body[self._at : min(end, self._at + len(view))]
         view[: len(piece)] = piece

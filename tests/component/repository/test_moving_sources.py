@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repository.backup.backup import BackupOptions, BackupResult, backup
-from repository.backup.source import SourceUnreachable
+from repository.backup.source import Overwritten, Reason, SourceUnreachable
 from repository.opened.repository import Repository
 from repository.stored.chunker import SMALL_FILE_MAX
 from repository.stored.tree import Row
@@ -163,3 +163,24 @@ def _when_read(monkeypatch: pytest.MonkeyPatch, wanted: bytes, happens: Callable
         return before(self, name, row)
 
     monkeypatch.setattr(Directory, "read_small", read_small)
+
+
+@pytest.mark.parametrize("readings", [2, 9])
+def test_file_that_is_overwritten_while_it_is_read_is_read_anew(readings: int) -> None:
+    """Nothing of what was begun is kept; one that is overwritten again and again is told as lost."""
+    scene = Scene()
+    file = MemoryFile(b"old" * SMALL_FILE_MAX, cut_after=SMALL_FILE_MAX, cut_problem=Overwritten())
+
+    def overwrite() -> None:
+        file.body = b"%d" % file.reads + b"new" * SMALL_FILE_MAX
+        if file.reads == readings:
+            file.cut_after = None
+
+    file.on_read = overwrite
+    result = run(scene.repository, MemorySource(MemoryFolder({b"a": file, b"b": MemoryFile(b"other")})))
+    if readings == 2:
+        assert not result.file_errors
+        assert bodies(scene.repository, result) == {b"a": b"2" + b"new" * SMALL_FILE_MAX, b"b": b"other"}
+    else:
+        assert [(each.path, each.reason) for each in result.file_errors] == [(b"a", Reason.UNREADABLE)]
+        assert bodies(scene.repository, result)[b"b"] == b"other"
