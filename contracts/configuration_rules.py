@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from contracts import errors
-from contracts.configuration import Destination, SourceType, StorageDestinations, Tier
+from contracts.configuration import ConfigurationBody, Destination, SourceType, StorageDestinations, Tier
 from contracts.errors import ErrorCode
 from contracts.refusal import Objection
 
@@ -155,3 +155,26 @@ def _unusable(location: KnownLocation, field: str) -> Objection:
 def objection(code: ErrorCode, field: str, hint: str = "") -> Objection:
     """An objection with the catalogue's hint, where there is no better one."""
     return Objection(code, field, hint or code.hint)
+
+
+def taken_away(before: ConfigurationBody, after: ConfigurationBody) -> Iterator[str]:
+    """What a change leaves unprotected that was protected, by the fields that say so, the form's first first.
+
+    A tier's other place is one: the old one gets nothing any more.
+    """
+    for field, was, becomes in (
+        ("sourceType", before.source_type, after.source_type),
+        ("sourceLocation", before.source_location, after.source_location),
+        ("sourceIdentifier", before.source_identifier, after.source_identifier),
+    ):
+        if was != becomes:
+            yield field
+    kept = after.storage_destinations.by_tier()
+    for tier, had in before.storage_destinations.by_tier().items():
+        field, has = f"storageDestinations.{tier.value}", kept.get(tier)
+        if has is None:
+            yield field
+        elif has.location != had.location:
+            yield f"{field}.location"
+        elif has.lock_days < had.lock_days:
+            yield f"{field}.lockDays"

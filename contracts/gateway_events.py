@@ -13,8 +13,9 @@ from contracts.sealed import Sealed
 class Evidence(Value, frozen=True, kw_only=True):
     """How the actor had proved who they are: assurance level, factors and the token's id, never the token.
 
-    `factor_at`: when the latest of the factors was given. `address`, `agent`: where the request came from, and what
-    the client calls itself; both tell of a person, so they are sealed.
+    `factor_at`: when the latest of the factors was given. `second_factor`: one of them was a second one, and given
+    within fifteen minutes of the request, by the gateway's clock. `address`, `agent`: where the request came from, and
+    what the client calls itself; both tell of a person, so they are sealed.
     """
 
     assurance: str
@@ -22,6 +23,7 @@ class Evidence(Value, frozen=True, kw_only=True):
     roles: tuple[str, ...] = ()
     token_id: str | None = None
     factor_at: datetime | None = None
+    second_factor: bool = False
     address: Sealed | None = None
     agent: Sealed | None = None
 

@@ -59,6 +59,7 @@ _EVIDENCE = gateway.Evidence(
     factors=("password", "totp"),
     roles=("owner",),
     token_id="jti-0199a0f2",  # noqa: S106  # an id
+    second_factor=True,
 )
 
 _RUN = f"backup-run/{EXECUTION}"

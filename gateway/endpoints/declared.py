@@ -1,5 +1,6 @@
 """The route of a declared write: guards, idempotency, recording, waiting and answering, the same for every one."""
 
+from datetime import datetime
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -113,12 +114,12 @@ def _submission(write: Write[Any], request: AnyRequest, asked: Asked[Any], draft
         wrong=draft.wrong,
         target=asked.target if write.is_targeted and not write.MAKES else None,
         event=lambda request_id, resource_id: draft.event(
-            New(request_id, resource_id, evidence_of(request, asked.gateway.sealer))
+            New(request_id, resource_id, evidence_of(request, asked.gateway.sealer, parts_of(request).clock.now()))
         ),
     )
 
 
-def evidence_of(request: AnyRequest, sealer: Sealer) -> Evidence:
+def evidence_of(request: AnyRequest, sealer: Sealer, now: datetime) -> Evidence:
     """How the person had proved who they are, and where from. What tells of the person is sealed."""
     principal = principal_of(request)
     seal, organisation = sealer.seal, principal.organisation
@@ -129,6 +130,7 @@ def evidence_of(request: AnyRequest, sealer: Sealer) -> Evidence:
         roles=tuple(sorted(principal.roles)),
         token_id=principal.token_id,
         factor_at=principal.factor_at,
+        second_factor=principal.has_second_factor(now),
         address=seal(organisation, ADDRESS_FIELD, request.client.host) if request.client else None,
         agent=seal(organisation, AGENT_FIELD, agent[:AGENT_LENGTH_MAX]) if agent else None,
     )

@@ -101,7 +101,9 @@ class Write(Generic[B]):
     finds the thing afterwards. `OF`: the kind of thing that it is about or makes. `IF_MATCH`: whether it is of the
     version that whoever asks has seen. `BODY`: the type of what is sent, `EXAMPLE`: one, with its name. `REFUSALS`:
     what the gateway or the owner may say no with, beside what every write of this kind may. `SECOND_FACTOR`: whether
-    it takes a recent second factor. `ANSWERS`: successful answers beside the 202 that every write may have.
+    it always takes a recent second factor; where only what is there tells, the owner asks for one, by the evidence in
+    the request (`SECOND_FACTOR_NEEDED` in `REFUSALS`). `ANSWERS`: successful answers beside the 202 that every write
+    may have.
 
     What makes something or has a body drafts its request event itself (`draft`).
     """

@@ -19,6 +19,7 @@ from contracts.config_events import (
     NextRunChanged,
 )
 from contracts.configuration import ConfigurationBody, ConfigurationState
+from contracts.configuration_rules import taken_away
 from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.gateway_events import (
@@ -28,7 +29,7 @@ from contracts.gateway_events import (
     ConfigurationResumptionRequested,
     ConfigurationRetirementRequested,
 )
-from services.config.errors import ConfigurationChanged, RetiredAlready
+from services.config.errors import ConfigurationChanged, RetiredAlready, SecondFactorNeeded
 
 
 class Configuration(Aggregate):
@@ -60,6 +61,8 @@ class Configuration(Aggregate):
             raise ConfigurationChanged(seen=request.expected_version, version=self.body_version)
         if why is not None:
             raise why
+        if not request.evidence.second_factor and (lost := list(taken_away(before, request.body))):
+            raise SecondFactorNeeded(lost)
         if self.state is not ConfigurationState.ACTIVE:
             next_run_at = None
         self._put_in_force(

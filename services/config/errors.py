@@ -1,5 +1,7 @@
 """What can go wrong in the config service, each with its code in the catalogue."""
 
+from collections.abc import Sequence
+
 from contracts import errors
 from contracts.errors import PlatformError
 
@@ -20,6 +22,19 @@ class ConfigurationChanged(PlatformError):
             "another version is in force",
             field="If-Match",
             hint=f"{errors.VERSION_CONFLICT.hint} It was version {seen} that you have seen, and is version {version}.",
+        )
+
+
+class SecondFactorNeeded(PlatformError):
+    """A change takes something away, and whoever asks gave no second factor lately."""
+
+    def __init__(self, taken_away: Sequence[str]) -> None:
+        super().__init__(
+            errors.SECOND_FACTOR_NEEDED,
+            "the change takes something away, and no second factor was given lately",
+            field=taken_away[0],
+            hint=f"The change takes away what was protected: {', '.join(taken_away)}. Sign in again with a second "
+            "factor, and send it within fifteen minutes, with a new Idempotency-Key; or leave that as it was.",
         )
 
 

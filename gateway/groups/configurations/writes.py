@@ -105,6 +105,10 @@ class UpdateConfiguration(CreateConfiguration):
 
     `If-Match` is the ETag of what was read; another version in force is answered with 412. A run that was accepted
     before is of the version that it was accepted with.
+
+    What takes something away needs a second factor of the last fifteen minutes, as a retirement does
+    (`second-factor-needed`): another source, a tier less, another place or a shorter lock of a tier. A change that
+    only adds needs none.
     """
 
     NAME = "update-configuration"
@@ -118,7 +122,7 @@ class UpdateConfiguration(CreateConfiguration):
         facts.ConfigurationUpdated,
         facts.ConfigurationChangeRefused,
     )
-    REFUSALS = (errors.CONFIGURATION_RETIRED, *CreateConfiguration.REFUSALS)
+    REFUSALS = (errors.CONFIGURATION_RETIRED, errors.SECOND_FACTOR_NEEDED, *CreateConfiguration.REFUSALS)
     ANSWERS = (
         Answer(
             status=HTTP_200_OK,
@@ -162,6 +166,7 @@ class PauseConfiguration(Write[None]):
     SUMMARY = "Pause a configuration"
     PATH = "/configurations/{configuration_id:str}/pause"
     ROLES = OWNERS
+    SECOND_FACTOR = True
     REQUEST, ACCEPTED, REFUSED = (
         requests.ConfigurationPauseRequested,
         facts.ConfigurationPaused,

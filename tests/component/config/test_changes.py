@@ -35,7 +35,7 @@ from contracts.config_events import (
     ConfigurationRetirementRefused,
     ConfigurationUpdated,
 )
-from contracts.configuration import ConfigurationBody, ConfigurationState
+from contracts.configuration import ConfigurationBody, ConfigurationState, Destination
 from contracts.envelope import decode_data
 from contracts.event import Event
 from contracts.gateway_events import (
@@ -53,13 +53,14 @@ from services.config.adapters.weddings import SealedWeddings
 from services.config.application import Schedules
 from services.config.bootstrap import use_cases
 from tests.component.config.test_config_service import LOCATIONS, OTHER_STUDIO, STUDIO
-from tests.support.configurations import body
+from tests.support.configurations import body, destinations
 from tests.support.postgres_server import PostgresServer
 from tests.support.published import assert_as_promised
 
 pytestmark = pytest.mark.stack
 
 EVIDENCE = Evidence(assurance="aal1")
+PROVEN = Evidence(assurance="aal2", factors=("totp",), second_factor=True)
 CONFIGURATION = "configuration-1"
 
 
@@ -104,6 +105,7 @@ class Desk:
         seen: int = 1,
         configuration_id: str = CONFIGURATION,
         organisation: str = STUDIO,
+        evidence: Evidence = EVIDENCE,
     ) -> Event:
         """Submit a change; the answer."""
         request = ConfigurationChangeSubmitted(
@@ -111,7 +113,7 @@ class Desk:
             configuration_id=configuration_id,
             expected_version=seen,
             body=changed,
-            evidence=EVIDENCE,
+            evidence=evidence,
         )
         await self.hear(request, organisation)
         return await self.answer_to(request)
@@ -209,6 +211,27 @@ async def test_change_that_cannot_be_is_refused_with_code_and_field(desk: Desk) 
         assert isinstance(answer, ConfigurationChangeRefused)
         assert (answer.code, answer.field) == (code.code, field)
         assert answer.hint
+
+
+async def test_change_that_takes_something_away_needs_a_second_factor(desk: Desk) -> None:
+    """By the version in force, whatever was seen to be there; what is gone is named, and nothing of it is done."""
+    more = destinations(
+        local=Destination(location="local", required=True),
+        cloud_primary=Destination(location="cloud"),
+        offsite=Destination(location="offsite", lock_days=60),
+    )
+    assert isinstance(await desk.change(body(storage_destinations=more)), ConfigurationUpdated)
+    refused = await desk.change(body(), seen=2)
+    assert isinstance(refused, ConfigurationChangeRefused)
+    assert (refused.code, refused.field) == (
+        errors.SECOND_FACTOR_NEEDED.code,
+        "storageDestinations.cloudPrimary",
+    )
+    assert "storageDestinations.offsite.lockDays" in refused.hint
+    assert "new Idempotency-Key" in refused.hint
+    done = await desk.change(body(), seen=2, evidence=PROVEN)
+    assert isinstance(done, ConfigurationUpdated)
+    assert done.version == 3
 
 
 async def test_retired_configuration_is_never_changed_nor_retired_again(desk: Desk) -> None:

@@ -42,6 +42,7 @@ LOCATIONS = [
     {"name": "photos", "kind": "directory", "roles": ["source"], "organisations": ["*"], "url": "file:///photos"},
     {"name": "mine", "kind": "directory", "roles": ["source"], "organisations": [OTHER_STUDIO], "url": "file:///mine"},
     {"name": "local", "kind": "directory", "roles": ["tier"], "organisations": ["*"], "url": "file:///local"},
+    {"name": "cloud", "kind": "directory", "roles": ["tier"], "organisations": ["*"], "url": "file:///cloud"},
     {
         "name": "offsite",
         "kind": "s3",

@@ -104,6 +104,7 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         event = decode_data(envelope)
         assert isinstance(event, write.REQUEST)
         await _proves_who_asked(gateway, event)
+        assert event.evidence.second_factor is write.SECOND_FACTOR  # type: ignore[attr-defined]  # every request's
         if accepted.status_code == 202:
             assert accepted.json()["state"] == "accepted"
             assert accepted.json()["kind"] == name

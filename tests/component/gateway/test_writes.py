@@ -343,7 +343,7 @@ async def test_configuration_is_retired_with_a_second_factor_of_lately(gateway: 
 
 async def test_configuration_is_shown_paused_until_it_is_resumed(gateway: RunningGateway) -> None:
     """By itself, in the list and in the status, where it keeps its place: it is as unprotected as it was."""
-    async with gateway.http("owner") as http:
+    async with gateway.http("owner", second_factor=True) as http:
         created = await gateway.create_configuration(http)
         place = f"{CONFIGURATIONS}/{created['id']}"
         submitted = decode_data(gateway.facts.published[0][1])

@@ -1,10 +1,14 @@
 """The rules of configurations: given what is registered, when one is submitted, then this objection or none."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from contracts import errors
 from contracts.configuration import ConfigurationBody, Destination, StorageDestinations
-from contracts.configuration_rules import KnownLocation, Objection, objections, path_objection
+from contracts.configuration_rules import KnownLocation, Objection, objections, path_objection, taken_away
+from contracts.sealed import Sealed
 from services.config.policies import when_configuration_submitted
 from tests.support.configurations import body, destinations
 
@@ -227,3 +231,33 @@ def test_location_that_does_not_answer_is_named_after_all_that_is_wrong() -> Non
         ("location-unusable", "storageDestinations.local.location"),
     ]
     assert "location hung does not answer" in found[-1].hint
+
+
+LOCKED = Destination(location="offsite", lock_days=30)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"name_digest": "another", "tags": ("new",), "is_wedding_critical": True}, []),
+        ({"storage_destinations": destinations(cloud_primary=Destination(location="cloud"))}, []),
+        ({"storage_destinations": destinations(offsite=msgspec.structs.replace(LOCKED, lock_days=31))}, []),
+        ({"source_location": "both"}, ["sourceLocation"]),
+        ({"source_identifier": Sealed(key="organisation/studio-a/1", box=b"another")}, ["sourceIdentifier"]),
+        ({"storage_destinations": destinations(local=None)}, ["storageDestinations.local"]),
+        (
+            {"storage_destinations": destinations(offsite=msgspec.structs.replace(LOCKED, location="cloud"))},
+            ["storageDestinations.offsite.location"],
+        ),
+        (
+            {"storage_destinations": destinations(local=None, offsite=msgspec.structs.replace(LOCKED, lock_days=29))},
+            ["storageDestinations.local", "storageDestinations.offsite.lockDays"],
+        ),
+    ],
+    ids=[
+        *("words alone", "tier more", "longer lock", "source", "path", "tier less", "other place", "two things"),
+    ],
+)
+def test_change_tells_what_it_takes_away(changes: dict[str, Any], fields: list[str]) -> None:
+    """What was protected and is not any more, by the fields that say so."""
+    assert list(taken_away(body(), body(**changes))) == fields
