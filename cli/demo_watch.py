@@ -68,6 +68,8 @@ class Watch:
             self.gauges[label(fields["tier"])].words = f"failed: {fields['code']}"
         elif event.startswith("executor.backup-verifying."):
             self.gauges[SOURCE].words = "verifying"
+        elif event.startswith("executor.backup-requeued.") and fields.get("code"):
+            self.gauges[SOURCE].words = f"waiting: {fields['code']}"
         elif event.startswith(_END_FACTS):
             self.ended.set()
 

@@ -42,7 +42,10 @@ _QUERIES = {
             coalesce(shown.configuration_id, claim.configuration_id) AS configuration,
             coalesce(shown.state, claim.state) AS state, shown.degraded,
             coalesce(shown.view -> 'error' ->> 'code', shown.view ->> 'degraded_code') AS code,
-            shown.view -> 'error' ->> 'tier' AS tier, shown.view -> 'error' ->> 'hint' AS hint,
+            shown.view -> 'waiting' ->> 'code' AS "waitsFor", shown.view -> 'waiting' ->> 'since' AS "waitsSince",
+            shown.view -> 'waiting' ->> 'next_attempt_at' AS "nextAttemptAt",
+            shown.view -> 'error' ->> 'tier' AS tier,
+            coalesce(shown.view -> 'error' ->> 'hint', shown.view -> 'waiting' ->> 'hint') AS hint,
             (SELECT string_agg(key || ' ' || (value ->> 'state') || coalesce(' [' || (value ->> 'code') || ']', '')
                  || coalesce(' ' || nullif(value ->> 'hint', ''), ''), '; ' ORDER BY key)
              FROM json_each(shown.view -> 'tiers') WHERE value ->> 'code' IS NOT NULL) AS tiers,
@@ -75,8 +78,11 @@ _LISTS = {
         ORDER BY finished_at DESC NULLS LAST LIMIT 200
     """,  # noqa: S608  # of the expression above
     "waiting": """
-        SELECT run_id || ' of ' || organisation FROM executor.run_claims WHERE state = 'waiting'
-        ORDER BY asked_at LIMIT 200
+        SELECT concat(claim.run_id, ' of ', claim.organisation,
+            ' [' || (shown.view -> 'waiting' ->> 'code') || '] since ' || (shown.view -> 'waiting' ->> 'since')
+            || coalesce(', again at ' || (shown.view -> 'waiting' ->> 'next_attempt_at'), ''))
+        FROM executor.run_claims claim LEFT JOIN gateway.executions shown ON shown.execution_id = claim.run_id
+        WHERE claim.state = 'waiting' ORDER BY claim.asked_at LIMIT 200
     """,
     **{
         tier: f"""

@@ -113,10 +113,17 @@ class BackupPreparing(Event, frozen=True, kw_only=True):
 
 @pinned("executor.backup-requeued.v1")
 class BackupRequeued(Event, frozen=True, kw_only=True):
-    """A worker gave the run back unfinished, for no fault of the run; it waits for the next (`initializing`)."""
+    """A worker gave the run back unfinished, for no fault of the run; it waits for the next (`initializing`).
+
+    `code`, `hint`: what kept the worker from doing it, None where it was stopped. `next_attempt_at`: when the same
+    worker tries it again at the latest; another one may do so at once.
+    """
 
     execution_id: str
     fence: int
+    code: str | None = None
+    hint: str = ""
+    next_attempt_at: datetime | None = None
 
 
 @pinned("executor.backup-uploading.v1")

@@ -26,6 +26,11 @@ class _Aside:
     error: PlatformError
     tried_at: datetime
 
+    @property
+    def next_attempt_at(self) -> datetime:
+        """By the clock of this machine, for people."""
+        return self.tried_at + timedelta(seconds=self.seconds)
+
 
 class SetAside:
     """The work that is set aside, the latest last.
@@ -43,12 +48,13 @@ class SetAside:
         self._aside: dict[str, _Aside] = {}
         health.when_well(self._end_pauses)
 
-    def add(self, work_id: str, error: PlatformError, *, seconds: float | None = None) -> None:
-        """Leave it alone for so long."""
+    def add(self, work_id: str, error: PlatformError, *, seconds: float | None = None) -> datetime:
+        """Leave it alone for so long; when it is tried again."""
         self._aside.pop(work_id, None)
         seconds = self._again_seconds if seconds is None else seconds
-        self._aside[work_id] = _Aside(time.monotonic() + seconds, seconds, error, SystemClock().now())
+        aside = self._aside[work_id] = _Aside(time.monotonic() + seconds, seconds, error, SystemClock().now())
         self._tell()
+        return aside.next_attempt_at
 
     def ids(self) -> list[str]:
         """What is to be left alone now."""
@@ -56,9 +62,9 @@ class SetAside:
         self._keep({work_id: each for work_id, each in self._aside.items() if each.until > now})
         return list(self._aside)
 
-    def pause(self, work_id: str, error: PlatformError, *, troubles: int) -> None:
-        """Leave alone what is given back, longer each time."""
-        self.add(work_id, error, seconds=min(PAUSE_SECONDS * 2.0**troubles, PAUSE_SECONDS_MAX))
+    def pause(self, work_id: str, error: PlatformError, *, troubles: int) -> datetime:
+        """Leave alone what is given back, longer each time; when it is tried again, at the latest."""
+        return self.add(work_id, error, seconds=min(PAUSE_SECONDS * 2.0**troubles, PAUSE_SECONDS_MAX))
 
     def _end_pauses(self, code: str) -> None:
         self._keep({work_id: each for work_id, each in self._aside.items() if each.error.code.code != code})
@@ -81,7 +87,7 @@ class SetAside:
         message = (
             f"{len(self._aside)} {self._noun}s are set aside, such as {some}. "
             f"Its attempt at {_time(last.tried_at)} met: {last.error.message}. "
-            f"The next one is at {_time(last.tried_at + timedelta(seconds=last.seconds))}"
+            f"The next one is at {_time(last.next_attempt_at)}"
         )
         self._health.degrade(self._finding, last.error.told_as(message))
 

@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 
 from chassis.bus.connection import Connection
 from chassis.claims.aside import SetAside
-from chassis.claims.port import GIVEN_BACK, Claim, Claims, Performer
+from chassis.claims.port import GIVEN_BACK, Claim, Claims, Performer, Trouble
 from chassis.life.blocking import RunInterrupted
 from chassis.life.tasks import Supervised, end
 from chassis.telemetry.instruments import Telemetry
@@ -186,8 +186,8 @@ class ClaimLoop:
                 self._set_aside.add(claim.work_id, error)
                 await self._change(self._claims.release, claim)
             elif error.code in GIVEN_BACK:
-                self._set_aside.pause(claim.work_id, error, troubles=claim.troubles)
-                await self._change(partial(self._performer.give_back, in_trouble=True), claim)
+                again = self._set_aside.pause(claim.work_id, error, troubles=claim.troubles)
+                await self._change(partial(self._performer.give_back, trouble=Trouble(error, again)), claim)
             else:
                 await self._change(self._claims.opened, claim)
         except Exception:  # noqa: BLE001  # whatever it was, the loop goes on and the claim falls silent

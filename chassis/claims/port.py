@@ -4,11 +4,13 @@ All calls may raise `PlatformError`; those with retry class *later* may be made 
 """
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 from contracts import errors
+from contracts.errors import PlatformError
 
 GIVEN_BACK = frozenset(
     {
@@ -45,6 +47,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     subject: str | None = None
     body: bytes | None = None
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What keeps a worker from doing work that it gives back, and when the same worker tries it again."""
+
+    error: PlatformError
+    next_attempt_at: datetime
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +124,6 @@ class Performer(Protocol):
         """
         ...
 
-    async def give_back(self, claim: Claim, *, is_left: bool = False, in_trouble: bool = False) -> None:
-        """Say in the record that the work waits again, and release its claim (`Claims.release`)."""
+    async def give_back(self, claim: Claim, *, is_left: bool = False, trouble: Trouble | None = None) -> None:
+        """Say in the record that the work waits again, and why, and release its claim (`Claims.release`)."""
         ...

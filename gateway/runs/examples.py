@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
+from contracts import errors
 from contracts.configuration import Tier
 from contracts.executor_events import ClassTotals, ExecutionState, ExecutionType
 from gateway.runs.resources import (
@@ -11,6 +14,7 @@ from gateway.runs.resources import (
     TierStanding,
     TierState,
     VerificationStatus,
+    Waiting,
 )
 
 CONFIGURATION_ID = "019ab4d2-6c1e-7a10-9b5f-3f1d2c4e5a60"
@@ -64,6 +68,20 @@ ACCEPTED = Execution(
     completion_details=None,
     error=None,
     error_message=None,
+)
+
+
+HINDERED = msgspec.structs.replace(
+    ACCEPTED,
+    version=3,
+    attempts=1,
+    waiting=Waiting(
+        code=errors.KEYS_UNUSABLE.code,
+        title=errors.KEYS_UNUSABLE.title,
+        hint=errors.KEYS_UNUSABLE.hint,
+        since=at(2),
+        next_attempt_at=at(4),
+    ),
 )
 
 

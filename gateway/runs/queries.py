@@ -26,6 +26,7 @@ from gateway.runs.resources import (
     TierStanding,
     TierState,
     VerificationStatus,
+    Waiting,
 )
 from gateway.runs.views import ExecutionView, TierView
 
@@ -154,6 +155,7 @@ def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Ex
         completion_details=_details(run),
         error=_error(run),
         error_message=_message(run),
+        waiting=_waiting(run),
     )
 
 
@@ -200,14 +202,30 @@ def _details(run: ExecutionView) -> CompletionDetails | None:
 def _error(run: ExecutionView) -> ExecutionError | None:
     if run.error is None:
         return None
-    entry = errors.catalogue().get(run.error.code)
     return ExecutionError(
         code=run.error.code,
-        title=entry.title if entry else run.error.code,
+        title=_title(run.error.code),
         hint=_hint(run.error.code, run.error.hint) or "",
         tier=None if run.error.tier is None else read_plain(run.error.tier, Tier),
         report_digest=run.report_digest,
     )
+
+
+def _waiting(run: ExecutionView) -> Waiting | None:
+    if run.waiting is None:
+        return None
+    return Waiting(
+        code=run.waiting.code,
+        title=_title(run.waiting.code),
+        hint=_hint(run.waiting.code, run.waiting.hint) or "",
+        since=run.waiting.since,
+        next_attempt_at=run.waiting.next_attempt_at,
+    )
+
+
+def _title(code: str) -> str:
+    entry = errors.catalogue().get(code)
+    return entry.title if entry else code
 
 
 def _hint(code: str | None, hint: str | None) -> str | None:

@@ -81,12 +81,26 @@ class ExecutionError(Resource, frozen=True, kw_only=True):
     report_digest: str | None = None
 
 
+class Waiting(Resource, frozen=True, kw_only=True):
+    """What keeps a run from being done, as its last attempt met it. `since`: when the first attempt met it.
+
+    `nextAttemptAt`: when it is tried again at the latest, at once where what was wrong is found to be mended. After a
+    number of attempts the run fails with the code.
+    """
+
+    code: str
+    title: str
+    hint: str
+    since: Timestamp
+    next_attempt_at: Timestamp | None
+
+
 class Execution(Resource, frozen=True, kw_only=True):
     """One run of a configuration.
 
     Sizes are bytes: `sourceBytes` was read, `newBytes` was new after deduplication, `storedBytes` is what one tier
     stores of it, encrypted. `ratio` is storedBytes to newBytes. `version` grows with each fact; it is the ETag.
-    `retryOf`: the run in whose place it is.
+    `retryOf`: the run in whose place it is. `waiting`: why it has not been done, where a worker tried and could not.
     """
 
     id: str
@@ -117,3 +131,4 @@ class Execution(Resource, frozen=True, kw_only=True):
     completion_details: CompletionDetails | None
     error: ExecutionError | None
     error_message: str | None
+    waiting: Waiting | None = None

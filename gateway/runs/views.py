@@ -22,6 +22,8 @@ from contracts.executor_events import (
     BackupFailed,
     BackupPreparing,
     BackupRefused,
+    BackupRequeued,
+    BackupUploading,
     ExecutionState,
     RunTotals,
     TierFailed,
@@ -69,6 +71,15 @@ class ErrorView(msgspec.Struct, omit_defaults=True):
     tier: str | None = None
 
 
+class WaitView(msgspec.Struct, omit_defaults=True):
+    """What keeps a run from being done at present, as its last attempt has met it; `since`: the first that met it."""
+
+    code: str
+    since: datetime
+    hint: str = ""
+    next_attempt_at: datetime | None = None
+
+
 class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One run. `version` counts its facts; `attempts` is the fence: how often a worker has claimed it.
 
@@ -98,6 +109,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     seconds: float = 0.0
     finished_at: datetime | None = None
     error: ErrorView | None = None
+    waiting: WaitView | None = None
     began: int = 0
     ended: int = 0
 
@@ -128,6 +140,10 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
         match event:
             case BackupPreparing(fence=fence):
                 self.attempts = fence
+            case BackupRequeued():
+                self._wait(event, at)
+            case BackupUploading():
+                self.waiting = None
             case TierUploaded(tier=tier):
                 known = self._tier(tier)
                 self.tiers[written_as(tier)] = TierView(
@@ -169,6 +185,15 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             if self._tier(owed.tier).state != "failed":
                 self._fail_tier(owed.tier, owed.code, "", at, position)
 
+    def _wait(self, event: BackupRequeued, at: datetime) -> None:
+        """While an attempt is made what it was given back for still stands: nobody knows better yet."""
+        if event.code is None:
+            self.waiting = None  # The worker was stopped, and the next one has met nothing yet.
+            return
+        known = self.waiting
+        since = known.since if known is not None and known.code == event.code else at
+        self.waiting = WaitView(event.code, since, event.hint, event.next_attempt_at)
+
     def _tier(self, tier: Tier) -> TierView:
         return self.tiers.setdefault(written_as(tier), TierView())
 
@@ -190,7 +215,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             self.phases[-1].finished_at = at
         self.state = state.value
         if state in ENDED:
-            self.finished_at, self.ended = at, position
+            self.finished_at, self.ended, self.waiting = at, position, None
         else:
             self.phases.append(PhaseView(state.value, at))
 

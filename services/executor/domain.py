@@ -94,10 +94,14 @@ class BackupRun(Aggregate):
             raise ClaimLost(self.id, fence=fence, current=self.fence)
         self.record(BackupPreparing(execution_id=self.id, fence=fence, worker=worker))
 
-    def requeue(self, *, fence: int) -> None:
-        """The worker gives the run back unfinished: it waits for another."""
+    def requeue(
+        self, *, fence: int, code: str | None = None, hint: str = "", next_attempt_at: datetime | None = None
+    ) -> None:
+        """The worker gives the run back unfinished: it waits for another, or for what kept it from going on."""
         self._refuse_when_not_mine(fence)
-        self.record(BackupRequeued(execution_id=self.id, fence=fence))
+        self.record(
+            BackupRequeued(execution_id=self.id, fence=fence, code=code, hint=hint, next_attempt_at=next_attempt_at)
+        )
 
     def upload(self, *, fence: int) -> None:
         """Source, tiers and keys are usable; reading begins."""

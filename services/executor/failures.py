@@ -21,6 +21,8 @@ _OPEN_HINTS = frozenset(
     }
 )
 """Codes whose errors say what to do by the names of tiers and locations, which the organisation knows."""
+_OVER_BY_ITSELF = frozenset({errors.UNAVAILABLE, errors.CONCURRENT_CHANGE})
+"""Codes whose hints speak to whoever has asked for something: here nobody is to ask again."""
 
 
 def failure_report(
@@ -55,6 +57,13 @@ def told_hint(error: PlatformError, tier: Tier | None) -> str:
     """What to do, in words without paths and settings: the error's own where they are known to be such."""
     hint = error.hint if error.code in _OPEN_HINTS else told_code(error.code).hint
     return hint if tier is None or f" {tier.value} " in hint else f"{hint} The tier is {tier.value}."
+
+
+def waiting_hint(error: PlatformError) -> str:
+    """What to do about what a run waits for, which is tried again in any case."""
+    if error.code in _OVER_BY_ITSELF:
+        return "Nothing is to be done: the run is tried again by itself."
+    return told_hint(error, tier_of(error))
 
 
 def tier_of(error: PlatformError) -> Tier | None:

@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
-from chassis.claims.port import GIVEN_BACK, GIVEN_BACK_MAX, Claim, Claims
+from chassis.claims.port import GIVEN_BACK, GIVEN_BACK_MAX, Claim, Claims, Trouble
 from chassis.context import Context
 from chassis.life.blocking import NoAnswer, RunInterrupted, call_in_thread
 from chassis.life.patience import patiently
@@ -26,7 +26,7 @@ from contracts.executor_events import ExecutionState
 from contracts.tier_failure import TierFailure
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
-from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint
+from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint, waiting_hint
 from services.executor.kept import KeptConfiguration, Replica
 from services.executor.outcomes import error_of, judged, tell_of_tier
 from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of
@@ -126,12 +126,21 @@ class RunPerformance:
             self._progress.forget(claim.work_id)
             self._standstills.forget(claim.work_id)
 
-    async def give_back(self, claim: Claim, *, is_left: bool = False, in_trouble: bool = False) -> None:
+    async def give_back(self, claim: Claim, *, is_left: bool = False, trouble: Trouble | None = None) -> None:
         """Let another worker take the run; in the record, too, so that nobody takes it for being worked on."""
+        in_trouble = trouble is not None
         try:
             run = await self._runs.load(claim.work_id)
             if run.fence == claim.fence and not run.is_finished:
-                run.requeue(fence=claim.fence)
+                if trouble is None:
+                    run.requeue(fence=claim.fence)
+                else:
+                    run.requeue(
+                        fence=claim.fence,
+                        code=told_code(trouble.error.code).code,
+                        hint=waiting_hint(trouble.error),
+                        next_attempt_at=trouble.next_attempt_at,
+                    )
                 await self._runs.record_release(
                     run, claim=claim, is_left=is_left, in_trouble=in_trouble, context=_context_of(claim)
                 )

@@ -202,6 +202,37 @@ def _assert_failed_run_is_told(operator: Operator) -> None:
         assert word in shown
 
 
+def _assert_waiting_run_is_told(operator: Operator) -> None:
+    """With what the last attempt met, since when, and when it is tried again."""
+    layout = operator.platform.layout
+    view = (
+        '{"waiting": {"code": "keys-unusable", "hint": "Put it back.", "since": "2026-11-27T08:00:00Z",'
+        ' "next_attempt_at": "2026-11-27T08:01:00Z"}, "tiers": {}}'
+    )
+    with psycopg.connect(postgres.admin_dsn(layout, read_secrets(layout)), autocommit=True) as admin:
+        admin.execute(
+            "INSERT INTO gateway.executions (execution_id, organisation, configuration_id, request_id, state, degraded,"
+            " accepted_at, view) VALUES ('b-run', 'somebody', '', '', 'initializing', false, now(), %s)",
+            (view,),
+        )
+        # As if a worker had not let go of the repository yet; then locked, so that none takes it while it is shown.
+        admin.execute(
+            "INSERT INTO executor.run_claims (run_id, organisation, correlation_id, configuration_id, state, opening,"
+            " heartbeat_at) VALUES ('b-run', 'somebody', '', 'b', 'waiting', true, now())"
+        )
+        try:
+            with admin.transaction():
+                admin.execute("SELECT FROM executor.run_claims WHERE run_id = 'b-run' FOR UPDATE")
+                listed = operator.types("wedsync-backup show waiting").stdout
+                shown = operator.types("wedsync-backup show b-run").stdout
+        finally:
+            admin.execute("DELETE FROM gateway.executions WHERE execution_id = 'b-run'")
+            admin.execute("DELETE FROM executor.run_claims WHERE run_id = 'b-run'")
+    assert "b-run of somebody [keys-unusable] since 2026-11-27T08:00:00Z, again at 2026-11-27T08:01:00Z" in listed
+    for word in ("keys-unusable", "Put it back.", "08:01:00"):
+        assert word in shown
+
+
 def test_report_of_a_run_is_opened_by_its_organisations_key(operator: Operator, source: SavedSource) -> None:
     """What a run left out is named to the operator; of another organisation, or of no run, there is no report."""
     pipe = source.folder / "a pipe"
@@ -230,6 +261,7 @@ def test_report_of_a_run_is_opened_by_its_organisations_key(operator: Operator, 
     (shown_run,) = json.loads(operator.types(f"wedsync-backup show {run} --json").stdout)["found"]
     assert {"code", "tier", "hint", "tiers"} <= shown_run.keys()
     _assert_failed_run_is_told(operator)
+    _assert_waiting_run_is_told(operator)
     document = json.loads(operator.types("wedsync-backup show local --json").stdout)
     assert [each["kind"] for each in document["found"]] == ["last uploads to the tier local failed", "place"]
     assert operator.platform.organisation in document["found"][1]["repositories"]

@@ -98,13 +98,14 @@ def test_token_goes_nowhere_while_no_platform_runs(shell: Shell, tmp_path: Path)
     [
         {"state": "failed", "error": {"code": "tier-full"}},
         {"state": "completed", "degraded": True, "tiers": {"offsite": {"state": "failed", "code": "tier-full"}}},
+        {"state": "initializing", "waiting": {"code": "tier-full"}},
     ],
-    ids=["failed", "degraded"],
+    ids=["failed", "degraded", "waiting"],
 )
 def test_run_that_does_not_complete_is_no_proof(shell: Shell, tmp_path: Path, ended: dict[str, Any]) -> None:
     """A request that pends is followed to its answer, and a run that has failed ends the recipe, with its own words.
 
-    So does one that a tier has not taken.
+    So does one that a tier has not taken, and one that does not begin.
     """
     answers = [
         {"id": "c1", "name": "Photos"},
@@ -130,7 +131,7 @@ echo "$1" >> {asked}
     words = shell.block("run", "first-backup-prepare")
     shutil.copytree(shell.variables["FOLDER"], shell.variables["RESTORED"] + "-by-api", symlinks=True)
     recipe = words[words.index("ANSWER=") :] + shell.block("run", "first-backup-api")
-    done = shell.type("TOKEN=secret URL= OURS=nowhere\n" + recipe)
+    done = shell.type("TOKEN=secret URL= OURS=nowhere PATIENCE=1\n" + recipe)
     assert (done.returncode, "equal" in done.stdout, "tier-full" in done.stderr) == (1, False, True), done
     paths = ["configurations", "execute", "requests/r1", "executions/e2"]
     assert asked.read_text().splitlines() == [f"/api/backup/{path}" for path in paths]

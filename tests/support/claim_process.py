@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from chassis.bus.connection import Connection
 from chassis.claims.aside import SetAside
 from chassis.claims.loop import ClaimLoop
-from chassis.claims.port import Claim, Claims, Performer
+from chassis.claims.port import Claim, Claims, Performer, Trouble
 from chassis.claims.table import ClaimTable
 from chassis.claims.work import Work
 from chassis.life.blocking import RunInterrupted
@@ -67,7 +67,7 @@ class Endless:
             await asyncio.sleep(0.01)
         raise RunInterrupted
 
-    async def give_back(self, claim: Claim, *, is_left: bool = False, in_trouble: bool = False) -> None:
+    async def give_back(self, claim: Claim, *, is_left: bool = False, trouble: Trouble | None = None) -> None:
         """Release the claim alone: there is no record of the work."""
         await self._claims.release(claim, is_left=is_left)
 

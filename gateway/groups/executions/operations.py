@@ -5,7 +5,7 @@ from gateway.groups.executions.examples import EXECUTIONS, PROGRESS, STATUS
 from gateway.groups.executions.resources import ProgressView, Status
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import ETAG, Answer, Operation
-from gateway.runs.examples import ACCEPTED, COMPLETED
+from gateway.runs.examples import ACCEPTED, COMPLETED, HINDERED
 from gateway.runs.resources import Execution
 
 OPERATIONS = {
@@ -21,7 +21,7 @@ OPERATIONS = {
                 status=200,
                 description="The run",
                 body=Execution,
-                examples={"completed": COMPLETED, "accepted": ACCEPTED},
+                examples={"completed": COMPLETED, "accepted": ACCEPTED, "waiting": HINDERED},
                 headers=ETAG,
             ),
             Answer(status=304, description="Not changed since", headers=ETAG),

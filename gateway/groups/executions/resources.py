@@ -7,6 +7,7 @@ from contracts.executor_events import ExecutionState
 from contracts.progress import Progress
 from gateway.http.fields import Timestamp, Uuid
 from gateway.http.resources import Body, Resource
+from gateway.runs.resources import Waiting
 
 
 class NewExecution(Body, frozen=True, kw_only=True):
@@ -16,13 +17,17 @@ class NewExecution(Body, frozen=True, kw_only=True):
 
 
 class ProgressView(Resource, frozen=True, kw_only=True):
-    """How far a run is. `progress` is null where no worker has reported yet, or the run has ended."""
+    """How far a run is. `progress` is null where no worker has reported yet, or the run has ended.
+
+    `waiting`: as of the run.
+    """
 
     execution_id: str
     state: ExecutionState
     started_at: Timestamp
     finished_at: Timestamp | None
     progress: Progress | None
+    waiting: Waiting | None = None
 
 
 class RunCounts(Resource, frozen=True, kw_only=True):

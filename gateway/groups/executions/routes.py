@@ -108,6 +108,7 @@ async def show_progress(request: Request[Any, Any, Any], execution_id: Id) -> Pr
         started_at=shown.started_at,
         finished_at=shown.finished_at,
         progress=progress,
+        waiting=shown.waiting,
     )
 
 

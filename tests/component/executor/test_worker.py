@@ -18,7 +18,7 @@ from chassis.life.signs import Signs
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.errors import ErrorCode, PlatformError
-from contracts.executor_events import BackupFailed
+from contracts.executor_events import BackupFailed, BackupRequeued
 from contracts.sealed import Sealed
 from services.executor.adapters.runs import RUNS
 from services.executor.adapters.tables import REPORT_FIELD
@@ -164,6 +164,10 @@ async def test_what_may_be_wrong_with_one_worker_is_given_back_to_another(
         await eventually(is_given_back)
         (finding,) = (await health.report()).checks
         assert (finding.status, finding.code) == ("degraded", code.code)
+        given_back = next(event for event in await bench.told("run-1") if isinstance(event, BackupRequeued))
+        assert (given_back.code, bool(given_back.hint)) == (code.code, True), "whoever asked for it is told as well"
+        assert given_back.next_attempt_at is not None
+        assert f"The next one is at {given_back.next_attempt_at:%H:%M:%S}" in (finding.reason or "")
         await good.start()
         await eventually(lambda: _has_ended(bench, "run-1"))
     finally:

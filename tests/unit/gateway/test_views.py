@@ -224,6 +224,34 @@ def test_run_that_was_given_back_waits_again() -> None:
     assert view.finished_at is None
 
 
+def test_run_that_could_not_be_done_says_what_it_waits_for() -> None:
+    """From the first attempt that met it, through the next ones, until the source is read or the run has ended."""
+
+    def given_back(at: int, code: str | None) -> tuple[int, BackupRequeued]:
+        again = None if code is None else BEGAN + timedelta(seconds=at + 2)
+        return at, BackupRequeued(execution_id="run", fence=at, code=code, hint="put it back", next_attempt_at=again)
+
+    facts = [_accepted(), (1, BackupPreparing(execution_id="run", fence=1, worker="a")), given_back(2, "keys-unusable")]
+    facts += [(3, BackupPreparing(execution_id="run", fence=3, worker="a")), given_back(4, "keys-unusable")]
+    waiting = told(_folded(*facts, (5, BackupPreparing(execution_id="run", fence=5, worker="a"))), False, None).waiting
+    assert waiting is not None
+    assert (waiting.code, waiting.hint, waiting.title) == (
+        "keys-unusable",
+        "put it back",
+        "The encryption keys cannot be used",
+    )
+    assert (waiting.since, waiting.next_attempt_at) == (BEGAN + timedelta(seconds=2), BEGAN + timedelta(seconds=6))
+    changed = told(_folded(*facts, given_back(6, "locations-unreadable")), False, None).waiting
+    assert changed is not None
+    assert (changed.code, changed.since) == ("locations-unreadable", BEGAN + timedelta(seconds=6))
+    for end in (
+        given_back(6, None)[1],
+        BackupUploading(execution_id="run", fence=4),
+        BackupFailed(execution_id="run", configuration_id="configuration", code="keys-unusable", hint="put it back"),
+    ):
+        assert told(_folded(*facts, (6, end)), False, None).waiting is None
+
+
 def test_failed_verification_is_told_apart_from_other_failures() -> None:
     """What was read back and differs is a failed verification; what was never read back is not."""
     for code, status in (
