@@ -98,4 +98,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(runtime.run(main))
+    runtime.leave(runtime.run(main))

@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 SLOTS = 16
 PULL_SECONDS = 2.0
 HANDLER_SECONDS = 300.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 4.0
 _FIRST_HOLD_SECONDS = 0.1
 _LONGEST_HOLD_SECONDS = 5.0
 # From this delivery on a message is suspected of killing the process, and is handled by itself: what is handled

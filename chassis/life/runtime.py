@@ -12,6 +12,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
@@ -35,6 +37,13 @@ EXIT_CRASHED = 70
 """A part died or could not be started; starting anew may help."""
 EXIT_CONFIGURATION = 78
 """A setting is missing or not valid; starting anew does not help."""
+
+STOP_SECONDS = 6.0
+"""What the stops of all parts may take together: the supervisor kills what is there after eight."""
+LAST_SECONDS = 0.1
+"""What each part has for its stop where those before it have used up that time."""
+CLOSE_SECONDS = 1.0
+"""What the loop's end may take once all parts have stopped."""
 
 
 class Part(Protocol):
@@ -69,11 +78,11 @@ class Filling(Protocol):
 
 
 async def run_service(
-    parts: Sequence[Part], *, health: Health, stop: asyncio.Event | None = None, grace_seconds: float = 20.0
+    parts: Sequence[Part], *, health: Health, stop: asyncio.Event | None = None, grace_seconds: float = STOP_SECONDS
 ) -> int:
     """Start the parts, wait for a signal (or `stop`, or the end of a part), stop in reverse; the exit code.
 
-    Each part's `check` joins the readiness report under its name. `grace_seconds` bounds the stop of each part.
+    Each part's `check` joins the readiness report under its name. `grace_seconds` bounds the stop of all of them.
     """
     stop = stop or asyncio.Event()
     running = False
@@ -175,13 +184,18 @@ async def _wait(parts: Sequence[Part], stop: asyncio.Event) -> BaseException | N
 
 
 async def _stop(begun: Sequence[Part], grace_seconds: float) -> bool:
-    """Stop in reverse, each within its time; whether all did. A part that fails to stop does not keep the others."""
+    """Stop in reverse, all within that time; whether all did. A part that fails to stop does not keep the others."""
     whole = True
+    until = time.monotonic() + grace_seconds
     for part in reversed(begun):
-        try:
-            async with asyncio.timeout(grace_seconds):
-                await part.stop()
-        except Exception as error:  # noqa: BLE001  # the others still have to be stopped
+        stopping = asyncio.create_task(part.stop(), name=f"stop {part.name}")
+        await asyncio.wait({stopping}, timeout=max(LAST_SECONDS, until - time.monotonic()))
+        # One that swallows its cancellation is not waited for: the process ends all the same.
+        if stopping.cancel():
+            error: BaseException | None = TimeoutError("it took too long")
+        else:
+            error = asyncio.CancelledError() if stopping.cancelled() else stopping.exception()
+        if error is not None:
             whole = False
             _log.error("a part did not stop cleanly", exc_info=error, extra={"part": part.name})
     return whole
@@ -198,17 +212,25 @@ def begin(settings: type[S], service: str) -> S:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Run a process's main coroutine on uvloop; the exit code. What it raises is logged without its values."""
+    """Run a process's main coroutine on uvloop; the exit code. What it raises is logged without its values.
+
+    Where the loop cannot be closed, the process ends here, with that code: a thread that hangs on a tier or a server,
+    and a task that has swallowed its cancellation, would be waited for without a bound.
+    """
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    code = EXIT_CRASHED
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.get_loop().set_exception_handler(_log_unhandled)
-            return runner.run(main())
+        runner.get_loop().set_exception_handler(_log_unhandled)
+        code = runner.run(main())
     except PlatformError as error:
         _log.error("could not start", exc_info=error, extra=_what_to_do(error))
-        return EXIT_CONFIGURATION if error.code is errors.INVALID_SETTING else EXIT_CRASHED
+        code = EXIT_CONFIGURATION if error.code is errors.INVALID_SETTING else EXIT_CRASHED
     except Exception as error:  # noqa: BLE001  # the last resort of a process
         _log.critical("crashed", exc_info=error)
-        return EXIT_CRASHED
+    finally:
+        with _ending(code):
+            runner.close()
+    return code
 
 
 def leave(code: int) -> NoReturn:
@@ -223,6 +245,24 @@ def leave(code: int) -> NoReturn:
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
+
+
+@contextmanager
+def _ending(code: int) -> Iterator[None]:
+    """Leave with this code where what is done here, the last of a process, has no end."""
+
+    def give_up() -> None:
+        left = sorted(each.name for each in threading.enumerate())
+        _log.warning("the process ends beside what does not", extra={"threads": left})
+        leave(code)
+
+    last = threading.Timer(CLOSE_SECONDS, give_up)
+    last.daemon = True
+    last.start()
+    try:
+        yield
+    finally:
+        last.cancel()
 
 
 def _what_to_do(error: BaseException) -> dict[str, str | None]:

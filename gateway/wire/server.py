@@ -22,7 +22,8 @@ from gateway.wire.connections import HttpConnection, SocketConnection
 
 BACKLOG = 512
 KEEP_ALIVE_SECONDS = 75
-GRACE_SECONDS = 8
+GRACE_SECONDS = 3
+"""What requests under way have when the process is told to stop: all of its parts have six together."""
 SOCKET_MESSAGE_BYTES_MAX = 64 * 1024
 PING_SECONDS = 20.0
 FILES_BESIDE_CONNECTIONS = 128

@@ -1,6 +1,7 @@
 """The life of a process: order of start and stop, signals, exit codes."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -103,7 +104,7 @@ async def test_stop_during_the_start_cancels_it() -> None:
 
 
 async def test_part_that_does_not_stop_keeps_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
-    """Each stop is bounded; the exit code tells that it was not clean."""
+    """All stops together are bounded, whatever a part makes of it; the exit code tells that it was not clean."""
     diary: list[str] = []
     stop = asyncio.Event()
     stop.set()
@@ -118,7 +119,14 @@ async def test_part_that_does_not_stop_keeps_nobody_else(caplog: pytest.LogCaptu
             """Fail."""
             raise ValueError("Anna")
 
-    for part in (Stuck, Failing):
+    class Deaf(Recorded):
+        async def stop(self) -> None:
+            """Return long after the cancellation."""
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+    for part in (Stuck, Deaf, Failing):
         diary.clear()
         stopping = asyncio.Event()
         parts = [Recorded("nats", diary), part("bus", diary)]
@@ -127,7 +135,7 @@ async def test_part_that_does_not_stop_keeps_nobody_else(caplog: pytest.LogCaptu
         stopping.set()
         assert await running == EXIT_CRASHED
         assert diary[-1] == "stop nats"
-    assert [record.message for record in caplog.records].count("a part did not stop cleanly") == 2
+    assert [record.message for record in caplog.records].count("a part did not stop cleanly") == 3
 
 
 class Mayfly(Recorded):
@@ -277,6 +285,35 @@ def test_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM
     process.communicate()
+
+
+_HANGS = """
+import asyncio, threading
+from chassis.telemetry.logging import configure
+from chassis.life.runtime import leave, run
+
+async def deaf():
+    while True:
+        try: await asyncio.Event().wait()
+        except asyncio.CancelledError: pass
+
+async def main():
+    global task
+    task = asyncio.create_task(deaf())
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    await asyncio.sleep(0)
+    return 3
+
+configure("executor")
+leave(run(main))
+"""
+
+
+def test_process_that_has_stopped_ends_beside_threads_and_tasks_that_do_not() -> None:
+    """A call that hangs in one of the loop's threads would be waited for without a bound, and so would a deaf task."""
+    done = subprocess.run([sys.executable, "-c", _HANGS], timeout=60, check=False, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert "the process ends beside what does not" in done.stderr
 
 
 async def test_check_of_the_process_names_its_phase() -> None:
