@@ -114,6 +114,12 @@ class SeededSource:
     def __init__(self, size: int) -> None:
         self.folder = SeededFolder(size)
 
+    def require(self) -> None:
+        """It is always there."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
     def root(self) -> tuple[Row, SeededFolder]:
         """The only folder."""
         return (0o040755, 0, 0, 0, 10**18, 10**18, 10**6, 2, 0), self.folder

@@ -83,13 +83,14 @@ _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 class Faulty(msgspec.Struct, frozen=True, kw_only=True):
     """An entry that is not in use, as far as it can be read.
 
-    `folder`: where it is, absolute; None where it is none, or, if not `is_judged`, nobody knows. `organisations`: None
-    where that cannot be read.
+    `folder`: where it is, absolute; None where it is none, or, if not `is_judged`, nobody knows. `bucket`: its address,
+    where it is one. `organisations`: None where that cannot be read.
     """
 
     name: str
     fault: str
     folder: str | None
+    bucket: str | None
     is_judged: bool
     may_be_tier: bool
     organisations: tuple[str, ...] | None
@@ -175,12 +176,14 @@ def _faulty(raw: msgspec.Raw, name: str, fault: str, before: Location | None = N
     for field, value in _fields(raw).items():
         with suppress(*_UNDECODABLE, KeyError):
             found[field] = _VALUES[field].decode(value)
-    is_judged, folder = _folder_at(found.get("url", ""))
+    url = found.get("url", "")
+    is_judged, folder = _folder_at(url)
     roles = found.get("roles", before.roles if before is not None else ("tier",))
     return Faulty(
         name=name,
         fault=fault,
         folder=folder,
+        bucket=url if url.startswith("s3://") else None,
         is_judged=is_judged,
         may_be_tier="tier" in roles,
         organisations=found.get("organisations"),
@@ -193,6 +196,7 @@ def twice(location: Location) -> Faulty:
         name=location.name,
         fault=f"location {location.name}: the name is registered more than once",
         folder=None,
+        bucket=None,
         is_judged=True,
         may_be_tier="tier" in location.roles,
         organisations=location.organisations,
@@ -261,6 +265,18 @@ def fault_of(location: Location) -> str | None:
     if not all(each == ANY_ORGANISATION or ORGANISATION.fullmatch(each) for each in location.organisations):
         return f"organisations are {ANY_ORGANISATION} or ids: one {ORGANISATION_RULE}"
     return None
+
+
+def bucket_place(url: str) -> str:
+    """Where the address of a bucket leads, as it is written: its options but the server are left out."""
+    parts = urlsplit(url)
+    endpoint = parse_qs(parts.query).get("endpoint", [""])[0].rstrip("/").lower()
+    return f"s3://{endpoint}/{parts.netloc}/{unquote(parts.path).strip('/')}".rstrip("/")
+
+
+def lies_in(place: str, other: str) -> bool:
+    """Whether a part of a bucket is another one, or a part of that."""
+    return f"{place}/".startswith(f"{other}/")
 
 
 def _is_server(endpoint: str) -> bool:

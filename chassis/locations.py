@@ -30,13 +30,13 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from chassis.disk import SECONDS, Disk, DiskSilent
 from chassis.life.health import Health
-from chassis.location import EntryFaulty, Faulty, Location, decoded
+from chassis.location import EntryFaulty, Faulty, Location, bucket_place, decoded, lies_in
 from chassis.own_folders import OwnFolders
 from contracts import errors
 from contracts.configuration_rules import KnownLocation, objection
@@ -54,6 +54,7 @@ FILE_CHECK = "locations-file"
 CHECK_SECONDS = 1.0
 """How long the readiness report waits for the file: shorter than for any check of its own."""
 
+_NO_TIER = "There is a tier: give a prefix that holds none, and lies in none."
 _Mark = tuple[int, int, int]
 
 
@@ -115,9 +116,13 @@ class Locations:
         Raises LOCATIONS_UNREADABLE also where of an entry not even that can be read: no source can be judged then.
         """
         self._read()
-        return self._faulty_tiers()
+        return [each.folder for each in self._faulty_tiers() if each.folder is not None]
 
-    def _faulty_tiers(self) -> list[str]:
+    def tier_buckets(self) -> list[str]:
+        """The addresses of all buckets that hold tiers, be their entries faulty or not. Raises as `faulty_tiers`."""
+        return _buckets([*self.tiers(), *self._faulty_tiers()])
+
+    def _faulty_tiers(self) -> list[Faulty]:
         fault = self._seen[2] if self._seen else None
         if fault is None:
             return []
@@ -126,7 +131,7 @@ class Locations:
                 errors.LOCATIONS_UNREADABLE,
                 "where a tier of the registry lies cannot be read, and it may be the source",
             ) from fault
-        return [each.folder for each in fault.entries if each.may_be_tier and each.folder is not None]
+        return [each for each in fault.entries if each.may_be_tier]
 
     def _waiting(self) -> tuple[Faulty, ...]:
         fault = self._seen[2] if self._seen else None
@@ -147,18 +152,24 @@ class Locations:
         if any(each.name in names and each.may_be_open_to(organisation) for each in self._waiting()):
             raise PlatformError(errors.LOCATIONS_UNREADABLE, "the entry of a location that is named cannot be used")
         found = [each for name in names if (each := registry.get(name)) is not None and each.is_open_to(organisation)]
-        tiers = [_folder_of(each) for each in _tiers(registry) if each.kind == "directory"]
-        if source[0] in names:
-            tiers += self._faulty_tiers()
+        registered = _tiers(registry)
+        faulty = self._faulty_tiers() if source[0] in names else []
+        tiers = [_folder_of(each) for each in registered if each.kind == "directory"]
+        tiers += [each.folder for each in faulty if each.folder is not None]
+        buckets = _buckets([*registered, *faulty])
         paths = dict([source])
         known = await asyncio.gather(
-            *(self._known(location, paths.get(location.name, ""), tiers) for location in found)
+            *(self._known(location, paths.get(location.name, ""), tiers, buckets) for location in found)
         )
         return {each.name: each for each in known}
 
-    async def _known(self, location: Location, path: str, tiers: Sequence[str]) -> KnownLocation:
+    async def _known(
+        self, location: Location, path: str, tiers: Sequence[str], buckets: Sequence[str]
+    ) -> KnownLocation:
         place, answers, is_excluded_tier = _written_place(location), True, False
         against: Objection | None = None
+        if location.kind == "s3" and "source" in location.roles:
+            against = _against_bucket(place, path, buckets)
         if location.kind == "directory":
             folder = place.removeprefix(_FILE)
             disk = self._disks.setdefault(folder, Disk(Path(folder)))
@@ -276,6 +287,22 @@ class Locations:
         )
 
 
+def _buckets(tiers: Iterable[Location | Faulty]) -> list[str]:
+    urls = (each.bucket if isinstance(each, Faulty) else each.url for each in tiers)
+    return [url for url in urls if url is not None and url.startswith("s3://")]
+
+
+def _against_bucket(place: str, path: str, tiers: Sequence[str]) -> Objection | None:
+    """Why a part of a bucket can be no source: it lies in a tier, or holds one."""
+    places = [bucket_place(tier) for tier in tiers]
+    if any(lies_in(place, tier) for tier in places):
+        return objection(errors.SOURCE_EXCLUDED, "sourceLocation", _NO_TIER)
+    below = f"{place}/{path}".rstrip("/")
+    if any(lies_in(below, tier) or lies_in(tier, below) for tier in places):
+        return objection(errors.SOURCE_EXCLUDED, "sourceIdentifier" if path else "sourceLocation", _NO_TIER)
+    return None
+
+
 def _is_no_folder(path: bytes) -> bool:
     """Whether there is something at a path, or on the way to it, that is no folder and becomes none by waiting."""
     try:
@@ -306,8 +333,7 @@ def _written_place(location: Location) -> str:
         return _FILE + os.path.abspath(path)
     if location.kind == "postgres":
         return f"postgres://{parts.hostname}:{parts.port or 5432}/{path.strip('/')}"
-    endpoint = parse_qs(parts.query).get("endpoint", [""])[0].rstrip("/").lower()
-    return f"s3://{endpoint}/{parts.netloc}/{path.strip('/')}"
+    return bucket_place(location.url)
 
 
 def _reason(trouble: BaseException) -> str:

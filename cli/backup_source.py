@@ -11,6 +11,7 @@ from cli.output import say, shown
 from cli.repo_session import split_name
 from repository.backup.source import Source, SourceExcluded, SourceUnreachable
 from repository.tiers.location import s3_options
+from repository.tiers.places import lie_nested
 from repository.tiers.s3.options import S3Options
 from sources.directory import DirectorySource
 from sources.patterns import Patterns, lines_of
@@ -126,13 +127,7 @@ def is_bucket(word: str) -> bool:
 
 def lies_among_tiers(own: S3Options, tiers: list[str]) -> bool:
     """Whether a part of a bucket holds one of these tiers, or is part of it."""
-    for _, address in map(split_name, tiers):
-        if is_bucket(address):
-            other, _ = s3_options(address)
-            is_nested = own.prefix.startswith(other.prefix) or other.prefix.startswith(own.prefix)
-            if (other.bucket, other.endpoint) == (own.bucket, own.endpoint) and is_nested:
-                return True
-    return False
+    return any(lie_nested(own, address) for _, address in map(split_name, tiers))
 
 
 def _named_bucket(address: str) -> str:

@@ -2,8 +2,9 @@
 
 import argparse
 import sys
+from contextlib import closing
 
-from cli.backup_source import asked_for
+from cli.backup_source import Asked, asked_for
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import columns, duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
@@ -32,8 +33,11 @@ LISTED_MAX = 50
 def backup(arguments: argparse.Namespace) -> int:
     """One backup to all tiers that answer, or what one would do."""
     asked = asked_for(arguments)
-    if arguments.dry_run:
-        return dry_run(arguments, asked)
+    with closing(asked.source):
+        return dry_run(arguments, asked) if arguments.dry_run else _backup(arguments, asked)
+
+
+def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
     with opened(arguments) as repository, interruptible() as is_cancelled, display(for_machines=arguments.json) as bars:
         if arguments.domain != DEFAULT_DOMAIN:
             expect_domain(repository, arguments.domain)

@@ -24,6 +24,7 @@ class SourceType(Growing):
     """What is backed up."""
 
     DIRECTORY = "directory"
+    S3 = "s3"
 
 
 class BackupType(Growing):

@@ -32,7 +32,7 @@ a run reads back what it has written, and each later one reads the repository's 
 NAME_BYTES_MAX = 255
 """The longest name that a file system keeps."""
 
-_KIND_OF_SOURCE = {SourceType.DIRECTORY: DIRECTORY}
+_KIND_OF_SOURCE = {SourceType.DIRECTORY: DIRECTORY, SourceType.S3: S3}
 _PARENT = re.compile(r"(?:^|/)\.\.(?:/|\Z)")
 
 

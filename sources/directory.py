@@ -95,6 +95,13 @@ class DirectorySource:
         self.device_number = (devices or Devices()).number
         self.reads_quietly = bool(_NOATIME)
 
+    def require(self) -> None:
+        """See `Source.require`. Raises as `root`."""
+        self.root()[1].close()
+
+    def close(self) -> None:
+        """See `Source.close`. Its folders hold their own descriptors."""
+
     def root(self) -> tuple[Row, "Directory"]:
         """See `Source.root`. Raises `SourceExcluded`, `LocationInvalid`."""
         only = None

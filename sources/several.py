@@ -93,10 +93,17 @@ class SeveralSources:
             below = found
         below[name] = source
 
-    def root(self) -> tuple[Row, SourceDirectory]:
-        """See `Source.root`."""
+    def require(self) -> None:
+        """See `Source.require`."""
         if not any(os.path.lexists(path) for path in self.paths):
             raise SourceUnreachable("none of the paths is there", reason="ENOENT", paths=len(self.paths))
+
+    def close(self) -> None:
+        """See `Source.close`."""
+
+    def root(self) -> tuple[Row, SourceDirectory]:
+        """See `Source.root`."""
+        self.require()
         return row_of(os.stat(b"/"), self.devices.number(os.stat(b"/").st_dev)), _Way(self, b"/", self.below)
 
 

@@ -40,6 +40,12 @@ class StandardInput:
         """Of the folder or of the file: the time is when reading began, and no other run has the same."""
         return mode, os.geteuid(), os.getegid(), size, self.now_ns, 0, 0, 1, 0
 
+    def require(self) -> None:
+        """See `Source.require`. What has come is there."""
+
+    def close(self) -> None:
+        """See `Source.close`. The descriptor is the process's own."""
+
     def root(self) -> tuple[Row, SourceDirectory]:
         """See `Source.root`."""
         return self.row(stat_bits.S_IFDIR | 0o700, 0), _Folder(self)

@@ -6,6 +6,7 @@ repository per organisation lies below each tier's address.
 
 import os
 from collections.abc import Hashable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -15,11 +16,11 @@ from contracts import errors
 from contracts.configuration import Destination
 from contracts.errors import PlatformError
 from repository.errors import AccessDenied, LocationInvalid, RepositoryError
-from repository.tiers.location import open_tier
+from repository.tiers.location import open_tier, s3_options
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.credentials import credentials_from_file
-from repository.tiers.s3.options import CredentialsProvider, S3Credentials
+from repository.tiers.s3.options import CredentialsProvider, S3Credentials, S3Options
 from sources.descriptors import OpenFolder
 from vault.unusable import LocationUnknown, LocationUnusable, UnusableStore
 
@@ -36,11 +37,7 @@ def source_folder(locations: Locations, organisation: str, location_name: str, r
     Symlinks are resolved before the look at where the path leads, so that none of them leads out of the location. From
     then on none is followed: a tenant that may write below the location could put one there after the look.
     """
-    location = _find(locations, organisation, location_name, role="source")
-    if location is None:
-        if locations.is_faulty(location_name, organisation):
-            raise PlatformError(errors.LOCATIONS_UNREADABLE, "the entry of the source's location cannot be used")
-        raise PlatformError(errors.UNKNOWN_LOCATION, "no source location of this name is open to the organisation")
+    location = _source(locations, organisation, location_name)
     if location.kind != "directory":
         raise PlatformError(errors.LOCATION_KIND_MISMATCH, "the source's location is not a directory")
     root = os.path.realpath(folder_of(location))
@@ -51,6 +48,35 @@ def source_folder(locations: Locations, organisation: str, location_name: str, r
         return OpenFolder(root, os.path.relpath(path, root) if path != root else b"")
     except OSError as error:
         raise PlatformError(errors.SOURCE_UNREACHABLE, "the source's folder is not there") from error
+
+
+def source_bucket(
+    locations: Locations,
+    keys_dir: Path,
+    organisation: str,
+    location_name: str,
+    relative: str,
+    *,
+    patience_seconds: float = PATIENCE_SECONDS_REQUIRED,
+) -> S3Options:
+    """The part of a bucket that a configuration means: what is below its prefix in the location. Nothing is asked.
+
+    Raises as `source_folder`, and `LocationUnusable` where the location is not set up as it must be.
+    """
+    location = _source(locations, organisation, location_name)
+    if location.kind != "s3":
+        raise PlatformError(errors.LOCATION_KIND_MISMATCH, "the source's location is no bucket")
+    credentials = _credentials(keys_dir, location, location.name)
+    if credentials is not None:
+        credentials()
+    try:
+        options, _ = s3_options(
+            location.url, credentials=credentials, retry=RetryPolicy(budget_seconds=patience_seconds)
+        )
+    except (LocationInvalid, ValueError) as error:
+        raise LocationUnusable(f"the address of the location {location.name} is not valid: {error}") from error
+    prefix = f"{options.prefix}{relative}"
+    return replace(options, prefix=prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
 
 
 def tier_store(
@@ -146,6 +172,15 @@ def tier_folder(locations: Locations, organisation: str, location_name: str) -> 
 def folder_of(location: Location) -> bytes:
     """The folder that the address of a directory names."""
     return os.fsencode(unquote(urlsplit(location.url).path, errors="surrogateescape"))
+
+
+def _source(locations: Locations, organisation: str, name: str) -> Location:
+    location = _find(locations, organisation, name, role="source")
+    if location is not None:
+        return location
+    if locations.is_faulty(name, organisation):
+        raise PlatformError(errors.LOCATIONS_UNREADABLE, "the entry of the source's location cannot be used")
+    raise PlatformError(errors.UNKNOWN_LOCATION, "no source location of this name is open to the organisation")
 
 
 def _find(locations: Locations, organisation: str, name: str, *, role: str) -> Location | None:

@@ -8,10 +8,12 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from enum import StrEnum
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import msgspec
@@ -23,13 +25,15 @@ from contracts.errors import ErrorCode, PlatformError
 from deploy.locations.credentials import DatabaseSecret, S3Secret, Secret
 from deploy.locations.places import refuse_place
 from deploy.stack.locations import OWN
+from repository.backup.source import SourceUnreachable
 from repository.errors import AccessDenied, BucketMissing, LocationInvalid, RepositoryError
-from repository.tiers.location import open_tier
+from repository.tiers.location import open_tier, s3_options
 from repository.tiers.places import place_of
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.options import S3Credentials
 from services.executor.adapters.tier_watch import folder_trouble, has_repository, missing_trouble
+from sources.s3.bucket import Bucket
 from vault.stores import folder_of
 from vault.translation import code_of
 
@@ -70,7 +74,7 @@ def findings(location: Location, secret: Secret | None, others: Sequence[Locatio
         yield _separate(location, others, home)
     if "tier" in location.roles and is_there:
         yield _space(location)
-    if "source" in location.roles and location.kind != "directory":
+    if "source" in location.roles and location.kind == "postgres":
         yield Finding(
             "backed-up",
             Outcome.WARNING,
@@ -195,9 +199,13 @@ def _of_bucket(location: Location, secret: Secret | None) -> Iterator[Finding]:
         retry=RetryPolicy(budget_seconds=ANSWER_SECONDS),
     )
     try:
-        yield (first := _asked("reachable", lambda: list(islice(store.list(""), 1)), "the bucket is there, and lists"))
+        unreachable = errors.TIER_UNREACHABLE if "tier" in location.roles else errors.SOURCE_UNREACHABLE
+        detail = "the bucket is there, and lists"
+        yield (first := _asked("reachable", lambda: list(islice(store.list(""), 1)), detail, unreachable))
         if first.outcome is Outcome.FAILED:
             return
+        if "source" in location.roles:
+            yield _object_readable(location, with_secret)
         if "tier" in location.roles:
             detail = "an object was written, read back and deleted"
             yield _asked("writable", partial(_try_to_store, store), detail)
@@ -205,6 +213,43 @@ def _of_bucket(location: Location, secret: Secret | None) -> Iterator[Finding]:
             yield _lockable(store)
     finally:
         store.close()
+
+
+def _object_readable(location: Location, credentials: S3Credentials) -> Finding:
+    """One object of a source, by its head and its tags: as a run reads each that is new."""
+    options, _ = s3_options(
+        location.url, credentials=lambda: credentials, retry=RetryPolicy(budget_seconds=ANSWER_SECONDS)
+    )
+    with closing(Bucket(options)) as bucket:
+        found: list[str] = []
+        finding = _asked(
+            "readable",
+            lambda: found.extend(_try_to_read(bucket)),
+            "an object and its tags can be read",
+            errors.SOURCE_UNREACHABLE,
+        )
+    if finding.outcome is Outcome.OK and not found:
+        return Finding(
+            "readable",
+            Outcome.WARNING,
+            "there is no object that could be tried",
+            errors.SOURCE_UNREACHABLE.code,
+            "Correct the prefix, or put something there: a prefix without any object is told as a folder that is gone.",
+        )
+    return finding
+
+
+def _try_to_read(bucket: Bucket) -> list[str]:
+    page = bucket.call(lambda client: client.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix, MaxKeys=1))
+    keys = [each["Key"] for each in page.get("Contents", [])]
+    for key in keys:
+        bucket.call(partial(_read_one, bucket.name, key))
+    return keys
+
+
+def _read_one(name: str, key: str, client: Any) -> None:
+    client.get_object(Bucket=name, Key=key)["Body"].close()
+    client.get_object_tagging(Bucket=name, Key=key)
 
 
 def _credentials_of(secret: Secret | None) -> S3Credentials:
@@ -236,16 +281,19 @@ def _lockable(store: ObjectStore) -> Finding:
     return Finding("lockable", Outcome.FAILED, "the bucket has no object lock", errors.LOCK_NOT_SUPPORTED.code, hint)
 
 
-def _asked(check: str, question: Callable[[], object], detail: str) -> Finding:
+def _asked(
+    check: str, question: Callable[[], object], detail: str, unreachable: ErrorCode = errors.TIER_UNREACHABLE
+) -> Finding:
     try:
         question()
     except RepositoryError as error:
-        code = errors.TIER_UNREACHABLE
-        if isinstance(error, AccessDenied):
+        cause = error.__cause__ if isinstance(error, SourceUnreachable) else error
+        code = unreachable
+        if isinstance(cause, AccessDenied):
             code = errors.LOCATION_ACCESS_DENIED
-        elif isinstance(error, LocationInvalid):
+        elif isinstance(cause, LocationInvalid):
             code = errors.LOCATION_UNUSABLE
-        hint = "Make the bucket, or correct its name." if isinstance(error, BucketMissing) else error.hint
+        hint = "Make the bucket, or correct its name." if isinstance(cause, BucketMissing) else error.hint
         return Finding(check, Outcome.FAILED, error.message, code.code, hint)
     return Finding(check, Outcome.OK, detail)
 

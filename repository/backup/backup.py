@@ -294,8 +294,7 @@ class _Backup:
         What had been listed below it is told entry by entry, and what had not is told by nobody: a folder that was
         emptied first looks as if it had always been empty. That is no snapshot of the source.
         """
-        _, root = self._source.root()
-        root.close()
+        self._source.require()
 
     def _commit(self, member: Member, pipeline: Pipeline) -> BackupResult:
         self._check()

@@ -183,3 +183,11 @@ class Source(Protocol):
     def root(self) -> tuple[Row, SourceDirectory]:
         """The root directory. Raises `SourceUnreachable`."""
         ...
+
+    def require(self) -> None:
+        """Raise `SourceUnreachable` where the root is not there, or not any more. Cheaper than `root`."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds; it is read no more."""
+        ...

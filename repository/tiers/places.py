@@ -85,6 +85,18 @@ def place_of(address: str) -> tuple[object, ...]:
     return (*_server(options), options.bucket, options.prefix)
 
 
+def lie_nested(source: S3Options, tier: str) -> bool:
+    """Whether a part of a bucket holds a tier, or lies in it. `tier`: its address; where none can be, none is."""
+    if urlsplit(tier).scheme == "file":
+        return False
+    try:
+        *bucket, prefix = place_of(tier)
+    except LocationInvalid:
+        return False
+    is_one_bucket = bucket == [*_server(source), source.bucket]
+    return is_one_bucket and (source.prefix.startswith(str(prefix)) or str(prefix).startswith(source.prefix))
+
+
 def _lies_within(address: str, outer: str) -> bool:
     if urlsplit(address).scheme == "file":
         return urlsplit(outer).scheme == "file" and _is_below(directory_path(address), directory_path(outer))

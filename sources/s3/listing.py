@@ -50,6 +50,11 @@ def list_objects(bucket: "Bucket", table: ObjectTable, check: Callable[[], None]
                 future.result()
 
 
+def has_objects(bucket: "Bucket") -> bool:
+    """Whether there is any object below the bucket's prefix. Raises `SourceUnreachable`."""
+    return bool(_asked(bucket, 1, Prefix=bucket.prefix).get("Contents"))
+
+
 def _parts(bucket: "Bucket", table: ObjectTable) -> list[str] | None:
     """Prefixes that have all there is but what was put into the table; None where there are too many of them."""
     prefix = bucket.prefix
@@ -81,8 +86,8 @@ def _pages(bucket: "Bucket", before: Any, **request: Any) -> Iterator[Any]:
         token = following
 
 
-def _asked(bucket: "Bucket", **request: Any) -> Any:
-    page = bucket.call(lambda client: client.list_objects_v2(Bucket=bucket.name, MaxKeys=1000, **request))
+def _asked(bucket: "Bucket", count: int = 1000, **request: Any) -> Any:
+    page = bucket.call(lambda client: client.list_objects_v2(Bucket=bucket.name, MaxKeys=count, **request))
     if "IsTruncated" not in page:  # an answer without any content would be one of no objects
         raise SourceUnreachable("the server answers a listing without a listing", **bucket.about)
     return page

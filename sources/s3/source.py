@@ -30,7 +30,7 @@ from repository.stored.tree import Extra, Row
 from repository.tiers.s3.options import S3Options
 from sources.s3.bucket import Bucket
 from sources.s3.keys import key_of
-from sources.s3.listing import etag_of, list_objects
+from sources.s3.listing import etag_of, has_objects, list_objects
 from sources.s3.objects import ObjectTable
 
 AT_ONCE: Final = 16
@@ -65,11 +65,28 @@ class BucketSource:
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
         self._check = check
 
+    def require(self) -> None:
+        """See `Source.require`. One request. A prefix without any object is as a folder that is not there."""
+        if not has_objects(self.bucket):
+            self._refuse_missing_prefix()
+
     def root(self) -> tuple[Row, "Folder"]:
         """See `Source.root`. Raises `SourceUnreachable`."""
         self.objects = ObjectTable()
         list_objects(self.bucket, self.objects, self._check)
+        if not self.objects.names(b""):
+            self._refuse_missing_prefix()
         return self.row(_FOLDER, 0, 0), Folder(self, b"")
+
+    def _refuse_missing_prefix(self) -> None:
+        """A bucket may be empty; a prefix of nothing is none, as a folder that is not there."""
+        if self.bucket.prefix:
+            raise SourceUnreachable(
+                "no object's key begins with the prefix",
+                hint="Look at the prefix: capitals count, and it ends at a slash.",
+                reason="NoSuchKey",
+                **self.bucket.about,
+            )
 
     def row(self, mode: int, size: int, time: int) -> Row:
         """Of what there is in a bucket: it has no owner, and belongs to whoever reads it."""

@@ -1,11 +1,14 @@
 """Section 9 of the guide for operators is followed on a running platform: tenants, sources, tiers, credentials."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
+from botocore.config import Config
 
 from chassis.ids import new_id
 from deploy.stack.s3 import endpoint
@@ -25,10 +28,10 @@ def shell(tmp_path: Path, shared_platform: Platform) -> Shell:
     return Shell("docs/operations.md", tmp_path / "bin", tmp_path, {"WEDSYNC_HOME": str(shared_platform.home)})
 
 
-async def _create(client: httpx.AsyncClient, source: str, tier: str) -> httpx.Response:
+async def _create(client: httpx.AsyncClient, source: str, tier: str, kind: str = "directory") -> httpx.Response:
     body: dict[str, Any] = {
         "name": f"Photos {new_id()}",
-        "sourceType": "directory",
+        "sourceType": kind,
         "sourceLocation": source,
         "sourceIdentifier": "",
         "backupType": "full",
@@ -36,6 +39,25 @@ async def _create(client: httpx.AsyncClient, source: str, tier: str) -> httpx.Re
     }
     headers = {"Idempotency-Key": new_id()}
     return await client.post("/api/backup/configurations", json=body, headers=headers)
+
+
+async def _run(client: httpx.AsyncClient, configuration: str) -> dict[str, Any]:
+    """A run of a configuration, to its end."""
+
+    async def asked() -> bool:
+        headers = {"Idempotency-Key": new_id()}
+        body = {"configurationId": configuration}
+        return (await client.post("/api/backup/execute", json=body, headers=headers)).status_code == 202
+
+    async def ended() -> dict[str, Any] | None:
+        items: list[dict[str, Any]] = (await client.get("/api/backup/executions")).json()["items"]
+        own = (each for each in items if each["configurationId"] == configuration)
+        return next((each for each in own if each["state"] in ("completed", "failed")), None)
+
+    assert await eventually(asked, within=60)
+    found = await eventually(ended, within=90)
+    assert found is not None
+    return found
 
 
 async def test_tenant_is_added_backs_up_and_loses_a_location(
@@ -89,20 +111,31 @@ async def test_tenant_is_added_backs_up_and_loses_a_location(
         assert done.returncode == 4, done.stderr
         shell.expect("rotate", done.stdout)
 
-        async def run_ended() -> dict[str, Any] | None:
-            answer = await client.get("/api/backup/executions")
-            items: list[dict[str, Any]] = answer.json()["items"]
-            return next((each for each in items if each["state"] in ("completed", "failed")), None)
-
-        async def asked() -> bool:
-            headers = {"Idempotency-Key": new_id()}
-            body = {"configurationId": configuration}
-            return (await client.post("/api/backup/execute", json=body, headers=headers)).status_code == 202
-
-        assert await eventually(asked, within=60)
-        ended = await eventually(run_ended, within=90)
-        assert ended is not None
+        ended = await _run(client, configuration)
         assert (ended["state"], ended["degraded"]) == ("completed", False), ended
+
+        # A bucket as a source: it comes back byte for byte.
+        boto3.client(
+            "s3",
+            endpoint_url=address["ENDPOINT"],
+            region_name=region.region,
+            aws_access_key_id=pair["accessKeyId"],
+            aws_secret_access_key=pair["secretAccessKey"],
+            config=Config(s3={"addressing_style": "path"}),
+        ).put_object(Bucket=region.bucket, Key="album/2027/IMG_7.JPG", Body=b"seventh" * 100)
+        done = shell.follow("add-bucket", instead=values)
+        assert done.returncode == 0, done.stderr
+        shell.expect("add-bucket", done.stdout)
+        made = await _create(client, "acme-album", "acme-cloud", "s3")
+        assert made.status_code in (201, 202), made.text
+        ended = await _run(client, (made.json().get("resource") or made.json()["id"]).split("/")[-1])
+        assert (ended["state"], ended["degraded"]) == ("completed", False), ended
+        key, back = layout.credentials.parent / "repositories" / f"{TENANT}.key", tmp_path / "back"
+        places = ["--key-file", str(key), "--tier", (layout.home / "data/tiers/local" / TENANT).as_uri()]
+        done = shell.type(shlex.join(["wedsync-backup", "repo", "restore", *places, "latest", "--target", str(back)]))
+        assert done.returncode == 0, done.stderr
+        assert (back / "2027/IMG_7.JPG").read_bytes() == b"seventh" * 100
+        assert shell.type("wedsync-backup location remove acme-album --anyway").returncode == 4
 
     used = shell.follow("remove")
     assert (used.returncode, "[location-in-use]" in used.stderr, configuration in used.stderr) == (9, True, True), used

@@ -158,14 +158,15 @@ class ExecutorBench:
         configuration_id: str = CONFIGURATION,
         version: int = 1,
         path: str = "",
+        bucket: str | None = None,
         **destinations: Destination,
     ) -> None:
-        """Make a configuration known, of the source's folder at a path; by default of all of it."""
+        """Make a configuration known: of the source's folder, or of a bucket's location, at a path or all of it."""
         body = ConfigurationBody(
             name=self.sealer.seal(ORGANISATION, NAME_FIELD, "weddings"),
             name_digest="d",
-            source_type=SourceType.DIRECTORY,
-            source_location="photos",
+            source_type=SourceType.S3 if bucket else SourceType.DIRECTORY,
+            source_location=bucket or "photos",
             source_identifier=self.sealer.seal(ORGANISATION, SOURCE_IDENTIFIER_FIELD, path),
             backup_type=BackupType.INCREMENTAL,
             storage_destinations=StorageDestinations(**destinations),

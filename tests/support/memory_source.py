@@ -81,6 +81,12 @@ class MemorySource:
         self.unlisted: set[bytes] = set()
         self.open_directories = 0
 
+    def require(self) -> None:
+        """See `Source.require`."""
+
+    def close(self) -> None:
+        """See `Source.close`."""
+
     def root(self) -> tuple[Row, "_Directory"]:
         """See `Source.root`."""
         return self.folder.row, _Directory(self, self.folder)

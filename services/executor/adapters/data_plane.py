@@ -12,20 +12,19 @@ from functools import partial
 from pathlib import Path
 
 from chassis.claims.port import Claim
-from chassis.disk import Disk, says_nothing
+from chassis.disk import Disk
 from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
 from chassis.locations import Locations
-from chassis.own_folders import OwnFolders, may_lead_to
+from chassis.own_folders import OwnFolders
 from chassis.sealing import Sealer
 from contracts import errors
-from contracts.configuration import SOURCE_IDENTIFIER_FIELD, Destination, Tier
-from contracts.errors import PlatformError
+from contracts.configuration import Destination, Tier
 from contracts.executor_events import ClassTotals, RunTotals
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
 from repository.backup.result import is_emptied
-from repository.backup.source import Reason, SourceUnreachable
+from repository.backup.source import Reason, Source, SourceUnreachable
 from repository.backup.workshop import Workshop
 from repository.errors import BackupCancelled, LockNotProven, RepositoryError, TierUnreachable
 from repository.format import ContentClass
@@ -39,14 +38,14 @@ from repository.upkeep.read_back import read_back
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.found_damage import FoundDamage, packs_of
 from services.executor.adapters.required import require_tiers
+from services.executor.adapters.run_sources import RunSources
 from services.executor.adapters.told import problem_report, progress_report
 from services.executor.kept import Replica
 from services.executor.ports import BackupOutcome, OpenBackup, ProgressReport, TierOutcome
-from sources.directory import DirectorySource
 from vault.open_repositories import Lease, OpenRepositories
 from vault.places import Place
 from vault.repositories import Repositories
-from vault.stores import folder_of, patience_of, place_mark, source_folder, tier_folder, tier_store
+from vault.stores import patience_of, place_mark, tier_folder, tier_store
 from vault.translation import code_of, facts, hint_of, translated
 from vault.unusable import LocationUnusable, UnusableStore
 
@@ -77,21 +76,16 @@ class RepositoryDataPlane:
         self._repositories = OpenRepositories(repositories, Workshop(memory_bytes))
         self._begun = begun
         self._locations = locations
-        self._sealer = sealer
         self._keys_dir = keys_dir
         self._own = own
         self._disks: dict[bytes, Disk] = {}
+        self._sources = RunSources(locations, sealer, keys_dir, own, self._disk)
 
     def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
         """Try source, keys and tiers. See `DataPlane.open`."""
         organisation, body = claim.organisation, configuration.body
-        relative = self._sealer.open(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier)
         source_place = f"the source at {body.source_location}"
-        folder = source_folder(self._locations, organisation, body.source_location, relative)
-        with translated():
-            source = DirectorySource(folder, excluded=[*self._own.places(), *self._tier_folders(folder.path)])
-            # Before anything is written: a source that cannot be opened, or must not be, ends the run here.
-            source.root()[1].close()
+        source = self._sources.open(organisation, body, signs)
         destinations = body.storage_destinations.by_tier()
         tiers = ", ".join(f"{tier} at {destination.location}" for tier, destination in destinations.items())
         signs.at("opening", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
@@ -113,6 +107,7 @@ class RepositoryDataPlane:
             else:
                 for place in places:
                     place.store.close()
+            source.close()
             raise
         return RepositoryBackup(
             lease,
@@ -129,31 +124,6 @@ class RepositoryDataPlane:
                 lock_days={tier.value: each.lock_days for tier, each in destinations.items() if each.lock_days},
             ),
         )
-
-    def _tier_folders(self, source: bytes) -> list[bytes]:
-        """The folders of all tiers, whoever may use them: each holds what is other organisations' as well.
-
-        One that does not answer is left out where no mount can lead from the source to it, and the run not held up by
-        it. Raises SOURCE_UNREACHABLE where one may: it would be read as a source as soon as its disk answers; and
-        LOCATIONS_UNREADABLE where it is not known where one lies.
-        """
-        folders = [os.fsencode(folder) for folder in self._locations.faulty_tiers()]
-        for location in self._locations.tiers():
-            if location.kind == "directory":
-                folder = folder_of(location)
-                try:
-                    self._disk(folder).answer(partial(os.stat, folder))
-                    folders.append(folder)
-                except OSError as error:
-                    if says_nothing(error) and may_lead_to(source, folder):
-                        raise PlatformError(
-                            errors.SOURCE_UNREACHABLE,
-                            f"whether the tier {location.name} lies within the source cannot be told: its disk does"
-                            " not answer",
-                            hint="Look at the tier's disk or mount, then retry the run.",
-                            location=location.name,
-                        ) from error
-        return folders
 
     def _disk(self, folder: bytes) -> Disk:
         return self._disks.setdefault(folder, Disk(Path(os.fsdecode(folder))))
@@ -213,7 +183,7 @@ class RepositoryBackup:
     def __init__(
         self,
         lease: Lease,
-        source: DirectorySource,
+        source: Source,
         source_place: str,
         destinations: dict[Tier, Destination],
         damage: dict[Tier, FoundDamage],
@@ -300,7 +270,8 @@ class RepositoryBackup:
         return None
 
     def close(self) -> None:
-        """Give the repository back; its tiers are closed when nobody has it and nobody comes for it."""
+        """Give the source and the repository back; its tiers are closed when nobody has it and nobody comes for it."""
+        self._source.close()
         self._lease.release(is_doubtful=self._is_doubtful or self._signs.is_left)
 
     def _catch_up(self, tier: OpenTier, is_cancelled: Callable[[], bool]) -> None:

@@ -73,6 +73,26 @@ def test_bucket_is_tried_and_left_as_it_was(adding: Adding, s3_server: S3Server)
     assert Locations(adding.layout.locations_file).find("cloud", adding.layout.remembered.organisation) is not None
 
 
+def test_bucket_as_a_source_is_read_with_the_right_to_read_alone(
+    adding: Adding, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object and its tags; where there is none, that it could not be tried."""
+    for name, value in s3_server.reader_environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = s3_server.shared_bucket()
+    words = ("--role", "source", "--url", s3_server.url(bucket, f"{adding.prefix}/album"), "--credentials", "env")
+    assert adding("add", "album", *words)[0] == ExitCode.OK
+    code, document = adding("test", "album")
+    assert (code, document["findings"][2]["outcome"]) == (ExitCode.DEGRADED, "warning")
+    s3_server.client().put_object(Bucket=bucket, Key=f"{adding.prefix}/album/IMG_1.JPG", Body=b"x")
+    code, document = adding("test", "album")
+    found = {each["check"]: each["outcome"] for each in document["findings"]}
+    assert (code, found) == (
+        ExitCode.OK,
+        {"credentials": "ok", "reachable": "ok", "readable": "ok", "separate": "ok"},
+    )
+
+
 def test_bucket_that_cannot_serve_is_refused(
     adding: Adding, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -399,3 +399,31 @@ async def test_registry_on_a_disk_that_hangs_holds_no_event_loop(tmp_path: Path)
         ticking.cancel()
         os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))  # lets go of whoever waits
     assert ticks > 10
+
+
+async def test_part_of_a_bucket_that_has_to_do_with_a_tier_is_no_source(tmp_path: Path) -> None:
+    """One that lies in a tier, or holds one, be the tier's entry faulty; a sibling is one, and another server's is."""
+    server = "?endpoint=http://127.0.0.1:9000"
+    bucket = {**PHOTOS, "kind": "s3", "url": f"s3://weddings{server}"}
+    _write(
+        tmp_path / "l.json",
+        bucket,
+        {**bucket, "name": "within", "url": f"s3://weddings/tier/album{server}"},
+        {**bucket, "name": "elsewhere", "url": "s3://weddings/tier?endpoint=http://127.0.0.1:9001"},
+        {**LOCAL, "kind": "s3", "url": f"s3://weddings/tier{server}"},
+        {**LOCAL, "name": "faulty", "kind": "s3", "url": f"s3://weddings/kept/faulty{server}", "comment": ""},
+    )
+    locations = Locations(tmp_path / "l.json")
+
+    async def field(name: str, path: str) -> str | None:
+        against = (await locations.known([name], "org-a", source=(name, path)))[name].against_source
+        assert against is None or against.code is SOURCE_EXCLUDED
+        return None if against is None else against.field
+
+    assert [await field("photos", path) for path in ("", "kept", "tier/2027", "kept/faulty")] == [
+        "sourceLocation",
+        *["sourceIdentifier"] * 3,
+    ]
+    assert [await field("photos", path) for path in ("album", "tier2", "kept/other")] == [None] * 3
+    assert (await field("within", ""), await field("elsewhere", "")) == ("sourceLocation", None)
+    assert len(locations.tier_buckets()) == 2

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from contracts import errors
-from contracts.configuration import ConfigurationBody, Destination, StorageDestinations
+from contracts.configuration import ConfigurationBody, Destination, SourceType, StorageDestinations
 from contracts.configuration_rules import KnownLocation, Objection, objections, path_objection, taken_away
 from contracts.sealed import Sealed
 from services.config.policies import when_configuration_submitted
@@ -49,13 +49,14 @@ def _objection(submitted: ConfigurationBody) -> Objection | None:
     [
         body(),
         body(source_location="both"),
+        body(source_location="bucket", source_type=SourceType.S3),
         body(storage_destinations=StorageDestinations(cloud_secondary=Destination(location="cloud"))),
         body(storage_destinations=destinations(cloud_primary=Destination(location="both"))),
         body(storage_destinations=destinations(offsite=Destination(location="cloud", storage_class="GLACIER_IR"))),
         body(storage_destinations=destinations(offsite=Destination(location="own-classes", storage_class="COLD"))),
     ],
     ids=[
-        *("two tiers", "source that is a tier, too", "cloud alone", "directory as a cloud tier"),
+        *("two tiers", "source that is a tier, too", "bucket", "cloud alone", "directory as a cloud tier"),
         *("class that is read at once", "class of the provider"),
     ],
 )

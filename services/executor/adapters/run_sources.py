@@ -1,0 +1,99 @@
+"""The source of a run: what its configuration names, through the registry, and never what is a tier or our own."""
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from chassis.disk import Disk, says_nothing
+from chassis.life.signs import Signs
+from chassis.locations import Locations
+from chassis.own_folders import OwnFolders, may_lead_to
+from chassis.sealing import Sealer
+from contracts import errors
+from contracts.configuration import SOURCE_IDENTIFIER_FIELD, ConfigurationBody, SourceType
+from contracts.errors import PlatformError
+from repository.backup.source import Source
+from repository.tiers.places import lie_nested
+from sources.directory import DirectorySource
+from sources.s3.source import BucketSource
+from vault.stores import folder_of, source_bucket, source_folder
+from vault.translation import translated
+
+PROBE_SECONDS = 45.0
+"""How long a server is waited for before a run begins; while it reads, as long as for a required tier."""
+
+
+class RunSources:
+    """Opens the sources of runs. `disk`: of a folder, one for all who ask it."""
+
+    def __init__(
+        self,
+        locations: Locations,
+        sealer: Sealer,
+        keys_dir: Path,
+        own: OwnFolders,
+        disk: Callable[[bytes], Disk],
+    ) -> None:
+        self._locations = locations
+        self._sealer = sealer
+        self._keys_dir = keys_dir
+        self._own = own
+        self._disk = disk
+
+    def open(self, organisation: str, body: ConfigurationBody, signs: Signs) -> Source:
+        """The source, tried: one that is not there, or must not be read, ends the run before anything is written.
+
+        Raises as `source_folder` and `source_bucket`, and SOURCE_EXCLUDED.
+        """
+        relative = self._sealer.open(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier)
+        with translated():
+            match body.source_type:
+                case SourceType.DIRECTORY:
+                    return self._directory(organisation, body.source_location, relative)
+                case SourceType.S3:
+                    return self._bucket(organisation, body.source_location, relative, signs)
+        raise PlatformError(
+            errors.LOCATION_KIND_MISMATCH, "sources of this kind are not known to this build of the worker"
+        )
+
+    def _directory(self, organisation: str, location: str, relative: str) -> Source:
+        folder = source_folder(self._locations, organisation, location, relative)
+        source = DirectorySource(folder, excluded=[*self._own.places(), *self._tier_folders(folder.path)])
+        source.require()
+        return source
+
+    def _bucket(self, organisation: str, location: str, relative: str, signs: Signs) -> Source:
+        bucket = partial(source_bucket, self._locations, self._keys_dir, organisation, location, relative)
+        options = bucket()
+        if any(lie_nested(options, tier) for tier in self._locations.tier_buckets()):
+            raise PlatformError(errors.SOURCE_EXCLUDED, "the source holds a tier, or lies in one")
+        with closing(BucketSource(bucket(patience_seconds=PROBE_SECONDS))) as probe:
+            probe.require()
+        return BucketSource(options, check=signs.moved)
+
+    def _tier_folders(self, source: bytes) -> list[bytes]:
+        """The folders of all tiers, whoever may use them: each holds what is other organisations' as well.
+
+        One that does not answer is left out where no mount can lead from the source to it, and the run not held up by
+        it. Raises SOURCE_UNREACHABLE where one may: it would be read as a source as soon as its disk answers; and
+        LOCATIONS_UNREADABLE where it is not known where one lies.
+        """
+        folders = [os.fsencode(folder) for folder in self._locations.faulty_tiers()]
+        for location in self._locations.tiers():
+            if location.kind == "directory":
+                folder = folder_of(location)
+                try:
+                    self._disk(folder).answer(partial(os.stat, folder))
+                    folders.append(folder)
+                except OSError as error:
+                    if says_nothing(error) and may_lead_to(source, folder):
+                        raise PlatformError(
+                            errors.SOURCE_UNREACHABLE,
+                            f"whether the tier {location.name} lies within the source cannot be told: its disk does"
+                            " not answer",
+                            hint="Look at the tier's disk or mount, then retry the run.",
+                            location=location.name,
+                        ) from error
+        return folders
