@@ -115,8 +115,9 @@ class BackupPreparing(Event, frozen=True, kw_only=True):
 class BackupRequeued(Event, frozen=True, kw_only=True):
     """A worker gave the run back unfinished, for no fault of the run; it waits for the next (`initializing`).
 
-    `code`, `hint`: what kept the worker from doing it, None where it was stopped. `next_attempt_at`: when the same
-    worker tries it again at the latest; another one may do so at once.
+    Also of a run that no worker can take, which is told once for each cause, with the fence that it had. `code`,
+    `hint`: what keeps workers from doing it; None where one was stopped, or where one looks for work again.
+    `next_attempt_at`: when the same worker tries it again at the latest; another one may do so at once.
     """
 
     execution_id: str

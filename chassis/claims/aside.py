@@ -8,8 +8,6 @@ from chassis.clock import SystemClock
 from chassis.life.health import Health
 from contracts.errors import PlatformError
 
-AGAIN_SECONDS = 60.0
-"""After so long work that could not be read is tried again."""
 PAUSE_SECONDS = 2.0
 PAUSE_SECONDS_MAX = 60.0
 """Work that was given back waits for this worker, longer each time, so that what is wrong does not fill the record;
@@ -40,18 +38,16 @@ class SetAside:
     operator calls a piece of the work.
     """
 
-    def __init__(self, health: Health, *, noun: str, again_seconds: float = AGAIN_SECONDS) -> None:
+    def __init__(self, health: Health, *, noun: str) -> None:
         self._health = health
         self._noun = noun
         self._finding = f"{noun}s-set-aside"
-        self._again_seconds = again_seconds
         self._aside: dict[str, _Aside] = {}
         health.when_well(self._end_pauses)
 
-    def add(self, work_id: str, error: PlatformError, *, seconds: float | None = None) -> datetime:
+    def add(self, work_id: str, error: PlatformError, *, seconds: float) -> datetime:
         """Leave it alone for so long; when it is tried again."""
         self._aside.pop(work_id, None)
-        seconds = self._again_seconds if seconds is None else seconds
         aside = self._aside[work_id] = _Aside(time.monotonic() + seconds, seconds, error, SystemClock().now())
         self._tell()
         return aside.next_attempt_at

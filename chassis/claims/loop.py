@@ -10,6 +10,7 @@ would be the fastest of all to end it.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,9 +25,11 @@ from chassis.life.blocking import RunInterrupted
 from chassis.life.tasks import Supervised, end
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
-from contracts.errors import PlatformError
+from contracts.errors import ErrorCode, PlatformError
 
 POLL_SECONDS = 1.0
+PRESENT_SECONDS = 10.0
+"""So often a worker says that it looks for work, or what keeps it from that; a change of it at once."""
 ANSWER_SECONDS = 10.0
 """How long Postgres may take to answer before it counts as away: a hung server must not hold a loop for ever."""
 LEAVE_SECONDS = 1.0
@@ -81,8 +84,10 @@ class ClaimLoop:
         self._stopping = threading.Event()
         self._held: dict[str, _Held] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._has_looked = False
+        self._presence: tuple[float, ErrorCode | None] | None = None
         self._claiming = Supervised(self.name, self._claim_next, telemetry=telemetry)
-        self._beating = Supervised("heartbeats", self._beat, telemetry=telemetry, every_seconds=beat_seconds)
+        self._beating = Supervised("heartbeats", self._keep_heard, telemetry=telemetry, every_seconds=beat_seconds)
 
     async def start(self) -> None:
         """Listen for wake-ups and begin to claim."""
@@ -136,6 +141,7 @@ class ClaimLoop:
             if self._require_means is not None:
                 await self._require_means()
             claim = await self._take()
+            self._has_looked = True
             if claim is not None:
                 self._begin(claim)
         finally:
@@ -182,10 +188,7 @@ class ClaimLoop:
         except PlatformError as error:
             _log.warning("a %s was left", self._noun, extra={**extra, "code": error.code.code})
             # Given back is what the next worker may do better. Whatever else it was would be the same at once.
-            if error.code is errors.EVENT_UNREADABLE:
-                self._set_aside.add(claim.work_id, error)
-                await self._change(self._claims.release, claim)
-            elif error.code in GIVEN_BACK:
+            if error.code in GIVEN_BACK:
                 again = self._set_aside.pause(claim.work_id, error, troubles=claim.troubles)
                 await self._change(partial(self._performer.give_back, trouble=Trouble(error, again)), claim)
             else:
@@ -198,6 +201,21 @@ class ClaimLoop:
         finally:
             if self._held.get(claim.work_id) is held:
                 del self._held[claim.work_id]
+
+    async def _keep_heard(self) -> None:
+        await self._beat()
+        trouble = await self._claiming.check()
+        if trouble is None and not self._has_looked:
+            return  # It has just begun, and what it lacks shows at its first look.
+        lack = trouble.code if isinstance(trouble, PlatformError) else None
+        now = time.monotonic()
+        if self._presence is None or self._presence[1] is not lack or now - self._presence[0] >= PRESENT_SECONDS:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._claims.present(self._worker, lack)
+            except TimeoutError as error:
+                raise _no_answer() from error
+            self._presence = now, lack
 
     async def _beat(self) -> None:
         """Keep all claims at once, on a connection that nothing else uses."""

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from contracts import errors
-from contracts.errors import PlatformError
+from contracts.errors import ErrorCode, PlatformError
 
 GIVEN_BACK = frozenset(
     {
@@ -19,6 +19,7 @@ GIVEN_BACK = frozenset(
         errors.KEYS_UNUSABLE,
         errors.KEYS_UNREACHABLE,
         errors.LOCATIONS_UNREADABLE,
+        errors.EVENT_UNREADABLE,
     }
 )
 """What may be wrong for a while, or with one worker alone: the next one may do better."""
@@ -47,6 +48,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     subject: str | None = None
     body: bytes | None = None
+
+
+class Unclaimed(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that no worker can take. `code`: what was told of that last; `seconds`: how long ago it was first told."""
+
+    claim: Claim
+    code: str | None
+    seconds: float | None
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -96,6 +105,10 @@ class Claims(Protocol):
         """Say that the worker lives; the ids of the work that is still its own, and was not cancelled."""
         ...
 
+    async def present(self, worker: str, lack: ErrorCode | None) -> None:
+        """Say that the worker looks for work, or what keeps it from that: of work that waits nobody else knows why."""
+        ...
+
     async def opened(self, claim: Claim) -> bool:
         """What one of an organisation does at a time is done: others may do it. False: the claim is another's."""
         ...
@@ -119,11 +132,23 @@ class Performer(Protocol):
     async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
         """Bring the work to its end, and close its claim. Raises `RunInterrupted` soon after it was cancelled.
 
-        EVENT_UNREADABLE sets the work aside; a code of `GIVEN_BACK` gives it back, which the performer ends after
-        `GIVEN_BACK_MAX` times; whatever else is raised leaves the claim to fall silent.
+        A code of `GIVEN_BACK` gives it back, which the performer ends after `GIVEN_BACK_MAX` times; whatever else is
+        raised leaves the claim to fall silent.
         """
         ...
 
     async def give_back(self, claim: Claim, *, is_left: bool = False, trouble: Trouble | None = None) -> None:
         """Say in the record that the work waits again, and why, and release its claim (`Claims.release`)."""
+        ...
+
+
+class Teller(Protocol):
+    """Says in the record what becomes of work that no worker can take."""
+
+    async def tell(self, unclaimed: Unclaimed, lack: ErrorCode | None) -> None:
+        """Why it waits; None: no longer for that. Raises CLAIM_LOST where a worker has taken it."""
+        ...
+
+    async def end(self, unclaimed: Unclaimed, lack: ErrorCode) -> None:
+        """It ends with that. Raises CLAIM_LOST where a worker has taken it."""
         ...

@@ -22,6 +22,7 @@ from chassis.claims.work import Work
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.statements import Statement
+from contracts.errors import ErrorCode
 
 SILENCE_SECONDS = 12.0
 """A worker that has not been heard of for this long is taken for dead."""
@@ -57,7 +58,8 @@ _TAKE: LiteralString = """
         ORDER BY t.served_at NULLS FIRST, c.asked_at, c.{id} LIMIT 1 FOR UPDATE OF c SKIP LOCKED
     ), taken AS (
         UPDATE {claims} c
-        SET state = 'running', fence = c.fence + 1, worker = %(worker)s, heartbeat_at = now(), opening = true
+        SET state = 'running', fence = c.fence + 1, worker = %(worker)s, heartbeat_at = now(), opening = true,
+            told_code = NULL, told_at = NULL
         FROM next WHERE c.{id} = next.{id}
         RETURNING c.{id}, c.organisation, c.correlation_id, c.traceparent, c.fence, c.fence - 1 - c.given_back,
             c.troubles, c.{subject}, c.{body}
@@ -72,6 +74,10 @@ _TAKE: LiteralString = """
 _BEAT: LiteralString = """
     UPDATE {claims} c SET heartbeat_at = now() FROM unnest(%s::text[], %s::int[]) AS mine ({id}, fence)
     WHERE c.{id} = mine.{id} AND c.fence = mine.fence AND c.state = 'running' RETURNING c.{id}, c.cancelled
+"""
+_PRESENT: LiteralString = """
+    INSERT INTO {workers} (worker, code) VALUES (%s, %s)
+    ON CONFLICT (worker) DO UPDATE SET looked_at = now(), code = excluded.code
 """
 _OPENED: LiteralString = "UPDATE {claims} SET opening = false WHERE {id} = %s AND fence = %s AND state = 'running'"
 _STANDING: LiteralString = """
@@ -158,6 +164,12 @@ class ClaimTable:
         async with self._watching(self._beats) as (connection, _):
             rows = await (await connection.execute(self._work.sql(_BEAT), (ids, fences))).fetchall()
         return frozenset(work_id for work_id, is_cancelled in rows if not is_cancelled)
+
+    async def present(self, worker: str, lack: ErrorCode | None) -> None:
+        """Say that the worker looks for work, or not. See `Claims.present`."""
+        with translated():
+            async with self._beats.connection() as connection:
+                await connection.execute(self._work.sql(_PRESENT), (worker, lack.code if lack else None))
 
     async def opened(self, claim: Claim) -> bool:
         """Let others of the organisation be taken. See `Claims.opened`."""

@@ -8,7 +8,7 @@ older one takes part under the names that it has.
 from dataclasses import dataclass
 from typing import LiteralString
 
-from chassis.claims.port import Claim
+from chassis.claims.port import Claim, Unclaimed
 from chassis.context import Context
 from chassis.record.statements import Statement
 
@@ -31,13 +31,17 @@ _SCHEMA: tuple[LiteralString, ...] = (
         {subject} text,
         {body} bytea,
         opening boolean NOT NULL DEFAULT false,
-        cancelled boolean NOT NULL DEFAULT false
+        cancelled boolean NOT NULL DEFAULT false,
+        told_code text,
+        told_at timestamptz
     )""",
     "CREATE INDEX {claims}_open ON {claims} (asked_at) WHERE state <> 'done'",
     # What no decider and no worker may break, however many there are.
     "CREATE UNIQUE INDEX {claims}_one_per_subject ON {claims} ({subject}) WHERE state <> 'done'",
     "CREATE UNIQUE INDEX {claims}_one_opens ON {claims} (organisation) WHERE state <> 'done' AND opening",
     "CREATE TABLE {turns} (organisation text PRIMARY KEY, served_at timestamptz NOT NULL)",
+    # Who looks for work; with the code of what keeps him from taking any.
+    "CREATE TABLE {workers} (worker text PRIMARY KEY, looked_at timestamptz NOT NULL DEFAULT now(), code text)",
 )
 _ASK: LiteralString = """
     INSERT INTO {claims} ({id}, organisation, correlation_id, traceparent, {subject}, {body})
@@ -61,6 +65,17 @@ _CANCEL: LiteralString = """
     WHERE {id} = %s AND state <> 'done'
 """
 
+# What an open one stands at is only changed where no worker has taken it meanwhile: that would have raised the fence.
+_TELL: LiteralString = """
+    UPDATE {claims} SET state = 'waiting', told_code = %(code)s,
+        told_at = CASE WHEN %(code)s::text IS NOT NULL THEN coalesce(told_at, now()) END
+    WHERE {id} = %(id)s AND fence = %(fence)s AND state <> 'done' AND told_code IS NOT DISTINCT FROM %(before)s
+"""
+_END: LiteralString = """
+    UPDATE {claims} SET state = 'done', opening = false, {body} = NULL
+    WHERE {id} = %s AND fence = %s AND state = 'waiting'
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
@@ -69,13 +84,15 @@ class Work:
     noun: str
     claims: LiteralString
     turns: LiteralString
+    workers: LiteralString
     id: LiteralString = "id"
     subject: LiteralString = "subject"
     body: LiteralString = "body"
 
     def sql(self, template: LiteralString) -> LiteralString:
         """A statement with this work's names in it."""
-        return template.format(claims=self.claims, turns=self.turns, id=self.id, subject=self.subject, body=self.body)
+        names = {"claims": self.claims, "turns": self.turns, "workers": self.workers, "id": self.id}
+        return template.format(**names, subject=self.subject, body=self.body)
 
     def schema(self) -> tuple[LiteralString, ...]:
         """The tables, for the statements of a service's schema. Complete: what comes later is a tuple of its own."""
@@ -94,6 +111,16 @@ class Work:
         """Gives the work back, see `Claims.release`. Refused where the claim is another's."""
         parameters = {"id": claim.work_id, "fence": claim.fence, "is_left": is_left, "in_trouble": in_trouble}
         return Statement(self.sql(_RELEASE), parameters, rows=1, name=CLAIM)
+
+    def told(self, unclaimed: Unclaimed, code: str | None) -> Statement:
+        """Notes what is told of work that no worker can take. Refused where one has, or where it was told already."""
+        claim = unclaimed.claim
+        parameters = {"id": claim.work_id, "fence": claim.fence, "code": code, "before": unclaimed.code}
+        return Statement(self.sql(_TELL), parameters, rows=1, name=CLAIM)
+
+    def ended(self, unclaimed: Unclaimed) -> Statement:
+        """Lets nobody take such work any more. Refused where a worker has."""
+        return Statement(self.sql(_END), (unclaimed.claim.work_id, unclaimed.claim.fence), rows=1, name=CLAIM)
 
     def cancelled(self, work_id: str) -> Statement:
         """Takes work away from whoever performs it, who is told by his heartbeat; changes nothing where it is over."""

@@ -197,6 +197,19 @@ class EventStore:
 
         return await self._read(get)
 
+    async def unread(self, cls: type[A], id: str) -> A:  # noqa: A002  # as the aggregate names it
+        """An aggregate at the end of a history that this build cannot read: facts can be added, and nothing is known.
+
+        Raises AGGREGATE_NOT_FOUND.
+        """
+        last = await self._read(lambda: self._recorder.select_events(id, desc=True, limit=1))
+        if not last:
+            raise PlatformError(AGGREGATE_NOT_FOUND, f"the record has no such {cls.KIND}", aggregate_id=id)
+        aggregate = cls(id)
+        aggregate.version = last[0].originator_version
+        aggregate.organisation = decode(last[0].state).organisation
+        return aggregate
+
     def _repository_of(self, cls: type[Aggregate]) -> Repository[str]:
         repository = self._repositories.get(cls)
         if repository is None:

@@ -170,6 +170,14 @@ RUN_ABANDONED = entered(
     "The run has cost one worker after another its life",
     "Look at the workers' logs for what stops them, mend it, then start a new run.",
 )
+NO_WORKER = entered(
+    "no-worker",
+    503,
+    Retry.LATER,
+    "No worker takes runs at present",
+    "Ask the operator to look at what became of executor-worker (wedsync-backup status). The run is taken by itself"
+    " once one is back.",
+)
 RUN_FINISHED = entered("run-finished", 409, Retry.NEVER, "The run has ended already", "Start a new run.")
 RUN_NOT_RETRYABLE = entered(
     "run-not-retryable",

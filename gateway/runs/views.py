@@ -211,6 +211,8 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
         )
 
     def _enter(self, state: ExecutionState, at: datetime, position: int) -> None:
+        if self.phases and self.phases[-1].name == state.value and self.phases[-1].finished_at is None:
+            return  # What it waits for has changed, and not what it is at.
         if self.phases and self.phases[-1].finished_at is None:
             self.phases[-1].finished_at = at
         self.state = state.value

@@ -15,6 +15,7 @@ from chassis.claims.aside import SetAside
 from chassis.claims.loop import ClaimLoop
 from chassis.claims.port import Queue, QueueLimits
 from chassis.claims.table import BEAT_SECONDS, ClaimQueue, ClaimTable
+from chassis.claims.unclaimed import UnclaimedWork
 from chassis.clock import SystemClock
 from chassis.deciding import Deciding
 from chassis.handling import UseCase
@@ -51,6 +52,7 @@ from services.executor.performance import RunPerformance
 from services.executor.ports import Configurations, Runs
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.standstills import Standstills
+from services.executor.unclaimed import UnclaimedRuns
 from vault.key_files import RepositoryKeys
 from vault.stores import folder_of
 
@@ -115,8 +117,16 @@ async def run(settings: ExecutorSettings) -> int:
     for consumer, handler in handlers_of(SERVICE, use_cases(RecordedRuns(store), replicas, queue, limits)):
         bus.handle(consumer, handler)
     topology = TopologyCheck(connection, SERVICE)
+    unclaimed = UnclaimedWork(
+        RUNS,
+        pool,
+        UnclaimedRuns(RecordedRuns(store)),
+        bound_seconds=settings.run_unclaimed_seconds,
+        telemetry=telemetry,
+    )
     server = HealthServer(health, telemetry, port=settings.health_port)
-    return await run_service([server, store, PoolPart(pool), connection, topology, relay, bus], health=health)
+    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, bus]
+    return await run_service(parts, health=health)
 
 
 def memory_of_machine() -> int:

@@ -105,6 +105,10 @@ class RunPerformance:
         try:
             run = await patiently(lambda: self._runs.load(claim.work_id), is_cancelled)
         except PlatformError as error:
+            if error.code is errors.EVENT_UNREADABLE and claim.troubles >= GIVEN_BACK_MAX:
+                unread = await patiently(lambda: self._runs.at_hand(claim), is_cancelled)
+                await self._fail(_Attempt(unread, claim, _context_of(claim), is_cancelled), error)
+                return
             if error.code is not errors.AGGREGATE_NOT_FOUND:
                 raise
             # Nobody can ever perform it, and it would keep the organisation's other runs waiting.
@@ -130,7 +134,7 @@ class RunPerformance:
         """Let another worker take the run; in the record, too, so that nobody takes it for being worked on."""
         in_trouble = trouble is not None
         try:
-            run = await self._runs.load(claim.work_id)
+            run = await self._runs.at_hand(claim)
             if run.fence == claim.fence and not run.is_finished:
                 if trouble is None:
                     run.requeue(fence=claim.fence)

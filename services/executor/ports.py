@@ -8,12 +8,13 @@ from typing import Protocol
 
 import msgspec
 
-from chassis.claims.port import Claim
+from chassis.claims.port import Claim, Unclaimed
 from chassis.context import Context
 from chassis.deciding import Things
 from chassis.handling import Handling
 from chassis.life.signs import Signs
 from contracts.configuration import Tier
+from contracts.errors import ErrorCode
 from contracts.executor_events import RunTotals
 from services.executor.domain import BackupRun
 from services.executor.kept import Replica
@@ -31,6 +32,20 @@ class Runs(Things[BackupRun], Protocol):
 
     async def load(self, run_id: str) -> BackupRun:
         """Read a run from its history. Raises AGGREGATE_NOT_FOUND."""
+        ...
+
+    async def at_hand(self, claim: Claim) -> BackupRun:
+        """A run, to be told about or ended. One whose history this build cannot read stands at the claim's fence."""
+        ...
+
+    async def record_told(
+        self, run: BackupRun, unclaimed: Unclaimed, lack: ErrorCode | None, *, context: Context
+    ) -> None:
+        """Record what is told of a run that no worker can take, and note it. Raises CLAIM_LOST where one has."""
+        ...
+
+    async def record_unclaimed_end(self, run: BackupRun, unclaimed: Unclaimed, *, context: Context) -> None:
+        """Record the end of such a run and close its claim: both or none. Raises CLAIM_LOST where a worker has it."""
         ...
 
     async def record_accepted(self, run: BackupRun, handling: Handling, configuration: Replica) -> None:

@@ -32,6 +32,15 @@ class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
             ge=1, le=1_000_000, description="Runs of all organisations that may wait for a worker; one more is refused."
         ),
     ] = 10_000
+    run_unclaimed_seconds: Annotated[
+        float,
+        Meta(
+            ge=60.0,
+            le=604_800.0,
+            description="A run that no worker can take, since none runs or all of them lack what they need, fails with "
+            "that after so many seconds. What it waits for is told after 60.",
+        ),
+    ] = 3600.0
 
 
 class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from chassis.postgres.database import open_pool
 from chassis.telemetry.instruments import Telemetry
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 
-DRILLS = Work(noun="drill", claims="drill_claims", turns="drill_turns")
+DRILLS = Work(noun="drill", claims="drill_claims", turns="drill_turns", workers="drill_workers")
 SILENCE_SECONDS = 1.0
 IDENTITY = "executor-worker"
 

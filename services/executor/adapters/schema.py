@@ -92,4 +92,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
     "UPDATE configuration_replicas SET retired = true WHERE state = 'retired'",
     # How often something kept a worker from doing the run; `given_back` counts workers that stopped as well.
     "ALTER TABLE run_claims ADD COLUMN troubles integer NOT NULL DEFAULT 0",
+    # Which workers look for runs, and what keeps them from that; what was told of a run that none of them can take.
+    "CREATE TABLE run_workers (worker text PRIMARY KEY, looked_at timestamptz NOT NULL DEFAULT now(), code text)",
+    "ALTER TABLE run_claims ADD COLUMN told_code text, ADD COLUMN told_at timestamptz",
 )

@@ -14,7 +14,7 @@ from chassis.life.health import Finding, Health
 from chassis.life.signs import Signs
 from contracts import errors
 from contracts.configuration import Destination, Tier
-from contracts.executor_events import BackupCompleted, BackupFailed
+from contracts.executor_events import BackupCompleted, BackupFailed, BackupRequeued
 from repository.errors import TierUnreachable
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
@@ -154,7 +154,7 @@ async def test_run_that_this_build_cannot_read_is_set_aside_and_taken_up_again(b
     await bench.configure(configuration_id="configuration-2", local=Destination(location="local"))
     await bench.request("run-2", configuration_id="configuration-2")
     health = Health("worker")
-    loop = bench.loop("w1", set_aside=SetAside(health, noun="run", again_seconds=1.0))
+    loop = bench.loop("w1", set_aside=SetAside(health, noun="run"))
     replace = (
         f"UPDATE {bench.access.schema}.stored_events"
         " SET state = convert_to(replace(convert_from(state, 'UTF8'), %s, %s), 'UTF8') WHERE originator_id = 'run-1'"
@@ -182,6 +182,8 @@ async def test_run_that_this_build_cannot_read_is_set_aside_and_taken_up_again(b
             await eventually(is_over)
         finally:
             await loop.stop()
+    given_back = [event for event in await bench.told("run-1") if isinstance(event, BackupRequeued)]
+    assert {each.code for each in given_back} == {"event-unreadable"}, "whoever asked for it is told as well"
 
 
 async def test_opening_that_was_left_behind_begins_no_repository(bench: ExecutorBench) -> None:

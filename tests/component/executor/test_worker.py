@@ -3,7 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 
 import msgspec
 import psycopg
@@ -12,6 +13,7 @@ import pytest
 from chassis.claims.aside import PAUSE_SECONDS, PAUSE_SECONDS_MAX, SetAside
 from chassis.claims.port import GIVEN_BACK_MAX, Claim
 from chassis.claims.table import ClaimTable
+from chassis.claims.unclaimed import UnclaimedWork
 from chassis.clock import SystemClock
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_OK, run_service
@@ -21,14 +23,15 @@ from contracts.configuration import Destination, Tier
 from contracts.errors import ErrorCode, PlatformError
 from contracts.executor_events import BackupFailed, BackupRequeued
 from contracts.sealed import Sealed
-from services.executor.adapters.runs import RUNS
+from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import REPORT_FIELD
 from services.executor.bootstrap import WORKER_CONNECTIONS_MAX
 from services.executor.kept import Replica
 from services.executor.ports import OpenBackup
+from services.executor.unclaimed import UnclaimedRuns
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.support.eventually import eventually
-from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench
+from tests.support.executor import CONFIGURATION, ORGANISATION, SILENCE_SECONDS, ExecutorBench
 
 pytestmark = pytest.mark.stack
 
@@ -142,6 +145,98 @@ async def test_worker_that_could_do_no_work_claims_none(bench: ExecutorBench) ->
         await loop.stop()
 
 
+@asynccontextmanager
+async def _looking(bench: ExecutorBench, *, bound_seconds: float = 3600.0) -> AsyncIterator[None]:
+    """A deciding process that looks at runs which no worker can take."""
+    teller = UnclaimedRuns(RecordedRuns(bench.store))
+    unclaimed = UnclaimedWork(
+        RUNS, bench.pool, teller, bound_seconds=bound_seconds, look_seconds=0.05, told_seconds=0.0
+    )
+    await unclaimed.start()
+    try:
+        yield
+        assert await unclaimed.check() is None
+    finally:
+        await unclaimed.stop()
+
+
+async def _is_last_told(bench: ExecutorBench, code: str | None) -> bool:
+    last = (await bench.told("run-1"))[-1]
+    return isinstance(last, BackupRequeued) and last.code == code
+
+
+async def test_run_that_no_worker_can_take_says_why_and_is_taken_once_one_can(bench: ExecutorBench) -> None:
+    """Whoever asked for it need not guess: none runs, or all lack something; each is told once, and taken back."""
+    trouble = [PlatformError(errors.KEYS_UNUSABLE, "the folder of the keys is gone")]
+
+    async def require_means() -> None:
+        if trouble:
+            raise trouble[0]
+
+    await bench.request("run-1")
+    loop = bench.loop("w1", require_means=require_means)
+    async with _looking(bench), _looking(bench):
+        await eventually(lambda: _is_last_told(bench, "no-worker"))
+        await bench.claims.present("busy", None)
+        await eventually(lambda: _is_last_told(bench, None))
+        async with bench.pool.connection() as connection:
+            await connection.execute("DELETE FROM run_workers")
+        await eventually(lambda: _is_last_told(bench, "no-worker"))
+        await loop.start()
+        try:
+            await eventually(lambda: _is_last_told(bench, "keys-unusable"))
+            trouble.clear()
+            await eventually(lambda: _has_ended(bench, "run-1"))
+        finally:
+            await loop.stop()
+    told = await bench.told("run-1")
+    assert told[-1].NAME == "executor.backup-completed.v1"
+    codes = [event.code for event in told if isinstance(event, BackupRequeued)]
+    assert codes[:4] == ["no-worker", None, "no-worker", "keys-unusable"]
+    assert codes[4:] in ([], [None]), "once each, whoever of the two was first"
+
+
+@pytest.mark.parametrize("state", ["waiting", "running"])
+async def test_run_that_no_worker_takes_ends_with_that_after_a_bound(bench: ExecutorBench, state: str) -> None:
+    """Nothing waits for ever, also not for a worker that has died over it; what it stood in the way of is free."""
+    await bench.request("run-1")
+    if state == "running":
+        claim = await eventually(lambda: bench.claims.take("mortal"))
+        assert claim is not None
+        async with bench.pool.connection() as connection:
+            await connection.execute("UPDATE run_claims SET heartbeat_at = now() - interval '1 hour'")
+    async with _looking(bench, bound_seconds=0.0):
+        await eventually(lambda: _has_ended(bench, "run-1"))
+    *_, told, failed = await bench.told("run-1")
+    assert isinstance(told, BackupRequeued)
+    assert isinstance(failed, BackupFailed)
+    assert (told.code, failed.code, failed.configuration_id) == ("no-worker", "no-worker", CONFIGURATION)
+    await bench.request("run-2")
+    assert await bench.names("run-2") == ["backup-accepted"]
+
+
+async def test_run_that_no_build_here_can_read_ends_with_that(bench: ExecutorBench) -> None:
+    """Its history is continued unread, so that it does not keep its configuration from having runs for ever."""
+    await bench.request("run-1")
+    replace = (
+        f"UPDATE {bench.access.schema}.stored_events"
+        " SET state = convert_to(replace(convert_from(state, 'UTF8'), %s, %s), 'UTF8') WHERE originator_id = 'run-1'"
+    )
+    loop = bench.loop("w1")
+    with psycopg.connect(bench.access.admin_dsn, autocommit=True) as admin:
+        admin.execute(replace, ("backup-accepted.v1", "backup-accepted.v9"))
+        admin.execute(f"UPDATE {bench.access.schema}.run_claims SET troubles = %s", (GIVEN_BACK_MAX,))
+        await loop.start()
+        try:
+            await eventually(lambda: _state_of(bench, "done"))
+        finally:
+            await loop.stop()
+        admin.execute(replace, ("backup-accepted.v9", "backup-accepted.v1"))
+    _, failed = await bench.told("run-1")
+    assert isinstance(failed, BackupFailed)
+    assert (failed.code, failed.configuration_id) == ("event-unreadable", CONFIGURATION)
+
+
 def _raising(code: ErrorCode) -> Callable[[], None]:
     def happens() -> None:
         raise PlatformError(code, "this worker cannot")
@@ -223,6 +318,9 @@ class _AwayRuns:
 
     async def load(self, _run_id: str) -> None:
         raise PlatformError(errors.UNAVAILABLE, "postgres did not answer")
+
+    async def at_hand(self, claim: Claim) -> None:
+        await self.load(claim.work_id)
 
 
 async def _state_of(bench: ExecutorBench, state: str) -> bool:

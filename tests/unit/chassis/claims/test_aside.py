@@ -10,15 +10,14 @@ from tests.support.eventually import eventually
 async def test_what_is_not_set_aside_any_more_is_not_told_of_any_more() -> None:
     """When one of two is over, the report names the other alone, with the other's reason."""
     health = Health("executor")
-    aside = SetAside(health, noun="run", again_seconds=0.5)
-    aside.add("run-1", PlatformError(errors.EVENT_UNREADABLE, "the first reason"))
+    aside = SetAside(health, noun="run")
+    aside.add("run-1", PlatformError(errors.EVENT_UNREADABLE, "the first reason"), seconds=0.5)
     await eventually(lambda: not aside.ids())
     assert (await health.report()).status == "ready"
 
-    patient = SetAside(health, noun="run", again_seconds=0.5)
-    patient.add("run-2", PlatformError(errors.CONFIGURATION_UNREADABLE, "the second reason"))
-    patient._again_seconds = 3600.0
-    patient.add("run-1", PlatformError(errors.EVENT_UNREADABLE, "the first reason"))
+    patient = SetAside(health, noun="run")
+    patient.add("run-2", PlatformError(errors.CONFIGURATION_UNREADABLE, "the second reason"), seconds=0.5)
+    patient.add("run-1", PlatformError(errors.EVENT_UNREADABLE, "the first reason"), seconds=3600.0)
     assert "2 runs are set aside" in str((await health.report()).checks[-1].reason)
     await eventually(lambda: patient.ids() == ["run-1"])
     (told,) = (await health.report()).checks
