@@ -6,13 +6,14 @@ found by the next run and not uploaded again.
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import import_module
 
 from repository.backup.fanout import Delivery, Finished, TierDelivery, no_tier_left
+from repository.backup.lock_classes import keep_apart
 from repository.backup.options import BackupOptions
-from repository.backup.pack_usage import PackUsage
+from repository.backup.pack_usage import PackUsage, lost_packs_of
 from repository.backup.parent_pages import UNREADABLE, ParentPages
 from repository.backup.pipeline import Pipeline
 from repository.backup.problems import ProblemLog
@@ -31,7 +32,6 @@ from repository.errors import (
     RepositoryError,
     TierBehind,
 )
-from repository.index.pack_sizes import lost_packs
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
@@ -177,7 +177,7 @@ class _Backup:
         )
         self._workshop = sharing.workshop
 
-        gone = frozenset[bytes]().union(*(_lost_packs(tier) for tier in self._tiers if options.paranoid))
+        gone = frozenset[bytes]().union(*(lost_packs_of(tier) for tier in self._tiers if options.paranoid))
 
         def on_waiting() -> None:
             self._check()
@@ -301,6 +301,10 @@ class _Backup:
         root_id = pipeline.tree.root_id
         assert root_id is not None  # noqa: S101 - the root page is complete when all work is done
         manifest = self._manifest(root_id, pipeline)
+        until = {tier: self._lock_until(tier) for tier in self._tiers}
+        compressor = self._workshop.compressor(self._options.compression)
+        ring = self._repository.keys
+        keep_apart(self._session, member, self._usage, compressor, ring, until, root_id, self._check)
         packs = self._usage.packs() | frozenset(self._session.new_packs)
         # Also those that others have made, where some tier's index does not have them yet: each snapshot brings
         # what it needs, for who made them may never commit.
@@ -311,12 +315,9 @@ class _Backup:
 
         def commit(delivery: TierDelivery) -> None:
             tier = delivery.tier
+            date = self._lock_until(tier)
             committed[tier.name] = self._options.commit(
-                tier,
-                manifest,
-                packs=packs,
-                new_segments=sealed,
-                lock_until=self._lock_until(tier),
+                tier, manifest, packs=packs, new_segments=sealed, lock_until=date
             )
 
         self._finished = member.fanout.finish(commit, check=self._check)
@@ -392,8 +393,3 @@ class _Backup:
         sent = delivery.sent_for(self._session)
         state = states.get(delivery.name, delivery.state)
         return TierProgress(state.value, sent.bytes, delivery.bytes_waiting, sent.packs)
-
-
-def _lost_packs(tier: OpenTier) -> Collection[bytes]:
-    """Packs that the tier's index has, and that the tier has not, or not whole."""
-    return lost_packs(tier.store, tier.index, tier.index.pack_ids() - tier.log.state.marked_packs).keys()

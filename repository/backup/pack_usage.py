@@ -5,10 +5,12 @@ memory grows with the number of packs and not of chunks.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from repository.backup.parent_pages import UNREADABLE
 from repository.index.index import Index
+from repository.index.pack_sizes import lost_packs
+from repository.opened.open_tier import OpenTier
 from repository.stored.tree import ids_of
 
 
@@ -41,8 +43,18 @@ class PackUsage:
         with self._lock:
             return set(self._packs)
 
+    def leave(self, packs: Collection[bytes]) -> None:
+        """What was needed of these packs lies in others, on which the snapshot leans as well."""
+        with self._lock:
+            self._packs.difference_update(packs)
+
     def _lists_are_known(self, content: bytes, depth: int) -> bool:
         try:
             return all(self.add(bytes(self._load(list_id)), depth - 1) for list_id in ids_of(content))
         except UNREADABLE:
             return False
+
+
+def lost_packs_of(tier: OpenTier) -> Collection[bytes]:
+    """Packs that the tier's index has, and that the tier has not, or not whole. Raises the store's errors."""
+    return lost_packs(tier.store, tier.index, tier.index.pack_ids() - tier.log.state.marked_packs).keys()

@@ -189,6 +189,7 @@ class ChunkSession:
     ) -> None:
         self.keys = store.keys
         self.data = store.data
+        self.tree = store.tree
         self.new_packs: set[bytes] = set()
         """Packs with chunks that the session claimed, or leaned on before they were sealed."""
         self.unsealed = 0
@@ -198,7 +199,7 @@ class ChunkSession:
         self._store = store
         self._on_known = on_known
         tree = FrameGatherer(
-            store.tree,
+            self.tree,
             compressor,
             ContentClass.TREE,
             self.tree_counts[ContentClass.TREE],

@@ -1,4 +1,4 @@
-"""Packs that cannot be whole, by name and size alone: what the index says that is in them has no room there.
+"""What the index says of packs as a whole: how much is in them, and which cannot be whole, by name and size alone.
 
 It costs no byte of a pack, so that every backup can ask it of all packs that it leans on. Bytes that were changed and
 not cut off show only when they are read (`upkeep/check.py`).
@@ -15,7 +15,7 @@ from repository.format import TRAILER_LENGTH, pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import PARALLEL_READS, each_in_parallel, stored_packs
 from repository.stored.few_rows import ROWS_FEW, pack_ends
-from repository.stored.index_segment import Segment, columns_of
+from repository.stored.index_segment import Segment, columns_of, concatenated
 from repository.tiers.port import ObjectStore
 
 ASKED_ONE_BY_ONE: Final = 16
@@ -70,3 +70,16 @@ def _sizes(store: ObjectStore, packs: Collection[bytes], known: int) -> dict[byt
         return {pack.id: pack.size for pack in stored_packs(store)}
     infos = each_in_parallel(lambda pack_id: store.head(pack_object_key(pack_id)), packs, PARALLEL_READS)
     return {pack_id: info.size for pack_id, info in zip(packs, infos, strict=True) if info is not None}
+
+
+def raw_sizes(segments: Iterable[Segment]) -> dict[bytes, int]:
+    """How many bytes, uncompressed, the index says that each pack has. A row that lies in two segments counts once."""
+    import numpy as np
+
+    parts = [columns_of(segment) for segment in segments]
+    if not parts:
+        return {}
+    joined = concatenated([part._replace(ids=part.ids[:0]) for part in parts])
+    rows = np.unique(joined.records, axis=0)
+    sums = np.bincount(rows[:, 0], weights=rows[:, 4], minlength=len(joined.pack_ids))
+    return {pack_id: int(total) for pack_id, total in zip(joined.pack_ids, sums, strict=True)}

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from repository.errors import Damaged, NotInIndex, RepositoryError, TooFewDescriptors, about
-from repository.format import PACK_HEADER_LENGTH, pack_object_key
-from repository.index.index import Location
+from repository.format import PACK_HEADER_LENGTH, PackKind, pack_object_key
+from repository.index.index import Index, Location
 from repository.keys.key_ring import KeyRing
 from repository.opened.open_tier import OpenTier
 from repository.stored.pack_reader import FrameOpener, PackReader
@@ -61,9 +61,13 @@ class PackAccess:
 
 
 class ChunkReader:
-    """Single chunks, from the first of `tiers` that has them whole. Thread-safe."""
+    """Single chunks, from the first of `tiers` that has them whole. Thread-safe.
 
-    def __init__(self, tiers: Sequence[OpenTier], ring: KeyRing) -> None:
+    `index`: says where they are, in place of each tier's own: of a backup that is not committed.
+    """
+
+    def __init__(self, tiers: Sequence[OpenTier], ring: KeyRing, index: Index | None = None) -> None:
+        self._index = index
         self._accesses = [PackAccess(tier, ring) for tier in tiers]
         self._lock = threading.Lock()
         self._opener = FrameOpener()
@@ -74,7 +78,7 @@ class ChunkReader:
         """The chunk's plaintext. Raises `NotInIndex`, `Damaged`, `UnknownKey` or a tier's error."""
         failure: RepositoryError | None = None
         for access in self._accesses:
-            for location in access.tier.index.lookup_all(chunk_id):
+            for location in (self._index or access.tier.index).lookup_all(chunk_id):
                 try:
                     return self._read(access, location, chunk_id)
                 except TooFewDescriptors:
@@ -84,6 +88,16 @@ class ChunkReader:
         if failure is not None:
             raise failure
         raise NotInIndex("no tier that can be read has the chunk", chunk=chunk_id.hex())
+
+    def kind_of(self, pack_id: bytes) -> PackKind:
+        """What lies in a pack. Raises as `chunk`."""
+        failure: RepositoryError | None = None
+        for access in self._accesses:
+            try:
+                return access.reader(pack_id).header.kind
+            except RepositoryError as error:
+                failure = failure or error
+        raise failure or NotInIndex("no tier that can be read has the pack", pack=pack_id.hex())
 
     def locate(self, chunk_id: bytes) -> Location:
         """Where any of the tiers has the chunk. Raises `NotInIndex`."""

@@ -21,11 +21,12 @@ from typing import Final
 from repository.errors import BackupCancelled, RepositoryError
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
+from repository.index.pack_sizes import raw_sizes
 from repository.opened.open_tier import OpenTier
 from repository.opened.pending import WRITER_TOKEN_LENGTH
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees, of_destroyed_keys
-from repository.prune.repack import Repacking, mostly_waste, only_copies, raw_sizes, rows_of
+from repository.prune.repack import Repacking, mostly_waste, only_copies, rows_of
 from repository.prune.sweep import Sweep, mark
 from repository.retention.erasure import finish
 from repository.retention.orders import take_over

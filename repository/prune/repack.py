@@ -17,23 +17,10 @@ from repository.opened.pack_access import nearest_first
 from repository.opened.repository import Repository
 from repository.stored.buffers import Memory, new_memory
 from repository.stored.compression import Compressor
-from repository.stored.index_segment import Segment, columns_of, concatenated
+from repository.stored.index_segment import Segment, columns_of
 from repository.stored.object_reading import read_object
 from repository.stored.pack_builder import PACK_TARGET, PackWriter, RawFrame, SealedPack
 from repository.stored.pack_reader import FrameOpener, read_footer
-
-
-def raw_sizes(segments: Iterable[Segment]) -> dict[bytes, int]:
-    """How many bytes, uncompressed, the index says that each pack has. A row that lies in two segments counts once."""
-    import numpy as np
-
-    parts = [columns_of(segment) for segment in segments]
-    if not parts:
-        return {}
-    joined = concatenated([part._replace(ids=part.ids[:0]) for part in parts])
-    rows = np.unique(joined.records, axis=0)
-    sums = np.bincount(rows[:, 0], weights=rows[:, 4], minlength=len(joined.pack_ids))
-    return {pack_id: int(total) for pack_id, total in zip(joined.pack_ids, sums, strict=True)}
 
 
 def only_copies(segments: Iterable[Segment], packs: Collection[bytes], live: Collection[bytes]) -> set[bytes]:

@@ -97,14 +97,26 @@ def _packs_until(
     """Until when each pack is needed that the snapshots need."""
     visitor = TreeVisitor(ChunkReader([tier], repository.keys).chunk)
     packs: dict[bytes, datetime] = {}
+    copies: dict[tuple[bytes, ...], datetime] = {}
     # The longest first: what several snapshots have is seen once, for the one that keeps it longest.
     for identity, date in sorted(held.items(), key=lambda item: item[1], reverse=True):
         for chunk_id in visitor.chunks(tier.snapshots()[identity].manifest.root):
-            places = [location.pack_id for location in tier.index.lookup_all(chunk_id)]
-            # Which of several copies the writer relied on is not known: one that is needed anyway is enough.
-            if places and not any(pack_id in packs for pack_id in places):
-                packs[places[0]] = date
+            places = tuple(sorted(location.pack_id for location in tier.index.lookup_all(chunk_id)))
+            if len(places) == 1:
+                packs.setdefault(places[0], date)
+            elif places:
+                copies.setdefault(places, date)
         check_cancelled()
+    # Which of several copies the writer relied on is not known: one that is locked as long is enough.
+    several = sorted({pack_object_key(each) for places in copies for each in places})
+    locks = {key: lock for key, (_, lock) in _locks_of(tier.store, several)}
+    marked = tier.log.state.marked_packs
+    for places, date in copies.items():
+        enough = [each for each in places if (lock := locks[pack_object_key(each)]) is not None and lock >= date]
+        if any(each in packs and packs[each] >= date for each in places):
+            continue
+        chosen = min(enough or places, key=lambda each: (each in marked, each))
+        packs[chosen] = max(date, packs.get(chosen, date))
     return packs
 
 

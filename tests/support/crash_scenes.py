@@ -46,6 +46,7 @@ def small_packs() -> Iterator[None]:
         patch("repository.backup.session.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
         patch("repository.backup.worker.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
         patch("repository.backup.worker.STREAM_FRAME_LENGTH_MAX", FRAME_LENGTH),
+        patch("repository.backup.lock_classes.SHARED_FRAME_LENGTH_MAX", FRAME_LENGTH),
     ):
         yield
 

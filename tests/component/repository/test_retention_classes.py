@@ -1,8 +1,10 @@
-"""Each pack is locked until the latest date that a snapshot on it needs, and no longer."""
+"""Each pack is locked until the latest date that a snapshot on it needs, and what else lies in it not for long."""
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from random import Random  # noqa: TID251  # seeded
+
+import pytest
 
 from repository.backup.backup import BackupOptions, backup
 from repository.format import pack_object_key
@@ -104,6 +106,53 @@ def test_nothing_is_locked_too_long_where_sources_share_nothing() -> None:
             assert years.byte_days("vault")[1] == 0
     assert years.byte_days("vault")[0] > 0
     assert check(years.open()).is_ok
+
+
+@pytest.mark.parametrize("days", [0, 7])
+def test_little_of_a_pack_that_is_locked_for_less_is_stored_again(days: int) -> None:
+    """One file of many is needed for a year: it alone is locked so long, and not the pack of the others with it."""
+    years = _Years("vault")
+    years.sources["mail"] = _files("mail", 40)
+    years.run("mail", days)
+    years.sources["books"] = dict(sorted(years.sources["mail"].items())[:1])
+    snapshot = years.run("books", 365)
+    needed, too_long = years.byte_days("vault")
+    assert too_long < needed / 100
+    assert check(years.open(), read_percent=100).is_ok
+    # Where it stays alone, it is whole.
+    forget(years.open(), [each.id for each in years.open().snapshots() if each.id != snapshot])
+    years.clock.pass_by(timedelta(days=8))
+    prune(years.open(), PruneOptions(max_unused=0))
+    assert check(years.open(), read_percent=100).is_ok
+
+
+def test_a_pack_of_which_most_is_needed_is_locked_for_longer_and_not_stored_again() -> None:
+    """A source whose lock is made longer, or that was not backed up for long, is not uploaded a second time."""
+    years = _Years("vault")
+    years.sources["mail"] = _files("mail", 40)
+    years.run("mail", 7)
+    years.clock.pass_by(timedelta(days=60))
+    before = sum(info.size for info in years.stores[0].list("packs/"))
+    years.run("mail", 365)
+    assert sum(info.size for info in years.stores[0].list("packs/")) < before * 1.1
+    assert years.byte_days("vault")[1] == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_locked_too_long_is_bounded_whatever_sources_share(seed: int) -> None:
+    """What backups of other sources need of a pack never makes them lock more of others' bytes than of their own."""
+    chance, years = Random(seed), _Years("vault")
+    years.sources["mail"] = _files("mail", 40)
+    years.run("mail", 7)
+    for number, days in enumerate((60, 400)):
+        label = f"copy {number}"
+        years.sources[label] = {
+            name: body for name, body in years.sources["mail"].items() if chance.random() < (0.1, 0.3, 0.6, 0.9)[seed]
+        }
+        years.run(label, days)
+        needed, too_long = years.byte_days("vault")
+        assert too_long <= needed
+    assert check(years.open(), read_percent=100).is_ok
 
 
 def test_what_a_prune_writes_again_gets_no_lock_of_other_snapshots() -> None:
