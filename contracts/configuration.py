@@ -17,6 +17,7 @@ LocationName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 NAME_FIELD = "configuration.name"
 SOURCE_IDENTIFIER_FIELD = "configuration.source-identifier"
 WEDDING_DATE_FIELD = "configuration.wedding-date"
+EXCLUDE_FIELD = "configuration.exclude"
 NAME_DIGEST = "configuration.name"
 
 
@@ -86,6 +87,9 @@ class StorageDestinations(Value, frozen=True, kw_only=True):
 class ConfigurationBody(Value, frozen=True, kw_only=True):
     """What a configuration says. Names and paths may carry personal data, so they are sealed.
 
+    `exclude`: what is left out of the source, patterns as in a `.gitignore`, one a line. `exclude_caches`: so is what
+    is in folders that say that they are caches (CACHEDIR.TAG).
+
     `name_digest` is a keyed digest (hex) of the normalised name under the organisation's key: it
     lets the record keep names unique without knowing them.
     """
@@ -102,3 +106,5 @@ class ConfigurationBody(Value, frozen=True, kw_only=True):
     wedding_date: Sealed | None = None
     tags: tuple[Annotated[str, Meta(max_length=64)], ...] = ()
     schedule: Schedule | None = None
+    exclude: Sealed | None = None
+    exclude_caches: bool = False

@@ -65,9 +65,16 @@ def names_in(source_location: str, storage_destinations: StorageDestinations) ->
 
 
 def objections(
-    *, source_type: SourceType, source_location: str, storage_destinations: StorageDestinations, find: Find
+    *,
+    source_type: SourceType,
+    source_location: str,
+    storage_destinations: StorageDestinations,
+    leaves_out: bool = False,
+    find: Find,
 ) -> Iterator[Objection]:
     """All that speaks against a configuration, in the order of the form. `find` gives an organisation's locations.
+
+    `leaves_out`: something of the source is not to be backed up.
 
     That a location does not answer comes last: it can be otherwise at the next attempt, which all else cannot.
     """
@@ -92,6 +99,8 @@ def objections(
             yield msgspec.structs.replace(against, field=f"storageDestinations.{tier.value}.{against.field}")
         if location is not None:
             taken.setdefault(_place(location), tier)
+    if leaves_out and source_type is not SourceType.DIRECTORY:
+        yield objection(errors.INVALID_FIELD, "exclude", "Of a bucket nothing is left out: name a longer prefix.")
     if source is not None and not source.answers:
         yield _unusable(source, "sourceLocation")
     for tier, destination in destinations.items():
@@ -169,6 +178,11 @@ def taken_away(before: ConfigurationBody, after: ConfigurationBody) -> Iterator[
     ):
         if was != becomes:
             yield field
+    # Sealed: whether other patterns leave out less is not known here.
+    if after.exclude is not None and after.exclude != before.exclude:
+        yield "exclude"
+    if after.exclude_caches and not before.exclude_caches:
+        yield "excludeCaches"
     kept = after.storage_destinations.by_tier()
     for tier, had in before.storage_destinations.by_tier().items():
         field, has = f"storageDestinations.{tier.value}", kept.get(tier)

@@ -24,6 +24,15 @@ SourcePath = Annotated[
         extra_json_schema={"pattern": r"^(?!/)[^\x00-\x1f\x7f]*$"},
     ),
 ]
+PatternText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        description=f"A pattern as in a `.gitignore`; `!` before it takes back. {_READABLE}",
+        extra_json_schema={"pattern": r"^(?=.*\S)[^\x00-\x1f\x7f]+$"},
+    ),
+]
 TagText = Annotated[
     str,
     Meta(

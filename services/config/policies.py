@@ -20,6 +20,7 @@ def when_configuration_submitted(body: ConfigurationBody, find: Find) -> Objecti
         source_type=body.source_type,
         source_location=body.source_location,
         storage_destinations=body.storage_destinations,
+        leaves_out=body.exclude is not None or body.exclude_caches,
         find=find,
     )
     return next(every, None)

@@ -28,6 +28,7 @@ from chassis.sealing import Sealer, prepare_keys_folder
 from chassis.telemetry.instruments import Telemetry
 from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationUpdated
 from contracts.configuration import (
+    EXCLUDE_FIELD,
     NAME_FIELD,
     SOURCE_IDENTIFIER_FIELD,
     BackupType,
@@ -159,6 +160,7 @@ class ExecutorBench:
         version: int = 1,
         path: str = "",
         bucket: str | None = None,
+        exclude: str | None = None,
         **destinations: Destination,
     ) -> None:
         """Make a configuration known: of the source's folder, or of a bucket's location, at a path or all of it."""
@@ -170,6 +172,8 @@ class ExecutorBench:
             source_identifier=self.sealer.seal(ORGANISATION, SOURCE_IDENTIFIER_FIELD, path),
             backup_type=BackupType.INCREMENTAL,
             storage_destinations=StorageDestinations(**destinations),
+            exclude=self.sealer.seal(ORGANISATION, EXCLUDE_FIELD, exclude) if exclude is not None else None,
+            exclude_caches=exclude is not None,
         )
         fact: ConfigurationFact = ConfigurationCreated(
             request_id="r", configuration_id=configuration_id, version=version, body=body

@@ -34,6 +34,7 @@ NEW_CONFIGURATION = NewConfiguration(
     is_wedding_critical=True,
     wedding_date=date(2027, 6, 12),
     tags=("photos", "2027"),
+    exclude=("*.tmp", "/previews/"),
 )
 
 
@@ -69,6 +70,7 @@ CONFIGURATION = Configuration(
         tiers=[Tier.LOCAL, Tier.CLOUD_PRIMARY, Tier.CLOUD_SECONDARY, Tier.OFFSITE],
     ),
     health=ConfigurationHealth.HEALTHY,
+    exclude=["*.tmp", "/previews/"],
 )
 
 

@@ -42,13 +42,15 @@ class MissedView(msgspec.Struct):
 _MISSED = msgspec.json.Decoder(MissedView)
 _BODY = msgspec.json.Decoder(ConfigurationBody)
 _SOURCE = ("source_type", "source_location", "source_identifier")
+_LEFT_OUT = ("exclude", "exclude_caches")
+EXCLUDE = "exclude"
 
 
 class Configurations(Projection):
     """Each configuration as it is in force."""
 
     NAME = "configurations"
-    VERSION = 6
+    VERSION = 7
     EVENTS = (*pinned_kinds(ConfigurationFact), *pinned_kinds(ScheduleFact))
     TABLES = ("configurations",)
 
@@ -96,13 +98,16 @@ class Configurations(Projection):
 
 
 def changed(before: ConfigurationBody, body: ConfigurationBody) -> list[str]:
-    """What a run of the version before does not speak for: another source, a tier's other place, a longer lock.
+    """What a run of the version before does not speak for: another source, other excludes, a tier's other place,
+    a longer lock.
 
     A source that was sealed anew counts as another one: nothing is opened here.
     """
     found = []
     if any(getattr(before, name) != getattr(body, name) for name in _SOURCE):
         found.append(SOURCE)
+    if any(getattr(before, name) != getattr(body, name) for name in _LEFT_OUT):
+        found.append(EXCLUDE)
     known = before.storage_destinations.by_tier()
     for tier, destination in body.storage_destinations.by_tier().items():
         old = known.get(tier)

@@ -11,6 +11,7 @@ from chassis.clock import SystemClock
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import (
+    EXCLUDE_FIELD,
     NAME_FIELD,
     SOURCE_IDENTIFIER_FIELD,
     WEDDING_DATE_FIELD,
@@ -51,7 +52,12 @@ _SELECT: LiteralString = f"""
 
 
 _BODY = "SELECT body::text FROM configurations WHERE organisation = %s AND configuration_id = %s"
-_NAME_OF_FIELD = {NAME_FIELD: "name", SOURCE_IDENTIFIER_FIELD: "sourceIdentifier", WEDDING_DATE_FIELD: "weddingDate"}
+_NAME_OF_FIELD = {
+    NAME_FIELD: "name",
+    SOURCE_IDENTIFIER_FIELD: "sourceIdentifier",
+    WEDDING_DATE_FIELD: "weddingDate",
+    EXCLUDE_FIELD: "exclude",
+}
 
 
 class ConfigurationFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +119,7 @@ class ConfigurationQueries:
         unreadable: list[str] = []
         wedding = self._opened(organisation, WEDDING_DATE_FIELD, body.wedding_date, unreadable)
         wedding_date = date.fromisoformat(wedding) if wedding else None
+        exclude = self._opened(organisation, EXCLUDE_FIELD, body.exclude, unreadable)
         return Configuration(
             id=configuration_id,
             version=version,
@@ -140,6 +147,8 @@ class ConfigurationQueries:
             changed_since=changed if view is not None and view.recovery_point is not None else [],
             health=health_of(view, changed),
             unreadable_fields=unreadable,
+            exclude=[] if body.exclude is None else None if exclude is None else exclude.split("\n"),
+            exclude_caches=body.exclude_caches,
         )
 
     def _opened(self, organisation: str, field: str, sealed: Sealed | None, unreadable: list[str]) -> str | None:

@@ -10,7 +10,7 @@ from msgspec import Meta
 from contracts.configuration import BackupType, ConfigurationState, LocationName, SourceType, StorageDestinations, Tier
 from contracts.executor_events import ExecutionState
 from contracts.schedule import Schedule
-from gateway.http.fields import Printable, SourcePath, TagText, Timestamp
+from gateway.http.fields import PatternText, Printable, SourcePath, TagText, Timestamp
 from gateway.http.resources import Body, Resource
 
 
@@ -20,6 +20,8 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     `sourceLocation`, a destination's `location`: names of registered locations. `sourceIdentifier`: a path below the
     source location, empty for all of it. `weddingDate` makes a backup urgent; it is sealed, as name and path are.
     `schedule`: when runs are due by themselves; around the date of a critical wedding each hour, and before others.
+    `exclude`: what is left out, patterns as in a `.gitignore`, the last that matches decides; sealed as well.
+    `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG.
     """
 
     name: Printable
@@ -33,6 +35,8 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     wedding_date: date | None = None
     tags: Annotated[tuple[TagText, ...], Meta(max_length=50)] = ()
     schedule: Schedule | None = None
+    exclude: Annotated[tuple[PatternText, ...], Meta(max_length=100)] = ()
+    exclude_caches: bool = False
 
 
 class LastRunState(StrEnum):
@@ -96,7 +100,8 @@ class Configuration(Resource, frozen=True, kw_only=True):
     """A configuration with its runs; `version` is its ETag. `unreadableFields` are null for want of a key.
 
     `changedSince`: what the last good run was not made with, and what counts for nothing before the next one: `source`
-    (then there is no recovery point of this one), a tier (`offsite`: another place), a tier's lock (`offsite lock`).
+    (then there is no recovery point of this one), a tier (`offsite`: another place), a tier's lock (`offsite lock`),
+    the excludes (`exclude`: what was left out before is not saved yet).
     `nextRun`: when the schedule lets a run fall due next; `nextRunReason`: why then (`wedding`: one is near), or
     why not at all.
     """
@@ -125,3 +130,5 @@ class Configuration(Resource, frozen=True, kw_only=True):
     health: ConfigurationHealth
     changed_since: list[str] = msgspec.field(default_factory=list)
     unreadable_fields: list[str] = msgspec.field(default_factory=list)
+    exclude: list[str] | None = msgspec.field(default_factory=list)
+    exclude_caches: bool = False

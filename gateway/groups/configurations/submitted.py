@@ -1,5 +1,6 @@
 """Submitted configurations: every wrong field that can be told before anything is recorded, at once."""
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -14,6 +15,12 @@ from contracts.refusal import Objection
 from gateway.groups.configurations.resources import NewConfiguration
 from gateway.http.problems import error_of_code
 from gateway.http.texts import kept, unreadable_character
+from repository.errors import RepositoryError
+from sources.patterns import Patterns
+
+WILD_MAX = 4
+"""Wildcards in a pattern: each more multiplies what a long name costs that does not match."""
+_WILD = re.compile(r"\*+")
 
 
 def as_kept(data: NewConfiguration) -> NewConfiguration:
@@ -37,10 +44,25 @@ def _wrong_texts(data: NewConfiguration) -> Iterator[PlatformError]:
         yield from _unreadable(field, text)
         if not kept(text):
             yield PlatformError(errors.INVALID_FIELD, "the text is blank", field=field, hint="Write something.")
+    for place, pattern in enumerate(data.exclude):
+        yield from _wrong_pattern(f"exclude[{place}]", pattern)
     path = data.source_identifier
     yield from _unreadable("sourceIdentifier", path)
     if (objection := path_objection(path, "sourceIdentifier")) is not None:
         yield _error(objection)
+
+
+def _wrong_pattern(field: str, pattern: str) -> Iterator[PlatformError]:
+    """What the worker would refuse, told now; and what would cost it more than a look at every name of the source."""
+    yield from _unreadable(field, pattern)
+    if len(_WILD.findall(pattern)) > WILD_MAX:
+        hint = f"Write at most {WILD_MAX} of * and ** in one pattern; leave out the same by several simpler ones."
+        yield PlatformError(errors.INVALID_FIELD, "the pattern has too many wildcards", field=field, hint=hint)
+        return
+    try:
+        Patterns([pattern.encode("utf-8", "surrogateescape")])
+    except RepositoryError as error:
+        yield PlatformError(errors.INVALID_FIELD, error.message, field=field, hint=error.hint)
 
 
 def _unreadable(field: str, text: str) -> Iterator[PlatformError]:
@@ -58,6 +80,7 @@ def _against_rules(data: NewConfiguration, find: Find) -> Iterator[PlatformError
         source_type=data.source_type,
         source_location=data.source_location,
         storage_destinations=data.storage_destinations,
+        leaves_out=bool(data.exclude) or data.exclude_caches,
         find=find,
     )
     return map(_error, every)

@@ -62,6 +62,8 @@ FIELDS = [
         ("weddingDate", "The day of the wedding; kept encrypted, shown to the organisation alone."),
         ("tags", "Words to find it by; no personal data, they are not encrypted."),
         ("schedule", "When runs begin by themselves; without one they begin when somebody asks for them."),
+        ("exclude", "What is left out of the source: patterns as in a .gitignore, `!` takes back; kept encrypted."),
+        ("excludeCaches", "Leave out what is in folders that say that they are caches (CACHEDIR.TAG)."),
     )
 ]
 

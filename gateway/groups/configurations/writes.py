@@ -1,6 +1,7 @@
 """The writes of the group."""
 
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -12,6 +13,7 @@ from contracts import config_events as facts
 from contracts import errors
 from contracts import gateway_events as requests
 from contracts.configuration import (
+    EXCLUDE_FIELD,
     NAME_DIGEST,
     NAME_FIELD,
     SOURCE_IDENTIFIER_FIELD,
@@ -197,16 +199,17 @@ def sealed_body(
 ) -> ConfigurationBody:
     """The configuration as it enters the record: what may be personal is sealed before it leaves this process.
 
-    A folder that is the same as `before` stays in its box, so that whoever opens nothing sees that the source is, too.
+    A folder, or excludes, that are the same as `before` stay in their box, so that whoever opens nothing sees it, too.
     """
-    wedding = data.wedding_date
+    wedding, exclude = data.wedding_date, "\n".join(data.exclude)
+    path_before, exclude_before = (None, None) if before is None else (before.source_identifier, before.exclude)
+    kept = partial(_kept_box, sealer, organisation)
     return ConfigurationBody(
         name=sealer.seal(organisation, NAME_FIELD, data.name),
         name_digest=sealer.digest(organisation, NAME_DIGEST, normalised(data.name)),
         source_type=data.source_type,
         source_location=data.source_location,
-        source_identifier=_kept_box(sealer, organisation, data.source_identifier, before)
-        or sealer.seal(organisation, SOURCE_IDENTIFIER_FIELD, data.source_identifier),
+        source_identifier=kept(SOURCE_IDENTIFIER_FIELD, data.source_identifier, path_before),
         backup_type=data.backup_type,
         storage_destinations=data.storage_destinations,
         compression_enabled=data.compression_enabled,
@@ -214,13 +217,16 @@ def sealed_body(
         wedding_date=sealer.seal(organisation, WEDDING_DATE_FIELD, wedding.isoformat()) if wedding else None,
         tags=data.tags,
         schedule=data.schedule,
+        exclude=kept(EXCLUDE_FIELD, exclude, exclude_before) if exclude else None,
+        exclude_caches=data.exclude_caches,
     )
 
 
-def _kept_box(sealer: Sealer, organisation: str, path: str, before: ConfigurationBody | None) -> Sealed | None:
+def _kept_box(sealer: Sealer, organisation: str, field: str, text: str, before: Sealed | None) -> Sealed:
+    """The box that a text is in already, or a new one."""
     if before is not None:
         # One that does not open any more is another source, as far as anybody can tell.
         with suppress(PlatformError):
-            if sealer.open(organisation, SOURCE_IDENTIFIER_FIELD, before.source_identifier) == path:
-                return before.source_identifier
-    return None
+            if sealer.open(organisation, field, before) == text:
+                return before
+    return sealer.seal(organisation, field, text)

@@ -12,11 +12,13 @@ from chassis.locations import Locations
 from chassis.own_folders import OwnFolders, may_lead_to
 from chassis.sealing import Sealer
 from contracts import errors
-from contracts.configuration import SOURCE_IDENTIFIER_FIELD, ConfigurationBody, SourceType
+from contracts.configuration import EXCLUDE_FIELD, SOURCE_IDENTIFIER_FIELD, ConfigurationBody, SourceType
 from contracts.errors import PlatformError
 from repository.backup.source import Source
+from repository.errors import PatternInvalid
 from repository.tiers.places import lie_nested
 from sources.directory import DirectorySource
+from sources.patterns import Patterns
 from sources.s3.source import BucketSource
 from vault.stores import folder_of, source_bucket, source_folder
 from vault.translation import translated
@@ -51,18 +53,32 @@ class RunSources:
         with translated():
             match body.source_type:
                 case SourceType.DIRECTORY:
-                    return self._directory(organisation, body.source_location, relative)
+                    return self._directory(organisation, body, relative)
                 case SourceType.S3:
                     return self._bucket(organisation, body.source_location, relative, signs)
         raise PlatformError(
             errors.LOCATION_KIND_MISMATCH, "sources of this kind are not known to this build of the worker"
         )
 
-    def _directory(self, organisation: str, location: str, relative: str) -> Source:
-        folder = source_folder(self._locations, organisation, location, relative)
-        source = DirectorySource(folder, excluded=[*self._own.places(), *self._tier_folders(folder.path)])
+    def _directory(self, organisation: str, body: ConfigurationBody, relative: str) -> Source:
+        folder = source_folder(self._locations, organisation, body.source_location, relative)
+        source = DirectorySource(
+            folder,
+            excluded=[*self._own.places(), *self._tier_folders(folder.path)],
+            patterns=self._patterns(organisation, body),
+        )
         source.require()
         return source
+
+    def _patterns(self, organisation: str, body: ConfigurationBody) -> Patterns | None:
+        """What the configuration leaves out. Raises INVALID_FIELD: nothing is saved by rules that mean nothing."""
+        if body.exclude is None and not body.exclude_caches:
+            return None
+        text = "" if body.exclude is None else self._sealer.open(organisation, EXCLUDE_FIELD, body.exclude)
+        try:
+            return Patterns(map(os.fsencode, filter(None, text.split("\n"))), with_caches=body.exclude_caches)
+        except PatternInvalid as error:
+            raise PlatformError(errors.INVALID_FIELD, error.message, field="exclude", hint=error.hint) from error
 
     def _bucket(self, organisation: str, location: str, relative: str, signs: Signs) -> Source:
         bucket = partial(source_bucket, self._locations, self._keys_dir, organisation, location, relative)

@@ -28,6 +28,7 @@ from contracts.executor_events import (
 )
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
+from repository.restore.restore import restore
 from repository.stored.tree import Row
 from repository.tiers.location import open_tier
 from services.executor.adapters.begun import BegunRepositories
@@ -541,3 +542,23 @@ async def test_end_that_another_worker_has_passed_is_not_recorded(bench: Executo
     with pytest.raises(ClaimLost):
         await bench.performance(Meanwhile(bench, passed)).perform(claim, lambda: False)
     assert "backup-completed" not in await bench.names("run-1")
+
+
+async def test_what_a_configuration_excludes_is_not_backed_up(bench: ExecutorBench) -> None:
+    """By patterns, the last of which decides, and by the tag of caches; the rest is."""
+    (bench.source / "cache").mkdir()
+    (bench.source / "cache/CACHEDIR.TAG").write_bytes(b"Signature: 8a477f597d28d172789f06886806bc55")
+    (bench.source / "cache/preview").touch()
+    for name in ("a.tmp", "keep.tmp"):
+        (bench.source / name).touch()
+    await bench.configure(exclude="*.tmp\n!keep.tmp", local=Destination(location="local", required=True))
+    await bench.request("run-1")
+    await perform_next(bench)
+    assert isinstance((await bench.told("run-1"))[-1], BackupCompleted)
+    key = KeyFile.load(bench.keys / "repositories" / f"{ORGANISATION}.key")
+    with Repository.open([open_tier(f"file://{bench.tier('local')}")], key) as repository:
+        (snapshot,) = repository.snapshots()
+        restore(repository, snapshot, str(bench.home / "back"))
+    back = bench.home / "back"
+    found = {str(path.relative_to(back)) for path in back.rglob("*")}
+    assert found == {"contract.txt", "photo.jpg", "keep.tmp", "cache", "cache/CACHEDIR.TAG"}

@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,42 @@ async def test_tier_that_is_gone_is_failing_and_no_copy(gateway: RunningGateway)
         return tiers["local"]["verdict"] == "failing" and not rules["three-copies"]
 
     await gateway.shows("/api/backup/status", is_judged)
+
+
+async def test_excludes_are_sealed_and_what_they_left_out_counts_as_not_saved(gateway: RunningGateway) -> None:
+    """They are shown to their organisation alone; the same ones stay in their box, others make it degraded."""
+    async with gateway.http("owner") as http:
+        created = await gateway.create_configuration(http, exclude=["*.tmp", "!keep.tmp"], excludeCaches=True)
+        place = f"/api/backup/configurations/{created['id']}"
+        assert (created["exclude"], created["excludeCaches"]) == (["*.tmp", "!keep.tmp"], True)
+        first = decode_data(gateway.owners.asked[-1])
+        assert isinstance(first, ConfigurationSubmitted)
+        assert b"keep.tmp" not in msgspec.json.encode(first)
+        await gateway.facts.complete(await gateway.facts.accepted(configuration_id=created["id"]), created["id"])
+        await gateway.shows(place, lambda shown: shown["health"] == "healthy")
+        gateway.owners.is_silent = True
+        same = {**NEW_CONFIGURATION, "name": "Another", "exclude": ["*.tmp", "!keep.tmp"], "excludeCaches": True}
+        asked = []
+        for change in (same, {**same, "exclude": ["*.tmp"]}):
+            await http.put(place, json=change, headers={"Idempotency-Key": new_id(), "If-Match": '"1"'})
+            event = decode_data(gateway.owners.asked[-1])
+            assert isinstance(event, ConfigurationChangeSubmitted)
+            asked.append(event.body)
+        assert asked[0].exclude == first.body.exclude, "the same patterns look like others"
+        before = first.body
+        for version, body in enumerate(asked, 2):
+            fact = ConfigurationUpdated(
+                request_id=new_id(), configuration_id=created["id"], version=version, body=body, before=before
+            )
+            await gateway.facts.publish(fact, actor="service:config")
+            before = body
+            is_so = partial(_is_changed, version=version, changed=["exclude"] if version == 3 else [])
+            shown = await gateway.shows(place, is_so)
+            assert shown["health"] == ("degraded" if version == 3 else "healthy")
+
+
+def _is_changed(shown: dict[str, Any], *, version: int, changed: list[str]) -> bool:
+    return bool(shown["version"] == version and shown["changedSince"] == changed)
 
 
 async def test_recovery_point_counts_for_what_it_was_made_with(gateway: RunningGateway) -> None:

@@ -254,11 +254,24 @@ LOCKED = Destination(location="offsite", lock_days=30)
             {"storage_destinations": destinations(local=None, offsite=msgspec.structs.replace(LOCKED, lock_days=29))},
             ["storageDestinations.local", "storageDestinations.offsite.lockDays"],
         ),
+        (
+            {"exclude": Sealed(key="organisation/studio-a/1", box=b"*.tmp"), "exclude_caches": True},
+            ["exclude", "excludeCaches"],
+        ),
     ],
     ids=[
         *("words alone", "tier more", "longer lock", "source", "path", "tier less", "other place", "two things"),
+        "excludes",
     ],
 )
 def test_change_tells_what_it_takes_away(changes: dict[str, Any], fields: list[str]) -> None:
     """What was protected and is not any more, by the fields that say so."""
     assert list(taken_away(body(), body(**changes))) == fields
+
+
+def test_of_a_bucket_nothing_is_left_out() -> None:
+    """A rule that would not be kept is refused, where it is submitted."""
+    objection = _objection(body(source_location="bucket", source_type=SourceType.S3, exclude_caches=True))
+    assert objection is not None
+    assert (objection.code, objection.field) == (errors.INVALID_FIELD, "exclude")
+    assert _objection(body(exclude_caches=True)) is None
