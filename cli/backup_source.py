@@ -12,9 +12,13 @@ from cli.repo_session import split_name
 from repository.backup.source import Source, SourceExcluded, SourceUnreachable
 from repository.tiers.location import s3_options
 from repository.tiers.places import lie_nested
+from repository.tiers.s3.credentials import credentials_from
 from repository.tiers.s3.options import S3Options
 from sources.directory import DirectorySource
 from sources.patterns import Patterns, lines_of
+from sources.postgres.database import Database, is_database, password_from
+from sources.postgres.source import PostgresSource
+from sources.s3.source import BucketSource
 from sources.several import SeveralSources
 from sources.standard_input import StandardInput
 
@@ -84,6 +88,9 @@ def asked_for(arguments: argparse.Namespace) -> Asked:
     if any(map(is_bucket, arguments.paths)):
         address = _named_bucket(arguments.paths[0])
         return Asked(_bucket_of(arguments), label(address), address)
+    if any(map(is_database, arguments.paths)):
+        database = _database_of(arguments)
+        return Asked(PostgresSource(database), label(database.label), database.label)
     texts = _patterns_of(arguments)
     typed, listed = [os.fsencode(path) for path in arguments.paths], _listed(arguments.files_from)
     by_path: dict[bytes, list[bytes]] = {}
@@ -136,14 +143,7 @@ def _named_bucket(address: str) -> str:
 
 def _bucket_of(arguments: argparse.Namespace) -> Source:
     """Raises `LocationInvalid`, and `SourceExcluded` for one that holds a tier of the repository."""
-    from repository.tiers.s3.credentials import credentials_from
-    from sources.s3.source import BucketSource
-
-    if len(arguments.paths) != 1 or arguments.files_from is not None:
-        raise UsageInvalid("a bucket is a source of its own", "Back up other paths with a command of their own.")
-    if arguments.exclude or arguments.exclude_file or arguments.exclude_caches or arguments.one_file_system:
-        raise UsageInvalid("of a bucket nothing is left out", "Leave the excludes out, or give a longer prefix.")
-    (address,) = arguments.paths
+    address = _only_path(arguments, "a bucket", "Leave the excludes out, or give a longer prefix.")
     own, _ = s3_options(address, credentials=credentials_from(arguments.source_credentials))
     if lies_among_tiers(own, arguments.tiers):
         raise SourceExcluded(
@@ -151,6 +151,28 @@ def _bucket_of(arguments: argparse.Namespace) -> Source:
             hint="A backup of it would be backed up by the next one, and grow for ever: give another prefix.",
         )
     return BucketSource(own)
+
+
+def _only_path(arguments: argparse.Namespace, what: str, hint: str) -> str:
+    """The address of what is a source of its own, of which nothing is left out."""
+    if len(arguments.paths) != 1 or arguments.files_from is not None:
+        raise UsageInvalid(f"{what} is a source of its own", "Back up other paths with a command of their own.")
+    if arguments.exclude or arguments.exclude_file or arguments.exclude_caches or arguments.one_file_system:
+        raise UsageInvalid(f"of {what} nothing is left out", hint)
+    return str(arguments.paths[0])
+
+
+def _database_of(arguments: argparse.Namespace) -> Database:
+    """Raises `LocationInvalid`, `AccessDenied`."""
+    address = _only_path(arguments, "a database", "Leave the excludes out.")
+    if arguments.dry_run:
+        raise UsageInvalid("--dry-run cannot tell of a database", "Look at its size with psql: pg_database_size.")
+    return Database(
+        address,
+        password_from(arguments.source_credentials),
+        lock_seconds=arguments.lock_timeout,
+        statement_seconds=arguments.statement_timeout or 0,
+    )
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:

@@ -139,14 +139,18 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
     restore = parsers["restore"]
     restore.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=given)
     restore.add_argument(
-        "--target", required=True, metavar="DIR", help="the folder, or the bucket, to restore below", type=given
+        "--target",
+        required=True,
+        metavar="DIR",
+        help="the folder or bucket to restore below, or an empty database",
+        type=given,
     )
     restore.add_argument(
         "--target-credentials",
         default="env",
         metavar="WHERE",
         type=given,
-        help="where those of a bucket are: env (the default), env:PREFIX, file:PATH or profile:NAME",
+        help="where those of a bucket or a database are: env (the default), env:PREFIX, file:PATH or profile:NAME",
     )
     restore.add_argument(
         "--path",

@@ -21,6 +21,7 @@ from repository.restore.restore import restore as restore_snapshot
 from repository.stored.snapshot import Snapshot
 from repository.tiers.location import s3_options
 from repository.tiers.s3.options import S3Options
+from sources.postgres.database import Database, is_database, password_from
 
 LISTED_MAX = 50
 """Troubles that are shown to a person; a machine gets all that were kept."""
@@ -28,7 +29,7 @@ LISTED_MAX = 50
 
 def restore(arguments: argparse.Namespace) -> int:
     """A snapshot, or what of it matches, below the target."""
-    target = _bucket_of(arguments)
+    target = _bucket_of(arguments) or _database_of(arguments)
     if target is None and (home := home_that_owns(arguments.target)) is not None:
         raise RestoreRefused(
             "the target lies in the platform's own folders",
@@ -55,6 +56,10 @@ def restore(arguments: argparse.Namespace) -> int:
         with about(RestoreRefused, target=arguments.target), about(TargetFailed, target=arguments.target):
             if target is None:
                 result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
+            elif isinstance(target, Database):
+                from sources.postgres.restore import restore_to_database
+
+                result = restore_to_database(repository, snapshot, target, options=options)
             else:
                 from sources.s3.restore import restore_to_bucket
 
@@ -94,6 +99,13 @@ def _bucket_of(arguments: argparse.Namespace) -> S3Options | None:
             hint="Give another bucket, or another prefix.",
         )
     return options
+
+
+def _database_of(arguments: argparse.Namespace) -> Database | None:
+    """The database to restore to; None for anything else. Raises `LocationInvalid`."""
+    if not is_database(arguments.target):
+        return None
+    return Database(arguments.target, password_from(arguments.target_credentials))
 
 
 def _unmatched(repository: Repository, snapshot: Snapshot, globs: list[str]) -> list[str]:

