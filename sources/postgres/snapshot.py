@@ -93,6 +93,10 @@ class Moment:
             self.database, "pg_dump", f"--snapshot={self.number}", "--no-subscriptions", "--encoding=UTF8", wait, *words
         )
 
+    def require(self) -> None:
+        """Raise `SourceUnreachable` where the moment was not held until now."""
+        self._asked("SELECT 1;")
+
     def close(self) -> None:
         """Let go of it."""
         self._session.close()

@@ -83,6 +83,10 @@ class PostgresSource:
         below = _Folder(self, {}, folders)
         return self.row(_FOLDER, 0), _Folder(self, files, {names.TABLES: below}, extra=Extra(attributes=dict(KIND)))
 
+    def require(self) -> None:
+        """See `Source.require`. The session that holds the moment is there still."""
+        self.moment.require()
+
     @property
     def moment(self) -> Moment:
         """The one that is read. It is there after `root`."""
