@@ -21,6 +21,7 @@ BESIDE = (
     "passphrase",
     "new_passphrase",
     "kit_passphrase",
+    "postgres_tools",
 )
 """What the command line, the embedded stack and the tests read of the environment by themselves."""
 
