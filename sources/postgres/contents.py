@@ -1,17 +1,20 @@
-"""Which definitions of a dump belong to some of its tables: the list that `pg_restore` restores by.
+"""What `pg_restore` says: which definitions of a dump belong to some of its tables, and what a server has refused.
 
-A line of that list is `ID; CATALOG OID KIND SCHEMA NAME OWNER`. By its oid an entry belongs to a table or is a part of
+A line of its list is `ID; CATALOG OID KIND SCHEMA NAME OWNER`. By its oid an entry belongs to a table or is a part of
 it; rights and comments have none, and name what they are about.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from sources.postgres.catalog import Table
+from sources.postgres.programs import worded
 
 _LINE: Final = re.compile(r"(\d+); (\d+) (\d+) (.*)")
 _ALWAYS: Final = ("ENCODING ", "STDSTRINGS ", "SEARCHPATH ")
+_COMMAND: Final = "Command was: "
+_COMMAND_MAX: Final = 120
 _ABOUT: Final = re.compile(r"(?:ACL|COMMENT|SECURITY LABEL) (\S+) (?:TABLE|COLUMN) (.*)")
 
 
@@ -28,6 +31,20 @@ def lines_for(listing: str, tables: Iterable[Table], present: Collection[str]) -
         oid, rest = int(found[3]), found[4]
         if rest.startswith(_ALWAYS) or oid in oids or _is_schema(rest, schemas) or _is_about(rest, named):
             yield line
+
+
+def refusals(lines: Sequence[str]) -> Iterator[str]:
+    """What the server has said of each statement that it refused, and how the statement begins."""
+    said = ""
+    for number, line in enumerate(lines):
+        if "error: could not execute query: " in line:
+            said = worded(line.partition("could not execute query: ")[2].removeprefix("ERROR:"))
+        elif said and line.startswith(_COMMAND):
+            command = " ".join(" ".join(lines[number : number + 2]).removeprefix(_COMMAND).split())
+            yield f"{command[:_COMMAND_MAX]}: {said}"
+            said = ""
+        elif "error: " in line:
+            yield worded(line.partition("error: ")[2])
 
 
 def _is_schema(rest: str, schemas: set[str]) -> bool:

@@ -16,7 +16,7 @@ from sources.postgres.database import Database
 
 PIECE: Final = 1 << 20
 _COMPLAINTS_MAX: Final = 1 << 20
-_STATE: Final = re.compile(r": +([0-9A-Z]{5}): (.*)")
+_STATE: Final = re.compile(r": +(?=[A-Z]*[0-9])([0-9A-Z]{5}): (.*)")
 _VALUE: Final = re.compile(r'(: ?)".*"')
 
 

