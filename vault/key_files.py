@@ -12,11 +12,11 @@ from pathlib import Path
 
 from chassis.asking import Questions
 from chassis.disk import Disk, says_nothing
-from chassis.key_checks import keys_unusable
+from chassis.key_checks import NAMED_MAX, keys_unusable
 from chassis.key_errors import unreadable
 from chassis.life.health import DEGRADED, Health
 from chassis.sealing import asked
-from contracts.errors import UNAVAILABLE, PlatformError
+from contracts.errors import KEYS_UNUSABLE, UNAVAILABLE, PlatformError
 from repository.errors import KeyFileInvalid
 from repository.keys.key_file import KeyFile
 
@@ -85,6 +85,8 @@ class RepositoryKeys:
         self._keys_dir = keys_dir
         self._organisations = organisations
         self._good: dict[str, _Mark] = {}
+        self.unproven: set[str] = set()
+        """Names of those that are whole, and others than have opened the repository last."""
 
     def add_to(self, health: Health) -> None:
         """Degraded while one is missing or damaged: other organisations work."""
@@ -98,7 +100,9 @@ class RepositoryKeys:
                 message = "postgres does not say in time who has a repository"
                 raise PlatformError(UNAVAILABLE, message, part="postgres") from error
             unusable = await asked(disk, lambda: self.unusable(organisations))
-            return keys_unusable(unusable) if unusable else None
+            if unusable:
+                return keys_unusable(unusable)
+            return _unproven(sorted(self.unproven)) if self.unproven else None
 
         health.add("repository-keys", check, worst=DEGRADED)
 
@@ -110,6 +114,7 @@ class RepositoryKeys:
             found = os.listdir(folder)
             names.update(f"{FOLDER}/{name}" for name in found if name.endswith(_SUFFIX))
             names.update(name_of(name.removesuffix(_MADE)) for name in found if name.endswith(_MADE))
+        self.unproven &= names
         return sorted(name for name in names if not self._is_usable(name))
 
     def _is_usable(self, name: str) -> bool:
@@ -118,9 +123,13 @@ class RepositoryKeys:
         try:
             found = path.stat()
             mark = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
-            if self._good.get(name) != mark:
-                if not self._is_the_one(name, KeyFile.load(path)):
-                    return False
+            if self._good.get(name) != mark or name in self.unproven:
+                ids = set(KeyFile.load(path).ids())
+                self.unproven.discard(name)
+                if (known := self._noted(name)) and known.isdisjoint(ids):
+                    if self._is_anothers(name, ids):
+                        return False
+                    self.unproven.add(name)
                 self._good[name] = mark
         except (OSError, KeyFileInvalid) as error:
             if isinstance(error, OSError) and says_nothing(error):
@@ -129,10 +138,26 @@ class RepositoryKeys:
             return False
         return True
 
-    def _is_the_one(self, name: str, key: KeyFile) -> bool:
-        """Whether one of its keys has opened the repository last, where that is known."""
+    def _noted(self, name: str) -> set[str]:
+        """Which keys have opened the repository last, where that is known."""
         noted = (self._keys_dir / name).with_suffix(_MADE)
         # A note that is damaged is none: the next opening writes it anew, and the key itself may be whole.
-        known = noted.read_text(errors="replace").split() if noted.exists() else []
-        known = [each for each in known if _ID.fullmatch(each)]
-        return not known or not set(known).isdisjoint(key.ids())
+        found = noted.read_text(errors="replace").split() if noted.exists() else []
+        return {each for each in found if _ID.fullmatch(each)}
+
+    def _is_anothers(self, name: str, ids: set[str]) -> bool:
+        """Whether a key opens another organisation's repository: the two files were exchanged."""
+        others = (f"{FOLDER}/{each}" for each in os.listdir(self._keys_dir / FOLDER) if each.endswith(_MADE))
+        own = str(Path(name).with_suffix(_MADE))
+        return any(not ids.isdisjoint(self._noted(other)) for other in others if other != own)
+
+
+def _unproven(names: list[str]) -> PlatformError:
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return PlatformError(
+        KEYS_UNUSABLE,
+        "whether these keys open what was made here is not proven yet, for they are others than have opened it last: "
+        f"{', '.join(names[:NAMED_MAX])}{more}",
+        hint="After a rotation nothing is to be done: the organisation's next run proves it. Where nobody has rotated "
+        "it, put the file back from the copy of the folder.",
+    )

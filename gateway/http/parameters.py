@@ -43,7 +43,8 @@ def checked_id(text: str, *, code: errors.ErrorCode = errors.NOT_FOUND) -> str:
     return text
 
 
-_ETAG = re.compile(r'(?:W/)?"([0-9]{1,9})"')
+_ETAG = re.compile(r'"(0|[1-9][0-9]{0,8})"')
+"""As it is written. A weak one (`W/"1"`) never matches here (RFC 9110, 13.1.1: the strong comparison)."""
 
 
 def checked_version(if_match: str | None) -> int:
@@ -53,7 +54,10 @@ def checked_version(if_match: str | None) -> int:
     named = _ETAG.fullmatch(if_match)
     if named is None:
         raise PlatformError(
-            errors.INVALID_FIELD, "this is no ETag of ours", field="If-Match", hint="Send one ETag as it was read."
+            errors.INVALID_FIELD,
+            "this is no ETag of ours",
+            field="If-Match",
+            hint='Send one ETag as it was read, such as "3". One that a proxy has made weak (W/"3") says too little.',
         )
     return int(named[1])
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from chassis.calendar.thinned import thinned
 from chassis.domain import Aggregate
 from chassis.ids import derived_id
 from contracts import errors
@@ -61,8 +62,10 @@ class Configuration(Aggregate):
             raise ConfigurationChanged(seen=request.expected_version, version=self.body_version)
         if why is not None:
             raise why
-        if not request.evidence.second_factor and (lost := list(taken_away(before, request.body))):
-            raise SecondFactorNeeded(lost)
+        if not request.evidence.second_factor:
+            lost = [*taken_away(before, request.body), *thinned(before.schedule, request.body.schedule)]
+            if lost:
+                raise SecondFactorNeeded(lost)
         if self.state is not ConfigurationState.ACTIVE:
             next_run_at = None
         self._put_in_force(

@@ -229,9 +229,12 @@ async def test_change_that_takes_something_away_needs_a_second_factor(desk: Desk
     )
     assert "storageDestinations.offsite.lockDays" in refused.hint
     assert "new Idempotency-Key" in refused.hint
-    done = await desk.change(body(), seen=2, evidence=PROVEN)
+    done = await desk.change(body(schedule=HOURLY), seen=2, evidence=PROVEN)
     assert isinstance(done, ConfigurationUpdated)
     assert done.version == 3
+    refused = await desk.change(body(), seen=3)
+    assert isinstance(refused, ConfigurationChangeRefused)
+    assert (refused.code, refused.field) == (errors.SECOND_FACTOR_NEEDED.code, "schedule")
 
 
 async def test_retired_configuration_is_never_changed_nor_retired_again(desk: Desk) -> None:

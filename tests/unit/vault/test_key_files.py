@@ -99,3 +99,21 @@ async def test_silence_of_postgres_is_not_taken_for_the_disks(keys_dir: Path, mo
     (found,) = (await health.report()).checks
     assert (found.status, found.code) == (DEGRADED, "unavailable")
     assert "postgres" in (found.reason or "")
+
+
+async def test_key_that_took_the_place_of_a_rotated_one_is_not_proven_and_not_lost(keys_dir: Path) -> None:
+    """To put the old one back would be wrong: it may open nothing any more. The next opening proves it."""
+    path = keys_dir / name_of("org-a")
+    note_made(keys_dir, "org-a")
+    note_opened(keys_dir, "org-a", KeyFile.load(path))
+    path.unlink()
+    KeyFile.create(path)
+    keys, health = RepositoryKeys(keys_dir, _both), Health("executor-worker")
+    keys.add_to(health)
+    assert keys.unusable([]) == []
+    (found,) = (await health.report()).checks
+    assert (found.status, found.code) == (DEGRADED, "keys-unusable")
+    assert "not proven yet" in (found.reason or "")
+    assert "the organisation's next run proves it" in (found.hint or "")
+    note_opened(keys_dir, "org-a", KeyFile.load(path))
+    assert (await health.report()).status == READY
