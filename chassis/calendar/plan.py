@@ -6,11 +6,13 @@ in a blackout or outside the window. A jitter that would lead out of the window 
 Around a critical wedding, from `DAYS_BEFORE` days before until `DAYS_AFTER` days after it by the schedule's time zone,
 there is an instant each hour as well, unless one of the schedule's own is within half an hour; window and blackouts
 hold for those, too.
+
+Every date and every moment is taken, those at the ends of what there are as well: the calendar itself has ends.
 """
 
 import hashlib
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -30,6 +32,8 @@ LOOKS = 3000
 """Of how many instants of an expression one may be outside the window before there is none: each day has the same."""
 COUNTED = 1000
 """Beyond this many missed instants nobody counts."""
+FIRST, LAST = datetime(2, 1, 1, tzinfo=UTC), datetime(9900, 1, 1, tzinfo=UTC)
+"""The calendar's ends: nothing falls due beyond them, so that no reckoning leaves what a date can be."""
 _HALF_AN_HOUR = timedelta(minutes=30)
 _INSTANT = timedelta(microseconds=1)
 
@@ -104,12 +108,16 @@ class Plan:
         self._jitter = timedelta(seconds=int(schedule.jitter_minutes * 60 * share))
         self._raised: tuple[datetime, datetime] | None = None
         if wedding is not None:
+            wedding = min(max(wedding, FIRST.date()), LAST.date())
             days = (wedding - timedelta(days=DAYS_BEFORE), wedding + timedelta(days=DAYS_AFTER + 1))
             begin, end = (datetime.combine(day, time(), zone) for day in days)
             self._raised = begin, end
 
     def after(self, moment: datetime) -> Planned | None:
         """The first instant after a moment, or None where there is none any more."""
+        if moment >= LAST:
+            return None
+        moment = max(moment, FIRST)
         own = next(self._own(moment), None)
         found = [each for each in (own, self._hourly(moment, own)) if each is not None]
         return Planned(min(found), self.is_raised(min(found))) if found else None
@@ -129,7 +137,7 @@ class Plan:
 
     def is_open(self, moment: datetime) -> bool:
         """Whether the window lets a run begin then."""
-        return self._hours.hold(moment)
+        return self._hours.hold(min(max(moment, FIRST), LAST))
 
     def blackout_end(self, moment: datetime) -> datetime | None:
         """When the blackouts that a moment is in are over; None where it is in none."""
@@ -161,7 +169,7 @@ class Plan:
                     break
                 if looks >= LOOKS:
                     return
-            if over is None:
+            if over is None or over >= LAST:
                 return
 
     def _hourly(self, moment: datetime, before: datetime | None) -> datetime | None:

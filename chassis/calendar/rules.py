@@ -1,7 +1,7 @@
-"""What a schedule must keep so that it can ever be due: a submitted one in, every objection out. Pure."""
+"""What a schedule, and a wedding beside it, must keep so that it can be due as is meant: every objection out. Pure."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from chassis.calendar.cron import Cron, CronFault
 from chassis.calendar.plan import CRON_OF, Plan, UnknownZone, cron_of, time_of_day, zone_named
@@ -12,6 +12,8 @@ from contracts.schedule import MissedRuns, Schedule, Window
 SHORTEST_MINUTES = 5
 """Runs of one configuration are this far apart at least: one that has not ended keeps the next from beginning."""
 _LATEST_YEAR = 2200
+WEDDING_YEARS = 100
+"""A wedding is no further away than this, either way."""
 
 
 def schedule_objections(schedule: Schedule, now: datetime) -> Iterator[Objection]:
@@ -24,6 +26,18 @@ def schedule_objections(schedule: Schedule, now: datetime) -> Iterator[Objection
         field = "cron" if schedule.cron is not None else "frequency"
         hint = "It never falls into the window, or after the blackouts; choose times that do."
         yield Objection(errors.SCHEDULE_NEVER_DUE, f"schedule.{field}", hint)
+
+
+def wedding_objections(
+    wedding: date | None, now: datetime, *, is_critical: bool, is_given: bool, is_scheduled: bool
+) -> Iterator[Objection]:
+    """All that speaks against a wedding's date. `is_given`: there is one, though it may be that nobody can read it."""
+    if is_critical and is_scheduled and not is_given:
+        hint = "Give the day of the wedding: around it there are runs each hour. Or leave isWeddingCritical out."
+        yield Objection(errors.INVALID_FIELD, "weddingDate", hint)
+    if wedding is not None and abs(wedding - now.date()) > timedelta(days=WEDDING_YEARS * 366):
+        hint = f"Give the day of the wedding, not more than {WEDDING_YEARS} years away, or leave it out."
+        yield Objection(errors.INVALID_FIELD, "weddingDate", hint)
 
 
 def _wrong(schedule: Schedule) -> Iterator[tuple[str, str]]:

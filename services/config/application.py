@@ -1,9 +1,10 @@
 """What the config service decides: which configurations are put in force, and what becomes of a schedule's instants."""
 
 from datetime import datetime
+from itertools import chain
 
 from chassis.calendar.plan import Plan
-from chassis.calendar.rules import schedule_objections
+from chassis.calendar.rules import schedule_objections, wedding_objections
 from chassis.deciding import Deciding
 from chassis.handling import Handling
 from contracts import errors
@@ -77,7 +78,9 @@ class ConfigurationDecisions:
     async def _against(self, body: ConfigurationBody, handling: Handling) -> Objection | None:
         names = names_in(body.source_location, body.storage_destinations)
         known = await self._locations.known(names, handling.context.organisation)
-        return when_configuration_submitted(body, known.get) or await self._schedules.against(body)
+        return when_configuration_submitted(body, known.get) or await self._schedules.against(
+            body, handling.context.organisation
+        )
 
 
 class Schedules:
@@ -87,11 +90,19 @@ class Schedules:
         self._turns = turns
         self._weddings = weddings
 
-    async def against(self, body: ConfigurationBody) -> Objection | None:
-        """What speaks against a schedule, as far as it is submitted at all."""
+    async def against(self, body: ConfigurationBody, organisation: str) -> Objection | None:
+        """What speaks against a schedule, and the wedding beside it, as far as it is submitted at all."""
         if body.schedule is None:
             return None
-        return next(schedule_objections(body.schedule, (await self._turns.look("")).now), None)
+        now = (await self._turns.look("")).now
+        against_wedding = wedding_objections(
+            await self._weddings.near(organisation, body),
+            now,
+            is_critical=body.is_wedding_critical,
+            is_given=body.wedding_date is not None,
+            is_scheduled=True,
+        )
+        return next(chain(against_wedding, schedule_objections(body.schedule, now)), None)
 
     async def next_run(self, configuration_id: str, body: ConfigurationBody, organisation: str) -> datetime | None:
         """The instant that a configuration that says this waits for. One that has come stays its next."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from chassis.calendar.rules import schedule_objections
+from chassis.calendar.rules import schedule_objections, wedding_objections
 from chassis.clock import SystemClock
 from chassis.locations import Locations
 from contracts import errors
@@ -87,8 +87,17 @@ def _against_rules(data: NewConfiguration, find: Find) -> Iterator[PlatformError
 
 
 def _against_schedule(data: NewConfiguration) -> Iterator[PlatformError]:
+    now = SystemClock().now()
+    against_wedding = wedding_objections(
+        data.wedding_date,
+        now,
+        is_critical=data.is_wedding_critical,
+        is_given=data.wedding_date is not None,
+        is_scheduled=data.schedule is not None,
+    )
+    yield from map(_error, against_wedding)
     if data.schedule is not None:
-        yield from map(_error, schedule_objections(data.schedule, SystemClock().now()))
+        yield from map(_error, schedule_objections(data.schedule, now))
 
 
 def _error(objection: Objection) -> PlatformError:

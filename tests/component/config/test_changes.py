@@ -35,7 +35,7 @@ from contracts.config_events import (
     ConfigurationRetirementRefused,
     ConfigurationUpdated,
 )
-from contracts.configuration import ConfigurationBody, ConfigurationState, Destination
+from contracts.configuration import WEDDING_DATE_FIELD, ConfigurationBody, ConfigurationState, Destination
 from contracts.envelope import decode_data
 from contracts.event import Event
 from contracts.gateway_events import (
@@ -62,6 +62,7 @@ pytestmark = pytest.mark.stack
 EVIDENCE = Evidence(assurance="aal1")
 PROVEN = Evidence(assurance="aal2", factors=("totp",), second_factor=True)
 CONFIGURATION = "configuration-1"
+HOURLY = Schedule(cron="0 * * * *")
 
 
 @dataclass
@@ -202,8 +203,13 @@ async def test_name_that_was_given_up_is_free_and_one_that_is_taken_is_refused(d
 async def test_change_that_cannot_be_is_refused_with_code_and_field(desk: Desk) -> None:
     """By the same rules as a new one; of another organisation's, or one that was never made, there is nothing."""
     await desk.create(body("other", source_location="nowhere"), "refused")
+    critical = body(is_wedding_critical=True, schedule=HOURLY)
+    last_day = desk.weddings._sealer.seal(STUDIO, WEDDING_DATE_FIELD, "9999-12-31")
+    far = msgspec.structs.replace(critical, wedding_date=last_day)
     for answer, code, field in (
         (await desk.change(body(source_location="mine")), errors.UNKNOWN_LOCATION, "sourceLocation"),
+        (await desk.change(critical), errors.INVALID_FIELD, "weddingDate"),
+        (await desk.change(far), errors.INVALID_FIELD, "weddingDate"),
         (await desk.change(body(), organisation=OTHER_STUDIO), errors.CONFIGURATION_UNKNOWN, None),
         (await desk.change(body(), configuration_id="nothing"), errors.CONFIGURATION_UNKNOWN, None),
         (await desk.change(body(), configuration_id="refused"), errors.CONFIGURATION_UNKNOWN, None),
@@ -284,9 +290,6 @@ async def test_paused_configuration_stays_so_until_it_is_resumed(desk: Desk) -> 
     for refusal in (await desk.pause(), await desk.resume()):
         assert isinstance(refusal, ConfigurationPauseRefused | ConfigurationResumptionRefused)
         assert refusal.code == errors.CONFIGURATION_RETIRED.code
-
-
-HOURLY = Schedule(cron="0 * * * *")
 
 
 async def _overdue(desk: Desk) -> None:

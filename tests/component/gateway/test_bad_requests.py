@@ -64,6 +64,13 @@ BODIES = {
     "bad tag": (_with(tags=["ok", "a\nb"]), "invalid-field", "tags[1]"),
     "too many tags": (_with(tags=["x"] * 51), "invalid-field", "tags"),
     "bad date": (_with(weddingDate="12.06.2027"), "invalid-field", "weddingDate"),
+    "wedding in another age": (_with(weddingDate="9999-12-31"), "invalid-field", "weddingDate"),
+    "first wedding of all": (_with(weddingDate="0001-01-05"), "invalid-field", "weddingDate"),
+    "critical wedding on no day": (
+        _with(isWeddingCritical=True, weddingDate=None, schedule={"frequency": "daily"}),
+        "invalid-field",
+        "weddingDate",
+    ),
     "location with host": (_with(sourceLocation="s3://bucket"), "invalid-field", "sourceLocation"),
     **{
         f"{name} {character!a}": (_with(**{name: value(character)}), "invalid-field", field)

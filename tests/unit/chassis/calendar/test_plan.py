@@ -1,7 +1,7 @@
 """Schedules' instants, against a second, slow reading of the same rules, minute by minute."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chassis.calendar.cron import Cron
 from chassis.calendar.plan import Plan
-from chassis.calendar.rules import schedule_objections
+from chassis.calendar.rules import schedule_objections, wedding_objections
 from contracts.schedule import Blackout, Frequency, MissedRuns, Schedule, Window
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Sao_Paulo"]
@@ -170,3 +170,73 @@ def test_wrong_schedule_is_told_by_every_field(schedule: Schedule, fields: list[
     told = list(schedule_objections(schedule, NOW))
     assert [each.field for each in told] == [f"schedule.{field}" for field in fields]
     assert all(each.hint for each in told)
+
+
+ENDS = st.sampled_from([date.min, date(1, 1, 5), date(9999, 12, 20), date.max])
+OFFSETS = st.integers(-14, 14).map(lambda hours: timezone(timedelta(hours=hours)))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    wedding=st.none() | ENDS | st.dates(),
+    day=ENDS | st.dates(),
+    at=st.times(),
+    offset=OFFSETS,
+    zone=st.sampled_from([*ZONES, "Pacific/Kiritimati", "Etc/GMT+12"]),
+    frequency=st.sampled_from(list(Frequency)),
+    jitter=st.integers(0, 60),
+    window=st.none() | st.just(Window(start="22:00", end="06:00")),
+    blackout=st.none() | st.tuples(ENDS, ENDS).map(sorted),
+)
+def test_plan_takes_every_date_and_moment(
+    wedding: date | None,
+    day: date,
+    at: time,
+    offset: timezone,
+    zone: str,
+    frequency: Frequency,
+    jitter: int,
+    window: Window | None,
+    blackout: list[date] | None,
+) -> None:
+    """At the ends of what a date can be, too: nothing overflows, and what is due is later than what was asked."""
+    moment = datetime.combine(day, at, offset)
+    blackouts = ()
+    if blackout is not None:
+        begin, end = (datetime.combine(each, time(), offset) for each in blackout)
+        blackouts = (Blackout(starts_at=begin, ends_at=end),)
+    schedule = Schedule(frequency=frequency, time_zone=zone, window=window, jitter_minutes=jitter, blackouts=blackouts)
+    plan = Plan(schedule, seed="a", wedding=wedding)
+    planned = plan.after(moment)
+    assert planned is None or planned.at > moment
+    plan.is_open(moment)
+    plan.is_raised(moment)
+    plan.blackout_end(moment)
+    assert all(each.hint for each in schedule_objections(schedule, NOW))
+
+
+@pytest.mark.parametrize(
+    ("wedding", "is_critical", "is_scheduled", "told"),
+    [
+        (date(2027, 6, 12), True, True, 0),
+        (date(1927, 6, 12), True, True, 0),
+        (None, True, False, 0),
+        (None, False, True, 0),
+        (None, True, True, 1),
+        (date.max, True, True, 1),
+        (date(9999, 12, 20), True, True, 1),
+        (date.min, True, True, 1),
+        (date(1, 1, 5), False, False, 1),
+    ],
+)
+def test_wedding_that_cannot_be_meant_is_told(
+    wedding: date | None, is_critical: bool, is_scheduled: bool, told: int
+) -> None:
+    """One without a day has no hourly runs, though they were asked for; one of another age is a slip of the pen."""
+    found = list(
+        wedding_objections(
+            wedding, NOW, is_critical=is_critical, is_given=wedding is not None, is_scheduled=is_scheduled
+        )
+    )
+    assert [each.field for each in found] == ["weddingDate"] * told
+    assert all(each.hint for each in found)
