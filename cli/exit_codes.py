@@ -66,6 +66,7 @@ _BY_CODE = {
     "restore-refused": ExitCode.REFUSED,
     "object-exists": ExitCode.REFUSED,
     "object-locked": ExitCode.REFUSED,
+    "legal-hold-not-set": ExitCode.REFUSED,
     "lock-not-proven": ExitCode.REFUSED,
     "tier-access-denied": ExitCode.REFUSED,
     "tier-read-only": ExitCode.REFUSED,

@@ -12,11 +12,13 @@ from cli.repo_session import opened
 from cli.repo_snapshots import completeness_of
 from repository.errors import RulesInvalid, SnapshotNotFound
 from repository.opened.repository import Repository
-from repository.retention.orders import Ordered, give_tags, holds_of, place_hold, release_hold
+from repository.retention.orders import Ordered, give_tags, holds_of
 from repository.retention.orders import forget as forget_snapshots
 from repository.retention.rules import Judgement, Rules, judge, span_of
 from repository.retention.tags import tags_of
 from repository.stored.snapshot import Snapshot, host_of
+from repository.upkeep import store_holds
+from repository.upkeep.store_holds import StoreHolds
 
 
 def forget(arguments: argparse.Namespace) -> int:
@@ -73,15 +75,19 @@ def hold(arguments: argparse.Namespace) -> int:
         raise RulesInvalid("it is not said what is to be held", hint="Name the snapshots, or give --all; not both.")
     with opened(arguments) as repository:
         ids = [repository.find_snapshot(name).id for name in arguments.snapshots]
-        done = place_hold(repository, arguments.name, ids, arguments.reason)
-    return _ordered(arguments, done, {"hold": arguments.name, "snapshots": ids}, f"hold {arguments.name} is placed")
+        done, stores = store_holds.place(repository, arguments.name, ids, arguments.reason)
+    document = {"hold": arguments.name, "snapshots": ids}
+    return _ordered(arguments, done, stores, document, f"hold {arguments.name} is placed", "are under legal hold now")
 
 
 def release(arguments: argparse.Namespace) -> int:
     """End a hold."""
     with opened(arguments) as repository:
-        done = release_hold(repository, arguments.name)
-    return _ordered(arguments, done, {"hold": arguments.name}, f"hold {arguments.name} is released")
+        done, stores = store_holds.release(repository, arguments.name)
+    document = {"hold": arguments.name}
+    return _ordered(
+        arguments, done, stores, document, f"hold {arguments.name} is released", "are under legal hold no longer"
+    )
 
 
 def holds(arguments: argparse.Namespace) -> int:
@@ -202,10 +208,30 @@ def _say_owed(done: Ordered | None) -> None:
         print(f"{name} was not told ({error}); `repo catch-up` tells it", file=sys.stderr)
 
 
-def _ordered(arguments: argparse.Namespace, done: Ordered, document: dict[str, object], words: str) -> int:
+def _ordered(
+    arguments: argparse.Namespace,
+    done: Ordered,
+    stores: StoreHolds,
+    document: dict[str, object],
+    words: str,
+    on_objects: str,
+) -> int:
     if arguments.json:
-        say_json({**document, **_tiers_document(done)})
+        say_json({**document, **_tiers_document(done), "stores": _stores_document(stores)})
     else:
         say(f"{words} on {', '.join(done.tiers)}")
+        for name, count in stores.objects.items():
+            say(f"{name}: {count:,} objects {on_objects}")
+        for name in stores.without:
+            say(f"{name}: has no object lock; whoever may delete there can, whatever the log says")
+        for name, error in stores.failed.items():
+            print(f"{name}: the store does not follow: {error} [{error.code}]\n  {error.hint}", file=sys.stderr)
         _say_owed(done)
-    return ExitCode.OK if done.is_everywhere else ExitCode.DEGRADED
+    return ExitCode.OK if done.is_everywhere and not stores.failed else ExitCode.DEGRADED
+
+
+def _stores_document(stores: StoreHolds) -> dict[str, object]:
+    followed = {name: {"objects": count, "code": None} for name, count in stores.objects.items()}
+    without = {name: {"objects": 0, "code": "no-object-lock"} for name in stores.without}
+    failed = {name: {"objects": 0, "code": error.code} for name, error in stores.failed.items()}
+    return {**followed, **without, **failed}

@@ -45,7 +45,7 @@ def check(arguments: argparse.Namespace) -> int:
         _say_report(report, behind, reads_data=arguments.read_data > 0)
         for name, hint in _replayed(repository):
             say(f"{name}: {hint}")
-    if any(each.problem not in (Problem.TIER, Problem.UNLOCKED) for each in report.damage):
+    if any(each.problem not in (Problem.TIER, Problem.UNLOCKED, Problem.UNHELD) for each in report.damage):
         return ExitCode.DAMAGED
     return ExitCode.DEGRADED if report.damage or behind else ExitCode.OK
 

@@ -26,6 +26,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "object-archived": errors.TIER_UNUSABLE,
     "place-blocked": errors.TIER_UNUSABLE,
     "object-locked": errors.TIER_UNUSABLE,
+    "legal-hold-not-set": errors.LOCK_NOT_PROVEN,
     "lock-not-proven": errors.LOCK_NOT_PROVEN,
     "tier-behind": errors.TIER_BEHIND,
     "log-contended": errors.TIER_BEHIND,

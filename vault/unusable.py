@@ -45,6 +45,7 @@ class UnusableStore:
         raise copy(self.error)
 
     put = sync = settle = get = get_range = head = list = delete = extend_lock = now = _refuse
+    set_legal_hold = legal_hold = _refuse
     local_path = blocked_by = no_objects = versions = set_aside = originals = _refuse
 
     def close(self) -> None:

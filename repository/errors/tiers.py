@@ -23,6 +23,9 @@ class AlreadyExists(TierError):
     hint = "Somebody else wrote it first: read it, then decide."
 
 
+HELD_HINT = "It has no end: whoever set it takes it away (`repo holds` lists ours, `repo release NAME` ends one)."
+
+
 class Locked(TierError):
     """The tier keeps the object from deletion and replacement until its lock date has passed."""
 
@@ -38,6 +41,16 @@ class LockNotProven(TierError):
     hint = (
         "The bucket needs object lock, and the credentials the rights to set and to read the retention of objects; "
         "or ask for no lock on this tier."
+    )
+
+
+class LegalHoldNotSet(LockNotProven):
+    """A legal hold was to be set or taken away, and the tier refuses, or does not show it afterwards."""
+
+    code = "legal-hold-not-set"
+    hint = (
+        "Give the credentials the rights to set and to read legal holds of objects (s3:PutObjectLegalHold, "
+        "s3:GetObjectLegalHold), then give the same command once more, or `repo repair`."
     )
 
 

@@ -32,7 +32,7 @@ from repository.index.pack_catalog import PACK_PREFIX, stored_packs
 from repository.index.segments import SealedSegment, SegmentCache, segment_object_key
 from repository.keys import crypto
 from repository.log.commit_log import CommitLog, LogState
-from repository.opened import locking, present_objects
+from repository.opened import legal_holds, locking, present_objects
 from repository.opened.own_folders import why_blocked
 from repository.opened.tier_state import READABLE, TierState
 from repository.ports import Clock
@@ -335,6 +335,7 @@ class OpenTier:
             # Created locked, unless an earlier run with this token made it.
             number = state.entry_of[snapshot.id]
             locking.lock(self.store, {entry_object_key(number): state.digest_of(number) or None}, lock_until)
+        legal_holds.keep_where_held(self, snapshot.id, referenced)
         return snapshot
 
     def leave_checkpoint(self, lock_until: datetime | None = None) -> None:

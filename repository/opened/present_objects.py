@@ -15,7 +15,7 @@ from repository.stored.index_segment import Segment
 from repository.tiers.port import ObjectStore
 
 
-class _Tier(Protocol):
+class HasLog(Protocol):
     """What is asked of an `OpenTier`."""
 
     store: ObjectStore
@@ -23,12 +23,16 @@ class _Tier(Protocol):
     keys_seen: frozenset[tuple[str, str]]
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What people call the tier."""
+        ...
 
-    def named_segments(self) -> dict[str, Segment]: ...
+    def named_segments(self) -> dict[str, Segment]:
+        """The live segments that could be loaded, by name."""
+        ...
 
 
-def expect_objects(tier: _Tier) -> None:
+def expect_objects(tier: HasLog) -> None:
     """See that the key objects that lay there do so still, and the index's segments as they were stored.
 
     Raises `ObjectMissing`, `Damaged` and the store's errors.
@@ -40,7 +44,7 @@ def expect_objects(tier: _Tier) -> None:
     expect_index(tier)
 
 
-def expect_index(tier: _Tier) -> None:
+def expect_index(tier: HasLog) -> None:
     """See that this tier itself has its index's segments, whatever is in memory. Raises as `expect_objects`."""
     there = stored_segments(tier.store)
     for name, segment in tier.named_segments().items():
@@ -61,7 +65,7 @@ def expect_stored(tier: str, name: str, segment: Segment, there: Mapping[str, in
         raise Damaged("an index segment has another length than it was stored with", tier=tier, object_key=key)
 
 
-def needed_objects(tier: _Tier, packs: Iterable[bytes]) -> dict[str, bytes | None]:
+def needed_objects(tier: HasLog, packs: Iterable[bytes]) -> dict[str, bytes | None]:
     """What snapshots with these packs need, the entries aside: object key → SHA-256, where it is known."""
     state = tier.log.state
     recorded = {key: bytes.fromhex(digest) for key, digest in state.key_objects.items()}

@@ -14,6 +14,7 @@ from contextlib import suppress
 from repository.errors import Damaged, ObjectMissing, RepositoryError, Truncated, UnsupportedFormat
 from repository.format import PACK_HEADER_LENGTH, decode_pack_header, pack_object_key
 from repository.index.index import Location
+from repository.log.state import holding, joint_holds
 from repository.opened.erased import Erased
 from repository.opened.key_change import destroyed_keys
 from repository.opened.open_tier import OpenTier
@@ -30,7 +31,8 @@ class Trees:
     """What the snapshots of a repository reference. Not thread-safe.
 
     `live`: ids of chunks of live snapshots; `past`: of forgotten ones, that no live one has, as far as their second
-    copies are there to say it; `locked`: of live ones that some tier's log says are locked by now.
+    copies are there to say it; `locked`: of live ones that some tier's log says are locked by now, or held; `held`: of
+    those that are held where a tier locks, and may be under legal hold there.
     """
 
     def __init__(self, repository: Repository, check_cancelled: Callable[[], None]) -> None:
@@ -43,13 +45,16 @@ class Trees:
         self.live: set[bytes] = set()
         self.past: set[bytes] = set()
         self.locked: set[bytes] = set()
+        self.held: set[bytes] = set()
 
     def look_at_new(self) -> set[bytes]:
         """Take in what was committed since the last look; returns what came with it. Raises `Damaged`."""
-        locked = _locked_snapshots(self._repository)
+        held, locked = _held_snapshots(self._repository), _locked_snapshots(self._repository)
         snapshots = self._repository.snapshots()
-        # A chunk is met once: of what is locked it is to be known.
-        new = self._look_at([each for each in snapshots if each.id in locked])
+        # A chunk is met once: of what is held or locked it is to be known.
+        new = self._look_at([each for each in snapshots if each.id in held])
+        self.held |= new
+        new |= self._look_at([each for each in snapshots if each.id in locked])
         self.locked |= new
         new |= self._look_at([each for each in snapshots if each.id not in locked])
         return new
@@ -120,6 +125,12 @@ class Needs:
             if location is not None:
                 self.used[location.pack_id] = self.used.get(location.pack_id, 0) + location.chunk_length
 
+    def add_wherever(self, chunks: Iterable[bytes]) -> None:
+        """As `add`, in every place that has them: of what is under legal hold each is kept by the store."""
+        for chunk_id in chunks:
+            for location in self._tier.index.lookup_all(chunk_id):
+                self.used[location.pack_id] = self.used.get(location.pack_id, 0) + location.chunk_length
+
     def elsewhere(self, chunk_id: bytes) -> Location | None:
         """Where the chunk lies beside the packs that are to go or are marked."""
         index = self._tier.index
@@ -146,6 +157,14 @@ def _locked_snapshots(repository: Repository) -> set[str]:
             now = tier.store.now().timestamp()
             found |= {each for each, until in tier.log.state.locked_until.items() if until > now}
     return found
+
+
+def _held_snapshots(repository: Repository) -> set[str]:
+    """Ids of the snapshots that a hold keeps, where a tier may have set it on its store."""
+    if all(tier.store.capabilities.locks is False for tier in repository.readable_tiers()):
+        return set()
+    holds = joint_holds(tier.log.state for tier in repository.readable_tiers())
+    return {each.id for each in repository.snapshots() if holding(each.id, holds)} if holds else set()
 
 
 def of_destroyed_keys(repository: Repository, tier: OpenTier, packs: Collection[bytes]) -> set[bytes]:

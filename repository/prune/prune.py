@@ -165,6 +165,7 @@ class _Prune:
         plan.packs, plan.total_bytes = len(sizes), sum(sizes.values())
         needs = Needs(self._repository, tier)
         needs.add(self._trees.live)
+        needs.add_wherever(self._trees.held)
         needs.add_parts()
         index = tier.index
         past = {each.pack_id for chunk_id in self._trees.past for each in index.lookup_all(chunk_id)}
@@ -195,6 +196,7 @@ class _Prune:
         """The packs of what snapshots need that are locked by now."""
         needs = Needs(self._repository, tier)
         needs.add(self._trees.locked)
+        needs.add_wherever(self._trees.held)
         return set(needs.used)
 
     def _mostly_waste(self, tier: OpenTier, needs: Needs, sizes: dict[bytes, int]) -> set[bytes]:

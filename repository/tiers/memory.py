@@ -9,7 +9,16 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from repository.errors import AlreadyExists, ChecksumMismatch, Damaged, Locked, ObjectMissing, TierFull, Truncated
+from repository.errors import (
+    HELD_HINT,
+    AlreadyExists,
+    ChecksumMismatch,
+    Damaged,
+    Locked,
+    ObjectMissing,
+    TierFull,
+    Truncated,
+)
 from repository.ports import SYSTEM_CLOCK, Clock
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
@@ -43,6 +52,7 @@ class MemoryObjectStore:
         self._name = name
         self._objects = dict(objects or {})
         self._locked_until: dict[str, datetime] = {}
+        self._held: set[str] = set()
         self._capabilities = KnownCapabilities(locks=locks)
         self._capacity = capacity_bytes
         self._stored = sum(len(body) for body in self._objects.values())
@@ -156,13 +166,23 @@ class MemoryObjectStore:
         """Lock the object for longer; see the port."""
         checked_key(key)
         with self._guard:
-            body = self._objects.get(key)
             if self._capabilities.locks:
-                if body is None:
-                    raise ObjectMissing("no object of this key", tier=self._name, key=key)
-                if sha256 is not None and hashlib.sha256(body).digest() != sha256:
-                    raise Damaged("the object has other bytes than its own", tier=self._name, key=key)
+                self._expect(key, sha256)
             self._lock(key, until)
+
+    def set_legal_hold(self, key: str, is_on: bool, *, sha256: bytes | None = None) -> None:
+        """Hold the object, or do so no more; see the port."""
+        checked_key(key)
+        with self._guard:
+            if not self._capabilities.locks:
+                return
+            self._expect(key, sha256)
+            (self._held.add if is_on else self._held.discard)(key)
+
+    def legal_hold(self, key: str) -> bool | None:
+        """Whether the object is held; see the port."""
+        checked_key(key)
+        return key in self._held if self._capabilities.locks else None
 
     def now(self) -> datetime:
         """The time by the clock that was given."""
@@ -204,7 +224,16 @@ class MemoryObjectStore:
             present = self._locked_until.get(key)
             self._locked_until[key] = until if present is None else max(present, until)
 
+    def _expect(self, key: str, sha256: bytes | None) -> None:
+        body = self._objects.get(key)
+        if body is None:
+            raise ObjectMissing("no object of this key", tier=self._name, key=key)
+        if sha256 is not None and hashlib.sha256(body).digest() != sha256:
+            raise Damaged("the object has other bytes than its own", tier=self._name, key=key)
+
     def _refuse_if_locked(self, key: str) -> None:
+        if key in self._held:
+            raise Locked("the object is under legal hold", hint=HELD_HINT, tier=self._name, key=key)
         until = self._locked_until.get(key)
         if until is not None and until > self.now():
             raise Locked("the object is locked", tier=self._name, key=key, until=until.isoformat())

@@ -111,7 +111,7 @@ class Capabilities(Protocol):
 
     @property
     def locks(self) -> bool | None:
-        """`lock_until` and `extend_lock` are enforced. Where it is False both are accepted without effect.
+        """`lock_until`, `extend_lock` and legal holds are enforced. Where it is False they are accepted without effect.
 
         None where that must not be known: then they are attempted, and `repository.locking` proves what became of it.
         """
@@ -224,6 +224,20 @@ class ObjectStore(Protocol):
         A lock is never shortened: an earlier `until` than the present one changes nothing. With `sha256` the
         version of these bytes is locked and no other, and `Damaged` is raised where it is not the one that is read.
         Without the capability `locks` nothing happens. Raises `ObjectMissing`, `TierUnreachable`, `AccessDenied`.
+        """
+        ...
+
+    def set_legal_hold(self, key: str, is_on: bool, *, sha256: bytes | None = None) -> None:
+        """Keep the object from deletion and replacement, without an end, or do so no more; a lock's date stays.
+
+        With `sha256` as `extend_lock`. Without the capability `locks` nothing happens. Raises as `extend_lock`.
+        """
+        ...
+
+    def legal_hold(self, key: str) -> bool | None:
+        """Whether a legal hold is on the object that is read; None where the store does not tell, or knows none.
+
+        An object that is not there has none. Raises as `head`.
         """
         ...
 

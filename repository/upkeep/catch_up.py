@@ -32,6 +32,7 @@ from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.tiers.port import ObjectStore
+from repository.upkeep import store_holds
 from repository.upkeep.stream_check import lacking
 from repository.upkeep.stream_copy import CopiedStreams, copy_streams
 
@@ -155,6 +156,7 @@ def catch_up(
     # What a prune began to delete is deleted before it may be brought again.
     Sweep(repository, tier, check_cancelled).delete({})
     # Before anything is brought here: what was forgotten elsewhere is not to come back, nor to be built upon.
+    held_before = store_holds.held_by_name(tier.log.state)
     result.orders = take_over(repository, tier)
     result.erased = erasure.finish(repository, tier)
     if result.erased.failed is not None:
@@ -173,6 +175,8 @@ def catch_up(
         pending.adopt_orphans(repository, tier, lock_until)
     result.streams = copy_streams(repository, tier, sources, lock_until, check_cancelled)
     _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
+    if result.orders:
+        store_holds.follow(repository, tier, held_before, check_cancelled)
     if token:
         pending.remove_marker(tier, pending.marker_object_key(token))
     return result

@@ -4,8 +4,7 @@ Promise: every damaged or missing object that the chosen depth can show is named
 whole; one bad object never ends the check. `read_percent` 0 reads config, keys, log, index and all trees;
 above that, this share of the packs (chosen at random) is read back whole: its name, every frame, the identity
 of every chunk, and that the index lists each where it is. At 100 packs that no index row points at are read too:
-with a damaged index they may be needed, and a repair should not have to be followed by another one. Locks are checked
-against those of the log's entries (`lock_check`).
+with a damaged index they may be needed. Locks and legal holds are checked against the log's entries.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings
 from repository.upkeep.pack_reading import PackReading, read_pack
 from repository.upkeep.segment_check import verify_rows
+from repository.upkeep.store_holds import hold_findings
 from repository.upkeep.strange_objects import shared_packs, strange_objects
 from repository.upkeep.stream_check import stream_findings
 
@@ -76,6 +76,7 @@ def check(
             found.extend(one.structure())
             found.extend(stream_findings(repository, tier, counts, read_percent, check_cancelled))
             found.extend(lock_findings(repository, tier, check_cancelled))
+            found.extend(hold_findings(repository, tier, check_cancelled))
             found.extend(one.data(read_percent, on_progress))
             report.harmed[tier.name] = one.harmed_by(found)
         except BackupCancelled:

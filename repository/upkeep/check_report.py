@@ -56,12 +56,24 @@ class Problem(StrEnum):
     """An object that no part of the format explains."""
     UNLOCKED = "unlocked"
     """An object is not locked, or not as long as a snapshot that needs it says: somebody could delete it."""
+    UNHELD = "unheld"
+    """An object that a held snapshot needs is under no legal hold, on a tier that locks: somebody could delete it."""
+    HOLDS_UNKNOWN = "holds-unknown"
+    """The tier does not tell on which of its objects legal holds are."""
     LOCKS_UNKNOWN = "locks-unknown"
     """The tier does not tell which of its objects are locked."""
 
 
 NOTES = frozenset(
-    (Problem.ORPHAN, Problem.ABANDONED, Problem.ERASED, Problem.TORN, Problem.STRANGE, Problem.LOCKS_UNKNOWN)
+    (
+        Problem.ORPHAN,
+        Problem.ABANDONED,
+        Problem.ERASED,
+        Problem.TORN,
+        Problem.STRANGE,
+        Problem.LOCKS_UNKNOWN,
+        Problem.HOLDS_UNKNOWN,
+    )
 )
 """What is worth knowing and no damage."""
 _OF_PACKS = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED))

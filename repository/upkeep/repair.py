@@ -25,7 +25,7 @@ from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX, Bridged, SnapshotCommitted, entry_object_key
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
-from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild, stream_repair
+from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild, store_holds, stream_repair
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Finding, Problem
 from repository.upkeep.log_repair import FaultyLog, copies_of
@@ -207,6 +207,8 @@ class _Repair:
             for object_key in lock_check.lock_again(repository, tier, self._check_cancelled):
                 self._done(object_key, "locked as long as a snapshot that needs it")
             streams.lock_again()
+        if Problem.UNHELD in kinds and (count := store_holds.set_again(repository, tier, self._check_cancelled)):
+            self._done("", f"{count} objects are under legal hold, as the log says")
 
     def _has_log(self) -> bool:
         """Whether packs can be adopted. A log that is lost as a whole is begun anew, and with it what it said given up,

@@ -399,6 +399,29 @@ def test_object_store_keeps_a_locked_object(store: ObjectStore) -> None:
     assert timedelta(0) <= found.lock_until - until < timedelta(seconds=1)
 
 
+def test_object_store_keeps_what_is_under_legal_hold(store: ObjectStore) -> None:
+    """It has no end, and is taken away again; where there are no locks nothing is told of it."""
+    store.put("held", b"body")
+    if not store.capabilities.locks:
+        store.set_legal_hold("held", True)
+        assert store.legal_hold("held") is None
+        store.delete("held")
+        return
+    assert store.legal_hold("held") is store.legal_hold("missing") is False
+    store.set_legal_hold("held", True, sha256=digest(b"body"))
+    store.set_legal_hold("held", True)
+    assert store.legal_hold("held") is True
+    with pytest.raises(Locked) as caught:
+        store.delete("held")
+    assert "release" in caught.value.hint
+    store.set_legal_hold("held", False)
+    assert store.legal_hold("held") is False
+    store.delete("held")
+    assert store.head("held") is None
+    with pytest.raises(ObjectMissing):
+        store.set_legal_hold("held", True)
+
+
 def test_object_store_extends_a_lock_and_never_shortens_it(store: ObjectStore) -> None:
     """A lock date moves forward only; an object without a lock gets one."""
     if not store.capabilities.locks:

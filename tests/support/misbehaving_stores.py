@@ -68,6 +68,14 @@ class WrappedStore:
         """Pass on."""
         self.inner.extend_lock(key, until, sha256=sha256)
 
+    def set_legal_hold(self, key: str, is_on: bool, *, sha256: bytes | None = None) -> None:
+        """Pass on."""
+        self.inner.set_legal_hold(key, is_on, sha256=sha256)
+
+    def legal_hold(self, key: str) -> bool | None:
+        """Pass on."""
+        return self.inner.legal_hold(key)
+
     def now(self) -> datetime:
         """Pass on."""
         return self.inner.now()

@@ -53,7 +53,8 @@ def test_named_ones_go_even_the_newest_of_a_label(repo: RepoCommand) -> None:
 def test_a_hold_keeps_until_it_is_released(repo: RepoCommand) -> None:
     first, *_ = _ids(repo)
     assert repo.run("holds").out == "nothing is held\n"
-    assert repo.run("hold", "court", first[:12], "--reason", "matter 7").code == 0
+    placed = repo.json("hold", "court", first[:12], "--reason", "matter 7")
+    assert placed["stores"] == {name: {"objects": 0, "code": "no-object-lock"} for name in placed["tiers"]}
     assert repo.json("holds") == {"holds": [{"name": "court", "snapshots": [first]}]}
     refused = repo.run("forget", first)
     assert refused.code == 9

@@ -28,6 +28,7 @@ from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.tiers.folder.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
 from repository.tiers.folder.errors import translated
 from repository.tiers.folder.in_the_way import in_the_way, instead_of_object, no_files, refuse_in_the_way
+from repository.tiers.folder.nothing_kept import NothingKept
 from repository.tiers.folder.sync import FolderSync, with_unsynced_above
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
@@ -35,7 +36,6 @@ from repository.tiers.port import (
     Capabilities,
     KnownCapabilities,
     ObjectInfo,
-    ObjectStore,
     buffers_of,
     check_length,
     checked_key,
@@ -49,7 +49,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ATTEMPTS = 5
 
 
-class DirectoryObjectStore:
+class DirectoryObjectStore(NothingKept):
     """Objects as files below `root`, an absolute path. The root is created by the first `put`."""
 
     def __init__(
@@ -166,10 +166,6 @@ class DirectoryObjectStore:
             if os.path.isdir(os.path.dirname(path)):
                 self._folders.sync([os.path.dirname(path)])
 
-    def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:  # noqa: ARG002
-        """Nothing: a directory cannot lock."""
-        checked_key(key)
-
     def now(self) -> datetime:
         """The time by this machine's clock."""
         return _EPOCH + timedelta(microseconds=self._clock.now_ns() // 1000)
@@ -189,11 +185,6 @@ class DirectoryObjectStore:
         """Pipes and links, say; see the port."""
         with self._translated(folder):
             yield from (f"{folder}/{name}" for name in no_files(self._path(folder)) if is_key(f"{folder}/{name}"))
-
-    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
-        """Nothing is kept of what was overwritten."""
-        checked_key(key)
-        return iter(())
 
     def set_aside(self, key: str, aside: str) -> None:
         """A second name for what has the key's, be it an object or not; see the port.
@@ -218,10 +209,6 @@ class DirectoryObjectStore:
                 unsynced.add(os.path.dirname(blocking))
             self._folders.sync(unsynced)
             self._durable_folders |= unsynced
-
-    def originals(self) -> ObjectStore | None:
-        """None: nothing is kept of what was overwritten."""
-        return None
 
     def close(self) -> None:
         """Sync what is owed."""

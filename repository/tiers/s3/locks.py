@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from repository.errors import AccessDenied, LocationInvalid, Locked, ObjectMissing
+from repository.errors import HELD_HINT, AccessDenied, LocationInvalid, Locked, ObjectMissing
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.versions import Version, Versions, lock_of
 
@@ -46,6 +46,32 @@ class Locks:
             key,
         )
 
+    def set_hold(self, key: str, full_key: str, found: Any, is_on: bool) -> None:
+        """Put a legal hold on the version of an answer to HEAD, or take it away."""
+        bucket, status = self._connection.options.bucket, "ON" if is_on else "OFF"
+        which = {"VersionId": found["VersionId"]} if "VersionId" in found else {}
+        hold: Any = {"Status": status}
+        self._connection.call(
+            lambda client: client.put_object_legal_hold(Bucket=bucket, Key=full_key, LegalHold=hold, **which), key
+        )
+
+    def is_held(self, key: str, full_key: str, version_id: str | None) -> bool | None:
+        """Whether a legal hold is on a version; None where these credentials must not know.
+
+        It is asked for by itself: not every server says it in an answer to HEAD.
+        """
+        bucket = self._connection.options.bucket
+        which: Any = {"VersionId": version_id} if version_id else {}
+        try:
+            answer = self._connection.call(
+                lambda client: client.get_object_legal_hold(Bucket=bucket, Key=full_key, **which), key
+            )
+        except ObjectMissing:
+            return False  # a version that never had one
+        except (AccessDenied, LocationInvalid):
+            return None
+        return answer.get("LegalHold", {}).get("Status") == "ON"
+
     def refuse_if_locked(self, key: str, full_key: str, version: Version | None) -> None:
         """Raise `Locked` when a lock is why the server refuses to delete."""
         if self.are_there() is False:
@@ -53,8 +79,8 @@ class Locks:
         tier = self._connection.name
         found = self._versions.head(full_key, version.version_id if version else None)
         until = lock_of(found)
-        if found.get("ObjectLockLegalHoldStatus") == "ON":
-            raise Locked("the object is under legal hold", tier=tier, key=key)
+        if self.is_held(key, full_key, version.version_id if version else None):
+            raise Locked("the object is under legal hold", hint=HELD_HINT, tier=tier, key=key)
         if until is not None and until > self._connection.now():
             raise Locked("the object is locked", tier=tier, key=key, until=until.isoformat())
 

@@ -44,6 +44,10 @@ class S3Originals(S3Reading):
         """Refuse."""
         raise self._is_read_only(key)
 
+    def set_legal_hold(self, key: str, is_on: bool, *, sha256: bytes | None = None) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise self._is_read_only(key)
+
     def sync(self) -> None:
         """Nothing is owed."""
 

@@ -79,6 +79,13 @@ class S3Reading:
             if is_key(key):
                 yield ObjectInfo(key, size)
 
+    def legal_hold(self, key: str) -> bool | None:
+        """Whether a hold is on what is read; see the port."""
+        if self.locks.are_there() is False:
+            return None
+        found = self._head(self._full(key))
+        return False if found is None else self.locks.is_held(key, self._full(key), found.get("VersionId"))
+
     def now(self) -> datetime:
         """The server's time, to the second."""
         return self._connection.now()

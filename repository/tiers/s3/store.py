@@ -8,7 +8,7 @@ deletion hides anything from it.
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,14 @@ class S3ObjectStore(S3Reading):
 
     def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:
         """Lock the object for longer; see the port."""
+        self._on_own(key, sha256, lambda full_key, found: self.locks.extend(key, full_key, found, until))
+
+    def set_legal_hold(self, key: str, is_on: bool, *, sha256: bytes | None = None) -> None:
+        """Hold the object, or do so no more; see the port."""
+        self._on_own(key, sha256, lambda full_key, found: self.locks.set_hold(key, full_key, found, is_on))
+
+    def _on_own(self, key: str, sha256: bytes | None, act: Callable[[str, Any], None]) -> None:
+        """Act on the version of these bytes, or on the one that is read: on its full key and the answer to HEAD."""
         full_key = self._full(key)
         if self.locks.are_there() is False:
             return
@@ -119,12 +127,12 @@ class S3ObjectStore(S3Reading):
         if found is None:
             raise self._missing(key)
         if sha256 is None or self._is_own(key, found, sha256):
-            self.locks.extend(key, full_key, found, until)
+            act(full_key, found)
             return
         # Somebody put other bytes on top. They gain no lock by it, and those beneath lose none.
         own = self._version_of(key, sha256)
         if own is not None:
-            self.locks.extend(key, full_key, own, until)
+            act(full_key, own)
         raise Damaged("other bytes lie over the object's own", tier=self.name, key=key, is_beneath=own is not None)
 
     def _is_own(self, key: str, found: Any, digest: bytes) -> bool:

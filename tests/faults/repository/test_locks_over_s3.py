@@ -10,9 +10,12 @@ import pytest
 
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
-from repository.errors import Damaged, LockNotProven, NoUsableTier
+from repository.errors import Damaged, LegalHoldNotSet, Locked, LockNotProven, NoUsableTier
 from repository.opened.repository import Repository
 from repository.tiers.s3.store import S3ObjectStore
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.store_holds import place, release
 from sources.directory import DirectorySource
 from tests.faults.repository.conftest import Tiers
 from tests.support.crash_scenes import small_packs
@@ -129,3 +132,37 @@ def test_other_bytes_over_a_pack_get_no_lock(
     until = own[pack.size]
     assert until is not None
     assert (until > store.now() + timedelta(days=29)) == has_right_to_versions
+
+
+@pytest.mark.parametrize("path", [None, r"[?&]legal-hold\b"])
+def test_legal_hold_is_on_the_server_and_goes_with_the_hold(
+    tiers: Tiers, proxy: FaultProxy, s3_server: S3Server, prefix: str, folder: Path, path: str | None
+) -> None:
+    """Nobody with the credentials deletes a version of what is held before the hold ends; lacking rights are told."""
+    with Repository.init([tiers.open(prefix, locks=True)], key_file()):
+        pass
+    snapshot = run(tiers.open(prefix, locks=True), folder, "1", 0).snapshot
+    store = tiers.open(prefix, locks=True)
+    if path is not None:
+        deny(proxy, path)
+    with Repository.open([store], key_file()) as repository:
+        done, stores = place(repository, "court", [snapshot.id])
+        assert done.is_everywhere
+        if path is not None:
+            assert isinstance(stores.failed[store.name], LegalHoldNotSet)
+            assert {each.problem for each in check(repository).findings} >= {Problem.HOLDS_UNKNOWN}
+            return
+        assert not stores.failed
+        assert check(repository).is_ok
+        pack = next(iter(store.list("packs/")))
+        with pytest.raises(Locked):
+            store.delete(pack.key)
+        bucket, client = s3_server.shared_bucket(locks=True), s3_server.client()
+        (version,) = client.list_object_versions(Bucket=bucket, Prefix=f"{prefix}/{pack.key}")["Versions"]
+        with pytest.raises(client.exceptions.ClientError):
+            client.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+        _, stores = release(repository, "court")
+        assert not stores.failed
+        assert not any(store.legal_hold(info.key) for info in store.list(""))
+        store.delete(pack.key)
+        assert store.head(pack.key) is None

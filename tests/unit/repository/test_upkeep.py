@@ -567,6 +567,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "checkpoint",
         "config",
         "erased",
+        "holds-unknown",
         "index-incomplete",
         "index-segment",
         "key",
@@ -587,6 +588,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "tier",
         "tree",
         "uncommitted",
+        "unheld",
         "unlocked",
     ]
     assert msgspec.to_builtins(Problem.ORPHAN) == "orphan"

@@ -1,0 +1,152 @@
+"""Holds on what the stores keep: set, looked at, taken away, and set again."""
+
+import pytest
+
+from repository.errors import AccessDenied, LegalHoldNotSet, Locked
+from repository.format import pack_object_key
+from repository.prune.prune import PruneOptions, prune
+from repository.retention.orders import forget, place_hold, release_hold
+from repository.stored.snapshot import Snapshot
+from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.catch_up import catch_up
+from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.repair import repair
+from repository.upkeep.store_holds import place, release
+from tests.support.repositories import Scene, photos, read_back
+
+
+def _scene(*names: str) -> tuple[Scene, Snapshot, Snapshot]:
+    scene = Scene(names or ("a",), locks=True)
+    first, second = scene.backup(photos(2), "first"), scene.backup({b"other": b"x" * 9000}, "second")
+    assert first is not None
+    assert second is not None
+    return scene, first, second
+
+
+def _held(scene: Scene, name: str = "a") -> set[str]:
+    store = scene.store(name)
+    return {key for key in store.contents() if store.legal_hold(key)}
+
+
+def _packs(keys: set[str]) -> set[str]:
+    return {key for key in keys if key.startswith("packs/")}
+
+
+def test_a_hold_is_on_what_its_snapshot_needs_and_on_nothing_else_and_goes_with_it() -> None:
+    scene, first, second = _scene()
+    before = _packs(set(scene.store("a").contents()))
+    done, stores = place(scene.repository, "court", [first.id])
+    assert done.is_everywhere
+    held = _held(scene)
+    assert (stores.failed, stores.without, stores.objects) == ({}, [], {"a": len(held)})
+    assert _packs(held) < before
+    assert {"config", f"snapshots/{first.id}"} < held
+    assert f"snapshots/{second.id}" not in held
+    with pytest.raises(Locked):
+        scene.store("a").delete(next(iter(_packs(held))))
+    assert check(scene.reopen()).is_ok
+    # Another one that needs some of it keeps just that.
+    place(scene.repository, "audit", [first.id, second.id])
+    _, stores = release(scene.repository, "audit")
+    assert (_held(scene), stores.failed) == (held, {})
+    _, stores = release(scene.repository, "court")
+    assert (_held(scene), stores.objects) == (set(), {"a": len(held)})
+
+
+def test_a_hold_on_everything_is_on_snapshots_to_come() -> None:
+    scene, _, _ = _scene()
+    place(scene.repository, "court", [])
+    third = scene.backup({b"third": b"y" * 9000}, "third")
+    assert third is not None
+    assert f"snapshots/{third.id}" in _held(scene)
+    assert _packs(_held(scene)) == _packs(set(scene.store("a").contents()))
+    assert check(scene.reopen()).is_ok
+
+
+def test_a_crash_between_log_and_store_is_told_and_mended() -> None:
+    """After a hold `check` says what is not held and `repair` sets it; after a release, releasing again takes away."""
+    scene, first, _ = _scene()
+    place_hold(scene.repository, "court", [first.id])
+    report = check(scene.reopen())
+    assert {each.problem for each in report.damage} == {Problem.UNHELD}
+    assert repair(scene.repository, scene.tier("a"), report).is_complete
+    held = _held(scene)
+    assert _packs(held)
+    assert check(scene.reopen()).is_ok
+    release_hold(scene.repository, "court")
+    _, stores = release(scene.repository, "court")
+    assert (_held(scene), stores.objects) == (set(), {"a": len(held)})
+
+
+def test_a_tier_that_was_away_follows_when_it_catches_up() -> None:
+    scene, first, second = _scene("a", "b")
+    place(scene.reopen(stores=[scene.store("a")]), "court", [first.id, second.id])
+    scene.reopen()
+    catch_up(scene.repository, scene.tier("b"))
+    assert _packs(_held(scene, "b")) == _packs(_held(scene, "a"))
+    release(scene.reopen(stores=[scene.store("a")]), "court")
+    catch_up(scene.reopen(), scene.tier("b"))
+    assert _held(scene, "b") == _held(scene, "a") == set()
+    assert check(scene.reopen()).is_ok
+
+
+def test_a_new_tier_holds_what_it_is_given() -> None:
+    scene, first, _ = _scene()
+    place(scene.repository, "court", [first.id])
+    scene.stores.append(MemoryObjectStore("new", locks=True))
+    scene.reopen()
+    catch_up(scene.repository, scene.tier("new"))
+    assert _packs(_held(scene, "new")) == _packs(_held(scene, "a"))
+    assert check(scene.reopen()).is_ok
+
+
+class _Refusing(MemoryObjectStore):
+    """Its credentials have no right to legal holds, or are not told of them."""
+
+    is_refusing = False
+    is_silent = False
+
+    def set_legal_hold(self, key: str, is_on: bool, *, sha256: bytes | None = None) -> None:
+        """Refuse, perhaps."""
+        if self.is_refusing:
+            raise AccessDenied("the server refuses access", tier=self.name, key=key)
+        super().set_legal_hold(key, is_on, sha256=sha256)
+
+    def legal_hold(self, key: str) -> bool | None:
+        """Tell nothing, perhaps."""
+        return None if self.is_silent else super().legal_hold(key)
+
+
+@pytest.mark.parametrize("what", ["is_refusing", "is_silent"])
+def test_a_tier_that_does_not_follow_is_told_by_code_and_the_others_hold(what: str) -> None:
+    """So is one without object lock, which is no failure; the order stands in every log."""
+    bad = _Refusing("bad", locks=True)
+    stores = [MemoryObjectStore("a", locks=True), bad, MemoryObjectStore("plain")]
+    scene = Scene(stores=stores)
+    snapshot = scene.backup(photos(2), "first")
+    assert snapshot is not None
+    setattr(bad, what, True)
+    done, found = place(scene.repository, "court", [snapshot.id])
+    assert (set(done.tiers), found.without) == ({"a", "bad", "plain"}, ["plain"])
+    assert {name: type(error) for name, error in found.failed.items()} == {"bad": LegalHoldNotSet}
+    assert _packs(_held(scene))
+    findings = [each for each in check(scene.reopen()).findings if each.problem is not Problem.LOCKS_UNKNOWN]
+    expected = Problem.UNHELD if what == "is_refusing" else Problem.HOLDS_UNKNOWN
+    assert {(each.tier, each.problem) for each in findings} == {("bad", expected)}
+
+
+def test_prune_asks_no_store_to_delete_what_is_held() -> None:
+    """Of packs that are mostly waste those of held snapshots stay; when the hold ends they are written again."""
+    scene = Scene(("a",), locks=True)
+    kept = scene.backup(photos(1), "kept")
+    gone = scene.backup(photos(4), "gone")
+    assert kept is not None
+    assert gone is not None
+    place(scene.repository, "court", [kept.id])
+    forget(scene.repository, [gone.id])
+    done = prune(scene.reopen(), PruneOptions(max_unused=0))["a"]
+    assert done.failed is None
+    assert not {pack_object_key(each) for each in done.going} & _held(scene)
+    assert read_back(scene.reopen(), kept, scene.tier("a")) == photos(1)
+    assert check(scene.repository).is_ok
