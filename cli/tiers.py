@@ -54,7 +54,7 @@ SEEN = """
     ORDER BY 1
 """
 ACCEPT = """
-    UPDATE executor.begun_repositories SET tier_id = NULL, head_number = NULL, head_digest = NULL
+    UPDATE executor.begun_repositories SET tier_id = NULL, head_number = NULL, head_digest = NULL, trouble = NULL
     WHERE location = %(location)s AND organisation = coalesce(%(organisation)s, organisation)
     RETURNING organisation
 """
@@ -198,7 +198,7 @@ def _refuse_there(layout: "Layout", locations: list[str] | None, owners: list[st
 def _accept_history(layout: "Layout", location: str, organisation: str | None) -> int:
     from contracts import errors
     from contracts.errors import PlatformError
-    from deploy.locations.history import older
+    from deploy.locations.history import older, require_unwitnessed
     from deploy.stack.locations import registered
 
     seen = _query(layout, SEEN, {"location": location, "organisation": organisation})
@@ -209,10 +209,26 @@ def _accept_history(layout: "Layout", location: str, organisation: str | None) -
     if place is None:
         raise PlatformError(errors.UNKNOWN_LOCATION, f"no location is registered as {location}", field="location")
     heads = [(str(owner), int(str(number)), bytes.fromhex(str(digest))) for owner, number, digest in seen]
-    for owner in older(place, layout.platform_keys, heads):
+    owners = older(place, layout.platform_keys, heads)
+    begun = [(str(at), str(owner)) for at, owner, *_ in _query(layout, _LIST, {})]
+    others = {
+        owner: [each for each in registered(layout) if each.name != location and (each.name, owner) in begun]
+        for owner in owners
+    }
+    unknown = {
+        owner: why
+        for owner in owners
+        if (why := require_unwitnessed(place, others[owner], layout.platform_keys, owner))
+    }
+    for owner in owners:
         _query(layout, ACCEPT, {"location": location, "organisation": owner})
         say(f"{location}: the next run of {owner} goes on from what the tier shows then")
-    return ExitCode.OK
+        if owner in unknown:
+            say(
+                f"{location}: whether other tiers of {owner} have seen the newer state is unknown ({unknown[owner]}):"
+                " if its next run is tier-rolled-back again, see docs/operations.md, section 6, a tier went back"
+            )
+    return ExitCode.DEGRADED if unknown else ExitCode.OK
 
 
 def forget(layout: "Layout", location: str, organisation: str | None, *, named: str | None = None) -> list[str]:

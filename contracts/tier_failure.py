@@ -11,3 +11,9 @@ class TierFailure(msgspec.Struct, frozen=True):
     tier: Tier
     code: str
     hint: str
+
+
+def at_location(hint: str, location: str) -> str:
+    """A hint about a tier with the name of its location, by which an operator finds it and gives his commands."""
+    named = hint.replace("LOCATION", location)
+    return named if location in named else f"{named} The location is {location}."

@@ -5,16 +5,16 @@ a run does not name, the run's new tiers get its config and its keys from there,
 What was stored elsewhere stays there until a configuration names both.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from contracts import errors
 from repository.errors import NotARepository, RepositoryError, Retry, TierError, TierVanished
+from repository.keys.key_ring import KEY_PREFIX
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY, decode_config
 from repository.stored.object_reading import read_object
-from repository.tiers.port import ObjectStore
 from vault.places import Place
 
 
@@ -39,6 +39,10 @@ class OfAnotherRepository(TierError):
     hint = errors.OTHER_REPOSITORY.hint
 
 
+class OfAnotherOwner(NotARepository):
+    """The location shows another repository than the organisation's, perhaps another owner's."""
+
+
 def other_locations(known: Mapping[str, _Remembered], intended: Iterable[str], here: Sequence[str]) -> list[str]:
     """Where the organisation's repository lies, or may: what the run does not name of it.
 
@@ -61,10 +65,11 @@ def join(repository: Repository, names: Iterable[str]) -> None:
 def away(tier: str, locations: Sequence[str], reason: str) -> RepositoryAway:
     """Why a tier cannot join now."""
     names = ", ".join(locations)
+    anew = [f"wedsync-backup tiers begin-anew {location}" for location in locations]
     return RepositoryAway(
         f"the tier is new, and the organisation's repository, at {names}, cannot be asked: {reason}",
         hint=f"The organisation's repository lies at {names}: bring one of these locations back, and the next run goes "
-        "on. If all of them are gone for good: wedsync-backup tiers begin-anew LOCATION, for each.",
+        f"on. If all of them are gone for good: {', '.join(anew)}.",
         tier=tier,
     )
 
@@ -99,13 +104,38 @@ def of_another(tier: str, location: str, organisation: str, own: str, other: str
     )
 
 
-def other_at(store: ObjectStore, begun: str) -> NotARepository | None:
-    """What is told of a tier that shows another repository than was begun there (`begun`, its id or empty)."""
+def others_at(
+    places: Iterable[Place], begun: Mapping[str, str], own: Collection[str], strange: Collection[str]
+) -> list[OfAnotherOwner]:
+    """What is told of tiers that show another repository than was begun there (`begun`: ids, by location).
+
+    Where that is not known, as when the record was lost, one that `strange` keys open, ids of other organisations', and
+    none of the `own`.
+    """
+    found = [_other_at(place, begun.get(place.location, ""), own, strange) for place in places]
+    return [each for each in found if each is not None]
+
+
+def _other_at(place: Place, begun: str, own: Collection[str], strange: Collection[str]) -> OfAnotherOwner | None:
     try:
-        shown = decode_config(read_object(store, CONFIG_KEY)).config.repository_id
+        shown = decode_config(read_object(place.store, CONFIG_KEY)).config.repository_id
+        opens = set() if begun else {each.key.rpartition(".")[2] for each in place.store.list(KEY_PREFIX)}
     except RepositoryError:
         return None
-    if begun in ("", shown):
+    if begun == shown or (not begun and (opens.isdisjoint(strange) or not opens.isdisjoint(own))):
         return None
-    message = "the location holds another repository than was begun there, perhaps another owner's"
-    return NotARepository(message, tier=store.name, before=begun, shown=shown)
+    return of_another_owner(place, before=begun, shown=shown)
+
+
+def of_another_owner(place: Place, *, before: str, shown: str) -> OfAnotherOwner:
+    """Why a tier is not used that shows another repository than it had, or than its organisation has."""
+    return OfAnotherOwner(
+        "the location holds another repository than was begun there, perhaps another owner's",
+        hint=f"What lies at the location {place.location} is another repository than the organisation's, perhaps since "
+        "the folders of two organisations were exchanged, or an empty one was begun in its place. Ask the operator to "
+        "put each where it was. No key is missing, and nothing is written there; the next run, or a retry, goes on.",
+        tier=place.store.name,
+        location=place.location,
+        before=before,
+        shown=shown,
+    )

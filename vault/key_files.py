@@ -8,6 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from chassis.asking import Questions
@@ -68,6 +69,16 @@ def note_opened(keys_dir: Path, organisation: str, key: KeyFile) -> None:
             draft.replace(noted)
     except OSError as error:
         _log.warning("which key opened a repository is not noted", extra={"reason": error.strerror})
+
+
+def ids_of_others(keys_dir: Path, organisation: str) -> set[str]:
+    """The ids of keys that have opened other organisations' repositories, as far as that was noted."""
+    found: set[str] = set()
+    with suppress(OSError):
+        for noted in (keys_dir / FOLDER).glob(f"*{_MADE}"):
+            if noted.name != f"{organisation}{_MADE}":
+                found.update(noted.read_text(errors="replace").split())
+    return found
 
 
 def was_made(keys_dir: Path, organisation: str) -> bool:

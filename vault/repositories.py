@@ -45,7 +45,7 @@ from repository.opened.seen import SeenTier
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.local_cache import LocalCache
 from vault import joining
-from vault.key_files import name_of, note_made, note_opened, was_made
+from vault.key_files import ids_of_others, name_of, note_made, note_opened, was_made
 from vault.places import Place, of_all, require_space, troubles_of, vanished, without_silent
 from vault.unusable import UnusableStore
 
@@ -138,9 +138,9 @@ class Repositories:
                 known = known or self._in_use(organisation, repository, places)
             except (WrongKey, UnknownKey) as error:
                 # The key is right, and the folder another's, where that shows another repository than was begun there.
-                at = {place.store: known[place.location].repository_id for place in places if place.location in known}
-                others = [other for store, begun in at.items() if (other := joining.other_at(store, begun)) is not None]
-                if others:
+                known_ids = {location: each.repository_id for location, each in known.items()}
+                strange = ids_of_others(self._keys_dir, organisation)
+                if others := joining.others_at(places, known_ids, key.ids(), strange):
                     raise of_all(others) from error
                 raise
             except NotARepository:
@@ -364,7 +364,7 @@ class Repositories:
             other = repository.id.hex()
             tier.set_state(tier.state, joining.of_another(tier.name, place.location, organisation, before, other))
         if before and tier.is_readable and before != repository.id.hex():
-            error = NotARepository("the location had another repository before", tier=tier.name, before=before)
+            error = joining.of_another_owner(place, before=before, shown=repository.id.hex())
             tier.set_state(TierState.FOREIGN, error)
         if tier.is_ready or tier.state is TierState.EMPTY:
             require_space(place, self._reserve_bytes)

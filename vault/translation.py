@@ -1,15 +1,18 @@
 """What the repository's errors are called in the platform's catalogue."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from chassis.life.blocking import RunInterrupted
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
-from contracts.tier_failure import TierFailure
-from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
+from contracts.tier_failure import TierFailure, at_location
+from repository.errors import BackupCancelled, NoUsableTier, RepositoryError, TiersExchanged
+from vault.joining import OfAnotherOwner
+from vault.places import Place
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +73,11 @@ def code_of(error: BaseException | None) -> ErrorCode:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn the repository's errors into the platform's; a cancelled backup into `RunInterrupted`."""
+def translated(places: Mapping[str, Place] = MappingProxyType({})) -> Iterator[None]:
+    """Turn the repository's errors into the platform's; a cancelled backup into `RunInterrupted`.
+
+    `places`: of the tiers, by their names.
+    """
     try:
         yield
     except BackupCancelled as error:
@@ -85,24 +91,37 @@ def translated() -> Iterator[None]:
             repository_code=error.code,
             tier=_tier_of(error),
             failures=[
-                failure_of(tier, each)
+                failure_of(tier, each, places.get(tier.value))
                 for each in error.causes or [error]
                 if (tier := _tier_of(each)) and code_of(each) is not errors.KEYS_UNUSABLE
             ],
         ) from error
 
 
-def failure_of(tier: Tier, error: RepositoryError | None) -> TierFailure:
+def failure_of(tier: Tier, error: RepositoryError | None, place: Place | None) -> TierFailure:
     """What is wrong with a tier, as those who may see the run are told."""
     code = code_of(error)
     if code is errors.INTERNAL:
         code = errors.TIER_UNUSABLE
-    return TierFailure(tier, code.code, hint_of(code, error))
+    return TierFailure(tier, code.code, hint_of(code, error, place))
 
 
-def hint_of(code: ErrorCode, error: BaseException | None) -> str:
-    """What to do about an error, in words for those who may see the run."""
-    return error.hint if code in _HINTS_BY_NAMES and isinstance(error, RepositoryError) else code.hint
+def hint_of(code: ErrorCode, error: BaseException | None, place: Place | None) -> str:
+    """What to do about a tier's error, in words for those who may see the run: no path, and its location by name."""
+    hint = code.hint
+    if isinstance(error, TiersExchanged):
+        hint = TiersExchanged.hint
+    elif isinstance(error, RepositoryError):
+        if code in _HINTS_BY_NAMES or isinstance(error, OfAnotherOwner):
+            hint = error.hint
+        elif code is errors.TIER_UNREACHABLE and place is not None and place.folder is not None:
+            # A folder has no endpoint and no credentials; what is said of it is said in words without a path.
+            hint = (
+                f"The folder of the location {place.location} cannot be used: {error.message}. Ask the operator to look"
+                " whether its disk is mounted, what lies in its place, and who may use it; the next run, or a retry,"
+                " goes on."
+            )
+    return hint if place is None else at_location(hint, place.location)
 
 
 def facts(error: RepositoryError) -> dict[str, object]:

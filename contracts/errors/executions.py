@@ -28,7 +28,8 @@ SOURCE_EXCLUDED = entered(
     422,
     Retry.NEVER,
     "The source is in a folder that is never backed up",
-    "Choose a folder outside the platform's own (keys, data, settings, logs) and outside every tier.",
+    "Choose a folder outside the platform's own (keys, data, settings, logs) and outside every tier. If it was outside"
+    " before, a tier's folder leads into it now (a link, a mount): ask the operator to put that right.",
 )
 SOURCE_INCOMPLETE = entered(
     "source-incomplete",
@@ -58,7 +59,7 @@ TIER_UNREACHABLE = entered(
     503,
     Retry.LATER,
     "A tier cannot be reached",
-    "Check the tier's endpoint and credentials; the run catches up when it is back.",
+    "Check the tier's endpoint and credentials, or mount its disk; the next run, or a retry, brings it what it lacks.",
 )
 REQUIRED_TIER_FAILED = entered(
     "required-tier-failed",
@@ -95,7 +96,7 @@ TIER_ROLLED_BACK = entered(
     Retry.AFTER_OPERATOR,
     "A tier shows an older state than it had, or another one",
     "Bring back what it had, and find out who put an older copy there; the next run goes on. If the older one is to"
-    " count: wedsync-backup tiers accept-history LOCATION.",
+    " count: wedsync-backup tiers accept-history LOCATION, which says what is to be done before.",
 )
 TIER_BEHIND = entered(
     "tier-behind",

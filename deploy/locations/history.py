@@ -11,10 +11,18 @@ from contracts import errors
 from contracts.errors import PlatformError
 from deploy.locations.check import ANSWER_SECONDS
 from repository.errors import ObjectMissing, RepositoryError
+from repository.keys.key_file import KeyFile
+from repository.opened.open_tier import TierState
+from repository.opened.opening import Patience
+from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY
 from repository.stored.log_entry import entry_object_key
 from services.executor.adapters.tier_watch import S3_PATIENCE_SECONDS
+from vault.key_files import name_of
 from vault.stores import folder_of, location_store
+
+OPEN_SECONDS = 10.0
+"""How long the other tiers have to answer, once one of them has."""
 
 
 def older(location: Location, keys_dir: Path, seen: Sequence[tuple[str, int, bytes]]) -> list[str]:
@@ -47,6 +55,38 @@ def older(location: Location, keys_dir: Path, seen: Sequence[tuple[str, int, byt
             hint="Nothing was forgotten. Put the older state there first, then say that it counts.",
         )
     return found
+
+
+def require_unwitnessed(location: Location, others: Sequence[Location], keys_dir: Path, owner: str) -> str | None:
+    """Raise LOCATION_IN_USE where other tiers' logs bear witness to a newer state: theirs has to be answered first.
+
+    Why that is unknown; None where none of them does.
+    """
+    if not others:
+        return None
+    file = keys_dir / name_of(owner)
+
+    def look() -> bool:
+        stores = [
+            location_store(keys_dir, each, owner, name=each.name, patience_seconds=S3_PATIENCE_SECONDS)
+            for each in (location, *others)
+        ]
+        with Repository.open(stores, KeyFile.load(file), patience=Patience(seconds=OPEN_SECONDS)) as repository:
+            return repository.tier(location.name).state is TierState.REPLAYED
+
+    try:
+        is_witnessed = Disk(keys_dir).answer(look, seconds=3 * OPEN_SECONDS)
+    except (RepositoryError, OSError) as error:
+        return error.message if isinstance(error, RepositoryError) else error.strerror or "no answer"
+    if not is_witnessed:
+        return None
+    names = ", ".join(each.name for each in others)
+    raise PlatformError(
+        errors.LOCATION_IN_USE,
+        f"the other tiers of {owner} ({names}) have seen a newer state of {location.name}, and its runs go by them",
+        hint=f"Nothing was accepted. First: wedsync-backup repo repair --accept-history {location.name} --key-file "
+        f"{file} with --tier for {location.name} and each of {names} (docs/operations.md, section 6); then this again.",
+    )
 
 
 def _has(location: Location, keys_dir: Path, owner: str, number: int, digest: bytes) -> bool:

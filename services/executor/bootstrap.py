@@ -220,6 +220,7 @@ async def run_worker(settings: WorkerSettings) -> int:
     )
     RepositoryKeys(settings.keys_dir, begun.organisations).add_to(health)
     health.add("repositories", begun.check, worst=DEGRADED)
+    health.add("tiers-of-organisations", begun.check_tiers, worst=DEGRADED)
     add_key_figures(telemetry, sealer)
     telemetry.figures.add("disks", DiskSpace(lambda: {"keys": settings.keys_dir, **tier_folders(locations)}).read)
     performance = RunPerformance(

@@ -54,8 +54,16 @@ def told_code(code: ErrorCode) -> ErrorCode:
 
 
 def told_hint(error: PlatformError, tier: Tier | None) -> str:
-    """What to do, in words without paths and settings: the error's own where they are known to be such."""
-    hint = error.hint if error.code in _OPEN_HINTS else told_code(error.code).hint
+    """What to do, in words without paths and settings: the error's own where they are known to be such.
+
+    What was found out about the tiers that it is about says more than the code, by the names of their locations.
+    """
+    code = told_code(error.code)
+    about = [each for each in failures_of(error) if tier in (None, each.tier) and each.code == code.code]
+    if error.code in _OPEN_HINTS:
+        hint = error.hint
+    else:
+        hint = " ".join(dict.fromkeys(each.hint for each in about)) or code.hint
     return hint if tier is None or f" {tier.value} " in hint else f"{hint} The tier is {tier.value}."
 
 

@@ -5,6 +5,7 @@ import msgspec
 from chassis.claims.port import Claim
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
+from contracts.tier_failure import TierFailure, at_location
 from services.executor.domain import BackupRun
 from services.executor.ports import BackupOutcome, TierOutcome
 
@@ -27,14 +28,16 @@ def tell_of_tier(run: BackupRun, claim: Claim, outcome: BackupOutcome, tier: Tie
 
 def error_of(failed: TierOutcome) -> PlatformError:
     """What ends a run that cannot do without this tier."""
-    return PlatformError(_code(failed.code), "a tier does not have the snapshot", hint=failed.hint, tier=failed.tier)
+    code = _code(failed.code)
+    told = [TierFailure(failed.tier, code.code, failed.hint)]
+    return PlatformError(code, "a tier does not have the snapshot", hint=failed.hint, tier=failed.tier, failures=told)
 
 
 def judged(tier: TierOutcome, damage: str | None) -> TierOutcome:
     """The outcome once the tier was read back. `damage`: the code of what was found, or None."""
     if damage is None:
         return tier
-    return msgspec.structs.replace(tier, code=damage, hint=_code(damage).hint)
+    return msgspec.structs.replace(tier, code=damage, hint=at_location(_code(damage).hint, tier.location))
 
 
 def _code(code: str | None) -> ErrorCode:

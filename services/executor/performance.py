@@ -23,7 +23,7 @@ from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from contracts.executor_events import ExecutionState
-from contracts.tier_failure import TierFailure
+from contracts.tier_failure import TierFailure, at_location
 from services.executor.domain import BackupRun
 from services.executor.errors import ClaimLost
 from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint, waiting_hint
@@ -219,8 +219,11 @@ class RunPerformance:
         except StandsStill as error:
             # A tier alone is left out after its patience: here none of them has answered.
             is_tiers = error.code is errors.TIER_UNREACHABLE
-            tiers = configuration.body.storage_destinations.by_tier() if is_tiers else ()
-            error.context["failures"] = [TierFailure(tier, error.code.code, error.code.hint) for tier in tiers]
+            tiers = configuration.body.storage_destinations.by_tier() if is_tiers else {}
+            error.context["failures"] = [
+                TierFailure(tier, error.code.code, at_location(error.code.hint, each.location))
+                for tier, each in tiers.items()
+            ]
             raise
 
     async def _in_time(

@@ -93,6 +93,7 @@ class TierOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     tier: Tier
     required: bool
+    location: str = ""
     log_entry: int | None = None
     uploaded_bytes: int = 0
     objects: int = 0

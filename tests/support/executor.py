@@ -234,7 +234,9 @@ class ExecutorBench:
         envelopes: list[Envelope] = await self.store.history(run_id)
         for envelope in envelopes:
             assert_as_promised(envelope)
-        return [decode_data(envelope) for envelope in envelopes]
+        events = [decode_data(envelope) for envelope in envelopes]
+        assert not any("LOCATION" in getattr(event, "hint", "") for event in events), "a hint names the very thing"
+        return events
 
     async def refusal(self, run_id: str) -> BackupRefused:
         """The one thing that a run's history says: that it was refused."""

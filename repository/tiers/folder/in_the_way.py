@@ -36,6 +36,15 @@ def instead_of_object(root: str, path: str) -> tuple[str, str] | None:
     return (kind_of(mode), place) if place != path or not stat.S_ISREG(mode) else None
 
 
+def instead_of_folder(path: str) -> str:
+    """What lies in the place of a folder, in words that go on after it is said not to be there; empty: nothing does."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return f", and {kind_of(mode)} lies in its place{', which leads nowhere' if stat.S_ISLNK(mode) else ''}"
+
+
 def no_files(folder: str) -> Iterator[str]:
     """The names in a folder that are none of a file, and are not hidden."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:

@@ -27,7 +27,13 @@ from repository.errors import (
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.tiers.folder.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
 from repository.tiers.folder.errors import translated
-from repository.tiers.folder.in_the_way import in_the_way, instead_of_object, no_files, refuse_in_the_way
+from repository.tiers.folder.in_the_way import (
+    in_the_way,
+    instead_of_folder,
+    instead_of_object,
+    no_files,
+    refuse_in_the_way,
+)
 from repository.tiers.folder.nothing_kept import NothingKept
 from repository.tiers.folder.sync import FolderSync, with_unsynced_above
 from repository.tiers.port import (
@@ -363,11 +369,13 @@ class DirectoryObjectStore(NothingKept):
         try:
             found = os.stat(self._root)
         except NotADirectoryError:
+            self._check_within()
             raise TierUnreachable("what lies above the tier's folder is no folder", tier=self._name) from None
         except FileNotFoundError:
             if seen is None:
                 self._check_within()
                 return
+            self._check_within()
             raise TierUnreachable("the tier's folder is gone", tier=self._name) from None
         if seen is None:
             self._root_identity = (found.st_dev, found.st_ino)
@@ -377,7 +385,8 @@ class DirectoryObjectStore(NothingKept):
     def _check_within(self) -> None:
         if self._within is not None and not os.path.isdir(self._within):
             hint = "Mount its disk; a folder for a new location is made by whoever registers it."
-            raise TierUnreachable("the folder of the tier's location is not there", hint=hint, tier=self._name)
+            found = instead_of_folder(self._within)
+            raise TierUnreachable(f"the folder of the tier's location is not there{found}", hint=hint, tier=self._name)
 
     @contextmanager
     def _translated(self, key: str | None) -> Iterator[None]:

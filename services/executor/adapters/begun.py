@@ -6,7 +6,7 @@ seen, which is only raised, until somebody says that an older one counts (`wedsy
 Where a repository is about to be begun is noted before (`intended_repositories`): a run that dies in between leaves one
 that the next run looks for. Where a key is all that is left of an organisation, its runs begin nothing until somebody
 says so (`new_beginnings`, until one has begun). And it knows the packs that were found damaged there, until they were
-read whole.
+read whole; and what a run has met at a location that stays until somebody mends it, until a run went well there.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.tier_failure import at_location
 from repository.format import ID_LENGTH
 from repository.log.state import Head
 from repository.opened.seen import SeenTier
@@ -46,6 +47,14 @@ _ORGANISATIONS = "SELECT DISTINCT organisation FROM begun_repositories"
 _DIVIDED = """
     SELECT organisation, array_agg(DISTINCT location), count(*) OVER () FROM begun_repositories
     WHERE repository_id <> '' GROUP BY organisation HAVING count(DISTINCT repository_id) > 1 ORDER BY 1 LIMIT 1
+"""
+_NOTE_TROUBLE = """
+    UPDATE begun_repositories SET trouble = %(code)s
+    WHERE organisation = %(organisation)s AND location = %(location)s AND trouble IS DISTINCT FROM %(code)s
+"""
+_TROUBLED = """
+    SELECT organisation, location, trouble, count(*) OVER () FROM begun_repositories
+    WHERE trouble IS NOT NULL ORDER BY organisation, location LIMIT 1
 """
 _REMEMBER = """
     WITH done AS (
@@ -125,6 +134,24 @@ class BegunRepositories:
             " no run can use tiers of both",
             hint="Let them go on as one: docs/operations.md, section 6, an organisation has two repositories.",
         )
+
+    async def check_tiers(self) -> PlatformError | None:
+        """Which tiers the last run of their organisation could not use: its runs fail or are degraded. As `check`."""
+        rows = await self._rows(_TROUBLED, ())
+        if not rows:
+            return None
+        ((organisation, location, trouble, count),) = rows
+        code = errors.catalogue().get(trouble, errors.TIER_UNUSABLE)
+        return PlatformError(
+            code,
+            f"{count} tiers of organisations take no backup, such as {location} of {organisation}:"
+            f" {code.title[:1].lower()}{code.title[1:]}",
+            hint=f"{at_location(code.hint, location)} It is told until a run of {organisation} went well there.",
+        )
+
+    def note_trouble(self, organisation: str, location: str, code: str | None) -> None:
+        """Remember what a run has met at a location where one was begun; None: it went well. Idempotent."""
+        self._wait(self._execute(_NOTE_TROUBLE, {"organisation": organisation, "location": location, "code": code}))
 
     def remember(self, organisation: str, location: str, repository_id: str, seen: SeenTier | None = None) -> None:
         """Note a repository that was found or begun, and the head that its tier had. Idempotent."""

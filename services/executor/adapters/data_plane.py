@@ -36,7 +36,7 @@ from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.read_back import read_back
 from services.executor.adapters.begun import BegunRepositories
-from services.executor.adapters.found_damage import FoundDamage, packs_of
+from services.executor.adapters.found_damage import FoundDamage, packs_of, telling
 from services.executor.adapters.required import require_tiers
 from services.executor.adapters.run_sources import RunSources
 from services.executor.adapters.told import problem_report, progress_report
@@ -89,23 +89,25 @@ class RepositoryDataPlane:
         destinations = body.storage_destinations.by_tier()
         tiers = ", ".join(f"{tier} at {destination.location}" for tier, destination in destinations.items())
         signs.at("opening", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
-        places = [self._place(organisation, tier.value, destination) for tier, destination in destinations.items()]
+        places = {
+            tier.value: self._place(organisation, tier.value, destination) for tier, destination in destinations.items()
+        }
         lease: Lease | None = None
         try:
-            with translated():
-                lease = self._repositories.lease(organisation, places, signs)
-                for tier in lease.repository.tiers:
-                    if tier.error is not None:
-                        _log.warning("a tier is not as it should be", extra={"tier": tier.name, **facts(tier.error)})
-                require_tiers(lease.repository, destinations)
             damage = {
                 tier: FoundDamage(self._begun, organisation, each.location) for tier, each in destinations.items()
             }
+            with telling(damage), translated(places):
+                lease = self._repositories.lease(organisation, list(places.values()), signs)
+                for tier in lease.repository.tiers:
+                    if tier.error is not None:
+                        _log.warning("a tier is not as it should be", extra={"tier": tier.name, **facts(tier.error)})
+                require_tiers(lease.repository, destinations, places)
         except BaseException:
             if lease is not None:
                 lease.release(is_doubtful=True)
             else:
-                for place in places:
+                for place in places.values():
                     place.store.close()
             source.close()
             raise
@@ -114,6 +116,7 @@ class RepositoryDataPlane:
             source,
             source_place,
             destinations,
+            places,
             damage,
             signs,
             BackupOptions(
@@ -186,6 +189,7 @@ class RepositoryBackup:
         source: Source,
         source_place: str,
         destinations: dict[Tier, Destination],
+        places: dict[str, Place],
         damage: dict[Tier, FoundDamage],
         signs: Signs,
         options: BackupOptions,
@@ -196,6 +200,7 @@ class RepositoryBackup:
         self._source = source
         self._source_place = source_place
         self._destinations = destinations
+        self._places = places
         self._signs = signs
         self._options = options
         self._packs: frozenset[bytes] | None = None
@@ -222,7 +227,7 @@ class RepositoryBackup:
         )
         # Until it has gone well: what broke off may have left a tier in the middle of something.
         self._is_doubtful = True
-        with translated():
+        with telling(self._damage), translated(self._places):
             for tier in self._repository.tiers:
                 if tier.is_ready or tier.state is TierState.EMPTY:
                     self._catch_up(tier, is_cancelled)
@@ -265,7 +270,9 @@ class RepositoryBackup:
             damage.note(error)
             self._is_doubtful = True
             _log.error("a tier could not be read back", extra={"tier": tier, "code": error.code, **facts(error)})
-            return code_of(error).code
+            code = code_of(error).code
+            damage.tell(code)
+            return code
         damage.forget()
         return None
 
@@ -313,6 +320,9 @@ class RepositoryBackup:
 
     def _outcome(self, result: BackupResult) -> BackupOutcome:
         totals = result.totals
+        tiers = tuple(self._tier_outcome(result, tier, each) for tier, each in self._destinations.items())
+        for each in tiers:
+            self._damage[each.tier].tell(each.code)
         return BackupOutcome(
             snapshot_id=result.snapshot_id,
             totals=RunTotals(
@@ -332,9 +342,7 @@ class RepositoryBackup:
                     for name, each in sorted(result.by_class.items())
                 ),
             ),
-            tiers=tuple(
-                self._tier_outcome(result, tier, destination) for tier, destination in self._destinations.items()
-            ),
+            tiers=tiers,
             report=problem_report(result),
             is_emptied=is_emptied(result.snapshot, self._repository.snapshots(self._options.label)),
         )
@@ -348,6 +356,7 @@ class RepositoryBackup:
             return TierOutcome(
                 tier=tier,
                 required=destination.required,
+                location=destination.location,
                 log_entry=opened.log.state.entry_of[result.snapshot_id],
                 uploaded_bytes=delivered.bytes_sent if delivered else 0,
                 objects=delivered.packs_sent if delivered else 0,
@@ -357,4 +366,10 @@ class RepositoryBackup:
         code = code_of(error)
         if code is errors.INTERNAL:
             code = errors.TIER_UNUSABLE if opened.state is not TierState.READY else errors.TIER_BEHIND
-        return TierOutcome(tier=tier, required=destination.required, code=code.code, hint=hint_of(code, error))
+        return TierOutcome(
+            tier=tier,
+            required=destination.required,
+            location=destination.location,
+            code=code.code,
+            hint=hint_of(code, error, self._places[tier.value]),
+        )

@@ -95,4 +95,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     # Which workers look for runs, and what keeps them from that; what was told of a run that none of them can take.
     "CREATE TABLE run_workers (worker text PRIMARY KEY, looked_at timestamptz NOT NULL DEFAULT now(), code text)",
     "ALTER TABLE run_claims ADD COLUMN told_code text, ADD COLUMN told_at timestamptz",
+    # The code of what the organisation's last run met there, where it stays until somebody mends it.
+    "ALTER TABLE begun_repositories ADD COLUMN trouble text",
 )

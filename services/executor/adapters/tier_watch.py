@@ -22,6 +22,7 @@ from chassis.telemetry.instruments import Telemetry
 from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.tier_failure import at_location
 from repository.errors import BucketMissing, RepositoryError
 from repository.stored.config import CONFIG_KEY
 from vault.stores import folder_of, location_store
@@ -219,8 +220,8 @@ def missing_trouble(location: Location, missing: int, seen: int) -> PlatformErro
     if missing == seen:
         return PlatformError(
             errors.TIER_VANISHED,
-            f"the tier {location.name} was in use, and is empty or gone: nothing is written to it; "
-            f"bring it back, or: wedsync-backup tiers begin-anew {location.name}",
+            f"the tier {location.name} was in use, and is empty or gone: nothing is written to it",
+            hint=at_location(errors.TIER_VANISHED.hint, location.name),
         )
     return PlatformError(
         errors.TIER_VANISHED,

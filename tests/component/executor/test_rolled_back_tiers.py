@@ -12,7 +12,8 @@ from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
-from deploy.locations.history import older
+from deploy.locations.history import older, require_unwitnessed
+from services.executor.adapters.begun import BegunRepositories
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
@@ -70,13 +71,19 @@ async def test_only_tier_that_went_back_takes_nothing_until_it_is_as_it_was(benc
     assert isinstance(last, BackupFailed)
     assert failed == [(Tier.LOCAL, ROLLED_BACK)]
     assert last.code == ROLLED_BACK
-    assert "tiers accept-history" in (last.hint or "")
+    assert "tiers accept-history local," in last.hint
+    begun = BegunRepositories(bench.pool)
+    trouble = await begun.check_tiers()
+    assert trouble is not None, "the worker's readiness tells it between the runs"
+    assert (trouble.code, "local of org-a" in trouble.message) == (errors.TIER_ROLLED_BACK, True)
+    assert "accept-history local," in trouble.hint
     assert _objects(bench.tier("local")) == before
     shutil.rmtree(bench.tier("local"))
     (bench.home / "newer local").rename(bench.tier("local"))
     last, failed = await _run(bench)
     assert isinstance(last, BackupCompleted)
     assert last.verified == (Tier.LOCAL,)
+    assert await begun.check_tiers() is None
 
 
 @pytest.mark.parametrize("is_required", [False, True])
@@ -137,6 +144,7 @@ async def test_optional_tier_that_went_back_degrades_the_run(bench: ExecutorBenc
     """The other tier has the backup; this one is owed a catch-up, and gets nothing meanwhile."""
     await bench.configure(local=Destination(location="local"), cloud_primary=Destination(location="second"))
     await _two_runs_and_the_state_between(bench, "local")
+    await _run(bench)
     _put_back(bench, "local")
     before = _objects(bench.tier("local"))
     last, failed = await _run(bench)
@@ -145,3 +153,12 @@ async def test_optional_tier_that_went_back_degrades_the_run(bench: ExecutorBenc
     assert failed == [(owed.tier, owed.code) for owed in last.catch_ups] == [(Tier.LOCAL, ROLLED_BACK)]
     assert last.verified == (Tier.CLOUD_PRIMARY,)
     assert _objects(bench.tier("local")) == before
+    # To accept the older state alone would change nothing: the other tier has seen the newer one.
+    places = {each.name: each for each in bench.locations.tiers()}
+    with pytest.raises(PlatformError) as refused:
+        require_unwitnessed(places["local"], [places["second"]], bench.keys, ORGANISATION)
+    assert refused.value.code is errors.LOCATION_IN_USE
+    assert "repo repair --accept-history local " in refused.value.hint
+    assert require_unwitnessed(places["second"], [places["local"]], bench.keys, ORGANISATION) is None
+    assert require_unwitnessed(places["local"], [], bench.keys, ORGANISATION) is None
+    assert require_unwitnessed(places["local"], [places["second"]], bench.home, ORGANISATION) is not None

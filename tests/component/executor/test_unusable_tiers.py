@@ -103,6 +103,42 @@ async def test_required_tier_that_is_set_up_wrongly_fails_the_run_by_name(bench:
     assert (failed.code, failed.tier) == ("required-tier-failed", Tier.CLOUD_PRIMARY)
 
 
+INSTEAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "nothing": (lambda _: None, "is not there. Ask"),
+    "dangling": (
+        lambda folder: folder.symlink_to(folder.with_name("unmounted")),
+        "a link lies in its place, which leads",
+    ),
+    "file": (lambda folder: folder.write_text("not mounted"), "a file lies in its place. Ask"),
+    "pipe": (os.mkfifo, "a pipe lies in its place. Ask"),
+}
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+@pytest.mark.parametrize("instead", INSTEAD)
+async def test_folder_of_a_tier_that_is_away_is_told_by_its_location(
+    bench: ExecutorBench, instead: str, is_alone: bool
+) -> None:
+    """A folder has no endpoint; whoever may see the run reads what it is, where, and what to do, and no path."""
+    others = {} if is_alone else {"cloud_primary": Destination(location="second")}
+    await bench.configure(local=Destination(location="local", required=True), **others)
+    await bench.request("run-1")
+    await perform_next(bench)
+    put, words = INSTEAD[instead]
+    folder = bench.home / "tiers" / "local"
+    folder.rename(bench.home / "unmounted")
+    put(folder)
+    await bench.request("run-2")
+    await perform_next(bench)
+    failed = (await bench.told("run-2"))[-1]
+    assert isinstance(failed, BackupFailed)
+    assert failed.code == ("tier-unreachable" if is_alone else "required-tier-failed")
+    assert "The folder of the location local cannot be used: " in failed.hint
+    assert words in failed.hint
+    assert "endpoint" not in failed.hint
+    assert "/" not in failed.hint
+
+
 @pytest.mark.parametrize("spoil", [_credentials_gone, _not_registered])
 async def test_only_tier_that_is_set_up_wrongly_fails_the_run_with_its_code(
     bench: ExecutorBench, spoil: Callable[[ExecutorBench], None]

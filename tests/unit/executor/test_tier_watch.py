@@ -223,7 +223,7 @@ async def test_vanished_tier_degrades_readiness_until_it_is_back(health: Health,
 
     async def is_told() -> bool:
         found = await finding()
-        return found is not None and found.code == "tier-vanished" and "tiers begin-anew local" in (found.reason or "")
+        return found is not None and found.code == "tier-vanished" and "tiers begin-anew local" in (found.hint or "")
 
     await eventually(is_told)
     assert (await health.report()).status == "degraded"

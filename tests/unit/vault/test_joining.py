@@ -8,8 +8,9 @@ import pytest
 from chassis.life.signs import Signs
 from chassis.sealing import prepare_keys_folder
 from contracts import errors
+from contracts.configuration import Tier
 from contracts.errors import PlatformError
-from repository.errors import NotARepository, NoUsableTier, TierUnreachable, TierVanished
+from repository.errors import NotARepository, NoUsableTier, TierUnreachable, TierVanished, WrongKey
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY
@@ -18,9 +19,10 @@ from repository.tiers.port import ObjectInfo
 from repository.upkeep.catch_up import catch_up
 from tests.support.repositories import SeededRandomness, photos, write_snapshot
 from tests.unit.vault.test_repositories import _Remembered
-from vault.joining import OfAnotherRepository, RepositoryAway
+from vault.joining import OfAnotherOwner, OfAnotherRepository, RepositoryAway
 from vault.places import Place
 from vault.repositories import BegunTier, Repositories
+from vault.translation import failure_of
 
 OWNER = "org-a"
 
@@ -52,6 +54,7 @@ class _Vault:
 
     def __init__(self, keys: Path) -> None:
         prepare_keys_folder(keys)
+        self.keys = keys
         self.begun = _Remembered()
         self.buckets: dict[str, _Bucket] = {}
         self.repositories = Repositories(self.begun, keys, place_at=lambda _, location: self.place(location))
@@ -213,3 +216,15 @@ def test_folder_of_another_owner_is_told_as_that_and_not_as_a_lost_key(vault: _V
     with pytest.raises(NotARepository, match="the location holds another repository") as refused:
         vault.open("disk")
     assert refused.value.context["before"] != refused.value.context["shown"]
+    # Also where the record was lost, and with it what was begun where.
+    vault.begun.rows.clear()
+    with pytest.raises(OfAnotherOwner, match="the location holds another repository") as refused:
+        vault.open("disk")
+    assert "the location disk is another repository" in refused.value.hint
+    told = failure_of(Tier.LOCAL, refused.value, vault.place("disk"))
+    assert (told.code, told.hint) == ("tier-unusable", refused.value.hint)
+    # A key that nobody is known to have is no sign of another owner.
+    for noted in vault.keys.glob("repositories/org-b*"):
+        noted.unlink()
+    with pytest.raises(WrongKey):
+        vault.open("disk")
