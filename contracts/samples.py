@@ -164,7 +164,7 @@ _STORY: tuple[tuple[str, str, int, Event], ...] = (
             execution_id=EXECUTION,
             tier=Tier.OFFSITE,
             code=errors.TIER_UNREACHABLE.code,
-            hint=errors.TIER_UNREACHABLE.hint,
+            hint="Check the tier's endpoint and credentials; the run catches up when it is back.",
         ),
     ),
     (
