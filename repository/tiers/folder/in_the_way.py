@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from repository.errors import PlaceBlocked
+from repository.errors import PlaceBlocked, TierUnreachable
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -36,13 +36,16 @@ def instead_of_object(root: str, path: str) -> tuple[str, str] | None:
     return (kind_of(mode), place) if place != path or not stat.S_ISREG(mode) else None
 
 
-def instead_of_folder(path: str) -> str:
-    """What lies in the place of a folder, in words that go on after it is said not to be there; empty: nothing does."""
-    try:
-        mode = os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    return f", and {kind_of(mode)} lies in its place{', which leads nowhere' if stat.S_ISLNK(mode) else ''}"
+def refuse_absent(folder: str | None, *, tier: str) -> None:
+    """Raise `TierUnreachable` where this folder, perhaps a mount point, is not there, with what is in its place."""
+    if folder is None or os.path.isdir(folder):
+        return
+    instead = ""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = os.lstat(folder).st_mode
+        instead = f", and {kind_of(mode)} lies in its place{', which leads nowhere' if stat.S_ISLNK(mode) else ''}"
+    hint = "Mount its disk; a folder for a new location is made by whoever registers it."
+    raise TierUnreachable(f"the folder of the tier's location is not there{instead}", hint=hint, tier=tier)
 
 
 def no_files(folder: str) -> Iterator[str]:

@@ -27,13 +27,7 @@ from repository.errors import (
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.tiers.folder.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
 from repository.tiers.folder.errors import translated
-from repository.tiers.folder.in_the_way import (
-    in_the_way,
-    instead_of_folder,
-    instead_of_object,
-    no_files,
-    refuse_in_the_way,
-)
+from repository.tiers.folder.in_the_way import in_the_way, instead_of_object, no_files, refuse_absent, refuse_in_the_way
 from repository.tiers.folder.nothing_kept import NothingKept
 from repository.tiers.folder.sync import FolderSync, with_unsynced_above
 from repository.tiers.port import (
@@ -230,7 +224,7 @@ class DirectoryObjectStore(NothingKept):
         if folder in self._durable_folders and folder in self._swept_folders:
             return set()
         if self._root_identity is None:
-            self._check_within()
+            refuse_absent(self._within, tier=self._name)
             self._make_folders(self._root, "/")
         self._check_root()
         refuse_in_the_way(self._root, folder, tier=self._name)
@@ -369,24 +363,17 @@ class DirectoryObjectStore(NothingKept):
         try:
             found = os.stat(self._root)
         except NotADirectoryError:
-            self._check_within()
+            refuse_absent(self._within, tier=self._name)
             raise TierUnreachable("what lies above the tier's folder is no folder", tier=self._name) from None
         except FileNotFoundError:
+            refuse_absent(self._within, tier=self._name)
             if seen is None:
-                self._check_within()
                 return
-            self._check_within()
             raise TierUnreachable("the tier's folder is gone", tier=self._name) from None
         if seen is None:
             self._root_identity = (found.st_dev, found.st_ino)
         elif seen != (found.st_dev, found.st_ino):
             raise TierUnreachable("the tier's folder is another one than before", tier=self._name)
-
-    def _check_within(self) -> None:
-        if self._within is not None and not os.path.isdir(self._within):
-            hint = "Mount its disk; a folder for a new location is made by whoever registers it."
-            found = instead_of_folder(self._within)
-            raise TierUnreachable(f"the folder of the tier's location is not there{found}", hint=hint, tier=self._name)
 
     @contextmanager
     def _translated(self, key: str | None) -> Iterator[None]:
