@@ -31,19 +31,6 @@ def add_backup_options(parser: argparse.ArgumentParser) -> None:
         type=given,
         help="where those of a bucket or a database are: env (the default), env:PREFIX, file:PATH or profile:NAME",
     )
-    what.add_argument(
-        "--lock-timeout",
-        type=positive,
-        default=10,
-        metavar="SECONDS",
-        help="of a database: how long a lock is waited for, while others wait behind it (default 10)",
-    )
-    what.add_argument(
-        "--statement-timeout",
-        type=positive,
-        metavar="SECONDS",
-        help="of a database: how long one table may be read, and its change has to wait (default: to its end)",
-    )
     out = parser.add_argument_group("what is left out: patterns as in a .gitignore, from the PATH on")
     out.add_argument(
         "--exclude",

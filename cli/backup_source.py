@@ -167,12 +167,7 @@ def _database_of(arguments: argparse.Namespace) -> Database:
     address = _only_path(arguments, "a database", "Leave the excludes out.")
     if arguments.dry_run:
         raise UsageInvalid("--dry-run cannot tell of a database", "Look at its size with psql: pg_database_size.")
-    return Database(
-        address,
-        password_from(arguments.source_credentials),
-        lock_seconds=arguments.lock_timeout,
-        statement_seconds=arguments.statement_timeout or 0,
-    )
+    return Database(address, password_from(arguments.source_credentials))
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:

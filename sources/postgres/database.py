@@ -8,6 +8,9 @@ file in memory that they inherit. Without a word about it a connection that leav
 | `sslmode` | as libpq has it; `require` where it is absent and the server is not on this machine |
 | `sslrootcert` | path of the authorities to trust, or `system`; needed by `verify-ca` and `verify-full` |
 | `host` | the folder of a Unix socket |
+| `connections` | so many tables are read or loaded at the same time; 4 where it is absent |
+| `lock-timeout` | seconds that a lock is waited for, and so the longest that others queue behind it; 10 |
+| `statement-timeout` | seconds that one table is read, and so the longest that its change has to wait; no end |
 """
 
 import os
@@ -27,7 +30,9 @@ from repository.tiers.s3.credentials import read_secret
 TOOLS: Final = "WEDSYNC_POSTGRES_TOOLS"
 """The variable that names the folder of `psql`, `pg_dump` and `pg_restore`, where it is not to be looked for."""
 SCHEMES: Final = ("postgres", "postgresql")
-_OPTIONS: Final = frozenset({"sslmode", "sslrootcert", "host"})
+_NUMBERS: Final = {"connections": 4, "lock-timeout": 10, "statement-timeout": 0}
+_NUMBERS_MAX: Final = 86_400
+_OPTIONS: Final = frozenset({"sslmode", "sslrootcert", "host", *_NUMBERS})
 _MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _LOCAL: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
@@ -36,18 +41,15 @@ PasswordProvider = Callable[[], str | None]
 
 @dataclass(frozen=True)
 class Database:
-    """One database. `address` has no password. `tools`: the folder of Postgres's programs; None: it is looked for.
+    """One database. `address` has no password. `user`: where the address names none.
 
-    `lock_seconds`: how long a lock is waited for, and so the longest that others queue behind it.
-    `statement_seconds`: the longest that one table is read, and so the longest that its change has to wait; 0: no end.
+    `patience_seconds`: how long a server is waited for that does not answer.
     """
 
     address: str
     password: PasswordProvider = lambda: None
     user: str | None = None
-    tools: Path | None = None
-    lock_seconds: float = 10
-    statement_seconds: float = 0
+    patience_seconds: int = 15
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.address)
@@ -71,6 +73,28 @@ class Database:
         except ValueError:
             raise LocationInvalid("the address has a port that is none", hint="It is a number up to 65535.") from None
 
+        for name in _NUMBERS:
+            if not 0 < int(options.get(name, "1") if options.get(name, "1").isdecimal() else 0) <= _NUMBERS_MAX:
+                raise LocationInvalid(f"{name} is no number from 1 to {_NUMBERS_MAX}", hint="Write a whole number.")
+
+    def _number(self, option: str) -> int:
+        return int(dict(parse_qsl(urlsplit(self.address).query)).get(option, _NUMBERS[option]))
+
+    @property
+    def connections(self) -> int:
+        """So many tables are read or loaded at the same time."""
+        return self._number("connections")
+
+    @property
+    def lock_milliseconds(self) -> int:
+        """How long a lock is waited for."""
+        return 1000 * self._number("lock-timeout")
+
+    @property
+    def statement_milliseconds(self) -> int:
+        """How long one table is read; 0: to its end."""
+        return 1000 * self._number("statement-timeout")
+
     @property
     def name(self) -> str:
         """The database's name."""
@@ -92,17 +116,17 @@ class Database:
     def connection(self) -> str:
         """As libpq takes it."""
         parts = urlsplit(self.address)
-        options = dict(parse_qsl(parts.query))
+        options = {name: value for name, value in parse_qsl(parts.query) if name not in _NUMBERS}
         options.setdefault("sslmode", "prefer" if (parts.hostname or "") in _LOCAL else "require")
-        query = {**options, "connect_timeout": "15", "keepalives_idle": "30", "tcp_user_timeout": "90000"}
+        waits = {"connect_timeout": str(self.patience_seconds), "keepalives_idle": "30", "tcp_user_timeout": "90000"}
         login = parts.netloc.rpartition("@")[2]
         if parts.username or self.user:
             login = f"{parts.username or urlencode({'': self.user})[1:].replace('+', '%20')}@{login}"
-        return urlunsplit(("postgresql", login, parts.path, urlencode(query), ""))
+        return urlunsplit(("postgresql", login, parts.path, urlencode({**options, **waits}), ""))
 
     def program(self, name: str) -> str:
         """The path of a program of Postgres. Raises `LocationInvalid`."""
-        folders = [self.tools] if self.tools else _folders()
+        folders = _folders()
         for folder in folders:
             if os.access(folder / name, os.X_OK):
                 return str(folder / name)
@@ -114,11 +138,14 @@ class Database:
         )
 
 
-class _Secret(msgspec.Struct, frozen=True):
+class Secret(msgspec.Struct, frozen=True):
+    """What a file of credentials holds. `user`: where the address names none."""
+
     password: str
+    user: str | None = None
 
 
-_SECRET: Final = msgspec.json.Decoder(_Secret)
+_SECRET: Final = msgspec.json.Decoder(Secret)
 
 
 def password_from(reference: str) -> PasswordProvider:
@@ -131,7 +158,8 @@ def password_from(reference: str) -> PasswordProvider:
     if form == "env" and rest:
         return lambda: _from_environment(f"{rest}_PASSWORD")
     if form == "file" and colon and rest:
-        return lambda: _from_file(rest)
+        read = secret_of(Path(rest).expanduser())
+        return lambda: read().password
     # What was written may be a secret that was put in the wrong place.
     hint = "Write env, env:PREFIX or file:PATH; a secret itself is never."
     raise LocationInvalid("credentials are named in no form that a database has", hint=hint)
@@ -143,11 +171,16 @@ def _from_environment(name: str) -> str:
     raise AccessDenied(f"the environment has no {name}", hint=f"Set {name} to the database's password.")
 
 
-def _from_file(path: str) -> str:
-    try:
-        return _SECRET.decode(read_secret(Path(path).expanduser())).password
-    except msgspec.MsgspecError:
-        raise AccessDenied("the file holds no password", hint='It is {"password": "…"}.', file=path) from None
+def secret_of(path: Path, *, owner_only: bool = True) -> Callable[[], Secret]:
+    """What reads a file of credentials, each time anew. It raises `AccessDenied`."""
+
+    def read() -> Secret:
+        try:
+            return _SECRET.decode(read_secret(path, owner_only=owner_only))
+        except msgspec.MsgspecError:
+            raise AccessDenied("the file holds no password", hint='It is {"password": "…"}.', file=str(path)) from None
+
+    return read
 
 
 def is_database(word: str) -> bool:

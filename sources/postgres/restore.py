@@ -41,7 +41,7 @@ from sources.postgres.programs import (
     tell,
     worded,
 )
-from sources.postgres.source import CONNECTIONS, KIND
+from sources.postgres.source import KIND
 from sources.postgres.trouble import unreachable
 
 _COUNT_OWN: Final = f"""
@@ -115,7 +115,7 @@ class _Restore:
             else:
                 wanted = stack.enter_context(in_memory(self._list_of(schema, tables)))
             self._define("pre-data", schema, wanted)
-            with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="load") as pool:
+            with ThreadPoolExecutor(self._target.connections, thread_name_prefix="load") as pool:
                 # The largest first, so that none is left alone at the end.
                 order = sorted(tables, key=lambda table: -self._files[table.path].stat.size)
                 for done in [pool.submit(self._load, table) for table in order]:
@@ -175,7 +175,6 @@ class _Restore:
                 raise RestoreRefused(
                     "the target database is not empty",
                     hint="Make a new one (createdb NAME), and give that: nothing is restored over what is there.",
-                    database=self._target.name,
                 )
             return
         present = "".join(
@@ -185,7 +184,6 @@ class _Restore:
             raise RestoreRefused(
                 "the target database has a table of that name",
                 hint="Rename it, or restore into another database and copy from there.",
-                database=self._target.name,
             )
         self._schemas = self._asked("SELECT nspname FROM pg_catalog.pg_namespace;").decode().splitlines()
 
@@ -216,7 +214,7 @@ class _Restore:
         self._check()
         chosen = () if wanted is None else (f"--use-list={path_of(wanted)}",)
         inherited = (schema,) if wanted is None else (schema, wanted)
-        jobs = CONNECTIONS if section == "post-data" else 1
+        jobs = self._target.connections if section == "post-data" else 1
         running = Running(
             self._target,
             "pg_restore",
@@ -342,7 +340,7 @@ class _Restore:
             tell(running, "\n")
             told = running.wait()
         except BrokenPipeError:
-            raise TargetFailed("the database broke off", database=self._target.name) from None
+            raise TargetFailed("the database broke off") from None
         except Complaint as complaint:
             raise self._failed(complaint, "broke off") from complaint
         finally:

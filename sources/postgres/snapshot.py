@@ -19,17 +19,17 @@ from sources.postgres.catalog import (
     SETTINGS_QUERY,
     Catalog,
 )
-from sources.postgres.database import Database
+from sources.postgres.database import Database, version_of
 from sources.postgres.programs import PIECE, Complaint, Running, output_of, psql, tell
-from sources.postgres.trouble import refuse_what_is_not_readable, unreachable
+from sources.postgres.trouble import TOO_OLD, refuse_what_is_not_readable, unreachable
 
 _END: Final = "==end of the answer=="
 
 
 class Moment:
-    """Held until it is closed. Raises `SourceUnreachable` where it cannot be had."""
+    """Held until it is closed. Raises `SourceUnreachable` where it cannot be had. `is_probe`: nothing is dumped."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, is_probe: bool = False) -> None:
         self.database = database
         self._session = psql(database)
         try:
@@ -37,7 +37,7 @@ class Moment:
                 self._session,
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
                 f"SET LOCAL idle_in_transaction_session_timeout = 0;\nSET LOCAL statement_timeout = 0;\n"
-                f"SET LOCAL lock_timeout = {round(database.lock_seconds * 1000)};\n{SESSION}",
+                f"SET LOCAL lock_timeout = {database.lock_milliseconds};\n{SESSION}",
                 is_all=False,
             )
             server = int(self._asked("SHOW server_version_num;") or 0)
@@ -47,10 +47,22 @@ class Moment:
                     hint="Back it up by its own pg_dump: pg_dump … | repo backup --stdin.",
                     retry=Retry.NEVER,
                     reason=str(server),
+                    answers=True,
+                )
+            tools = version_of(output_of(Running(database, "pg_dump", "--version", connects=False)).decode())
+            if tools and tools < server // 10_000:
+                raise SourceUnreachable(
+                    "Postgres's programs are older than the server",
+                    hint=TOO_OLD,
+                    retry=Retry.AFTER_OPERATOR,
+                    reason="tools-too-old",
+                    answers=True,
                 )
             self.number = self._asked("SELECT pg_catalog.pg_export_snapshot();").decode().strip()
             self.catalog: Catalog = CATALOG.decode(self._asked(CATALOG_QUERY))
-            refuse_what_is_not_readable(self.catalog, database)
+            refuse_what_is_not_readable(self.catalog)
+            if is_probe:
+                return
             self.roles = self._asked(ROLES_QUERY)
             self.settings = self._asked(SETTINGS_QUERY)
             self.sequences = self._asked(SEQUENCES_QUERY)
@@ -76,7 +88,7 @@ class Moment:
             self._session.wait()
         except Complaint as complaint:
             return unreachable(complaint, self.database, doing="cannot be read")
-        return SourceUnreachable("the database's session has ended", database=self.database.name)
+        return SourceUnreachable("the database's session has ended")
 
     def _schema(self) -> bytes:
         """All definitions, as `pg_restore` takes them. What it locks is let go at its end."""
@@ -88,7 +100,7 @@ class Moment:
 
     def dump(self, *words: str) -> Running:
         """A `pg_dump` that sees this moment."""
-        wait = f"--lock-wait-timeout={round(self.database.lock_seconds * 1000)}"
+        wait = f"--lock-wait-timeout={self.database.lock_milliseconds}"
         return Running(
             self.database, "pg_dump", f"--snapshot={self.number}", "--no-subscriptions", "--encoding=UTF8", wait, *words
         )

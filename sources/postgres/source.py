@@ -35,8 +35,6 @@ from sources.postgres.programs import Complaint, Running, psql, tell
 from sources.postgres.snapshot import Moment
 from sources.postgres.trouble import of_table, unreachable
 
-CONNECTIONS: Final = 4
-"""Tables that are read at the same time, a connection each; one more holds the moment."""
 KIND: Final = {"source": "postgres"}
 """What the root of a database's snapshot says of itself."""
 _FOLDER: Final = stat_bits.S_IFDIR | 0o700
@@ -46,10 +44,10 @@ _FILE: Final = stat_bits.S_IFREG | 0o600
 class PostgresSource:
     """One database. The moment is the one when `root` is called. Close it at the end."""
 
-    def __init__(self, database: Database, *, connections: int = CONNECTIONS) -> None:
+    def __init__(self, database: Database) -> None:
         self.database = database
         self.now_ns = kernel_now_ns()
-        self.slots = threading.BoundedSemaphore(connections)
+        self.slots = threading.BoundedSemaphore(database.connections)
         self._moment: Moment | None = None
         self._fixed: dict[bytes, bytes] = {}
         self._tables: dict[bytes, dict[bytes, Table]] = {}
@@ -84,8 +82,11 @@ class PostgresSource:
         return self.row(_FOLDER, 0), _Folder(self, files, {names.TABLES: below}, extra=Extra(attributes=dict(KIND)))
 
     def require(self) -> None:
-        """See `Source.require`. The session that holds the moment is there still."""
-        self.moment.require()
+        """See `Source.require`. The moment is held still; before there is one: it could be had, with all rights."""
+        if self._moment is None:
+            with Moment(self.database, is_probe=True):
+                return
+        self._moment.require()
 
     @property
     def moment(self) -> Moment:
@@ -110,8 +111,8 @@ class PostgresSource:
         running = psql(database)
         tell(
             running,
-            f"{SESSION}SET statement_timeout = {round(database.statement_seconds * 1000)};\n"
-            f"SET lock_timeout = {round(database.lock_seconds * 1000)};\n"
+            f"{SESSION}SET statement_timeout = {database.statement_milliseconds};\n"
+            f"SET lock_timeout = {database.lock_milliseconds};\n"
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
             f"SET TRANSACTION SNAPSHOT '{self.moment.number}';\n"
             f"LOCK TABLE ONLY {table.sql} IN ACCESS SHARE MODE;\n"

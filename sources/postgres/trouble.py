@@ -9,6 +9,10 @@ from sources.postgres.catalog import Catalog, quoted
 from sources.postgres.database import Database
 from sources.postgres.programs import Complaint
 
+TOO_OLD: Final = (
+    "Postgres's programs are older than the server: install those of its major version, and name their folder by "
+    "WEDSYNC_POSTGRES_TOOLS."
+)
 _CONNECTING: Final = (
     (r"password authentication failed|no password supplied|role .* does not exist|PAM auth", "credentials-refused",
      "Check user and password: PGPASSWORD, or what the credentials of the location hold."),
@@ -22,9 +26,7 @@ _CONNECTING: Final = (
      "unreachable", "Is the server up, and reachable from here? Look at host and port."),
     (r"too many (clients|connections)|remaining connection slots", "connections-exhausted",
      "The server has no connection left: raise max_connections, or back up when it is quieter."),
-    (r"server version mismatch|aborting because of server", "tools-too-old",
-     "Postgres's programs are older than the server: install those of its major version, and name their folder by "
-     "WEDSYNC_POSTGRES_TOOLS."),
+    (r"server version mismatch|aborting because of server|unsupported version", "tools-too-old", TOO_OLD),
 )  # fmt: skip
 """Words of libpq and of pg_dump, as they are since long; what they mean; what to do."""
 _LATER: Final = frozenset({"unreachable", "connections-exhausted"})
@@ -45,22 +47,21 @@ def unreachable(complaint: Complaint, database: Database, *, doing: str) -> Sour
     for words, reason, hint in _CONNECTING:
         if re.search(words, text):
             retry = Retry.LATER if reason in _LATER else Retry.AFTER_OPERATOR
-            return _made(doing, complaint, database, reason, hint, retry)
+            return _made(doing, complaint, reason, hint, retry)
     if complaint.state == "42501":
-        return _made(doing, complaint, database, "access-denied", granting(database), Retry.AFTER_OPERATOR)
+        return _made(doing, complaint, "access-denied", granting(database.login), Retry.AFTER_OPERATOR)
     if complaint.state in {"55P03", "57014"} or "lock timeout" in text:
-        hint = "Somebody holds a lock (a migration?): run again when it is over, or wait longer (--lock-timeout)."
-        return _made(doing, complaint, database, "locked", hint, Retry.LATER)
+        hint = "Somebody holds a lock (a migration?): run again when it is over, or raise the address's lock-timeout."
+        return _made(doing, complaint, "locked", hint, Retry.LATER)
     reason = complaint.state or ("cut-off" if complaint.is_cut_off else "failed")
     hint = "Is the server up? What it did not give is not in a snapshot: run again."
-    return _made(doing, complaint, database, reason, hint, Retry.LATER)
+    return _made(doing, complaint, reason, hint, Retry.LATER)
 
 
-def _made(
-    doing: str, complaint: Complaint, database: Database, reason: str, hint: str, retry: Retry
-) -> SourceUnreachable:
+def _made(doing: str, complaint: Complaint, reason: str, hint: str, retry: Retry) -> SourceUnreachable:
+    # What a server says names tables, users and hosts: it is for whoever reads the hint, and for no log.
     return SourceUnreachable(
-        f"the database {doing}: {complaint.said}", hint=hint, retry=retry, reason=reason, database=database.name
+        f"the database {doing}", hint=f"{hint} It says: {complaint.said}", retry=retry, reason=reason
     )
 
 
@@ -74,25 +75,25 @@ def of_table(complaint: Complaint, database: Database) -> FileProblem | SourceUn
     return unreachable(complaint, database, doing="broke off")
 
 
-def granting(database: Database, user: str = "", *, hidden: bool = False) -> str:
+def granting(user: str, *, hidden: bool = False) -> str:
     """The statements that give whoever backs up what it needs."""
-    name = quoted(user or database.login or "the user")
+    name = quoted(user)
     grants = [f"GRANT pg_read_all_data TO {name};"]
     if hidden:
         grants.append(f"ALTER ROLE {name} BYPASSRLS;")
     return f"As a superuser (or as postgres at Supabase): {' '.join(grants)}"
 
 
-def refuse_what_is_not_readable(catalog: Catalog, database: Database) -> None:
+def refuse_what_is_not_readable(catalog: Catalog) -> None:
     """Raise where rows or definitions would be missing: a dump that leaves them out is none."""
     missing = [*catalog.forbidden, *catalog.hidden]
     if not missing:
         return
     what = "may not be read" if catalog.forbidden else "have row security, which would hide rows"
     raise SourceUnreachable(
-        f"{len(missing):,} tables {what}, {missing[0]} for one",
-        hint=granting(database, catalog.user, hidden=bool(catalog.hidden)),
+        f"{len(missing):,} of the database's tables {what}",
+        hint=f"{granting(catalog.user, hidden=bool(catalog.hidden))} One of them is {missing[0]}.",
         retry=Retry.AFTER_OPERATOR,
         reason="access-denied",
-        database=database.name,
+        answers=True,
     )

@@ -259,7 +259,7 @@ def test_missing_right_is_named_with_the_statement_that_grants_it(
     assert f'GRANT pg_read_all_data TO "{user}";' in refused["hint"]
     place.do(shop, sql.SQL("GRANT pg_read_all_data TO {}").format(sql.Identifier(user)))
     hidden = _error_of(repo.run("backup", place.url(shop, user), "--json"))
-    assert "public.orders" in hidden["message"]
+    assert "public.orders" in hidden["hint"]
     assert f'ALTER ROLE "{user}" BYPASSRLS;' in hidden["hint"]
     place.do(shop, sql.SQL("ALTER ROLE {} BYPASSRLS").format(sql.Identifier(user)))
     assert repo.json("backup", place.url(shop, user))["file_errors"] == []
@@ -294,7 +294,7 @@ def test_table_that_changes_under_the_dump_is_told(place: Place) -> None:
         "CREATE TABLE a AS SELECT n FROM generate_series(1, 3) n; CREATE TABLE b AS TABLE a; CREATE TABLE c AS TABLE a;"
         "CREATE TABLE d AS TABLE a; CREATE TABLE e AS TABLE a; CREATE TABLE f AS TABLE a;"
     )
-    database = Database(place.url(name), lambda: place.server.password, lock_seconds=0.2, statement_seconds=600)
+    database = Database(f"{place.url(name)}?lock-timeout=1&statement-timeout=600", lambda: place.server.password)
     with closing(PostgresSource(database)) as source, place.connect(name) as other:
         _, root = source.root()
         tables = root.enter(b"tables").enter(b"public")
