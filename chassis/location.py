@@ -21,7 +21,7 @@ from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
 ANY_ORGANISATION = "*"
 SCHEME_OF_KIND = {"directory": "file", "s3": "s3", "postgres": "postgres"}
 _CREDENTIALS = re.compile(r"(?:([A-Za-z0-9][A-Za-z0-9_-]{0,127})/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_DATABASE_OPTIONS = {"sslmode", "sslrootcert"}
+_DATABASE_OPTIONS = {"sslmode", "sslrootcert", "connections", "lock-timeout", "statement-timeout"}
 _SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 _StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 

@@ -170,6 +170,9 @@ class Locations:
         against: Objection | None = None
         if location.kind == "s3" and "source" in location.roles:
             against = _against_bucket(place, path, buckets)
+        if location.kind == "postgres" and path:
+            hint = "A database is saved whole: leave it empty. A restore takes single tables of it."
+            against = objection(errors.INVALID_FIELD, "sourceIdentifier", hint)
         if location.kind == "directory":
             folder = place.removeprefix(_FILE)
             disk = self._disks.setdefault(folder, Disk(Path(folder)))

@@ -26,6 +26,7 @@ class SourceType(Growing):
 
     DIRECTORY = "directory"
     S3 = "s3"
+    POSTGRES = "postgres"
 
 
 class BackupType(Growing):

@@ -18,6 +18,7 @@ SOURCE = "source"
 TIER = "tier"
 S3 = "s3"
 DIRECTORY = "directory"
+POSTGRES = "postgres"
 
 STORAGE_CLASSES = (
     "STANDARD",
@@ -32,7 +33,7 @@ a run reads back what it has written, and each later one reads the repository's 
 NAME_BYTES_MAX = 255
 """The longest name that a file system keeps."""
 
-_KIND_OF_SOURCE = {SourceType.DIRECTORY: DIRECTORY, SourceType.S3: S3}
+_KIND_OF_SOURCE = {SourceType.DIRECTORY: DIRECTORY, SourceType.S3: S3, SourceType.POSTGRES: POSTGRES}
 _PARENT = re.compile(r"(?:^|/)\.\.(?:/|\Z)")
 
 
@@ -100,7 +101,7 @@ def objections(
         if location is not None:
             taken.setdefault(_place(location), tier)
     if leaves_out and source_type is not SourceType.DIRECTORY:
-        yield objection(errors.INVALID_FIELD, "exclude", "Of a bucket nothing is left out: name a longer prefix.")
+        yield objection(errors.INVALID_FIELD, "exclude", "Of a bucket or a database nothing is left out.")
     if source is not None and not source.answers:
         yield _unusable(source, "sourceLocation")
     for tier, destination in destinations.items():

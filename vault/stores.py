@@ -22,6 +22,7 @@ from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.credentials import credentials_from_file
 from repository.tiers.s3.options import CredentialsProvider, S3Credentials, S3Options
 from sources.descriptors import OpenFolder
+from sources.postgres.database import Database, secret_of
 from vault.unusable import LocationUnknown, LocationUnusable, UnusableStore
 
 # A tier that is not required may be down for days: a run does not wait for it as for one that it cannot do without.
@@ -77,6 +78,33 @@ def source_bucket(
         raise LocationUnusable(f"the address of the location {location.name} is not valid: {error}") from error
     prefix = f"{options.prefix}{relative}"
     return replace(options, prefix=prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
+
+
+def source_database(
+    locations: Locations, keys_dir: Path, organisation: str, location_name: str, relative: str
+) -> Database:
+    """The database that a configuration means. Nothing is asked.
+
+    Raises as `source_folder`, and `LocationUnusable` where the location is not set up as it must be.
+    """
+    location = _source(locations, organisation, location_name)
+    if location.kind != "postgres":
+        raise PlatformError(errors.LOCATION_KIND_MISMATCH, "the source's location is no database")
+    if relative:
+        raise PlatformError(errors.PATH_OUTSIDE_LOCATION, "a database is saved whole, and a part of it is named")
+    try:
+        if location.credentials is None:
+            return Database(location.url)
+        path = _credentials_path(keys_dir, location.credentials)
+        read = secret_of(path, owner_only=False)
+        return Database(location.url, lambda: read().password, user=read().user)
+    except AccessDenied as error:
+        raise LocationUnusable(
+            f"the credentials of the location {location.name} cannot be read ({error.message}): the folder "
+            f"credentials of WEDSYNC_KEYS_DIR needs a file {path.name} with password"
+        ) from error
+    except LocationInvalid as error:
+        raise LocationUnusable(f"the address of the location {location.name} is not valid: {error}") from error
 
 
 def tier_store(

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -33,6 +33,8 @@ from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.options import S3Credentials
 from services.executor.adapters.tier_watch import folder_trouble, has_repository, missing_trouble
+from sources.postgres.database import Database
+from sources.postgres.source import PostgresSource
 from sources.s3.bucket import Bucket
 from vault.stores import folder_of
 from vault.translation import code_of
@@ -42,6 +44,7 @@ RESERVE_BYTES = 256 << 20
 """Below so much free space a directory tier takes no run (`WEDSYNC_TIER_RESERVE_MB`, where nobody has set it)."""
 LOOKED_FOR = 100
 """So many of the repositories that were begun at a location are looked for, the newest first."""
+_DATABASE_ANSWERS = "the database takes these credentials, and answers"
 _TRIAL = b"a trial of a location; it may be deleted\n"
 
 
@@ -74,14 +77,6 @@ def findings(location: Location, secret: Secret | None, others: Sequence[Locatio
         yield _separate(location, others, home)
     if "tier" in location.roles and is_there:
         yield _space(location)
-    if "source" in location.roles and location.kind == "postgres":
-        yield Finding(
-            "backed-up",
-            Outcome.WARNING,
-            f"sources of the kind {location.kind} are not backed up yet",
-            errors.LOCATION_KIND_MISMATCH.code,
-            f"A configuration that names it is refused with {errors.LOCATION_KIND_MISMATCH.code}.",
-        )
 
 
 def kept(location: Location, keys_dir: Path, organisations: Sequence[str] | None) -> Finding:
@@ -135,7 +130,7 @@ def _of_place(location: Location, secret: Secret | None) -> Iterator[Finding]:
         case "s3":
             yield from _of_bucket(location, secret)
         case "postgres":
-            yield _of_database(location, secret)
+            yield from _of_database(location, secret)
 
 
 def _of_folder(location: Location) -> Iterator[Finding]:
@@ -298,32 +293,28 @@ def _asked(
     return Finding(check, Outcome.OK, detail)
 
 
-def _of_database(location: Location, secret: Secret | None) -> Finding:
-    import psycopg
-    from psycopg.conninfo import make_conninfo
-
-    from chassis.postgres.refusal import is_access_denied
-
-    parts = urlsplit(location.url)
-    password, user = (secret.password, secret.user) if isinstance(secret, DatabaseSecret) else (None, None)
-    login = parts.username or user
-    dsn = make_conninfo(
-        location.url.replace("postgres://", "postgresql://", 1),
-        connect_timeout=round(ANSWER_SECONDS),
-        **({"user": unquote(login)} if login else {}),
-        **({"password": password} if password else {}),
-    )
+def _of_database(location: Location, secret: Secret | None) -> Iterator[Finding]:
+    """As a run reads it: by the same programs, over the same connection, with the same rights."""
+    found = secret if isinstance(secret, DatabaseSecret) else DatabaseSecret("")
     try:
-        with psycopg.connect(dsn) as connection:
-            connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchone()
-    except psycopg.OperationalError as error:
-        # The server's words have no password in them; the address and the user are in the registry as well.
-        said = " ".join(str(error).split())
-        is_refused = is_access_denied(dsn, seconds=ANSWER_SECONDS)
-        code = errors.LOCATION_ACCESS_DENIED if is_refused else errors.SOURCE_UNREACHABLE
-        hint = "Check host, port, database, user and password." if is_refused else "Is the server up, and reachable?"
-        return Finding("reachable", Outcome.FAILED, said[:300], code.code, hint)
-    return Finding("reachable", Outcome.OK, "the database takes these credentials, and answers")
+        patience = round(ANSWER_SECONDS)
+        database = Database(location.url, lambda: found.password or None, user=found.user, patience_seconds=patience)
+        with closing(PostgresSource(database)) as source:
+            source.require()
+    except LocationInvalid as error:
+        yield Finding("reachable", Outcome.FAILED, error.message, errors.LOCATION_UNUSABLE.code, error.hint)
+    except SourceUnreachable as error:
+        reason = error.context.get("reason")
+        is_denied = reason in {"credentials-refused", "access-denied"}
+        code = errors.LOCATION_ACCESS_DENIED if is_denied else errors.SOURCE_UNREACHABLE
+        if error.context.get("answers"):
+            yield Finding("reachable", Outcome.OK, _DATABASE_ANSWERS)
+            yield Finding("readable", Outcome.FAILED, error.message, code.code, error.hint)
+        else:
+            yield Finding("reachable", Outcome.FAILED, error.message, code.code, error.hint)
+    else:
+        yield Finding("reachable", Outcome.OK, _DATABASE_ANSWERS)
+        yield Finding("readable", Outcome.OK, "all tables can be read, and seen whole")
 
 
 def _separate(location: Location, others: Sequence[Location], home: Path) -> Finding:

@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import httpx
+import psycopg
 import pytest
 from botocore.config import Config
 
@@ -163,27 +164,46 @@ def test_location_that_nobody_uses_is_removed_as_the_guide_says(shell: Shell, tm
     shell.expect("remove", done.stdout)
 
 
-async def test_source_that_cannot_be_backed_up_is_refused_where_it_is_configured(
+async def test_database_is_added_backed_up_and_restored(
     shell: Shell, shared_platform: Platform, tmp_path: Path
 ) -> None:
-    """A database answers the trial, with its password from a file of its owner; a configuration of it is refused."""
+    """It answers the trial, with its password from a file of its owner; what the run has saved comes back by `repo`."""
     secret = json.loads((shared_platform.layout.keys / "secrets.json").read_bytes())["postgresAdmin"]
     login = tmp_path / "login.json"
     login.write_text(json.dumps({"password": secret}))
     login.chmod(0o600)
     port = shared_platform.layout.port("postgres")
-    url = f"postgres://wedsync_admin@127.0.0.1:{port}/postgres?sslmode=disable"
+    server = f"postgres://wedsync_admin@127.0.0.1:{port}"
+    rows = "SELECT n, md5(n::text) AS digest FROM generate_series(1, 1000) n"
+    with psycopg.connect(f"{server}/postgres?password={secret}", autocommit=True) as admin:
+        admin.execute("CREATE DATABASE album_again")
+        admin.execute("CREATE DATABASE album")
+    with psycopg.connect(f"{server}/album?password={secret}", autocommit=True) as admin:
+        admin.execute(f"CREATE TABLE photos AS {rows}".encode())
+    url = f"{server}/album?sslmode=disable"
     words = f"wedsync-backup location add album-db --role source --url '{url}' --organisation db-tenant"
     done = shell.type(f"{words} --credentials file:login.json --json")
     assert done.returncode == 0, done.stderr
     assert secret not in done.stdout
-    assert json.loads(done.stdout)["findings"][-1]["code"] == "location-kind-mismatch"
+    found = {each["check"]: each["outcome"] for each in json.loads(done.stdout)["findings"]}
+    assert found == {"reachable": "ok", "readable": "ok", "separate": "ok"}
     login.write_text(json.dumps({"password": "not-the-one"}))
-    other = words.replace("album-db", "other-db").replace("/postgres?", "/template1?")
+    other = words.replace("album-db", "other-db").replace("/album?", "/template1?")
     wrong = shell.type(f"{other} --credentials file:login.json")
     assert (wrong.returncode, "[location-access-denied]" in wrong.stderr) == (9, True), wrong
     assert "not-the-one" not in wrong.stderr
     async with shared_platform.client(organisation="db-tenant") as client:
-        refused = await _create(client, "album-db", "cloud-primary")
-        assert (refused.status_code, refused.json()["code"]) == (422, "location-kind-mismatch")
-    assert shell.type("wedsync-backup location remove album-db").returncode == 0
+        made = await _create(client, "album-db", "cloud-primary", "postgres")
+        assert made.status_code in (201, 202), made.text
+        ended = await _run(client, (made.json().get("resource") or made.json()["id"]).split("/")[-1])
+        assert (ended["state"], ended["degraded"]) == ("completed", False), ended
+    layout = shared_platform.layout
+    key = layout.keys / "platform/repositories/db-tenant.key"
+    places = ["--key-file", str(key), "--tier", (layout.home / "data/tiers/local/db-tenant").as_uri()]
+    login.write_text(json.dumps({"password": secret}))
+    target = ["--target", f"{server}/album_again", "--target-credentials", "file:login.json"]
+    done = shell.type(shlex.join(["wedsync-backup", "repo", "restore", *places, "latest", *target, "--verify"]))
+    assert done.returncode == 0, done.stderr
+    with psycopg.connect(f"{server}/album_again?password={secret}") as back:
+        assert back.execute("SELECT * FROM photos").fetchall() == back.execute(rows.encode()).fetchall()
+    assert shell.type("wedsync-backup location remove album-db --anyway").returncode == 4

@@ -160,15 +160,16 @@ class ExecutorBench:
         version: int = 1,
         path: str = "",
         bucket: str | None = None,
+        database: str | None = None,
         exclude: str | None = None,
         **destinations: Destination,
     ) -> None:
-        """Make a configuration known: of the source's folder, or of a bucket's location, at a path or all of it."""
+        """Make a configuration known: of a folder, or a bucket's or database's location, at a path or all of it."""
         body = ConfigurationBody(
             name=self.sealer.seal(ORGANISATION, NAME_FIELD, "weddings"),
             name_digest="d",
-            source_type=SourceType.S3 if bucket else SourceType.DIRECTORY,
-            source_location=bucket or "photos",
+            source_type=SourceType.S3 if bucket else SourceType.POSTGRES if database else SourceType.DIRECTORY,
+            source_location=bucket or database or "photos",
             source_identifier=self.sealer.seal(ORGANISATION, SOURCE_IDENTIFIER_FIELD, path),
             backup_type=BackupType.INCREMENTAL,
             storage_destinations=StorageDestinations(**destinations),

@@ -42,7 +42,7 @@ FIELDS = [
     FieldHelp(field=name, meaning=meaning)
     for name, meaning in (
         ("name", "How people call it; no other configuration of the organisation has the same name."),
-        ("sourceType", "What is backed up: directory, or s3."),
+        ("sourceType", "What is backed up: directory, s3 or postgres."),
         ("sourceLocation", "The registered location that holds the source; /api/backup/locations lists them."),
         ("sourceIdentifier", "A relative path below the source location; empty for all of it."),
         ("backupType", "incremental reads what has changed since the last run; full reads everything again."),

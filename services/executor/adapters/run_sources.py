@@ -19,8 +19,9 @@ from repository.errors import PatternInvalid
 from repository.tiers.places import lie_nested
 from sources.directory import DirectorySource
 from sources.patterns import Patterns
+from sources.postgres.source import PostgresSource
 from sources.s3.source import BucketSource
-from vault.stores import folder_of, source_bucket, source_folder
+from vault.stores import folder_of, source_bucket, source_database, source_folder
 from vault.translation import translated
 
 PROBE_SECONDS = 45.0
@@ -47,7 +48,7 @@ class RunSources:
     def open(self, organisation: str, body: ConfigurationBody, signs: Signs) -> Source:
         """The source, tried: one that is not there, or must not be read, ends the run before anything is written.
 
-        Raises as `source_folder` and `source_bucket`, and SOURCE_EXCLUDED.
+        Raises as `source_folder`, `source_bucket` and `source_database`, and SOURCE_EXCLUDED.
         """
         relative = self._sealer.open(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier)
         with translated():
@@ -56,6 +57,8 @@ class RunSources:
                     return self._directory(organisation, body, relative)
                 case SourceType.S3:
                     return self._bucket(organisation, body.source_location, relative, signs)
+                case SourceType.POSTGRES:
+                    return self._database(organisation, body.source_location, relative)
         raise PlatformError(
             errors.LOCATION_KIND_MISMATCH, "sources of this kind are not known to this build of the worker"
         )
@@ -88,6 +91,11 @@ class RunSources:
         with closing(BucketSource(bucket(patience_seconds=PROBE_SECONDS))) as probe:
             probe.require()
         return BucketSource(options, check=signs.moved)
+
+    def _database(self, organisation: str, location: str, relative: str) -> Source:
+        source = PostgresSource(source_database(self._locations, self._keys_dir, organisation, location, relative))
+        source.require()
+        return source
 
     def _tier_folders(self, source: bytes) -> list[bytes]:
         """The folders of all tiers, whoever may use them: each holds what is other organisations' as well.

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier, Literal
 
 from chassis.locations import Locations
 from cli.exit_codes import ExitCode
 from cli.main import main
 from deploy.stack.layout import Layout
 from deploy.stack.ports import LOOPBACK, choose_ports
+from tests.support.postgres_server import PostgresServer
 from tests.support.s3_server import SECRET_KEY, S3Server
 
 pytestmark = pytest.mark.stack
@@ -147,3 +150,24 @@ def test_credentials_that_the_provider_refuses_replace_nothing(
     path.chmod(0o644)
     code, document = adding("test", "cloud")
     assert (code, document["findings"][0]["code"]) == (ExitCode.REFUSED, "credentials-unusable")
+
+
+def test_database_is_read_as_a_run_reads_it(
+    adding: Adding, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is missing is named with the statement that grants it, and its password is in no word of that."""
+    access = postgres.fresh(statements=["CREATE TABLE orders (id int)"])
+    reader = f"{access.role}_reads"
+    with psycopg.connect(postgres.admin_dsn, autocommit=True) as admin:
+        admin.execute(SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(reader), Literal(SECRET_KEY)))
+        monkeypatch.setenv("PGPASSWORD", SECRET_KEY)
+        url = f"postgres://{reader}@127.0.0.1:{postgres.port}/postgres"
+        code, document = adding("add", "db", "--role", "source", "--url", url, "--credentials", "env")
+        assert (code, document["error"]["code"]) == (ExitCode.REFUSED, "location-access-denied")
+        assert f'GRANT pg_read_all_data TO "{reader}"' in document["error"]["hint"]
+        admin.execute(SQL("GRANT pg_read_all_data TO {}").format(Identifier(reader)))
+        code, document = adding("add", "db", "--role", "source", "--url", url, "--credentials", "env")
+        found = {each["check"]: each["outcome"] for each in document["findings"]}
+        assert (code, found) == (ExitCode.OK, {"reachable": "ok", "readable": "ok", "separate": "ok"})
+        admin.execute(SQL("DROP ROLE {}").format(Identifier(reader)))
+    postgres.drop(access)

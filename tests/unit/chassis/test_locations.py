@@ -13,6 +13,7 @@ from chassis.location import decoded
 from chassis.locations import Locations
 from chassis.own_folders import OwnFolders
 from contracts.errors import (
+    INVALID_FIELD,
     LOCATIONS_UNREADABLE,
     PATH_OUTSIDE_LOCATION,
     SOURCE_EXCLUDED,
@@ -399,6 +400,16 @@ async def test_registry_on_a_disk_that_hangs_holds_no_event_loop(tmp_path: Path)
         ticking.cancel()
         os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))  # lets go of whoever waits
     assert ticks > 10
+
+
+async def test_part_of_a_database_is_no_source(tmp_path: Path) -> None:
+    """Whoever names one learns it when the configuration is submitted."""
+    _write(tmp_path / "l.json", {**PHOTOS, "kind": "postgres", "url": "postgres://host/shop?lock-timeout=5"})
+    locations = Locations(tmp_path / "l.json")
+    part = (await locations.known(["photos"], "org-a", source=("photos", "public")))["photos"].against_source
+    assert part is not None
+    assert (part.code, part.field) == (INVALID_FIELD, "sourceIdentifier")
+    assert (await locations.known(["photos"], "org-a", source=("photos", "")))["photos"].against_source is None
 
 
 async def test_part_of_a_bucket_that_has_to_do_with_a_tier_is_no_source(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ REGISTERED = {
     for location in (
         KnownLocation(name="photos", kind="directory", roles=("source",)),
         KnownLocation(name="bucket", kind="s3", roles=("source",)),
+        KnownLocation(name="database", kind="postgres", roles=("source",)),
         KnownLocation(name="local", kind="directory", roles=("tier",)),
         KnownLocation(name="both", kind="directory", roles=("source", "tier")),
         KnownLocation(
@@ -50,13 +51,14 @@ def _objection(submitted: ConfigurationBody) -> Objection | None:
         body(),
         body(source_location="both"),
         body(source_location="bucket", source_type=SourceType.S3),
+        body(source_location="database", source_type=SourceType.POSTGRES),
         body(storage_destinations=StorageDestinations(cloud_secondary=Destination(location="cloud"))),
         body(storage_destinations=destinations(cloud_primary=Destination(location="both"))),
         body(storage_destinations=destinations(offsite=Destination(location="cloud", storage_class="GLACIER_IR"))),
         body(storage_destinations=destinations(offsite=Destination(location="own-classes", storage_class="COLD"))),
     ],
     ids=[
-        *("two tiers", "source that is a tier, too", "bucket", "cloud alone", "directory as a cloud tier"),
+        *("two tiers", "source that is a tier, too", "bucket", "database", "cloud alone", "directory as a cloud tier"),
         *("class that is read at once", "class of the provider"),
     ],
 )
