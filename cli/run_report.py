@@ -57,6 +57,6 @@ def _find(layout: "Layout", run_id: str, owner: str) -> tuple[str, bytes] | None
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
 
-    with translated(), psycopg.connect(admin_dsn(layout, read_secrets(layout)), connect_timeout=10) as connection:
+    with translated(), psycopg.connect(admin_dsn(layout, read_secrets(layout)), connect_timeout=4) as connection:
         row = connection.execute(REPORT, {"run": run_id, "organisation": owner}).fetchone()
     return None if row is None else (str(row[0]), bytes(row[1]))

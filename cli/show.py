@@ -172,9 +172,7 @@ def _recorded(layout: "Layout", identity: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     with (
         translated(),
-        psycopg.connect(
-            admin_dsn(layout, read_secrets(layout)), connect_timeout=10, row_factory=dict_row
-        ) as connection,
+        psycopg.connect(admin_dsn(layout, read_secrets(layout)), connect_timeout=4, row_factory=dict_row) as connection,
     ):
         for kind, query in _QUERIES.items():
             rows = connection.execute(query.encode(), {"id": identity}).fetchall()

@@ -248,5 +248,5 @@ def _query(layout: "Layout", query: str, parameters: dict[str, str | None]) -> l
     from deploy.stack.secrets import read_secrets
 
     dsn = admin_dsn(layout, read_secrets(layout))
-    with translated(), psycopg.connect(dsn, connect_timeout=10) as connection:
+    with translated(), psycopg.connect(dsn, connect_timeout=4) as connection:
         return connection.execute(query.encode(), parameters).fetchall()

@@ -23,6 +23,7 @@ from contracts.configuration import NAME_DIGEST, NAME_FIELD
 from contracts.errors import PlatformError
 from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
 from deploy.locations.entry import invalid
+from deploy.misread import misread
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 from gateway.http.texts import unreadable_character
@@ -53,10 +54,10 @@ def added(layout: Layout) -> list[Organisation]:
         return _REGISTRY.decode(path.read_bytes()).organisations
     except FileNotFoundError:
         return []
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PlatformError(
             errors.HOME_UNUSABLE,
-            f"{path} cannot be read: {error}",
+            f"{path} cannot be read: {misread(error)}",
             hint="Correct it or put its copy back; it has names alone, and no organisation is lost with it.",
         ) from error
 

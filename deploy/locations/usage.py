@@ -39,7 +39,7 @@ class Usage(msgspec.Struct, frozen=True):
 def usage_of(layout: Layout, location: str) -> Usage:
     """The configurations that name a location, each with its organisation. Raises UNAVAILABLE."""
     dsn = admin_dsn(layout, read_secrets(layout))
-    with translated(), psycopg.connect(dsn, connect_timeout=10) as connection:
+    with translated(), psycopg.connect(dsn, connect_timeout=4) as connection:
         users = connection.execute(_USERS.encode(), {"location": location}).fetchall()
         begun = connection.execute(_BEGUN.encode(), {"location": location}).fetchall()
     return Usage([(str(one), str(other)) for one, other in users], [str(organisation) for (organisation,) in begun])

@@ -22,6 +22,7 @@ from contracts.event import pinned_events
 from contracts.identifiers import ORGANISATION
 from contracts.streams import ConsumerSpec, stream_of
 from contracts.subjects import events_named
+from deploy.misread import misread
 from deploy.nats.permissions import Identity, identities, subscriber
 
 HANDLER = "events"
@@ -82,8 +83,8 @@ def load_subscribers(path: Path) -> tuple[Subscriber, ...]:
         raise PlatformError(errors.INVALID_SETTING, f"{path.name} cannot be read") from error
     try:
         registered = _REGISTERED.decode(text).subscribers
-    except msgspec.MsgspecError as error:
-        raise PlatformError(errors.INVALID_SETTING, f"{path.name}: {error}") from error
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise PlatformError(errors.INVALID_SETTING, f"{path.name}: {misread(error)}") from error
     taken = {identity.name for identity in identities()}
     for each in registered:
         _check(each, taken)

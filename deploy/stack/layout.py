@@ -30,6 +30,7 @@ import msgspec
 from chassis.ids import new_id
 from contracts import errors
 from contracts.errors import PlatformError
+from deploy.misread import misread
 from deploy.stack.begun import CLUSTER, LAYOUT, STORES, begun_in, begun_unnoted, is_trace, keys_missing, require_whole
 from deploy.stack.files import require_room, takes_nothing, write_atomically, write_once
 from deploy.stack.state import is_running
@@ -294,10 +295,10 @@ def _read(home: Path) -> Remembered | None:
         return None
     try:
         remembered = _REMEMBERED.decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PlatformError(
             errors.HOME_UNUSABLE,
-            f"{home / 'layout.json'} cannot be understood: {error}",
+            f"{home / 'layout.json'} cannot be understood: {misread(error)}",
             hint="Put layout.json back from the copy of the keys, in which it is. Without one: move the file aside, "
             "then wedsync-backup up --begin-anew layout.json.",
         ) from error

@@ -21,6 +21,7 @@ import msgspec
 from chassis.location import ANY_ORGANISATION, Faulty, Location, entries_of, twice
 from contracts import errors
 from contracts.errors import PlatformError
+from deploy.misread import misread
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 from deploy.stack.s3 import endpoint
@@ -159,7 +160,7 @@ def _read(layout: Layout, *, is_made: bool = False) -> tuple[list[Location], lis
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PlatformError(
             errors.HOME_UNUSABLE,
-            f"{layout.locations_file} cannot be understood: {error}",
+            f"{layout.locations_file} cannot be understood: {misread(error)}",
             hint="Correct the entry that you added, or put a copy of the file back.",
         ) from error
     times = Counter(each.name for each in entries)

@@ -7,6 +7,7 @@ import msgspec
 
 from contracts import errors
 from contracts.errors import PlatformError
+from deploy.misread import misread
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 
@@ -55,9 +56,11 @@ def read_secrets(layout: Layout) -> Secrets:
     path = layout.secrets_file
     try:
         return _SECRETS.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PlatformError(
-            errors.HOME_UNUSABLE, f"{path} cannot be read: {error}", hint="Restore keys/secrets.json from a copy."
+            errors.HOME_UNUSABLE,
+            f"{path} cannot be read: {misread(error)}",
+            hint="Restore keys/secrets.json from a copy.",
         ) from error
 
 
