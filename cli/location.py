@@ -93,8 +93,8 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
     from contracts import errors
     from contracts.errors import PlatformError
     from deploy.locations import credentials
-    from deploy.locations.check import kept
     from deploy.locations.entry import entry
+    from deploy.locations.kept import kept
     from deploy.locations.places import refuse_hiding, refuse_name, refuse_place
     from deploy.stack.locations import changed, faulty_entries, registered
 
@@ -209,7 +209,8 @@ def _test(layout: "Layout", arguments: argparse.Namespace) -> int:
     from contracts import errors
     from contracts.errors import PlatformError, catalogue
     from deploy.locations import credentials
-    from deploy.locations.check import Finding, Outcome, findings, kept
+    from deploy.locations.check import Finding, Outcome, findings
+    from deploy.locations.kept import kept
     from deploy.stack.locations import registered
 
     location = _found(layout, arguments)

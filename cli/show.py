@@ -208,7 +208,7 @@ def _registered(layout: "Layout", identity: str) -> list[dict[str, Any]]:
                     "url": location.url,
                     "roles": list(location.roles),
                     "configurations": [f"{each} of {owner}" for each, owner in usage.configurations],
-                    "repositories": usage.repositories,
+                    "repositories": [each.organisation for each in usage.repositories],
                 }
             )
     return found

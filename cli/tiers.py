@@ -14,18 +14,13 @@ import argparse
 from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
-from cli.home import add_home, home_of
+from cli.home import add_home, home_of, home_option
 from cli.options import given, organisation
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
     from deploy.stack.layout import Layout
 
-_LIST = """
-    SELECT location, organisation, coalesce(nullif(repository_id, ''), 'unknown'), begun_at
-    FROM executor.begun_repositories
-    ORDER BY location, begun_at, organisation
-"""
 FORGET = """
     WITH gone AS (
         DELETE FROM executor.begun_repositories
@@ -81,7 +76,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "location", metavar="LOCATION", type=given, help="its name in the registry, as `tiers list` shows it"
         )
         each.add_argument("--organisation", metavar="ID", type=organisation, help="only this organisation's repository")
-    anew.add_argument("--anyway", action="store_true", help="also where the location shows what was begun there")
+    anew.add_argument(
+        "--anyway",
+        action="store_true",
+        help="also where the location shows some of it: all that is gone, or the one that --organisation names",
+    )
     for each in (listing, anew, accept):
         add_home(each)
 
@@ -101,35 +100,61 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(layout: "Layout", *, for_machines: bool) -> int:
-    found = _query(layout, _LIST, {})
-    if for_machines:
-        names = ("location", "organisation", "repository", "begun")
-        say_json({"repositories": [dict(zip(names, map(str, row), strict=True)) for row in found]})
-        return ExitCode.OK
-    rows = [("LOCATION", "ORGANISATION", "REPOSITORY", "BEGUN (UTC)")]
-    rows += [
-        (str(location), str(owner), str(identity), f"{begun:%Y-%m-%d %H:%M}")
-        for location, owner, identity, begun in found
+    from deploy.locations.kept import LOOKED_FOR, Look, Shown, look
+    from deploy.locations.usage import begun
+    from deploy.stack.locations import registered
+
+    found = begun(layout)
+    looks: dict[str, Look] = {}
+    for place in registered(layout):
+        here = [each for at, _, each in found if at == place.name][:LOOKED_FOR]
+        looks[place.name] = look(place, layout.platform_keys, here)
+    shown = [
+        looks[at].shown.get(each.organisation, Shown.UNKNOWN) if at in looks else Shown.UNKNOWN for at, _, each in found
     ]
-    for line in columns(rows, right=()):
-        say(line)
-    return ExitCode.OK
+    rows = [
+        (at, each.organisation, each.repository_id or "unknown", since, state.value)
+        for (at, since, each), state in zip(found, shown, strict=True)
+    ]
+    if for_machines:
+        names = ("location", "organisation", "repository", "begun", "shows")
+        say_json({"repositories": [dict(zip(names, map(str, row), strict=True)) for row in rows]})
+    else:
+        head = ("LOCATION", "ORGANISATION", "REPOSITORY", "BEGUN (UTC)", "SHOWS")
+        for line in columns([head, *((*row[:3], f"{row[3]:%Y-%m-%d %H:%M}", row[4]) for row in rows)], right=()):
+            say(line)
+    return ExitCode.OK if set(shown) <= {Shown.THERE, Shown.UNKNOWN} else ExitCode.DEGRADED
 
 
 def _begin_anew(layout: "Layout", location: str, organisation: str | None, *, is_anyway: bool) -> int:
+    from deploy.locations.kept import Begun, Shown, look, named, to_begin_anew
+    from deploy.locations.usage import begun
+    from deploy.stack.locations import registered
     from vault.key_files import name_of
 
-    begun = [(str(at), str(owner)) for at, owner, *_ in _query(layout, _LIST, {})]
-    owners = [owner for at, owner in begun if at == location and organisation in (None, owner)]
-    elsewhere = _elsewhere(layout, location, begun)
+    remembered = [(at, each.organisation) for at, _, each in begun(layout)]
+    owners = [owner for at, owner in remembered if at == location and organisation in (None, owner)]
+    elsewhere = _elsewhere(layout, location, remembered)
     # The record may be lost: who has a key had backups, and begins with nothing if that is said of it by name.
-    is_forgotten = organisation is not None and organisation not in {owner for _, owner in begun}
-    named = organisation if is_forgotten and (layout.platform_keys / name_of(str(organisation))).is_file() else None
-    if not is_anyway:
-        _refuse_there(layout, [location], owners)
-        if named is not None:
-            _refuse_there(layout, None, [named])
-    forgotten = forget(layout, location, organisation, named=named)
+    is_forgotten = organisation is not None and organisation not in {owner for _, owner in remembered}
+    lost = organisation if is_forgotten and (layout.platform_keys / name_of(str(organisation))).is_file() else None
+    meant: list[str] | None = None
+    for place in registered(layout):
+        here = owners if place.name == location else []
+        if lost is not None and "tier" in place.roles and place.is_open_to(lost):
+            here = [lost]
+        if not here or (organisation is not None and is_anyway):
+            continue
+        found = look(place, layout.platform_keys, [Begun(owner) for owner in here])
+        if found.of(Shown.THERE):
+            option = home_option(layout.home)
+            meant = to_begin_anew(place.name, found, organisation, is_anyway=is_anyway, option=option)
+            say(f"{location}: that of {named(found.of(Shown.THERE))} is there, and stays remembered")
+    forgotten = (
+        forget(layout, location, organisation, named=lost)
+        if meant is None
+        else [each for owner in meant for each in forget(layout, location, owner)]
+    )
     for owner in forgotten:
         if owner not in elsewhere:
             say(
@@ -153,7 +178,7 @@ def _begin_anew(layout: "Layout", location: str, organisation: str | None, *, is
 
 def _elsewhere(layout: "Layout", location: str, begun: list[tuple[str, str]]) -> dict[str, tuple[list[str], list[str]]]:
     """By owner of what was begun at a location: which other ones show its repository now, and which do not."""
-    from deploy.locations.check import LOOKED_FOR, still_there
+    from deploy.locations.kept import Begun, Shown, look
     from deploy.stack.locations import registered
 
     places = {each.name: each for each in registered(layout)}
@@ -162,43 +187,18 @@ def _elsewhere(layout: "Layout", location: str, begun: list[tuple[str, str]]) ->
     for other in sorted({at for at, owner in begun if at != location and owner in owners}):
         here = [owner for at, owner in begun if at == other and owner in owners]
         there: list[str] = []
-        for start in range(0, len(here), LOOKED_FOR) if other in places else ():
-            shown = still_there(places[other], layout.platform_keys, here[start : start + LOOKED_FOR])
-            there += shown
-            if not shown:
-                break  # It does not answer, most likely: it is not asked hundreds of times.
+        if other in places:
+            there = look(places[other], layout.platform_keys, [Begun(owner) for owner in here]).of(Shown.THERE)
         for owner in here:
             found.setdefault(owner, ([], []))[owner not in there].append(other)
     return found
-
-
-def _refuse_there(layout: "Layout", locations: list[str] | None, owners: list[str]) -> None:
-    """Raise LOCATION_IN_USE where a tier shows what was begun there: without its memory it has no guard either.
-
-    `locations`: None for all that the owners may use.
-    """
-    from contracts import errors
-    from contracts.errors import PlatformError
-    from deploy.locations.check import still_there
-    from deploy.stack.locations import registered
-
-    for each in registered(layout) if owners else ():
-        is_asked = "tier" in each.roles and any(each.is_open_to(owner) for owner in owners)
-        if not (each.name in locations if locations is not None else is_asked):
-            continue
-        if there := still_there(each, layout.platform_keys, owners):
-            raise PlatformError(
-                errors.LOCATION_IN_USE,
-                f"{each.name} is not gone: it answers, and has the repository of {', '.join(there[:5])}",
-                hint="Nothing was forgotten. Is it damaged: docs/operations.md, section 6. To fill it from nothing, "
-                "move what lies there aside first. Are they others' repositories, and to count from now on: --anyway.",
-            )
 
 
 def _accept_history(layout: "Layout", location: str, organisation: str | None) -> int:
     from contracts import errors
     from contracts.errors import PlatformError
     from deploy.locations.history import older, require_unwitnessed
+    from deploy.locations.usage import begun
     from deploy.stack.locations import registered
 
     seen = _query(layout, SEEN, {"location": location, "organisation": organisation})
@@ -210,9 +210,9 @@ def _accept_history(layout: "Layout", location: str, organisation: str | None) -
         raise PlatformError(errors.UNKNOWN_LOCATION, f"no location is registered as {location}", field="location")
     heads = [(str(owner), int(str(number)), bytes.fromhex(str(digest))) for owner, number, digest in seen]
     owners = older(place, layout.platform_keys, heads)
-    begun = [(str(at), str(owner)) for at, owner, *_ in _query(layout, _LIST, {})]
+    remembered = {(at, each.organisation) for at, _, each in begun(layout)}
     others = {
-        owner: [each for each in registered(layout) if each.name != location and (each.name, owner) in begun]
+        owner: [each for each in registered(layout) if each.name != location and (each.name, owner) in remembered]
         for owner in owners
     }
     unknown = {

@@ -105,12 +105,13 @@ def of_all(troubles: Sequence[RepositoryError]) -> RepositoryError:
     return first
 
 
-def vanished(place: Place) -> TierVanished:
-    """The tier of a place is gone although it was in use."""
+def vanished(place: Place, organisation: str) -> TierVanished:
+    """The tier of a place is gone although it was in use: of the organisation, and perhaps of no other."""
     return TierVanished(
         "the tier was in use, and is empty or gone",
         hint=f"Mount the disk of the location {place.location}, or bring its bucket back: the next run goes on. If it "
-        f"is gone for good: wedsync-backup tiers begin-anew {place.location}; the next run fills it from the others.",
+        f"is gone for good: wedsync-backup tiers begin-anew {place.location} --organisation {organisation}; the next "
+        "run fills it from the others.",
         tier=place.store.name,
         location=place.location,
     )

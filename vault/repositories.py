@@ -145,7 +145,7 @@ class Repositories:
                 raise
             except NotARepository:
                 # The key file was made by a run that got no further, or for tiers that are no longer in use.
-                gone = [vanished(place) for place in places if place.location in known]
+                gone = [vanished(place, organisation) for place in places if place.location in known]
                 if gone:
                     raise of_all(gone) from None
                 if not (known or self._begun.intended(organisation) or self._begun.begins_anew(organisation)):
@@ -158,7 +158,7 @@ class Repositories:
                 empty = [place for place in places if place.store.name not in named]
                 new = [place for place in empty if place.location not in known]
                 if not new or not self._join(organisation, places, self._require_begin(organisation, new), key, known):
-                    error.causes = [*causes, *(vanished(place) for place in empty if place not in new)]
+                    error.causes = [*causes, *(vanished(place, organisation) for place in empty if place not in new)]
                     raise
                 repository = self._open(organisation, places, key, known)
         else:
@@ -356,7 +356,7 @@ class Repositories:
     ) -> None:
         is_empty = tier.state in (TierState.EMPTY, TierState.VANISHED)
         if begun is not None and (is_empty or isinstance(tier.error, BucketMissing)):
-            raise vanished(place)
+            raise vanished(place, organisation)
         if tier.state is TierState.EMPTY:
             self._require_others(organisation, place)
         before = begun.repository_id if begun is not None else ""
@@ -380,7 +380,7 @@ class Repositories:
             finally:
                 store.close()
         if others:
-            raise vanished(place)
+            raise vanished(place, organisation)
 
 
 def _seen_at(

@@ -32,18 +32,15 @@ from repository.tiers.places import place_of
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.options import S3Credentials
-from services.executor.adapters.tier_watch import folder_trouble, has_repository, missing_trouble
+from services.executor.adapters.tier_watch import folder_trouble
 from sources.postgres.database import Database
 from sources.postgres.source import PostgresSource
 from sources.s3.bucket import Bucket
 from vault.stores import folder_of
-from vault.translation import code_of
 
 ANSWER_SECONDS = 5.0
 RESERVE_BYTES = 256 << 20
 """Below so much free space a directory tier takes no run (`WEDSYNC_TIER_RESERVE_MB`, where nobody has set it)."""
-LOOKED_FOR = 100
-"""So many of the repositories that were begun at a location are looked for, the newest first."""
 _DATABASE_ANSWERS = "the database takes these credentials, and answers"
 _TRIAL = b"a trial of a location; it may be deleted\n"
 
@@ -77,46 +74,6 @@ def findings(location: Location, secret: Secret | None, others: Sequence[Locatio
         yield _separate(location, others, home)
     if "tier" in location.roles and is_there:
         yield _space(location)
-
-
-def kept(location: Location, keys_dir: Path, organisations: Sequence[str] | None) -> Finding:
-    """Whether a tier still has what was begun there. `organisations`: whose; None where that is not known now."""
-    if organisations is None:
-        hint = "Start the platform, which remembers it, and test again."
-        return Finding("kept", Outcome.UNKNOWN, "whether it was in use cannot be known: nothing runs", hint=hint)
-    if not organisations:
-        return Finding("kept", Outcome.OK, "no run has used it yet")
-    looked_for = organisations[:LOOKED_FOR]
-    look = partial(_missing, location, keys_dir, looked_for)
-    try:
-        missing = look() if location.kind == "s3" else Disk(_folder(location)).answer(look, seconds=ANSWER_SECONDS)
-    except BucketMissing:
-        missing = len(looked_for)
-    except RepositoryError as error:
-        return Finding("kept", Outcome.FAILED, error.message, code_of(error).code, error.hint)
-    except OSError as error:
-        return Finding("kept", Outcome.UNKNOWN, f"its disk cannot tell: {error.strerror}")
-    trouble = missing_trouble(location, missing, len(looked_for))
-    if trouble is not None:
-        return Finding("kept", Outcome.FAILED, trouble.message, trouble.code.code, trouble.hint)
-    of_all = f" of {len(organisations)}" if len(organisations) > len(looked_for) else ""
-    return Finding("kept", Outcome.OK, f"the repositories that were begun there are there ({len(looked_for)}{of_all})")
-
-
-def still_there(location: Location, keys_dir: Path, organisations: Sequence[str]) -> list[str]:
-    """Whose repositories a tier shows now, of some that were begun there; none where it does not answer."""
-
-    def look() -> list[str]:
-        return [each for each in organisations[:LOOKED_FOR] if has_repository(keys_dir, location, each)]
-
-    try:
-        return look() if location.kind == "s3" else Disk(_folder(location)).answer(look, seconds=ANSWER_SECONDS)
-    except (RepositoryError, PlatformError, OSError):
-        return []
-
-
-def _missing(location: Location, keys_dir: Path, organisations: Sequence[str]) -> int:
-    return sum(not has_repository(keys_dir, location, each) for each in organisations)
 
 
 def _folder(location: Location) -> Path:

@@ -1,9 +1,15 @@
 """Which configurations name a location: asked of the record, since a configuration outlives every session."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
 import msgspec
 import psycopg
 
 from chassis.postgres.database import translated
+from deploy.locations.kept import Begun
 from deploy.stack.layout import Layout
 from deploy.stack.postgres import admin_dsn
 from deploy.stack.secrets import read_secrets
@@ -26,20 +32,47 @@ _USERS = """
        OR EXISTS (SELECT 1 FROM jsonb_each(body -> 'storageDestinations') WHERE value ->> 'location' = %(location)s)
     ORDER BY organisation, configuration_id
 """
-_BEGUN = "SELECT organisation FROM executor.begun_repositories WHERE location = %(location)s ORDER BY begun_at DESC"
+_BEGUN = """
+    SELECT location, organisation, repository_id, head_number, head_digest, begun_at FROM executor.begun_repositories
+    WHERE location = coalesce(%(location)s, location) ORDER BY location, begun_at DESC, organisation
+"""
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Who uses a location. `repositories`: the organisations that have one there, the newest first."""
+    """Who uses a location. `repositories`: those that were begun there, the newest first."""
 
     configurations: list[tuple[str, str]]
-    repositories: list[str]
+    repositories: list[Begun]
 
 
 def usage_of(layout: Layout, location: str) -> Usage:
     """The configurations that name a location, each with its organisation. Raises UNAVAILABLE."""
+    with _connected(layout) as connection:
+        users = connection.execute(_USERS.encode(), {"location": location}).fetchall()
+        begun = _begun(connection, location)
+    return Usage([(str(one), str(other)) for one, other in users], [each for _, _, each in begun])
+
+
+def begun(layout: Layout) -> list[tuple[str, datetime, Begun]]:
+    """All repositories that were begun, each with its location and its time; the newest of a location first.
+
+    Raises UNAVAILABLE.
+    """
+    with _connected(layout) as connection:
+        return _begun(connection, None)
+
+
+@contextmanager
+def _connected(layout: Layout) -> "Iterator[psycopg.Connection[tuple[Any, ...]]]":
     dsn = admin_dsn(layout, read_secrets(layout))
     with translated(), psycopg.connect(dsn, connect_timeout=4) as connection:
-        users = connection.execute(_USERS.encode(), {"location": location}).fetchall()
-        begun = connection.execute(_BEGUN.encode(), {"location": location}).fetchall()
-    return Usage([(str(one), str(other)) for one, other in users], [str(organisation) for (organisation,) in begun])
+        yield connection
+
+
+def _begun(
+    connection: "psycopg.Connection[tuple[Any, ...]]", location: str | None
+) -> list[tuple[str, datetime, Begun]]:
+    return [
+        (at, since, Begun(owner, identity or "", None if number is None else (number, bytes(digest))))
+        for at, owner, identity, number, digest, since in connection.execute(_BEGUN.encode(), {"location": location})
+    ]

@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from chassis.locations import Locations
 from cli.exit_codes import ExitCode
 from cli.main import main
 from contracts import errors
-from deploy.locations.check import _tried, kept
+from contracts.errors import PlatformError
+from deploy.locations.check import _tried
+from deploy.locations.kept import Begun, kept, look, to_begin_anew
 from deploy.stack import s3
 from deploy.stack.layout import Layout
 from deploy.stack.locations import directory_url, register, source_location, write_registry
 from deploy.stack.secrets import open_secrets
 from repository.stored.config import CONFIG_KEY
+from repository.stored.log_entry import entry_object_key
 from repository.tiers.folder.store import DirectoryObjectStore
 
 SECRET = "hush-hush-hush-1234"
@@ -269,24 +273,65 @@ def test_test_has_a_finding_for_each_check(location: Command, photos: Path, tmp_
     assert location("test", "photos", "--organisation", "another") == ExitCode.NOT_FOUND
 
 
-def test_tier_that_was_in_use_and_is_empty_is_not_well(layout: Layout, tmp_path: Path) -> None:
-    """Its folder can be written to, and is not what it was: that is vanished, of all or of some organisations."""
+@pytest.fixture
+def tier(tmp_path: Path) -> Location:
+    """A tier in a folder that is empty yet."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    tier = Location(
+    return Location(
         name="disk", kind="directory", roles=("tier",), organisations=("*",), url=directory_url(disk), lock=False
     )
 
+
+def test_tier_that_was_in_use_and_is_empty_is_not_well(tier: Location, layout: Layout, tmp_path: Path) -> None:
+    """Its folder can be written to, and is not what it was: that is vanished, of all or of some organisations."""
+    disk = tmp_path / "disk"
+
     def found(*organisations: str) -> tuple[str, str | None]:
-        finding = kept(tier, layout.platform_keys, organisations)
+        begun = [Begun(each, head=(0, sha256(b"seen").digest())) for each in organisations]
+        finding = kept(tier, layout.platform_keys, begun)
         return finding.outcome.value, finding.code
 
     assert found() == ("ok", None)
     assert found("org-a", "org-b") == ("failed", "tier-vanished")
-    DirectoryObjectStore(str(disk / "org-a"), "disk").put(CONFIG_KEY, b"config")
+    store = DirectoryObjectStore(str(disk / "org-a"), "disk")
+    store.put(CONFIG_KEY, b"config")
+    store.put(entry_object_key(0), b"seen")
     assert found("org-a") == ("ok", None)
     assert found("org-a", "org-b") == ("failed", "tier-vanished")
     assert kept(tier, layout.platform_keys, None).outcome.value == "unknown"
+
+
+def test_tier_that_went_back_is_not_well(tier: Location, layout: Layout, tmp_path: Path) -> None:
+    """What runs fail by is found by the test, too, with whose it is; of what nobody has seen it is unknown."""
+    whole, older = Begun("whole", head=(1, sha256(b"one").digest())), Begun("older", head=(2, sha256(b"two").digest()))
+    for each in (whole, older):
+        store = DirectoryObjectStore(str(tmp_path / "disk" / each.organisation), "disk")
+        store.put(CONFIG_KEY, b"config")
+        store.put(entry_object_key(1), b"one")
+    assert kept(tier, layout.platform_keys, [whole]).outcome.value == "ok"
+    found = kept(tier, layout.platform_keys, [whole, older])
+    assert (found.outcome.value, found.code, "of older" in found.detail) == ("failed", "tier-rolled-back", True), found
+    found = kept(tier, layout.platform_keys, [whole, older, Begun("missing")])
+    assert (found.code, "an older state" in found.detail) == ("tier-vanished", True), found
+    found = kept(tier, layout.platform_keys, [whole, Begun("older")])
+    assert (found.outcome.value, "of older" in found.detail) == ("unknown", True), found
+
+
+def test_one_tenant_s_loss_is_not_another_s(tier: Location, layout: Layout, tmp_path: Path) -> None:
+    """A location is begun anew for who has lost something there; of who has not the memory stays: it is the guard."""
+    begun = [Begun("gone"), Begun("whole")]
+    DirectoryObjectStore(str(tmp_path / "disk" / "whole"), "disk").put(CONFIG_KEY, b"config")
+    found = look(tier, layout.platform_keys, begun)
+    with pytest.raises(PlatformError) as refused:
+        to_begin_anew("disk", found, None, is_anyway=False)
+    assert refused.value.code is errors.LOCATION_IN_USE
+    assert "has the repository of whole" in str(refused.value)
+    assert "wedsync-backup tiers begin-anew disk --organisation gone;" in refused.value.hint
+    assert to_begin_anew("disk", found, None, is_anyway=True) == ["gone"]
+    for owner in (None, "whole"):
+        with pytest.raises(PlatformError, match="is not gone"):
+            to_begin_anew("disk", look(tier, layout.platform_keys, begun[1:]), owner, is_anyway=owner is None)
 
 
 def test_read_only_mount_is_no_lack_of_rights(tmp_path: Path) -> None:
