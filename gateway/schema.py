@@ -284,4 +284,22 @@ STATEMENTS: tuple[LiteralString, ...] = (
         f"ALTER TABLE {table} ADD COLUMN next_run timestamptz, ADD COLUMN missed json"
         for table in ("configurations", "configurations_shadow")
     ),
+    # Every version of a configuration, as it was put in force.
+    *(
+        f"""
+        CREATE TABLE {table} (
+            configuration_id text NOT NULL,
+            version          bigint NOT NULL,
+            organisation     text NOT NULL,
+            request_id       text NOT NULL,
+            actor            text NOT NULL,
+            change           text NOT NULL,
+            changed_at       timestamptz NOT NULL,
+            state            text NOT NULL,
+            body             json NOT NULL,
+            PRIMARY KEY (configuration_id, version)
+        )
+        """
+        for table in ("configuration_history", "configuration_history_shadow")
+    ),
 )

@@ -2,18 +2,22 @@
 
 from datetime import date
 
+import msgspec
+
 from contracts.configuration import BackupType, ConfigurationState, Destination, SourceType, StorageDestinations, Tier
 from contracts.configuration_rules import KnownLocation
 from gateway.groups.configurations.resources import (
     Configuration,
+    ConfigurationContent,
     ConfigurationHealth,
+    ConfigurationVersion,
     LastRecoveryPoint,
     LastRun,
     NewConfiguration,
 )
 from gateway.groups.configurations.templates import TEMPLATES, fitted
 from gateway.http.resources import ListPage
-from gateway.runs.examples import ACTOR, BEGAN, CONFIGURATION_ID, EXECUTION_ID, SNAPSHOT_ID, at
+from gateway.runs.examples import ACTOR, BEGAN, CONFIGURATION_ID, EXECUTION_ID, REQUEST_ID, SNAPSHOT_ID, at
 
 DESTINATIONS = StorageDestinations(
     local=Destination(location="local", required=True),
@@ -75,6 +79,26 @@ CONFIGURATION = Configuration(
 
 
 CONFIGURATIONS = ListPage[Configuration](items=[CONFIGURATION])
+
+
+_CONTENT = ConfigurationContent(
+    **{name: getattr(CONFIGURATION, name) for name in ConfigurationContent.__struct_fields__}
+)
+CONFIGURATION_VERSIONS = ListPage[ConfigurationVersion](
+    items=[
+        ConfigurationVersion(
+            version=2,
+            change="updated",
+            state=ConfigurationState.ACTIVE,
+            changed_by=ACTOR,
+            changed_at=at(-60),
+            request_id=REQUEST_ID,
+            changed=["tags"],
+            before=_CONTENT,
+            after=msgspec.structs.replace(_CONTENT, tags=["photos", "2027", "summer"]),
+        )
+    ]
+)
 
 
 _LOCATIONS = {

@@ -1,8 +1,8 @@
 """What each operation of the group takes and gives, by the name of its handler."""
 
 from contracts import errors
-from gateway.groups.configurations.examples import CONFIGURATION, CONFIGURATIONS, TEMPLATE_LIST
-from gateway.groups.configurations.resources import Configuration
+from gateway.groups.configurations.examples import CONFIGURATION, CONFIGURATION_VERSIONS, CONFIGURATIONS, TEMPLATE_LIST
+from gateway.groups.configurations.resources import Configuration, ConfigurationVersion
 from gateway.groups.configurations.templates import Template
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import ETAG, Answer, Operation
@@ -44,5 +44,22 @@ OPERATIONS = {
             ),
         ),
         errors=(errors.CONFIGURATION_UNKNOWN, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
+    ),
+    "list_configuration_versions": Operation(
+        group="Configurations",
+        answers=(
+            Answer(
+                status=200,
+                description="A page",
+                body=ListPage[ConfigurationVersion],
+                examples={"renamed": CONFIGURATION_VERSIONS},
+            ),
+        ),
+        errors=(
+            errors.CONFIGURATION_UNKNOWN,
+            errors.INVALID_CURSOR,
+            errors.KEYS_UNUSABLE,
+            errors.KEYS_UNREACHABLE,
+        ),
     ),
 }

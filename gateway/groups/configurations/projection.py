@@ -30,6 +30,14 @@ _PLAN = """
     FROM json_populate_recordset(NULL::{configurations}, %s) said WHERE held.configuration_id = said.configuration_id
 """
 
+_KEEP = """
+    INSERT INTO {configuration_history} (
+        configuration_id, version, organisation, request_id, actor, change, changed_at, state, body)
+    SELECT configuration_id, version, organisation, request_id, actor, change, changed_at, state, body
+    FROM json_populate_recordset(NULL::{configuration_history}, %s)
+    ON CONFLICT (configuration_id, version) DO NOTHING
+"""
+
 
 class MissedView(msgspec.Struct):
     """The latest instant of a schedule for which nothing could start a run, and why."""
@@ -95,6 +103,38 @@ class Configurations(Projection):
             }
         await upsert(database, self._store, list(rows.values()))
         await upsert(database, self._plan, list(plans.values()))
+
+
+class ConfigurationHistory(Projection):
+    """Each version of each configuration. Sealed fields stay sealed."""
+
+    NAME = "configuration-history"
+    VERSION = 1
+    EVENTS = pinned_kinds(ConfigurationFact)
+    TABLES = ("configuration_history",)
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._keep = self.sql(_KEEP)
+
+    async def project(self, database: Database, batch: Batch) -> None:
+        """Keep what was put in force, in the caller's transaction."""
+        rows = [
+            {
+                "configuration_id": event.configuration_id,
+                "version": event.version,
+                "organisation": applied.envelope.organisation,
+                "request_id": event.request_id,
+                "actor": applied.envelope.actor,
+                "change": event.NAME.split(".")[1].removeprefix("configuration-"),
+                "changed_at": applied.envelope.time,
+                "state": written_as(event.state),
+                "body": event.body,
+            }
+            for applied in batch.events
+            if isinstance(event := applied.event, ConfigurationFact)
+        ]
+        await upsert(database, self._keep, rows)
 
 
 def changed(before: ConfigurationBody, body: ConfigurationBody) -> list[str]:

@@ -1,7 +1,7 @@
 """Configurations as resources. Sealed fields are opened here, for people of the organisation, and nowhere else."""
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, LiteralString
 
@@ -26,7 +26,9 @@ from gateway.groups.configurations.next_runs import reason_of
 from gateway.groups.configurations.projection import MissedView, configuration_body, missed_view
 from gateway.groups.configurations.resources import (
     Configuration,
+    ConfigurationContent,
     ConfigurationHealth,
+    ConfigurationVersion,
     LastRecoveryPoint,
     LastRun,
     LastRunState,
@@ -51,6 +53,14 @@ _SELECT: LiteralString = f"""
 """  # noqa: S608  # of this program's own words
 
 
+_VERSIONS: LiteralString = """
+    SELECT h.version, h.change, h.state, coalesce(q.actor, h.actor), h.changed_at, h.request_id, h.body::text,
+        b.body::text
+    FROM configuration_history h
+    LEFT JOIN configuration_history b ON b.configuration_id = h.configuration_id AND b.version = h.version - 1
+    LEFT JOIN requests q ON q.request_id = h.request_id
+    WHERE h.organisation = %s
+"""
 _BODY = "SELECT body::text FROM configurations WHERE organisation = %s AND configuration_id = %s"
 _NAME_OF_FIELD = {
     NAME_FIELD: "name",
@@ -67,6 +77,10 @@ class ConfigurationFilter(msgspec.Struct, frozen=True, kw_only=True):
     created_from: datetime | None = None
     created_before: datetime | None = None
     is_wedding_critical: bool | None = None
+
+
+class _OfOne(msgspec.Struct, frozen=True):
+    configuration: str
 
 
 class ConfigurationQueries:
@@ -117,13 +131,74 @@ class ConfigurationQueries:
         body = configuration_body(stored)
         view = runs_view(runs) if runs is not None else None
         unreadable: list[str] = []
-        wedding = self._opened(organisation, WEDDING_DATE_FIELD, body.wedding_date, unreadable)
-        wedding_date = date.fromisoformat(wedding) if wedding else None
-        exclude = self._opened(organisation, EXCLUDE_FIELD, body.exclude, unreadable)
+        content = self._content(organisation, body, unreadable)
         return Configuration(
+            **{name: getattr(content, name) for name in content.__struct_fields__},
             id=configuration_id,
             version=version,
             state=read_plain(state, ConfigurationState),
+            created_by=created_by,
+            created_at=created_at,
+            next_run=next_run,
+            next_run_reason=reason_of(
+                body, read_plain(state, ConfigurationState), next_run, SystemClock().now(), wedding=content.wedding_date
+            ),
+            last_missed=_missed(missed, view),
+            last_run=_last_run(view),
+            last_recovery_point=_recovery_point(view, changed),
+            changed_since=changed if view is not None and view.recovery_point is not None else [],
+            health=health_of(view, changed),
+            unreadable_fields=unreadable,
+        )
+
+    async def history(
+        self, reading: Reading, organisation: str, configuration_id: str, *, limit: int, cursor: str | None
+    ) -> ListPage[ConfigurationVersion]:
+        """A page of a configuration's versions, the latest first. Raises CONFIGURATION_UNKNOWN and INVALID_CURSOR."""
+        async with reading(organisation) as database:
+            if await (await database.execute(_BODY, (organisation, configuration_id))).fetchone() is None:
+                raise PlatformError(errors.CONFIGURATION_UNKNOWN, "there is no such configuration")
+
+        async def told(rows: Sequence[tuple[Any, ...]]) -> list[ConfigurationVersion]:
+            return await self._sealer.ask(lambda: [self._version(organisation, row) for row in rows])
+
+        return await page_of(
+            reading,
+            organisation,
+            _VERSIONS,
+            [(" AND h.configuration_id = %s", configuration_id)],
+            told,
+            # Versions, not times, say what came first: a clock may have been put back.
+            key=("to_timestamp(h.version)", "h.configuration_id"),
+            place=lambda each: Place(datetime.fromtimestamp(each.version, UTC), configuration_id),
+            cursors=Cursors(self._sealer, organisation, "configuration-history", _OfOne(configuration_id)),
+            limit=limit,
+            cursor=cursor,
+        )
+
+    def _version(self, organisation: str, row: tuple[Any, ...]) -> ConfigurationVersion:
+        version, change, state, changed_by, changed_at, request_id, stored, stored_before = row
+        after = self._content(organisation, configuration_body(stored), [])
+        before = None
+        if stored_before is not None:
+            before = self._content(organisation, configuration_body(stored_before), [])
+        fields = zip(after.__struct_fields__, after.__struct_encode_fields__, strict=True)
+        return ConfigurationVersion(
+            version=version,
+            change=change,
+            state=read_plain(state, ConfigurationState),
+            changed_by=changed_by,
+            changed_at=changed_at,
+            request_id=request_id,
+            changed=[told for name, told in fields if before and getattr(before, name) != getattr(after, name)],
+            before=before,
+            after=after,
+        )
+
+    def _content(self, organisation: str, body: ConfigurationBody, unreadable: list[str]) -> ConfigurationContent:
+        wedding = self._opened(organisation, WEDDING_DATE_FIELD, body.wedding_date, unreadable)
+        exclude = self._opened(organisation, EXCLUDE_FIELD, body.exclude, unreadable)
+        return ConfigurationContent(
             name=self._opened(organisation, NAME_FIELD, body.name, unreadable),
             source_type=body.source_type,
             source_location=body.source_location,
@@ -132,21 +207,9 @@ class ConfigurationQueries:
             storage_destinations=body.storage_destinations,
             compression_enabled=body.compression_enabled,
             is_wedding_critical=body.is_wedding_critical,
-            wedding_date=wedding_date,
+            wedding_date=date.fromisoformat(wedding) if wedding else None,
             tags=list(body.tags),
-            created_by=created_by,
-            created_at=created_at,
             schedule=body.schedule,
-            next_run=next_run,
-            next_run_reason=reason_of(
-                body, read_plain(state, ConfigurationState), next_run, SystemClock().now(), wedding=wedding_date
-            ),
-            last_missed=_missed(missed, view),
-            last_run=_last_run(view),
-            last_recovery_point=_recovery_point(view, changed),
-            changed_since=changed if view is not None and view.recovery_point is not None else [],
-            health=health_of(view, changed),
-            unreadable_fields=unreadable,
             exclude=[] if body.exclude is None else None if exclude is None else exclude.split("\n"),
             exclude_caches=body.exclude_caches,
         )

@@ -133,3 +133,37 @@ class Configuration(Resource, frozen=True, kw_only=True):
     unreadable_fields: list[str] = msgspec.field(default_factory=list)
     exclude: list[str] | None = msgspec.field(default_factory=list)
     exclude_caches: bool = False
+
+
+class ConfigurationContent(Resource, frozen=True, kw_only=True):
+    """What a version of a configuration says: the fields of the form. Null: for want of a key, or erased."""
+
+    name: str | None
+    source_type: SourceType
+    source_location: str
+    source_identifier: str | None
+    backup_type: BackupType
+    storage_destinations: StorageDestinations
+    compression_enabled: bool
+    is_wedding_critical: bool
+    wedding_date: date | None
+    tags: list[str]
+    schedule: Schedule | None
+    exclude: list[str] | None
+    exclude_caches: bool
+
+
+class ConfigurationVersion(Resource, frozen=True, kw_only=True):
+    """One version. `change`: what made it (created, updated, paused, resumed, retired); `changed`: the fields that are
+    others than `before`, which is null of the first one.
+    """
+
+    version: int
+    change: str
+    state: ConfigurationState
+    changed_by: str
+    changed_at: Timestamp
+    request_id: str
+    changed: list[str]
+    before: ConfigurationContent | None
+    after: ConfigurationContent

@@ -9,7 +9,7 @@ from contracts import errors
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
 from gateway.groups.configurations.queries import ConfigurationFilter, ConfigurationQueries
-from gateway.groups.configurations.resources import Configuration, LastRunState
+from gateway.groups.configurations.resources import Configuration, ConfigurationVersion, LastRunState
 from gateway.groups.configurations.templates import TEMPLATES, Template, fitted
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
@@ -73,9 +73,24 @@ async def show_configuration(request: Request[Any, Any, Any], configuration_id: 
     return Response(shown, headers={"ETag": f'"{shown.version}"'})
 
 
+@get("/{configuration_id:str}/history", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Its versions")
+async def list_configuration_versions(
+    request: Request[Any, Any, Any],
+    configuration_id: Id,
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: CursorText = None,
+) -> ListPage[ConfigurationVersion]:
+    """Every version of a configuration, the latest first: who made it, when, what it says, and what was said before."""
+    gateway, principal = parts_of(request), principal_of(request)
+    checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
+    return await ConfigurationQueries(gateway.sealer).history(
+        gateway.reading, principal.organisation, configuration_id, limit=limit, cursor=cursor
+    )
+
+
 HANDLERS = [
     Router(
         "/configurations",
-        route_handlers=[list_configurations, list_templates, show_configuration],
+        route_handlers=[list_configurations, list_templates, show_configuration, list_configuration_versions],
     )
 ]

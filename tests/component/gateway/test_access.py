@@ -25,6 +25,7 @@ GUARDED = (
     ("POST", "/api/backup/configurations"),
     ("GET", "/api/backup/configurations/templates"),
     ("GET", f"/api/backup/configurations/{'0' * 36}"),
+    ("GET", f"/api/backup/configurations/{'0' * 36}/history"),
     ("POST", "/api/backup/execute"),
     ("GET", "/api/backup/executions"),
     ("GET", f"/api/backup/executions/{'0' * 36}"),

@@ -11,7 +11,7 @@ import pytest
 
 from chassis.ids import new_id
 from chassis.sealing import prepare_keys_folder
-from contracts.config_events import ConfigurationUpdated
+from contracts.config_events import ConfigurationRetired, ConfigurationUpdated
 from contracts.configuration import ConfigurationBody, Destination, StorageDestinations, Tier
 from contracts.configuration_rules import STORAGE_CLASSES
 from contracts.envelope import decode_data
@@ -321,6 +321,36 @@ async def test_tier_that_is_gone_is_failing_and_no_copy(gateway: RunningGateway)
         return tiers["local"]["verdict"] == "failing" and not rules["three-copies"]
 
     await gateway.shows("/api/backup/status", is_judged)
+
+
+async def test_history_of_a_configuration_shows_before_and_after(gateway: RunningGateway) -> None:
+    """Each version with who made it and what is other; page by page; to nobody else; a retired one's stays."""
+    async with gateway.http("owner") as http:
+        created = await gateway.create_configuration(http)
+        place = f"/api/backup/configurations/{created['id']}"
+        request = decode_data(gateway.owners.asked[-1])
+        assert isinstance(request, ConfigurationSubmitted)
+        said = {"request_id": new_id(), "configuration_id": created["id"]}
+        tagged = msgspec.structs.replace(request.body, tags=("new",), compression_enabled=False)
+        await gateway.facts.publish(ConfigurationUpdated(**said, version=2, body=tagged, before=request.body))
+        await gateway.facts.publish(ConfigurationRetired(**said, version=3, body=tagged))
+        shown = await gateway.shows(f"{place}/history", lambda page: len(page["items"]) == 3)
+        assert [(each["version"], each["change"], each["changed"]) for each in shown["items"]] == [
+            (3, "retired", []),
+            (2, "updated", ["compressionEnabled", "tags"]),
+            (1, "created", []),
+        ]
+        second, first = shown["items"][1:]
+        assert (second["before"]["tags"], second["after"]["tags"]) == (["photos"], ["new"])
+        assert (first["before"], first["after"]["name"]) == (None, NEW_CONFIGURATION["name"])
+        assert first["after"] == second["before"]
+        assert first["changedBy"].startswith("user:")
+        page = (await http.get(f"{place}/history", params={"limit": 2})).json()
+        rest = (await http.get(f"{place}/history", params={"limit": 2, "cursor": page["nextCursor"]})).json()
+        assert [*page["items"], *rest["items"]] == shown["items"]
+        assert problem_code(await http.get(f"/api/backup/configurations/{new_id()}/history")) == "configuration-unknown"
+    async with gateway.http("owner", organisation="org-b") as http:
+        assert problem_code(await http.get(f"{place}/history")) == "configuration-unknown"
 
 
 async def test_excludes_are_sealed_and_what_they_left_out_counts_as_not_saved(gateway: RunningGateway) -> None:
