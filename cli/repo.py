@@ -42,6 +42,7 @@ _SUBCOMMANDS = {
     "rebuild-index": _Subcommand("cli.repo_upkeep", "rebuild_index", "make a tier's index anew from its packs"),
     "forget": _Subcommand("cli.repo_retention", "forget", "let snapshots go: by rules, or by id"),
     "prune": _Subcommand("cli.repo_prune", "prune", "free the space of what was forgotten"),
+    "locks": _Subcommand("cli.repo_locks", "locks", "what is locked, and what for longer than a snapshot needs it"),
     "hold": _Subcommand("cli.repo_retention", "hold", "keep snapshots, whoever forgets or prunes, until the release"),
     "release": _Subcommand("cli.repo_retention", "release", "end a hold"),
     "holds": _Subcommand("cli.repo_retention", "holds", "list what is held"),
@@ -282,6 +283,9 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
     )
     prune.add_argument("--max-repack", type=positive, metavar="MIB", help="write so much again, at most")
     prune.add_argument("--dry-run", "-n", action="store_true", help="say what would go, do nothing")
+    parsers["locks"].add_argument(
+        "--only", action="append", default=[], metavar="TIER", help="this tier alone", type=given
+    )
     hold = parsers["hold"]
     hold.add_argument("name", metavar="NAME", help="what the hold is called", type=given)
     hold.add_argument("snapshots", metavar="SNAPSHOT", nargs="*", help="what is held", type=given)

@@ -251,6 +251,11 @@ class KeyRing:
             raise UnknownKey("no key of this domain could be opened", identity=identity_id.hex())
         return max(own, key=lambda key: key.generation)
 
+    def needed_for(self, identity_id: bytes) -> set[str]:
+        """Ids (hex) of the keys without which what is of the domain whose secret has this id cannot all be read."""
+        own = (key for key in self._by_id.values() if key.identity_id == identity_id or key.domain == DEFAULT_DOMAIN)
+        return {key.key_id.hex() for key in own} - self.destroyed
+
     def all(self) -> list[DomainKeys]:
         """Every key that could be opened, by domain and generation."""
         return sorted(self._by_id.values(), key=lambda key: (key.domain, key.generation))

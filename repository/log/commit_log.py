@@ -194,6 +194,10 @@ class CommitLog:
         if state.destroyed_keys:
             self._ring.expect_not_destroyed(bytes.fromhex(identity), state.destroyed_keys)
 
+    def keys_needed_for(self, snapshot: Snapshot) -> set[str]:
+        """Ids (hex) of the keys without which a snapshot cannot be read."""
+        return self._ring.needed_for(bytes.fromhex(snapshot.manifest.domain))
+
     def name_anew(self) -> None:
         """Give a log that was copied from another tier's a tier id of its own."""
         was = (self.state.tier_id or b"").hex()

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from repository.errors import AccessDenied, BucketMissing, LegalHoldNotSet, LocationInvalid, RepositoryError
 from repository.index.segments import INDEX_PREFIX
+from repository.keys.key_ring import KEY_PREFIX, key_id_of
 from repository.log.state import holding
 from repository.opened import present_objects
 from repository.opened.locking import PARALLEL_LOCKS, READ_BACK
@@ -28,11 +29,17 @@ def needed_by(tier: present_objects.HasLog, identity: str, packs: Iterable[bytes
     number = state.entry_of[identity]
     found[entry_object_key(number)] = state.digest_of(number) or None
     found[manifest_object_key(identity)] = None
-    return {key: digest for key, digest in found.items() if not key.startswith(INDEX_PREFIX)}
+    # Not the keys of other domains: a hold does not keep anybody from erasing one that it has nothing of.
+    keys = tier.log.keys_needed_for(state.snapshots[identity])
+    other = {key for key in found if key.startswith(KEY_PREFIX) and key_id_of(key) not in keys}
+    return {key: digest for key, digest in found.items() if key not in other and not key.startswith(INDEX_PREFIX)}
 
 
 def keep_where_held(tier: present_objects.HasLog, identity: str, packs: Iterable[bytes]) -> None:
-    """Where a hold keeps the snapshot that was committed just now, hold what it needs. Raises as `set_on`."""
+    """Where a hold keeps the snapshot that was committed just now, hold what it needs. Raises as `set_on`.
+
+    No packs: of a copy, which may come with those of others too; whoever copies sees to its packs.
+    """
     if tier.store.capabilities.locks is not False and holding(identity, tier.log.state.holds):
         set_on(tier.store, needed_by(tier, identity, packs), is_on=True)
 

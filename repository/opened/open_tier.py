@@ -335,7 +335,7 @@ class OpenTier:
             # Created locked, unless an earlier run with this token made it.
             number = state.entry_of[snapshot.id]
             locking.lock(self.store, {entry_object_key(number): state.digest_of(number) or None}, lock_until)
-        legal_holds.keep_where_held(self, snapshot.id, referenced)
+        legal_holds.keep_where_held(self, snapshot.id, () if is_copy else referenced)
         return snapshot
 
     def leave_checkpoint(self, lock_until: datetime | None = None) -> None:

@@ -175,7 +175,7 @@ def catch_up(
         pending.adopt_orphans(repository, tier, lock_until)
     result.streams = copy_streams(repository, tier, sources, lock_until, check_cancelled)
     _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
-    if result.orders:
+    if result.orders or result.snapshots:
         store_holds.follow(repository, tier, held_before, check_cancelled)
     if token:
         pending.remove_marker(tier, pending.marker_object_key(token))

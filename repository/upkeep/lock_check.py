@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.format import pack_object_key
+from repository.index.pack_catalog import stored_packs
 from repository.index.segments import segment_object_key
 from repository.opened import locking, present_objects
 from repository.opened.open_tier import OpenTier
@@ -24,6 +26,9 @@ from repository.upkeep.check_report import Finding, Problem
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
+
+
+SAME: Final = timedelta(seconds=2)
 
 
 class Short(NamedTuple):
@@ -89,6 +94,46 @@ def objects_short_of_lock(
     for key, (is_there, lock) in _locks_of(tier.store, sorted(wanted)):
         if is_there and (lock is None or lock < wanted[key]):
             yield Short(key, digests.get(key), wanted[key], lock)
+
+
+class Longer(NamedTuple):
+    """A pack that is locked for longer than any snapshot of a tier needs it. `wanted`: None where none does at all."""
+
+    pack_id: bytes
+    size: int
+    until: datetime
+    wanted: datetime | None
+
+
+@dataclass
+class Locked:
+    """The packs of one tier that are locked now. `longer`: those that are for longer than is needed."""
+
+    packs: int = 0
+    bytes: int = 0
+    longer: list[Longer] = field(default_factory=list)
+
+
+def locked_packs(repository: Repository, tier: OpenTier, check_cancelled: Callable[[], None]) -> Locked:
+    """What is locked on a tier, and what of it for longer than a snapshot that needs it is. Raises its errors.
+
+    A lock is no longer than is needed where it ends in the same second or two: servers keep whole ones.
+    """
+    now = tier.store.now()
+    held = {identity: date for identity, date in _dates_of_snapshots(tier).items() if date > now}
+    wanted = _packs_until(repository, tier, held, check_cancelled)
+    sizes = {pack_object_key(pack.id): pack for pack in stored_packs(tier.store)}
+    found = Locked()
+    for key, (_, until) in _locks_of(tier.store, sizes):
+        if until is None or until <= now:
+            continue
+        pack = sizes[key]
+        found.packs += 1
+        found.bytes += pack.size
+        needed = wanted.get(pack.id)
+        if needed is None or until - needed > SAME:
+            found.longer.append(Longer(pack.id, pack.size, until, needed))
+    return found
 
 
 def _packs_until(

@@ -16,6 +16,7 @@ from repository.index.pack_catalog import PACK_PREFIX
 from repository.keys.key_ring import KEY_PREFIX
 from repository.log.state import LogState, holding
 from repository.opened import legal_holds
+from repository.opened.erased import Erased
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
@@ -82,7 +83,10 @@ def held_snapshots(state: LogState) -> list[str]:
 
 def set_again(repository: Repository, tier: OpenTier, check_cancelled: Callable[[], None] = lambda: None) -> int:
     """Hold what held snapshots need and what is not held; returns how many objects. Raises as `legal_holds.set_on`."""
-    objects, fault = _needed(repository, tier, held_snapshots(tier.log.state), check_cancelled)
+    held = held_snapshots(tier.log.state)
+    if not held:
+        return 0
+    objects, fault = _needed(repository, tier, held, check_cancelled)
     missing = {key: objects[key] for key, is_on in legal_holds.holds_on(tier.store, objects).items() if not is_on}
     if missing:
         legal_holds.set_on(tier.store, missing, is_on=True)
@@ -156,12 +160,16 @@ def _needed(
 ) -> tuple[dict[str, bytes | None], RepositoryError | None]:
     """What these snapshots of a tier need, and what of it cannot be known, if any is not."""
     others = [each for each in repository.readable_tiers() if each is not tier]
-    visitor = TreeVisitor(ChunkReader([tier, *nearest_first(others)], repository.keys).chunk)
+    reader = ChunkReader([tier, *nearest_first(others)], repository.keys)
+    visitor = TreeVisitor(reader.chunk)
     state, root = tier.log.state, repository.keys.root
     needed: dict[str, bytes | None] = {}
     packs = set[bytes]()
-    for identity in snapshots:
-        manifest = tier.snapshots()[identity].manifest
+    erased = Erased(repository, reader.chunk)
+    for snapshot in map(tier.snapshots().__getitem__, snapshots):
+        if erased.has(snapshot):
+            continue  # by another tier, before it knew of the hold: there is nothing left to be kept
+        manifest, identity = snapshot.manifest, snapshot.id
         for chunk_id in visitor.chunks(manifest.root):
             places = {location.pack_id for location in tier.index.lookup_all(chunk_id)}
             packs |= (places - state.marked_packs) or places

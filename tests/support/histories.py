@@ -23,12 +23,13 @@ from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.prune.prune import PruneOptions, prune
 from repository.retention.erasure import erase, plan_erasure
-from repository.retention.orders import forget, holds_of, place_hold, release_hold
+from repository.retention.orders import forget, holds_of
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
+from repository.upkeep.store_holds import place, release
 from tests.support.repositories import BrokenStore, CountingClock, SeededRandomness, read_back, write_snapshot
 
 TIERS = ("local", "primary", "secondary", "offsite")
@@ -216,7 +217,8 @@ class History:
         self.told.append(f"{name} on {identity[:6]}")
         repository = self._open()
         if any(each.id == identity for each in repository.snapshots()):
-            place_hold(repository, name, [identity])
+            _, stores = place(repository, name, [identity])
+            assert not stores.failed, (stores, self.told)
             self.model.held[name] = identity
 
     def _release(self) -> None:
@@ -226,7 +228,8 @@ class History:
         self.told.append(f"release {name}")
         repository = self._open()
         if name in holds_of(repository):
-            release_hold(repository, name)
+            _, stores = release(repository, name)
+            assert not stores.failed, (stores, self.told)
             del self.model.held[name]
 
     def _prune(self) -> None:
@@ -348,7 +351,7 @@ class History:
         self._clock.pass_by(timedelta(days=30))
         repository = self._open()
         for name in holds_of(repository):
-            release_hold(repository, name)
+            release(repository, name)
         for _ in range(2):
             for tier in repository.tiers:
                 catch_up(repository, tier)
@@ -373,5 +376,7 @@ class History:
             stored = {pack.id for pack in stored_packs(self.stores[tier.name])}
             assert tier.index.pack_ids() == stored, (tier.name, self.told)
             assert live or not stored, (tier.name, self.told)
+        held = [info.key for store in self.stores.values() for info in store.list("") if store.legal_hold(info.key)]
+        assert not held, (held, self.told)
         report = check(repository, read_percent=100)
         assert report.is_ok, (report.damage, self.told)

@@ -16,6 +16,7 @@ from repository.stored.tree_visit import TreeVisitor
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
+from repository.upkeep.lock_check import locked_packs
 from tests.support.crash_scenes import small_packs
 from tests.support.histories import Clock
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
@@ -119,6 +120,14 @@ def test_little_of_a_pack_that_is_locked_for_less_is_stored_again(days: int) -> 
     needed, too_long = years.byte_days("vault")
     assert too_long < needed / 100
     assert check(years.open(), read_percent=100).is_ok
+    # And nothing is listed as locked for longer than it is needed, before what needed it so long is forgotten.
+    opened = years.open()
+    assert locked_packs(opened, opened.tier("vault"), lambda: None).longer == []
+    if days:
+        forget(opened, [snapshot])
+        (longer,) = {each.until for each in locked_packs(opened, opened.tier("vault"), lambda: None).longer}
+        assert longer > opened.tier("vault").store.now() + timedelta(days=364)
+        return
     # Where it stays alone, it is whole.
     forget(years.open(), [each.id for each in years.open().snapshots() if each.id != snapshot])
     years.clock.pass_by(timedelta(days=8))

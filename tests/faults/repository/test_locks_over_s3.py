@@ -1,5 +1,6 @@
 """Locks on a real S3 server: set without rights to look them up, refused, other bytes put over what is locked."""
 
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import count
@@ -10,8 +11,12 @@ import pytest
 
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
-from repository.errors import Damaged, LegalHoldNotSet, Locked, LockNotProven, NoUsableTier
+from repository.errors import Damaged, LegalHoldNotSet, Locked, LockNotProven, NoUsableTier, RepositoryError
+from repository.format import pack_object_key
 from repository.opened.repository import Repository
+from repository.prune.prune import PruneOptions, prune
+from repository.retention.orders import forget
+from repository.tiers.port import ObjectStore
 from repository.tiers.s3.store import S3ObjectStore
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
@@ -20,7 +25,8 @@ from sources.directory import DirectorySource
 from tests.faults.repository.conftest import Tiers
 from tests.support.crash_scenes import small_packs
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.repositories import key_file
+from tests.support.histories import Dying
+from tests.support.repositories import CountingClock, key_file
 from tests.support.s3_server import S3Server
 
 _NUMBERS = count()
@@ -166,3 +172,65 @@ def test_legal_hold_is_on_the_server_and_goes_with_the_hold(
         assert not any(store.legal_hold(info.key) for info in store.list(""))
         store.delete(pack.key)
         assert store.head(pack.key) is None
+
+
+def _versions(server: S3Server, prefix: str, folder: str) -> set[str]:
+    """Every version and marker below a folder of the tier, by key."""
+    answer = server.client().list_object_versions(Bucket=server.shared_bucket(locks=True), Prefix=f"{prefix}/{folder}")
+    return {each["Key"] for kind in ("Versions", "DeleteMarkers") for each in answer.get(kind, [])}
+
+
+class _Ahead(CountingClock):
+    """A machine whose clock is a year ahead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now_ns = time.time_ns() + 366 * 86_400 * 10**9  # the server's clock is this machine's
+
+
+def test_prune_deletes_by_version_what_no_lock_keeps_and_goes_on_wherever_it_was_killed(
+    tiers: Tiers, s3_server: S3Server, prefix: str, folder: Path
+) -> None:
+    """Its process dies after each put and delete, and its clock is a year ahead: what the server's clock still
+    protects stays, and of what goes no version, overwriting or marker is left.
+    """
+    with Repository.init([tiers.open(prefix, locks=True)], key_file()):
+        pass
+    (folder / "photo 9").write_bytes(b"soon gone" * 9000)
+    gone = run(tiers.open(prefix, locks=True), folder, "1", 0)
+    (folder / "photo 9").unlink()
+    (folder / "photo 8").write_bytes(b"locked" * 9000)
+    locked = run(tiers.open(prefix, locks=True), folder, "2", 30)
+    (folder / "photo 8").unlink()
+    kept = run(tiers.open(prefix, locks=True), folder, "3", 0)
+    store = tiers.open(prefix, locks=True)
+    packs = {info.key for info in store.list("packs/")}
+    protected = {key for key in packs if (found := store.head(key)) and found.lock_until}
+    assert protected < packs
+    bucket, client = s3_server.shared_bucket(locks=True), s3_server.client()
+    with Repository.open([store], key_file(), clock=_Ahead()) as repository:
+        forget(repository, [gone.snapshot.id, locked.snapshot.id])
+        going = prune(repository, PruneOptions(dry_run=True, max_unused=1))[store.name].going
+    assert going
+    store = tiers.open(prefix, locks=True)
+    for key in map(pack_object_key, going):
+        client.put_object(Bucket=bucket, Key=f"{prefix}/{key}", Body=store.get(key))
+        client.delete_object(Bucket=bucket, Key=f"{prefix}/{key}")
+    deaths = 0
+    for left in range(1, 40):
+        dying: list[ObjectStore] = [Dying(tiers.open(prefix, locks=True), [left])]  # type: ignore[list-item]
+        try:
+            with Repository.open(dying, key_file(), clock=_Ahead()) as repository:
+                assert {each.id for each in repository.snapshots()} == {kept.snapshot.id}
+                plan = prune(repository, PruneOptions(max_unused=1))[store.name]
+            if plan.failed is None:
+                break
+        except RepositoryError:
+            pass
+        deaths += 1
+    assert deaths > 2
+    assert plan.locked
+    with Repository.open([tiers.open(prefix, locks=True)], key_file()) as repository:
+        assert check(repository, read_percent=100).is_ok
+    assert protected <= {info.key for info in store.list("packs/")}
+    assert _versions(s3_server, prefix, "packs/") == {f"{prefix}/{info.key}" for info in store.list("packs/")}

@@ -70,7 +70,7 @@ def test_lock_days_are_for_one_tier_or_for_each() -> None:
 def test_every_sub_command_of_the_manual_is_there() -> None:
     """All that are promised."""
     promised = "init backup snapshots ls find diff restore check repair catch-up rebuild-index"
-    promised += " forget prune hold release holds stats tag dump cat"
+    promised += " forget prune locks hold release holds stats tag dump cat"
     promised += " erase verify-receipt"
     keys = ["key list", "key add", "key rotate", "key remove", "key domain", "kit export", "kit check", "kit restore"]
     assert sorted(repo._SUBCOMMANDS) == sorted([*promised.split(), *keys])
