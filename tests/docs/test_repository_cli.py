@@ -150,6 +150,7 @@ def test_documents_have_the_fields_that_the_table_names(tmp_path: Path, capsys: 
         "release": ("a-hold",),
         "forget": ("--keep-last", "1"),
         "prune": (),
+        "locks": (),
         "tag": ("latest", "--add", "kept"),
         "key list": (),
         "key rotate": ("--data",),
