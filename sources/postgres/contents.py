@@ -18,19 +18,37 @@ _COMMAND_MAX: Final = 120
 _ABOUT: Final = re.compile(r"(?:ACL|COMMENT|SECURITY LABEL) (\S+) (?:TABLE|COLUMN) (.*)")
 
 
-def lines_for(listing: str, tables: Iterable[Table], present: Collection[str]) -> Iterator[str]:
-    """The lines of what belongs to these tables, with their schemas but for those that are `present`."""
-    wanted = list(tables)
-    oids = {oid for table in wanted for oid in (table.oid, *table.parts)}
-    schemas = {table.schema for table in wanted}.difference(present)
-    named = {(table.schema, table.name) for table in wanted}
+def lines_for(
+    listing: str, tables: Iterable[Table] | None, present: Collection[str], managed: Collection[str]
+) -> Iterator[str]:
+    """The lines of what is restored: of all, or of these tables with their schemas.
+
+    Not of what is `present`, which is told as its line begins, nor of what lies in a schema that is `managed`.
+    """
+    wanted = None if tables is None else _Wanted(tables)
+    own = re.compile(rf"(?:[A-Z]+ )+(?:- (?:SCHEMA )?)?(?:{'|'.join(map(re.escape, managed))}) ") if managed else None
     for line in listing.splitlines():
         found = _LINE.match(line)
         if found is None:
             continue
-        oid, rest = int(found[3]), found[4]
-        if rest.startswith(_ALWAYS) or oid in oids or _is_schema(rest, schemas) or _is_about(rest, named):
+        rest = found[4]
+        if rest.rpartition(" ")[0] in present or (own is not None and own.match(rest)):
+            continue
+        if wanted is None or wanted.has(int(found[3]), rest):
             yield line
+
+
+class _Wanted:
+    """What belongs to some tables."""
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        chosen = list(tables)
+        self._oids = {oid for table in chosen for oid in (table.oid, *table.parts)}
+        self._schemas = tuple(f"SCHEMA - {table.schema} " for table in chosen)
+        self._named = {(table.schema, table.name) for table in chosen}
+
+    def has(self, oid: int, rest: str) -> bool:
+        return rest.startswith((*_ALWAYS, *self._schemas)) or oid in self._oids or _is_about(rest, self._named)
 
 
 def refusals(lines: Sequence[str]) -> Iterator[str]:
@@ -45,10 +63,6 @@ def refusals(lines: Sequence[str]) -> Iterator[str]:
             said = ""
         elif "error: " in line:
             yield worded(line.partition("error: ")[2])
-
-
-def _is_schema(rest: str, schemas: set[str]) -> bool:
-    return any(rest.startswith(f"SCHEMA - {schema} ") for schema in schemas)
 
 
 def _is_about(rest: str, named: set[tuple[str, str]]) -> bool:

@@ -5,17 +5,15 @@ Rows are authenticated before the server gets them; nothing lies on a disk on th
 rows (several tables at a time), large objects, sequences, then indexes, constraints, triggers and policies, and views.
 """
 
-import hashlib
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Final
 
 import msgspec
 
-from repository.errors import RepositoryError, RestoreCancelled, RestoreRefused, TargetFailed
+from repository.errors import RestoreCancelled, RestoreRefused
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.progress import Progress, Ticker
@@ -26,28 +24,14 @@ from repository.restore.snapshot_walk import SnapshotWalk, root_entry
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, Flag, content_ids
 from sources.postgres import catalog as names
-from sources.postgres.catalog import CATALOG, FORMAT, SESSION, Catalog, Table, quoted
-from sources.postgres.contents import lines_for, refusals
+from sources.postgres.catalog import CATALOG, FORMAT, Catalog, Table
+from sources.postgres.contents import lines_for
 from sources.postgres.database import Database
 from sources.postgres.programs import (
-    PIECE,
-    Complaint,
-    Running,
-    give,
     in_memory,
-    output_of,
-    path_of,
-    psql,
-    tell,
-    worded,
 )
 from sources.postgres.source import KIND
-from sources.postgres.trouble import unreachable
-
-_COUNT_OWN: Final = f"""
-SELECT pg_catalog.count(*) FROM {names.OWN_TABLES} AND e.objid IS NULL AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f');
-SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata;
-"""  # noqa: S608 - of constants alone
+from sources.postgres.target import COUNT_OWN, Target
 
 
 def restore_to_database(
@@ -71,12 +55,11 @@ class _Restore:
             tiers = [by_name[name] for name in options.tiers if name in by_name]
         self._reader = ChunkReader(nearest_first(tiers), repository.keys)
         self._snapshot = snapshot
-        self._target = target
+        self._target = Target(target, trouble=self._trouble, check=self._check)
         self._options = options
         self._result = RestoreResult()
         self._lock = threading.Lock()
         self._files: dict[bytes, Entry] = {}
-        self._schemas: list[str] = []
         self._wanted_bytes = 0
         self._wanted_files = 0
 
@@ -109,13 +92,14 @@ class _Restore:
         is_all = not self._options.globs
         with ExitStack() as stack:
             schema = stack.enter_context(in_memory(self._body(names.SCHEMA)))
-            wanted = None
             if is_all:
                 self._run_script(names.ROLES)
-            else:
-                wanted = stack.enter_context(in_memory(self._list_of(schema, tables)))
-            self._define("pre-data", schema, wanted)
-            with ThreadPoolExecutor(self._target.connections, thread_name_prefix="load") as pool:
+            present = self._target.look()
+            listing = self._target.listed(schema)
+            lines = lines_for(listing, None if is_all else tables, present, self._target.managed)
+            wanted = stack.enter_context(in_memory("\n".join([*lines, ""]).encode()))
+            self._target.define("pre-data", schema, wanted)
+            with ThreadPoolExecutor(self._target.database.connections, thread_name_prefix="load") as pool:
                 # The largest first, so that none is left alone at the end.
                 order = sorted(tables, key=lambda table: -self._files[table.path].stat.size)
                 for done in [pool.submit(self._load, table) for table in order]:
@@ -123,9 +107,9 @@ class _Restore:
             if is_all and catalog.large_objects:
                 self._run_script(names.LARGE_OBJECTS)
             self._set_sequences(None if is_all else tables)
-            self._define("post-data", schema, wanted)
+            self._target.define("post-data", schema, wanted)
             if is_all:
-                self._fill_views(catalog)
+                self._target.fill_views(catalog.views)
                 self._run_script(names.SETTINGS)
 
     def _list(self, root: Entry) -> None:
@@ -171,7 +155,7 @@ class _Restore:
                 hint="Leave --on-conflict out, and make a new one: createdb NAME.",
             )
         if not self._options.globs:
-            if any(int(count) for count in self._asked(_COUNT_OWN).split()):
+            if any(int(count) for count in self._target.asked(COUNT_OWN).split()):
                 raise RestoreRefused(
                     "the target database is not empty",
                     hint="Make a new one (createdb NAME), and give that: nothing is restored over what is there.",
@@ -180,118 +164,18 @@ class _Restore:
         present = "".join(
             f"SELECT 1 WHERE pg_catalog.to_regclass({names.literal(table.sql)}) IS NOT NULL;\n" for table in tables
         )
-        if self._asked(present):
+        if self._target.asked(present):
             raise RestoreRefused(
                 "the target database has a table of that name",
                 hint="Rename it, or restore into another database and copy from there.",
             )
-        self._schemas = self._asked("SELECT nspname FROM pg_catalog.pg_namespace;").decode().splitlines()
-
-    def _asked(self, statements: str) -> bytes:
-        """What the target answers. Raises `TargetFailed`."""
-        running = psql(self._target)
-        tell(running, statements)
-        try:
-            return output_of(running)
-        except Complaint as complaint:
-            raise self._failed(complaint, "does not answer") from complaint
-
-    def _failed(self, complaint: Complaint, doing: str) -> RepositoryError:
-        found = unreachable(complaint, self._target, doing=doing)
-        return TargetFailed(found.message, hint=found.hint, retry=found.retry, **found.context)
-
-    def _list_of(self, schema: int, tables: list[Table]) -> bytes:
-        """The lines of the dump's list that are restored."""
-        running = Running(self._target, "pg_restore", "--list", path_of(schema), connects=False, inherited=(schema,))
-        try:
-            listing = output_of(running).decode("utf-8", "replace")
-        except Complaint as complaint:
-            raise self._failed(complaint, "cannot be defined") from complaint
-        return "\n".join([*lines_for(listing, tables, self._schemas), ""]).encode()
-
-    def _define(self, section: str, schema: int, wanted: int | None) -> None:
-        """Restore the definitions of a section. What the server refuses of them is told."""
-        self._check()
-        chosen = () if wanted is None else (f"--use-list={path_of(wanted)}",)
-        inherited = (schema,) if wanted is None else (schema, wanted)
-        jobs = self._target.connections if section == "post-data" else 1
-        running = Running(
-            self._target,
-            "pg_restore",
-            f"--section={section}",
-            f"--jobs={jobs}",
-            *chosen,
-            path_of(schema),
-            inherited=inherited,
-        )
-        try:
-            output_of(running)
-        except Complaint as complaint:
-            if not any("errors ignored on restore" in line for line in complaint.lines):
-                raise self._failed(complaint, "cannot be defined") from complaint
-            for said in refusals(complaint.lines):
-                self._trouble(names.SCHEMA, Trouble.NOT_CREATED, said)
 
     def _load(self, table: Table) -> None:
-        """All rows of one table, or none."""
         entry = self._files[table.path]
-        sent = hashlib.sha256()
-        running = psql(self._target)
-        try:
-            give(running, f"{SESSION}SET statement_timeout = 0;\nBEGIN;\n".encode())
-            give(running, f"COPY {table.sql}{table.column_list} FROM stdin;\n".encode())
-            for piece in self._pieces_of(entry):
-                sent.update(piece)
-                give(running, piece)
-            # Without this end nothing is committed, whatever was sent before.
-            tell(running, "\\.\nCOMMIT;\n")
-            running.wait()
-        except BrokenPipeError:
-            self._not_loaded(table, running)
-            return
-        except Complaint as complaint:
-            self._told(table, complaint)
-            return
-        except (RestoreCancelled, TargetFailed):
-            raise
-        except RepositoryError as error:
-            self._trouble(table.path, Trouble.DAMAGED, str(error))
-            return
-        finally:
-            running.close()
-        if self._options.verify and self._hash_of(table) != sent.digest():
-            self._trouble(table.path, Trouble.DAMAGED, "the database gives back other rows than it was sent")
-        with self._lock:
-            self._result.files += 1
-            self._result.bytes += entry.stat.size
-
-    def _not_loaded(self, table: Table, running: Running) -> None:
-        try:
-            running.wait()
-        except Complaint as complaint:
-            self._told(table, complaint)
-        else:
-            self._trouble(table.path, Trouble.NOT_CREATED, "the rows were not taken")
-
-    def _told(self, table: Table, complaint: Complaint) -> None:
-        if complaint.is_cut_off:
-            raise self._failed(complaint, "broke off") from complaint
-        self._trouble(table.path, Trouble.NOT_CREATED, complaint.said)
-
-    def _hash_of(self, table: Table) -> bytes:
-        """Of the rows as the target has them now."""
-        running = psql(self._target)
-        tell(running, f"{SESSION}COPY {table.rows} TO STDOUT;\n")
-        found = hashlib.sha256()
-        try:
-            while piece := running.output.read(PIECE):
-                found.update(piece)
-            running.wait()
-        except Complaint as complaint:
-            self._told(table, complaint)
-        finally:
-            running.close()
-        return found.digest()
+        if self._target.load(table, self._pieces_of(entry), verify=self._options.verify):
+            with self._lock:
+                self._result.files += 1
+                self._result.bytes += entry.stat.size
 
     def _set_sequences(self, tables: list[Table] | None) -> None:
         lines = self._body(names.SEQUENCES).decode().splitlines()
@@ -300,29 +184,7 @@ class _Restore:
                 f"SELECT pg_catalog.setval({literal}," for table in tables for literal in table.sequence_literals
             )
             lines = [line for line in lines if line.startswith(own)]
-        self._run(names.SEQUENCES, ["\n".join([*lines, ""]).encode()])
-
-    def _fill_views(self, catalog: Catalog) -> None:
-        """Views that stand on views which are not filled yet come later: as long as one is filled, others may be."""
-        left = [f"{quoted(schema)}.{quoted(name)}" for schema, name in catalog.views]
-        refused: dict[str, str] = {}
-        count = len(left) + 1
-        while left and len(left) < count:
-            count = len(left)
-            refused.clear()
-            for view in left:
-                self._check()
-                running = psql(self._target)
-                tell(running, f"REFRESH MATERIALIZED VIEW {view};\n")
-                try:
-                    output_of(running)
-                except Complaint as complaint:
-                    if complaint.is_cut_off:
-                        raise self._failed(complaint, "broke off") from complaint
-                    refused[view] = complaint.said
-            left = list(refused)
-        for view, said in refused.items():
-            self._trouble(names.FINISH, Trouble.NOT_CREATED, f"{view}: {said}")
+        self._target.run(names.SEQUENCES, ["\n".join([*lines, ""]).encode()])
 
     def _run_script(self, name: bytes) -> None:
         """The statements of a file, each by itself."""
@@ -330,24 +192,7 @@ class _Restore:
         if entry is None or entry.content is None or entry.extra.flags & Flag.UNREADABLE:
             self._trouble(name, Trouble.NOT_SAVED, "")
             return
-        self._run(name, self._pieces_of(entry))
-
-    def _run(self, name: bytes, script: Iterable[bytes]) -> None:
-        running = psql(self._target, is_script=True)
-        try:
-            for piece in script:
-                give(running, piece)
-            tell(running, "\n")
-            told = running.wait()
-        except BrokenPipeError:
-            raise TargetFailed("the database broke off") from None
-        except Complaint as complaint:
-            raise self._failed(complaint, "broke off") from complaint
-        finally:
-            running.close()
-        for line in told:
-            if "ERROR: " in line:
-                self._trouble(name, Trouble.NOT_CREATED, worded(line.partition("ERROR: ")[2]))
+        self._target.run(name, self._pieces_of(entry))
 
     def _body(self, name: bytes) -> bytes:
         """A file of the snapshot that nothing is restored without. Raises what keeps it from being read."""

@@ -322,3 +322,50 @@ def test_table_that_changes_under_the_dump_is_told(place: Place) -> None:
             source.require()
         with pytest.raises(SourceUnreachable):
             _read(tables, b"f")
+
+
+PROVIDER: LiteralString = """
+CREATE SCHEMA auth;
+CREATE TABLE auth.users (id int PRIMARY KEY, email text); CREATE TABLE auth.schema_migrations (version text);
+CREATE FUNCTION auth.noticed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.email := 'noticed'; RETURN NEW; END $$;
+CREATE TRIGGER noticed BEFORE INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION auth.noticed();
+INSERT INTO auth.schema_migrations VALUES ('one');
+CREATE PUBLICATION everything;
+ALTER SCHEMA auth OWNER TO {owner};
+ALTER TABLE auth.users OWNER TO {owner}; ALTER TABLE auth.schema_migrations OWNER TO {owner};
+GRANT USAGE ON SCHEMA auth TO {user}; GRANT ALL ON ALL TABLES IN SCHEMA auth TO {user};
+"""
+
+
+def test_what_is_the_providers_is_filled_and_else_left_alone(
+    repo: RepoCommand, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A managed server, as Supabase's is: schemas of a role that nobody may act as are there before the restore."""
+    owner, user = place.role("NOLOGIN"), place.role("LOGIN BYPASSRLS")
+    names = {"owner": sql.Identifier(owner), "user": sql.Identifier(user)}
+    place.do("postgres", sql.SQL("GRANT pg_read_all_data TO {user}").format(**names))
+    place.do("postgres", sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {user}").format(**names))
+    shop, back = place.new(), place.new()
+    for database in (shop, back):
+        place.do(database, sql.SQL(PROVIDER).format(**names))
+        place.do(database, sql.SQL("ALTER DATABASE {} OWNER TO {user}").format(sql.Identifier(database), **names))
+    place.do(
+        shop,
+        sql.SQL(
+            "INSERT INTO auth.users VALUES (1, 'x'); UPDATE auth.users SET email = 'a@b.example';"
+            "CREATE TABLE public.profiles (id int REFERENCES auth.users, name text);"
+            "ALTER TABLE public.profiles OWNER TO {user}; INSERT INTO public.profiles VALUES (1, 'Ada')"
+        ).format(**names),
+    )
+    monkeypatch.setenv("PGPASSWORD", "pw")
+    repo.json("backup", place.url(shop, user))
+    told = repo.json("restore", "latest", "--target", place.url(back, user))
+    assert [(each["path"], each["trouble"]) for each in told["troubles"]] == [
+        ("tables/auth/schema_migrations", "skipped")
+    ]
+    assert place.definitions(back) == place.definitions(shop)
+    place.do("postgres", sql.SQL("REVOKE SET ON PARAMETER session_replication_role FROM {user}").format(**names))
+    place.do(back, sql.SQL("DROP TABLE public.profiles; DELETE FROM auth.users"))
+    lacking = repo.run("restore", "latest", "--target", place.url(back, user), "--json")
+    assert lacking.code == ExitCode.INCOMPLETE
+    assert "not-created" in {each["trouble"] for each in lacking.document["troubles"]}
