@@ -45,6 +45,10 @@ class Planned(msgspec.Struct, frozen=True):
     is_raised: bool = False
 
 
+_OF_THIS_MACHINE = frozenset({"localtime", "posixrules", "Factory"})
+"""Files of the time zone database that are no zone, or another one on each machine."""
+
+
 class UnknownZone(ValueError):
     """No time zone has this name."""
 
@@ -52,8 +56,7 @@ class UnknownZone(ValueError):
 def zone_named(name: str) -> ZoneInfo:
     """A time zone of the IANA database. Raises UnknownZone."""
     try:
-        # `localtime` and the like are the machine's, or none that others would understand.
-        if name.startswith(("posix/", "right/")) or ("/" not in name and name not in {"UTC", "GMT"}):
+        if name.startswith(("posix/", "right/")) or name in _OF_THIS_MACHINE:
             raise UnknownZone(name)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

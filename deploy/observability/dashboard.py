@@ -38,6 +38,26 @@ ROWS: tuple[tuple[Panel, ...], ...] = (
                 )
             ],
         ),
+        (
+            "Next run due in",
+            "s",
+            [
+                (
+                    "min by (configuration) (wedsync_configuration_next_run_timestamp_seconds) - time()",
+                    "{{configuration}}",
+                )
+            ],
+        ),
+        (
+            "Runs missed since",
+            "s",
+            [
+                (
+                    "time() - max by (configuration) (wedsync_configuration_missed_timestamp_seconds)",
+                    "{{configuration}}",
+                )
+            ],
+        ),
         ("Configurations", "short", [("max by (job) (wedsync_configurations)", "all")]),
     ),
     (

@@ -19,8 +19,9 @@ from nats.errors import Error as NatsError
 from chassis.bus.nats_client import QuickClient
 from chassis.reading.stream_reader import StreamReader
 from chassis.telemetry.logging import describe
+from contracts.config_events import BackupFellDue
 from contracts.errors import PlatformError
-from contracts.executor_events import ENDED, STATE_AFTER
+from contracts.executor_events import ENDED, STATE_AFTER, BackupRefused
 from contracts.progress import Progress
 from contracts.reading import read_json
 from contracts.streams import PROGRESS_KEPT_SECONDS, PROGRESS_STREAM
@@ -32,6 +33,8 @@ LOG = logging.getLogger(__name__)
 RUNS_MAX = 20_000
 _DECODER = msgspec.json.Decoder(Progress)
 ENDS = frozenset(fact.NAME for fact, state in STATE_AFTER.items() if state in ENDED)
+NO_RUN = frozenset({BackupFellDue.NAME, BackupRefused.NAME})
+"""They name a run that is not there, or not yet."""
 
 
 class LiveProgress:

@@ -44,7 +44,7 @@ from gateway.monitoring.frames import (
     Subscribe,
     fact_frame,
 )
-from gateway.monitoring.live_progress import ENDS, LiveProgress
+from gateway.monitoring.live_progress import ENDS, NO_RUN, LiveProgress
 from gateway.projections import state
 from gateway.projections.applied import Database, ViewUnreadable
 from gateway.projections.fact import Fact
@@ -320,7 +320,7 @@ class Reader:
             return
         if fact.type in ENDS:
             self._configurations.pop(fact.execution_id, None)
-        else:
+        elif fact.type not in NO_RUN:
             self._configurations[fact.execution_id] = fact.configuration_id
 
     async def _new_facts(self) -> tuple[list[Fact], int] | None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from contracts.config_events import ConfigurationFact
+from contracts.config_events import ConfigurationFact, ScheduleFact
 from contracts.envelope import Envelope
-from contracts.event import Event
+from contracts.event import Event, pinned_kinds
 from gateway.projections.applied import Applied, Database, upsert
 from gateway.projections.fact import Fact
 from gateway.projections.projection import Batch, Projection, Side
@@ -52,8 +52,8 @@ class Facts(Projection):
     """The log of facts. The caller sees to it that numbers only grow within an epoch."""
 
     NAME = "facts"
-    VERSION = 1
-    EVENTS = tuple(dict.fromkeys((*_ANSWERS, *Executions.EVENTS)))
+    VERSION = 2
+    EVENTS = tuple(dict.fromkeys((*_ANSWERS, *pinned_kinds(ScheduleFact), *Executions.EVENTS)))
     TABLES = ("facts",)
     NEEDS = (Executions.NAME,)
 

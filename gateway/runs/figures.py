@@ -1,8 +1,9 @@
 """What an operator is paged by, of all organisations' backups: from the read models, at each scrape.
 
 Promise: the figures follow from the record, so that they survive a restart and are the same from every gateway. Ids
-alone are labels, and of configurations only the `CONFIGURATIONS_SHOWN` that have gone longest without a good backup:
-who is behind is among them, however many there are. While the read models are made anew nothing is told.
+alone are labels, and of configurations only the `CONFIGURATIONS_SHOWN` that have gone longest without a good backup or
+whose next run is first: who is behind is among them, however many there are. While the read models are made anew
+nothing is told.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,19 @@ _PROTECTED = """
     FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
     WHERE c.state <> 'retired' ORDER BY 2, 1 LIMIT %s
 """
+_NEXT_RUNS = """
+    SELECT configuration_id, next_run FROM configurations
+    WHERE state = 'active' AND next_run IS NOT NULL ORDER BY 2, 1 LIMIT %s
+"""
+_MISSED = """
+    SELECT configuration_id, missed_at FROM (
+        SELECT c.configuration_id, r.protected_at, greatest(
+            (c.missed ->> 'due_at')::timestamptz, (r.view #>> '{refused,due_at}')::timestamptz) AS missed_at
+        FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) WHERE c.state = 'active'
+    ) AS scheduled
+    WHERE missed_at > coalesce(protected_at, '-infinity') ORDER BY 2, 1 LIMIT %s
+"""
+"""What was due and had no run; a good backup since then makes up for it."""
 _GROUPS = """
     SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
            min(coalesce(r.uploaded_local, c.created_at)), min(coalesce(r.uploaded_cloud_primary, c.created_at)),
@@ -66,6 +80,8 @@ class BackupFigures:
                 async with database.transaction():
                     ended = dict(await (await database.execute(_ENDED, (_UNDER_WAY,))).fetchall())
                     protected = await (await database.execute(_PROTECTED, (CONFIGURATIONS_SHOWN,))).fetchall()
+                    next_runs = await (await database.execute(_NEXT_RUNS, (CONFIGURATIONS_SHOWN,))).fetchall()
+                    missed = await (await database.execute(_MISSED, (CONFIGURATIONS_SHOWN,))).fetchall()
                     groups = await (await database.execute(_GROUPS)).fetchall()
             finally:
                 await database.set_isolation_level(None)
@@ -74,6 +90,17 @@ class BackupFigures:
         return [
             _ended(ended),
             *_configurations(sum(number for _, _, number, *_ in groups), protected),
+            _moments(
+                "wedsync_configuration_next_run_timestamp_seconds",
+                f"When the next run falls due, of the {CONFIGURATIONS_SHOWN} configurations whose is first.",
+                next_runs,
+            ),
+            _moments(
+                "wedsync_configuration_missed_timestamp_seconds",
+                "The latest instant of a schedule that had no run, of configurations without a good backup since then;"
+                f" the {CONFIGURATIONS_SHOWN} that have gone longest.",
+                missed,
+            ),
             *_tiers(_of_tiers(groups)),
         ]
 
@@ -88,15 +115,22 @@ def _ended(counts: dict[str, int]) -> Metric:
 
 
 def _configurations(number: int, protected: list[tuple[str, datetime]]) -> list[Metric]:
-    since = GaugeMetricFamily(
-        "wedsync_configuration_protected_timestamp_seconds",
-        f"The last good backup (its creation, where it has none) of the {CONFIGURATIONS_SHOWN} configurations"
-        " that have gone longest without.",
-        labels=("configuration",),
-    )
-    for configuration_id, at in protected:
-        since.add_metric((configuration_id,), at.timestamp())
-    return [GaugeMetricFamily("wedsync_configurations", "Configurations of all organisations.", number), since]
+    return [
+        GaugeMetricFamily("wedsync_configurations", "Configurations of all organisations.", number),
+        _moments(
+            "wedsync_configuration_protected_timestamp_seconds",
+            f"The last good backup (its creation, where it has none) of the {CONFIGURATIONS_SHOWN} configurations"
+            " that have gone longest without.",
+            protected,
+        ),
+    ]
+
+
+def _moments(name: str, meaning: str, found: list[tuple[str, datetime]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, meaning, labels=("configuration",))
+    for configuration_id, at in found:
+        family.add_metric((configuration_id,), at.timestamp())
+    return family
 
 
 def _of_tiers(groups: list[tuple[Any, ...]]) -> dict[Tier, _TierFigures]:

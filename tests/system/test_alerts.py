@@ -1,7 +1,8 @@
 """Each alert is provoked in a running platform, fires for the one it is about, and ends when that is mended.
 
 Those that a running platform cannot be brought to in seconds are in tests/unit/observability/test_provoked.py; the
-refusing relay is in tests/system/test_stack_recovery.py, the certificate in tests/component/chassis/test_trust.py.
+refusing relay is in tests/system/test_stack_recovery.py, the certificate in tests/component/chassis/test_trust.py,
+schedules are in tests/component/gateway/test_schedules.py.
 """
 
 import asyncio
@@ -31,8 +32,11 @@ ONLY_IN_TROUBLE = {
     "wedsync_queue_oldest_timestamp_seconds",
     "wedsync_tier_behind_since_timestamp_seconds",
     "wedsync_certificate_expires_timestamp_seconds",
+    "wedsync_configuration_missed_timestamp_seconds",
+    "wedsync_configuration_next_run_timestamp_seconds",
 }
-"""Series that are there only while something is wrong, waits or is encrypted; each is seen in a test of its alert."""
+"""Series that are there only while something is wrong, waits, is encrypted or has a schedule; each is seen in a test of
+its alert."""
 
 
 @dataclass

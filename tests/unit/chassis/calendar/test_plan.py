@@ -159,6 +159,8 @@ def test_critical_wedding_is_backed_up_each_hour_around_its_date() -> None:
             ["timeZone", "window.start", "window.end", "cron", "blackouts[0].endsAt"],
         ),
         (Schedule(frequency=Frequency.DAILY, missed_runs=MissedRuns.WITHIN_WINDOW), ["missedRuns"]),
+        *((Schedule(cron="0 0 * * *", time_zone=name), ["timeZone"]) for name in ("localtime", "Factory", "", "cet")),
+        *((Schedule(cron="0 0 * * *", time_zone=name), []) for name in ("CET", "EST5EDT", "Japan", "UTC")),
         (Schedule(cron="0 0 29 2 *"), []),
         (Schedule(cron="0 0 L * *", time_zone="Pacific/Kiritimati"), []),
         (Schedule(frequency=Frequency.WEEKLY, window=Window(start="22:00", end="06:00"), jitter_minutes=90), []),
