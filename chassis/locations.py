@@ -100,6 +100,16 @@ class Locations:
         fault = self._seen[2] if self._seen else None
         return [each.folder for each in (fault.entries if fault else ()) if each.folder is not None]
 
+    async def not_open(self, wanted: Iterable[tuple[str, str]], organisation: str) -> list[str]:
+        """Those of some names, each with its role, that are no location open to the organisation.
+
+        One whose entry cannot be used until it is corrected is there. Raises LOCATIONS_UNREADABLE.
+        """
+        registry = await self._beside()
+        waiting = {each.name for each in self._waiting() if each.may_be_open_to(organisation)}
+        there = {(each.name, role) for each in _open_to(registry, organisation) for role in each.roles}
+        return [name for name, role in wanted if name not in waiting and (name, role) not in there]
+
     def find(self, name: str, organisation: str) -> Location | None:
         """A location by its name; None also where it is not the organisation's. Raises LOCATIONS_UNREADABLE."""
         location = self._read().get(name)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import LiteralString
 
 from chassis.claims.port import Claim, Teller, Unclaimed
-from chassis.claims.work import Work
+from chassis.claims.work import HEARD_SECONDS, Work
 from chassis.life.tasks import Supervised
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
@@ -23,8 +23,6 @@ from contracts.errors import ErrorCode, PlatformError
 LOOK_SECONDS = 10.0
 TOLD_SECONDS = 60.0
 """So long no worker must have been able to before that is told: one that is started anew is back by then."""
-HEARD_SECONDS = 60.0
-"""A worker that has not said anything for so long says nothing any more."""
 AT_ONCE = 100
 
 _log = logging.getLogger(__name__)
@@ -43,7 +41,8 @@ _UNCLAIMED: LiteralString = """
     SELECT {id}, organisation, correlation_id, traceparent, worker, fence, {subject}, told_code,
         extract(epoch FROM now() - told_at)
     FROM {claims}
-    WHERE state <> 'done' AND NOT cancelled AND CASE WHEN %(code)s::text IS NULL THEN told_code IS NOT NULL
+    WHERE (state = 'waiting' OR (state = 'running' AND heartbeat_at < now() - make_interval(secs => %(heard)s)))
+        AND NOT cancelled AND CASE WHEN %(code)s::text IS NULL THEN told_code IS NOT NULL
         ELSE told_code IS DISTINCT FROM %(code)s OR told_at < now() - make_interval(secs => %(bound)s) END
     ORDER BY asked_at, {id} LIMIT %(at_once)s
 """
@@ -103,7 +102,12 @@ class UnclaimedWork(Supervised):
         return errors.NO_WORKER if code is None else errors.catalogue().get(code, errors.NO_WORKER)
 
     async def _unclaimed(self, lack: ErrorCode | None) -> Sequence[Unclaimed]:
-        parameters = {"code": lack.code if lack else None, "bound": self._bound_seconds, "at_once": AT_ONCE}
+        parameters = {
+            "code": lack.code if lack else None,
+            "bound": self._bound_seconds,
+            "at_once": AT_ONCE,
+            "heard": HEARD_SECONDS,
+        }
         with translated():
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(self._work.sql(_UNCLAIMED), parameters)).fetchall()

@@ -15,6 +15,9 @@ from chassis.record.statements import Statement
 CLAIM = "claim"
 """The name of the statements below: `StatementRefused` of it says that the claim is another's, or the subject busy."""
 
+HEARD_SECONDS = 60.0
+"""A worker that has not said anything for so long says nothing any more."""
+
 _SCHEMA: tuple[LiteralString, ...] = (
     """CREATE TABLE {claims} (
         {id} text PRIMARY KEY,
@@ -69,7 +72,8 @@ _CANCEL: LiteralString = """
 _TELL: LiteralString = """
     UPDATE {claims} SET state = 'waiting', told_code = %(code)s,
         told_at = CASE WHEN %(code)s::text IS NOT NULL THEN coalesce(told_at, now()) END
-    WHERE {id} = %(id)s AND fence = %(fence)s AND state <> 'done' AND told_code IS NOT DISTINCT FROM %(before)s
+    WHERE {id} = %(id)s AND fence = %(fence)s AND told_code IS NOT DISTINCT FROM %(before)s
+        AND (state = 'waiting' OR (state = 'running' AND heartbeat_at < now() - make_interval(secs => %(heard)s)))
 """
 _END: LiteralString = """
     UPDATE {claims} SET state = 'done', opening = false, {body} = NULL
@@ -115,7 +119,13 @@ class Work:
     def told(self, unclaimed: Unclaimed, code: str | None) -> Statement:
         """Notes what is told of work that no worker can take. Refused where one has, or where it was told already."""
         claim = unclaimed.claim
-        parameters = {"id": claim.work_id, "fence": claim.fence, "code": code, "before": unclaimed.code}
+        parameters = {
+            "id": claim.work_id,
+            "fence": claim.fence,
+            "code": code,
+            "before": unclaimed.code,
+            "heard": HEARD_SECONDS,
+        }
         return Statement(self.sql(_TELL), parameters, rows=1, name=CLAIM)
 
     def ended(self, unclaimed: Unclaimed) -> Statement:

@@ -10,8 +10,13 @@ from contracts.refusal import Objection
 from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet
 from services.executor.kept import Replica
-from services.executor.policies import when_backup_requested, when_queued, when_retry_requested
-from services.executor.ports import Configurations, Runs
+from services.executor.policies import (
+    when_backup_requested,
+    when_looked_up,
+    when_queued,
+    when_retry_requested,
+)
+from services.executor.ports import Configurations, Registry, Runs
 
 Asking = BackupRequested | BackupFellDue
 """What asks for a run: a person, or a schedule."""
@@ -23,9 +28,12 @@ TRIES = 3
 class BackupDecisions:
     """Takes requested backups on, or refuses them."""
 
-    def __init__(self, runs: Runs, configurations: Configurations, queue: Queue, limits: QueueLimits) -> None:
+    def __init__(
+        self, runs: Runs, configurations: Configurations, registry: Registry, queue: Queue, limits: QueueLimits
+    ) -> None:
         self._runs = runs
         self._configurations = configurations
+        self._registry = registry
         self._queue = queue
         self._limits = limits
 
@@ -81,6 +89,10 @@ class BackupDecisions:
         self, request: Asking, replica: Replica, handling: Handling, *, retry_of: str | None = None
     ) -> None:
         organisation, configuration_id = handling.context.organisation, request.configuration_id
+        lacking = await self._registry.lacking(organisation, replica.body)
+        if (needless := when_looked_up(replica.body, lacking)) is not None:
+            await self._refuse(request, needless, handling)
+            return
         for attempt in range(TRIES):
             standing = await self._queue.standing(subject=configuration_id, organisation=organisation)
             objection = when_queued(request.execution_id, standing, self._limits)

@@ -43,13 +43,14 @@ from repository.tiers.local_cache import LocalCache
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
+from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
 from services.executor.application import BackupDecisions, ConfigurationCopies
 from services.executor.domain import BackupRun
 from services.executor.performance import RunPerformance
-from services.executor.ports import Configurations, Runs
+from services.executor.ports import Configurations, Registry, Runs
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.standstills import Standstills
 from services.executor.unclaimed import UnclaimedRuns
@@ -79,10 +80,10 @@ def _connection(settings: ServiceSettings, identity: str, telemetry: Telemetry, 
 
 
 def use_cases(
-    runs: Runs, configurations: Configurations, queue: Queue, limits: QueueLimits
+    runs: Runs, configurations: Configurations, registry: Registry, queue: Queue, limits: QueueLimits
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the executor takes."""
-    decisions = BackupDecisions(runs, configurations, queue, limits)
+    decisions = BackupDecisions(runs, configurations, registry, queue, limits)
     copies = ConfigurationCopies(configurations)
     of_runs = Deciding(BackupRun, runs, about="execution_id")
     return {
@@ -110,11 +111,12 @@ async def run(settings: ExecutorSettings) -> int:
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     replicas = ReplicaTable(pool, store)
+    registry = RegisteredLocations(Locations(settings.locations_file))
     limits = QueueLimits(per_organisation=settings.queue_per_organisation, in_all=settings.queue_in_all)
     queue = ClaimQueue(RUNS, pool)
     telemetry.figures.add("queue", queue.read)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
-    for consumer, handler in handlers_of(SERVICE, use_cases(RecordedRuns(store), replicas, queue, limits)):
+    for consumer, handler in handlers_of(SERVICE, use_cases(RecordedRuns(store), replicas, registry, queue, limits)):
         bus.handle(consumer, handler)
     topology = TopologyCheck(connection, SERVICE)
     unclaimed = UnclaimedWork(

@@ -1,8 +1,10 @@
 """Rules of the executor: a fact in, a decision out. Pure."""
 
+from collections.abc import Collection
+
 from chassis.claims.port import QueueLimits, Standing
 from contracts import errors
-from contracts.configuration import ConfigurationState
+from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.errors import ErrorCode
 from contracts.executor_events import CatchUp, ExecutionState
 from contracts.refusal import Objection
@@ -44,6 +46,22 @@ def when_retry_requested(retried: BackupRun | None, configuration_id: str) -> Ob
     if retried.state not in {ExecutionState.FAILED, ExecutionState.CANCELLED}:
         return Objection(errors.RUN_NOT_RETRYABLE, hint=f"{errors.RUN_NOT_RETRYABLE.hint} It is {retried.state}.")
     return None
+
+
+def when_looked_up(body: ConfigurationBody, lacking: Collection[str]) -> Objection | None:
+    """What speaks against a run of a configuration that names locations which are not registered: it fails by that.
+
+    Not a tier that is not required, beside one that is there: the run is degraded.
+    """
+    tiers = body.storage_destinations.by_tier().values()
+    needed = [body.source_location, *(each.location for each in tiers if each.required)]
+    if all(each.location in lacking for each in tiers):
+        needed += [each.location for each in tiers]
+    gone = next((name for name in needed if name in lacking), None)
+    if gone is None:
+        return None
+    hint = f"The configuration names the location {gone}, which is not registered any more: name another one in it, or"
+    return Objection(errors.UNKNOWN_LOCATION, hint=f"{hint} ask the operator to register it again, then run again.")
 
 
 def when_queued(execution_id: str, standing: Standing, limits: QueueLimits) -> Objection | None:

@@ -3,7 +3,7 @@
 All calls may raise `PlatformError`; those with retry class *later* may be made again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import msgspec
@@ -13,7 +13,7 @@ from chassis.context import Context
 from chassis.deciding import Things
 from chassis.handling import Handling
 from chassis.life.signs import Signs
-from contracts.configuration import Tier
+from contracts.configuration import ConfigurationBody, Tier
 from contracts.errors import ErrorCode
 from contracts.executor_events import RunTotals
 from services.executor.domain import BackupRun
@@ -73,6 +73,14 @@ class Runs(Things[BackupRun], Protocol):
         self, run: BackupRun, *, claim: Claim, is_left: bool, in_trouble: bool, context: Context
     ) -> None:
         """Record that a run waits again and give its claim back (`Claims.release`): both or none. Raises CLAIM_LOST."""
+        ...
+
+
+class Registry(Protocol):
+    """The locations that operators have registered."""
+
+    async def lacking(self, organisation: str, body: ConfigurationBody) -> Collection[str]:
+        """Which locations of a configuration are none of its organisation's; none where that is not known now."""
         ...
 
 

@@ -45,6 +45,7 @@ from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.progress import NatsProgress
+from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import ReplicaTable, SealedReports
@@ -222,7 +223,8 @@ class ExecutorBench:
     ) -> None:
         """Deal with an event that the executor takes, as its handler does."""
         replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(RUNS, self.pool)
-        use_case = use_cases(RecordedRuns(self.store), replicas, queue, limits)[type(event)]
+        registry = RegisteredLocations(self.locations)
+        use_case = use_cases(RecordedRuns(self.store), replicas, registry, queue, limits)[type(event)]
         handling = Handling(
             context=msgspec.structs.replace(self.context(), organisation=organisation),
             handled=Handled(event.TAKEN_BY[0], event_id or new_id()),

@@ -36,6 +36,7 @@ class ExecuteBackup(Write[NewExecution]):
         errors.CONFIGURATION_RETIRED,
         errors.CONFIGURATION_PAUSED,
         errors.CONFIGURATION_UNREADABLE,
+        errors.UNKNOWN_LOCATION,
         errors.RUN_ALREADY_OPEN,
         errors.QUEUE_FULL,
     )

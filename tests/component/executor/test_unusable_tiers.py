@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis.locations import Locations
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
 from tests.component.executor.test_runs import perform_next
@@ -139,7 +140,37 @@ async def test_folder_of_a_tier_that_is_away_is_told_by_its_location(
     assert "/" not in failed.hint
 
 
-@pytest.mark.parametrize("spoil", [_credentials_gone, _not_registered])
+@pytest.mark.parametrize(
+    ("needed", "destinations"),
+    [
+        ("gone", {"local": Destination(location="gone")}),
+        ("gone", {"local": Destination(location="local"), "offsite": Destination(location="gone", required=True)}),
+        ("photos", {"local": Destination(location="local")}),
+        (None, {"local": Destination(location="local"), "offsite": Destination(location="gone")}),
+    ],
+)
+async def test_run_that_needs_a_location_which_is_gone_is_refused_before_it_is_taken_on(
+    bench: ExecutorBench, needed: str | None, destinations: dict[str, Destination]
+) -> None:
+    """It would fail a second later. A tier that is not required costs its copy alone; what cannot be known, nothing."""
+    await bench.configure(**destinations)
+    registry = bench.home / "locations.json"
+    written = registry.read_text()
+    if needed == "photos":
+        registry.write_text(written.replace('"photos"', '"others"'))
+    await bench.request("run-1")
+    if needed is None:
+        assert await bench.names("run-1") == ["backup-accepted"]
+        return
+    refused = await bench.refusal("run-1")
+    assert (refused.code, f"the location {needed}, which" in refused.hint) == ("unknown-location", True)
+    registry.write_text("{")
+    bench.locations = Locations(registry)
+    await bench.request("run-2")
+    assert await bench.names("run-2") == ["backup-accepted"]
+
+
+@pytest.mark.parametrize("spoil", [_credentials_gone, _address_wrong])
 async def test_only_tier_that_is_set_up_wrongly_fails_the_run_with_its_code(
     bench: ExecutorBench, spoil: Callable[[ExecutorBench], None]
 ) -> None:
