@@ -9,7 +9,7 @@ nothing is told.
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -21,18 +21,32 @@ from contracts.errors import PlatformError
 from contracts.executor_events import ENDED, UNDER_WAY
 from contracts.reading import read_json
 from gateway.projections.applied import Database
-from gateway.runs.standing import standing_of
+from gateway.runs.standing import CHANGED, SOURCE, standing_of
 
 CONFIGURATIONS_SHOWN = 100
 _UNDER_WAY = [state.value for state in UNDER_WAY]
 
 _DESTINATIONS = msgspec.json.Decoder(StorageDestinations)
 _ENDED = "SELECT state, sum(runs)::bigint FROM execution_counts WHERE state <> ALL(%s) GROUP BY state"
-_PROTECTED = """
-    SELECT c.configuration_id, coalesce(r.protected_at, c.created_at)
-    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
-    WHERE c.state <> 'retired' ORDER BY 2, 1 LIMIT %s
+_CHANGED_AT: LiteralString = """
+    (SELECT max(h.changed_at) FROM jsonb_each_text(c.since) s JOIN configuration_history h
+        ON h.configuration_id = c.configuration_id AND h.version = s.value::bigint WHERE {which})
 """
+_PROTECTED: LiteralString = f"""
+    SELECT configuration_id, CASE
+        WHEN protected_at IS NULL THEN created_at
+        WHEN '{SOURCE}' = ANY(changed) THEN coalesce({_CHANGED_AT.format(which=f"s.key = '{SOURCE}'")}, created_at)
+        WHEN held <@ to_jsonb(changed) THEN coalesce({_CHANGED_AT.format(which="held ? s.key")}, created_at)
+        ELSE protected_at END
+    FROM (
+        SELECT c.configuration_id, c.created_at, c.since, r.protected_at, r.standing::jsonb -> 1 AS held,
+            {CHANGED} AS changed
+        FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) WHERE c.state <> 'retired'
+    ) AS c
+    ORDER BY 2, 1 LIMIT %s
+"""  # noqa: S608  # of this program's own words
+"""A recovery point of another source, or of which all copies lie where the configuration looks no more, is none: since
+the change nothing was ever backed up."""
 _NEXT_RUNS = """
     SELECT configuration_id, next_run FROM configurations
     WHERE state = 'active' AND next_run IS NOT NULL ORDER BY 2, 1 LIMIT %s
@@ -46,15 +60,24 @@ _MISSED = """
     WHERE missed_at > coalesce(protected_at, '-infinity') ORDER BY 2, 1 LIMIT %s
 """
 """What was due and had no run; a good backup since then makes up for it."""
-_GROUPS = """
-    SELECT c.plan, r.standing, count(*), count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
-           min(coalesce(r.uploaded_local, c.created_at)), min(coalesce(r.uploaded_cloud_primary, c.created_at)),
-           min(coalesce(r.uploaded_cloud_secondary, c.created_at)), min(coalesce(r.uploaded_offsite, c.created_at)),
-           max(r.uploaded_local), max(r.uploaded_cloud_primary), max(r.uploaded_cloud_secondary),
-           max(r.uploaded_offsite)
-    FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id)
-    WHERE c.state <> 'retired' GROUP BY c.plan, r.standing
-"""
+_TIERS: LiteralString = ", ".join(
+    [
+        f"min(CASE WHEN '{tier.value}' = ANY(changed) THEN {_CHANGED_AT.format(which='s.key = ' + repr(tier.value))}"
+        f" ELSE coalesce(uploaded_{tier.name.lower()}, created_at) END)"
+        for tier in Tier
+    ]
+    + [f"max(CASE WHEN '{tier.value}' <> ALL(changed) THEN uploaded_{tier.name.lower()} END)" for tier in Tier]
+)
+"""What a tier took in a place where it is no more is no upload to it."""
+_GROUPS: LiteralString = f"""
+    SELECT plan, standing, count(*), count(*) FILTER (WHERE last_state IS NOT NULL AND standing IS NULL), {_TIERS}
+    FROM (
+        SELECT c.configuration_id, c.plan, c.created_at, c.since, r.last_state, r.standing, r.uploaded_local,
+            r.uploaded_cloud_primary, r.uploaded_cloud_secondary, r.uploaded_offsite, {CHANGED} AS changed
+        FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) WHERE c.state <> 'retired'
+    ) AS c
+    GROUP BY plan, standing
+"""  # noqa: S608  # of this program's own words
 
 
 class _TierFigures:
@@ -119,8 +142,8 @@ def _configurations(number: int, protected: list[tuple[str, datetime]]) -> list[
         GaugeMetricFamily("wedsync_configurations", "Configurations of all organisations.", number),
         _moments(
             "wedsync_configuration_protected_timestamp_seconds",
-            f"The last good backup (its creation, where it has none) of the {CONFIGURATIONS_SHOWN} configurations"
-            " that have gone longest without.",
+            f"The last good backup (the change or creation, where it has none since) of the {CONFIGURATIONS_SHOWN}"
+            " configurations that have gone longest without.",
             protected,
         ),
     ]

@@ -320,6 +320,13 @@ class RunningGateway:
         created: dict[str, Any] = answer.json()
         return created
 
+    async def figures(self) -> dict[str, float]:
+        """What a scrape has, by series as it is written."""
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://127.0.0.1:{self.process.health_server.port}/metrics")
+        lines = (line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#"))
+        return {series: float(value) for series, _, value in lines}
+
     async def say_record(self, owner: str, log: str, position: int = 0) -> None:
         """What the operator's `refill` tells the gateway."""
         await announce_record(self.access.admin_dsn, self.access.schema, owner, log=log, position=position)

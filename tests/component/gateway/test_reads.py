@@ -411,7 +411,7 @@ async def test_recovery_point_counts_for_what_it_was_made_with(gateway: RunningG
         fact = ConfigurationUpdated(
             request_id=new_id(), configuration_id=created["id"], version=version, body=now, before=body
         )
-        await gateway.facts.publish(fact, actor="service:config")
+        await gateway.facts.publish(fact, actor="service:config", time=BEGAN)
         body = now
         return await gateway.shows(place, lambda body: body["version"] == version and body["health"] == health)
 
@@ -425,8 +425,20 @@ async def test_recovery_point_counts_for_what_it_was_made_with(gateway: RunningG
 
         await gateway.shows("/api/backup/status", is_so)
 
+    async def counts(*, tier: bool, is_void: bool = False) -> None:
+        """The figures say so: which backup protects, and whether anything was ever uploaded to the local tier."""
+
+        async def look() -> bool:
+            told = await gateway.figures()
+            at = told[f'wedsync_configuration_protected_timestamp_seconds{{configuration="{created["id"]}"}}']
+            has_uploaded = 'wedsync_tier_uploaded_timestamp_seconds{tier="local"}' in told
+            return has_uploaded is tier and ((at == BEGAN.timestamp()) is is_void)
+
+        await eventually(look)
+
     await change(2, asked.body, "healthy")
     await judged(set())
+    await counts(tier=True)
     destinations = body.storage_destinations
     every = {name: msgspec.structs.replace(to, lock_days=to.lock_days + 1) for name, to in _named(destinations).items()}
     longer = msgspec.structs.replace(body, storage_destinations=StorageDestinations(**every))
@@ -443,6 +455,7 @@ async def test_recovery_point_counts_for_what_it_was_made_with(gateway: RunningG
     assert "local" in shown["changedSince"]
     assert "local" not in shown["lastRecoveryPoint"]["tiers"]
     await judged(local="unproven")
+    await counts(tier=False)
 
     shown = await change(5, msgspec.structs.replace(body, source_location="another"), "never-run")
     assert shown["lastRecoveryPoint"] is None
@@ -451,12 +464,14 @@ async def test_recovery_point_counts_for_what_it_was_made_with(gateway: RunningG
     )
     assert (status["configurations"]["neverRun"], status["configurations"]["healthy"]) == (1, 0)
     assert status["oldestUnprotectedSource"]["lastRecoveryPointAt"] is None
+    await counts(tier=False, is_void=True)
 
     again = await gateway.facts.accepted(configuration_id=created["id"], version=5)
     await gateway.facts.complete(again, created["id"])
     shown = await gateway.shows(place, lambda body: body["health"] == "healthy")
     assert shown["changedSince"] == []
     await judged(set())
+    await counts(tier=True)
 
 
 def _named(destinations: StorageDestinations) -> dict[str, Destination]:
