@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import msgspec
 from litestar import Response
 from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_429_TOO_MANY_REQUESTS
 
@@ -13,6 +14,7 @@ from gateway.http.problems import WrongFields, error_of_code
 from gateway.parts import Gateway
 from gateway.writes import queries as request_queries
 from gateway.writes.book import Outcome
+from gateway.writes.declaration import Superseded
 from gateway.writes.resources import RequestState, WriteRequest
 
 LOG = logging.getLogger(__name__)
@@ -33,7 +35,9 @@ def raise_refusal(outcome: Outcome) -> None:
         raise WrongFields([error]) if field else error
 
 
-async def taken_down(gateway: Gateway, principal: Principal, outcome: Outcome) -> Response[Any]:
+async def taken_down(
+    gateway: Gateway, principal: Principal, outcome: Outcome, superseded: Superseded | None = None
+) -> Response[Any]:
     """202: the write is in the record. The body is the request as it stands; `Location` is where it will be.
 
     Where it cannot be read at this moment, the body is what is known without: nobody is told to try again what was
@@ -46,6 +50,8 @@ async def taken_down(gateway: Gateway, principal: Principal, outcome: Outcome) -
     except PlatformError as error:
         LOG.warning("a request was answered unread", extra={"cause": describe(error), "request_id": outcome.request_id})
         is_read, request = False, _unread(principal, outcome)
+    if superseded is not None:
+        request = msgspec.structs.replace(request, superseded_by=superseded.version)
     headers = {"Location": f"/api/backup/requests/{outcome.request_id}"}
     if not (outcome.is_answered and is_read):
         headers["Retry-After"] = RETRY_SECONDS

@@ -1,5 +1,6 @@
 """The route of a declared write: guards, idempotency, recording, waiting and answering, the same for every one."""
 
+from contextlib import suppress
 from datetime import datetime
 from inspect import Parameter, Signature
 from typing import Any
@@ -88,14 +89,14 @@ async def _serve(
         draft = Draft(_none, wrong=(error,))
     outcome = await gateway.book.submit(principal, _submission(write, request, asked, draft, key))
     raise_refusal(outcome)
+    shown = None
     if outcome.is_answered:
-        try:
+        # It was done; that it cannot be shown now must not make anybody do it again.
+        with suppress(PlatformError):
             shown = await write.shown(asked, outcome.resource_id)
-        except PlatformError:
-            shown = None  # It was done; that it cannot be shown now must not make anybody do it again.
-        if shown is not None:
-            return shown
-    return await taken_down(gateway, principal, outcome)
+    if isinstance(shown, Response):
+        return shown
+    return await taken_down(gateway, principal, outcome, shown)
 
 
 def _none(new: New) -> Event:

@@ -27,7 +27,7 @@ IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
-        description="A new UUID for each new write; the same key and body again gives the same answer. Required.",
+        description="A new UUID for each new write; the same key and body again is the same write. Required.",
     ),
 ]
 IfMatch = Annotated[

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.progress import Progress
+from gateway.http.bodies import UNREADABLE, invalid_body, require_names_once
 from gateway.http.fields import Uuid
 from gateway.http.problems import Problem, public_hint
 from gateway.projections.fact import Fact
@@ -38,6 +39,9 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
     def wants(self, execution_id: str | None, configuration_id: str | None) -> bool:
         """Whether something about a run or a configuration is to be told."""
         return self.all or execution_id in self.executions or configuration_id in self.configurations
+
+
+_DECODER = msgspec.json.Decoder(Subscribe)
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="snapshot"):
@@ -82,7 +86,7 @@ class ProgressFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel", t
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="error"):
-    """A message was not understood; the subscription is as it was."""
+    """A message was not understood, or names what is not there; the subscription is as it was."""
 
     problem: Problem
 
@@ -108,6 +112,31 @@ class Resume(msgspec.Struct, frozen=True):
                 hint="Send the resume of the last message as it is, or leave it out for a snapshot.",
             )
         return cls(epoch, int(number))
+
+
+def understood(text: str) -> Subscribe:
+    """A message of the client. Raises PlatformError."""
+    try:
+        subscription = _DECODER.decode(text)
+        require_names_once(text)
+    except UNREADABLE as error:
+        raise invalid_body(text, Subscribe, error) from error
+    if subscription.resume is not UNSET:
+        Resume.parse(subscription.resume)
+    if subscription.all and (subscription.executions or subscription.configurations):
+        raise PlatformError(
+            errors.INVALID_FIELD,
+            "the subscription names some and asks for all",
+            field="all",
+            hint="Send all: true alone, or ids in executions or configurations.",
+        )
+    if not (subscription.all or subscription.executions or subscription.configurations):
+        raise PlatformError(
+            errors.INVALID_FIELD,
+            "the subscription names nothing",
+            hint="Send all: true, or ids in executions or configurations.",
+        )
+    return subscription
 
 
 def fact_frame(epoch: str, fact: Fact) -> FactFrame:

@@ -31,7 +31,6 @@ from contracts.errors import PlatformError
 from contracts.progress import Progress
 from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
-from gateway.http.bodies import UNREADABLE, invalid_body, require_names_once
 from gateway.http.problems import problem_of
 from gateway.monitoring import projection as facts
 from gateway.monitoring.feed import FactFeed
@@ -43,8 +42,10 @@ from gateway.monitoring.frames import (
     Snapshot,
     Subscribe,
     fact_frame,
+    understood,
 )
 from gateway.monitoring.live_progress import ENDS, NO_RUN, LiveProgress
+from gateway.monitoring.named import unknown
 from gateway.projections import state
 from gateway.projections.applied import Database, ViewUnreadable
 from gateway.projections.fact import Fact
@@ -72,7 +73,6 @@ TOO_SLOW = 4408
 UNUSED = 4409
 TRY_AGAIN = 1013
 
-_DECODER = msgspec.json.Decoder(Subscribe)
 _ENCODER = msgspec.json.Encoder()
 _SHOWN = (
     SELECT.replace("%s", "%(organisation)s")
@@ -247,12 +247,21 @@ class Reader:
             while True:
                 await self.wake.wait()
                 self.wake.clear()
-                if self._asked is not None:
-                    self._subscription, self._asked = self._asked, None
-                    await self._begin(self._subscription)
+                if (asked := self._asked) is not None:
+                    self._asked = None
+                    await self._take_up(asked)
                 if self._subscription is not None:
                     await self._tell_facts(self._subscription)
                     await self._tell_progress(self._subscription)
+
+    async def _take_up(self, asked: Subscribe) -> None:
+        async with self._monitor.reading(self.principal.organisation) as database:
+            wrong = await unknown(database, self.principal.organisation, asked)
+        if wrong is not None:
+            await self._send(Failure(problem=problem_of(wrong)))
+            return
+        self._subscription = asked
+        await self._begin(asked)
 
     async def _begin(self, subscription: Subscribe) -> None:
         if subscription.resume is UNSET:
@@ -350,31 +359,6 @@ class Reader:
         # The server holds back while its buffer is full: who reads slowly is waited for here, alone.
         async with asyncio.timeout(SEND_SECONDS_MAX):
             await self._socket.send_data(_ENCODER.encode(frame).decode(), mode="text")
-
-
-def understood(text: str) -> Subscribe:
-    """A message of the client. Raises PlatformError."""
-    try:
-        subscription = _DECODER.decode(text)
-        require_names_once(text)
-    except UNREADABLE as error:
-        raise invalid_body(text, Subscribe, error) from error
-    if subscription.resume is not UNSET:
-        Resume.parse(subscription.resume)
-    if subscription.all and (subscription.executions or subscription.configurations):
-        raise PlatformError(
-            errors.INVALID_FIELD,
-            "the subscription names some and asks for all",
-            field="all",
-            hint="Send all: true alone, or ids in executions or configurations.",
-        )
-    if not (subscription.all or subscription.executions or subscription.configurations):
-        raise PlatformError(
-            errors.INVALID_FIELD,
-            "the subscription names nothing",
-            hint="Send all: true, or ids in executions or configurations.",
-        )
-    return subscription
 
 
 async def _snapshot(

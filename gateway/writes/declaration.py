@@ -93,6 +93,13 @@ class Draft:
     wrong: Sequence[PlatformError] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """What was accepted is in force no longer: something has made it this `version` since."""
+
+    version: int
+
+
 class Write(Generic[B]):
     """One write of the API. The docstring of a subclass is its description.
 
@@ -145,8 +152,11 @@ class Write(Generic[B]):
 
         return Draft(event)
 
-    async def shown(self, asked: Asked[B], resource_id: str) -> Response[Any] | None:  # noqa: ARG002  # most answer 202
-        """The answer to an accepted write, where it is not the request itself. Raises where it cannot be read."""
+    async def shown(self, asked: Asked[B], resource_id: str) -> Response[Any] | Superseded | None:  # noqa: ARG002  # most answer 202
+        """The answer to an accepted write, where it is not the request itself. Raises where it cannot be read.
+
+        Superseded where the thing is at another version by now: whoever asked gets no ETag of what they have not seen.
+        """
         return None
 
     @property

@@ -20,7 +20,8 @@ class WriteRequest(Resource, frozen=True, kw_only=True):
     """A write that was taken down: it is in the record, and its owner answers it. The body of every 202.
 
     `resource`: where the result is; null while nothing is there, not yet or, of a refused request, never. `execution`:
-    the run, once accepted and readable; `submittedBy`: once it is known.
+    the run, once accepted and readable; `submittedBy`: once it is known. `supersededBy`: in the answer to a write that
+    was done, the version that something else has made of it since; read it before you change it.
     """
 
     id: str
@@ -32,3 +33,4 @@ class WriteRequest(Resource, frozen=True, kw_only=True):
     answered_at: Timestamp | None = None
     problem: Problem | None = None
     execution: Execution | None = None
+    superseded_by: int | None = None

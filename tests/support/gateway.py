@@ -40,6 +40,7 @@ from contracts.executor_events import (
     RunTotals,
     TierUploaded,
 )
+from contracts.gateway_events import ConfigurationChangeSubmitted
 from contracts.samples import sample_event
 from contracts.streams import stream_of
 from contracts.subjects import event_subject, events_named, events_of
@@ -268,6 +269,8 @@ class Owners:
             fact = sample_event(write.ACCEPTED)
             same = ("configuration_id", "configuration_version", "body")
             known = {name: getattr(event, name) for name in same if hasattr(event, name) and hasattr(fact, name)}
+            if isinstance(event, ConfigurationChangeSubmitted):
+                known["version"] = event.expected_version + 1
             answer = msgspec.structs.replace(fact, **known, **{k: v for k, v in ids.items() if k not in known})
         await self.facts.publish(answer, **circumstances)
 

@@ -30,7 +30,7 @@ from gateway.groups.configurations.queries import ConfigurationQueries, body_of
 from gateway.groups.configurations.resources import Configuration, NewConfiguration
 from gateway.groups.configurations.submitted import as_kept, wrong_fields
 from gateway.openapi.operation import ETAG, LOCATION, Answer
-from gateway.writes.declaration import Asked, Draft, Write
+from gateway.writes.declaration import Asked, Draft, Superseded, Write
 from gateway.writes.things import CONFIGURATION
 
 
@@ -94,10 +94,12 @@ class CreateConfiguration(Write[NewConfiguration]):
             wrong=wrong,
         )
 
-    async def shown(self, asked: Asked[NewConfiguration], resource_id: str) -> Response[Configuration]:
-        """The configuration as it is in force."""
+    async def shown(self, asked: Asked[NewConfiguration], resource_id: str) -> Response[Configuration] | Superseded:
+        """The configuration as it is in force, if that is what was accepted: the version after what was seen."""
         queries = ConfigurationQueries(asked.gateway.sealer)
         created = await queries.one(asked.gateway.reading, asked.organisation, resource_id)
+        if created.version != (asked.seen or 0) + 1:
+            return Superseded(created.version)
         headers = {"Location": self.resource_path(created.id), "ETag": f'"{created.version}"'}
         return Response(created, status_code=self.ANSWERS[0].status, headers=headers)
 

@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chassis.ids import new_id
+from contracts import errors
 from contracts.executor_events import BackupPreparing
 from contracts.progress import Progress
 from contracts.subjects import progress_subject
@@ -112,7 +113,8 @@ async def test_progress_is_told_while_a_run_goes_on(gateway: RunningGateway) -> 
 
 async def test_subscription_tells_what_was_asked_for_alone(gateway: RunningGateway) -> None:
     """By execution, by configuration, and never another organisation's."""
-    wanted, other = new_id(), new_id()
+    async with gateway.http("owner") as http:
+        wanted, other = (await gateway.create_configuration(http))["id"], new_id()
     async with _socket(gateway) as of_configuration, _socket(gateway, organisation="other") as elsewhere:
         await _say(of_configuration, configurations=[wanted])
         await _say(elsewhere, all=True)
@@ -269,6 +271,9 @@ async def test_snapshot_says_where_it_was_cut(gateway: RunningGateway, monkeypat
 
 async def test_what_is_not_understood_is_answered_and_changes_nothing(gateway: RunningGateway) -> None:
     """A message that is no subscription gets an error with its code; the subscription stands."""
+    async with gateway.http("owner", organisation="other") as http:
+        local = {"local": {"location": "local"}}
+        elsewhere = (await gateway.create_configuration(http, storageDestinations=local))["id"]
     async with _socket(gateway) as socket:
         await _say(socket, all=True)
         await _hear(socket)
@@ -284,6 +289,18 @@ async def test_what_is_not_understood_is_answered_and_changes_nothing(gateway: R
             await socket.send(message)
             frame = await _hear(socket)
             assert (frame["type"], frame["problem"]["code"]) == ("error", code), message
+        mine, foreign = await gateway.facts.accepted(), await gateway.facts.accepted(organisation="other")
+        assert (await _hear(socket))["executionId"] == mine
+        for named, field in (
+            ({"executions": [mine, foreign]}, "executions[1]"),
+            ({"executions": [new_id()]}, "executions[0]"),
+            ({"executions": [mine], "configurations": [elsewhere]}, "configurations[0]"),
+            ({"configurations": [new_id()], "resume": "x:1"}, "configurations[0]"),
+        ):
+            await _say(socket, **named)
+            frame = await _hear(socket)
+            assert (frame["type"], frame["problem"]["code"]) == ("error", errors.NOT_FOUND.code), named
+            assert frame["problem"]["field"] == field
         run = await gateway.facts.accepted()
         assert (await _hear(socket))["executionId"] == run
 

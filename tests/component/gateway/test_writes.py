@@ -305,6 +305,28 @@ async def test_changed_configuration_is_shown_as_it_is_in_force(gateway: Running
         assert (await http.get(place)).headers["etag"] == '"2"'
 
 
+async def test_write_that_is_sent_again_gets_no_etag_of_a_later_version(gateway: RunningGateway) -> None:
+    """What somebody else has made of it meanwhile was not seen: the next change with its ETag would undo it unread."""
+    async with gateway.http("owner") as http:
+        creation = {"Idempotency-Key": new_id()}
+        created = await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=creation)
+        place = f"{CONFIGURATIONS}/{created.json()['id']}"
+        mine, mine_again = ({**NEW_CONFIGURATION, "name": "Mine"}, {"Idempotency-Key": new_id(), "If-Match": '"1"'})
+        changed = await http.put(place, json=mine, headers=mine_again)
+        assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
+        assert (await http.put(place, json=mine, headers=mine_again)).text == changed.text
+        theirs = {"Idempotency-Key": new_id(), "If-Match": '"2"'}
+        await http.put(place, json={**NEW_CONFIGURATION, "name": "Theirs"}, headers=theirs)
+        for again in (
+            await http.put(place, json=mine, headers=mine_again),
+            await http.post(CONFIGURATIONS, json=NEW_CONFIGURATION, headers=creation),
+        ):
+            assert (again.status_code, again.json()["state"]) == (202, "accepted")
+            assert (again.json()["supersededBy"], again.json()["resource"]) == (3, place)
+            assert "etag" not in again.headers
+            assert "retry-after" not in again.headers
+
+
 async def test_configuration_is_retired_with_a_second_factor_of_lately(gateway: RunningGateway) -> None:
     """It is readable with its state, and has no place in the status; nothing is asked of whoever has no such factor."""
     async with gateway.http("owner") as http:

@@ -5,8 +5,7 @@ import pytest
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.monitoring.frames import Resume
-from gateway.monitoring.monitor import understood
+from gateway.monitoring.frames import Resume, understood
 
 EPOCH = "0199a0f2-0000-7000-8000-0000000000e1"
 
