@@ -9,7 +9,7 @@ server listens on an internal port and takes no input but the path.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -67,6 +67,11 @@ class Health:
         self._ill: dict[str, str] = {}
         self._turned_well: list[Callable[[str], None]] = []
         self._questions = Questions()
+        self._asked: frozenset[str] | None = None
+
+    def ask_only(self, names: Iterable[str] | None) -> None:
+        """Ask these checks alone (None: all): what others stand on is not open yet, and would be called ill for it."""
+        self._asked = None if names is None else frozenset(names)
 
     def add(self, name: str, check: Check, *, worst: str = NOT_READY) -> None:
         """Take a check into the readiness report. A check that takes longer than `check_seconds` counts as failed.
@@ -95,7 +100,8 @@ class Health:
 
     async def report(self) -> Report:
         """Run all checks at the same time and say what they found."""
-        findings = list(await asyncio.gather(*(self._find(name, *each) for name, each in self._checks.items())))
+        asked = {name: each for name, each in self._checks.items() if self._asked is None or name in self._asked}
+        findings = list(await asyncio.gather(*(self._find(name, *each) for name, each in asked.items())))
         findings += [_finding(name, DEGRADED, error) for name, error in self._degraded.items()]
         status = max((finding.status for finding in findings), key=_WORSE.__getitem__, default=READY)
         return Report(service=self.service, status=status, checks=tuple(findings))

@@ -82,31 +82,38 @@ async def run_service(
 ) -> int:
     """Start the parts, wait for a signal (or `stop`, or the end of a part), stop in reverse; the exit code.
 
-    Each part's `check` joins the readiness report under its name. `grace_seconds` bounds the stop of all of them.
+    Each part's `check` joins the readiness report under its name; until all run, those that have begun are asked alone.
+    `grace_seconds` bounds the stop of all of them.
     """
     stop = stop or asyncio.Event()
     running = False
+    begun: list[Part] = []
 
     async def lifecycle() -> PlatformError | None:
-        return None if running else PlatformError(errors.UNAVAILABLE, "the process is starting or stopping")
+        if running:
+            return None
+        what = f"starting: {begun[-1].name}" if begun and not stop.is_set() else "starting or stopping"
+        return PlatformError(errors.UNAVAILABLE, f"the process is {what}")
 
     health.add("process", lifecycle)
+    health.ask_only(["process"])
     for part in parts:
         health.add(part.name, part.check)
         if isinstance(part, Filling):
             health.add(f"{part.name}-filling", part.unfinished, worst=DEGRADED)
-    begun: list[Part] = []
     failure: BaseException | None = None
     with _stopping_on_signals(stop):
         try:
-            failure = await _start(parts, begun, stop)
+            failure = await _start(parts, begun, stop, health)
             if failure is None and not stop.is_set():
                 set_aside_what_stays()
                 running = True
+                health.ask_only(None)
                 _log.info("started")
                 failure = await _wait(begun, stop)
         finally:
             running = False
+            health.ask_only(["process"])
             gc.unfreeze()
             if failure is not None:
                 _log.error("stopping because a part failed", exc_info=failure, extra=_what_to_do(failure))
@@ -151,12 +158,13 @@ def _stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _start(parts: Sequence[Part], begun: list[Part], stop: asyncio.Event) -> BaseException | None:
+async def _start(parts: Sequence[Part], begun: list[Part], stop: asyncio.Event, health: Health) -> BaseException | None:
     """Start in order; what failed, or None. A stop that comes meanwhile cancels the start that is under way."""
     told = asyncio.create_task(stop.wait())
     try:
         for part in parts:
             begun.append(part)
+            health.ask_only(["process", *(each.name for each in begun)])
             starting = asyncio.create_task(part.start(), name=f"start {part.name}")
             await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():

@@ -84,6 +84,46 @@ async def test_failed_start_stops_what_was_begun(failure: BaseException, code: i
     assert diary == ["start nats", "start record", "stop record", "stop nats"]
 
 
+async def test_nothing_is_asked_before_what_it_stands_on_is_there() -> None:
+    """While the database's pool is opened, no check that asks it calls the database away: the start is what is told."""
+    diary: list[str] = []
+    stop, may_go_on = asyncio.Event(), asyncio.Event()
+    health = Health("executor")
+
+    async def asks_the_record() -> PlatformError | None:
+        return None if "record" in diary else PlatformError(errors.UNAVAILABLE, "PoolClosed")
+
+    health.add("keys", asks_the_record)
+
+    class Opening(Recorded):
+        async def start(self) -> None:
+            """Take a while."""
+            await super().start()
+            await may_go_on.wait()
+            diary.append("record")
+
+    class Reading(Recorded):
+        async def check(self) -> PlatformError | str | None:
+            """As one that reads from the database."""
+            return await asks_the_record()
+
+    parts = [Opening("record", diary), Reading("bus", diary)]
+    running = asyncio.create_task(run_service(parts, health=health, stop=stop))
+    await eventually(lambda: "start record" in diary)
+    report = await health.report()
+    assert [each.name for each in report.checks] == ["process", "record"]
+    assert report.checks[0].reason == "the process is starting: record"
+    may_go_on.set()
+
+    async def is_ready() -> bool:
+        return (await health.report()).status == "ready"
+
+    await eventually(is_ready)
+    assert [each.name for each in (await health.report()).checks] == ["keys", "process", "record", "bus"]
+    stop.set()
+    assert await running == EXIT_OK
+
+
 async def test_stop_during_the_start_cancels_it() -> None:
     """A process that waits for its database can be stopped."""
     diary: list[str] = []
