@@ -27,12 +27,12 @@ from deploy.stack.report import Report
 from deploy.stack.silence import LoopLag
 from deploy.stack.state import Condition, PlaceState, StackState
 from deploy.stack.stores import StoreGone
-from deploy.stack.watch import Watch
+from deploy.stack.watch import Unsteady, Watch
 
 FIRST_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
-SETTLED_SECONDS = 30.0
+SETTLED_SECONDS = 60.0
 """A part that was up this long on end has started well: the next pause is the first again."""
 KEEPS_FAILING = 4
 """After so many failures in a row a part is said to keep failing, with what to do."""
@@ -157,9 +157,10 @@ class Supervisor:
     async def _keep(self, part: Part) -> None:
         """Start a part, wait for its end, start it anew."""
         pause, attempts, in_a_row = FIRST_PAUSE_SECONDS, 0, 0
+        unsteady: str | None = None
         while not self._stopping.is_set():
             try:
-                end, helps, well_seconds = await self._run_once(part)
+                end, helps, well_seconds = await self._run_once(part, unsteady)
             except StoreGone as error:
                 await self._do_without(part, error)
                 continue
@@ -169,12 +170,14 @@ class Supervisor:
             if not self._ready[part.name].is_set() and (attempts >= FIRST_ATTEMPTS or not helps):
                 raise self._refusal(part, f"{part.name} {end} before it was ready")
             if well_seconds > SETTLED_SECONDS:
-                pause, in_a_row = FIRST_PAUSE_SECONDS, 0
+                pause, in_a_row, unsteady = FIRST_PAUSE_SECONDS, 0, None
             in_a_row += 1
             self._report.part(part).restarts += 1
             reason = f"{end}; starts again in {pause:.1f} s"
             if in_a_row >= KEEPS_FAILING:
-                reason += f"; it failed {in_a_row} times in a row{self._last_words(part)}: {_what_to_do(part)}"
+                failed = f"it failed {in_a_row} times in a row{self._last_words(part)}: {_what_to_do(part)}"
+                reason += f"; {failed}"
+                unsteady = f"{end}, and is up again for less than {SETTLED_SECONDS:.0f} s; {failed}"
             self._report.say(part.name, reason)
             self._report.change(part, Condition.RESTARTING, reason)
             await asyncio.sleep(pause)
@@ -191,8 +194,8 @@ class Supervisor:
         self._ready[part.name].set()
         await asyncio.sleep(LONGEST_PAUSE_SECONDS)
 
-    async def _run_once(self, part: Part) -> tuple[str, bool, float]:
-        """Run a part from its start to its end.
+    async def _run_once(self, part: Part, unsteady: str | None) -> tuple[str, bool, float]:
+        """Run a part from its start to its end. `unsteady`: what is said of it until it has been up for long enough.
 
         How it ended, whether starting anew may help at once, and for how many seconds it was up. Raises StoreGone.
         """
@@ -214,6 +217,7 @@ class Supervisor:
             self._lag,
             ready=self._ready[part.name],
             is_needed=self._is_needed(part),
+            unsteady=Unsteady(unsteady, SETTLED_SECONDS) if unsteady else None,
             refuse=lambda reason: self._fail(part.name, self._refusal(part, reason)),
         )
         watching = asyncio.create_task(watch.run())

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from deploy.stack.child import Child
 from deploy.stack.part import Part
 from deploy.stack.probes import Grade, Probe, Trouble
@@ -18,6 +20,13 @@ OPERATOR_SECONDS = 5.0
 STILL_SECONDS = 20.0
 """How often the start says that it still waits for a part."""
 HANG_GRACE_SECONDS = 10.0
+
+
+class Unsteady(msgspec.Struct, frozen=True):
+    """A part that has kept failing is degraded, for this reason, until it has been up for so many seconds on end."""
+
+    reason: str
+    seconds: float
 
 
 class Watch:
@@ -36,6 +45,7 @@ class Watch:
         *,
         ready: asyncio.Event,
         is_needed: bool,
+        unsteady: Unsteady | None = None,
         refuse: Callable[[str], None],
     ) -> None:
         self._part = part
@@ -44,6 +54,7 @@ class Watch:
         self._silence = Silence(lag)
         self._ready = ready
         self._is_needed = is_needed
+        self._unsteady = unsteady
         self._refuse = refuse
         self._begun = time.monotonic()
         self._said_at = self._begun
@@ -97,6 +108,8 @@ class Watch:
         self._well_since = self._well_since or now
         self.well_seconds = now - self._well_since
         self._silence.broken()
+        if trouble is None and self._unsteady is not None and self.well_seconds <= self._unsteady.seconds:
+            trouble = Trouble(self._unsteady.reason, Grade.DEGRADED)
         state = self._report.part(self._part)
         if not state.condition.is_up:
             state.ready_seconds = now - self._begun

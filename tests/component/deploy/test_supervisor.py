@@ -136,6 +136,23 @@ async def test_supervisor_pauses_longer_between_restarts(workbench: Workbench) -
         assert str(workbench.folder / "service.log") in keeps_failing
 
 
+async def test_part_that_keeps_failing_is_not_ready_between_two_deaths(workbench: Workbench) -> None:
+    """Up for a moment is not well: it is degraded, with the count and what it said last, until it has held."""
+    flag = workbench.folder / "service.up"
+    program = (
+        f"import os, pathlib, time; flag = pathlib.Path({str(flag)!r}); flag.unlink(missing_ok=True); "
+        f"deaths = pathlib.Path({str(workbench.folder / 'deaths')!r}); before = len(deaths.read_bytes()) "
+        "if deaths.exists() else 0; deaths.write_bytes(b'x' * (before + 1)); flag.touch(); "
+        "time.sleep(0.3 if before < 4 else 600); raise SystemExit('no more')"
+    )
+    async with workbench.running([workbench.part("service", program, ready=flag)]):
+        await eventually(lambda: (state := workbench.part_state("service")).restarts == 4 and state.condition.is_up)
+        state = workbench.part_state("service")
+        assert state.condition is Condition.DEGRADED
+        assert "it failed 4 times in a row" in (state.reason or "")
+        assert "no more" in (state.reason or "")
+
+
 async def test_supervisor_fails_the_start_when_a_part_ends_before_it_is_ready(workbench: Workbench) -> None:
     """A start that cannot succeed ends with the part's last words, and leaves nothing running."""
     units = [
