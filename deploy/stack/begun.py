@@ -83,6 +83,11 @@ def require_whole(home: Path, begun: Iterable[str], begin_anew: Collection[str] 
         )
 
 
+def missing_of(home: Path, begun: Iterable[str]) -> list[str]:
+    """Which keys and lists that were begun are gone: nothing needs them until the next start, which is then refused."""
+    return sorted(name for name in begun if name.startswith(("keys/", "config/")) and not _is_there(home / name))
+
+
 def _is_there(path: Path) -> bool:
     """Raises OSError where that cannot be told: DiskSilent, too."""
     return Disk(path).answer(path.exists, seconds=DATA_SECONDS)

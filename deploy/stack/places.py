@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from chassis.disk import Disk, DiskSilent
+from deploy.stack.begun import MAY_BE_BEGUN_ANEW, missing_of
 from deploy.stack.layout import Layout
 from deploy.stack.state import PlaceState
 from deploy.stack.stores import Store, StoreGone
@@ -38,9 +39,11 @@ class Places:
 
     async def look(self) -> list[PlaceState]:
         """How they are now."""
+        missing: list[str] = []
         with contextlib.suppress(OSError):
             # What an operator has registered meanwhile is noted as soon as it is there.
             self._layout.note_begun(await self._home.ask(self._layout.begun_now))
+            missing = await self._home.ask(lambda: missing_of(self._layout.home, self._layout.remembered.begun))
         if self._gone is not None:
             await self.open()
         home = await _disk_of(HOME, self._home)
@@ -50,7 +53,22 @@ class Places:
             tier.reason = self._gone
         elif trouble is not None:
             tier.reason = f"{trouble.reason}. Nothing is made anew there; {self._local_tier.what_to_do}"
-        return [home, tier]
+        return [home, tier, *self._losses(missing)]
+
+    def _losses(self, missing: list[str]) -> list[PlaceState]:
+        """Of keys and of lists, what is gone."""
+        found: list[PlaceState] = []
+        for name, folder in (("keys", self._layout.keys), ("lists", self._layout.config)):
+            gone = [each for each in missing if each.startswith(f"{folder.name}/")]
+            begin = " ".join(f"--begin-anew {each}" for each in gone if each in MAY_BE_BEGUN_ANEW)
+            if gone:
+                reason = (
+                    f"{self._layout.home} lacks what was made before: {', '.join(gone)}. Put the copy back, now: what "
+                    "runs goes on without it, and the next start is refused"
+                    + (f". To go on without it: wedsync-backup down, then wedsync-backup up {begin}" if begin else "")
+                )
+                found.append(PlaceState(name=name, path=str(folder), reason=reason))
+        return found
 
 
 async def _disk_of(name: str, disk: Disk) -> PlaceState:

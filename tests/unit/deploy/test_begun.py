@@ -102,6 +102,9 @@ async def test_list_that_an_operator_made_is_not_taken_for_empty_when_it_is_gone
     await Places(layout).look()
     assert lost in Layout.find(home).remembered.begun, "noted while the platform runs"
     (home / lost).unlink()
+    told = [place for place in await Places(layout).look() if place.reason and place.name != "local"]
+    assert [place.name for place in told] == ["lists"], "told while the platform runs, before the next start is refused"
+    assert f"{lost}. Put the copy back" in str(told[0].reason)
     with pytest.raises(PlatformError, match=lost) as refusal:
         Layout.create(home)
     assert refusal.value.code is HOME_UNUSABLE
