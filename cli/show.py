@@ -48,7 +48,7 @@ _QUERIES = {
             coalesce(shown.view -> 'error' ->> 'hint', shown.view -> 'waiting' ->> 'hint') AS hint,
             (SELECT string_agg(key || ' ' || (value ->> 'state') || coalesce(' [' || (value ->> 'code') || ']', '')
                  || coalesce(' ' || nullif(value ->> 'hint', ''), ''), '; ' ORDER BY key)
-             FROM json_each(shown.view -> 'tiers') WHERE value ->> 'code' IS NOT NULL) AS tiers,
+             FROM json_each(shown.view -> 'tiers')) AS tiers,
             coalesce(shown.accepted_at, claim.asked_at)::text AS accepted, shown.finished_at::text AS finished
         FROM (SELECT %(id)s::text AS id) asked
         LEFT JOIN gateway.executions shown ON shown.execution_id = asked.id

@@ -157,7 +157,12 @@ async def show(js: JetStreamContext, number: int) -> DeadLetter:
         letter = _letter(await js.get_msg(DEAD_LETTER_STREAM, seq=number), await _answers(js))
         if letter is not None:
             return letter
-    raise PlatformError(errors.NOT_FOUND, f"there is no dead letter {number}", number=number)
+    raise PlatformError(
+        errors.NOT_FOUND,
+        f"there is no dead letter {number}",
+        hint="wedsync-backup deadletters list --all shows those that there are.",
+        number=number,
+    )
 
 
 async def replay(js: JetStreamContext, letter: DeadLetter) -> None:
