@@ -72,6 +72,7 @@ class Catalog(msgspec.Struct, frozen=True):
     views: tuple[tuple[str, str], ...] = ()
     forbidden: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    closed_objects: int = 0
     format: int = FORMAT
 
 
@@ -115,6 +116,8 @@ SET xmloption = content;
 SET standard_conforming_strings = on;
 SET synchronize_seqscans = off;
 SET quote_all_identifiers = off;
+SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'
+  \\g /dev/null
 """
 """What makes the text of a value the same everywhere; a row that may not be seen is an error, and not left out."""
 
@@ -166,11 +169,15 @@ SELECT pg_catalog.json_build_object(
   'user', current_user,
   'is_privileged', (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user),
   'large_objects', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata),
+  'closed_objects', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata
+    WHERE NOT pg_catalog.pg_has_role(lomowner, 'USAGE') AND NOT EXISTS (
+      SELECT FROM pg_catalog.aclexplode(lomacl) a WHERE a.privilege_type = 'SELECT'
+        AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))),
   'tables', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.row_to_json(tables)) FROM tables), '[]'),
   'views', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_array(nspname, relname) ORDER BY oid)
     FROM own WHERE relkind = 'm' AND relispopulated AND extended IS NULL), '[]'),
   'forbidden', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.format('%I.%I', nspname, relname) ORDER BY 1) FROM own
-    WHERE relkind IN ('r', 'S', 'p', 'v', 'm', 'f') AND extended IS NULL
+    WHERE relkind IN ('r', 'S', 'p') AND extended IS NULL
       AND NOT (pg_catalog.has_table_privilege(oid, 'SELECT')
         AND pg_catalog.has_schema_privilege(relnamespace, 'USAGE'))), '[]'),
   'hidden', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.format('%I.%I', nspname, relname)) FROM own

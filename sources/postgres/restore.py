@@ -5,6 +5,7 @@ Rows are authenticated before the server gets them; nothing lies on a disk on th
 rows (several tables at a time), large objects, sequences, then indexes, constraints, triggers and policies, and views.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, Flag, content_ids
 from sources.postgres import catalog as names
 from sources.postgres.catalog import CATALOG, FORMAT, Catalog, Table
-from sources.postgres.contents import lines_for
+from sources.postgres.contents import Wanted, lines_for
 from sources.postgres.database import Database
 from sources.postgres.programs import (
     in_memory,
@@ -45,6 +46,12 @@ def restore_to_database(
     return _Restore(repository, snapshot, target, options).run()
 
 
+def _ways(table: Table) -> list[bytes]:
+    """The path of a table's rows, and of the folders on the way to it."""
+    steps = table.path.split(b"/")
+    return [b"/".join(steps[:count]) for count in (1, 2, 3)]
+
+
 class _Restore:
     """One restore."""
 
@@ -60,6 +67,7 @@ class _Restore:
         self._result = RestoreResult()
         self._lock = threading.Lock()
         self._files: dict[bytes, Entry] = {}
+        self._empty: set[bytes] = set()
         self._wanted_bytes = 0
         self._wanted_files = 0
 
@@ -89,27 +97,29 @@ class _Restore:
         return self._result
 
     def _restore(self, catalog: Catalog, tables: list[Table]) -> None:
-        is_all = not self._options.globs
+        wanted = self._wanted(tables)
+        is_all = wanted is None
         with ExitStack() as stack:
             schema = stack.enter_context(in_memory(self._body(names.SCHEMA)))
             if is_all:
                 self._run_script(names.ROLES)
             present = self._target.look()
             listing = self._target.listed(schema)
-            lines = lines_for(listing, None if is_all else tables, present, self._target.managed)
-            wanted = stack.enter_context(in_memory("\n".join([*lines, ""]).encode()))
-            self._target.define("pre-data", schema, wanted)
+            lines = lines_for(listing, wanted, present, self._target.managed)
+            chosen = stack.enter_context(in_memory("\n".join([*lines, ""]).encode()))
+            self._target.define("pre-data", schema, chosen)
             with ThreadPoolExecutor(self._target.database.connections, thread_name_prefix="load") as pool:
                 # The largest first, so that none is left alone at the end.
-                order = sorted(tables, key=lambda table: -self._files[table.path].stat.size)
+                filled = [table for table in tables if table.path not in self._empty]
+                order = sorted(filled, key=lambda table: -self._files[table.path].stat.size)
                 for done in [pool.submit(self._load, table) for table in order]:
                     done.result()
             if is_all and catalog.large_objects:
                 self._run_script(names.LARGE_OBJECTS)
-            self._set_sequences(None if is_all else tables)
-            self._target.define("post-data", schema, wanted)
+            self._set_sequences(wanted)
+            self._target.define("post-data", schema, chosen)
+            self._target.fill_views(each for each in catalog.views if wanted is None or each[0] in wanted.schemas)
             if is_all:
-                self._target.fill_views(catalog.views)
                 self._run_script(names.SETTINGS)
 
     def _list(self, root: Entry) -> None:
@@ -134,19 +144,36 @@ class _Restore:
         return catalog
 
     def _chosen(self, catalog: Catalog) -> list[Table]:
-        wanted = PathFilter(self._options.globs)
+        """The tables that are wanted; all, where there is no glob. Raises `RestoreRefused` for one that names none."""
+        chosen = {
+            table.path: table for glob in self._options.globs or (None,) for table in self._matching(catalog, glob)
+        }
         found = []
-        for table in catalog.tables:
-            names_on_the_way = table.path.split(b"/")
-            paths = (b"/".join(names_on_the_way[:count]) for count in range(1, 4))
-            if not wanted.wants_all and all(wanted.match(path) is not Match.WANTED for path in paths):
-                continue
-            entry = self._files.get(table.path)
+        for path, table in chosen.items():
+            entry = self._files.get(path)
             if entry is None or entry.content is None or entry.extra.flags & Flag.UNREADABLE:
-                self._trouble(table.path, Trouble.NOT_SAVED, "its definition is restored without rows")
-                continue
+                self._trouble(path, Trouble.NOT_SAVED, "it is restored without rows")
+                self._empty.add(path)
             found.append(table)
         return found
+
+    def _matching(self, catalog: Catalog, glob: bytes | str | None) -> list[Table]:
+        wanted = PathFilter(() if glob is None else (glob,))
+        found = [table for table in catalog.tables if any(wanted.match(path) is Match.WANTED for path in _ways(table))]
+        if glob is not None and not found:
+            raise RestoreRefused(
+                "a path matches no table",
+                hint="Write tables/SCHEMA or tables/SCHEMA/TABLE: `repo ls SNAPSHOT tables` shows them.",
+                path=os.fsdecode(glob),
+            )
+        return found
+
+    def _wanted(self, tables: list[Table]) -> Wanted | None:
+        """What is restored; None for all. A schema that a path names comes with all that lies in it."""
+        if not self._options.globs:
+            return None
+        paths = PathFilter(self._options.globs)
+        return Wanted(tables, {each.schema for each in tables if paths.match(_ways(each)[1]) is Match.WANTED})
 
     def _refuse(self, tables: list[Table]) -> None:
         if self._options.conflict is not Conflict.REFUSE:
@@ -177,14 +204,10 @@ class _Restore:
                 self._result.files += 1
                 self._result.bytes += entry.stat.size
 
-    def _set_sequences(self, tables: list[Table] | None) -> None:
+    def _set_sequences(self, wanted: Wanted | None) -> None:
         lines = self._body(names.SEQUENCES).decode().splitlines()
-        if tables is not None:
-            own = tuple(
-                f"SELECT pg_catalog.setval({literal}," for table in tables for literal in table.sequence_literals
-            )
-            lines = [line for line in lines if line.startswith(own)]
-        self._target.run(names.SEQUENCES, ["\n".join([*lines, ""]).encode()])
+        chosen = [line for line in lines if wanted is None or wanted.has_sequence(line)]
+        self._target.run(names.SEQUENCES, ["\n".join([*chosen, ""]).encode()])
 
     def _run_script(self, name: bytes) -> None:
         """The statements of a file, each by itself."""

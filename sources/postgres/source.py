@@ -228,7 +228,7 @@ class _Streamed(_File):
         try:
             self._running.wait()
         except Complaint as complaint:
-            if self._is_table or complaint.state == "42501":
+            if self._is_table:
                 raise of_table(complaint, database) from complaint
             raise unreachable(complaint, database, doing="broke off") from complaint
         finally:

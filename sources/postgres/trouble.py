@@ -86,6 +86,15 @@ def granting(user: str, *, hidden: bool = False) -> str:
 
 def refuse_what_is_not_readable(catalog: Catalog) -> None:
     """Raise where rows or definitions would be missing: a dump that leaves them out is none."""
+    if catalog.closed_objects:
+        name = quoted(catalog.user)
+        raise SourceUnreachable(
+            f"{catalog.closed_objects:,} of the database's large objects may not be read",
+            hint=f"As their owner: GRANT SELECT ON LARGE OBJECT … TO {name}; or GRANT their owner TO {name}.",
+            retry=Retry.AFTER_OPERATOR,
+            reason="access-denied",
+            answers=True,
+        )
     missing = [*catalog.forbidden, *catalog.hidden]
     if not missing:
         return

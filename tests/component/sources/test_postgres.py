@@ -218,10 +218,31 @@ def test_single_tables_come_back_into_a_database_that_is_not_empty(repo: RepoCom
     assert place.rows(back, "SELECT to_regclass('public.suppliers'), to_regclass('public.invoice')") == [(None, None)]
     again = repo.run("restore", "latest", "--target", place.url(back), "--path", "tables/public/orders", "--json")
     assert (again.code, _error_of(again)["code"]) == (ExitCode.REFUSED, "restore-refused")
+    nothing = repo.run("restore", "latest", "--target", place.url(back), "--path", "roles.sql", "--json")
+    assert (nothing.code, _error_of(nothing)["code"]) == (ExitCode.REFUSED, "restore-refused")
     unusual = place.new()
     told = repo.json("restore", "latest", "--target", place.url(unusual), "--path", "tables/Ünusual%2F 100%25")
     assert told["files"] == 2
     assert place.rows(unusual, 'SELECT * FROM "Ünusual/ 100%"."a/b %c"') == [(1, None), (2, ""), (None, "\\.")]
+
+
+def test_schema_comes_back_with_all_that_lies_in_it(repo: RepoCommand, place: Place) -> None:
+    """Functions, types, views, partitioned tables and sequences that belong to no table, too."""
+    shop = place.new(SHOP)
+    repo.json("backup", place.url(shop))
+    back = place.new(
+        "CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions; CREATE EXTENSION pg_trgm;"
+        "CREATE PUBLICATION shop_changes"
+    )
+    told = repo.json("restore", "latest", "--target", place.url(back), "--path", "tables/public")
+    assert (told["files"], told["troubles"]) == (8, [])
+    for each in (
+        sql.SQL('DROP SCHEMA "Ünusual/ 100%" CASCADE'),
+        sql.SQL("SELECT lo_unlink(4711)"),
+    ):
+        place.do(shop, each)
+    assert place.definitions(back) == place.definitions(shop)
+    assert place.rows(back, "SELECT last_value, most FROM public.invoice, public.best") == [(505, 2)]
 
 
 def test_folder_and_the_programs_of_postgres_are_enough(repo: RepoCommand, place: Place, tmp_path: Path) -> None:
@@ -251,9 +272,11 @@ def test_missing_right_is_named_with_the_statement_that_grants_it(
 ) -> None:
     """Before anything is read; and with these rights the backup is whole."""
     shop = place.new(SHOP)
-    place.do(shop, sql.SQL("SELECT lo_unlink(4711)"))
     user = place.role()
     monkeypatch.setenv("PGPASSWORD", "pw")
+    closed = _error_of(repo.run("backup", place.url(shop, user), "--json"))
+    assert "GRANT SELECT ON LARGE OBJECT" in closed["hint"]
+    place.do(shop, sql.SQL("GRANT SELECT ON LARGE OBJECT 4711 TO {}").format(sql.Identifier(user)))
     refused = _error_of(repo.run("backup", place.url(shop, user), "--json"))
     assert refused["code"] == "source-unreachable"
     assert f'GRANT pg_read_all_data TO "{user}";' in refused["hint"]

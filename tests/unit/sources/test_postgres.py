@@ -4,7 +4,7 @@ import pytest
 
 from repository.errors import LocationInvalid, Retry
 from sources.postgres.catalog import Table, file_name
-from sources.postgres.contents import lines_for, refusals
+from sources.postgres.contents import Wanted, lines_for, refusals
 from sources.postgres.database import Database
 from sources.postgres.programs import Complaint, worded
 from sources.postgres.trouble import unreachable
@@ -99,8 +99,10 @@ ORDERS = Table(oid=16386, schema="shop", name="orders", node=1, columns=("id",),
 
 def test_list_has_what_belongs_to_a_table() -> None:
     """By its oid, or by its name where it has none; a table whose name begins alike is another one."""
-    numbers = [line.partition(";")[0] for line in lines_for(LIST, [ORDERS], (), ())]
+    numbers = [line.partition(";")[0] for line in lines_for(LIST, Wanted([ORDERS]), (), ())]
     assert numbers == ["3402", "6", "221", "3403", "3404", "3251"]
+    numbers = [line.partition(";")[0] for line in lines_for(LIST, Wanted([ORDERS], {"shop"}), (), ())]
+    assert numbers == ["3402", "6", "221", "222", "3403", "3404", "3405", "3251"]
 
 
 def test_list_lacks_what_is_there_and_what_is_the_providers() -> None:
@@ -116,10 +118,13 @@ def test_each_refusal_names_its_statement() -> None:
 Command was: ALTER TABLE shop.orders
     OWNER TO x;
 pg_restore: error: something else
+pg_restore: error: could not execute query: ERROR:  there is no such thing
+Command was: ALTER PUBLICATION p ADD TABLE ONLY shop.orders;
 pg_restore: warning: errors ignored on restore: 2"""
     assert list(refusals(told.splitlines())) == [
         'ALTER TABLE shop.orders OWNER TO x;: role "x" does not exist',
         "something else",
+        "ALTER PUBLICATION p ADD TABLE ONLY shop.orders;: there is no such thing",
     ]
 
 
