@@ -56,6 +56,7 @@ CONFIGURATION = Configuration(
     is_wedding_critical=True,
     wedding_date=NEW_CONFIGURATION.wedding_date,
     tags=["photos", "2027"],
+    schedule=None,
     created_by=ACTOR,
     created_at=at(-3600),
     next_run=None,
@@ -75,6 +76,7 @@ CONFIGURATION = Configuration(
     ),
     health=ConfigurationHealth.HEALTHY,
     exclude=["*.tmp", "/previews/"],
+    exclude_caches=False,
 )
 
 

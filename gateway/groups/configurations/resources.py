@@ -97,44 +97,6 @@ class ConfigurationHealth(StrEnum):
     NEVER_RUN = "never-run"
 
 
-class Configuration(Resource, frozen=True, kw_only=True):
-    """A configuration with its runs; `version` is its ETag. `unreadableFields` are null for want of a key.
-
-    `changedSince`: what the last good run was not made with, and what counts for nothing before the next one: `source`
-    (then there is no recovery point of this one), a tier (`offsite`: another place), a tier's lock (`offsite lock`),
-    the excludes (`exclude`: what was left out before is not saved yet).
-    `nextRun`: when the schedule lets a run fall due next; `nextRunReason`: why then (`wedding`: one is near), or
-    why not at all.
-    """
-
-    id: str
-    version: int
-    state: ConfigurationState
-    name: str | None
-    source_type: SourceType
-    source_location: str
-    source_identifier: str | None
-    backup_type: BackupType
-    storage_destinations: StorageDestinations
-    compression_enabled: bool
-    is_wedding_critical: bool
-    wedding_date: date | None
-    tags: list[str]
-    created_by: str
-    created_at: Timestamp
-    schedule: Schedule | None = None
-    next_run: Timestamp | None
-    next_run_reason: NextRunReason = NextRunReason.NO_SCHEDULE
-    last_missed: MissedRun | None = None
-    last_run: LastRun | None
-    last_recovery_point: LastRecoveryPoint | None
-    health: ConfigurationHealth
-    changed_since: list[str] = msgspec.field(default_factory=list)
-    unreadable_fields: list[str] = msgspec.field(default_factory=list)
-    exclude: list[str] | None = msgspec.field(default_factory=list)
-    exclude_caches: bool = False
-
-
 class ConfigurationContent(Resource, frozen=True, kw_only=True):
     """What a version of a configuration says: the fields of the form. Null: for want of a key, or erased."""
 
@@ -151,6 +113,31 @@ class ConfigurationContent(Resource, frozen=True, kw_only=True):
     schedule: Schedule | None
     exclude: list[str] | None
     exclude_caches: bool
+
+
+class Configuration(ConfigurationContent, frozen=True, kw_only=True):
+    """A configuration with its runs; `version` is its ETag. `unreadableFields` are null for want of a key.
+
+    `changedSince`: what the last good run was not made with, and what counts for nothing before the next one: `source`
+    (then there is no recovery point of this one), a tier (`offsite`: another place), a tier's lock (`offsite lock`),
+    the excludes (`exclude`: what was left out before is not saved yet).
+    `nextRun`: when the schedule lets a run fall due next; `nextRunReason`: why then (`wedding`: one is near), or
+    why not at all.
+    """
+
+    id: str
+    version: int
+    state: ConfigurationState
+    created_by: str
+    created_at: Timestamp
+    next_run: Timestamp | None
+    next_run_reason: NextRunReason = NextRunReason.NO_SCHEDULE
+    last_missed: MissedRun | None = None
+    last_run: LastRun | None
+    last_recovery_point: LastRecoveryPoint | None
+    health: ConfigurationHealth
+    changed_since: list[str] = msgspec.field(default_factory=list)
+    unreadable_fields: list[str] = msgspec.field(default_factory=list)
 
 
 class ConfigurationVersion(Resource, frozen=True, kw_only=True):
