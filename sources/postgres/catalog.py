@@ -76,7 +76,32 @@ class Catalog(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
-CATALOG: Final = msgspec.json.Decoder(Catalog)
+_CATALOG: Final = msgspec.json.Decoder(Catalog)
+
+
+def decoded(body: bytes) -> Catalog:
+    """What a server has told. Raises `ValueError` where a name of it could be more than a name to `psql`.
+
+    It takes names in quotes as names; a zero byte would end a line of its, and a backslash outside of quotes begins a
+    command that runs on this machine.
+    """
+    catalog = _CATALOG.decode(body)
+    for table in catalog.tables:
+        if "\0" in "".join((table.schema, table.name, table.condition, *table.columns)) or "\\" in table.condition:
+            raise ValueError("a table's description has what none has")
+    if any("\0" in name for view in catalog.views for name in view):
+        raise ValueError("a view has a name that none has")
+    return catalog
+
+
+def confined(statements: bytes, key: str) -> bytes:
+    """Statements that a server has told, for `psql`: commands that run on this machine are none in it.
+
+    As `pg_dump` does it: only whoever knows the key ends that. `key`: one that the server cannot know.
+    """
+    return b"\\restrict %s\n%s\n\\unrestrict %s\n" % (key.encode(), statements, key.encode())
+
+
 TABLES: Final = b"tables"
 DESCRIPTION: Final = b"database.json"
 SCHEMA: Final = b"schema.dump"
@@ -195,13 +220,14 @@ WITH RECURSIVE used AS (
   UNION SELECT CASE WHEN m.member = used.oid THEN m.roleid ELSE m.member END
     FROM used JOIN pg_catalog.pg_auth_members m ON used.oid IN (m.member, m.roleid)
 ), roles AS (SELECT r.* FROM pg_catalog.pg_roles r JOIN used USING (oid) WHERE rolname !~ '^pg_')
-SELECT pg_catalog.format('SELECT %L WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %L) \\gexec',
+SELECT pg_catalog.format('DO %L;', pg_catalog.format(
+  'BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %L) THEN EXECUTE %L; END IF; END', rolname,
   pg_catalog.format('CREATE ROLE %I %s', rolname, pg_catalog.concat_ws(' ',
     CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcanlogin THEN 'LOGIN' END,
     CASE WHEN rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
     CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolreplication THEN 'REPLICATION' END,
     CASE WHEN rolbypassrls THEN 'BYPASSRLS' END, 'CONNECTION LIMIT ' || rolconnlimit,
-    'VALID UNTIL ' || pg_catalog.quote_literal(rolvaliduntil::text))), rolname)
+    'VALID UNTIL ' || pg_catalog.quote_literal(rolvaliduntil::text)))))
 FROM roles WHERE oid <> 10 ORDER BY rolname;
 WITH RECURSIVE used AS (
   SELECT d.refobjid AS oid FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_database b ON b.oid = d.dbid
@@ -209,9 +235,10 @@ WITH RECURSIVE used AS (
   UNION SELECT CASE WHEN m.member = used.oid THEN m.roleid ELSE m.member END
     FROM used JOIN pg_catalog.pg_auth_members m ON used.oid IN (m.member, m.roleid)
 )
-SELECT DISTINCT pg_catalog.format('SELECT %L WHERE NOT pg_catalog.pg_has_role(%L, %L, ''MEMBER'') \\gexec',
+SELECT DISTINCT pg_catalog.format('DO %L;', pg_catalog.format(
+  'BEGIN IF NOT pg_catalog.pg_has_role(%L, %L, ''MEMBER'') THEN EXECUTE %L; END IF; END', r.rolname, g.rolname,
   pg_catalog.format('GRANT %I TO %I%s', g.rolname, r.rolname,
-    CASE WHEN m.admin_option THEN ' WITH ADMIN OPTION' ELSE '' END), r.rolname, g.rolname)
+    CASE WHEN m.admin_option THEN ' WITH ADMIN OPTION' ELSE '' END)))
 FROM pg_catalog.pg_auth_members m JOIN used ON m.member = used.oid
 JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles r ON r.oid = m.member
 WHERE r.rolname !~ '^pg_' ORDER BY 1;
@@ -226,7 +253,12 @@ SELECT pg_catalog.format('ALTER %s SET %I %s %s;',
   CASE WHEN s.setrole = 0 THEN 'DATABASE :"DBNAME"'
     ELSE pg_catalog.format('ROLE %I IN DATABASE :"DBNAME"', r.rolname) END, pg_catalog.split_part(v, '=', 1),
   'TO', CASE WHEN pg_catalog.split_part(v, '=', 1) IN ('search_path', 'local_preload_libraries',
-    'session_preload_libraries', 'temp_tablespaces') THEN pg_catalog.substr(v, pg_catalog.strpos(v, '=') + 1)
+    'session_preload_libraries', 'temp_tablespaces') THEN (
+      SELECT pg_catalog.string_agg(pg_catalog.quote_literal(CASE WHEN i[1] LIKE '"%'
+        THEN pg_catalog.replace(pg_catalog.substr(i[1], 2, pg_catalog.length(i[1]) - 2), '""', '"')
+        ELSE pg_catalog.lower(i[1]) END), ', ')
+      FROM pg_catalog.regexp_matches(pg_catalog.substr(v, pg_catalog.strpos(v, '=') + 1),
+        '"(?:[^"]|"")*"|[^",[:space:]]+', 'g') i)
     ELSE pg_catalog.quote_literal(pg_catalog.substr(v, pg_catalog.strpos(v, '=') + 1)) END)
 FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, LATERAL pg_catalog.unnest(s.setconfig) v
@@ -247,7 +279,7 @@ WHERE d.datname = pg_catalog.current_database() AND a.grantee <> d.datdba ORDER 
 
 SEQUENCES_QUERY: Final = f"""
 SELECT pg_catalog.format('SELECT pg_catalog.format(%L, %L, last_value, is_called) FROM %I.%I',
-  'SELECT pg_catalog.setval(%L, %s, %L) \\g /dev/null', pg_catalog.format('%I.%I', n.nspname, c.relname),
+  'SELECT pg_catalog.setval(%L, %s, %L);', pg_catalog.format('%I.%I', n.nspname, c.relname),
   n.nspname, c.relname)
 FROM {OWN_TABLES} AND c.relkind = 'S' AND e.objid IS NULL ORDER BY n.nspname, c.relname \\gexec
 """  # noqa: S608 - of constants alone

@@ -25,14 +25,14 @@ from repository.restore.snapshot_walk import SnapshotWalk, root_entry
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, Flag, content_ids
 from sources.postgres import catalog as names
-from sources.postgres.catalog import CATALOG, FORMAT, Catalog, Table
+from sources.postgres.catalog import FORMAT, Catalog, Table, decoded
 from sources.postgres.contents import Wanted, lines_for
 from sources.postgres.database import Database
 from sources.postgres.programs import (
     in_memory,
 )
 from sources.postgres.source import KIND
-from sources.postgres.target import COUNT_OWN, Target
+from sources.postgres.target import COUNT_OWN, UPDATE, Target, knows_restrict
 
 
 def restore_to_database(
@@ -136,8 +136,8 @@ class _Restore:
 
     def _catalog(self) -> Catalog:
         try:
-            catalog = CATALOG.decode(self._body(names.DESCRIPTION))
-        except msgspec.MsgspecError as error:
+            catalog = decoded(self._body(names.DESCRIPTION))
+        except (msgspec.MsgspecError, ValueError) as error:
             raise RestoreRefused("the snapshot's description of its database cannot be read") from error
         if catalog.format > FORMAT:
             raise RestoreRefused("the snapshot is of a newer version", hint="Restore it with the newest version.")
@@ -176,6 +176,8 @@ class _Restore:
         return Wanted(tables, {each.schema for each in tables if paths.match(_ways(each)[1]) is Match.WANTED})
 
     def _refuse(self, tables: list[Table]) -> None:
+        if not knows_restrict(self._target.version()):
+            raise RestoreRefused("Postgres's programs are too old to be given what a server has told", hint=UPDATE)
         if self._options.conflict is not Conflict.REFUSE:
             raise RestoreRefused(
                 "a database is restored into an empty one, and into nothing else",

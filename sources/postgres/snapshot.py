@@ -4,13 +4,16 @@ Promise: nothing is locked but while it is read: the transaction that holds the 
 alone. What changes a table meanwhile is found when the table is read (see `source`).
 """
 
+import re
 from types import TracebackType
 from typing import Final
 
+import msgspec
+
 from repository.backup.source import SourceUnreachable
 from repository.errors import RepositoryError, Retry
+from repository.ports import SYSTEM_RANDOMNESS
 from sources.postgres.catalog import (
-    CATALOG,
     CATALOG_QUERY,
     ROLES_QUERY,
     SEQUENCES_QUERY,
@@ -18,11 +21,14 @@ from sources.postgres.catalog import (
     SESSION,
     SETTINGS_QUERY,
     Catalog,
+    confined,
+    decoded,
 )
 from sources.postgres.database import Database, version_of
 from sources.postgres.programs import PIECE, Complaint, Running, output_of, psql, tell
 from sources.postgres.trouble import TOO_OLD, refuse_what_is_not_readable, unreachable
 
+_NUMBER: Final = re.compile(r"[0-9A-F]+(-[0-9A-F]+)+")
 _END: Final = "==end of the answer=="
 
 
@@ -59,17 +65,34 @@ class Moment:
                     answers=True,
                 )
             self.number = self._asked("SELECT pg_catalog.pg_export_snapshot();").decode().strip()
-            self.catalog: Catalog = CATALOG.decode(self._asked(CATALOG_QUERY))
+            self.catalog = self._catalog()
             refuse_what_is_not_readable(self.catalog)
             if is_probe:
                 return
-            self.roles = self._asked(ROLES_QUERY)
-            self.settings = self._asked(SETTINGS_QUERY)
-            self.sequences = self._asked(SEQUENCES_QUERY)
+            key = SYSTEM_RANDOMNESS.token_bytes(32).hex()
+            self.roles = confined(self._asked(ROLES_QUERY), key)
+            self.settings = confined(self._asked(SETTINGS_QUERY), key)
+            self.sequences = confined(self._asked(SEQUENCES_QUERY), key)
             self.schema = self._schema()
         except BaseException:
             self.close()
             raise
+
+    def _catalog(self) -> Catalog:
+        """What there is. A server that answers otherwise than Postgres is believed nothing."""
+        try:
+            catalog = decoded(self._asked(CATALOG_QUERY))
+            if not _NUMBER.fullmatch(self.number):
+                raise ValueError("the snapshot's number is none")
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise SourceUnreachable(
+                "what the server tells of its tables cannot be",
+                hint="Is it a Postgres? Look at its names of tables and columns.",
+                retry=Retry.AFTER_OPERATOR,
+                reason="answer-not-understood",
+                answers=True,
+            ) from error
+        return catalog
 
     def _asked(self, statements: str) -> bytes:
         """What a session prints for some statements. Raises `SourceUnreachable`."""

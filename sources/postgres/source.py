@@ -144,8 +144,13 @@ def _load_script(catalog: names.Catalog) -> bytes:
         "--   psql -d DB -f finish.sql",
         SESSION.strip(),
         "\\encoding UTF8",
+        "\\o /dev/null",
     ]
     for table in catalog.tables:
+        if "\n" in table.path.decode() + table.sql + table.column_list or "\r" in table.sql + table.column_list:
+            # \\copy ends with its line: what is behind it would be a command.
+            lines.append("\\warn 'a table has a line of its own in its name: repo restore restores it, this does not'")
+            continue
         path = table.path.decode().replace("\\", "\\\\").replace("'", "''")
         lines.append(f"\\copy {table.sql}{table.column_list} from '{path}'")
     if catalog.large_objects:

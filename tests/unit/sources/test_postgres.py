@@ -1,12 +1,14 @@
 """Addresses of databases, what servers complain of, and the list that `pg_restore` restores by."""
 
+import msgspec
 import pytest
 
 from repository.errors import LocationInvalid, Retry
-from sources.postgres.catalog import Table, file_name
+from sources.postgres.catalog import Table, decoded, file_name
 from sources.postgres.contents import Wanted, lines_for, refusals
 from sources.postgres.database import Database
 from sources.postgres.programs import Complaint, worded
+from sources.postgres.target import knows_restrict
 from sources.postgres.trouble import unreachable
 
 DATABASE = Database("postgres://backup@db.example.com/shop")
@@ -139,3 +141,22 @@ def test_names_are_files_names() -> None:
         "ü".encode(),
     ]
     assert ORDERS.path == b"tables/shop/orders"
+
+
+@pytest.mark.parametrize(
+    ("version", "knows"), [("17.10", True), ("17.5", False), ("15.14", True), ("18.1", True), ("12.22", False)]
+)
+def test_psql_that_cannot_be_confined_is_known(version: str, knows: bool) -> None:
+    """What a server tells is run by none that would take a command of this machine from it."""
+    assert knows_restrict(f"psql (PostgreSQL) {version} (Debian {version}-1)") is knows
+
+
+@pytest.mark.parametrize("table", [{"name": "a\0"}, {"columns": ["\0"]}, {"condition": "WHERE \\! id"}])
+def test_server_that_is_none_is_believed_nothing(table: dict[str, object]) -> None:
+    """A name that Postgres cannot have could be more than a name."""
+    about: dict[str, object] = dict.fromkeys(("database", "encoding", "collation", "taken_at", "position", "user"), "")
+    about |= {"server": 170000, "is_privileged": True, "large_objects": 0}
+    good = {"oid": 1, "schema": "s", "name": "n", "node": 1}
+    assert decoded(msgspec.json.encode({**about, "tables": [good]})).tables[0].name == "n"
+    with pytest.raises(ValueError, match="a table's description"):
+        decoded(msgspec.json.encode({**about, "tables": [{**good, **table}]}))
