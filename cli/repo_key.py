@@ -79,10 +79,12 @@ def rotate(arguments: argparse.Namespace) -> int:
             stored = rewrap(repository, _successor(repository, provider, arguments.new_key_file))
             new = arguments.new_key_file or "the new passphrase"
             ends = ", ".join(f"`repo key remove {kek}`" for kek in old)
-            done = (
-                f"{new} opens the repository: use it from now on, keep a copy\n"
-                f"apart from the backups, then end the old one with it: {ends}"
+            kept = (
+                "keep a copy\napart from the backups"
+                if arguments.new_key_file
+                else "keep it\nwhere you find it: it is stored nowhere"
             )
+            done = f"{new} opens the repository: use it from now on, {kept}, then end the old one with it: {ends}"
         away = [tier.name for tier in repository.tiers if tier.name not in stored]
     document = {"new_key_file": arguments.new_key_file, "data": arguments.data, "not_opened_by": shut_out}
     code = _told(arguments, stored, away, done, document)

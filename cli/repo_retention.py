@@ -35,7 +35,7 @@ def forget(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json({**_judgements_document(judged, locked), "dry_run": arguments.dry_run, **_tiers_document(done)})
     else:
-        _say_judgements(judged, locked)
+        _say_judgements(judged, locked, is_named=bool(arguments.snapshots))
         is_done = "would go" if arguments.dry_run else "forgotten"
         say(f"\n{len(going):,} {is_done}, {len(judged) - len(going):,} kept")
         if going and not arguments.dry_run:
@@ -180,12 +180,12 @@ def _date(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _say_judgements(judged: Sequence[Judgement], locked: dict[str, dict[str, int]]) -> None:
+def _say_judgements(judged: Sequence[Judgement], locked: dict[str, dict[str, int]], *, is_named: bool) -> None:
     rows = [("ID", "TIME (UTC)", "", "WHY", "LABEL")]
     for each in judged:
         brief = each.snapshot.brief
         label = shown(brief.label.encode("utf-8", "surrogatepass"))
-        why = ", ".join(each.kept_by) or "nothing keeps it"
+        why = ", ".join(each.kept_by) or ("it was named" if is_named else "nothing keeps it")
         rows.append((each.snapshot.id[:12], moment(brief.time_ns), "keep" if each.is_kept else "GO", why, label))
     for line in columns(rows):
         say(line)

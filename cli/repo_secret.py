@@ -9,11 +9,12 @@ import getpass
 import os
 import shlex
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cli.repo_key_options import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
-from repository.errors import KeyNotGiven
+from repository.errors import KeyNotGiven, KeysNotOpened, WrongKey
 from repository.keys.key_file import KEY_FILE_LENGTH_MAX, KeyFile
 from repository.keys.passphrase import Passphrase, expect_good
 
@@ -60,6 +61,28 @@ def words_for(arguments: argparse.Namespace) -> str:
     if arguments.key_file is not None:
         return str(arguments.key_file)
     return "what --key-command printed" if arguments.key_command is not None else "the passphrase"
+
+
+_WHERE_WRONG = (
+    "Give the passphrase as it was set: case, blanks, also one at the end, and the keyboard's layout count. Was it"
+    " replaced since, by `repo key rotate`, give what replaced it."
+)
+_WHERE_SHUT = (
+    "Give the passphrase, or the key file, that opens all; with it, `repo key add --new-passphrase` lets this one open"
+    " the rest."
+)
+
+
+@contextmanager
+def in_words_of(arguments: argparse.Namespace) -> Iterator[None]:
+    """Name where the key came from in an error about it, and what to do with a passphrase, where it was one."""
+    try:
+        yield
+    except (WrongKey, KeysNotOpened) as error:
+        error.context.setdefault("key_from", words_for(arguments))
+        if arguments.key_file is None and arguments.key_command is None:
+            error.hint = _WHERE_WRONG if isinstance(error, WrongKey) else _WHERE_SHUT
+        raise
 
 
 def heads_path(arguments: argparse.Namespace) -> str:

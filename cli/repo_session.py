@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from cli.interruption import end_soon
 from cli.output import say
-from cli.repo_secret import Provider, heads_path, provider_of, words_for
+from cli.repo_secret import Provider, heads_path, in_words_of, provider_of
 from cli.repo_waiting import Waiting
-from repository.errors import BackupCancelled, LocationInvalid, WrongKey, about
+from repository.errors import BackupCancelled, LocationInvalid
 from repository.opened.open_tier import TierState
 from repository.opened.opening import Patience
 from repository.opened.own_folders import hides_log
@@ -170,7 +170,8 @@ def opened(
             # Here, so that what only lists and restores does not load it.
             from repository.opened.wrappings import refuse_unopened
 
-            refuse_unopened(repository)
+            with in_words_of(arguments):
+                refuse_unopened(repository)
         if not arguments.json:
             for tier in repository.tiers:
                 if not tier.is_ready:
@@ -225,7 +226,7 @@ def refuse_one_tier_twice(repository: Repository, copies: Collection[str] = ()) 
 
 def _open(tiers: list[ObjectStore], key: Provider, patience: Patience, arguments: argparse.Namespace) -> Repository:
     heads, places = _heads_of(arguments), _by_name(arguments.tiers)
-    with about(WrongKey, key_from=words_for(arguments)):
+    with in_words_of(arguments):
         return Repository.open(
             tiers,
             key,

@@ -81,7 +81,9 @@ def refuse_unopened(repository: OpenTiers) -> None:
     lost = {key_id_of(object_key) for object_key in repository.keys.lost}
     shut = [each for each in shut if each not in lost]
     if shut:
-        raise KeysNotOpened("the key file does not open every key of the repository", keys=len(shut), key_id=shut[0])
+        raise KeysNotOpened(
+            "the key that was given does not open every key of the repository", keys=len(shut), key_id=shut[0]
+        )
 
 
 def not_opening(repository: OpenTiers, key_id: str) -> list[str]:

@@ -45,6 +45,8 @@ def test_passphrase_opens_and_what_was_seen_is_remembered_without_a_key_file(
         told = repo.run(*words)
         assert (told.code, "wrong-key" in told.err) == (6, True)
         assert "another one" not in told.out + told.err
+        assert "keyboard's layout" in told.err
+        assert "key file that was made" not in told.err
     monkeypatch.delenv("WEDSYNC_PASSPHRASE")
     monkeypatch.setattr(os, "open", _without_terminal(os.open))
     told = repo.run("snapshots")
@@ -76,7 +78,9 @@ def test_passphrase_that_opens_already_is_no_new_one_and_the_end_of_one_says_who
         assert (told.code, "opens the repository already" in told.err) == (6, True), told
     assert [list(each["wrapped_under"]) for each in repo.json("key", "list")["keys"]] == [[own]]
     monkeypatch.setenv("WEDSYNC_NEW_PASSPHRASE", "a second passphrase")
-    assert f"`repo key remove {own}`" in repo.run("key", "rotate", "--new-passphrase").out
+    told = repo.run("key", "rotate", "--new-passphrase")
+    assert f"`repo key remove {own}`" in told.out
+    assert "it is stored nowhere" in told.out
     assert repo.run("key", "add", "--new-key-file", repo.folder / "third").code == 0
     monkeypatch.setenv("WEDSYNC_PASSPHRASE", "a second passphrase")
     listed: Any = repo.json("key", "list")
@@ -84,6 +88,12 @@ def test_passphrase_that_opens_already_is_no_new_one_and_the_end_of_one_says_who
     told = repo.run("key", "remove", own)
     assert (told.code, third in told.out, f"{listed['opened_by']} (this one)" in told.out) == (0, True, True), told
     assert own not in told.out
+    repo.key_options = ["--key-file", str(repo.folder / "third")]
+    assert repo.run("key", "rotate", "--data").code == 4
+    repo.key_options = ["--passphrase"]
+    told = repo.run("check")
+    assert (told.code, "keys-not-opened" in told.err) == (6, True), told
+    assert "`repo key add --new-passphrase`" in told.err
 
 
 def test_command_prints_the_key_or_the_passphrase_and_is_never_quoted(repo: RepoCommand) -> None:
