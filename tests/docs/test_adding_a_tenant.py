@@ -207,3 +207,6 @@ async def test_database_is_added_backed_up_and_restored(
     with psycopg.connect(f"{server}/album_again?password={secret}") as back:
         assert back.execute("SELECT * FROM photos").fetchall() == back.execute(rows.encode()).fetchall()
     assert shell.type("wedsync-backup location remove album-db --anyway").returncode == 4
+    with psycopg.connect(f"{server}/postgres?password={secret}", autocommit=True) as admin:
+        admin.execute("DROP DATABASE album WITH (FORCE)")
+        admin.execute("DROP DATABASE album_again WITH (FORCE)")

@@ -18,7 +18,7 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     """What is to be backed up, and where to.
 
     `sourceLocation`, a destination's `location`: names of registered locations. `sourceIdentifier`: a path below the
-    source location, empty for all of it. `weddingDate` is sealed, as name and path are:
+    source location, empty for all of it, as of a database always. `weddingDate` is sealed, as name and path are:
     what is critical and has a schedule names it; without `isWeddingCritical` it changes no run.
     `schedule`: when runs are due by themselves; around the date of a critical wedding each hour, and before others.
     `exclude`: what is left out, patterns as in a `.gitignore`, the last that matches decides; sealed as well.

