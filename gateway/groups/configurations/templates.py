@@ -44,7 +44,7 @@ FIELDS = [
         ("name", "How people call it; no other configuration of the organisation has the same name."),
         ("sourceType", "What is backed up: directory, s3 or postgres."),
         ("sourceLocation", "The registered location that holds the source; /api/backup/locations lists them."),
-        ("sourceIdentifier", "A relative path below the source location; empty for all of it, as of a database always."),
+        ("sourceIdentifier", "A path below the source location; empty for all of it, as of a database always."),
         ("backupType", "incremental reads what has changed since the last run; full reads everything again."),
         ("storageDestinations.local", "The tier nearby: the fastest to restore from, lost with the building."),
         ("storageDestinations.cloudPrimary", "The tier in the cloud that restores come from when local is gone."),
