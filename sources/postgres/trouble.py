@@ -38,6 +38,8 @@ _OF_ONE_TABLE: Final = {
     "55P03": (Reason.UNREADABLE, "is locked by somebody for longer than a lock is waited for (lock_timeout)"),
     "57014": (Reason.UNREADABLE, "takes longer to read than a statement may (statement_timeout)"),
     "42501": (Reason.UNREADABLE, "may not be read"),
+    "0A000": (Reason.UNREADABLE, "cannot be read there (an unlogged table on a standby has no rows)"),
+    "40001": (Reason.UNREADABLE, "was changed by the standby's recovery (max_standby_streaming_delay)"),
 }
 
 

@@ -32,7 +32,7 @@ class Authority:
         file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return cls(file, key, certificate)
 
-    def sign(self, folder: Path, *, days: int = 30, address: str = "127.0.0.1") -> tuple[Path, Path]:
+    def sign(self, folder: Path, *, days: float = 30, address: str = "127.0.0.1") -> tuple[Path, Path]:
         """A server's certificate for an address, and its key: `server.crt` and `server.key` in the folder."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
@@ -52,7 +52,7 @@ class Authority:
         return made
 
 
-def _builder(name: str, issuer: str, key: ec.EllipticCurvePrivateKey, *, days: int) -> x509.CertificateBuilder:
+def _builder(name: str, issuer: str, key: ec.EllipticCurvePrivateKey, *, days: float) -> x509.CertificateBuilder:
     now = datetime.now(UTC)  # noqa: TID251  # a certificate is judged by the machine's clock
     return (
         x509.CertificateBuilder()

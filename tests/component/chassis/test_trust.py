@@ -1,10 +1,12 @@
 """Servers elsewhere: TLS to NATS and Postgres, what is said where they are not believed, and when certificates end."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,12 @@ from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import DEAD_LETTER_STREAM
 from deploy.nats.permissions import TOPOLOGY
+from repository.backup.source import SourceUnreachable
+from sources.postgres.database import Database
+from sources.postgres.source import PostgresSource
 from tests.support.alerts import firing
 from tests.support.certificates import Authority
+from tests.support.eventually import eventually
 from tests.support.nats_server import NatsServer
 from tests.support.operations_guide import assert_shows, block
 from tests.support.postgres_server import NOBODY, PostgresServer, running_postgres
@@ -67,12 +73,16 @@ def encrypted_postgres(ours: Authority) -> Iterator[PostgresServer]:
     """A Postgres that offers TLS."""
     with running_postgres() as server:
         server.stop()
-        for file in ours.sign(server.folder / "cluster"):
-            if os.geteuid() == 0:
-                os.chown(file, NOBODY, NOBODY)
+        _sign(server, ours)
         server.settings = (*server.settings, "ssl=on")
         server.start()
         yield server
+
+
+def _sign(server: PostgresServer, authority: Authority, *, days: float = 30) -> None:
+    for file in authority.sign(server.folder / "cluster", days=days):
+        if os.geteuid() == 0:
+            os.chown(file, NOBODY, NOBODY)
 
 
 def _connection(server: NatsServer, ca_file: Path | None, *, scheme: str = "tls") -> Connection:
@@ -307,3 +317,35 @@ async def test_each_server_of_a_connection_string_has_its_certificate_told(
 def connection_time(authority: Authority) -> float:
     """Now, by the certificates: they begin a day before they are made."""
     return authority.certificate.not_valid_before_utc.timestamp() + DAY
+
+
+async def test_database_that_is_backed_up_is_believed_by_its_authority(
+    encrypted_postgres: PostgresServer, ours: Authority, another: Authority
+) -> None:
+    """And no longer than its certificate says."""
+    server = encrypted_postgres
+
+    def refusal(ca_file: Path) -> str | None:
+        address = f"postgres://postgres@127.0.0.1:{server.port}/postgres?sslmode=verify-full&sslrootcert={ca_file}"
+        try:
+            with closing(PostgresSource(Database(address, lambda: server.password))) as source:
+                source.require()
+        except SourceUnreachable as error:
+            return str(error.context["reason"])
+        return None
+
+    async def is_told(reason: str | None) -> bool:
+        return await asyncio.to_thread(refusal, ours.file) == reason
+
+    assert await is_told(None)
+    assert await asyncio.to_thread(refusal, another.file) == "certificate-refused"
+    try:
+        _sign(server, ours, days=-0.5)
+        with psycopg.connect(server.admin_dsn, autocommit=True) as connection:
+            connection.execute("SELECT pg_reload_conf()")
+            assert await eventually(lambda: is_told("certificate-refused"), within=60)
+    finally:
+        _sign(server, ours)
+        with psycopg.connect(server.admin_dsn, autocommit=True) as connection:
+            connection.execute("SELECT pg_reload_conf()")
+        assert await eventually(lambda: is_told(None), within=60)

@@ -3,13 +3,14 @@
 import msgspec
 import pytest
 
+from repository.backup.source import FileProblem
 from repository.errors import LocationInvalid, Retry
 from sources.postgres.catalog import Table, decoded, file_name
 from sources.postgres.contents import Wanted, lines_for, refusals
 from sources.postgres.database import Database
 from sources.postgres.programs import Complaint, worded
 from sources.postgres.target import knows_restrict
-from sources.postgres.trouble import unreachable
+from sources.postgres.trouble import of_table, unreachable
 
 DATABASE = Database("postgres://backup@db.example.com/shop")
 
@@ -64,6 +65,20 @@ def test_complaint_says_what_is_to_be_done(said: str, reason: str, retry: Retry)
     """And whether another attempt helps. What names hosts and users is in the hint, which no log has."""
     error = unreachable(Complaint(2, f"psql: error: {said}"), DATABASE, doing="cannot be read")
     assert (error.context, error.retry, error.message) == ({"reason": reason}, retry, "the database cannot be read")
+
+
+def test_what_concerns_one_table_costs_that_table() -> None:
+    """And what concerns the server costs the snapshot."""
+    found = {
+        state: of_table(Complaint(3, f"psql:<stdin>:9: ERROR:  {state}: words"), DATABASE)
+        for state in ("42P01", "0A000", "40001", "XX001", "57P01", "22023")
+    }
+    assert [state for state, error in found.items() if isinstance(error, FileProblem)] == [
+        "42P01",
+        "0A000",
+        "40001",
+        "XX001",
+    ]
 
 
 def test_state_is_found_whatever_language_the_server_speaks() -> None:
