@@ -199,6 +199,23 @@ def test_database_comes_back_whole(repo: RepoCommand, place: Place) -> None:
     assert (refused.code, _error_of(refused)["code"]) == (ExitCode.REFUSED, "restore-refused")
 
 
+def test_what_a_database_cannot_do_is_refused(repo: RepoCommand, place: Place, tmp_path: Path) -> None:
+    """Before anything is read or written: what it would look like is not what was asked for."""
+    empty = place.new()
+    (tmp_path / "folder").mkdir()
+    for words in (["--dry-run"], ["--exclude", "x"], [str(tmp_path / "folder")], ["--source-credentials", "profile:x"]):
+        assert repo.run("backup", place.url(empty), *words).code == ExitCode.USAGE, words
+    repo.json("backup", tmp_path / "folder")
+    files = repo.run("restore", "latest", "--target", place.url(empty), "--json")
+    assert (files.code, _error_of(files)["message"].partition(" (")[0]) == (
+        ExitCode.REFUSED,
+        "the snapshot is of no database",
+    )
+    repo.json("backup", place.url(empty))
+    beside = repo.run("restore", "latest", "--target", place.url(empty), "--on-conflict", "overwrite", "--json")
+    assert (beside.code, _error_of(beside)["code"]) == (ExitCode.REFUSED, "restore-refused")
+
+
 def test_single_tables_come_back_into_a_database_that_is_not_empty(repo: RepoCommand, place: Place) -> None:
     """With all that is theirs, and nothing else; what they need and is not there is told."""
     shop = place.new(SHOP)
