@@ -12,6 +12,7 @@ from repository.errors import KeyNotFound, KeysNotOpened, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
+from repository.opened.root_change import change_root
 from repository.opened.wrappings import keks_of, keys_of, not_opening, refuse_if_opens, remove_wrappings
 from repository.tiers.places import refuse_key_within
 
@@ -21,7 +22,7 @@ def show(arguments: argparse.Namespace) -> int:
     with opened(arguments, only_reads=True) as repository:
         found = keys_of(repository)
         lost = list(repository.keys.lost)
-        public_key = repository.config.public_key
+        public_key = repository.keys.root.signer().public_key.hex()
     own = provider_of(arguments).kek_id().hex()
     shut = [each.key_id for each in found if each.domain is None and not each.is_destroyed]
     code = ExitCode.DEGRADED if lost or shut else ExitCode.OK
@@ -69,7 +70,12 @@ def rotate(arguments: argparse.Namespace) -> int:
     _refuse_beside_what_it_opens(arguments)
     with opened(arguments) as repository:
         provider = provider_of(arguments)
-        if arguments.data:
+        if arguments.root:
+            is_new, stored = change_root(repository, provider)
+            what = "the root was changed" if is_new else "a change of the root that was begun is finished"
+            done = f"{what}: what the one before signs from now on counts nowhere"
+            shut_out = not_opening(repository, repository.keys.newest_root.key_id.hex())
+        elif arguments.data:
             expect_domain(repository, arguments.domain)
             stored = add_generation(repository, provider, arguments.domain)
             done = "what is written from now on is encrypted under a new key; what is stored is recognised as before"
@@ -86,7 +92,12 @@ def rotate(arguments: argparse.Namespace) -> int:
             )
             done = f"{new} opens the repository: use it from now on, {kept}, then end the old one with it: {ends}"
         away = [tier.name for tier in repository.tiers if tier.name not in stored]
-    document = {"new_key_file": arguments.new_key_file, "data": arguments.data, "not_opened_by": shut_out}
+    document = {
+        "new_key_file": arguments.new_key_file,
+        "data": arguments.data,
+        "root": arguments.root,
+        "not_opened_by": shut_out,
+    }
     code = _told(arguments, stored, away, done, document)
     _say_shut_out(shut_out)
     return code or (ExitCode.DEGRADED if shut_out else ExitCode.OK)

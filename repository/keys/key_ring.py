@@ -10,7 +10,8 @@ it holds.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -21,6 +22,8 @@ from repository.keys import crypto
 from repository.ports import SYSTEM_RANDOMNESS, Randomness
 
 DEFAULT_DOMAIN: Final = "default"
+ROOT_DOMAIN: Final = "root"
+"""The masters that took the root's place, one after the other; nothing else is written under them."""
 KEY_PREFIX: Final = "keys/"
 _PAYLOAD = struct.Struct("<32s32sIH")
 
@@ -43,6 +46,13 @@ class KeyProvider(Protocol):
     def unwrap(self, kek_id: bytes, wrapped: bytes, associated_data: bytes) -> bytes:
         """What was wrapped. Raises `WrongKey` (no such KEK here), `Damaged` (the KEK is right)."""
         ...
+
+
+class Rank(NamedTuple):
+    """Which root this is: of two the later one has the higher rank. The first root has generation 1."""
+
+    generation: int = 0
+    key_id: bytes = b""
 
 
 class DomainKeys:
@@ -103,9 +113,19 @@ class DomainKeys:
         """The key under which the repository's config is authenticated."""
         return crypto.derive(self._master, self.repository_id, b"config")
 
+    @property
+    def rank(self) -> Rank:
+        """Its place among the roots, where it is one."""
+        return Rank(self.generation, self.key_id)
+
     def signer(self) -> crypto.Signer:
         """The key pair that signs commit log entries."""
         return crypto.Signer(crypto.derive(self._master, self.repository_id, b"signature"))
+
+    @cached_property
+    def verifier(self) -> crypto.Verifier:
+        """The public half of `signer`."""
+        return crypto.Verifier(self.signer().public_key)
 
 
 class WrappedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,7 +202,8 @@ def unwrap(key: WrappedKey, repository_id: bytes, provider: KeyProvider) -> Doma
 class KeyRing:
     """The unwrapped keys of a repository, by id and by domain.
 
-    The *root* (domain `default`, lowest generation) signs the log and seals log entries and index segments.
+    The *root* signs the log and seals log entries and index segments: the first one (domain `default`, lowest
+    generation), or the one of the domain `root` that took its place.
     """
 
     def __init__(self, keys: list[DomainKeys]) -> None:
@@ -197,10 +218,49 @@ class KeyRing:
         """Ids (hex) of keys that a log calls destroyed: while they can be opened they read, and nothing is written."""
         self.lost: list[str] = []
         """Key objects that a log names, of keys that no tier holds in any wrapping."""
+        self.find: Callable[[bytes], None] = lambda _key_id: None
+        """Looks on the tiers for a key that was made since, and adds it. Raises `UnknownKey` where it is shut."""
+        self._sought: set[bytes] = set()
+        self._in_force: DomainKeys | None = None
 
     @property
     def root(self) -> DomainKeys:
-        """The keys of the repository itself. Raises `UnknownKey`."""
+        """The root in force, as far as any log that was read says. Raises `UnknownKey`."""
+        return self._in_force or self.first_root
+
+    def advance(self, rank: Rank) -> None:
+        """A log says that this root is in force; one that it took the place of is not any more."""
+        if rank > self.root.rank:
+            self._in_force = self.by_id(rank.key_id)
+
+    @property
+    def newest_root(self) -> DomainKeys:
+        """The last root that was made, whether or not any log says that it is in force."""
+        return self.roots()[0]
+
+    def roots(self) -> list[DomainKeys]:
+        """Every root there is or was, the last one first."""
+        later = [key for key in self._by_id.values() if key.domain == ROOT_DOMAIN]
+        return sorted((self.first_root, *later), key=lambda key: key.rank, reverse=True)
+
+    def signing(self, key_id: bytes) -> DomainKeys | None:
+        """The root of this id; None where there is none, or it is the key of something else.
+
+        Raises `UnknownKey` where a key of this id is there and is not opened.
+        """
+        if key_id not in self._by_id and key_id not in self._sought:
+            self.find(key_id)
+            self._sought.add(key_id)
+        key = self._by_id.get(key_id)
+        is_root = key is not None and (key.domain == ROOT_DOMAIN or key is self.first_root)
+        return key if is_root else None
+
+    @cached_property
+    def first_root(self) -> DomainKeys:
+        """The root that the repository began with: it authenticates the config and names the streams.
+
+        Raises `UnknownKey`.
+        """
         own = [key for key in self._by_id.values() if key.domain == DEFAULT_DOMAIN]
         if not own:
             raise UnknownKey("the default domain's key is not among the keys that could be opened")

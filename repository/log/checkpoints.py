@@ -15,7 +15,7 @@ from typing import Final
 
 from repository.errors import AccessDenied, AlreadyExists, Locked, RepositoryError
 from repository.keys import crypto
-from repository.keys.key_ring import KeyRing
+from repository.keys.key_ring import KeyRing, Rank
 from repository.log.shared_map import SharedMap
 from repository.log.state import Head, LogFault, LogState, named_by_the_next
 from repository.log.tail import TAIL_KEY
@@ -77,8 +77,8 @@ def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
     )
 
 
-def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> LogState:
-    """The state that a checkpoint holds."""
+def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes, root: Rank) -> LogState:
+    """The state that a checkpoint holds. `root`: which signed it."""
     live = {each.id.hex(): each for each in checkpoint.snapshots}
     twins: dict[str, tuple[str, ...]] = {}
     for identity, each in live.items():
@@ -87,6 +87,7 @@ def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes) -> 
     return LogState(
         repository_id,
         genesis,
+        root=root,
         base=checkpoint.number,
         digests=[checkpoint.digest],
         tier_id=checkpoint.tier_id,
@@ -128,10 +129,9 @@ def _is_confirmed(checkpoint: Checkpoint, entry: Entry | LogFault) -> bool:
 class CheckpointShelf:
     """The checkpoints of one tier."""
 
-    def __init__(self, store: ObjectStore, ring: KeyRing, verifier: crypto.Verifier, cache: LocalCache | None) -> None:
+    def __init__(self, store: ObjectStore, ring: KeyRing, cache: LocalCache | None) -> None:
         self._store = store
         self._ring = ring
-        self._verifier = verifier
         self._cache = cache
         self.vouched: list[tuple[bytes, Head]] = []
         """Tier id and head of genuine checkpoints that the log did not confirm: it once went that far."""
@@ -146,8 +146,11 @@ class CheckpointShelf:
         self.has_tail = TAIL_KEY in keys
         return sorted(filter(checkpoint_of, keys))
 
-    def read(self, object_key: str) -> Checkpoint:
-        """One checkpoint, authentic. Raises `Damaged`, `ObjectMissing` and the store's errors."""
+    def read(self, object_key: str, *, by_any_root: bool = True) -> Checkpoint:
+        """One checkpoint, authentic; `by_any_root`: as of `decode_checkpoint`.
+
+        Raises `Damaged`, `ObjectMissing`, `UnknownKey` and the store's errors.
+        """
         named = checkpoint_of(object_key)
         assert named is not None  # noqa: S101 - one of `names`
         number, digest = named
@@ -156,7 +159,7 @@ class CheckpointShelf:
             body = read_object(self._store, object_key)
             if self._cache is not None and crypto.sha256(body) == digest:
                 self._cache.put(digest, body)
-        return decode_checkpoint(body, number, self._ring, self._verifier)
+        return decode_checkpoint(body, number, self._ring, by_any_root=by_any_root)
 
     def newest(self, genesis: bytes, read_entry: Callable[[int], Entry | LogFault]) -> LogState | None:
         """The state of the newest checkpoint that the log confirms. Raises what the store raises when it is asked."""
@@ -164,7 +167,8 @@ class CheckpointShelf:
         # All of them, where need be: those of a history that was given up may be locked, and are the newest for long.
         for _, checkpoint in self._genuine(self.names()[::-1]):
             if _is_confirmed(checkpoint, read_entry(checkpoint.number)):
-                return state_from(checkpoint, self._ring.root.repository_id, genesis)
+                root = self._ring.newest_root
+                return state_from(checkpoint, root.repository_id, genesis, root.rank)
             self.vouched.append((checkpoint.tier_id, Head(checkpoint.number, checkpoint.digest)))
         return None
 
@@ -182,12 +186,11 @@ class CheckpointShelf:
         self,
         state: LogState,
         time_ns: int,
-        signer: crypto.Signer,
         randomness: Randomness,
         lock_until: datetime | None = None,
     ) -> CheckpointMade:
         """Store a checkpoint of this state; returns what an entry says of it. Raises what the store raises."""
-        body = encode_checkpoint(checkpoint_from(state, time_ns), self._ring.root, signer, randomness)
+        body = encode_checkpoint(checkpoint_from(state, time_ns), self._ring.root, randomness)
         digest = crypto.sha256(body)
         object_key = checkpoint_object_key(state.head.number, digest)
         with suppress(AlreadyExists):
@@ -215,10 +218,10 @@ class CheckpointShelf:
                 yield object_key
 
     def _genuine(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Checkpoint]]:
-        """Those that are authentic. Names prove nothing: anybody who may write to the store can make some."""
+        """Those that the last root signed. Names prove nothing: anybody who may write to the store can make some."""
         for object_key in islice(object_keys, READ_MAX):
             try:
-                checkpoint = self.read(object_key)
+                checkpoint = self.read(object_key, by_any_root=False)
             except RepositoryError:
                 continue  # a hint that is of no use: the log itself says all
             self._seen.add(object_key)

@@ -9,8 +9,7 @@ bytes are ours) or, after a crash, by the run token in the entry. The proof is i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -19,30 +18,28 @@ from repository.errors import (
     Damaged,
     InvalidKey,
     LogContended,
-    ObjectMissing,
-    Truncated,
-    UnknownKey,
+    TierBehind,
     about,
 )
 from repository.keys import crypto
-from repository.keys.key_ring import KeyRing
+from repository.keys.key_ring import DomainKeys, KeyRing, Rank
 from repository.log.checkpoints import CheckpointShelf
+from repository.log.log_reader import NO_ENTRIES, LogReader
+from repository.log.roots import proven
 from repository.log.state import Head, LogFault, LogState, named_by_the_next
 from repository.log.tail import TAIL_EVERY, read_tail, write_tail
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.stored.log_entry import (
-    LOG_PREFIX,
     TIER_ID_LENGTH,
     Begun,
     Body,
     Bridged,
     Entry,
     Place,
+    RootChanged,
     SnapshotCommitted,
     TierNamed,
-    decode_entry,
     encode_entry,
-    entry_number,
     entry_object_key,
 )
 from repository.stored.manifest_object import manifest_object_key
@@ -54,12 +51,8 @@ from repository.tiers.port import ObjectStore
 __all__ = ["CommitLog", "Head", "LogFault", "LogState"]
 
 ATTEMPTS_MAX: Final = 100
-PARALLEL_READS: Final = 16
 CHECKPOINT_EVERY: Final = 16
 """Entries after which a writer leaves a checkpoint, at least: of many snapshots it is long, and made more seldom."""
-_NO_ENTRIES: Final[Mapping[int, bytes]] = {}
-GAP_MAX: Final = 1000
-"""Numbers that may be missing before one that counts unseen; what lies beyond a longer gap has to be signed."""
 
 
 def entries_between(snapshots: int) -> int:
@@ -89,21 +82,22 @@ class CommitLog:
         self,
         store: ObjectStore,
         ring: KeyRing,
-        verifier: crypto.Verifier,
         genesis: bytes,
         clock: Clock = SYSTEM_CLOCK,
         randomness: Randomness = SYSTEM_RANDOMNESS,
         cache: LocalCache | None = None,
     ) -> None:
         self._store = store
-        self.checkpoints = CheckpointShelf(store, ring, verifier, cache)
+        self.checkpoints = CheckpointShelf(store, ring, cache)
         self._ring = ring
-        self._verifier = verifier
+        self._reader = LogReader(store, ring)
         self._genesis = genesis
         self._clock = clock
         self._randomness = randomness
         self._lock = threading.Lock()
-        self.state = LogState(ring.root.repository_id, genesis)
+        self.state = self._nothing()
+        self._root_seen: tuple[Rank, Head | None] = (Rank(), None)
+        """Which root is in force elsewhere, and what is known there of this log; see `expect_root`."""
         self._behind: dict[int, bytes] = {}
         """The bytes of the entries behind the newest checkpoint, as far as they were read or made here."""
         self._tail_end = 0
@@ -125,7 +119,22 @@ class CommitLog:
             if tail and self.state.faults:
                 # The tail may be of another history, or hide what the entries themselves would show.
                 self.state = self._read_behind(found or self._nothing(), self._behind)
+            if found is not None and self.state.root != found.root:
+                # It was made before the root changed: whoever has the old one could say anything in it.
+                self.state = self._read_behind(self._nothing(), self._behind)
             return self.state
+
+    @property
+    def lags(self) -> bool:
+        """Whether another log names a later root than this one does."""
+        return bool(self.state.head.number) and self.state.root < self._ring.root.rank
+
+    def expect_root(self, root: Rank, seen: Head | None) -> None:
+        """This root is in force elsewhere, where this log was known up to `seen` (None: all that it shows counts).
+
+        What an older root signed behind that is not believed: `reload`, and as long as this log does not name it.
+        """
+        self._root_seen = (root, seen)
 
     def whole(self) -> LogState:
         """The state of the log from its first entry on, whatever any checkpoint says; `state` stays as it is."""
@@ -133,7 +142,8 @@ class CommitLog:
             return self._read_behind(self._nothing())
 
     def _nothing(self) -> LogState:
-        return LogState(self._ring.root.repository_id, self._genesis)
+        first = self._ring.first_root
+        return LogState(first.repository_id, self._genesis, first.rank)
 
     def contradicts(self, seen: Head) -> bool:
         """Whether this log, which once had the head `seen`, now shows an older or another history.
@@ -150,19 +160,20 @@ class CommitLog:
             return False
         return named_by_the_next(entry) != seen.digest and self.whole().contradicts(seen)
 
-    def checkpoint(self, lock_until: datetime | None = None) -> bool:
+    def checkpoint(self, lock_until: datetime | None = None, *, is_due: bool = False) -> bool:
         """Leave a checkpoint of the newest state, unless there is one that is new enough; whether one was made.
+
+        `is_due`: in any case.
 
         Two writers that come to it at once leave two, of which each is good. Raises what `append` raises.
         """
-        if not self._is_checkpoint_due(self.state):
+        if not (is_due or self._is_checkpoint_due(self.state)):
             self._leave_tail()
             return False
         state = self.refresh()
-        if not self._is_checkpoint_due(state):
+        if state.root != self._ring.root.rank or not (is_due or self._is_checkpoint_due(state)):
             return False
-        signer = self._ring.root.signer()
-        made = self.checkpoints.add(state, self._clock.now_ns(), signer, self._randomness, lock_until)
+        made = self.checkpoints.add(state, self._clock.now_ns(), self._randomness, lock_until)
 
         def decide(now: LogState) -> Body | None:
             is_newest = now.checkpoint is None or now.checkpoint.number < made.number
@@ -206,16 +217,38 @@ class CommitLog:
             tier_id=self._randomness.token_bytes(TIER_ID_LENGTH),
         )
 
+    def change_root(self, root: DomainKeys, witnesses: Mapping[str, tuple[int, str]]) -> None:
+        """Say that this root is in force from here on; nothing where this one is, or a later one.
+
+        `witnesses`: heads of the other tiers, as of a `SnapshotCommitted`. Raises what `append` raises.
+        """
+
+        def decide(state: LogState) -> Body | None:
+            if state.root >= root.rank:
+                return None
+            bridges = [entry for number in sorted(state.bridged) if isinstance(entry := self.entry(number), Entry)]
+            return RootChanged(
+                time_ns=self._clock.now_ns(),
+                key_id=root.key_id.hex(),
+                public_key=root.signer().public_key.hex(),
+                bridges=tuple((entry.number, entry.digest.hex()) for entry in bridges),
+                witnesses=dict(witnesses),
+            )
+
+        self.append(decide, root=root)
+        self.checkpoint(is_due=True)
+
     def append(
         self,
         decide: Callable[[LogState], Body | None],
         *,
         lock_until: datetime | None = None,
         tier_id: bytes | None = None,
+        root: DomainKeys | None = None,
     ) -> Entry | None:
         """Append what `decide` makes of the newest state; None from it ends the matter without an entry.
 
-        A log that is empty is begun first. Either way the state is durable on return. `tier_id`: from now on.
+        A log that is empty is begun first. Either way the state is durable on return. `tier_id`, `root`: from now on.
 
         `decide` is called again whenever another writer was faster; what it raises leaves. Raises `Damaged`
         (the log has faults: repair it first), `LogContended`, and what the store raises; after `retry = later`
@@ -233,23 +266,26 @@ class CommitLog:
                     raise Damaged(
                         "commit log is damaged and takes no entries", tier=self._store.name, number=fault.number
                     ) from fault.error
+                if self.lags and root is None:
+                    message = "tier's log does not name the root that is in force elsewhere"
+                    raise TierBehind(message, tier=self._store.name)
                 try:
                     if not self.state.head.number:
                         self._create(Begun(time_ns=self._clock.now_ns()), lock_until)
                     body = decide(self.state)
                     if body is not None:
-                        return self._create(body, lock_until, tier_id)
+                        return self._create(body, lock_until, tier_id, root)
                 except AlreadyExists:
                     beaten = body.id if isinstance(body, SnapshotCommitted) else beaten
                     continue
                 except InvalidKey as error:
-                    raise self._blocked(self.state.head.number + 1) from error
+                    raise self._reader.blocked(self.state.head.number + 1) from error
                 self._give_back(beaten, lock_until)
                 # The caller relies on what others wrote, and they may have died before syncing the last of it.
                 self._store.settle([entry_object_key(self.state.head.number)])
                 return None
             if len(heads) == 1:
-                raise self._blocked(self.state.head.number + 1)
+                raise self._reader.blocked(self.state.head.number + 1)
             raise LogContended("other writers were faster each time", tier=self._store.name, attempts=ATTEMPTS_MAX)
 
     def _give_back(self, identity: str, lock_until: datetime | None) -> None:
@@ -259,20 +295,10 @@ class CommitLog:
             entry = read_object(self._store, entry_object_key(number))
             self._store.put(manifest_object_key(identity), entry, lock_until=lock_until)
 
-    def _blocked(self, number: int) -> Damaged:
-        """Nobody was faster: a folder or a link, say, has the name of the next entry, and no listing shows it."""
-        what = self._store.blocked_by(entry_object_key(number)) or "something that is no log entry"
-        return Damaged(
-            f"{what} lies where the next log entry belongs",
-            hint="Look at what has this name on the tier and take it away, then run again.",
-            tier=self._store.name,
-            object_key=entry_object_key(number),
-        )
-
     def replace_fault(self, body: Body, place: Place) -> bytes:
         """Put a bridge in the place of a faulty entry and return its digest; for repair alone, then `reload`."""
         with self._lock:
-            buffer = self._encoded(body, place)
+            buffer = encode_entry(body, place, self._ring.root, self._randomness)
             self._store.put(entry_object_key(place.number), buffer, sha256=crypto.sha256(buffer))
             return crypto.sha256(buffer)
 
@@ -289,19 +315,22 @@ class CommitLog:
             if not isinstance(entry.body, SnapshotCommitted) or entry.body.id != identity:
                 raise Damaged("entry is not that of the snapshot", says=entry.number)
             snapshot = Snapshot(identity, bytes(entry.body.manifest))
-            if snapshot_id(self._ring.root.repository_id, snapshot.body).hex() != identity:
+            if snapshot_id(self._ring.first_root.repository_id, snapshot.body).hex() != identity:
                 raise Damaged("snapshot has another id than its manifest", number=entry.number)
             return SecondCopy(snapshot, entry, body)
 
     def decoded(self, body: bytes, number: int | None) -> Entry:
         """What these bytes say as entry `number` (None: any). Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
-        return decode_entry(body, number, self._ring, self._verifier)
+        return self._reader.decoded(body, number)
 
-    def _encoded(self, body: Body, place: Place) -> bytes:
-        root = self._ring.root
-        return encode_entry(body, place, root, root.signer(), self._randomness)
-
-    def _create(self, body: Body, lock_until: datetime | None, tier_id: bytes | None = None) -> Entry:
+    def _create(
+        self,
+        body: Body,
+        lock_until: datetime | None,
+        tier_id: bytes | None = None,
+        root: DomainKeys | None = None,
+    ) -> Entry:
+        root = root or self._ring.root
         head = self.state.head
         place = Place(
             head.number + 1,
@@ -310,79 +339,32 @@ class CommitLog:
             self.state.snapshot_count + isinstance(body, SnapshotCommitted),
             self.state.ends_in_consequence,
         )
-        buffer = self._encoded(body, place)
+        buffer = encode_entry(body, place, root, self._randomness)
         digest = crypto.sha256(buffer)
         if isinstance(body, SnapshotCommitted):
             # Durable before the entry is: should that be lost, this is put in its place.
             self._store.put(manifest_object_key(body.id), buffer, sha256=digest, lock_until=lock_until)
         self._store.put(entry_object_key(place.number), buffer, sha256=digest, if_absent=True, lock_until=lock_until)
         self._behind[place.number] = buffer
-        entry = Entry(place, digest, body)
+        entry = Entry(place, digest, body, root.rank)
         self.state = self.state.with_entries([entry])
+        self._ring.advance(self.state.root)
         return entry
 
     def _read_on(self) -> None:
         self.state = self._read_behind(self.state, self._behind)
 
     def _read_behind(
-        self, state: LogState, bodies: dict[int, bytes] | None = None, tail: Mapping[int, bytes] = _NO_ENTRIES
+        self, state: LogState, bodies: dict[int, bytes] | None = None, tail: Mapping[int, bytes] = NO_ENTRIES
     ) -> LogState:
-        """Read every entry behind the head, up to the highest number that the store lists and that may be true.
+        """The state with every entry behind its head; `bodies`, `tail`: as of `LogReader.behind`."""
+        entries = self._reader.behind(state.head.number, bodies, tail)
+        if not entries:
+            return state
+        state = state.with_entries(proven(entries, *self._root_seen))
+        self._ring.advance(state.root)
+        return state
 
-        `bodies`: takes their bytes. `tail`: bytes of entries that may be these; the last one is read in any case.
-        """
-        lengths: dict[int, int] = {}
-        first = state.head.number + 1
-        last = proven = first - 1
-        for info in self._store.list(LOG_PREFIX, after=entry_object_key(last)):
-            number = entry_number(info.key)
-            if number is None:
-                continue
-            # Anybody who may write to the store can name an object after a number far away. Were it believed
-            # unseen, all the numbers before it would be read, and kept as faults; so nor is it a step to the next.
-            if number - proven > GAP_MAX:
-                proven = next((each for each in (number, last) if each > proven and self._is_signed(each)), proven)
-            if number - proven <= GAP_MAX:
-                last = number
-                lengths[number] = info.size
-        known = {number: body for number, body in tail.items() if number < last and lengths.get(number) == len(body)}
-        entries = list(self._entries(range(first, last + 1), {} if bodies is None else bodies, known))
-        while len(entries) <= GAP_MAX and self._store.blocked_by(entry_object_key(first + len(entries))):
-            # No listing shows it, and no writer would get past it: better known before anything is uploaded.
-            number = first + len(entries)
-            entries.append(LogFault(number, self._blocked(number)))
-            if self._store.blocked_by(f"{entry_object_key(number).rpartition('/')[0]}/_"):
-                break  # it has the place of the folder: what is behind it nobody knows, and each number would be told
-        return state.with_entries(entries) if entries else state
-
-    def _is_signed(self, number: int) -> bool:
-        found = self.entry(number)
-        return not isinstance(found, LogFault) or isinstance(found.error, UnknownKey)
-
-    def _entries(
-        self, numbers: range, bodies: dict[int, bytes], known: Mapping[int, bytes]
-    ) -> Iterable[Entry | LogFault]:
-        """These entries. `bodies`: takes the bytes of good ones. `known`: those that need not be asked for."""
-
-        def read(number: int) -> Entry | LogFault:
-            return self.entry(number, bodies, known.get(number))
-
-        if len(numbers) - len(known) <= 1:
-            return [read(number) for number in numbers]
-        with ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="log-read") as pool:
-            return list(pool.map(read, numbers))
-
-    def entry(self, number: int, bodies: dict[int, bytes] | None = None, body: bytes | None = None) -> Entry | LogFault:
-        """Entry `number` as it lies on the tier; whether it continues this history is not judged.
-
-        `bodies`: takes its bytes, if it is good. `body`: its bytes, where they are known.
-        """
-        try:
-            with about(tier=self._store.name, object_key=entry_object_key(number)):
-                body = read_object(self._store, entry_object_key(number)) if body is None else body
-                entry = self.decoded(body, number)
-                if bodies is not None:
-                    bodies[number] = body
-                return entry
-        except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
-            return LogFault(number, error)
+    def entry(self, number: int) -> Entry | LogFault:
+        """Entry `number` as it lies on the tier; whether it continues this history is not judged."""
+        return self._reader.entry(number)

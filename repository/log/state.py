@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from repository.errors import Damaged, RepositoryError
+from repository.keys.key_ring import Rank
 from repository.log.shared_map import SharedMap
 from repository.stored.checkpoint import KeptStream, KeptTags
 from repository.stored.log_entry import (
@@ -28,6 +29,7 @@ from repository.stored.log_entry import (
     PacksMarked,
     PacksSwept,
     PacksUnmarked,
+    RootChanged,
     Skipped,
     SnapshotCommitted,
     SnapshotsForgotten,
@@ -69,11 +71,12 @@ class LogState:
     brought them. `holds`: by name, the snapshots that are kept (none named: all); `released_holds`: the names of those
     that are over. `streams`: by name, up to where this tier is known to have each. `tags`: by snapshot id, where they
     were changed. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`:
-    that the log had since `base`. `ends_in_consequence`: whether the last entry is of consequence, as far as is known.
+    that the log had since `base`. `root`: which is in force after the last entry. `ends_in_consequence`: whether the last entry is of consequence, as far as is known.
     """
 
     repository_id: bytes
     genesis: bytes
+    root: Rank = Rank()
     base: int = 0
     digests: list[bytes] = field(default_factory=list)
     tier_id: bytes | None = None
@@ -164,6 +167,8 @@ class LogState:
                 raise Damaged("log entry does not continue this history", number=entry.number)
             if isinstance(entry.body, Begun) and entry.number != 1:
                 raise Damaged("log begins twice", number=entry.number)
+            if entry.signer != self.root and not self._may_sign(entry):
+                raise Damaged("log entry is signed by a root that is not in force", number=entry.number)
             if entry.place.tier_id != self.tier_id is not None and not self._may_be_renamed(entry):
                 raise Damaged("log entry is of another tier's log", number=entry.number)
             self._apply(entry)
@@ -175,6 +180,8 @@ class LogState:
         if self.tier_id not in (None, entry.place.tier_id):
             self.past_tier_ids |= {self.tier_id}
         self.tier_id = entry.place.tier_id
+        if not isinstance(entry.body, Bridged):
+            self.root = entry.signer
         self.snapshot_count = entry.place.snapshots
         self.ends_in_consequence = entry.is_of_consequence
 
@@ -185,6 +192,16 @@ class LogState:
         """
         is_lost = not self._is_linked or self.head.number in self.bridged
         return isinstance(entry.body, TierNamed) or (is_lost and entry.place.tier_id not in self.witnesses)
+
+    def _may_sign(self, entry: Entry) -> bool:
+        """Whether a later root may have signed this: it says that it is one, or the entry that said so is lost.
+
+        One that begins the log was in force before. A bridge is made at any time.
+        """
+        is_lost = not self._is_linked or self.head.number in self.bridged
+        return entry.signer > self.root and (
+            is_lost or entry.number == 1 or isinstance(entry.body, RootChanged | Bridged)
+        )
 
     def add_fault(self, number: int, error: RepositoryError) -> None:
         """Entry `head.number + 1` cannot be used. What lies there instead says nothing of this history."""
@@ -241,7 +258,7 @@ class LogState:
                 self.checkpoint = made
             case Bridged():
                 self.bridged.add(entry.number)
-            case Begun() | Skipped() | TierNamed() | _:
+            case Begun() | Skipped() | TierNamed() | RootChanged() | _:
                 pass
 
     def _apply_to_packs(self, body: PacksMarked | PacksUnmarked | SweepBegun | PacksSwept) -> None:

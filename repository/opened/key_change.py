@@ -7,12 +7,24 @@ the work. A new wrapping is on each ready tier before the log says so.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
-from repository.errors import Damaged, LimitExceeded, ObjectMissing, RepositoryError, TierBehind, Truncated
+from repository.errors import (
+    Damaged,
+    KeyNotGiven,
+    LimitExceeded,
+    ObjectMissing,
+    RepositoryError,
+    TierBehind,
+    Truncated,
+    UnknownKey,
+    WrongKey,
+)
 from repository.keys import crypto
 from repository.keys.key_ring import (
     DEFAULT_DOMAIN,
     KEY_PREFIX,
+    ROOT_DOMAIN,
     KeyProvider,
     KeyRecord,
     WrappedKey,
@@ -139,6 +151,7 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
                 tier.store.put(object_key, body, if_absent=True, lock_until=tier.held_until())
                 copied += 1
                 break
+    follow_root(repository, tier)
     if copied or lacking:
         record_keys(repository, tier)
     if lacking and (missed := sorted(lacking_keys(repository, tier))):
@@ -149,6 +162,35 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
             object_key=missed[0],
         )
     return copied
+
+
+def follow_root(repository: OpenTiers, tier: OpenTier) -> None:
+    """Let a tier's log say which root is in force, unless it does. Raises what the tier raises."""
+    root = repository.keys.root
+    if tier.log.lags:
+        tier.log.change_root(root, tier.witnesses())
+
+
+def find_key(repository: OpenTiers, key_id: bytes, provider: KeyProvider) -> None:
+    """Look for a key that was made since the repository was opened, and add it to the ring.
+
+    A tier that does not answer is passed over. Raises `UnknownKey` where the provider does not open it.
+    """
+    shut = ""
+    for tier in repository.tiers:
+        with suppress(RepositoryError):
+            for info in tier.store.list(f"{KEY_PREFIX}{key_id.hex()}."):
+                try:
+                    record = KeyRecord(info.key, read_object(tier.store, info.key))
+                    repository.keys.add(unwrap(decode_wrapped_key(record), repository.id, provider))
+                except WrongKey:
+                    shut = info.key
+                    continue
+                repository.keys.proven.add((info.key, crypto.sha256(record.body).hex()))
+                return
+    if shut:
+        hint = "Use the key file of the last rotation."
+        raise UnknownKey("the key that was given does not open a root of the repository", hint=hint, object_key=shut)
 
 
 def rewrap(repository: OpenTiers, new_provider: KeyProvider) -> dict[str, RepositoryError | None]:
@@ -172,6 +214,9 @@ def add_generation(
     """
     if not domain or len(domain.encode()) > 255:
         raise LimitExceeded("name of a key domain has 1 to 255 bytes", length=len(domain))
+    if domain == ROOT_DOMAIN:
+        hint = "`repo key rotate --root` changes the root; for what is backed up choose another name."
+        raise KeyNotGiven("this key domain is that of the repository's own root", hint=hint, domain=domain)
     repository.keys.expect_none_lost()
     own = [keys for keys in repository.keys.all() if keys.domain == domain]
     if own:
@@ -186,22 +231,27 @@ def add_generation(
     return stored
 
 
+def put_wrapped(repository: OpenTiers, tier: OpenTier, wrapped: list[WrappedKey], provider: KeyProvider) -> None:
+    """Put these wrappings on a tier; its log does not name them yet. Raises what the tier raises."""
+    present = {info.key for info in tier.store.list(KEY_PREFIX)}
+    for key in wrapped:
+        body = key.encode()
+        if key.object_key not in present:
+            tier.store.put(key.object_key, body, if_absent=True, lock_until=tier.held_until())
+        else:
+            # Of an earlier call that was interrupted: if it is, it opens.
+            body = read_object(tier.store, key.object_key)
+            unwrap(decode_wrapped_key(KeyRecord(key.object_key, body)), repository.id, provider)
+        repository.keys.proven.add((key.object_key, crypto.sha256(body).hex()))
+
+
 def _store(
     repository: OpenTiers, wrapped: list[WrappedKey], provider: KeyProvider
 ) -> dict[str, RepositoryError | None]:
     outcome: dict[str, RepositoryError | None] = {}
     for tier in repository.ready_tiers():
         try:
-            present = {info.key for info in tier.store.list(KEY_PREFIX)}
-            for key in wrapped:
-                body = key.encode()
-                if key.object_key not in present:
-                    tier.store.put(key.object_key, body, if_absent=True, lock_until=tier.held_until())
-                else:
-                    # Of an earlier call that was interrupted: if it is, it opens.
-                    body = read_object(tier.store, key.object_key)
-                    unwrap(decode_wrapped_key(KeyRecord(key.object_key, body)), repository.id, provider)
-                repository.keys.proven.add((key.object_key, crypto.sha256(body).hex()))
+            put_wrapped(repository, tier, wrapped, provider)
             record_keys(repository, tier)
             outcome[tier.name] = None
         except RepositoryError as error:

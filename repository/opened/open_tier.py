@@ -321,7 +321,7 @@ class OpenTier:
                 id=identity,
                 manifest=Raw(body),
                 segments=tuple(sealed.name for sealed in new_segments),
-                witnesses=self._witnesses(),
+                witnesses=self.witnesses(),
                 locked_until=None if lock_until is None else int(lock_until.timestamp()),
             )
 
@@ -382,7 +382,8 @@ class OpenTier:
             self._cache.add(sealed.name, sealed.segment)
         self._load_segments(self.log.state)
 
-    def _witnesses(self) -> dict[str, tuple[int, str]]:
+    def witnesses(self) -> dict[str, tuple[int, str]]:
+        """The heads of the other ready tiers, by tier id (hex): number and digest (hex)."""
         heads: dict[str, tuple[int, str]] = {}
         for peer in self.peers:
             state = peer.log.state

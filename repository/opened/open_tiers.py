@@ -20,7 +20,7 @@ class OpenTiers:
     def __init__(
         self, ring: KeyRing, config: RepositoryConfig, tiers: list[OpenTier], clock: Clock, randomness: Randomness
     ) -> None:
-        self.id = ring.root.repository_id
+        self.id = ring.first_root.repository_id
         self.keys = ring
         self.config = config
         self.clock = clock

@@ -257,13 +257,13 @@ def _agreed_config(own: list[Probe], ring: KeyRing) -> ReadConfig:
     """The first authentic config; tiers that hold anything else are damaged."""
     first: ReadConfig | None = None
     for each in own:
-        if each.state is TierState.UNSUPPORTED and not is_authentic(each.body, ring.root):
+        if each.state is TierState.UNSUPPORTED and not is_authentic(each.body, ring.first_root):
             each.damage(Damaged("repository config is not authentic", tier=each.store.name, object_key=CONFIG_KEY))
         if each.config is None:
             continue
         try:
             with about(tier=each.store.name):
-                verify_config(each.config, ring.root)
+                verify_config(each.config, ring.first_root)
             if first is not None and first.digest != each.config.digest:
                 raise Damaged("tier has another config than the others", tier=each.store.name)
             first = first or each.config
@@ -274,7 +274,7 @@ def _agreed_config(own: list[Probe], ring: KeyRing) -> ReadConfig:
 
 def _config_made_again(own: list[Probe], ring: KeyRing) -> ReadConfig:
     """No tier has its config: make it from the key, with the usual chunk lengths, and prove it by a log."""
-    config = decode_config(encode_config(make_config(ring.root, ChunkerParameters()), ring.root))
+    config = decode_config(encode_config(make_config(ring.first_root, ChunkerParameters()), ring.first_root))
     for each in own:
         try:
             header = decode_entry_header(read_object(each.store, entry_object_key(1)))

@@ -25,7 +25,7 @@ from repository.keys import crypto
 from repository.keys.key_ring import KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
 from repository.log.commit_log import CommitLog, Head
 from repository.log.state import holding, joint_holds
-from repository.opened import compaction, key_change, opening, pending, replays, second_copies
+from repository.opened import compaction, key_change, opening, pending, replays, root_change, second_copies
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.opening import Patience
@@ -59,12 +59,11 @@ class Repository(OpenTiers):
         shared: SharedSegments | None = None,
         disk: LocalCache | None = None,
     ) -> None:
-        verifier = crypto.Verifier(bytes.fromhex(config.public_key))
         cache = SegmentCache(ring, shared=shared, disk=disk)
         tiers: list[OpenTier] = []
         for probe in probes:
             kept = None if probe.store.capabilities.local else disk
-            log = CommitLog(probe.store, ring, verifier, genesis, clock, randomness, kept)
+            log = CommitLog(probe.store, ring, genesis, clock, randomness, kept)
             damage = probe.error if probe.state is TierState.DAMAGED else None
             tier = OpenTier(probe.store, log, cache, clock, damage)
             tier.set_state(probe.state, probe.error)
@@ -147,11 +146,13 @@ class Repository(OpenTiers):
             # Who has answered was of no use, and others were given up for it: now each has its whole time.
             ring, config, probes = opening.agree(opening.probe_all(stores, patience.for_all()), key_provider)
         repository = Repository(ring, config.config, config.digest, probes, clock, randomness, shared, cache)
+        ring.find = lambda key_id: key_change.find_key(repository, key_id, key_provider)
         repository.load()
+        seen = known(repository.id)
+        root_change.judge(repository, max((each.root for each in seen.get("", ())), default=ring.root.rank))
         ring.destroyed = key_change.destroyed_keys(repository)
         repository.find_lost_keys(record for probe in probes for record in probe.keys)
         repository._keys_named = repository._named_keys()
-        seen = known(repository.id)
         repository.detect_replays(seen)
         repository.miss_tiers(seen)
         if not repository.readable_tiers():

@@ -13,7 +13,7 @@ from repository.errors import RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.log.commit_log import LogFault, LogState, SecondCopy
 from repository.opened.open_tier import OpenTier
-from repository.stored.log_entry import SnapshotCommitted, entry_object_key
+from repository.stored.log_entry import Entry, SnapshotCommitted, entry_object_key
 from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id, manifest_object_key
 from repository.stored.object_reading import length_max_of
 
@@ -58,7 +58,7 @@ def unclaimed(tier: OpenTier, state: LogState | None = None) -> list[SecondCopy]
         if identity is None or identity in state.entry_of or identity in state.forgotten:
             continue
         copy = _whole_copy(tier, identity)
-        if copy is None:
+        if copy is None or (copy.entry.signer < state.root and not _is_named(tier, copy)):
             continue
         is_done = copy.snapshot.manifest.run_token in state.by_token
         if is_done and fate_of(copy, state, tier) is Fate.NEVER_MADE:
@@ -82,6 +82,12 @@ def _whole_copy(tier: OpenTier, identity: str) -> SecondCopy | None:
         with suppress(RepositoryError):
             found = tier.log.as_second_copy(body, identity)
     return found
+
+
+def _is_named(tier: OpenTier, copy: SecondCopy) -> bool:
+    """Whether the entry behind it names it: whoever has a root that was replaced can make any other."""
+    after = tier.log.entry(copy.entry.number + 1)
+    return isinstance(after, Entry) and after.previous == copy.entry.digest
 
 
 def _is_made(tier: OpenTier, copy: SecondCopy) -> bool:

@@ -16,6 +16,7 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
+from repository.keys.key_ring import Rank
 from repository.log.state import Head, LogState
 
 _LENGTH_MAX: Final = 16 << 20
@@ -28,6 +29,8 @@ class SeenTier(NamedTuple):
 
     tier_id: bytes | None
     head: Head
+    root: Rank = Rank()
+    """Which root was in force."""
 
     def contradicts(self, state: LogState, judge: Callable[[Head], bool]) -> bool:
         """Whether a log at the same place is another tier's, or shows less or other than this.
@@ -39,13 +42,18 @@ class SeenTier(NamedTuple):
         return self.head.number > 0 and (judge(self.head) or state.digest_of(self.head.number) != self.head.digest)
 
 
+_TierId = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{2})*\Z")]
+
+
 class _Remembered(msgspec.Struct):
     place: str
     number: Annotated[int, msgspec.Meta(ge=0)]
     digest: Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{2})*\Z")]
+    root: tuple[int, _TierId] = (0, "")
 
 
-_TierId = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{2})*\Z")]
+def _rank(seen: _Remembered) -> Rank:
+    return Rank(seen.root[0], bytes.fromhex(seen.root[1]))
 
 
 class _File(msgspec.Struct):
@@ -69,7 +77,7 @@ class HeadsFile:
         """What was seen at each place (name → address), and under the name "" of all tiers of the repository."""
         known = self._read().repositories.get(repository_id.hex(), {})
         heads = {
-            tier_id: SeenTier(bytes.fromhex(tier_id), Head(each.number, bytes.fromhex(each.digest)))
+            tier_id: SeenTier(bytes.fromhex(tier_id), Head(each.number, bytes.fromhex(each.digest)), _rank(each))
             for tier_id, each in known.items()
         }
         found = {
@@ -94,9 +102,14 @@ class HeadsFile:
             for other in [other for other, each in known.items() if each.place == place and other != identity]:
                 del known[other]
             earlier = known.get(identity)
+            if place == accepted:
+                for each in known.values():
+                    each.root = (0, "")
             if earlier is None or place == accepted or head.number >= earlier.number:
                 known.pop(identity, None)
-                known[identity] = _Remembered(place, head.number, head.digest.hex())
+                known[identity] = _Remembered(
+                    place, head.number, head.digest.hex(), (state.root.generation, state.root.key_id.hex())
+                )
         for identity in list(known)[:-_REMEMBERED_MAX]:
             del known[identity]
         if msgspec.json.encode(file) != before:

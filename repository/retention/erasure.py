@@ -24,7 +24,7 @@ from repository.errors import (
     SnapshotHeld,
 )
 from repository.keys import crypto
-from repository.keys.key_ring import DEFAULT_DOMAIN, KEY_PREFIX, DomainKeys, key_id_of
+from repository.keys.key_ring import DEFAULT_DOMAIN, KEY_PREFIX, ROOT_DOMAIN, DomainKeys, key_id_of
 from repository.log.state import LogState, holding, joint_holds
 from repository.opened import key_change
 from repository.opened.erased import Erased
@@ -99,7 +99,7 @@ def plan_erasure(repository: Repository, name: str) -> ErasurePlan:
     Raises `KeyNotFound`, `KeyStillNeeded`, `NoUsableTier`, and the stores' errors.
     """
     repository.any_ready()
-    if name == DEFAULT_DOMAIN:
+    if name in (DEFAULT_DOMAIN, ROOT_DOMAIN):
         hint = (
             "Forget its snapshots and prune; give what is to be erased one day a domain of its own (`repo key domain`)."
         )

@@ -19,7 +19,7 @@ from repository.keys import crypto
 from repository.keys.key_ring import DomainKeys, KeyRing
 from repository.ports import Randomness
 from repository.stored.object_reading import check_length_of
-from repository.stored.sealed_object import ObjectKind, seal_object, unseal_object
+from repository.stored.sealed_object import ObjectKind, key_id_in, seal_object, unseal_object
 
 CHECKPOINT_PREFIX: Final = "checkpoints/"
 _NUMBER = struct.Struct("<Q")
@@ -105,19 +105,25 @@ def _signed(number: int, sealed: bytes) -> bytes:
     return crypto.LABEL + b"checkpoint\0" + _NUMBER.pack(number) + sealed
 
 
-def encode_checkpoint(checkpoint: Checkpoint, keys: DomainKeys, signer: crypto.Signer, randomness: Randomness) -> bytes:
+def encode_checkpoint(checkpoint: Checkpoint, root: DomainKeys, randomness: Randomness) -> bytes:
     """The object's bytes; no two calls give the same. Raises `LimitExceeded`."""
     bound = _NUMBER.pack(checkpoint.number)
-    sealed = seal_object(msgspec.msgpack.encode(checkpoint), keys, ObjectKind.CHECKPOINT, randomness, context=bound)
+    sealed = seal_object(msgspec.msgpack.encode(checkpoint), root, ObjectKind.CHECKPOINT, randomness, context=bound)
     check_length_of(CHECKPOINT_PREFIX, len(sealed) + crypto.SIGNATURE_LENGTH)
-    return sealed + signer.sign(_signed(checkpoint.number, sealed))
+    return sealed + root.signer().sign(_signed(checkpoint.number, sealed))
 
 
-def decode_checkpoint(buffer: bytes, number: int, ring: KeyRing, verifier: crypto.Verifier) -> Checkpoint:
-    """Authenticate and read the checkpoint of entry `number`. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
+def decode_checkpoint(buffer: bytes, number: int, ring: KeyRing, *, by_any_root: bool = True) -> Checkpoint:
+    """Authenticate and read the checkpoint of entry `number`. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`.
+
+    `by_any_root`: False where only the last one that was made is to count: who has an older one could say anything.
+    """
     sealed, signature = buffer[: -crypto.SIGNATURE_LENGTH], buffer[-crypto.SIGNATURE_LENGTH :]
-    if not verifier.verifies(signature, _signed(number, sealed)):
+    root = ring.signing(key_id_in(sealed))
+    if root is None or not root.verifier.verifies(signature, _signed(number, sealed)):
         raise Damaged("checkpoint is not signed by the repository's key", number=number)
+    if not by_any_root and root is not ring.newest_root:
+        raise Damaged("checkpoint is signed by a root that is not in force any more", number=number)
     plain = unseal_object(sealed, ring, ObjectKind.CHECKPOINT, context=_NUMBER.pack(number))
     try:
         checkpoint = _CHECKPOINT.decode(plain)

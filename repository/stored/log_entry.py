@@ -5,7 +5,7 @@ repository behind an entry with the digest `previous`; anything else raises `Dam
 
     magic 8 · format u16 · flags u16 · body length u32
     number u64 · repository id 16 · tier id 16 · snapshots u64 · previous 32
-    sealed body (kind LOG_BODY, bound to the line above)
+    sealed body (kind LOG_BODY, bound to the line above); the key id in its header is that of the root that signs
     signature 64 over label ‖ everything before it
 """
 
@@ -20,10 +20,10 @@ import msgspec
 from repository.errors import Damaged, UnsupportedFormat
 from repository.format import FORMAT_VERSION, Buffer
 from repository.keys import crypto
-from repository.keys.key_ring import DomainKeys, KeyRing
+from repository.keys.key_ring import DomainKeys, KeyRing, Rank
 from repository.ports import Randomness
 from repository.stored.object_reading import check_length_of
-from repository.stored.sealed_object import ObjectKind, seal_object, unseal_object
+from repository.stored.sealed_object import ObjectKind, key_id_in, seal_object, unseal_object
 
 LOG_PREFIX: Final = "log/"
 FOLDER_DIGITS: Final = 13
@@ -192,6 +192,21 @@ class HistoryAccepted(msgspec.Struct, frozen=True, kw_only=True, tag="accept", t
     digest: str
 
 
+class RootChanged(msgspec.Struct, frozen=True, kw_only=True, tag="root", tag_field="kind"):
+    """From this entry on, which it signs itself, the root of this id and public key (hex) signs what counts here.
+
+    What came before counts as far as this entry names it: by its previous one, and so on. `bridges`: the bridges that
+    were there, each with its SHA-256 (hex), since the entry behind a bridge does not name it. `witnesses`: as of a
+    `SnapshotCommitted`; what another tier shows beyond that under an older root is not believed.
+    """
+
+    time_ns: int
+    key_id: str
+    public_key: str
+    bridges: tuple[tuple[int, str], ...] = ()
+    witnesses: dict[str, tuple[int, str]] = {}
+
+
 class Bridged(msgspec.Struct, frozen=True, kw_only=True, tag="bridge", tag_field="kind"):
     """An entry with this number was lost and could not be had from elsewhere.
 
@@ -224,6 +239,7 @@ Body: TypeAlias = (
     | TierNamed
     | CheckpointMade
     | StreamAppended
+    | RootChanged
     | Bridged
 )
 _BODY: Final = msgspec.json.Decoder(Body)
@@ -269,11 +285,12 @@ class EntryHeader(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A decoded entry. `digest` is the SHA-256 of its bytes, which the next one names."""
+    """A decoded entry. `digest`: SHA-256 of its bytes, which the next one names. `signer`: the root that signed it."""
 
     place: Place
     digest: bytes
     body: Body | Skipped
+    signer: Rank = Rank()
 
     @property
     def number(self) -> int:
@@ -314,7 +331,7 @@ def _signed(entry: Buffer) -> bytes:
     return crypto.LABEL + b"log-entry\0" + bytes(entry)
 
 
-def encode_entry(body: Body, place: Place, keys: DomainKeys, signer: crypto.Signer, randomness: Randomness) -> bytes:
+def encode_entry(body: Body, place: Place, root: DomainKeys, randomness: Randomness) -> bytes:
     """The bytes of an entry; no two calls give the same. Raises `LimitExceeded` where it says too much."""
     flags = MAY_BE_SKIPPED if isinstance(body, _SKIPPABLE) else 0
     flags |= FOLLOWS_CONSEQUENCE if place.follows_consequence else 0
@@ -322,14 +339,14 @@ def encode_entry(body: Body, place: Place, keys: DomainKeys, signer: crypto.Sign
     def header_of(length: int) -> bytes:
         number, previous, tier_id, snapshots, _ = place
         return _HEADER.pack(
-            LOG_MAGIC, FORMAT_VERSION, flags, length, number, keys.repository_id, tier_id, snapshots, previous
+            LOG_MAGIC, FORMAT_VERSION, flags, length, number, root.repository_id, tier_id, snapshots, previous
         )
 
     bound = header_of(0)[_BOUND_FROM:]
-    sealed = seal_object(msgspec.json.encode(body), keys, ObjectKind.LOG_BODY, randomness, context=bound)
+    sealed = seal_object(msgspec.json.encode(body), root, ObjectKind.LOG_BODY, randomness, context=bound)
     header = header_of(len(sealed))
     check_length_of(LOG_PREFIX, len(header) + len(sealed) + crypto.SIGNATURE_LENGTH)
-    return header + sealed + signer.sign(_signed(header + sealed))
+    return header + sealed + root.signer().sign(_signed(header + sealed))
 
 
 def decode_entry_header(buffer: Buffer) -> EntryHeader:
@@ -359,17 +376,19 @@ def split_entries(buffer: bytes) -> Iterator[tuple[int, bytes]]:
         view = view[end:]
 
 
-def decode_entry(buffer: bytes, number: int | None, ring: KeyRing, verifier: crypto.Verifier) -> Entry:
-    """Authenticate and read entry `number` (None: whichever it is); whether `previous` fits is for the log to say.
+def decode_entry(buffer: bytes, number: int | None, ring: KeyRing) -> Entry:
+    """Authenticate and read entry `number` (None: whichever it is), signed by a root of this repository.
 
-    Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`.
+    Whether `previous` fits, and that root was in force, is for the log to say. Raises `Damaged`, `UnsupportedFormat`,
+    `UnknownKey`.
     """
     signed_length = len(buffer) - crypto.SIGNATURE_LENGTH
+    root = ring.signing(key_id_in(buffer, ENTRY_HEADER_LENGTH))
     # The signature first: only what is signed may be taken for the work of a later version.
-    if signed_length < 0 or not verifier.verifies(buffer[signed_length:], _signed(buffer[:signed_length])):
+    if root is None or not root.verifier.verifies(buffer[signed_length:], _signed(buffer[:signed_length])):
         raise Damaged("log entry is not signed by the repository's key", number=number)
     header = decode_entry_header(buffer)
-    if number not in (None, header.place.number) or header.repository_id != ring.root.repository_id:
+    if number not in (None, header.place.number) or header.repository_id != root.repository_id:
         raise Damaged("log entry lies at another entry's place", number=number, says=header.place.number)
     body = unseal_object(
         memoryview(buffer)[ENTRY_HEADER_LENGTH:signed_length],
@@ -383,6 +402,6 @@ def decode_entry(buffer: bytes, number: int | None, ring: KeyRing, verifier: cry
     except msgspec.DecodeError as error:
         # Whoever signed it can encode: this is a kind of entry that a later version writes.
         if header.flags & MAY_BE_SKIPPED:
-            return Entry(header.place, crypto.sha256(buffer), Skipped())
+            return Entry(header.place, crypto.sha256(buffer), Skipped(), root.rank)
         raise UnsupportedFormat("log entry says something that this version does not know", reason=str(error)) from None
-    return Entry(header.place, crypto.sha256(buffer), decoded)
+    return Entry(header.place, crypto.sha256(buffer), decoded, root.rank)

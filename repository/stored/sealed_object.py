@@ -132,6 +132,12 @@ def decode_sealed_header(buffer: Buffer) -> SealedHeader:
         raise Damaged("sealed object is of an unknown kind", kind=kind) from None
 
 
+def key_id_in(buffer: Buffer, start: int = 0) -> bytes:
+    """The key id of the sealed object that begins there, unproven; what is too short for one has an empty one."""
+    view = memoryview(buffer)[start : start + SEALED_HEADER_LENGTH]
+    return _HEADER.unpack(view)[5] if len(view) == SEALED_HEADER_LENGTH else b""
+
+
 def unseal_object(buffer: Buffer, ring: KeyRing, kind: ObjectKind, *, context: bytes = b"") -> bytes:
     """The plaintext. Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`."""
     header, packed = _opened(buffer, ring, kind, context)

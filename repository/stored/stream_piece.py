@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from repository.errors import Damaged, LimitExceeded, UnsupportedFormat
 from repository.format import FORMAT_VERSION, Buffer
 from repository.keys import crypto
-from repository.keys.key_ring import DomainKeys, KeyRing
+from repository.keys.key_ring import DomainKeys, KeyRing, Rank
 from repository.stored.object_reading import check_length_of
 from repository.stored.sealed_object import ObjectKind, seal_repeatably, unseal_object
 
@@ -44,6 +44,8 @@ class Piece(NamedTuple):
     name: str
     position: int
     data: bytes
+    signer: Rank = Rank()
+    """The root that signed it."""
 
     @property
     def end(self) -> int:
@@ -84,15 +86,15 @@ def _signed(piece: Buffer) -> bytes:
 
 
 def encode_piece(
-    data: Buffer, *, name: str, number: int, position: int, previous: bytes, keys: DomainKeys, root: DomainKeys
+    data: Buffer, *, name: str, number: int, position: int, previous: bytes, keys: DomainKeys, ring: KeyRing
 ) -> bytes:
-    """The bytes of a piece: `keys` seal it, `root` names the stream and signs. Raises `LimitExceeded`."""
+    """The bytes of a piece: `keys` seal it, the root in force signs, the first one names the stream. Raises `LimitExceeded`."""
     text = name.encode()
     if len(data) > PIECE_LENGTH_MAX:
         raise LimitExceeded("an append has too many bytes: cut it", length=len(data), length_max=PIECE_LENGTH_MAX)
     if len(text) > 0xFFFF or not 0 <= position < 1 << 63:
         raise LimitExceeded("a stream's name or position does not fit", length=len(text), position=position)
-    stream_id = root.stream_id(name)
+    root, stream_id = ring.root, ring.first_root.stream_id(name)
 
     def header_of(length: int) -> bytes:
         place = (number, root.repository_id, stream_id, bytes(8), previous)
@@ -106,23 +108,24 @@ def encode_piece(
     return header + sealed + root.signer().sign(_signed(header + sealed))
 
 
-def decode_piece(buffer: bytes, stream_id: bytes, number: int, ring: KeyRing, verifier: crypto.Verifier) -> Piece:
+def decode_piece(buffer: bytes, stream_id: bytes, number: int, ring: KeyRing) -> Piece:
     """Authenticate and read piece `number`; whether `previous` fits is for the reader of the stream to say.
 
     Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`.
     """
     signed_length = len(buffer) - crypto.SIGNATURE_LENGTH
     # The signature first: only what is signed may be taken for the work of a later version.
-    if signed_length < PIECE_HEADER_LENGTH or not verifier.verifies(
-        buffer[signed_length:], _signed(buffer[:signed_length])
-    ):
+    signed = _signed(buffer[:signed_length])
+    signers = (root for root in ring.roots() if root.verifier.verifies(buffer[signed_length:], signed))
+    signer = next(signers, None) if signed_length >= PIECE_HEADER_LENGTH else None
+    if signer is None:
         raise Damaged("piece of a stream is not signed by the repository's key", number=number)
     magic, version, flags, length, at, repository_id, stream, reserved, previous = _HEADER.unpack_from(buffer)
     if version != FORMAT_VERSION or flags:
         raise UnsupportedFormat("piece of a stream has an unknown format", version=version, flags=flags)
     if magic != PIECE_MAGIC or any(reserved) or PIECE_HEADER_LENGTH + length != signed_length:
         raise Damaged("piece of a stream is not one", number=number)
-    if (at, repository_id, stream) != (number, ring.root.repository_id, stream_id):
+    if (at, repository_id, stream) != (number, signer.repository_id, stream_id):
         raise Damaged("piece of a stream lies at another one's place", number=number, says=at)
     plain = unseal_object(
         memoryview(buffer)[PIECE_HEADER_LENGTH:signed_length],
@@ -139,6 +142,6 @@ def decode_piece(buffer: bytes, stream_id: bytes, number: int, ring: KeyRing, ve
         text = name.decode()
     except UnicodeDecodeError:
         raise Damaged("piece of a stream has a name that is no text", number=number) from None
-    if len(name) != name_length or ring.root.stream_id(text) != stream_id:
+    if len(name) != name_length or ring.first_root.stream_id(text) != stream_id:
         raise Damaged("piece of a stream is another stream's", number=number)
-    return Piece(number, previous, crypto.sha256(buffer), text, position, plain[start:])
+    return Piece(number, previous, crypto.sha256(buffer), text, position, plain[start:], signer.rank)

@@ -22,7 +22,6 @@ from repository.errors import (
     UnknownKey,
     about,
 )
-from repository.keys import crypto
 from repository.opened.open_tier import OpenTier
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.tier_state import TierState
@@ -57,13 +56,12 @@ class TierStream:
     """The pieces of one stream on one tier. Thread-safe."""
 
     def __init__(self, repository: OpenTiers, tier: OpenTier, name: str) -> None:
-        root = repository.keys.root
+        root = repository.keys.first_root
         self.tier = tier
         self.name = name
         self.id = root.stream_id(name)
         self.beginning = StreamHead(0, beginning(root.repository_id, self.id), 0)
         self._ring = repository.keys
-        self._verifier = crypto.Verifier(bytes.fromhex(repository.config.public_key))
 
     @property
     def said(self) -> KeptStream | None:
@@ -82,7 +80,7 @@ class TierStream:
     def decoded(self, body: bytes, number: int) -> Piece:
         """What these bytes say as piece `number`. Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`."""
         with about(tier=self.tier.name, object_key=self.key(number), stream=self.name):
-            return decode_piece(body, self.id, number, self._ring, self._verifier)
+            return decode_piece(body, self.id, number, self._ring)
 
     def read(self, number: int) -> Piece:
         """A piece, authentic. Raises `Damaged`, `ObjectMissing` and the store's errors."""
@@ -139,10 +137,9 @@ class TierStream:
 
 def name_in(repository: OpenTiers, tier: OpenTier, stream_id: bytes, number: int) -> str | None:
     """The name of a stream, as one of its pieces says it; None where that is no genuine one."""
-    verifier = crypto.Verifier(bytes.fromhex(repository.config.public_key))
     try:
         body = read_object(tier.store, piece_object_key(stream_id, number))
-        return decode_piece(body, stream_id, number, repository.keys, verifier).name
+        return decode_piece(body, stream_id, number, repository.keys).name
     except NOT_WHOLE:
         return None
 

@@ -190,7 +190,6 @@ class Stream:
 
     def _appended(self, data: bytes, position: int) -> Appended:
         number = self.head.number + 1
-        root = self._repository.keys.root
         body = encode_piece(
             data,
             name=self.name,
@@ -198,7 +197,7 @@ class Stream:
             position=position,
             previous=self.head.digest,
             keys=self._repository.keys.active(self._domain),
-            root=root,
+            ring=self._repository.keys,
         )
         able = self._able()
         head: StreamHead | None = None

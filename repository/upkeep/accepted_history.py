@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from repository.errors import AccessDenied, Locked, NoUsableTier
+from repository.keys.key_ring import Rank
 from repository.log.state import LogState
+from repository.opened import key_change
 from repository.opened.open_tier import OpenTier, TierState
 from repository.stored.log_entry import Body, HistoryAccepted
 from repository.upkeep import quarantine
@@ -28,6 +30,12 @@ def accept_history(repository: Repository, tier: OpenTier) -> bool:
     if tier.state is not TierState.REPLAYED:
         message = "nothing is known of the tier's history"
         raise NoUsableTier.because(message, [tier.error], tier=tier.name, state=tier.state.value)
+    if tier.log.lags:
+        # What the old root signed is the operator's own: the new one names it from now on.
+        tier.log.expect_root(Rank(), None)
+        tier.set_state(TierState.READY, None)
+        tier.load()
+        key_change.copy_keys(repository, tier)
     is_copy = tier.log.state.tier_id and any(
         other is not tier and other.log.state.tier_id == tier.log.state.tier_id for other in repository.tiers
     )

@@ -156,7 +156,7 @@ class _TierCheck:
         yield from self._strange_objects()
 
     def _config(self) -> Iterator[Finding]:
-        root = self._repository.keys.root
+        root = self._repository.keys.first_root
         expected = encode_config(self._repository.config, root)
         try:
             if read_object(self._tier.store, CONFIG_KEY) != expected:

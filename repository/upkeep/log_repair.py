@@ -219,7 +219,11 @@ class FaultyLog:
                 # Nothing beside it is known. Of two with one number one was never made.
                 tier_id = self._state.tier_id
                 for number in sorted(errors.keys() - found.keys(), reverse=True):
-                    alone = [each for each in second.get(number, []) if tier_id in (None, each[1].place.tier_id)]
+                    alone = [
+                        each
+                        for each in second.get(number, [])
+                        if tier_id in (None, each[1].place.tier_id) and each[1].signer >= self._state.root
+                    ]
                     if (
                         len(alone) == 1
                         and not self._state.digests[number - 1]
@@ -252,7 +256,8 @@ class FaultyLog:
         """The entry's copy, and what it says. What the next entry does not name has to be of this tier's own log."""
 
         def fits(entry: Entry) -> bool:
-            is_own = bool(follower) or _tier_id_before(entry) == tier_id
+            # An older root's word alone is none: what the next entry does not name has to be signed by the last one.
+            is_own = bool(follower) or (_tier_id_before(entry) == tier_id and entry.signer >= self._state.root)
             return is_own and previous in (b"", entry.previous) and follower in (b"", named_by_the_next(entry))
 
         if not (previous or follower):

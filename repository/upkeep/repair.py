@@ -183,6 +183,7 @@ class _Repair:
         if not tier.is_ready:
             return
         if kinds & {Problem.KEY, Problem.LOG_ENTRY, Problem.LOG_LOST}:
+            key_change.follow_root(repository, tier)
             key_change.record_keys(repository, tier)
         streams = stream_repair.StreamRepair(
             repository,
@@ -265,7 +266,7 @@ class _Repair:
         """Config and keys."""
         repository = self._repository
         if any(finding.problem is Problem.CONFIG for finding in findings):
-            self._replace(CONFIG_KEY, encode_config(repository.config, repository.keys.root), "made from the key")
+            self._replace(CONFIG_KEY, encode_config(repository.config, repository.keys.first_root), "made from the key")
             self._tier.config_error = None
         recorded = dict(self._tier.log.state.key_objects)
         for source in self._sources:

@@ -16,7 +16,7 @@ from repository.errors import RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.index.segments import INDEX_PREFIX
 from repository.keys.key_ring import KEY_PREFIX
-from repository.log.commit_log import GAP_MAX
+from repository.log.log_reader import GAP_MAX
 from repository.log.tail import TAIL_KEY
 from repository.opened.open_tier import OpenTier
 from repository.opened.pending import PENDING_PREFIX

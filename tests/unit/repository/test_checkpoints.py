@@ -263,7 +263,7 @@ def test_two_writers_at_one_checkpoint_leave_two_good_ones() -> None:
     assert first.checkpoint()
     second.refresh()
     # The other one had begun before the first one's entry was there.
-    second.checkpoints.add(second.whole(), 1, scene.repository.keys.root.signer(), SeededRandomness(77))
+    second.checkpoints.add(second.whole(), 1, SeededRandomness(77))
     assert not second.checkpoint()
     for made in _below(scene.store("a"), "checkpoints/"):
         objects = scene.store("a").contents()
@@ -414,15 +414,14 @@ def test_checkpoint_is_authentic_or_damaged() -> None:
     """Signature, number and format are checked."""
     scene = _scene(2)
     root, log = scene.repository.keys.root, scene.tier("a").log
-    verifier = crypto.Verifier(root.signer().public_key)
     made = checkpoint_from(log.state, 5)
-    body = encode_checkpoint(made, root, root.signer(), SeededRandomness())
-    assert decode_checkpoint(body, made.number, scene.repository.keys, verifier) == made
+    body = encode_checkpoint(made, root, SeededRandomness())
+    assert decode_checkpoint(body, made.number, scene.repository.keys) == made
     with pytest.raises(Damaged, match="not signed"):
-        decode_checkpoint(body, made.number + 1, scene.repository.keys, verifier)
-    later = encode_checkpoint(msgspec.structs.replace(made, format=2), root, root.signer(), SeededRandomness())
+        decode_checkpoint(body, made.number + 1, scene.repository.keys)
+    later = encode_checkpoint(msgspec.structs.replace(made, format=2), root, SeededRandomness())
     with pytest.raises(UnsupportedFormat):
-        decode_checkpoint(later, made.number, scene.repository.keys, verifier)
+        decode_checkpoint(later, made.number, scene.repository.keys)
 
 
 @pytest.mark.parametrize("key", ["checkpoints/1-" + "a" * 64, "checkpoints/" + "1" * 16, "checkpoints/x", "x"])

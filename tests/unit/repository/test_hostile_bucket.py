@@ -130,7 +130,7 @@ def test_what_is_no_object_where_the_next_entry_belongs_is_named(kind: str, tmp_
 
 def test_signed_entry_behind_a_long_gap_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Old entries may be deleted when their locks have passed: the signed ones behind the gap are history."""
-    monkeypatch.setattr("repository.log.commit_log.GAP_MAX", 2)
+    monkeypatch.setattr("repository.log.log_reader.GAP_MAX", 2)
     scene = Scene()
     snapshots = [scene.backup(photos(2, seed=seed), f"run {seed}") for seed in range(5)]
     last = scene.tier("a").log.state.head.number
