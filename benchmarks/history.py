@@ -93,7 +93,7 @@ def _write_log(repository: Repository, tier: OpenTier, snapshots: int, segments:
     last = first + snapshots
     body = IndexChanged(time_ns=0, added=tuple(segments), reason="compacted")
     previous = before.head.digest if last == before.head.number + 1 else bytes(Seeded("previous").bytes(DIGEST_LENGTH))
-    entry = encode_entry(body, Place(last, previous, before.tier_id, snapshots), root, root.signer(), SYSTEM_RANDOMNESS)
+    entry = encode_entry(body, Place(last, previous, before.tier_id, snapshots), root, SYSTEM_RANDOMNESS)
     tier.store.put(entry_object_key(last), entry)
     state = LogState(
         repository.id,

@@ -34,6 +34,7 @@ def configure_keys(parsers: dict[str, argparse.ArgumentParser]) -> None:
     which = rotate.add_mutually_exclusive_group(required=True)
     _add_new_keys(which)
     which.add_argument("--data", action="store_true", help="the data's key; the key file stays as it is")
+    which.add_argument("--root", action="store_true", help="the key that signs, and the data's key with it")
     rotate.add_argument(
         "--domain", default="default", metavar="NAME", type=given, help="with --data: of this key domain"
     )

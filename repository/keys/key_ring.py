@@ -55,6 +55,9 @@ class Rank(NamedTuple):
     key_id: bytes = b""
 
 
+NO_RANK: Final = Rank()
+
+
 class DomainKeys:
     """What is derived from one master (keys of packs and of sealed objects) and its domain's secret (ids of chunks).
 

@@ -1,7 +1,8 @@
 """What a root that is not in force any more has signed, and what of it still counts.
 
 Promise: where another root took its place, what the old one signed counts only as far as the new one names it: each
-entry names the one before by its digest. So whoever has an old root alone cannot add to what was there, nor exchange it.
+entry names the one before by its digest. So whoever has an old root alone can neither add to what was there
+nor exchange it.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from repository.errors import Damaged
-from repository.keys.key_ring import Rank
+from repository.keys.key_ring import NO_RANK, Rank
 from repository.log.state import Head, LogFault, named_by_the_next
 from repository.stored.log_entry import Bridged, Entry, RootChanged
 
 
 def proven(
-    entries: Sequence[Entry | LogFault], root: Rank = Rank(), seen: Head | None = None
+    entries: Sequence[Entry | LogFault], root: Rank = NO_RANK, seen: Head | None = None
 ) -> Sequence[Entry | LogFault]:
     """The same entries, faults in the place of those that an older root signed and that no newer one names.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from repository.errors import Damaged, RepositoryError
-from repository.keys.key_ring import Rank
+from repository.keys.key_ring import NO_RANK, Rank
 from repository.log.shared_map import SharedMap
 from repository.stored.checkpoint import KeptStream, KeptTags
 from repository.stored.log_entry import (
@@ -71,12 +71,13 @@ class LogState:
     brought them. `holds`: by name, the snapshots that are kept (none named: all); `released_holds`: the names of those
     that are over. `streams`: by name, up to where this tier is known to have each. `tags`: by snapshot id, where they
     were changed. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`:
-    that the log had since `base`. `root`: which is in force after the last entry. `ends_in_consequence`: whether the last entry is of consequence, as far as is known.
+    that the log had since `base`. `root`: which is in force after the last entry.
+    `ends_in_consequence`: whether the last entry is of consequence, as far as is known.
     """
 
     repository_id: bytes
     genesis: bytes
-    root: Rank = Rank()
+    root: Rank = NO_RANK
     base: int = 0
     digests: list[bytes] = field(default_factory=list)
     tier_id: bytes | None = None

@@ -85,7 +85,5 @@ def judge(repository: OpenTiers, remembered: Rank) -> None:
                     f"It was away when the root was changed; what lies behind entry {known.number} may be anybody's who"
                     f" has the old root. Is it your own: `repo repair --accept-history {tier.name}`."
                 )
-                error = Replayed(
-                    "tier shows what a root signed that is not in force any more", hint=hint, tier=tier.name
-                )
+                error = Replayed("tier shows what a replaced root signed", hint=hint, tier=tier.name)
                 tier.set_state(TierState.REPLAYED, error)

@@ -88,7 +88,10 @@ def _signed(piece: Buffer) -> bytes:
 def encode_piece(
     data: Buffer, *, name: str, number: int, position: int, previous: bytes, keys: DomainKeys, ring: KeyRing
 ) -> bytes:
-    """The bytes of a piece: `keys` seal it, the root in force signs, the first one names the stream. Raises `LimitExceeded`."""
+    """The bytes of a piece: `keys` seal it, the root in force signs, the first one names the stream.
+
+    Raises `LimitExceeded`.
+    """
     text = name.encode()
     if len(data) > PIECE_LENGTH_MAX:
         raise LimitExceeded("an append has too many bytes: cut it", length=len(data), length_max=PIECE_LENGTH_MAX)
