@@ -108,6 +108,6 @@ def _write_log(repository: Repository, tier: OpenTier, snapshots: int, segments:
         segments=dict.fromkeys(segments, last),
         key_objects=before.key_objects,
     )
-    checkpoint: CheckpointMade = tier.log.checkpoints.add(state, 0, root.signer(), SYSTEM_RANDOMNESS)
+    checkpoint: CheckpointMade = tier.log.checkpoints.add(state, 0, SYSTEM_RANDOMNESS)
     tier.log.state = state
     tier.log.append(lambda _: checkpoint)

@@ -130,7 +130,7 @@ class CommitLog:
         return bool(self.state.head.number) and self.state.root < self._ring.root.rank
 
     def expect_root(self, root: Rank, seen: Head | None) -> None:
-        """Know that this root is in force elsewhere, where this log was seen up to `seen` (None: all that it shows counts).
+        """Know that this root is in force elsewhere, where this log was known up to `seen` (None: all counts).
 
         What an older root signed behind that is not believed: `reload`, and as long as this log does not name it.
         """

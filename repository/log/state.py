@@ -255,11 +255,13 @@ class LogState:
                     said.locked_from,
                     said.locked_until,
                 )
+            case RootChanged(witnesses=witnesses):
+                self._bear_witness(witnesses)
             case CheckpointMade() as made:
                 self.checkpoint = made
             case Bridged():
                 self.bridged.add(entry.number)
-            case Begun() | Skipped() | TierNamed() | RootChanged() | _:
+            case Begun() | Skipped() | TierNamed() | _:
                 pass
 
     def _apply_to_packs(self, body: PacksMarked | PacksUnmarked | SweepBegun | PacksSwept) -> None:
@@ -292,7 +294,10 @@ class LogState:
         if committed.locked_until is not None:
             self.locked_until[committed.id] = committed.locked_until
         self.segments.update(dict.fromkeys(committed.segments, number))
-        for tier_id, (seen, digest) in committed.witnesses.items():
+        self._bear_witness(committed.witnesses)
+
+    def _bear_witness(self, witnesses: Mapping[str, tuple[int, str]]) -> None:
+        for tier_id, (seen, digest) in witnesses.items():
             head = Head(seen, bytes.fromhex(digest))
             self.witnesses[bytes.fromhex(tier_id)] = max(head, self.witnesses.get(bytes.fromhex(tier_id), head))
 
