@@ -359,9 +359,8 @@ class CommitLog:
     ) -> LogState:
         """The state with every entry behind its head; `bodies`, `tail`: as of `LogReader.behind`."""
         entries = self._reader.behind(state.head.number, bodies, tail)
-        if not entries:
-            return state
-        state = state.with_entries(proven(entries, *self._root_seen))
+        if entries:
+            state = state.with_entries(proven(entries, *self._root_seen))
         self._ring.advance(state.root)
         return state
 

@@ -145,7 +145,8 @@ class Needs:
             if not place.isdigit():
                 continue
             body = read_object(self._tier.store, info.key)
-            part = decode_left(body, PartMade, bytes.fromhex(run_id), place, self._repository.keys)
+            # Whoever made it: what it names is kept, and nothing is taken from it.
+            part = decode_left(body, PartMade, bytes.fromhex(run_id), place, self._repository.keys, by_any_root=True)
             self.parts.update(part.pack_ids())
 
 

@@ -244,19 +244,9 @@ Body: TypeAlias = (
 )
 _BODY: Final = msgspec.json.Decoder(Body)
 _SKIPPABLE: Final = (CheckpointMade, SnapshotsTagged)
+_NOTES: Final = (CheckpointMade, Bridged, Skipped)
 
-
-_SAID_ELSEWHERE: Final = (
-    Begun,
-    SnapshotCommitted,
-    IndexChanged,
-    KeysChanged,
-    HistoryAccepted,
-    TierNamed,
-    CheckpointMade,
-    Bridged,
-    Skipped,
-)
+_SAID_ELSEWHERE: Final = Begun, SnapshotCommitted, IndexChanged, KeysChanged, HistoryAccepted, TierNamed, *_NOTES
 """The index is made again from the packs, the list of keys from what is there, a tier's id is in each entry behind."""
 
 

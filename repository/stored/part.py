@@ -15,7 +15,7 @@ from repository.format import FORMAT_VERSION, ID_LENGTH
 from repository.keys.key_ring import DomainKeys, KeyRing
 from repository.ports import Randomness
 from repository.stored.object_reading import check_length_of
-from repository.stored.sealed_object import ObjectKind, seal_object, unseal_object
+from repository.stored.sealed_object import ObjectKind, key_id_in, seal_object, unseal_object
 
 PENDING_PREFIX: Final = "pending/"
 PLAN: Final = "plan"
@@ -79,8 +79,18 @@ def encode_left(left: Plan | PartMade, run_id: bytes, place: str, root: DomainKe
     return sealed
 
 
-def decode_left(buffer: bytes, kind: type[Left], run_id: bytes, place: str, ring: KeyRing) -> Left:
-    """Authenticate and read. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`."""
+def decode_left(
+    buffer: bytes, kind: type[Left], run_id: bytes, place: str, ring: KeyRing, *, by_any_root: bool = False
+) -> Left:
+    """Authenticate and read. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`.
+
+    `by_any_root`: also what was left under a root that was replaced since, by which anybody may have made it who has
+    that one.
+    """
+    root = ring.signing(key_id_in(buffer))
+    if not by_any_root and root is not None and root.rank < ring.root.rank:
+        hint = "The repository's root was changed since: begin the snapshot in parts anew."
+        raise Damaged("what a writer of a part left is sealed under a root that was replaced", hint=hint)
     plain = unseal_object(buffer, ring, ObjectKind.PART, context=run_id + place.encode())
     try:
         left: Left = _DECODERS[kind].decode(plain)

@@ -22,6 +22,7 @@ from repository.errors import (
     UnknownKey,
     about,
 )
+from repository.keys.key_ring import Rank
 from repository.opened.open_tier import OpenTier
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.tier_state import TierState
@@ -61,6 +62,9 @@ class TierStream:
         self.name = name
         self.id = root.stream_id(name)
         self.beginning = StreamHead(0, beginning(root.repository_id, self.id), 0)
+        self.by_any_root = False
+        """Whether pieces count that a root signed which was replaced, and that no log names: an operator knows whose."""
+        self._repository = repository
         self._ring = repository.keys
 
     @property
@@ -77,10 +81,37 @@ class TierStream:
         """The object key of a piece."""
         return piece_object_key(self.id, number)
 
+    @property
+    def root(self) -> Rank:
+        """The root in force: what an older one signed counts as far as a log, or a piece of this one, names it."""
+        return self._ring.root.rank
+
+    @property
+    def named(self) -> int:
+        """The number up to which any log names the stream."""
+        logs = (tier.log.state.streams.get(self.name) for tier in self._repository.readable_tiers())
+        return max((said.number for said in logs if said is not None), default=0)
+
     def decoded(self, body: bytes, number: int) -> Piece:
-        """What these bytes say as piece `number`. Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`."""
+        """What these bytes say as piece `number`. Raises `Damaged`, `UnknownKey`, `UnsupportedFormat`.
+
+        What a replaced root signed, and no log names, is damaged.
+        """
         with about(tier=self.tier.name, object_key=self.key(number), stream=self.name):
-            return decode_piece(body, self.id, number, self._ring)
+            try:
+                piece = decode_piece(body, self.id, number, self._ring)
+            except Damaged:
+                root = self.root
+                self.tier.log.refresh()
+                if self.root == root:
+                    raise
+                piece = decode_piece(body, self.id, number, self._ring)  # signed by a root that came meanwhile
+            if piece.signer < self.root and number > self.named and not self.by_any_root:
+                raise Damaged(
+                    "piece of a stream is signed by a root that was replaced, and no log names it",
+                    hint="Is it your own writer's: `repo repair --accept-history TIER` takes it for good.",
+                )
+            return piece
 
     def read(self, number: int) -> Piece:
         """A piece, authentic. Raises `Damaged`, `ObjectMissing` and the store's errors."""

@@ -7,7 +7,8 @@ position up to which all is well.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 
 from repository.errors import NoUsableTier, Replayed, RepositoryError
 from repository.opened.open_tiers import OpenTiers
@@ -43,15 +44,21 @@ def read_stream(
     first = max(stream.first for stream in streams)
     number = first if position is None else _number_at(streams, position, first, last)
     before: Piece | None = None
+    digests = {each: kept.digest for each, kept in said.items()}
 
     def fits(piece: Piece) -> bool:
-        if piece.number in said and piece.digest != said[piece.number].digest:
+        if digests.get(piece.number, piece.digest) != piece.digest:
+            return False
+        if before is None and position is not None and not piece.position <= position <= piece.end:
             return False
         return before is None or (piece.previous, piece.position) == (before.digest, before.end)
 
     while number <= last:
         try:
             piece, _ = whole_piece(streams, number, fits)
+            if piece.signer < streams[0].root and number not in digests:
+                digests |= _named_from(streams, number, last, digests)
+                piece, _ = whole_piece(streams, number, fits)
         except (StreamGap, NoUsableTier) as error:
             context = {"stream": name, "position": before.end if before is not None else position or 0}
             away = unasked(chosen, streams)
@@ -61,6 +68,31 @@ def read_stream(
             raise
         yield piece
         before, number = piece, number + 1
+
+
+def _named_from(streams: list[TierStream], number: int, last: int, digests: Mapping[int, bytes]) -> dict[int, bytes]:
+    """The digests of the pieces from this one on that a replaced root signed, as the first one names them that counts.
+
+    One counts that the root in force signed, or whose digest is known. Raises as `whole_piece`.
+    """
+
+    def counts(piece: Piece) -> bool:
+        return digests.get(piece.number) == piece.digest or (
+            piece.number not in digests and piece.signer >= streams[0].root
+        )
+
+    named = dict[int, bytes]()
+    at = number
+    while at < last and at not in digests:
+        at += 1
+        with suppress(StreamGap):
+            whole_piece(streams, at, counts)
+            break
+    piece, _ = whole_piece(streams, at, counts)
+    while piece.number > number:
+        named[piece.number - 1] = piece.previous
+        piece, _ = whole_piece(streams, piece.number - 1, lambda each: named[each.number] == each.digest)
+    return named
 
 
 def _said(found: Survey) -> dict[int, KeptStream]:

@@ -391,7 +391,7 @@ def test_each_field_of_a_state_survives_a_checkpoint() -> None:
     assert state.holds == {"court": (second,)}
     assert state.destroyed_keys == {"ab" * 16}
     assert state.tags == {second: KeptTags(2, ("kept",))}
-    back = state_from(checkpoint_from(state, 5), state.repository_id, state.genesis)
+    back = state_from(checkpoint_from(state, 5), state.repository_id, state.genesis, state.root)
     for name in msgspec.structs.fields(type(checkpoint_from(state, 5))):
         assert getattr(checkpoint_from(back, 5), name.name) == getattr(checkpoint_from(state, 5), name.name), name.name
     assert back.head == state.head

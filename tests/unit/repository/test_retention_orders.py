@@ -187,7 +187,7 @@ def test_orders_survive_a_checkpoint() -> None:
     release_hold(scene.repository, "over")
     forget(scene.repository, [first.id])
     state = scene.repository.tier("a").log.state
-    again = state_from(checkpoint_from(state, 1), state.repository_id, state.genesis)
+    again = state_from(checkpoint_from(state, 1), state.repository_id, state.genesis, state.root)
     assert (again.forgotten.plain(), again.released_holds, again.holds) == (
         {first.id: "first"},
         {"over"},

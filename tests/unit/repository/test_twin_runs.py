@@ -57,7 +57,7 @@ def test_one_that_was_forgotten_is_not_brought_back_and_the_other_stays() -> Non
         log.append(lambda _, gone=gone: SnapshotsForgotten(time_ns=1, snapshots=(gone.id,)))  # type: ignore[misc]
         state = log.state
         assert (state.by_token["run"], list(state.snapshots)) == (live.id, [live.id])
-        back = state_from(checkpoint_from(state, 5), state.repository_id, state.genesis)
+        back = state_from(checkpoint_from(state, 5), state.repository_id, state.genesis, state.root)
         assert (back.by_token, back.forgotten, back.twins) == (state.by_token, state.forgotten, state.twins)
         assert lag(scene.repository, scene.tier("a")).snapshots == []
         assert catch_up(scene.repository, scene.tier("a")).snapshots == []
