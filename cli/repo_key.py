@@ -12,9 +12,9 @@ from repository.errors import KeyNotFound, KeysNotOpened, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
-from repository.opened.root_change import change_root
 from repository.opened.wrappings import keks_of, keys_of, not_opening, refuse_if_opens, remove_wrappings
 from repository.tiers.places import refuse_key_within
+from repository.upkeep.root_change import change_root
 
 
 def show(arguments: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ def export(arguments: argparse.Namespace) -> int:
             count=arguments.shares,
             made=made,
             tiers=arguments.tiers,
+            root=repository.keys.root.key_id,
             passphrase=_passphrase(arguments, twice=True),
         )
     paths = write_shares(arguments.out, texts)
@@ -64,20 +65,38 @@ def check(arguments: argparse.Namespace) -> int:
             read_back(repository, tier, newest[0].id)
         read = [] if shut else [tier.name for tier in proven]
         states = tier_states(repository)
+        root = repository.keys.root.key_id.hex()
         if not arguments.json:
             say_tiers(repository)
     is_well = not shut and all(each["state"] == "ready" for each in states)
     if arguments.json:
-        say_json({"opens": True, "keys_not_opened": shut, "tiers": states, "read_back": read, "shares": len(shares)})
+        made_for = shares[0].root or None
+        roots = {"root": made_for, "root_in_force": root}
+        say_json(
+            {"opens": True, "keys_not_opened": shut, "tiers": states, "read_back": read, "shares": len(shares), **roots}
+        )
     elif shut:
         say(
             f"the kit opens the repository, and NOT {len(shut)} of its keys: export a new one with the present key file"
         )
     else:
         say("the kit opens the repository and every key of it")
+    if not arguments.json:
+        _say_root(shares[0].root, root)
     if shut:
         return ExitCode.WRONG_KEY
     return ExitCode.OK if is_well else ExitCode.DEGRADED
+
+
+def _say_root(made_for: str, in_force: str) -> None:
+    if not made_for:
+        say(f"the kit does not say which root it was made for; {in_force} is in force")
+    elif made_for == in_force:
+        say(f"it was made for the root {in_force}, which is in force")
+    else:
+        say(
+            f"it was made for the root {made_for}; another one took its place since, {in_force}, which it opens as well"
+        )
 
 
 def restore(arguments: argparse.Namespace) -> int:

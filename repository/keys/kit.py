@@ -5,7 +5,8 @@ digits, which each share bears, since other words, or another passphrase, give a
 printable text; its `seal` shows a slip of whoever copied it. Layout, one field a line:
 
     WedSync Backup: share 2 of 5 of a recovery kit; any 3 of them give back the key.
-    repository <32 hex>   key <32 hex: KEK id>   check <8 hex>   made <date>   tier <address> …
+    repository <32 hex>   root <32 hex: key id of the root in force>   key <32 hex: KEK id>   check <8 hex>
+    made <date>   tier <address> …
     words                 followed by lines of numbered words
     seal <8 hex: SHA-256 of the fields and words before, joined by single spaces, first 4 bytes>
 """
@@ -27,11 +28,14 @@ SHARES_MAX: Final = 16
 SHARE_LENGTH_MAX: Final = 64 << 10
 _WORDS_A_LINE: Final = 6
 _TITLE = re.compile(r"WedSync Backup: share (\d+) of (\d+) of a recovery kit; any (\d+) ")
-_FIELDS: Final = ("repository", "key", "check", "made", "tier")
+_FIELDS: Final = ("repository", "root", "key", "check", "made", "tier")
 
 
 class Share(NamedTuple):
-    """One share as its text says. `key` (hex) and `check`: of the key that the kit gives back."""
+    """One share as its text says. `key` (hex) and `check`: of the key that the kit gives back.
+
+    `root` (hex): the key id of the root that was in force; empty in one that does not say it.
+    """
 
     number: int
     shares: int
@@ -40,6 +44,7 @@ class Share(NamedTuple):
     key: str
     check: str
     mnemonic: str
+    root: str = ""
 
 
 def make_shares(
@@ -50,11 +55,12 @@ def make_shares(
     count: int,
     made: str,
     tiers: Sequence[str],
+    root: bytes = b"",
     passphrase: str = "",
 ) -> list[str]:
     """The texts of `count` shares, of which any `threshold` give the key back. `made`: a date.
 
-    `tiers`: their addresses, without credentials. Raises `KitInvalid`.
+    `root`: key id of the one in force. `tiers`: their addresses, without credentials. Raises `KitInvalid`.
     """
     from shamir_mnemonic import generate_mnemonics
 
@@ -62,7 +68,8 @@ def make_shares(
         hint = f"At least 2, at most as many as there are shares, and at most {SHARES_MAX} of these."
         raise KitInvalid("so many of so many shares make no kit", hint=hint)
     (words,) = generate_mnemonics(1, [(threshold, count)], kek, _kit_passphrase(passphrase))
-    head = [f"repository {repository_id.hex()}", f"key {kek_id(kek).hex()}", f"check {check_digits(kek)}"]
+    head = [f"repository {repository_id.hex()}", *([f"root {root.hex()}"] if root else [])]
+    head += [f"key {kek_id(kek).hex()}", f"check {check_digits(kek)}"]
     head += [f"made {made}", *(f"tier {address}" for address in tiers)]
     texts = []
     for number, mnemonic in enumerate(words, start=1):
@@ -129,7 +136,8 @@ def read_share(path: str | os.PathLike[str]) -> Share:
     if not fields.keys() >= {"repository", "key", "check"}:
         raise KitInvalid("share does not say which key it is of", file=name)
     number, count, threshold = map(int, title.groups())
-    return Share(number, count, threshold, fields["repository"], fields["key"], fields["check"], mnemonic)
+    kit = fields["repository"], fields["key"], fields["check"]
+    return Share(number, count, threshold, *kit, mnemonic, fields.get("root", ""))
 
 
 def key_of(shares: Sequence[Share], passphrase: str = "") -> bytes:

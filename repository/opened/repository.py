@@ -25,7 +25,7 @@ from repository.keys import crypto
 from repository.keys.key_ring import KeyProvider, KeyRecord, KeyRing, key_id_of, new_keys, wrap
 from repository.log.commit_log import CommitLog, Head
 from repository.log.state import holding, joint_holds
-from repository.opened import compaction, key_change, opening, pending, replays, root_change, second_copies
+from repository.opened import compaction, key_change, opening, pending, replays, root_in_force, second_copies
 from repository.opened.open_tier import LockUntil, OpenTier, TierState, no_lock
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.opening import Patience
@@ -149,7 +149,7 @@ class Repository(OpenTiers):
         ring.find = lambda key_id: key_change.find_key(repository, key_id, key_provider)
         repository.load()
         seen = known(repository.id)
-        root_change.judge(repository, max((each.root for each in seen.get("", ())), default=ring.root.rank))
+        root_in_force.judge(repository, max((each.root for each in seen.get("", ())), default=ring.root.rank))
         ring.destroyed = key_change.destroyed_keys(repository)
         repository.find_lost_keys(record for probe in probes for record in probe.keys)
         repository._keys_named = repository._named_keys()

@@ -63,7 +63,7 @@ class TierStream:
         self.id = root.stream_id(name)
         self.beginning = StreamHead(0, beginning(root.repository_id, self.id), 0)
         self.by_any_root = False
-        """Whether pieces count that a root signed which was replaced, and that no log names: an operator knows whose."""
+        """Whether what a replaced root signed, and no log names, counts: an operator knows whose it is."""
         self._repository = repository
         self._ring = repository.keys
 

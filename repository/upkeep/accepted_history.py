@@ -11,6 +11,7 @@ from repository.opened import key_change
 from repository.opened.open_tier import OpenTier, TierState
 from repository.stored.log_entry import Body, HistoryAccepted
 from repository.upkeep import quarantine
+from repository.upkeep.stream_repair import name_streams
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -22,11 +23,13 @@ def accept_history(repository: Repository, tier: OpenTier) -> bool:
     The other ready tiers' logs say so, and void what they bore witness to; its own checkpoints of what came after are
     set aside and taken away. A tier that was made by copying another one, or whose checkpoints are locked, gets an
     identity of its own. Heads that a caller remembers
-    are the caller's to forget. The tier is behind afterwards. False where it shows what was seen of it, or its history
-    was accepted before: nothing is done. Raises `NoUsableTier`, and what the tiers raise.
+    are the caller's to forget. The tier is behind afterwards. Where a root was changed, what the old one signed counts
+    from now on, pieces of streams, too. False where it shows what was seen of it, or its history was accepted before:
+    nothing is done. Raises `NoUsableTier`, and what the tiers raise.
     """
     if tier.is_ready:
-        return False
+        # What a writer appended while the root was changed, and did not come to name.
+        return bool(name_streams(repository, tier, by_any_root=True))
     if tier.state is not TierState.REPLAYED:
         message = "nothing is known of the tier's history"
         raise NoUsableTier.because(message, [tier.error], tier=tier.name, state=tier.state.value)

@@ -107,14 +107,9 @@ class StreamRepair:
 
     def _name(self, stream: TierStream) -> None:
         """Let the log say of a stream what its pieces prove: each is signed, and names the one before it."""
-        said = stream.said
-        head = StreamHead(said.number, said.digest, said.position) if said is not None else stream.beginning
-        proven = head
-        while (piece := _read(stream, proven.number + 1)) is not None and piece.previous == proven.digest:
-            proven = StreamHead(piece.number, piece.digest, piece.end)
-        if said is None or proven.number > head.number:
-            say_on(stream, proven, self._repository.clock)
-            self._done(stream.key(max(proven.number, 1)), "named in the log again")
+        named = _name(self._repository, stream)
+        if named is not None:
+            self._done(stream.key(max(named, 1)), "named in the log again")
 
     def _give_up(self, stream: TierStream, number: int, others: Sequence[str]) -> None:
         """Another tier's history from this number on, in place of this one's, which is set aside."""
@@ -132,6 +127,30 @@ class StreamRepair:
         say_on(stream, head, self._repository.clock, goes_back=True)
         copied = copy_streams(self._repository, self._tier, [source])
         self._done(stream.key(before + 1), f"{copied.pieces} pieces taken over from {source.name}")
+
+
+def name_streams(repository: Repository, tier: OpenTier, *, by_any_root: bool = False) -> int:
+    """Let a tier's log name each of its streams up to where its pieces reach; returns of how many it did not.
+
+    `by_any_root`: also what a root signed that was replaced before any log named it. Raises the tier's errors.
+    """
+    named = 0
+    for stream in streams_on(repository, tier)[0]:
+        stream.by_any_root = by_any_root
+        named += _name(repository, stream) is not None
+    return named
+
+
+def _name(repository: Repository, stream: TierStream) -> int | None:
+    said = stream.said
+    head = StreamHead(said.number, said.digest, said.position) if said is not None else stream.beginning
+    proven = head
+    while (piece := _read(stream, proven.number + 1)) is not None and piece.previous == proven.digest:
+        proven = StreamHead(piece.number, piece.digest, piece.end)
+    if proven.number == head.number and (said is not None or not head.number):
+        return None
+    say_on(stream, proven, repository.clock)
+    return proven.number
 
 
 def whole_copy(repository: Repository, stream: TierStream, number: int) -> Copy | None:

@@ -29,6 +29,7 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
+from repository.upkeep.root_change import change_root
 from repository.upkeep.store_holds import place, release
 from tests.support.repositories import BrokenStore, CountingClock, SeededRandomness, read_back, write_snapshot
 
@@ -252,11 +253,15 @@ class History:
                 assert dies or len(repository.ready_tiers()) < 2
 
     def _rotate(self) -> None:
-        """A new key-encryption key, or a new generation of a domain; who dies in the middle has begun one."""
-        if self._chance.random() < 0.5:
+        """A new key-encryption key, root, or generation of a domain; who dies in the middle has begun one."""
+        kind = self._chance.random()
+        if kind < 0.2:
+            dies = self._tell("change the root")
+            work: Callable[[Repository], object] = lambda repository: change_root(repository, self._key)  # noqa: E731
+        elif kind < 0.5:
             self._keks.insert(0, self._randomness.token_bytes(32))
             dies = self._tell("rotate the key-encryption key")
-            work: Callable[[Repository], object] = lambda repository: rewrap(repository, self._key)  # noqa: E731
+            work = lambda repository: rewrap(repository, self._key)  # noqa: E731
         else:
             domain = self._chance.choice(self._domains)
             dies = self._tell(f"rotate the key of {domain}")

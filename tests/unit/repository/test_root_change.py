@@ -1,19 +1,31 @@
 """Another root in the place of one that leaked: what the old one signs afterwards counts nowhere."""
 
+import msgspec
 import pytest
 
-from repository.errors import RepositoryError
+from repository.errors import Damaged, NoUsableTier, RepositoryError
+from repository.keys import crypto
 from repository.keys.key_ring import KeyRing
+from repository.log.checkpoints import checkpoint_from
 from repository.log.commit_log import CommitLog
-from repository.opened.root_change import change_root
+from repository.opened.repository import Repository
+from repository.opened.seen import SeenTier
 from repository.opened.tier_state import TierState
+from repository.stored.checkpoint import checkpoint_object_key, encode_checkpoint
 from repository.stored.log_entry import SnapshotsForgotten
+from repository.stored.part import PartMade, decode_left, encode_left
+from repository.stored.stream_piece import decode_piece, encode_piece, piece_object_key
+from repository.streams.errors import StreamGap
+from repository.streams.reading import read_stream
+from repository.streams.stream import open_stream
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
+from repository.upkeep.root_change import change_root
 from tests.support.histories import Dying
-from tests.support.repositories import CountingClock, Scene, SeededRandomness, photos, read_back
+from tests.support.repositories import CountingClock, Scene, SeededRandomness, photos, read_back, write_snapshot
 
 
 def _forge(scene: Scene, name: str, body: object) -> None:
@@ -23,6 +35,12 @@ def _forge(scene: Scene, name: str, body: object) -> None:
     log.reload()
     log.state.faults.clear()
     log.append(lambda _: body)  # type: ignore[arg-type, return-value]
+
+
+def _as_it_is(scene: Scene, name: str) -> MemoryObjectStore:
+    """A copy of a tier."""
+    store = scene.store(name)
+    return MemoryObjectStore(name, objects={each.key: store.get(each.key) for each in store.list("")})
 
 
 def test_everything_goes_on_under_the_new_root() -> None:
@@ -67,10 +85,7 @@ def test_what_the_old_root_signs_afterwards_is_a_fault() -> None:
     change_root(scene.repository, scene.provider)
     scene.reopen()
     forged = scene.store("a")
-    try:
-        _forge(scene, "a", SnapshotsForgotten(time_ns=1, snapshots=(snapshot.id,)))
-    except RepositoryError:
-        pytest.skip("the old root cannot even read on")
+    _forge(scene, "a", SnapshotsForgotten(time_ns=1, snapshots=(snapshot.id,)))
     repository = scene.reopen(stores=[forged])
     assert [each.id for each in repository.snapshots()] == [snapshot.id]
     assert repository.tier("a").state is TierState.DAMAGED
@@ -109,10 +124,124 @@ def test_what_the_old_root_signs_on_a_tier_that_was_away_is_not_believed_before_
 def test_a_tier_rolled_back_to_before_the_change_is_replayed() -> None:
     scene = Scene(("a", "b"))
     scene.backup(photos(2), "before")
-    older = MemoryObjectStore(
-        "b", objects={info.key: scene.store("b").get(info.key) for info in scene.store("b").list("")}
-    )
+    older = _as_it_is(scene, "b")
     change_root(scene.repository, scene.provider)
     scene.backup(photos(2, 1), "after")
     repository = scene.reopen(stores=[scene.store("a"), older])
     assert repository.tier("b").state is TierState.REPLAYED
+
+
+def test_two_changes_at_once_leave_one_root() -> None:
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2), "before")
+    first, second = scene.reopen(), scene.reopen()
+    for repository in (first, second):
+        assert set(change_root(repository, scene.provider)[1].values()) == {None}
+    repository = scene.reopen()
+    assert len({tier.log.state.root for tier in repository.tiers}) == 1
+    assert {tier.name: tier.state for tier in repository.tiers} == {"a": TierState.READY, "b": TierState.READY}
+    for each in (first, second):
+        write_snapshot(each, each.ready_tiers(), photos(2, 1), f"behind {each is first}", scene.randomness)
+    assert check(scene.reopen(), read_percent=100).is_ok
+
+
+def test_a_checkpoint_of_the_old_root_is_not_believed() -> None:
+    """Neither one that lay there, nor one that says what it likes of the very entry that is the head now."""
+    scene = Scene(("a",))
+    snapshot = scene.backup(photos(2), "before")
+    assert snapshot is not None
+    scene.tier("a").log.checkpoint(is_due=True)
+    change_root(scene.repository, scene.provider)
+    state = scene.reopen().tier("a").log.state
+    assert list(state.snapshots) == [snapshot.id]
+    emptied = msgspec.structs.replace(checkpoint_from(state, 99), snapshots=(), forgotten={snapshot.id: "before"})
+    body = encode_checkpoint(emptied, scene.repository.keys.first_root, SeededRandomness(5))
+    scene.store("a").put(checkpoint_object_key(emptied.number, crypto.sha256(body)), body)
+    assert list(scene.reopen().tier("a").snapshots()) == [snapshot.id]
+
+
+def _pieces(repository: Repository, position: int | None = None) -> list[bytes]:
+    return [bytes(piece.data) for piece in read_stream(repository, "wal", position)]
+
+
+def test_a_stream_goes_on_over_a_change_beside_its_writer() -> None:
+    """What was appended before, and what a writer appends who had not heard of the change until the log told him."""
+    scene = Scene(("a", "b"))
+    stream = open_stream(scene.repository, "wal")
+    for number in range(3):
+        stream.append(b"%d" % number)
+    change_root(Repository.open(scene.stores, scene.provider, clock=scene.clock), scene.provider)
+    assert _pieces(scene.reopen()) == [b"0", b"1", b"2"]
+    stream.append(b"3")
+    stream.say()
+    stream.append(b"4")
+    repository = scene.reopen()
+    assert _pieces(repository) == [b"0", b"1", b"2", b"3", b"4"]
+    assert _pieces(repository, 2) == [b"2", b"3", b"4"]
+    assert check(repository, read_percent=100).is_ok
+
+
+def test_what_the_old_root_appends_to_a_stream_is_damage_until_an_operator_takes_it() -> None:
+    scene = Scene(("a",))
+    stream = open_stream(scene.repository, "wal")
+    stream.append(b"0")
+    change_root(Repository.open(scene.stores, scene.provider, clock=scene.clock), scene.provider)
+    stream.append(b"1")  # by one who has the old root alone, or never came to hear of the new one
+    repository = scene.reopen()
+    findings = [(each.problem, each.detail) for each in check(repository, read_percent=100).findings]
+    assert [problem for problem, _ in findings] == [Problem.STREAM_PIECE]
+    assert "a root that was replaced" in findings[0][1]
+    with pytest.raises(NoUsableTier) as raised:
+        open_stream(repository, "wal")
+    assert "--accept-history" in raised.value.hint
+    assert accept_history(repository, repository.tier("a"))
+    assert not accept_history(repository, repository.tier("a"))
+    assert _pieces(scene.reopen()) == [b"0", b"1"]
+    assert check(scene.repository, read_percent=100).is_ok
+
+
+def test_an_old_piece_that_was_exchanged_by_the_old_root_is_not_yielded() -> None:
+    """Not even the first one that is read: the pieces behind it, which count, name another."""
+    scene = Scene(("a",))
+    stream = open_stream(scene.repository, "wal")
+    for number in range(4):
+        stream.append(b"%d" % number)
+    first, ring = scene.repository.keys.first_root, KeyRing([scene.repository.keys.first_root])
+    key = piece_object_key(first.stream_id("wal"), 2)
+    genuine = decode_piece(scene.store("a").get(key), first.stream_id("wal"), 2, ring)
+    change_root(scene.repository, scene.provider)
+    place = {"name": "wal", "number": 2, "position": 1, "previous": genuine.previous}
+    forged = encode_piece(b"X", **place, keys=first, ring=ring)  # type: ignore[arg-type]
+    scene.store("a").put(key, forged)
+    repository = scene.reopen()
+    with pytest.raises(StreamGap):
+        _pieces(repository, 1)
+    assert _pieces(repository, 2) == [b"2", b"3"]
+
+
+def test_a_part_that_the_old_root_sealed_counts_no_more() -> None:
+    scene = Scene(("a",))
+    part = PartMade(name=b"x", manifest=b"", packs=bytes(32))
+    body = encode_left(part, b"r" * 16, "0000", scene.repository.keys.root, scene.randomness)
+    ring = scene.repository.keys
+    assert decode_left(body, PartMade, b"r" * 16, "0000", ring) == part
+    change_root(scene.repository, scene.provider)
+    with pytest.raises(Damaged, match="replaced"):
+        decode_left(body, PartMade, b"r" * 16, "0000", ring)
+    assert decode_left(body, PartMade, b"r" * 16, "0000", ring, by_any_root=True) == part
+
+
+def test_remembered_root_tells_that_all_tiers_were_rolled_back() -> None:
+    """Whoever saw the change believes no tier that shows less; an operator may."""
+    scene = Scene(("a",))
+    scene.backup(photos(2), "before")
+    older = MemoryObjectStore(
+        "a", objects={each.key: scene.store("a").get(each.key) for each in scene.store("a").list("")}
+    )
+    change_root(scene.repository, scene.provider)
+    state = scene.reopen().tier("a").log.state
+    seen = {"": [SeenTier(state.tier_id, state.head, state.root)]}
+    repository = scene.reopen(stores=[older], known=lambda _: seen)
+    assert repository.tier("a").state is TierState.REPLAYED
+    assert accept_history(repository, repository.tier("a"))
+    assert repository.tier("a").is_ready
