@@ -22,6 +22,7 @@ def show(arguments: argparse.Namespace) -> int:
     with opened(arguments, only_reads=True) as repository:
         found = keys_of(repository)
         lost = list(repository.keys.lost)
+        root = repository.keys.root.key_id.hex()
         public_key = repository.keys.root.signer().public_key.hex()
     own = provider_of(arguments).kek_id().hex()
     shut = [each.key_id for each in found if each.domain is None and not each.is_destroyed]
@@ -31,7 +32,7 @@ def show(arguments: argparse.Namespace) -> int:
         print(f"{told} [{KeysNotOpened.code}]\n{KeysNotOpened.hint}", file=sys.stderr)
     if arguments.json:
         document = {"keys": [each._asdict() for each in found], "lost": lost, "opened_by": own}
-        say_json({**document, "public_key": public_key})
+        say_json({**document, "root": root, "public_key": public_key})
         return code
     rows = [("KEY", "DOMAIN", "GENERATION", "STATE", "WRAPPED UNDER")]
     for each in found:

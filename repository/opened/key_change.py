@@ -47,6 +47,7 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
     Only what this ring opened or made, or a log names already, is signed for: anybody may put objects there. What is
     gone stays named, so that it is missed, unless another wrapping of the same key is there.
     """
+    follow_root(repository, tier)
     known = known_objects(repository)
     destroyed = destroyed_keys(repository)
     present = {key: crypto.sha256(body).hex() for key, body in present_keys(tier)}

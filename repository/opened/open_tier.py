@@ -384,12 +384,9 @@ class OpenTier:
 
     def witnesses(self) -> dict[str, tuple[int, str]]:
         """The heads of the other ready tiers, by tier id (hex): number and digest (hex)."""
-        heads: dict[str, tuple[int, str]] = {}
-        for peer in self.peers:
-            state = peer.log.state
-            if peer is not self and peer.is_ready and state.tier_id is not None:
-                heads[state.tier_id.hex()] = (state.head.number, state.head.digest.hex())
-        return heads
+        states = [peer.log.state for peer in self.peers if peer is not self and peer.is_ready]
+        heads = {state.tier_id: state.head for state in states if state.tier_id is not None}
+        return {tier_id.hex(): (head.number, head.digest.hex()) for tier_id, head in heads.items()}
 
 
 LockUntil: TypeAlias = Callable[[OpenTier], datetime | None]

@@ -183,7 +183,6 @@ class _Repair:
         if not tier.is_ready:
             return
         if kinds & {Problem.KEY, Problem.LOG_ENTRY, Problem.LOG_LOST}:
-            key_change.follow_root(repository, tier)
             key_change.record_keys(repository, tier)
         streams = stream_repair.StreamRepair(
             repository,
