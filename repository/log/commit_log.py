@@ -18,7 +18,6 @@ from repository.errors import (
     Damaged,
     InvalidKey,
     LogContended,
-    TierBehind,
     about,
 )
 from repository.keys import crypto
@@ -224,19 +223,20 @@ class CommitLog:
         """
 
         def decide(state: LogState) -> Body | None:
-            if state.root >= root.rank:
-                return None
-            bridges = [entry for number in sorted(state.bridged) if isinstance(entry := self.entry(number), Entry)]
-            return RootChanged(
-                time_ns=self._clock.now_ns(),
-                key_id=root.key_id.hex(),
-                public_key=root.signer().public_key.hex(),
-                bridges=tuple((entry.number, entry.digest.hex()) for entry in bridges),
-                witnesses=dict(witnesses),
-            )
+            return None if state.root >= root.rank else self._root_changed(root, witnesses)
 
         self.append(decide, root=root)
         self.checkpoint(is_due=True)
+
+    def _root_changed(self, root: DomainKeys, witnesses: Mapping[str, tuple[int, str]]) -> RootChanged:
+        bridges = [entry for number in sorted(self.state.bridged) if isinstance(entry := self.entry(number), Entry)]
+        return RootChanged(
+            time_ns=self._clock.now_ns(),
+            key_id=root.key_id.hex(),
+            public_key=root.signer().public_key.hex(),
+            bridges=tuple((entry.number, entry.digest.hex()) for entry in bridges),
+            witnesses=dict(witnesses),
+        )
 
     def append(
         self,
@@ -266,12 +266,12 @@ class CommitLog:
                     raise Damaged(
                         "commit log is damaged and takes no entries", tier=self._store.name, number=fault.number
                     ) from fault.error
-                if self.lags and root is None:
-                    message = "tier's log does not name the root that is in force elsewhere"
-                    raise TierBehind(message, tier=self._store.name)
                 try:
                     if not self.state.head.number:
                         self._create(Begun(time_ns=self._clock.now_ns()), lock_until)
+                    if self.lags and root is None:
+                        # The tier was away when the root was changed: what lies here was proven when it was opened.
+                        self._create(self._root_changed(self._ring.root, {}), lock_until, root=self._ring.root)
                     body = decide(self.state)
                     if body is not None:
                         return self._create(body, lock_until, tier_id, root)

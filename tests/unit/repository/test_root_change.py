@@ -11,6 +11,7 @@ from repository.log.commit_log import CommitLog
 from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
 from repository.opened.tier_state import TierState
+from repository.retention.orders import place_hold
 from repository.stored.checkpoint import checkpoint_object_key, encode_checkpoint
 from repository.stored.log_entry import SnapshotsForgotten
 from repository.stored.part import PartMade, decode_left, encode_left
@@ -102,6 +103,18 @@ def test_a_tier_that_was_away_follows_by_itself() -> None:
     repository = scene.reopen()
     assert repository.tier("b").log.state.root == repository.tier("a").log.state.root
     assert check(repository, read_percent=100).is_ok
+
+
+def test_an_order_given_to_a_tier_that_was_away_says_first_which_root_is_in_force() -> None:
+    scene = Scene(("a", "b"))
+    snapshot = scene.backup(photos(2), "before")
+    assert snapshot is not None
+    scene.backup(photos(2, 1), "witness", only=["a"])
+    change_root(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    repository = scene.reopen()
+    place_hold(repository, "audit", [snapshot.id])
+    assert len({tier.log.state.root for tier in repository.tiers}) == 1
+    assert [list(tier.log.state.holds) for tier in scene.reopen().tiers] == [["audit"], ["audit"]]
 
 
 def test_what_the_old_root_signs_on_a_tier_that_was_away_is_not_believed_before_it_is_accepted() -> None:
