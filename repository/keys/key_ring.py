@@ -272,6 +272,8 @@ class KeyRing:
     def active(self, domain: str = DEFAULT_DOMAIN) -> DomainKeys:
         """The keys under which new packs of a domain are written. Raises `UnknownKey`."""
         self.expect_none_lost()
+        if domain == ROOT_DOMAIN:
+            raise UnknownKey("nothing is written under the repository's own root", hint="Name another key domain.")
         own = [key for key in self._by_id.values() if key.domain == domain]
         if not own:
             raise UnknownKey("this key domain has no key here")

@@ -41,7 +41,15 @@ def read_back(
     `suspects`: packs that are read in any case, where the index still has them.
     """
     with about(tier=tier.name):
-        _read_back(repository, tier, snapshot_id, packs, packs_read, suspects)
+        try:
+            _read_back(repository, tier, snapshot_id, packs, packs_read, suspects)
+        except ObjectMissing:
+            # A prune beside may have written again elsewhere what lay in a pack, and deleted that since.
+            tier.refresh()
+            gone = set(packs or ()) - (tier.index.pack_ids() - tier.log.state.marked_packs)
+            if packs is None or not gone:
+                raise
+            _read_back(repository, tier, snapshot_id, set(packs) - gone, packs_read, suspects)
 
 
 def _read_back(

@@ -133,3 +133,24 @@ def test_what_is_asked_wrongly_is_refused(repo: RepoCommand, words: list[str]) -
     with pytest.raises(SystemExit) as refused:
         repo.run(*words) if len(words) > 1 else main(["repo", *words])
     assert refused.value.code == 2
+
+
+def test_another_root_signs_and_the_kit_says_which_it_was_made_for(repo: RepoCommand) -> None:
+    """Run again it makes another; the kit of before opens it all the same."""
+    kit = repo.folder / "kit"
+    assert repo.run("kit", "export", "--out", kit).code == 0
+    shares = [kit / f"share-{number}-of-5.txt" for number in (1, 2, 3)]
+    before = repo.json("key", "list")
+    assert "which is in force" in repo.run("kit", "check", *shares).out
+    told = repo.run("key", "rotate", "--root")
+    assert (told.code, "the root was changed" in told.out) == (0, True)
+    after = repo.json("key", "list")
+    assert after["root"] != before["root"]
+    assert after["public_key"] != before["public_key"]
+    assert [each["domain"] for each in after["keys"] if each["key_id"] == after["root"]] == ["root"]
+    checked = repo.json("kit", "check", *shares)
+    assert (checked["root"], checked["root_in_force"]) == (before["root"], after["root"])
+    assert "took its place" in repo.run("kit", "check", *shares).out
+    assert repo.run("backup", repo.folder / "source").code == 0
+    assert repo.run("check", "--read-data").code == 0
+    assert repo.run("key", "domain", "root").code != 0

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.fanout import Delivery
-from repository.errors import Damaged, PackMarked, TierBehind
+from repository.errors import Damaged, PackMarked, RepositoryError, TierBehind
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.opened.open_tier import OpenTier
@@ -23,6 +23,7 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
+from repository.upkeep.read_back import read_back as read_back_sample
 from tests.support.histories import Dying
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import Scene, photos, read_back
@@ -314,6 +315,21 @@ def test_what_is_mostly_waste_is_written_again_on_every_tier() -> None:
     _expect_whole(scene.reopen(), {"kept": (kept, left)})
     again = prune(scene.reopen())
     assert all(not plan.moving and not plan.deleted for plan in again.values())
+
+
+def test_a_pack_that_a_prune_beside_wrote_again_is_no_loss_of_the_snapshot_that_leaned_on_it() -> None:
+    """One that is gone and that no prune took out of the index is."""
+    scene = Scene(("a",))
+    before = _packs(scene, "a")
+    kept, _ = _sparse(scene)
+    leaned_on = _packs(scene, "a") - before
+    writer = scene.reopen()
+    assert prune(scene.reopen())["a"].moving
+    read_back_sample(writer, writer.tier("a"), kept.id, packs=leaned_on, packs_read=0)
+    for pack in _packs(scene, "a"):
+        scene.store("a").delete(pack_object_key(pack))
+    with pytest.raises(RepositoryError):
+        read_back_sample(writer, writer.tier("a"), kept.id, packs=writer.tier("a").index.pack_ids(), packs_read=0)
 
 
 def test_what_is_locked_is_not_written_again() -> None:

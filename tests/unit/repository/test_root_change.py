@@ -3,11 +3,12 @@
 import msgspec
 import pytest
 
-from repository.errors import Damaged, NoUsableTier, RepositoryError
+from repository.errors import Damaged, KeyNotGiven, NoUsableTier, RepositoryError, UnknownKey
 from repository.keys import crypto
 from repository.keys.key_ring import KeyRing
 from repository.log.checkpoints import checkpoint_from
 from repository.log.commit_log import CommitLog
+from repository.opened.key_change import add_generation
 from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
 from repository.opened.tier_state import TierState
@@ -258,3 +259,14 @@ def test_remembered_root_tells_that_all_tiers_were_rolled_back() -> None:
     assert repository.tier("a").state is TierState.REPLAYED
     assert accept_history(repository, repository.tier("a"))
     assert repository.tier("a").is_ready
+
+
+def test_nothing_is_written_into_the_domain_of_roots() -> None:
+    """Whoever had it would sign; neither before there is one nor afterwards is it anybody's."""
+    scene = Scene(("a",))
+    for _ in range(2):
+        with pytest.raises(KeyNotGiven):
+            add_generation(scene.repository, scene.provider, "root")
+        with pytest.raises(UnknownKey):
+            scene.repository.keys.active("root")
+        change_root(scene.repository, scene.provider)
