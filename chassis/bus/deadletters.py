@@ -160,7 +160,7 @@ async def show(js: JetStreamContext, number: int) -> DeadLetter:
     raise PlatformError(
         errors.NOT_FOUND,
         f"there is no dead letter {number}",
-        hint="wedsync-backup deadletters list --all shows those that there are.",
+        hint="Those that there are: wedsync-backup deadletters list --all.",
         number=number,
     )
 

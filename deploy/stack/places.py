@@ -60,12 +60,12 @@ class Places:
         found: list[PlaceState] = []
         for name, folder in (("keys", self._layout.keys), ("lists", self._layout.config)):
             gone = [each for each in missing if each.startswith(f"{folder.name}/")]
-            begin = " ".join(f"--begin-anew {each}" for each in gone if each in MAY_BE_BEGUN_ANEW)
+            begin = " --begin-anew ".join(each for each in gone if each in MAY_BE_BEGUN_ANEW)
+            without = ". To go on without it: wedsync-backup down, then wedsync-backup up --begin-anew"
             if gone:
                 reason = (
                     f"{self._layout.home} lacks what was made before: {', '.join(gone)}. Put the copy back, now: what "
-                    "runs goes on without it, and the next start is refused"
-                    + (f". To go on without it: wedsync-backup down, then wedsync-backup up {begin}" if begin else "")
+                    "runs goes on without it, and the next start is refused" + (f"{without} {begin}" if begin else "")
                 )
                 found.append(PlaceState(name=name, path=str(folder), reason=reason))
         return found
