@@ -61,11 +61,11 @@ class Places:
         for name, folder in (("keys", self._layout.keys), ("lists", self._layout.config)):
             gone = [each for each in missing if each.startswith(f"{folder.name}/")]
             begin = " --begin-anew ".join(each for each in gone if each in MAY_BE_BEGUN_ANEW)
-            without = ". To go on without it: wedsync-backup down, then wedsync-backup up --begin-anew"
+            without = f". To go on without it: wedsync-backup down, then wedsync-backup up --begin-anew {begin}"
             if gone:
                 reason = (
                     f"{self._layout.home} lacks what was made before: {', '.join(gone)}. Put the copy back, now: what "
-                    "runs goes on without it, and the next start is refused" + (f"{without} {begin}" if begin else "")
+                    "runs goes on without it, and the next start is refused" + (without if begin else "")
                 )
                 found.append(PlaceState(name=name, path=str(folder), reason=reason))
         return found
