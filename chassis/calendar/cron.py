@@ -8,8 +8,9 @@ neither day field begins with `*`, either is enough. On the two odd days of a ye
 - What does not (`30 * * * *`) follows the hours as they pass: none is left out, and each of the two counts.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, time, timedelta
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -36,20 +37,42 @@ class Cron:
         except CronSimError as error:
             name = str(error).removeprefix("Bad ").replace("-", " ")
             raise CronFault(f"Its {name} is none, or never comes.") from error
+        self.of_days = expression.split()[2:]
+        """What it says of days."""
+        self._hours, self._minutes = set(parsed.hours), set(parsed.minutes)
+        self.times = [time(hour, minute) for hour in sorted(parsed.hours) for minute in sorted(parsed.minutes)]
+        """The times of day, were every day one."""
         times = sorted(hour * 60 + minute for hour in parsed.hours for minute in parsed.minutes)
         following = [*times[1:], times[0] + _MINUTES_OF_DAY]
         self.shortest_minutes = min(later - earlier for earlier, later in zip(times, following, strict=True))
         """The shortest time from one time of day to the next, were every day one."""
 
+    def leave_out(self, is_wanted: Callable[[time], bool]) -> None:
+        """Pass over hours and minutes at none of which a time of day is wanted: each costs a look on every day."""
+        self.times = [each for each in self.times if is_wanted(each)]
+        self._hours, self._minutes = {each.hour for each in self.times}, {each.minute for each in self.times}
+
     def after(self, moment: datetime) -> Iterator[datetime]:
         """The instants after a moment, in UTC, each once, rising; none where there is none within 50 years."""
+        if not self.times:
+            return
         last = moment
-        # What is asked for hour by hour comes twice on a day that has an hour twice: only those that rise count.
-        for local in CronSim(self._expression, moment.astimezone(self._zone)):
-            instant = local.astimezone(UTC)
-            if instant > last:
-                yield instant
-                last = instant
+        instants = CronSim(self._expression, moment.astimezone(self._zone))
+        instants.hours, instants.minutes = self._hours, self._minutes
+        try:
+            # What is asked for hour by hour comes twice on a day that has an hour twice: only those that rise count.
+            for local in instants:
+                instant = local.astimezone(UTC)
+                if instant > last:
+                    yield instant
+                    last = instant
+        except OverflowError:  # beyond the last date that there is
+            return
+
+    def days(self, begin: datetime, end: datetime) -> list[datetime]:
+        """The days between two, by UTC, on which there is an instant at all."""
+        instants = CronSim(" ".join(["0", "0", *self._expression.split()[2:]]), begin)
+        return list(takewhile(lambda day: day < end, instants))
 
 
 def hours_after(moment: datetime, offset: timedelta) -> Iterator[datetime]:

@@ -36,6 +36,7 @@ FIRST, LAST = datetime(2, 1, 1, tzinfo=UTC), datetime(9900, 1, 1, tzinfo=UTC)
 """The calendar's ends: nothing falls due beyond them, so that no reckoning leaves what a date can be."""
 _HALF_AN_HOUR = timedelta(minutes=30)
 _INSTANT = timedelta(microseconds=1)
+_NOTHING = timedelta()
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -83,9 +84,24 @@ class OpenHours:
         """Whether a run may begin then."""
         if self._times is None:
             return True
+        local = moment.astimezone(self._zone)
+        return self.hold_time(local.time()) or self._hold_left_out(local)
+
+    def hold_time(self, clock: time) -> bool:
+        """The same of a time of day."""
+        if self._times is None:
+            return True
         begin, end = self._times
-        clock = moment.astimezone(self._zone).time()
         return begin <= clock < end if begin < end else clock >= begin or clock < end
+
+    def _hold_left_out(self, local: datetime) -> bool:
+        """Whether clocks go on at this very moment, and a time that they leave out is in the window."""
+        before = (local.astimezone(UTC) - _INSTANT).astimezone(self._zone)
+        jump = (local.utcoffset() or _NOTHING) - (before.utcoffset() or _NOTHING)
+        if self._times is None or jump <= _NOTHING:
+            return False
+        first = (local.replace(tzinfo=None) - jump).time()
+        return self.hold_time(first) or first <= self._times[0] < local.time()
 
 
 def cron_of(schedule: Schedule) -> str:
@@ -109,12 +125,33 @@ class Plan:
         self._blackouts = sorted((each.starts_at, each.ends_at) for each in schedule.blackouts)
         share = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) / 2**64
         self._jitter = timedelta(seconds=int(schedule.jitter_minutes * 60 * share))
+        if schedule.window is not None:
+            self._cron.leave_out(self._is_open_at)
         self._raised: tuple[datetime, datetime] | None = None
         if wedding is not None:
             wedding = min(max(wedding, FIRST.date()), LAST.date())
             days = (wedding - timedelta(days=DAYS_BEFORE), wedding + timedelta(days=DAYS_AFTER + 1))
             begin, end = (datetime.combine(day, time(), zone) for day in days)
             self._raised = begin, end
+
+    def _is_open_at(self, clock: time) -> bool:
+        """Whether an instant at a time of day may be in the window, late by the jitter or not."""
+        late = (datetime.combine(FIRST, clock) + self._jitter).time()
+        return self._hours.hold_time(clock) or self._hours.hold_time(late)
+
+    @property
+    def times(self) -> int:
+        """How many instants a day has, if it has any."""
+        return len(self._cron.times)
+
+    @property
+    def of_days(self) -> list[str]:
+        """What the expression says of days, as it is written."""
+        return self._cron.of_days
+
+    def days(self, begin: datetime, end: datetime) -> list[datetime]:
+        """The days between two on which there are instants, blackouts aside."""
+        return self._cron.days(begin, end)
 
     def after(self, moment: datetime) -> Planned | None:
         """The first instant after a moment, or None where there is none any more."""

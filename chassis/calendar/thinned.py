@@ -1,18 +1,19 @@
 """What a change of a schedule takes away: runs that would have been, and will not be. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import msgspec
 
 from chassis.calendar.plan import Plan
 from contracts.schedule import MissedRuns, Schedule
 
-COMPARED = 200
-"""So many instants of each are compared, from a fixed day on."""
-_FROM = datetime(2001, 1, 1, tzinfo=UTC)
-_SLACK = timedelta(days=2)
-"""A schedule that only begins at another time of day, or in another zone, is none that has fewer runs."""
+_FROM, _UNTIL = datetime(2001, 1, 1, tzinfo=UTC), datetime(2005, 1, 1, tzinfo=UTC)
+"""Four years have a leap day, and each day of the week on each day of the year at least nearly as often."""
+_FEWER = 0.98
+"""A Sunday more or less in those years is no run less."""
+_DAY = timedelta(days=1)
 _SPARED = (MissedRuns.RUN_ONCE, MissedRuns.WITHIN_WINDOW, MissedRuns.SKIP)
 """What makes up for missed runs, the most first."""
 
@@ -20,14 +21,15 @@ _SPARED = (MissedRuns.RUN_ONCE, MissedRuns.WITHIN_WINDOW, MissedRuns.SKIP)
 def thinned(before: Schedule | None, after: Schedule | None) -> Iterator[str]:
     """The fields by which there are fewer runs than before: none at all, less often, more blackouts, less made up for.
 
-    Both are schedules that were found right.
+    Both are schedules that were found right. Less often: at fewer times of a day, on fewer days, or with more days
+    between two of them.
     """
     if before is None:
         return
     if after is None:
         yield "schedule"
         return
-    if _span(after) > _span(before) + _SLACK:
+    if _is_less_often(before, after):
         yield "schedule.cron" if after.cron is not None else "schedule.frequency"
     if not set(after.blackouts) <= set(before.blackouts):
         yield "schedule.blackouts"
@@ -35,13 +37,19 @@ def thinned(before: Schedule | None, after: Schedule | None) -> Iterator[str]:
         yield "schedule.missedRuns"
 
 
-def _span(schedule: Schedule) -> timedelta:
-    """In how much time there are as many instants as are compared, blackouts aside."""
-    plan = Plan(msgspec.structs.replace(schedule, blackouts=(), jitter_minutes=0), seed="")
-    moment = _FROM
-    for _ in range(COMPARED):
-        planned = plan.after(moment)
-        if planned is None:
-            return timedelta.max - _SLACK
-        moment = planned.at
-    return moment - _FROM
+def _is_less_often(before: Schedule, after: Schedule) -> bool:
+    was, becomes = (
+        Plan(msgspec.structs.replace(each, blackouts=(), jitter_minutes=0), seed="") for each in (before, after)
+    )
+    if becomes.times < was.times:
+        return True
+    if was.of_days == becomes.of_days:
+        return False
+    days, others = (each.days(_FROM, _UNTIL) for each in (was, becomes))
+    return len(others) < _FEWER * len(days) or _longest(others) > _longest(days) + _DAY
+
+
+def _longest(days: Sequence[datetime]) -> timedelta:
+    """The longest time without any."""
+    ends = [_FROM, *days, _UNTIL]
+    return max(later - earlier for earlier, later in pairwise(ends))

@@ -1,6 +1,7 @@
 """What the executor decides: which requested backups it takes on, and which configurations it knows."""
 
 from chassis.claims.port import Queue, QueueLimits
+from chassis.clock import Clock
 from chassis.handling import Handling
 from contracts import errors
 from contracts.config_events import BackupFellDue, ConfigurationFact
@@ -12,6 +13,7 @@ from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet
 from services.executor.kept import Replica
 from services.executor.policies import (
     when_backup_requested,
+    when_fell_due,
     when_looked_up,
     when_queued,
     when_retry_requested,
@@ -29,13 +31,20 @@ class BackupDecisions:
     """Takes requested backups on, or refuses them."""
 
     def __init__(
-        self, runs: Runs, configurations: Configurations, registry: Registry, queue: Queue, limits: QueueLimits
+        self,
+        runs: Runs,
+        configurations: Configurations,
+        registry: Registry,
+        queue: Queue,
+        limits: QueueLimits,
+        clock: Clock,
     ) -> None:
         self._runs = runs
         self._configurations = configurations
         self._registry = registry
         self._queue = queue
         self._limits = limits
+        self._clock = clock
 
     async def decide(self, request: BackupRequested, handling: Handling) -> None:
         """Accept or refuse a request. Raises CONFIGURATION_NOT_SEEN_YET to be asked again later."""
@@ -58,8 +67,12 @@ class BackupDecisions:
     async def decide_due(self, due: BackupFellDue, handling: Handling) -> None:
         """The same of a run that a schedule asks for. One that is refused was missed, and is told as that."""
         replica = await self._known(due, handling, field=None)
-        if replica is not None:
-            await self._take_on(due, replica, handling)
+        if replica is None:
+            return
+        if (missed := when_fell_due(replica.body.schedule, due.due_at, self._clock.now())) is not None:
+            await self._refuse(due, missed, handling)
+            return
+        await self._take_on(due, replica, handling)
 
     async def _known(self, request: Asking, handling: Handling, *, field: str | None) -> Replica | None:
         """The configuration, at the version that is asked for or a later one; None where that was refused.

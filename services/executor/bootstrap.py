@@ -83,7 +83,7 @@ def use_cases(
     runs: Runs, configurations: Configurations, registry: Registry, queue: Queue, limits: QueueLimits
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the executor takes."""
-    decisions = BackupDecisions(runs, configurations, registry, queue, limits)
+    decisions = BackupDecisions(runs, configurations, registry, queue, limits, SystemClock())
     copies = ConfigurationCopies(configurations)
     of_runs = Deciding(BackupRun, runs, about="execution_id")
     return {

@@ -1,16 +1,22 @@
 """Rules of the executor: a fact in, a decision out. Pure."""
 
 from collections.abc import Collection
+from datetime import datetime, timedelta
 
+from chassis.calendar.plan import Plan
 from chassis.claims.port import QueueLimits, Standing
 from contracts import errors
 from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.errors import ErrorCode
 from contracts.executor_events import CatchUp, ExecutionState
 from contracts.refusal import Objection
+from contracts.schedule import MissedRuns, Schedule
 from services.executor.domain import BackupRun
 from services.executor.kept import Replica
 from services.executor.ports import TierOutcome
+
+LATE = timedelta(minutes=10)
+"""What is heard later than this has been missed: the config service lets five pass, and its fact is on its way."""
 
 # A configuration that has not arrived after this many deliveries of the request (about a minute of
 # delayed redeliveries) is not going to: the request is refused instead of waiting for ever.
@@ -18,6 +24,19 @@ DELIVERIES_BEFORE_REFUSAL = 8
 
 # A run that has cost this many workers their lives would cost the next one its life, too.
 ATTEMPTS_BEFORE_FAILURE = 6
+
+
+def when_fell_due(schedule: Schedule | None, due_at: datetime, now: datetime) -> Objection | None:
+    """What speaks against a run that a schedule has asked for, and that nobody has heard in time: its own rules."""
+    if schedule is None or now - due_at <= LATE:
+        return None
+    plan = Plan(schedule, seed="")
+    is_missed = schedule.missed_runs is MissedRuns.SKIP or (
+        schedule.missed_runs is MissedRuns.WITHIN_WINDOW and not plan.is_open(now)
+    )
+    if is_missed or plan.blackout_end(now) is not None:
+        return Objection(errors.SCHEDULE_MISSED, "schedule", errors.SCHEDULE_MISSED.hint)
+    return None
 
 
 def when_backup_requested(

@@ -201,10 +201,12 @@ def sealed_body(
 ) -> ConfigurationBody:
     """The configuration as it enters the record: what may be personal is sealed before it leaves this process.
 
-    A folder, or excludes, that are the same as `before` stay in their box, so that whoever opens nothing sees it, too.
+    What is the same as `before` stays in its box, so that whoever opens nothing sees that it is.
     """
     wedding, exclude = data.wedding_date, "\n".join(data.exclude)
-    path_before, exclude_before = (None, None) if before is None else (before.source_identifier, before.exclude)
+    path_before = exclude_before = wedding_before = None
+    if before is not None:
+        path_before, exclude_before, wedding_before = before.source_identifier, before.exclude, before.wedding_date
     kept = partial(_kept_box, sealer, organisation)
     return ConfigurationBody(
         name=sealer.seal(organisation, NAME_FIELD, data.name),
@@ -216,7 +218,7 @@ def sealed_body(
         storage_destinations=data.storage_destinations,
         compression_enabled=data.compression_enabled,
         is_wedding_critical=data.is_wedding_critical,
-        wedding_date=sealer.seal(organisation, WEDDING_DATE_FIELD, wedding.isoformat()) if wedding else None,
+        wedding_date=kept(WEDDING_DATE_FIELD, wedding.isoformat(), wedding_before) if wedding else None,
         tags=data.tags,
         schedule=data.schedule,
         exclude=kept(EXCLUDE_FIELD, exclude, exclude_before) if exclude else None,

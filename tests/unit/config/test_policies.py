@@ -8,6 +8,7 @@ import pytest
 from contracts import errors
 from contracts.configuration import ConfigurationBody, Destination, SourceType, StorageDestinations
 from contracts.configuration_rules import KnownLocation, Objection, objections, path_objection, taken_away
+from contracts.schedule import Frequency, Schedule
 from contracts.sealed import Sealed
 from services.config.policies import when_configuration_submitted
 from tests.support.configurations import body, destinations
@@ -260,10 +261,14 @@ LOCKED = Destination(location="offsite", lock_days=30)
             {"exclude": Sealed(key="organisation/studio-a/1", box=b"*.tmp"), "exclude_caches": True},
             ["exclude", "excludeCaches"],
         ),
+        (
+            {"storage_destinations": destinations(local=Destination(location="local"))},
+            ["storageDestinations.local.required"],
+        ),
     ],
     ids=[
         *("words alone", "tier more", "longer lock", "source", "path", "tier less", "other place", "two things"),
-        "excludes",
+        *("excludes", "not required any more"),
     ],
 )
 def test_change_tells_what_it_takes_away(changes: dict[str, Any], fields: list[str]) -> None:
@@ -277,3 +282,17 @@ def test_of_a_bucket_nothing_is_left_out() -> None:
     assert objection is not None
     assert (objection.code, objection.field) == (errors.INVALID_FIELD, "exclude")
     assert _objection(body(exclude_caches=True)) is None
+
+
+def test_wedding_that_hourly_runs_go_by_is_not_moved_away_unseen() -> None:
+    """With a schedule alone: without one nothing goes by it."""
+    day, another = (Sealed(key="organisation/studio-a/1", box=box) for box in (b"day", b"another"))
+    before = body(schedule=Schedule(frequency=Frequency.DAILY), is_wedding_critical=True, wedding_date=day)
+    for changes, fields in (
+        ({}, []),
+        ({"wedding_date": another}, ["weddingDate"]),
+        ({"wedding_date": None, "is_wedding_critical": False}, ["isWeddingCritical", "weddingDate"]),
+    ):
+        assert list(taken_away(before, msgspec.structs.replace(before, **changes))) == fields
+        unplanned = msgspec.structs.replace(before, schedule=None)
+        assert list(taken_away(unplanned, msgspec.structs.replace(unplanned, **changes))) == []

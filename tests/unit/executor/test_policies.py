@@ -1,5 +1,7 @@
 """The executor's rules."""
 
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 
@@ -15,6 +17,7 @@ from contracts.configuration import (
 )
 from contracts.executor_events import CatchUp
 from contracts.reading import read_json
+from contracts.schedule import Blackout, Frequency, MissedRuns, Schedule, Window
 from contracts.sealed import Sealed
 from services.executor.kept import Replica
 from services.executor.policies import (
@@ -22,6 +25,7 @@ from services.executor.policies import (
     catch_ups_owed,
     failure_of,
     when_backup_requested,
+    when_fell_due,
 )
 from services.executor.ports import TierOutcome
 
@@ -109,3 +113,35 @@ def test_run_completes_degraded_when_a_tier_that_is_not_required_is_behind() -> 
     tiers = (outcome(Tier.LOCAL, required=True), outcome(Tier.OFFSITE, code="tier-unreachable"))
     assert failure_of(tiers) is None
     assert catch_ups_owed(tiers) == (CatchUp(tier=Tier.OFFSITE, code="tier-unreachable"),)
+
+
+_DUE = datetime(2026, 11, 27, 2, tzinfo=UTC)
+_NIGHT = Window(start="02:00", end="04:00")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "hours", "is_missed"),
+    [
+        (Schedule(frequency=Frequency.DAILY), 10, False),
+        (Schedule(frequency=Frequency.DAILY, missed_runs=MissedRuns.SKIP), 10, True),
+        (Schedule(frequency=Frequency.DAILY, missed_runs=MissedRuns.SKIP), 0, False),
+        (Schedule(frequency=Frequency.DAILY, missed_runs=MissedRuns.WITHIN_WINDOW, window=_NIGHT), 10, True),
+        (Schedule(frequency=Frequency.DAILY, missed_runs=MissedRuns.WITHIN_WINDOW, window=_NIGHT), 1, False),
+        (
+            Schedule(
+                frequency=Frequency.DAILY,
+                blackouts=(Blackout(starts_at=_DUE + timedelta(hours=1), ends_at=_DUE + timedelta(hours=5)),),
+            ),
+            2,
+            True,
+        ),
+        (None, 10, False),
+    ],
+)
+def test_run_that_nobody_heard_of_in_time_goes_by_its_schedule(
+    schedule: Schedule | None, hours: int, is_missed: bool
+) -> None:
+    """What was not to be made up for, or not now, is refused as missed."""
+    against = when_fell_due(schedule, _DUE, _DUE + timedelta(hours=hours, minutes=1))
+    assert (against is not None) == is_missed
+    assert against is None or against.code is errors.SCHEDULE_MISSED

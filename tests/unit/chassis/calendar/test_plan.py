@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from chassis.calendar.cron import Cron
 from chassis.calendar.plan import Plan
 from chassis.calendar.rules import schedule_objections, wedding_objections
+from contracts import errors
 from contracts.schedule import Blackout, Frequency, MissedRuns, Schedule, Window
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Sao_Paulo"]
@@ -242,3 +244,31 @@ def test_wedding_that_cannot_be_meant_is_told(
     )
     assert [each.field for each in found] == ["weddingDate"] * told
     assert all(each.hint for each in found)
+
+
+@pytest.mark.parametrize("cron", ["0 3 29 2 *", "0 3 29 2 */7", "0 3 * * MON#5", "*/5 3-23 * * *"])
+def test_schedule_that_never_falls_into_its_window_is_told_without_looking_at_each_day(cron: str) -> None:
+    """Years of looking are nobody's: times of day alone say it, to the end of the calendar."""
+    schedule = Schedule(cron=cron, window=Window(start="02:00", end="02:30"))
+    (told,) = schedule_objections(schedule, NOW)
+    assert told.code is errors.SCHEDULE_NEVER_DUE
+    assert list(Cron("0 3 29 2 *", ZoneInfo("UTC")).after(datetime(9990, 1, 1, tzinfo=UTC)))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "due"),
+    [
+        (Schedule(frequency=Frequency.WEEKLY, window=Window(start="02:00", end="03:00")), [(3, 21), (3, 28), (4, 4)]),
+        (Schedule(cron="30 2 * * *", window=Window(start="01:00", end="03:00")), [(3, 27), (3, 28), (3, 29)]),
+        (Schedule(cron="30 2 * * *", window=Window(start="02:15", end="03:00")), [(3, 27), (3, 28), (3, 29)]),
+        (Schedule(cron="30 2 * * *", window=Window(start="22:00", end="03:00")), [(3, 27), (3, 28), (3, 29)]),
+    ],
+)
+def test_night_on_which_the_clocks_go_on_loses_no_run_to_its_window(
+    schedule: Schedule, due: list[tuple[int, int]]
+) -> None:
+    """What the clocks leave out begins when they go on, though by the clocks the window is over."""
+    plan = Plan(msgspec.structs.replace(schedule, time_zone="Europe/Berlin"), seed="")
+    found = plan.between(datetime(2027, 3, due[0][1], tzinfo=UTC), datetime(2027, 4, 8, tzinfo=UTC))[: len(due)]
+    assert [(each.month, each.day) for each in found] == due
+    assert datetime(2027, 3, 28, 1, tzinfo=UTC) in found

@@ -37,6 +37,19 @@ BEFORE_AFTER: dict[str, tuple[Schedule | None, Schedule | None, list[str]]] = {
         Schedule(frequency=Frequency.DAILY, missed_runs=MissedRuns.SKIP),
         ["schedule.missedRuns"],
     ),
+    **{
+        f"{was} to {becomes}": (Schedule(cron=was), Schedule(cron=becomes), ["schedule.cron"])
+        for was, becomes in (
+            ("0 * * * *", "0 * * 1 *"),
+            ("*/5 * * * *", "*/5 * 1 1 *"),
+            ("0 2 * * *", "0 2 * 1-7 *"),
+            ("0 * * * *", "0 * 1-9 * *"),
+            ("*/5 * * * *", "*/15 * * * *"),
+            ("0 * * * *", "0 4-23 * * *"),
+            ("0 2 * * 1,4", "0 2 1-8 * *"),
+        )
+    },
+    "another day of the week": (Schedule(cron="0 2 * * SUN"), Schedule(cron="0 2 * * MON"), []),
     "later by chance": (DAILY, Schedule(frequency=Frequency.DAILY, jitter_minutes=600), []),
 }
 
