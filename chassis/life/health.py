@@ -9,13 +9,14 @@ server listens on an internal port and takes no input but the path.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from chassis.asking import Questions
+from chassis.life.tasks import Stalled
 from chassis.telemetry.instruments import Telemetry
 from chassis.telemetry.logging import describe
 from contracts import errors
@@ -28,6 +29,8 @@ READY = "ready"
 DEGRADED = "degraded"
 NOT_READY = "not-ready"
 _WORSE = {READY: 0, DEGRADED: 1, NOT_READY: 2}
+_SERVERS = ("postgres", "nats")
+"""What loops wait for: parts as errors name them."""
 _REQUEST_SECONDS = 5.0
 _REQUEST_BYTES = 8 * 1024
 _JSON = "application/json; charset=utf-8"
@@ -101,12 +104,12 @@ class Health:
     async def report(self) -> Report:
         """Run all checks at the same time and say what they found."""
         asked = {name: each for name, each in self._checks.items() if self._asked is None or name in self._asked}
-        findings = list(await asyncio.gather(*(self._find(name, *each) for name, each in asked.items())))
-        findings += [_finding(name, DEGRADED, error) for name, error in self._degraded.items()]
+        found = await asyncio.gather(*(self._find(name, *each) for name, each in asked.items()))
+        findings = [*_causes_first(found), *(_finding(name, DEGRADED, error) for name, error in self._degraded.items())]
         status = max((finding.status for finding in findings), key=_WORSE.__getitem__, default=READY)
         return Report(service=self.service, status=status, checks=tuple(findings))
 
-    async def _find(self, name: str, check: Check, worst: str) -> Finding:
+    async def _find(self, name: str, check: Check, worst: str) -> tuple[Finding, PlatformError | None]:
         try:
             found = await self._questions.ask(name, check, self.check_seconds)
         except TimeoutError:
@@ -119,11 +122,11 @@ class Health:
             if (code := self._ill.pop(name, None)) is not None:
                 for act in self._turned_well:
                     act(code)
-            return Finding(name=name, status=READY)
+            return Finding(name=name, status=READY), None
         if isinstance(found, str):
-            found = PlatformError(errors.UNAVAILABLE, found)
+            found = PlatformError(errors.UNAVAILABLE, found, part=name)
         self._ill[name] = found.code.code
-        return _finding(name, worst, found)
+        return _finding(name, worst, found), found
 
 
 def _finding(name: str, status: str, error: PlatformError) -> Finding:
@@ -135,6 +138,28 @@ def _finding(name: str, status: str, error: PlatformError) -> Finding:
         hint=error.hint,
         service=error.service,
     )
+
+
+def _causes_first(found: Sequence[tuple[Finding, PlatformError | None]]) -> list[Finding]:
+    """The findings, first the server that is away; a loop that stands beside it is told as what follows from that."""
+    causes = [
+        finding
+        for finding, error in found
+        if error is not None and error.code is errors.UNAVAILABLE and error.context.get("part") in _SERVERS
+    ]
+    if not causes:
+        return [finding for finding, _ in found]
+    first = causes[0]
+    others = [
+        msgspec.structs.replace(
+            finding, code=first.code, reason=f"{finding.reason}, while {first.reason}", hint=first.hint
+        )
+        if isinstance(error, Stalled)
+        else finding
+        for finding, error in found
+        if finding not in causes
+    ]
+    return [*causes, *others]
 
 
 async def answer(health: Health, telemetry: Telemetry, path: str) -> tuple[int, str, bytes]:

@@ -39,6 +39,17 @@ async def end(*tasks: "asyncio.Task[object]", again_seconds: float = AGAIN_SECON
         _, pending = await asyncio.wait(pending, timeout=again_seconds)
 
 
+class Stalled(PlatformError):
+    """A loop goes on for ever with what it has begun. Beside the failure of what it waits for it is no cause."""
+
+    def __init__(self, loop: str, seconds: float) -> None:
+        super().__init__(
+            errors.INTERNAL,
+            f"{loop} has made no progress for {seconds:.0f} s",
+            hint="Start the process anew; where it happens again, look at what it waits for.",
+        )
+
+
 class Supervised:
     """A loop that runs as long as its process, and a part of it (see `chassis.life.runtime`).
 
@@ -136,11 +147,7 @@ class Supervised:
         ):
             return found
         if now - self._progress_at > self._stall_seconds:
-            return PlatformError(
-                errors.INTERNAL,
-                f"{self.name} has made no progress for {now - self._progress_at:.0f} s",
-                hint="Start the process anew; where it happens again, look at what it waits for.",
-            )
+            return Stalled(self.name, now - self._progress_at)
         return None
 
     async def ended(self) -> BaseException:

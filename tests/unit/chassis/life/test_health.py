@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 
 from chassis.life.health import DEGRADED, Health, HealthServer, answer
+from chassis.life.tasks import Stalled
 from chassis.telemetry.figures import Figures
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
@@ -267,3 +268,32 @@ async def test_check_that_only_degrades_leaves_the_process_ready() -> None:
     health.add("keys", finds, worst=DEGRADED)
     report = await health.report()
     assert (report.status, report.checks[0].status, report.checks[0].code) == (DEGRADED, DEGRADED, "keys-unusable")
+
+
+async def test_server_that_is_away_is_told_before_what_waits_for_it() -> None:
+    """Nobody is sent to the loop that stands because Postgres hangs; by itself it is told as before."""
+    health = Health("gateway", check_seconds=0.05)
+    hangs: asyncio.Event | None = None
+
+    async def feed() -> PlatformError:
+        return Stalled("feed", 26)
+
+    async def postgres() -> None:
+        if hangs is not None:
+            await hangs.wait()
+
+    async def disk() -> PlatformError:
+        return PlatformError(errors.NO_SPACE, "the disk is full")
+
+    for name, check in (("feed", feed), ("disk", disk), ("postgres", postgres)):
+        health.add(name, check)
+    alone = {each.name: each for each in (await health.report()).checks}
+    assert (alone["feed"].code, alone["feed"].reason) == ("internal", "feed has made no progress for 26 s")
+    hangs = asyncio.Event()
+    first, *others = (await health.report()).checks
+    hangs.set()
+    assert first.name == "postgres"
+    beside = {each.name: each for each in others}
+    assert (beside["feed"].code, beside["feed"].hint) == (errors.UNAVAILABLE.code, first.hint)
+    assert beside["feed"].reason == f"feed has made no progress for 26 s, while {first.reason}"
+    assert beside["disk"] == alone["disk"]
