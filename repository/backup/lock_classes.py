@@ -112,16 +112,18 @@ def _store_apart(
         for kind, (writer, of) in writers.items()
     }
     half = session.half_filled(list(gatherers.values()))
-    apart = set[bytes]()
+    # Whoever shares the index and meets one of them from now on takes another place, or a new one. All of them at
+    # once: what lies in two of them would else be found in the one that is left next.
+    index.exclude_packs({*index.excluded_packs(), *little})
+    apart = set(little)
     for pack_id in sorted(little):
         try:
             gatherer = gatherers[load.kind_of(pack_id)]
             bodies = [(chunk_id, load.chunk(chunk_id)) for chunk_id in needed[pack_id]]
         except RepositoryError:
+            apart.discard(pack_id)
+            index.exclude_packs(index.excluded_packs() - {pack_id})
             continue
-        apart.add(pack_id)
-        # Whoever shares the index and meets one of them from now on takes the new place.
-        index.exclude_packs({*index.excluded_packs(), pack_id})
         with half.held():
             for (chunk_id, body), is_new in zip(bodies, session.claim_all([each for each, _ in bodies]), strict=True):
                 if is_new:
