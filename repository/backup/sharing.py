@@ -247,9 +247,10 @@ class _Group:
         """The last one has left."""
         if is_failed:
             self.fanout.abort()
-            self.store.discard()
         else:
             self.fanout.close()
+        # Also where the last one has ended well: what one that broke off has left in an open pack is nobody's now.
+        self.store.discard()
         self.packs.close()
 
 
