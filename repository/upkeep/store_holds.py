@@ -109,7 +109,7 @@ def let_go(repository: Repository, tier: OpenTier, snapshots: Collection[str] | 
         keys = [CONFIG_KEY, *(info.key for folder in folders for info in tier.store.list(folder))]
     else:
         live = [each for each in snapshots if each in tier.log.state.snapshots]
-        keys = list(_needed(repository, tier, live, lambda: None)[0])
+        keys = list(_needed(repository, tier, live, lambda: None, marked=True)[0])
     found = legal_holds.holds_on(tier.store, (key for key in keys if key not in kept))
     if None in found.values():
         raise LegalHoldNotSet("the tier does not tell on what legal holds are", tier=tier.name)
@@ -156,9 +156,17 @@ def hold_findings(
 
 
 def _needed(
-    repository: Repository, tier: OpenTier, snapshots: Collection[str], check_cancelled: Callable[[], None]
+    repository: Repository,
+    tier: OpenTier,
+    snapshots: Collection[str],
+    check_cancelled: Callable[[], None],
+    *,
+    marked: bool = False,
 ) -> tuple[dict[str, bytes | None], RepositoryError | None]:
-    """What these snapshots of a tier need, and what of it cannot be known, if any is not."""
+    """What these snapshots of a tier need, and what of it cannot be known, if any is not.
+
+    `marked`: also what lies elsewhere and is to go, but was not when a hold was set.
+    """
     others = [each for each in repository.readable_tiers() if each is not tier]
     reader = ChunkReader([tier, *nearest_first(others)], repository.keys)
     visitor = TreeVisitor(reader.chunk)
@@ -172,7 +180,7 @@ def _needed(
         manifest, identity = snapshot.manifest, snapshot.id
         for chunk_id in visitor.chunks(manifest.root):
             places = {location.pack_id for location in tier.index.lookup_all(chunk_id)}
-            packs |= (places - state.marked_packs) or places
+            packs |= places if marked else (places - state.marked_packs) or places
         check_cancelled()
         for name, (number, _, _) in streams_of(manifest).items():
             said = state.streams.get(name)
