@@ -1,8 +1,9 @@
 """`wedsync-backup down`: stop the platform of a home, gracefully, and wait until it is gone.
 
 It stops the process that the supervisor's own report names, by number and start, and no other. Ends with 0 where the
-platform has stopped in order or nothing ran, with 4 where it has stopped and parts were killed for it, and with 1
-where processes are left.
+platform has stopped in order or nothing ran, with 4 where it has stopped and parts were killed for it, with 1
+where processes are left, and with 7 where the folder is no home of a platform: nothing is known of the one that was
+meant.
 """
 
 import argparse
@@ -43,13 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     from deploy.stack.layout import Layout
     from deploy.stack.state import Condition, read_state, running_state, stop_asked
 
+    layout = Layout.find(home_of(arguments))
     try:
-        layout = Layout.find(home_of(arguments))
         state = running_state(layout.lock_file, layout.state_file)
     except PlatformError as error:
         if error.code.code != "stack-not-running":
             raise
-        print("No platform runs in this home.")
+        print(f"No platform runs in {layout.home}.")
         return ExitCode.OK
     begun = time.monotonic()
     processes = [*state.leftovers, *(part.process for part in state.parts if part.process is not None)]

@@ -60,6 +60,7 @@ _BY_CODE = {
     "source-unreachable": ExitCode.NOT_FOUND,
     "source-excluded": ExitCode.REFUSED,
     "stack-not-running": ExitCode.UNAVAILABLE,
+    "home-not-found": ExitCode.NOT_FOUND,
     "stack-running": ExitCode.REFUSED,
     "repository-exists": ExitCode.REFUSED,
     "place-in-use": ExitCode.REFUSED,

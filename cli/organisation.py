@@ -93,11 +93,12 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
     if for_machines:
         say_json({"organisations": found})
         return ExitCode.OK
-    rows = [("ID", "NAME", "ADDED (UTC)", "KEYS", "LOCATIONS")]
+    rows = [("ID", "NAME", "FOR", "ADDED (UTC)", "KEYS", "LOCATIONS")]
     rows += [
         (
             each["id"],
             each["name"] or "-",
+            _OF_THE_HOME.get(each["use"], "-"),
             (each["added"] or "-")[:16].replace("T", " "),
             _keys(each),
             ",".join(each["locations"]),
@@ -107,6 +108,15 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
     for line in columns(rows):
         say(line)
     return ExitCode.OK
+
+
+_OF_THE_HOME = {"home": "this home", "demo": "the demo"}
+"""The organisations that nobody has added, and whose they are: by their ids alone nobody would tell them apart."""
+
+
+def _use(layout: "Layout", identity: str) -> str | None:
+    remembered = layout.remembered
+    return {remembered.organisation: "home", remembered.demo_organisation: "demo"}.get(identity)
 
 
 def _keys(document: dict[str, Any]) -> str:
@@ -126,6 +136,7 @@ def _document(layout: "Layout", organisation: "Organisation") -> dict[str, Any]:
     return {
         "id": organisation.id,
         "name": organisation.name,
+        "use": _use(layout, organisation.id),
         "added": None if organisation.added is None else organisation.added.isoformat(),
         "hasKeys": (layout.platform_keys / "organisations" / organisation.id / "organisation").is_dir(),
         "hasRepositoryKey": has_key,

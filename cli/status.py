@@ -1,7 +1,8 @@
 """`wedsync-backup status`: every part of the platform, whether it is well, and why not, and how old that is.
 
-Ends with 0 where all parts are ready, 4 where one is not or only partly, 8 where no platform runs. A report that has
-not been written for a while proves nothing: then it is 4 as well, whatever it says.
+Ends with 0 where all parts are ready, 4 where one is not or only partly, 8 where no platform runs, 7 where the folder
+is no home of one. A report that has not been written for a while proves nothing: then it is 4 as well, whatever it
+says.
 """
 
 import argparse
@@ -39,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     from deploy.stack.state import Condition, running_state
 
     home = home_of(arguments)
+    layout = Layout.find(home)
     try:
-        layout = Layout.find(home)
         state = running_state(layout.lock_file, layout.state_file)
     except PlatformError as error:
         if error.code.code != "stack-not-running":

@@ -16,6 +16,13 @@ STACK_NOT_RUNNING = entered(
     "The platform does not run in this home",
     "Start it with wedsync-backup up.",
 )
+HOME_NOT_FOUND = entered(
+    "home-not-found",
+    404,
+    Retry.AFTER_OPERATOR,
+    "The folder is no home of a platform",
+    "Name the home with --home, or by WEDSYNC_HOME.",
+)
 STACK_FAILED = entered(
     "stack-failed",
     500,

@@ -21,6 +21,7 @@ All of it is 0700 and 0600: the home's owner alone.
 
 import contextlib
 import os
+import shlex
 import stat
 from collections.abc import Collection
 from pathlib import Path
@@ -149,7 +150,7 @@ class Layout:
 
     @classmethod
     def find(cls, home: Path) -> "Layout":
-        """Open a home that is there. Raises STACK_NOT_RUNNING where none is, HOME_UNUSABLE where it cannot be read."""
+        """Open a home that is there. Raises HOME_NOT_FOUND where none is, HOME_UNUSABLE where it cannot be read."""
         home = home.absolute()
         try:
             remembered = _read(home)
@@ -159,7 +160,7 @@ class Layout:
             ) from error
         if remembered is None:
             _require_no_trace(home)
-            raise PlatformError(errors.STACK_NOT_RUNNING, f"no platform was ever started in {home}", home=str(home))
+            raise _no_home(home)
         return cls(home, remembered)
 
     def require_changeable(self) -> None:
@@ -261,6 +262,19 @@ def _require_owner(home: Path) -> None:
             f"the home {home} is another user's (id {owner})",
             hint=f"Be that user: sudo -u '#{owner}' wedsync-backup …",
         )
+
+
+def _no_home(home: Path) -> PlatformError:
+    """What runs in the home that was meant, and whether anything does, is not known of another folder."""
+    what, new = "none was ever started in it", "NEW-FOLDER"
+    if not home.exists():
+        what, new = "there is no such folder", shlex.quote(str(home))
+    return PlatformError(
+        errors.HOME_NOT_FOUND,
+        f"{home} is no home of a platform: {what}",
+        hint=f"Name the home that is meant with --home, or by WEDSYNC_HOME. A new one: wedsync-backup up --home {new}",
+        home=str(home),
+    )
 
 
 def _require_no_trace(home: Path) -> None:

@@ -75,7 +75,7 @@ async def test_platform_comes_up_serves_and_goes_down(unstarted_platform: Platfo
     assert platform.process.wait(60) == 0
     assert not any(part.process is not None and part.process.is_alive() for part in state.parts)
     assert platform.status()[0] == 8
-    assert platform.command("down").stdout == "No platform runs in this home.\n"
+    assert platform.command("down").stdout == f"No platform runs in {platform.home}.\n"
 
 
 async def test_second_start_finds_everything_and_a_new_port_where_one_was_taken(unstarted_platform: Platform) -> None:

@@ -58,6 +58,17 @@ def test_name_that_is_no_id_gets_a_new_one(layout: Layout, capsys: pytest.Captur
     assert main(["organisation", "list", "--home", str(layout.home)]) == ExitCode.OK
 
 
+def test_list_says_which_organisation_is_the_home_s_own(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside tenants stand two ids that nobody has added."""
+    assert _run(layout, capsys, "add", "acme")[0] == ExitCode.OK
+    own, demo = layout.remembered.organisation, layout.remembered.demo_organisation
+    listed = {each["id"]: each["use"] for each in _run(layout, capsys, "list")[1]["organisations"]}
+    assert listed == {own: "home", demo: "demo", "acme": None}
+    assert main(["organisation", "list", "--home", str(layout.home)]) == ExitCode.OK
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert ["this home" in lines[own], "the demo" in lines[demo], "the demo" in lines["acme"]] == [True, True, False]
+
+
 def test_list_says_which_keys_are_not_made_yet(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever copies keys knows whether the one that backups are read with is among them."""
     assert _run(layout, capsys, "add", "acme")[0] == ExitCode.OK

@@ -266,12 +266,47 @@ def test_age_is_told_in_its_largest_unit(seconds: int, words: str) -> None:
     assert status._ago(now - timedelta(seconds=seconds), now) == words
 
 
-def test_down_is_well_where_nothing_runs(layout: Layout, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """`down` states a wish that is fulfilled already, also where there is no home at all."""
+def test_down_is_well_where_nothing_runs(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """`down` states a wish that is fulfilled already."""
     write_state(layout.state_file, _state(layout))
-    for home in (layout.home, tmp_path / "nowhere"):
-        assert main(["down", "--home", str(home)]) == ExitCode.OK
-        assert capsys.readouterr().out == "No platform runs in this home.\n"
+    assert main(["down", "--home", str(layout.home)]) == ExitCode.OK
+    assert capsys.readouterr().out == f"No platform runs in {layout.home}.\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["status", "--json"],
+        ["down"],
+        ["down", "--kill"],
+        ["logs", "gateway"],
+        ["token", "--role", "viewer"],
+        ["refill", "all"],
+        ["location", "list"],
+        ["location", "remove", "photos"],
+        ["organisation", "list"],
+        ["organisation", "add", "acme"],
+        ["tiers", "list"],
+        ["show", "failed"],
+        ["run-report", "x", "--organisation", "acme"],
+        ["topology", "compare"],
+        ["deadletters", "list"],
+    ],
+)
+@pytest.mark.parametrize("folder", ["nowhere", "holds files", "holds files/photo.jpg"])
+def test_folder_that_is_no_home_is_refused(
+    words: list[str], folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of the home that was meant nothing is known, neither that it is well nor that it has stopped; nothing is made."""
+    (tmp_path / "holds files").mkdir()
+    (tmp_path / "holds files/photo.jpg").touch()
+    home = tmp_path / folder
+    assert main([*words, "--home", str(home)]) == ExitCode.NOT_FOUND
+    said = capsys.readouterr()
+    new = "NEW-FOLDER" if home.exists() else str(home)
+    assert (said.out, "home-not-found" in said.err, f"wedsync-backup up --home {new}" in said.err) == ("", True, True)
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["holds files", "photo.jpg"]
 
 
 def test_token_is_for_the_home_s_organisation_unless_told_otherwise(

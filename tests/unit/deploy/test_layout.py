@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chassis.ids import is_id
-from contracts.errors import HOME_UNUSABLE, STACK_NOT_RUNNING, PlatformError
+from contracts.errors import HOME_NOT_FOUND, HOME_UNUSABLE, STACK_NOT_RUNNING, PlatformError
 from deploy.stack.begun import CLUSTER, LAYOUT, STORES
 from deploy.stack.layout import Layout
 from deploy.stack.secrets import open_secrets, read_secrets
@@ -43,9 +43,11 @@ def test_home_is_found_as_it_was_made(tmp_path: Path) -> None:
 
 def test_find_says_that_no_platform_was_started(tmp_path: Path) -> None:
     """Looking for a home does not make one."""
-    with pytest.raises(PlatformError) as refusal:
-        Layout.find(tmp_path / "nowhere")
-    assert refusal.value.code is STACK_NOT_RUNNING
+    (tmp_path / "there").mkdir()
+    for name, why in (("nowhere", "no such folder"), ("there", "ever started")):
+        with pytest.raises(PlatformError, match=why) as refusal:
+            Layout.find(tmp_path / name)
+        assert refusal.value.code is HOME_NOT_FOUND
     assert not (tmp_path / "nowhere").exists()
 
 
