@@ -17,8 +17,8 @@ from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
     from chassis.location import Faulty, Location
-    from deploy.locations.check import Finding
     from deploy.locations.credentials import Secret
+    from deploy.locations.finding import Finding
     from deploy.locations.usage import Usage
     from deploy.stack.layout import Layout
 
@@ -40,6 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--credentials", metavar="WHERE", type=given, help=_CREDENTIALS)
     add.add_argument("--lock", action="store_true", help="the bucket keeps object locks")
     add.add_argument("--untested", action="store_true", help=_UNTESTED)
+    add.add_argument(
+        "--beside-other-files", action="store_true", help="register a tier though other files lie at its place"
+    )
     _add_organisation(add, "who may use it, `*` for all; may be repeated (default: the home's own)", repeated=True)
     for name, summary in (
         ("list", "what is registered"),
@@ -117,6 +120,8 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
     refuse_hiding(location, others)
     secret = None if reference is None else credentials.read_secret(reference, location.kind)
     found = _tried(location, secret, others, layout, is_untested=arguments.untested)
+    if not arguments.beside_other_files:
+        _refuse_among_others(location, found)
     with changed(layout) as change:
         # Somebody may have added another one meanwhile.
         others = registered(layout)
@@ -162,7 +167,8 @@ def _tried(
 ) -> "list[Finding]":
     """What was found at a place that is going to be used. Raises what it fails by."""
     from contracts.errors import INTERNAL, PlatformError, catalogue
-    from deploy.locations.check import Outcome, findings
+    from deploy.locations.check import findings
+    from deploy.locations.finding import Outcome
 
     if is_untested and location.kind != "directory":
         return []
@@ -173,6 +179,17 @@ def _tried(
             code = catalogue().get(finding.code or "", INTERNAL)
             raise PlatformError(code, f"{location.name}: {finding.detail}", field=field, hint=finding.hint)
     return found
+
+
+def _refuse_among_others(location: "Location", found: "Sequence[Finding]") -> None:
+    """Raise PLACE_IN_USE where a new tier would lie among other people's files and nobody has said that it is meant."""
+    from contracts import errors
+    from contracts.errors import PlatformError
+
+    for finding in found:
+        if finding.code == errors.PLACE_IN_USE.code:
+            hint = "Choose an empty place; or, if it is meant to lie among them, say so: --beside-other-files."
+            raise PlatformError(errors.PLACE_IN_USE, f"{location.name}: {finding.detail}", field="url", hint=hint)
 
 
 def _list(layout: "Layout", arguments: argparse.Namespace) -> int:
@@ -209,7 +226,8 @@ def _test(layout: "Layout", arguments: argparse.Namespace) -> int:
     from contracts import errors
     from contracts.errors import PlatformError, catalogue
     from deploy.locations import credentials
-    from deploy.locations.check import Finding, Outcome, findings
+    from deploy.locations.check import findings
+    from deploy.locations.finding import Finding, Outcome
     from deploy.locations.kept import kept
     from deploy.stack.locations import registered
 

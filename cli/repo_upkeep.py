@@ -14,7 +14,7 @@ from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
 from repository.stored.log_entry import entry_object_key
-from repository.tiers.places import refuse_among_others, refuse_nested
+from repository.tiers.places import refuse_among_others, refuse_nested, refuse_within_repository
 from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import CatchUpProgress, CatchUpResult, begin_anew, lag
 from repository.upkeep.catch_up import catch_up as catch_tier_up
@@ -126,6 +126,7 @@ def catch_up(arguments: argparse.Namespace) -> int:
             def attempt(tier: OpenTier) -> CatchUpResult:
                 if tier.state is TierState.EMPTY:
                     refuse_nested(list(addresses.items()), tier.name)
+                    refuse_within_repository(tier.name, addresses[tier.name])
                 if tier.state is TierState.EMPTY and not arguments.beside_other_files:
                     refuse_among_others(tier.store, addresses[tier.name])
                 lock_until = lock_date(tier.store, days.get(tier.name, 0))

@@ -14,7 +14,7 @@ from repository.keys.key_file import KeyFile
 from repository.opened.opening import Patience
 from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY
-from repository.tiers.places import refuse_among_others, refuse_key_within, refuse_nested
+from repository.tiers.places import refuse_among_others, refuse_key_within, refuse_nested, refuse_within_repository
 from repository.tiers.port import ObjectStore
 
 
@@ -23,6 +23,8 @@ def init(arguments: argparse.Namespace) -> int:
     is_new = arguments.key_file is not None and not os.path.lexists(arguments.key_file)
     addresses = [(name or url, url) for name, url in map(split_name, arguments.tiers)]
     refuse_nested(addresses)
+    for name, url in addresses:
+        refuse_within_repository(name, url)
     if arguments.key_file is not None:
         refuse_key_within(arguments.key_file, (url for _, url in addresses))
     waiting = Waiting(arguments)

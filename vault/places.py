@@ -7,8 +7,10 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from repository.errors import RepositoryError, TierFull, TierUnreachable, TierVanished
+from repository.tiers.places import refuse_among_others, refuse_within_repository
 from repository.tiers.port import ObjectStore
 from vault.unusable import UnusableStore
 
@@ -96,6 +98,15 @@ def require_space(place: Place, reserve_bytes: int) -> None:
             tier=place.store.name,
             location=place.location,
         )
+
+
+def require_own_place(place: Place, organisation: str) -> None:
+    """Raise `PlaceInUse` where a repository would be begun among other files, or within another repository."""
+    address = "s3:"
+    if place.folder is not None:
+        address = f"file://{quote(os.path.join(place.folder, os.fsencode(organisation)))}"
+        refuse_within_repository(place.store.name, address)
+    refuse_among_others(place.store, address)
 
 
 def of_all(troubles: Sequence[RepositoryError]) -> RepositoryError:

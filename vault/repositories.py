@@ -46,7 +46,7 @@ from repository.stored.config import CONFIG_KEY
 from repository.tiers.local_cache import LocalCache
 from vault import joining
 from vault.key_files import ids_of_others, name_of, note_made, note_opened, was_made
-from vault.places import Place, of_all, require_space, troubles_of, vanished, without_silent
+from vault.places import Place, of_all, require_own_place, require_space, troubles_of, vanished, without_silent
 from vault.unusable import UnusableStore
 
 _log = logging.getLogger(__name__)
@@ -370,7 +370,8 @@ class Repositories:
             require_space(place, self._reserve_bytes)
 
     def _require_others(self, organisation: str, place: Place) -> None:
-        """Raise `TierVanished` where other organisations had repositories and none of them is there."""
+        """Raise `TierVanished` where other organisations had repositories and none is there, and `PlaceInUse`."""
+        require_own_place(place, organisation)
         others = self._begun.others_at(place.location, organisation)
         for other in others:
             store = place.store_of(other)

@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 _BY_CODE: dict[str, ErrorCode] = {
     "tier-full": errors.TIER_FULL,
+    "place-in-use": errors.PLACE_IN_USE,
     "tier-vanished": errors.TIER_VANISHED,
     "tier-read-only": errors.TIER_READ_ONLY,
     "repository-away": errors.REPOSITORY_AWAY,

@@ -16,6 +16,13 @@ LOCATION_EXCLUDED = entered(
     "The place can never be a location",
     "Choose a place outside the platform's own home and outside every other tier.",
 )
+PLACE_IN_USE = entered(
+    "place-in-use",
+    409,
+    Retry.AFTER_OPERATOR,
+    "Other files, or another repository, lie at the place of a new tier",
+    "Ask the operator for a place where nothing else lies, or to move away what lies there; nothing was written.",
+)
 LOCATION_ACCESS_DENIED = entered(
     "location-access-denied",
     403,

@@ -9,20 +9,19 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from enum import StrEnum
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import msgspec
-
 from chassis.disk import Disk
 from chassis.location import Location
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
+from deploy.locations import alone
 from deploy.locations.credentials import DatabaseSecret, S3Secret, Secret
+from deploy.locations.finding import Finding, Outcome
 from deploy.locations.places import refuse_place
 from deploy.stack.locations import OWN
 from repository.backup.source import SourceUnreachable
@@ -45,25 +44,6 @@ _DATABASE_ANSWERS = "the database takes these credentials, and answers"
 _TRIAL = b"a trial of a location; it may be deleted\n"
 
 
-class Outcome(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One check. `code` and `hint`: of what is not as it should be."""
-
-    check: str
-    outcome: Outcome
-    detail: str
-    code: str | None = None
-    hint: str | None = None
-
-
 def findings(location: Location, secret: Secret | None, others: Sequence[Location], home: Path) -> Iterator[Finding]:
     """Every check of a location, in the order in which one needs the other. `others`: what else is registered."""
     is_there = True
@@ -72,6 +52,8 @@ def findings(location: Location, secret: Secret | None, others: Sequence[Locatio
         yield finding
     if is_there:
         yield _separate(location, others, home)
+        if "tier" in location.roles and location.name not in OWN:
+            yield _alone(location, secret)
     if "tier" in location.roles and is_there:
         yield _space(location)
 
@@ -292,6 +274,23 @@ def _separate(location: Location, others: Sequence[Location], home: Path) -> Fin
         hint = "A copy that shares its disk or its server with another is lost with it: keep one elsewhere."
         return Finding("separate", Outcome.WARNING, shared, hint=hint)
     return Finding("separate", Outcome.OK, "it is a place of its own")
+
+
+def _alone(location: Location, secret: Secret | None) -> Finding:
+    if location.kind == "directory":
+        return alone.of_folder(location, seconds=ANSWER_SECONDS)
+    with_secret = _credentials_of(secret)
+
+    def open_at(url: str) -> ObjectStore:
+        retry = RetryPolicy(budget_seconds=ANSWER_SECONDS)
+        return open_tier(url, name=location.name, credentials=lambda: with_secret, retry=retry)
+
+    try:
+        return alone.of_bucket(location, open_at)
+    except RepositoryError as error:
+        return Finding(
+            alone.CHECK, Outcome.UNKNOWN, f"what lies there cannot be told: {error.message}", hint=error.hint
+        )
 
 
 def _shared_with(location: Location, others: Sequence[Location], home: Path) -> str | None:

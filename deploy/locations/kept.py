@@ -16,7 +16,8 @@ from chassis.disk import Disk
 from chassis.location import Location
 from contracts import errors
 from contracts.errors import PlatformError
-from deploy.locations.check import ANSWER_SECONDS, Finding, Outcome
+from deploy.locations.check import ANSWER_SECONDS
+from deploy.locations.finding import Finding, Outcome
 from repository.errors import BucketMissing, ObjectMissing, RepositoryError
 from repository.stored.config import CONFIG_KEY, decode_config
 from repository.stored.log_entry import entry_object_key

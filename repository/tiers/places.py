@@ -15,10 +15,17 @@ from repository.tiers.port import ObjectStore
 from repository.tiers.s3.options import S3Options
 
 _NOBODYS: Final = frozenset(
-    ("lost+found", "config", "keys", "pending", "log", "index", "packs", "snapshots", "checkpoints", "quarantine")
+    (
+        *("lost+found", "config", "keys", "pending", "log", "index", "packs"),
+        *("snapshots", "checkpoints", "streams", "quarantine"),
+    )
 )
 """What a file system has of itself, and what a repository has, be it half of one: opening it says more of that."""
 _LOOKED_AT: Final = 1000
+_CONFIG_BEGINS: Final = b'{"config":{"format":'
+WITHIN_REPOSITORY: Final = (
+    "Choose a place outside of it: who checks, repairs, prunes or loses that repository meets what lies in it, too."
+)
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -72,9 +79,47 @@ def refuse_among_others(store: ObjectStore, address: str) -> None:
             return  # it is not there, or opening the tier says what is wrong with it
     else:
         found = [info.key.partition("/")[0] for info in islice(store.list(""), _LOOKED_AT)]
-    others = [name for name in found if name not in _NOBODYS and not name.startswith(".tmp-")]
+    others = strangers_of(found)
     if others and "config" not in found:
         raise PlaceInUse("there are other files at the place of the tier", tier=store.name, entries=len(others))
+
+
+def strangers_of(names: Iterable[str]) -> list[str]:
+    """Of what lies at a place, what neither a file system nor a repository has of itself."""
+    return [name for name in names if name not in _NOBODYS and not name.startswith(".tmp-")]
+
+
+def refuse_within_repository(name: str, address: str) -> None:
+    """Raise `PlaceInUse` where a tier would lie within a repository, whosever that is; at its very place it may.
+
+    Of a folder alone: of a bucket nobody but its owner may look above a prefix.
+    """
+    if urlsplit(address).scheme == "file" and lies_in_repository(os.path.dirname(_real_of(address))):
+        raise PlaceInUse("the place lies within a repository", hint=WITHIN_REPOSITORY, tier=name)
+
+
+def lies_in_repository(folder: str) -> bool:
+    """Whether a folder is a repository's, or lies in one, by whatever links. Raises OSError where it cannot be told."""
+    path = os.path.realpath(folder)
+    while not _is_repository(path):
+        if path == (path := os.path.dirname(path)):
+            return False
+    return True
+
+
+def _is_repository(folder: str) -> bool:
+    """By its config, or, where that is damaged, by what lies around it."""
+    try:
+        with open(os.path.join(folder, "config"), "rb") as config:
+            beginning = config.read(len(_CONFIG_BEGINS))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
+        return False  # Of whoever may not look the store itself says so.
+    around = (os.path.join(folder, name) for name in ("keys", "log", "packs"))
+    return beginning == _CONFIG_BEGINS or all(map(os.path.isdir, around))
+
+
+def _real_of(address: str) -> str:
+    return os.path.realpath(directory_path(address))
 
 
 def place_of(address: str) -> tuple[object, ...]:

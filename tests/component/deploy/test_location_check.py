@@ -38,12 +38,12 @@ class Adding:
         document: dict[str, Any] = json.loads(said.out or said.err[said.err.index("{") :])
         return code, document
 
-    def add(self, bucket: str, name: str, *more: str, server: str = "") -> tuple[int, dict[str, Any]]:
-        """Add a tier in a bucket."""
-        url = self._server.url(bucket, f"{self.prefix}/{name}")
+    def add(self, bucket: str, prefix: str, *more: str, server: str = "", name: str = "") -> tuple[int, dict[str, Any]]:
+        """Add a tier in a bucket, of the prefix's name unless it is given another."""
+        url = self._server.url(bucket, f"{self.prefix}/{prefix}")
         if server:
             url = url.replace(quote(self._server.endpoint, safe=""), quote(server, safe=""))
-        return self("add", name, "--role", "tier", "--url", url, "--credentials", "env", *more)
+        return self("add", name or prefix, "--role", "tier", "--url", url, "--credentials", "env", *more)
 
 
 @pytest.fixture
@@ -70,10 +70,23 @@ def test_bucket_is_tried_and_left_as_it_was(adding: Adding, s3_server: S3Server)
     code, document = adding.add(bucket, "cloud")
     assert code == ExitCode.OK
     found = {each["check"]: each["outcome"] for each in document["findings"]}
-    expected = {"credentials": "ok", "reachable": "ok", "writable": "ok", "separate": "ok", "space": "unknown"}
-    assert found == expected
+    expected = {"credentials": "ok", "reachable": "ok", "writable": "ok", "separate": "ok", "alone": "ok"}
+    assert found == {**expected, "space": "unknown"}
     assert s3_server.client().list_objects_v2(Bucket=bucket, Prefix=adding.prefix)["KeyCount"] == 0
     assert Locations(adding.layout.locations_file).find("cloud", adding.layout.remembered.organisation) is not None
+
+
+def test_tier_is_not_added_among_other_objects_unasked(adding: Adding, s3_server: S3Server) -> None:
+    """Those of organisations are its own. In a repository none is added, whatever is said."""
+    bucket, client = s3_server.shared_bucket(), s3_server.client()
+    client.put_object(Bucket=bucket, Key=f"{adding.prefix}/cloud/acme/log/0", Body=b"x")
+    client.put_object(Bucket=bucket, Key=f"{adding.prefix}/cloud/IMG_1.JPG", Body=b"x")
+    assert _refused(adding, adding.add(bucket, "cloud")) == (ExitCode.REFUSED, "place-in-use", "url")
+    client.delete_object(Bucket=bucket, Key=f"{adding.prefix}/cloud/IMG_1.JPG")
+    client.put_object(Bucket=bucket, Key=f"{adding.prefix}/cloud/acme/config", Body=b"{}")
+    inside = adding.add(bucket, "cloud/acme/packs", "--beside-other-files", name="packs")
+    assert _refused(adding, inside) == (ExitCode.REFUSED, "place-in-use", "url")
+    assert adding.add(bucket, "cloud")[0] == ExitCode.OK
 
 
 def test_bucket_as_a_source_is_read_with_the_right_to_read_alone(

@@ -50,6 +50,9 @@ def test_tier_is_not_made_among_other_files_unasked(tmp_path: Path, capsys: pyte
     assert not key.exists()
     assert "place-in-use" in capsys.readouterr().err
     assert repo(key, "init", "--beside-other-files", tiers=[f"{here}/a", f"{here}/b"]) == 0
+    for words in (["init"], ["init", "--beside-other-files"]):
+        assert repo(tmp_path / "other key", *words, tiers=[f"{here}/a/packs/inside"]) == 9
+    assert not (tmp_path / "other key").exists()
     both = [f"{here}/a", f"{here}/c"]
     assert repo(key, "catch-up", "--only", "c", tiers=both) != 0
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["photo of us.jpg"]

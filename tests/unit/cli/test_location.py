@@ -60,6 +60,12 @@ class Command:
         assert SECRET not in self.said
         return code
 
+    def found(self) -> list[dict[str, Any]]:
+        """What the test of the tier `disk` finds."""
+        self("test", "disk", "--json")
+        findings: list[dict[str, Any]] = json.loads(self.said)["findings"]
+        return findings
+
     def error(self, *words: str | Path) -> tuple[int, dict[str, Any]]:
         """One command that is refused; its exit code and its error."""
         code = self(*words, "--json")
@@ -261,7 +267,7 @@ def test_test_has_a_finding_for_each_check(location: Command, photos: Path, tmp_
     assert location("test", "photos") == ExitCode.OK
     assert location("test", "disk", "--json") == ExitCode.DEGRADED
     found = {each["check"]: each["outcome"] for each in json.loads(location.said)["findings"]}
-    assert list(found) == ["reachable", "readable", "writable", "separate", "space", "kept"]
+    assert list(found) == ["reachable", "readable", "writable", "separate", "alone", "space", "kept"]
     assert (found["separate"], found["kept"]) == ("warning", "unknown")
     assert not list(disk.iterdir())
     disk.rmdir()
@@ -436,6 +442,67 @@ def test_tier_takes_nothing_out_of_a_source_s_backups(location: Command, photos:
     assert "photos" in error["message"]
     assert [path.name for path in full.iterdir()] == ["IMG_1.JPG"]
     assert location(*_add("disk", "tier", directory_url(empty))) == ExitCode.OK
+
+
+def _repository(place: Path, key: Path) -> Path:
+    """One with a folder of its own, as `repo` and an organisation have it."""
+    assert main(["repo", "init", "--key-file", str(key), "--tier", directory_url(place)]) == ExitCode.OK
+    return place
+
+
+@pytest.mark.parametrize("there", ["photo.jpg", "Photos/1.jpg", "acme/photo.jpg", ".hidden"])
+def test_tier_is_not_added_among_other_files_unasked(location: Command, tmp_path: Path, there: str) -> None:
+    """Who clears their own folder clears the tier. What is meant is registered, and `test` goes on saying so."""
+    disk = tmp_path / "disk"
+    (disk / there).parent.mkdir(parents=True)
+    (disk / there).touch()
+    words = _add("disk", "tier", directory_url(disk))
+    told, error = location.error(*words)
+    assert (told, error["code"], error["field"]) == (ExitCode.REFUSED, "place-in-use", "url")
+    assert there.split("/")[0] in error["message"]
+    assert "--beside-other-files" in error["hint"]
+    assert location(*words, "--beside-other-files") == ExitCode.OK
+    assert location("test", "disk") == ExitCode.DEGRADED
+    alone = next(each for each in location.found() if each["check"] == "alone")
+    assert (alone["outcome"], alone["code"]) == ("warning", "place-in-use")
+    assert [str(each.relative_to(disk)) for each in disk.rglob("*") if each.is_file()] == [there]
+
+
+@pytest.mark.parametrize("inside", ["", "packs", "not-there-yet/../keys"])
+def test_tier_is_never_added_within_a_repository(
+    location: Command, layout: Layout, tmp_path: Path, inside: str
+) -> None:
+    """Neither with a word that it is meant; nor is one that is registered by hand taken for well."""
+    repository = _repository(tmp_path / "disk" / "acme", tmp_path / "key")
+    place = repository / inside
+    (repository / "not-there-yet").mkdir()
+    (repository / "packs").mkdir(exist_ok=True)
+    for more in ((), ("--beside-other-files",)):
+        told, error = location.error(*_add("disk", "tier", directory_url(place), *more))
+        assert (told, error["code"], "repository" in error["message"]) == (ExitCode.REFUSED, "place-in-use", True)
+    by_hand = Location(name="disk", kind="directory", roles=("tier",), organisations=("*",), url=directory_url(place))
+    register(layout, by_hand)
+    assert location("test", "disk") == ExitCode.REFUSED
+
+
+def test_tier_that_organisations_had_used_is_added_again(location: Command, tmp_path: Path) -> None:
+    """The registry may be lost; their repositories, whole or half begun, are no strangers."""
+    disk = tmp_path / "disk"
+    _repository(disk / "acme", tmp_path / "key")
+    for each in ("begun/pending", "lost+found", "empty"):
+        (disk / each).mkdir(parents=True)
+    assert location(*_add("disk", "tier", directory_url(disk))) == ExitCode.OK
+    assert next(each for each in location.found() if each["check"] == "alone")["outcome"] == "ok"
+
+
+def test_tier_lies_in_no_home_of_another_platform(location: Command, tmp_path: Path) -> None:
+    """What it has there is its own, and goes with it."""
+    other = Layout.create(tmp_path / "another home")
+    place = other.local_tier
+    place.mkdir(parents=True)
+    told, error = location.error(*_add("disk", "tier", directory_url(place)))
+    assert (told, error["code"]) == (ExitCode.REFUSED, "location-excluded")
+    assert str(other.home) in error["message"]
 
 
 @pytest.mark.parametrize(

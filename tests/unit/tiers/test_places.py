@@ -8,7 +8,13 @@ import pytest
 from repository.errors import LocationInvalid, PlaceInUse
 from repository.tiers.location import directory_path, open_tier
 from repository.tiers.memory import MemoryObjectStore
-from repository.tiers.places import refuse_among_others, refuse_key_within, refuse_nested, refuse_one_place_twice
+from repository.tiers.places import (
+    refuse_among_others,
+    refuse_key_within,
+    refuse_nested,
+    refuse_one_place_twice,
+    refuse_within_repository,
+)
 
 
 def refused(*addresses: str) -> bool:
@@ -111,6 +117,27 @@ def test_place_with_other_files_is_refused(tmp_path: Path) -> None:
     assert info.value.context == {"tier": "place", "entries": 1}
     (tmp_path / "place" / "config").write_bytes(b"of a repository: opening it says more")
     refuse_among_others(store, address)
+
+
+def test_tier_within_any_repository_is_refused(tmp_path: Path) -> None:
+    """Also in one that is no tier of this command, by a link, and where its config is damaged; at its place it may."""
+    repository = tmp_path / "repository"
+    (repository / "packs").mkdir(parents=True)
+    inside = f"file://{repository}/packs/new"
+    refuse_within_repository("new", inside)
+    (repository / "config").write_bytes(b"[core] of something else")
+    refuse_within_repository("new", inside)
+    (repository / "config").write_bytes(b'{"config":{"format":1}, "mac": ""}')
+    (tmp_path / "link").symlink_to(repository / "packs")
+    for address in (inside, f"file://{tmp_path}/link/new"):
+        with pytest.raises(PlaceInUse, match="within a repository"):
+            refuse_within_repository("new", address)
+    refuse_within_repository("new", f"file://{repository}")
+    (repository / "config").write_bytes(b"damaged")
+    for name in ("keys", "log"):
+        (repository / name).mkdir()
+    with pytest.raises(PlaceInUse):
+        refuse_within_repository("new", inside)
 
 
 def test_bucket_with_other_objects_is_refused() -> None:

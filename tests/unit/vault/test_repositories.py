@@ -11,7 +11,7 @@ from chassis.life.signs import Signs
 from chassis.sealing import prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError
-from repository.errors import TierUnreachable, TierVanished
+from repository.errors import PlaceInUse, TierUnreachable, TierVanished
 from repository.index.segments import INDEX_PREFIX
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
@@ -96,6 +96,25 @@ def test_key_that_is_missing_costs_its_organisation_alone(repositories: Reposito
         assert "from its copy" in (refused.value.hint or "")
         each.open("org-b", [_place(stores["org-b"])], Signs())
     assert not (tmp_path / name_of("org-a")).exists()
+
+
+def test_repository_is_not_begun_among_other_files_or_in_another_repository(
+    repositories: Repositories, tmp_path: Path
+) -> None:
+    """Registered by hand, or before anybody looked: the tier fails by its name, and the others go on."""
+    store = MemoryObjectStore("cloud")
+    store.put("photos/1.jpg", b"x")
+    with pytest.raises(PlaceInUse):
+        repositories.open("org-a", [_place(store)], Signs())
+    within = tmp_path / "repository" / "packs"
+    within.mkdir(parents=True)
+    (tmp_path / "repository/config").write_bytes(b'{"config":{"format":1}}')
+    disk = replace(_place(MemoryObjectStore("local")), folder=bytes(within))
+    with pytest.raises(PlaceInUse, match="within a repository"):
+        repositories.open("org-a", [disk], Signs())
+    repository = repositories.open("org-a", [_place(MemoryObjectStore("offsite")), _place(store)], Signs())
+    assert repository.tier("offsite").is_ready
+    assert isinstance(repository.tier("cloud").error, PlaceInUse)
 
 
 def test_no_key_is_made_where_the_keys_folder_is_not_mounted(tmp_path: Path) -> None:
