@@ -34,7 +34,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from chassis.disk import SECONDS, Disk, DiskSilent
+from chassis.disk import SECONDS, Disk, DiskSilent, says_nothing
 from chassis.life.health import Health
 from chassis.location import EntryFaulty, Faulty, Location, bucket_place, decoded, lies_in
 from chassis.own_folders import OwnFolders
@@ -61,10 +61,19 @@ _Mark = tuple[int, int, int]
 class Locations:
     """The registry, as it is in its file now. Thread-safe: readers see one whole version or another.
 
-    `health`: where trouble with the file is shown. `own`: what is neither a source nor a tier.
+    `health`: where trouble with the file is shown. `own`: what is neither a source nor a tier. `is_at_sources`: this
+    process sees the folders of sources as the workers do, so that one that is not there for it is there for nobody.
     """
 
-    def __init__(self, path: Path, health: Health | None = None, *, own: OwnFolders | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        health: Health | None = None,
+        *,
+        own: OwnFolders | None = None,
+        is_at_sources: bool = False,
+    ) -> None:
+        self._is_at_sources = is_at_sources
         self._path = path
         self._own = own or OwnFolders(())
         self._health = health
@@ -206,7 +215,8 @@ class Locations:
     def _look(self, folder: str, path: str, registered: Sequence[str]) -> tuple[str, Objection | None, bool]:
         """Where a folder is; why it, or the path below it, can be no source; whether it is no tier.
 
-        Only what the disk shows is judged: what is not there may be mounted later.
+        Only what the disk shows is judged: what is not there may be on another machine. Whether it can be read is
+        known to who sees it as the workers do.
         """
         at = os.fsencode(folder)
         root, written = os.path.realpath(at), os.path.join(at, os.fsencode(path))
@@ -229,6 +239,8 @@ class Locations:
             against = objection(errors.PATH_OUTSIDE_LOCATION, "sourceIdentifier", hint)
         elif _is_no_folder(written):
             against = objection(errors.SOURCE_NOT_A_FOLDER, "sourceIdentifier")
+        elif self._is_at_sources:
+            against = _against_reading(at, "sourceLocation") or _against_reading(written, "sourceIdentifier")
         return os.fsdecode(root), against, self._own.hold_tier(at)
 
     async def check(self) -> PlatformError | None:
@@ -324,6 +336,26 @@ def _is_no_folder(path: bytes) -> bool:
         return True
     except OSError as error:
         return error.errno == errno.ELOOP
+
+
+def _against_reading(folder: bytes, field: str) -> Objection | None:
+    """Why a folder cannot be read by this process."""
+    try:
+        os.stat(folder)
+    except FileNotFoundError:
+        hint = "There is no such folder: mount its disk, make it, or correct the name."
+        return objection(errors.SOURCE_UNREACHABLE, field, hint)
+    except OSError as error:
+        if says_nothing(error):
+            raise
+        if error.errno != errno.EACCES:
+            hint = f"Its disk does not show it ({os.strerror(error.errno or 0).lower()}): look at its mount."
+            return objection(errors.SOURCE_UNREACHABLE, field, hint)
+    else:
+        if os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+            return None
+    hint = "Give the user who runs the platform the right to read and enter it, and every folder above it."
+    return objection(errors.SOURCE_UNREACHABLE, field, hint)
 
 
 def _open_to(registry: Mapping[str, Location], organisation: str) -> list[Location]:

@@ -90,7 +90,9 @@ def assemble(settings: GatewaySettings) -> Process:
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS, connection_class=made.connection_class())
     shared = SharedConnections(pool)
     sealer = Sealer(settings.keys_dir)
-    locations = Locations(settings.locations_file, health, own=OwnFolders.of(settings))
+    locations = Locations(
+        settings.locations_file, health, own=OwnFolders.of(settings), is_at_sources=settings.sources_here
+    )
     add_key_checks(health, sealer)
     add_key_figures(telemetry, sealer)
     keys = KeySet(

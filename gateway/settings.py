@@ -112,6 +112,13 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     organisation_writes_burst: Annotated[float, Meta(description="Writes of an organisation at once", ge=1, le=1e6)] = (
         1000.0
     )
+    sources_here: Annotated[
+        bool,
+        Meta(
+            description="Whether the gateway sees the folders of sources as the workers do (machine, mounts, user): a "
+            "configuration whose folder is not there, or not readable, is refused then. Otherwise the run says it"
+        ),
+    ] = False
     answer_wait_seconds: Annotated[
         float, Meta(description="How long a write waits for its answer before it is answered with 202", gt=0, le=30)
     ] = 2.5

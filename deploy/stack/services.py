@@ -33,6 +33,7 @@ DECIDED = frozenset(
     for name in (
         *("EXCLUDED_FOLDERS", "TIER_FOLDERS", "POSTGRES_DSN", "POSTGRES_SCHEMA", "NATS_URL", "NATS_SEED_FILE"),
         *("HEALTH_PORT", "KEYS_DIR", "LOCATIONS_FILE", "HTTP_PORT", "JWKS_FILE", "JWT_ISSUER", "JWT_AUDIENCE"),
+        "SOURCES_HERE",
     )
 )
 """What the stack decides itself, by the home."""
@@ -150,6 +151,7 @@ def environment_of(layout: Layout, secrets: Secrets, service: Service) -> dict[s
             "WEDSYNC_JWKS_FILE": str(layout.jwks_file),
             "WEDSYNC_JWT_ISSUER": ISSUER,
             "WEDSYNC_JWT_AUDIENCE": AUDIENCE,
+            "WEDSYNC_SOURCES_HERE": "true",
         }
     if service.identity == "executor-worker" and "WEDSYNC_CACHE" not in inherited:
         settings["WEDSYNC_CACHE"] = str(layout.data / "cache")

@@ -59,6 +59,7 @@ class CreateConfiguration(Write[NewConfiguration]):
         errors.LOCK_NOT_SUPPORTED,
         errors.PATH_OUTSIDE_LOCATION,
         errors.SOURCE_NOT_A_FOLDER,
+        errors.SOURCE_UNREACHABLE,
         errors.SCHEDULE_NEVER_DUE,
         errors.LOCATION_UNUSABLE,
         errors.LOCATIONS_UNREADABLE,
@@ -81,6 +82,9 @@ class CreateConfiguration(Write[NewConfiguration]):
                 await self.OF.check(database, asked.organisation, asked.target)
                 before = await body_of(database, asked.organisation, asked.target)
         wrong = await wrong_fields(asked.body, asked.gateway.locations, asked.organisation)
+        if before is not None and _is_same_source(asked.gateway.sealer, asked.organisation, asked.body, before):
+            # It may be away while something else is changed: that is a run's to say, and the next one's to get over.
+            wrong = [each for each in wrong if each.code is not errors.SOURCE_UNREACHABLE]
         data = as_kept(asked.body)
         return Draft(
             lambda new: self.REQUEST(
@@ -224,6 +228,13 @@ def sealed_body(
         exclude=kept(EXCLUDE_FIELD, exclude, exclude_before) if exclude else None,
         exclude_caches=data.exclude_caches,
     )
+
+
+def _is_same_source(sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody) -> bool:
+    """Whether a change leaves the source as it was."""
+    path = before.source_identifier
+    is_same_path = _kept_box(sealer, organisation, SOURCE_IDENTIFIER_FIELD, data.source_identifier, path) is path
+    return before.source_location == data.source_location and is_same_path
 
 
 def _kept_box(sealer: Sealer, organisation: str, field: str, text: str, before: Sealed | None) -> Sealed:

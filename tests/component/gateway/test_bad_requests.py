@@ -168,6 +168,40 @@ async def test_source_that_its_disk_shows_to_be_none_is_refused(gateway: Running
         assert later.status_code == 201
 
 
+async def test_source_that_is_away_is_refused_when_it_is_named_and_not_when_it_is_kept(
+    tmp_path: Path, postgres: PostgresServer, own_nats: NatsServer
+) -> None:
+    """By a gateway that sees what the workers see. What else is changed while its disk is away is no fault of it."""
+    (folder := tmp_path / "photos" / "2027").mkdir(parents=True)
+    async with running_gateway(tmp_path, postgres, own_nats, answer_wait_seconds=2.5, sources_here=True) as gateway:
+        await _name_and_keep(gateway, folder)
+
+
+async def _name_and_keep(gateway: RunningGateway, folder: Path) -> None:
+    registry = json.loads(gateway.settings.locations_file.read_text())
+    for location in registry["locations"]:
+        if location["name"] == "photos":
+            location["url"] = f"file://{folder.parent}"
+    gateway.settings.locations_file.write_text(json.dumps(registry))
+
+    def headers() -> dict[str, str]:
+        return {**JSON, "Idempotency-Key": new_id(), "If-Match": '"1"'}
+
+    async with gateway.http("owner") as http:
+        absent = await http.post(CONFIGURATIONS, content=_with(sourceIdentifier="2028"), headers=headers())
+        assert (absent.status_code, problem_code(absent)) == (422, "source-unreachable")
+        assert absent.json()["field"] == "sourceIdentifier"
+        assert gateway.owners.asked == []
+        made = await http.post(CONFIGURATIONS, content=_with(sourceIdentifier="2027"), headers=headers())
+        assert made.status_code == 201
+        folder.rmdir()
+        where = f"{CONFIGURATIONS}/{made.json()['id']}"
+        renamed = await http.put(where, content=_with(sourceIdentifier="2027", name="Another"), headers=headers())
+        assert renamed.status_code == 200
+        moved = await http.put(where, content=_with(sourceIdentifier="2029"), headers=headers())
+        assert (moved.status_code, problem_code(moved)) == (422, "source-unreachable")
+
+
 async def test_every_wrong_field_is_told_at_once(gateway: RunningGateway) -> None:
     """Whoever fills in a form corrects it once: names, path, locations, locks and classes in one answer."""
     body = _with(

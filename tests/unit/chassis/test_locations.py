@@ -4,6 +4,9 @@ import asyncio
 import json
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,10 @@ from contracts.errors import (
     PATH_OUTSIDE_LOCATION,
     SOURCE_EXCLUDED,
     SOURCE_NOT_A_FOLDER,
+    SOURCE_UNREACHABLE,
     PlatformError,
 )
+from contracts.refusal import Objection
 from tests.support.hung_mount import hung_mount
 
 
@@ -62,6 +67,63 @@ def test_registry_is_read_again_when_the_file_has_changed(tmp_path: Path) -> Non
     assert locations.find("photos", "org-a") is None
     _write(path, LOCAL, PHOTOS)
     assert locations.find("photos", "org-a") is not None
+
+
+@pytest.mark.parametrize("is_at_sources", [True, False])
+@pytest.mark.parametrize(
+    ("url", "path", "field"),
+    [
+        ("{root}", "", None),
+        ("{root}", "2027", None),
+        ("{root}", "2028", "sourceIdentifier"),
+        ("{root}/gone", "", "sourceLocation"),
+        ("{root}/gone", "2027", "sourceLocation"),
+    ],
+)
+def test_source_that_is_not_there_is_told_by_who_sees_what_the_workers_see(
+    tmp_path: Path, url: str, path: str, field: str | None, *, is_at_sources: bool
+) -> None:
+    """On another machine, or as another user, nobody can know it: it is a run's to say."""
+    (tmp_path / "photos/2027").mkdir(parents=True)
+    _write(tmp_path / "l.json", {**PHOTOS, "url": url.format(root=f"file://{tmp_path}/photos")})
+    against = _against_source(tmp_path / "l.json", path, is_at_sources=is_at_sources)
+    assert (against is None) is (field is None or not is_at_sources)
+    if against is not None:
+        assert (against.code, against.field, "no such folder" in against.hint) == (SOURCE_UNREACHABLE, field, True)
+
+
+def _against_source(registry: Path, path: str, *, is_at_sources: bool = True) -> Objection | None:
+    locations = Locations(registry, is_at_sources=is_at_sources)
+    return asyncio.run(locations.known({"photos"}, "org-a", source=("photos", path)))["photos"].against_source
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o100, 0o400])
+@pytest.mark.parametrize(("path", "field"), [("", "sourceLocation"), ("inside", "sourceIdentifier")])
+def test_source_that_may_not_be_read_is_told(mode: int, path: str, field: str) -> None:
+    """Both rights are needed, to read its names and to enter it."""
+    with tempfile.TemporaryDirectory(prefix="wedsync-source-") as name, _as_nobody(Path(name)):
+        (locked := Path(name, "photos", path)).mkdir(parents=True)
+        _write(Path(name, "l.json"), {**PHOTOS, "url": f"file://{name}/photos"})
+        assert _against_source(Path(name, "l.json"), path) is None
+        locked.chmod(mode)
+        against = _against_source(Path(name, "l.json"), path)
+        locked.chmod(0o700)
+        assert against is not None
+        assert (against.code, against.field, "right to read" in against.hint) == (SOURCE_UNREACHABLE, field, True)
+
+
+@contextmanager
+def _as_nobody(folder: Path) -> Iterator[None]:
+    """Without the rights of root, where the tests have them."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(folder, 54321, 54321)
+    os.seteuid(54321)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 FAULTY: list[dict[str, object]] = [
