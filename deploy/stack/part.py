@@ -11,6 +11,8 @@ from deploy.stack.probes import Probe
 SERVICE_STOP_SECONDS = 8.0
 SERVER_STOP_SECONDS = 5.0
 """Our own processes are stopped first, then the servers: a stop of the platform takes 15 seconds at most."""
+UNNEEDED_STOP_SECONDS = 14.0
+"""Of a server that no other part needs: it is stopped from the beginning, beside our own processes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.bucket import answers, until_writable
 from deploy.stack.ports import LOOPBACK, Reserved, choose_ports
-from deploy.stack.s3 import PORTS, server_command
+from deploy.stack.s3 import PORTS, remove_sockets_of, server_command
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -41,6 +41,7 @@ class S3Server:
         self._folder = tempfile.TemporaryDirectory(prefix="wedsync-s3-")
         self._server: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self._ports: Mapping[str, int] = {}
         self._reserved = Reserved()
         self._buckets = 0
         self._shared: dict[tuple[bool, bool], str] = {}
@@ -71,7 +72,7 @@ class S3Server:
         """Start, and wait until it answers. A port that somebody took in between costs another attempt."""
         for _ in range(3):
             ports = choose_ports(PORTS, {}, paired=("admin",), is_free=self._reserved.take)
-            self.port = ports["s3"]
+            self.port, self._ports = ports["s3"], ports
             self._server = self._launch(ports)
             if answers(self.endpoint, self._server):
                 return
@@ -88,6 +89,7 @@ class S3Server:
                 self._server.kill()
                 self._server.wait()
             self._server = None
+            remove_sockets_of(self._ports)
         if not keep:
             self._reserved.__exit__()
             self._folder.cleanup()

@@ -419,3 +419,18 @@ async def test_install_gives_each_service_its_own_schema_and_no_other(home: Layo
                                 await connection.execute(f"SELECT 1 FROM {other.service}.stored_events")
                 with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
                     await psycopg.AsyncConnection.connect(postgres.dsn(home, database="postgres", **access))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_s3_server_that_looks_after_its_volumes_stops_in_its_time(home: Layout) -> None:
+    """About 70 s after its start it has commands of its own to run, and is asked to stop in the middle of them."""
+    secrets = prepare(home)
+    part = s3.s3_part(home, secrets, REGIONS[0])
+    jobs = home.s3_data(REGIONS[0].name) / "admin/plugin/jobs/tracked_jobs.json"
+    async with running(home, [part]) as bench:
+        await eventually(jobs.exists, within=110)
+        begun = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begun < part.stop_seconds
+    assert bench.state is not None
+    assert bench.state.killed == []

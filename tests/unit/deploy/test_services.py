@@ -121,8 +121,27 @@ def test_connections_of_all_processes_fit_into_the_server() -> None:
 
 
 def test_stop_of_the_platform_takes_fifteen_seconds_at_most() -> None:
-    """Our own processes first, then the servers, each with its time."""
-    from deploy.stack.child import KILL_SIGNAL_SECONDS
-    from deploy.stack.part import SERVER_STOP_SECONDS, SERVICE_STOP_SECONDS
+    """Our own processes first, then the servers that they need, each with its time; beside them the S3 servers.
+
+    Those end within 11.2 s whenever they are asked: none has to be killed.
+    """
+    from deploy.stack.child import KILL_SIGNAL_SECONDS, KILLED_SECONDS
+    from deploy.stack.part import SERVER_STOP_SECONDS, SERVICE_STOP_SECONDS, UNNEEDED_STOP_SECONDS
 
     assert SERVICE_STOP_SECONDS + SERVER_STOP_SECONDS + KILL_SIGNAL_SECONDS <= 15
+    assert 11.2 < UNNEEDED_STOP_SECONDS <= 15 - KILLED_SECONDS
+
+
+def test_s3_server_has_the_time_that_it_takes_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    """No part needs one, so that each is stopped from the beginning on."""
+    from deploy.stack.part import UNNEEDED_STOP_SECONDS
+    from deploy.stack.platform import prepare
+    from deploy.stack.s3 import s3_part
+    from deploy.stack.s3_regions import REGIONS
+
+    layout = Layout.create(tmp_path / "home")
+    secrets = prepare(layout)
+    parts = [s3_part(layout, secrets, region) for region in REGIONS]
+    assert {part.stop_seconds for part in parts} == {UNNEEDED_STOP_SECONDS}
+    needed = {name for service in services.SERVICES for name in services.service_part(layout, secrets, service).needs}
+    assert needed.isdisjoint(part.name for part in parts)
