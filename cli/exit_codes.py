@@ -75,6 +75,7 @@ _BY_CODE = {
     "location-invalid": ExitCode.USAGE,
     "invalid-field": ExitCode.USAGE,
     "unknown-location": ExitCode.NOT_FOUND,
+    "unknown-organisation": ExitCode.NOT_FOUND,
     "location-taken": ExitCode.REFUSED,
     "location-excluded": ExitCode.REFUSED,
     "location-access-denied": ExitCode.REFUSED,

@@ -45,6 +45,25 @@ def run(arguments: argparse.Namespace) -> int:
     return _add(layout, arguments)
 
 
+def require_known(layout: "Layout", identity: str) -> None:
+    """Raise UNKNOWN_ORGANISATION of one that nobody has added and that nothing is here of; HOME_UNUSABLE."""
+    from contracts import errors
+    from contracts.errors import PlatformError
+    from deploy.locations.organisations import known
+
+    own = (layout.remembered.organisation, layout.remembered.demo_organisation)
+    if identity in own or any(each.id == identity for each in known(layout)):
+        return
+    option = home_option(layout.home)
+    raise PlatformError(
+        errors.UNKNOWN_ORGANISATION,
+        f"no organisation {identity} was added here",
+        field="organisation",
+        hint=f"Those that there are: wedsync-backup organisation list{option}. Is it a new one, add it first: "
+        f"wedsync-backup organisation add {identity}{option}",
+    )
+
+
 def warn_of_strangers(layout: "Layout", identities: Iterable[str]) -> None:
     """Say on standard error which organisations nobody has added here: an identity provider may know more of them."""
     from contracts.errors import PlatformError

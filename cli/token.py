@@ -1,7 +1,8 @@
 """`wedsync-backup token`: a bearer token for the platform on this machine, signed by its embedded identity provider.
 
 The token alone goes to standard output, so that it can be put into a header by the shell. It is for this home
-only: a gateway that is pointed at a real identity provider does not know the key.
+only: a gateway that is pointed at a real identity provider does not know the key. An organisation is one that was added
+(`organisation add`), the home's own, which needs no word, or one that has keys here already.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import argparse
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
 from cli.options import organisation, subject
-from cli.organisation import warn_of_strangers
+from cli.organisation import require_known
 
 ROLES = ("viewer", "operator", "owner", "auditor")
 MINUTES_MAX = 24 * 60
@@ -33,7 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     from deploy.stack.layout import Layout
 
     layout = Layout.find(home_of(arguments))
-    warn_of_strangers(layout, [arguments.organisation] if arguments.organisation else [])
+    if arguments.organisation:
+        # A slip of the pen would be a tenant of its own, empty, and with keys from its first request on.
+        require_known(layout, arguments.organisation)
     print(
         IdentityProvider.of(layout).token(
             organisation=arguments.organisation or layout.remembered.organisation,

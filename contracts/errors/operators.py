@@ -44,6 +44,13 @@ CREDENTIALS_UNUSABLE = entered(
     "The credentials cannot be used",
     "Name credentials that are there, whole, and their owner's alone.",
 )
+UNKNOWN_ORGANISATION = entered(
+    "unknown-organisation",
+    404,
+    Retry.AFTER_OPERATOR,
+    "No organisation of this id is there",
+    "Look which there are, or add it first: wedsync-backup organisation list, wedsync-backup organisation add NAME.",
+)
 ORGANISATION_TAKEN = entered(
     "organisation-taken",
     409,

@@ -324,6 +324,7 @@ def test_token_is_for_the_home_s_organisation_unless_told_otherwise(
         )
         return said
 
+    (layout.platform_keys / "organisations" / "org-1").mkdir(parents=True)
     plain = claims("--role", "viewer")
     assert plain["app_metadata"] == {
         "organisation_id": layout.remembered.organisation,
@@ -357,18 +358,21 @@ def test_token_refuses_what_makes_no_sense(layout: Layout, words: list[str]) -> 
     assert refusal.value.code == ExitCode.USAGE
 
 
-def test_token_for_an_organisation_that_nobody_added_says_so(
+def test_token_for_an_organisation_that_nobody_added_is_refused(
     layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A slip of the pen would be a new tenant; another identity provider's is let in all the same."""
+    """A slip of the pen would be a new tenant. The home's own, the demo's and one that has keys need no word."""
     words = ["token", "--role", "owner", "--home", str(layout.home)]
-    assert main([*words, "--organisation", "nobody-there"]) == ExitCode.OK
+    assert main([*words, "--organisation", "nobody-there"]) == ExitCode.NOT_FOUND
     said = capsys.readouterr()
-    assert len(said.out.split()) == 1
-    assert "no organisation nobody-there was added here" in said.err
-    for each in ([], ["--organisation", layout.remembered.organisation]):
+    assert (said.out, "[unknown-organisation]" in said.err) == ("", True)
+    assert f"wedsync-backup organisation add nobody-there --home '{layout.home}'" in said.err
+    (layout.platform_keys / "organisations" / "by-request").mkdir(parents=True)
+    own, demo = layout.remembered.organisation, layout.remembered.demo_organisation
+    for each in ([], *(["--organisation", identity] for identity in (own, demo, "by-request"))):
         assert main([*words, *each]) == ExitCode.OK
-        assert capsys.readouterr().err == ""
+        said = capsys.readouterr()
+        assert (len(said.out.split()), said.err) == (1, "")
 
 
 @pytest.mark.parametrize(
