@@ -20,6 +20,7 @@ from typing import Final
 from repository.errors import LockNotProven, NoUsableTier, RepositoryError, TierBehind, TierError
 from repository.format import pack_object_key
 from repository.opened.open_tier import OpenTier
+from repository.stored.buffers import WAIT_SECONDS
 from repository.stored.pack_builder import BufferPool, SealedPack
 
 UPLOADS_LOCAL: Final = 2
@@ -189,12 +190,14 @@ class Fanout:
     ) -> list[Finished]:
         """Wait until each tier has all that was submitted so far, durably, and let `commit` run for each at once.
 
-        What `commit` raises is the tier's error in this backup; the others go on. `check` is asked once all tiers have
-        been waited for, which may have taken hours: what it raises ends all of it, and nothing was committed.
+        What `commit` raises is the tier's error in this backup; the others go on. `check` is asked about twice a second
+        while tiers are waited for, which may take hours, and once more behind it: what it raises ends all of it, and
+        nothing was committed.
         """
         with self._changed:
             end = self._submitted
-            self._changed.wait_for(lambda: all(_has_all(delivery, end) for delivery in self.deliveries))
+        while not self._all_have(end):
+            check()
         check()
         finished = [Finished(delivery, delivery.state, delivery.error) for delivery in self.deliveries]
         finishers = [
@@ -209,6 +212,13 @@ class Fanout:
         for thread in finishers:
             thread.join()
         return finished
+
+    def _all_have(self, end: int) -> bool:
+        """Whether each tier has all parcels with lower numbers, or takes none any more, after a short wait."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: all(_has_all(delivery, end) for delivery in self.deliveries), WAIT_SECONDS
+            )
 
     def close(self) -> None:
         """No backup is left: what is queued still goes to the tiers, then the senders end."""

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from repository.errors import LimitExceeded
 from repository.format import Buffer, Compression, ContentClass
 from repository.stored.compression import Compressor
-from repository.stored.memory_budget import MemoryBudget
+from repository.stored.memory_budget import MemoryBudget, too_small
 from repository.stored.pack_builder import BUFFER_LENGTH_MIN, PACK_TARGET
 
 WORKERS_MAX: Final = 8
@@ -49,13 +48,19 @@ class Workshop:
         for count in range(wanted, 0, -1):
             if memory_budget >= least_of_group() + (count + 1) * block_length:
                 return Workshop(memory_budget, workers=count, is_alone=True)
-        least = (least_of_group() + 2 * block_length + (1 << 20) - 1) >> 20
-        hint = f"Give the backup at least {least} MiB of memory."
-        raise LimitExceeded("memory budget is too small", hint=hint, budget=memory_budget)
+        raise too_small(memory_budget, least_of_group() + 2 * block_length)
 
     def least_of_group(self, block_length: int) -> int:
-        """Bytes of the packs of one group, at least: all that is left where there is one backup alone."""
-        return self.memory.total - self.least_of_backup(block_length) if self.is_alone else least_of_group()
+        """Bytes of the packs of one group, at least: all that is left where there is one backup alone.
+
+        Raises `LimitExceeded` where that is too little for any.
+        """
+        if not self.is_alone:
+            return least_of_group()
+        left = self.memory.total - self.least_of_backup(block_length)
+        if left < least_of_group():
+            raise too_small(self.memory.total, self.least_of_backup(block_length) + least_of_group())
+        return left
 
     def least_of_backup(self, block_length: int) -> int:
         """Bytes of the blocks that one backup reads into, at least."""

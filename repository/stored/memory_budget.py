@@ -31,12 +31,17 @@ class MemoryBudget:
         """Admit all of these, or none while their least is not free. Raises `LimitExceeded` where it can never be."""
         needed = sum(share.least for share in shares)
         if needed > self.total:
-            raise LimitExceeded("memory budget is too small", budget=self.total, needed=needed)
+            raise too_small(self.total, needed)
         with self._changed:
             if self._promised() + needed > self.total:
                 return False
             self._shares.update(shares)
             return True
+
+    def refuse_hopeless(self, share: MemoryShare, length: int) -> None:
+        """Raise `LimitExceeded` where a buffer of this length is beyond what the share can ever have."""
+        if length > max(share.least, self.total - self._headroom):
+            raise too_small(self.total, length + self._headroom)
 
     def wait(self, seconds: float = WAIT_SECONDS) -> None:
         """Return when something was given back, or after so long."""
@@ -126,6 +131,12 @@ class MemoryBudget:
         return new_memory(length)
 
 
+def too_small(budget: int, needed: int) -> LimitExceeded:
+    """The error of a budget (bytes) with which nothing ever goes on: it is told before anybody waits."""
+    hint = f"Give the backup at least {-(-needed >> 20)} MiB of memory."
+    return LimitExceeded("memory budget is too small", hint=hint, budget=budget, needed=needed)
+
+
 class MemoryShare:
     """What one user of the budget may have. `least`: bytes that it always gets once it was admitted."""
 
@@ -137,7 +148,11 @@ class MemoryShare:
         self.is_closed = False
 
     def pool(self, length: int, on_waiting: Callable[[float], None] | None = None) -> SharePool:
-        """Buffers of this length from the share. `on_waiting`: as of `BoundedPool`."""
+        """Buffers of this length from the share. `on_waiting` gets, about twice a second, for how long was waited.
+
+        Raises `LimitExceeded` where the share never gets one, not even when nobody else has anything.
+        """
+        self._budget.refuse_hopeless(self, length)
         return SharePool(self._budget, self, length, on_waiting)
 
     def fail(self, error: BaseException) -> None:

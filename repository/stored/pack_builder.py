@@ -78,6 +78,17 @@ class SealedPack(NamedTuple):
     buffer: Memory
 
 
+def frame_room(frame: RawFrame) -> int:
+    """Bytes that a frame takes of a pack, with its header and what the footer says of it."""
+    return (
+        SEALED_HEADER_LENGTH
+        + len(frame.payload)
+        + TAG_LENGTH
+        + FOOTER_FRAME_LENGTH
+        + len(frame.chunk_lengths) * _PER_CHUNK
+    )
+
+
 class BufferPool(Protocol):
     """Lends the buffers that packs are built in; it is what bounds the memory of a backup."""
 
@@ -106,11 +117,16 @@ class PackBuilder:
         self.unwritten = 0
         self.is_closing = False
 
+    @property
+    def room(self) -> int:
+        """Bytes that are left for frames and what the footer says of them."""
+        return len(self._buffer) - self._promised
+
     def reserve(self, frame: RawFrame) -> FrameEntry | None:
         """A place for the frame, or None when the pack is full. Does not copy or encrypt anything."""
         count = len(frame.chunk_lengths)
         stored = len(frame.payload) + TAG_LENGTH
-        promised = SEALED_HEADER_LENGTH + stored + FOOTER_FRAME_LENGTH + count * _PER_CHUNK
+        promised = frame_room(frame)
         if self._promised + promised > len(self._buffer):
             return None
         header = FrameHeader(
@@ -199,6 +215,10 @@ class PackWriter:
                 entry = builder.reserve(frame) if builder is not None else None
                 full = None
                 if builder is not None and entry is None:
+                    if not builder.frames:
+                        # A pack of its own is all that it could get: the next one would be as full, and so on.
+                        message = "frame is longer than a pack"
+                        raise LimitExceeded(message, length=frame_room(frame), room=builder.room)
                     full = self._close_open()
             if builder is not None and entry is not None:
                 break
@@ -244,6 +264,7 @@ class PackWriter:
                     return
             buffer = self._pool.acquire()
             if len(buffer) < BUFFER_LENGTH_MIN:
+                self._pool.release(buffer)
                 raise LimitExceeded("pack buffer is shorter than a chunk can be", length=len(buffer))
             salt = self._randomness.token_bytes(SALT_LENGTH)
             builder = PackBuilder(self._keys, self._kind, salt, buffer)

@@ -12,7 +12,7 @@ from repository.tiers.port import OBJECT_LENGTH_MAX, Capabilities, ObjectInfo, c
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.locks import Locks
 from repository.tiers.s3.options import S3Options
-from repository.tiers.s3.versions import Version, Versions, checksum_of, expect_listing, lock_of
+from repository.tiers.s3.versions import Version, Versions, checksum_of, expect_listing, lock_of, next_page
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -170,7 +170,7 @@ class S3Reading:
                 yield entry["Key"], int(entry["Size"])
             if not page.get("IsTruncated"):
                 return
-            request["ContinuationToken"] = page["NextContinuationToken"]
+            request.update(next_page(page, request, {"ContinuationToken": "NextContinuationToken"}, self.name))
 
     def _newest_of(self, full_prefix: str, full_after: str) -> Iterator[tuple[str, int]]:
         """Key and size of the newest version of each object, delete markers left out."""

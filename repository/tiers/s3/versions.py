@@ -40,6 +40,20 @@ def expect_listing(answer: Mapping[str, Any], tier: str) -> None:
         raise TierUnreachable("the server answered a listing without a listing", tier=tier)
 
 
+def next_page(
+    answer: Mapping[str, Any], request: Mapping[str, Any], names: Mapping[str, str], tier: str
+) -> dict[str, Any]:
+    """What to ask for the page behind this one: `names`, by the request's field, the answer's.
+
+    Raises `TierUnreachable` where the server names no other place than the one that it was asked for: it would be
+    asked for ever.
+    """
+    place = {field: answer.get(name) or "" for field, name in names.items()}
+    if not any(place.values()) or all(request.get(field, "") == value for field, value in place.items()):
+        raise TierUnreachable("the server's listing goes on, and does not say from where", tier=tier)
+    return place
+
+
 class Versions:
     """Lists versions, where the bucket has them and the credentials may see them."""
 
@@ -79,8 +93,8 @@ class Versions:
             ]
             if not answer.get("IsTruncated"):
                 return
-            request["KeyMarker"] = answer["NextKeyMarker"]
-            request["VersionIdMarker"] = answer.get("NextVersionIdMarker", "")
+            names = {"KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"}
+            request.update(next_page(answer, request, names, self._connection.options.bucket))
 
     def of(self, full_key: str) -> list[Version]:
         """All versions of one object, newest first, then its markers."""

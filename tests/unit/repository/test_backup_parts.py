@@ -12,7 +12,7 @@ from repository.backup.pack_usage import PackUsage
 from repository.backup.parent_pages import ParentPages
 from repository.backup.problems import KEPT_MAX, FileError, ProblemLog
 from repository.backup.source import FileProblem, Reason
-from repository.errors import Damaged, NoUsableTier, TierFull
+from repository.errors import BackupCancelled, Damaged, NoUsableTier, TierFull
 from repository.format import PackKind
 from repository.opened.pack_access import FRAMES_MAX, ChunkReader, PackAccess
 from repository.progress import Progress, Ticker
@@ -345,6 +345,24 @@ def test_tier_that_is_slower_now_and_then_is_not_dropped() -> None:
         fanout.deliveries[0].queue.extend(queues[0])
         fanout.relieve(0.5)
     assert {delivery.state for delivery in fanout.deliveries} == {Delivery.SENDING}
+
+
+@pytest.mark.timeout(20)
+def test_waiting_for_a_tier_that_does_not_answer_ends_when_it_is_called_off() -> None:
+    """Whoever waits at the end for all tiers is asked meanwhile, not only when they are done."""
+    scene = Scene()
+    fanout = Fanout(scene.repository.tiers)  # its senders are not there: what is submitted never arrives
+    pool = _pool(1, 100)
+    fanout.submit(_pack(pool, 1), pool)
+    asked: list[bool] = []
+
+    def check() -> None:
+        asked.append(True)
+        raise BackupCancelled("called off")
+
+    with pytest.raises(BackupCancelled):
+        fanout.finish(lambda _delivery: None, check=check)
+    assert asked == [True]
 
 
 def test_tier_that_fails_to_commit_fails_alone() -> None:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from repository.backup.workshop import Workshop, least_of_group
 from repository.errors import LimitExceeded
 from repository.stored.memory_budget import MemoryBudget, MemoryShare
 from tests.support.eventually import eventually
@@ -38,6 +39,31 @@ def test_least_is_there_whatever_the_others_hold() -> None:
         pool.release(lent.pop())
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_buffer_that_never_comes_is_refused_before_anybody_waits_for_it() -> None:
+    """One that is longer than the least, and than all that is lent beyond it, is named with what would do."""
+    budget = MemoryBudget(10 * UNIT, headroom=2 * UNIT)
+    share = MemoryShare(budget, 9 * UNIT)
+    assert budget.try_admit([share])
+    share.pool(9 * UNIT).acquire()
+    with pytest.raises(LimitExceeded, match="too small") as raised:
+        share.pool(9 * UNIT + 1)
+    assert raised.value.context["needed"] == 11 * UNIT + 1
+    assert "1 MiB" in raised.value.hint
+    modest = MemoryShare(MemoryBudget(10 * UNIT, headroom=2 * UNIT), UNIT)
+    modest.pool(8 * UNIT)
+    with pytest.raises(LimitExceeded):
+        modest.pool(8 * UNIT + 1)
+
+
+@pytest.mark.parametrize("budget", [0, 20 << 20, least_of_group()])
+def test_workshop_of_one_that_holds_no_pack_is_refused(budget: int) -> None:
+    """However it was made: a share of less than the packs it needs would be admitted, and wait for ever."""
+    workshop = Workshop(budget, workers=1, is_alone=True)
+    with pytest.raises(LimitExceeded, match="too small"):
+        workshop.least_of_group(1 << 20)
+    assert Workshop(least_of_group() + (2 << 20), workers=1, is_alone=True).least_of_group(1 << 20) == least_of_group()
 
 
 async def test_who_holds_least_comes_first() -> None:

@@ -236,9 +236,32 @@ def test_writer_refuses_a_frame_that_the_format_cannot_hold(frame: RawFrame) -> 
 
 def test_writer_refuses_buffers_that_are_too_short() -> None:
     """A pool of buffers in which the longest chunk has no place is a mistake that shows at once."""
-    writer = PackWriter(KEYS, PackKind.DATA, _Pool(1000), SeededRandomness(10), lambda _pack: None)
+    pool = _Pool(1000)
+    writer = PackWriter(KEYS, PackKind.DATA, pool, SeededRandomness(10), lambda _pack: None)
     with pytest.raises(LimitExceeded):
         writer.add(_frame([b"x"]))
+    assert len(pool.returned) == pool.lent == 1
+
+
+@pytest.mark.timeout(20)
+def test_writer_refuses_a_frame_that_is_longer_than_a_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each next pack would be too small as well, and be sent away empty; what fits is taken before and after it."""
+    monkeypatch.setattr("repository.stored.pack_builder.BUFFER_LENGTH_MIN", 1000)
+    made: list[int] = []
+    pool = _Pool(1000)
+    writer = PackWriter(KEYS, PackKind.DATA, pool, SeededRandomness(11), lambda pack: made.append(len(pack.frames)))
+    # Its chunks' ids alone are more than the footer has room for.
+    many = RawFrame(bytes(32 * 40), (1,) * 40, 40, ContentClass.TEXT, Compression.NONE, bytes(40))
+    with pytest.raises(LimitExceeded, match="longer than a pack") as raised:
+        writer.add(many)
+    assert raised.value.context["length"] > raised.value.context["room"] > 0
+    writer.add(_frame([b"x"]))
+    with pytest.raises(LimitExceeded, match="longer than a pack"):
+        writer.add(many)
+    writer.add(_frame([b"y"]))
+    writer.flush()
+    assert made == [1, 1]
+    assert pool.lent == 2
 
 
 def _one_pack() -> tuple[bytes, bytes, list[FrameEntry]]:

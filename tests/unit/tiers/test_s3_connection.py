@@ -9,7 +9,7 @@ from repository.errors import AccessDenied, LocationInvalid, TierUnreachable, To
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.errors import not_made, translated
 from repository.tiers.s3.options import S3Credentials, S3Options, credentials_from_environment
-from repository.tiers.s3.versions import expect_listing
+from repository.tiers.s3.versions import expect_listing, next_page
 
 
 def connection(**options: object) -> S3Connection:
@@ -89,3 +89,15 @@ def test_answer_without_a_listing_is_no_empty_bucket() -> None:
     expect_listing({"IsTruncated": False}, "cloud")
     with pytest.raises(TierUnreachable, match="without a listing"):
         expect_listing({"ResponseMetadata": {"HTTPStatusCode": 200}}, "cloud")
+
+
+def test_listing_that_never_gets_on_is_no_listing() -> None:
+    """A server that answers each page with the same place, or with none, would be asked for ever."""
+    names = {"KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"}
+    first = next_page({"NextKeyMarker": "a", "NextVersionIdMarker": "1"}, {}, names, "cloud")
+    assert first == {"KeyMarker": "a", "VersionIdMarker": "1"}
+    # Another version of the same object is another place.
+    assert next_page({"NextKeyMarker": "a", "NextVersionIdMarker": "2"}, first, names, "cloud") != first
+    for answer in ({"NextKeyMarker": "a", "NextVersionIdMarker": "1"}, {"NextKeyMarker": ""}, {}):
+        with pytest.raises(TierUnreachable, match="does not say from where"):
+            next_page(answer, first, names, "cloud")
