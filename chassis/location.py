@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 import msgspec
 from msgspec import Meta
 
+from chassis.nesting import without_depths
 from contracts.configuration import LocationName
 from contracts.configuration_rules import STORAGE_CLASSES
 from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
@@ -123,7 +124,8 @@ def decoded(body: bytes, before: Mapping[str, Location]) -> tuple[dict[str, Loca
     `before`: what was read before, which stays in use of a name whose entry is faulty now. Raises ValueError,
     `MsgspecError` or RecursionError where no entry can be used although there are some.
     """
-    raws, entries = entries_of(body)
+    readable = _readable(body)[1]
+    entries = [_entry(raw) for raw in readable]
     twice = {name for name, count in Counter(each.name for each in entries).items() if name and count > 1}
     good = {each.name: each for each in entries if isinstance(each, Location) and each.name not in twice}
     faults = [each.fault for each in entries if isinstance(each, Faulty) and each.name not in twice]
@@ -136,7 +138,7 @@ def decoded(body: bytes, before: Mapping[str, Location]) -> tuple[dict[str, Loca
     kept = {each.name: before[each.name] for each in entries if each.name not in good and each.name in before}
     faulty = tuple(
         _faulty(raw, each.name, "", kept.get(each.name))
-        for raw, each in zip(raws, entries, strict=True)
+        for raw, each in zip(readable, entries, strict=True)
         if each.name not in good
     )
     waiting = tuple(each for each in faulty if each.name not in kept)
@@ -145,8 +147,21 @@ def decoded(body: bytes, before: Mapping[str, Location]) -> tuple[dict[str, Loca
 
 def entries_of(body: bytes) -> tuple[tuple[msgspec.Raw, ...], list[Location | Faulty]]:
     """All entries of a file, as they are written and as they are read. Raises as `decoded` where it has none."""
-    raws = _REGISTRY.decode(body).locations
-    return raws, [_entry(raw) for raw in raws]
+    raws, readable = _readable(body)
+    return raws, [_entry(raw) for raw in readable]
+
+
+def _readable(body: bytes) -> tuple[tuple[msgspec.Raw, ...], tuple[msgspec.Raw, ...]]:
+    """All entries as they are written, and as far as a decoder goes: one may be nested deeper than that."""
+    try:
+        raws = _REGISTRY.decode(body).locations
+    except RecursionError:
+        shallow, written = without_depths(body, "locations")
+        readable = _REGISTRY.decode(shallow).locations
+        if len(readable) != len(written):
+            raise
+        return tuple(map(msgspec.Raw, written)), readable
+    return raws, raws
 
 
 def _entry(raw: msgspec.Raw) -> Location | Faulty:

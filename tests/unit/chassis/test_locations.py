@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chassis.life.health import DEGRADED, NOT_READY, READY, Health
-from chassis.location import decoded
+from chassis.location import decoded, entries_of
 from chassis.locations import Locations
 from chassis.own_folders import OwnFolders
 from contracts.errors import (
@@ -124,6 +125,43 @@ def _as_nobody(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+_DEEP = {
+    "list": "[" * 10_000 + "]" * 10_000,
+    "objects": '{"a":' * 10_000 + "1" + "}" * 10_000,
+    "text with brackets": '["\\"]}", ' + "[" * 10_000 + "]" * 10_000 + "]",
+}
+
+
+@pytest.mark.parametrize("deep", _DEEP.values(), ids=_DEEP)
+def test_entry_that_is_nested_too_deeply_costs_itself_alone(tmp_path: Path, deep: str) -> None:
+    """The others are in use; of this one name and folder are read, so that no source is taken for what may hold it."""
+    entries = [
+        json.dumps(LOCAL),
+        f'{{"lock": {deep}, ' + json.dumps({**PHOTOS, "name": "deep"})[1:],
+        json.dumps(PHOTOS),
+    ]
+    body = f'{{"locations": [{", ".join(entries)}]}}'.encode()
+    good, fault = decoded(body, {})
+    assert set(good) == {"local", "photos"}
+    assert fault is not None
+    assert [(each.name, each.folder, each.is_judged) for each in fault.entries] == [("deep", "/srv/photos", True)]
+    assert not fault.is_blind
+    raws, found = entries_of(body)
+    assert [bytes(raw).decode() for raw in raws] == entries
+    assert [each.name for each in found] == ["local", "deep", "photos"]
+
+
+def test_document_that_is_nested_elsewhere_too_deeply_is_no_registry() -> None:
+    """Nor is a list of nothing but brackets an entry of it."""
+    for body in (
+        f'{{"locations": [], "more": {_DEEP["list"]}}}',
+        _DEEP["list"],
+        f'{{"locations": {_DEEP["objects"]}}}',
+    ):
+        with pytest.raises((ValueError, msgspec.MsgspecError, RecursionError)):
+            decoded(body.encode(), {})
 
 
 FAULTY: list[dict[str, object]] = [
