@@ -4,9 +4,10 @@ A relay never fills an empty or foreign stream by surprise, since that may be th
 a record that was restored to an earlier day. This command says that it is meant: it creates missing streams
 and consumers, permits the refill, tells the gateway which log is the record, and waits until the relay has
 published everything and the gateway shows it.
-Ends with 0 only then; with 4 where it was permitted, and is not done within the time, or waits for what another
-service has to publish again: that is told at once, since no time helps. So is a stream that only a new incarnation of
-the record can continue: then nothing is permitted, and it ends with 1.
+What does not answer for a while (NATS that makes large streams, Postgres that starts anew) is named and waited for,
+within the time. Ends with 0 only then; with 4 where it was permitted, and is not done within the time, or waits for
+what another service has to publish again: that is told at once, since no time helps. So is a stream that only a new
+incarnation of the record can continue: then nothing is permitted, and it ends with 1.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from chassis.outbox.tables import RefillPermission
     from deploy.stack.layout import Layout
     from deploy.stack.probes import Trouble
+
+T = TypeVar("T")
 
 ALL = "all"
 POLL_SECONDS = 0.2
@@ -74,25 +77,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: bool, seconds: float) -> int:
-    from chassis.outbox.chained import stream_view
     from chassis.outbox.relay import request_refill
-    from contracts.streams import stream_of
-    from deploy.stack.nats import apply_topology, operator_connection
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
     from gateway.projections.record import announce_record
 
-    async with operator_connection(layout) as client:
-        for change in await apply_topology(layout, client):
-            print(change, flush=True)
-        views = {service: await stream_view(client.jetstream(), stream_of(service)) for service in services}
+    views = await _answered(partial(_streams_made, layout, services), "the streams", seconds)
     dsn = admin_dsn(layout, read_secrets(layout))
     if not new_incarnation:
-        await _require_possible(dsn, views)
+        await _answered(partial(_require_possible, dsn, views), "the record", seconds)
     permissions: dict[str, RefillPermission] = {}
     for service in services:
         given = permissions[service] = await request_refill(dsn, service, new_incarnation=new_incarnation)
-        await announce_record(dsn, READ_MODELS, service, log=given.incarnation, position=given.last)
+        announce = partial(announce_record, dsn, READ_MODELS, service, log=given.incarnation, position=given.last)
+        await _answered(announce, "the read models", seconds)
         print(f"{service}: permitted to publish its record again", flush=True)
     asked = frozenset((*services, ALL) if set(services) == set(SERVICES) else services)
     permitted_at = time.monotonic() + LOOK_SECONDS
@@ -106,6 +104,41 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
     print(f"read models: {'caught up' if owed is None else owed.reason}")
     _point_to_others(owed)
     return ExitCode.OK if done and owed is None else ExitCode.DEGRADED
+
+
+async def _streams_made(layout: "Layout", services: tuple[str, ...]) -> "Mapping[str, StreamView]":
+    """What the streams hold, once all are there. Raises UNAVAILABLE; what was made by then stays."""
+    from chassis.outbox.chained import stream_view
+    from contracts.streams import stream_of
+    from deploy.stack.nats import apply_topology, operator_connection
+
+    async with operator_connection(layout) as client:
+        for change in await apply_topology(layout, client):
+            print(change, flush=True)
+        return {service: await stream_view(client.jetstream(), stream_of(service)) for service in services}
+
+
+async def _answered(ask: Callable[[], Awaitable[T]], name: str, seconds: float) -> T:
+    """The answer, asked for again as long as nobody answers at all; with a word of what is waited for.
+
+    Raises UNAVAILABLE after so many seconds. For what may be asked twice.
+    """
+    from contracts import errors
+    from contracts.errors import PlatformError
+
+    until = time.monotonic() + seconds
+    told = -TELL_SECONDS
+    while True:
+        try:
+            return await ask()
+        except PlatformError as error:
+            now = time.monotonic()
+            if error.code is not errors.UNAVAILABLE or now > until:
+                raise
+            if now - told > TELL_SECONDS:
+                told = now
+                print(f"{name}: still waiting: {error.message}", flush=True)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _require_possible(dsn: str, views: "Mapping[str, StreamView]") -> None:
@@ -157,9 +190,16 @@ async def _owed_by(
 ) -> _Owed | None:
     """Why a stream does not hold its whole record yet, or why its service is not ready; None when both are so."""
     from chassis.outbox.relay import refilled
+    from contracts import errors
+    from contracts.errors import PlatformError
     from deploy.stack.probes import Grade, service_ready
 
-    filled = await refilled(dsn, service, permission)
+    try:
+        filled = await refilled(dsn, service, permission)
+    except PlatformError as error:
+        if error.code is not errors.UNAVAILABLE:
+            raise
+        return _Owed(f"how far it is cannot be known: {error.message}")
     if filled is not None and filled < permission.last:
         return _Owed(f"still filling: {filled} of {permission.last}")
     trouble = await service_ready(layout.port(f"{service}.health"))()

@@ -58,7 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_decided(os.environ)
     home = home_of(arguments)
     anew: list[str] = arguments.begin_anew
+    _say_what_is_there(home, anew)
     return _detached(home, anew) if arguments.detach else _in_foreground(home, anew)
+
+
+def _say_what_is_there(home: Path, begin_anew: list[str]) -> None:
+    """Nothing that lies there is deleted: whoever thinks that it is, or that it was gone, is told."""
+    from deploy.stack.begun import still_there
+
+    for name in still_there(home, begin_anew):
+        print(
+            f"{home / name} is there, and the platform goes on with what lies in it: nothing of it is made anew."
+            " Is it to begin with nothing: wedsync-backup down, move it aside, then the same command again.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _in_foreground(home: Path, begin_anew: list[str]) -> int:

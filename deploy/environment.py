@@ -392,7 +392,7 @@ def _how_far(seen: list[str], total: int) -> str:
         return f"all {total} packages are fetched and are being unpacked"
     fetched = sum(line.startswith("Collecting ") for line in lines)
     if fetched:
-        return f"{fetched} of {total} packages are fetched"
+        return f"packages fetched: {fetched} of {total}"
     return "the installer works" if total else "the virtual environment is made"
 
 

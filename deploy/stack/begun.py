@@ -14,6 +14,7 @@ repository's key a note beside it, the executor's record, and each tier that hol
 """
 
 from collections.abc import Collection, Iterable
+from functools import partial
 from pathlib import Path
 
 from chassis.disk import Disk
@@ -81,6 +82,15 @@ def require_whole(home: Path, begun: Iterable[str], begin_anew: Collection[str] 
             + " ".join(["wedsync-backup up", *(f"--begin-anew {name}" for name in missing)])
             + " (docs/operations.md says what is lost then).",
         )
+
+
+def still_there(home: Path, names: Iterable[str]) -> list[str]:
+    """What of these is there, and holds something. Raises OSError where that cannot be told: DiskSilent, too."""
+
+    def holds(path: Path) -> bool:
+        return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+    return [name for name in names if Disk(home / name).answer(partial(holds, home / name), seconds=DATA_SECONDS)]
 
 
 def missing_of(home: Path, begun: Iterable[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The commands of the embedded stack on a home where nothing runs, or only seems to."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,10 +16,13 @@ import msgspec
 import pytest
 
 from chassis.clock import SystemClock
-from cli import logs, status
+from chassis.outbox.tables import RefillPermission
+from cli import logs, refill, status, up
 from cli.exit_codes import ExitCode
 from cli.home import home_option
 from cli.main import main
+from contracts import errors
+from contracts.errors import ErrorCode, PlatformError
 from deploy.nats.permissions import generate_keys
 from deploy.stack import places
 from deploy.stack.identity_provider import AUDIENCE, ISSUER, install_identity_provider
@@ -82,6 +86,35 @@ def test_nats_that_does_not_listen_is_not_waited_for(
     (layout.nats_seeds / "topology.seed").write_text(generate_keys().seed)
     assert main(["deadletters", "list", "--home", str(layout.home)]) == ExitCode.UNAVAILABLE
     assert "does not answer" in capsys.readouterr().err
+
+
+def test_refill_names_what_does_not_answer_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NATS that makes a stream may not answer for seconds. What is refused is refused."""
+    monkeypatch.setattr(refill, "POLL_SECONDS", 0.0)
+    asked: list[ErrorCode] = [errors.UNAVAILABLE, errors.UNAVAILABLE]
+
+    async def ask() -> str:
+        if asked:
+            raise PlatformError(asked.pop(), "nats did not answer")
+        return "answered"
+
+    assert asyncio.run(refill._answered(ask, "the streams", 60.0)) == "answered"
+    assert capsys.readouterr().out == "the streams: still waiting: nats did not answer\n"
+    for code, seconds in ((errors.TOPOLOGY_DRIFT, 60.0), (errors.UNAVAILABLE, -1.0)):
+        asked.append(code)
+        with pytest.raises(PlatformError) as raised:
+            asyncio.run(refill._answered(ask, "the streams", seconds))
+        assert raised.value.code is code
+
+
+def test_refill_waits_for_a_record_that_does_not_answer(layout: Layout) -> None:
+    """How far a stream is, is not known meanwhile, and is no error."""
+    nobody = "host=127.0.0.1 port=1 connect_timeout=1"
+    owed = asyncio.run(refill._owed_by(layout, nobody, "config", RefillPermission(1, 1, "x"), frozenset()))
+    assert owed is not None
+    assert "cannot be known" in owed.reason
 
 
 def test_status_says_that_nothing_runs(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,6 +209,7 @@ import signal, sys, time
 import msgspec
 from pathlib import Path
 from chassis.clock import SystemClock
+from chassis.outbox.tables import RefillPermission
 from deploy.stack.layout import Layout
 from deploy.stack.process_identity import ProcessIdentity
 from deploy.stack.state import *
@@ -436,6 +470,17 @@ def test_home_option_is_named_only_where_it_is_needed(monkeypatch: pytest.Monkey
     assert home_option(tmp_path / "an other") == f" --home '{tmp_path / 'an other'}'"
     monkeypatch.setenv("WEDSYNC_HOME", str(tmp_path / "an other"))
     assert home_option(tmp_path / "an other") == ""
+
+
+def test_up_says_that_what_is_begun_anew_is_still_there(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is deleted; whoever says that it is gone hears that it is not."""
+    layout.postgres_data.mkdir(parents=True)
+    (layout.postgres_data / "PG_VERSION").touch()
+    layout.local_tier.mkdir(parents=True)
+    up._say_what_is_there(layout.home, ["data/postgres", "data/tiers/local", "data/s3/offsite", "layout.json"])
+    said = capsys.readouterr().err.splitlines()
+    named = [layout.postgres_data, layout.home / "layout.json"]
+    assert [line.split(" is there")[0] for line in said] == [str(each) for each in named]
 
 
 def test_up_refuses_a_folder_of_somebody_else_s(tmp_path: Path) -> None:
