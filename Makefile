@@ -12,7 +12,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
 .PHONY: help runtime setup demo test test-unit check static format lint types imports coverage contracts golden clean \
-        bench-spine bench-rebuild bench-repository bench-quick test-slow soak-repository mutants
+        bench-spine bench-rebuild bench-repository bench-sources bench-quick test-slow soak-repository mutants
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -84,6 +84,9 @@ bench-rebuild: setup ## A rebuild of a million events beside 100 requests a seco
 
 bench-repository: setup ## The figures of the repository, side by side with restic 0.19.1 and 0.14
 	$(BIN)/python -m benchmarks.repository_bench
+
+bench-sources: setup ## Databases and buckets, side by side with pg_dump, and with rclone and restic
+	$(BIN)/python -m benchmarks.sources_bench
 
 bench-quick: setup ## The repository's benchmark, small and not written down: that it still works
 	$(BIN)/python -m benchmarks.repository_bench --quick

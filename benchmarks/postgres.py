@@ -165,6 +165,10 @@ class Postgres:
             self._server.wait(120)
             self._server = None
 
+    def program(self, tool: str) -> Path:
+        """One of the wheel's programs."""
+        return Path(self._tools) / tool
+
     def run(self, tool: str, *arguments: object) -> None:
         """One of the wheel's tools, as the unprivileged user."""
         done = subprocess.run(

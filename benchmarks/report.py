@@ -58,6 +58,7 @@ class Report:
     restic: str
     figures: list[Figure] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
+    against: str = "restic"
 
     @property
     def is_met(self) -> bool:
@@ -66,7 +67,7 @@ class Report:
 
     def table(self) -> str:
         """The figures in columns, as plain text that is Markdown too."""
-        head = ("work", "floor", "aim", "got", "verdict", "ours", "restic")
+        head = ("work", "floor", "aim", "got", "verdict", "ours", self.against)
         lines = [head, *(_cells(figure) for figure in self.figures)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
         rendered = [

@@ -1,4 +1,4 @@
-"""The releases of restic that are compared with: Debian's packages, pinned by digest, unpacked and not installed.
+"""The programs that are compared with: Debian's packages, pinned by digest, unpacked and not installed.
 
 They come from the mirror that this machine's package manager is set up with, or lie in the folder of the corpora
 already, put there by hand under their own names.
@@ -30,7 +30,9 @@ PACKAGES = {
         "restic_0.14.0-1+b5_amd64.deb", "9d7e8c210736f3f15ed7cf425ab56aa5259b07d8422b958494bfd4359b5024d1"
     ),  # of Debian 12
 }
-_POOL = "pool/main/r/restic/"
+RCLONE = Package(
+    "rclone_1.60.1+dfsg-2+b5_amd64.deb", "703722dcab0c487322690fe68c7f8d6787e54e1ecd1297800d1382687ddbd81a"
+)  # of Debian 12
 
 
 class NotFetched(Exception):
@@ -39,9 +41,17 @@ class NotFetched(Exception):
 
 def program(work: Path, version: str) -> Path:
     """The executable of a release, below `work`. Raises `NotFetched`."""
-    package = PACKAGES[version]
-    folder = work / f"restic-{version}"
-    found = folder / "usr" / "bin" / "restic"
+    return _unpacked(work, PACKAGES[version], "restic", f"restic-{version}")
+
+
+def rclone(work: Path) -> Path:
+    """The executable of rclone, below `work`. Raises `NotFetched`."""
+    return _unpacked(work, RCLONE, "rclone", "rclone")
+
+
+def _unpacked(work: Path, package: Package, name: str, place: str) -> Path:
+    folder = work / place
+    found = folder / "usr" / "bin" / name
     if not found.exists():
         file = work / package.name
         work.mkdir(parents=True, exist_ok=True)
@@ -55,9 +65,11 @@ def program(work: Path, version: str) -> Path:
 
 def _download(package: Package, file: Path) -> None:
     mirrors = _mirrors()
+    source = package.name.partition("_")[0]
+    where = f"pool/main/{source[0]}/{source}/{urllib.parse.quote(package.name)}"
     for mirror in mirrors:
         try:
-            with urllib.request.urlopen(mirror + _POOL + urllib.parse.quote(package.name), timeout=60) as answer:
+            with urllib.request.urlopen(mirror + where, timeout=60) as answer:
                 body = answer.read()
         except (urllib.error.URLError, OSError):
             continue
