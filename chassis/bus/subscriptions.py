@@ -1,9 +1,10 @@
 """Events in: durable consumers whose handlers get decoded events, and what happens when one fails.
 
 Promise: at least once, nothing lost, nothing blocked for ever. A handler that returns (or raises
-`AlreadyHandled`) acknowledges. A message that cannot be taken goes to the dead letters with its cause
-and is only then taken from its queue. `chassis.bus.delivery` has the verdicts. Deliveries are looked at before
-the handler is called, so that a message that kills the process each time is buried as well.
+`AlreadyHandled`) acknowledges. A message that cannot be taken goes to the dead letters with its cause, where it is a
+request is refused in its owner's record, and is only then taken from its queue. `chassis.bus.delivery` has the
+verdicts. Deliveries are looked at before the handler is called, so that a message that kills the process each time is
+buried as well.
 
 FastStream runs the subscriptions. Its defaults would lose events: a message whose handler raises is
 dropped, and a consumer that differs from what is declared is used as it is. Hence `NACK_ON_ERROR`, streams
@@ -30,10 +31,11 @@ from chassis.bus import deadletters
 from chassis.bus.broker import EnvelopeCodec, KeepAlive, Received, SharedBroker
 from chassis.bus.connection import Connection
 from chassis.bus.consumer_watch import LOOK_SECONDS, STILL_SECONDS, ConsumerWatch
-from chassis.bus.delivery import Acknowledge, Again, Bury, chance, delay, verdict
+from chassis.bus.delivery import LONGEST_DELAY_SECONDS, Acknowledge, Again, Bury, chance, delay, verdict
 from chassis.bus.topology import replay_consumer
 from chassis.clock import Clock, SystemClock
 from chassis.life.health import Health
+from chassis.record.unanswered import GiveUp
 from chassis.telemetry.instruments import Telemetry, current_traceparent
 from chassis.telemetry.logging import describe, log_context
 from contracts import errors
@@ -96,6 +98,7 @@ class Bus:
         self.stopping = asyncio.Event()
         self.suspects = asyncio.Lock()
         self.held: Counter[str] = Counter()
+        self.buried: set[str] = set()
         self._bindings: dict[str, _Binding] = {}
         self._broker = SharedBroker(
             connection,
@@ -112,17 +115,18 @@ class Bus:
             still_seconds=still_seconds,
         )
 
-    def handle(self, consumer: ConsumerSpec, handler: Handler) -> None:
+    def handle(self, consumer: ConsumerSpec, handler: Handler, give_up: GiveUp | None = None) -> None:
         """Bind a handler to a declared durable consumer, before the start. One handler for each consumer.
 
-        The handler gets the replays of its dead letters as well.
+        The handler gets the replays of its dead letters as well. `give_up` refuses what a message asks for that is
+        given up, once its dead letter is written.
         """
         if consumer.service != self.service:
             raise ValueError(f"{consumer.durable_name} belongs to {consumer.service}, not to {self.service}")
         if consumer.durable_name in self._bindings:
             raise ValueError(f"{consumer.durable_name} has a handler already")
         for spec in (consumer, replay_consumer(consumer)):
-            binding = self._bindings[spec.durable_name] = _Binding(spec, consumer, handler)
+            binding = self._bindings[spec.durable_name] = _Binding(spec, consumer, handler, give_up)
             self._watch.add(spec, is_replay=spec is not consumer)
             subscriber = self._broker.subscriber(
                 spec.subjects[0],
@@ -200,6 +204,7 @@ class _Binding(msgspec.Struct, frozen=True):
     spec: ConsumerSpec
     base: ConsumerSpec
     handler: Handler
+    give_up: GiveUp | None
 
 
 class _Delivery(BaseMiddleware[Any, Msg]):
@@ -219,7 +224,7 @@ class _Delivery(BaseMiddleware[Any, Msg]):
             if metadata.num_delivered > binding.spec.max_deliveries:
                 # Neither acknowledged nor given back: the process died over it, or it was cut off, every time.
                 cause = f"delivered {metadata.num_delivered - 1} times and never answered"
-                await self._bury(binding, msg, errors.HANDLER_FAILED, cause)
+                await self._give_up(binding, msg, errors.HANDLER_FAILED, cause)
             try:
                 received: Received = await msg.decode()  # type: ignore[assignment]  # by our codec
             except (MalformedEvent, UnknownEventType) as error:
@@ -242,7 +247,7 @@ class _Delivery(BaseMiddleware[Any, Msg]):
         """What the handler raised, or None."""
         try:
             with self._metrics.handler_seconds.labels(binding.spec.durable_name).time():
-                await self._call(binding, call_next, msg, name)
+                await self._call(binding, functools.partial(call_next, msg), name)
         except Exception as error:  # noqa: BLE001  # whatever it is, the message must get a verdict
             return error
         return None
@@ -265,10 +270,8 @@ class _Delivery(BaseMiddleware[Any, Msg]):
                     await msg.ack_sync()
         return failure
 
-    async def _call(
-        self, binding: _Binding, call_next: Callable[[Any], Awaitable[Any]], msg: NatsMessage, name: str
-    ) -> None:
-        """Call the handler; while a part of the platform is away, hold the message and call again.
+    async def _call(self, binding: _Binding, call: Callable[[], Awaitable[Any]], name: str) -> None:
+        """Call the handler, or what refuses; while a part of the platform is away, hold the message and call again.
 
         An outage of our own database must not use up the deliveries of every message that comes meanwhile.
         """
@@ -277,7 +280,7 @@ class _Delivery(BaseMiddleware[Any, Msg]):
         try:
             while True:
                 try:
-                    await call_next(msg)
+                    await call()
                     return
                 except PlatformError as error:
                     if error.code is not errors.UNAVAILABLE:
@@ -330,10 +333,44 @@ class _Delivery(BaseMiddleware[Any, Msg]):
                 raise NackMessage(delay=seconds)
             case Bury(code=code):
                 self._metrics.handled.labels(durable, name, "dead").inc()
-                await self._bury(binding, msg, code, describe(error) if error is not None else code.title)
+                await self._give_up(binding, msg, code, describe(error) if error is not None else code.title)
+
+    async def _give_up(self, binding: _Binding, msg: NatsMessage, code: ErrorCode, cause: str) -> None:
+        """Dead letter first, then the refusal, then out of the queue: killed in between, the rest follows.
+
+        In this order the cause is kept whatever happens, and what was refused cannot be carried out any more.
+        """
+        metadata = msg.raw_message.metadata
+        identity = f"{metadata.stream}:{metadata.sequence.stream}:{binding.base.durable_name}"
+        if identity not in self._bus.buried:
+            await self._bury(binding, msg, code, cause)
+            self._bus.buried.add(identity)
+        if binding.give_up is not None:
+            await self._refuse(binding, binding.give_up, msg)
+        self._bus.buried.discard(identity)
+        raise RejectMessage
+
+    async def _refuse(self, binding: _Binding, give_up: GiveUp, msg: NatsMessage) -> None:
+        """Have the request refused that the message is; it stays in its queue until that is in the record."""
+        durable = binding.base.durable_name
+        finding = f"unanswered:{durable}"
+        refuse = functools.partial(give_up, msg.raw_message.data, durable)
+        try:
+            await self._call(binding, refuse, "refusal")
+        except NackMessage:
+            raise
+        except MalformedEvent as error:
+            _log.error("of this message nobody can be told that it was given up", exc_info=error)
+        except Exception as error:
+            _log.exception("a request that is given up could not be refused; its message stays in its queue")
+            hint = "Whoever asked is not told yet. Look at the log of this process for the cause."
+            told = PlatformError(errors.HANDLER_FAILED, f"a request to {durable} cannot be refused", hint=hint)
+            self._bus.health.degrade(finding, told)
+            raise NackMessage(delay=LONGEST_DELAY_SECONDS) from error
+        self._bus.health.restore(finding)
 
     async def _bury(self, binding: _Binding, msg: NatsMessage, code: ErrorCode, cause: str) -> None:
-        """Dead letter first, then out of the queue. Where the dead letters cannot be reached, it stays in the queue."""
+        """Write the dead letter. Where the dead letters cannot be reached, the message stays in its queue."""
         raw = msg.raw_message
         headers = dict(raw.headers or {})
         replay_of = headers.pop(deadletters.REPLAY_HEADER, "")
@@ -359,4 +396,3 @@ class _Delivery(BaseMiddleware[Any, Msg]):
             raise NackMessage(delay=delay(raw.subject, raw.metadata.num_delivered)) from error
         self._metrics.dead.labels(binding.spec.durable_name, code.code).inc()
         _log.error("given up: dead letter", extra={"code": code.code, "cause": cause})
-        raise RejectMessage

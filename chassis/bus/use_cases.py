@@ -6,14 +6,21 @@ from functools import partial
 from chassis.bus.subscriptions import Handler, Received
 from chassis.context import Context
 from chassis.handling import Handled, Handling, UseCase, deal_with
+from chassis.record.unanswered import GiveUp, Unanswered
 from contracts.event import Event
 from contracts.streams import CONSUMERS, ConsumerSpec
 
+REQUESTS = "gateway"
+"""Whose events ask for something, each of them."""
 
-def handlers_of(service: str, use_cases: Mapping[type[Event], UseCase]) -> Iterator[tuple[ConsumerSpec, Handler]]:
+
+def handlers_of(
+    service: str, use_cases: Mapping[type[Event], UseCase], unanswered: Unanswered
+) -> Iterator[tuple[ConsumerSpec, Handler, GiveUp | None]]:
     """For each consumer of a service what the bus is to call (`Bus.handle`), by the events that the use cases take.
 
-    Raises ValueError where nothing deals with an event that the service takes, or one is given that it does not take.
+    Raises ValueError where nothing deals with an event that the service takes, or one is given that it does not take,
+    or nothing refuses a request whose message is given up.
     """
     consumers = {spec.durable_name: spec for spec in CONSUMERS if spec.service == service}
     taken = {name: event for event in use_cases for name in event.TAKEN_BY if name in consumers}
@@ -22,7 +29,10 @@ def handlers_of(service: str, use_cases: Mapping[type[Event], UseCase]) -> Itera
         left_out = sorted(consumers.keys() - taken.keys())
         raise ValueError(f"of {service} nothing deals with {left_out}, and it does not take {strange}")
     for name, event in taken.items():
-        yield consumers[name], partial(_call, service, event, use_cases[event])
+        give_up = unanswered.giving_up(event)
+        if give_up is None and event.NAME.startswith(f"{REQUESTS}."):
+            raise ValueError(f"of {service} nothing refuses {event.NAME} where its message is given up")
+        yield consumers[name], partial(_call, service, event, use_cases[event]), give_up
 
 
 async def _call(service: str, event: type[Event], use_case: UseCase, received: Received) -> None:

@@ -140,6 +140,13 @@ UNKNOWN_REFUSAL = entered(
     "The request was refused for a reason that this build does not know",
     "The refusal is final. Ask the operator to update the gateway, which then tells the reason.",
 )
+NOT_HANDLED = entered(
+    "not-handled",
+    500,
+    Retry.AFTER_OPERATOR,
+    "The platform could not work on the request",
+    "Nothing was done, and nothing will be. Ask the operator, with the id of the request; then ask again.",
+)
 NO_SPACE = entered(
     "no-space",
     503,

@@ -69,7 +69,7 @@ _OF_STATUS = {
     503: {"Retry-After": "Seconds until the next request may succeed"},
 }
 """The headers that a problem has by its status."""
-_OF_WRITES = (errors.IDEMPOTENCY_KEY_MISSING, errors.IDEMPOTENCY_KEY_REUSED, errors.UNKNOWN_REFUSAL)
+_OF_WRITES = (errors.IDEMPOTENCY_KEY_MISSING, errors.IDEMPOTENCY_KEY_REUSED, errors.UNKNOWN_REFUSAL, errors.NOT_HANDLED)
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from chassis.own_folders import OwnFolders
 from chassis.postgres.database import open_pool
 from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
+from chassis.record.unanswered import RefusedAs, Unanswered
 from chassis.sealing import Sealer
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
@@ -30,6 +31,14 @@ from services.config.settings import ConfigSettings
 
 SERVICE = "config"
 TIMER_CONNECTIONS = 2
+REFUSED: dict[type[Event], RefusedAs] = {
+    requests.ConfigurationSubmitted: RefusedAs(facts.ConfigurationRefused, "configuration_id"),
+    requests.ConfigurationChangeSubmitted: RefusedAs(facts.ConfigurationChangeRefused),
+    requests.ConfigurationRetirementRequested: RefusedAs(facts.ConfigurationRetirementRefused),
+    requests.ConfigurationPauseRequested: RefusedAs(facts.ConfigurationPauseRefused),
+    requests.ConfigurationResumptionRequested: RefusedAs(facts.ConfigurationResumptionRefused),
+}
+"""What each request is refused with where its message is given up."""
 
 
 def use_cases(
@@ -82,8 +91,8 @@ async def run(settings: ConfigSettings) -> int:
 
     timers = TimerLoop(table, {DUE: fire}, health=health, telemetry=telemetry, recalled=[DUE])
     answering = use_cases(RecordedConfigurations(store), locations, turns, weddings)
-    for consumer, handler in handlers_of(SERVICE, answering):
-        bus.handle(consumer, handler)
+    for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, Configuration, REFUSED)):
+        bus.handle(*each)
     server = HealthServer(health, telemetry, port=settings.health_port)
     topology = TopologyCheck(connection, SERVICE)
     parts: list[Part] = [server, store, PoolPart(pool, name="timer-pool"), connection, topology, relay, bus, timers]

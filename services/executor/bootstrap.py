@@ -28,6 +28,7 @@ from chassis.own_folders import OwnFolders, require_absolute
 from chassis.postgres.database import open_pool
 from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
+from chassis.record.unanswered import RefusedAs, Unanswered
 from chassis.sealing import Sealer
 from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry.certificates import add_certificate_figures
@@ -36,7 +37,7 @@ from chassis.telemetry.instruments import Telemetry
 from contracts.config_events import BackupFellDue, ConfigurationFact
 from contracts.errors import INVALID_SETTING, PlatformError
 from contracts.event import Event, pinned_kinds
-from contracts.executor_events import BackupCancellationRefused
+from contracts.executor_events import BackupCancellationRefused, BackupRefused
 from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from repository.tiers.local_cache import LocalCache
@@ -59,6 +60,14 @@ from vault.stores import folder_of
 
 SERVICE = "executor"
 WORKER_IDENTITY = "executor-worker"
+
+REFUSED: dict[type[Event], RefusedAs] = {
+    BackupRequested: RefusedAs(BackupRefused, "execution_id"),
+    BackupRetryRequested: RefusedAs(BackupRefused, "execution_id"),
+    BackupFellDue: RefusedAs(BackupRefused, "execution_id"),
+    BackupCancellationRequested: RefusedAs(BackupCancellationRefused),
+}
+"""What each request is refused with where its message is given up; a run of a schedule is missed by that."""
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -116,8 +125,9 @@ async def run(settings: ExecutorSettings) -> int:
     queue = ClaimQueue(RUNS, pool)
     telemetry.figures.add("queue", queue.read)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
-    for consumer, handler in handlers_of(SERVICE, use_cases(RecordedRuns(store), replicas, registry, queue, limits)):
-        bus.handle(consumer, handler)
+    answering = use_cases(RecordedRuns(store), replicas, registry, queue, limits)
+    for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, BackupRun, REFUSED)):
+        bus.handle(*each)
     topology = TopologyCheck(connection, SERVICE)
     unclaimed = UnclaimedWork(
         RUNS,

@@ -12,6 +12,7 @@ from chassis.bus.connection import Connection
 from chassis.bus.deadletters import DeadLetter, list_letters
 from chassis.bus.subscriptions import Bus, Handler
 from chassis.life.health import Health
+from chassis.record.unanswered import GiveUp
 from chassis.telemetry.instruments import Telemetry
 from contracts.streams import ConsumerSpec
 from tests.support.nats_server import NatsServer
@@ -29,10 +30,12 @@ class BusProcess:
         self.bus = Bus(self.connection, service, telemetry=self.telemetry, health=self.health, **options)
 
     @asynccontextmanager
-    async def running(self, *handlers: tuple[ConsumerSpec, Handler]) -> AsyncIterator["BusProcess"]:
+    async def running(
+        self, *handlers: tuple[ConsumerSpec, Handler] | tuple[ConsumerSpec, Handler, GiveUp | None]
+    ) -> AsyncIterator["BusProcess"]:
         """Started with these handlers, and stopped at the end."""
-        for spec, handler in handlers:
-            self.bus.handle(spec, handler)
+        for each in handlers:
+            self.bus.handle(*each)
         await self.connection.start()
         try:
             await self.bus.start()
