@@ -1,0 +1,275 @@
+"""What is measured of many runs at once, one function a row, each on a platform of its own with no setting."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import boto3
+import httpx
+import psycopg
+from botocore.config import Config
+
+from benchmarks.outside_client import Plan
+from benchmarks.report import Figure
+from benchmarks.runs_sources import throttles
+from benchmarks.spine_platform import Platform, ask_from_outside, percentile
+from benchmarks.spine_rows import BENCH_ORGANISATION, LOCAL
+from chassis.ids import new_id
+from chassis.location import Location
+from deploy.stack.locations import register
+from deploy.stack.s3 import endpoint
+from deploy.stack.s3_regions import REGIONS
+from deploy.stack.secrets import read_secrets
+
+MEGABYTE = 1_000_000
+THROTTLE = 2 * MEGABYTE
+SAMPLE_SECONDS = 0.25
+ENDED = ("completed", "failed", "cancelled")
+
+
+@dataclass
+class Sizes:
+    """How much is done."""
+
+    runs: int = 60
+    sources: int = 50
+    megabytes: int = 20
+    queued: int = 200
+    seconds: float = 600.0
+
+
+class Runs:
+    """Asks for runs of configurations and watches what becomes of them, in the read model's own table."""
+
+    def __init__(self, platform: Platform, http: httpx.AsyncClient) -> None:
+        self._platform = platform
+        self._http = http
+        self.peak_mib = 0.0
+        self.accept_ms: list[float] = []
+
+    async def configurations(self, sources: Sequence[str], *, source_type: str = "directory") -> list[str]:
+        """One of each source."""
+
+        async def one(source: str) -> str:
+            body = {
+                "name": new_id(),
+                "sourceType": source_type,
+                "sourceLocation": source,
+                "storageDestinations": LOCAL,
+            }
+            answer = await self._http.post(
+                "/api/backup/configurations", json=body, headers={"Idempotency-Key": new_id()}
+            )
+            answer.raise_for_status()
+            return str(answer.json()["id"])
+
+        return [await one(source) for source in sources]
+
+    async def request(self, configuration: str) -> str:
+        """One run; its id."""
+        while True:
+            began = time.perf_counter()
+            answer = await self._http.post(
+                "/api/backup/execute",
+                json={"configurationId": configuration},
+                headers={"Idempotency-Key": new_id()},
+            )
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+        self.accept_ms.append((time.perf_counter() - began) * 1000)
+        answer.raise_for_status()
+        return str(answer.json()["resource"]).rsplit("/", 1)[1]
+
+    async def ended(self, runs: Sequence[str], *, seconds: float) -> dict[str, tuple[str, float, float]]:
+        """Wait for them; state, and when each began and ended by its own facts. Samples the executors' memory."""
+        deadline = time.monotonic() + seconds
+        query = """
+            SELECT execution_id, state, extract(epoch FROM accepted_at), extract(epoch FROM finished_at)
+            FROM gateway.executions WHERE execution_id = ANY(%s) AND finished_at IS NOT NULL
+        """
+        async with await psycopg.AsyncConnection.connect(self._platform.admin_dsn, autocommit=True) as database:
+            while True:
+                pss = self._platform.pss_mib()
+                self.peak_mib = max(self.peak_mib, pss["executor"] + pss["executor-worker"])
+                rows = await (await database.execute(query, (list(runs),))).fetchall()
+                if len(rows) == len(runs) or time.monotonic() > deadline:
+                    return {run: (state, float(began), float(end)) for run, state, began, end in rows}
+                await asyncio.sleep(SAMPLE_SECONDS)
+
+
+def _states(found: dict[str, tuple[str, float, float]], wanted: int) -> str:
+    states = [state for state, _, _ in found.values()]
+    return ", ".join(
+        [f"{states.count(state)} {state}" for state in sorted(set(states))] + [f"{wanted - len(found)} not ended"]
+    )
+
+
+async def unthrottled(platform: Platform, much: Sizes) -> list[Figure]:
+    """Sixty runs of 20 MB, asked for at once, and `GET /status` a hundred times a second meanwhile."""
+    names = [f"plain-{number}" for number in range(much.runs)]
+    for name in names:
+        platform.add_source(name, BENCH_ORGANISATION, [much.megabytes * MEGABYTE // 4] * 4)
+    async with platform.http(BENCH_ORGANISATION) as http:
+        runs = Runs(platform, http)
+        configurations = await runs.configurations(names)
+        host, port = platform.address
+        ask = platform.request("GET", "/api/backup/status", platform.token(BENCH_ORGANISATION, "viewer"))
+        stop = asyncio.create_task(
+            ask_from_outside(Plan(host=host, port=port, requests=[ask], per_second=100, seconds=much.runs * 0.75))
+        )
+        began = time.monotonic()
+        ids = await asyncio.gather(*map(runs.request, configurations))
+        found = await runs.ended(ids, seconds=much.seconds)
+        took = time.monotonic() - began
+        asked = await stop
+    good = sorted(asked.milliseconds.get(200, [0.0]))
+    completed = sum(state == "completed" for state, _, _ in found.values())
+    return [
+        Figure(
+            "unthrottled",
+            f"{much.runs} runs of {much.megabytes} MB at once, total",
+            took if completed == len(ids) else float("inf"),
+            unit="s",
+            floor=60,
+            smaller_is_better=True,
+            ours=_states(found, len(ids)),
+        ),
+        Figure(
+            "unthrottled memory",
+            "the executors' peak memory meanwhile, PSS",
+            runs.peak_mib,
+            unit="MiB",
+            floor=1.2e9 / 2**20,
+            smaller_is_better=True,
+        ),
+        Figure(
+            "status meanwhile",
+            "GET status at 100 requests/s meanwhile, p95",
+            percentile(good, 0.95),
+            unit="ms",
+            floor=50,
+            smaller_is_better=True,
+            ours=f"p50 {percentile(good, 0.5):.1f}, p99 {percentile(good, 0.99):.0f} (≤ 150), max {good[-1]:.0f}; "
+            f"{len(good)} answers, {asked.failed} failed",
+        ),
+        Figure(
+            "accepted",
+            "POST execute → 202 of all at once, p95",
+            percentile(runs.accept_ms, 0.95),
+            unit="ms",
+            floor=200,
+            smaller_is_better=True,
+        ),
+    ]
+
+
+async def throttled(platform: Platform, much: Sizes) -> list[Figure]:
+    """Fifty buckets that give 2 MB/s each: together against one alone."""
+    region = REGIONS[0]
+    pair = read_secrets(platform.layout).s3[region.name]
+    address = endpoint(platform.layout, region)
+    client = boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name=region.region,
+        aws_access_key_id=pair.access_key_id,
+        aws_secret_access_key=pair.secret_access_key,
+        config=Config(s3={"addressing_style": "path"}, proxies={}),
+    )
+    names = [f"bucket-{number}" for number in range(much.sources + 1)]
+    piece = much.megabytes * MEGABYTE // 10
+    for name in names:
+        for part in range(10):
+            await asyncio.to_thread(
+                client.put_object, Bucket=region.bucket, Key=f"{name}/{part}.jpg", Body=os.urandom(piece)
+            )
+    credentials = platform.layout.credentials / "throttled.json"
+    credentials.write_text(json.dumps({"accessKeyId": pair.access_key_id, "secretAccessKey": pair.secret_access_key}))
+    credentials.chmod(0o600)
+    server_port = int(address.rsplit(":", 1)[1])
+    async with throttles(len(names), server_port, THROTTLE) as relays, platform.http(BENCH_ORGANISATION) as http:
+        for name, relay in zip(names, relays, strict=True):
+            url = f"s3://{region.bucket}/{name}?endpoint={quote(f'http://127.0.0.1:{relay.port}')}&region={region.region}"
+            location = Location(
+                name=name,
+                kind="s3",
+                roles=("source",),
+                organisations=(BENCH_ORGANISATION,),
+                url=url,
+                credentials="throttled",
+                region=region.region,
+            )
+            register(platform.layout, location)
+        runs = Runs(platform, http)
+        configurations = await runs.configurations(names, source_type="s3")
+        began = time.monotonic()
+        alone = await runs.ended([await runs.request(configurations[0])], seconds=much.seconds)
+        alone_seconds = time.monotonic() - began
+        began = time.monotonic()
+        ids = await asyncio.gather(*map(runs.request, configurations[1:]))
+        found = await runs.ended(ids, seconds=much.seconds)
+        took = time.monotonic() - began
+    firsts = [relay.moved[0][0] for relay in relays[1:] if relay.moved]
+    lasts = [relay.moved[-1][0] for relay in relays[1:] if relay.moved]
+    overlap = (max(firsts), min(lasts))
+    still = max((relay.most_still(*overlap) for relay in relays[1:]), default=float("inf"))
+    is_well = all(state == "completed" for state, _, _ in [*alone.values(), *found.values()]) and len(found) == len(ids)
+    return [
+        Figure(
+            "throttled",
+            f"{much.sources} sources of 2 MB/s at once, against one alone",
+            took / alone_seconds if is_well else float("inf"),
+            floor=1.3,
+            smaller_is_better=True,
+            ours=f"{took:.1f} s and {alone_seconds:.1f} s; {_states(found, len(ids))}; "
+            f"executors' peak {runs.peak_mib:.0f} MiB",
+        ),
+        Figure(
+            "all moving",
+            "longest time in which one of them moved no byte while all were under way",
+            still if overlap[1] > overlap[0] else float("inf"),
+            unit="s",
+            floor=5,
+            smaller_is_better=True,
+            ours=f"all under way for {overlap[1] - overlap[0]:.1f} s",
+        ),
+    ]
+
+
+async def turns(platform: Platform, much: Sizes) -> list[Figure]:
+    """One organisation has 200 runs in the queue; when does another's first begin?"""
+    names = [f"many-{number}" for number in range(much.queued)]
+    for name in names:
+        platform.add_source(name, BENCH_ORGANISATION, [MEGABYTE] * 4)
+    platform.add_source("other", "other", [MEGABYTE])
+    async with platform.http(BENCH_ORGANISATION) as http, platform.http("other") as other:
+        runs, others = Runs(platform, http), Runs(platform, other)
+        configurations = await runs.configurations(names)
+        (one,) = await others.configurations(["other"])
+        ids = await asyncio.gather(*map(runs.request, configurations))
+        began = time.monotonic()
+        run = await others.request(one)
+        waited = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                while (await other.get(f"/api/backup/executions/{run}")).json()["state"] == "initializing":
+                    await asyncio.sleep(0.05)
+                waited = time.monotonic() - began
+        found = await runs.ended([*ids], seconds=much.seconds)
+    return [
+        Figure(
+            "turns",
+            f"another organisation's first run behind {much.queued}, until it begins",
+            waited if waited is not None else float("inf"),
+            unit="s",
+            floor=2,
+            smaller_is_better=True,
+            ours=_states(found, len(ids)),
+        )
+    ]

@@ -1,0 +1,64 @@
+"""Sources whose speed is bounded: a bucket of the platform's own S3 server, read through a relay of so many bytes a second."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+BLOCK = 64 * 1024
+
+
+@dataclass
+class Throttle:
+    """A relay on loopback, of one source. `moved`: when it handed out bytes, and how many."""
+
+    server_port: int
+    bytes_per_second: float
+    port: int = 0
+    moved: list[tuple[float, int]] = field(default_factory=list)
+    _due: float = 0.0
+
+    def most_still(self, begin: float, end: float) -> float:
+        """The longest time within which no byte was handed out, in seconds."""
+        at = [begin, *(when for when, _ in self.moved if begin <= when <= end), end]
+        return max(after - before for before, after in zip(at, at[1:], strict=False))
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection: requests as they come, answers at the rate."""
+        up, up_writer = await asyncio.open_connection("127.0.0.1", self.server_port)
+
+        async def forward() -> None:
+            while block := await reader.read(BLOCK):
+                up_writer.write(block)
+                await up_writer.drain()
+            up_writer.write_eof()
+
+        forwarding = asyncio.create_task(forward())
+        try:
+            with suppress(OSError):
+                while block := await up.read(BLOCK):
+                    now = time.monotonic()
+                    self._due = max(self._due, now - 0.05) + len(block) / self.bytes_per_second
+                    await asyncio.sleep(max(0.0, self._due - now))
+                    writer.write(block)
+                    await writer.drain()
+                    self.moved.append((time.monotonic(), len(block)))
+        finally:
+            forwarding.cancel()
+            up_writer.close()
+            writer.close()
+
+
+@asynccontextmanager
+async def throttles(count: int, server_port: int, bytes_per_second: float) -> AsyncIterator[list[Throttle]]:
+    """So many relays, each of a rate of its own."""
+    made = [Throttle(server_port, bytes_per_second) for _ in range(count)]
+    servers = [await asyncio.start_server(each.serve, "127.0.0.1", 0, limit=BLOCK) for each in made]
+    for each, server in zip(made, servers, strict=True):
+        each.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        for server in servers:
+            server.close()
