@@ -80,7 +80,7 @@ class ClaimLoop:
         self._worker = worker
         self._slots = asyncio.Semaphore(slots)
         self._wake_subject, self._stop_subject = wake, stop
-        self._wake = asyncio.Event()
+        self._wake = claims.freed
         self._stopping = threading.Event()
         self._held: dict[str, _Held] = {}
         self._running: set[asyncio.Task[None]] = set()

@@ -3,6 +3,7 @@
 All calls may raise `PlatformError`; those with retry class *later* may be made again.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -89,7 +90,12 @@ class Queue(Protocol):
 
 
 class Claims(Protocol):
-    """Who may work on what. A claim is a row in Postgres; a heartbeat keeps it."""
+    """Who may work on what. A claim is a row in Postgres; a heartbeat keeps it.
+
+    `freed`: set where a change made through this object lets work be taken that could not be before.
+    """
+
+    freed: asyncio.Event
 
     async def take(self, worker: str, *, aside: Collection[str] = ()) -> Claim | None:
         """Claim the next work, or that of a worker who has fallen silent; its fence grows by one. None: there is none.

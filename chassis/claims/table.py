@@ -8,6 +8,7 @@ that is put back, what it said before is not waited for: watching begins anew, a
 nothing, and turns go on in their order.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -120,6 +121,7 @@ class ClaimTable:
         self._gap = timedelta(seconds=gap_seconds)
         self._since: datetime | None = None
         self._looked_at: datetime | None = None
+        self.freed = asyncio.Event()
 
     async def take(self, worker: str, *, aside: Collection[str] = ()) -> Claim | None:
         """Claim the next work, or that of a worker who has fallen silent. See `Claims.take`."""
@@ -186,7 +188,10 @@ class ClaimTable:
     async def _change(self, statement: Statement) -> bool:
         with translated():
             async with self._pool.connection() as connection:
-                return (await connection.execute(statement.query, statement.parameters)).rowcount == 1
+                is_changed = (await connection.execute(statement.query, statement.parameters)).rowcount == 1
+        if is_changed:
+            self.freed.set()  # Others of the organisation, or of the subject, waited for that.
+        return is_changed
 
 
 class ClaimQueue:
