@@ -195,7 +195,9 @@ async def throttled(platform: Platform, much: Sizes) -> list[Figure]:
     server_port = int(address.rsplit(":", 1)[1])
     async with throttles(len(names), server_port, THROTTLE) as relays, platform.http(BENCH_ORGANISATION) as http:
         for name, relay in zip(names, relays, strict=True):
-            url = f"s3://{region.bucket}/{name}?endpoint={quote(f'http://127.0.0.1:{relay.port}')}&region={region.region}"
+            url = (
+                f"s3://{region.bucket}/{name}?endpoint={quote(f'http://127.0.0.1:{relay.port}')}&region={region.region}"
+            )
             location = Location(
                 name=name,
                 kind="s3",
@@ -259,7 +261,7 @@ async def turns(platform: Platform, much: Sizes) -> list[Figure]:
         with suppress(TimeoutError):
             async with asyncio.timeout(60):
                 while (await other.get(f"/api/backup/executions/{run}")).json()["state"] == "initializing":
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.05)  # its state is asked for over HTTP
                 waited = time.monotonic() - began
         found = await runs.ended([*ids], seconds=much.seconds)
     return [

@@ -1,10 +1,11 @@
-"""Sources whose speed is bounded: a bucket of the platform's own S3 server, read through a relay of so many bytes a second."""
+"""Sources whose speed is bounded: buckets, read through a relay that gives so many bytes a second."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 BLOCK = 64 * 1024
 
@@ -22,7 +23,7 @@ class Throttle:
     def most_still(self, begin: float, end: float) -> float:
         """The longest time within which no byte was handed out, in seconds."""
         at = [begin, *(when for when, _ in self.moved if begin <= when <= end), end]
-        return max(after - before for before, after in zip(at, at[1:], strict=False))
+        return max(after - before for before, after in pairwise(at))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: requests as they come, answers at the rate."""

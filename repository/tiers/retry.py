@@ -66,6 +66,7 @@ class Retrier:
     ) -> None:
         """`wait(seconds)` sleeps and returns True when the tier was closed meanwhile."""
         self._policy = policy
+        self.budget_seconds = policy.budget_seconds
         self._randomness = randomness
         self._monotonic = monotonic
         self._closed = threading.Event()
@@ -94,7 +95,7 @@ class Retrier:
                     self._fraction() * bound, min(failure.at_least_seconds, self._policy.server_wait_seconds_max)
                 )
                 failing_since = self._failed(now)
-                if now + pause > min(began, failing_since) + self._policy.budget_seconds:
+                if now + pause > min(began, failing_since) + self.budget_seconds:
                     raise failure.error from failure
                 if self._policy.on_failure is not None:
                     self._policy.on_failure(failure.error, now - failing_since)

@@ -1,6 +1,7 @@
 """One bucket, or what is below a prefix of it, as those that read and restore it call it: errors are a source's."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from repository.backup.source import FileProblem, Reason, SourceUnreachable
@@ -42,6 +43,10 @@ class Bucket:
             raise FileProblem(Reason.UNREADABLE, str(error.context.get("answer", "AccessDenied"))) from error
         except TierError as error:
             raise self.unreachable(error) from error
+
+    def patience(self, seconds: float | None) -> AbstractContextManager[None]:
+        """Requests within it are made again for so long, None: as the options say. See `S3Connection.patience`."""
+        return nullcontext() if seconds is None else self._connection.patience(seconds)
 
     def took(self, count: int) -> None:
         """Wait as the limit of the download wants it."""

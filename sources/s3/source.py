@@ -65,10 +65,14 @@ class BucketSource:
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
         self._check = check
 
-    def require(self) -> None:
-        """See `Source.require`. One request. A prefix without any object is as a folder that is not there."""
-        if not has_objects(self.bucket):
-            self._refuse_missing_prefix()
+    def require(self, patience_seconds: float | None = None) -> None:
+        """See `Source.require`. One request, made again for so long at most.
+
+        A prefix without any object is as a folder that is not there.
+        """
+        with self.bucket.patience(patience_seconds):
+            if not has_objects(self.bucket):
+                self._refuse_missing_prefix()
 
     def root(self) -> tuple[Row, "Folder"]:
         """See `Source.root`. Raises `SourceUnreachable`."""

@@ -1,11 +1,12 @@
 """One S3 tier's client: made at the first call, with retries, limits, and the server's clock.
 
-boto3 is imported here and only when a call is made: it takes longer to load than the rest of the program.
+botocore is imported here and only when a call is made: it takes longer to load than the rest of the program.
 """
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -22,12 +23,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@cache
-def _loader() -> Any:
-    """The description of S3's interface, read once: it is most of the time that making a client takes."""
-    import botocore.loaders
+_making_clients = threading.Lock()
+"""A session makes one client at a time."""
 
-    return botocore.loaders.create_loader()
+
+@cache
+def _session() -> Any:
+    """What all clients are made of, once: reading the description of S3's interface is most of what a client costs."""
+    import os
+
+    import botocore.session
+
+    # Nor must a variable that was set for another program count: a profile, an endpoint, a way to try again.
+    # (The bundle of authorities says nothing of where backups go, and is what machines are set up with.)
+    variables = {
+        name: (None, None, default, None)
+        for name, (_, _, default, _) in botocore.session.Session.SESSION_VARIABLES.items()
+        if name != "ca_bundle"
+    }
+    session = botocore.session.Session(session_vars=variables)
+    # A file in somebody's home folder must not change where backups go.
+    session.set_config_variable("config_file", os.devnull)
+    session.set_config_variable("credentials_file", os.devnull)
+    session.set_config_variable("ignore_configured_endpoint_urls", True)
+    return session
 
 
 class S3Connection:
@@ -48,6 +67,15 @@ class S3Connection:
         Raises `RepositoryError`, or `s3_errors.PreconditionFailed` for an answer of 412.
         """
         return self._retrier.run(lambda: self._once(attempt, key))
+
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Calls within it are tried again for so long. For one thread, before others make calls."""
+        before, self._retrier.budget_seconds = self._retrier.budget_seconds, seconds
+        try:
+            yield
+        finally:
+            self._retrier.budget_seconds = before
 
     def now(self) -> datetime:
         """The server's time: its last answer's `Date`, and what has passed since.
@@ -104,56 +132,41 @@ class S3Connection:
     def _new_client(self) -> "S3Client":
         import os
 
-        import boto3
-        import botocore.session
         from botocore.config import Config
 
         options = self.options
         credentials = options.credentials()
-        # Nor must a variable that was set for another program: a profile, an endpoint, a way to try again.
-        # (The bundle of authorities says nothing of where they go, and is what machines are set up with.)
-        variables = {
-            name: (None, None, default, None)
-            for name, (_, _, default, _) in botocore.session.Session.SESSION_VARIABLES.items()
-            if name != "ca_bundle"
-        }
-        session = botocore.session.Session(session_vars=variables)
-        session.register_component("data_loader", _loader())
-        # A file in somebody's home folder must not change where backups go.
-        session.set_config_variable("config_file", os.devnull)
-        session.set_config_variable("credentials_file", os.devnull)
-        session.set_config_variable("ignore_configured_endpoint_urls", True)
+        session = _session()
         authorities = options.certificate_authorities or session.get_config_variable("ca_bundle")
         if authorities and not os.path.exists(authorities):
             # The client would say of each request that the connection failed.
             raise LocationInvalid("the file of authorities to trust is not there", option="ca", tier=self.name)
-        client: S3Client = boto3.Session(
-            aws_access_key_id=credentials.access_key_id,
-            aws_secret_access_key=credentials.secret_access_key,
-            aws_session_token=credentials.session_token,
-            region_name=options.region or "us-east-1",
-            botocore_session=session,
-        ).client(
-            "s3",
-            endpoint_url=options.endpoint,
-            verify=options.certificate_authorities,
-            config=Config(
-                signature_version="s3v4",
-                max_pool_connections=options.limits.requests,
-                tcp_keepalive=True,
-                # None: those of the environment.
-                proxies={} if options.is_on_this_machine else None,
-                connect_timeout=options.connect_timeout_seconds,
-                read_timeout=options.read_timeout_seconds,
-                # The retries are ours: the client's own do not cover the reading of a body, know no
-                # budget over calls, and would multiply with ours.
-                retries={"mode": "standard", "total_max_attempts": 1},
-                s3={"addressing_style": options.addressing, "payload_signing_enabled": False},
-                # Each PUT carries the SHA-256 that is known already; the defaults would compute a CRC on top.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        with _making_clients:
+            client: S3Client = session.create_client(
+                "s3",
+                region_name=options.region or "us-east-1",
+                endpoint_url=options.endpoint,
+                aws_access_key_id=credentials.access_key_id,
+                aws_secret_access_key=credentials.secret_access_key,
+                aws_session_token=credentials.session_token,
+                verify=options.certificate_authorities,
+                config=Config(
+                    signature_version="s3v4",
+                    max_pool_connections=options.limits.requests,
+                    tcp_keepalive=True,
+                    # None: those of the environment.
+                    proxies={} if options.is_on_this_machine else None,
+                    connect_timeout=options.connect_timeout_seconds,
+                    read_timeout=options.read_timeout_seconds,
+                    # The retries are ours: the client's own do not cover the reading of a body, know no
+                    # budget over calls, and would multiply with ours.
+                    retries={"mode": "standard", "total_max_attempts": 1},
+                    s3={"addressing_style": options.addressing, "payload_signing_enabled": False},
+                    # Each PUT carries the SHA-256 that is known already; the defaults would compute a CRC on top.
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                ),
+            )
         client.meta.events.register("needs-retry.s3", self._note_date)
         return client
 

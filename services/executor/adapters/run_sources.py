@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -84,13 +83,16 @@ class RunSources:
             raise PlatformError(errors.INVALID_FIELD, error.message, field="exclude", hint=error.hint) from error
 
     def _bucket(self, organisation: str, location: str, relative: str, signs: Signs) -> Source:
-        bucket = partial(source_bucket, self._locations, self._keys_dir, organisation, location, relative)
-        options = bucket()
+        options = source_bucket(self._locations, self._keys_dir, organisation, location, relative)
         if any(lie_nested(options, tier) for tier in self._locations.tier_buckets()):
             raise PlatformError(errors.SOURCE_EXCLUDED, "the source holds a tier, or lies in one")
-        with closing(BucketSource(bucket(patience_seconds=PROBE_SECONDS))) as probe:
-            probe.require()
-        return BucketSource(options, check=signs.moved)
+        source = BucketSource(options, check=signs.moved)
+        try:
+            source.require(PROBE_SECONDS)
+        except BaseException:
+            source.close()
+            raise
+        return source
 
     def _database(self, organisation: str, location: str, relative: str) -> Source:
         source = PostgresSource(source_database(self._locations, self._keys_dir, organisation, location, relative))
