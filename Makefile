@@ -12,7 +12,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
 .PHONY: help runtime setup demo test test-unit check static format lint types imports coverage contracts golden clean \
-        bench-spine bench-rebuild bench-repository bench-sources bench-quick test-slow soak-repository mutants
+        bench-spine bench-api bench-rebuild bench-repository bench-sources bench-quick test-slow soak-repository mutants
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m tests.contract.commands_document
 	$(BIN)/python -m tests.contract.service_tables
 	$(BIN)/python -m tests.compat.make_golden
+
+bench-api: setup ## Fifty and more runs at once on the platform as it comes: overlap, turns, memory, answers meanwhile
+	$(BIN)/python -m benchmarks.runs_bench
 
 bench-spine: setup ## The figures of the platform: latency, rates, memory
 	$(BIN)/python -m benchmarks.spine_bench

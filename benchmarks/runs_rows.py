@@ -260,8 +260,8 @@ async def turns(platform: Platform, much: Sizes) -> list[Figure]:
         waited = None
         with suppress(TimeoutError):
             async with asyncio.timeout(60):
-                while (await other.get(f"/api/backup/executions/{run}")).json()["state"] == "initializing":
-                    await asyncio.sleep(0.05)  # its state is asked for over HTTP
+                while (await other.get(f"/api/backup/executions/{run}")).json()["state"] == "initializing":  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
                 waited = time.monotonic() - began
         found = await runs.ended([*ids], seconds=much.seconds)
     return [

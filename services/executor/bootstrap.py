@@ -151,23 +151,6 @@ def memory_of_machine() -> int:
     return min(machine, int(limit)) if limit.isdigit() else machine
 
 
-def checked_memory(settings: WorkerSettings, *, machine_bytes: int) -> int:
-    """The bytes that a worker's runs share. Raises INVALID_SETTING where the machine does not have them.
-
-    The system would kill the worker, run after run, and each run would seem to be what kills it.
-    """
-    wanted = settings.worker_memory_mb << 20
-    if wanted > machine_bytes:
-        variable = variable_of("worker_memory_mb")
-        raise PlatformError(
-            INVALID_SETTING,
-            f"{variable} is {settings.worker_memory_mb}, and the machine has {machine_bytes >> 20} MiB",
-            field=variable,
-            hint=f"Set {variable} to half of what the machine has at most, or give it more memory.",
-        )
-    return wanted
-
-
 def checked_cache(settings: WorkerSettings, registered: Sequence[str] = ()) -> LocalCache | None:
     """Where the worker keeps what it has read. Raises INVALID_SETTING where the folder cannot be one, or is another's.
 
@@ -213,7 +196,7 @@ async def registered_folders(settings: WorkerSettings) -> list[str]:
 async def run_worker(settings: WorkerSettings) -> int:
     """A worker process: claims runs and performs them; the exit code."""
     cache = checked_cache(settings, await registered_folders(settings))
-    memory_bytes = checked_memory(settings, machine_bytes=memory_of_machine())
+    slots, memory_bytes = settings.fitted(memory_of_machine())
     telemetry = Telemetry(
         WORKER_IDENTITY, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio
     )
@@ -276,7 +259,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         wake=WAKE_WORKERS,
         stop=STOP_WORKERS,
         worker=settings.worker_name or f"{socket.gethostname()}:{os.getpid()}",
-        slots=settings.worker_slots,
+        slots=slots,
         beat_seconds=BEAT_SECONDS,
         set_aside=SetAside(health, noun=RUNS.noun),
         require_means=require_means,

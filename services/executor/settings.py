@@ -10,6 +10,9 @@ from contracts.errors import INVALID_SETTING, PlatformError
 BASE_MEMORY_MB = 176
 SLOT_MEMORY_MB = 16
 """What a worker needs for packs at least, and what each run needs to read into; with less none begins."""
+SLOTS_MAX = 50
+MEMORY_MB = 512
+"""What a worker takes that is told nothing: so many slots at most, and so much memory where they need less."""
 
 
 class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -51,17 +54,23 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = None
     worker_slots: Annotated[
         int,
-        Meta(ge=1, le=64, description="Runs that a worker performs at the same time, each in a thread of its own."),
-    ] = 2
+        Meta(
+            ge=0,
+            le=64,
+            description="Runs that a worker performs at the same time, each in a thread of its own. 0: 50, or as many "
+            "as the memory holds.",
+        ),
+    ] = 0
     worker_memory_mb: Annotated[
         int,
         Meta(
-            ge=192,
+            ge=0,
             le=65536,
             description="Memory for packs and for what is read, in MiB, which a worker's runs share: 176, and 16 a "
-            "slot, at least. Runs of different organisations need about 100 each; those that do not find it wait.",
+            "slot, at least. Runs of different organisations need about 100 each; those that do not find it wait. "
+            "0: what the slots need (976 for 50), 512 at least, and half of the machine's at most.",
         ),
-    ] = 512
+    ] = 0
     tier_reserve_mb: Annotated[
         int,
         Meta(ge=0, le=1 << 20, description="Free MiB below which a directory tier takes no new run (`tier-full`)."),
@@ -84,17 +93,40 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         ),
     ] = 3600.0
 
-    def __post_init__(self) -> None:
-        """Refuse what contradicts itself. Raises INVALID_SETTING with both variables and the figures."""
-        super().__post_init__()
-        needed = BASE_MEMORY_MB + self.worker_slots * SLOT_MEMORY_MB
-        if self.worker_memory_mb < needed:
-            fitting = (self.worker_memory_mb - BASE_MEMORY_MB) // SLOT_MEMORY_MB
-            slots, memory = variable_of("worker_slots"), variable_of("worker_memory_mb")
+    def fitted(self, machine_bytes: int) -> tuple[int, int]:
+        """How many slots the worker has, and how many bytes its runs share.
+
+        Raises INVALID_SETTING with both variables and the figures where they contradict each other or the machine:
+        the system would kill the worker, run after run, and each run would seem to be what kills it.
+        """
+        machine_mb = machine_bytes >> 20
+        slots_variable, memory_variable = variable_of("worker_slots"), variable_of("worker_memory_mb")
+        memory = self.worker_memory_mb
+        if not memory:
+            memory = min(machine_mb // 2, max(MEMORY_MB, _memory_of(self.worker_slots or SLOTS_MAX)))
+        elif memory > machine_mb:
             raise PlatformError(
                 INVALID_SETTING,
-                f"{memory} is {self.worker_memory_mb}, and {slots} is {self.worker_slots}: {BASE_MEMORY_MB} MiB"
-                f" and {SLOT_MEMORY_MB} a slot make {needed}",
-                field=memory,
-                hint=f"Set {memory} to {needed} or more, or {slots} to {fitting}.",
+                f"{memory_variable} is {memory}, and the machine has {machine_mb} MiB",
+                field=memory_variable,
+                hint=f"Set {memory_variable} to half of what the machine has at most, or give it more memory.",
             )
+        most = (memory - BASE_MEMORY_MB) // SLOT_MEMORY_MB
+        if most < (self.worker_slots or 1):
+            told = memory_variable if self.worker_memory_mb else f"half of the machine's {machine_mb} MiB"
+            wanted = (
+                f"{slots_variable} is {self.worker_slots}" if self.worker_slots else "a worker has one slot at least"
+            )
+            needed = _memory_of(self.worker_slots or 1)
+            fewer = f", or {slots_variable} to {most}" if most > 0 else ""
+            raise PlatformError(
+                INVALID_SETTING,
+                f"{told} is {memory}, and {wanted}: {BASE_MEMORY_MB} MiB and {SLOT_MEMORY_MB} a slot make {needed}",
+                field=memory_variable,
+                hint=f"Set {memory_variable} to {needed} or more{fewer}.",
+            )
+        return self.worker_slots or min(SLOTS_MAX, most), memory << 20
+
+
+def _memory_of(slots: int) -> int:
+    return BASE_MEMORY_MB + slots * SLOT_MEMORY_MB

@@ -37,9 +37,15 @@ async def open_table(dsn: str, schema: str) -> AsyncIterator[ClaimTable]:
 
 
 def loop_of(
-    claims: Claims, performer: Performer, connection: Connection, worker: str, *, health: Health | None = None
+    claims: Claims,
+    performer: Performer,
+    connection: Connection,
+    worker: str,
+    *,
+    health: Health | None = None,
+    slots: int = 2,
 ) -> ClaimLoop:
-    """A worker with two slots."""
+    """A worker."""
     return ClaimLoop(
         noun=DRILLS.noun,
         claims=claims,
@@ -48,7 +54,7 @@ def loop_of(
         wake=WAKE_WORKERS,
         stop=STOP_WORKERS,
         worker=worker,
-        slots=2,
+        slots=slots,
         beat_seconds=SILENCE_SECONDS / 10,
         set_aside=SetAside(health or Health(worker), noun=DRILLS.noun),
     )

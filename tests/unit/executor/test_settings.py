@@ -13,7 +13,7 @@ from repository.backup.reading import BLOCK_LENGTH
 from repository.backup.workshop import Workshop
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.memory_budget import MemoryShare
-from services.executor.bootstrap import checked_cache, checked_memory, registered_folders
+from services.executor.bootstrap import checked_cache, registered_folders
 from services.executor.settings import BASE_MEMORY_MB, SLOT_MEMORY_MB, ExecutorSettings, WorkerSettings
 
 REQUIRED = {
@@ -25,16 +25,54 @@ REQUIRED = {
 }
 
 
+MACHINE = 24 << 30
+
+
+def fitted(machine_bytes: int = MACHINE, **given: int) -> tuple[int, int]:
+    """Slots, and MiB, of a worker with these settings."""
+    settings = load(WorkerSettings, REQUIRED | {f"WEDSYNC_WORKER_{name}": str(value) for name, value in given.items()})
+    slots, memory = settings.fitted(machine_bytes)
+    return slots, memory >> 20
+
+
 def test_slots_that_the_memory_does_not_hold_are_refused() -> None:
     """At the start, by the variables' names and the figures: every backup would fail otherwise."""
     with pytest.raises(PlatformError) as refused:
-        load(WorkerSettings, {**REQUIRED, "WEDSYNC_WORKER_SLOTS": "50"})
+        fitted(SLOTS=50, MEMORY_MB=512)
     error = refused.value
     assert error.code is errors.INVALID_SETTING
     assert error.field == "WEDSYNC_WORKER_MEMORY_MB"
     assert "WEDSYNC_WORKER_SLOTS is 50" in error.message
     assert "976" in error.hint
-    assert load(WorkerSettings, {**REQUIRED, "WEDSYNC_WORKER_SLOTS": "50", "WEDSYNC_WORKER_MEMORY_MB": "976"})
+    assert "WEDSYNC_WORKER_SLOTS to 21" in error.hint
+    assert fitted(SLOTS=50, MEMORY_MB=976) == (50, 976)
+
+
+@pytest.mark.parametrize(
+    ("machine_mb", "given", "expected"),
+    [
+        (24_000, {}, (50, 976)),
+        (24_000, {"SLOTS": 2}, (2, 512)),
+        (24_000, {"SLOTS": 64}, (64, 1200)),
+        (24_000, {"MEMORY_MB": 512}, (21, 512)),
+        (24_000, {"MEMORY_MB": 8000}, (50, 8000)),
+        (1000, {}, (20, 500)),
+        (400, {}, (1, 200)),
+    ],
+)
+def test_worker_that_is_told_nothing_has_what_the_machine_holds(
+    machine_mb: int, given: dict[str, int], expected: tuple[int, int]
+) -> None:
+    """Fifty runs at once where there is the memory; on a small machine fewer, and never more than half of it."""
+    assert fitted(machine_mb << 20, **given) == expected
+
+
+@pytest.mark.parametrize(("machine_mb", "given"), [(300, {}), (1000, {"SLOTS": 40})])
+def test_machine_that_holds_no_slot_is_told_with_the_figures(machine_mb: int, given: dict[str, int]) -> None:
+    """Not a number that nobody has written down."""
+    with pytest.raises(PlatformError) as refused:
+        fitted(machine_mb << 20, **given)
+    assert f"half of the machine's {machine_mb} MiB is {machine_mb // 2}" in refused.value.message
 
 
 def test_queue_of_one_organisation_that_exceeds_that_of_all_is_refused() -> None:
@@ -66,12 +104,11 @@ def test_memory_of_the_slots_is_enough_for_their_backups() -> None:
 
 def test_memory_that_the_machine_does_not_have_is_refused() -> None:
     """A worker that is killed for want of memory would look like a run that kills its workers."""
-    settings = load(WorkerSettings, {**REQUIRED, "WEDSYNC_WORKER_MEMORY_MB": "2048"})
     with pytest.raises(PlatformError) as refused:
-        checked_memory(settings, machine_bytes=1 << 30)
+        fitted(1 << 30, MEMORY_MB=2048)
     assert refused.value.field == "WEDSYNC_WORKER_MEMORY_MB"
     assert "1024" in refused.value.message
-    assert checked_memory(settings, machine_bytes=4 << 30) == 2048 << 20
+    assert fitted(4 << 30, MEMORY_MB=2048) == (50, 2048)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from chassis.bus.connection import Connection
+from chassis.claims import loop as claim_loop
 from chassis.claims.port import Claim, Standing
 from chassis.claims.table import ClaimQueue, ClaimTable
 from chassis.ids import new_id
@@ -120,6 +121,37 @@ async def test_work_of_two_workers_ends_once_each(
     ends = await _ends(store)
     assert len(ends) == 30
     assert set(ends.values()) == {1}
+
+
+async def test_work_that_waited_for_anothers_opening_is_taken_as_soon_as_that_is_over(
+    store: EventStore, table: ClaimTable, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at the loop's next look: sixty short runs of one organisation would take a minute for their looks alone."""
+    monkeypatch.setattr(claim_loop, "POLL_SECONDS", 3600.0)
+    looked_in_vain, take = asyncio.Event(), table.take
+    under_way: set[str] = set()
+
+    async def taking(worker: str, *, aside: Collection[str] = ()) -> Claim | None:
+        claim = await take(worker, aside=aside)
+        if claim is None:
+            looked_in_vain.set()
+        return claim
+
+    class Opening(Endless):
+        async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
+            await looked_in_vain.wait()
+            looked_in_vain.clear()
+            under_way.add(claim.work_id)
+            await super().perform(claim, is_cancelled)
+
+    monkeypatch.setattr(table, "take", taking)
+    await _ask(store, *map(str, range(3)))
+    loop = loop_of(table, Opening(table), connection, "w1", slots=4)
+    await loop.start()
+    try:
+        await eventually(lambda: len(under_way) == 3)
+    finally:
+        await loop.stop()
 
 
 async def test_work_of_a_killed_worker_goes_to_another_and_the_dead_ones_fence_ends_nothing(
