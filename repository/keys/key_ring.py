@@ -317,8 +317,11 @@ class KeyRing:
         return max(own, key=lambda key: key.generation)
 
     def needed_for(self, identity_id: bytes) -> set[str]:
-        """Ids (hex) of the keys without which what is of the domain whose secret has this id cannot all be read."""
-        own = (key for key in self._by_id.values() if key.identity_id == identity_id or key.domain == DEFAULT_DOMAIN)
+        """Ids (hex) of the keys without which what is of the domain whose secret has this id cannot all be read, or its
+        entries not be proven.
+        """
+        everybodys = (DEFAULT_DOMAIN, ROOT_DOMAIN)
+        own = (key for key in self._by_id.values() if key.identity_id == identity_id or key.domain in everybodys)
         return {key.key_id.hex() for key in own} - self.destroyed
 
     def all(self) -> list[DomainKeys]:

@@ -35,6 +35,7 @@ from repository.keys.key_ring import (
     wrap,
 )
 from repository.log.state import LogState
+from repository.opened import legal_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.open_tiers import OpenTiers
 from repository.stored.log_entry import Body, KeysChanged
@@ -45,7 +46,8 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
     """Let the tier's log say which key objects there are, unless it does; `check` compares them with it.
 
     Only what this ring opened or made, or a log names already, is signed for: anybody may put objects there. What is
-    gone stays named, so that it is missed, unless another wrapping of the same key is there.
+    gone stays named, so that it is missed, unless another wrapping of the same key is there. Where a hold keeps a
+    snapshot that needs them, they are held. Raises the store's errors and `LegalHoldNotSet`.
     """
     follow_root(repository, tier)
     known = known_objects(repository)
@@ -65,6 +67,7 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
         return KeysChanged(time_ns=repository.clock.now_ns(), objects=objects)
 
     tier.log.append(decide)
+    legal_holds.keep_keys(tier)
 
 
 def present_keys(tier: OpenTier) -> Iterator[KeyRecord]:
@@ -229,6 +232,12 @@ def add_generation(
     # Only a key that is safe somewhere may encrypt anything.
     if any(error is None for error in stored.values()):
         repository.keys.add(keys)
+    for tier in repository.ready_tiers():
+        if stored.get(tier.name, keys) is None:
+            try:
+                legal_holds.keep_keys(tier)  # of the ring's keys, of which it is one now
+            except RepositoryError as error:
+                stored[tier.name] = error
     return stored
 
 

@@ -44,6 +44,24 @@ def keep_where_held(tier: present_objects.HasLog, identity: str, packs: Iterable
         set_on(tier.store, needed_by(tier, identity, packs), is_on=True)
 
 
+def keep_keys(tier: present_objects.HasLog) -> None:
+    """Hold key objects that held snapshots need and that came after the hold. Raises as `set_on`.
+
+    Of a domain's snapshots each needs the same keys.
+    """
+    state = tier.log.state
+    if not state.holds or tier.store.capabilities.locks is False:
+        return
+    held = {each.brief.domain: each.id for each in state.snapshots.plain().values() if holding(each.id, state.holds)}
+    objects: dict[str, bytes | None] = {}
+    for identity in held.values():
+        needed = needed_by(tier, identity, ())
+        objects |= {key: digest for key, digest in needed.items() if key.startswith(KEY_PREFIX)}
+    missing = {key: objects[key] for key, is_on in holds_on(tier.store, objects).items() if not is_on}
+    if missing:
+        set_on(tier.store, missing, is_on=True)
+
+
 def set_on(store: ObjectStore, objects: Mapping[str, bytes | None], *, is_on: bool) -> None:
     """Hold these objects (key → SHA-256 of their bytes, None where it is not known), or do so no more.
 

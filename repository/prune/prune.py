@@ -151,7 +151,9 @@ class _Prune:
     def _refresh(self, tier: OpenTier) -> None:
         tier.refresh()
         if not self._options.dry_run:
-            take_over(self._repository, tier)
+            # Of a snapshot that its log and its store go on holding nothing may go, though others have forgotten it.
+            if (fault := take_over(self._repository, tier, self._check_cancelled).fault) is not None:
+                raise fault
             erased = finish(self._repository, tier)
             if erased.failed is not None:
                 raise erased.failed

@@ -8,15 +8,24 @@ brings it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from repository.errors import HoldNotFound, HoldTaken, LimitExceeded, RepositoryError, SnapshotHeld, SnapshotNotFound
+from repository.errors import (
+    BackupCancelled,
+    HoldNotFound,
+    HoldTaken,
+    LimitExceeded,
+    RepositoryError,
+    SnapshotHeld,
+    SnapshotNotFound,
+)
 from repository.log.state import LogState, holding, joint_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
+from repository.retention import held_objects
 from repository.retention.tags import owed_tags, tagging
 from repository.stored.log_entry import Body, HoldPlaced, HoldReleased, KeysDestroyed, SnapshotsForgotten
 
@@ -42,6 +51,14 @@ class Ordered:
         return not self.failed and not self.owed
 
 
+@dataclass
+class TakenOver:
+    """What a tier took over from the others: in how many entries. `fault`: why its store does not follow its holds."""
+
+    given: int = 0
+    fault: RepositoryError | None = None
+
+
 def forget(repository: Repository, snapshots: Sequence[str], reason: str = "") -> Ordered:
     """Let no tier have these snapshots (ids) any more. Their space is freed by a prune.
 
@@ -58,12 +75,16 @@ def forget(repository: Repository, snapshots: Sequence[str], reason: str = "") -
             raise SnapshotNotFound("no snapshot has this id", id=identity)
     _refuse_held(holds_of(repository), wanted)
 
+    faults: dict[str, RepositoryError] = {}
     for tier in repository.ready_tiers():
         # A hold that was released while the tier was away is over there as well.
         with suppress(RepositoryError):
-            take_over(repository, tier)
+            if (fault := take_over(repository, tier).fault) is not None:
+                faults[tier.name] = fault
 
     def order(tier: OpenTier) -> int:
+        if tier.name in faults and any(holding(each, tier.log.state.holds) for each in wanted):
+            raise faults[tier.name]
         return _forget_on(tier, wanted, reason, repository.clock.now_ns)
 
     return _on_each(repository, order)
@@ -145,23 +166,51 @@ def owed_orders(repository: Repository, tier: OpenTier) -> list[Body]:
     return list(_owed(tier.log.state, [source.log.state for source in repository.sources_for(tier)]))
 
 
-def take_over(repository: Repository, tier: OpenTier) -> int:
-    """Give this tier the orders of the others. Returns how many entries that took. Raises the store's errors."""
-    given, others = 0, [source.log.state for source in repository.sources_for(tier)]
+def take_over(repository: Repository, tier: OpenTier, check_cancelled: Callable[[], None] = lambda: None) -> TakenOver:
+    """Give this tier the orders of the others, and let its store follow those on holds.
+
+    A hold that ended elsewhere is taken from the store before the log says that it is over, and before what it kept is
+    forgotten: nobody could say afterwards what that was, and whoever died in between begins again here. Where the store
+    does not let go, the tier goes on holding: that is the `fault`, and all the rest is given. Raises the store's errors
+    and what `check_cancelled` raises.
+    """
+    done, others = TakenOver(), [source.log.state for source in repository.sources_for(tier)]
+    state = tier.log.state
+    ended = state.holds.keys() & set[str]().union(*(other.released_holds for other in others))
+    left = set[str]()
+    if ended and tier.store.capabilities.locks is not False:
+        snapshots = {each for name in ended for each in held_objects.held_by(state, name) or ()}
+        holds = joint_holds((state, *others))
+        try:
+            held_objects.let_go(repository, tier, snapshots, holds=holds, check_cancelled=check_cancelled)
+        except BackupCancelled:
+            raise
+        except RepositoryError as error:
+            done.fault, left = error, ended
 
     def decide(state: LogState) -> Body | None:
-        return next(_owed(state, others, repository.clock.now_ns()), None)
+        return next(_owed(state, others, repository.clock.now_ns(), left), None)
 
-    while tier.log.append(decide) is not None:
-        given += 1
-    return given
+    has_holds = False
+    while (entry := tier.log.append(decide)) is not None:
+        done.given += 1
+        has_holds = has_holds or isinstance(entry.body, HoldPlaced)
+    if has_holds and tier.store.capabilities.locks is not False:
+        try:
+            held_objects.set_again(repository, tier, check_cancelled)
+        except BackupCancelled:
+            raise
+        except RepositoryError as error:
+            done.fault = done.fault or error
+    return done
 
 
-def _owed(state: LogState, others: Sequence[LogState], now_ns: int = 0) -> Iterator[Body]:
+def _owed(state: LogState, others: Sequence[LogState], now_ns: int = 0, kept: Collection[str] = ()) -> Iterator[Body]:
+    """What is owed, in its order. `kept`: holds that go on here, whoever released them."""
     released = set().union(*(other.released_holds for other in others))
-    for name in sorted(released - state.released_holds):
+    for name in sorted(released - state.released_holds - set(kept)):
         yield HoldReleased(time_ns=now_ns, name=name)
-    holds = joint_holds((state, *others))
+    holds = joint_holds((state, *others)) | {name: state.holds[name] for name in kept if name in state.holds}
     for name, held in sorted(holds.items()):
         if name not in state.holds:
             yield HoldPlaced(time_ns=now_ns, name=name, snapshots=held, reason="another tier's")

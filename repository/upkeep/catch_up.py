@@ -24,7 +24,7 @@ from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.prune.sweep import Sweep
-from repository.retention import erasure
+from repository.retention import erasure, held_objects
 from repository.retention.orders import owed_orders, take_over
 from repository.stored.index_segment import Segment, without_packs
 from repository.stored.log_entry import Body, PacksUnmarked
@@ -32,7 +32,6 @@ from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.tiers.port import ObjectStore
-from repository.upkeep import store_holds
 from repository.upkeep.stream_check import lacking
 from repository.upkeep.stream_copy import CopiedStreams, copy_streams
 
@@ -156,8 +155,8 @@ def catch_up(
     # What a prune began to delete is deleted before it may be brought again.
     Sweep(repository, tier, check_cancelled).delete({})
     # Before anything is brought here: what was forgotten elsewhere is not to come back, nor to be built upon.
-    held_before = store_holds.held_by_name(tier.log.state)
-    result.orders = take_over(repository, tier)
+    taken = take_over(repository, tier, check_cancelled)
+    result.orders = taken.given
     result.erased = erasure.finish(repository, tier)
     if result.erased.failed is not None:
         raise result.erased.failed
@@ -175,10 +174,12 @@ def catch_up(
         pending.adopt_orphans(repository, tier, lock_until)
     result.streams = copy_streams(repository, tier, sources, lock_until, check_cancelled)
     _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
-    if result.orders or result.snapshots:
-        store_holds.follow(repository, tier, held_before, check_cancelled)
+    if result.snapshots and tier.store.capabilities.locks is not False:
+        held_objects.set_again(repository, tier, check_cancelled)
     if token:
         pending.remove_marker(tier, pending.marker_object_key(token))
+    if taken.fault is not None:
+        raise taken.fault
     return result
 
 

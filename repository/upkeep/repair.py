@@ -21,11 +21,12 @@ from repository.keys import crypto
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
+from repository.retention import held_objects
 from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX, Bridged, SnapshotCommitted, entry_object_key
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
-from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild, store_holds, stream_repair
+from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild, stream_repair
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Finding, Problem
 from repository.upkeep.log_repair import FaultyLog, copies_of
@@ -90,9 +91,8 @@ def repair(
     """
     put_back = manifests.put_seen_end_back(repository, tier) if tier.state is TierState.REPLAYED else []
     _refuse_unrepairable(tier)
-    work = _Repair(
-        repository, tier, RepairResult(tier.name), check_cancelled, bridge=bridge, gives_up_streams=gives_up_streams
-    )
+    result = RepairResult(tier.name)
+    work = _Repair(repository, tier, result, check_cancelled, bridge=bridge, gives_up_streams=gives_up_streams)
     for key in put_back:
         work.result.actions.append(RepairAction(key, f"copy on {tier.name}"))
     given = report or CheckReport()
@@ -207,7 +207,7 @@ class _Repair:
             for object_key in lock_check.lock_again(repository, tier, self._check_cancelled):
                 self._done(object_key, "locked as long as a snapshot that needs it")
             streams.lock_again()
-        if Problem.UNHELD in kinds and (count := store_holds.set_again(repository, tier, self._check_cancelled)):
+        if Problem.UNHELD in kinds and (count := held_objects.set_again(repository, tier, self._check_cancelled)):
             self._done("", f"{count} objects are under legal hold, as the log says")
 
     def _has_log(self) -> bool:

@@ -1,9 +1,13 @@
 """Holds on what the stores keep: set, looked at, taken away, and set again."""
 
+import hashlib
+
 import pytest
 
 from repository.errors import AccessDenied, LegalHoldNotSet, Locked
 from repository.format import pack_object_key
+from repository.keys.key_file import KeyFile
+from repository.opened.key_change import add_generation, rewrap
 from repository.prune.prune import PruneOptions, prune
 from repository.retention.orders import forget, place_hold, release_hold
 from repository.stored.snapshot import Snapshot
@@ -12,8 +16,9 @@ from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.repair import repair
+from repository.upkeep.root_change import change_root
 from repository.upkeep.store_holds import place, release
-from tests.support.repositories import Scene, photos, read_back
+from tests.support.repositories import Scene, SeededRandomness, key_file, photos, read_back
 
 
 def _scene(*names: str) -> tuple[Scene, Snapshot, Snapshot]:
@@ -150,3 +155,93 @@ def test_prune_asks_no_store_to_delete_what_is_held() -> None:
     assert not {pack_object_key(each) for each in done.going} & _held(scene)
     assert read_back(scene.reopen(), kept, scene.tier("a")) == photos(1)
     assert check(scene.repository).is_ok
+
+
+@pytest.mark.parametrize("first", ["catch up", "prune", "forget"])
+def test_a_tier_that_was_away_lets_go_of_what_was_released_and_forgotten_meanwhile(first: str) -> None:
+    """Whoever tells it: when both orders are in its log, nobody could say any more what the hold was on."""
+    scene, snapshot, other = _scene("a", "b")
+    place(scene.repository, "court", [snapshot.id])
+    assert _packs(_held(scene, "b"))
+    alone = scene.reopen(stores=[scene.store("a")])
+    release(alone, "court")
+    forget(alone, [snapshot.id])
+    scene.reopen()
+    if first == "prune":
+        assert all(plan.failed is None for plan in prune(scene.repository).values())
+    elif first == "forget":
+        forget(scene.repository, [other.id])
+    catch_up(scene.reopen(), scene.tier("b"))
+    assert _held(scene, "b") == set()
+    plans = prune(scene.reopen(), PruneOptions(unreferenced=True))
+    assert {name: plan.failed for name, plan in plans.items()} == {"a": None, "b": None}
+    assert check(scene.reopen()).is_ok
+
+
+def test_a_hold_that_a_prune_takes_over_is_on_the_store_as_well() -> None:
+    scene, snapshot, _ = _scene("a", "b")
+    place(scene.reopen(stores=[scene.store("a")]), "court", [snapshot.id])
+    prune(scene.reopen())
+    assert _packs(_held(scene, "b")) == _packs(_held(scene, "a"))
+    assert check(scene.reopen()).is_ok
+
+
+def test_a_store_that_does_not_let_go_is_told_and_its_log_holds_on_until_it_does() -> None:
+    """All the rest is taken over, and the same command goes on where the store allows it."""
+    bad = _Refusing("bad", locks=True)
+    scene = Scene(stores=[MemoryObjectStore("a", locks=True), bad])
+    first, second = scene.backup(photos(2), "first"), scene.backup({b"other": b"x" * 9000}, "second")
+    assert first is not None
+    assert second is not None
+    place(scene.repository, "court", [first.id])
+    alone = scene.reopen(stores=[scene.store("a")])
+    release(alone, "court")
+    forget(alone, [first.id, second.id])
+    third = {b"third": b"y" * 700}
+    assert scene.backup(third, "third") is not None
+    bad.is_refusing = True
+    held = _held(scene, "bad")
+    done = forget(scene.reopen(), [first.id])
+    assert {name: type(error) for name, error in done.failed.items()} == {"bad": LegalHoldNotSet}
+    with pytest.raises(LegalHoldNotSet):
+        catch_up(scene.reopen(), scene.tier("bad"))
+    state = scene.tier("bad").log.state
+    assert (set(state.holds), second.id in state.forgotten, len(state.snapshots)) == ({"court"}, True, 2)
+    plans = prune(scene.reopen())
+    assert (plans["a"].failed, type(plans["bad"].failed)) == (None, LegalHoldNotSet)
+    assert _held(scene, "bad") == held
+    bad.is_refusing = False
+    catch_up(scene.reopen(), scene.tier("bad"))
+    assert _held(scene, "bad") == set()
+    assert set(scene.tier("bad").log.state.snapshots) == set(scene.tier("a").log.state.snapshots)
+    assert all(plan.failed is None for plan in prune(scene.reopen(), PruneOptions(unreferenced=True)).values())
+
+
+@pytest.mark.parametrize("work", ["generation", "wrapping", "root", "copy"])
+def test_a_key_that_comes_after_a_hold_is_held_as_well(work: str) -> None:
+    """Without it what is held could be read by nobody."""
+    scene, snapshot, _ = _scene("a", "b")
+    place(scene.repository, "court", [snapshot.id])
+    before = {name: _keys(scene, name) for name in ("a", "b")}
+    assert all(before.values())
+    new = KeyFile([b"n" * 32, hashlib.sha256(b"kek 0").digest()], SeededRandomness(99))
+    scene.reopen(stores=[scene.store("a")]) if work == "copy" else scene.reopen()
+    if work in ("generation", "copy"):
+        add_generation(scene.repository, key_file())
+    elif work == "wrapping":
+        rewrap(scene.repository, new)
+    else:
+        change_root(scene.repository, key_file())
+    if work == "copy":
+        catch_up(scene.reopen(), scene.tier("b"))
+    for name in ("a", "b"):
+        present = {key for key in scene.store(name).contents() if key.startswith("keys/")}
+        assert present > before[name]
+        assert _keys(scene, name) == present
+    assert check(scene.reopen()).is_ok
+    release(scene.repository, "court")
+    assert _held(scene) == _held(scene, "b") == set()
+
+
+def _keys(scene: Scene, name: str) -> set[str]:
+    return {key for key in _held(scene, name) if key.startswith("keys/")}
