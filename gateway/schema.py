@@ -302,4 +302,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
         """
         for table in ("configuration_history", "configuration_history_shadow")
     ),
+    # Every wrong field that a refusal names.
+    *(f"ALTER TABLE {table} ADD COLUMN wrong json" for table in ("requests", "requests_shadow")),
 )

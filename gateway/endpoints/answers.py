@@ -10,7 +10,6 @@ from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_429_TOO_MANY_REQUESTS
 from chassis.telemetry.logging import describe
 from contracts.errors import PlatformError
 from gateway.auth.principal import Principal
-from gateway.http.problems import WrongFields, error_of_code
 from gateway.parts import Gateway
 from gateway.writes import queries as request_queries
 from gateway.writes.book import Outcome
@@ -27,12 +26,11 @@ FULL_SECONDS = 30
 def raise_refusal(outcome: Outcome) -> None:
     """Raise the error that the owner's refusal stands for; return where it was not refused."""
     if outcome.refusal is not None:
-        code, field, hint = outcome.refusal
-        error = error_of_code(code, field=field, hint=hint)
+        error = outcome.refusal.error()
         error.context["request_id"] = outcome.request_id
         if error.code.status == HTTP_429_TOO_MANY_REQUESTS:
             error.context["retry_after_seconds"] = FULL_SECONDS
-        raise WrongFields([error]) if field else error
+        raise error
 
 
 async def taken_down(

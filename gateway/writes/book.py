@@ -30,6 +30,7 @@ from gateway.http.problems import WrongFields
 from gateway.reading.shares import WRITINGS, SharedConnections, Shares
 from gateway.writes.declaration import accepting
 from gateway.writes.domain import WriteRequest
+from gateway.writes.refused import Refused
 from gateway.writes.waiters import Waiters
 
 KEY_LENGTH_MAX = 200
@@ -53,7 +54,7 @@ _SEALED = """
     SELECT EXISTS (SELECT 1 FROM configurations WHERE organisation = %(organisation)s),
            EXISTS (SELECT 1 FROM requests WHERE organisation = %(organisation)s)
 """
-_STATE = "SELECT state, code, field, hint FROM requests WHERE request_id = %s AND organisation = %s"
+_STATE = "SELECT state, code, field, hint, wrong::text FROM requests WHERE request_id = %s AND organisation = %s"
 _FORGET = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(days => %s)"
 
 
@@ -62,7 +63,7 @@ _Known = tuple[str, str, str, datetime]
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a write within the time that was waited. `refusal` is the owner's code, field and hint.
+    """What became of a write within the time that was waited. `refusal` is the owner's no.
 
     Not answered is also what cannot be looked up at this moment: it is in the record all the same.
     """
@@ -72,7 +73,7 @@ class Outcome(msgspec.Struct, frozen=True):
     kind: str
     submitted_at: datetime
     is_answered: bool = False
-    refusal: tuple[str, str | None, str | None] | None = None
+    refusal: Refused | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,7 +250,7 @@ class RequestBook:
             return taken
         if row is None or row[0] == "pending":
             return taken
-        refusal = (row[1], row[2], row[3]) if row[0] == "refused" else None
+        refusal = Refused.read(*row[1:]) if row[0] == "refused" else None
         return msgspec.structs.replace(taken, is_answered=True, refusal=refusal)
 
     def _digest(self, principal: Principal, body: Any) -> str:

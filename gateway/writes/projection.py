@@ -20,12 +20,12 @@ _SUBMITTED = """
         resource_id = excluded.resource_id
 """
 _ANSWERED = """
-    INSERT INTO {requests} (request_id, organisation, kind, resource_id, state, code, field, hint, answered_at)
-    SELECT request_id, organisation, kind, resource_id, state, code, field, hint, answered_at
+    INSERT INTO {requests} (request_id, organisation, kind, resource_id, state, code, field, hint, wrong, answered_at)
+    SELECT request_id, organisation, kind, resource_id, state, code, field, hint, wrong, answered_at
     FROM json_populate_recordset(NULL::{requests}, %s)
     ON CONFLICT (request_id) DO UPDATE SET
         state = excluded.state, code = excluded.code, field = excluded.field, hint = excluded.hint,
-        answered_at = excluded.answered_at
+        wrong = excluded.wrong, answered_at = excluded.answered_at
 """
 
 _TAKE_OVER = """
@@ -42,7 +42,7 @@ class Requests(Projection):
     """Requests and their answers."""
 
     NAME = "requests"
-    VERSION = 2
+    VERSION = 3
     EVENTS = tuple(dict.fromkeys((*_BY_REQUEST, *_BY_ANSWER)))
     TABLES = ("requests",)
 
@@ -65,6 +65,7 @@ class Requests(Projection):
                 said: dict[str, object] = {"state": "accepted"}
                 if isinstance(event, Refusal):
                     said = {"state": "refused", "code": event.code, "field": event.field, "hint": event.hint}
+                    said["wrong"] = event.wrong or None
                 answered[str(row["request_id"])] = {**row, **said, "answered_at": envelope.time}
         await upsert(database, self._submitted, list(submitted.values()))
         await upsert(database, self._answered, list(answered.values()))

@@ -2,15 +2,16 @@
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.http.problems import error_of_code, problem_of
+from gateway.http.problems import problem_of
 from gateway.projections.applied import Database
 from gateway.runs import queries as executions
 from gateway.writes.declaration import API_PREFIX, declared
+from gateway.writes.refused import Refused
 from gateway.writes.resources import RequestState, WriteRequest
 from gateway.writes.things import RUN
 
 _ONE = """
-    SELECT request_id, kind, resource_id, actor, submitted_at, state, code, field, hint, answered_at
+    SELECT request_id, kind, resource_id, actor, submitted_at, state, code, field, hint, wrong::text, answered_at
     FROM requests WHERE organisation = %s AND request_id = %s
 """
 
@@ -20,7 +21,7 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
     row = await (await database.execute(_ONE, (organisation, request_id))).fetchone()
     if row is None:
         raise PlatformError(errors.NOT_FOUND, "there is no such request")
-    number, kind, resource_id, actor, submitted_at, state, code, field, hint, answered_at = row
+    number, kind, resource_id, actor, submitted_at, state, code, field, hint, wrong, answered_at = row
     write = declared().get(kind)
     is_run = write is not None and write.OF is RUN and state == RequestState.ACCEPTED
     return WriteRequest(
@@ -31,7 +32,7 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
         submitted_by=actor,
         submitted_at=submitted_at or answered_at,
         answered_at=answered_at,
-        problem=problem_of(error_of_code(code, field=field, hint=hint)) if code is not None else None,
+        problem=problem_of(Refused.read(code, field, hint, wrong).error()) if code is not None else None,
         execution=await executions.find(database, organisation, resource_id) if is_run else None,
     )
 

@@ -1,7 +1,7 @@
 """What the config service decides: which configurations are put in force, and what becomes of a schedule's instants."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from itertools import chain
 
 from chassis.calendar.plan import Plan
 from chassis.calendar.rules import schedule_objections, wedding_objections
@@ -13,7 +13,7 @@ from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.configuration_rules import names_in
 from contracts.errors import PlatformError
 from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted
-from contracts.refusal import Objection
+from contracts.refusal import Objected, Objection
 from services.config.domain import Configuration, DueBackup
 from services.config.errors import ConfigurationNameTaken
 from services.config.policies import Fires, Missed, Waits, when_configuration_submitted, when_instant_came
@@ -35,7 +35,7 @@ class ConfigurationDecisions:
         """Answer one submission, in the record."""
         body = request.body
         configuration = Configuration(request.configuration_id)
-        why: Objection | PlatformError | None = await self._against(body, handling)
+        why = await self._against(body, handling)
         if why is None:
             organisation = handling.context.organisation
             next_run_at = await self._schedules.next_run(request.configuration_id, body, organisation)
@@ -52,10 +52,7 @@ class ConfigurationDecisions:
 
     async def decide_change(self, request: ConfigurationChangeSubmitted, handling: Handling) -> None:
         """The same of one change, of the version that whoever asks has seen."""
-        objection = await self._against(request.body, handling)
-        why = None
-        if objection is not None:
-            why = PlatformError(objection.code, "a rule is broken", field=objection.field, hint=objection.hint)
+        why = await self._against(request.body, handling)
         try:
             await self._change(request, handling, why)
         except ConfigurationNameTaken as error:
@@ -75,12 +72,14 @@ class ConfigurationDecisions:
 
         await self.of_configurations.by(guard, ConfigurationChangeRefused, beside=planned)(request, handling)
 
-    async def _against(self, body: ConfigurationBody, handling: Handling) -> Objection | None:
+    async def _against(self, body: ConfigurationBody, handling: Handling) -> PlatformError | None:
         names = names_in(body.source_location, body.storage_destinations)
         known = await self._locations.known(names, handling.context.organisation)
-        return when_configuration_submitted(body, known.get) or await self._schedules.against(
-            body, handling.context.organisation
-        )
+        every = [
+            *when_configuration_submitted(body, known.get),
+            *await self._schedules.against(body, handling.context.organisation),
+        ]
+        return Objected(every) if every else None
 
 
 class Schedules:
@@ -90,10 +89,10 @@ class Schedules:
         self._turns = turns
         self._weddings = weddings
 
-    async def against(self, body: ConfigurationBody, organisation: str) -> Objection | None:
-        """What speaks against a schedule, and the wedding beside it, as far as it is submitted at all."""
+    async def against(self, body: ConfigurationBody, organisation: str) -> Sequence[Objection]:
+        """All that speaks against a schedule, and the wedding beside it, as far as it is submitted at all."""
         if body.schedule is None:
-            return None
+            return ()
         now = (await self._turns.look("")).now
         against_wedding = wedding_objections(
             await self._weddings.near(organisation, body),
@@ -102,7 +101,7 @@ class Schedules:
             is_given=body.wedding_date is not None,
             is_scheduled=True,
         )
-        return next(chain(against_wedding, schedule_objections(body.schedule, now)), None)
+        return [*against_wedding, *schedule_objections(body.schedule, now)]
 
     async def next_run(self, configuration_id: str, body: ConfigurationBody, organisation: str) -> datetime | None:
         """The instant that a configuration that says this waits for. One that has come stays its next."""

@@ -1,5 +1,6 @@
-"""Rules of configurations: a submitted one in, the first objection out; what becomes of an instant that came. Pure."""
+"""Rules of configurations: a submitted one in, every objection out; what becomes of an instant that came. Pure."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import msgspec
@@ -14,16 +15,15 @@ LATE = timedelta(minutes=5)
 """What begins later than this has been missed, and its schedule says what becomes of it."""
 
 
-def when_configuration_submitted(body: ConfigurationBody, find: Find) -> Objection | None:
-    """What speaks against a configuration, or None. `find` gives the organisation's locations by name."""
-    every = objections(
+def when_configuration_submitted(body: ConfigurationBody, find: Find) -> Iterator[Objection]:
+    """All that speaks against a configuration. `find` gives the organisation's locations by name."""
+    return objections(
         source_type=body.source_type,
         source_location=body.source_location,
         storage_destinations=body.storage_destinations,
         leaves_out=body.exclude is not None or body.exclude_caches,
         find=find,
     )
-    return next(every, None)
 
 
 class Fires(msgspec.Struct, frozen=True):

@@ -41,6 +41,7 @@ from contracts.executor_events import (
     TierUploaded,
 )
 from contracts.gateway_events import ConfigurationChangeSubmitted
+from contracts.refusal import WrongField
 from contracts.samples import sample_event
 from contracts.streams import stream_of
 from contracts.subjects import event_subject, events_named, events_of
@@ -264,7 +265,8 @@ class Owners:
         ids = {name: getattr(event, name) for name in ("request_id", write.OF.about)}
         if self.refuse:
             refusal = sample_event(write.REFUSED)
-            answer = msgspec.structs.replace(refusal, **ids, code=self.refuse, field="name", hint="")
+            wrong = (WrongField(field="name", code=self.refuse), WrongField(field="tags[0]", code="invalid-field"))
+            answer = msgspec.structs.replace(refusal, **ids, code=self.refuse, field="name", hint="", wrong=wrong)
         else:
             fact = sample_event(write.ACCEPTED)
             same = ("configuration_id", "configuration_version", "body")

@@ -29,13 +29,20 @@ from contracts.config_events import (
     ConfigurationFact,
     ConfigurationPaused,
     ConfigurationPauseRefused,
+    ConfigurationRefused,
     ConfigurationResumed,
     ConfigurationResumptionRefused,
     ConfigurationRetired,
     ConfigurationRetirementRefused,
     ConfigurationUpdated,
 )
-from contracts.configuration import WEDDING_DATE_FIELD, ConfigurationBody, ConfigurationState, Destination
+from contracts.configuration import (
+    WEDDING_DATE_FIELD,
+    ConfigurationBody,
+    ConfigurationState,
+    Destination,
+    StorageDestinations,
+)
 from contracts.envelope import decode_data
 from contracts.event import Event
 from contracts.gateway_events import (
@@ -217,6 +224,25 @@ async def test_change_that_cannot_be_is_refused_with_code_and_field(desk: Desk) 
         assert isinstance(answer, ConfigurationChangeRefused)
         assert (answer.code, answer.field) == (code.code, field)
         assert answer.hint
+
+
+async def test_refusal_names_every_wrong_field(desk: Desk) -> None:
+    """Of a new one and of a change: the first in the known place, all of them beside it, the schedule's among them."""
+    wrong = body(
+        "wrong",
+        source_location="nowhere",
+        storage_destinations=StorageDestinations(),
+        schedule=Schedule(cron="* * * * *"),
+    )
+    for answer in (await desk.create(wrong, "configuration-2"), await desk.change(wrong)):
+        assert isinstance(answer, ConfigurationRefused | ConfigurationChangeRefused)
+        assert (answer.code, answer.field) == (errors.UNKNOWN_LOCATION.code, "sourceLocation")
+        assert [(each.code, each.field) for each in answer.wrong] == [
+            ("unknown-location", "sourceLocation"),
+            ("no-destination", "storageDestinations"),
+            ("invalid-field", "schedule.cron"),
+        ]
+        assert all(each.hint for each in answer.wrong)
 
 
 async def test_change_that_takes_something_away_needs_a_second_factor(desk: Desk) -> None:

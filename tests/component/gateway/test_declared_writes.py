@@ -128,6 +128,7 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         refused = await client.send(new_id(), target=targets[1])
         assert (refused.status_code, problem_code(refused)) == (REFUSED.status, REFUSED.code)
         assert refused.json()["field"] == "name"
+        assert [each["field"] for each in refused.json()["errors"]] == ["name", "tags[0]"]
 
         gateway.owners.refuse, gateway.owners.is_silent = None, True
         pending = await client.send(new_id(), target=targets[1])
