@@ -23,7 +23,7 @@ from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.index.pack_sizes import raw_sizes
 from repository.opened.open_tier import OpenTier
-from repository.opened.pending import WRITER_TOKEN_LENGTH
+from repository.opened.pending import WRITER_TOKEN_LENGTH, adopt_orphans
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees, of_destroyed_keys
 from repository.prune.repack import Repacking, mostly_waste, only_copies, rows_of
@@ -157,6 +157,10 @@ class _Prune:
             erased = finish(self._repository, tier)
             if erased.failed is not None:
                 raise erased.failed
+            if self._options.unreferenced:
+                # What a writer that died has uploaded is in no index, and so is what an index has lost the rows of,
+                # which something may need: what it is, is read before any of it goes.
+                adopt_orphans(self._repository, tier)
 
     # Deciding
 
@@ -175,11 +179,14 @@ class _Prune:
         others = {each for each in index.pack_ids() & sizes.keys() if not needs.is_needed(each)} - past
         # Two prunes at once, or of two tiers that did not see each other, write the same again.
         copies = only_copies(index.segments(), others, self._trees.live)
-        copies |= of_destroyed_keys(self._repository, tier, others - copies)
-        past, others = past | copies, others - copies
-        plan.unreferenced = {each: sizes[each] for each in others}
+        # In no index: of a writer that lives or died, or not whole. What lies in them nobody knows.
+        unknown = {each for each in sizes.keys() - index.pack_ids() - past if not needs.is_needed(each)}
+        copies |= of_destroyed_keys(self._repository, tier, (others - copies) | unknown)
+        past, others, unknown = past | copies, others - copies, unknown - copies
         going = past | others if self._options.unreferenced else past
-        plan.unreferenced = {} if self._options.unreferenced else plan.unreferenced
+        if self._options.unreferenced and self._options.dry_run:
+            going |= unknown
+        plan.unreferenced = {each: sizes[each] for each in (others | unknown) - going}
         moving = self._mostly_waste(tier, needs, {each: sizes[each] for each in sizes if each in needs.used})
         # A pack that a locked snapshot needs and that is not locked is for `repair` to lock: written again, its bytes
         # would have no lock, or one as long as the longest of all snapshots'.

@@ -95,6 +95,40 @@ def test_a_pack_that_no_snapshot_ever_needed_stays_unless_nobody_writes() -> Non
     assert check(scene.reopen()).is_ok
 
 
+def test_packs_of_a_dead_writer_that_nobody_adopted_are_told_and_go_where_nobody_writes() -> None:
+    """They are in no index. One that is not whole stays, and is told: nobody knows what was in it."""
+    scene = Scene()
+    kept = scene.backup(photos(3, seed=1), "kept")
+    assert kept is not None
+    before = _packs(scene)
+    scene.backup(photos(3, seed=2), "died", commit=False)
+    junk = b"j" * 32
+    scene.store("a").put(pack_object_key(junk), b"no pack")
+    new = _packs(scene) - before
+    assert set(prune(scene.reopen())["a"].unreferenced) == new
+    dry = prune(scene.reopen(), PruneOptions(unreferenced=True, dry_run=True))["a"]
+    assert (set(dry.going), dry.unreferenced) == (new, {})
+    plan = prune(scene.reopen(), PruneOptions(unreferenced=True))["a"]
+    assert (plan.deleted, set(plan.unreferenced), plan.is_complete) == (2, {junk}, True)
+    assert _packs(scene) == before | {junk}
+    assert read_back(scene.reopen(), kept, scene.tier("a")) == photos(3, seed=1)
+
+
+def test_packs_whose_rows_the_index_has_lost_are_not_taken_for_needless() -> None:
+    """What they hold may be needed: they are read, and stay."""
+    scene = Scene()
+    kept = scene.backup(photos(3), "kept")
+    assert kept is not None
+    tier = scene.tier("a")
+    tier.change_index((), list(tier.log.state.segments), "lost")
+    before = _packs(scene)
+    assert scene.reopen().tiers[0].index.pack_ids() == set()
+    plan = prune(scene.repository, PruneOptions(unreferenced=True))["a"]
+    assert (plan.deleted, plan.unreferenced, plan.is_complete) == (0, {}, True)
+    assert _packs(scene) == before == scene.reopen().tiers[0].index.pack_ids()
+    _expect_whole(scene.repository, {"kept": (kept, photos(3))})
+
+
 def test_a_held_snapshot_keeps_its_packs_since_it_is_not_forgotten() -> None:
     scene = Scene()
     snapshot = scene.backup(photos(3), "held")
