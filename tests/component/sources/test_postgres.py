@@ -99,12 +99,21 @@ class Place:
         self.made: list[str] = []
         self.roles: list[str] = []
 
-    def new(self, script: LiteralString = "SELECT 1;") -> str:
+    def new(self, script: LiteralString = "", *, template: str = "template0") -> str:
         name = f"db_{secrets.token_hex(4)}"
-        self.do("postgres", sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        self.do("postgres", statement)
         self.made.append(name)
-        self.do(name, sql.SQL(script))
+        if script:
+            self.do(name, sql.SQL(script))
         return name
+
+    def shop(self) -> str:
+        """A copy of the one shop, whose fifty statements are run once."""
+        if not self.rows("postgres", "SELECT FROM pg_database WHERE datname = 'shop'"):
+            self.do("postgres", sql.SQL("CREATE DATABASE shop TEMPLATE template0"))
+            self.do("shop", sql.SQL(SHOP))
+        return self.new(template="shop")
 
     def role(self, more: LiteralString = "LOGIN") -> str:
         name = f"role_{secrets.token_hex(4)}"
@@ -166,7 +175,7 @@ def _error_of(done: Done) -> Any:
 
 def test_database_comes_back_whole(repo: RepoCommand, place: Place) -> None:
     """Definitions, owners, rights and rows; sequences, large objects, filled views and settings of the database."""
-    shop, back = place.new(SHOP), place.new()
+    shop, back = place.shop(), place.new()
     owner, reader = place.role("NOLOGIN"), place.role()
     for statement in (
         "ALTER TABLE public.suppliers OWNER TO {owner}",
@@ -218,7 +227,7 @@ def test_what_a_database_cannot_do_is_refused(repo: RepoCommand, place: Place, t
 
 def test_single_tables_come_back_into_a_database_that_is_not_empty(repo: RepoCommand, place: Place) -> None:
     """With all that is theirs, and nothing else; what they need and is not there is told."""
-    shop = place.new(SHOP)
+    shop = place.shop()
     repo.json("backup", place.url(shop))
     back = place.new("CREATE TABLE public.other (id int); CREATE TYPE public.state AS ENUM ('asked', 'sold');")
     done = repo.run("restore", "latest", "--target", place.url(back), "--path", "tables/public/orders", "--json")
@@ -245,7 +254,7 @@ def test_single_tables_come_back_into_a_database_that_is_not_empty(repo: RepoCom
 
 def test_schema_comes_back_with_all_that_lies_in_it(repo: RepoCommand, place: Place) -> None:
     """Functions, types, views, partitioned tables and sequences that belong to no table, too."""
-    shop = place.new(SHOP)
+    shop = place.shop()
     repo.json("backup", place.url(shop))
     back = place.new(
         "CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions; CREATE EXTENSION pg_trgm;"
@@ -264,7 +273,7 @@ def test_schema_comes_back_with_all_that_lies_in_it(repo: RepoCommand, place: Pl
 
 def test_folder_and_the_programs_of_postgres_are_enough(repo: RepoCommand, place: Place, tmp_path: Path) -> None:
     """What `load.sql` says is what has to be done."""
-    shop, back = place.new(SHOP), place.new()
+    shop, back = place.shop(), place.new()
     repo.json("backup", place.url(shop))
     folder = tmp_path / "shop"
     repo.json("restore", "latest", "--target", folder)
@@ -288,7 +297,7 @@ def test_missing_right_is_named_with_the_statement_that_grants_it(
     repo: RepoCommand, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anything is read; and with these rights the backup is whole."""
-    shop = place.new(SHOP)
+    shop = place.shop()
     user = place.role()
     monkeypatch.setenv("PGPASSWORD", "pw")
     closed = _error_of(repo.run("backup", place.url(shop, user), "--json"))
