@@ -9,11 +9,15 @@ writer may count on it. Trees are looked through once for all tiers. Memory: abo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
+from typing import Final
 
 from repository.errors import Damaged, ObjectMissing, RepositoryError, Truncated, UnsupportedFormat
 from repository.format import PACK_HEADER_LENGTH, decode_pack_header, pack_object_key
 from repository.index.index import Location
+from repository.index.several_places import choose, in_several_rows
 from repository.log.state import holding, joint_holds
 from repository.opened.erased import Erased
 from repository.opened.key_change import destroyed_keys
@@ -25,6 +29,8 @@ from repository.stored.object_reading import read_object
 from repository.stored.part import PENDING_PREFIX, PartMade, decode_left
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
+
+PARALLEL: Final = 16
 
 
 class Trees:
@@ -117,13 +123,33 @@ class Needs:
         return pack_id in self.used or pack_id in self.parts
 
     def add(self, chunks: Iterable[bytes]) -> None:
-        """Take in chunks of live snapshots. One that the tier does not have keeps no pack here: the tier owes it."""
+        """Take in chunks of live snapshots. One that the tier does not have keeps no pack here: the tier owes it.
+
+        One that lies in several packs keeps one of them: such as is needed anyway, or is locked longest.
+        """
+        index = self._tier.index
+        several = in_several_rows(index.segments())
+        places: dict[bytes, list[Location]] = {}
         for chunk_id in chunks:
-            location = self._tier.index.lookup(chunk_id)
-            if location is not None and location.pack_id in self._moving:
-                location = self.elsewhere(chunk_id) or location
-            if location is not None:
-                self.used[location.pack_id] = self.used.get(location.pack_id, 0) + location.chunk_length
+            if chunk_id in several:
+                places[chunk_id] = self._places(chunk_id)
+            elif (location := index.lookup(chunk_id)) is not None:
+                self._use(location)
+        found = {chunk_id: each for chunk_id, each in places.items() if each}
+        for location in choose(found, {*self.used, *self.parts}, self._seconds_locked).values():
+            self._use(location)
+
+    def _use(self, location: Location) -> None:
+        self.used[location.pack_id] = self.used.get(location.pack_id, 0) + location.chunk_length
+
+    def _places(self, chunk_id: bytes) -> list[Location]:
+        """Where the chunk lies and stays; where it stays nowhere, where it is to be moved from."""
+        out = self._tier.index.excluded_packs()
+        found = [each for each in self._tier.index.lookup_all(chunk_id) if each.pack_id not in out]
+        return [each for each in found if each.pack_id not in self._moving] or found[:1]
+
+    def _seconds_locked(self, packs: Collection[bytes]) -> dict[bytes, float]:
+        return {each: until.timestamp() for each, until in locked_packs(self._tier, packs).items()}
 
     def add_wherever(self, chunks: Iterable[bytes]) -> None:
         """As `add`, in every place that has them: of what is under legal hold each is kept by the store."""
@@ -148,6 +174,18 @@ class Needs:
             # Whoever made it: what it names is kept, and nothing is taken from it.
             part = decode_left(body, PartMade, bytes.fromhex(run_id), place, self._repository.keys, by_any_root=True)
             self.parts.update(part.pack_ids())
+
+
+def locked_packs(tier: OpenTier, packs: Iterable[bytes]) -> dict[bytes, datetime]:
+    """Which packs a lock keeps now, by the store's clock, and until when."""
+    store, ordered = tier.store, sorted(packs)
+    if not ordered or store.capabilities.locks is False:
+        return {}
+    now = store.now()
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="prune") as pool:
+        found = pool.map(lambda each: store.head(pack_object_key(each)), ordered)
+    dates = {each: info.lock_until for each, info in zip(ordered, found, strict=True) if info is not None}
+    return {each: until for each, until in dates.items() if until is not None and until > now}
 
 
 def _locked_snapshots(repository: Repository) -> set[str]:

@@ -19,13 +19,12 @@ from datetime import datetime
 from typing import Final
 
 from repository.errors import BackupCancelled, RepositoryError
-from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.index.pack_sizes import raw_sizes
 from repository.opened.open_tier import OpenTier
 from repository.opened.pending import WRITER_TOKEN_LENGTH, adopt_orphans
 from repository.opened.repository import Repository
-from repository.prune.needs import Needs, Trees, of_destroyed_keys
+from repository.prune.needs import Needs, Trees, locked_packs, of_destroyed_keys
 from repository.prune.repack import Repacking, mostly_waste, only_copies, rows_of
 from repository.prune.sweep import Sweep, mark
 from repository.retention.erasure import finish
@@ -192,7 +191,7 @@ class _Prune:
         # would have no lock, or one as long as the longest of all snapshots'.
         moving -= needs.parts | (self._of_locked(tier) if moving else set())
         # Only what is to go is asked for its lock: what is locked longer than needed is told, the rest is as it should.
-        plan.locked = _locked(tier, going | moving)
+        plan.locked = locked_packs(tier, going | moving)
         plan.locked_bytes = sum(sizes[each] for each in plan.locked if each in going)
         plan.moving = moving - plan.locked.keys()
         raw = raw_sizes(index.segments()) if plan.moving else {}
@@ -247,22 +246,10 @@ class _Prune:
             sweep.delete(plan.going)
         finally:
             plan.deleted, plan.deleted_bytes = sweep.deleted, sweep.deleted_bytes
-        late = _locked(tier, sweep.kept)
+        late = locked_packs(tier, sweep.kept)
         plan.locked |= late
         plan.locked_bytes += sum(plan.going.pop(each, 0) for each in late)
         if sweep.kept - late.keys():
             plan.failed = sweep.error
         sweep.tidy(with_manifests=not plan.locked and plan.is_complete)
         tier.leave_checkpoint()
-
-
-def _locked(tier: OpenTier, packs: Iterable[bytes]) -> dict[bytes, datetime]:
-    """Which packs a lock keeps now, by the store's clock, and until when."""
-    store, ordered = tier.store, sorted(packs)
-    if not ordered or store.capabilities.locks is False:
-        return {}
-    now = store.now()
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="prune") as pool:
-        found = pool.map(lambda each: store.head(pack_object_key(each)), ordered)
-    dates = {each: info.lock_until for each, info in zip(ordered, found, strict=True) if info is not None}
-    return {each: until for each, until in dates.items() if until is not None and until > now}

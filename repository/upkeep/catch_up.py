@@ -9,20 +9,25 @@ Memory: `PACKS_AT_A_TIME` packs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import NoUsableTier, RepositoryError
 from repository.format import pack_object_key
+from repository.index.index import Location
 from repository.index.pack_catalog import each_in_parallel
 from repository.index.segments import SealedSegment, segment_object_key
+from repository.index.several_places import Rank, choose
 from repository.keys import crypto
 from repository.log.state import LogState
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader, nearest_first
+from repository.prune.needs import locked_packs
 from repository.prune.sweep import Sweep
 from repository.retention import erasure, held_objects
 from repository.retention.orders import owed_orders, take_over
@@ -295,10 +300,11 @@ def _commit_snapshots(
     # Each adds to the packs of those before it, and all of these are locked with it: so those that are locked
     # longest go first, and nothing is locked for longer than a snapshot that needs it.
     for snapshot in sorted(snapshots, key=lambda each: -(date.timestamp() if (date := dates[each.id]) else 0)):
-        found = packs_of(snapshot, tier, visitor)
+        rank = partial(_seconds_locked, repository.tiers_with(snapshot)) if dates[snapshot.id] is not None else None
+        found = packs_of(snapshot, tier, visitor, rank, packs)
         if found is None and _unmarked(repository, tier):
             visitor, packs = TreeVisitor(reader.chunk), set()
-            found = packs_of(snapshot, tier, visitor)
+            found = packs_of(snapshot, tier, visitor, rank, packs)
         if found is None:
             result.left_out.append(snapshot.id)
             # What was missing may be in the next one as well: nothing that was seen counts as being there.
@@ -338,14 +344,44 @@ def _lock_of(
     return max((date for date in dates if date is lock_until or (now is not None and date > now)), default=None)
 
 
-def packs_of(snapshot: Snapshot, tier: OpenTier, visitor: TreeVisitor) -> set[bytes] | None:
-    """The packs on this tier of what the snapshot adds to those before; None where the tier lacks some of it."""
+def _seconds_locked(sources: Sequence[OpenTier], packs: Collection[bytes]) -> dict[bytes, float]:
+    """Until when each pack is locked where a snapshot was before; what a source does not tell decides nothing."""
+    found: dict[bytes, float] = {}
+    for source in sources:
+        with suppress(RepositoryError):
+            for pack_id, until in locked_packs(source, packs).items():
+                found[pack_id] = max(until.timestamp(), found.get(pack_id, 0.0))
+    return found
+
+
+def packs_of(
+    snapshot: Snapshot,
+    tier: OpenTier,
+    visitor: TreeVisitor,
+    rank: Rank | None = None,
+    before: Collection[bytes] = (),
+) -> set[bytes] | None:
+    """The packs on this tier of what the snapshot adds to those before; None where the tier lacks some of it.
+
+    `rank`: which packs of several that have the same it leans on, where they are to be locked; `before`: the packs of
+    those before it, which are locked as long.
+    """
     if tier.log.state.lacking_streams(snapshot.manifest):
         return None
-    packs: set[bytes] = set()
+    index, packs, places = tier.index, set[bytes](), dict[bytes, list[Location]]()
+    out = index.excluded_packs()
     for chunk_id in visitor.chunks(snapshot.manifest.root):
-        location = tier.index.lookup(chunk_id)
-        if location is None:
+        if rank is None:
+            location = index.lookup(chunk_id)
+            found = [location] if location is not None else []
+        else:
+            found = [each for each in index.lookup_all(chunk_id) if each.pack_id not in out]
+        if not found:
             return None
-        packs.add(location.pack_id)
+        if len(found) == 1:
+            packs.add(found[0].pack_id)
+        else:
+            places[chunk_id] = found
+    if rank is not None:
+        packs.update(each.pack_id for each in choose(places, {*packs, *before}, rank).values())
     return None if visitor.faults else packs

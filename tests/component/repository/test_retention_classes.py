@@ -190,3 +190,20 @@ def test_catch_up_locks_no_pack_for_longer_than_the_tier_that_has_it() -> None:
     assert catch_up(repository, repository.tier("second")).is_complete
     assert years.byte_days("second")[1] == years.byte_days("vault")[1] == 0
     assert check(years.open()).is_ok
+
+
+def test_catch_up_locks_of_two_places_the_one_that_is_locked_where_it_comes_from() -> None:
+    """What was stored apart for a long lock is found there, not in the packs around which others have short ones."""
+    years = _Years("vault", "second")
+    for number in range(6):
+        years.sources[f"mail {number}"] = _files(f"mail {number}", 12)
+        years.run(f"mail {number}", 7, "vault")
+    for number in range(6):
+        shared = min(years.sources[f"mail {number}"])
+        years.sources["books"][b"%d" % number] = years.sources[f"mail {number}"][shared]
+    years.run("books", 365, "vault")
+    assert years.byte_days("vault")[1] == 0
+    repository = years.open()
+    assert catch_up(repository, repository.tier("second")).is_complete
+    assert years.byte_days("second")[1] == 0
+    assert check(years.open()).is_ok

@@ -16,6 +16,7 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees
 from repository.prune.prune import PruneOptions, prune
+from repository.prune.repack import rows_of
 from repository.retention.orders import forget, place_hold
 from repository.stored.log_entry import PacksMarked
 from repository.stored.snapshot import Snapshot
@@ -93,6 +94,52 @@ def test_a_pack_that_no_snapshot_ever_needed_stays_unless_nobody_writes() -> Non
     plan = prune(scene.reopen(), PruneOptions(unreferenced=True))["a"]
     assert (plan.deleted, plan.is_complete) == (2, True)
     assert check(scene.reopen()).is_ok
+
+
+def _in_two_places(scene: Scene) -> dict[str, tuple[Snapshot, dict[bytes, bytes]]]:
+    """Two snapshots that share a file, each stored where the other was not seen; both tiers have both."""
+    shared, made = b"s" * 5000, {}
+    for name in ("a", "b"):
+        alone = scene.reopen(stores=[scene.store(name)])
+        files = {b"shared": shared, b"own": name.encode() * 3000}
+        snapshot = scene.backup(files, name)
+        assert snapshot is not None
+        assert len(alone.tiers) == 1
+        made[name] = (snapshot, files)
+    for name in ("a", "b"):
+        catch_up(scene.reopen(), scene.tier(name))
+    scene.reopen()
+    return made
+
+
+@pytest.mark.parametrize("gone", ["a", "b"])
+def test_of_two_places_of_a_chunk_the_one_counts_that_is_needed_anyway(gone: str) -> None:
+    """Whichever the index names first."""
+    scene = Scene(("a", "b"))
+    made = _in_two_places(scene)
+    forget(scene.repository, [made.pop(gone)[0].id])
+    plans = prune(scene.reopen(), PruneOptions(max_unused=1))
+    assert {name: (plan.deleted, plan.is_complete) for name, plan in plans.items()} == {"a": (2, True), "b": (2, True)}
+    _expect_whole(scene.reopen(), made)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_of_two_places_of_a_chunk_the_one_counts_that_is_locked(number: int) -> None:
+    """Where nothing else needs either, the one that stays anyway is kept."""
+    scene = Scene(("a", "b"), locks=True)
+    made = _in_two_places(scene)
+    tier = scene.tier("a")
+    (chunk,) = [
+        each
+        for each in {chunk_id for chunk_id, _ in rows_of(tier.index.segments(), tier.index.pack_ids())}
+        if len(tier.index.lookup_all(each)) == 2 and tier.index.lookup_all(each)[0].chunk_length == 5000
+    ]
+    places = tier.index.lookup_all(chunk)
+    tier.store.extend_lock(pack_object_key(places[number].pack_id), tier.store.now() + timedelta(days=9))
+    needs = Needs(scene.repository, tier)
+    needs.add([chunk])
+    assert needs.used == {places[number].pack_id: 5000}
+    assert len(made) == 2
 
 
 def test_packs_of_a_dead_writer_that_nobody_adopted_are_told_and_go_where_nobody_writes() -> None:
