@@ -22,7 +22,7 @@ from cli.home import add_home, home_of
 from cli.options import given
 
 if TYPE_CHECKING:
-    from cli.demo_api import Document
+    from cli.api import Document
     from cli.demo_source import SourceSummary
     from cli.demo_summary import Outcome
     from cli.demo_watch import Watch
@@ -156,7 +156,7 @@ class Demo:
     async def _back_up(self, source: Path) -> "tuple[Document, Watch]":
         """Register the source, create a configuration, execute it and follow it to its end."""
         from chassis.ids import new_id
-        from cli.demo_api import ApiClient
+        from cli.api import ApiClient
         from cli.demo_watch import watch
         from cli.output import say
         from cli.progress import display
@@ -174,9 +174,10 @@ class Demo:
         )
         try:
             name = f"Demo {new_id()[-12:]}"
-            configuration = await client.create_configuration(name, LOCATION, lock_days=LOCK_DAYS)
+            configuration = await client.write("POST", "/api/backup/configurations", _configuration(name))
             say(f"Configuration {configuration['id']} is created: {name}, four tiers, all required.")
-            accepted = await client.execute(configuration["id"])
+            request = {"configurationId": configuration["id"]}
+            accepted = await client.write("POST", "/api/backup/execute", request)
             say(f"Execution {accepted['id']} is accepted.")
             with display(for_machines=False) as bars:
                 execution, watched = await watch(client, accepted["id"], bars.show)
@@ -201,6 +202,25 @@ class Demo:
         with patience(_WORDS[step]):
             yield
         self._seconds[step] = time.monotonic() - begun
+
+
+def _configuration(name: str) -> "Document":
+    from cli.demo_watch import TIERS
+
+    return {
+        "name": name,
+        "sourceType": "directory",
+        "sourceLocation": LOCATION,
+        "sourceIdentifier": "",
+        "backupType": "full",
+        "storageDestinations": {
+            tier: {"location": place, "required": True, "lockDays": LOCK_DAYS if tier == "offsite" else 0}
+            for tier, place in TIERS.items()
+        },
+        "isWeddingCritical": True,
+        "weddingDate": "2027-06-19",
+        "tags": ["demo"],
+    }
 
 
 def _checked(directory: Path, home: Path) -> Path:

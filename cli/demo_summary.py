@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from cli.demo_api import Document
+from cli.api import Document
 from cli.demo_compare import Comparison
 from cli.demo_restore import Command
 from cli.demo_source import SourceSummary

@@ -5,13 +5,20 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cli.demo_api import TIERS, ApiClient, Document
+from cli.api import ApiClient, Document
 from cli.progress import Reading
 from contracts.executor_events import ENDED
 
 CHECK_SECONDS = 2.0
 _END_FACTS = ("executor.backup-completed.", "executor.backup-failed.")
 SOURCE = "source"
+TIERS = {
+    "local": "local",
+    "cloudPrimary": "cloud-primary",
+    "cloudSecondary": "cloud-secondary",
+    "offsite": "offsite",
+}
+"""Each tier of a configuration and the location that the embedded stack has for it."""
 _LABELS = {"cloudPrimary": "cloud primary", "cloudSecondary": "cloud secondary"}
 
 Show = Callable[[Mapping[str, Reading]], None]

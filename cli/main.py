@@ -57,6 +57,9 @@ COMMANDS: dict[str, Command] = {
     "status": Command("cli.status", "what runs, and whether it is well"),
     "logs": Command("cli.logs", "what the platform's processes wrote"),
     "token": Command("cli.token", "make an access token for this machine's platform"),
+    "call": Command(
+        "cli.call", "send a request to the API of this machine's platform, and wait for what becomes of it"
+    ),
     "demo": Command("cli.demo", "back up a directory to four tiers, lose one, restore, compare every byte"),
     "refill": Command("cli.refill", "allow a relay to fill an empty or replaced event stream"),
     "location": Command("cli.location", "register, test and remove the places that are backed up and backed up to"),
@@ -172,6 +175,8 @@ def _explain(error: Exception, *, for_machines: bool) -> None:
         print(json.dumps({"error": document}), file=sys.stderr)
         return
     print(f"wedsync-backup: {error}" + (f" [{code}]" if code else ""), file=sys.stderr)
+    if (field := getattr(error, "field", None)) and str(field) not in str(error):
+        print(f"  field: {field}", file=sys.stderr)
     hint = getattr(error, "hint", None)
     if hint:
         print(f"  {hint}", file=sys.stderr)

@@ -1,9 +1,7 @@
 """The README's first backup of one's own folder works as it is written, over the command line and over the API."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -52,101 +50,40 @@ def test_first_backup_by_the_command_line(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_first_backup_over_the_api(shell: Shell, shared_platform: Platform) -> None:
-    """Five lines, once tenant, source and token are there; what came back is what was saved.
+    """Five lines, once tenant and source are there; what came back is what was saved.
 
     A write that is refused says so and ends it, though a copy of the folder from before lies there.
     """
     shell.variables["WEDSYNC_HOME"] = str(shared_platform.home)
     folder, restored = shell.variables["FOLDER"], shell.variables["RESTORED"]
     shutil.copytree(folder, restored, symlinks=True)
-    typed = _typed(shell, "first-backup-prepare", "first-backup-api")
-    refused = shell.type(typed.replace('"location": "local"', '"location": "nowhere"'))
-    assert (refused.returncode, "equal" in refused.stdout) == (1, False), refused
-    assert '"code":"unknown-location"' in refused.stderr
+    refused = shell.follow(
+        "first-backup-prepare", "first-backup-api", instead={'"location": "local"': '"location": "nowhere"'}
+    )
+    assert (refused.returncode, "equal" in refused.stdout) == (7, False), refused
+    assert "[unknown-location]" in refused.stderr
+    assert "storageDestinations.local.location" in refused.stderr
 
-    twice = shell.type(typed)
-    assert (twice.returncode, "equal" in twice.stdout) == (1, False), twice
-    assert "[organisation-taken]" in twice.stderr
-    assert "no address" in twice.stderr
+    twice = shell.follow("first-backup-prepare")
+    assert (twice.returncode, "[organisation-taken]" in twice.stderr) == (9, True), twice
 
-    typed = "unset TOKEN URL\n" + typed[typed.index("OURS=") :]
-    done = shell.type(typed)
+    done = shell.follow("first-backup-api")
     assert done.returncode == 0, (done.stdout, done.stderr)
     _expect_equal(shell, done.stdout, suffix="-by-api")
 
-    again = shell.type(typed)
+    again = shell.follow("first-backup-api")
     assert (again.returncode, "equal" in again.stdout) == (1, False), again
-    assert '"code":"configuration-name-taken"' in again.stderr
+    assert "[configuration-name-taken]" in again.stderr
 
 
-def test_token_goes_nowhere_while_no_platform_runs(shell: Shell, tmp_path: Path) -> None:
-    """Whoever listens on the port that an address without one means is not the gateway."""
+def test_nothing_is_asked_while_no_platform_runs(shell: Shell, tmp_path: Path) -> None:
+    """Whoever listens on the port that the gateway had is not the gateway, and gets no token."""
     layout = Layout.create(tmp_path / "home")
     prepare_keys_folder(layout.platform_keys)
     install_identity_provider(layout)
     shell.variables["WEDSYNC_HOME"] = str(layout.home)
-    curl = tmp_path / "bin" / "curl"
-    curl.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
-    curl.chmod(0o755)
-    done = shell.type("URL=http://127.0.0.1:80\n" + _typed(shell, "first-backup-prepare", "first-backup-api"))
-    assert (done.returncode, "equal" in done.stdout, (tmp_path / "asked").exists()) == (1, False, False), done
-    assert "no gateway runs: wedsync-backup up --detach" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "ended",
-    [
-        {"state": "failed", "error": {"code": "tier-full"}},
-        {"state": "completed", "degraded": True, "tiers": {"offsite": {"state": "failed", "code": "tier-full"}}},
-        {"state": "initializing", "waiting": {"code": "tier-full"}},
-    ],
-    ids=["failed", "degraded", "waiting"],
-)
-def test_run_that_does_not_complete_is_no_proof(shell: Shell, tmp_path: Path, ended: dict[str, Any]) -> None:
-    """A request that pends is followed to its answer, and a run that has failed ends the recipe, with its own words.
-
-    So does one that a tier has not taken, and one that does not begin.
-    """
-    answers = [
-        {"id": "c1", "name": "Photos"},
-        {"id": "r1", "state": "pending", "resource": "/api/backup/executions/e1"},
-        {"id": "r1", "state": "accepted", "resource": "/api/backup/executions/e2"},
-        {"id": "e2", **ended},
-    ]
-    asked = tmp_path / "asked"
-    for number, answer in enumerate(answers):
-        (tmp_path / f"answer-{number}").write_text(json.dumps(answer))
-    # In the place of curl, which is the one thing here that would reach a platform.
-    curl = tmp_path / "bin" / "curl"
-    curl.write_text(
-        f"""#!/bin/bash
-touch {asked}; number=$(wc -l < {asked})
-while [ "$1" != -o ]; do shift; done
-cp {tmp_path}/answer-$number "$2"
-while [ "${{1#/api}}" = "$1" ]; do shift; done
-echo "$1" >> {asked}
-"""
-    )
-    curl.chmod(0o755)
-    words = shell.block("run", "first-backup-prepare")
-    shutil.copytree(shell.variables["FOLDER"], shell.variables["RESTORED"] + "-by-api", symlinks=True)
-    recipe = words[words.index("ANSWER=") :] + shell.block("run", "first-backup-api")
-    done = shell.type("TOKEN=secret URL= OURS=nowhere PATIENCE=1\n" + recipe)
-    assert (done.returncode, "equal" in done.stdout, "tier-full" in done.stderr) == (1, False, True), done
-    paths = ["configurations", "execute", "requests/r1", "executions/e2"]
-    assert asked.read_text().splitlines() == [f"/api/backup/{path}" for path in paths]
-
-
-def test_token_is_on_no_command_line(shell: Shell, tmp_path: Path) -> None:
-    """Everybody on the machine sees the command lines of all."""
-    curl = tmp_path / "bin" / "curl"
-    curl.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/line; cat > {tmp_path}/input\n')
-    curl.chmod(0o755)
-    words = shell.block("run", "first-backup-prepare")
-    shell.type("TOKEN=secret URL=\n" + words[words.index("ANSWER=") :] + "api status")
-    assert "/api/backup/status" in (tmp_path / "line").read_text()
-    assert "secret" not in (tmp_path / "line").read_text()
-    assert (tmp_path / "input").read_text() == "Authorization: Bearer secret"
+    done = shell.type("set -e\nwedsync-backup call GET status")
+    assert (done.returncode, done.stdout, "[stack-not-running]" in done.stderr) == (8, "", True), done
 
 
 def test_comparison_finds_what_differs(shell: Shell, tmp_path: Path) -> None:

@@ -1,16 +1,7 @@
 """How the demo follows a run."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import pytest
-
-from cli.demo_api import ApiClient, Document
+from cli.api import Document
 from cli.demo_watch import SOURCE, Watch, label
-from contracts.errors import CONFIGURATION_NAME_TAKEN, INTERNAL, UNAVAILABLE, PlatformError
-from deploy.stack.ports import choose_ports
 
 RUN = "0199a0f2-0000-7000-8000-000000000001"
 
@@ -85,93 +76,3 @@ def test_snapshot_of_a_run_that_has_ended_ends_the_watch() -> None:
 def test_labels_are_words() -> None:
     """Tiers are called as a person would."""
     assert [label(tier) for tier in ("local", "cloudPrimary", "offsite")] == ["local", "cloud primary", "offsite"]
-
-
-@asynccontextmanager
-async def _api(
-    *answers: tuple[int, dict[str, str], Document | str] | None,
-) -> AsyncIterator[tuple[ApiClient, list[str]]]:
-    """A client of a server that gives these answers, one after another (None: it hangs up); the requests' heads."""
-    left, heads = list(answers), []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        heads.append(head)
-        length = next((line.split(":")[1] for line in head.lower().splitlines() if "content-length" in line), "0")
-        await reader.readexactly(int(length))
-        if (answer := left.pop(0)) is None:
-            writer.close()
-            return
-        status, headers, document = answer
-        body = (document if isinstance(document, str) else json.dumps(document)).encode()
-        lines = [f"HTTP/1.1 {status} x", f"content-length: {len(body)}", "connection: close"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    client = ApiClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", lambda: "TOKEN", new_key=lambda: "KEY")
-    async with server:
-        yield client, heads
-        await client.close()
-
-
-async def test_write_that_is_answered_later_is_followed() -> None:
-    """A 202 that points to a request is asked again until the owner has answered, then the resource is read."""
-    request = "/api/backup/requests/1"
-    async with _api(
-        (202, {"Location": request}, {"state": "pending"}),
-        (200, {}, {"state": "pending"}),
-        (200, {}, {"state": "accepted", "resource": "/api/backup/configurations/2"}),
-        (200, {}, {"id": "2"}),
-    ) as (client, heads):
-        assert await client.create_configuration("name", "place", lock_days=1) == {"id": "2"}
-    assert [head.split()[1] for head in heads] == [
-        "/api/backup/configurations",
-        request,
-        request,
-        "/api/backup/configurations/2",
-    ]
-    assert all("bearer token" in head.lower() for head in heads)
-    assert "idempotency-key: key" in heads[0].lower()
-
-
-async def test_refusal_keeps_its_code_and_hint() -> None:
-    """A problem of the API, at once or in a request's answer, is told with its own code and hint."""
-    problem = {"code": "configuration-name-taken", "detail": "the name is taken", "hint": "choose another"}
-    async with _api(
-        (409, {}, problem),
-        (202, {"Location": "/api/backup/requests/1"}, {}),
-        (200, {}, {"state": "refused", "problem": problem}),
-    ) as (client, _):
-        for _attempt in range(2):
-            with pytest.raises(PlatformError, match="the name is taken") as refusal:
-                await client.create_configuration("name", "place", lock_days=1)
-            assert refusal.value.code is CONFIGURATION_NAME_TAKEN
-            assert refusal.value.hint == "choose another"
-
-
-async def test_write_whose_connection_drops_is_made_again_with_its_key(capsys: pytest.CaptureFixture[str]) -> None:
-    """A platform that is up is asked again: what it may have done already it does once, by the key."""
-    away = {"code": "unavailable", "detail": "postgres does not answer"}
-    async with _api(None, (503, {}, away), (202, {}, {"id": "2"})) as (client, heads):
-        assert await client.execute("1") == {"id": "2"}
-    assert len(heads) == 3
-    assert all("idempotency-key: key" in head.lower() for head in heads)
-    assert "it is asked again" in "".join(capsys.readouterr())
-
-
-async def test_answers_that_make_no_sense_are_errors() -> None:
-    """An answer that is no JSON, an unknown code and a silent server each are a PlatformError."""
-    async with _api((200, {}, "<html>"), (500, {}, {"code": "of a newer build"})) as (client, _):
-        for _attempt in range(2):
-            with pytest.raises(PlatformError) as refusal:
-                await client.status()
-            assert refusal.value.code is INTERNAL
-    port = choose_ports(["nobody"], {})["nobody"]
-    client = ApiClient(f"http://127.0.0.1:{port}", lambda: "TOKEN", new_key=lambda: "KEY", patience_seconds=1)
-    with pytest.raises(PlatformError) as refusal:
-        await client.execution("1")
-    assert refusal.value.code is UNAVAILABLE
-    await client.close()

@@ -1,4 +1,4 @@
-"""The demo's view of the platform: the public REST API and the WebSocket, as any client would use them."""
+"""The platform's API as a command uses it: requests, and the WebSocket, as any client would."""
 
 import asyncio
 import json
@@ -16,14 +16,6 @@ POLL_SECONDS = 0.2
 RECONNECT_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0
 """For how long a request is made again while the API does not answer, or answers that a part of it is away."""
-TIERS = {
-    "local": "local",
-    "cloudPrimary": "cloud-primary",
-    "cloudSecondary": "cloud-secondary",
-    "offsite": "offsite",
-}
-"""Each tier of a configuration and the location that the embedded stack has for it."""
-
 Document = dict[str, Any]
 
 
@@ -53,35 +45,37 @@ class ApiClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def create_configuration(self, name: str, location: str, *, lock_days: int) -> Document:
-        """Submit a configuration of all four tiers, and wait until the config service has answered."""
-        body = {
-            "name": name,
-            "sourceType": "directory",
-            "sourceLocation": location,
-            "sourceIdentifier": "",
-            "backupType": "full",
-            "storageDestinations": {
-                tier: {"location": place, "required": True, "lockDays": lock_days if tier == "offsite" else 0}
-                for tier, place in TIERS.items()
-            },
-            "isWeddingCritical": True,
-            "weddingDate": "2027-06-19",
-            "tags": ["demo"],
-        }
-        return await self._write("/api/backup/configurations", body)
-
-    async def execute(self, configuration_id: str) -> Document:
-        """Ask for a backup now, and wait until the executor has accepted it."""
-        return await self._write("/api/backup/execute", {"configurationId": configuration_id})
-
-    async def execution(self, execution_id: str) -> Document:
-        """A run as the read model shows it."""
-        return await self._get(f"/api/backup/executions/{execution_id}")
+    async def get(self, path: str) -> Document:
+        """What there is at a path."""
+        return _document(await self._send("GET", path))
 
     async def status(self) -> Document:
         """The state of everything."""
-        return await self._get("/api/backup/status")
+        return await self.get("/api/backup/status")
+
+    async def execution(self, execution_id: str) -> Document:
+        """A run as the read model shows it."""
+        return await self.get(f"/api/backup/executions/{execution_id}")
+
+    async def write(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, version: str | None = None
+    ) -> Document:
+        """A write with a key of its own, unless one is given; one that is pending is followed until it is answered.
+
+        `version`: of the thing that it changes, as `ETag` has it. What an answer without content stands for is {}.
+        """
+        headers = {"Idempotency-Key": key or self._new_key(), **({"If-Match": version} if version else {})}
+        answer = await self._send(method, path, headers=headers, **({} if body is None else {"json": body}))
+        location = answer.headers.get("Location", "")
+        if "/requests/" not in location:
+            return _document(answer) if answer.content else {}
+        while True:
+            request = await self.get(location)
+            if request["state"] == "refused":
+                raise _error(request["problem"])
+            if request["state"] == "accepted":
+                return await self.get(request["resource"]) if request.get("resource") else request
+            await asyncio.sleep(POLL_SECONDS)
 
     async def follow(self, execution_id: str) -> AsyncIterator[Document]:
         """Every message of the WebSocket about a run. After a drop it goes on where it stopped, without an end."""
@@ -106,24 +100,6 @@ class ApiClient:
                         yield message
             except (WebSocketException, OSError):
                 await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def _write(self, path: str, body: Document) -> Document:
-        """A write with a key of its own; a 202 that points to a request is followed until it is answered."""
-        headers = {"Idempotency-Key": self._new_key()}
-        answer = await self._send("POST", path, json=body, headers=headers)
-        location = answer.headers.get("Location", "")
-        if "/requests/" not in location:
-            return _document(answer)
-        while True:
-            request = await self._get(location)
-            if request["state"] == "refused":
-                raise _error(request["problem"])
-            if request["state"] == "accepted":
-                return await self._get(request["resource"])
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _get(self, path: str) -> Document:
-        return _document(await self._send("GET", path))
 
     async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
         failures = 0

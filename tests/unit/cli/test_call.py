@@ -1,0 +1,179 @@
+"""What `wedsync-backup call` makes of the API's answers, and the client under it."""
+
+import argparse
+import asyncio
+from typing import Any
+
+import pytest
+
+from cli import call
+from cli.api import ApiClient
+from cli.exit_codes import ExitCode
+from contracts.errors import CONFIGURATION_NAME_TAKEN, INTERNAL, INVALID_FIELD, NOT_FOUND, UNAVAILABLE, PlatformError
+from deploy.stack.ports import choose_ports
+from tests.support.answering_api import api
+
+RUN = {"id": "r", "configurationId": "c"}
+
+
+async def test_write_that_is_answered_later_is_followed() -> None:
+    """A 202 that points to a request is asked again until the owner has answered, then the resource is read."""
+    request = "/api/backup/requests/1"
+    async with api(
+        (202, {"Location": request}, {"state": "pending"}),
+        (200, {}, {"state": "pending"}),
+        (200, {}, {"state": "accepted", "resource": "/api/backup/configurations/2"}),
+        (200, {}, {"id": "2"}),
+    ) as (client, heads):
+        assert await client.write("POST", "/api/backup/configurations", {}) == {"id": "2"}
+    assert [head.split()[1] for head in heads] == [
+        "/api/backup/configurations",
+        request,
+        request,
+        "/api/backup/configurations/2",
+    ]
+    assert all("bearer token" in head.lower() for head in heads)
+    assert "idempotency-key: key" in heads[0].lower()
+
+
+async def test_refusal_keeps_its_code_and_hint() -> None:
+    """A problem of the API, at once or in a request's answer, is told with its own code and hint."""
+    problem = {"code": "configuration-name-taken", "detail": "the name is taken", "hint": "choose another"}
+    async with api(
+        (409, {}, problem),
+        (202, {"Location": "/api/backup/requests/1"}, {}),
+        (200, {}, {"state": "refused", "problem": problem}),
+    ) as (client, _):
+        for _attempt in range(2):
+            with pytest.raises(PlatformError, match="the name is taken") as refusal:
+                await client.write("POST", "/api/backup/configurations", {})
+            assert refusal.value.code is CONFIGURATION_NAME_TAKEN
+            assert refusal.value.hint == "choose another"
+
+
+async def test_write_whose_connection_drops_is_made_again_with_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """A platform that is up is asked again: what it may have done already it does once, by the key."""
+    away = {"code": "unavailable", "detail": "postgres does not answer"}
+    async with api(None, (503, {}, away), (202, {}, {"id": "2"})) as (client, heads):
+        assert await client.write("POST", "/api/backup/execute", {}) == {"id": "2"}
+    assert len(heads) == 3
+    assert all("idempotency-key: key" in head.lower() for head in heads)
+    assert "it is asked again" in "".join(capsys.readouterr())
+
+
+async def test_answers_that_make_no_sense_are_errors() -> None:
+    """An answer that is no JSON, an unknown code and a silent server each are a PlatformError."""
+    async with api((200, {}, "<html>"), (500, {}, {"code": "of a newer build"})) as (client, _):
+        for _attempt in range(2):
+            with pytest.raises(PlatformError) as refusal:
+                await client.status()
+            assert refusal.value.code is INTERNAL
+    port = choose_ports(["nobody"], {})["nobody"]
+    client = ApiClient(f"http://127.0.0.1:{port}", lambda: "TOKEN", new_key=lambda: "KEY", patience_seconds=1)
+    with pytest.raises(PlatformError) as refusal:
+        await client.execution("1")
+    assert refusal.value.code is UNAVAILABLE
+    await client.close()
+
+
+def _arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    call.configure(parser)
+    return parser.parse_args(words)
+
+
+async def _call(client: ApiClient, *words: str) -> int:
+    arguments = _arguments(*words)
+    return await call._ask(client, arguments, call._body(arguments.data))
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ({"state": "completed", "degraded": False}, ExitCode.OK),
+        ({"state": "completed", "degraded": True}, ExitCode.DEGRADED),
+        ({"state": "failed", "degraded": False, "error": {"code": "tier-full"}}, ExitCode.FAILED),
+        ({"state": "cancelled", "degraded": False}, ExitCode.FAILED),
+    ],
+    ids=lambda value: value["state"] if isinstance(value, dict) else str(value),
+)
+async def test_run_is_followed_to_its_end_and_told_by_the_exit_code(
+    end: dict[str, Any], code: ExitCode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is not whole is no success, and shown with what it says of itself."""
+    monkeypatch.setattr(call, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(call, "SAY_SECONDS", 0.0)
+    waiting = {**RUN, "state": "initializing", "waiting": {"code": "no-worker"}}
+    async with api((202, {}, waiting), (200, {}, {**RUN, "state": "backing_up"}), (200, {}, {**RUN, **end})) as (
+        client,
+        heads,
+    ):
+        assert await _call(client, "post", "execute", "-d", "{}", "--until-ended") == code
+    assert [head.split()[:2] for head in heads] == [
+        ["POST", "/api/backup/execute"],
+        ["GET", "/api/backup/executions/r"],
+        ["GET", "/api/backup/executions/r"],
+    ]
+    said = capsys.readouterr()
+    assert f'"state": "{end["state"]}"' in said.out or f'"state":"{end["state"]}"' in said.out
+    assert "initializing, waits for no-worker" in said.err
+
+
+async def test_run_that_does_not_begin_and_write_that_is_not_answered_are_left_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With what may still become of them, and how to go on."""
+    monkeypatch.setattr(call, "LOOK_SECONDS", 0.0)
+    waiting = {**RUN, "state": "initializing", "waiting": {"code": "tier-full"}}
+    arguments = _arguments("GET", "executions/r", "--until-ended")
+    arguments.patience = -1
+    async with api((200, {}, waiting)) as (client, _):
+        with pytest.raises(PlatformError, match="waits for tier-full") as left:
+            await call._ask(client, arguments, None)
+    assert left.value.code is UNAVAILABLE
+    assert "executions/r --until-ended" in left.value.hint
+
+    arguments = _arguments("POST", "execute")
+    arguments.patience = 0.05
+    silent = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(60), "127.0.0.1", 0)
+    async with silent:
+        client = ApiClient(
+            f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}", lambda: "TOKEN", new_key=lambda: "KEY"
+        )
+        with pytest.raises(PlatformError, match="may be carried out yet") as left:
+            await call._ask(client, arguments, None)
+        await client.close()
+    assert left.value.code is UNAVAILABLE
+
+
+async def test_field_is_printed_alone_and_one_that_is_not_there_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A shell gets the text itself; of a slip of the pen it gets nothing that it could take for a value."""
+    answer = (200, {}, {"id": "2", "tags": ["ü"]})
+    async with api(answer, answer, answer) as (client, _):
+        assert await _call(client, "GET", "configurations/2", "--field", "id") == ExitCode.OK
+        assert await _call(client, "GET", "configurations/2", "--field", "tags") == ExitCode.OK
+        assert capsys.readouterr().out == '2\n["ü"]\n'
+        with pytest.raises(PlatformError, match="no field name") as refused:
+            await _call(client, "GET", "configurations/2", "--field", "name")
+    assert (refused.value.code, capsys.readouterr().out) == (NOT_FOUND, "")
+
+
+async def test_change_names_its_version_and_what_has_no_run_has_no_end() -> None:
+    """`--if-match` is the header; an answer without content is an empty one."""
+    async with api((200, {}, {"id": "2"}), (204, {}, ""), (200, {}, {"id": "2"})) as (client, heads):
+        assert await _call(client, "PUT", "/api/backup/configurations/2", "-d", "{}", "--if-match", '"3"') == 0
+        assert await _call(client, "DELETE", "configurations/2", "--key", "once") == 0
+        with pytest.raises(PlatformError, match="is no run"):
+            await _call(client, "GET", "configurations/2", "--until-ended")
+    assert 'if-match: "3"' in heads[0].lower()
+    assert "idempotency-key: once" in heads[1].lower()
+
+
+def test_body_that_is_no_json_is_refused_before_anything_is_asked() -> None:
+    """By its option, with the shell's quotes in mind."""
+    for text in ("{name: Photos}", "[" * 100_000):
+        with pytest.raises(PlatformError) as refused:
+            call._body(text)
+        assert (refused.value.code, refused.value.field) == (INVALID_FIELD, "--data")
