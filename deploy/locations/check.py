@@ -22,7 +22,7 @@ from contracts.errors import ErrorCode, PlatformError
 from deploy.locations import alone
 from deploy.locations.credentials import DatabaseSecret, S3Secret, Secret
 from deploy.locations.finding import Finding, Outcome
-from deploy.locations.places import refuse_place
+from deploy.locations.places import refuse_place, sources_around
 from deploy.stack.locations import OWN
 from repository.backup.source import SourceUnreachable
 from repository.errors import AccessDenied, BucketMissing, LocationInvalid, RepositoryError
@@ -301,6 +301,9 @@ def _shared_with(location: Location, others: Sequence[Location], home: Path) -> 
         same = [each.name for each in tiers if each.kind == "s3" and list(place_of(each.url)[:-2]) == server]
         return f"it is on the same server as {', '.join(same)}" if same else None
     own = _device(folder_of(location))
+    around = [each.name for each in sources_around(location, others) if _device(folder_of(each), missing=-1) == own]
+    if around:
+        return f"it lies in the source {', '.join(around)}, on the same disk: who loses that disk has lost both"
     if own == _device(bytes(home)):
         return "it is on the same disk as the platform's home"
     same = [each.name for each in tiers if each.kind == "directory" and _device(folder_of(each), missing=-1) == own]

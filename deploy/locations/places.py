@@ -115,6 +115,12 @@ def refuse_hiding(location: Location, others: Iterable[Location]) -> None:
             )
 
 
+def sources_around(location: Location, others: Iterable[Location]) -> list[Location]:
+    """The sources that a folder lies in. Raises DiskSilent, an OSError, where its disk does not answer."""
+    folders = (each for each in others if each.kind == location.kind == "directory" and "source" in each.roles)
+    return [each for each in folders if each.name != location.name and _lie(location, each)[1]]
+
+
 def _refuse_beside(location: Location, other: Location) -> None:
     is_same, is_below, is_above = _lie(location, other)
     if is_same and ("tier" in (*location.roles, *other.roles) or _share(location, other)):

@@ -442,6 +442,8 @@ def test_tier_takes_nothing_out_of_a_source_s_backups(location: Command, photos:
     assert "photos" in error["message"]
     assert [path.name for path in full.iterdir()] == ["IMG_1.JPG"]
     assert location(*_add("disk", "tier", directory_url(empty))) == ExitCode.OK
+    separate = next(each for each in location.found() if each["check"] == "separate")
+    assert (separate["outcome"], "lies in the source photos" in separate["detail"]) == ("warning", True)
 
 
 def _repository(place: Path, key: Path) -> Path:
