@@ -13,7 +13,7 @@ Every date and every moment is taken, those at the ends of what there are as wel
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -143,6 +143,12 @@ class Plan:
     def times(self) -> int:
         """How many instants a day has, if it has any."""
         return len(self._cron.times)
+
+    @property
+    def widest(self) -> timedelta:
+        """The longest time without an instant, on days that follow each other and have all of them."""
+        moments = [datetime.combine(FIRST, each) for each in self._cron.times]
+        return max(later - earlier for earlier, later in pairwise([*moments, moments[0] + timedelta(days=1)]))
 
     @property
     def of_days(self) -> list[str]:

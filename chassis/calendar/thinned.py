@@ -14,6 +14,8 @@ _FROM, _UNTIL = datetime(2001, 1, 1, tzinfo=UTC), datetime(2005, 1, 1, tzinfo=UT
 _FEWER = 0.98
 """A Sunday more or less in those years is no run less."""
 _DAY = timedelta(days=1)
+_WIDER = 1.5
+"""Who moves a run by an hour or two takes none away; who moves all of a day's together does."""
 _SPARED = (MissedRuns.RUN_ONCE, MissedRuns.WITHIN_WINDOW, MissedRuns.SKIP)
 """What makes up for missed runs, the most first."""
 
@@ -21,8 +23,8 @@ _SPARED = (MissedRuns.RUN_ONCE, MissedRuns.WITHIN_WINDOW, MissedRuns.SKIP)
 def thinned(before: Schedule | None, after: Schedule | None) -> Iterator[str]:
     """The fields by which there are fewer runs than before: none at all, less often, more blackouts, less made up for.
 
-    Both are schedules that were found right. Less often: at fewer times of a day, on fewer days, or with more days
-    between two of them.
+    Both are schedules that were found right. Less often: at fewer times of a day, with much longer between
+    two of them, on fewer days, or with more days between two of them.
     """
     if before is None:
         return
@@ -30,7 +32,9 @@ def thinned(before: Schedule | None, after: Schedule | None) -> Iterator[str]:
         yield "schedule"
         return
     if _is_less_often(before, after):
-        yield "schedule.cron" if after.cron is not None else "schedule.frequency"
+        by = "cron" if after.cron is not None else "frequency"
+        is_by_window = not _is_less_often(before, msgspec.structs.replace(after, window=before.window))
+        yield "schedule.window" if is_by_window else f"schedule.{by}"
     if not set(after.blackouts) <= set(before.blackouts):
         yield "schedule.blackouts"
     if _SPARED.index(after.missed_runs) > _SPARED.index(before.missed_runs):
@@ -41,7 +45,7 @@ def _is_less_often(before: Schedule, after: Schedule) -> bool:
     was, becomes = (
         Plan(msgspec.structs.replace(each, blackouts=(), jitter_minutes=0), seed="") for each in (before, after)
     )
-    if becomes.times < was.times:
+    if becomes.times < was.times or becomes.widest > _WIDER * was.widest:
         return True
     if was.of_days == becomes.of_days:
         return False

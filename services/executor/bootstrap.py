@@ -184,13 +184,20 @@ def _is_within(folder: Path, other: str) -> bool:
 
 
 async def registered_folders(settings: WorkerSettings) -> list[str]:
-    """The folders of registered locations; none where the registry cannot be read now, which the readiness tells."""
+    """The folders of registered locations in which no cache may lie; none where the registry cannot be read now, which
+    the readiness tells.
+
+    A source may hold the cache where it is among the platform's own folders, which no run reads: a home lies in
+    somebody's home folder, which is to be backed up.
+    """
+    is_own = bool(settings.cache) and OwnFolders.of(settings).hold(os.fsencode(settings.cache))
     try:
         registry = Locations(settings.locations_file)
         locations, faulty = await registry.all_now(), await registry.faulty_folders()
     except PlatformError:
         return []
-    return [*faulty, *(os.fsdecode(folder_of(each)) for each in locations if each.kind == "directory")]
+    folders = [each for each in locations if each.kind == "directory" and not (is_own and each.roles == ("source",))]
+    return [*([] if is_own else faulty), *(os.fsdecode(folder_of(each)) for each in folders)]
 
 
 async def run_worker(settings: WorkerSettings) -> int:

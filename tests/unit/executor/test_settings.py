@@ -111,6 +111,28 @@ def test_memory_that_the_machine_does_not_have_is_refused() -> None:
     assert fitted(4 << 30, MEMORY_MB=2048) == (50, 2048)
 
 
+async def test_cache_lies_in_a_source_that_holds_the_home(tmp_path: Path) -> None:
+    """Whoever backs up his home folder has the platform's home in it, whose own folders no run reads."""
+    around = {"kind": "directory", "organisations": ["*"], "url": f"file://{tmp_path}"}
+    (tmp_path / "home/data").mkdir(parents=True)
+    given = {
+        "KEYS_DIR": tmp_path / "home/keys",
+        "CACHE": tmp_path / "home/data/cache",
+        "EXCLUDED_FOLDERS": tmp_path / "home/data",
+        "LOCATIONS_FILE": tmp_path / "locations.json",
+    }
+    settings = load(WorkerSettings, REQUIRED | {f"WEDSYNC_{name}": str(value) for name, value in given.items()})
+
+    async def cache_beside(role: str) -> object:
+        entries = [{"name": "all", "roles": [role], **around}]
+        (tmp_path / "locations.json").write_text(json.dumps({"locations": entries}))
+        return checked_cache(settings, await registered_folders(settings))
+
+    assert await cache_beside("source")
+    with pytest.raises(PlatformError, match="lies in the folder of a registered location"):
+        await cache_beside("tier")
+
+
 @pytest.mark.parametrize(
     "place",
     [

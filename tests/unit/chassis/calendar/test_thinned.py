@@ -23,8 +23,10 @@ BEFORE_AFTER: dict[str, tuple[Schedule | None, Schedule | None, list[str]]] = {
     "in a window": (
         Schedule(frequency=Frequency.HOURLY),
         Schedule(frequency=Frequency.HOURLY, window=NIGHT),
-        ["schedule.frequency"],
+        ["schedule.window"],
     ),
+    "all of a day together": (Schedule(frequency=Frequency.HOURLY), Schedule(cron="*/5 1-2 * * *"), ["schedule.cron"]),
+    "noon an hour later": (Schedule(cron="0 0,12 * * *"), Schedule(cron="0 0,13 * * *"), []),
     "out of a window": (
         Schedule(frequency=Frequency.HOURLY, window=NIGHT),
         Schedule(frequency=Frequency.HOURLY),
@@ -47,6 +49,7 @@ BEFORE_AFTER: dict[str, tuple[Schedule | None, Schedule | None, list[str]]] = {
             ("*/5 * * * *", "*/15 * * * *"),
             ("0 * * * *", "0 4-23 * * *"),
             ("0 2 * * 1,4", "0 2 1-8 * *"),
+            ("0 */6 * * *", "0,5,10,15 2 * * *"),
         )
     },
     "another day of the week": (Schedule(cron="0 2 * * SUN"), Schedule(cron="0 2 * * MON"), []),
