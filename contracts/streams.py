@@ -30,7 +30,11 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One durable pull consumer, named `<service>--<handler>`. Seconds; deliveries are counted in all."""
+    """One durable pull consumer, named `<service>--<handler>`. Seconds; deliveries are counted in all.
+
+    `max_pending`: how many may be without an answer, those that wait for another try included: more than one tenant can
+    have there, whose messages all fail (ADR 0079).
+    """
 
     service: str
     handler: str
@@ -38,7 +42,7 @@ class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
     subjects: tuple[str, ...]
     ack_wait_seconds: float = 30.0
     max_deliveries: int = 12
-    max_pending: int = 64
+    max_pending: int = 4096
 
     @property
     def durable_name(self) -> str:

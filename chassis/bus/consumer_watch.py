@@ -1,9 +1,9 @@
 """Looks at the server's side of a service's consumers: what waits, what stands still, what was given up.
 
 Promise: a consumer that has something to deliver and delivers nothing makes its service not ready, with its name and
-the command to run: paused, or without anybody who asks. Messages that were given up, and
-neither replayed nor dismissed since, make it degraded: each is an event that has not had its effect. So does the loss
-of such messages, until it was accepted.
+the command to run: paused, without anybody who asks, or with all its places taken by what fails. Messages that were
+given up, and neither replayed nor dismissed since, make it degraded: each is an event that has not had its effect. So
+does the loss of such messages, until it was accepted.
 """
 
 import time
@@ -14,6 +14,7 @@ import nats.errors
 from nats.js.api import ConsumerInfo
 
 from chassis.bus.connection import Connection
+from chassis.bus.failing import Failing
 from chassis.bus.lost_letters import loss_of
 from chassis.bus.topology import DISMISSAL, REPLAY
 from chassis.life.health import Health
@@ -42,12 +43,14 @@ class ConsumerWatch:
         health: Health,
         look_seconds: float = LOOK_SECONDS,
         still_seconds: float = STILL_SECONDS,
+        failing: Failing | None = None,
     ) -> None:
         self._connection = connection
         self._service = service
         self._metrics = telemetry.metrics
         self._health = health
         self._still_seconds = still_seconds
+        self._failing = failing
         self._specs: list[ConsumerSpec] = []
         self._handlers: list[ConsumerSpec] = []
         self._moved: dict[str, tuple[int, float]] = {}
@@ -71,6 +74,9 @@ class ConsumerWatch:
                 self._metrics.waiting.labels(spec.durable_name).set(info.num_pending or 0)
                 self._metrics.unanswered.labels(spec.durable_name).set(info.num_ack_pending or 0)
                 self._judge(spec, info)
+                if self._failing is not None and info.ack_floor is not None:
+                    floor = info.ack_floor.stream_seq
+                    self._failing.looked(spec, waiting=info.num_ack_pending or 0, settled_up_to=floor)
             await self._count_dead_letters()
         except (nats.errors.Error, TimeoutError, OSError) as error:
             # A consumer or stream that is gone is told by the one who reads it, and by the comparison of the topology.
@@ -84,7 +90,14 @@ class ConsumerWatch:
         delivered = info.delivered.consumer_seq if info.delivered is not None else 0
         now = time.monotonic()
         before, moved_at = self._moved.get(name, (-1, now))
-        if delivered != before or not info.num_pending or (info.num_ack_pending or 0) >= spec.max_pending:
+        if info.num_pending and (info.num_ack_pending or 0) >= spec.max_pending:
+            self._still[name] = PlatformError(
+                errors.HANDLER_FAILED,
+                f"all {spec.max_pending} places of {name} are taken by messages that are tried again, and "
+                f"{info.num_pending} wait behind them",
+                hint="The log of this process has why they fail; mend it. What fails is given up after some minutes.",
+            )
+        elif delivered != before or not info.num_pending:
             self._moved[name] = (delivered, now)
             self._still.pop(name, None)
         elif now - moved_at > max(self._still_seconds, 2 * spec.ack_wait_seconds):

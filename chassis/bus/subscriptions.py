@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from faststream import AckPolicy, BaseMiddleware
-from faststream.exceptions import NackMessage, RejectMessage
+from faststream.exceptions import NackMessage
 from faststream.nats import JStream, NatsMessage, PullSub
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
 
-from chassis.bus import deadletters
 from chassis.bus.broker import EnvelopeCodec, KeepAlive, Received, SharedBroker
 from chassis.bus.connection import Connection
 from chassis.bus.consumer_watch import LOOK_SECONDS, STILL_SECONDS, ConsumerWatch
-from chassis.bus.delivery import LONGEST_DELAY_SECONDS, Acknowledge, Again, Bury, chance, delay, verdict
+from chassis.bus.delivery import Acknowledge, Again, Bury, chance, verdict
+from chassis.bus.failing import Failing
+from chassis.bus.giving_up import GivingUp
 from chassis.bus.topology import replay_consumer
 from chassis.clock import Clock, SystemClock
 from chassis.life.health import Health
@@ -58,8 +59,8 @@ HANDLER_SECONDS = 300.0
 STOP_SECONDS = 4.0
 _FIRST_HOLD_SECONDS = 0.1
 _LONGEST_HOLD_SECONDS = 5.0
-# From this delivery on a message is suspected of killing the process, and is handled by itself: what is handled
-# beside it would die with it, be delivered as often, and be buried with it.
+# From this delivery on a message is suspected of killing the process, unless it was seen to fail at the one before, and
+# is handled by itself: what is handled beside it would die with it, be delivered as often, and be buried with it.
 _SUSPECT_FROM = 3
 _SUSPECT_WAIT_SECONDS = 0.05
 
@@ -98,7 +99,8 @@ class Bus:
         self.stopping = asyncio.Event()
         self.suspects = asyncio.Lock()
         self.held: Counter[str] = Counter()
-        self.buried: set[str] = set()
+        self.failing = Failing(health)
+        self.giving_up = GivingUp(connection, health=health, telemetry=telemetry, clock=self.clock)
         self._bindings: dict[str, _Binding] = {}
         self._broker = SharedBroker(
             connection,
@@ -113,6 +115,7 @@ class Bus:
             health=health,
             look_seconds=look_seconds,
             still_seconds=still_seconds,
+            failing=self.failing,
         )
 
     def handle(self, consumer: ConsumerSpec, handler: Handler, give_up: GiveUp | None = None) -> None:
@@ -235,7 +238,8 @@ class _Delivery(BaseMiddleware[Any, Msg]):
                 if received.deliveries == 1:
                     age = (self._bus.clock.now() - envelope.time).total_seconds()
                     self._metrics.age_seconds.labels(durable).observe(max(age, 0.0))
-                if received.deliveries < _SUSPECT_FROM:
+                is_known = self._bus.failing.has_failed(binding.spec, metadata.sequence.stream, received.deliveries)
+                if received.deliveries < _SUSPECT_FROM or is_known:
                     failure = await self._outcome(binding, call_next, msg, envelope.type)
                 else:
                     failure = await self._outcome_alone(binding, call_next, msg, envelope.type)
@@ -316,83 +320,39 @@ class _Delivery(BaseMiddleware[Any, Msg]):
         if isinstance(error, NackMessage):
             raise error
         durable = binding.spec.durable_name
+        metadata = msg.raw_message.metadata
+        sequence, deliveries = metadata.sequence.stream, metadata.num_delivered
         decided = verdict(
             error,
-            identity=f"{durable}:{msg.raw_message.metadata.sequence.stream}",
-            deliveries=msg.raw_message.metadata.num_delivered,
+            identity=f"{durable}:{sequence}",
+            deliveries=deliveries,
             max_deliveries=binding.spec.max_deliveries,
         )
         match decided:
             case Acknowledge(repeated=repeated):
+                self._bus.failing.settled(binding.spec, sequence)
                 self._metrics.handled.labels(durable, name, "repeated" if repeated else "acknowledged").inc()
             case Again(delay_seconds=seconds, code=code):
+                if error is not None:
+                    self._bus.failing.failed(binding.spec, sequence, deliveries, error)
+                seconds = self._bus.failing.pause(binding.spec, deliveries, seconds)
                 self._metrics.handled.labels(durable, name, "again").inc()
                 _log.warning(
                     "to be delivered again", exc_info=error, extra={"code": code.code, "delaySeconds": seconds}
                 )
                 raise NackMessage(delay=seconds)
             case Bury(code=code):
+                self._bus.failing.settled(binding.spec, sequence)
                 self._metrics.handled.labels(durable, name, "dead").inc()
                 await self._give_up(binding, msg, code, describe(error) if error is not None else code.title)
 
     async def _give_up(self, binding: _Binding, msg: NatsMessage, code: ErrorCode, cause: str) -> None:
-        """Dead letter first, then the refusal, then out of the queue: killed in between, the rest follows.
-
-        In this order the cause is kept whatever happens, and what was refused cannot be carried out any more.
-        """
-        metadata = msg.raw_message.metadata
-        identity = f"{metadata.stream}:{metadata.sequence.stream}:{binding.base.durable_name}"
-        if identity not in self._bus.buried:
-            await self._bury(binding, msg, code, cause)
-            self._bus.buried.add(identity)
-        if binding.give_up is not None:
-            await self._refuse(binding, binding.give_up, msg)
-        self._bus.buried.discard(identity)
-        raise RejectMessage
-
-    async def _refuse(self, binding: _Binding, give_up: GiveUp, msg: NatsMessage) -> None:
-        """Have the request refused that the message is; it stays in its queue until that is in the record."""
-        durable = binding.base.durable_name
-        finding = f"unanswered:{durable}"
-        refuse = functools.partial(give_up, msg.raw_message.data, durable)
-        try:
-            await self._call(binding, refuse, "refusal")
-        except NackMessage:
-            raise
-        except MalformedEvent as error:
-            _log.error("of this message nobody can be told that it was given up", exc_info=error)
-        except Exception as error:
-            _log.exception("a request that is given up could not be refused; its message stays in its queue")
-            hint = "Whoever asked is not told yet. Look at the log of this process for the cause."
-            told = PlatformError(errors.HANDLER_FAILED, f"a request to {durable} cannot be refused", hint=hint)
-            self._bus.health.degrade(finding, told)
-            raise NackMessage(delay=LONGEST_DELAY_SECONDS) from error
-        self._bus.health.restore(finding)
-
-    async def _bury(self, binding: _Binding, msg: NatsMessage, code: ErrorCode, cause: str) -> None:
-        """Write the dead letter. Where the dead letters cannot be reached, the message stays in its queue."""
-        raw = msg.raw_message
-        headers = dict(raw.headers or {})
-        replay_of = headers.pop(deadletters.REPLAY_HEADER, "")
-        burial = deadletters.Burial(
-            version=1,
-            service=binding.base.service,
-            handler=binding.base.handler,
-            code=code.code,
-            cause=cause,
-            deliveries=raw.metadata.num_delivered,
-            time=self._bus.clock.now(),
-            stream=raw.metadata.stream,
-            sequence=raw.metadata.sequence.stream,
-            subject=raw.subject,
-            headers=headers,
-            replay_of=int(replay_of) if replay_of.isdecimal() else None,
+        await self._bus.giving_up.give_up(
+            binding.spec,
+            binding.base,
+            msg.raw_message,
+            code,
+            cause,
+            refuse=binding.give_up,
+            patiently=functools.partial(self._call, binding),
         )
-        connection = self._bus.connection
-        try:
-            await deadletters.bury(connection.js, burial, raw.data, max_payload=connection.client.max_payload)
-        except PlatformError as error:
-            _log.error("a dead letter could not be written; the message stays in its queue", exc_info=error)
-            raise NackMessage(delay=delay(raw.subject, raw.metadata.num_delivered)) from error
-        self._metrics.dead.labels(binding.spec.durable_name, code.code).inc()
-        _log.error("given up: dead letter", extra={"code": code.code, "cause": cause})

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from nats.js import JetStreamContext
 
-from chassis.bus import topology
+from chassis.bus import deadletters, topology
 from chassis.bus.consumer_watch import ConsumerWatch
 from chassis.bus.deadletters import Burial, bury, list_letters, replay, show
 from chassis.bus.lost_letters import ACCEPTED
-from chassis.bus.subscriptions import Received, deadletters
+from chassis.bus.subscriptions import Received
 from chassis.life.health import DEGRADED, Finding, Health
 from chassis.telemetry.instruments import Telemetry
 from cli.exit_codes import ExitCode
