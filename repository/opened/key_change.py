@@ -92,22 +92,29 @@ def known_objects(repository: OpenTiers) -> set[tuple[str, str]]:
 def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
     """Key objects (with their SHA-256 in hex) that other tiers' logs name and this one's does not: it was away.
 
-    And those that its own log names and that are not there as they were written. Without them it could
+    And those that its own log names and that are not there as they were written, and what this ring has opened
+    elsewhere though no log names it yet: who made it died, and from now on it encrypts. Without them the tier could
     not be opened alone, or its newest snapshots could not be read. What was destroyed is not missed; nor is another
     wrapping of a key that the tier has, but one that this key provider opens.
     """
     destroyed = destroyed_keys(repository)
     own = tier.log.state.key_objects
     held = {key_id_of(object_key) for object_key in own}
-    return _gone_keys(repository, tier) | {
-        object_key: digest
-        for source in repository.readable_tiers()
-        if source is not tier
-        for object_key, digest in source.log.state.key_objects.items()
-        if object_key not in own
-        and key_id_of(object_key) not in destroyed
-        and (key_id_of(object_key) not in held or (object_key, digest) in repository.keys.proven)
-    }
+    there = {key_id_of(object_key) for object_key, _ in tier.keys_seen} | held | destroyed
+    made = {key: digest for key, digest in repository.keys.proven if key_id_of(key) not in there}
+    return (
+        _gone_keys(repository, tier)
+        | made
+        | {
+            object_key: digest
+            for source in repository.readable_tiers()
+            if source is not tier
+            for object_key, digest in source.log.state.key_objects.items()
+            if object_key not in own
+            and key_id_of(object_key) not in destroyed
+            and (key_id_of(object_key) not in held or (object_key, digest) in repository.keys.proven)
+        }
+    )
 
 
 def _gone_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
@@ -137,7 +144,7 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
     """
     lacking = lacking_keys(repository, tier)
     present = {info.key for info in tier.store.list(KEY_PREFIX)}
-    named: dict[str, str] = {}
+    named: dict[str, str] = dict(repository.keys.proven)
     for each in repository.readable_tiers():
         named |= each.log.state.key_objects
     named |= tier.log.state.key_objects

@@ -17,6 +17,7 @@ from typing import Final
 from repository.errors import Damaged, ObjectMissing, RepositoryError, Truncated, UnsupportedFormat
 from repository.format import PACK_HEADER_LENGTH, decode_pack_header, pack_object_key
 from repository.index.index import Location
+from repository.index.pack_catalog import each_in_parallel
 from repository.index.several_places import choose, in_several_rows
 from repository.log.state import holding, joint_holds
 from repository.opened.erased import Erased
@@ -212,10 +213,13 @@ def of_destroyed_keys(repository: Repository, tier: OpenTier, packs: Collection[
     Their headers are read, where there are such keys. Raises the store's errors.
     """
     destroyed = {bytes.fromhex(each) for each in destroyed_keys(repository)}
-    found = set[bytes]()
-    for pack_id in packs if destroyed else ():
+    if not destroyed:
+        return set()
+
+    def is_under_one(pack_id: bytes) -> tuple[bytes, bool]:
         with suppress(Damaged, ObjectMissing, Truncated, UnsupportedFormat):
             header = tier.store.get_range(pack_object_key(pack_id), 0, PACK_HEADER_LENGTH)
-            if decode_pack_header(header).key_id in destroyed:
-                found.add(pack_id)
-    return found
+            return pack_id, decode_pack_header(header).key_id in destroyed
+        return pack_id, False
+
+    return {pack_id for pack_id, is_one in each_in_parallel(is_under_one, sorted(packs), PARALLEL) if is_one}

@@ -27,7 +27,7 @@ from repository.log.state import LogState
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader, nearest_first
-from repository.prune.needs import locked_packs
+from repository.prune.needs import locked_packs, of_destroyed_keys
 from repository.prune.sweep import Sweep
 from repository.retention import erasure, held_objects
 from repository.retention.orders import owed_orders, take_over
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from repository.opened.repository import Repository
 
 PACKS_AT_A_TIME: Final = 3
+LOOKED_INTO: Final = 1000
+"""Lacking packs of which the keys are looked at, at most, where some were destroyed: more come with their segments."""
 
 
 class Lag(NamedTuple):
@@ -107,6 +109,11 @@ def _lag_of_objects(repository: Repository, tier: OpenTier) -> Lag:
     packs: set[bytes] = set()
     for source in repository.sources_for(tier):
         packs |= source.index.pack_ids() - source.log.state.marked_packs
+    packs -= known
+    if len(packs) <= LOOKED_INTO:
+        # What was erased nobody reads, so that no index takes it in: it lies here, and would be brought again for ever.
+        with suppress(RepositoryError):
+            packs -= of_destroyed_keys(repository, tier, packs)
     own = tier.log.state
     # By their ids: of a run that two writers made, each on a tier of its own, every tier gets both.
     snapshots = [
@@ -115,7 +122,7 @@ def _lag_of_objects(repository: Repository, tier: OpenTier) -> Lag:
     # What was erased nobody can read, so that nobody can say what it needs: no tier is owed it.
     snapshots = erasure.not_erased(repository, snapshots)
     keys = set(key_change.lacking_keys(repository, tier))
-    return Lag(packs - known, snapshots, keys, owed_orders(repository, tier), {})
+    return Lag(packs, snapshots, keys, owed_orders(repository, tier), {})
 
 
 def begin_anew(tier: OpenTier) -> None:

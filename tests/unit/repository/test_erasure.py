@@ -287,3 +287,20 @@ def test_receipt_that_was_changed_is_none(old: bytes) -> None:
     whole, _ = _document()
     with pytest.raises(Damaged):
         verified(whole, bytes(32))
+
+
+def test_packs_of_an_erased_domain_are_owed_to_nobody() -> None:
+    """No index takes them in again, as nobody reads them: a tier would be behind, and be brought them, for ever."""
+    scene, _ = _scene()
+    tier = scene.tier("b")
+    before = tier.index.pack_ids()
+    tier.change_index((), list(tier.log.state.segments), "lost")
+    assert _erase(scene.reopen()).is_complete
+    assert catch_up(scene.reopen(), scene.tier("b")).is_complete
+    missing = before - scene.reopen().tiers[1].index.pack_ids()
+    assert missing
+    assert lag(scene.repository, scene.tier("b")).packs == set()
+    assert catch_up(scene.repository, scene.tier("b")).copied_packs == 0
+    prune(scene.reopen(), PruneOptions(max_unused=1))
+    assert not missing & {pack.id for name in "ab" for pack in stored_packs(scene.store(name))}
+    assert check(scene.reopen(), read_percent=100).is_ok

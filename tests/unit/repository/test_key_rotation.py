@@ -67,3 +67,23 @@ def test_rotation_that_was_killed_is_gone_on_with_beside_a_writer_and_a_tier_tha
         assert found == [photos(2), photos(2, 1), photos(2, 2)], name
     assert check(scene.reopen(), read_percent=100).is_ok
     assert {pack.id for pack in stored_packs(scene.store("a"))} == {pack.id for pack in stored_packs(scene.store("c"))}
+
+
+def test_a_key_that_a_dead_rotation_left_on_one_tier_encrypts_nothing_on_a_tier_that_lacks_it() -> None:
+    """No log names it, and whoever opens that tier takes it for the newest: so it goes to all that are written to."""
+    scene = Scene(("a", "b"))
+    left = [1]
+    repository = scene.reopen(stores=[Dying(store, left) for store in scene.stores])  # type: ignore[misc]
+    assert None not in add_generation(repository, scene.provider).values()
+    made = scene.reopen().keys.active().key_id.hex()
+    assert [info.key for info in scene.store("a").list(f"keys/{made}")]
+    snapshot = scene.backup(photos(2), "after")
+    assert snapshot is not None
+    for name in ("a", "b"):
+        alone = scene.reopen(stores=[scene.store(name)])
+        assert read_back(alone, snapshot, alone.tiers[0]) == photos(2)
+    repository = scene.reopen()
+    for tier in repository.tiers:
+        catch_up(repository, tier)
+    assert all(made in str(tier.log.state.key_objects) for tier in scene.reopen().tiers)
+    assert check(scene.repository, read_percent=100).is_ok
