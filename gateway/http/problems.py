@@ -98,7 +98,8 @@ def problem_of(error: PlatformError, *, instance: str | None = None) -> Problem:
 
     Where the fault is ours, the words are the catalogue's: an error's own may name a file, a host or a setting, which
     are for operators (log, internal port) alone. Those of INTERNAL are written here, in this module. What is said of
-    a field of the request (a location that does not answer) names nothing but what was asked for.
+    a field of the request (a location that does not answer) names nothing but what was asked for, and the hint of
+    NOT_HANDLED the request.
     """
     code, is_ours = error.told_code, error.code.status >= 500 and not isinstance(error, WrongFields)
     every = error.every if isinstance(error, WrongFields) else (error,)
@@ -109,7 +110,7 @@ def problem_of(error: PlatformError, *, instance: str | None = None) -> Problem:
         detail=_sentence(code) if is_ours and code is not errors.INTERNAL else error.message,
         code=code.code,
         retry=code.retry.value,
-        hint=code.hint if is_ours else public_hint(code, error.hint),
+        hint=code.hint if is_ours and code is not errors.NOT_HANDLED else public_hint(code, error.hint),
         instance=instance,
         field=None if is_ours else error.field,
         errors=None if is_ours else [_field_problem(each) for each in every if each.field is not None] or None,

@@ -6,6 +6,8 @@ requests before that one, which were within the limits, are answered first.
 """
 
 import asyncio
+import logging
+import secrets
 from enum import Enum
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +26,8 @@ from gateway.wire.connection_limits import Connections
 from gateway.wire.outermost import SECURITY_HEADERS
 
 PIPELINED_MAX = 16
+
+_log = logging.getLogger(__name__)
 
 
 class _Unread:
@@ -343,11 +347,15 @@ def refusal(error: PlatformError) -> bytes:
 
 
 def _told(error: PlatformError) -> tuple[dict[str, str], bytes]:
-    body = msgspec.json.encode(problem_of(error))
+    # No request has begun that would have a trace: one of its own, to be found in the log.
+    trace_id = secrets.token_hex(16)
+    _log.info("refused before the application", extra={"code": error.code.code, "traceId": trace_id})
+    body = msgspec.json.encode(msgspec.structs.replace(problem_of(error), trace_id=trace_id))
     headers = {
         "content-type": MEDIA_TYPE,
         "content-length": str(len(body)),
         "connection": "close",
+        "x-trace-id": trace_id,
         **SECURITY_HEADERS,
         **headers_of(error),
     }

@@ -115,8 +115,10 @@ class UpdateConfiguration(CreateConfiguration):
     before is of the version that it was accepted with.
 
     What takes something away needs a second factor of the last fifteen minutes, as a retirement does
-    (`second-factor-needed`): another source, a tier less, another place or a shorter lock of a tier. A change that
-    only adds needs none.
+    (`second-factor-needed`): another source, more that is left out of it (`exclude`, `excludeCaches`), a tier less,
+    another place or a shorter lock of a tier, one that is `required` no longer, a wedding that is critical no longer
+    or has another date (beside a schedule), and a schedule that has fewer runs, more blackouts, or makes up for less,
+    or is gone. A change that only adds needs none.
     """
 
     NAME = "update-configuration"

@@ -9,6 +9,8 @@ from contracts.configuration import WEDDING_DATE_FIELD, ConfigurationBody
 from contracts.errors import PlatformError
 
 DATES = "wedding-dates"
+NAMED_MAX = 10
+"""So many organisations are named; the others are counted."""
 
 
 class SealedWeddings:
@@ -17,6 +19,7 @@ class SealedWeddings:
     def __init__(self, sealer: Sealer, health: Health) -> None:
         self._sealer = sealer
         self._health = health
+        self._unreadable: dict[str, PlatformError] = {}
 
     async def near(self, organisation: str, body: ConfigurationBody) -> date | None:
         """The wedding of a critical configuration; None where its date was erased, too."""
@@ -28,7 +31,21 @@ class SealedWeddings:
         except PlatformError as error:
             if error.code is not errors.SEALING_KEY_MISSING:
                 # A backup at its ordinary time is better than none until the key is back.
-                self._health.degrade(DATES, error)
+                self._unreadable[organisation] = error
+                self._tell()
             return None
-        self._health.restore(DATES)
+        if self._unreadable.pop(organisation, None) is not None:
+            self._tell()
         return date.fromisoformat(text)
+
+    def _tell(self) -> None:
+        """One finding, which names the organisations; the latest error says why."""
+        if not self._unreadable:
+            self._health.restore(DATES)
+            return
+        named = sorted(self._unreadable)[:NAMED_MAX]
+        more = len(self._unreadable) - len(named)
+        others = f" and of {more} others" if more else ""
+        error = list(self._unreadable.values())[-1]
+        message = f"wedding dates of {', '.join(named)}{others} cannot be read, whose schedules are not denser: "
+        self._health.degrade(DATES, error.told_as(message + error.message))

@@ -28,6 +28,7 @@ from gateway.monitoring.status_board import FRESH_SECONDS, StatusBoard
 from gateway.projections.fact import Fact
 from gateway.reading.cursor import LENGTH_MAX, Cursors, Place
 from gateway.runs.queries import ExecutionFilter
+from gateway.wire.connections import NO_HANDSHAKE, refusal
 from gateway.wire.readiness import Readiness
 from gateway.writes.book import check_key
 from gateway.writes.waiters import Waiters
@@ -547,3 +548,18 @@ def test_name_that_stands_twice_in_an_object_is_refused(body: bytes) -> None:
         require_names_once(body)
     assert (refused.value.code, refused.value.field) == (errors.INVALID_FIELD, "a")
     require_names_once(b'{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}')
+
+
+def test_request_that_was_given_up_is_told_with_its_id() -> None:
+    """The fault is ours, and the id is what an operator asks for."""
+    hint = f"{errors.NOT_HANDLED.hint} It is the request request-7."
+    assert problem_of(PlatformError(errors.NOT_HANDLED, "x", hint=hint)).hint == hint
+
+
+def test_refusal_on_the_wire_has_a_trace_that_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing has begun that would have one; who asks for help names it all the same."""
+    caplog.set_level("INFO")
+    head, _, body = refusal(NO_HANDSHAKE).partition(b"\r\n\r\n")
+    trace_id = msgspec.json.decode(body)["traceId"]
+    assert f"x-trace-id: {trace_id}".encode() in head
+    assert [getattr(record, "traceId", None) for record in caplog.records] == [trace_id]
