@@ -21,7 +21,7 @@ HOME_NOT_FOUND = entered(
     404,
     Retry.AFTER_OPERATOR,
     "The folder is no home of a platform",
-    "Name the home with --home, or by WEDSYNC_HOME.",
+    "Name the home with --home.",
 )
 STACK_FAILED = entered(
     "stack-failed",
