@@ -54,12 +54,17 @@ CHECKPOINT_EVERY: Final = 16
 """Entries after which a writer leaves a checkpoint, at least: of many snapshots it is long, and made more seldom."""
 
 
-def entries_between(snapshots: int) -> int:
+FORGOTTEN_FOR_ONE: Final = 8
+"""Forgotten snapshots that make a checkpoint about as much longer as a live one does."""
+
+
+def entries_between(live: int, forgotten: int = 0) -> int:
     """How many entries lie between two checkpoints of so many snapshots.
 
     A small state is written often, so that whoever opens has little to read; a large one so seldom that its share in
     what a commit costs stays small.
     """
+    snapshots = live + forgotten // FORGOTTEN_FOR_ONE
     return max(CHECKPOINT_EVERY, min(snapshots // 16, 256), snapshots // 64)
 
 
@@ -187,7 +192,8 @@ class CommitLog:
 
     @staticmethod
     def _is_checkpoint_due(state: LogState) -> bool:
-        return not state.faults and state.head.number - state.newest_checkpoint >= entries_between(len(state.snapshots))
+        between = entries_between(len(state.snapshots), len(state.forgotten))
+        return not state.faults and state.head.number - state.newest_checkpoint >= between
 
     def _leave_tail(self) -> None:
         """Make the tail anew where it has fallen behind; a log that has no checkpoint yet is short."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
 from repository.errors import Damaged, RepositoryError
 from repository.keys.key_ring import NO_RANK, Rank
@@ -40,6 +41,10 @@ from repository.stored.log_entry import (
 )
 from repository.stored.snapshot import Snapshot, SnapshotManifest, decode_manifest, snapshot_id, streams_of
 
+REPLACED_MAX: Final = 16_384
+"""Names of replaced segments that a state remembers, the last ones: 512 KiB of a checkpoint. Each is a hint: whether
+a prune may delete an object, and whether another tier's segment is news."""
+
 
 class Head(NamedTuple):
     """The last entry of a log: its number (0: none) and the SHA-256 of its bytes."""
@@ -68,7 +73,9 @@ class LogState:
     the first that is live). `forgotten`: id → run token, in the order in which they were. `twins`: run token → ids,
     where two writers, each on a tier of its own, committed under one token. `locked_until`: by snapshot id, seconds of
     Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
-    brought them. `holds`: by name, the snapshots that are kept (none named: all); `released_holds`: the names of those
+    brought them. `replaced_segments`: the last
+    `REPLACED_MAX` that left the index. `holds`: by name, the snapshots that are kept (none named: all);
+    `released_holds`: the names of those
     that are over. `streams`: by name, up to where this tier is known to have each. `tags`: by snapshot id, where they
     were changed. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`:
     that the log had since `base`. `root`: which is in force after the last entry.
@@ -221,6 +228,9 @@ class LogState:
                 self.segments.update(dict.fromkeys(added, entry.number))
                 for name in added:
                     self.replaced_segments.pop(name, None)
+                beyond = len(self.replaced_segments) - REPLACED_MAX
+                for name in list(islice(self.replaced_segments, max(beyond, 0))):
+                    del self.replaced_segments[name]
             case PacksMarked() | PacksUnmarked() | SweepBegun() | PacksSwept():
                 self._apply_to_packs(entry.body)
             case SnapshotsForgotten(snapshots=identities):

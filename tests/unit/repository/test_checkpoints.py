@@ -10,7 +10,7 @@ import pytest
 from repository.errors import Damaged, UnsupportedFormat
 from repository.keys import crypto
 from repository.log.checkpoints import checkpoint_from, state_from
-from repository.log.commit_log import CommitLog, entries_between
+from repository.log.commit_log import CHECKPOINT_EVERY, CommitLog, entries_between
 from repository.log.shared_map import OVERLAY_MAX, SharedMap
 from repository.log.state import Head, LogState
 from repository.log.tail import TAIL_EVERY, TAIL_KEY
@@ -236,6 +236,35 @@ def test_checkpoints_are_seldom_where_they_are_long(
     """So that their share in what a commit costs does not grow."""
     monkeypatch.undo()
     assert entries_between(snapshots) == entries
+
+
+def test_checkpoints_are_seldom_too_where_forgotten_snapshots_make_them_long() -> None:
+    """A source that keeps few snapshots and has forgotten many pays no more for each commit."""
+    assert entries_between(10, 2_000) == CHECKPOINT_EVERY
+    assert entries_between(10, 100_000) == 256
+    assert entries_between(10, 800_000) == entries_between(100_010, 0)
+
+
+def test_replaced_segments_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last ones; so a checkpoint does not grow with each compaction, and says the same as the log."""
+    monkeypatch.setattr("repository.log.state.REPLACED_MAX", 5)
+    scene = Scene()
+    tier = scene.tier("a")
+    for number in range(9):
+        scene.backup(photos(1, seed=number), f"run {number}")
+        tier.refresh()
+        tier.change_index((), list(tier.log.state.segments), "replaced")
+    state = tier.log.state
+    names = list(state.replaced_segments)
+    assert len(names) == 5
+    assert tier.log.checkpoint(is_due=True)
+    assert list(scene.reopen().tiers[0].log.state.replaced_segments) == names
+    for number in range(3):
+        scene.backup(photos(1, seed=20 + number), f"again {number}")
+    tier = scene.tier("a")
+    tier.change_index((), list(tier.log.state.segments), "replaced")
+    assert len(tier.log.state.replaced_segments) == 5
+    assert list(tier.log.state.replaced_segments)[:2] == names[-2:]
 
 
 def test_writers_go_on_behind_a_checkpoint() -> None:
