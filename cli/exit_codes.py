@@ -47,6 +47,7 @@ _BY_CODE = {
     "key-not-found": ExitCode.NOT_FOUND,
     "key-still-needed": ExitCode.REFUSED,
     "hold-not-found": ExitCode.NOT_FOUND,
+    "pin-not-found": ExitCode.NOT_FOUND,
     "hold-taken": ExitCode.REFUSED,
     "snapshot-held": ExitCode.REFUSED,
     "rules-invalid": ExitCode.USAGE,

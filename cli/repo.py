@@ -46,6 +46,8 @@ _SUBCOMMANDS = {
     "hold": _Subcommand("cli.repo_retention", "hold", "keep snapshots, whoever forgets or prunes, until the release"),
     "release": _Subcommand("cli.repo_retention", "release", "end a hold"),
     "holds": _Subcommand("cli.repo_retention", "holds", "list what is held"),
+    "pins list": _Subcommand("cli.repo_pins", "show", "who reads, and so keeps a prune from deleting what he reads"),
+    "pins release": _Subcommand("cli.repo_pins", "let_go", "let go what nobody reads any more"),
     "tag": _Subcommand("cli.repo_retention", "tag", "give snapshots other tags"),
     "erase": _Subcommand("cli.repo_erase", "erase_domain", "destroy the keys of a key domain, in two steps"),
     "verify-receipt": _Subcommand(
@@ -64,6 +66,7 @@ _SUBCOMMANDS = {
 
 _GROUPS = {
     "key": "the keys of the repository: list, add, rotate, remove, domain",
+    "pins": "what is kept for who reads it: list, release",
     "kit": "the recovery kit: export, check, restore",
 }
 
@@ -298,6 +301,10 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
     tag.add_argument("--remove", action="append", default=[], metavar="TAG", help="take it away", type=given)
     tag.add_argument("--set", action="append", metavar="TAG", help="this one, and no others; empty: none")
     parsers["release"].add_argument("name", metavar="NAME", help="the hold", type=given)
+    let_go = parsers["pins release"]
+    let_go.add_argument("pin", metavar="PIN", help="an id as `repo pins list` shows it, or its beginning", type=given)
+    for each in (let_go, parsers["pins list"]):
+        each.add_argument("--only", action="append", default=[], metavar="TIER", help="this tier alone", type=given)
     for each in (forget, hold):
         each.add_argument("--reason", default="", help="why; it is kept with the order")
 

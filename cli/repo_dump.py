@@ -10,9 +10,11 @@ import stat as stat_bits
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import shown
+from cli.repo_pins import say_unpinned
 from cli.repo_session import opened
 from cli.repo_snapshots import certainty_of
 from cli.snapshot_content import pieces_of
@@ -22,14 +24,14 @@ from repository.errors import RepositoryError, SnapshotNotFound
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
+from repository.retention.pins import pinned
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, Flag, decode_xattrs
 
 
 def dump(arguments: argparse.Namespace) -> int:
     """One file as it is, or a folder (without a path: all) as a tar archive."""
-    with opened(arguments, only_reads=True) as repository:
-        content = _Content(repository, arguments.snapshot)
+    with _reading(arguments, "dump") as content:
         path, entry = content.at(arguments.path or "")
         if entry.is_directory:
             content.write_archive(path, entry)
@@ -40,21 +42,30 @@ def dump(arguments: argparse.Namespace) -> int:
 
 def cat(arguments: argparse.Namespace) -> int:
     """Files, one after the other."""
-    with opened(arguments, only_reads=True) as repository:
-        content = _Content(repository, arguments.snapshot)
+    with _reading(arguments, "cat") as content:
         files = [content.at(path) for path in arguments.paths]
         for path, entry in files:
             content.write_file(path, entry)
         return content.exit_code()
 
 
+@contextmanager
+def _reading(arguments: argparse.Namespace, what: str) -> Iterator["_Content"]:
+    """The content of the snapshot, which is held meanwhile."""
+    with opened(arguments, only_reads=True) as repository:
+        snapshot = repository.find_snapshot(arguments.snapshot)
+        certainty = certainty_of(repository, {arguments.snapshot: snapshot})
+        with pinned(repository, what, [snapshot.id]) as pinning:
+            yield _Content(repository, snapshot, certainty)
+            say_unpinned(pinning.words())
+
+
 class _Content:
     """A snapshot whose content is written to standard output."""
 
-    def __init__(self, repository: Repository, name: str) -> None:
-        snapshot = repository.find_snapshot(name)
+    def __init__(self, repository: Repository, snapshot: Snapshot, certainty: ExitCode) -> None:
         self._snapshot = snapshot
-        self._certainty = certainty_of(repository, {name: snapshot})
+        self._certainty = certainty
         self._reader = ChunkReader(_tiers(repository, snapshot), repository.keys)
         self._tree = SnapshotTree(self._reader, snapshot, self._damaged)
         self._damage: RepositoryError | None = None

@@ -5,6 +5,7 @@ from collections import Counter
 
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
+from cli.repo_pins import document_of, in_words
 from cli.repo_session import opened, stoppable, tier_states
 from repository.opened.open_tier import OpenTier
 from repository.prune.prune import PruneOptions, TierPlan
@@ -41,7 +42,8 @@ def prune(arguments: argparse.Namespace) -> int:
     failures = [plan.failed for plan in plans.values() if plan.failed is not None]
     if failures and len(failures) == len(plans):
         return exit_code_of(failures[0])
-    return ExitCode.DEGRADED if failures or left_out else ExitCode.OK
+    is_pinned = any(plan.pinned for plan in plans.values()) and not arguments.dry_run
+    return ExitCode.DEGRADED if failures or left_out or is_pinned else ExitCode.OK
 
 
 def _document(plan: TierPlan, *, dry_run: bool) -> dict[str, object]:
@@ -56,6 +58,9 @@ def _document(plan: TierPlan, *, dry_run: bool) -> dict[str, object]:
         "locked": len(plan.locked),
         "locked_bytes": plan.locked_bytes,
         "locked_until": dict(sorted(dates.items())),
+        "pinned": len(plan.pinned),
+        "pinned_bytes": sum(plan.pinned.values()),
+        "pins": [document_of(each) for each in plan.pins],
         "unreferenced": len(plan.unreferenced),
         "unreferenced_bytes": sum(plan.unreferenced.values()),
         "error": str(plan.failed) if plan.failed is not None else None,
@@ -80,6 +85,11 @@ def _say(name: str, plan: TierPlan, *, dry_run: bool) -> None:
             f"{name}: {len(plan.locked):,} packs ({size(plan.locked_bytes)}) are locked, the last until "
             f"{last:%Y-%m-%d %H:%M:%S} UTC; a prune after that frees them"
         )
+    if plan.pinned:
+        amount = f"{len(plan.pinned):,} packs ({size(sum(plan.pinned.values()))})"
+        say(f"{name}: {amount} stay, since they are pinned [pinned]; a prune after that frees them")
+        for each in plan.pins:
+            say(f"{name}: {in_words(each)}")
     if plan.unreferenced:
         amount = f"{len(plan.unreferenced):,} packs ({size(sum(plan.unreferenced.values()))})"
         say(f"{name}: no snapshot ever needed {amount}; a writer may count on them. If nobody backs up: --unreferenced")

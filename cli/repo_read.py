@@ -170,7 +170,7 @@ def _stored(repository: Repository, name: str) -> dict[str, int]:
     """Objects and bytes of a tier by what they are."""
     tier = repository.tier(name)
     figures = {"chunks": len(tier.index)}
-    for prefix in ("packs", "index", "log", "streams", "keys", "pending"):
+    for prefix in ("packs", "index", "log", "streams", "keys", "pending", "pins"):
         objects = total = 0
         for info in tier.store.list(f"{prefix}/"):
             objects += 1

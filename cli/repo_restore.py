@@ -9,6 +9,7 @@ from cli.exit_codes import ExitCode
 from cli.home import home_that_owns
 from cli.output import duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
+from cli.repo_pins import say_unpinned
 from cli.repo_session import interruptible, opened
 from cli.repo_snapshots import certainty_of
 from cli.snapshot_tree import SnapshotTree
@@ -135,6 +136,7 @@ def _document(snapshot_id: str, result: RestoreResult) -> dict[str, object]:
         "has_losses": result.has_losses,
         "bytes_by_tier": result.bytes_by_tier,
         "chunks_from_other_tiers": result.chunks_from_other_tiers,
+        "unpinned": result.unpinned,
         "troubles": [_trouble_document(each) for each in result.troubles],
         "trouble_counts": {str(trouble): count for trouble, count in result.trouble_counts.items()},
     }
@@ -157,6 +159,7 @@ def _say_result(snapshot_id: str, result: RestoreResult, *, filtered: bool) -> N
         say(f"read from {name}: {size(count)}")
     if result.chunks_from_other_tiers:
         say(f"{result.chunks_from_other_tiers:,} chunks had to come from another tier: run `repo check --read-data`")
+    say_unpinned(result.unpinned)
     if result.trouble_counts:
         counts = ", ".join(f"{count:,} {trouble}" for trouble, count in result.trouble_counts.items())
         print(f"{counts}:", file=sys.stderr)

@@ -8,11 +8,13 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
 from cli.repo_caught_up import added, catch_up_document, say_caught_up
+from cli.repo_pins import say_unpinned
 from cli.repo_session import lock_days, opened, split_name, stoppable, tier_states
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
+from repository.retention.pins import pinned
 from repository.stored.log_entry import entry_object_key
 from repository.tiers.places import refuse_among_others, refuse_nested, refuse_within_repository
 from repository.upkeep.accepted_history import accept_history
@@ -246,13 +248,22 @@ def _shower(bars: Display) -> Callable[[CheckProgress], None]:
 def _checked(
     repository: Repository, arguments: argparse.Namespace, bars: Display, check_cancelled: Callable[[], None]
 ) -> CheckReport:
-    return check_repository(
-        repository,
-        read_percent=arguments.read_data,
-        tiers=arguments.only or None,
-        on_progress=_shower(bars),
-        check_cancelled=check_cancelled,
-    )
+    def check() -> CheckReport:
+        return check_repository(
+            repository,
+            read_percent=arguments.read_data,
+            tiers=arguments.only or None,
+            on_progress=_shower(bars),
+            check_cancelled=check_cancelled,
+        )
+
+    if not arguments.read_data:
+        return check()
+    # What a prune deletes meanwhile would be called lost.
+    with pinned(repository, arguments.subcommand, everything=True, only=arguments.only) as pinning:
+        report = check()
+        say_unpinned(pinning.words())
+    return report
 
 
 def _replayed(repository: Repository) -> list[tuple[str, str]]:

@@ -35,6 +35,13 @@ class RestoreCancelled(RepositoryError):
     hint = "Start the same restore again."
 
 
+class PinNotFound(RepositoryError):
+    """No tier that answers has a pin of this id."""
+
+    code = "pin-not-found"
+    hint = "List them: `repo pins list`. One that is not there keeps nothing any more."
+
+
 class PatternInvalid(RepositoryError):
     """A pattern that says what is left out can match nothing."""
 

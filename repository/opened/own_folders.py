@@ -11,7 +11,7 @@ from repository.stored.log_entry import LOG_PREFIX, entry_object_key
 from repository.tiers.port import ObjectStore
 
 _OF_EVERY_TIER: Final = (
-    "keys", "pending", "log", "index", "packs", "snapshots", "checkpoints", "streams", "quarantine",
+    "keys", "pending", "log", "index", "packs", "snapshots", "checkpoints", "streams", "pins", "quarantine",
 )  # fmt: skip
 _ANY_NAME: Final = "_"
 _ENTRIES_OF_A_FOLDER: Final = 1000

@@ -25,10 +25,12 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.pending import WRITER_TOKEN_LENGTH, adopt_orphans
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees, locked_packs, of_destroyed_keys
+from repository.prune.pinned import Pinned
 from repository.prune.repack import Repacking, mostly_waste, only_copies, rows_of
 from repository.prune.sweep import Sweep, mark
 from repository.retention.erasure import finish
 from repository.retention.orders import take_over
+from repository.retention.pin_watch import PinFound
 
 MAX_UNUSED: Final = 0.05
 """Of what stays, so much may be waste before packs are written again."""
@@ -56,7 +58,8 @@ class TierPlan:
     `going`: packs that are to go; `moving`: those of them of which something is needed and stored again first, about
     `moving_bytes` in all; `locked`: packs that would go, and until when locks keep them; `unreferenced`: packs of which
     nobody knows whether a writer counts on them. `deleted`, `deleted_bytes`: what is gone; `stored_bytes`: what was
-    stored again. `failed`: why not all is done.
+    stored again. `pinned`: packs that would go, and that somebody reads, as `pins` say; they go with a later prune.
+    `failed`: why not all is done.
     """
 
     tier: str
@@ -67,6 +70,8 @@ class TierPlan:
     moving_bytes: int = 0
     locked: dict[bytes, datetime] = field(default_factory=dict)
     locked_bytes: int = 0
+    pinned: dict[bytes, int] = field(default_factory=dict)
+    pins: list[PinFound] = field(default_factory=list)
     unreferenced: dict[bytes, int] = field(default_factory=dict)
     deleted: int = 0
     deleted_bytes: int = 0
@@ -109,6 +114,7 @@ class _Prune:
         self._trees = Trees(repository, check_cancelled)
         self._plans = {tier.name: TierPlan(tier.name) for tier in tiers}
         self._tiers = list(tiers)
+        self._pinned = Pinned(repository, check_cancelled)
 
     def run(self) -> dict[str, TierPlan]:
         """All of it."""
@@ -190,6 +196,9 @@ class _Prune:
         # A pack that a locked snapshot needs and that is not locked is for `repair` to lock: written again, its bytes
         # would have no lock, or one as long as the longest of all snapshots'.
         moving -= needs.parts | (self._of_locked(tier) if moving else set())
+        kept = self._pinned.on(tier, is_noted=not self._options.dry_run)
+        plan.pins, plan.pinned = kept.pins, {each: sizes[each] for each in kept.of(going | moving)}
+        going, moving = going - plan.pinned.keys(), moving - plan.pinned.keys()
         # Only what is to go is asked for its lock: what is locked longer than needed is told, the rest is as it should.
         plan.locked = locked_packs(tier, going | moving)
         plan.locked_bytes = sum(sizes[each] for each in plan.locked if each in going)
@@ -246,10 +255,15 @@ class _Prune:
             sweep.delete(plan.going)
         finally:
             plan.deleted, plan.deleted_bytes = sweep.deleted, sweep.deleted_bytes
+        for pin in sweep.pinned.pins:
+            if all(pin.id != each.id for each in plan.pins):
+                plan.pins.append(pin)
+        plan.pinned |= {each: plan.going.pop(each, 0) for each in sweep.held_back if each not in plan.pinned}
         late = locked_packs(tier, sweep.kept)
         plan.locked |= late
         plan.locked_bytes += sum(plan.going.pop(each, 0) for each in late)
         if sweep.kept - late.keys():
             plan.failed = sweep.error
-        sweep.tidy(with_manifests=not plan.locked and plan.is_complete)
+        if not plan.pins:  # a reader may be at old segments, and what is pinned is known by its second copy
+            sweep.tidy(with_manifests=not plan.locked and plan.is_complete)
         tier.leave_checkpoint()

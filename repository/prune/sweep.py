@@ -19,6 +19,7 @@ from repository.log.state import LogState
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees
+from repository.prune.pinned import Kept, Pinned
 from repository.stored.index_segment import Segment, without_packs
 from repository.stored.log_entry import Body, PacksMarked, PacksSwept, SweepBegun
 from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id
@@ -70,7 +71,9 @@ def _append_mark(repository: Repository, tier: OpenTier, batch: Sequence[bytes],
 
 
 class Sweep:
-    """Deletes what one tier's log calls marked. `kept`: what could not be deleted, and `error` says why."""
+    """Deletes what one tier's log calls marked. `kept`: what could not be deleted, and `error` says why; `held_back`:
+    what was left since pins, as `pinned` has them, need it.
+    """
 
     def __init__(self, repository: Repository, tier: OpenTier, check_cancelled: Callable[[], None]) -> None:
         self._repository = repository
@@ -79,6 +82,8 @@ class Sweep:
         self.deleted = 0
         self.deleted_bytes = 0
         self.kept: set[bytes] = set()
+        self.pinned = Kept()
+        self.held_back: set[bytes] = set()
         self.error: RepositoryError | None = None
 
     def delete(self, going: Mapping[bytes, int]) -> None:
@@ -88,6 +93,10 @@ class Sweep:
         left = tier.log.state.swept_packs
         if not left:
             return
+        # Behind the entry: whoever pins from here on reads it, and counts on nothing of what it names.
+        self.pinned = Pinned(self._repository, self._check_cancelled).on(tier)
+        self.held_back = self.pinned.of(left)
+        left = left - self.held_back
         sizes = dict(going)
         if not left <= sizes.keys():
             sizes |= {pack.id: pack.size for pack in stored_packs(tier.store)}

@@ -74,7 +74,8 @@ class RestoreOptions:
 class RestoreResult:
     """What was restored. `bytes` are those of files; `bytes_by_tier` those of packs that were read.
 
-    `troubles` are bounded, `trouble_counts` count all.
+    `troubles` are bounded, `trouble_counts` count all. `unpinned`: tiers that did not hold what was read all the time,
+    and why.
     """
 
     files: int = 0
@@ -87,6 +88,7 @@ class RestoreResult:
     trouble_counts: dict[Trouble, int] = field(default_factory=dict)
     bytes_by_tier: dict[str, int] = field(default_factory=dict)
     chunks_from_other_tiers: int = 0
+    unpinned: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property

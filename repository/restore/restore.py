@@ -25,6 +25,7 @@ from repository.restore.reading import SpanReaders
 from repository.restore.snapshot_walk import SnapshotWalk, root_entry
 from repository.restore.target import RestoreTarget
 from repository.restore.writing import RestoreWriting
+from repository.retention.pins import pinned, reading_tiers
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry
 from repository.tiers.folder.disk import OUT_OF_DESCRIPTORS
@@ -41,9 +42,14 @@ def restore(
 
     What concerns single entries is in the result's `troubles`, and the rest was restored. Raises
     `RestoreRefused` (the target is in use; nothing was touched), `TargetFailed`, `RestoreCancelled`,
-    `NoUsableTier`, and `Damaged` or a tier's error when not even the snapshot's root can be read.
+    `SnapshotNotFound` (it was forgotten just now), `NoUsableTier`, and
+    `Damaged` or a tier's error when not even the snapshot's root can be read.
     """
-    return _Restore(repository, snapshot, os.fsencode(target), options or RestoreOptions()).run()
+    options = options or RestoreOptions()
+    with pinned(repository, "restore", [snapshot.id], only=options.tiers) as pinning:
+        result = _Restore(repository, snapshot, os.fsencode(target), options).run()
+        result.unpinned = pinning.words()
+    return result
 
 
 class _Restore:
@@ -173,8 +179,7 @@ class _Chunks(ChunkReader):
 
 def _tiers(repository: Repository, snapshot: Snapshot, names: Sequence[str]) -> list[OpenTier]:
     """The tiers to read from, best first."""
-    # One of which the entries are lost may be whole on any of them.
-    tiers = repository.tiers_with(snapshot) or repository.readable_tiers()
+    tiers = reading_tiers(repository, snapshot)
     if names:
         by_name = {tier.name: tier for tier in tiers}
         return [by_name[name] for name in names if name in by_name] or _nothing(repository)

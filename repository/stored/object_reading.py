@@ -21,6 +21,7 @@ LENGTH_MAX: Final = {
     "index": 256 << 20,  # writers stop at a quarter of that
     "streams": 32 << 20,  # an append of 16 MiB, with what does not compress
     "pending": 64 << 20,
+    "pins": 1 << 20,
     "packs": PACK_LENGTH_MAX,
 }
 """Bytes of one object, at most, by the first part of its key."""

@@ -46,6 +46,7 @@ class ObjectKind(IntEnum):
     CHECKPOINT = 5
     STREAM_PIECE = 6
     PART = 7
+    PIN = 8
 
 
 class SealedHeader(NamedTuple):

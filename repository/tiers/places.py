@@ -17,7 +17,7 @@ from repository.tiers.s3.options import S3Options
 _NOBODYS: Final = frozenset(
     (
         *("lost+found", "config", "keys", "pending", "log", "index", "packs"),
-        *("snapshots", "checkpoints", "streams", "quarantine"),
+        *("snapshots", "checkpoints", "streams", "pins", "quarantine"),
     )
 )
 """What a file system has of itself, and what a repository has, be it half of one: opening it says more of that."""

@@ -25,6 +25,7 @@ from repository.stored.config import CONFIG_KEY
 from repository.stored.log_entry import LOG_PREFIX, Entry, entry_number, entry_object_key
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
+from repository.stored.pin import pin_of
 from repository.stored.stream_piece import piece_of
 from repository.upkeep.check_report import Finding, Problem
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
@@ -82,6 +83,7 @@ def _has_a_place(key: str, last: int) -> bool:
         or _BY_NAME.fullmatch(key) is not None
         or manifest_id(key) is not None
         or piece_of(key) is not None
+        or pin_of(key) is not None
         or (key.startswith(CHECKPOINT_PREFIX) and checkpoint_of(key) is not None)
         or (number is not None and number - last <= GAP_MAX)
     )

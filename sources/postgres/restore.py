@@ -22,6 +22,7 @@ from repository.restore.options import Conflict, RestoreOptions, RestoreResult, 
 from repository.restore.path_filter import Match, PathFilter
 from repository.restore.restore import TROUBLES_KEPT_MAX
 from repository.restore.snapshot_walk import SnapshotWalk, root_entry
+from repository.retention.pins import pinned, reading_tiers
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, Flag, content_ids
 from sources.postgres import catalog as names
@@ -43,7 +44,10 @@ def restore_to_database(
     What concerns single things is in the result's `troubles`. Raises `RestoreRefused` (nothing was changed),
     `TargetFailed`, `RestoreCancelled`, and what keeps the snapshot from being read.
     """
-    return _Restore(repository, snapshot, target, options).run()
+    with pinned(repository, "restore", [snapshot.id], only=options.tiers) as pinning:
+        result = _Restore(repository, snapshot, target, options).run()
+        result.unpinned = pinning.words()
+    return result
 
 
 def _ways(table: Table) -> list[bytes]:
@@ -56,7 +60,7 @@ class _Restore:
     """One restore."""
 
     def __init__(self, repository: Repository, snapshot: Snapshot, target: Database, options: RestoreOptions) -> None:
-        tiers = repository.tiers_with(snapshot) or repository.readable_tiers()
+        tiers = reading_tiers(repository, snapshot)
         if options.tiers:
             by_name = {tier.name: tier for tier in tiers}
             tiers = [by_name[name] for name in options.tiers if name in by_name]

@@ -23,6 +23,7 @@ from repository.restore.options import Conflict, RestoreOptions, RestoreResult, 
 from repository.restore.path_filter import PathFilter
 from repository.restore.restore import TROUBLES_KEPT_MAX
 from repository.restore.snapshot_walk import SnapshotWalk, Step, root_entry
+from repository.retention.pins import pinned, reading_tiers
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, Flag, content_ids
 from repository.tiers.s3.options import S3Options
@@ -55,7 +56,10 @@ def restore_to_bucket(
     """
     bucket = Bucket(target)
     try:
-        return _Restore(repository, snapshot, bucket, options).run()
+        with pinned(repository, "restore", [snapshot.id], only=options.tiers) as pinning:
+            result = _Restore(repository, snapshot, bucket, options).run()
+            result.unpinned = pinning.words()
+        return result
     except FileProblem as problem:
         raise TargetFailed("the bucket takes no objects", reason=problem.detail, **bucket.about) from problem
     finally:
@@ -66,7 +70,7 @@ class _Restore:
     """One restore."""
 
     def __init__(self, repository: Repository, snapshot: Snapshot, bucket: Bucket, options: RestoreOptions) -> None:
-        tiers = repository.tiers_with(snapshot) or repository.readable_tiers()
+        tiers = reading_tiers(repository, snapshot)
         if options.tiers:
             by_name = {tier.name: tier for tier in tiers}
             tiers = [by_name[name] for name in options.tiers if name in by_name]

@@ -14,7 +14,7 @@ from tests.support.stack import ROOT
 DOCUMENT = "docs/repository-cli.md"
 TEXT = (ROOT / DOCUMENT).read_text()
 COMMON = {"--help", "--key-file", "--passphrase", "--key-command", "--tier", "--credentials", "--profile", "--json"}
-GROUPS = ("key ", "kit ")
+GROUPS = ("key ", "kit ", "pins ")
 DISK, CLOUD = "file:///mnt/disk/backup", "s3://bucket/prefix?endpoint=https://s3.example"
 
 
@@ -151,6 +151,7 @@ def test_documents_have_the_fields_that_the_table_names(tmp_path: Path, capsys: 
         "forget": ("--keep-last", "1"),
         "prune": (),
         "locks": (),
+        "pins list": (),
         "tag": ("latest", "--add", "kept"),
         "key list": (),
         "key rotate": ("--data",),
@@ -165,6 +166,10 @@ def test_documents_have_the_fields_that_the_table_names(tmp_path: Path, capsys: 
         "stats": (),
     }.items():
         printed[name] = repo.json(*name.split(), *words)
+    for tier in "ab":
+        (repo.tier(tier) / "pins" / ("7" * 32)).parent.mkdir(exist_ok=True)
+        (repo.tier(tier) / "pins" / ("7" * 32)).touch()
+    printed["pins release"] = repo.json("pins", "release", "7")
     receipt, word = tmp_path / "receipt", printed["erase"]["confirm"]
     repo.json("erase", "person", "--confirm", word, "--receipt", receipt)
     public_key = printed["key list"]["public_key"]

@@ -1,9 +1,10 @@
 """Seeded histories of a repository on four tiers, against a model of what should be there.
 
 `History(seed).run(steps)` does one after the other what operators, schedules and accidents do: back up, forget, hold,
-release, prune, catch up, lock, rotate keys, erase a domain, lose a tier for a while, and die in the middle of any of
-it. After each step everything that should restore has to, from every tier that says that it has it; at the end all
-tiers come back, and nothing that was forgotten, and no key that was destroyed, is left.
+release, prune, catch up, lock, rotate keys, erase a domain, lose a tier for a while, read for long what others forget
+meanwhile, and die in the middle of any of it. After each step everything that should restore has to, from every tier
+that says that it has it; at the end all tiers come back, and nothing that was forgotten, and no key that was destroyed,
+is left.
 """
 
 import hashlib
@@ -32,6 +33,7 @@ from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.root_change import change_root
 from repository.upkeep.store_holds import place, release
+from tests.support.history_readers import Readers
 from tests.support.repositories import BrokenStore, CountingClock, SeededRandomness, read_back, write_snapshot
 
 TIERS = ("local", "primary", "secondary", "offsite")
@@ -102,6 +104,7 @@ class History:
         Repository.init(stores, self._key, clock=self._clock, randomness=self._randomness)
         self._away: set[str] = set()
         self._serial = 0
+        self._readers = Readers(self._chance)
         self.model = Model()
         self.told: list[str] = []
 
@@ -124,6 +127,8 @@ class History:
             (1, self._begin_domain),
             (1, self._erase),
             (1, self._wait),
+            (2, self._begin_to_read),
+            (2, lambda: self._readers.end(self._tell)),
         ]
         weights, choices = zip(*actions, strict=True)
         for _ in range(steps):
@@ -339,9 +344,18 @@ class History:
         self.told.append("three days pass")
         self._clock.pass_by(timedelta(days=3))
 
+    def _begin_to_read(self) -> None:
+        dies = self._tell("begin to read")
+        self.told[-1] += f" {self._readers.begin(self._open(dies=dies), dies=dies)}"
+
     # What is to be seen
 
+    def _files_to_read(self, identity: str) -> dict[bytes, bytes] | None:
+        is_erased = self.model.domain_of[identity] in self.model.erased
+        return None if is_erased else self.model.made[identity][1]
+
     def _expect_all_that_should_be(self) -> None:
+        self._readers.expect_to_read(self._files_to_read, self.told)
         repository = self._open()
         assert all(tier.state is TierState.READY for tier in repository.tiers), (repository.states(), self.told)
         shown = {each.id for each in repository.snapshots()}
@@ -359,6 +373,8 @@ class History:
         """All tiers are back and locks are over: each has what should be there, and no more."""
         self._away.clear()
         self.told.append("the end")
+        self._readers.end_all(self._tell)
+        prune(self._open())  # the first look at what the dead have left
         self._clock.pass_by(timedelta(days=30))
         repository = self._open()
         for name in holds_of(repository):
@@ -387,6 +403,7 @@ class History:
             stored = {pack.id for pack in stored_packs(self.stores[tier.name])}
             assert tier.index.pack_ids() == stored, (tier.name, self.told)
             assert live or not stored, (tier.name, self.told)
+        assert not [info.key for store in self.stores.values() for info in store.list("pins/")], self.told
         held = [info.key for store in self.stores.values() for info in store.list("") if store.legal_hold(info.key)]
         assert not held, (held, self.told)
         report = check(repository, read_percent=100)

@@ -44,7 +44,7 @@ class RepoCommand:
     def run(self, *words: str | Path, tiers: list[str] | None = None) -> Done:
         """One command on all tiers (or these)."""
         first, *others = map(str, words)
-        group = [first, others.pop(0)] if first in ("key", "kit") else [first]
+        group = [first, others.pop(0)] if first in ("key", "kit", "pins") else [first]
         key = ["--key-file", str(self.key_file)] if self.key_options is None else self.key_options
         if group in (["kit", "check"], ["kit", "restore"], ["verify-receipt"]):
             key, tiers = [], self.tiers if group == ["kit", "check"] else []

@@ -138,3 +138,47 @@ def test_what_is_asked_wrongly_is_refused_and_changes_nothing(repo: RepoCommand,
     assert repo.run(*words).code == code
     assert _ids(repo) == before
     assert repo.json("holds") == {"holds": []}
+
+
+def test_what_is_pinned_is_told_and_let_go(repo: RepoCommand) -> None:
+    """A reader that is not known to have ended: who, since when, and what a prune leaves for it."""
+    first, *_ = _ids(repo)
+    assert repo.run("pins", "list").out == "nothing is pinned\n"
+    for tier in "ab":
+        (repo.tier(tier) / "pins").mkdir()
+        (repo.tier(tier) / "pins" / ("7" * 32)).write_bytes(b"of nobody")
+    repo.json("forget", first)
+    told = repo.json("pins", "list")["pins"]
+    assert [(each["tier"], each["everything"], each["code"]) for each in told] == [
+        ("a", True, "damaged"),
+        ("b", True, "damaged"),
+    ]
+    assert "keeps everything until `repo pins release 777777777777`" in repo.run("pins", "list").out
+    pruned = repo.run("prune")
+    assert pruned.code == 4
+    assert "stay, since they are pinned [pinned]" in pruned.out
+    assert repo.run("prune", "--dry-run").code == 0
+    assert repo.run("pins", "release", "8").code == 7
+    assert repo.run("pins", "release", "7777", "--only", "a").code == 0
+    assert repo.json("pins", "list")["pins"][0]["tier"] == "b"
+    assert repo.json("pins", "release", "7777") == {"released": ["b"], "failed": {}, "left_out": {}}
+    freed = repo.json("prune")["tiers"]
+    assert all(each["going"] > 0 and each["pinned"] == 0 for each in freed.values())
+
+
+def test_a_check_of_all_data_pins_and_leaves_nothing(repo: RepoCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prune beside it deletes nothing: what it took would be called lost."""
+    from cli import repo_upkeep
+
+    first, *_ = _ids(repo)
+    repo.json("forget", first)
+    original, codes = repo_upkeep.check_repository, list[int]()
+
+    def check(*words: object, **options: object) -> object:
+        codes.append(repo.run("prune").code)
+        return original(*words, **options)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(repo_upkeep, "check_repository", check)
+    assert repo.run("check", "--read-data").code == 0
+    assert codes == [4]
+    assert not [path for tier in "ab" for path in (repo.tier(tier) / "pins").iterdir()]

@@ -72,7 +72,18 @@ def test_every_sub_command_of_the_manual_is_there() -> None:
     promised = "init backup snapshots ls find diff restore check repair catch-up rebuild-index"
     promised += " forget prune locks hold release holds stats tag dump cat"
     promised += " erase verify-receipt"
-    keys = ["key list", "key add", "key rotate", "key remove", "key domain", "kit export", "kit check", "kit restore"]
+    keys = [
+        "pins list",
+        "pins release",
+        "key list",
+        "key add",
+        "key rotate",
+        "key remove",
+        "key domain",
+        "kit export",
+        "kit check",
+        "kit restore",
+    ]
     assert sorted(repo._SUBCOMMANDS) == sorted([*promised.split(), *keys])
 
 

@@ -113,6 +113,7 @@ def test_numbers_are_the_ones_of_the_specification() -> None:
         "CHECKPOINT": 5,
         "STREAM_PIECE": 6,
         "PART": 7,
+        "PIN": 8,
     }
     assert RAW_LENGTH_MAX == 1024 * 1024 * 1024
     assert SEALED_HEADER_LENGTH == 64
