@@ -8,6 +8,7 @@ from msgspec import Meta
 from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.event import Event, pinned
 from contracts.refusal import Refusal
+from contracts.retention import RetentionPolicyBody
 
 
 class ConfigurationFact(Event, frozen=True, kw_only=True):
@@ -129,3 +130,40 @@ class ConfigurationPauseRefused(ConfigurationRefusal, frozen=True, kw_only=True)
 @pinned("config.configuration-resumption-refused.v1")
 class ConfigurationResumptionRefused(ConfigurationRefusal, frozen=True, kw_only=True):
     """A configuration was not resumed."""
+
+
+class RetentionPolicyFact(Event, frozen=True, kw_only=True):
+    """The base of what is said of a retention policy: each fact says all of it, and the highest `version` is enough."""
+
+    request_id: str
+    retention_policy_id: str
+    version: int
+    body: RetentionPolicyBody
+
+
+class RetentionPolicyRefusal(Refusal, frozen=True, kw_only=True):
+    """The base of what answers a request about a retention policy with no."""
+
+    retention_policy_id: str
+
+
+@pinned("config.retention-policy-created.v1")
+class RetentionPolicyCreated(RetentionPolicyFact, frozen=True, kw_only=True):
+    """There is a retention policy. Version 1 of it."""
+
+
+@pinned("config.retention-policy-updated.v1")
+class RetentionPolicyUpdated(RetentionPolicyFact, frozen=True, kw_only=True):
+    """A retention policy says something else from now on; `before` is what it said."""
+
+    before: RetentionPolicyBody
+
+
+@pinned("config.retention-policy-refused.v1")
+class RetentionPolicyRefused(RetentionPolicyRefusal, frozen=True, kw_only=True):
+    """A submitted retention policy was refused."""
+
+
+@pinned("config.retention-policy-change-refused.v1")
+class RetentionPolicyChangeRefused(RetentionPolicyRefusal, frozen=True, kw_only=True):
+    """A submitted change of a retention policy was refused."""

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from contracts.configuration import ConfigurationBody
 from contracts.event import Event, Value, pinned
+from contracts.retention import RetentionPolicyBody
 from contracts.sealed import Sealed
 
 
@@ -75,6 +76,27 @@ class ConfigurationPauseRequested(ConfigurationRequest, frozen=True, kw_only=Tru
 @pinned("gateway.configuration-resumption-requested.v1", taken_by=("config--resume-configuration",))
 class ConfigurationResumptionRequested(ConfigurationRequest, frozen=True, kw_only=True):
     """An owner asked for a paused configuration to have runs again."""
+
+
+class RetentionPolicyRequest(Event, frozen=True, kw_only=True):
+    """The base of what is asked of retention policies: all that one is to say."""
+
+    request_id: str
+    retention_policy_id: str
+    body: RetentionPolicyBody
+    evidence: Evidence
+
+
+@pinned("gateway.retention-policy-submitted.v1", taken_by=("config--create-retention-policy",))
+class RetentionPolicySubmitted(RetentionPolicyRequest, frozen=True, kw_only=True):
+    """An owner asked for a new retention policy. Its id is allocated with the request."""
+
+
+@pinned("gateway.retention-policy-change-submitted.v1", taken_by=("config--change-retention-policy",))
+class RetentionPolicyChangeSubmitted(RetentionPolicyRequest, frozen=True, kw_only=True):
+    """An owner asked for a retention policy to say something else, where it is at `expected_version`."""
+
+    expected_version: int
 
 
 @pinned("gateway.backup-requested.v1", taken_by=("executor--accept-backup",))

@@ -19,11 +19,13 @@ from contracts.configuration import BackupType, ConfigurationBody, Destination, 
 from contracts.envelope import SOURCE_PREFIX, Envelope, encode_data
 from contracts.event import Event, pinned_events
 from contracts.progress import Progress, TierProgress
+from contracts.retention import LegalBasis, RetentionPolicyBody
 from contracts.sealed import Sealed
 
 E = TypeVar("E", bound=Event)
 
 ORGANISATION = "0199a0f2-0000-7000-8000-0000000000a1"
+RETENTION_POLICY = "0199a0f2-0000-7000-8000-0000000000f1"
 CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
 EXECUTION = "0199a0f2-0000-7000-8000-0000000000e1"
 _CONFIGURATION_REQUEST = "0199a0f2-0000-7000-8000-000000000001"
@@ -54,6 +56,17 @@ _BODY = ConfigurationBody(
     wedding_date=_sealed(0x33),
     tags=("photos", "2026"),
 )
+_POLICY = RetentionPolicyBody(
+    name=_sealed(0x44),
+    keep_daily=30,
+    keep_monthly=24,
+    keep_within="90d",
+    minimum_days=30,
+    maximum_days=3650,
+    lock_days=30,
+    data_categories=("photos",),
+    legal_basis=LegalBasis.CONTRACT,
+)
 _EVIDENCE = gateway.Evidence(
     assurance="aal2",
     factors=("password", "totp"),
@@ -63,6 +76,7 @@ _EVIDENCE = gateway.Evidence(
 )
 
 _RUN = f"backup-run/{EXECUTION}"
+_POLICY_SUBJECT = f"retention-policy/{RETENTION_POLICY}"
 _CONFIG = f"configuration/{CONFIGURATION}"
 
 # In the order of the story: the request that it goes back to, the aggregate, its version there, and the event.
@@ -245,6 +259,7 @@ _USUAL: dict[str, object] = {
     "execution_id": EXECUTION,
     "configuration_id": CONFIGURATION,
     "configuration_version": 1,
+    "retention_policy_id": RETENTION_POLICY,
     "body": _BODY,
     "before": _BODY,
     "evidence": _EVIDENCE,
@@ -259,6 +274,8 @@ _BY_TYPE: dict[object, object] = {
     bool: True,
     datetime: _BEGIN,
 }
+# What is called as another thing is, and is of its own type.
+_OF_KIND: dict[object, object] = {RetentionPolicyBody: _POLICY}
 
 
 def sample_envelopes() -> dict[str, Envelope]:
@@ -278,9 +295,12 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
     """An event that is in no story, of the usual run or request. Raises TypeError where a field needs one."""
     fields = msgspec.structs.fields(cls)
     needed = {field.name: _BY_TYPE[field.type] for field in fields if field.required and field.type in _BY_TYPE}
-    event: Event = cls(**needed | {field.name: _USUAL[field.name] for field in fields if field.name in _USUAL})
+    usual = {field.name: _USUAL[field.name] for field in fields if field.name in _USUAL}
+    own = {field.name: _OF_KIND[field.type] for field in fields if field.type in _OF_KIND}
+    event: Event = cls(**needed | usual | own)
     request = str(_USUAL["request_id"])
-    subjects = {"gateway": f"request/{request}", "config": _CONFIG}
+    of_config = _POLICY_SUBJECT if "retention_policy_id" in needed | usual else _CONFIG
+    subjects = {"gateway": f"request/{request}", "config": of_config}
     return request, subjects.get(event.NAME.partition(".")[0], _RUN), 2, event
 
 

@@ -304,4 +304,24 @@ STATEMENTS: tuple[LiteralString, ...] = (
     ),
     # Every wrong field that a refusal names.
     *(f"ALTER TABLE {table} ADD COLUMN wrong json" for table in ("requests", "requests_shadow")),
+    # Retention policies, each as it is in force.
+    *(
+        f"""
+        CREATE TABLE {table} (
+            retention_policy_id text PRIMARY KEY,
+            organisation        text NOT NULL,
+            version             bigint NOT NULL,
+            request_id          text NOT NULL,
+            created_by          text NOT NULL,
+            created_at          timestamptz NOT NULL,
+            changed_at          timestamptz NOT NULL,
+            body                json NOT NULL
+        )
+        """
+        for table in ("retention_policies", "retention_policies_shadow")
+    ),
+    *(
+        f"CREATE INDEX {table}_latest ON {table} (organisation, created_at DESC, retention_policy_id DESC)"
+        for table in ("retention_policies", "retention_policies_shadow")
+    ),
 )

@@ -14,4 +14,5 @@ from contracts.errors.executions import *  # noqa: F403
 from contracts.errors.operators import *  # noqa: F403
 from contracts.errors.platform import *  # noqa: F403
 from contracts.errors.requests import *  # noqa: F403
+from contracts.errors.retention import *  # noqa: F403
 from contracts.errors.stack import *  # noqa: F403

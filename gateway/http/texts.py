@@ -7,6 +7,10 @@ one name; a path is kept as it is, since a file system knows it by its bytes.
 """
 
 import unicodedata
+from collections.abc import Iterator
+
+from contracts import errors
+from contracts.errors import PlatformError
 
 # Invisible, though Unicode counts them among letters, marks and symbols (Default_Ignorable_Code_Point and the blanks).
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | frozenset(
@@ -42,3 +46,22 @@ def unreadable_character(text: str) -> str | None:
             name = unicodedata.name(character, kind)
             return f"U+{ord(character):04X} ({name}), character {place}"
     return None
+
+
+def unreadable(field: str, text: str) -> Iterator[PlatformError]:
+    """What is wrong with the characters of a field, where anything is."""
+    if (character := unreadable_character(text)) is not None:
+        yield PlatformError(
+            errors.INVALID_FIELD,
+            f"the text has a character that nobody can read: {character}",
+            field=field,
+            hint="Take the character out: what is shown has to be what was written.",
+        )
+
+
+def wrong_texts(*named: tuple[str, str]) -> Iterator[PlatformError]:
+    """What is wrong with texts that people read, each with its field."""
+    for field, text in named:
+        yield from unreadable(field, text)
+        if not kept(text):
+            yield PlatformError(errors.INVALID_FIELD, "the text is blank", field=field, hint="Write something.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.config_events import ConfigurationFact, ScheduleFact
+from contracts.config_events import ConfigurationFact, RetentionPolicyFact, ScheduleFact
 from contracts.envelope import Envelope
 from contracts.event import Event, pinned_kinds
 from gateway.projections.applied import Applied, Database, upsert
@@ -140,5 +140,12 @@ def _fields(event: Event, envelope: Envelope) -> msgspec.Raw:
             "isWeddingCritical": event.body.is_wedding_critical,
         }
         return msgspec.Raw(msgspec.json.encode(shown))
+    if isinstance(event, RetentionPolicyFact):
+        told = {
+            "requestId": event.request_id,
+            "retentionPolicyId": event.retention_policy_id,
+            "version": event.version,
+        }
+        return msgspec.Raw(msgspec.json.encode(told))
     # As it is stored, unless it was stored in an older version.
     return envelope.data if envelope.type == event.NAME else msgspec.Raw(msgspec.json.encode(event))

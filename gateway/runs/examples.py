@@ -20,6 +20,7 @@ from gateway.runs.resources import (
 CONFIGURATION_ID = "019ab4d2-6c1e-7a10-9b5f-3f1d2c4e5a60"
 
 
+RETENTION_POLICY_ID = "0199a0f2-0000-7000-8000-0000000000f1"
 EXECUTION_ID = "019ab4d3-0f2a-7c44-8e21-6a7b8c9d0e1f"
 
 

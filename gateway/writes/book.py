@@ -51,7 +51,8 @@ _FIND_KEY = """
     WHERE organisation = %s AND actor = %s AND route = %s AND key = %s
 """
 _SEALED = """
-    SELECT EXISTS (SELECT 1 FROM configurations WHERE organisation = %(organisation)s),
+    SELECT EXISTS (SELECT 1 FROM configurations WHERE organisation = %(organisation)s)
+           OR EXISTS (SELECT 1 FROM retention_policies WHERE organisation = %(organisation)s),
            EXISTS (SELECT 1 FROM requests WHERE organisation = %(organisation)s)
 """
 _STATE = "SELECT state, code, field, hint, wrong::text FROM requests WHERE request_id = %s AND organisation = %s"
@@ -176,10 +177,10 @@ class RequestBook:
         with translated():
             async with self._connections.of(organisation) as connection:
                 row = await (await connection.execute(_SEALED, {"organisation": organisation})).fetchone()
-        has_configurations, has_requests = row or (False, False)
+        has_sealed, has_requests = row or (False, False)
         # Looked at after the record: keys are made before what they seal is recorded, perhaps by others meanwhile.
         own, digest = await self._sealer.ask(has_keys)
-        if (has_configurations and not own) or (has_requests and not digest):
+        if (has_sealed and not own) or (has_requests and not digest):
             raise PlatformError(errors.KEYS_UNUSABLE, "the organisation's keys are missing", organisation=organisation)
 
     async def forget_old(self) -> None:

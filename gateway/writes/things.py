@@ -6,7 +6,7 @@ from typing import LiteralString
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from gateway.projections.applied import Database
-from gateway.runs.examples import CONFIGURATION_ID, EXECUTION_ID
+from gateway.runs.examples import CONFIGURATION_ID, EXECUTION_ID, RETENTION_POLICY_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +32,11 @@ class Thing:
 RUN = Thing("execution_id", "executions", "/executions/{}", errors.NOT_FOUND, EXECUTION_ID)
 CONFIGURATION = Thing(
     "configuration_id", "configurations", "/configurations/{}", errors.CONFIGURATION_UNKNOWN, CONFIGURATION_ID
+)
+RETENTION_POLICY = Thing(
+    "retention_policy_id",
+    "retention_policies",
+    "/retention/policies/{}",
+    errors.RETENTION_POLICY_UNKNOWN,
+    RETENTION_POLICY_ID,
 )

@@ -5,16 +5,16 @@ from datetime import datetime
 
 from chassis.calendar.plan import Plan
 from chassis.calendar.rules import schedule_objections, wedding_objections
-from chassis.deciding import Deciding
+from chassis.deciding import Deciding, Things
 from chassis.handling import Handling
 from contracts import errors
-from contracts.config_events import ConfigurationChangeRefused, ConfigurationRefused
+from contracts.config_events import ConfigurationChangeRefused, ConfigurationRefused, RetentionPolicyRefused
 from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.configuration_rules import names_in
 from contracts.errors import PlatformError
-from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted
+from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted, RetentionPolicySubmitted
 from contracts.refusal import Objected, Objection
-from services.config.domain import Configuration, DueBackup
+from services.config.domain import Configuration, DueBackup, RetentionPolicy
 from services.config.errors import ConfigurationNameTaken
 from services.config.policies import Fires, Missed, Waits, when_configuration_submitted, when_instant_came
 from services.config.ports import Configurations, LocationRegistry, Turn, Turns, Weddings
@@ -80,6 +80,25 @@ class ConfigurationDecisions:
             *await self._schedules.against(body, handling.context.organisation),
         ]
         return Objected(every) if every else None
+
+
+class RetentionDecisions:
+    """Creates and changes retention policies, or refuses to."""
+
+    def __init__(self, policies: Things[RetentionPolicy]) -> None:
+        self._policies = policies
+        self.of_policies = Deciding(
+            RetentionPolicy, policies, about="retention_policy_id", missing=errors.RETENTION_POLICY_UNKNOWN
+        )
+
+    async def decide(self, request: RetentionPolicySubmitted, handling: Handling) -> None:
+        """Answer one submission, in the record."""
+        policy = RetentionPolicy(request.retention_policy_id)
+        try:
+            RetentionPolicy.create(policy, request)
+        except PlatformError as why:
+            policy.record(RetentionPolicyRefused.of(request, why))
+        await self._policies.record_answer(policy, handling)
 
 
 class Schedules:

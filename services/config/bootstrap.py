@@ -4,6 +4,7 @@ from chassis.bus.connection import Connection
 from chassis.bus.subscriptions import Bus
 from chassis.bus.topology import TopologyCheck
 from chassis.bus.use_cases import handlers_of
+from chassis.deciding import Things
 from chassis.handling import UseCase
 from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import Part, run_service
@@ -22,10 +23,10 @@ from chassis.timers.table import Timer, TimerTable
 from contracts import config_events as facts
 from contracts import gateway_events as requests
 from contracts.event import Event
-from services.config.adapters.record import DUE, RecordedConfigurations, RecordedTurns
+from services.config.adapters.record import DUE, RecordedConfigurations, RecordedPolicies, RecordedTurns
 from services.config.adapters.weddings import SealedWeddings
-from services.config.application import ConfigurationDecisions, Schedules
-from services.config.domain import Configuration
+from services.config.application import ConfigurationDecisions, RetentionDecisions, Schedules
+from services.config.domain import Configuration, RetentionPolicy
 from services.config.ports import Configurations, LocationRegistry, Turns, Weddings
 from services.config.settings import ConfigSettings
 
@@ -42,11 +43,16 @@ REFUSED: dict[type[Event], RefusedAs] = {
 
 
 def use_cases(
-    configurations: Configurations, locations: LocationRegistry, turns: Turns, weddings: Weddings
+    configurations: Configurations,
+    locations: LocationRegistry,
+    turns: Turns,
+    weddings: Weddings,
+    policies: Things[RetentionPolicy],
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the config service takes."""
     schedules = Schedules(turns, weddings)
     decisions = ConfigurationDecisions(configurations, locations, schedules)
+    retention = RetentionDecisions(policies)
     by = decisions.of_configurations.by
     return {
         requests.ConfigurationSubmitted: decisions.decide,
@@ -55,6 +61,10 @@ def use_cases(
         requests.ConfigurationPauseRequested: by(Configuration.pause, facts.ConfigurationPauseRefused),
         requests.ConfigurationResumptionRequested: by(
             Configuration.resume, facts.ConfigurationResumptionRefused, beside=schedules.next_of
+        ),
+        requests.RetentionPolicySubmitted: retention.decide,
+        requests.RetentionPolicyChangeSubmitted: retention.of_policies.by(
+            RetentionPolicy.change, facts.RetentionPolicyChangeRefused
         ),
     }
 
@@ -90,7 +100,7 @@ async def run(settings: ConfigSettings) -> int:
         await schedules.turn(turns.turn_of(timer))
 
     timers = TimerLoop(table, {DUE: fire}, health=health, telemetry=telemetry, recalled=[DUE])
-    answering = use_cases(RecordedConfigurations(store), locations, turns, weddings)
+    answering = use_cases(RecordedConfigurations(store), locations, turns, weddings, RecordedPolicies(store))
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, Configuration, REFUSED)):
         bus.handle(*each)
     server = HealthServer(health, telemetry, port=settings.health_port)

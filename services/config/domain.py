@@ -1,4 +1,4 @@
-"""The aggregates of the config service: a configuration of an organisation, and one instant of its schedule."""
+"""The aggregates of the config service: a configuration, one instant of its schedule, a retention policy."""
 
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -18,6 +18,9 @@ from contracts.config_events import (
     ConfigurationRetired,
     ConfigurationUpdated,
     NextRunChanged,
+    RetentionPolicyCreated,
+    RetentionPolicyFact,
+    RetentionPolicyUpdated,
 )
 from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.configuration_rules import taken_away
@@ -29,8 +32,12 @@ from contracts.gateway_events import (
     ConfigurationRequest,
     ConfigurationResumptionRequested,
     ConfigurationRetirementRequested,
+    RetentionPolicyChangeSubmitted,
+    RetentionPolicySubmitted,
 )
-from services.config.errors import ConfigurationChanged, RetiredAlready, SecondFactorNeeded
+from contracts.refusal import Objected
+from contracts.retention import RetentionPolicyBody, kept_less, objections
+from services.config.errors import ConfigurationChanged, PolicyKeepsLess, RetiredAlready, SecondFactorNeeded
 
 
 class Configuration(Aggregate):
@@ -173,3 +180,57 @@ class DueBackup(Aggregate):
 
     def apply(self, event: Event) -> None:
         """Nothing is decided by what it was: that it is there is enough."""
+
+
+class RetentionPolicy(Aggregate):
+    """How long what configurations save is kept. A refused one exists only as its refusal."""
+
+    KIND: ClassVar[str] = "config.retention-policy"
+
+    def __init__(self, id: str) -> None:  # noqa: A002  # the aggregate base names it so
+        super().__init__(id)
+        self.body: RetentionPolicyBody | None = None
+        self.body_version = 0
+
+    def create(self, request: RetentionPolicySubmitted) -> None:
+        """Put a policy in force, as its version 1. Raises what speaks against it."""
+        _require_right(request.body)
+        self.record(
+            RetentionPolicyCreated(
+                request_id=request.request_id, retention_policy_id=self.id, version=1, body=request.body
+            )
+        )
+
+    def change(self, request: RetentionPolicyChangeSubmitted) -> None:
+        """Put another version in force. One that keeps less takes a second factor, whatever goes by it.
+
+        Which configurations do can change at the same moment: so it is asked for always, not of a critical wedding's.
+        """
+        before = self.body
+        if before is None:
+            raise PlatformError(errors.RETENTION_POLICY_UNKNOWN, "it was refused when it was submitted")
+        if request.expected_version != self.body_version:
+            raise ConfigurationChanged(seen=request.expected_version, version=self.body_version)
+        _require_right(request.body)
+        if not request.evidence.second_factor and (less := list(kept_less(before, request.body))):
+            raise PolicyKeepsLess(less)
+        self.record(
+            RetentionPolicyUpdated(
+                request_id=request.request_id,
+                retention_policy_id=self.id,
+                version=self.body_version + 1,
+                body=request.body,
+                before=before,
+            )
+        )
+
+    def apply(self, event: Event) -> None:
+        """Record what an event says."""
+        match event:
+            case RetentionPolicyFact(version=version, body=body):
+                self.body, self.body_version = body, version
+
+
+def _require_right(body: RetentionPolicyBody) -> None:
+    if every := list(objections(body)):
+        raise Objected(every)

@@ -38,6 +38,19 @@ class SecondFactorNeeded(PlatformError):
         )
 
 
+class PolicyKeepsLess(PlatformError):
+    """A change lets a retention policy keep less, and whoever asks gave no second factor lately."""
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        super().__init__(
+            errors.SECOND_FACTOR_NEEDED,
+            "the policy would keep less, and no second factor was given lately",
+            field=fields[0],
+            hint=f"By this change less is kept, or shorter: {', '.join(fields)}. Sign in again with a second factor, "
+            "and send it within fifteen minutes, with a new Idempotency-Key; or leave that as it was.",
+        )
+
+
 class RetiredAlready(PlatformError):
     """The configuration is retired: nothing of it changes any more."""
 

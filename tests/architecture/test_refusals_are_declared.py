@@ -21,7 +21,14 @@ from gateway.writes.declaration import API_PREFIX, Write, declared
 
 ROOT = Path(__file__).resolve().parents[2]
 READ = (
-    *("services.", "contracts.configuration_rules", "chassis.calendar", "chassis.deciding", "chassis.locations"),
+    *(
+        "services.",
+        "contracts.configuration_rules",
+        "contracts.retention",
+        "chassis.calendar",
+        "chassis.deciding",
+        "chassis.locations",
+    ),
     *("gateway.groups.", "gateway.runs."),
 )
 """Where it is decided why something is refused."""

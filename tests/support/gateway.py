@@ -40,7 +40,7 @@ from contracts.executor_events import (
     RunTotals,
     TierUploaded,
 )
-from contracts.gateway_events import ConfigurationChangeSubmitted
+from contracts.gateway_events import ConfigurationChangeSubmitted, RetentionPolicyChangeSubmitted
 from contracts.refusal import WrongField
 from contracts.samples import sample_event
 from contracts.streams import stream_of
@@ -271,7 +271,7 @@ class Owners:
             fact = sample_event(write.ACCEPTED)
             same = ("configuration_id", "configuration_version", "body")
             known = {name: getattr(event, name) for name in same if hasattr(event, name) and hasattr(fact, name)}
-            if isinstance(event, ConfigurationChangeSubmitted):
+            if isinstance(event, ConfigurationChangeSubmitted | RetentionPolicyChangeSubmitted):
                 known["version"] = event.expected_version + 1
             answer = msgspec.structs.replace(fact, **known, **{k: v for k, v in ids.items() if k not in known})
         await self.facts.publish(answer, **circumstances)

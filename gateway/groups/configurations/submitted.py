@@ -14,7 +14,7 @@ from contracts.errors import PlatformError
 from contracts.refusal import Objection
 from gateway.groups.configurations.resources import NewConfiguration
 from gateway.http.problems import error_of_code
-from gateway.http.texts import kept, unreadable_character
+from gateway.http.texts import kept, unreadable, wrong_texts
 from repository.errors import RepositoryError
 from sources.patterns import Patterns
 
@@ -39,22 +39,18 @@ async def wrong_fields(data: NewConfiguration, locations: Locations, organisatio
 
 
 def _wrong_texts(data: NewConfiguration) -> Iterator[PlatformError]:
-    named = (("name", data.name), *((f"tags[{place}]", tag) for place, tag in enumerate(data.tags)))
-    for field, text in named:
-        yield from _unreadable(field, text)
-        if not kept(text):
-            yield PlatformError(errors.INVALID_FIELD, "the text is blank", field=field, hint="Write something.")
+    yield from wrong_texts(("name", data.name), *((f"tags[{place}]", tag) for place, tag in enumerate(data.tags)))
     for place, pattern in enumerate(data.exclude):
         yield from _wrong_pattern(f"exclude[{place}]", pattern)
     path = data.source_identifier
-    yield from _unreadable("sourceIdentifier", path)
+    yield from unreadable("sourceIdentifier", path)
     if (objection := path_objection(path, "sourceIdentifier")) is not None:
         yield _error(objection)
 
 
 def _wrong_pattern(field: str, pattern: str) -> Iterator[PlatformError]:
     """What the worker would refuse, told now; and what would cost it more than a look at every name of the source."""
-    yield from _unreadable(field, pattern)
+    yield from unreadable(field, pattern)
     if len(_WILD.findall(pattern)) > WILD_MAX:
         hint = f"Write at most {WILD_MAX} of * and ** in one pattern; leave out the same by several simpler ones."
         yield PlatformError(errors.INVALID_FIELD, "the pattern has too many wildcards", field=field, hint=hint)
@@ -63,16 +59,6 @@ def _wrong_pattern(field: str, pattern: str) -> Iterator[PlatformError]:
         Patterns([pattern.encode("utf-8", "surrogateescape")])
     except RepositoryError as error:
         yield PlatformError(errors.INVALID_FIELD, error.message, field=field, hint=error.hint)
-
-
-def _unreadable(field: str, text: str) -> Iterator[PlatformError]:
-    if (character := unreadable_character(text)) is not None:
-        yield PlatformError(
-            errors.INVALID_FIELD,
-            f"the text has a character that nobody can read: {character}",
-            field=field,
-            hint="Take the character out: what is shown has to be what was written.",
-        )
 
 
 def _against_rules(data: NewConfiguration, find: Find) -> Iterator[PlatformError]:

@@ -12,7 +12,7 @@ from chassis.record.answers import Answers
 from chassis.record.eventstore import EventStore, Statement, StatementRefused
 from chassis.timers.table import Timer, TimerTable, cancelled, set_at
 from contracts.config_events import ConfigurationFact, ConfigurationRetired
-from services.config.domain import Configuration, DueBackup
+from services.config.domain import Configuration, DueBackup, RetentionPolicy
 from services.config.errors import ConfigurationNameTaken
 from services.config.ports import Planning, Turn
 
@@ -51,6 +51,12 @@ class RecordedConfigurations(Answers[Configuration]):
             for event in facts
         ]
         return [*names, *(_waits_for(thing.id, event.next_run_at) for event in facts)]
+
+
+class RecordedPolicies(Answers[RetentionPolicy]):
+    """Retention policies on an event store."""
+
+    KIND = RetentionPolicy
 
 
 class RecordedTurns:

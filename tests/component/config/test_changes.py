@@ -1,11 +1,8 @@
 """Configurations that are changed or retired: what the owner records, whoever is faster."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,12 +11,9 @@ import pytest
 from chassis.context import Context
 from chassis.handling import Handled, Handling, deal_with
 from chassis.ids import new_id
-from chassis.life.health import Health
 from chassis.locations import Locations
-from chassis.postgres.database import open_pool
 from chassis.record.eventstore import EventStore
 from chassis.record.statements import StatementRefused
-from chassis.sealing import Sealer, prepare_keys_folder
 from chassis.timers.table import TimerTable, set_at
 from contracts import errors
 from contracts.config_events import (
@@ -54,14 +48,12 @@ from contracts.gateway_events import (
     Evidence,
 )
 from contracts.schedule import Schedule
-from services.config.adapters.record import DUE, RecordedConfigurations, RecordedTurns
-from services.config.adapters.schema import STATEMENTS
+from services.config.adapters.record import DUE, RecordedConfigurations, RecordedPolicies, RecordedTurns
 from services.config.adapters.weddings import SealedWeddings
 from services.config.application import Schedules
 from services.config.bootstrap import use_cases
-from tests.component.config.test_config_service import LOCATIONS, OTHER_STUDIO, STUDIO
+from tests.component.config.test_config_service import OTHER_STUDIO, STUDIO
 from tests.support.configurations import body, destinations
-from tests.support.postgres_server import PostgresServer
 from tests.support.published import assert_as_promised
 
 pytestmark = pytest.mark.stack
@@ -94,7 +86,9 @@ class Desk:
     async def hear(self, event: Event, organisation: str = STUDIO) -> None:
         """Deal with a request."""
         context = Context(organisation=organisation, actor="user:u1", correlation_id="correlation-1")
-        made = use_cases(RecordedConfigurations(self.store), self.locations, self.turns, self.weddings)
+        made = use_cases(
+            RecordedConfigurations(self.store), self.locations, self.turns, self.weddings, RecordedPolicies(self.store)
+        )
         use_case = made[type(event)]
         await deal_with(use_case, event, Handling(context=context, handled=Handled(event.TAKEN_BY[0], new_id())))
 
@@ -156,25 +150,6 @@ class Desk:
         for envelope in envelopes:
             assert_as_promised(envelope)
         return [decode_data(envelope) for envelope in envelopes]
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, postgres: PostgresServer) -> AsyncIterator[Desk]:
-    """With a configuration `smith`."""
-    (tmp_path / "locations.json").write_text(json.dumps({"locations": LOCATIONS}))
-    access = postgres.fresh(statements=STATEMENTS)
-    store = EventStore(dsn=access.dsn, schema=access.schema, service="config")
-    await store.start()
-    prepare_keys_folder(tmp_path / "keys")
-    pool = open_pool(access.dsn, access.schema, name="timers", max_size=2)
-    await pool.open(wait=True)
-    weddings = SealedWeddings(Sealer(tmp_path / "keys"), Health("config"))
-    desk = Desk(store, Locations(tmp_path / "locations.json"), TimerTable(pool), weddings)
-    await desk.create(body("smith"))
-    yield desk
-    await pool.close()
-    await store.stop()
-    postgres.drop(access)
 
 
 async def test_change_is_the_next_version_and_tells_what_was_before(desk: Desk) -> None:

@@ -14,10 +14,12 @@ from litestar.middleware import DefineMiddleware
 
 from chassis.ids import new_id
 from contracts import errors
+from contracts.config_events import RetentionPolicyCreated
 from contracts.envelope import decode_data
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupAccepted, BackupRefused
 from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, BackupRequested
+from contracts.samples import sample_event
 from gateway.auth.guards import Authentication
 from gateway.auth.principal import OPERATORS, READERS, Role
 from gateway.endpoints.declared import handler_of
@@ -28,7 +30,7 @@ from gateway.http.web import StrictRequest
 from gateway.writes.declaration import API_PREFIX, Asked, Draft, Write, declared
 from gateway.writes.queries import resource_path
 from gateway.writes.resources import RequestState
-from gateway.writes.things import CONFIGURATION, RUN
+from gateway.writes.things import CONFIGURATION, RETENTION_POLICY, RUN
 from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -68,6 +70,13 @@ async def _run(gateway: RunningGateway, configuration: str) -> str:
     return run
 
 
+async def _policy(gateway: RunningGateway) -> str:
+    made = msgspec.structs.replace(sample_event(RetentionPolicyCreated), retention_policy_id=new_id())
+    await gateway.facts.publish(made, organisation=ORGANISATION, actor="service:owner", correlation_id=made.request_id)
+    await gateway.shows(f"/api/backup/retention/policies/{made.retention_policy_id}", lambda _: True)
+    return made.retention_policy_id
+
+
 @pytest.mark.parametrize("name", declared())
 async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGateway, name: str) -> None:
     """Who may not is refused; who may gets the owner's yes or no, once for each key, or is told where it will be."""
@@ -78,6 +87,8 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
     gateway.owners.asked.clear()
     if write.OF is CONFIGURATION:
         targets = [configuration, another]
+    elif write.OF is RETENTION_POLICY:
+        targets = [await _policy(gateway), await _policy(gateway)]
     else:
         targets = [await _run(gateway, configuration), await _run(gateway, configuration)]
 

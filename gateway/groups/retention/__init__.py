@@ -1,0 +1,1 @@
+"""Retention policies: how long what was saved is kept."""

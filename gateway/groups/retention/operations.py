@@ -1,0 +1,35 @@
+"""What each operation of the group takes and gives, by the name of its handler."""
+
+from contracts import errors
+from gateway.groups.retention.examples import RETENTION_POLICIES, RETENTION_POLICY
+from gateway.groups.retention.resources import RetentionPolicy
+from gateway.http.resources import ListPage
+from gateway.openapi.operation import ETAG, Answer, Operation
+
+OPERATIONS = {
+    "list_retention_policies": Operation(
+        group="Retention",
+        answers=(
+            Answer(
+                status=200,
+                description="A page",
+                body=ListPage[RetentionPolicy],
+                examples={"one": RETENTION_POLICIES},
+            ),
+        ),
+        errors=(errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
+    ),
+    "show_retention_policy": Operation(
+        group="Retention",
+        answers=(
+            Answer(
+                status=200,
+                description="The retention policy",
+                body=RetentionPolicy,
+                examples={"photos": RETENTION_POLICY},
+                headers=ETAG,
+            ),
+        ),
+        errors=(errors.RETENTION_POLICY_UNKNOWN, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
+    ),
+}

@@ -1,0 +1,129 @@
+"""The writes of the group."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import msgspec
+from litestar import Response
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
+
+from contracts import config_events as facts
+from contracts import errors
+from contracts import gateway_events as requests
+from contracts.errors import ErrorCode, PlatformError
+from contracts.event import Event
+from contracts.refusal import Refusal
+from contracts.retention import POLICY_NAME_FIELD, RetentionPolicyBody, RetentionRules, objections
+from gateway.auth.principal import OWNERS
+from gateway.groups.retention import examples
+from gateway.groups.retention.queries import RetentionPolicyQueries
+from gateway.groups.retention.resources import NewRetentionPolicy, RetentionPolicy
+from gateway.http.problems import error_of_code
+from gateway.http.texts import kept, wrong_texts
+from gateway.openapi.operation import ETAG, LOCATION, Answer
+from gateway.writes.declaration import Asked, Draft, Superseded, Write
+from gateway.writes.things import RETENTION_POLICY
+
+
+class CreateRetentionPolicy(Write[NewRetentionPolicy]):
+    """Say how long what is saved is to be kept. Configurations name it; nothing is removed by it yet.
+
+    What contradicts itself is refused: longer kept or locked than `maximumDays`, or nothing kept at all.
+    """
+
+    NAME = "create-retention-policy"
+    SUMMARY = "Create a retention policy"
+    PATH = "/retention/policies"
+    ROLES = OWNERS
+    BODY = NewRetentionPolicy
+    EXAMPLE = ("photos", examples.NEW_RETENTION_POLICY)
+    REQUEST: ClassVar[type[Event]] = requests.RetentionPolicySubmitted
+    ACCEPTED: ClassVar[type[Event]] = facts.RetentionPolicyCreated
+    REFUSED: ClassVar[type[Refusal]] = facts.RetentionPolicyRefused
+    OF = RETENTION_POLICY
+    REFUSALS: ClassVar[tuple[ErrorCode, ...]] = (errors.RETENTION_KEEPS_NOTHING, errors.RETENTION_CONTRADICTION)
+    ANSWERS = (
+        Answer(
+            status=HTTP_201_CREATED,
+            description="Created",
+            body=RetentionPolicy,
+            examples={"created": examples.RETENTION_POLICY},
+            headers={**LOCATION, **ETAG},
+        ),
+    )
+
+    async def draft(self, asked: Asked[NewRetentionPolicy]) -> Draft:
+        """Every field that is wrong, and the rest as it is kept."""
+        if self.is_targeted:
+            async with asked.gateway.reading(asked.organisation) as database:
+                await self.OF.check(database, asked.organisation, asked.target)
+        data, rules = asked.body, rules_of(asked.body)
+        data = msgspec.structs.replace(data, name=kept(data.name), tags=rules.tags)
+        sealer, organisation = asked.gateway.sealer, asked.organisation
+
+        def body() -> RetentionPolicyBody:
+            said: dict[str, Any] = {name: getattr(rules, name) for name in RetentionRules.__struct_fields__}
+            return RetentionPolicyBody(name=sealer.seal(organisation, POLICY_NAME_FIELD, data.name), **said)
+
+        return Draft(
+            lambda new: self.REQUEST(
+                request_id=new.request_id,
+                retention_policy_id=new.resource_id,
+                body=body(),
+                evidence=new.evidence,
+                **asked.expected,
+            ),
+            body=data,
+            wrong=list(_wrong_fields(asked.body, rules)),
+        )
+
+    async def shown(self, asked: Asked[NewRetentionPolicy], resource_id: str) -> Response[RetentionPolicy] | Superseded:
+        """The policy as it is in force, if that is what was accepted: the version after what was seen."""
+        queries = RetentionPolicyQueries(asked.gateway.sealer)
+        made = await queries.one(asked.gateway.reading, asked.organisation, resource_id)
+        if made.version != (asked.seen or 0) + 1:
+            return Superseded(made.version)
+        headers = {"Location": self.resource_path(made.id), "ETag": f'"{made.version}"'}
+        return Response(made, status_code=self.ANSWERS[0].status, headers=headers)
+
+
+class UpdateRetentionPolicy(CreateRetentionPolicy):
+    """Have a retention policy say what is sent, all of it: fields that are left out are not kept.
+
+    `If-Match` is the ETag of what was read; another version in force is answered with 412. What keeps less, or shorter,
+    than before needs a second factor of the last fifteen minutes (`second-factor-needed`).
+    """
+
+    NAME = "update-retention-policy"
+    SUMMARY = "Change a retention policy"
+    METHOD = "PUT"
+    PATH = "/retention/policies/{retention_policy_id:str}"
+    IF_MATCH = True
+    EXAMPLE = ("longer", msgspec.structs.replace(examples.NEW_RETENTION_POLICY, keep_monthly=36))
+    REQUEST, ACCEPTED, REFUSED = (
+        requests.RetentionPolicyChangeSubmitted,
+        facts.RetentionPolicyUpdated,
+        facts.RetentionPolicyChangeRefused,
+    )
+    REFUSALS = (errors.SECOND_FACTOR_NEEDED, *CreateRetentionPolicy.REFUSALS)
+    ANSWERS = (
+        Answer(
+            status=HTTP_200_OK,
+            description="Changed",
+            body=RetentionPolicy,
+            examples={"changed": msgspec.structs.replace(examples.RETENTION_POLICY, version=2, keep_monthly=36)},
+            headers={**LOCATION, **ETAG},
+        ),
+    )
+
+
+def rules_of(data: NewRetentionPolicy) -> RetentionRules:
+    """What a policy that is sent says, without its name, with its tags as they are kept."""
+    said: dict[str, Any] = {name: getattr(data, name) for name in RetentionRules.__struct_fields__}
+    return RetentionRules(**said | {"tags": tuple(kept(tag) for tag in data.tags)})
+
+
+def _wrong_fields(data: NewRetentionPolicy, rules: RetentionRules) -> Iterator[PlatformError]:
+    yield from wrong_texts(("name", data.name), *((f"tags[{at}]", tag) for at, tag in enumerate(data.tags)))
+    for each in objections(rules):
+        yield error_of_code(each.code.code, field=each.field, hint=each.hint)
