@@ -79,7 +79,7 @@ class CatchUp(Value, frozen=True, kw_only=True):
 class BackupAccepted(Event, frozen=True, kw_only=True):
     """A run is in the record and waits for a worker (`initializing`). `retry_of`: the run in whose place it is.
 
-    `due_at`: the instant of the schedule that asked for it.
+    `due_at`: the instant of the schedule that asked for it. `is_urgent`: it goes before the organisation's others.
     """
 
     request_id: str
@@ -91,6 +91,7 @@ class BackupAccepted(Event, frozen=True, kw_only=True):
     size_estimate_bytes: int | None = None
     retry_of: str | None = None
     due_at: datetime | None = None
+    is_urgent: bool = False
 
 
 @pinned("executor.backup-refused.v1")

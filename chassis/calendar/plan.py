@@ -40,7 +40,7 @@ _NOTHING = timedelta()
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """An instant. `is_raised`: it is so near to a critical wedding that its run goes first."""
+    """An instant. `is_raised`: so near to a critical wedding that its run goes before its organisation's others."""
 
     at: datetime
     is_raised: bool = False

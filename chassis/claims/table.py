@@ -2,10 +2,10 @@
 
 Promise: a piece of work has one claim, and a subject one that is open; of an organisation's claims at most one is
 opening at a time, and what would have to wait for that is not claimed meanwhile. The organisation that was served
-longest ago comes first, and its oldest work. A worker is taken for dead only by one that could ask the database all
-the time that it was silent, while connections were to be had: silence is measured by the database's own clock. Where
-that is put back, what it said before is not waited for: watching begins anew, a heartbeat far ahead of it counts for
-nothing, and turns go on in their order.
+longest ago comes first, and of its work what is urgent, the oldest of that. A worker is taken for dead only by one that
+could ask the database all the time that it was silent, while connections were to be had: silence is measured by the
+database's own clock. Where that is put back, what it said before is not waited for: watching begins anew, a heartbeat
+far ahead of it counts for nothing, and turns go on in their order.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ _TAKE: LiteralString = """
           AND NOT EXISTS (
               SELECT FROM {claims} o
               WHERE o.organisation = c.organisation AND o.state <> 'done' AND o.opening AND o.{id} <> c.{id})
-        ORDER BY t.served_at NULLS FIRST, c.asked_at, c.{id} LIMIT 1 FOR UPDATE OF c SKIP LOCKED
+        ORDER BY t.served_at NULLS FIRST, c.is_urgent DESC, c.asked_at, c.{id} LIMIT 1 FOR UPDATE OF c SKIP LOCKED
     ), taken AS (
         UPDATE {claims} c
         SET state = 'running', fence = c.fence + 1, worker = %(worker)s, heartbeat_at = now(), opening = true,

@@ -35,6 +35,7 @@ _SCHEMA: tuple[LiteralString, ...] = (
         {body} bytea,
         opening boolean NOT NULL DEFAULT false,
         cancelled boolean NOT NULL DEFAULT false,
+        is_urgent boolean NOT NULL DEFAULT false,
         told_code text,
         told_at timestamptz
     )""",
@@ -47,8 +48,8 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE TABLE {workers} (worker text PRIMARY KEY, looked_at timestamptz NOT NULL DEFAULT now(), code text)",
 )
 _ASK: LiteralString = """
-    INSERT INTO {claims} ({id}, organisation, correlation_id, traceparent, {subject}, {body})
-    VALUES (%s, %s, %s, %s, %s, %s)
+    INSERT INTO {claims} ({id}, organisation, correlation_id, traceparent, {subject}, {body}, is_urgent)
+    VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 _CLOSE: LiteralString = """
     UPDATE {claims} SET state = 'done', opening = false, {body} = NULL
@@ -102,9 +103,21 @@ class Work:
         """The tables, for the statements of a service's schema. Complete: what comes later is a tuple of its own."""
         return tuple(self.sql(statement) for statement in _SCHEMA)
 
-    def asked(self, work_id: str, *, context: Context, subject: str | None = None, body: bytes = b"") -> Statement:
-        """Lets work wait for a worker. Refused where there is open work about the subject."""
-        parameters = (work_id, context.organisation, context.correlation_id, context.traceparent, subject, body)
+    def asked(
+        self,
+        work_id: str,
+        *,
+        context: Context,
+        subject: str | None = None,
+        body: bytes = b"",
+        is_urgent: bool = False,
+    ) -> Statement:
+        """Lets work wait for a worker, before what is not urgent of its organisation.
+
+        Refused where there is open work about the subject.
+        """
+        whose = (context.organisation, context.correlation_id, context.traceparent)
+        parameters = (work_id, *whose, subject, body, is_urgent)
         return Statement(self.sql(_ASK), parameters, rows=1, name=CLAIM)
 
     def closed(self, claim: Claim) -> Statement:

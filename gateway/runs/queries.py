@@ -76,6 +76,21 @@ async def find(database: Database, organisation: str, execution_id: str) -> Exec
     return None if row is None else of_row(row)
 
 
+async def queue_position(database: Database, organisation: str, run: Execution) -> int | None:
+    """Which one of the organisation's runs it is that a worker takes next, from 1 on; None where it does not wait."""
+    if run.state is not ExecutionState.INITIALIZING:
+        return None
+    cursor = await database.execute(
+        """
+        SELECT count(*) FROM executions WHERE organisation = %s AND finished_at IS NULL AND state = 'initializing'
+            AND (NOT coalesce((view ->> 'is_urgent')::boolean, false), accepted_at, execution_id) <= (%s, %s, %s)
+        """,
+        (organisation, not run.is_urgent, run.started_at, run.id),
+    )
+    ((place,),) = await cursor.fetchall()
+    return max(1, int(place))
+
+
 async def page(
     reading: Reading, sealer: Sealer, organisation: str, wanted: ExecutionFilter, *, limit: int, cursor: str | None
 ) -> ListPage[Execution]:

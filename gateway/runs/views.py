@@ -110,6 +110,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     finished_at: datetime | None = None
     error: ErrorView | None = None
     waiting: WaitView | None = None
+    is_urgent: bool = False
     began: int = 0
     ended: int = 0
 
@@ -130,6 +131,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             phases=[PhaseView(ExecutionState.INITIALIZING.value, envelope.time)],
             tiers={written_as(tier): TierView() for tier in event.tiers},
             size_estimate=event.size_estimate_bytes,
+            is_urgent=event.is_urgent,
             began=position,
         )
 

@@ -121,6 +121,7 @@ class BackupDecisions:
                 tiers=tuple(replica.body.storage_destinations.by_tier()),
                 retry_of=retry_of,
                 due_at=request.due_at if isinstance(request, BackupFellDue) else None,
+                is_urgent=_is_urgent(request, replica),
             )
             try:
                 await self._runs.record_accepted(run, handling, replica)
@@ -162,3 +163,11 @@ class ConfigurationCopies:
             state=fact.state,
         )
         await self._configurations.remember(replica, handling)
+
+
+def _is_urgent(request: Asking, replica: Replica) -> bool:
+    """Whether a run goes before the organisation's others: a critical wedding is near, as far as it is known here.
+
+    A schedule knows the date; who asks for a run of such a wedding by himself has his reason.
+    """
+    return request.is_urgent if isinstance(request, BackupFellDue) else replica.body.is_wedding_critical

@@ -56,6 +56,7 @@ class BackupRun(Aggregate):
         self.uploaded: dict[Tier, str] = {}
         self.failed: dict[Tier, str] = {}
         self.snapshot_id: str | None = None
+        self.is_urgent = False
 
     @property
     def is_finished(self) -> bool:
@@ -72,8 +73,9 @@ class BackupRun(Aggregate):
         tiers: Sequence[Tier],
         retry_of: str | None = None,
         due_at: datetime | None = None,
+        is_urgent: bool = False,
     ) -> None:
-        """Take the run on; a worker will claim it."""
+        """Take the run on; a worker will claim it, an urgent one before the organisation's others."""
         self.record(
             BackupAccepted(
                 request_id=request_id,
@@ -84,6 +86,7 @@ class BackupRun(Aggregate):
                 tiers=tuple(tiers),
                 retry_of=retry_of,
                 due_at=due_at,
+                is_urgent=is_urgent,
             )
         )
 
@@ -208,6 +211,7 @@ class BackupRun(Aggregate):
         self.state = STATE_AFTER.get(type(event), self.state)
         match event:
             case BackupAccepted():
+                self.is_urgent = event.is_urgent
                 self.configuration_id = event.configuration_id
                 self.configuration_version = event.configuration_version
                 self.tiers = event.tiers

@@ -163,6 +163,7 @@ class ExecutorBench:
         bucket: str | None = None,
         database: str | None = None,
         exclude: str | None = None,
+        is_wedding_critical: bool = False,
         **destinations: Destination,
     ) -> None:
         """Make a configuration known: of a folder, or a bucket's or database's location, at a path or all of it."""
@@ -176,6 +177,7 @@ class ExecutorBench:
             storage_destinations=StorageDestinations(**destinations),
             exclude=self.sealer.seal(ORGANISATION, EXCLUDE_FIELD, exclude) if exclude is not None else None,
             exclude_caches=exclude is not None,
+            is_wedding_critical=is_wedding_critical,
         )
         fact: ConfigurationFact = ConfigurationCreated(
             request_id="r", configuration_id=configuration_id, version=version, body=body

@@ -172,7 +172,14 @@ class Facts:
         for position, envelope in self.published:
             await self.send(position, envelope)
 
-    async def accepted(self, *, configuration_id: str | None = None, version: int = 1, **circumstances: Any) -> str:
+    async def accepted(
+        self,
+        *,
+        configuration_id: str | None = None,
+        version: int = 1,
+        is_urgent: bool = False,
+        **circumstances: Any,
+    ) -> str:
         """A run begins; its id."""
         execution_id = new_id()
         event = BackupAccepted(
@@ -182,6 +189,7 @@ class Facts:
             configuration_version=version,
             execution_type=ExecutionType.MANUAL,
             tiers=ALL_TIERS,
+            is_urgent=is_urgent,
         )
         await self.publish(event, **circumstances)
         return execution_id

@@ -19,7 +19,8 @@ class NewExecution(Body, frozen=True, kw_only=True):
 class ProgressView(Resource, frozen=True, kw_only=True):
     """How far a run is. `progress` is null where no worker has reported yet, or the run has ended.
 
-    `waiting`: as of the run.
+    `waiting`: as of the run. `queuePosition`: of a run that waits for a worker, which one of the organisation's it is
+    that is taken next, from 1 on.
     """
 
     execution_id: str
@@ -28,6 +29,7 @@ class ProgressView(Resource, frozen=True, kw_only=True):
     finished_at: Timestamp | None
     progress: Progress | None
     waiting: Waiting | None = None
+    queue_position: int | None = None
 
 
 class RunCounts(Resource, frozen=True, kw_only=True):

@@ -101,6 +101,7 @@ async def show_progress(request: Request[Any, Any, Any], execution_id: Id) -> Pr
     gateway, principal = parts_of(request), principal_of(request)
     async with gateway.reading(principal.organisation) as database:
         shown = await queries.one(database, principal.organisation, checked_id(execution_id))
+        place = await queries.queue_position(database, principal.organisation, shown)
     progress = gateway.progress.of(principal.organisation, execution_id) if shown.finished_at is None else None
     return ProgressView(
         execution_id=shown.id,
@@ -109,6 +110,7 @@ async def show_progress(request: Request[Any, Any, Any], execution_id: Id) -> Pr
         finished_at=shown.finished_at,
         progress=progress,
         waiting=shown.waiting,
+        queue_position=place,
     )
 
 

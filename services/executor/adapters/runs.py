@@ -70,7 +70,13 @@ class RecordedRuns(Answers[BackupRun]):
     async def record_accepted(self, run: BackupRun, handling: Handling, configuration: Replica) -> None:
         """Record that a run is taken on with the inbox row and its claim."""
         body = msgspec.json.encode(configuration.body)
-        claim = RUNS.asked(run.id, context=handling.context, subject=configuration.configuration_id, body=body)
+        claim = RUNS.asked(
+            run.id,
+            context=handling.context,
+            subject=configuration.configuration_id,
+            body=body,
+            is_urgent=run.is_urgent,
+        )
         try:
             await self._store.save(run, context=handling.context, handled=handling.handled, also=[claim])
         except StatementRefused as error:

@@ -97,4 +97,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
     "ALTER TABLE run_claims ADD COLUMN told_code text, ADD COLUMN told_at timestamptz",
     # The code of what the organisation's last run met there, where it stays until somebody mends it.
     "ALTER TABLE begun_repositories ADD COLUMN trouble text",
+    "ALTER TABLE run_claims ADD COLUMN is_urgent boolean NOT NULL DEFAULT false",
 )

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from chassis.claims.port import QueueLimits
+from chassis.claims.port import Claim, QueueLimits
+from chassis.clock import SystemClock
+from contracts.config_events import BackupFellDue
 from contracts.configuration import Destination
 from contracts.executor_events import BackupAccepted, BackupCompleted
 from tests.component.executor.test_runs import perform_next
@@ -62,6 +64,16 @@ async def test_request_beyond_the_queue_is_refused(bench: ExecutorBench, per_org
     assert await bench.names("run-3") == ["backup-accepted"]
 
 
+async def _taken(bench: ExecutorBench) -> list[str]:
+    """All runs in the order in which a worker takes them, who is heard meanwhile however slow the machine is."""
+    taken: list[Claim] = []
+    while (claim := await bench.claims.take("w1")) is not None:
+        taken.append(claim)
+        await bench.claims.opened(claim)
+        await bench.claims.beat(taken)
+    return [each.work_id for each in taken]
+
+
 async def test_organisations_are_served_in_turn(bench: ExecutorBench) -> None:
     """Thirty runs of one organisation do not go before another's only one; each one's oldest comes first."""
     async with bench.pool.connection() as connection:
@@ -71,11 +83,34 @@ async def test_organisations_are_served_in_turn(bench: ExecutorBench) -> None:
             " FROM generate_series(1, 30) n UNION ALL SELECT 'b-1', 'org-b', 'c', now() + interval '1 hour'"
             " UNION ALL SELECT 'c-1', 'org-c', 'c', now() + interval '2 hours'"
         )
-    order = []
-    while (claim := await bench.claims.take("w1")) is not None:
-        order.append(claim.work_id)
-        await bench.claims.opened(claim)
-    assert order == ["a-01", "b-1", "c-1", *[f"a-{number:02}" for number in range(2, 31)]]
+    assert await _taken(bench) == ["a-01", "b-1", "c-1", *[f"a-{number:02}" for number in range(2, 31)]]
+
+
+async def test_run_of_a_near_wedding_goes_before_its_organisations_others_and_nobody_elses(
+    bench: ExecutorBench,
+) -> None:
+    """As a schedule knows it, and for whoever asks for a run of a critical one himself."""
+    for name in ("plain", "due", "critical"):
+        await bench.configure(
+            configuration_id=name, is_wedding_critical=name == "critical", local=Destination(location="local")
+        )
+    await bench.request("run-plain", configuration_id="plain")
+    due = BackupFellDue(
+        request_id="run-due",
+        execution_id="run-due",
+        configuration_id="due",
+        configuration_version=1,
+        due_at=SystemClock().now(),
+        is_urgent=True,
+    )
+    await bench.hear(due)
+    await bench.request("run-critical", configuration_id="critical")
+    async with bench.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO run_claims (run_id, organisation, correlation_id, asked_at)"
+            " VALUES ('other', 'org-b', 'c', now() + interval '1 hour')"
+        )
+    assert await _taken(bench) == ["run-due", "other", "run-critical", "run-plain"]
 
 
 async def test_run_is_performed_by_the_version_that_was_accepted(bench: ExecutorBench) -> None:

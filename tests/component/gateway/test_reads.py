@@ -503,6 +503,24 @@ async def test_progress_is_shown_while_a_run_goes_on(gateway: RunningGateway) ->
     assert gateway.process is not None
 
 
+async def test_run_that_waits_is_told_its_place_in_the_queue(gateway: RunningGateway) -> None:
+    """Urgent ones go first, then the oldest; what has begun waits no more, and another organisation's counts not."""
+    first, second = [await gateway.facts.accepted() for _ in range(2)]
+    await gateway.facts.accepted(organisation="others")
+    urgent = await gateway.facts.accepted(is_urgent=True)
+
+    async def place(run: str, expected: int | None) -> None:
+        await gateway.shows(f"/api/backup/progress/{run}", lambda body: body["queuePosition"] == expected)
+
+    for run, expected in ((urgent, 1), (first, 2), (second, 3)):
+        await place(run, expected)
+    await gateway.facts.publish(BackupPreparing(execution_id=urgent, fence=1, worker="w"))
+    for run, expected in ((urgent, None), (first, 1), (second, 2)):
+        await place(run, expected)
+    shown = await gateway.shows(f"/api/backup/executions/{urgent}", lambda body: body["state"] == "preparing")
+    assert shown["isUrgent"] is True
+
+
 async def test_locations_are_named_and_nothing_more(gateway: RunningGateway) -> None:
     """The organisation sees the names that it may use; where they are and with which secrets stays the operator's."""
     async with gateway.http("auditor") as http:
