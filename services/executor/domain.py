@@ -57,6 +57,8 @@ class BackupRun(Aggregate):
         self.failed: dict[Tier, str] = {}
         self.snapshot_id: str | None = None
         self.is_urgent = False
+        self.due_at: datetime | None = None
+        self.has_copied = False
 
     @property
     def is_finished(self) -> bool:
@@ -215,6 +217,9 @@ class BackupRun(Aggregate):
                 self.configuration_id = event.configuration_id
                 self.configuration_version = event.configuration_version
                 self.tiers = event.tiers
+                self.due_at = event.due_at
+            case BackupUploading():
+                self.has_copied = True
             case BackupRefused():
                 self.state = REFUSED
                 self.configuration_id = event.configuration_id

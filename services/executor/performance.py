@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from chassis.claims.port import GIVEN_BACK, GIVEN_BACK_MAX, Claim, Claims, Trouble
+from chassis.clock import Clock, SystemClock
 from chassis.context import Context
 from chassis.life.blocking import NoAnswer, RunInterrupted, call_in_thread
 from chassis.life.patience import patiently
@@ -29,7 +30,7 @@ from services.executor.errors import ClaimLost
 from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint, waiting_hint
 from services.executor.kept import KeptConfiguration, Replica
 from services.executor.outcomes import error_of, judged, tell_of_tier
-from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of
+from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of, when_fell_due
 from services.executor.ports import (
     BackupOutcome,
     Configurations,
@@ -89,7 +90,9 @@ class RunPerformance:
         standstills: Standstills,
         open_seconds: Mapping[ErrorCode, float] = MappingProxyType(OPEN_SECONDS),
         leave_seconds: float = LEAVE_SECONDS,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._runs = runs
         self._configurations = configurations
         self._claims = claims
@@ -196,6 +199,10 @@ class RunPerformance:
         if configuration is None or configuration.organisation != claim.organisation:
             raise PlatformError(errors.CONFIGURATION_UNKNOWN, "the run's configuration is not known here")
         attempt.configuration = configuration
+        if run.due_at is not None and not run.has_copied:
+            missed = when_fell_due(configuration.body.schedule, run.due_at, self._clock.now())
+            if missed is not None:
+                raise PlatformError(missed.code, "it waited beyond its time for a worker", hint=missed.hint)
         opened = await self._open_in_time(attempt, configuration)
         try:
             if not await patiently(lambda: self._claims.opened(claim), attempt.is_cancelled):
