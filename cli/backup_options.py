@@ -1,8 +1,80 @@
-"""The options of `repo backup`: what is backed up, what is left out, and how."""
+"""The options of `repo backup` and `repo follow`: what is backed up, what is left out, and how."""
 
 import argparse
+from datetime import UTC, datetime, timedelta
 
 from cli.options import given, positive
+from sources.postgres.database import is_database
+
+
+def add_follow_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `repo follow`. What else `backup` takes is as if it were not given."""
+    parser.add_argument("paths", metavar="DATABASE", nargs=1, help="postgres://USER@HOST/NAME", type=_database)
+    parser.set_defaults(
+        files_from=None,
+        stdin=False,
+        stdin_filename=None,
+        exclude=[],
+        exclude_file=[],
+        exclude_caches=False,
+        one_file_system=False,
+        dry_run=False,
+    )
+    parser.add_argument(
+        "--source-credentials",
+        default="env",
+        metavar="WHERE",
+        type=given,
+        help="where those of the database are: env (the default), env:PREFIX or file:PATH",
+    )
+    parser.add_argument("--label", help="that of its snapshots, where they have one of their own", type=given)
+    parser.add_argument("--host", metavar="NAME", help="as its snapshots have it", type=given)
+    parser.add_argument("--slot", metavar="NAME", help="of the replication slot (default: by repository)", type=given)
+    parser.add_argument(
+        "--every", type=positive, default=1, metavar="SECONDS", help="how often the server is asked (default 1)"
+    )
+    parser.add_argument(
+        "--quiet",
+        type=positive,
+        default=30,
+        metavar="SECONDS",
+        help="how often it is said that nothing was committed (default 30)",
+    )
+    parser.add_argument(
+        "--keep-max",
+        type=positive,
+        default=4096,
+        metavar="MIB",
+        help="while no tier takes anything, the server keeps so much, then the slot is dropped (default 4096)",
+    )
+    parser.add_argument("--once", action="store_true", help="tell what there is, and end")
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="TIER",
+        help="let the server forget only what this tier (by name) has",
+        type=given,
+    )
+
+
+def moment(text: str) -> int | None:
+    """Microseconds since 1970 of a time; None for `latest`."""
+    if text == "latest":
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise argparse.ArgumentTypeError("is no time with its zone: write 2026-05-01T12:00:00Z, or latest")
+    return int((found - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
+
+
+def _database(text: str) -> str:
+    if not is_database(text):
+        raise argparse.ArgumentTypeError("is no address of a database: write postgres://USER@HOST/NAME")
+    return text
 
 
 def add_backup_options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import importlib
 import os
 from typing import NamedTuple
 
-from cli.backup_options import add_backup_options
+from cli.backup_options import add_backup_options, add_follow_options, moment
 from cli.options import Parser, credentials_option, given, positive
 from cli.repo_defaults import add_profile, complete
 from cli.repo_key_options import add_key_options, configure_keys
@@ -29,6 +29,7 @@ class _Subcommand(NamedTuple):
 _SUBCOMMANDS = {
     "init": _Subcommand("cli.repo_write", "init", "create a repository on all given tiers"),
     "backup": _Subcommand("cli.repo_backup", "backup", "back up files and folders to all given tiers"),
+    "follow": _Subcommand("cli.repo_follow", "follow", "keep what a database commits between its backups"),
     "snapshots": _Subcommand("cli.repo_snapshots", "snapshots", "list the snapshots, and which tiers have them"),
     "ls": _Subcommand("cli.repo_read", "ls", "list what a snapshot holds"),
     "find": _Subcommand("cli.repo_read", "find", "find files by name in all snapshots"),
@@ -139,6 +140,7 @@ def _common(command: _Subcommand) -> argparse.ArgumentParser:
 
 def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
     add_backup_options(parsers["backup"])
+    add_follow_options(parsers["follow"])
     _add_lock_days(parsers["backup"])
     restore = parsers["restore"]
     restore.add_argument("snapshot", metavar="SNAPSHOT", help="an id, the beginning of one, or `latest`", type=given)
@@ -164,6 +166,14 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
         dest="globs",
         help="only what matches; may be repeated",
         type=given,
+    )
+    restore.add_argument(
+        "--at",
+        type=moment,
+        metavar="TIME",
+        default=argparse.SUPPRESS,
+        help="of a database that is followed: as it was then (2026-05-01T12:00:00Z), or `latest`; with `latest` for "
+        "SNAPSHOT from the newest that is older",
     )
     restore.add_argument(
         "--on-conflict",

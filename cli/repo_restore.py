@@ -7,6 +7,7 @@ import sys
 from cli.backup_source import is_bucket, lies_among_tiers
 from cli.exit_codes import ExitCode
 from cli.home import home_that_owns
+from cli.options import UsageInvalid
 from cli.output import duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_pins import say_unpinned
@@ -15,7 +16,7 @@ from cli.repo_snapshots import certainty_of
 from cli.snapshot_tree import SnapshotTree
 from repository.errors import RestoreRefused, TargetFailed, about
 from repository.opened.pack_access import ChunkReader
-from repository.opened.repository import Repository
+from repository.opened.repository import LATEST, Repository
 from repository.progress import Progress
 from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble
 from repository.restore.restore import restore as restore_snapshot
@@ -31,6 +32,9 @@ LISTED_MAX = 50
 def restore(arguments: argparse.Namespace) -> int:
     """A snapshot, or what of it matches, below the target."""
     target = _bucket_of(arguments) or _database_of(arguments)
+    is_to_time = hasattr(arguments, "at")
+    if is_to_time and not isinstance(target, Database):
+        raise UsageInvalid("--at is for databases", "Give the address of an empty one as --target.")
     if target is None and (home := home_that_owns(arguments.target)) is not None:
         raise RestoreRefused(
             "the target lies in the platform's own folders",
@@ -45,6 +49,8 @@ def restore(arguments: argparse.Namespace) -> int:
         display(for_machines=arguments.json) as bars,
     ):
         snapshot = repository.find_snapshot(arguments.snapshot)
+        if is_to_time and arguments.snapshot == LATEST:
+            snapshot = _newest_before(repository, snapshot, arguments.at)
         options = RestoreOptions(
             globs=tuple(os.fsencode(glob) for glob in arguments.globs),
             conflict=Conflict(arguments.on_conflict),
@@ -58,9 +64,10 @@ def restore(arguments: argparse.Namespace) -> int:
             if target is None:
                 result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
             elif isinstance(target, Database):
-                from sources.postgres.restore import restore_to_database
+                from sources.postgres.restore import Until, restore_to_database
 
-                result = restore_to_database(repository, snapshot, target, options=options)
+                until = Until(arguments.at) if is_to_time else None
+                result = restore_to_database(repository, snapshot, target, options=options, until=until)
             else:
                 from sources.s3.restore import restore_to_bucket
 
@@ -109,6 +116,20 @@ def _database_of(arguments: argparse.Namespace) -> Database | None:
     return Database(arguments.target, password_from(arguments.target_credentials))
 
 
+def _newest_before(repository: Repository, newest: Snapshot, at_us: int | None) -> Snapshot:
+    """Of the same label the newest snapshot that is not younger than a time. Raises `RestoreRefused`."""
+    older = [
+        each
+        for each in repository.snapshots(newest.manifest.label)
+        if at_us is None or each.manifest.time_ns <= at_us * 1000
+    ]
+    if not older:
+        raise RestoreRefused(
+            "every snapshot is younger than the time", hint="`repo snapshots` shows them: give a later time."
+        )
+    return older[-1]
+
+
 def _unmatched(repository: Repository, snapshot: Snapshot, globs: list[str]) -> list[str]:
     """The globs that nothing matches at all, as they are shown: folders on the way to nothing do not count."""
     tree = SnapshotTree(ChunkReader(repository.readable_tiers(), repository.keys), snapshot, lambda _path, _error: None)
@@ -137,6 +158,7 @@ def _document(snapshot_id: str, result: RestoreResult) -> dict[str, object]:
         "bytes_by_tier": result.bytes_by_tier,
         "chunks_from_other_tiers": result.chunks_from_other_tiers,
         "unpinned": result.unpinned,
+        **({"reached": result.reached} if result.reached else {}),
         "troubles": [_trouble_document(each) for each in result.troubles],
         "trouble_counts": {str(trouble): count for trouble, count in result.trouble_counts.items()},
     }
@@ -151,6 +173,9 @@ def _say_result(snapshot_id: str, result: RestoreResult, *, filtered: bool) -> N
     what = "what matches of snapshot" if filtered else "snapshot"
     amount = f"{result.files:,} files, {size(result.bytes)} in {duration(result.seconds)}{rate}"
     say(f"{what} {snapshot_id} restored: {amount}")
+    if result.reached:
+        last = result.reached["last_commit_time"] or "none"
+        say(f"{result.reached['transactions']:,} transactions played behind it; the last was committed: {last}")
     if result.resumed_files:
         say(f"{result.resumed_files:,} files were there from an interrupted restore")
     if result.renamed:

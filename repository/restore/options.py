@@ -75,7 +75,7 @@ class RestoreResult:
     """What was restored. `bytes` are those of files; `bytes_by_tier` those of packs that were read.
 
     `troubles` are bounded, `trouble_counts` count all. `unpinned`: tiers that did not hold what was read all the time,
-    and why.
+    and why. `reached`: of what is restored to a time, how far it came.
     """
 
     files: int = 0
@@ -90,6 +90,7 @@ class RestoreResult:
     chunks_from_other_tiers: int = 0
     unpinned: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    reached: dict[str, object] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:

@@ -13,10 +13,11 @@ SERVER_MIN: Final = 120000
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table whose rows are kept. `columns`: those that are stored. `node`: the file that its rows were in.
+    """A table whose rows are kept. `columns`: those that are stored; `types`: theirs, by oid.
 
-    `condition`: which rows are the user's, of a table of an extension. `parts`: the ids of what is made with it:
-    constraints, indexes, defaults, triggers, policies, and sequences of its own, whose names are `sequences`.
+    `node`: the file that its rows were in. `condition`: which rows are the user's, of a table of an extension.
+    `parts`: the ids of what is made with it: constraints, indexes, defaults, triggers, policies, and sequences of its
+    own, whose names are `sequences`.
     """
 
     oid: int
@@ -27,6 +28,7 @@ class Table(msgspec.Struct, frozen=True):
     condition: str = ""
     parts: tuple[int, ...] = ()
     sequences: tuple[str, ...] = ()
+    types: tuple[int, ...] = ()
 
     @property
     def sql(self) -> str:
@@ -57,7 +59,11 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Catalog(msgspec.Struct, frozen=True):
-    """What a database held at one moment. `position`: the WAL's, on a primary."""
+    """What a database held at one moment. `position`: the WAL's, on a primary.
+
+    `system`: which cluster, timeline and database it is, on a primary. `snapshot`: which transactions the moment sees,
+    as `txid_current_snapshot` tells it. `seen_us`: a time when it had begun, in microseconds since 1970.
+    """
 
     database: str
     server: int
@@ -74,6 +80,9 @@ class Catalog(msgspec.Struct, frozen=True):
     hidden: tuple[str, ...] = ()
     closed_objects: int = 0
     format: int = FORMAT
+    system: str = ""
+    snapshot: str = ""
+    seen_us: int = 0
 
 
 _CATALOG: Final = msgspec.json.Decoder(Catalog)
@@ -154,6 +163,12 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersist
 """
 """What is the user's; `e.objid` is there where it belongs to an extension."""
 
+SYSTEM: Final = """CASE WHEN pg_catalog.pg_is_in_recovery() THEN '' ELSE pg_catalog.concat_ws('/',
+  (SELECT system_identifier FROM pg_catalog.pg_control_system()),
+  pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8),
+  (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) END"""
+"""Which cluster, timeline and database it is: the ids of transactions mean something in it alone."""
+
 CATALOG_QUERY: Final = f"""
 WITH config AS (
   SELECT u.oid, u.condition FROM pg_catalog.pg_extension x,
@@ -177,6 +192,8 @@ WITH config AS (
   SELECT own.oid::int8 AS oid, own.nspname AS schema, own.relname AS name, own.relfilenode::int8 AS node,
     COALESCE((SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
       WHERE a.attrelid = own.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '[]') AS columns,
+    COALESCE((SELECT pg_catalog.json_agg(a.atttypid::int8 ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+      WHERE a.attrelid = own.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '[]') AS types,
     COALESCE(config.condition, '') AS condition,
     COALESCE((SELECT pg_catalog.json_agg(parts.part::int8) FROM parts WHERE parts.oid = own.oid), '[]') AS parts,
     COALESCE((SELECT pg_catalog.json_agg(s.name) FROM sequences s WHERE s.oid = own.oid), '[]') AS sequences
@@ -198,6 +215,8 @@ SELECT pg_catalog.json_build_object(
     WHERE NOT pg_catalog.pg_has_role(lomowner, 'USAGE') AND NOT EXISTS (
       SELECT FROM pg_catalog.aclexplode(lomacl) a WHERE a.privilege_type = 'SELECT'
         AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))),
+  'system', {SYSTEM}, 'snapshot', pg_catalog.txid_current_snapshot()::text,
+  'seen_us', (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::int8,
   'tables', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.row_to_json(tables)) FROM tables), '[]'),
   'views', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_array(nspname, relname) ORDER BY oid)
     FROM own WHERE relkind = 'm' AND relispopulated AND extended IS NULL), '[]'),

@@ -145,6 +145,25 @@ def give(running: Running, body: bytes) -> None:
         view = view[running.input.write(view) or 0 :]
 
 
+_END: Final = b"==end of the answer=="
+
+
+def lines_of(running: Running, statements: str) -> Iterator[bytes]:
+    """What a session that goes on prints for some statements, line by line. Raises `Complaint` where it ends."""
+    tell(running, f"{statements}\n\\echo '{_END.decode()}'\n", is_all=False)
+    rest = b""
+    while True:
+        piece = running.output.read(PIECE)
+        if not piece:
+            running.wait()
+            raise Complaint(2, "the session has ended")
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line == _END:
+                return
+            yield line
+
+
 def output_of(running: Running) -> bytes:
     """All that it prints, to its end. Raises `Complaint`."""
     try:

@@ -6,11 +6,13 @@ rows (several tables at a time), large objects, sequences, then indexes, constra
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -29,23 +31,39 @@ from sources.postgres import catalog as names
 from sources.postgres.catalog import FORMAT, Catalog, Table, decoded
 from sources.postgres.contents import Wanted, lines_for
 from sources.postgres.database import Database
-from sources.postgres.programs import (
-    in_memory,
-)
+from sources.postgres.following.follower import parts_of
+from sources.postgres.following.record import Part, lives_of, stream_name
+from sources.postgres.following.replay import Replay, life_for, play
+from sources.postgres.programs import in_memory
 from sources.postgres.source import KIND
 from sources.postgres.target import COUNT_OWN, UPDATE, Target, knows_restrict
 
+_KEY: Final = re.compile(r"\d+; \d+ \d+ CONSTRAINT ")
+"""A line of a dump's list: a primary key, or what is unique."""
+
+
+class Until(NamedTuple):
+    """A time in microseconds since 1970; None: all that is known."""
+
+    time_us: int | None
+
 
 def restore_to_database(
-    repository: Repository, snapshot: Snapshot, target: Database, *, options: RestoreOptions
+    repository: Repository,
+    snapshot: Snapshot,
+    target: Database,
+    *,
+    options: RestoreOptions,
+    until: Until | None = None,
 ) -> RestoreResult:
     """Restore `snapshot`, which is of a database, into the target; with globs only the tables whose rows they match.
 
+    `until`: go on behind the snapshot with what was committed until then, as far as the database was followed.
     What concerns single things is in the result's `troubles`. Raises `RestoreRefused` (nothing was changed),
     `TargetFailed`, `RestoreCancelled`, and what keeps the snapshot from being read.
     """
     with pinned(repository, "restore", [snapshot.id], only=options.tiers) as pinning:
-        result = _Restore(repository, snapshot, target, options).run()
+        result = _Restore(repository, snapshot, target, options, until).run()
         result.unpinned = pinning.words()
     return result
 
@@ -59,7 +77,17 @@ def _ways(table: Table) -> list[bytes]:
 class _Restore:
     """One restore."""
 
-    def __init__(self, repository: Repository, snapshot: Snapshot, target: Database, options: RestoreOptions) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        snapshot: Snapshot,
+        target: Database,
+        options: RestoreOptions,
+        until: Until | None,
+    ) -> None:
+        self._repository = repository
+        self._until = until
+        self._replay: Replay | None = None
         tiers = reading_tiers(repository, snapshot)
         if options.tiers:
             by_name = {tier.name: tier for tier in tiers}
@@ -89,6 +117,8 @@ class _Restore:
         catalog = self._catalog()
         tables = self._chosen(catalog)
         self._refuse(tables)
+        if self._until is not None:
+            self._replay = self._prepared(catalog, tables, self._until)
         self._wanted_files = len(tables)
         self._wanted_bytes = sum(self._files[table.path].stat.size for table in tables if table.path in self._files)
         ticker = Ticker(self._options.on_progress, self._progress)
@@ -109,7 +139,7 @@ class _Restore:
                 self._run_script(names.ROLES)
             present = self._target.look()
             listing = self._target.listed(schema)
-            lines = lines_for(listing, wanted, present, self._target.managed)
+            lines = list(lines_for(listing, wanted, present, self._target.managed))
             chosen = stack.enter_context(in_memory("\n".join([*lines, ""]).encode()))
             self._target.define("pre-data", schema, chosen)
             with ThreadPoolExecutor(self._target.database.connections, thread_name_prefix="load") as pool:
@@ -121,10 +151,39 @@ class _Restore:
             if is_all and catalog.large_objects:
                 self._run_script(names.LARGE_OBJECTS)
             self._set_sequences(wanted)
+            if self._replay is not None:
+                # Changes find their rows by keys; what else is checked and triggered comes behind them.
+                keys = [line for line in lines if _KEY.match(line)]
+                self._target.define(
+                    "post-data", schema, stack.enter_context(in_memory("\n".join(keys).encode() + b"\n"))
+                )
+                self._play(self._replay, tables)
+                rest = [line for line in lines if not _KEY.match(line)]
+                chosen = stack.enter_context(in_memory("\n".join([*rest, ""]).encode()))
             self._target.define("post-data", schema, chosen)
             self._target.fill_views(each for each in catalog.views if wanted is None or each[0] in wanted.schemas)
             if is_all:
                 self._run_script(names.SETTINGS)
+
+    def _parts(self) -> Iterator[Part]:
+        return parts_of(self._repository, stream_name(self._snapshot.manifest.label), tiers=self._options.tiers or None)
+
+    def _prepared(self, catalog: Catalog, tables: list[Table], until: Until) -> Replay:
+        """What is played behind the rows. Raises `RestoreRefused` where that does not lead to the time."""
+        life = life_for(catalog, lives_of(self._parts()), until.time_us)
+        loaded = [table for table in tables if table.path not in self._empty]
+        return Replay(catalog, loaded, life, until.time_us, trouble=self._behind, check=self._check)
+
+    def _behind(self, table: str, why: str) -> None:
+        self._trouble(table.encode(), Trouble.NOT_SAVED, why)
+
+    def _play(self, replay: Replay, tables: list[Table]) -> None:
+        self._target.free_identities(tables)
+        refused = play(replay, self._parts(), self._target.database)
+        self._target.bind_identities(tables)
+        self._result.reached = {**replay.reached(), "is_reached": not refused}
+        if refused:
+            self._trouble(names.DESCRIPTION, Trouble.NOT_CREATED, f"a transaction was refused: {refused}")
 
     def _list(self, root: Entry) -> None:
         walk = SnapshotWalk(

@@ -10,10 +10,13 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
+
 from repository.errors import RepositoryError, RestoreCancelled, TargetFailed
+from repository.ports import SYSTEM_RANDOMNESS
 from repository.restore.options import Trouble
 from sources.postgres import catalog as names
-from sources.postgres.catalog import SESSION, Table, quoted
+from sources.postgres.catalog import SESSION, Table, literal, quoted
 from sources.postgres.contents import refusals
 from sources.postgres.database import Database
 from sources.postgres.programs import PIECE, Complaint, Running, give, output_of, path_of, psql, tell, worded
@@ -41,6 +44,24 @@ _UNLESS_FILLED: Final = (
 )
 """Ends a transaction where a table has rows, and keeps its triggers from running."""
 
+_IDENTITIES: Final = """
+SELECT COALESCE(pg_catalog.json_agg(pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET GENERATED ',
+  attrelid::pg_catalog.regclass, attname)), '[]') FROM pg_catalog.pg_attribute
+WHERE attrelid IN ({}) AND attidentity = 'a' AND NOT attisdropped;
+"""
+_AHEAD: Final = """
+SELECT pg_catalog.format('SELECT pg_catalog.setval(%L, m) FROM (SELECT %s(%I)::int8 AS m FROM %s) t, %s s WHERE m %s '
+  's.last_value OR m = s.last_value AND NOT s.is_called', s.oid::pg_catalog.regclass,
+  CASE WHEN q.seqincrement > 0 THEN 'pg_catalog.max' ELSE 'pg_catalog.min' END, a.attname, c.oid::pg_catalog.regclass,
+  s.oid::pg_catalog.regclass, CASE WHEN q.seqincrement > 0 THEN '>' ELSE '<' END)
+FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
+WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = d.classid AND d.deptype IN ('a', 'i')
+  AND a.atttypid IN (20, 21, 23) AND c.oid IN ({}) \\gexec
+"""
+"""Sets each sequence of a column behind its values: what a sequence gave is not told with the rows."""
+
 UPDATE: Final = "Install the newest of their major version, and name their folder by WEDSYNC_POSTGRES_TOOLS."
 _RESTRICT_SINCE: Final = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
 """The first minor version of each major one whose `psql` knows `\\restrict`; later ones do."""
@@ -57,6 +78,10 @@ def knows_restrict(version: str) -> bool:
     return major > max(_RESTRICT_SINCE) or minor >= _RESTRICT_SINCE.get(major, minor + 1)
 
 
+def _oids(tables: Iterable[Table]) -> str:
+    return ", ".join(["0", *(f"{literal(table.sql)}::pg_catalog.regclass" for table in tables)])
+
+
 class Target:
     """One database. `trouble` is told what is refused; `check` raises `RestoreCancelled`."""
 
@@ -65,6 +90,7 @@ class Target:
         self._trouble = trouble
         self._check = check
         self.managed: set[str] = set()
+        self._identities: list[str] = []
 
     def version(self) -> str:
         """What `psql` tells of itself."""
@@ -150,6 +176,21 @@ class Target:
         if verify and self._hash_of(table) != sent.digest():
             self._trouble(table.path, Trouble.DAMAGED, "the database gives back other rows than it was sent")
         return True
+
+    def free_identities(self, tables: Iterable[Table]) -> None:
+        """Columns that make their own values take those that are given. Raises `TargetFailed`."""
+        self._identities = msgspec.json.decode(self.asked(_IDENTITIES.format(_oids(tables))), type=list[str])
+        self._set_identities("BY DEFAULT")
+
+    def bind_identities(self, tables: Iterable[Table]) -> None:
+        """They do so no more; and sequences of columns are behind every value of them. Raises `TargetFailed`."""
+        self._set_identities("ALWAYS")
+        self.asked(_AHEAD.format(_oids(tables)))
+
+    def _set_identities(self, how: str) -> None:
+        key = SYSTEM_RANDOMNESS.token_bytes(32).hex()
+        statements = "".join(f"{each}{how};\n" for each in self._identities)
+        self.asked(names.confined(statements.encode(), key).decode())
 
     def _not_loaded(self, table: Table, running: Running) -> None:
         try:

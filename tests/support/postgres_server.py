@@ -196,7 +196,7 @@ def running_postgres(*, settings: Sequence[str] = FAST) -> Iterator[PostgresServ
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """The server that the tests of a session share; each takes a fresh schema and role of it."""
-    with running_postgres() as server:
+    with running_postgres(settings=(*FAST, "wal_level=logical")) as server:
         yield server
 
 

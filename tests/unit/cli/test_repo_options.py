@@ -47,6 +47,10 @@ def test_read_data_takes_a_share_or_all(words: list[str], percent: float) -> Non
         ["backup", "--stdin", "--stdin-filename", "a/b"],
         ["restore", "latest"],
         ["restore", "latest", "--target", "t", "--on-conflict", "maybe"],
+        ["restore", "latest", "--target", "t", "--at", "2026-05-01T12:00:00"],
+        ["restore", "latest", "--target", "t", "--at", "noon"],
+        ["follow", "/srv/photos"],
+        ["follow", "postgres://h/d", "--every", "0"],
         ["diff", "latest"],
         ["erase"],
         ["erase", "person", "--confirm", ""],
@@ -69,7 +73,7 @@ def test_lock_days_are_for_one_tier_or_for_each() -> None:
 
 def test_every_sub_command_of_the_manual_is_there() -> None:
     """All that are promised."""
-    promised = "init backup snapshots ls find diff restore check repair catch-up rebuild-index"
+    promised = "init backup follow snapshots ls find diff restore check repair catch-up rebuild-index"
     promised += " forget prune locks hold release holds stats tag dump cat"
     promised += " erase verify-receipt"
     keys = [

@@ -1,0 +1,175 @@
+"""`repo follow`."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from cli.backup_source import Asked, asked_for
+from cli.exit_codes import ExitCode
+from cli.output import say, say_json
+from cli.repo_session import interruptible, opened
+from repository.backup.source import SourceUnreachable
+from repository.errors import BackupCancelled, RepositoryError, Retry, about
+from repository.opened.repository import Repository
+from repository.streams.stream import Appended, open_stream
+from sources.postgres.following.follower import CHANGES_AT_ONCE, Follower, parts_of
+from sources.postgres.following.record import Life, stream_name
+from sources.postgres.following.replay import shown_time
+from sources.postgres.following.slot import Slot
+from sources.postgres.source import PostgresSource
+
+_LISTED_MAX = 50
+_AGAIN_SECONDS = 5.0
+_STEP_SECONDS = 0.1
+
+
+def follow(arguments: argparse.Namespace) -> int:
+    """Append what the database commits, until it is ended; with --once what there is."""
+    asked = asked_for(arguments)
+    with closing(asked.source), opened(arguments) as repository, interruptible() as is_cancelled:
+        return _Following(arguments, asked, repository, is_cancelled).run()
+
+
+class _Following:
+    """One command."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, asked: Asked, repository: Repository, is_cancelled: Callable[[], bool]
+    ) -> None:
+        assert isinstance(asked.source, PostgresSource)  # noqa: S101 - the options take nothing else
+        self._arguments = arguments
+        self._asked = asked
+        self._repository = repository
+        self._is_cancelled = is_cancelled
+        self._slot = Slot(asked.source.database, arguments.slot or f"wedsync_{repository.id.hex()[:12]}")
+        self._name = stream_name(asked.label)
+        self._follower: Follower | None = None
+        self._appended: Appended | None = None
+        self._gaps: list[dict[str, str]] = []
+        self._transactions = 0
+        self._behind: tuple[str, ...] = ()
+
+    def run(self) -> int:
+        """Until it is ended. Raises what no waiting helps against, and with --once everything."""
+        try:
+            while not self._is_cancelled():
+                try:
+                    self._go()
+                    break
+                except BackupCancelled:
+                    break
+                except RepositoryError as error:
+                    self._bear(error)
+        finally:
+            self._slot.close()
+        return self._told()
+
+    def _go(self) -> None:
+        arguments = self._arguments
+        stream = open_stream(self._repository, self._name, required=arguments.require)
+        with about(SourceUnreachable, path=self._asked.named):
+            follower = self._follower = Follower(
+                self._slot,
+                stream,
+                keep_max=arguments.keep_max << 20,
+                quiet_seconds=arguments.quiet,
+                wait=self._wait,
+                on_gap=self._gap,
+            )
+            look = follower.begin(parts_of(self._repository, self._name))
+            if look.bound < 0:
+                self._say(
+                    "the server bounds in no way what it keeps for slots: set max_slot_wal_keep_size, so that its disk "
+                    "is never filled while nobody follows"
+                )
+            self._say_tables(follower)
+            while True:
+                count = follower.poll()
+                self._transactions += count
+                self._notice(follower.appended)
+                if arguments.once and not count and not follower.joining and self._is_known(follower, look.clock_us):
+                    return
+                self._wait(_STEP_SECONDS if arguments.once else 0 if count >= CHANGES_AT_ONCE else arguments.every)
+
+    def _is_known(self, follower: Follower, since_us: int) -> bool:
+        """Whether all that was committed before the command began is told."""
+        if follower.known_us < since_us:
+            return False
+        follower.say()
+        return True
+
+    def _bear(self, error: RepositoryError) -> None:
+        """Go on after a while, where that helps. Raises the error where not."""
+        if self._arguments.once or error.retry is not Retry.LATER:
+            raise error
+        self._say(f"{error}: {error.hint} Tried again in {_AGAIN_SECONDS:g} seconds.")
+        try:
+            if self._follower is not None and not isinstance(error, SourceUnreachable):
+                self._follower.guard()
+        except RepositoryError as worse:
+            self._say(f"{worse}: {worse.hint}")
+        self._slot.close()
+        try:
+            self._wait(_AGAIN_SECONDS)
+        except BackupCancelled:
+            return
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._is_cancelled() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _STEP_SECONDS))
+        if self._is_cancelled():
+            raise BackupCancelled("stopped", hint="Run the command again to go on: nothing is left out.")
+
+    def _gap(self, life: Life) -> None:
+        since = shown_time(life.last.time_us)
+        self._gaps.append({"since": since})
+        self._say(
+            f"the slot does not tell what was committed since {since}: what lies between then and the next dump cannot "
+            "be restored. Back the database up now (repo backup)."
+        )
+
+    def _notice(self, appended: Appended | None) -> None:
+        if appended is None or appended is self._appended:
+            return
+        self._appended = appended
+        behind = tuple(sorted(appended.errors))
+        if behind != self._behind:
+            self._behind = behind
+            for name, error in sorted(appended.errors.items()):
+                self._say(f"tier {name} lacks what was appended: {error}")
+            if not behind:
+                self._say("all tiers have what was appended")
+
+    def _say_tables(self, follower: Follower) -> None:
+        for each in follower.left_out[:_LISTED_MAX]:
+            self._say(f"{each.name} is restored as of its last dump: {each.why}")
+        if len(follower.left_out) > _LISTED_MAX:
+            self._say(f"and {len(follower.left_out) - _LISTED_MAX:,} more")
+
+    def _say(self, words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    def _told(self) -> int:
+        follower = self._follower
+        state = follower.state if follower is not None and follower.has_begun else None
+        known = shown_time(state.time_us) if state is not None else None
+        left_out = follower.left_out if follower is not None else ()
+        if self._arguments.json:
+            say_json(
+                {
+                    "stream": self._name,
+                    "slot": self._slot.name,
+                    "transactions": self._transactions,
+                    "known_until": known,
+                    "gaps": self._gaps,
+                    "tables_left_out": [{"table": each.name, "why": each.why} for each in left_out],
+                    "tiers_behind": list(self._behind),
+                }
+            )
+        else:
+            say(f"{self._transactions:,} transactions; all is known until {known or 'nobody knows when'}")
+        is_less = self._behind or self._gaps or state is None
+        return ExitCode.DEGRADED if is_less else ExitCode.OK
