@@ -4,12 +4,11 @@ import argparse
 from datetime import UTC, datetime, timedelta
 
 from cli.options import given, positive
-from sources.postgres.database import is_database
 
 
 def add_follow_options(parser: argparse.ArgumentParser) -> None:
     """The options of `repo follow`. What else `backup` takes is as if it were not given."""
-    parser.add_argument("paths", metavar="DATABASE", nargs=1, help="postgres://USER@HOST/NAME", type=_database)
+    parser.add_argument("database", metavar="DATABASE", help="postgres://USER@HOST/NAME", type=_database)
     parser.set_defaults(
         files_from=None,
         stdin=False,
@@ -72,6 +71,8 @@ def moment(text: str) -> int | None:
 
 
 def _database(text: str) -> str:
+    from sources.postgres.database import is_database  # not where only options are told
+
     if not is_database(text):
         raise argparse.ArgumentTypeError("is no address of a database: write postgres://USER@HOST/NAME")
     return text

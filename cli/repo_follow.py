@@ -27,6 +27,7 @@ _STEP_SECONDS = 0.1
 
 def follow(arguments: argparse.Namespace) -> int:
     """Append what the database commits, until it is ended; with --once what there is."""
+    arguments.paths = [arguments.database]
     asked = asked_for(arguments)
     with closing(asked.source), opened(arguments) as repository, interruptible() as is_cancelled:
         return _Following(arguments, asked, repository, is_cancelled).run()

@@ -49,6 +49,7 @@ SELECT COALESCE(pg_catalog.json_agg(pg_catalog.format('ALTER TABLE %s ALTER COLU
   attrelid::pg_catalog.regclass, attname)), '[]') FROM pg_catalog.pg_attribute
 WHERE attrelid IN ({}) AND attidentity = 'a' AND NOT attisdropped;
 """
+_BEGINNINGS: Final = msgspec.json.Decoder(list[str])
 _AHEAD: Final = """
 SELECT pg_catalog.format('SELECT pg_catalog.setval(%L, m) FROM (SELECT %s(%I)::int8 AS m FROM %s) t, %s s WHERE m %s '
   's.last_value OR m = s.last_value AND NOT s.is_called', s.oid::pg_catalog.regclass,
@@ -179,7 +180,7 @@ class Target:
 
     def free_identities(self, tables: Iterable[Table]) -> None:
         """Columns that make their own values take those that are given. Raises `TargetFailed`."""
-        self._identities = msgspec.json.decode(self.asked(_IDENTITIES.format(_oids(tables))), type=list[str])
+        self._identities = _BEGINNINGS.decode(self.asked(_IDENTITIES.format(_oids(tables))))
         self._set_identities("BY DEFAULT")
 
     def bind_identities(self, tables: Iterable[Table]) -> None:

@@ -214,7 +214,7 @@ def test_tables_that_are_defined_otherwise_are_named(shop: Shop) -> None:
     shop.back_up()
     suppliers = shop.rows(tables=("suppliers",))
     shop.do("ALTER TABLE suppliers ADD more int DEFAULT 5; INSERT INTO suppliers (name) VALUES ('x')")
-    shop.do("ALTER TABLE events_2026 ALTER what TYPE text USING what || '!', ALTER what SET STATISTICS 5")
+    shop.do("ALTER TABLE events ALTER what TYPE text USING what || '!'")
     shop.do("VACUUM FULL orders")
     shop.do("CREATE TABLE later (id int PRIMARY KEY)")
     shop.follow()
@@ -225,6 +225,7 @@ def test_tables_that_are_defined_otherwise_are_named(shop: Shop) -> None:
     assert done.code == ExitCode.INCOMPLETE
     assert "other columns" in told["public.suppliers"]
     assert "rewritten" in told["public.orders"]
+    assert "rewritten" in told["public.events_2026"]
     assert "made after the snapshot" in told["public.later"]
     assert shop.rows(target, ("suppliers",)) == suppliers
     assert shop.rows(target, ("lines",)) == shop.rows(tables=("lines",))
@@ -238,7 +239,7 @@ def test_what_cannot_be_followed_is_refused(shop: Shop, monkeypatch: pytest.Monk
         url = shop.url.replace("postgres@", f"{role}@")
         monkeypatch.setenv("PGPASSWORD", "pw")
         done = shop.repo.run("follow", url, "--once", "--slot", shop.slot)
-        assert (done.code, "GRANT CREATE ON DATABASE" in done.err) == (ExitCode.REFUSED, True), done
+        assert (done.code, "GRANT CREATE ON DATABASE" in done.err) == (ExitCode.NOT_FOUND, True), done
         shop.do(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(*map(sql.Identifier, (shop.name, role))))
         done = shop.repo.run("follow", url, "--once", "--slot", shop.slot)
         assert "REPLICATION;" in done.err, done

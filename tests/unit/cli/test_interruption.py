@@ -156,6 +156,7 @@ def _interrupted(words: tuple[str, ...], parser: argparse.ArgumentParser, folder
         "role": "tier",
         "credentials": "env",
         "path": str(folder),
+        "database": "postgres://somebody@127.0.0.1/shop",
         "parts": "nats",
         "name": "more" if words[-1] == "add" else "cloud",
         "target": str(folder / "target"),

@@ -8,14 +8,17 @@ from cli.exit_codes import ExitCode
 from cli.main import main
 from tests.support.command_line import leaves
 
+_VALUES = {"--at": "latest"}
+
 
 def _single_valued() -> list[tuple[tuple[str, ...], str, str]]:
     return [
-        (words, action.option_strings[-1], str(next(iter(action.choices))) if action.choices else "1")
+        (words, name, str(next(iter(action.choices))) if action.choices else _VALUES.get(name, "1"))
         for words, parser in leaves()
         for action in parser._actions
         # What counts, switches or collects takes as many as it is given.
         if action.option_strings
+        and (name := action.option_strings[-1])
         and action.nargs != 0
         and not isinstance(action, argparse._AppendAction | argparse._HelpAction)
     ]
