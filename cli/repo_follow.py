@@ -1,6 +1,7 @@
 """`repo follow`."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from repository.backup.source import SourceUnreachable
 from repository.errors import BackupCancelled, RepositoryError, Retry, about
 from repository.opened.repository import Repository
 from repository.streams.stream import Appended, open_stream
-from sources.postgres.following.follower import CHANGES_AT_ONCE, Follower, parts_of
+from sources.postgres.following.follower import CHANGES_AT_ONCE, Follower, guard, parts_of
 from sources.postgres.following.record import Life, stream_name
 from sources.postgres.following.replay import shown_time
 from sources.postgres.following.slot import Slot
@@ -74,7 +75,6 @@ class _Following:
             follower = self._follower = Follower(
                 self._slot,
                 stream,
-                keep_max=arguments.keep_max << 20,
                 quiet_seconds=arguments.quiet,
                 wait=self._wait,
                 on_gap=self._gap,
@@ -106,12 +106,12 @@ class _Following:
         if self._arguments.once or error.retry is not Retry.LATER:
             raise error
         self._say(f"{error}: {error.hint} Tried again in {_AGAIN_SECONDS:g} seconds.")
+        self._slot.close()  # it may be in the middle of an answer
         try:
-            if self._follower is not None and not isinstance(error, SourceUnreachable):
-                self._follower.guard()
+            if not isinstance(error, SourceUnreachable):
+                guard(self._slot, self._arguments.keep_max << 20)
         except RepositoryError as worse:
             self._say(f"{worse}: {worse.hint}")
-        self._slot.close()
         try:
             self._wait(_AGAIN_SECONDS)
         except BackupCancelled:
@@ -151,7 +151,8 @@ class _Following:
             self._say(f"and {len(follower.left_out) - _LISTED_MAX:,} more")
 
     def _say(self, words: str) -> None:
-        print(words, file=sys.stderr, flush=True)
+        line = json.dumps({"notice": words}, ensure_ascii=False) if self._arguments.json else words
+        print(line, file=sys.stderr, flush=True)
 
     def _told(self) -> int:
         follower = self._follower

@@ -2,7 +2,7 @@
 
 Promise: whoever dies at any time, and is begun again, leaves nothing out: what was not let go of is told once more.
 What could not be told (a slot that was lost, or is another one's) begins a new life of the stream, and is a gap that
-only a dump closes. Waiting for the tiers never fills the source's disk: beyond `keep_max` bytes the slot is dropped.
+only a dump closes. Whoever waits for the tiers asks `guard`, so that the source's disk is not filled meanwhile.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -44,11 +44,28 @@ def parts_of(repository: OpenTiers, name: str, *, tiers: Collection[str] | None 
         return
 
 
+def guard(slot: Slot, keep_max: int) -> None:
+    """Drop the slot where the server keeps more bytes for it than that. Raises `SourceUnreachable`, which says so."""
+    look = slot.look()
+    if look.slot is None or look.slot.is_active:
+        return
+    kept = look.inserted - look.slot.kept
+    if kept > keep_max:
+        slot.drop()
+        raise SourceUnreachable(
+            "the slot was dropped: the server kept more for it than it may",
+            hint="What was committed meanwhile is a gap until the next dump. Look at the tiers; --keep-max says how "
+            "much the server may keep.",
+            reason="slot-dropped",
+            retry=Retry.LATER,
+            kept_bytes=kept,
+        )
+
+
 class Follower:
     """One database, one stream. `wait` sleeps so many seconds, or raises where it is to end.
 
-    `keep_max`: bytes that the server may keep for the slot. `quiet_seconds`: when nothing happens, so often is said
-    how far the stream reaches.
+    `quiet_seconds`: when nothing happens, so often is said how far the stream reaches.
     """
 
     def __init__(
@@ -56,14 +73,12 @@ class Follower:
         slot: Slot,
         stream: Stream,
         *,
-        keep_max: int,
         quiet_seconds: float,
         wait: Callable[[float], None],
         on_gap: Callable[[Life], None],
     ) -> None:
         self._slot = slot
         self._stream = stream
-        self._keep_max = keep_max
         self._quiet_us = int(quiet_seconds * 1e6)
         self._wait = wait
         self._on_gap = on_gap
@@ -223,24 +238,6 @@ class Follower:
         if self._clock is None or self._clock[1] <= look.flushed:
             self._clock = (look.clock_us, look.inserted)
         return len(commits)
-
-    def guard(self) -> int:
-        """Drop the slot where the server keeps more for it than it may; gives how many bytes it keeps."""
-        look = self._slot.look()
-        if look.slot is None:
-            return 0
-        kept = look.inserted - look.slot.kept
-        if kept > self._keep_max and not look.slot.is_active:
-            self._slot.drop()
-            raise SourceUnreachable(
-                "the slot was dropped: the server kept more for it than it may",
-                hint="What was committed meanwhile is a gap until the next dump. Look at the tiers; --keep-max says "
-                "how much the server may keep.",
-                reason="slot-dropped",
-                retry=Retry.LATER,
-                kept_bytes=kept,
-            )
-        return kept
 
     def _append(self, part: Part) -> None:
         self.appended = self._stream.append(encoded(part))

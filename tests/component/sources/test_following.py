@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -15,6 +16,10 @@ from psycopg import sql
 
 from cli.exit_codes import ExitCode
 from repository.backup.source import SourceUnreachable
+from repository.errors import NoUsableTier
+from repository.streams.stream import Stream
+from sources.postgres.database import Database
+from sources.postgres.following.follower import guard
 from sources.postgres.following.slot import Slot
 from tests.support.postgres_server import PostgresServer
 from tests.support.repo_command import Done, RepoCommand
@@ -249,6 +254,31 @@ def test_what_cannot_be_followed_is_refused(shop: Shop, monkeypatch: pytest.Monk
     shop.do(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(shop.slot)))
     done = shop.repo.run("restore", "latest", "--target", str(shop.repo.folder / "x"), "--at", "latest")
     assert (done.code, "--at is for databases" in done.err) == (ExitCode.USAGE, True)
+
+
+def test_server_keeps_what_no_tier_has_and_not_more_than_it_may(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is durable nothing is let go of; beyond the bound the slot is dropped, and that is told."""
+
+    def position() -> Any:
+        statement = sql.SQL("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = {}")
+        return shop.do(statement.format(sql.Literal(shop.slot)))
+
+    shop.follow()
+    before = position()
+    shop.do(WORK[0])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise NoUsableTier("no tier takes it")
+
+    monkeypatch.setattr(Stream, "append", refuse)
+    assert shop.repo.run("follow", shop.url, "--once", "--slot", shop.slot).code == ExitCode.UNAVAILABLE
+    assert position() == before
+    with closing(Slot(Database(shop.url, lambda: shop.server.password), shop.slot)) as slot:
+        guard(slot, 1 << 40)
+        assert position() == before
+        with pytest.raises(SourceUnreachable, match="was dropped"):
+            guard(slot, 1)
+    assert position() == []
 
 
 @pytest.mark.slow
