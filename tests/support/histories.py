@@ -189,11 +189,12 @@ class History:
             pass  # it stays behind until it is caught up, as after any backup
         except RepositoryError:
             assert dies
-        whole = Repository.open(list(self.stores.values()), self._key, clock=self._clock, randomness=self._randomness)
-        for each in whole.snapshots():
-            if each.brief.run_token == token:  # what was committed stays, also where its writer died after it
-                self.model.made[each.id] = (each, files)
-                self.model.domain_of[each.id] = domain
+        for store in self.stores.values():
+            # By its own log: beside tiers that know of a new root, one that was away then is not read as it is.
+            for each in self._state_of(store).snapshots.plain().values():
+                if each.brief.run_token == token:  # what was committed stays, also where its writer died after it
+                    self.model.made[each.id] = (each, files)
+                    self.model.domain_of[each.id] = domain
         assert snapshot is None or snapshot.id in self.model.made
 
     def _forget(self) -> None:
