@@ -75,6 +75,7 @@ golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m tests.contract.commands_document
 	$(BIN)/python -m tests.contract.service_tables
 	$(BIN)/python -m tests.compat.make_golden
+	$(BIN)/python -m tests.compat.make_golden_life
 	$(BIN)/python -m tests.compat.format_1
 
 bench-api: setup ## Fifty and more runs at once on the platform as it comes: overlap, turns, memory, answers meanwhile
