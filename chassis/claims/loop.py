@@ -169,6 +169,7 @@ class ClaimLoop:
     def _let_go(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._slots.release()
+        self._wake.set()  # What is over may have been what other work waited for.
 
     async def _hold(self, held: _Held) -> None:
         claim = held.claim

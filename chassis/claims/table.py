@@ -19,7 +19,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from psycopg import errors as postgres_errors
 
 from chassis.claims.port import Claim, Standing
-from chassis.claims.work import Work
+from chassis.claims.work import PER_PLACE, Work
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.statements import Statement
@@ -56,6 +56,9 @@ _TAKE: LiteralString = """
           AND NOT EXISTS (
               SELECT FROM {claims} o
               WHERE o.organisation = c.organisation AND o.state <> 'done' AND o.opening AND o.{id} <> c.{id})
+          AND (c.place IS NULL OR %(per_place)s > (
+              SELECT count(*) FROM {claims} o WHERE o.organisation = c.organisation AND o.place = c.place
+                  AND o.state = 'running' AND o.{id} <> c.{id}))
         ORDER BY t.served_at NULLS FIRST, c.is_urgent DESC, c.asked_at, c.{id} LIMIT 1 FOR UPDATE OF c SKIP LOCKED
     ), taken AS (
         UPDATE {claims} c
@@ -152,7 +155,8 @@ class ClaimTable:
     async def _next(
         self, connection: psycopg.AsyncConnection[Any], worker: str, since: datetime, aside: list[str]
     ) -> tuple[Any, ...] | None:
-        parameters = {"worker": worker, "since": since, "silence": self._silence_seconds, "aside": aside}
+        times = {"since": since, "silence": self._silence_seconds}
+        parameters = {"worker": worker, **times, "aside": aside, "per_place": PER_PLACE}
         for _ in range(TRIES):
             try:
                 return await (await connection.execute(self._work.sql(_TAKE), parameters)).fetchone()

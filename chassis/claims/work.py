@@ -15,6 +15,9 @@ from chassis.record.statements import Statement
 CLAIM = "claim"
 """The name of the statements below: `StatementRefused` of it says that the claim is another's, or the subject busy."""
 
+PER_PLACE = 2
+"""So many pieces of work are at one place at a time. Workers that take at one instant may go beyond by one each."""
+
 HEARD_SECONDS = 60.0
 """A worker that has not said anything for so long says nothing any more."""
 
@@ -36,6 +39,7 @@ _SCHEMA: tuple[LiteralString, ...] = (
         opening boolean NOT NULL DEFAULT false,
         cancelled boolean NOT NULL DEFAULT false,
         is_urgent boolean NOT NULL DEFAULT false,
+        place text,
         told_code text,
         told_at timestamptz
     )""",
@@ -48,8 +52,8 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE TABLE {workers} (worker text PRIMARY KEY, looked_at timestamptz NOT NULL DEFAULT now(), code text)",
 )
 _ASK: LiteralString = """
-    INSERT INTO {claims} ({id}, organisation, correlation_id, traceparent, {subject}, {body}, is_urgent)
-    VALUES (%s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO {claims} ({id}, organisation, correlation_id, traceparent, {subject}, {body}, is_urgent, place)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 """
 _CLOSE: LiteralString = """
     UPDATE {claims} SET state = 'done', opening = false, {body} = NULL
@@ -111,13 +115,15 @@ class Work:
         subject: str | None = None,
         body: bytes = b"",
         is_urgent: bool = False,
+        place: str | None = None,
     ) -> Statement:
         """Lets work wait for a worker, before what is not urgent of its organisation.
 
-        Refused where there is open work about the subject.
+        `place`: where no more than `PER_PLACE` pieces of the organisation's work are at a time. Refused where there is
+        open work about the subject.
         """
         whose = (context.organisation, context.correlation_id, context.traceparent)
-        parameters = (work_id, *whose, subject, body, is_urgent)
+        parameters = (work_id, *whose, subject, body, is_urgent, place)
         return Statement(self.sql(_ASK), parameters, rows=1, name=CLAIM)
 
     def closed(self, claim: Claim) -> Statement:

@@ -11,6 +11,7 @@ from chassis.handling import Handling
 from chassis.record.answers import Answers
 from chassis.record.eventstore import Statement, StatementRefused
 from contracts import errors
+from contracts.configuration import SourceType
 from contracts.errors import ErrorCode, PlatformError
 from contracts.executor_events import BackupCancelled
 from services.executor.domain import BackupRun
@@ -69,13 +70,15 @@ class RecordedRuns(Answers[BackupRun]):
 
     async def record_accepted(self, run: BackupRun, handling: Handling, configuration: Replica) -> None:
         """Record that a run is taken on with the inbox row and its claim."""
-        body = msgspec.json.encode(configuration.body)
+        body = configuration.body
         claim = RUNS.asked(
             run.id,
             context=handling.context,
             subject=configuration.configuration_id,
-            body=body,
+            body=msgspec.json.encode(body),
             is_urgent=run.is_urgent,
+            # Each reads by several connections, of which a database has few for all who use it.
+            place=body.source_location if body.source_type is SourceType.POSTGRES else None,
         )
         try:
             await self._store.save(run, context=handling.context, handled=handling.handled, also=[claim])

@@ -98,4 +98,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
     # The code of what the organisation's last run met there, where it stays until somebody mends it.
     "ALTER TABLE begun_repositories ADD COLUMN trouble text",
     "ALTER TABLE run_claims ADD COLUMN is_urgent boolean NOT NULL DEFAULT false",
+    "ALTER TABLE run_claims ADD COLUMN place text",
 )

@@ -10,7 +10,7 @@ from contracts.config_events import BackupFellDue
 from contracts.configuration import Destination
 from contracts.executor_events import BackupAccepted, BackupCompleted
 from tests.component.executor.test_runs import perform_next
-from tests.support.executor import ExecutorBench
+from tests.support.executor import ORGANISATION, ExecutorBench
 
 pytestmark = pytest.mark.stack
 
@@ -111,6 +111,21 @@ async def test_run_of_a_near_wedding_goes_before_its_organisations_others_and_no
             " VALUES ('other', 'org-b', 'c', now() + interval '1 hour')"
         )
     assert await _taken(bench) == ["run-due", "other", "run-critical", "run-plain"]
+
+
+async def test_a_database_is_read_by_two_runs_at_a_time(bench: ExecutorBench) -> None:
+    """Each takes several connections. What waits for that holds up no other run, and is taken when one is over."""
+    local = Destination(location="local")
+    for name in ("db-1", "db-2", "db-3"):
+        await bench.configure(configuration_id=name, database="photos", local=local)
+        await bench.request(f"run-{name}", configuration_id=name)
+    await bench.configure(configuration_id="folder", local=local)
+    await bench.request("run-folder", configuration_id="folder")
+    assert await _taken(bench) == ["run-db-1", "run-db-2", "run-folder"]
+    assert await bench.claims.close(
+        Claim(work_id="run-db-1", organisation=ORGANISATION, correlation_id="", worker="w1", fence=1)
+    )
+    assert await _taken(bench) == ["run-db-3"]
 
 
 async def test_run_is_performed_by_the_version_that_was_accepted(bench: ExecutorBench) -> None:
