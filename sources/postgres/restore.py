@@ -7,7 +7,6 @@ rows (several tables at a time), large objects, sequences, then indexes, constra
 
 import os
 import re
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,17 +15,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from repository.errors import RestoreCancelled, RestoreRefused
-from repository.opened.pack_access import ChunkReader, nearest_first
+from repository.errors import RestoreRefused
 from repository.opened.repository import Repository
-from repository.progress import Progress, Ticker
-from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble
+from repository.progress import Ticker
+from repository.restore.options import Conflict, RestoreOptions, RestoreResult, Trouble
 from repository.restore.path_filter import Match, PathFilter
-from repository.restore.restore import TROUBLES_KEPT_MAX
-from repository.restore.snapshot_walk import SnapshotWalk, root_entry
-from repository.retention.pins import pinned, reading_tiers
+from repository.restore.snapshot_walk import root_entry
+from repository.retention.pins import pinned
 from repository.stored.snapshot import Snapshot
-from repository.stored.tree import Entry, Flag, content_ids
+from repository.stored.tree import Entry, Flag
 from sources.postgres import catalog as names
 from sources.postgres.catalog import FORMAT, Catalog, Table, decoded
 from sources.postgres.contents import Wanted, lines_for
@@ -37,6 +34,7 @@ from sources.postgres.following.replay import Replay, life_for, play
 from sources.postgres.programs import in_memory
 from sources.postgres.source import KIND
 from sources.postgres.target import COUNT_OWN, UPDATE, Target, knows_restrict
+from sources.restoring import Restoring
 
 _KEY: Final = re.compile(r"\d+; \d+ \d+ CONSTRAINT ")
 """A line of a dump's list: a primary key, or what is unique."""
@@ -74,7 +72,7 @@ def _ways(table: Table) -> list[bytes]:
     return [b"/".join(steps[:count]) for count in (1, 2, 3)]
 
 
-class _Restore:
+class _Restore(Restoring):
     """One restore."""
 
     def __init__(
@@ -88,20 +86,10 @@ class _Restore:
         self._repository = repository
         self._until = until
         self._replay: Replay | None = None
-        tiers = reading_tiers(repository, snapshot)
-        if options.tiers:
-            by_name = {tier.name: tier for tier in tiers}
-            tiers = [by_name[name] for name in options.tiers if name in by_name]
-        self._reader = ChunkReader(nearest_first(tiers), repository.keys)
-        self._snapshot = snapshot
+        super().__init__(repository, snapshot, options)
         self._target = Target(target, trouble=self._trouble, check=self._check)
-        self._options = options
-        self._result = RestoreResult()
-        self._lock = threading.Lock()
         self._files: dict[bytes, Entry] = {}
         self._empty: set[bytes] = set()
-        self._wanted_bytes = 0
-        self._wanted_files = 0
 
     def run(self) -> RestoreResult:
         """All of it."""
@@ -119,8 +107,9 @@ class _Restore:
         self._refuse(tables)
         if self._until is not None:
             self._replay = self._prepared(catalog, tables, self._until)
-        self._wanted_files = len(tables)
-        self._wanted_bytes = sum(self._files[table.path].stat.size for table in tables if table.path in self._files)
+        self._found_files = len(tables)
+        self._found_bytes = sum(self._files[table.path].stat.size for table in tables if table.path in self._files)
+        self._is_walked = True
         ticker = Ticker(self._options.on_progress, self._progress)
         ticker.start()
         try:
@@ -186,12 +175,7 @@ class _Restore:
             self._trouble(names.DESCRIPTION, Trouble.NOT_CREATED, f"a transaction was refused: {refused}")
 
     def _list(self, root: Entry) -> None:
-        walk = SnapshotWalk(
-            self._reader.chunk,
-            PathFilter(),
-            lambda path, error: self._trouble(path, Trouble.DAMAGED, str(error)),
-            lambda path: self._trouble(path, Trouble.HOSTILE_NAME, ""),
-        )
+        walk = self._walk(PathFilter())
         for step in walk.steps(root):
             self._check()
             if step.entry.is_file:
@@ -265,9 +249,7 @@ class _Restore:
     def _load(self, table: Table) -> None:
         entry = self._files[table.path]
         if self._target.load(table, self._pieces_of(entry), verify=self._options.verify):
-            with self._lock:
-                self._result.files += 1
-                self._result.bytes += entry.stat.size
+            self._restored(entry)
 
     def _set_sequences(self, wanted: Wanted | None) -> None:
         lines = self._body(names.SEQUENCES).decode().splitlines()
@@ -288,32 +270,3 @@ class _Restore:
         if entry is None or entry.content is None or entry.extra.flags & Flag.UNREADABLE:
             raise RestoreRefused("the snapshot lacks what a database is made from", file=name.decode())
         return b"".join(self._pieces_of(entry))
-
-    def _pieces_of(self, entry: Entry) -> Iterator[bytes]:
-        for chunk_id in content_ids(entry.content or b"", entry.extra.depth, self._reader.chunk):
-            self._check()
-            yield self._reader.chunk(chunk_id)
-
-    def _check(self) -> None:
-        if self._options.is_cancelled is not None and self._options.is_cancelled():
-            raise RestoreCancelled("restore was cancelled")
-
-    def _trouble(self, path: bytes, trouble: Trouble, detail: str) -> None:
-        found = RestoreTrouble(path, trouble, detail)
-        with self._lock:
-            counts = self._result.trouble_counts
-            counts[trouble] = counts.get(trouble, 0) + 1
-            if len(self._result.troubles) < TROUBLES_KEPT_MAX:
-                self._result.troubles.append(found)
-        if self._options.on_trouble is not None:
-            self._options.on_trouble(found)
-
-    def _progress(self) -> Progress:
-        return Progress(
-            files_found=self._wanted_files,
-            files_done=self._result.files,
-            bytes_found=self._wanted_bytes,
-            bytes_done=self._result.bytes,
-            is_walk_complete=True,
-            problems=sum(self._result.trouble_counts.values()),
-        )

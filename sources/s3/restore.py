@@ -6,7 +6,6 @@ Memory: `AT_ONCE` parts.
 """
 
 import hashlib
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -16,17 +15,16 @@ from typing import Any, Final
 
 from repository.backup.source import FileProblem, Reason, SourceUnreachable
 from repository.errors import RepositoryError, RestoreCancelled, RestoreRefused, TargetFailed
-from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
-from repository.progress import Progress, Ticker
-from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble
+from repository.progress import Ticker
+from repository.restore.options import Conflict, RestoreOptions, RestoreResult, Trouble
 from repository.restore.path_filter import PathFilter
-from repository.restore.restore import TROUBLES_KEPT_MAX
-from repository.restore.snapshot_walk import SnapshotWalk, Step, root_entry
-from repository.retention.pins import pinned, reading_tiers
+from repository.restore.snapshot_walk import Step, root_entry
+from repository.retention.pins import pinned
 from repository.stored.snapshot import Snapshot
-from repository.stored.tree import Entry, Flag, content_ids
+from repository.stored.tree import Entry, Flag
 from repository.tiers.s3.options import S3Options
+from sources.restoring import Restoring
 from sources.s3.bucket import Bucket
 from sources.s3.keys import key_of
 from sources.s3.source import KIND, TAGGING, USER_METADATA
@@ -66,34 +64,19 @@ def restore_to_bucket(
         bucket.close()
 
 
-class _Restore:
+class _Restore(Restoring):
     """One restore."""
 
     def __init__(self, repository: Repository, snapshot: Snapshot, bucket: Bucket, options: RestoreOptions) -> None:
-        tiers = reading_tiers(repository, snapshot)
-        if options.tiers:
-            by_name = {tier.name: tier for tier in tiers}
-            tiers = [by_name[name] for name in options.tiers if name in by_name]
-        self._reader = ChunkReader(nearest_first(tiers), repository.keys)
-        self._snapshot = snapshot
+        super().__init__(repository, snapshot, options)
         self._bucket = bucket
-        self._options = options
-        self._result = RestoreResult()
-        self._lock = threading.Lock()
-        self._found_files = self._found_bytes = 0
-        self._is_walked = False
 
     def run(self) -> RestoreResult:
         """All of it."""
         started = time.monotonic()
         root = root_entry(self._snapshot, self._reader.chunk)
         self._refuse(root)
-        walk = SnapshotWalk(
-            self._reader.chunk,
-            PathFilter(self._options.globs),
-            lambda path, error: self._trouble(path, Trouble.DAMAGED, str(error)),
-            lambda path: self._trouble(path, Trouble.HOSTILE_NAME, ""),
-        )
+        walk = self._walk(PathFilter(self._options.globs))
         ticker = Ticker(self._options.on_progress, self._progress)
         ticker.start()
         pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="put")
@@ -170,38 +153,7 @@ class _Restore:
             return
         for lost in upload.lost:
             self._trouble(step.path, Trouble.XATTR, lost)
-        with self._lock:
-            self._result.files += 1
-            self._result.bytes += entry.stat.size
-
-    def _pieces_of(self, entry: Entry) -> Iterator[bytes]:
-        for chunk_id in content_ids(entry.content or b"", entry.extra.depth, self._reader.chunk):
-            self._check()
-            yield self._reader.chunk(chunk_id)
-
-    def _check(self) -> None:
-        if self._options.is_cancelled is not None and self._options.is_cancelled():
-            raise RestoreCancelled("restore was cancelled")
-
-    def _trouble(self, path: bytes, trouble: Trouble, detail: str) -> None:
-        found = RestoreTrouble(path, trouble, detail)
-        with self._lock:
-            counts = self._result.trouble_counts
-            counts[trouble] = counts.get(trouble, 0) + 1
-            if len(self._result.troubles) < TROUBLES_KEPT_MAX:
-                self._result.troubles.append(found)
-        if self._options.on_trouble is not None:
-            self._options.on_trouble(found)
-
-    def _progress(self) -> Progress:
-        return Progress(
-            files_found=self._found_files,
-            files_done=self._result.files,
-            bytes_found=self._found_bytes,
-            bytes_done=self._result.bytes,
-            is_walk_complete=self._is_walked,
-            problems=sum(self._result.trouble_counts.values()),
-        )
+        self._restored(entry)
 
 
 class _Upload:
