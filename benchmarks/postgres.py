@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict
@@ -83,10 +83,18 @@ class Postgres:
     """One server in one folder, started on entry and stopped on exit. The folder's parents must be traversable.
 
     Below the folder are `cluster` (the data folder) and `wal` (its log, so that backups of the data folder
-    show what changed in the database). `template`: another such folder to start from.
+    show what changed in the database). `template`: another such folder to start from. `settings`: other ones.
     """
 
-    def __init__(self, folder: Path, tools_copy: Path, *, template: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tools_copy: Path,
+        *,
+        template: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings = settings or {}
         self._folder = folder
         self._tools = _reachable_tools(tools_copy)
         self._template = template
@@ -136,6 +144,7 @@ class Postgres:
             "max_parallel_workers_per_gather": "0",
             "shared_buffers": "256MB",
             "maintenance_work_mem": "128MB",
+            **self._settings,
         }
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         self._server = subprocess.Popen(

@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import rows_sources
+from benchmarks import rows_following, rows_sources
 from benchmarks.bench import Bench, NoRoom
 from benchmarks.contestants import Restic
 from benchmarks.corpora import DEFAULT_WORK
@@ -20,11 +20,13 @@ from benchmarks.postgres import REACHABLE_UMASK
 from benchmarks.report import Report
 from benchmarks.restic_packages import NEWEST
 
+ROWS = {**rows_sources.ROWS, **rows_following.ROWS}
+
 
 def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sources_bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", nargs="+", choices=list(rows_sources.ROWS), default=list(rows_sources.ROWS))
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--scale", type=float, default=1.0, help="1 is the size that the floors are for")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each contestant per figure (default 3)")
     parser.add_argument("--work", type=Path, default=DEFAULT_WORK, help=f"where it works (default {DEFAULT_WORK})")
@@ -40,10 +42,10 @@ def main() -> int:
         against="pg_dump; rclone, restic",
     )
     for name in arguments.rows:
-        print(f"== {name}: {rows_sources.ROWS[name].summary}", flush=True)
+        print(f"== {name}: {ROWS[name].summary}", flush=True)
         bench.facts[f"load before {name}"] = os.getloadavg()[0]
         try:
-            for figure in rows_sources.ROWS[name].measure(bench):
+            for figure in ROWS[name].measure(bench):
                 report.figures.append(replace(figure, measured_by=name))
                 print(f"  → {figure.work}: {figure.got:.2f} {figure.unit} {figure.verdict}", flush=True)
         except NoRoom as reason:
