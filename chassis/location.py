@@ -32,7 +32,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
 
     name: LocationName
     kind: Literal["directory", "s3", "postgres"]
-    roles: tuple[Literal["source", "tier"], ...]
+    roles: tuple[Literal["source", "tier", "target"], ...]
     organisations: tuple[str, ...]
     url: str
     credentials: str | None = None
@@ -71,7 +71,7 @@ _VALUES = {field.encode_name: msgspec.json.Decoder(field.type) for field in msgs
 _RULES = {
     "name": "is small letters, digits and -, up to 63, and begins with no -",
     "kind": f"is one of {', '.join(SCHEME_OF_KIND)}",
-    "roles": "is a list of source and tier",
+    "roles": "is a list of source, tier and target",
     "organisations": f"is a list of ids, or of {ANY_ORGANISATION}",
     "lock": "is true or false",
     "storageClasses": "is a list of names of storage classes",
@@ -275,6 +275,8 @@ def fault_of(location: Location) -> str | None:
         return "the url of a database is postgres://[USER@]HOST[:PORT]/DATABASE?sslmode=…, without a password"
     if location.kind == "postgres" and "tier" in location.roles:
         return "a database is a source, and never a tier"
+    if "target" in location.roles and (location.kind != "directory" or "tier" in location.roles):
+        return "what is restored to is a directory, and no tier"
     if location.credentials is not None and (fault := _fault_of_credentials(location, location.credentials)):
         return fault
     if not all(each == ANY_ORGANISATION or ORGANISATION.fullmatch(each) for each in location.organisations):

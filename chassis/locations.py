@@ -95,6 +95,10 @@ class Locations:
         """
         return _tiers(self._read())
 
+    def sources(self) -> list[Location]:
+        """The same of every location that is backed up."""
+        return [each for each in self._read().values() if "source" in each.roles]
+
     async def tiers_now(self) -> list[Location]:
         """The same on an event loop."""
         return _tiers(await self._beside())

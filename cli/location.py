@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = _action(actions, "add", "register a place", named=True)
-    add.add_argument("--role", choices=("source", "tier"), required=True, help="what it is used as")
+    add.add_argument("--role", choices=("source", "tier", "target"), required=True, help="what it is used as")
     add.add_argument(
         "--url",
         required=True,

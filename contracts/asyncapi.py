@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts.envelope import CONTENT_TYPE
-from contracts.streams import PROGRESS_STREAM, stream_of
+from contracts.streams import PROGRESS_STREAM, WORKERS_HEAR, stream_of
 from contracts.subjects import EVENTS, PROGRESS
 
 VERSION = "1.0.0"
@@ -106,9 +106,13 @@ def _channel(name: str) -> dict[str, Any]:
     reference = {"messages": {name: {"$ref": f"#/components/messages/{name}"}}}
     if not _is_event(name):
         return {
-            "address": f"{PROGRESS}.executor.{{organisation}}.{{executionId}}",
-            "description": "The latest progress of a run; not history, and not replayed.",
-            "parameters": {"organisation": _ORGANISATION, "executionId": {"description": "The run's id."}},
+            "address": f"{PROGRESS}.{{owner}}.{{organisation}}.{{executionId}}",
+            "description": "The latest progress of a run or a recovery; not history, and not replayed.",
+            "parameters": {
+                "owner": {"description": "Whose work it is.", "enum": sorted(WORKERS_HEAR)},
+                "organisation": _ORGANISATION,
+                "executionId": {"description": "The id of the run or the recovery."},
+            },
             **reference,
             "x-jetstream-stream": PROGRESS_STREAM,
         }

@@ -33,12 +33,14 @@ class ConfigurationRefusal(Refusal, frozen=True, kw_only=True):
     configuration_id: str
 
 
-@pinned("config.configuration-created.v1", taken_by=("executor--replicate-configuration",))
+@pinned(
+    "config.configuration-created.v1", taken_by=("executor--replicate-configuration", "recovery--note-configuration")
+)
 class ConfigurationCreated(ConfigurationFact, frozen=True, kw_only=True):
     """A configuration is in force. Version 1 of it."""
 
 
-@pinned("config.configuration-updated.v1", taken_by=("executor--replicate-change",))
+@pinned("config.configuration-updated.v1", taken_by=("executor--replicate-change", "recovery--note-change"))
 class ConfigurationUpdated(ConfigurationFact, frozen=True, kw_only=True):
     """Another version of a configuration is in force; `before` is what the one before it said."""
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from contracts import errors
 from contracts.configuration import Tier
 from contracts.event import Event, Value, pinned
 from contracts.reading import Growing
@@ -167,7 +168,7 @@ class TierFailed(Event, frozen=True, kw_only=True):
     hint: str = ""
 
 
-@pinned("executor.backup-completed.v1")
+@pinned("executor.backup-completed.v1", taken_by=("recovery--catalogue-backup",))
 class BackupCompleted(Event, frozen=True, kw_only=True):
     """The snapshot is on every required tier and was verified there.
 
@@ -188,6 +189,11 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
     report_digest: str | None = None
     seconds: float = 0.0
     code: str | None = None
+
+    @property
+    def is_recovery_point(self) -> bool:
+        """Whether there is anything in it to be restored."""
+        return self.code != errors.SOURCE_EMPTIED.code
 
 
 @pinned("executor.backup-failed.v1")

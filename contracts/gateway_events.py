@@ -5,8 +5,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from contracts.configuration import ConfigurationBody
+from contracts.configuration import ConfigurationBody, LocationName
 from contracts.event import Event, Value, pinned
+from contracts.recovery_events import ConflictPolicy
 from contracts.retention import RetentionPolicyBody
 from contracts.sealed import Sealed
 
@@ -124,6 +125,33 @@ class BackupRetryRequested(BackupRequested, frozen=True, kw_only=True):
     """An operator asked for another run in place of one that has failed or was cancelled, which is `retry_of`."""
 
     retry_of: str
+
+
+@pinned("gateway.recovery-requested.v1", taken_by=("recovery--accept-recovery",))
+class RecoveryRequested(Event, frozen=True, kw_only=True):
+    """An owner asked for a recovery point, or what of it matches `scope`, to be restored to a folder of a location.
+
+    `target_digest`: keyed, of location and path, so that equal targets are known without being told.
+    """
+
+    request_id: str
+    operation_id: str
+    recovery_point_id: str
+    target_location: LocationName
+    target_path: Sealed
+    target_digest: str
+    conflict_policy: ConflictPolicy
+    evidence: Evidence
+    scope: Sealed | None = None
+
+
+@pinned("gateway.recovery-cancellation-requested.v1", taken_by=("recovery--cancel-recovery",))
+class RecoveryCancellationRequested(Event, frozen=True, kw_only=True):
+    """An owner asked for a recovery to be stopped."""
+
+    request_id: str
+    operation_id: str
+    evidence: Evidence
 
 
 @pinned("gateway.access-denied.v1")

@@ -16,7 +16,9 @@ class TierProgress(Value, frozen=True, kw_only=True):
 
 
 class Progress(Value, frozen=True, kw_only=True):
-    """How far a run is. Bytes of the source; `total` figures are None until the source was counted.
+    """How far a run is, or a recovery, whose id is the `execution_id` then. Bytes of the source.
+
+    `total` figures are None until the source was counted.
 
     `fence`: of the claim under which it is performed, higher with each worker; 0 where an older build reports.
     """

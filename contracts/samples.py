@@ -15,6 +15,7 @@ from contracts import config_events as config
 from contracts import errors
 from contracts import executor_events as executor
 from contracts import gateway_events as gateway
+from contracts import recovery_events as recovery
 from contracts.configuration import BackupType, ConfigurationBody, Destination, SourceType, StorageDestinations, Tier
 from contracts.envelope import SOURCE_PREFIX, Envelope, encode_data
 from contracts.event import Event, pinned_events
@@ -28,6 +29,7 @@ ORGANISATION = "0199a0f2-0000-7000-8000-0000000000a1"
 RETENTION_POLICY = "0199a0f2-0000-7000-8000-0000000000f1"
 CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
 EXECUTION = "0199a0f2-0000-7000-8000-0000000000e1"
+OPERATION = "0199a0f2-0000-7000-8000-0000000000f1"
 _CONFIGURATION_REQUEST = "0199a0f2-0000-7000-8000-000000000001"
 _BACKUP_REQUEST = "0199a0f2-0000-7000-8000-000000000002"
 _SNAPSHOT = "5f0c3a9b8d7e6f5041322314051627384950a1b2c3d4e5f60718293a4b5c6d7e"
@@ -265,6 +267,22 @@ _USUAL: dict[str, object] = {
     "evidence": _EVIDENCE,
     "code": errors.RUN_FINISHED.code,
     "hint": errors.RUN_FINISHED.hint,
+    "operation_id": OPERATION,
+    "recovery_point_id": EXECUTION,
+    "snapshot_id": _SNAPSHOT,
+    "recovery_type": recovery.RecoveryType.PARTIAL,
+    "conflict_policy": recovery.ConflictPolicy.REFUSE,
+    "target_location": "restored",
+    "target_path": _sealed(0x44),
+    "target_digest": "5c0f4e1f0b8d4a6c9e2d7b3a1f6e8c90",
+    "scope": _sealed(0x55),
+    "fence": 1,
+    "totals": recovery.RecoveryTotals(
+        files=48_211,
+        folders=1_204,
+        bytes=42_131_456_000,
+        read_from=(recovery.TierBytes(tier=Tier.LOCAL.value, bytes=9_663_676_416),),
+    ),
 }
 # And what one that is not named here holds, by its type.
 _BY_TYPE: dict[object, object] = {
@@ -300,7 +318,11 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
     event: Event = cls(**needed | usual | own)
     request = str(_USUAL["request_id"])
     of_config = _POLICY_SUBJECT if "retention_policy_id" in needed | usual else _CONFIG
-    subjects = {"gateway": f"request/{request}", "config": of_config}
+    subjects = {
+        "gateway": f"request/{request}",
+        "config": of_config,
+        "recovery": f"recovery-operation/{OPERATION}",
+    }
     return request, subjects.get(event.NAME.partition(".")[0], _RUN), 2, event
 
 
@@ -316,7 +338,7 @@ def _envelope(request: str, subject: str, version: int, event: Event) -> Envelop
         time=_BEGIN + timedelta(seconds=place % 3600),
         datacontenttype="application/json",
         organisation=ORGANISATION,
-        actor="service:executor" if owner == "executor" else "user:0199a0f2-0000-7000-8000-0000000000b1",
+        actor=f"service:{owner}" if owner in ("executor", "recovery") else "user:0199a0f2-0000-7000-8000-0000000000b1",
         sequence=version,
         correlationid=request,
         causationid=None if owner == "gateway" else _event_id(_first(request)),

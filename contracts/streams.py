@@ -7,7 +7,7 @@ the last value per run and may lose the latest when the server crashes. A dead l
 
 import msgspec
 
-from contracts import config_events, executor_events, gateway_events  # noqa: F401  # they declare who takes them
+from contracts import config_events, executor_events, gateway_events, recovery_events  # noqa: F401  # they declare who takes them
 from contracts.event import pinned_events
 from contracts.subjects import DEAD_LETTERS, PROGRESS, SERVICES, events_named, events_of, once_stored
 
@@ -99,7 +99,13 @@ CONSUMERS: tuple[ConsumerSpec, ...] = tuple(
 
 WAKE_WORKERS = once_stored(events_named(executor_events.BackupAccepted.NAME))
 STOP_WORKERS = once_stored(events_named(executor_events.BackupCancelled.NAME))
-WORKERS_HEAR = (WAKE_WORKERS, STOP_WORKERS)
+WAKE_RECOVERIES = once_stored(events_named(recovery_events.RecoveryAccepted.NAME))
+STOP_RECOVERIES = once_stored(events_named(recovery_events.RecoveryCancelled.NAME))
+WORKERS_HEAR = {
+    "executor": (WAKE_WORKERS, STOP_WORKERS),
+    "recovery": (WAKE_RECOVERIES, STOP_RECOVERIES),
+}
+"""What the workers of a service hear, whose identity is `<service>-worker`."""
 
 
 def consumer_named(durable_name: str) -> ConsumerSpec:

@@ -324,4 +324,44 @@ STATEMENTS: tuple[LiteralString, ...] = (
         f"CREATE INDEX {table}_latest ON {table} (organisation, created_at DESC, retention_policy_id DESC)"
         for table in ("retention_policies", "retention_policies_shadow")
     ),
+    # What can be restored, and what is being restored.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""
+            CREATE TABLE recovery_points{suffix} (
+                recovery_point_id text PRIMARY KEY,
+                organisation      text NOT NULL,
+                configuration_id  text NOT NULL,
+                completed_at      timestamptz NOT NULL,
+                fact              json NOT NULL
+            )
+            """,
+            f"""
+            CREATE INDEX recovery_points{suffix}_by_time
+                ON recovery_points{suffix} (organisation, completed_at DESC, recovery_point_id DESC)
+            """,
+            f"""
+            CREATE INDEX recovery_points{suffix}_by_configuration ON recovery_points{suffix}
+                (organisation, configuration_id, completed_at DESC, recovery_point_id DESC)
+            """,
+            f"""
+            CREATE TABLE recovery_operations{suffix} (
+                operation_id      text PRIMARY KEY,
+                organisation      text NOT NULL,
+                configuration_id  text NOT NULL,
+                recovery_point_id text NOT NULL,
+                request_id        text NOT NULL,
+                state             text NOT NULL,
+                accepted_at       timestamptz NOT NULL,
+                view              json NOT NULL
+            )
+            """,
+            f"""
+            CREATE INDEX recovery_operations{suffix}_by_time
+                ON recovery_operations{suffix} (organisation, accepted_at DESC, operation_id DESC)
+            """,
+        )
+    ),
 )

@@ -114,7 +114,7 @@ def tier_store(
 
     An `UnusableStore` where the location is not registered, or not set up as it must be. Raises LOCATIONS_UNREADABLE.
     """
-    location = _find(locations, organisation, destination.location, role="tier")
+    location = find_location(locations, organisation, destination.location, role="tier")
     if location is None:
         if locations.is_faulty(destination.location, organisation):
             reason = f"the entry of the location {destination.location} in the registry cannot be used"
@@ -135,7 +135,7 @@ def place_mark(
     locations: Locations, keys_dir: Path, organisation: str, tier: str, destination: Destination
 ) -> Hashable | None:
     """What `tier_store` makes the store of; None where it is not registered, or its credentials cannot be seen."""
-    location = _find(locations, organisation, destination.location, role="tier")
+    location = find_location(locations, organisation, destination.location, role="tier")
     if location is None:
         return None
     credentials = None
@@ -193,7 +193,7 @@ def location_store(
 
 def tier_folder(locations: Locations, organisation: str, location_name: str) -> bytes | None:
     """The folder of a location that is a directory; None for any other, or where it is not registered."""
-    location = _find(locations, organisation, location_name, role="tier")
+    location = find_location(locations, organisation, location_name, role="tier")
     return folder_of(location) if location is not None and location.kind == "directory" else None
 
 
@@ -203,7 +203,7 @@ def folder_of(location: Location) -> bytes:
 
 
 def _source(locations: Locations, organisation: str, name: str) -> Location:
-    location = _find(locations, organisation, name, role="source")
+    location = find_location(locations, organisation, name, role="source")
     if location is not None:
         return location
     if locations.is_faulty(name, organisation):
@@ -211,7 +211,8 @@ def _source(locations: Locations, organisation: str, name: str) -> Location:
     raise PlatformError(errors.UNKNOWN_LOCATION, "no source location of this name is open to the organisation")
 
 
-def _find(locations: Locations, organisation: str, name: str, *, role: str) -> Location | None:
+def find_location(locations: Locations, organisation: str, name: str, *, role: str) -> Location | None:
+    """A location that an organisation may use in a role; None where there is none. Raises LOCATIONS_UNREADABLE."""
     location = locations.find(name, organisation)
     return location if location is not None and role in location.roles else None
 

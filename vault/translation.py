@@ -10,7 +10,7 @@ from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
 from contracts.tier_failure import TierFailure, at_location
-from repository.errors import BackupCancelled, NoUsableTier, RepositoryError, TiersExchanged
+from repository.errors import BackupCancelled, NoUsableTier, RepositoryError, RestoreCancelled, TiersExchanged
 from vault.joining import OfAnotherOwner
 from vault.places import Place
 
@@ -56,6 +56,9 @@ _BY_CODE: dict[str, ErrorCode] = {
     "clock-skewed": errors.TIER_UNREACHABLE,
     "source-unreachable": errors.SOURCE_UNREACHABLE,
     "source-excluded": errors.SOURCE_EXCLUDED,
+    "restore-refused": errors.TARGET_NOT_EMPTY,
+    "target-failed": errors.TARGET_UNUSABLE,
+    "snapshot-not-found": errors.RECOVERY_POINT_MISSING,
 }
 
 _HINTS_BY_NAMES = frozenset({errors.TIER_VANISHED, errors.REPOSITORY_AWAY, errors.OTHER_REPOSITORY})
@@ -75,13 +78,13 @@ def code_of(error: BaseException | None) -> ErrorCode:
 
 @contextmanager
 def translated(places: Mapping[str, Place] = MappingProxyType({})) -> Iterator[None]:
-    """Turn the repository's errors into the platform's; a cancelled backup into `RunInterrupted`.
+    """Turn the repository's errors into the platform's; what was cancelled into `RunInterrupted`.
 
     `places`: of the tiers, by their names.
     """
     try:
         yield
-    except BackupCancelled as error:
+    except (BackupCancelled, RestoreCancelled) as error:
         raise RunInterrupted from error
     except RepositoryError as error:
         _log.warning("the repository refused", extra={"code": error.code, **facts(error)})

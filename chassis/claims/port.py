@@ -10,7 +10,9 @@ from typing import Protocol
 
 import msgspec
 
+from chassis.context import Context
 from contracts import errors
+from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
 
 GIVEN_BACK = frozenset(
@@ -50,6 +52,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     subject: str | None = None
     body: bytes | None = None
 
+    def context(self, actor: str) -> Context:
+        """In which what happens to the work is recorded."""
+        return Context(
+            organisation=self.organisation,
+            actor=actor,
+            correlation_id=self.correlation_id,
+            traceparent=self.traceparent,
+        )
+
 
 class Unclaimed(msgspec.Struct, frozen=True, kw_only=True):
     """Work that no worker can take. `code`: what was told of that last; `seconds`: how long ago it was first told."""
@@ -57,6 +68,15 @@ class Unclaimed(msgspec.Struct, frozen=True, kw_only=True):
     claim: Claim
     code: str | None
     seconds: float | None
+
+
+class ClaimLost(PlatformError):
+    """Another worker has taken the work over; what this one still wants to say does not count."""
+
+    def __init__(self, work_id: str, *, fence: int, current: int) -> None:
+        super().__init__(
+            errors.CLAIM_LOST, "another worker has taken the work over", work_id=work_id, fence=fence, current=current
+        )
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -157,4 +177,26 @@ class Teller(Protocol):
 
     async def end(self, unclaimed: Unclaimed, lack: ErrorCode) -> None:
         """It ends with that. Raises CLAIM_LOST where a worker has taken it."""
+        ...
+
+
+class ProgressReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters of work under way. `tiers` maps a tier to its state, uploaded and queued bytes."""
+
+    files_done: int
+    files_total: int | None
+    bytes_done: int
+    bytes_total: int | None
+    tiers: tuple[tuple[Tier, str, int, int], ...]
+
+
+class ProgressFeed(Protocol):
+    """Where progress goes: not durable, the last value counts."""
+
+    async def tell(self, claim: Claim, phase: str, report: ProgressReport) -> None:
+        """Announce; never raises, since progress is not history."""
+        ...
+
+    def forget(self, work_id: str) -> None:
+        """It has ended, or was left."""
         ...

@@ -13,6 +13,7 @@ from contracts.errors.configurations import *  # noqa: F403  # every code of eac
 from contracts.errors.executions import *  # noqa: F403
 from contracts.errors.operators import *  # noqa: F403
 from contracts.errors.platform import *  # noqa: F403
+from contracts.errors.recoveries import *  # noqa: F403
 from contracts.errors.requests import *  # noqa: F403
 from contracts.errors.retention import *  # noqa: F403
 from contracts.errors.stack import *  # noqa: F403

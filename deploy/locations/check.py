@@ -83,7 +83,7 @@ def _of_folder(location: Location) -> Iterator[Finding]:
     hint = "Give the user who runs the platform the right to read and enter it (ls -ld)."
     denied = errors.LOCATION_ACCESS_DENIED
     yield _tried("readable", disk, lambda: next(os.scandir(folder), None), "it can be read", denied, hint)
-    if "tier" in location.roles:
+    if {"tier", "target"}.intersection(location.roles):
         hint = "Give the user who runs the platform the right to write to it (ls -ld, mount)."
         yield _tried("writable", disk, lambda: _try_to_write(folder), "it was written to, read back", denied, hint)
 

@@ -17,7 +17,7 @@ from gateway.http.texts import unreadable_character
 from repository.errors import LocationInvalid
 from repository.tiers.location import s3_options
 
-Role = Literal["source", "tier"]
+Role = Literal["source", "tier", "target"]
 Kind = Literal["directory", "s3", "postgres"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
@@ -36,6 +36,8 @@ def entry(
     kind = _kind_of(url)
     if role == "tier" and kind == "postgres":
         raise invalid("role", "a database is a source, and never a tier", "Use --role source.")
+    if role == "target" and kind != "directory":
+        raise invalid("role", "what is restored to over the API is a folder", "Use --url file:///PATH.")
     if lock and (kind != "s3" or role != "tier"):
         raise invalid("lock", "only a tier in a bucket can lock", "Leave --lock out, or use a bucket with object lock.")
     location = Location(

@@ -34,7 +34,6 @@ from contracts.subjects import JETSTREAM_API, PROGRESS, SERVICES, dead_letter_su
 API = "$JS.API"
 """JetStream's API in the platform's account. In another account the name stands for that account's own: it has none."""
 
-WORKER = "executor-worker"
 TOPOLOGY = "topology"
 
 # Loses or rewrites history. Denied to everybody.
@@ -99,7 +98,7 @@ def generate_keys() -> Keys:
 
 def identities() -> tuple[Identity, ...]:
     """Every identity of the platform."""
-    return (*(_service(service) for service in SERVICES), _worker(), _topology())
+    return (*(_service(service) for service in SERVICES), *map(_worker, WORKERS_HEAR), _topology())
 
 
 def subscriber(name: str, consumers: Iterable[ConsumerSpec]) -> Identity:
@@ -127,8 +126,8 @@ def _service(service: str) -> Identity:
     return _apart(service, publish=publish, hears=hears)
 
 
-def _worker() -> Identity:
-    return _apart(WORKER, publish=[f"{PROGRESS}.executor.>"], hears=WORKERS_HEAR)
+def _worker(service: str) -> Identity:
+    return _apart(f"{service}-worker", publish=[f"{PROGRESS}.{service}.>"], hears=WORKERS_HEAR[service])
 
 
 def _apart(name: str, *, publish: Iterable[str], hears: Iterable[str] = ()) -> Identity:

@@ -1,4 +1,4 @@
-"""The latest progress of each run, from the memory stream and then from what is published.
+"""The latest progress of each run and recovery, from the memory stream and then from what is published.
 
 Progress is not history: a lost report is replaced by the next one. Which worker's counts is told by its fence, and of
 one worker's the last that was heard: never by its clock. What has ended is forgotten, whatever is reported of
@@ -24,6 +24,7 @@ from contracts.errors import PlatformError
 from contracts.executor_events import ENDED, STATE_AFTER, BackupRefused
 from contracts.progress import Progress
 from contracts.reading import read_json
+from contracts.recovery_events import RECOVERY_ENDED, RECOVERY_STATE_AFTER, RecoveryRefused
 from contracts.streams import PROGRESS_KEPT_SECONDS, PROGRESS_STREAM
 from contracts.subjects import PROGRESS, once_stored
 from gateway.projections.fact import Fact
@@ -32,8 +33,10 @@ LOG = logging.getLogger(__name__)
 
 RUNS_MAX = 20_000
 _DECODER = msgspec.json.Decoder(Progress)
-ENDS = frozenset(fact.NAME for fact, state in STATE_AFTER.items() if state in ENDED)
-NO_RUN = frozenset({BackupFellDue.NAME, BackupRefused.NAME})
+ENDS = frozenset(fact.NAME for fact, state in STATE_AFTER.items() if state in ENDED) | frozenset(
+    fact.NAME for fact, state in RECOVERY_STATE_AFTER.items() if state in RECOVERY_ENDED
+)
+NO_RUN = frozenset({BackupFellDue.NAME, BackupRefused.NAME, RecoveryRefused.NAME})
 """They name a run that is not there, or not yet."""
 
 

@@ -9,6 +9,9 @@ _UNKNOWN = """
     SELECT kind, place FROM (
         SELECT 'executions' AS kind, place FROM unnest(%(executions)s::text[]) WITH ORDINALITY AS named (id, place)
         WHERE NOT EXISTS (SELECT 1 FROM executions WHERE organisation = %(organisation)s AND execution_id = named.id)
+            AND NOT EXISTS (
+                SELECT 1 FROM recovery_operations WHERE organisation = %(organisation)s AND operation_id = named.id
+            )
         UNION ALL
         SELECT 'configurations', place FROM unnest(%(configurations)s::text[]) WITH ORDINALITY AS named (id, place)
         WHERE NOT EXISTS (

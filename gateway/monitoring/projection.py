@@ -1,7 +1,8 @@
 """The log of facts as the WebSocket shows them, numbered by the projection.
 
 The resume id of a reader is (epoch, sequence): the epoch changes when this log is made anew, the sequence only grows
-within one. Sealed bodies are left out; who is told of a new configuration reads it by its id.
+within one. Sealed bodies are left out; who is told of a new configuration reads it by its id. A fact of a recovery has
+the recovery's id in place of a run's.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import msgspec
 from contracts.config_events import ConfigurationFact, RetentionPolicyFact, ScheduleFact
 from contracts.envelope import Envelope
 from contracts.event import Event, pinned_kinds
+from contracts.recovery_events import RecoveryFact
 from gateway.projections.applied import Applied, Database, upsert
 from gateway.projections.fact import Fact
 from gateway.projections.projection import Batch, Projection, Side
@@ -45,6 +47,8 @@ _TIME_OF = """
 """
 
 
+RECOVERIES = "recovery-operations"
+"""The projection of recoveries, which says to which configuration each belongs."""
 _ANSWERS = [answer for write in declared().values() for answer in (write.ACCEPTED, write.REFUSED)]
 
 
@@ -53,9 +57,11 @@ class Facts(Projection):
 
     NAME = "facts"
     VERSION = 2
-    EVENTS = tuple(dict.fromkeys((*_ANSWERS, *pinned_kinds(ScheduleFact), *Executions.EVENTS)))
+    EVENTS = tuple(
+        dict.fromkeys((*_ANSWERS, *pinned_kinds(ScheduleFact), *pinned_kinds(RecoveryFact), *Executions.EVENTS))
+    )
     TABLES = ("facts",)
-    NEEDS = (Executions.NAME,)
+    NEEDS = (Executions.NAME, RECOVERIES)
 
     def __init__(self, side: Side) -> None:
         super().__init__(side)
@@ -114,7 +120,7 @@ def _of_row(row: tuple[Any, ...]) -> Fact:
 
 def _fact(number: int, applied: Applied, configuration_of: Mapping[str, str]) -> Fact:
     envelope, event = applied.envelope, applied.event
-    execution_id = getattr(event, "execution_id", None)
+    execution_id = getattr(event, "execution_id", None) or getattr(event, "operation_id", None)
     configuration_id = getattr(event, "configuration_id", None)
     if configuration_id is None and execution_id is not None:
         configuration_id = configuration_of.get(execution_id)

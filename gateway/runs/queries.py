@@ -28,7 +28,7 @@ from gateway.runs.resources import (
     VerificationStatus,
     Waiting,
 )
-from gateway.runs.views import ExecutionView, TierView
+from gateway.runs.views import ExecutionView, TierView, WaitView
 
 SELECT: LiteralString = """
     SELECT e.view::text, coalesce(c.is_wedding_critical, false), q.actor FROM executions e
@@ -170,7 +170,7 @@ def told(run: ExecutionView, is_wedding_critical: bool, actor: str | None) -> Ex
         completion_details=_details(run),
         error=_error(run),
         error_message=_message(run),
-        waiting=_waiting(run),
+        waiting=waiting_told(run.waiting),
     )
 
 
@@ -185,7 +185,7 @@ def _tier(tier: str, state: TierView) -> TierState:
         objects=state.objects,
         seconds=state.seconds,
         code=state.code,
-        hint=_hint(state.code, state.hint),
+        hint=hint_told(state.code, state.hint),
     )
 
 
@@ -210,7 +210,7 @@ def _details(run: ExecutionView) -> CompletionDetails | None:
         seconds=run.seconds,
         report_digest=run.report_digest,
         code=run.degraded_code,
-        hint=_hint(run.degraded_code, ""),
+        hint=hint_told(run.degraded_code, ""),
     )
 
 
@@ -219,31 +219,33 @@ def _error(run: ExecutionView) -> ExecutionError | None:
         return None
     return ExecutionError(
         code=run.error.code,
-        title=_title(run.error.code),
-        hint=_hint(run.error.code, run.error.hint) or "",
+        title=title_of(run.error.code),
+        hint=hint_told(run.error.code, run.error.hint) or "",
         tier=None if run.error.tier is None else read_plain(run.error.tier, Tier),
         report_digest=run.report_digest,
     )
 
 
-def _waiting(run: ExecutionView) -> Waiting | None:
-    if run.waiting is None:
+def waiting_told(waiting: WaitView | None) -> Waiting | None:
+    """What keeps something from being done, as people of the organisation are told."""
+    if waiting is None:
         return None
     return Waiting(
-        code=run.waiting.code,
-        title=_title(run.waiting.code),
-        hint=_hint(run.waiting.code, run.waiting.hint) or "",
-        since=run.waiting.since,
-        next_attempt_at=run.waiting.next_attempt_at,
+        code=waiting.code,
+        title=title_of(waiting.code),
+        hint=hint_told(waiting.code, waiting.hint) or "",
+        since=waiting.since,
+        next_attempt_at=waiting.next_attempt_at,
     )
 
 
-def _title(code: str) -> str:
+def title_of(code: str) -> str:
+    """What a code means, in a few words."""
     entry = errors.catalogue().get(code)
     return entry.title if entry else code
 
 
-def _hint(code: str | None, hint: str | None) -> str | None:
+def hint_told(code: str | None, hint: str | None) -> str | None:
     """What an owner has advised, as far as it is for people of the organisation."""
     if code is None:
         return hint

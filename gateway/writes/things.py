@@ -6,7 +6,7 @@ from typing import LiteralString
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from gateway.projections.applied import Database
-from gateway.runs.examples import CONFIGURATION_ID, EXECUTION_ID, RETENTION_POLICY_ID
+from gateway.runs.examples import CONFIGURATION_ID, EXECUTION_ID, OPERATION_ID, RETENTION_POLICY_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Thing:
 
 
 RUN = Thing("execution_id", "executions", "/executions/{}", errors.NOT_FOUND, EXECUTION_ID)
+RECOVERY = Thing("operation_id", "recovery_operations", "/recovery/operations/{}", errors.NOT_FOUND, OPERATION_ID)
 CONFIGURATION = Thing(
     "configuration_id", "configurations", "/configurations/{}", errors.CONFIGURATION_UNKNOWN, CONFIGURATION_ID
 )

@@ -14,6 +14,7 @@ from chassis.bus.use_cases import handlers_of
 from chassis.claims.aside import SetAside
 from chassis.claims.loop import ClaimLoop
 from chassis.claims.port import Queue, QueueLimits
+from chassis.claims.progress import NatsProgress
 from chassis.claims.table import BEAT_SECONDS, ClaimQueue, ClaimTable
 from chassis.claims.unclaimed import UnclaimedWork
 from chassis.clock import SystemClock
@@ -22,6 +23,7 @@ from chassis.handling import UseCase
 from chassis.key_checks import add_key_checks, add_key_figures
 from chassis.life.health import DEGRADED, Health, HealthServer
 from chassis.life.runtime import Part, run_service
+from chassis.life.standstills import Standstills
 from chassis.locations import Locations
 from chassis.outbox.relay import Relay
 from chassis.own_folders import OwnFolders, require_absolute
@@ -43,7 +45,6 @@ from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from repository.tiers.local_cache import LocalCache
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
-from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
@@ -53,7 +54,6 @@ from services.executor.domain import BackupRun
 from services.executor.performance import RunPerformance
 from services.executor.ports import Configurations, Registry, Runs
 from services.executor.settings import ExecutorSettings, WorkerSettings
-from services.executor.standstills import Standstills
 from services.executor.unclaimed import UnclaimedRuns
 from vault.key_files import RepositoryKeys
 from vault.stores import folder_of
@@ -240,7 +240,7 @@ async def run_worker(settings: WorkerSettings) -> int:
             cache=cache,
         ),
         reports=SealedReports(sealer),
-        progress=NatsProgress(connection, SystemClock()),
+        progress=NatsProgress(connection, SERVICE, SystemClock()),
         standstills=Standstills(health),
         leave_seconds=settings.run_standstill_seconds,
     )

@@ -1,16 +1,8 @@
 """What can go wrong in the executor, each with its code in the catalogue."""
 
+from chassis.claims.port import ClaimLost as ClaimLost
 from contracts import errors
 from contracts.errors import PlatformError
-
-
-class ClaimLost(PlatformError):
-    """Another worker has taken the run over; what this one still wants to say does not count."""
-
-    def __init__(self, run_id: str, *, fence: int, current: int) -> None:
-        super().__init__(
-            errors.CLAIM_LOST, "another worker has taken the run over", run_id=run_id, fence=fence, current=current
-        )
 
 
 class ConfigurationBusy(PlatformError):

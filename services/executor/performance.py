@@ -20,6 +20,7 @@ from chassis.context import Context
 from chassis.life.blocking import NoAnswer, RunInterrupted, call_in_thread
 from chassis.life.patience import patiently
 from chassis.life.signs import Signs
+from chassis.life.standstills import StandsStill, Standstills
 from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
@@ -43,7 +44,6 @@ from services.executor.ports import (
     SealedReport,
     TierOutcome,
 )
-from services.executor.standstills import StandsStill, Standstills
 
 ACTOR = "service:executor-worker"
 
@@ -110,7 +110,7 @@ class RunPerformance:
         except PlatformError as error:
             if error.code is errors.EVENT_UNREADABLE and claim.troubles >= GIVEN_BACK_MAX:
                 unread = await patiently(lambda: self._runs.at_hand(claim), is_cancelled)
-                await self._fail(_Attempt(unread, claim, _context_of(claim), is_cancelled), error)
+                await self._fail(_Attempt(unread, claim, claim.context(ACTOR), is_cancelled), error)
                 return
             if error.code is not errors.AGGREGATE_NOT_FOUND:
                 raise
@@ -120,7 +120,7 @@ class RunPerformance:
             return
         if run.is_finished and await patiently(lambda: self._claims.close(claim), is_cancelled):
             return  # The record is right, and nobody else needs to find that out again.
-        attempt = _Attempt(run, claim, _context_of(claim), is_cancelled)
+        attempt = _Attempt(run, claim, claim.context(ACTOR), is_cancelled)
         run.prepare(fence=claim.fence, worker=claim.worker)
         if claim.silenced >= ATTEMPTS_BEFORE_FAILURE:
             abandoned = PlatformError(errors.RUN_ABANDONED, f"{claim.silenced} workers fell silent over the run")
@@ -149,7 +149,7 @@ class RunPerformance:
                         next_attempt_at=trouble.next_attempt_at,
                     )
                 await self._runs.record_release(
-                    run, claim=claim, is_left=is_left, in_trouble=in_trouble, context=_context_of(claim)
+                    run, claim=claim, is_left=is_left, in_trouble=in_trouble, context=claim.context(ACTOR)
                 )
                 return
         except PlatformError as error:
@@ -241,19 +241,9 @@ class RunPerformance:
         discard: Callable[[T], object] = lambda _result: None,
     ) -> T:
         """Make a call in a thread, show when it stands still, and let go of it after so long without a sign."""
-        signs = attempt.signs
-
-        def is_overdue() -> bool:
-            self._standstills.look(attempt.run.id, signs)
-            return signs.code is not None and signs.still_seconds > seconds[signs.code]
-
-        try:
-            return await call_in_thread(call, is_cancelled=attempt.is_cancelled, is_overdue=is_overdue, discard=discard)
-        except BaseException as error:
-            signs.is_left = True
-            if not isinstance(error, NoAnswer):
-                raise
-            raise StandsStill(signs) from error
+        return await self._standstills.watched(
+            attempt.run.id, call, attempt.signs, seconds, is_cancelled=attempt.is_cancelled, discard=discard
+        )
 
     async def _close(self, opened: OpenBackup, attempt: _Attempt) -> None:
         until = time.monotonic() + CLOSE_SECONDS
@@ -378,12 +368,3 @@ class RunPerformance:
             report_digest=None if report is None else report.digest,
         )
         await self._record_end(attempt, report)
-
-
-def _context_of(claim: Claim) -> Context:
-    return Context(
-        organisation=claim.organisation,
-        actor=ACTOR,
-        correlation_id=claim.correlation_id,
-        traceparent=claim.traceparent,
-    )

@@ -9,6 +9,8 @@ from typing import Protocol
 import msgspec
 
 from chassis.claims.port import Claim, Unclaimed
+from chassis.claims.port import ProgressFeed as ProgressFeed
+from chassis.claims.port import ProgressReport as ProgressReport
 from chassis.context import Context
 from chassis.deciding import Things
 from chassis.handling import Handling
@@ -123,16 +125,6 @@ class BackupOutcome(msgspec.Struct, frozen=True, kw_only=True):
     is_emptied: bool = False
 
 
-class ProgressReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Counters of a run under way. `tiers` maps a tier to its state, uploaded and queued bytes."""
-
-    files_done: int
-    files_total: int | None
-    bytes_done: int
-    bytes_total: int | None
-    tiers: tuple[tuple[Tier, str, int, int], ...]
-
-
 class OpenBackup(Protocol):
     """A run whose source, tiers and keys were found usable. Blocking calls; made in a thread."""
 
@@ -165,16 +157,4 @@ class Reports(Protocol):
 
     async def seal(self, organisation: str, report: bytes) -> SealedReport:
         """Seal a report; it is kept with the run's end, by whoever may record that. Raises KEYS_…."""
-        ...
-
-
-class ProgressFeed(Protocol):
-    """Where progress goes: not durable, the last value counts."""
-
-    async def tell(self, claim: Claim, phase: str, report: ProgressReport) -> None:
-        """Announce; never raises, since progress is not history."""
-        ...
-
-    def forget(self, run_id: str) -> None:
-        """A run has ended, or was left."""
         ...

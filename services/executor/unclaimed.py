@@ -1,7 +1,6 @@
 """What is told of runs that no worker can take, and how they end."""
 
 from chassis.claims.port import Unclaimed
-from chassis.context import Context
 from contracts.errors import ErrorCode
 from services.executor.failures import told_code
 from services.executor.ports import Runs
@@ -23,20 +22,10 @@ class UnclaimedRuns:
         else:
             code = told_code(lack)
             run.requeue(fence=run.fence, code=code.code, hint=code.hint)
-        await self._runs.record_told(run, unclaimed, lack, context=_context_of(unclaimed))
+        await self._runs.record_told(run, unclaimed, lack, context=unclaimed.claim.context(ACTOR))
 
     async def end(self, unclaimed: Unclaimed, lack: ErrorCode) -> None:
         """The run fails of what kept all workers from it."""
         run, code = await self._runs.at_hand(unclaimed.claim), told_code(lack)
         run.fail(fence=run.fence, code=code.code, hint=code.hint)
-        await self._runs.record_unclaimed_end(run, unclaimed, context=_context_of(unclaimed))
-
-
-def _context_of(unclaimed: Unclaimed) -> Context:
-    claim = unclaimed.claim
-    return Context(
-        organisation=claim.organisation,
-        actor=ACTOR,
-        correlation_id=claim.correlation_id,
-        traceparent=claim.traceparent,
-    )
+        await self._runs.record_unclaimed_end(run, unclaimed, context=unclaimed.claim.context(ACTOR))

@@ -18,6 +18,7 @@ from contracts.event import Event
 from gateway.app import build
 from gateway.openapi.document import document
 from gateway.writes.declaration import API_PREFIX, Write, declared
+from vault.targets import target_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 READ = (
@@ -29,12 +30,12 @@ READ = (
         "chassis.deciding",
         "chassis.locations",
     ),
-    *("gateway.groups.", "gateway.runs."),
+    *("gateway.groups.", "gateway.runs.", "vault.targets"),
 )
 """Where it is decided why something is refused."""
-BEHIND_PORTS = {"known": Locations.known}
+BEHIND_PORTS = {"known": Locations.known, "objection": target_folder}
 """What stands behind a port, where it decides as well."""
-ASKED_AGAIN = {errors.CONFIGURATION_NOT_SEEN_YET}
+ASKED_AGAIN = {errors.CONFIGURATION_NOT_SEEN_YET, errors.RECOVERY_POINT_NOT_SEEN_YET}
 """With these an owner refuses nothing: it puts the request off, and is asked again."""
 
 

@@ -13,12 +13,14 @@ from chassis.bus.connection import Connection
 from chassis.claims.aside import SetAside
 from chassis.claims.loop import ClaimLoop
 from chassis.claims.port import QueueLimits
+from chassis.claims.progress import NatsProgress
 from chassis.claims.table import ClaimQueue, ClaimTable
 from chassis.clock import SystemClock
 from chassis.context import Context
 from chassis.handling import Handled, Handling, deal_with
 from chassis.ids import new_id
 from chassis.life.health import Health
+from chassis.life.standstills import Standstills
 from chassis.locations import Locations
 from chassis.own_folders import OwnFolders
 from chassis.postgres.database import open_pool
@@ -44,14 +46,12 @@ from contracts.gateway_events import BackupCancellationRequested, BackupRequeste
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
-from services.executor.adapters.progress import NatsProgress
 from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.bootstrap import POOL_CONNECTIONS, use_cases
 from services.executor.performance import RunPerformance
-from services.executor.standstills import Standstills
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
 from tests.support.published import assert_as_promised
@@ -119,7 +119,7 @@ class ExecutorBench:
             configurations=ReplicaTable(self.pool, self.store),
             claims=self.claims,
             data_plane=data_plane or self.data_plane(),  # type: ignore[arg-type]  # tests wrap the real one
-            progress=NatsProgress(self.connection, SystemClock()),
+            progress=NatsProgress(self.connection, "executor", SystemClock()),
             **{  # type: ignore[arg-type]  # tests know it
                 "reports": SealedReports(self.sealer),
                 "standstills": Standstills(Health("worker")),

@@ -41,6 +41,7 @@ from contracts.executor_events import (
     TierUploaded,
 )
 from contracts.gateway_events import ConfigurationChangeSubmitted, RetentionPolicyChangeSubmitted
+from contracts.recovery_events import RecoveryAccepted
 from contracts.refusal import WrongField
 from contracts.samples import sample_event
 from contracts.streams import stream_of
@@ -63,6 +64,7 @@ LOCATIONS = {
     "locations": [
         {"name": "photos", "kind": "directory", "roles": ["source"], "organisations": ["*"], "url": "file:///photos"},
         {"name": "local", "kind": "directory", "roles": ["tier"], "organisations": ["*"], "url": "file:///tier"},
+        {"name": "restored", "kind": "directory", "roles": ["target"], "organisations": ["*"], "url": "file:///back"},
         {
             "name": "offsite",
             "kind": "s3",
@@ -90,6 +92,10 @@ NEW_CONFIGURATION = {
 }
 
 
+_ABOUT = ("execution_id", "operation_id", "configuration_id")
+"""What an event is about, by the first of these fields that it has."""
+
+
 class Facts:
     """Publishes facts on the owners' streams, numbered and headed as their relays do."""
 
@@ -112,7 +118,7 @@ class Facts:
     ) -> Envelope:
         """An event as it is stored and published."""
         owner = event.NAME.partition(".")[0]
-        subject = getattr(event, "execution_id", None) or getattr(event, "configuration_id", None) or new_id()
+        subject = next((found for name in _ABOUT if (found := getattr(event, name, None))), None) or new_id()
         self._sequences[subject] = self._sequences.get(subject, 0) + 1
         return Envelope(
             specversion="1.0",
@@ -193,6 +199,12 @@ class Facts:
         )
         await self.publish(event, **circumstances)
         return execution_id
+
+    async def recovering(self, **of: Any) -> str:
+        """A recovery begins; its id. `of`: fields of the fact in place of the example's."""
+        accepted = msgspec.structs.replace(sample_event(RecoveryAccepted), operation_id=new_id(), **of)
+        await self.publish(accepted)
+        return accepted.operation_id
 
     async def complete(self, execution_id: str, configuration_id: str, **circumstances: Any) -> None:
         """A run goes through all its phases and ends well."""
@@ -277,7 +289,7 @@ class Owners:
             answer = msgspec.structs.replace(refusal, **ids, code=self.refuse, field="name", hint="", wrong=wrong)
         else:
             fact = sample_event(write.ACCEPTED)
-            same = ("configuration_id", "configuration_version", "body")
+            same = ("configuration_id", "configuration_version", "body", "recovery_point_id", "target_path", "scope")
             known = {name: getattr(event, name) for name in same if hasattr(event, name) and hasattr(fact, name)}
             if isinstance(event, ConfigurationChangeSubmitted | RetentionPolicyChangeSubmitted):
                 known["version"] = event.expected_version + 1

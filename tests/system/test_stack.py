@@ -33,6 +33,8 @@ PARTS = [
     "config",
     "executor",
     "executor-worker",
+    "recovery",
+    "recovery-worker",
     "gateway",
 ]
 

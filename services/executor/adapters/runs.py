@@ -4,18 +4,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chassis.claims.port import Claim, Unclaimed
+from chassis.claims.port import Claim
+from chassis.claims.record import RecordedWork
 from chassis.claims.work import Work
 from chassis.context import Context
 from chassis.handling import Handling
-from chassis.record.answers import Answers
 from chassis.record.eventstore import Statement, StatementRefused
-from contracts import errors
 from contracts.configuration import SourceType
-from contracts.errors import ErrorCode, PlatformError
 from contracts.executor_events import BackupCancelled
 from services.executor.domain import BackupRun
-from services.executor.errors import ClaimLost, ConfigurationBusy
+from services.executor.errors import ConfigurationBusy
 from services.executor.kept import Replica
 from services.executor.ports import SealedReport
 
@@ -37,36 +35,15 @@ _KEEP_REPORT = """
 """
 
 
-class RecordedRuns(Answers[BackupRun]):
+class RecordedRuns(RecordedWork[BackupRun]):
     """`Runs` on an event store."""
 
     KIND = BackupRun
+    WORK = RUNS
 
-    async def load(self, run_id: str) -> BackupRun:
-        """Read a run from its history. Raises AGGREGATE_NOT_FOUND."""
-        return await self._store.load(BackupRun, run_id)
-
-    async def at_hand(self, claim: Claim) -> BackupRun:
-        """A run, to be told about or ended, whatever its history is. See `Runs.at_hand`."""
-        try:
-            return await self.load(claim.work_id)
-        except PlatformError as error:
-            if error.code is not errors.EVENT_UNREADABLE:
-                raise
-        run = await self._store.unread(BackupRun, claim.work_id)
-        run.fence, run.configuration_id = claim.fence, claim.subject or ""
-        return run
-
-    async def record_told(
-        self, run: BackupRun, unclaimed: Unclaimed, lack: ErrorCode | None, *, context: Context
-    ) -> None:
-        """Record what is told of a run that no worker can take, with the note that it was."""
-        statement = RUNS.told(unclaimed, lack.code if lack else None)
-        await self._save_of(run, unclaimed.claim, context, [statement])
-
-    async def record_unclaimed_end(self, run: BackupRun, unclaimed: Unclaimed, *, context: Context) -> None:
-        """Record the end of a run that no worker could take, and close its claim in one transaction."""
-        await self._save_of(run, unclaimed.claim, context, [RUNS.ended(unclaimed)])
+    def unread(self, thing: BackupRun, claim: Claim) -> None:
+        """Of which configuration it is."""
+        thing.configuration_id = claim.subject or ""
 
     async def record_accepted(self, run: BackupRun, handling: Handling, configuration: Replica) -> None:
         """Record that a run is taken on with the inbox row and its claim."""
@@ -90,10 +67,6 @@ class RecordedRuns(Answers[BackupRun]):
         is_cancelled = any(isinstance(event, BackupCancelled) for event in thing.pending)
         return [RUNS.cancelled(thing.id)] if is_cancelled else []
 
-    async def record(self, run: BackupRun, *, context: Context) -> None:
-        """Record what has happened to a run."""
-        await self._store.save(run, context=context)
-
     async def record_end(
         self, run: BackupRun, *, claim: Claim, context: Context, report: SealedReport | None = None
     ) -> None:
@@ -101,16 +74,4 @@ class RecordedRuns(Answers[BackupRun]):
         also = [RUNS.closed(claim)]
         if report is not None:
             also.append(Statement(_KEEP_REPORT, (run.id, context.organisation, report.digest, report.body)))
-        await self._save_of(run, claim, context, also)
-
-    async def record_release(
-        self, run: BackupRun, *, claim: Claim, is_left: bool, in_trouble: bool, context: Context
-    ) -> None:
-        """Record that a run waits again and give its claim back in one transaction."""
-        await self._save_of(run, claim, context, [RUNS.released(claim, is_left=is_left, in_trouble=in_trouble)])
-
-    async def _save_of(self, run: BackupRun, claim: Claim, context: Context, also: Sequence[Statement]) -> None:
-        try:
-            await self._store.save(run, context=context, also=also)
-        except StatementRefused as error:
-            raise ClaimLost(claim.work_id, fence=claim.fence, current=claim.fence + 1) from error
+        await self.save_of(run, claim, context, also)

@@ -12,6 +12,7 @@ from chassis.claims.port import GIVEN_BACK_MAX
 from chassis.life.blocking import RunInterrupted
 from chassis.life.health import Finding, Health
 from chassis.life.signs import Signs
+from chassis.life.standstills import Standstills
 from contracts import errors
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupCompleted, BackupFailed, BackupRequeued
@@ -20,7 +21,6 @@ from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.tiers.location import open_tier
 from services.executor.adapters.tables import ReplicaTable
-from services.executor.standstills import Standstills
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.component.executor.test_worker import Opening
 from tests.support.eventually import eventually

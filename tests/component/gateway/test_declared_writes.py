@@ -1,6 +1,6 @@
 """What every declared write keeps, whatever it is about: found by itself, so that being there is being tested."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ from gateway.http.web import StrictRequest
 from gateway.writes.declaration import API_PREFIX, Asked, Draft, Write, declared
 from gateway.writes.queries import resource_path
 from gateway.writes.resources import RequestState
-from gateway.writes.things import CONFIGURATION, RETENTION_POLICY, RUN
+from gateway.writes.things import CONFIGURATION, RECOVERY, RETENTION_POLICY, RUN
 from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -47,11 +47,11 @@ class Client:
     write: Write[Any]
     http: httpx.AsyncClient
     target: str
-    configuration: str
+    there: dict[str, str]
 
     async def send(self, key: str | None, *, target: str = "", seen: str = '"1"', **changes: Any) -> httpx.Response:
         """Send it under a key, to its own target or to another one, as it was `seen`."""
-        body = _body(self.write, self.configuration)
+        body = _body(self.write, self.there)
         return await self.http.request(
             self.write.METHOD,
             _path(self.write, target or self.target),
@@ -77,6 +77,19 @@ async def _policy(gateway: RunningGateway) -> str:
     return made.retention_policy_id
 
 
+async def _recovery(gateway: RunningGateway, configuration: str) -> str:
+    recovery = await gateway.facts.recovering(configuration_id=configuration)
+    await gateway.shows(f"/api/backup/recovery/operations/{recovery}", lambda _: True)
+    return recovery
+
+
+async def _point(gateway: RunningGateway, configuration: str) -> str:
+    run = await gateway.facts.accepted(configuration_id=configuration)
+    await gateway.facts.complete(run, configuration)
+    await gateway.shows(f"/api/backup/recovery-points/{run}", lambda _: True)
+    return run
+
+
 @pytest.mark.parametrize("name", declared())
 async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGateway, name: str) -> None:
     """Who may not is refused; who may gets the owner's yes or no, once for each key, or is told where it will be."""
@@ -84,27 +97,33 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
     async with gateway.http("owner") as http:
         configuration = (await gateway.create_configuration(http, name="There before"))["id"]
         another = (await gateway.create_configuration(http, name="Another one"))["id"]
+    there, other_there = {"configurationId": configuration}, {"configurationId": another}
+    if write.NAME == "initiate-recovery":
+        there["recoveryPointId"] = await _point(gateway, configuration)
+        other_there["recoveryPointId"] = await _point(gateway, configuration)
     gateway.owners.asked.clear()
     if write.OF is CONFIGURATION:
         targets = [configuration, another]
     elif write.OF is RETENTION_POLICY:
         targets = [await _policy(gateway), await _policy(gateway)]
+    elif write.OF is RECOVERY:
+        targets = [await _recovery(gateway, configuration), await _recovery(gateway, configuration)]
     else:
         targets = [await _run(gateway, configuration), await _run(gateway, configuration)]
 
     stranger = next(role for role in Role if role not in write.ROLES)
     async with gateway.http(stranger.value) as http:
-        denied = await Client(write, http, targets[0], configuration).send(new_id())
+        denied = await Client(write, http, targets[0], there).send(new_id())
         assert (denied.status_code, problem_code(denied)) == (403, errors.FORBIDDEN.code)
     assert not gateway.owners.asked
     assert write.ROLES <= READERS
 
     if write.SECOND_FACTOR:
         async with gateway.http(min(write.ROLES).value) as http:
-            denied = await Client(write, http, targets[0], configuration).send(new_id())
+            denied = await Client(write, http, targets[0], there).send(new_id())
             assert problem_code(denied) == errors.SECOND_FACTOR_NEEDED.code
     async with gateway.http(min(write.ROLES).value, second_factor=write.SECOND_FACTOR) as http:
-        client = Client(write, http, targets[0], configuration)
+        client = Client(write, http, targets[0], there)
         assert problem_code(await client.send(None)) == errors.IDEMPOTENCY_KEY_MISSING.code
 
         key = new_id()
@@ -122,7 +141,7 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
             shown = accepted.json()["resource"]
             assert shown is None if write.REMOVES else shown.startswith(API_PREFIX + write.OF.path.partition("{")[0])
 
-        changed = {} if write.is_targeted else _other(write, configuration, another)
+        changed = {} if write.is_targeted else _other(write, there, other_there)
         other = await client.send(key, target=targets[1], **changed)
         assert problem_code(other) == errors.IDEMPOTENCY_KEY_REUSED.code
 
@@ -208,7 +227,7 @@ async def test_write_with_a_body_and_a_version_is_of_what_was_seen(gateway: Runn
     """Body, thing and version are one request: another of any of them under the same key is refused."""
     run, another = new_id(), new_id()
     async with _changing(gateway, ChangeRun()) as http:
-        client, key = Client(ChangeRun(), http, run, configuration=new_id()), new_id()
+        client, key = Client(ChangeRun(), http, run, there={"configurationId": new_id()}), new_id()
         assert problem_code(await client.send(key, seen="")) == errors.IF_MATCH_MISSING.code
         for nonsense in ("*", "7", '"7", "8"', '"x"', 'W/"7"', '"07"'):
             assert problem_code(await client.send(key, seen=nonsense)) == errors.INVALID_FIELD.code
@@ -227,7 +246,7 @@ async def test_write_that_is_sent_again_gets_its_answer_when_its_thing_is_gone_s
     """Whoever deletes, and asks again since no answer came, is not told that there was nothing."""
     write = ChangeRun()
     async with _changing(gateway, write) as http:
-        client, key = Client(write, http, new_id(), configuration=new_id()), new_id()
+        client, key = Client(write, http, new_id(), there={"configurationId": new_id()}), new_id()
         accepted = await client.send(key)
         assert accepted.json()["state"] == "accepted", accepted.text
         write.is_gone = True
@@ -275,9 +294,9 @@ async def _proves_who_asked(gateway: RunningGateway, event: Any) -> None:
     assert sealer.open(ORGANISATION, AGENT_FIELD, evidence.agent) == "studio/1.0"
 
 
-def _body(write: Write[Any], configuration: str) -> Any:
+def _body(write: Write[Any], there: Mapping[str, str]) -> Any:
     body = BODIES.get(write.NAME) or (write.EXAMPLE and msgspec.to_builtins(write.EXAMPLE[1]))
-    return {**body, "configurationId": configuration} if body and "configurationId" in body else body
+    return body and {**body, **{name: identity for name, identity in there.items() if name in body}}
 
 
 def _path(write: Write[Any], target: str) -> str:
@@ -288,7 +307,8 @@ def _key() -> dict[str, str]:
     return {"Idempotency-Key": new_id(), "Content-Type": "application/json"}
 
 
-def _other(write: Write[Any], configuration: str, another: str) -> dict[str, Any]:
-    """What makes another body of a write's own: another text in its first field that has one."""
-    field = next(field for field, value in _body(write, configuration).items() if isinstance(value, str))
-    return {field: another}
+def _other(write: Write[Any], there: Mapping[str, str], others: Mapping[str, str]) -> dict[str, Any]:
+    """What makes another body of a write's own: another thing, or another text in its first field that has one."""
+    body = _body(write, there)
+    field = next(field for field, value in body.items() if isinstance(value, str))
+    return {field: others.get(field, others["configurationId"])}

@@ -215,7 +215,7 @@ async def test_others_find_nothing(gateway: RunningGateway) -> None:
         status = (await http.get("/api/backup/status")).json()
         assert status["executions"]["initializing"] == 0
         names = [item["name"] for item in (await http.get("/api/backup/locations")).json()["items"]]
-        assert names == ["local", "photos"]
+        assert names == ["local", "photos", "restored"]
 
 
 async def test_run_is_not_sent_again_when_it_has_not_changed(gateway: RunningGateway) -> None:
@@ -531,6 +531,7 @@ async def test_locations_are_named_and_nothing_more(gateway: RunningGateway) -> 
         {"name": "local", "roles": ["tier"], **directory},
         {"name": "offsite", "roles": ["tier"], **bucket},
         {"name": "photos", "roles": ["source"], **directory},
+        {"name": "restored", "roles": ["target"], **directory},
     ]
     assert "s3://" not in answer.text
 

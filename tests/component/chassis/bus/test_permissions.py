@@ -27,7 +27,7 @@ from contracts.streams import (
     stream_of,
 )
 from contracts.subjects import JETSTREAM_API, SERVICES, dead_letter_subject, once_stored
-from deploy.nats.permissions import TOPOLOGY, WORKER, Identity, generate_keys, identities, subscriber
+from deploy.nats.permissions import TOPOLOGY, Identity, generate_keys, identities, subscriber
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish
 from tests.support.nats_server import NatsServer
@@ -37,7 +37,9 @@ pytestmark = pytest.mark.stack
 
 ACCEPT = consumer_named("executor--accept-backup")
 
-RUNTIME = [*SERVICES, WORKER]
+EVERY_WORKER_HEARS = [subject for heard in WORKERS_HEAR.values() for subject in heard]
+WORKERS = [f"{service}-worker" for service in WORKERS_HEAR]
+RUNTIME = [*SERVICES, *WORKERS]
 ALL = [*RUNTIME, TOPOLOGY]
 QUICK = 0.25
 
@@ -85,7 +87,7 @@ OWN = {
     "gateway": "backup.gateway.studio-a.backup-requested.v1",
     "config": "backup.config.studio-a.configuration-created.v1",
     "executor": "backup.executor.studio-a.backup-accepted.v1",
-    WORKER: "progress.executor.studio-a.run-1",
+    **{f"{service}-worker": f"progress.{service}.studio-a.run-1" for service in WORKERS_HEAR},
 }
 
 
@@ -179,7 +181,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
     tried = await _try(server, identity)
     allowed = {
         "gateway": {once_stored("progress.>"), *(once_stored(f"backup.{owner}.>") for owner in SERVICES)},
-        WORKER: set(WORKERS_HEAR),
+        **{f"{service}-worker": set(heard) for service, heard in WORKERS_HEAR.items()},
     }.get(identity, set())
     try:
         wanted = [
@@ -191,7 +193,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
                 "$JS.>",
                 ">",
                 "stored.>",
-                *WORKERS_HEAR,
+                *EVERY_WORKER_HEARS,
                 once_stored("progress.>"),
             ),
             *(each for owner in SERVICES for each in (f"backup.{owner}.>", once_stored(f"backup.{owner}.>"))),
@@ -201,7 +203,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
             await tried.client.subscribe(subject)
             await tried.answered()
             may = subject in allowed or subject == f"_INBOX_{identity}.>"
-            if identity == "gateway" and subject in WORKERS_HEAR:
+            if identity == "gateway" and subject in EVERY_WORKER_HEARS:
                 may = True  # A part of what it hears anyway.
             assert (len(tried.refusals) == before) is may, subject
     finally:

@@ -1,4 +1,4 @@
-"""Progress to NATS: a memory stream keeps the last value per run; nothing waits for it and nothing fails by it."""
+"""Progress to NATS: a memory stream keeps the last value of each piece of work; nothing waits for it or fails by it."""
 
 import logging
 import time
@@ -7,26 +7,26 @@ import msgspec
 from nats.errors import Error as NatsError
 
 from chassis.bus.connection import Connection
-from chassis.claims.port import Claim
+from chassis.claims.port import Claim, ProgressReport
 from chassis.clock import Clock
 from contracts.configuration import Tier
 from contracts.progress import Progress, TierProgress
 from contracts.subjects import progress_subject
-from services.executor.ports import ProgressReport
 
 _log = logging.getLogger(__name__)
 
 
 class NatsProgress:
-    """`ProgressFeed` on the process's connection. Rates are over the whole run so far."""
+    """`ProgressFeed` on the process's connection. Rates are over all of the work so far. `owner`: the service."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, owner: str, clock: Clock) -> None:
         self._connection = connection
+        self._owner = owner
         self._clock = clock
         self._began: dict[str, float] = {}
 
     async def tell(self, claim: Claim, phase: str, report: ProgressReport) -> None:
-        """Announce where a run stands; what cannot be announced is dropped."""
+        """Announce where the work stands; what cannot be announced is dropped."""
         now = time.monotonic()
         elapsed = now - self._began.setdefault(claim.work_id, now)
         rate = report.bytes_done / elapsed if elapsed > 0 else 0.0
@@ -45,15 +45,15 @@ class NatsProgress:
             tiers=tuple(_tier(*tier) for tier in report.tiers),
             fence=claim.fence,
         )
-        subject = progress_subject("executor", claim.organisation, claim.work_id)
+        subject = progress_subject(self._owner, claim.organisation, claim.work_id)
         try:
             await self._connection.client.publish(subject, msgspec.json.encode(progress))
         except (NatsError, OSError) as error:
             _log.debug("progress was dropped", extra={"reason": type(error).__name__})
 
-    def forget(self, run_id: str) -> None:
-        """A run has ended, or was left."""
-        self._began.pop(run_id, None)
+    def forget(self, work_id: str) -> None:
+        """It has ended, or was left."""
+        self._began.pop(work_id, None)
 
 
 def _tier(tier: Tier, state: str, uploaded_bytes: int, queued_bytes: int) -> TierProgress:

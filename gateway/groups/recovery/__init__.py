@@ -1,0 +1,1 @@
+"""Recovery: what can be restored, and restores."""

@@ -1,0 +1,252 @@
+"""Recovery points and recoveries as resources. Sealed fields are opened here, for people of the organisation."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, LiteralString
+
+import msgspec
+
+from chassis.sealing import Sealer
+from contracts import errors
+from contracts.configuration import SourceType
+from contracts.errors import PlatformError
+from contracts.reading import read_plain
+from contracts.recovery_events import (
+    SCOPE_FIELD,
+    TARGET_PATH_FIELD,
+    ConflictPolicy,
+    RecoveryState,
+    RecoveryType,
+)
+from contracts.sealed import Sealed
+from gateway.groups.recovery.projection import OperationView, operation_view, point_fact
+from gateway.groups.recovery.resources import (
+    RecoveryError,
+    RecoveryOperation,
+    RecoveryPhase,
+    RecoveryPoint,
+    RecoveryResult,
+)
+from gateway.http.resources import ListPage
+from gateway.projections.applied import Database
+from gateway.reading.cursor import Cursors, Place
+from gateway.reading.slices import Reading, made_of, page_of
+from gateway.runs.queries import hint_told, title_of, waiting_told
+from gateway.runs.resources import VerificationStatus
+
+_POINTS: LiteralString = """
+    SELECT p.fact::text, p.completed_at, c.version, coalesce(c.is_wedding_critical, false), c.body ->> 'sourceType',
+        c.body ->> 'sourceLocation'
+    FROM recovery_points p LEFT JOIN configurations c USING (configuration_id) WHERE p.organisation = %s
+"""
+# The latest of each configuration up to a moment.
+_LATEST_UP_TO: LiteralString = """
+    AND p.recovery_point_id = (
+        SELECT latest.recovery_point_id FROM recovery_points latest
+        WHERE latest.organisation = p.organisation AND latest.configuration_id = p.configuration_id
+            AND latest.completed_at <= %s
+        ORDER BY latest.completed_at DESC, latest.recovery_point_id DESC LIMIT 1
+    )
+"""
+_OPERATIONS: LiteralString = """
+    SELECT o.view::text, q.actor FROM recovery_operations o LEFT JOIN requests q USING (request_id)
+    WHERE o.organisation = %s
+"""
+_NAMES = {TARGET_PATH_FIELD: "targetPath", SCOPE_FIELD: "scope"}
+
+
+class PointFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which points a list shows; what is None does not narrow it. `at`: of each configuration the latest up to then."""
+
+    configuration_id: str | None = None
+    source: str | None = None
+    completed_from: datetime | None = None
+    completed_before: datetime | None = None
+    at: datetime | None = None
+
+
+class OperationFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which recoveries a list shows."""
+
+    status: tuple[RecoveryState, ...] = ()
+    configuration_id: str | None = None
+    recovery_point_id: str | None = None
+    started_from: datetime | None = None
+    started_before: datetime | None = None
+
+
+async def points(
+    reading: Reading, sealer: Sealer, organisation: str, wanted: PointFilter, *, limit: int, cursor: str | None
+) -> ListPage[RecoveryPoint]:
+    """A page of points, the latest first. Raises INVALID_CURSOR."""
+    conditions: list[tuple[LiteralString, Any]] = [
+        (" AND p.configuration_id = %s", wanted.configuration_id),
+        (" AND c.body ->> 'sourceLocation' = %s", wanted.source),
+        (" AND p.completed_at >= %s", wanted.completed_from),
+        (" AND p.completed_at < %s", wanted.completed_before),
+        (_LATEST_UP_TO, wanted.at),
+    ]
+    return await page_of(
+        reading,
+        organisation,
+        _POINTS,
+        conditions,
+        partial(made_of, make=lambda row: _point(row)[0]),
+        key=("p.completed_at", "p.recovery_point_id"),
+        place=lambda point: Place(point.completed_at, point.id),
+        cursors=Cursors(sealer, organisation, "recovery-points", wanted),
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+async def point(database: Database, organisation: str, recovery_point_id: str) -> tuple[RecoveryPoint, int]:
+    """A point, and the version of its configuration, from which the source is told. Raises RECOVERY_POINT_UNKNOWN."""
+    query = _POINTS + " AND p.recovery_point_id = %s"
+    row = await (await database.execute(query, (organisation, recovery_point_id))).fetchone()
+    if row is None:
+        raise PlatformError(errors.RECOVERY_POINT_UNKNOWN, "there is no such recovery point")
+    return _point(row)
+
+
+def _point(row: tuple[Any, ...]) -> tuple[RecoveryPoint, int]:
+    stored, completed_at, version, is_critical, source_type, source_location = row
+    fact = point_fact(stored)
+    shown = RecoveryPoint(
+        id=fact.execution_id,
+        configuration_id=fact.configuration_id,
+        snapshot_id=fact.snapshot_id,
+        completed_at=completed_at,
+        source_type=None if source_type is None else read_plain(source_type, SourceType),
+        source_location=source_location,
+        is_wedding_critical=is_critical,
+        tiers=list(fact.verified),
+        lacking=list(fact.catch_ups),
+        files=fact.totals.files,
+        source_bytes=fact.totals.source_bytes,
+        unreadable_files=fact.totals.unreadable_files,
+    )
+    return shown, version or 0
+
+
+class OperationQueries:
+    """Reads recoveries and opens what is sealed in them."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    async def one(self, reading: Reading, organisation: str, operation_id: str) -> RecoveryOperation:
+        """A recovery. Raises NOT_FOUND, also where it is another organisation's."""
+        query = _OPERATIONS + " AND o.operation_id = %s"
+        async with reading(organisation) as database:
+            row = await (await database.execute(query, (organisation, operation_id))).fetchone()
+        if row is None:
+            raise PlatformError(errors.NOT_FOUND, "there is no such recovery")
+        (told,) = await self._all_told(organisation, [row])
+        return told
+
+    async def page(
+        self, reading: Reading, organisation: str, wanted: OperationFilter, *, limit: int, cursor: str | None
+    ) -> ListPage[RecoveryOperation]:
+        """A page of recoveries, the latest first. Raises INVALID_CURSOR."""
+        conditions: list[tuple[LiteralString, Any]] = [
+            (" AND o.state = ANY(%s)", [state.value for state in wanted.status] or None),
+            (" AND o.configuration_id = %s", wanted.configuration_id),
+            (" AND o.recovery_point_id = %s", wanted.recovery_point_id),
+            (" AND o.accepted_at >= %s", wanted.started_from),
+            (" AND o.accepted_at < %s", wanted.started_before),
+        ]
+        return await page_of(
+            reading,
+            organisation,
+            _OPERATIONS,
+            conditions,
+            partial(self._all_told, organisation),
+            key=("o.accepted_at", "o.operation_id"),
+            place=lambda each: Place(each.started_at, each.id),
+            cursors=Cursors(self._sealer, organisation, "recovery-operations", wanted),
+            limit=limit,
+            cursor=cursor,
+        )
+
+    async def _all_told(self, organisation: str, rows: Sequence[tuple[Any, ...]]) -> list[RecoveryOperation]:
+        """Beside the event loop: what opens their fields lies on a disk."""
+        return await self._sealer.ask(lambda: [self._told(organisation, *row) for row in rows])
+
+    def _told(self, organisation: str, stored: str, actor: str | None) -> RecoveryOperation:
+        view = operation_view(stored)
+        unreadable: list[str] = []
+        path = self._opened(organisation, TARGET_PATH_FIELD, view.target_path, unreadable)
+        scope = None if view.scope is None else self._opened(organisation, SCOPE_FIELD, view.scope, unreadable)
+        return RecoveryOperation(
+            id=view.operation_id,
+            version=view.version,
+            recovery_point_id=view.recovery_point_id,
+            configuration_id=view.configuration_id,
+            snapshot_id=view.snapshot_id,
+            recovery_type=read_plain(view.recovery_type, RecoveryType),
+            request_id=view.request_id,
+            initiated_by=actor or view.initiated_by,
+            target_location=view.target_location,
+            target_path=path,
+            scope=[] if view.scope is None else None if scope is None else scope.split("\n"),
+            conflict_policy=read_plain(view.conflict_policy, ConflictPolicy),
+            state=read_plain(view.state, RecoveryState),
+            degraded=view.degraded,
+            started_at=view.accepted_at,
+            finished_at=view.finished_at,
+            attempts=view.attempts,
+            phases=[
+                RecoveryPhase(
+                    name=read_plain(phase.name, RecoveryState),
+                    started_at=phase.started_at,
+                    finished_at=phase.finished_at,
+                    seconds=(phase.finished_at - phase.started_at).total_seconds() if phase.finished_at else None,
+                )
+                for phase in view.phases
+            ],
+            verification_status=_verification(view),
+            result=_result(view),
+            error=_error(view),
+            waiting=waiting_told(view.waiting),
+            unreadable_fields=unreadable,
+        )
+
+    def _opened(self, organisation: str, field: str, sealed: Sealed, unreadable: list[str]) -> str | None:
+        """As of configurations: one whose key is lost costs that field, never the list that shows it."""
+        try:
+            return self._sealer.open(organisation, field, sealed)
+        except PlatformError as error:
+            if error.code is errors.KEYS_UNUSABLE:
+                unreadable.append(_NAMES[field])
+            elif error.code is not errors.SEALING_KEY_MISSING:
+                raise
+            return None
+
+
+def _verification(view: OperationView) -> VerificationStatus:
+    if view.verified:
+        return VerificationStatus.VERIFIED
+    if view.finished_at is None:
+        return VerificationStatus.PENDING
+    return VerificationStatus.FAILED if view.totals is not None else VerificationStatus.NOT_VERIFIED
+
+
+def _result(view: OperationView) -> RecoveryResult | None:
+    if view.totals is None:
+        return None
+    return RecoveryResult(
+        totals=view.totals,
+        missing_in_point=view.missing_in_point,
+        seconds=view.seconds,
+        code=view.degraded_code,
+        hint=None if view.degraded_code is None else hint_told(view.degraded_code, ""),
+    )
+
+
+def _error(view: OperationView) -> RecoveryError | None:
+    if view.error is None:
+        return None
+    code = view.error.code
+    return RecoveryError(code=code, title=title_of(code), hint=hint_told(code, view.error.hint) or "")

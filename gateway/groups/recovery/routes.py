@@ -1,0 +1,152 @@
+"""Recovery: list and show points, list and show recoveries."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from litestar import Request, Response, Router, get
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.status_codes import HTTP_304_NOT_MODIFIED
+
+from contracts import errors
+from contracts.recovery_events import RecoveryState
+from gateway.auth.guards import ROLES, requires
+from gateway.auth.principal import READERS
+from gateway.groups.recovery import queries as queries
+from gateway.groups.recovery.resources import RecoveryOperation, RecoveryOperationView, RecoveryPoint
+from gateway.http.parameters import (
+    LIMIT_DEFAULT,
+    Before,
+    CursorText,
+    From,
+    Id,
+    Limit,
+    checked_id,
+    checked_period,
+    checked_time,
+)
+from gateway.http.resources import ListPage
+from gateway.parts import parts_of, principal_of
+
+OfConfiguration = Annotated[
+    str | None, QueryParameter(name="configurationId", max_length=36, description="Of one configuration")
+]
+OfPoint = Annotated[
+    str | None, QueryParameter(name="recoveryPointId", max_length=36, description="Of one recovery point")
+]
+OfSource = Annotated[
+    str | None,
+    QueryParameter(name="source", max_length=63, description="Of configurations whose source is at this location now"),
+]
+At = Annotated[
+    datetime | None,
+    QueryParameter(name="at", description="What there was at this time: of each configuration the latest up to then"),
+]
+States = Annotated[
+    list[RecoveryState] | None, QueryParameter(name="status", description="States; several may be given")
+]
+IfNoneMatch = Annotated[
+    str | None, HeaderParameter(name="If-None-Match", description="An `ETag`; 304 where it is still the same")
+]
+
+
+@get("/recovery-points", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List recovery points")
+async def list_recovery_points(
+    request: Request[Any, Any, Any],
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: CursorText = None,
+    configuration_id: OfConfiguration = None,
+    source: OfSource = None,
+    at: At = None,
+    completed_from: From = None,
+    completed_before: Before = None,
+) -> ListPage[RecoveryPoint]:
+    """What can be restored, the latest first."""
+    gateway, principal = parts_of(request), principal_of(request)
+    if configuration_id is not None:
+        checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
+    start, before = checked_period(completed_from, completed_before)
+    wanted = queries.PointFilter(
+        configuration_id=configuration_id,
+        source=source,
+        completed_from=start,
+        completed_before=before,
+        at=checked_time(at, "at"),
+    )
+    return await queries.points(
+        gateway.reading, gateway.sealer, principal.organisation, wanted, limit=limit, cursor=cursor
+    )
+
+
+@get(
+    "/recovery-points/{recovery_point_id:str}",
+    guards=[requires(READERS)],
+    opt={ROLES: READERS},
+    summary="Show a recovery point",
+)
+async def show_recovery_point(
+    request: Request[Any, Any, Any], recovery_point_id: Id, if_none_match: IfNoneMatch = None
+) -> Response[RecoveryPoint]:
+    """One recovery point: what it is of, how much, and which tiers have it."""
+    gateway, principal = parts_of(request), principal_of(request)
+    identity = checked_id(recovery_point_id, code=errors.RECOVERY_POINT_UNKNOWN)
+    async with gateway.reading(principal.organisation) as database:
+        shown, version = await queries.point(database, principal.organisation, identity)
+    return _answer(shown, version, if_none_match)
+
+
+@get("/recovery/operations", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List recoveries")
+async def list_recoveries(
+    request: Request[Any, Any, Any],
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: CursorText = None,
+    status: States = None,
+    configuration_id: OfConfiguration = None,
+    recovery_point_id: OfPoint = None,
+    started_from: From = None,
+    started_before: Before = None,
+) -> ListPage[RecoveryOperation]:
+    """Recoveries of the organisation, the latest first."""
+    gateway, principal = parts_of(request), principal_of(request)
+    if configuration_id is not None:
+        checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
+    if recovery_point_id is not None:
+        checked_id(recovery_point_id, code=errors.RECOVERY_POINT_UNKNOWN)
+    start, before = checked_period(started_from, started_before)
+    wanted = queries.OperationFilter(
+        status=tuple(sorted(set(status or ()))),
+        configuration_id=configuration_id,
+        recovery_point_id=recovery_point_id,
+        started_from=start,
+        started_before=before,
+    )
+    return await queries.OperationQueries(gateway.sealer).page(
+        gateway.reading, principal.organisation, wanted, limit=limit, cursor=cursor
+    )
+
+
+@get(
+    "/recovery/operations/{operation_id:str}",
+    guards=[requires(READERS)],
+    opt={ROLES: READERS},
+    summary="Show a recovery",
+)
+async def show_recovery(request: Request[Any, Any, Any], operation_id: Id) -> RecoveryOperationView:
+    """One recovery: phases with their times, progress, what was written and verified, and why it failed."""
+    gateway, principal = parts_of(request), principal_of(request)
+    one = queries.OperationQueries(gateway.sealer).one
+    shown = await one(gateway.reading, principal.organisation, checked_id(operation_id))
+    progress = gateway.progress.of(principal.organisation, operation_id) if shown.finished_at is None else None
+    return RecoveryOperationView(**{name: getattr(shown, name) for name in shown.__struct_fields__}, progress=progress)
+
+
+def _answer(shown: RecoveryPoint, version: int, if_none_match: str | None) -> Response[RecoveryPoint]:
+    etag = f'"{version}"'
+    # `*` is whatever there is.
+    if if_none_match is not None and {etag, "*"} & {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+        return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers={"ETag": etag})  # type: ignore[arg-type]  # a 304 has no body
+    return Response(shown, headers={"ETag": etag})
+
+
+HANDLERS = [
+    Router("/", route_handlers=[list_recovery_points, show_recovery_point, list_recoveries, show_recovery]),
+]

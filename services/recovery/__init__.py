@@ -1,0 +1,1 @@
+"""The recovery service: which points there are, and restores of them."""

@@ -1,0 +1,1 @@
+"""What the recovery service has of the outside."""

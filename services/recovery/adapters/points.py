@@ -1,0 +1,78 @@
+"""Recovery points and where they lie, in the recovery service's own tables."""
+
+from chassis.handling import Handling
+from chassis.postgres.database import translated
+from chassis.postgres.pool import Pool
+from chassis.record.eventstore import EventStore, Statement
+from contracts.config_events import ConfigurationFact
+from contracts.executor_events import BackupCompleted
+from contracts.reading import written_as
+from services.recovery.kept import KeptPlace, KeptPoint
+
+_FIND = """
+    SELECT configuration_id, snapshot_id FROM recovery_points WHERE recovery_point_id = %s AND organisation = %s
+"""
+_PLACES = """
+    SELECT tier, location FROM configuration_places WHERE configuration_id = %s AND organisation = %s
+    ORDER BY version DESC, tier, location
+"""
+_KEEP = """
+    INSERT INTO recovery_points (recovery_point_id, organisation, configuration_id, snapshot_id)
+    VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+_KEEP_PLACE = """
+    INSERT INTO configuration_places (configuration_id, tier, location, organisation, version)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT (configuration_id, tier, location)
+    DO UPDATE SET version = greatest(configuration_places.version, excluded.version)
+"""
+
+
+class PointTable:
+    """`Points` in Postgres."""
+
+    def __init__(self, pool: Pool, store: EventStore) -> None:
+        self._pool = pool
+        self._store = store
+
+    async def find(self, recovery_point_id: str, organisation: str) -> KeptPoint | None:
+        """A point of an organisation, with all places of its configuration."""
+        with translated():
+            async with self._pool.connection() as connection:
+                found = await connection.execute(_FIND, (recovery_point_id, organisation))
+                row = await found.fetchone()
+                if row is None:
+                    return None
+                configuration_id, snapshot_id = row
+                places = await (await connection.execute(_PLACES, (configuration_id, organisation))).fetchall()
+        return KeptPoint(
+            recovery_point_id=recovery_point_id,
+            organisation=organisation,
+            configuration_id=configuration_id,
+            snapshot_id=snapshot_id,
+            places=tuple(KeptPlace(*place) for place in places),
+        )
+
+    async def remember(self, completed: BackupCompleted, handling: Handling) -> None:
+        """Keep what a run has made with the inbox row of the fact that told of it."""
+        values = (
+            completed.execution_id,
+            handling.context.organisation,
+            completed.configuration_id,
+            completed.snapshot_id,
+        )
+        also = [Statement(_KEEP, values, name="keep-point")] if completed.is_recovery_point else []
+        await self._store.save(context=handling.context, handled=handling.handled, also=also)
+
+    async def remember_places(self, fact: ConfigurationFact, handling: Handling) -> None:
+        """Keep where a version puts its tiers with the inbox row of the fact."""
+        places = fact.body.storage_destinations.by_tier()
+        organisation = handling.context.organisation
+        also = [
+            Statement(
+                _KEEP_PLACE,
+                (fact.configuration_id, written_as(tier), each.location, organisation, fact.version),
+                name="keep-place",
+            )
+            for tier, each in places.items()
+        ]
+        await self._store.save(context=handling.context, handled=handling.handled, also=also)

@@ -1,0 +1,27 @@
+"""The recovery service's own tables, beside the event store's. Installed by the administrator's role; append only.
+
+`recovery_points` and `configuration_places` are working state: they are filled again from the streams of the executor
+and the config service. `recovery_claims` follows from the operations.
+"""
+
+from typing import LiteralString
+
+from services.recovery.adapters.operations import RECOVERIES
+
+STATEMENTS: tuple[LiteralString, ...] = (
+    """CREATE TABLE recovery_points (
+        recovery_point_id text PRIMARY KEY,
+        organisation text NOT NULL,
+        configuration_id text NOT NULL,
+        snapshot_id text NOT NULL
+    )""",
+    """CREATE TABLE configuration_places (
+        configuration_id text NOT NULL,
+        tier text NOT NULL,
+        location text NOT NULL,
+        organisation text NOT NULL,
+        version integer NOT NULL,
+        PRIMARY KEY (configuration_id, tier, location)
+    )""",
+    *RECOVERIES.schema(),
+)

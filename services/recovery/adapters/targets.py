@@ -1,0 +1,56 @@
+"""The target of a recovery, looked at by the deciding process and by the worker."""
+
+import logging
+from functools import partial
+from pathlib import Path
+
+from chassis.disk import Disk
+from chassis.locations import Locations
+from chassis.own_folders import OwnFolders
+from chassis.sealing import Sealer
+from contracts.errors import PlatformError, Retry
+from contracts.recovery_events import TARGET_PATH_FIELD
+from contracts.refusal import Objection
+from services.recovery.kept import Order
+from vault.targets import target_folder
+
+LOOK_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class LookedAtTargets:
+    """`Targets` on the registry and the disks."""
+
+    def __init__(self, locations: Locations, own: OwnFolders, sealer: Sealer) -> None:
+        self._locations = locations
+        self._own = own
+        self._sealer = sealer
+        self._disks: dict[str, Disk] = {}
+
+    def folder(self, organisation: str, order: Order) -> bytes:
+        """Where to write. Blocks. Raises as `vault.targets.target_folder`, and KEYS_…."""
+        relative = self._sealer.open(organisation, TARGET_PATH_FIELD, order.target_path)
+        return target_folder(
+            self._locations,
+            self._own,
+            organisation,
+            location_name=order.target_location,
+            relative=relative,
+            policy=order.conflict_policy,
+            snapshot_id=order.snapshot_id,
+        )
+
+    async def objection(self, organisation: str, order: Order) -> Objection | None:
+        """What speaks against it; what may be over by itself raises, to be asked again."""
+        # One for each location: a disk that hangs keeps nobody from being refused, or taken on, elsewhere.
+        disk = self._disks.setdefault(order.target_location, Disk(Path(f"target {order.target_location}")))
+        try:
+            await disk.ask(partial(self.folder, organisation, order), seconds=LOOK_SECONDS)
+        except OSError:  # it hangs, or says nothing
+            _log.warning("a target does not answer: the worker finds out", extra={"location": order.target_location})
+        except PlatformError as error:
+            if error.retry is Retry.LATER or error.field is None:
+                raise
+            return Objection(error.code, error.field, error.hint)
+        return None

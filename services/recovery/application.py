@@ -1,0 +1,74 @@
+"""What the recovery service decides: which recoveries it takes on, and which points it knows."""
+
+from chassis.handling import Handling
+from contracts import errors
+from contracts.config_events import ConfigurationFact
+from contracts.executor_events import BackupCompleted
+from contracts.gateway_events import RecoveryRequested
+from contracts.recovery_events import RecoveryRefused
+from contracts.refusal import Objection
+from services.recovery.domain import RecoveryOperation
+from services.recovery.errors import PointNotSeenYet, TargetBusy
+from services.recovery.kept import Order
+from services.recovery.policies import when_recovery_requested
+from services.recovery.ports import Operations, Points, Targets
+
+
+class RecoveryDecisions:
+    """Takes requested recoveries on, or refuses them."""
+
+    def __init__(self, operations: Operations, points: Points, targets: Targets) -> None:
+        self._operations = operations
+        self._points = points
+        self._targets = targets
+
+    async def decide(self, request: RecoveryRequested, handling: Handling) -> None:
+        """Accept or refuse a request. Raises RECOVERY_POINT_NOT_SEEN_YET to be asked again later."""
+        organisation = handling.context.organisation
+        point = await self._points.find(request.recovery_point_id, organisation)
+        objection = when_recovery_requested(request, point, deliveries=handling.deliveries)
+        if objection is not None and objection.code is errors.RECOVERY_POINT_NOT_SEEN_YET:
+            raise PointNotSeenYet(request.recovery_point_id)
+        if objection is not None or point is None:
+            await self._refuse(request, objection or Objection(errors.RECOVERY_POINT_UNKNOWN), handling)
+            return
+        order = Order(
+            snapshot_id=point.snapshot_id,
+            places=point.places,
+            target_location=request.target_location,
+            target_path=request.target_path,
+            conflict_policy=request.conflict_policy,
+            scope=request.scope,
+        )
+        if (wrong := await self._targets.objection(organisation, order)) is not None:
+            await self._refuse(request, wrong, handling)
+            return
+        operation = RecoveryOperation(request.operation_id)
+        operation.accept(request, configuration_id=point.configuration_id, snapshot_id=point.snapshot_id)
+        try:
+            target = f"{organisation}/{request.target_digest}"
+            await self._operations.record_accepted(operation, handling, target=target, order=order)
+        except TargetBusy as busy:
+            known = await self._operations.find(request.operation_id, organisation)
+            if known is None:
+                await self._refuse(request, Objection(busy.code, busy.field, busy.hint), handling)
+
+    async def _refuse(self, request: RecoveryRequested, objection: Objection, handling: Handling) -> None:
+        operation = RecoveryOperation(request.operation_id)
+        operation.record(RecoveryRefused.of(request, objection))
+        await self._operations.record_answer(operation, handling)
+
+
+class Catalogue:
+    """Keeps what can be restored, and where it lies."""
+
+    def __init__(self, points: Points) -> None:
+        self._points = points
+
+    async def remember(self, completed: BackupCompleted, handling: Handling) -> None:
+        """Take note of what a run has made."""
+        await self._points.remember(completed, handling)
+
+    async def remember_places(self, fact: ConfigurationFact, handling: Handling) -> None:
+        """Take note of where a configuration puts its tiers."""
+        await self._points.remember_places(fact, handling)

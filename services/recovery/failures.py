@@ -1,0 +1,33 @@
+"""What is told of a recovery that has failed, or waits: codes and hints for people of the organisation."""
+
+from contracts import errors
+from contracts.errors import ErrorCode, PlatformError
+
+_OVER_BY_ITSELF = frozenset({errors.UNAVAILABLE, errors.CONCURRENT_CHANGE})
+_OPEN_HINTS = frozenset(
+    {
+        errors.TARGET_UNUSABLE,
+        errors.TARGET_NOT_EMPTY,
+        errors.TARGET_EXCLUDED,
+        errors.TARGET_FULL,
+        errors.RECOVERY_POINT_MISSING,
+    }
+)
+"""Codes whose errors say what to do by the names of locations, which the organisation knows."""
+
+
+def told_code(code: ErrorCode) -> ErrorCode:
+    """The code that whoever may see the recovery is told: the names of settings are the operator's."""
+    return errors.LOCATION_UNUSABLE if code is errors.INVALID_SETTING else code
+
+
+def told_hint(error: PlatformError) -> str:
+    """What to do, in words without paths and settings."""
+    return error.hint if error.code in _OPEN_HINTS else told_code(error.code).hint
+
+
+def waiting_hint(error: PlatformError) -> str:
+    """What to do about what a recovery waits for, which is tried again in any case."""
+    if error.code in _OVER_BY_ITSELF:
+        return "Nothing is to be done: the recovery is tried again by itself."
+    return told_hint(error)

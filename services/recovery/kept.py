@@ -1,0 +1,37 @@
+"""What the recovery service keeps of others' facts, and what a worker is told to do."""
+
+import msgspec
+
+from contracts.recovery_events import ConflictPolicy
+from contracts.sealed import Sealed
+
+
+class KeptPlace(msgspec.Struct, frozen=True):
+    """Where a configuration's snapshots lie, or have lain: the name of a tier and of a location."""
+
+    tier: str
+    location: str
+
+
+class KeptPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A recovery point. `places`: of its configuration, in all versions that have arrived, the newest first."""
+
+    recovery_point_id: str
+    organisation: str
+    configuration_id: str
+    snapshot_id: str
+    places: tuple[KeptPlace, ...]
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is to do, as it was accepted: it goes with the claim."""
+
+    snapshot_id: str
+    places: tuple[KeptPlace, ...]
+    target_location: str
+    target_path: Sealed
+    conflict_policy: ConflictPolicy
+    scope: Sealed | None = None
+
+
+ORDER = msgspec.json.Decoder(Order)

@@ -1,0 +1,36 @@
+"""Rules of the recovery service: a fact in, a decision out. Pure."""
+
+from contracts import errors
+from contracts.gateway_events import RecoveryRequested
+from contracts.refusal import Objection
+from services.recovery.kept import KeptPoint
+from services.recovery.ports import Restored
+
+# A point that has not arrived after so many deliveries (about a minute) is not going to.
+DELIVERIES_BEFORE_REFUSAL = 8
+# A recovery that has cost this many workers their lives would cost the next one its life, too.
+ATTEMPTS_BEFORE_FAILURE = 6
+
+
+def when_recovery_requested(
+    request: RecoveryRequested, point: KeptPoint | None, *, deliveries: int
+) -> Objection | None:
+    """What speaks against a recovery, apart from its target; NOT_SEEN_YET to be asked again."""
+    if not request.evidence.second_factor:
+        return Objection(errors.SECOND_FACTOR_NEEDED, hint=errors.SECOND_FACTOR_NEEDED.hint)
+    if point is None or not point.places:
+        late = deliveries >= DELIVERIES_BEFORE_REFUSAL
+        code = errors.RECOVERY_POINT_UNKNOWN if late else errors.RECOVERY_POINT_NOT_SEEN_YET
+        return Objection(code, "recoveryPointId", code.hint)
+    return None
+
+
+def when_restored(restored: Restored, *, is_partial: bool) -> tuple[bool, errors.ErrorCode | None]:
+    """Whether all that was asked for is there, and the code of what is less than it was."""
+    totals = restored.totals
+    if is_partial and not (totals.files or totals.folders or totals.troubles):
+        return False, errors.RECOVERY_MATCHES_NOTHING
+    if not restored.is_whole:
+        return False, errors.RECOVERY_INCOMPLETE
+    less = restored.has_losses or restored.missing_in_point > 0
+    return True, errors.RECOVERY_INCOMPLETE if less else None

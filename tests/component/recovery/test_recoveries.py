@@ -1,0 +1,251 @@
+"""Recoveries on real parts: taken on or refused, performed, interrupted, and told as they are."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis.claims.port import Claim, ProgressReport
+from chassis.life.signs import Signs
+from contracts import errors
+from contracts.errors import PlatformError
+from contracts.gateway_events import Evidence
+from contracts.recovery_events import (
+    ConflictPolicy,
+    RecoveryCompleted,
+    RecoveryFailed,
+    RecoveryRefused,
+    RecoveryVerified,
+)
+from repository.restore.names import MARKER_PREFIX
+from services.recovery.kept import Order
+from services.recovery.ports import OpenRestore, Restored
+from tests.support.eventually import eventually
+from tests.support.file_trees import differences, seen
+from tests.support.mounted import mounted
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+from tests.support.recovery import RecoveryBench, recovery_bench
+
+pytestmark = pytest.mark.stack
+pytest_plugins = ["tests.support.nats_server", "tests.support.postgres_server"]
+
+WHOLE = ["accepted", "preparing", "started", "verified", "completed"]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[RecoveryBench]:
+    """A bench with one recovery point."""
+    async with recovery_bench(tmp_path, postgres, nats_server) as bench:
+        yield bench
+
+
+async def _done(bench: RecoveryBench, operation_id: str, data_plane: Any = None) -> list[str]:
+    """Have a worker perform it to its end; the names of its events."""
+    loop = bench.loop(data_plane)
+    await loop.start()
+    try:
+
+        async def look() -> list[str] | None:
+            names = await bench.names(operation_id)
+            return names if names[-1] in ("completed", "failed", "cancelled") else None
+
+        names = await eventually(look)
+        assert names is not None
+        return names
+    finally:
+        await loop.stop()
+
+
+def _is_marked(folder: Path) -> bool:
+    return any(name.name.encode().startswith(MARKER_PREFIX) for name in folder.iterdir())
+
+
+class Hooked:
+    """The real data plane, whose restores call `hook` with each progress report."""
+
+    def __init__(self, bench: RecoveryBench, hook: Callable[[ProgressReport], None]) -> None:
+        self._inner = bench.data_plane()
+        self._hook = hook
+
+    def open(self, claim: Claim, order: Order, signs: Signs) -> OpenRestore:
+        opened, hook = self._inner.open(claim, order, signs), self._hook
+
+        class _Restore:
+            def restore(
+                self, *, on_progress: Callable[[ProgressReport], None], is_cancelled: Callable[[], bool]
+            ) -> Restored:
+                def check() -> bool:
+                    hook(ProgressReport(files_done=0, files_total=None, bytes_done=0, bytes_total=None, tiers=()))
+                    return is_cancelled()
+
+                return opened.restore(on_progress=on_progress, is_cancelled=check)
+
+            def close(self) -> None:
+                opened.close()
+
+        return _Restore()
+
+
+async def test_point_is_restored_from_the_tier_that_answers_and_what_was_written_is_verified(
+    bench: RecoveryBench,
+) -> None:
+    """One tier is gone: the other gives all of it, and the facts say what was read, written and verified."""
+    shutil.rmtree(bench.tier("local"))
+    await bench.request("op-1")
+    assert await _done(bench, "op-1") == WHOLE
+    *_, verified, completed = await bench.told("op-1")
+    assert isinstance(verified, RecoveryVerified)
+    assert isinstance(completed, RecoveryCompleted)
+    assert (verified.files, completed.totals.files, completed.degraded) == (41, 41, False)
+    assert [each.tier for each in completed.totals.read_from] == ["cloudPrimary"]
+    assert not differences(seen(bench.source), seen(bench.restored / "all"))
+    assert not _is_marked(bench.restored / "all")
+
+
+async def test_part_is_restored_and_what_matches_nothing_is_no_success(bench: RecoveryBench) -> None:
+    """A pattern restores what it matches; one that matches nothing fails by its own code."""
+    await bench.request("op-1", "part", scope="IMG_1?.jpg\n/contract.txt")
+    assert await _done(bench, "op-1") == WHOLE
+    assert len(list((bench.restored / "part" / "2027").iterdir())) == 10
+    await bench.request("op-2", "nothing", scope="IMG_4711.jpg")
+    await _done(bench, "op-2")
+    failed = (await bench.told("op-2"))[-1]
+    assert isinstance(failed, RecoveryFailed)
+    assert failed.code == errors.RECOVERY_MATCHES_NOTHING.code
+
+
+async def test_worker_that_dies_in_the_middle_is_followed_by_one_that_goes_on(bench: RecoveryBench) -> None:
+    """Nothing is told as completed before it is; the next worker takes over under a higher fence, and finishes it."""
+
+    class Killed(BaseException):
+        pass
+
+    calls = 0
+
+    def die(_report: ProgressReport) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 10:
+            raise Killed
+
+    await bench.request("op-1")
+    claims = bench.claims()
+    claim = await claims.take("w0")
+    assert claim is not None
+    with pytest.raises(Killed):
+        await bench.performance(claims, Hooked(bench, die)).perform(claim, lambda: False)
+    assert await bench.names("op-1") == ["accepted", "preparing", "started"]
+    assert _is_marked(bench.restored / "all")
+    assert await _done(bench, "op-1") == ["accepted", "preparing", "started", *WHOLE[1:]]
+    assert not differences(seen(bench.source), seen(bench.restored / "all"))
+
+
+async def test_cancelled_recovery_leaves_its_mark_and_is_gone_on_with_when_asked_for_anew(bench: RecoveryBench) -> None:
+    """The worker lets go, the target tells that it is unfinished, and the same asked for anew finishes it."""
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def wait(_report: ProgressReport) -> None:
+        under_way.set()
+        go_on.wait(10)
+
+    await bench.request("op-1")
+    loop = bench.loop(Hooked(bench, wait))
+    await loop.start()
+    try:
+        await eventually(under_way.is_set)
+        await bench.request("op-2")
+        (refused,) = await bench.told("op-2")
+        assert isinstance(refused, RecoveryRefused)
+        assert (refused.code, refused.field) == (errors.TARGET_BUSY.code, "targetPath")
+        await bench.cancel("op-1")
+        await eventually(lambda: not loop._held)
+    finally:
+        go_on.set()
+        await loop.stop()
+    assert (await bench.names("op-1"))[-1] == "cancelled"
+    assert _is_marked(bench.restored / "all")
+    await bench.request("op-3")
+    assert await _done(bench, "op-3") == WHOLE
+    assert not differences(seen(bench.source), seen(bench.restored / "all"))
+    await bench.cancel("op-3")
+    assert (await bench.names("op-3"))[-1] == "cancellation-refused"
+
+
+async def test_all_tiers_away_fails_with_what_is_wrong_and_writes_nothing(bench: RecoveryBench) -> None:
+    """Nothing is begun in the place of what is gone."""
+    for name in ("local", "second"):
+        shutil.rmtree(bench.tier(name))
+    await bench.request("op-1")
+    assert (await _done(bench, "op-1"))[-1] == "failed"
+    failed = (await bench.told("op-1"))[-1]
+    assert isinstance(failed, RecoveryFailed)
+    assert failed.code in {errors.TIER_UNREACHABLE.code, errors.TIER_UNUSABLE.code}
+    assert not (bench.restored / "all").exists()
+    assert not any(bench.tier(name).exists() for name in ("local", "second"))
+
+
+async def test_full_target_fails_as_that_and_is_gone_on_with_once_there_is_room(bench: RecoveryBench) -> None:
+    """The code, the location by name, and the mark; with more room the same recovery ends well."""
+    with mounted(bench.restored, "size=1m"):
+        await bench.request("op-1")
+        assert (await _done(bench, "op-1"))[-1] == "failed"
+        failed = (await bench.told("op-1"))[-1]
+        assert isinstance(failed, RecoveryFailed)
+        assert failed.code == errors.TARGET_FULL.code
+        assert "the location restored" in failed.hint
+        assert _is_marked(bench.restored / "all")
+        subprocess.run(["mount", "-o", "remount,size=64m", str(bench.restored)], check=True)
+        await bench.request("op-2")
+        assert await _done(bench, "op-2") == WHOLE
+        assert not differences(seen(bench.source), seen(bench.restored / "all"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "field"),
+    [
+        ({"evidence": Evidence(assurance="aal1")}, errors.SECOND_FACTOR_NEEDED, None),
+        ({"point": "run-2", "deliveries": 8}, errors.RECOVERY_POINT_UNKNOWN, "recoveryPointId"),
+        ({"organisation": "org-b", "deliveries": 8}, errors.RECOVERY_POINT_UNKNOWN, "recoveryPointId"),
+        ({"location": "source"}, errors.UNKNOWN_LOCATION, "targetLocation"),
+        ({"path": "full"}, errors.TARGET_NOT_EMPTY, "targetPath"),
+        ({"path": "full/file"}, errors.TARGET_UNUSABLE, "targetPath"),
+        ({"path": "out"}, errors.PATH_OUTSIDE_LOCATION, "targetPath"),
+    ],
+    ids=["factor", "point", "stranger", "role", "full", "file", "link"],
+)
+async def test_recovery_that_cannot_be_is_refused_with_its_field(
+    bench: RecoveryBench, asked: dict[str, Any], code: errors.ErrorCode, field: str | None
+) -> None:
+    """Before anything is written, by a code and the field that is to be corrected."""
+    (bench.restored / "full").mkdir()
+    (bench.restored / "full" / "file").write_text("there before")
+    (bench.restored / "out").symlink_to(bench.home)
+    await bench.request("op-1", **asked)
+    (refused,) = await bench.told("op-1")
+    assert isinstance(refused, RecoveryRefused)
+    assert (refused.code, refused.field) == (code.code, field)
+    assert [each.name for each in (bench.restored / "full").iterdir()] == ["file"]
+
+
+async def test_point_that_has_not_arrived_is_waited_for(bench: RecoveryBench) -> None:
+    """Streams have no order among each other: the request is asked again before it is refused."""
+    with pytest.raises(PlatformError) as raised:
+        await bench.request("op-1", point="run-2")
+    assert raised.value.code is errors.RECOVERY_POINT_NOT_SEEN_YET
+
+
+async def test_what_is_there_is_dealt_with_as_the_policy_says(bench: RecoveryBench) -> None:
+    """Left, replaced or stood beside; never without having been asked for."""
+    for policy in (ConflictPolicy.SKIP, ConflictPolicy.OVERWRITE, ConflictPolicy.RENAME):
+        there = bench.restored / policy.value / "contract.txt"
+        there.parent.mkdir()
+        there.write_text("mine")
+        await bench.request(f"op-{policy}", policy.value, policy=policy)
+        assert await _done(bench, f"op-{policy}") == WHOLE
+        assert (there.read_text() == "mine") is (policy is not ConflictPolicy.OVERWRITE)
+    assert len(list((bench.restored / "rename").glob("contract*"))) == 2

@@ -1,0 +1,124 @@
+"""A recovery as a person meets it: backed up through the API, lost, restored through the API, equal byte for byte."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from chassis.ids import new_id
+from chassis.location import Location
+from contracts import errors
+from deploy.stack.locations import directory_url, register, source_location
+from tests.support.eventually import eventually
+from tests.support.file_trees import differences, seen
+from tests.support.stack import Platform, Tenant
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+API = "/api/backup"
+
+
+class Studio:
+    """An organisation with a source, a place to restore to, and a configuration of two tiers."""
+
+    def __init__(self, platform: Platform, organisation: str, folder: Path) -> None:
+        self.platform = platform
+        self.organisation = organisation
+        self.source = folder / "source"
+        self.restored = folder / "restored"
+        for each in (self.source / "2027" / "meyer", self.restored):
+            each.mkdir(parents=True)
+        (self.source / "contract.txt").write_text("between A and B\n" * 4000)
+        (self.source / "2027" / "meyer" / "IMG_4711.jpg").write_bytes(bytes(range(256)) * 8000)
+        (self.source / "2027" / "list.txt").symlink_to("meyer")
+        tail = organisation[-12:]
+        self.names = f"photos-{tail}", f"restored-{tail}"
+        register(platform.layout, source_location(self.names[0], self.source, organisation=organisation))
+        target = Location(
+            name=self.names[1],
+            kind="directory",
+            roles=("target",),
+            organisations=(organisation,),
+            url=directory_url(self.restored),
+        )
+        register(platform.layout, target)
+
+    @asynccontextmanager
+    async def client(self, *, second_factor: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+        """Of an owner who has just given a second factor."""
+        token = self.platform.token("owner", organisation=self.organisation, second_factor=second_factor)
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=self.platform.layout.gateway_url, headers=headers, timeout=30.0) as http:
+            yield http
+
+    async def back_up(self, http: httpx.AsyncClient) -> str:
+        """Configure, run, and wait for the end; the recovery point."""
+        body = {
+            "name": "Photos",
+            "sourceType": "directory",
+            "sourceLocation": self.names[0],
+            "storageDestinations": {"local": {"location": "local"}, "cloudPrimary": {"location": "cloud-primary"}},
+        }
+        made = await write(http, "configurations", body)
+        assert made.status_code == 201, made.text
+        asked = await write(http, "execute", {"configurationId": made.json()["id"]})
+        run = str(asked.json()["execution"]["id"])
+        ended = await self.ended(http, f"{API}/executions/{run}")
+        assert (ended["state"], ended["degraded"]) == ("completed", False), ended
+        return run
+
+    async def initiate(self, http: httpx.AsyncClient, point: str, path: str, **more: Any) -> httpx.Response:
+        """Ask for a recovery."""
+        body = {"recoveryPointId": point, "targetLocation": self.names[1], "targetPath": path, **more}
+        return await write(http, "recovery/initiate", body)
+
+    async def ended(self, http: httpx.AsyncClient, path: str) -> dict[str, Any]:
+        """What has ended, as it is shown."""
+
+        async def look() -> dict[str, Any] | None:
+            shown: dict[str, Any] = (await http.get(path)).json()
+            return shown if shown["finishedAt"] is not None else None
+
+        found = await eventually(look, within=60)
+        assert found is not None
+        return found
+
+    async def recovered(self, http: httpx.AsyncClient, asked: httpx.Response) -> dict[str, Any]:
+        """A recovery that was accepted, at its end."""
+        assert asked.status_code == 202, asked.text
+        assert asked.json()["state"] == "accepted", asked.text
+        return await self.ended(http, asked.json()["resource"])
+
+
+async def write(http: httpx.AsyncClient, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    """A write under a new key."""
+    return await http.post(f"{API}/{path}", json=body, headers={"Idempotency-Key": new_id()})
+
+
+async def test_what_was_lost_comes_back_through_the_api_with_a_tier_gone(platform: Tenant, tmp_path: Path) -> None:
+    """Back up, lose the source and a tier, restore: every byte and attribute is as it was, and it was read back."""
+    studio = Studio(platform.platform, platform.organisation, tmp_path)
+    before = seen(studio.source)
+    async with studio.client() as http:
+        point = await studio.back_up(http)
+        shown = (await http.get(f"{API}/recovery-points/{point}")).json()
+        assert (shown["tiers"], shown["sourceLocation"]) == (["local", "cloudPrimary"], studio.names[0])
+        shutil.rmtree(studio.source)
+        shutil.rmtree(platform.platform.layout.local_tier / platform.organisation)
+
+        recovery = await studio.recovered(http, await studio.initiate(http, point, "all"))
+        assert (recovery["state"], recovery["error"]) == ("completed", None), recovery
+        assert recovery["verificationStatus"] == "verified"
+        assert [each["tier"] for each in recovery["result"]["totals"]["readFrom"]] == ["cloudPrimary"]
+        assert not differences(before, seen(studio.restored / "all"))
+
+        part = await studio.recovered(http, await studio.initiate(http, point, "part", scope=["*.jpg"]))
+        assert (part["recoveryType"], part["result"]["totals"]["files"]) == ("partial", 1)
+        again = await studio.initiate(http, point, "all")
+        assert (again.json()["code"], again.json()["field"]) == (errors.TARGET_NOT_EMPTY.code, "targetPath")
+        listed = (await http.get(f"{API}/recovery/operations?recoveryPointId={point}")).json()["items"]
+        assert [each["id"] for each in listed] == [part["id"], recovery["id"]]
