@@ -90,6 +90,7 @@ class ConfigurationBody(Value, frozen=True, kw_only=True):
 
     `exclude`: what is left out of the source, patterns as in a `.gitignore`, one a line. `exclude_caches`: so is what
     is in folders that say that they are caches (CACHEDIR.TAG).
+    `retention_policy_id`: how long what it saves is to be kept; None for all of it, for ever.
 
     `name_digest` is a keyed digest (hex) of the normalised name under the organisation's key: it
     lets the record keep names unique without knowing them.
@@ -109,3 +110,4 @@ class ConfigurationBody(Value, frozen=True, kw_only=True):
     schedule: Schedule | None = None
     exclude: Sealed | None = None
     exclude_caches: bool = False
+    retention_policy_id: str | None = None

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+
 from chassis.calendar.plan import Plan
 from chassis.calendar.rules import schedule_objections, wedding_objections
 from chassis.deciding import Deciding, Things
@@ -10,23 +12,38 @@ from chassis.handling import Handling
 from contracts import errors
 from contracts.config_events import ConfigurationChangeRefused, ConfigurationRefused, RetentionPolicyRefused
 from contracts.configuration import ConfigurationBody, ConfigurationState
-from contracts.configuration_rules import names_in
+from contracts.configuration_rules import names_in, objection
 from contracts.errors import PlatformError
 from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted, RetentionPolicySubmitted
 from contracts.refusal import Objected, Objection
+from contracts.retention import RetentionRules, kept_less
 from services.config.domain import Configuration, DueBackup, RetentionPolicy
 from services.config.errors import ConfigurationNameTaken
 from services.config.policies import Fires, Missed, Waits, when_configuration_submitted, when_instant_came
 from services.config.ports import Configurations, LocationRegistry, Turn, Turns, Weddings
 
 
+class _Found(msgspec.Struct, frozen=True):
+    """What is found out beside a change: its next run, and the fields by which less is kept."""
+
+    next_run_at: datetime | None = None
+    less: tuple[str, ...] = ()
+
+
 class ConfigurationDecisions:
     """Creates and changes configurations, or refuses to."""
 
-    def __init__(self, configurations: Configurations, locations: LocationRegistry, schedules: "Schedules") -> None:
+    def __init__(
+        self,
+        configurations: Configurations,
+        locations: LocationRegistry,
+        schedules: "Schedules",
+        policies: Things[RetentionPolicy],
+    ) -> None:
         self._configurations = configurations
         self._locations = locations
         self._schedules = schedules
+        self._policies = policies
         self.of_configurations = Deciding(
             Configuration, configurations, about="configuration_id", missing=errors.CONFIGURATION_UNKNOWN
         )
@@ -61,14 +78,15 @@ class ConfigurationDecisions:
     async def _change(
         self, request: ConfigurationChangeSubmitted, handling: Handling, why: PlatformError | None
     ) -> None:
-        def guard(configuration: Configuration, request: ConfigurationChangeSubmitted, at: datetime | None) -> None:
-            Configuration.change(configuration, request, why, at)
+        def guard(configuration: Configuration, request: ConfigurationChangeSubmitted, found: _Found) -> None:
+            Configuration.change(configuration, request, why, found.next_run_at, found.less)
 
-        async def planned(configuration: Configuration, request: ConfigurationChangeSubmitted) -> datetime | None:
+        async def planned(configuration: Configuration, request: ConfigurationChangeSubmitted) -> _Found:
             if why is not None:
-                return None
+                return _Found()
             organisation = handling.context.organisation
-            return await self._schedules.next_run(configuration.id, request.body, organisation)
+            next_run_at = await self._schedules.next_run(configuration.id, request.body, organisation)
+            return _Found(next_run_at, await self._kept_less(configuration.body, request.body, organisation))
 
         await self.of_configurations.by(guard, ConfigurationChangeRefused, beside=planned)(request, handling)
 
@@ -79,7 +97,24 @@ class ConfigurationDecisions:
             *when_configuration_submitted(body, known.get),
             *await self._schedules.against(body, handling.context.organisation),
         ]
+        named = body.retention_policy_id
+        if named is not None and await self._policies.find(named, handling.context.organisation) is None:
+            every.append(objection(errors.RETENTION_POLICY_UNKNOWN, "retentionPolicyId"))
         return Objected(every) if every else None
+
+    async def _kept_less(
+        self, before: ConfigurationBody | None, after: ConfigurationBody, organisation: str
+    ) -> tuple[str, ...]:
+        """`retentionPolicyId`, where another policy than before keeps less, as both are in force now."""
+        if before is None or before.retention_policy_id == after.retention_policy_id:
+            return ()
+        was, becomes = [await self._rules(each.retention_policy_id, organisation) for each in (before, after)]
+        return ("retentionPolicyId",) if any(kept_less(was, becomes)) else ()
+
+    async def _rules(self, policy_id: str | None, organisation: str) -> RetentionRules | None:
+        """What a policy says; None where everything is kept, for want of one."""
+        policy = None if policy_id is None else await self._policies.find(policy_id, organisation)
+        return None if policy is None else policy.body
 
 
 class RetentionDecisions:

@@ -51,7 +51,7 @@ def use_cases(
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the config service takes."""
     schedules = Schedules(turns, weddings)
-    decisions = ConfigurationDecisions(configurations, locations, schedules)
+    decisions = ConfigurationDecisions(configurations, locations, schedules, policies)
     retention = RetentionDecisions(policies)
     by = decisions.of_configurations.by
     return {

@@ -1,5 +1,6 @@
 """The aggregates of the config service: a configuration, one instant of its schedule, a retention policy."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -61,16 +62,23 @@ class Configuration(Aggregate):
         )
 
     def change(
-        self, request: ConfigurationChangeSubmitted, why: PlatformError | None, next_run_at: datetime | None = None
+        self,
+        request: ConfigurationChangeSubmitted,
+        why: PlatformError | None,
+        next_run_at: datetime | None = None,
+        less: Sequence[str] = (),
     ) -> None:
-        """Put another version in force. `why`: what speaks against its body; it counts where nothing else does."""
+        """Put another version in force. `why`: what speaks against its body; it counts where nothing else does.
+
+        `less`: the fields by which less of what it saves is kept than before.
+        """
         before = self._in_force()
         if request.expected_version != self.body_version:
             raise ConfigurationChanged(seen=request.expected_version, version=self.body_version)
         if why is not None:
             raise why
         if not request.evidence.second_factor:
-            lost = [*taken_away(before, request.body), *thinned(before.schedule, request.body.schedule)]
+            lost = [*taken_away(before, request.body), *thinned(before.schedule, request.body.schedule), *less]
             if lost:
                 raise SecondFactorNeeded(lost)
         if self.state is not ConfigurationState.ACTIVE:

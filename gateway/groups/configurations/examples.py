@@ -77,6 +77,7 @@ CONFIGURATION = Configuration(
     health=ConfigurationHealth.HEALTHY,
     exclude=["*.tmp", "/previews/"],
     exclude_caches=False,
+    retention_policy_id=None,
 )
 
 

@@ -212,6 +212,7 @@ class ConfigurationQueries:
             schedule=body.schedule,
             exclude=[] if body.exclude is None else None if exclude is None else exclude.split("\n"),
             exclude_caches=body.exclude_caches,
+            retention_policy_id=body.retention_policy_id,
         )
 
     def _opened(self, organisation: str, field: str, sealed: Sealed | None, unreadable: list[str]) -> str | None:

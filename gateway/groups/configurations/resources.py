@@ -10,7 +10,7 @@ from msgspec import Meta
 from contracts.configuration import BackupType, ConfigurationState, LocationName, SourceType, StorageDestinations, Tier
 from contracts.executor_events import ExecutionState
 from contracts.schedule import Schedule
-from gateway.http.fields import PatternText, Printable, SourcePath, TagText, Timestamp
+from gateway.http.fields import PatternText, Printable, SourcePath, TagText, Timestamp, Uuid
 from gateway.http.resources import Body, Resource
 
 
@@ -22,7 +22,8 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     what is critical and has a schedule names it; without `isWeddingCritical` it changes no run.
     `schedule`: when runs are due by themselves; around the date of a critical wedding each hour, and before others.
     `exclude`: what is left out, patterns as in a `.gitignore`, the last that matches decides; sealed as well.
-    `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG.
+    `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG. `retentionPolicyId`: a retention policy, by which
+    nothing is removed yet; null keeps everything.
     """
 
     name: Printable
@@ -38,6 +39,7 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     schedule: Schedule | None = None
     exclude: Annotated[tuple[PatternText, ...], Meta(max_length=100)] = ()
     exclude_caches: bool = False
+    retention_policy_id: Uuid | None = None
 
 
 class LastRunState(StrEnum):
@@ -113,6 +115,7 @@ class ConfigurationContent(Resource, frozen=True, kw_only=True):
     schedule: Schedule | None
     exclude: list[str] | None
     exclude_caches: bool
+    retention_policy_id: str | None
 
 
 class Configuration(ConfigurationContent, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ from gateway.groups.configurations.resources import Configuration, NewConfigurat
 from gateway.groups.configurations.submitted import as_kept, wrong_fields
 from gateway.openapi.operation import ETAG, LOCATION, Answer
 from gateway.writes.declaration import Asked, Draft, Superseded, Write
-from gateway.writes.things import CONFIGURATION
+from gateway.writes.things import CONFIGURATION, RETENTION_POLICY
 
 
 class CreateConfiguration(Write[NewConfiguration]):
@@ -61,6 +61,7 @@ class CreateConfiguration(Write[NewConfiguration]):
         errors.SOURCE_NOT_A_FOLDER,
         errors.SOURCE_UNREACHABLE,
         errors.SCHEDULE_NEVER_DUE,
+        errors.RETENTION_POLICY_UNKNOWN,
         errors.LOCATION_UNUSABLE,
         errors.LOCATIONS_UNREADABLE,
     )
@@ -85,6 +86,8 @@ class CreateConfiguration(Write[NewConfiguration]):
         if before is not None and _is_same_source(asked.gateway.sealer, asked.organisation, asked.body, before):
             # It may be away while something else is changed: that is a run's to say, and the next one's to get over.
             wrong = [each for each in wrong if each.code is not errors.SOURCE_UNREACHABLE]
+        if asked.body.retention_policy_id is not None:
+            wrong += await _against_policy(asked, asked.body.retention_policy_id)
         data = as_kept(asked.body)
         return Draft(
             lambda new: self.REQUEST(
@@ -118,7 +121,7 @@ class UpdateConfiguration(CreateConfiguration):
     (`second-factor-needed`): another source, more that is left out of it (`exclude`, `excludeCaches`), a tier less,
     another place or a shorter lock of a tier, one that is `required` no longer, a wedding that is critical no longer
     or has another date (beside a schedule), and a schedule that has fewer runs, more blackouts, or makes up for less,
-    or is gone. A change that only adds needs none.
+    or is gone, and a retention policy that keeps less. A change that only adds needs none.
     """
 
     NAME = "update-configuration"
@@ -229,7 +232,20 @@ def sealed_body(
         schedule=data.schedule,
         exclude=kept(EXCLUDE_FIELD, exclude, exclude_before) if exclude else None,
         exclude_caches=data.exclude_caches,
+        retention_policy_id=data.retention_policy_id,
     )
+
+
+async def _against_policy(asked: Asked[NewConfiguration], policy: str) -> list[PlatformError]:
+    """That there is no such retention policy, where there is none."""
+    try:
+        async with asked.gateway.reading(asked.organisation) as database:
+            await RETENTION_POLICY.check(database, asked.organisation, policy)
+    except PlatformError as error:
+        if error.code is not errors.RETENTION_POLICY_UNKNOWN:
+            raise
+        return [PlatformError(errors.RETENTION_POLICY_UNKNOWN, error.message, field="retentionPolicyId")]
+    return []
 
 
 def _is_same_source(sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody) -> bool:

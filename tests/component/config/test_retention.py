@@ -9,6 +9,10 @@ import pytest
 from chassis.ids import new_id
 from contracts import errors
 from contracts.config_events import (
+    ConfigurationChangeRefused,
+    ConfigurationCreated,
+    ConfigurationRefused,
+    ConfigurationUpdated,
     RetentionPolicyChangeRefused,
     RetentionPolicyCreated,
     RetentionPolicyRefused,
@@ -19,6 +23,7 @@ from contracts.gateway_events import Evidence, RetentionPolicyChangeSubmitted, R
 from contracts.retention import RetentionPolicyBody
 from contracts.sealed import Sealed
 from tests.component.config.test_changes import EVIDENCE, OTHER_STUDIO, PROVEN, STUDIO, Desk
+from tests.support.configurations import body as configuration
 
 pytestmark = pytest.mark.stack
 POLICY = "policy-1"
@@ -98,3 +103,34 @@ async def test_of_two_changes_of_one_version_of_a_policy_one_is_made(desk: Desk)
     refused = [answer for answer in answers if isinstance(answer, RetentionPolicyChangeRefused)]
     assert len(refused) == 2
     assert {(each.code, each.field) for each in refused} == {(errors.VERSION_CONFLICT.code, "If-Match")}
+
+
+async def test_configuration_names_a_policy_that_is_there_and_none_that_keeps_less_unproven(desk: Desk) -> None:
+    """New or changed; without one everything is kept, so that the first one keeps less."""
+    await _submit(desk, _policy())
+    await _submit(desk, _policy(keep_daily=31), "longer")
+    await _submit(desk, _policy(minimum_days=400), "refused")
+    for nothing in ("nothing", "refused", "configuration-1"):
+        wrong = configuration("jones", retention_policy_id=nothing)
+        for answer in (await desk.create(wrong, f"configuration-of-{nothing}"), await desk.change(wrong)):
+            assert isinstance(answer, ConfigurationRefused | ConfigurationChangeRefused)
+            assert (answer.code, answer.field) == (errors.RETENTION_POLICY_UNKNOWN.code, "retentionPolicyId")
+    bound, longer = (configuration("smith", retention_policy_id=each) for each in (POLICY, "longer"))
+    new = await desk.create(configuration("new", retention_policy_id=POLICY), "configuration-3")
+    assert isinstance(new, ConfigurationCreated)
+    steps = (
+        (bound, EVIDENCE, False),
+        (longer, PROVEN, True),
+        (longer, EVIDENCE, True),
+        (bound, EVIDENCE, False),
+        (bound, PROVEN, True),
+        (longer, EVIDENCE, True),
+        (configuration("smith"), EVIDENCE, False),
+    )
+    seen = 1
+    for said, evidence, is_made in steps:
+        answer = await desk.change(said, seen=seen, evidence=evidence)
+        assert isinstance(answer, ConfigurationUpdated) is is_made, answer
+        if isinstance(answer, ConfigurationChangeRefused):
+            assert (answer.code, answer.field) == (errors.SECOND_FACTOR_NEEDED.code, "retentionPolicyId")
+        seen += is_made
