@@ -8,12 +8,14 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
+from repository.backup.backup import BackupOptions, backup
 from repository.errors import AccessDenied, PinNotFound, SnapshotNotFound, TierUnreachable
 from repository.index.pack_catalog import stored_packs
 from repository.opened.key_change import add_generation
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.prune.prune import PruneOptions, TierPlan, prune
+from repository.restore.restore import RestoreOptions, restore
 from repository.retention import pin_watch, pins
 from repository.retention.erasure import erase, plan_erasure
 from repository.retention.orders import forget
@@ -27,6 +29,7 @@ from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from tests.support.histories import Clock, Dying
+from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import BrokenStore, Scene, photos, read_back
 
 FILES = photos(3, seed=1)
@@ -389,8 +392,6 @@ def test_two_prunes_and_a_reader() -> None:
 
 
 def test_a_restore_and_a_check_pin_what_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from repository.restore.restore import restore
-
     reading = _Reading()
     begun: list[Pin] = []
     original = Pinning.begin
@@ -422,3 +423,31 @@ def test_beside_a_reader_nothing_old_is_tidied_away() -> None:
     reading.clock.pass_by(SILENT_AFTER)
     assert not reading.prune().pins
     assert [info.key for info in reading.scene.stores[0].list("snapshots/")] == [f"snapshots/{kept}"]
+
+
+def test_a_restore_is_whole_though_all_is_forgotten_and_pruned_in_the_middle(tmp_path: Path) -> None:
+    """The only tier; what is restored is nobody else's."""
+    scene = Scene()
+    files = {b"%d" % number: MemoryFile(body) for number, body in enumerate(photos(5, length=3000).values())}
+    snapshot = backup(
+        scene.reopen(), MemorySource(MemoryFolder({**files})), options=BackupOptions(run_token="1", label="l")
+    ).snapshot
+    pruned: list[TierPlan] = []
+
+    def prune_once() -> bool:
+        if not pruned:
+            reader = scene.repository
+            forget(scene.reopen(), [snapshot.id])
+            pruned.append(prune(scene.reopen(), PruneOptions(unreferenced=True))["a"])
+            scene.repository = reader
+        return False
+
+    result = restore(
+        scene.reopen(), snapshot, str(tmp_path / "out"), options=RestoreOptions(is_cancelled=prune_once, workers=1)
+    )
+    assert result.is_whole
+    assert {path.name.encode(): path.read_bytes() for path in (tmp_path / "out").iterdir()} == {
+        name: file.body for name, file in files.items()
+    }
+    assert len(pruned[0].pinned) == 2
+    assert prune(scene.reopen())["a"].deleted == 2
