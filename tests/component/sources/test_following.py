@@ -1,5 +1,6 @@
 """Databases that are followed between two dumps, and restored to any time, on a real server of Postgres."""
 
+import re
 import secrets
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from repository.streams.stream import Stream
 from sources.postgres.database import Database
 from sources.postgres.following.follower import guard
 from sources.postgres.following.slot import Slot
+from tests.docs.test_repository_cli import _table
 from tests.support.postgres_server import PostgresServer
 from tests.support.repo_command import Done, RepoCommand
 
@@ -153,6 +155,8 @@ def test_database_is_restored_to_any_time(shop: Shop, every: int) -> None:
         if number % 3 == 0:
             shop.follow()
     told = shop.follow()
+    own, _, _ = _table("JSON")["follow"].partition("; meanwhile")
+    assert sorted(told) == sorted(re.findall(r"`(\w+)`", re.sub(r"\([^()]*\)", "", own)))
     assert {each["table"] for each in told["tables_left_out"]} == {"public.visits", "public.sessions"}
     after = shop.now()
     for at, rows in instants[::every]:
