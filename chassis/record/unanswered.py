@@ -32,10 +32,14 @@ _FIELDS = msgspec.json.Decoder(dict[str, Any])
 
 
 class RefusedAs(msgspec.Struct, frozen=True):
-    """What says no to a request. `under`: its field with the id whose history keeps that: of what it would make."""
+    """What says no to a request. `under`: its field with the id whose history keeps that: of what it would make.
+
+    `kind`: of what that is, where it is another than most of the service's.
+    """
 
     refusal: type[Refusal]
     under: str = "request_id"
+    kind: type[Aggregate] | None = None
 
 
 class Unanswered:
@@ -63,7 +67,7 @@ class Unanswered:
     async def _give_up(self, request: type[Event], refused: RefusedAs, body: bytes, consumer: str) -> bool:
         envelope = decode(body)
         refusal, id = _refusal(request, refused, envelope.data)  # noqa: A001  # as the aggregate names it
-        thing = self._kind(id)
+        thing = (refused.kind or self._kind)(id)
         thing.record(refusal)
         context = Context.caused_by(envelope, actor=f"service:{self._service}")
         try:

@@ -38,6 +38,10 @@ REFUSED: dict[type[Event], RefusedAs] = {
     requests.ConfigurationRetirementRequested: RefusedAs(facts.ConfigurationRetirementRefused),
     requests.ConfigurationPauseRequested: RefusedAs(facts.ConfigurationPauseRefused),
     requests.ConfigurationResumptionRequested: RefusedAs(facts.ConfigurationResumptionRefused),
+    requests.RetentionPolicySubmitted: RefusedAs(
+        facts.RetentionPolicyRefused, "retention_policy_id", kind=RetentionPolicy
+    ),
+    requests.RetentionPolicyChangeSubmitted: RefusedAs(facts.RetentionPolicyChangeRefused, kind=RetentionPolicy),
 }
 """What each request is refused with where its message is given up."""
 

@@ -21,10 +21,16 @@ from services.config import bootstrap as config
 from services.config.domain import Configuration
 from services.executor import bootstrap as executor
 from services.executor.domain import BackupRun
+from services.recovery import bootstrap as recovery
+from services.recovery.domain import RecoveryOperation
 
 EVERY = {
     request: (kind, refused)
-    for kind, table in ((Configuration, config.REFUSED), (BackupRun, executor.REFUSED))
+    for kind, table in (
+        (Configuration, config.REFUSED),
+        (BackupRun, executor.REFUSED),
+        (RecoveryOperation, recovery.REFUSED),
+    )
     for request, refused in table.items()
 }
 
