@@ -128,9 +128,9 @@ def test_position_that_is_no_number_is_none(text: str) -> None:
 
 
 def test_projections_are_found_and_ordered_by_what_they_need() -> None:
-    """A module with a class is enough, and facts come after the runs that they are about."""
+    """A module with a class is enough, and facts come after the runs and recoveries that they are about."""
     assert {"requests", "configurations", "executions", "facts"} <= set(catalogue())
-    assert with_needs(["facts"]) == ["executions", "facts"]
+    assert with_needs(["facts"]) == ["executions", "recovery-operations", "facts"]
     assert BackupAccepted in projected()
     assert AccessDenied not in projected()
 
