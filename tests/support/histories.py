@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random  # noqa: TID251  # seeded
 
-from repository.errors import KeyNotFound, RepositoryError, SnapshotHeld, TierBehind, TierUnreachable, UnknownKey
+from repository.errors import KeyNotFound, RepositoryError, SnapshotHeld, TierBehind, UnknownKey
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.keys.key_file import KeyFile
@@ -33,8 +33,9 @@ from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.root_change import change_root
 from repository.upkeep.store_holds import place, release
+from tests.support.dying import Dying
 from tests.support.history_readers import Readers
-from tests.support.repositories import BrokenStore, CountingClock, SeededRandomness, read_back, write_snapshot
+from tests.support.repositories import CountingClock, SeededRandomness, read_back, write_snapshot
 
 TIERS = ("local", "primary", "secondary", "offsite")
 FILES = 12
@@ -46,28 +47,6 @@ class Clock(CountingClock):
     def pass_by(self, span: timedelta) -> None:
         """So much time passes."""
         self._now_ns += span // timedelta(microseconds=1) * 1000
-
-
-class Dying(BrokenStore):
-    """A store as a process sees it that dies after some more puts and deletes, of all its stores together."""
-
-    def __init__(self, inner: ObjectStore, left: list[int]) -> None:
-        super().__init__(inner)
-        self._left = left
-
-    def __getattr__(self, name: str) -> object:
-        found = super().__getattr__(name)
-        if name not in ("put", "delete"):
-            return found
-
-        def call(*words: object, **options: object) -> object:
-            self._left[0] -= 1
-            if self._left[0] < 0:
-                raise TierUnreachable("the process is dead")
-            assert callable(found)
-            return found(*words, **options)
-
-        return call
 
 
 @dataclass

@@ -24,8 +24,8 @@ from repository.upkeep.store_holds import place, release
 from sources.directory import DirectorySource
 from tests.faults.repository.conftest import Tiers
 from tests.support.crash_scenes import small_packs
+from tests.support.dying import Dying
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.histories import Dying
 from tests.support.repositories import CountingClock, key_file
 from tests.support.s3_server import S3Server
 

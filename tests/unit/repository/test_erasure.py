@@ -30,7 +30,7 @@ from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.repair import repair
-from tests.support.histories import Dying
+from tests.support.dying import Dying
 from tests.support.repositories import Scene, key_file, photos, read_back
 
 PERSON = "person 7"

@@ -7,7 +7,7 @@ from repository.index.pack_catalog import stored_packs
 from repository.opened.key_change import add_generation, rewrap
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
-from tests.support.histories import Dying
+from tests.support.dying import Dying
 from tests.support.repositories import Scene, key_file, photos, read_back
 
 FILES = photos(400, length=120)

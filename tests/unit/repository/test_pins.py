@@ -28,7 +28,8 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
-from tests.support.histories import Clock, Dying
+from tests.support.dying import Dying
+from tests.support.histories import Clock
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import BrokenStore, Scene, photos, read_back
 

@@ -25,7 +25,7 @@ from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.read_back import read_back as read_back_sample
-from tests.support.histories import Dying
+from tests.support.dying import Dying
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import Scene, photos, read_back
 

@@ -26,7 +26,7 @@ from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.root_change import change_root
-from tests.support.histories import Dying
+from tests.support.dying import Dying
 from tests.support.repositories import CountingClock, Scene, SeededRandomness, photos, read_back, write_snapshot
 
 
