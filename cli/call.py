@@ -1,6 +1,7 @@
 """`wedsync-backup call METHOD PATH`: a request to the API of the platform on this machine, with a token of its own.
 
-A write that is pending is followed until its owner has answered, with `--until-ended` also the run that it asked for.
+A write that is pending is followed until its owner has answered, with `--until-ended` also the run or the recovery that
+it asked for.
 What the API answers goes to standard output; a refusal to standard error, with its code, field and hint.
 """
 
@@ -9,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of
@@ -25,6 +26,21 @@ BASE = "/api/backup/"
 LOOK_SECONDS = 1.0
 SAY_SECONDS = 20.0
 _BEFORE = ("initializing", "preparing")
+_ENDED = ("completed", "failed", "cancelled")
+
+
+class _Kind(NamedTuple):
+    """What has an end: the fields by which it is known, where it is found, and what it is called."""
+
+    fields: frozenset[str]
+    path: str
+    noun: str
+
+
+_WITH_AN_END = (
+    _Kind(frozenset({"state", "recoveryPointId"}), "recovery/operations", "recovery"),
+    _Kind(frozenset({"state", "configurationId", "executionType"}), "executions", "run"),
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +54,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="TEXT", type=given, help="the Idempotency-Key (default: a new one)")
     parser.add_argument("--field", metavar="NAME", type=given, help="print this field of the answer alone")
     parser.add_argument(
-        "--until-ended", action="store_true", help="wait for the run: 0 whole, 4 degraded, 1 failed or cancelled"
+        "--until-ended",
+        action="store_true",
+        help="wait for the run or recovery: 0 whole, 4 degraded, 1 failed or cancelled",
     )
     parser.add_argument(
         "--patience",
@@ -122,32 +140,35 @@ async def _in_time(client: "ApiClient", arguments: argparse.Namespace, path: str
 
 
 async def _ended(client: "ApiClient", run: "Document", patience: float) -> "tuple[Document, ExitCode]":
-    """The run when it is over; how it ended."""
+    """The run or recovery when it is over; how it ended."""
     from contracts import errors
     from contracts.errors import PlatformError
-    from contracts.executor_events import ENDED
 
-    if "state" not in run or "configurationId" not in run:
-        raise PlatformError(errors.INVALID_FIELD, "what was answered is no run, and has no end", field="--until-ended")
+    kind = next((each for each in _WITH_AN_END if each.fields <= run.keys()), None)
+    if kind is None:
+        raise PlatformError(
+            errors.INVALID_FIELD, "what was answered is no run and no recovery, and has no end", field="--until-ended"
+        )
+    path = f"{kind.path}/{run['id']}"
     begun = told = time.monotonic()
-    while run["state"] not in ENDED:
+    while run["state"] not in _ENDED:
         now = time.monotonic()
         waits = (run.get("waiting") or {}).get("code")
-        words = f"the run is not over: {run['state']}" + (f", waits for {waits}" if waits else "")
+        words = f"the {kind.noun} is not over: {run['state']}" + (f", waits for {waits}" if waits else "")
         if run["state"] not in _BEFORE:
             begun = now
         elif now - begun > patience:
             raise PlatformError(
                 errors.UNAVAILABLE,
                 f"{words}. It has not begun within {patience} s, and may yet",
-                hint=f"What keeps it: wedsync-backup status. To go on waiting: wedsync-backup call GET"
-                f" executions/{run['id']} --until-ended",
+                hint="What keeps it: wedsync-backup status. To go on waiting: wedsync-backup call GET"
+                f" {path} --until-ended",
             )
         if now - told >= SAY_SECONDS:
             told = now
             print(words, file=sys.stderr, flush=True)
         await asyncio.sleep(LOOK_SECONDS)
-        run = await client.execution(run["id"])
+        run = await client.get(BASE + path)
     if run["state"] != "completed":
         return run, ExitCode.FAILED
     return run, ExitCode.DEGRADED if run["degraded"] else ExitCode.OK

@@ -67,9 +67,11 @@ def test_first_backup_over_the_api(shell: Shell, shared_platform: Platform) -> N
     twice = shell.follow("first-backup-prepare")
     assert (twice.returncode, "[organisation-taken]" in twice.stderr) == (9, True), twice
 
-    done = shell.follow("first-backup-api")
+    done = shell.follow("first-backup-api", "first-recovery-api")
     assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.stdout.count("equal, every byte\n") == 2
     _expect_equal(shell, done.stdout, suffix="-by-api")
+    _expect_equal(shell, done.stdout, suffix="-target/photos")
 
     again = shell.follow("first-backup-api")
     assert (again.returncode, "equal" in again.stdout) == (1, False), again

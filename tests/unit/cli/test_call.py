@@ -13,7 +13,7 @@ from contracts.errors import CONFIGURATION_NAME_TAKEN, INTERNAL, INVALID_FIELD, 
 from deploy.stack.ports import choose_ports
 from tests.support.answering_api import api
 
-RUN = {"id": "r", "configurationId": "c"}
+RUN = {"id": "r", "configurationId": "c", "executionType": "manual"}
 
 
 async def test_write_that_is_answered_later_is_followed() -> None:
@@ -117,6 +117,18 @@ async def test_run_is_followed_to_its_end_and_told_by_the_exit_code(
     said = capsys.readouterr()
     assert f'"state": "{end["state"]}"' in said.out or f'"state":"{end["state"]}"' in said.out
     assert "initializing, waits for no-worker" in said.err
+
+
+async def test_recovery_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is shown, and by the same words."""
+    monkeypatch.setattr(call, "LOOK_SECONDS", 0.0)
+    recovery = {"id": "o", "recoveryPointId": "p", "configurationId": "c", "state": "initializing"}
+    async with api((202, {}, recovery), (200, {}, {**recovery, "state": "completed", "degraded": False})) as (
+        client,
+        heads,
+    ):
+        assert await _call(client, "POST", "recovery/initiate", "-d", "{}", "--until-ended") == ExitCode.OK
+    assert heads[1].split()[1] == "/api/backup/recovery/operations/o"
 
 
 async def test_run_that_does_not_begin_and_write_that_is_not_answered_are_left_in_time(
