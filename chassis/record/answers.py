@@ -25,10 +25,14 @@ class Answers(Generic[A]):
         is_there = thing is not None and thing.has_begun and thing.organisation == organisation
         return thing if is_there else None
 
-    async def record_answer(self, thing: A, handling: Handling) -> None:
-        """Record an answer with the inbox row, and what is beside it, in one transaction."""
+    async def record_answer(self, thing: A, handling: Handling, other: Aggregate | None = None) -> None:
+        """Record an answer with the inbox row, and what is beside it, in one transaction.
+
+        `other`: what has something pending by the same decision.
+        """
         also = self.beside(thing, handling)
-        await self._store.save(thing, context=handling.context, handled=handling.handled, also=also)
+        saved = (thing,) if other is None else (thing, other)
+        await self._store.save(*saved, context=handling.context, handled=handling.handled, also=also)
 
     def beside(self, thing: A, handling: Handling) -> Sequence[Statement]:  # noqa: ARG002  # most have nothing
         """The statements that become true with what is `pending` of a thing."""

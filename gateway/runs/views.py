@@ -111,6 +111,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     error: ErrorView | None = None
     waiting: WaitView | None = None
     is_urgent: bool = False
+    due_at: datetime | None = None
     began: int = 0
     ended: int = 0
 
@@ -132,6 +133,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             tiers={written_as(tier): TierView() for tier in event.tiers},
             size_estimate=event.size_estimate_bytes,
             is_urgent=event.is_urgent,
+            due_at=event.due_at,
             began=position,
         )
 
@@ -258,7 +260,7 @@ class RecoveryPointView(msgspec.Struct, omit_defaults=True):
 
 
 class RefusedView(msgspec.Struct, omit_defaults=True):
-    """The latest run that a schedule has asked for in vain."""
+    """The latest run that a schedule has asked for in vain: it was refused, or waited beyond its time for a worker."""
 
     due_at: datetime
     code: str
@@ -293,8 +295,12 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def refuse(self, event: BackupRefused) -> None:
         """Take over that what a schedule has asked for was not taken on."""
-        if event.due_at is not None and (self.refused is None or event.due_at >= self.refused.due_at):
-            self.refused = RefusedView(event.due_at, event.code, event.hint)
+        if event.due_at is not None:
+            self._miss(event.due_at, event.code, event.hint)
+
+    def _miss(self, due_at: datetime, code: str, hint: str) -> None:
+        if self.refused is None or due_at >= self.refused.due_at:
+            self.refused = RefusedView(due_at, code, hint)
 
     def apply(self, run: ExecutionView) -> None:
         """Take over where a run stands now; runs may overlap, so the later start counts, not the later fact."""
@@ -317,6 +323,8 @@ class RunsView(msgspec.Struct, kw_only=True, omit_defaults=True):
         is_emptied = run.degraded_code == errors.SOURCE_EMPTIED.code
         if run.snapshot_id is not None and run.finished_at is not None and not is_emptied:
             self._protect(run, run.snapshot_id, run.finished_at)
+        if run.due_at is not None and run.error is not None and run.error.code == errors.SCHEDULE_MISSED.code:
+            self._miss(run.due_at, run.error.code, run.error.hint)
         for tier, state in run.tiers.items():
             self._judge(self.tiers.setdefault(tier, TierRecord()), state)
 

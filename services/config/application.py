@@ -10,7 +10,13 @@ from chassis.calendar.rules import schedule_objections, wedding_objections
 from chassis.deciding import Deciding, Things
 from chassis.handling import Handling
 from contracts import errors
-from contracts.config_events import ConfigurationChangeRefused, ConfigurationRefused, RetentionPolicyRefused
+from contracts.config_events import (
+    ConfigurationChangeRefused,
+    ConfigurationFact,
+    ConfigurationRefused,
+    ConfigurationUpdated,
+    RetentionPolicyRefused,
+)
 from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.configuration_rules import names_in, objection
 from contracts.errors import PlatformError
@@ -40,12 +46,12 @@ class ConfigurationDecisions:
         schedules: "Schedules",
         policies: Things[RetentionPolicy],
     ) -> None:
-        self._configurations = configurations
+        self._configurations = _TellingTheMissed(configurations, schedules)
         self._locations = locations
         self._schedules = schedules
         self._policies = policies
         self.of_configurations = Deciding(
-            Configuration, configurations, about="configuration_id", missing=errors.CONFIGURATION_UNKNOWN
+            Configuration, self._configurations, about="configuration_id", missing=errors.CONFIGURATION_UNKNOWN
         )
 
     async def decide(self, request: ConfigurationSubmitted, handling: Handling) -> None:
@@ -117,6 +123,23 @@ class ConfigurationDecisions:
         return None if policy is None else policy.body
 
 
+class _TellingTheMissed:
+    """The record of configurations: what ends the wait for an instant that has come says that it was missed."""
+
+    def __init__(self, configurations: Configurations, schedules: "Schedules") -> None:
+        self._configurations = configurations
+        self._schedules = schedules
+
+    async def find(self, id: str, organisation: str) -> Configuration | None:  # noqa: A002  # as the aggregate names it
+        """As `Configurations.find`."""
+        return await self._configurations.find(id, organisation)
+
+    async def record_answer(self, thing: Configuration, handling: Handling) -> None:
+        """As `Configurations.record_answer`, in one save with what is missed by it."""
+        missed = await self._schedules.missed_by(thing, handling.context.organisation)
+        await self._configurations.record_answer(thing, handling, missed)
+
+
 class RetentionDecisions:
     """Creates and changes retention policies, or refuses to."""
 
@@ -173,6 +196,26 @@ class Schedules:
         if configuration.body is None:
             return None
         return await self.next_run(configuration.id, configuration.body, configuration.organisation or "")
+
+    async def missed_by(self, configuration: Configuration, organisation: str) -> DueBackup | None:
+        """The instant that has come, is not dealt with, and is waited for no more by what is pending.
+
+        A pause and a retirement do that, and a change that takes the schedule away: nobody would hear of it again.
+        """
+        last = next((each for each in reversed(configuration.pending) if isinstance(each, ConfigurationFact)), None)
+        if last is None or last.version == 1 or last.next_run_at is not None:
+            return None
+        known = await self._turns.look(configuration.id)
+        if known.waits_for is None or known.waits_for > known.now:
+            return None
+        due = DueBackup.of(configuration.id, known.waits_for)
+        if await self._turns.is_dealt_with(due):
+            return None
+        body = last.before if isinstance(last, ConfigurationUpdated) else last.body
+        plan = await self._plan(configuration.id, body, organisation)
+        passed = [] if plan is None else plan.between(known.waits_for, known.now)
+        due.miss(configuration, known.waits_for, passed_over=len(passed), next_run_at=None)
+        return due
 
     async def turn(self, turn: Turn) -> None:
         """Deal with an instant that has come: once, whoever else sees it come."""

@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from chassis.deciding import Things
+from chassis.handling import Handling
 from contracts.configuration import ConfigurationBody
 from contracts.configuration_rules import KnownLocation
 from services.config.domain import Configuration, DueBackup
@@ -21,10 +22,15 @@ class LocationRegistry(Protocol):
 
 
 class Configurations(Things[Configuration], Protocol):
-    """The record of configurations. With each version its name is taken.
+    """The record of configurations. With each version its name is taken."""
 
-    `record_answer` raises `ConfigurationNameTaken` where another configuration of the organisation has its digest.
-    """
+    async def record_answer(self, thing: Configuration, handling: Handling, missed: DueBackup | None = None) -> None:
+        """Record an answer, the message as handled, and what is missed by it: all or none.
+
+        Raises `ConfigurationNameTaken` where another configuration of the organisation has its digest;
+        CONCURRENT_CHANGE, also where the instant was dealt with meanwhile.
+        """
+        ...
 
 
 class Turn(msgspec.Struct, frozen=True):

@@ -184,6 +184,7 @@ class Facts:
         configuration_id: str | None = None,
         version: int = 1,
         is_urgent: bool = False,
+        due_at: datetime | None = None,
         **circumstances: Any,
     ) -> str:
         """A run begins; its id."""
@@ -196,6 +197,7 @@ class Facts:
             execution_type=ExecutionType.MANUAL,
             tiers=ALL_TIERS,
             is_urgent=is_urgent,
+            due_at=due_at,
         )
         await self.publish(event, **circumstances)
         return execution_id

@@ -32,10 +32,10 @@ class RecordedConfigurations(Answers[Configuration]):
 
     KIND = Configuration
 
-    async def record_answer(self, thing: Configuration, handling: Handling) -> None:
-        """Record an answer with the inbox row, and the name that it takes, in one transaction."""
+    async def record_answer(self, thing: Configuration, handling: Handling, missed: Aggregate | None = None) -> None:
+        """Record an answer with the inbox row, the name that it takes, and what is missed, in one transaction."""
         try:
-            await super().record_answer(thing, handling)
+            await super().record_answer(thing, handling, missed)
         except StatementRefused as error:
             raise ConfigurationNameTaken from error
 

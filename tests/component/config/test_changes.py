@@ -18,6 +18,7 @@ from chassis.timers.table import TimerTable, set_at
 from contracts import errors
 from contracts.config_events import (
     BackupFellDue,
+    BackupMissed,
     ConfigurationChangeRefused,
     ConfigurationCreated,
     ConfigurationFact,
@@ -293,10 +294,10 @@ async def test_paused_configuration_stays_so_until_it_is_resumed(desk: Desk) -> 
         assert refusal.code == errors.CONFIGURATION_RETIRED.code
 
 
-async def _overdue(desk: Desk) -> None:
-    """Let the instant that the configuration waits for have come three hours ago."""
+async def _overdue(desk: Desk, *, hours: int = 3) -> None:
+    """Let the instant that the configuration waits for have come some hours ago."""
     now = (await desk.turns.look(CONFIGURATION)).now
-    due_at = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    due_at = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
     timer = set_at(DUE, CONFIGURATION, due_at, msgspec.json.encode(due_at))
     await desk.store.save(context=Context(STUDIO, "user:u1", "correlation-1"), also=[timer])
 
@@ -304,6 +305,11 @@ async def _overdue(desk: Desk) -> None:
 async def _fallen_due(desk: Desk) -> list[BackupFellDue]:
     log = [decode_data(envelope) for _, envelope in await desk.store.events(limit=1000)]
     return [event for event in log if isinstance(event, BackupFellDue)]
+
+
+async def _missed(desk: Desk) -> list[BackupMissed]:
+    log = [decode_data(envelope) for _, envelope in await desk.store.events(limit=1000)]
+    return [event for event in log if isinstance(event, BackupMissed)]
 
 
 async def test_schedule_falls_due_once_however_many_replicas_see_it(desk: Desk) -> None:
@@ -342,13 +348,51 @@ async def test_schedule_waits_while_paused_and_a_change_loses_no_instant_that_ha
     assert isinstance(paused, ConfigurationPaused)
     assert paused.next_run_at is None
     assert await desk.timers.take([DUE]) is None
+    (missed,) = await _missed(desk)
+    assert (missed.due_at, missed.code, missed.next_run_at) == (changed.next_run_at, "schedule-missed", None)
+    assert missed.passed_over == 3
     resumed = await desk.resume()
     assert isinstance(resumed, ConfigurationResumed)
+    assert await _missed(desk) == [missed], "what passes while it is paused is not missed"
     now, waits_for = msgspec.structs.astuple(await desk.turns.look(CONFIGURATION))
     assert resumed.next_run_at == waits_for
     assert waits_for > now
     await desk.retire()
     assert (await desk.turns.look(CONFIGURATION)).waits_for is None
+
+
+async def test_instant_that_has_come_is_told_as_missed_by_what_ends_the_wait_for_it(desk: Desk) -> None:
+    """A change that takes the schedule away, and a retirement; not where nothing had come, nor twice."""
+    await desk.change(body("smith", schedule=HOURLY))
+    await desk.pause()
+    await desk.resume()
+    assert await _missed(desk) == []
+    await _overdue(desk)
+    await desk.change(body("smith"), seen=4, evidence=PROVEN)
+    (by_change,) = await _missed(desk)
+    assert (await desk.turns.look(CONFIGURATION)).waits_for is None
+    await desk.change(body("smith", schedule=HOURLY), seen=5)
+    await _overdue(desk)
+    await desk.pause()
+    assert await _missed(desk) == [by_change], "the same instant is dealt with"
+    await desk.resume()
+    await _overdue(desk, hours=5)
+    await desk.retire()
+    (_, by_retirement) = await _missed(desk)
+    assert by_retirement.due_at == by_change.due_at - timedelta(hours=2)
+
+
+async def test_instant_that_is_dealt_with_while_a_configuration_is_paused_is_not_missed(desk: Desk) -> None:
+    """Of the two that are recorded at once one is asked again, and finds what the other has done."""
+    await desk.change(body("smith", schedule=HOURLY))
+    await _overdue(desk)
+    taken = await desk.timers.take([DUE])
+    assert taken is not None
+    outcomes = await asyncio.gather(
+        desk.pause(), desk.schedules.turn(desk.turns.turn_of(taken)), return_exceptions=True
+    )
+    assert all(not isinstance(each, Exception) or isinstance(each, StatementRefused) for each in outcomes), outcomes
+    assert len(await _fallen_due(desk)) + len(await _missed(desk)) == 1
 
 
 async def test_schedule_is_planned_anew_when_the_clock_was_put_back(desk: Desk) -> None:

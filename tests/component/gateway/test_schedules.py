@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 
 from chassis.ids import new_id
 from contracts.config_events import BackupFellDue, BackupMissed, NextRunChanged
-from contracts.executor_events import BackupRefused
+from contracts.executor_events import BackupFailed, BackupRefused
 from tests.support.alerts import firing
 from tests.support.gateway import RunningGateway
 from tests.support.promql import Scrapes
@@ -96,6 +96,18 @@ async def test_what_became_of_each_instant_is_told_shown_and_paged_on(gateway: R
         ("executor.backup-refused.v1", run, configuration),
         ("config.backup-missed.v1", None, configuration),
     ]
+
+    # The next of its runs waited beyond its time for a worker: that is as little a backup.
+    later = now - HOUR / 2
+    waited = await gateway.facts.accepted(configuration_id=configuration, due_at=later)
+    await gateway.facts.publish(
+        BackupFailed(execution_id=waited, configuration_id=configuration, code="schedule-missed", hint="Late.")
+    )
+    shown = await gateway.shows(place, lambda body: body["lastMissed"]["hint"] == "Late.")
+    assert datetime.fromisoformat(shown["lastMissed"]["dueAt"]) == later
+    at = f'wedsync_configuration_missed_timestamp_seconds{{configuration="{configuration}"}}'
+    assert (await gateway.figures())[at] == pytest.approx(later.timestamp(), abs=1e-3)
+    assert await _firing(gateway, "WedsyncRunMissed") == [only]
 
     again = await gateway.facts.accepted(configuration_id=configuration)
     await gateway.facts.complete(again, configuration)

@@ -31,7 +31,7 @@ from gateway.runs.projection import EXECUTION_DECODER, RUNS_DECODER, execution_v
 from gateway.runs.queries import told
 from gateway.runs.resources import VerificationStatus
 from gateway.runs.standing import columns_of, standing_of
-from gateway.runs.views import ExecutionView, RunsView
+from gateway.runs.views import ExecutionView, RefusedView, RunsView
 
 BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)
 TOTALS = RunTotals(files=3, source_bytes=300, new_bytes=200, stored_bytes=100)
@@ -302,6 +302,18 @@ def test_health_follows_the_latest_run_that_ended() -> None:
     assert health_of(_runs(good, bad, running)) is ConfigurationHealth.FAILING
     degraded = _folded(_accepted("d", 50), (60, _completed("d", degraded=True)))
     assert health_of(_runs(bad, degraded)) is ConfigurationHealth.DEGRADED
+
+
+def test_scheduled_run_that_waited_beyond_its_time_was_missed() -> None:
+    """Whichever is looked at first, the latest instant is told; a run that fails by something else was not missed."""
+    runs = []
+    for number, (code, hours) in enumerate([("schedule-missed", 2), ("tier-full", 3), ("schedule-missed", 1)]):
+        run = _accepted(str(number), float(number))
+        run.due_at = BEGAN + timedelta(hours=hours)
+        event = BackupFailed(execution_id=str(number), configuration_id="configuration", code=code, hint="By hand.")
+        runs.append(_folded(run, (10 + number, event)))
+    for order in (runs, runs[::-1]):
+        assert _runs(*order).refused == RefusedView(BEGAN + timedelta(hours=2), "schedule-missed", "By hand.")
 
 
 def test_what_came_last_is_told_by_the_record_and_by_no_clock() -> None:
