@@ -63,12 +63,14 @@ class ApiClient:
         """A write with a key of its own, unless one is given; one that is pending is followed until it is answered.
 
         `version`: of the thing that it changes, as `ETag` has it. What an answer without content stands for is {}.
+        Of a write that was made before and has been changed since, the request is the answer, with `supersededBy`.
         """
         headers = {"Idempotency-Key": key or self._new_key(), **({"If-Match": version} if version else {})}
         answer = await self._send(method, path, headers=headers, **({} if body is None else {"json": body}))
         location = answer.headers.get("Location", "")
-        if "/requests/" not in location:
-            return _document(answer) if answer.content else {}
+        document = _document(answer) if answer.content else {}
+        if "/requests/" not in location or document.get("supersededBy") is not None:
+            return document
         while True:
             request = await self.get(location)
             if request["state"] == "refused":

@@ -115,7 +115,10 @@ async def _ask(client: "ApiClient", arguments: argparse.Namespace, body: Any) ->
     else:
         answer = await _in_time(client, arguments, path, body)
     code = ExitCode.OK
-    if arguments.until_ended:
+    if (since := answer.get("supersededBy")) is not None:
+        print(f"this was done before, and what it made was changed since: it is version {since} now", file=sys.stderr)
+        code = ExitCode.DEGRADED
+    elif arguments.until_ended:
         answer, code = await _ended(client, answer, arguments.patience)
     if arguments.field is None:
         say_json(answer)

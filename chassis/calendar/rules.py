@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
+
 from chassis.calendar.cron import Cron, CronFault
 from chassis.calendar.plan import CRON_OF, Plan, UnknownZone, cron_of, time_of_day, zone_named
 from contracts import errors
@@ -22,7 +24,8 @@ def schedule_objections(schedule: Schedule, now: datetime) -> Iterator[Objection
     for field, hint in _wrong(schedule):
         whole = False
         yield Objection(errors.INVALID_FIELD, f"schedule.{field}", hint)
-    if whole and Plan(schedule, seed="").after(now) is None:
+    # By the times as they are written: how late a configuration's runs are is the luck of its id.
+    if whole and Plan(msgspec.structs.replace(schedule, jitter_minutes=0), seed="").after(now) is None:
         field = "cron" if schedule.cron is not None else "frequency"
         hint = "It never falls into the window, or after the blackouts; choose times that do."
         yield Objection(errors.SCHEDULE_NEVER_DUE, f"schedule.{field}", hint)

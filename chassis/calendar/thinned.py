@@ -45,6 +45,8 @@ def _is_less_often(before: Schedule, after: Schedule) -> bool:
     was, becomes = (
         Plan(msgspec.structs.replace(each, blackouts=(), jitter_minutes=0), seed="") for each in (before, after)
     )
+    if not was.times:
+        return False  # Of an older build: such a one is due by its jitter alone, or never.
     if becomes.times < was.times or becomes.widest > _WIDER * was.widest:
         return True
     if was.of_days == becomes.of_days:

@@ -131,6 +131,18 @@ async def test_recovery_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) 
     assert heads[1].split()[1] == "/api/backup/recovery/operations/o"
 
 
+async def test_write_of_before_that_was_superseded_shows_nobody_elses_version(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is there now may be another's: the request is shown, and the exit code is none of success."""
+    request = {"id": "q", "state": "accepted", "resource": "/api/backup/configurations/2", "supersededBy": 3}
+    async with api((202, {"Location": "/api/backup/requests/q"}, request)) as (client, _):
+        assert await _call(client, "PUT", "configurations/2", "-d", "{}", "--key", "once") == ExitCode.DEGRADED
+    said = capsys.readouterr()
+    assert '"supersededBy": 3' in said.out or '"supersededBy":3' in said.out
+    assert "changed since" in said.err
+
+
 async def test_run_that_does_not_begin_and_write_that_is_not_answered_are_left_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

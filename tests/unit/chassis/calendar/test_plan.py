@@ -255,6 +255,17 @@ def test_schedule_that_never_falls_into_its_window_is_told_without_looking_at_ea
     assert list(Cron("0 3 29 2 *", ZoneInfo("UTC")).after(datetime(9990, 1, 1, tzinfo=UTC)))
 
 
+def test_schedule_that_is_due_by_the_luck_of_an_id_alone_is_refused() -> None:
+    """An hour before the window, and at most an hour later: half of all configurations would never run."""
+    schedule = Schedule(cron="0 1 * * *", window=Window(start="01:30", end="03:00"), jitter_minutes=60)
+    assert Plan(schedule, seed="").after(NOW) is not None
+    (told,) = schedule_objections(schedule, NOW)
+    assert told.code is errors.SCHEDULE_NEVER_DUE
+    within = msgspec.structs.replace(schedule, cron="30 1 * * *")
+    assert not list(schedule_objections(within, NOW))
+    assert all(Plan(within, seed=str(number)).after(NOW) for number in range(100))
+
+
 @pytest.mark.parametrize(
     ("schedule", "due"),
     [

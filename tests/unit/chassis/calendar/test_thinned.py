@@ -10,6 +10,8 @@ from contracts.schedule import Blackout, Frequency, MissedRuns, Schedule, Window
 DAILY = Schedule(frequency=Frequency.DAILY)
 NIGHT = Window(start="22:00", end="04:00")
 DAY = Blackout(starts_at=datetime(2027, 1, 1, tzinfo=UTC), ends_at=datetime(2027, 1, 2, tzinfo=UTC))
+BY_CHANCE = Schedule(cron="0 1 * * *", window=Window(start="01:30", end="03:00"), jitter_minutes=60)
+"""As older builds took it."""
 BEFORE_AFTER: dict[str, tuple[Schedule | None, Schedule | None, list[str]]] = {
     "none to some": (None, DAILY, []),
     "none to none": (None, None, []),
@@ -53,6 +55,7 @@ BEFORE_AFTER: dict[str, tuple[Schedule | None, Schedule | None, list[str]]] = {
         )
     },
     "another day of the week": (Schedule(cron="0 2 * * SUN"), Schedule(cron="0 2 * * MON"), []),
+    "due by chance alone": (BY_CHANCE, Schedule(cron="0 2 * * *", window=BY_CHANCE.window), []),
     "later by chance": (DAILY, Schedule(frequency=Frequency.DAILY, jitter_minutes=600), []),
 }
 
