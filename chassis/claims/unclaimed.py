@@ -79,6 +79,7 @@ class UnclaimedWork(Supervised):
             self._since = time.monotonic()
         if self._since is not None and time.monotonic() - self._since < self._told_seconds:
             return  # Only what this process has seen for so long: both may have been away.
+        broken: tuple[PlatformError, str] | None = None
         for each in await self._unclaimed(lack):
             try:
                 if lack is not None and each.seconds is not None and each.seconds > self._bound_seconds:
@@ -86,9 +87,17 @@ class UnclaimedWork(Supervised):
                 else:
                     await self._teller.tell(each, lack)
             except PlatformError as error:
-                if error.code not in (errors.CLAIM_LOST, errors.CONCURRENT_CHANGE):
+                if error.code is errors.UNAVAILABLE:
                     raise
+                if error.code not in (errors.CLAIM_LOST, errors.CONCURRENT_CHANGE):
+                    broken = broken or (error, each.claim.work_id)
+                    continue
                 _log.info("work was taken after all", extra={f"{self._work.noun}_id": each.claim.work_id})
+
+        if broken is not None:
+            # What cannot be told of one costs that one; who waits for another is told all the same.
+            first, work_id = broken
+            raise first.told_as(f"of the {self._work.noun} {work_id} nobody can be told: {first.message}")
 
     async def _lack(self) -> ErrorCode | None:
         """What keeps all workers from taking work; None where one can."""

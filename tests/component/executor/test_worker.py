@@ -146,7 +146,9 @@ async def test_worker_that_could_do_no_work_claims_none(bench: ExecutorBench) ->
 
 
 @asynccontextmanager
-async def _looking(bench: ExecutorBench, *, bound_seconds: float = 3600.0) -> AsyncIterator[None]:
+async def _looking(
+    bench: ExecutorBench, *, bound_seconds: float = 3600.0, is_troubled: bool = False
+) -> AsyncIterator[UnclaimedWork]:
     """A deciding process that looks at runs which no worker can take."""
     teller = UnclaimedRuns(RecordedRuns(bench.store))
     unclaimed = UnclaimedWork(
@@ -154,8 +156,8 @@ async def _looking(bench: ExecutorBench, *, bound_seconds: float = 3600.0) -> As
     )
     await unclaimed.start()
     try:
-        yield
-        assert await unclaimed.check() is None
+        yield unclaimed
+        assert is_troubled or await unclaimed.check() is None
     finally:
         await unclaimed.stop()
 
@@ -194,6 +196,23 @@ async def test_run_that_no_worker_can_take_says_why_and_is_taken_once_one_can(be
     codes = [event.code for event in told if isinstance(event, BackupRequeued)]
     assert codes[:4] == ["no-worker", None, "no-worker", "keys-unusable"]
     assert codes[4:] in ([], [None]), "once each, whoever of the two was first"
+
+
+async def test_claim_of_which_nobody_can_be_told_keeps_no_others_uninformed(bench: ExecutorBench) -> None:
+    """It costs itself, and is named by the readiness."""
+    async with bench.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO run_claims (run_id, organisation, correlation_id, asked_at)"
+            " VALUES ('orphan', 'org-a', 'c', now() - interval '1 hour')"
+        )
+    await bench.request("run-1")
+    async with _looking(bench, is_troubled=True) as unclaimed:
+        await eventually(lambda: _is_last_told(bench, "no-worker"))
+
+        async def names_it() -> bool:
+            return "orphan" in str(await unclaimed.check())
+
+        await eventually(names_it)
 
 
 @pytest.mark.parametrize("state", ["waiting", "running"])
