@@ -141,8 +141,8 @@ def _document(answer: httpx.Response) -> Document:
 
 
 def _error(problem: Document) -> PlatformError:
-    """The error that a problem document stands for."""
+    """The error that a problem document stands for. What is wrong beside it is in the hint, a line for each field."""
     code = catalogue().get(problem.get("code", ""), errors.INTERNAL)
-    return PlatformError(
-        code, problem.get("detail") or code.title, field=problem.get("field"), hint=problem.get("hint")
-    )
+    beside = [f"{each['field']}: {each['hint']} [{each['code']}]" for each in problem.get("errors", ())[1:]]
+    hint = "\n  ".join([problem.get("hint") or code.hint, *beside])
+    return PlatformError(code, problem.get("detail") or code.title, field=problem.get("field"), hint=hint)

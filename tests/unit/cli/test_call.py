@@ -131,6 +131,22 @@ async def test_recovery_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) 
     assert heads[1].split()[1] == "/api/backup/recovery/operations/o"
 
 
+async def test_every_wrong_field_of_a_refusal_is_told() -> None:
+    """The first as the refusal's own, each other one by its field in a line of the hint."""
+    wrong = [{"field": name, "code": "invalid-field", "hint": f"mend {name}"} for name in ("name", "tags")]
+    problem = {
+        "code": "invalid-field",
+        "detail": "two are wrong",
+        "field": "name",
+        "hint": "mend name",
+        "errors": wrong,
+    }
+    async with api((422, {}, problem)) as (client, _):
+        with pytest.raises(PlatformError) as refused:
+            await _call(client, "POST", "configurations", "-d", "{}")
+    assert (refused.value.field, refused.value.hint) == ("name", "mend name\n  tags: mend tags [invalid-field]")
+
+
 async def test_write_of_before_that_was_superseded_shows_nobody_elses_version(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
