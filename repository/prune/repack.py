@@ -2,20 +2,16 @@
 
 Promise: nothing is taken away here. What live snapshots need of such a pack is proven, compressed and encrypted again
 under the newest key of its domain, and stored on every tier that has one of the packs; when it is in their indexes, the
-old packs are as needless as any. Memory: three packs, and one that is being filled for each domain and kind.
+old packs are as needless as any. Memory: one pack, and one that is being filled for each domain and kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import Final
 
 from repository.errors import RepositoryError
-from repository.format import PACK_HEADER_LENGTH, FrameEntry, PackKind, pack_object_key
+from repository.format import FrameEntry, PackKind, pack_object_key
 from repository.index.index import Index, ids_of
-from repository.index.pack_catalog import each_in_parallel
-from repository.keys import crypto
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import nearest_first
 from repository.opened.repository import Repository
@@ -24,10 +20,7 @@ from repository.stored.compression import Compressor
 from repository.stored.index_segment import Segment, columns_of
 from repository.stored.object_reading import read_object
 from repository.stored.pack_builder import PACK_TARGET, PackWriter, RawFrame, SealedPack
-from repository.stored.pack_reader import FrameOpener, PackReader
-
-READ_AHEAD: Final = 2
-"""Packs that are there or on their way while one is written again."""
+from repository.stored.pack_reader import FrameOpener, read_footer
 
 
 def only_copies(segments: Iterable[Segment], packs: Collection[bytes], live: Collection[bytes]) -> set[bytes]:
@@ -115,12 +108,15 @@ class Repacking:
         """Store the `wanted` chunks of these packs again; what was stored leaves the set. A pack that no tier has whole
         is passed over: it stays.
         """
-        # While what is needed of one is proven and encrypted, the next is read and hashed.
-        for pack_id, body in each_in_parallel(self._whole, sorted(packs), READ_AHEAD):
+        for pack_id in sorted(packs):
             self._check_cancelled()
-            if body is not None:
-                with suppress(RepositoryError):
+            for tier in nearest_first(self._repository.readable_tiers()):
+                try:
+                    body = read_object(tier.store, pack_object_key(pack_id))
                     self._move_from(body, pack_id, wanted)
+                except RepositoryError:
+                    continue
+                break
         for writer in self._writers.values():
             writer.flush()
 
@@ -136,18 +132,8 @@ class Repacking:
             except RepositoryError as error:
                 self.failed[tier.name] = error
 
-    def _whole(self, pack_id: bytes) -> tuple[bytes, bytes | None]:
-        """The bytes of a pack, from the nearest tier that has those of its name; on any thread."""
-        for tier in nearest_first(self._repository.readable_tiers()):
-            with suppress(RepositoryError):
-                body = read_object(tier.store, pack_object_key(pack_id))
-                if crypto.sha256(body) == pack_id:
-                    return pack_id, body
-        return pack_id, None
-
     def _move_from(self, body: bytes, pack_id: bytes, wanted: set[bytes]) -> None:
-        pack = PackReader(memoryview(body)[:PACK_HEADER_LENGTH], self._repository.keys, pack_id)
-        frames = pack.footer(body, len(body))
+        pack, frames = read_footer(body, self._repository.keys, pack_id)
         writer = self._writer(pack.keys.domain, pack.header.kind)
         view = memoryview(body)
         for entry in frames:
